@@ -1,0 +1,48 @@
+# The only commands people need. `make run` and `make test` prepare everything else by themselves.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: run test venv lint types cov bench fuzz dist install uninstall lock clean
+
+run: venv  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
+	@$(BIN)/dreamctl --state-dir state demo $(ARGS)
+
+test: venv  ## the whole suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+venv: $(VENV)/.made  ## both distributions (editable) and the test tools
+
+$(VENV)/.made: pyproject.toml client/pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "dreamd needs Python 3.11 or newer; say which: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv "$(VENV)" || \
+	  { echo "This Python cannot make a virtual environment (on Debian: apt install python3-venv)." >&2; exit 1; }
+	@echo "preparing $(VENV) (once)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e client -e .
+	@touch $@
+
+lint: venv
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: venv
+	@$(BIN)/mypy
+
+cov: venv  ## the suite with branch coverage of both packages, daemon processes included
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
+
+dist: venv  ## wheels and source archives of both distributions, in dist/
+	@$(BIN)/python -m build --no-isolation --outdir dist client
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+
+lock:  ## names, versions and hashes of all that `make venv` installs; needs uv
+	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --no-emit-package dreamd-client -o requirements.lock
+
+clean:
+	rm -rf $(VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache

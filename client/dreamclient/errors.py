@@ -1,0 +1,64 @@
+"""What the client and the wire can raise.
+
+DreamError
+├── ProtocolError          the peer broke MessagePack-RPC; its connection cannot go on
+│   ├── MessageTooLarge    a message over the size limit, or one that announces such a size
+│   └── Malformed          framed, but no request, response or notification
+├── RemoteError            the peer answered a call with an error: `code`, `message`, `detail`
+├── NotConnected           no daemon at the other end; the message says why
+├── CallTimeout            no answer before the deadline
+├── SocketPathError        a path that no Unix socket can have
+└── UsageError             a call that this side may not make
+"""
+
+from typing import Any
+
+
+class DreamError(Exception):
+    """Base of all that dreamclient raises on purpose."""
+
+
+class ProtocolError(DreamError):
+    """The peer broke the protocol: its fault, and the end of its connection."""
+
+
+class MessageTooLarge(ProtocolError):
+    """A message is larger than the limit, or says that it will be."""
+
+
+class Malformed(ProtocolError):
+    """A whole message that is none of the three kinds.
+
+    `msgid` is that of the request it was meant to be, where that much could be read: then, and only then,
+    it can be answered.
+    """
+
+    def __init__(self, message: str, msgid: int | None = None) -> None:
+        super().__init__(message)
+        self.msgid = msgid
+
+
+class RemoteError(DreamError):
+    """The peer answered with an error. Codes: `dreamclient.messages.Code`, docs/protocol.md."""
+
+    def __init__(self, code: int, message: str, detail: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.detail = detail or {}
+
+
+class NotConnected(DreamError):
+    """There is no connection to a daemon now."""
+
+
+class CallTimeout(DreamError):
+    """The peer did not answer in time."""
+
+
+class SocketPathError(DreamError):
+    """The path cannot be that of a Unix socket."""
+
+
+class UsageError(DreamError):
+    """This side asked for something that it may not: a bug of the caller, not of the peer."""

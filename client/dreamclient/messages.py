@@ -1,0 +1,112 @@
+"""What crosses the wire: method names, error codes, and the shapes that a host makes and gets.
+
+The full description, with worked bytes, is docs/protocol.md; a test holds the two together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+PROTOCOL_VERSION = 1
+CLIENT_VERSION = "0.1.0"
+
+# Limits, in bytes unless named otherwise (DESIGN §13).
+MESSAGE_BYTES = 1 << 20  # a context is under 4 KiB, a dream's shard file under 64 KiB
+NESTING = 32  # levels of a free-form value; deeper is an attack
+CALLS_IN_FLIGHT = 64  # a leo has one
+
+
+class Method:
+    """Names of the methods. Those before `GENERATE` are served by the daemon, the others by the host."""
+
+    HELLO = "hello"
+    STATUS = "status"
+    SHUTDOWN = "shutdown"
+    SEED = "dream.seed"
+    CONTEXT = "dream.context"
+    NOW = "dream.now"
+    WHY = "why"
+    DIALOGS_RECENT = "dialogs.recent"
+    DIALOGS_GET = "dialogs.get"
+    FRAGMENTS = "friend.fragments"
+    DRIFT = "friend.drift"
+    STATS = "stats"
+    SUBSCRIBE = "events.subscribe"
+    INBOX_PERSIST = "inbox.persist"
+    INBOX_LIST = "inbox.list"
+    INBOX_READ = "inbox.read"
+    INBOX_ACK = "inbox.ack"
+    GENERATE = "generate"
+    OBSERVE = "observe"
+    RECALL = "recall"
+    # Notifications of the daemon.
+    EVENT = "event"
+    ERROR = "error"
+
+
+class Code:
+    """Codes of the error `[code, message]` or `[code, message, {type, where}]`."""
+
+    INTERNAL = 1  # the handler failed; counted by the daemon with its reason
+    INVALID_PARAMS = 2  # wrong type, missing or surplus argument; the message names it
+    UNKNOWN_METHOD = 3
+    TOO_MANY = 4  # more calls in flight than CALLS_IN_FLIGHT
+    HELLO_REQUIRED = 5  # only hello, status and shutdown are served before hello
+    WRONG_PROTOCOL = 6  # hello of another PROTOCOL_VERSION; the message names both and the remedy
+    TOO_LARGE = 7  # a message over MESSAGE_BYTES; the connection ends
+    MALFORMED = 8  # no MessagePack-RPC message; the connection ends
+    REFUSED = 9  # the daemon is full, or will not talk to this peer
+    UNAVAILABLE = 10  # not now: shutting down, or the store is in trouble
+    HOOK_FAILED = 11  # sent by a host: its hook raised; the map names type and place
+    NOT_FOUND = 12
+    NO_HOOKS = 13  # nobody who could dream is connected
+    BUSY = 14  # a dialogue of that session is running
+    CAPABILITY = 15  # the token does not permit it
+    VALIDATION = 16  # the shards or the seed are not what an inbox takes
+
+
+@dataclass
+class PulseSnapshot:
+    """How a reply felt: each in [0, 1], or None where it was not measured."""
+
+    novelty: float | None = None
+    arousal: float | None = None
+    entropy: float | None = None
+
+
+@dataclass
+class DreamContext:
+    """What a host tells after a reply. A measure that is None shuts its gate (DESIGN §5)."""
+
+    prompt: str
+    reply: str
+    math_state: Any = None  # a mapping, or an object whose attributes are one
+    pulse: PulseSnapshot | None = None
+    trauma_level: float | None = None  # [0, 1]
+    themes: Sequence[int] = field(default_factory=list)
+    expert: str = ""
+    quality: float | None = None  # [0, 1], the host's own guess
+
+
+class LineMeta(TypedDict):
+    """The `meta` of a hook call: which line of which dream."""
+
+    kind: str  # "dream"
+    dialog: int
+    trace_id: str
+    turn: int  # from 1
+    speaker: str  # "leo" or "friend"
+    role: str  # "leo_dream" or "friend"
+    expert: str
+    max_tokens: int
+
+
+class LineMetrics(TypedDict, total=False):
+    """What `observe` may return, and `generate` beside its `text`: each in [0, 1]."""
+
+    novelty: float
+    arousal: float
+    entropy: float
+    trauma: float
+    overlap: float
+    quality: float

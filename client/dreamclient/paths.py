@@ -1,0 +1,65 @@
+"""Where the socket and the state folder are: the one resolver of daemon, client and dreamctl.
+
+All of them must come to the same answer from the same environment, or they never meet (tmux, cron and ssh
+have no XDG_RUNTIME_DIR; see docs/operations.md).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dreamclient.errors import SocketPathError
+
+SOCKET_NAME = "dreamd.sock"
+SOCKET_PATH_BYTES = 107  # sun_path of Linux is 108 bytes with its closing NUL: unix(7)
+
+
+def state_dir(explicit: str | os.PathLike[str] | None = None, env: Mapping[str, str] = os.environ) -> Path:
+    """The state folder: `explicit`, $DREAMD_STATE_DIR, $XDG_STATE_HOME/dreamd or ~/.local/state/dreamd."""
+    given = _given_state_dir(explicit, env)
+    if given is not None:
+        return given
+    home = env.get("XDG_STATE_HOME")
+    # The XDG specification: a relative path there is to be ignored.
+    base = Path(home) if home and os.path.isabs(home) else _home(env) / ".local" / "state"
+    return base / "dreamd"
+
+
+def socket_path(
+    explicit: str | os.PathLike[str] | None = None,
+    *,
+    state: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] = os.environ,
+) -> Path:
+    """The socket: `explicit`, $DREAMD_SOCKET, else beside a state folder that was given (`state` or
+    $DREAMD_STATE_DIR), else $XDG_RUNTIME_DIR/dreamd/dreamd.sock, else in the default state folder."""
+    chosen = explicit or env.get("DREAMD_SOCKET")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    given = _given_state_dir(state, env)
+    if given is not None:
+        return given / SOCKET_NAME
+    runtime = env.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isabs(runtime):
+        return Path(runtime) / "dreamd" / SOCKET_NAME
+    return state_dir(env=env) / SOCKET_NAME
+
+
+def check_socket_path(path: str | os.PathLike[str]) -> None:
+    """Raise SocketPathError where `path` is longer than the kernel allows (107 bytes)."""
+    size = len(os.fsencode(path))
+    if size > SOCKET_PATH_BYTES:
+        raise SocketPathError(
+            f"the socket path has {size} bytes, and a Unix socket's path may have {SOCKET_PATH_BYTES}; "
+            f"give a shorter one with --socket or DREAMD_SOCKET: {path}"
+        )
+
+
+def _given_state_dir(explicit: str | os.PathLike[str] | None, env: Mapping[str, str]) -> Path | None:
+    chosen = explicit or env.get("DREAMD_STATE_DIR")
+    return Path(chosen).expanduser().absolute() if chosen else None
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    home = env.get("HOME")
+    return Path(home) if home else Path.home()

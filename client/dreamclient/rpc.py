@@ -1,0 +1,382 @@
+"""MessagePack-RPC with no I/O: bytes in, events out; calls in, bytes out.
+
+`Framer` cuts a byte stream into whole messages, `decode` reads one, and `Peer` is one end of a connection:
+it numbers calls, matches answers and keeps the limits. Nothing here knows a socket, a thread or a loop, so
+the daemon, the blocking client and the asyncio client are thin drivers of the same protocol.
+
+Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from msgpack import Packer, Unpacker, unpackb
+from msgpack.exceptions import OutOfData
+
+from dreamclient.errors import Malformed, MessageTooLarge, ProtocolError, RemoteError
+from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, NESTING, Code
+
+REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
+MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
+
+# An Unpacker never gives its buffer back, so one that met a large message is replaced.
+LARGE_BYTES = 64 * 1024
+# How far into an unfinished message its length fields are read, to refuse a giant before it is sent.
+LOOK_BYTES = 256
+
+
+class Request(NamedTuple):
+    """The peer calls: answer with `Peer.respond` or `Peer.fail`."""
+
+    msgid: int
+    method: str
+    params: Any
+
+
+class Notification(NamedTuple):
+    """The peer tells; there is no answer."""
+
+    method: str
+    params: Any
+
+
+class Answer(NamedTuple):
+    """What the peer said to the call numbered `msgid`; as an event, `msgid` is replaced by its token."""
+
+    msgid: int
+    error: RemoteError | None
+    result: Any
+
+
+class Reply(NamedTuple):
+    """A call of this side has ended: `token` is what `Peer.call` was given for it."""
+
+    token: Any
+    error: RemoteError | None
+    result: Any
+
+
+Message = Request | Notification | Answer
+Event = Request | Notification | Reply
+
+
+# --- framing -----------------------------------------------------------------------------------------
+
+
+class Framer:
+    """Cuts a stream into whole messages, each at most `limit` bytes.
+
+    `Unpacker.skip` walks over a message without building it, so a hostile one costs its bytes and no more.
+    The Unpacker's own limits are no help: its C form does not count what it has parsed already.
+    """
+
+    def __init__(self, limit: int = MESSAGE_BYTES) -> None:
+        self._limit = limit
+        self._renew()
+
+    def _renew(self) -> None:
+        self._unpacker = Unpacker(read_size=4096, max_buffer_size=0, max_ext_len=0)
+        self._end = 0  # where, in the Unpacker's count, the last whole message ended
+        self._partial = b""
+        self._looked = 0
+
+    def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
+        """Return the messages that `data` completes, and what broke the stream behind them, if anything."""
+        unpacker = self._unpacker
+        unpacker.feed(data)
+        buffered = self._partial + data if self._partial else data
+        base = start = self._end
+        frames: list[bytes] = []
+        error: ProtocolError | None = None
+        try:
+            while True:
+                unpacker.skip()
+                end = unpacker.tell()
+                if end - start > self._limit:
+                    return frames, self._too_large(end - start)
+                frames.append(buffered[start - base : end - base])
+                start = end
+        except OutOfData:
+            rest = buffered[start - base :]
+            error = self._keep(rest, start)
+        except ValueError:  # FormatError, StackError: there is no telling where the next message starts
+            error = Malformed("no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md")
+        return frames, error
+
+    def _keep(self, rest: bytes, start: int) -> ProtocolError | None:
+        if not rest and start > LARGE_BYTES:
+            self._renew()
+            return None
+        if len(rest) > self._limit:
+            return self._too_large(len(rest))
+        if not self._partial or start != self._end:
+            self._looked = 0
+        self._end, self._partial = start, rest
+        if rest and self._looked < LOOK_BYTES:
+            self._looked = len(rest)
+            announced = _announced(rest[:LOOK_BYTES], self._limit)
+            if announced:
+                return self._too_large(announced)
+        return None
+
+    def _too_large(self, size: int) -> MessageTooLarge:
+        return MessageTooLarge(f"a message of {size} bytes or more; the limit is {self._limit}")
+
+
+# First byte of a value -> how many bytes its length takes, and whether the length counts bytes of its own.
+_LENGTHS = {
+    0xC4: (1, True), 0xC5: (2, True), 0xC6: (4, True),  # bin
+    0xC7: (1, True), 0xC8: (2, True), 0xC9: (4, True),  # ext
+    0xD9: (1, True), 0xDA: (2, True), 0xDB: (4, True),  # str
+    0xDC: (2, False), 0xDD: (4, False),  # array
+    0xDE: (2, False), 0xDF: (4, False),  # map
+}  # fmt: skip
+# Numbers, and the ext types of fixed size: bytes behind the first one.
+_FIXED = {
+    0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
+    0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17,
+}  # fmt: skip
+
+
+def _announced(head: bytes, limit: int) -> int:
+    """The first length in the start of an unfinished message that is over `limit`, or 0."""
+    at = 0
+    while at < len(head):
+        first = head[at]
+        if 0xA0 <= first <= 0xBF:  # fixstr
+            at += 1 + (first & 0x1F)
+        elif first in _LENGTHS:
+            width, counts_bytes = _LENGTHS[first]
+            length = int.from_bytes(head[at + 1 : at + 1 + width], "big")
+            if length > limit and at + 1 + width <= len(head):
+                return length
+            at += 1 + width + (length if counts_bytes else 0) + (0xC7 <= first <= 0xC9)
+        else:
+            at += 1 + _FIXED.get(first, 0)
+    return 0
+
+
+# --- one message -------------------------------------------------------------------------------------
+
+
+def decode(frame: bytes) -> Message:
+    """Read one whole message; raise Malformed, with the id of the request where that can be told."""
+    try:
+        message = unpackb(frame, strict_map_key=True, max_ext_len=0)
+    except ValueError as error:  # UnicodeDecodeError among them
+        raise Malformed(f"unreadable MessagePack ({type(error).__name__})", request_id(frame)) from None
+    if type(message) is not list or not message or type(message[0]) is not int:
+        raise Malformed(f"a message is an array that starts with 0, 1 or 2, not {type(message).__name__}")
+    match message:
+        case [0, int(msgid), str(method), list(params)] if _is_msgid(msgid):
+            if too_deep(params, NESTING + 1):
+                raise Malformed(f"{method}: nested deeper than {NESTING} levels", msgid)
+            return Request(msgid, method, params)
+        case [1, int(msgid), error, result] if _is_msgid(msgid):
+            return Answer(msgid, remote_error(error), result)
+        case [2, str(method), list(params)]:
+            if too_deep(params, NESTING + 1):
+                raise Malformed(f"{method}: nested deeper than {NESTING} levels")
+            return Notification(method, params)
+    raise Malformed(
+        "expected [0, msgid, method, params], [1, msgid, error, result] or [2, method, params]",
+        request_id(frame),
+    )
+
+
+def request_id(frame: bytes) -> int | None:
+    """The id of the request that `frame` was meant to be, if it starts like one."""
+    reader = Unpacker(read_size=64)
+    reader.feed(frame[:64])
+    try:
+        if reader.read_array_header() >= 2 and reader.unpack() == REQUEST:
+            msgid = reader.unpack()
+            return msgid if _is_msgid(msgid) else None
+    except (ValueError, OutOfData):
+        pass
+    return None
+
+
+def _is_msgid(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MSGID_MASK
+
+
+def remote_error(error: Any) -> RemoteError | None:
+    """A peer's error as ours. Foreign peers may send any value: a text is taken as the message."""
+    match error:
+        case None:
+            return None
+        case [int(code), str(message)]:
+            return RemoteError(code, message)
+        case [int(code), str(message), dict(detail)]:
+            return RemoteError(code, message, detail)
+        case str(message) | [_, str(message), *_]:
+            return RemoteError(0, message)
+    return RemoteError(0, f"an error of type {type(error).__name__}")
+
+
+def too_deep(value: Any, levels: int = NESTING) -> bool:
+    """Whether lists and maps in `value` nest deeper than `levels`; level by level, so never recursive."""
+    level = [value] if isinstance(value, list | dict) else []
+    for _ in range(levels):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, list | dict)
+        ]
+        if not level:
+            return False
+    return True
+
+
+# --- one end of a connection -------------------------------------------------------------------------
+
+
+class Codec(NamedTuple):
+    """How one end writes and reads values: the client with msgpack, the daemon with msgspec and its types."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Message]
+
+
+def plain(value: Any) -> Any:
+    """What the packer does with a value it doesn't know: the attributes of an object, the item of an array
+    scalar. Raises TypeError for anything else."""
+    attributes = getattr(value, "__dict__", None)
+    if attributes is not None:
+        return attributes
+    item = getattr(value, "item", None)
+    if item is not None:
+        return item()
+    raise TypeError(f"a {type(value).__name__} cannot be sent; send numbers, texts, lists and maps")
+
+
+def packed(value: Any) -> bytes:
+    """Encode `value`. Lone surrogates, which UTF-8 cannot hold, become question marks."""
+    try:
+        return _bytes(Packer(default=plain).pack(value))
+    except UnicodeEncodeError:
+        return _bytes(Packer(default=plain, unicode_errors="replace").pack(value))
+
+
+def _bytes(data: bytes | None) -> bytes:
+    assert data is not None  # None only without autoreset
+    return data
+
+
+PLAIN = Codec(packed, decode)
+
+
+class Peer:
+    """One end of a connection. Feed `receive_data`, send what the other methods return.
+
+    `receive_data` never raises for what the peer did: `broken` then says what it was, and the connection
+    should be closed once `data_to_send` (answers that this end owes on its own account) has gone out.
+    """
+
+    def __init__(
+        self,
+        codec: Codec = PLAIN,
+        *,
+        message_bytes: int = MESSAGE_BYTES,
+        calls_in_flight: int = CALLS_IN_FLIGHT,
+    ) -> None:
+        self._encode, self._decode = codec
+        self._framer = Framer(message_bytes)
+        self._limit = calls_in_flight
+        self._serving = 0
+        self._next_id = 0
+        self._pending: dict[int, Any] = {}
+        self._owed: list[bytes] = []
+        self.broken: ProtocolError | None = None
+        self.unknown_answers = 0
+        self.refused_calls = 0
+
+    # what the peer sent
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take bytes of any split; return what they mean, in order. Nothing more once `broken`."""
+        if self.broken is not None:
+            return []
+        frames, error = self._framer.feed(data)
+        events: list[Event] = []
+        try:
+            for frame in frames:
+                self._route(self._decode(frame), events)
+        except Malformed as malformed:
+            error = malformed
+        if error is not None:
+            self._break(error)
+        return events
+
+    def _route(self, message: Message, events: list[Event]) -> None:
+        if type(message) is Notification:
+            events.append(message)
+        elif type(message) is Request:
+            if self._serving >= self._limit:
+                self.refused_calls += 1
+                text = f"more than {self._limit} calls in flight; wait for answers"
+                self._owed.append(self._encode([RESPONSE, message.msgid, [Code.TOO_MANY, text], None]))
+            else:
+                self._serving += 1
+                events.append(message)
+        elif type(message) is Answer:
+            token = self._pending.pop(message.msgid, None)
+            if token is None:
+                self.unknown_answers += 1
+            else:
+                events.append(Reply(token, message.error, message.result))
+
+    def _break(self, error: ProtocolError) -> None:
+        self.broken = error
+        code = Code.TOO_LARGE if isinstance(error, MessageTooLarge) else Code.MALFORMED
+        body = [code, str(error)]
+        if isinstance(error, Malformed) and error.msgid is not None:
+            self._owed.append(self._encode([RESPONSE, error.msgid, body, None]))
+        else:
+            self._owed.append(self._encode([NOTIFICATION, "error", body]))
+
+    def data_to_send(self) -> bytes:
+        """Take the answers that this end owes on its own account."""
+        owed, self._owed = b"".join(self._owed), []
+        return owed
+
+    # what this end sends
+
+    def call(self, method: str, params: list[Any], token: Any) -> tuple[int, bytes]:
+        """Number a call; its Reply will carry `token` (anything but None)."""
+        while self._next_id in self._pending:  # only after 2**32 calls
+            self._next_id = (self._next_id + 1) & MSGID_MASK
+        msgid = self._next_id
+        data = self._encode([REQUEST, msgid, method, params])
+        self._next_id = (msgid + 1) & MSGID_MASK
+        self._pending[msgid] = token
+        return msgid, data
+
+    def forget(self, msgid: int) -> Any:
+        """Give up on a call (its deadline has passed); a late answer is then an unknown one."""
+        return self._pending.pop(msgid, None)
+
+    def forget_all(self) -> list[Any]:
+        """The connection has ended: take the tokens of all calls without an answer."""
+        tokens = list(self._pending.values())
+        self._pending.clear()
+        return tokens
+
+    def notify(self, method: str, params: list[Any]) -> bytes:
+        """A notification."""
+        return self._encode([NOTIFICATION, method, params])
+
+    def respond(self, msgid: int, result: Any) -> bytes:
+        """The answer to a Request."""
+        data = self._encode([RESPONSE, msgid, None, result])
+        self._serving -= 1
+        return data
+
+    def fail(self, msgid: int, code: int, message: str, detail: dict[str, Any] | None = None) -> bytes:
+        """The answer to a Request that went wrong."""
+        error = [code, message, detail] if detail else [code, message]
+        data = self._encode([RESPONSE, msgid, error, None])
+        self._serving -= 1
+        return data

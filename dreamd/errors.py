@@ -1,0 +1,41 @@
+"""The daemon's exceptions.
+
+DreamdError
+├── SettingsError          an unknown key, or a value of the wrong type or range
+├── StartError             the daemon cannot start; carries the exit code
+└── StoreError
+    ├── StoreUnavailable   the database cannot take a write now; `trouble` is a word of the closed list
+    └── StoreTooNew        a database of a later version: refused, and left untouched
+"""
+
+
+class DreamdError(Exception):
+    """Base of all that dreamd raises on purpose."""
+
+
+class SettingsError(DreamdError):
+    """A setting is unknown or has a wrong value; the message names it and the nearest right one."""
+
+
+class StartError(DreamdError):
+    """The daemon cannot start; `exit_code` is documented in docs/operations.md."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class StoreError(DreamdError):
+    """Something about the dream database."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot take a write now; it is tried again by the daemon's tick."""
+
+    def __init__(self, trouble: str, message: str) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+
+
+class StoreTooNew(StoreError):
+    """The database was written by a newer dreamd."""
