@@ -3,9 +3,11 @@
 DreamdError
 ├── SettingsError          an unknown key, or a value of the wrong type or range
 ├── StartError             the daemon cannot start; carries the exit code
+├── Refusal              a request that is not granted; carries the code that the peer gets
 └── StoreError
     ├── StoreUnavailable   the database cannot take a write now; `trouble` is a word of the closed list
-    └── StoreTooNew        a database of a later version: refused, and left untouched
+    ├── StoreTooNew        a database of a later version: refused, and left untouched
+    └── StoreForeign       a database that holds tables of others: never opened for writing
 """
 
 
@@ -39,3 +41,15 @@ class StoreUnavailable(StoreError):
 
 class StoreTooNew(StoreError):
     """The database was written by a newer dreamd."""
+
+
+class Refusal(DreamdError):
+    """A request that is understood and not granted: the peer gets `code` and the message."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreForeign(StoreError):
+    """The database holds tables of others, leo's own for example; take another file beside it."""

@@ -29,13 +29,15 @@ class MessageTooLarge(ProtocolError):
 class Malformed(ProtocolError):
     """A whole message that is none of the three kinds.
 
-    `msgid` is that of the request it was meant to be, where that much could be read: then, and only then,
-    it can be answered.
+    `msgid` is that of the request it was meant to be, where that much could be read: then it is answered.
+    `is_answer` tells that it was meant as a response: those are never answered in any form, or two such
+    peers would bounce errors for ever.
     """
 
-    def __init__(self, message: str, msgid: int | None = None) -> None:
+    def __init__(self, message: str, msgid: int | None = None, *, is_answer: bool = False) -> None:
         super().__init__(message)
         self.msgid = msgid
+        self.is_answer = is_answer
 
 
 class RemoteError(DreamError):

@@ -7,13 +7,13 @@ the daemon, the blocking client and the asyncio client are thin drivers of the s
 Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 from msgpack import Packer, Unpacker, unpackb
 from msgpack.exceptions import OutOfData
 
-from dreamclient.errors import Malformed, MessageTooLarge, ProtocolError, RemoteError
+from dreamclient.errors import Malformed, MessageTooLarge, ProtocolError, RemoteError, UsageError
 from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, NESTING, Code
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
@@ -77,44 +77,45 @@ class Framer:
     def _renew(self) -> None:
         self._unpacker = Unpacker(read_size=4096, max_buffer_size=0, max_ext_len=0)
         self._end = 0  # where, in the Unpacker's count, the last whole message ended
-        self._partial = b""
-        self._looked = 0
+        self._partial = bytearray()  # what has come of the next one; grown in place, or drops would cost squares
+        self._looked = False
 
     def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
         """Return the messages that `data` completes, and what broke the stream behind them, if anything."""
         unpacker = self._unpacker
         unpacker.feed(data)
-        buffered = self._partial + data if self._partial else data
+        partial = self._partial
+        if partial:
+            partial += data
+        buffered = partial or data
         base = start = self._end
         frames: list[bytes] = []
-        error: ProtocolError | None = None
         try:
             while True:
                 unpacker.skip()
                 end = unpacker.tell()
                 if end - start > self._limit:
                     return frames, self._too_large(end - start)
-                frames.append(buffered[start - base : end - base])
+                frames.append(bytes(buffered[start - base : end - base]))
                 start = end
         except OutOfData:
-            rest = buffered[start - base :]
-            error = self._keep(rest, start)
-        except ValueError:  # FormatError, StackError: there is no telling where the next message starts
-            error = Malformed("no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md")
-        return frames, error
+            if frames or not partial:
+                self._partial = bytearray(buffered[start - base :])
+                self._end, self._looked = start, False
+            return frames, self._look()
+        except (ValueError, RecursionError):  # there is no telling where the next message starts
+            return frames, Malformed("no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md")
 
-    def _keep(self, rest: bytes, start: int) -> ProtocolError | None:
-        if not rest and start > LARGE_BYTES:
+    def _look(self) -> ProtocolError | None:
+        """Whether what has come of the next message is too large, or says that it will be."""
+        size = len(self._partial)
+        if not size and self._end > LARGE_BYTES:
             self._renew()
-            return None
-        if len(rest) > self._limit:
-            return self._too_large(len(rest))
-        if not self._partial or start != self._end:
-            self._looked = 0
-        self._end, self._partial = start, rest
-        if rest and self._looked < LOOK_BYTES:
-            self._looked = len(rest)
-            announced = _announced(rest[:LOOK_BYTES], self._limit)
+        if size > self._limit:
+            return self._too_large(size)
+        if size and not self._looked:
+            self._looked = size >= LOOK_BYTES
+            announced = _announced(self._partial[:LOOK_BYTES], self._limit)
             if announced:
                 return self._too_large(announced)
         return None
@@ -138,7 +139,7 @@ _FIXED = {
 }  # fmt: skip
 
 
-def _announced(head: bytes, limit: int) -> int:
+def _announced(head: bytes | bytearray, limit: int) -> int:
     """The first length in the start of an unfinished message that is over `limit`, or 0."""
     at = 0
     while at < len(head):
@@ -164,9 +165,9 @@ def decode(frame: bytes) -> Message:
     try:
         message = unpackb(frame, strict_map_key=True, max_ext_len=0)
     except ValueError as error:  # UnicodeDecodeError among them
-        raise Malformed(f"unreadable MessagePack ({type(error).__name__})", request_id(frame)) from None
+        raise malformed(frame, f"unreadable MessagePack ({type(error).__name__})") from None
     if type(message) is not list or not message or type(message[0]) is not int:
-        raise Malformed(f"a message is an array that starts with 0, 1 or 2, not {type(message).__name__}")
+        raise malformed(frame)
     match message:
         case [0, int(msgid), str(method), list(params)] if _is_msgid(msgid):
             if too_deep(params, NESTING + 1):
@@ -178,23 +179,27 @@ def decode(frame: bytes) -> Message:
             if too_deep(params, NESTING + 1):
                 raise Malformed(f"{method}: nested deeper than {NESTING} levels")
             return Notification(method, params)
-    raise Malformed(
-        "expected [0, msgid, method, params], [1, msgid, error, result] or [2, method, params]",
-        request_id(frame),
-    )
+    raise malformed(frame)
 
 
-def request_id(frame: bytes) -> int | None:
-    """The id of the request that `frame` was meant to be, if it starts like one."""
+def malformed(
+    frame: bytes,
+    message: str = "expected [0, msgid, method, params], [1, msgid, error, result] or [2, method, params]",
+) -> Malformed:
+    """The error for a frame that is no message, addressed as far as its first values tell."""
+    kind = msgid = None
     reader = Unpacker(read_size=64)
     reader.feed(frame[:64])
     try:
-        if reader.read_array_header() >= 2 and reader.unpack() == REQUEST:
-            msgid = reader.unpack()
-            return msgid if _is_msgid(msgid) else None
+        if reader.read_array_header():
+            kind, msgid = reader.unpack(), reader.unpack()
     except (ValueError, OutOfData):
         pass
-    return None
+    if type(kind) is not int:
+        kind = None
+    return Malformed(
+        message, msgid if kind == REQUEST and _is_msgid(msgid) else None, is_answer=kind == RESPONSE
+    )
 
 
 def _is_msgid(value: object) -> bool:
@@ -206,10 +211,10 @@ def remote_error(error: Any) -> RemoteError | None:
     match error:
         case None:
             return None
-        case [int(code), str(message)]:
-            return RemoteError(code, message)
-        case [int(code), str(message), dict(detail)]:
+        case [int(code), str(message), dict(detail), *_]:
             return RemoteError(code, message, detail)
+        case [int(code), str(message), *_]:
+            return RemoteError(code, message)
         case str(message) | [_, str(message), *_]:
             return RemoteError(0, message)
     return RemoteError(0, f"an error of type {type(error).__name__}")
@@ -241,28 +246,30 @@ class Codec(NamedTuple):
 
 
 def plain(value: Any) -> Any:
-    """What the packer does with a value it doesn't know: the attributes of an object, the item of an array
-    scalar. Raises TypeError for anything else."""
+    """What the packer does with a value it doesn't know: a mapping's items, the lists and numbers of numpy's
+    arrays and scalars, the attributes of any other object. Raises TypeError where there are none."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    tolist = getattr(value, "tolist", None)
+    if tolist is not None:
+        return tolist()
     attributes = getattr(value, "__dict__", None)
     if attributes is not None:
         return attributes
-    item = getattr(value, "item", None)
-    if item is not None:
-        return item()
     raise TypeError(f"a {type(value).__name__} cannot be sent; send numbers, texts, lists and maps")
 
 
 def packed(value: Any) -> bytes:
-    """Encode `value`. Lone surrogates, which UTF-8 cannot hold, become question marks."""
+    """Encode `value`; raise UsageError where it cannot be. Lone surrogates, which UTF-8 cannot hold, become
+    question marks."""
     try:
-        return _bytes(Packer(default=plain).pack(value))
-    except UnicodeEncodeError:
-        return _bytes(Packer(default=plain, unicode_errors="replace").pack(value))
-
-
-def _bytes(data: bytes | None) -> bytes:
-    assert data is not None  # None only without autoreset
-    return data
+        try:
+            data = Packer(default=plain).pack(value)
+        except UnicodeEncodeError:
+            data = Packer(default=plain, unicode_errors="replace").pack(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"this cannot be sent as MessagePack ({type(error).__name__})") from error
+    return cast(bytes, data)  # None only without autoreset
 
 
 PLAIN = Codec(packed, decode)
@@ -283,11 +290,12 @@ class Peer:
         calls_in_flight: int = CALLS_IN_FLIGHT,
     ) -> None:
         self._encode, self._decode = codec
+        self._message_bytes = message_bytes
         self._framer = Framer(message_bytes)
         self._limit = calls_in_flight
         self._serving = 0
         self._next_id = 0
-        self._pending: dict[int, Any] = {}
+        self.pending: dict[int, Any] = {}  # tokens of the calls on their way, by msgid
         self._owed: list[bytes] = []
         self.broken: ProtocolError | None = None
         self.unknown_answers = 0
@@ -322,7 +330,7 @@ class Peer:
                 self._serving += 1
                 events.append(message)
         elif type(message) is Answer:
-            token = self._pending.pop(message.msgid, None)
+            token = self.pending.pop(message.msgid, None)
             if token is None:
                 self.unknown_answers += 1
             else:
@@ -332,10 +340,17 @@ class Peer:
         self.broken = error
         code = Code.TOO_LARGE if isinstance(error, MessageTooLarge) else Code.MALFORMED
         body = [code, str(error)]
+        if isinstance(error, Malformed) and error.is_answer:
+            return
         if isinstance(error, Malformed) and error.msgid is not None:
             self._owed.append(self._encode([RESPONSE, error.msgid, body, None]))
         else:
             self._owed.append(self._encode([NOTIFICATION, "error", body]))
+
+    @property
+    def data_owed(self) -> bool:
+        """Whether this end owes answers on its own account."""
+        return bool(self._owed)
 
     def data_to_send(self) -> bytes:
         """Take the answers that this end owes on its own account."""
@@ -345,32 +360,33 @@ class Peer:
     # what this end sends
 
     def call(self, method: str, params: list[Any], token: Any) -> tuple[int, bytes]:
-        """Number a call; its Reply will carry `token` (anything but None)."""
-        while self._next_id in self._pending:  # only after 2**32 calls
+        """Number a call; its Reply will carry `token` (anything but None). To give one up, or all of them
+        when the connection has ended, take it out of `pending`: a late answer is then an unknown one."""
+        while self._next_id in self.pending:  # only after 2**32 calls
             self._next_id = (self._next_id + 1) & MSGID_MASK
         msgid = self._next_id
-        data = self._encode([REQUEST, msgid, method, params])
+        data = self._sized([REQUEST, msgid, method, params], method)
         self._next_id = (msgid + 1) & MSGID_MASK
-        self._pending[msgid] = token
+        self.pending[msgid] = token
         return msgid, data
 
-    def forget(self, msgid: int) -> Any:
-        """Give up on a call (its deadline has passed); a late answer is then an unknown one."""
-        return self._pending.pop(msgid, None)
-
-    def forget_all(self) -> list[Any]:
-        """The connection has ended: take the tokens of all calls without an answer."""
-        tokens = list(self._pending.values())
-        self._pending.clear()
-        return tokens
-
     def notify(self, method: str, params: list[Any]) -> bytes:
-        """A notification."""
-        return self._encode([NOTIFICATION, method, params])
+        """A notification. Raises UsageError, as `call` does, where it is too large or cannot be encoded."""
+        return self._sized([NOTIFICATION, method, params], method)
+
+    def _sized(self, message: list[Any], method: str) -> bytes:
+        data = self._encode(message)
+        if len(data) > self._message_bytes:
+            # Sent, it would cost the connection.
+            raise UsageError(f"{method}: {len(data)} bytes to send; the limit is {self._message_bytes}")
+        return data
 
     def respond(self, msgid: int, result: Any) -> bytes:
-        """The answer to a Request."""
+        """The answer to a Request; one that is too large to send becomes an error that says so."""
         data = self._encode([RESPONSE, msgid, None, result])
+        if len(data) > self._message_bytes:
+            text = f"the answer has {len(data)} bytes; the limit is {self._message_bytes}"
+            return self.fail(msgid, Code.TOO_LARGE, text)
         self._serving -= 1
         return data
 

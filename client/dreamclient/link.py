@@ -1,0 +1,248 @@
+"""One connection of the blocking client: whole messages out from any thread, bytes in on one.
+
+The sending half has one rule: a message that went out in part is completed before anything else goes out.
+`_tail` is what is left of it. While the daemon does not read, the link is *stalled*, and a context is dropped
+before it costs anything. Whoever holds the lock sends; who finds it held on the reply path does not wait, but
+leaves the context in a one-place mailbox, which the holder empties when it lets go.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from dreamclient.errors import CallTimeout, DreamError, NotConnected
+from dreamclient.host import Host
+from dreamclient.messages import Method
+from dreamclient.rpc import Event, Peer
+
+READ_BYTES = 64 * 1024
+# Up to here a send was seen to be all or nothing; larger ones go in parts, and cost the reply path a copy.
+HOT_BYTES = 32 * 1024
+FLUSH_S = 0.1  # how long a reading daemon may take over a large context before we read again
+_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+
+class Link:
+    """`sock` is connected; `receive` returns after `tick_s` at the latest, for `flush` to be called."""
+
+    def __init__(
+        self, sock: socket.socket, host: Host, *, tick_s: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        sock.setblocking(True)
+        # The kernel's own timeout: a timeout of Python's costs a poll a message, 1.4 times a round trip.
+        whole, part = divmod(tick_s, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(whole), int(part * 1e6)))
+        self._sock = sock
+        self._host = host
+        self._monotonic = monotonic
+        self._peer = Peer()
+        self._lock = threading.Lock()
+        self._stalled = False
+        self._tail = bytearray()
+        self._telling: dict[str, int] = {}  # the failures that the message of the tail carries
+        self._mail: Any = None  # a context that found the lock held
+        self._large: Any = None  # a context for the background thread
+        self._ended = False
+
+    # the reply path
+
+    def offer(self, ctx: Any) -> bool:
+        """Send a context, or hand it on; False where it was dropped. Never waits, never raises."""
+        if self._stalled:
+            self._host.failures.count("stalled")
+            return False
+        if self._lock.acquire(blocking=False):
+            try:
+                return self._offer_locked(ctx)
+            finally:
+                self._release()
+        if self._mail is not None:
+            self._host.failures.count("replaced")
+        self._mail = ctx
+        if self._lock.acquire(blocking=False):  # its holder let go before the mail lay there
+            self._release()
+        return True
+
+    def _release(self) -> None:
+        """Let go of the lock, then see to the mail, unless someone else has the lock and will."""
+        self._lock.release()
+        while self._mail is not None and self._lock.acquire(blocking=False):
+            mail, self._mail = self._mail, None
+            if mail is not None:
+                self._offer_locked(mail)
+            self._lock.release()
+
+    def _offer_locked(self, ctx: Any) -> bool:
+        failures = self._host.failures
+        try:
+            untold = failures.untold()
+            data = self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)])
+            if len(data) <= HOT_BYTES:
+                return self._send_context(data, untold)
+        except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
+            failures.count("unencodable")
+            return False
+        if self._large is not None:
+            failures.count("replaced")
+        self._large = ctx
+        return True
+
+    def _send_context(self, data: bytes, untold: dict[str, int]) -> bool:
+        try:
+            sent = self._sock.send(data, _FLAGS)
+        except BlockingIOError:
+            self._stalled = True
+            self._host.failures.count("stalled")
+            return False
+        except OSError:  # the background thread reads the end too, and connects again
+            self._host.failures.count("not_connected")
+            return False
+        if sent < len(data):
+            self._stalled = True
+            self._tail += data[sent:]
+            self._telling = untold
+        elif untold:
+            self._host.failures.told(untold)
+        return True
+
+    # any thread that may wait
+
+    def call(self, method: str, params: list[Any], token: Any, deadline: float | None = None) -> int:
+        """Send a call, by `deadline` (monotonic seconds); `receive` gets its Reply, with `token`.
+
+        Raises NotConnected, CallTimeout (nothing of it has gone out), UsageError (it cannot be sent)."""
+        with self._held(deadline):
+            msgid, data = self._peer.call(method, params, token)
+            try:
+                self._send(data, deadline)
+            except DreamError:
+                self._peer.forget(msgid)
+                raise
+        return msgid
+
+    def forget(self, msgid: int) -> None:
+        """The caller waits no longer."""
+        self._peer.forget(msgid)
+
+    @contextlib.contextmanager
+    def _held(self, deadline: float | None) -> Iterator[None]:
+        if not self._lock.acquire(timeout=-1 if deadline is None else max(0.0, deadline - self._monotonic())):
+            raise CallTimeout("another call could not be sent in all that time")
+        try:
+            if self._ended:
+                raise NotConnected("the connection has ended")
+            yield
+        finally:
+            self._release()
+
+    def _send(self, data: bytes, deadline: float | None) -> None:
+        self._tail += data
+        try:
+            if not self._drain(deadline):
+                if len(self._tail) >= len(data):
+                    del self._tail[-len(data) :]
+                raise CallTimeout("the daemon does not read")
+        except OSError as error:
+            raise NotConnected(f"the connection has ended: {os.strerror(error.errno or 0)}") from None
+
+    def _drain(self, deadline: float | None) -> bool:
+        """Send what is left of the tail, waiting until `deadline` for room; whether nothing is left."""
+        while self._tail:
+            try:
+                sent = self._sock.send(self._tail, _FLAGS)
+                del self._tail[:sent]
+            except BlockingIOError:
+                self._stalled = True
+                if not self._writable(deadline):
+                    return False
+        self._stalled = False
+        self._host.failures.told(self._telling)
+        self._telling = {}
+        return True
+
+    def _writable(self, deadline: float | None) -> bool:
+        wait_ms = None if deadline is None else max(0.0, deadline - self._monotonic()) * 1000
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        return bool(poll.poll(wait_ms))
+
+    def shutdown(self) -> None:
+        """End the connection from any thread: `receive` and whoever sends wake at once."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """In a forked child: close this copy. A shutdown would end the parent's connection too."""
+        with contextlib.suppress(OSError):
+            os.close(self._sock.detach())
+
+    # the background thread
+
+    def receive(self) -> list[Event]:
+        """Wait for bytes, for a tick at most; return what they mean. Raises NotConnected at the end."""
+        if self._peer.broken is not None:
+            raise NotConnected(f"the peer broke the protocol: {self._peer.broken}")
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError as error:
+            raise NotConnected(f"the connection has ended: {os.strerror(error.errno or 0)}") from None
+        if not data:
+            raise NotConnected("the daemon closed the connection")
+        events = self._peer.receive_data(data)
+        owed = self._peer.data_to_send()
+        if owed:
+            with self._held(None):
+                self._send(owed, self._monotonic() + FLUSH_S)
+        return events
+
+    def respond(self, msgid: int, result: Any) -> None:
+        """Answer a request, waiting for as long as the daemon does not read."""
+        with self._held(None):
+            self._send(self._peer.respond(msgid, result), None)
+
+    def fail(self, msgid: int, code: int, message: str, detail: dict[str, Any] | None) -> None:
+        """Answer a request with an error, likewise."""
+        with self._held(None):
+            self._send(self._peer.fail(msgid, code, message, detail), None)
+
+    def flush(self) -> None:
+        """Send what the reply path left: the rest of a message, or a large context."""
+        if not self._stalled and self._large is None:
+            return
+        deadline = self._monotonic() + FLUSH_S
+        if not self._lock.acquire(blocking=False):
+            return  # its holder is sending
+        try:
+            if self._tail:
+                self._drain(deadline)
+            elif self._stalled:
+                self._stalled = not self._writable(self._monotonic())
+            if not self._stalled and self._large is not None:
+                self._flush_large(deadline)
+        except OSError:
+            pass  # receive will say so
+        finally:
+            self._release()
+
+    def _flush_large(self, deadline: float) -> None:
+        ctx, self._large = self._large, None
+        untold = self._host.failures.untold()
+        self._tail += self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)])
+        self._telling = untold
+        self._drain(deadline)
+
+    def end(self) -> list[Any]:
+        """Close; return the tokens of the calls that will have no answer. Later calls raise NotConnected."""
+        self.shutdown()
+        with self._lock:
+            self._ended = True
+            self._sock.close()
+            return self._peer.forget_all()

@@ -1,0 +1,46 @@
+"""`dreamd`, and `python -m dreamd`: the arguments, and nothing else."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dreamclient import paths
+
+import dreamd
+from dreamd import settings
+from dreamd.errors import SettingsError
+
+EXIT_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon in the foreground; the exit code (docs/operations.md)."""
+    parser = argparse.ArgumentParser(
+        prog="dreamd",
+        description="The daemon in which leo dreams. It serves one user's leo over a Unix socket, in the foreground.",
+    )
+    parser.add_argument(
+        "--state-dir", metavar="D", help="database, inbox and lock (default: the XDG state home)"
+    )
+    parser.add_argument("--socket", metavar="S", help="the Unix socket (default: in the runtime folder)")
+    parser.add_argument("--config", metavar="FILE", help="settings in TOML")
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="one setting, as in gate.chance=1"
+    )
+    parser.add_argument("--version", action="version", version=f"dreamd {dreamd.__version__}")
+    asked = parser.parse_args(argv)
+    try:
+        chosen = settings.load(file=Path(asked.config) if asked.config else None, assignments=asked.set)
+    except SettingsError as error:
+        print(f"dreamd: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    from dreamd.app import run  # not before the settings are known to be good
+
+    return run(
+        chosen, paths.state_dir(asked.state_dir), paths.socket_path(asked.socket, state=asked.state_dir)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

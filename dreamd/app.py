@@ -1,0 +1,186 @@
+"""The composition of the daemon, and the order of its start and its end. Reading `serve` explains it all."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dreamd.clock import Clock
+from dreamd.delivery import Delivery
+from dreamd.engine import Engine
+from dreamd.errors import StartError, StoreError
+from dreamd.failures import Failures
+from dreamd.inbox import Inbox, inbox_folder, key_file
+from dreamd.settings import Settings
+from dreamd.store import Store
+from dreamd.systemd import Notifier, passed_socket
+from dreamd.wire.handlers import Service
+from dreamd.wire.listener import Listener, state_lock
+from dreamd.wire.server import Server, session_cap
+
+EXIT_DATABASE = 6
+TICK_S = 15.0  # everything periodic happens here: health, recovery, the socket's file, the watchdog
+STOP_S = 2.0  # for the lines in flight; what is not done then is completed at the next start
+
+log = logging.getLogger("dreamd")
+
+
+@dataclass
+class Daemon:
+    """One daemon: where it lives, and what may be handed in."""
+
+    settings: Settings
+    state_dir: Path
+    socket_path: Path
+    clock: Clock = Clock()
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    notifier: Notifier = field(default_factory=lambda: Notifier(None))
+    passed: socket.socket | None = None  # the listening socket that systemd made, if any
+    tick_s: float = TICK_S
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[Service]:
+        """Serve until the block ends; whoever wants it to end sets `stopping`. Raises StartError."""
+        failures = Failures(self.clock)
+        _tell_of_faults(failures)
+        async with AsyncExitStack() as parts:
+            parts.enter_context(state_lock(self.state_dir))
+            listener = Listener(self.socket_path, self.passed)
+            parts.callback(listener.close)
+            store = await parts.enter_async_context(await self._open_store())
+            settings = self.settings
+            inbox = Inbox(
+                inbox_folder(settings.inbox, self.state_dir),
+                settings.inbox,
+                clock=self.clock,
+                key_file=key_file(self.state_dir),
+            )
+
+            def publish(event: dict[str, Any]) -> None:
+                service.publish(event)
+
+            delivery = Delivery(store, inbox, self.clock, failures, publish)
+            parts.callback(delivery.close)
+            engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
+            service = Service(
+                engine, failures, str(listener.path), self.state_dir, self.clock, self.stopping.set
+            )
+            server = Server(service.dispatch, service.forget, failures, session_cap())
+            service.sessions = server.sessions
+
+            await delivery.tidy()
+            await engine.settle_debts()
+            await server.listen(listener.socket)
+            parts.push_async_callback(self._stop, server, engine)
+            tick = asyncio.create_task(self._tick(engine, delivery, listener, server, failures))
+            parts.callback(tick.cancel)
+            self.notifier.tell("READY=1", "STATUS=waiting for leo")
+            log.info("serving at %s, state in %s", listener.path, self.state_dir)
+            yield service
+
+    async def _open_store(self) -> Store:
+        path = self.state_dir / "dream.sqlite3"
+        try:
+            store = await Store.open(path, clock=self.clock, diagnostics=self.settings.store.diagnostics)
+        except StoreError as error:
+            raise StartError(str(error), EXIT_DATABASE) from None
+        for note in store.notes:
+            log.warning("%s", note)
+        return store
+
+    async def _tick(
+        self, engine: Engine, delivery: Delivery, listener: Listener, server: Server, failures: Failures
+    ) -> None:
+        """Everything periodic: health and recovery, the socket's file, retention, the watchdog."""
+        state = ""
+        while True:
+            await asyncio.sleep(self.tick_s)
+            try:
+                await engine.store.probe()
+                await engine.settle_debts()
+                await delivery.tidy()
+                if listener.vanished:
+                    failures.count("listener", "socket vanished")
+                    listener.bind()
+                    await server.listen(listener.socket)
+            except Exception as error:  # noqa: BLE001 - told, counted, and tried again at the next tick
+                fault = {"message": "the tick", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(fault)
+            before, state = state, engine.trouble or delivery.trouble or "ok"
+            if state != before:
+                log.warning("state: %s", state)
+            self.notifier.tell("WATCHDOG=1", f"STATUS={state}")
+
+    async def _stop(self, server: Server, engine: Engine) -> None:
+        """No new leos; the lines in flight are abandoned, what was said is kept; then everybody is let go."""
+        self.notifier.tell("STOPPING=1")
+        await server.stop_listening()
+        try:
+            await asyncio.wait_for(engine.close(), STOP_S)
+        except TimeoutError:
+            log.warning("dialogues did not end in %s s; they are completed at the next start", STOP_S)
+        await server.close()
+        log.info("stopped")
+
+
+def run(settings: Settings, state_dir: Path, socket_path: Path) -> int:
+    """Serve in the foreground until SIGTERM, SIGINT or the `shutdown` request; the exit code."""
+    import uvloop
+
+    _log_to_stderr(settings.log.level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_until_stopped(settings, state_dir, socket_path))
+        except StartError as error:
+            print(f"dreamd: {error}", file=sys.stderr)
+            return error.exit_code
+    return 0
+
+
+async def _until_stopped(settings: Settings, state_dir: Path, socket_path: Path) -> None:
+    notifier = Notifier(os.environ.pop("NOTIFY_SOCKET", None))
+    daemon = Daemon(settings, state_dir, socket_path, notifier=notifier, passed=passed_socket())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, daemon.stopping.set)
+    async with daemon.serve():
+        await daemon.stopping.wait()
+
+
+def _tell_of_faults(failures: Failures) -> None:
+    """What the loop would print, counted and logged by type and place: an exception's text may hold a line."""
+
+    def tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        kind = type(error).__name__ if error else "fault"
+        if not context.get("counted"):
+            failures.count("daemon", kind)
+        log.error("%s: %s%s", context.get("message"), kind, place_of(error))
+
+    asyncio.get_running_loop().set_exception_handler(tell)
+
+
+def place_of(error: BaseException | None) -> str:
+    """Where an exception was raised, as " at file:line", or nothing."""
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def _log_to_stderr(level: str) -> None:
+    if level == "off":
+        logging.disable(logging.CRITICAL)
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("dreamd")
+    root.addHandler(handler)
+    root.setLevel(level.upper())

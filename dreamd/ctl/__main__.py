@@ -1,0 +1,68 @@
+"""dreamctl: the options that all commands share, and the table of commands."""
+
+import os
+import sys
+from importlib import import_module
+from io import TextIOWrapper
+
+import click
+
+from dreamd import __version__
+from dreamd.ctl.connection import Target
+
+# Command -> the file it lives in. One that is not asked for is not imported: `status` must answer fast.
+COMMANDS = {
+    "status": "status",
+    "why": "status",
+    "recent": "dream",
+    "dream": "dream",
+    "call": "call",
+    "demo": "demo",
+}
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        home = COMMANDS.get(cmd_name)
+        if home is None:
+            return None
+        command: click.Command = getattr(import_module(f"dreamd.ctl.{home}"), cmd_name)
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--socket", metavar="PATH", help="Where the daemon listens.  [env: DREAMD_SOCKET]")
+@click.option("--state-dir", metavar="DIR", help="The daemon's state folder.  [env: DREAMD_STATE_DIR]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; each command takes this too.")
+@click.version_option(__version__, prog_name="dreamctl")
+@click.pass_context
+def cli(context: click.Context, socket: str | None, state_dir: str | None, as_json: bool) -> None:
+    """Look inside dreamd, the daemon in which leo dreams.
+
+    \b
+    dreamctl demo      see all of it at work, with a small organism to dream
+    dreamctl status    is the daemon well, and who is connected?
+    dreamctl why       did he dream after the last replies, and if not, why not?
+
+    Exit codes: 0 ok, 1 a problem was found, 2 wrong usage, 3 no daemon answers, 4 the daemon refused.
+    """
+    context.obj = Target(socket, state_dir, as_json)
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        context.color = False
+
+
+def main() -> None:
+    """The command `dreamctl`."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # None where it was closed
+            stream.reconfigure(errors="replace")  # a dream may hold what the terminal cannot show
+    cli(prog_name="dreamctl")
+
+
+if __name__ == "__main__":
+    main()

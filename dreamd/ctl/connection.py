@@ -1,0 +1,102 @@
+"""Reaching the daemon: what goes wrong on the way is an exit code and a line, never a traceback."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.blocking import DreamClient
+from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
+from dreamclient.messages import Code
+from dreamclient.paths import check_socket_path, socket_path
+
+CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
+ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
+DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, and some
+
+OnEvent = Callable[[dict[str, Any]], object]
+
+_CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
+
+
+class Unreachable(click.ClickException):
+    """No daemon answers."""
+
+    exit_code = 3
+
+
+class Refused(click.ClickException):
+    """The daemon answered with an error."""
+
+    exit_code = 4
+
+
+@dataclass
+class Target:
+    """What the shared options say: which daemon, and how to print."""
+
+    given_socket: str | None
+    given_state: str | None
+    as_json: bool
+
+    @property
+    def socket(self) -> Path:
+        """Where the daemon listens."""
+        return socket_path(self.given_socket, state=self.given_state)
+
+    @contextmanager
+    def daemon(self, on_event: OnEvent | None = None) -> Iterator["Daemon"]:
+        """The daemon, connected to while in the block; `on_event` is called on a thread of the client."""
+        with connected(self.socket, on_event) as daemon:
+            yield daemon
+
+
+class Daemon:
+    """The daemon at the other end of `client`."""
+
+    def __init__(self, client: DreamClient, socket: Path) -> None:
+        self._client = client
+        self._socket = socket
+
+    def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
+        """The daemon's answer. Raises Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
+        try:
+            return self._client.call(method, *params, timeout_s=timeout_s)
+        except RemoteError as error:
+            name = _CODES.get(error.code, "error")
+            raise Refused(f"{method}: {name} ({error.code}): {error.message}") from None
+        except UsageError as error:
+            raise click.UsageError(f"{method}: {error}") from None
+        except (CallTimeout, NotConnected) as error:
+            raise Unreachable(
+                f"no answer from a daemon at {self._socket}: {error}.\n"
+                "Start one with `dreamd`, or say which: dreamctl --socket PATH, or --state-dir DIR."
+            ) from None
+
+
+@contextmanager
+def connected(socket: Path, on_event: OnEvent | None = None) -> Iterator[Daemon]:
+    """The daemon that listens on `socket`, whoever that is; one that is not there shows at the first call."""
+    try:
+        check_socket_path(socket)
+    except SocketPathError as error:
+        raise click.UsageError(str(error)) from None
+    with closing(DreamClient(socket_path=socket, name="dreamctl", on_event=on_event)) as client:
+        client.start(CONNECT_S)
+        yield Daemon(client, socket)
+
+
+def emit(answer: Any) -> None:
+    """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
+    click.echo(json.dumps(answer, ensure_ascii=False, indent=2, default=bytes.hex))
+
+
+def _too(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.obj.as_json |= value
+
+
+# `dreamctl status --json` is `dreamctl --json status`.
+json_option = click.option("--json", is_flag=True, expose_value=False, callback=_too, help="Print JSON.")

@@ -1,0 +1,82 @@
+"""A decision in words: why leo dreamt, or did not, with the numbers that decided."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def in_words(decision: Mapping[str, Any]) -> str:
+    """One decision map of `why` as a line. What an older or newer daemon leaves out is left out here too."""
+    reason = str(decision.get("reason", "?"))
+    words = _WORDS.get(reason)
+    return f"{reason}: {words(decision)}" if words else reason
+
+
+def _cooldown(decision: Mapping[str, Any]) -> str:
+    whole = _gate(decision).get("cooldown_s")
+    left = f"{decision.get('wait_s', 0):.0f} s"
+    return left if whole is None else f"{left} of {whole:g} left"
+
+
+def _mute(decision: Mapping[str, Any]) -> str:
+    return f"the last dialogue came back empty; asked again in {decision.get('wait_s', 0):.0f} s"
+
+
+def _calm(decision: Mapping[str, Any]) -> str:
+    return ", ".join(text for _, text in _measures(decision)) or "no measures were given"
+
+
+def _chance(decision: Mapping[str, Any]) -> str:
+    return f"{_stirred(decision)}, but drew {_draw(decision, '≥')}"
+
+
+def _dream(decision: Mapping[str, Any]) -> str:
+    return f"{_stirred(decision)}, and drew {_draw(decision, '<')}"
+
+
+def _asked(decision: Mapping[str, Any]) -> str:
+    return "someone asked for a dream, past all gates"
+
+
+_WORDS = {
+    "disabled": lambda _: "gate.enabled is false",
+    "degraded": lambda _: "no dream can be kept now; `dreamctl status` says why",
+    "no_hooks": lambda _: "this session provides no generate or no observe",
+    "busy": lambda _: "a dialogue of this session was running",
+    "mute": _mute,
+    "cooldown": _cooldown,
+    "calm": _calm,
+    "chance": _chance,
+    "dream": _dream,
+    "asked": _asked,
+}
+
+
+def _gate(decision: Mapping[str, Any]) -> Mapping[str, Any]:
+    return decision.get("gate") or {}
+
+
+def _draw(decision: Mapping[str, Any], sign: str) -> str:
+    chance = _gate(decision).get("chance")
+    drawn = decision.get("drawn", 0.0)
+    return f"{drawn:.2f}" if chance is None else f"{drawn:.2f} {sign} {chance:g}"
+
+
+def _stirred(decision: Mapping[str, Any]) -> str:
+    return ", ".join(text for stirs, text in _measures(decision) if stirs) or "stirred"
+
+
+def _measures(decision: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """Each measure against its threshold, and whether it calls for a dream."""
+    gate = _gate(decision)
+    found = []
+    for name in ("trauma", "novelty"):
+        value, above = decision.get(name), gate.get(f"{name}_above", 0.5)
+        if value is not None:
+            stirs = value > above
+            found.append((stirs, f"{name} {value:.2g} {'>' if stirs else '≤'} {above:g}"))
+    quality = decision.get("quality")
+    if quality is not None:
+        low, high = gate.get("quality_low", 0.0), gate.get("quality_high", 0.0)
+        stirs = low <= quality <= high
+        found.append((stirs, f"quality {quality:.2g} {'within' if stirs else 'outside'} {low:g}-{high:g}"))
+    return found

@@ -1,0 +1,121 @@
+"""`status`: how the daemon is. `why`: what it decided after the last replies."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.connection import Target, emit, json_option
+from dreamd.ctl.decisions import in_words
+from dreamd.ctl.layout import counted, fold, labelled, moment, size, span, width
+
+
+@click.command
+@json_option
+@click.pass_obj
+def status(target: Target) -> None:
+    """How the daemon is, who is connected, and what went wrong. Exit code 1 where it is not well."""
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.STATUS)
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_status(answer, width(), time.time()))
+    if answer.get("state") != "ok":
+        raise SystemExit(1)
+
+
+@click.command
+@click.option("-n", "count", type=click.IntRange(1, 256), default=10, show_default=True, help="How many.")
+@json_option
+@click.pass_obj
+def why(target: Target, count: int) -> None:
+    """Did he dream after the last replies, and if not, why not? Newest first."""
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.WHY, count)
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_why(answer, width(), time.time()))
+
+
+def show_status(status: Mapping[str, Any], columns: int, now: float) -> str:
+    """The answer of `status` as text."""
+    return labelled(_status_rows(status, now), columns)
+
+
+def _status_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    yield (
+        "daemon",
+        f"{status['state']}, up {span(status['uptime_s'])}, pid {status['pid']}, {status['version']}",
+    )
+    yield "socket", status["socket"]
+    yield "state", status["state_dir"]
+    sessions = status["sessions"]
+    for session in sessions:
+        yield "session", _session(session)
+    if not any({Method.GENERATE, Method.OBSERVE} <= set(session["provides"]) for session in sessions):
+        yield "session", "none that could dream"
+    yield "origin", "seeded" if status["seeded"] else "not seeded yet: the first leo that connects sends it"
+    yield "decisions", counted(status["decisions"])
+    yield "dialogues", counted(status["dialogues"])
+    for name, hook in status["hooks"].items():
+        yield name, f"{hook['calls']} calls, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
+    database = status["database"]
+    sizes = f"{size(database['bytes'])}, WAL {size(database['wal_bytes'])}"
+    yield "database", _troubled(sizes, database)
+    yield "inbox", _inbox(status["inbox"])
+    for name, count in status["failures"].items():
+        yield "failed", f"{count} × {name}"
+    for error in status["last_errors"]:
+        yield "error", f"{moment(error['at'], now)} {error['type']} in {error['where']}"
+
+
+def _session(session: Mapping[str, Any]) -> str:
+    parts = [
+        f"{session['session']}: {session['name']} {session['version']}, pid {session['pid']}",
+        f"connected {span(session['connected_s'])}",
+        f"provides {', '.join(session['provides'])}" if session["provides"] else "only looks",
+    ]
+    if session["dreaming"] is not None:
+        parts.append(f"dreaming dialogue {session['dreaming']}")
+    if session["mute_s"]:
+        parts.append(f"mute: asked again in {span(session['mute_s'])}")
+    return ", ".join(parts)
+
+
+def _inbox(inbox: Mapping[str, Any]) -> str:
+    if not inbox["enabled"]:
+        return "disabled"
+    counts = f"{inbox['waiting']} waiting, {inbox['done']} done"
+    if inbox["set_aside"]:
+        counts += f", {inbox['set_aside']} set aside"
+    return _troubled(f"{counts}, in {inbox['folder']}", inbox)
+
+
+def _troubled(text: str, part: Mapping[str, Any]) -> str:
+    return f"{part['trouble']}: {text}" if part["trouble"] else text
+
+
+def show_why(decisions: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
+    """The answer of `why` as text, with a count by reason below."""
+    if not decisions:
+        return "No reply has been told to this daemon yet."
+    lines = [
+        fold(
+            f"{_verdict(decision)}{in_words(decision)}", columns, " " * 10, f"{moment(decision['at'], now)}  "
+        )
+        for decision in decisions
+    ]
+    reasons = Counter(decision["reason"] for decision in decisions)
+    return "\n".join([*lines, "", fold(f"Of these {len(decisions)}: {counted(reasons)}.", columns)])
+
+
+def _verdict(decision: Mapping[str, Any]) -> str:
+    who = f"{decision['client']} " if decision.get("client", "leo") != "leo" else ""
+    if decision["dream"]:
+        return f"{who}dreamt dialogue {decision.get('dialog')}; "
+    return f"{who}did not dream; "

@@ -1,0 +1,97 @@
+"""From the store into the inbox: every dialogue that spoke leaves one file (P5).
+
+A shard is always made from what the store holds, so a dialogue just ended and one that a crash cut short leave
+the same file by the same way. The store knows which are still owed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from math import inf
+from typing import Any, TypeVar
+
+from dreamd.clock import Clock
+from dreamd.failures import Failures
+from dreamd.inbox import Inbox, InboxError, InboxUnavailable, dream_document
+from dreamd.run import Publish
+from dreamd.store import Store, StoredDialog
+
+TIDY_S = 3600.0
+
+T = TypeVar("T")
+
+
+class Delivery:
+    """Delivers shards, one at a time; `trouble` says why the last could not be, or nothing."""
+
+    def __init__(
+        self, store: Store, inbox: Inbox, clock: Clock, failures: Failures, publish: Publish
+    ) -> None:
+        self.inbox = inbox
+        self.trouble: str | None = None
+        self._store = store
+        self._clock = clock
+        self._failures = failures
+        self._publish = publish
+        self._tidy_again = -inf  # monotonic s
+        self._one_at_a_time = asyncio.Lock()
+        # fsync blocks: the inbox has a thread of its own, as the database has.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dreamd-inbox")
+
+    async def deliver(self) -> bool:
+        """Deliver what is owed; returns whether nothing is owed any more. What failed is counted, and owed still.
+        Raises StoreUnavailable."""
+        async with self._one_at_a_time:
+            whole, last = True, 0
+            while owed := await self._store.unwritten(after=last):
+                for dialog in owed:
+                    try:
+                        await self._deliver(dialog)
+                        self.trouble = None
+                    except InboxError as error:
+                        self._failures.count("inbox", type(error).__name__, place=f"dialogue {dialog.id}")
+                        self.trouble = type(error).__name__
+                        whole = False
+                        if isinstance(error, InboxUnavailable):  # the next one would fare no better
+                            return False
+                last = owed[-1].id
+            return whole
+
+    async def tidy(self) -> None:
+        """Once an hour: remove what killed writers left, and what was acknowledged long ago."""
+        if not self.inbox.settings.enabled or self._clock.monotonic() < self._tidy_again:
+            return
+        self._tidy_again = self._clock.monotonic() + TIDY_S
+        try:
+            await self.on_thread(self.inbox.sweep, TIDY_S)
+            await self.on_thread(self.inbox.retire)
+        except InboxError as error:
+            self._failures.count("inbox", type(error).__name__, place="tidy")
+
+    async def on_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Run one call of the inbox on its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+    def close(self) -> None:
+        """Let the thread go; what it still does, it does whole."""
+        self._thread.shutdown(wait=False)
+
+    async def _deliver(self, dialog: StoredDialog) -> None:
+        if self.inbox.settings.enabled:
+            report = await self.on_thread(self._write, dialog)
+            self._publish(
+                {
+                    "type": "inbox.written",
+                    "at": self._clock.wall(),
+                    "dialog": dialog.id,
+                    "trace_id": dialog.trace_id,
+                    "path": report["path"],
+                    "shards": report["shards_written"],
+                }
+            )
+        await self._store.shard_written(dialog.id, self._clock.wall())
+
+    def _write(self, dialog: StoredDialog) -> dict[str, object]:
+        goal = f"dream of {dialog.client}"
+        seed, shards, nodes = dream_document(dialog.trace_id, dialog.turns, goal=goal, tags=["dream"])
+        return self.inbox.write(seed, shards, nodes, trace_id=dialog.trace_id)

@@ -1,0 +1,238 @@
+"""One dialogue of leo with his friend, as a generator of effects.
+
+It yields what it wants done and is sent what came of it, so it reads like the description and runs under any
+driver: the daemon, a test, a replay. A driver ends it early by throwing Ended into it; what was said is kept.
+"""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from dreamd.dream import pulse
+from dreamd.dream.friend import Friend
+from dreamd.dream.shapes import Answer, Context, Line, LineMetrics, Pulse, Speaker
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Role = Literal["leo_dream", "friend"]
+Outcome = Literal[
+    "complete", "empty", "repeat", "hook_error", "deadline", "lost", "shutdown", "store_error", "interrupted"
+]
+
+#   complete    all turns were spoken             deadline     a hook, or the dialogue, took too long
+#   empty       a line had no text                lost         the connection went away
+#   repeat      a line was said already           shutdown     the daemon was asked to stop
+#   hook_error  a hook raised or gave nonsense    store_error  a line could not be recorded
+#   interrupted the daemon died meanwhile: found and closed at a later start
+OUTCOMES: tuple[Outcome, ...] = (
+    "complete", "empty", "repeat", "hook_error", "deadline", "lost", "shutdown", "store_error", "interrupted",
+)  # fmt: skip
+
+# Snapshots of the past that leo is asked for.
+RECALLED = 2
+# Characters taken of prompt, reply and each snapshot: however long they are, a seed fits into a message many
+# times over. leo himself never says as much.
+SEED_PART_CHARS = 4000
+# Trauma above which the friend speaks as leo's "wounded" expert (leo's own value).
+WOUNDED_ABOVE = 0.7
+
+
+class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Raises ValueError where turns_min is above turns_max."""
+
+    # Lines: three or four short exchanges, as leo's author has it.
+    turns_min: Annotated[int, Meta(ge=1)] = 3
+    turns_max: Annotated[int, Meta(ge=1)] = 4
+    # Words, and characters, of one line: an utterance is a breath, not an essay.
+    max_tokens: Annotated[int, Meta(ge=1)] = 50
+    max_chars: Annotated[int, Meta(ge=1)] = 400
+    # Seconds for one hook call: a grown leo takes up to 15 to reply, and hooks wait their turn.
+    call_deadline_s: Annotated[float, Meta(gt=0)] = 30.0
+    # Seconds for the whole dialogue: its nine calls, all at their deadline, would be 270.
+    deadline_s: Annotated[float, Meta(gt=0)] = 300.0
+
+    def __post_init__(self) -> None:
+        if self.turns_min > self.turns_max:
+            raise ValueError(f"turns_min {self.turns_min} is above turns_max {self.turns_max}")
+
+
+class Recall(Struct, frozen=True):
+    """Wants a list of at most n strings."""
+
+    query: str
+    n: int
+
+
+class Generate(Struct, frozen=True):
+    """Wants an Answer."""
+
+    turn: int
+    speaker: Speaker
+    role: Role
+    seed: str
+    temperature: float
+    semantic_weight: float
+    expert: str
+
+
+class Record(Struct, frozen=True):
+    """Wants the line on disk before it goes on; answers nothing."""
+
+    line: Line
+
+
+class Observe(Struct, frozen=True):
+    """Wants the line fed into leo's field; answers LineMetrics or None."""
+
+    line: Line
+
+
+Effect: TypeAlias = Recall | Generate | Record | Observe
+
+
+class Ended(Exception):
+    """Thrown into a dialogue by its driver: it ends here, with this outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome: Outcome = outcome
+
+
+class Result(Struct):
+    """How a dialogue ended and the lines that were recorded, with their final measures."""
+
+    outcome: Outcome
+    lines: list[Line]
+
+    @property
+    def spoke(self) -> bool:
+        return bool(self.lines)
+
+
+def dialogue(
+    ctx: Context,
+    friend: Friend,
+    rng: "np.random.Generator",
+    settings: DialogueSettings,
+    *,
+    can_recall: bool,
+) -> Generator[Effect, Any, Result]:
+    """Leo and his friend in turn, leo first, each line recorded and then observed."""
+    lines: list[Line] = []
+    try:
+        outcome = yield from _turns(ctx, friend, rng, settings, can_recall, lines)
+    except Ended as ended:
+        outcome = ended.outcome
+    return Result(outcome, lines)
+
+
+def _turns(
+    ctx: Context,
+    friend: Friend,
+    rng: "np.random.Generator",
+    settings: DialogueSettings,
+    can_recall: bool,
+    lines: list[Line],
+) -> Generator[Effect, Any, Outcome]:
+    # All chance is drawn here, in this order: how long, and of what.
+    turns = int(rng.integers(settings.turns_min, settings.turns_max, endpoint=True))
+    seed_origin = [fragment.text for fragment in friend.sample(rng)]
+    seed_now = [_part(ctx.prompt), _part(ctx.reply)]
+    lately = pulse.phrases(seed_now[0]) | pulse.phrases(seed_now[1])
+    if can_recall:
+        snapshots: list[str] = yield Recall(_joined(seed_now), RECALLED)
+        seed_now += map(_part, snapshots[:RECALLED])
+
+    for turn in range(1, turns + 1):
+        ask = _first(ctx, seed_now, seed_origin) if turn == 1 else _next(ctx, turn, seed_origin, lines)
+        answer: Answer = yield ask
+        text = pulse.clamped(answer.text, most_words=settings.max_tokens, most_chars=settings.max_chars)
+        if not text:
+            return "empty"
+        if any(pulse.repeats(text, earlier.text) for earlier in lines):
+            return "repeat"
+        line = _measured(ask, answer, text, ctx, friend, lately)
+        yield Record(line)
+        lines.append(line)
+        metrics: LineMetrics | None = yield Observe(line)
+        if metrics is not None:
+            lines[-1] = _corrected(line, metrics)
+        lately |= pulse.phrases(text)
+    return "complete"
+
+
+def _first(ctx: Context, seed_now: list[str], seed_origin: list[str]) -> Generate:
+    """Leo begins, from what was just said and from the origin, as the context feels."""
+    felt = ctx.pulse or Pulse()
+    return _leo(1, seed_now + seed_origin, felt.entropy or 0.0, felt.novelty or 0.0, ctx.expert)
+
+
+def _next(ctx: Context, turn: int, seed_origin: list[str], lines: list[Line]) -> Generate:
+    """Friend and leo in turn, from the origin and the last one or two lines, as the last line feels."""
+    last = lines[-1]
+    seed = seed_origin + [line.text for line in lines[-2:]]
+    if turn % 2:
+        return _leo(turn, seed, last.entropy, last.novelty, ctx.expert)
+    # The deeper of what leo brought along and what he just said: a soft line does not heal a wound.
+    trauma = max(ctx.trauma_level or 0.0, last.trauma)
+    return Generate(
+        turn=turn,
+        speaker="friend",
+        role="friend",
+        seed=_joined(seed),
+        temperature=0.7 + 0.3 * last.arousal,
+        semantic_weight=0.5 + 0.1 * trauma,
+        expert="wounded" if trauma > WOUNDED_ABOVE else ctx.expert,
+    )
+
+
+def _leo(turn: int, seed: list[str], entropy: float, novelty: float, expert: str) -> Generate:
+    return Generate(
+        turn=turn,
+        speaker="leo",
+        role="leo_dream",
+        seed=_joined(seed),
+        temperature=0.6 + 0.4 * entropy,
+        semantic_weight=0.3 + 0.1 * novelty,
+        expert=expert,
+    )
+
+
+def _measured(
+    ask: Generate, answer: Answer, text: str, ctx: Context, friend: Friend, lately: set[str]
+) -> Line:
+    """The line, each measure as the hook told it, else as estimated from the text."""
+    overlap = pulse.overlap(text, friend.origin_profile)
+    estimate = Line(
+        turn=ask.turn,
+        speaker=ask.speaker,
+        text=text,
+        novelty=pulse.novelty(text, lately),
+        arousal=pulse.arousal(text),
+        entropy=pulse.entropy(text),
+        trauma=0.5 * (ctx.trauma_level or 0.0)
+        + 0.5 * (overlap if answer.overlap is None else answer.overlap),
+        overlap=overlap,
+        seed=ask.seed,
+        temperature=ask.temperature,
+        semantic_weight=ask.semantic_weight,
+        expert=ask.expert,
+        said=answer.text,
+    )
+    return _corrected(estimate, answer)
+
+
+def _corrected(line: Line, metrics: LineMetrics) -> Line:
+    told = {name: getattr(metrics, name) for name in LineMetrics.__struct_fields__}
+    return replace(line, **{name: value for name, value in told.items() if value is not None})
+
+
+def _part(text: str) -> str:
+    return pulse.clamped(text, most_chars=SEED_PART_CHARS)
+
+
+def _joined(parts: list[str]) -> str:
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,196 @@
+"""The imaginary friend: a drifting, weighted buffer of fragments, and nothing else.
+
+A friend is a value: what comes after a dialogue is another friend. The origin fades but never leaves.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from dreamd.dream.pulse import Profile, Reading, alike, blend, clamped, dot, likeness, read, words
+from dreamd.dream.shapes import Fragment, Line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+# A dialogue opens from one to three fragments (DESIGN §6).
+MOST_DRAWN = 3
+# No fragment is so light that it can't be drawn, whatever an imported database says of it.
+LEAST_WEIGHT = 1e-6
+# Characters. A paragraph up to this length is one thought; a longer one is taken apart into its sentences.
+SHORT_PARAGRAPH = 160
+# Characters of one origin fragment: as many as a line may have.
+FRAGMENT_CHARS = 400
+
+
+class FriendSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Weights and shares are in [0, 1]."""
+
+    # Fragments beside the origin: some weeks of dialogues, yet all of them compared in under 1 ms.
+    buffer: Annotated[int, Meta(ge=1)] = 64
+    # Weight of a new fragment: heard, yet far below an origin fragment's 1.0.
+    admit_weight: Share = 0.3
+    # Weight that a fragment gains when it is said again.
+    strengthen: Share = 0.3
+    # Factor on every older weight, once a dialogue that spoke.
+    decay: Share = 0.99
+    # The least weight of a fragment: decay never deletes.
+    floor: Share = 0.05
+    # The least weight of an origin fragment: it stays four times as likely as the faintest other.
+    origin_floor: Share = 0.2
+    # A second line of a dialogue enters from this strength on (the largest of arousal, overlap and trauma).
+    second_above: float = 0.5
+    # Origin fragments, at most: what is sampled and compared for each dialogue stays bounded.
+    origin_most: Annotated[int, Meta(ge=1)] = 256
+
+
+class Change(Struct, frozen=True):
+    """What one dialogue made of the friend, for the store to write."""
+
+    added: list[Fragment]
+    weights: list[tuple[int, float]]  # id and new weight of each older fragment that changed
+    left: list[int]  # ids
+
+
+@dataclass(frozen=True)
+class Friend:
+    """The fragments, in the order in which they came, and the id of the next one."""
+
+    fragments: tuple[Fragment, ...] = ()
+    next_id: int = 1
+    # What was worked out before, handed from one friend to the next: by text, and of the origin.
+    _readings: dict[str, Reading] = field(default_factory=dict, repr=False, compare=False)
+    _origin: Profile | None = field(default=None, repr=False, compare=False)
+
+    def sample(self, rng: "np.random.Generator") -> list[Fragment]:
+        """One to three fragments, the heavier the likelier, none twice; none of a friend that has none."""
+        count = min(int(rng.integers(1, MOST_DRAWN + 1)), len(self.fragments))
+        if not count:
+            return []
+        weights = [min(1.0, max(LEAST_WEIGHT, fragment.weight)) for fragment in self.fragments]
+        total = sum(weights)
+        drawn = rng.choice(len(weights), size=count, replace=False, p=[weight / total for weight in weights])
+        return [self.fragments[index] for index in drawn]
+
+    def after(
+        self, friend_lines: Sequence[Line], *, dialog: int, at: float, settings: FriendSettings
+    ) -> tuple["Friend", Change]:
+        """The friend after a dialogue that spoke, and how it differs. `at` is in unix seconds."""
+        kept = {fragment.id: _faded(fragment, settings) for fragment in self.fragments}
+        next_id = self.next_id
+        for line in _worth_keeping(friend_lines, settings):
+            said = self._reading(line.text)
+            like = [fragment for fragment in kept.values() if alike(self._reading(fragment.text), said)]
+            same = [fragment for fragment in like if self._reading(fragment.text).words == said.words]
+            if same:
+                weight = min(1.0, same[0].weight + settings.strengthen)
+                kept[same[0].id] = replace(same[0], weight=weight)
+            elif not like:
+                kept[next_id] = Fragment(
+                    id=next_id,
+                    text=line.text,
+                    weight=settings.admit_weight,
+                    origin=False,
+                    dialog=dialog,
+                    added_at=at,
+                )
+                next_id += 1
+        for fragment_id in _crowded_out(kept, self.next_id, settings.buffer):
+            del kept[fragment_id]
+        readings = {fragment.text: self._reading(fragment.text) for fragment in kept.values()}
+        friend = Friend(tuple(kept.values()), next_id, readings, self.origin_profile)
+        return friend, self._change_to(friend)
+
+    @cached_property
+    def origin_profile(self) -> Profile:
+        """The profile of the origin as it was born: each fragment at weight 1."""
+        return self._origin or blend((self._reading(f.text).profile, 1.0) for f in self.fragments if f.origin)
+
+    def drift(self) -> float:
+        """Cosine distance in [0, 1] of all fragments, at their weights, from the origin; 0 without one."""
+        origin = self.origin_profile
+        if not origin.square:
+            return 0.0
+        # The origin mostly fades as one: it is taken whole at its usual weight, what differs is summed apart.
+        usual = Counter(f.weight for f in self.fragments if f.origin).most_common(1)[0][0]
+        apart = blend(
+            (self._reading(f.text).profile, f.weight - usual if f.origin else f.weight)
+            for f in self.fragments
+            if not (f.origin and f.weight == usual)
+        )
+        across = dot(apart, origin)
+        square = usual * usual * origin.square + 2.0 * usual * across + apart.square
+        return 1.0 - likeness(usual * origin.square + across, square, origin.square)
+
+    def _reading(self, text: str) -> Reading:
+        known = self._readings.get(text)
+        if known is None:
+            known = self._readings[text] = read(text)
+        return known
+
+    def _change_to(self, friend: "Friend") -> Change:
+        before = {fragment.id: fragment.weight for fragment in self.fragments}
+        now = {fragment.id: fragment.weight for fragment in friend.fragments}
+        return Change(
+            added=[fragment for fragment in friend.fragments if fragment.id not in before],
+            weights=[(id_, weight) for id_, weight in now.items() if before.get(id_, weight) != weight],
+            left=[id_ for id_ in before if id_ not in now],
+        )
+
+
+def _faded(fragment: Fragment, settings: FriendSettings) -> Fragment:
+    floor = settings.origin_floor if fragment.origin else settings.floor
+    return replace(fragment, weight=min(1.0, max(floor, fragment.weight * settings.decay)))
+
+
+def _worth_keeping(lines: Sequence[Line], settings: FriendSettings) -> list[Line]:
+    """The strongest line always, the next only if it is strong in itself."""
+    ranked = sorted(lines, key=_strength, reverse=True)
+    return ranked[:1] + [line for line in ranked[1:2] if _strength(line) >= settings.second_above]
+
+
+def _strength(line: Line) -> float:
+    return max(line.arousal, line.overlap, line.trauma)
+
+
+def _crowded_out(kept: dict[int, Fragment], first_new_id: int, buffer: int) -> list[int]:
+    """The ids beyond the bound: lightest first, of equals the oldest, new ones last, the origin never."""
+    learned = sorted(
+        (fragment for fragment in kept.values() if not fragment.origin),
+        key=lambda fragment: (fragment.id >= first_new_id, fragment.weight, fragment.id),
+    )
+    return [fragment.id for fragment in learned[: max(0, len(learned) - buffer)]]
+
+
+_PARAGRAPHS = re.compile(r"\n\s*\n")
+_SENTENCES = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])")
+
+
+def split_origin(origin: list[str], readme: list[str], most: int) -> list[str]:
+    """The fragments that leo is born with: short paragraphs and sentences, each once, his own text first.
+
+    Blank ones are dropped, what is over 400 characters is cut at a word, and `most` of them are kept.
+    """
+    found: dict[tuple[str, ...], str] = {}
+    for text in [*origin, *readme]:
+        for thought in _thoughts(text):
+            if len(found) == most:
+                return list(found.values())
+            if said := tuple(words(thought)):
+                found.setdefault(said, thought)
+    return list(found.values())
+
+
+def _thoughts(text: str) -> Iterator[str]:
+    for paragraph in _PARAGRAPHS.split(text):
+        line = " ".join(paragraph.split())
+        for part in [line] if len(line) <= SHORT_PARAGRAPH else _SENTENCES.split(line):
+            yield clamped(part, most_chars=FRAGMENT_CHARS)

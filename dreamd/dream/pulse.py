@@ -1,0 +1,165 @@
+"""What a text measures: its words, how it feels, and how near it is to another.
+
+Every measure is in [0, 1] and never NaN, for any text at all: empty, a megabyte, half a surrogate pair.
+Each takes time linear in the text. A word is `[\\w']+`, case-folded, digits included.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from math import log2, sqrt
+
+_WORD = re.compile(r"[\w']+")
+_CLOSING = re.compile(r"[^\w'\s]*")  # what stands directly behind a word: full stops, quotes, brackets
+
+# Two texts are the same thing said twice from this Jaccard similarity of their word trigrams on (DESIGN §7).
+REPEATS_FROM = 0.8
+
+# A word counts as repeated when it is one of so many words before it: near enough to be heard and, unlike a
+# share of distinct words, not larger in a longer text.
+ECHO_WORDS = 3
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, case-folded."""
+    return [word.casefold() for word in _WORD.findall(text)]
+
+
+def ngrams(tokens: Sequence[str], n: int) -> list[str]:
+    """Each n neighbouring words, joined by a space, which no word holds."""
+    return [" ".join(gram) for gram in zip(*(tokens[start:] for start in range(n)), strict=False)]
+
+
+def phrases(text: str) -> set[str]:
+    """The words and word pairs of a text: what a later text is no longer new for saying."""
+    tokens = words(text)
+    return {*tokens, *ngrams(tokens, 2)}
+
+
+def clamped(text: str, *, most_chars: int, most_words: int | None = None) -> str:
+    """The text without blanks around it, cut at a word boundary to so many characters and words.
+
+    A first word that is itself too long is cut within, since it has no boundary before.
+    """
+    text = text.strip()
+    cut = 0
+    for count, word in enumerate(_WORD.finditer(text)):
+        if count == most_words or word.end() > most_chars:
+            break
+        closing = _CLOSING.match(text, word.end())
+        assert closing is not None  # it matches nothing, too
+        cut = closing.end()
+    else:
+        return text[:most_chars].rstrip()
+    return text[: min(cut or most_chars, most_chars)].rstrip()
+
+
+def novelty(text: str, lately: AbstractSet[str]) -> float:
+    """The share of the text's distinct phrases that are not among those said `lately`; 0 without words."""
+    own = phrases(text)
+    return len(own - lately) / len(own) if own else 0.0
+
+
+def arousal(text: str) -> float:
+    """1 - (1 - capitals) (1 - exclamation) (1 - repetition): calm only when all three are.
+
+    capitals: upper-case share of the letters that have a case; exclamation: marks per word, at most 1;
+    repetition: share of the words that are one of the three words before them.
+    """
+    tokens = words(text)
+    upper = sum(map(str.isupper, text))
+    cased = upper + sum(map(str.islower, text))
+    capitals = upper / cased if cased else 0.0
+    exclamation = min(1.0, (text.count("!") + text.count("！")) / max(1, len(tokens)))
+    echoes = sum(word in tokens[max(0, i - ECHO_WORDS) : i] for i, word in enumerate(tokens))
+    repetition = echoes / max(1, len(tokens))
+    return 1.0 - (1.0 - capitals) * (1.0 - exclamation) * (1.0 - repetition)
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy of the words over its largest value, log2 of their number; 0 under two words."""
+    tokens = words(text)
+    total = len(tokens)
+    if total < 2:
+        return 0.0
+    bits = -sum(count / total * log2(count / total) for count in Counter(tokens).values())
+    return min(1.0, max(0.0, bits / log2(total)))
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How much of each word pair a text holds, or a weighted heap of texts; and the sum of the squares."""
+
+    counts: dict[str, float]
+    square: float
+
+
+def profile(text: str) -> Profile:
+    """The word bigrams of a text and how often it has each; a single word counts as itself."""
+    tokens = words(text)
+    return _profile(Counter(ngrams(tokens, 2) or tokens))
+
+
+def blend(weighted: Iterable[tuple[Profile, float]]) -> Profile:
+    """The profile of several, each times its weight."""
+    counts: dict[str, float] = {}
+    for part, weight in weighted:
+        for gram, count in part.counts.items():
+            counts[gram] = counts.get(gram, 0.0) + weight * count
+    return _profile(counts)
+
+
+def _profile(counts: dict[str, float] | Counter[str]) -> Profile:
+    return Profile(dict(counts), sum(count * count for count in counts.values()))
+
+
+def cosine(a: Profile, b: Profile) -> float:
+    """The cosine of two profiles: 1 for the same, 0 for nothing in common, or for one that is empty."""
+    return likeness(dot(a, b), a.square, b.square)
+
+
+def dot(a: Profile, b: Profile) -> float:
+    """The sum of the products of what two profiles have in common."""
+    few, many = sorted((a.counts, b.counts), key=len)
+    return sum(count * many.get(gram, 0.0) for gram, count in few.items())
+
+
+def likeness(product: float, square_a: float, square_b: float) -> float:
+    """The cosine in [0, 1] of two profiles of which only the dot product and the squares are known."""
+    length = sqrt(max(0.0, square_a * square_b))  # one root, so that a profile has exactly 1 with itself
+    return min(1.0, max(0.0, product / length)) if length else 0.0
+
+
+def overlap(text: str, origin: Profile) -> float:
+    """How much of the origin is in a text: the cosine of their profiles."""
+    return cosine(profile(text), origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that comparing a text takes, worked out once."""
+
+    words: tuple[str, ...]
+    trigrams: frozenset[str]
+    profile: Profile
+
+
+def read(text: str) -> Reading:
+    """The reading of a text; one without words stands for its own marks, so that "..." is not "!!!"."""
+    tokens = words(text) or text.split()
+    return Reading(tuple(tokens), frozenset(ngrams(tokens, 3)), profile(text))
+
+
+def alike(a: Reading, b: Reading) -> bool:
+    """Whether two texts say the same: trigram Jaccard >= 0.8; under three words, the same words."""
+    if not (a.trigrams and b.trigrams):
+        return a.words == b.words
+    common = len(a.trigrams & b.trigrams)
+    return common >= REPEATS_FROM * (len(a.trigrams) + len(b.trigrams) - common)
+
+
+def repeats(a: str, b: str) -> bool:
+    """Whether one text repeats the other."""
+    return alike(read(a), read(b))

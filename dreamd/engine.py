@@ -1,0 +1,290 @@
+"""The engine: decides, and lets dialogues run. The only bridge from `dream/` to the world.
+
+A context is decided from memory and at once; a dialogue is a task. At its end the friend, which is a value, is
+replaced by the next one, as soon as the store has it.
+"""
+
+import asyncio
+import random
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from dreamclient.messages import Code, Method
+
+from dreamd.clock import Clock
+from dreamd.delivery import Delivery
+from dreamd.dream.dialogue import Outcome, Result
+from dreamd.dream.friend import Change, Friend, split_origin
+from dreamd.dream.gate import Cooldown, Decision, Mute, decide
+from dreamd.dream.shapes import Context
+from dreamd.errors import Refusal, StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.hooks import Caller, Hooks, Latency
+from dreamd.run import Publish, Run
+from dreamd.settings import Settings
+from dreamd.store import Finish, Store
+
+DECISIONS = 256  # kept for `why`
+# A dialogue that ended this way says nothing of whether its leo can speak.
+_NOT_HIS_FAULT: frozenset[Outcome] = frozenset({"lost", "shutdown", "store_error"})
+
+
+@dataclass
+class Dreamer:
+    """What the engine knows of one session."""
+
+    session: Caller
+    latest: Context | None = None
+    latest_at: float = 0.0  # unix s
+    mute: Mute = field(default_factory=Mute)
+    run: Run | None = None
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether it can dream at all."""
+        return self.session.provides >= {Method.GENERATE, Method.OBSERVE}
+
+
+class Engine:
+    """The dreams of one daemon. `friend` is one for all its sessions."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        delivery: Delivery,
+        clock: Clock,
+        failures: Failures,
+        publish: Publish,
+        chance: random.Random,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.delivery = delivery
+        self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
+        self.reasons: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.latency = Latency()
+        self.friend = Friend()
+        self.cooldown = Cooldown()
+        self._clock = clock
+        self._failures = failures
+        self._publish = publish
+        self._chance = chance
+        self._dreamers: dict[int, Dreamer] = {}
+        self._running: dict[int, tuple[Run, asyncio.Task[Result]]] = {}  # by dialogue
+        self._next_dialog = 1
+        self._loaded = False
+        self._closing = False
+        self._owing = True  # dialogues to be closed, or shards to be delivered
+        self._changing_friend = asyncio.Lock()
+
+    # start and end
+
+    async def settle_debts(self) -> None:
+        """Take up what the store holds and complete what was left undone: at start, and at every tick of the
+        daemon, once whatever was in the way has gone."""
+        if self.trouble is not None or not self._owing:
+            return
+        try:
+            if not self._loaded:
+                await self._load()
+            running = set(self._running)
+            self.outcomes["interrupted"] += await self.store.close_interrupted(self._clock.wall(), running)
+            self._owing = not await self.delivery.deliver()
+        except StoreUnavailable as error:
+            self._failures.count("store", error.trouble, place="recovery")
+
+    async def close(self) -> None:
+        """Abandon the lines in flight; what was said is kept, and delivered."""
+        self._closing = True
+        for run, _ in self._running.values():
+            run.hooks.abandon("shutdown")
+        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no dream can be kept now, or None."""
+        return "stopping" if self._closing else self.store.trouble
+
+    async def _load(self) -> None:
+        memory = await self.store.load()
+        self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
+        self.cooldown.last_run_s.update(memory.last_run)
+        self.outcomes.update(memory.outcomes)
+        self._next_dialog = memory.next_dialog
+        self._loaded = True
+
+    # sessions
+
+    def join(self, session: Caller) -> None:
+        """A session has said hello."""
+        self._dreamers.setdefault(session.number, Dreamer(session))
+
+    def leave(self, number: int) -> None:
+        """A session has gone; its dialogue, if one runs, ends by itself."""
+        self._dreamers.pop(number, None)
+
+    def dreamer(self, number: int) -> Dreamer | None:
+        """What is known of a session that has said hello."""
+        return self._dreamers.get(number)
+
+    # decisions
+
+    def offer(self, session: Caller, ctx: Context) -> Decision:
+        """Decide on a context that was just settled; start its dialogue if it is to dream. Never blocks."""
+        dreamer = self._dreamers[session.number]
+        now = self._clock.wall()
+        dreamer.latest, dreamer.latest_at = ctx, now
+        gate = self.settings.gate
+        decision = decide(
+            ctx,
+            gate,
+            at=now,
+            client=session.name,
+            has_hooks=dreamer.has_hooks,
+            busy=dreamer.run is not None,
+            mute_left_s=dreamer.mute.left_s(self._clock.monotonic()),
+            cooldown_left_s=self.cooldown.left_s(session.name, now, gate.cooldown_s),
+            degraded=not self._loaded or self.trouble is not None,
+            draw=self._chance.random,
+        )
+        decision.session = session.number
+        if decision.dream:
+            decision.dialog, _ = self._begin(dreamer, ctx, now)
+        self._note(decision)
+        return decision
+
+    async def dream_now(self, caller: Caller, ctx: Context | None, number: int | None) -> dict[str, Any]:
+        """Dream past every gate; wait for the end. Raises Refusal."""
+        dreamer = self._who_dreams(caller, number)
+        if dreamer.run is not None:
+            raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
+        if not self._loaded or self.trouble is not None:
+            raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble or 'starting'}")
+        now = self._clock.wall()
+        dialog, task = self._begin(dreamer, ctx or dreamer.latest or Context(prompt="", reply=""), now)
+        name, session = dreamer.session.name, dreamer.session.number
+        self._note(Decision(at=now, dream=True, reason="asked", client=name, session=session, dialog=dialog))
+        result = await asyncio.shield(task)
+        return {"dialog": dialog, "outcome": result.outcome, "lines": len(result.lines)}
+
+    def why(self, n: int) -> list[Decision]:
+        """The last n decisions, newest first."""
+        return list(islice(reversed(self.decisions), n))
+
+    def _note(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        self.reasons[decision.reason] += 1
+        self._publish({"type": "decision", "at": decision.at, "decision": decision})
+
+    def _who_dreams(self, caller: Caller, number: int | None) -> Dreamer:
+        if number is not None:
+            named = self._dreamers.get(number)
+            if named is None or not named.has_hooks:
+                what = "no session" if named is None else "no generate and observe in session"
+                raise Refusal(Code.NO_HOOKS, f"{what} {number}; `dreamctl status` lists the sessions")
+            return named
+        own = self._dreamers[caller.number]
+        able = [own] if own.has_hooks else [d for d in self._dreamers.values() if d.has_hooks]
+        if not able:
+            raise Refusal(Code.NO_HOOKS, "no session provides generate and observe; is leo running?")
+        return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))
+
+    # dialogues
+
+    def _begin(self, dreamer: Dreamer, ctx: Context, at: float) -> tuple[int, asyncio.Task[Result]]:
+        dialog, self._next_dialog = self._next_dialog, self._next_dialog + 1
+        trace_id = f"dream-{int(at)}-{dialog}-{self._chance.getrandbits(32):08x}"
+        session, settings = dreamer.session, self.settings
+        hooks = Hooks(session, dialog, trace_id, settings.dialogue, self._clock, self._failures, self.latency)
+        dreamer.run = run = Run(
+            dialog=dialog,
+            trace_id=trace_id,
+            at=at,
+            ctx=ctx,
+            session=session,
+            hooks=hooks,
+            settings=settings,
+            store=self.store,
+            cooldown=self.cooldown,
+            clock=self._clock,
+            failures=self._failures,
+            publish=self._publish,
+            chance=self._chance,
+        )
+        task = asyncio.get_running_loop().create_task(self._dream(dreamer, run))
+        self._running[dialog] = run, task
+        return dialog, task
+
+    async def _dream(self, dreamer: Dreamer, run: Run) -> Result:
+        result = Result("store_error", [])
+        try:
+            result = await run.perform(self.friend)
+            await self._finish(run, result)
+        except StoreUnavailable as error:
+            self._failures.count("store", error.trouble, place="finish")
+            self._owing = True
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs this dialogue; it is counted and told
+            self._failures.count("engine", type(error).__name__)
+            self._owing = True
+            fault = {"message": "a dialogue", "exception": error, "counted": True}
+            asyncio.get_running_loop().call_exception_handler(fault)
+        finally:
+            del self._running[run.dialog]
+            dreamer.run = None
+            self.outcomes[result.outcome] += 1
+            if result.outcome not in _NOT_HIS_FAULT:
+                dreamer.mute.came_back(result.spoke, self._clock.monotonic())
+        return result
+
+    async def _finish(self, run: Run, result: Result) -> None:
+        """The end in the store and the next friend, together; then the shard."""
+        change: Change | None = None
+        drift = None
+        async with self._changing_friend:
+            friend, at = self.friend, self._clock.wall()
+            if result.spoke:
+                said = [line for line in result.lines if line.speaker == "friend"]
+                friend, change = friend.after(said, dialog=run.dialog, at=at, settings=self.settings.friend)
+                drift = friend.drift()
+            end = Finish(
+                at=at,
+                outcome=result.outcome,
+                ended_by=run.hooks.failed or None,
+                lines=result.lines,
+                observed=run.observed,
+                recalled=run.recalled,
+                change=change,
+                drift=drift,
+            )
+            await self.store.finish(run.dialog, end)
+            self.friend = friend
+        added = [fragment.text for fragment in change.added] if change else []
+        run.tell(
+            "dialog.finished", outcome=result.outcome, lines=len(result.lines), drift=drift, admitted=added
+        )
+        if result.spoke and not await self.delivery.deliver():
+            self._owing = True
+
+    # the friend
+
+    async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
+        """The first seed that is not empty makes the origin; returns how many fragments were stored."""
+        async with self._changing_friend:
+            if self.seeded:
+                return 0
+            texts = split_origin(list(origin), list(readme), self.settings.friend.origin_most)
+            stored = await self.store.seed(texts, self._clock.wall())
+            if stored:
+                memory = await self.store.load()
+                self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
+            return stored
+
+    @property
+    def seeded(self) -> bool:
+        """Whether there is an origin."""
+        return any(fragment.origin for fragment in self.friend.fragments)

@@ -1,0 +1,151 @@
+"""The hooks of one session, as one dialogue asks them: typed answers, deadlines, and the account of both.
+
+Whatever goes wrong is counted with its reason and ends the dialogue with a word of its closed list.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, Protocol
+
+import msgspec
+from dreamclient.errors import CallTimeout, NotConnected, RemoteError
+from dreamclient.messages import Method
+
+from dreamd.clock import Clock
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Outcome
+from dreamd.dream.shapes import Answer, Line, LineMetrics, settle_metrics
+from dreamd.failures import Failures, hook_failure
+
+SAMPLES = 1024  # calls that the latency figures of `status` look back on
+
+_ANSWER = msgspec.msgpack.Decoder(str | Answer)
+_METRICS = msgspec.msgpack.Decoder(LineMetrics | None)
+_SNAPSHOTS = msgspec.msgpack.Decoder(list[str])
+
+_ROLES = {"leo": "leo_dream", "friend": "friend"}
+
+
+class Caller(Protocol):
+    """What is needed of a session: see `wire.session.Session`."""
+
+    number: int
+    name: str
+    provides: frozenset[str]
+
+    def call(self, method: str, params: list[Any], deadline_s: float) -> asyncio.Future[msgspec.Raw]: ...
+
+
+class Latency:
+    """How long hooks take, the host's own work included."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, int] = {}
+        self._recent_ms: dict[str, deque[float]] = {}
+
+    def add(self, method: str, seconds: float) -> None:
+        """Count one answered call."""
+        self._calls[method] = self._calls.get(method, 0) + 1
+        self._recent_ms.setdefault(method, deque(maxlen=SAMPLES)).append(seconds * 1000)
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """By method: calls since the start, and the median and 99th percentile of the last 1024 in ms."""
+        found = {}
+        for method, recent in self._recent_ms.items():
+            ordered = sorted(recent)
+            found[method] = {
+                "calls": self._calls[method],
+                "p50_ms": round(ordered[len(ordered) // 2], 3),
+                "p99_ms": round(ordered[len(ordered) * 99 // 100], 3),
+            }
+        return found
+
+
+class Hooks:
+    """Asks `session` for the lines of one dialogue. Every method raises `dialogue.Ended` where it failed."""
+
+    def __init__(
+        self,
+        session: Caller,
+        dialog: int,
+        trace_id: str,
+        settings: DialogueSettings,
+        clock: Clock,
+        failures: Failures,
+        latency: Latency,
+    ) -> None:
+        self._session = session
+        self._about = {"kind": "dream", "dialog": dialog, "trace_id": trace_id}
+        self._settings = settings
+        self._monotonic = clock.monotonic
+        self._failures = failures
+        self._latency = latency
+        self._until = clock.monotonic() + settings.deadline_s
+        self._asking: asyncio.Future[msgspec.Raw] | None = None
+        self._ended: Ended | None = None
+        self.failed = ""  # what ended the dialogue, by hook and type; shown as its note
+
+    async def generate(self, ask: Generate) -> Answer:
+        """The line that leo says to this."""
+        params = [ask.seed, ask.temperature, ask.semantic_weight, self._meta(ask)]
+        answer = await self._ask(Method.GENERATE, params, _ANSWER)
+        return answer if isinstance(answer, Answer) else Answer(text=answer)
+
+    async def observe(self, line: Line) -> LineMetrics | None:
+        """Feed a recorded line into leo's field."""
+        metrics: LineMetrics | None = await self._ask(Method.OBSERVE, [line.text, self._meta(line)], _METRICS)
+        return metrics
+
+    async def recall(self, query: str, n: int) -> list[str]:
+        """Snapshots of leo's past. They only colour a seed: where this fails, the dream goes on without."""
+        try:
+            snapshots: list[str] = await self._ask(Method.RECALL, [query, n], _SNAPSHOTS)
+        except Ended as ended:
+            if ended.outcome != "hook_error":
+                raise
+            return []
+        return snapshots
+
+    def abandon(self, outcome: Outcome) -> None:
+        """End the dialogue: the call on its way is not waited for, and no further one is made."""
+        self._ended = Ended(outcome)
+        if self._asking is not None and not self._asking.done():
+            self._asking.set_exception(self._ended)
+
+    def _meta(self, line: Generate | Line) -> dict[str, Any]:
+        return {
+            **self._about,
+            "turn": line.turn,
+            "speaker": line.speaker,
+            "role": _ROLES[line.speaker],
+            "expert": line.expert,
+            "max_tokens": self._settings.max_tokens,
+        }
+
+    async def _ask(self, method: str, params: list[Any], decoder: msgspec.msgpack.Decoder[Any]) -> Any:
+        if self._ended is not None:
+            raise self._ended
+        started = self._monotonic()
+        left_s = self._until - started
+        if left_s <= 0:
+            raise self._end(method, "dialogue deadline", "deadline")
+        self._asking = self._session.call(method, params, min(left_s, self._settings.call_deadline_s))
+        try:
+            raw = await self._asking
+            self._latency.add(method, self._monotonic() - started)
+            answer = decoder.decode(raw)
+            return settle_metrics(answer) if isinstance(answer, LineMetrics) else answer
+        except RemoteError as error:
+            kind, place = hook_failure(error.message, error.detail)
+            raise self._end(method, kind, "hook_error", place) from None
+        except CallTimeout:
+            raise self._end(method, "timeout", "deadline") from None
+        except NotConnected:
+            raise self._end(method, "connection lost", "lost") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self._end(method, "wrong answer", "hook_error") from None
+
+    def _end(self, method: str, reason: str, outcome: Outcome, place: str = "") -> Ended:
+        self.failed = f"{method}: {reason}"
+        where = f"session {self._session.number}"
+        self._failures.count(method, reason, place=f"{where}, {place}" if place else where)
+        return Ended(outcome)

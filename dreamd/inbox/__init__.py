@@ -1,0 +1,37 @@
+"""The dream inbox: a folder of JSON files other memory systems read dreams out of it, and write into it.
+
+Importing it starts nothing and pulls in neither asyncio, aiosqlite, uvloop nor numpy. Format: docs/inbox.md.
+"""
+
+from dreamd.inbox.dream import dream_document
+from dreamd.inbox.errors import (
+    CapabilityError,
+    DamagedFile,
+    InboxBusy,
+    InboxError,
+    InboxUnavailable,
+    UnknownTrace,
+    ValidationError,
+)
+from dreamd.inbox.inbox import Inbox
+from dreamd.inbox.node import node_schema
+from dreamd.inbox.persist import persist_dream_shards
+from dreamd.inbox.settings import InboxSettings, inbox_folder, key_file, settings_from_env
+
+__all__ = [
+    "CapabilityError",
+    "DamagedFile",
+    "Inbox",
+    "InboxBusy",
+    "InboxError",
+    "InboxSettings",
+    "InboxUnavailable",
+    "UnknownTrace",
+    "ValidationError",
+    "dream_document",
+    "inbox_folder",
+    "key_file",
+    "node_schema",
+    "persist_dream_shards",
+    "settings_from_env",
+]

@@ -1,0 +1,84 @@
+"""The file calls of the inbox, as one small class, so that a test can hand in others."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+
+class Files:
+    """Thin names for the system's calls. `at` is a descriptor of the folder that a name is looked up in.
+
+    No call here follows a symbolic link in the last part of a name.
+    """
+
+    def open_dir(self, name: str, at: int | None = None) -> int:
+        return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+
+    def open_read(self, name: str, at: int) -> int:
+        # O_NONBLOCK: a FIFO put in a file's place must not hang us
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
+
+    def open_new(self, name: str, at: int, mode: int) -> int:
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=at)
+
+    def open_lock(self, name: str, at: int, mode: int) -> int:
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=at)
+
+    def close(self, fd: int) -> None:
+        # What matters has been synced by now, and after a failed close the descriptor is gone all the same.
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+    def read(self, fd: int, size: int) -> bytes:
+        return os.read(fd, size)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        return os.write(fd, data)
+
+    def fsync(self, fd: int) -> None:
+        os.fsync(fd)
+
+    def rename(self, name: str, at: int, new_name: str, new_at: int) -> None:
+        os.rename(name, new_name, src_dir_fd=at, dst_dir_fd=new_at)
+
+    def link(self, name: str, at: int, new_name: str) -> None:
+        """A second name in the same folder; fails where that name is taken."""
+        os.link(name, new_name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+
+    def unlink(self, name: str, at: int) -> None:
+        os.unlink(name, dir_fd=at)
+
+    def mkdir(self, name: str, at: int | None, mode: int) -> None:
+        os.mkdir(name, mode, dir_fd=at)
+
+    def chmod(self, fd: int, mode: int) -> None:
+        os.fchmod(fd, mode)
+
+    def stat(self, name: str, at: int) -> os.stat_result:
+        return os.stat(name, dir_fd=at, follow_symlinks=False)
+
+    def fstat(self, fd: int) -> os.stat_result:
+        return os.fstat(fd)
+
+    def touch(self, name: str, at: int, time_s: float) -> None:
+        os.utime(name, (time_s, time_s), dir_fd=at, follow_symlinks=False)
+
+    def names(self, fd: int) -> list[str]:
+        return os.listdir(fd)
+
+    def lock(self, fd: int) -> None:
+        """Take the lock of an open file, or raise BlockingIOError at once."""
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    @contextlib.contextmanager
+    def closing(self, fd: int) -> Iterator[int]:
+        """The descriptor for a `with`, closed at its end."""
+        try:
+            yield fd
+        finally:
+            self.close(fd)

@@ -1,0 +1,222 @@
+"""The inbox's folder as open descriptors, its lock, and the one way a file gets into it.
+
+    <folder>/<trace_id>.json          waiting
+    <folder>/done/<trace_id>.json     acknowledged; <trace_id>~2.json where it was acknowledged again
+    <folder>/<..>.json.corrupt-<ms>   set aside
+    <folder>/.tmp/<trace_id>.json     being written; only ever under the lock, so that all others are litter
+    <folder>/.lock
+
+Every name is looked up in an open folder and without following symbolic links: one planted in the place of
+the folder, a sub-folder or a file is refused, and cannot lead a write elsewhere.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dreamd.clock import Clock
+from dreamd.inbox.document import MOST_FILE_BYTES, Json, decode
+from dreamd.inbox.errors import InboxBusy, InboxUnavailable, ValidationError
+from dreamd.inbox.files import Files
+from dreamd.inbox.settings import InboxSettings
+
+LOCK = ".lock"
+TEMPORARY = ".tmp"
+DONE = "done"
+SUFFIX = ".json"
+CORRUPT = ".corrupt-"
+AGAIN = "~"  # no trace id holds it
+
+LOCK_WAIT_S = 15.0  # a write takes milliseconds, a very large one on a slow disk a second
+_PAUSES_S = (0.001, 0.002, 0.004, 0.008)  # between two tries for the lock; the last again and again
+
+
+@contextlib.contextmanager
+def typed_errors(doing: str) -> Iterator[None]:
+    """Turn the system's errors into InboxUnavailable, or ValidationError for what stands in a wrong place."""
+    try:
+        yield
+    except InboxUnavailable:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+            message = f"{doing}: a symbolic link or another kind of file stands in a place of the inbox"
+            raise ValidationError(message) from None
+        raise InboxUnavailable(error.errno, f"{doing}: {os.strerror(error.errno or 0)}") from error
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An open inbox folder with its two sub-folders."""
+
+    path: Path
+    files: Files
+    settings: InboxSettings
+    main: int
+    temporary: int
+    done: int
+
+    def put(self, name: str, data: bytes) -> None:
+        """Make `data` the file of that name, whole and on disk when this returns. Call it under the lock."""
+        with contextlib.ExitStack() as on_failure:
+            fd = self._open_temporary(name)
+            on_failure.callback(self._drop_temporary, name)
+            with self.files.closing(fd):
+                self.files.chmod(fd, self.settings.file_mode)  # whatever the umask
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[self.files.write(fd, rest) :]
+                self.files.fsync(fd)
+            self.files.rename(name, self.temporary, name, self.main)
+            on_failure.pop_all()
+        self.files.fsync(self.main)
+
+    def _open_temporary(self, name: str) -> int:
+        try:
+            return self.files.open_new(name, self.temporary, self.settings.file_mode)
+        except FileExistsError:
+            if not stat.S_ISREG(self.files.stat(name, self.temporary).st_mode):
+                raise ValidationError(
+                    "something that is no regular file stands in a temporary's place"
+                ) from None
+        self.files.unlink(name, self.temporary)  # litter of a writer that was killed: we hold the lock
+        return self.files.open_new(name, self.temporary, self.settings.file_mode)
+
+    def _drop_temporary(self, name: str) -> None:
+        with contextlib.suppress(OSError):  # else the next write of this trace takes it away, or a sweep
+            self.files.unlink(name, self.temporary)
+
+    def sync(self, name: str) -> None:
+        """Bring a file, and its name, to the disk: whoever put it there may have died in between."""
+        with self.files.closing(self.files.open_read(name, self.main)) as fd:
+            self.files.fsync(fd)
+        self.files.fsync(self.main)
+
+    def set_aside(self, name: str, at: int, wall_s: float) -> str:
+        """Give a damaged file a name that no other has, and that name back."""
+        aside = f"{name}{CORRUPT}{int(wall_s * 1000)}"
+        free, count = aside, 1
+        while self.exists(free, at):
+            count += 1
+            free = f"{aside}-{count}"
+        self.files.rename(name, at, free, at)
+        self.files.fsync(at)
+        return free
+
+    def exists(self, name: str, at: int) -> bool:
+        try:
+            self.files.stat(name, at)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def parts_done(self, trace_id: str) -> Iterator[str]:
+        """The names under which a trace was acknowledged, the first time first."""
+        number = 1
+        while self.exists(name := done_name(trace_id, number), self.done):
+            yield name
+            number += 1
+
+
+def read_document(files: Files, name: str, at: int) -> Json | None:
+    """The document of that name; None where there is none; DamagedFile where it is none."""
+    data = read_bytes(files, name, at)
+    return None if data is None else decode(data)
+
+
+def read_bytes(files: Files, name: str, at: int) -> bytes | None:
+    """A regular file's bytes, or None where there is no such name."""
+    try:
+        fd = files.open_read(name, at)
+    except FileNotFoundError:
+        return None
+    with files.closing(fd):
+        found = files.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValidationError("something that is no regular file stands in the place of an inbox file")
+        if found.st_size > MOST_FILE_BYTES:
+            raise ValidationError(f"the file is {found.st_size} bytes, at most {MOST_FILE_BYTES} are read")
+        parts = []
+        while part := files.read(fd, found.st_size + 1):
+            parts.append(part)
+        return b"".join(parts)
+
+
+def done_name(trace_id: str, number: int) -> str:
+    """The name of an acknowledged file; a trace can be acknowledged again, each time with what was new."""
+    return f"{trace_id}{SUFFIX}" if number == 1 else f"{trace_id}{AGAIN}{number}{SUFFIX}"
+
+
+@contextlib.contextmanager
+def open_folder(path: Path, settings: InboxSettings, files: Files) -> Iterator[Folder]:
+    """The folder, opened for writing, and made where it is missing."""
+    with contextlib.ExitStack() as opened:
+        main = _open_or_make(files, str(path), None, settings.folder_mode, path.parent)
+        opened.enter_context(files.closing(main))
+        temporary = _open_or_make(files, TEMPORARY, main, settings.folder_mode)
+        opened.enter_context(files.closing(temporary))
+        done = _open_or_make(files, DONE, main, settings.folder_mode)
+        opened.enter_context(files.closing(done))
+        yield Folder(path, files, settings, main, temporary, done)
+
+
+def _open_or_make(files: Files, name: str, at: int | None, mode: int, parent: Path | None = None) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return files.open_dir(name, at)
+    if parent is not None and not parent.exists():
+        files.close(_open_or_make(files, str(parent), None, 0o700, parent.parent))
+    with contextlib.suppress(FileExistsError):  # another writer was quicker
+        files.mkdir(name, at, 0o700)
+    fd = files.open_dir(name, at)
+    files.chmod(fd, mode)
+    _sync_name(files, at, parent)
+    return fd
+
+
+def _sync_name(files: Files, at: int | None, parent: Path | None) -> None:
+    """Bring a new folder's name to the disk: else a power cut takes it, and all in it, away."""
+    if at is not None:
+        files.fsync(at)
+    elif parent is not None:
+        with files.closing(
+            files.open_dir(f"{parent}/.")
+        ) as fd:  # "/.": this one may be a link, as /var/run is
+            files.fsync(fd)
+
+
+@contextlib.contextmanager
+def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Hold the folder's lock; InboxBusy where others hold it for longer than `wait_s` seconds."""
+    files, until = folder.files, clock.monotonic() + wait_s
+    while True:
+        with files.closing(files.open_lock(LOCK, folder.main, folder.settings.file_mode)) as fd:
+            _wait_for_lock(files, fd, clock, until)
+            if _is_still_there(folder, fd):
+                yield
+                return
+
+
+def _wait_for_lock(files: Files, fd: int, clock: Clock, until: float) -> None:
+    tries = 0
+    while True:
+        try:
+            return files.lock(fd)
+        except BlockingIOError:
+            if clock.monotonic() >= until:
+                raise InboxBusy(errno.ETIMEDOUT, "others hold the inbox's lock for too long") from None
+        files.pause(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
+        tries += 1
+
+
+def _is_still_there(folder: Folder, fd: int) -> bool:
+    """Whether the lock we hold is the one others will take: somebody may have removed the file meanwhile."""
+    ours = folder.files.fstat(fd)
+    try:
+        theirs = folder.files.stat(LOCK, folder.main)
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)

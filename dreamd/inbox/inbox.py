@@ -1,0 +1,188 @@
+"""The inbox's front: what the daemon, its handlers, dreamctl and other programs call."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from os import urandom
+from pathlib import Path
+from typing import Any
+
+from dreamd.clock import Clock
+from dreamd.inbox import reader, writer
+from dreamd.inbox.capability import ANY_TRACE, WRITE_SCOPE, check, mint
+from dreamd.inbox.document import Json, check_trace_id, clean_seed, clean_shard, plain_list
+from dreamd.inbox.errors import CapabilityError, ValidationError
+from dreamd.inbox.files import Files
+from dreamd.inbox.folder import Folder, locked, open_folder, typed_errors
+from dreamd.inbox.key import make_key, read_key
+from dreamd.inbox.node import check_node
+from dreamd.inbox.redact import NODE_KEPT, SHARD_KEPT, redact
+from dreamd.inbox.settings import InboxSettings
+
+log = logging.getLogger("dreamd.inbox")
+
+
+class Inbox:
+    """One inbox folder. Synchronous; any number of threads and processes may use the same folder at once.
+
+    `key_file` is where the key for signed tokens lies. Every call raises InboxUnavailable where a file call
+    fails, and InboxBusy where others hold the folder's lock for too long.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: InboxSettings | None = None,
+        *,
+        files: Files | None = None,
+        clock: Clock | None = None,
+        key_file: Path | None = None,
+        entropy: Callable[[int], bytes] = urandom,
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self.settings = settings or InboxSettings()
+        self.key_file = key_file
+        self.refused: Counter[str] = Counter()  # refused tokens, by reason
+        self._files = files or Files()
+        self._clock = clock or Clock()
+        self._entropy = entropy
+
+    def write(
+        self,
+        seed: object,
+        shards: object,
+        nodes: object = (),
+        *,
+        trace_id: str,
+        schema_ref: object = None,
+    ) -> dict[str, Any]:
+        """Add shards and nodes (lists of mappings) to a trace, without a token: for our own dialogues.
+
+        Returns `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
+        set_aside}` once the file is whole and on disk. ValidationError: nothing was changed. Everything that
+        comes in is checked here, so the types promise nothing.
+        """
+        check_trace_id(trace_id)
+        if schema_ref is not None and (not isinstance(schema_ref, str) or not schema_ref):
+            raise ValidationError(f"schema_ref is a {type(schema_ref).__name__}, expected text")
+        clean = [clean_shard(shard, number) for number, shard in enumerate(plain_list(shards, "shards"))]
+        good, skipped = self._good_nodes(plain_list(nodes, "matada_nodes"))
+        own_seed = clean_seed(seed)
+        masked: Counter[str] = Counter()
+        if self.settings.redact:
+            (own_seed,) = redact([own_seed], masked)
+            clean, good = redact(clean, masked, SHARD_KEPT), redact(good, masked, NODE_KEPT)
+        with self._locked("write to the inbox") as folder:
+            report = writer.write(folder, trace_id, own_seed, clean, good, schema_ref, self._clock.wall())
+        return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
+
+    def persist(self, seed: object, result: object, cap_token: object) -> dict[str, Any]:
+        """Write what others ask for, where their token permits it; the answer is that of `write`.
+
+        `result` is `{trace_id, shards, matada_nodes?, schema_ref?}`. CapabilityError, ValidationError: nothing was
+        changed.
+        """
+        if not isinstance(result, Mapping):
+            raise ValidationError(f"result is a {type(result).__name__}, expected a mapping")
+        trace_id = check_trace_id(result.get("trace_id"))
+        self._permit(cap_token, trace_id)
+        return self.write(
+            seed,
+            result.get("shards"),
+            result.get("matada_nodes"),
+            trace_id=trace_id,
+            schema_ref=result.get("schema_ref"),
+        )
+
+    def _permit(self, token: object, trace_id: str) -> None:
+        settings = self.settings
+        try:
+            check(
+                token,
+                trace_id,
+                now_s=self._clock.wall(),
+                require_expiry=settings.require_expiry,
+                require_signed=settings.require_signed,
+                key=read_key(self.key_file, self._files) if self.key_file else None,
+            )
+        except CapabilityError as refusal:
+            self.refused[refusal.reason] += 1
+            raise
+
+    def _good_nodes(self, nodes: Sequence[object]) -> tuple[list[Json], int]:
+        """The valid nodes, and how many are not; in strict mode the first that is not raises."""
+        good: list[Json] = []
+        for number, node in enumerate(nodes):
+            try:
+                good.append(check_node(node, number))
+            except ValidationError as wrong:
+                if self.settings.validate:
+                    raise
+                log.warning("node skipped: %s", wrong)
+        return good, len(nodes) - len(good)
+
+    def list(self) -> Sequence[Json]:
+        """`{trace_id, bytes, written_at}` (unix seconds) of every file that waits, the oldest first."""
+        with self._reading("list the inbox") as rooms:
+            return reader.waiting(rooms, self._files)
+
+    def read(self, trace_id: str) -> Json:
+        """A trace's document: the waiting one, else the last acknowledged. UnknownTrace, DamagedFile."""
+        check_trace_id(trace_id)
+        with self._reading("read the inbox") as rooms:
+            return reader.read(rooms, self._files, trace_id)
+
+    def ack(self, trace_id: str) -> dict[str, Any]:
+        """Move a trace's file to done/, atomically: `{trace_id, path}`. Again is no error. UnknownTrace."""
+        check_trace_id(trace_id)
+        with self._locked("acknowledge in the inbox") as folder:
+            return {"trace_id": trace_id, "path": writer.acknowledge(folder, trace_id, self._clock.wall())}
+
+    def sweep(self, older_than_s: float = 0.0) -> Sequence[str]:
+        """Remove, and name, the temporaries that killed writers left; `older_than_s` spares the younger ones.
+
+        Safe at any time: no living writer has one while we hold the lock.
+        """
+        with self._locked("sweep the inbox") as folder:
+            return writer.sweep(folder, older_than_s, self._clock.wall())
+
+    def retire(self) -> Sequence[str]:
+        """Remove, and name, the acknowledged files that are older than `retention_s`.
+
+        First write what a crash interrupted: an acknowledgement is remembered by its file.
+        """
+        with self._locked("retire from the inbox") as folder:
+            return writer.retire(folder, self.settings.retention_s, self._clock.wall())
+
+    def verify(self) -> Sequence[Json]:
+        """`{file, problems}` of every file there is; read-only."""
+        with self._reading("verify the inbox") as rooms:
+            return reader.verify(rooms, self._files)
+
+    def counts(self) -> dict[str, Any]:
+        """`{waiting, done, set_aside, temporaries}` files, and `refused` tokens by reason."""
+        with self._reading("count the inbox") as rooms:
+            return {**reader.counts(rooms, self._files), "refused": dict(self.refused)}
+
+    def token(self, ttl_s: float, scopes: Sequence[str] = (WRITE_SCOPE,), trace_id: str = ANY_TRACE) -> Json:
+        """A signed token, valid for `ttl_s` seconds; the key is made on first use."""
+        if self.key_file is None:
+            raise ValidationError("there is no key file set, so no token can be signed")
+        with typed_errors("make the inbox's key"):
+            key = make_key(self.key_file, self._files, self._entropy)
+        return mint(scopes, ttl_s=ttl_s, now_s=self._clock.wall(), key=key, trace_id=trace_id)
+
+    @contextmanager
+    def _locked(self, doing: str) -> Iterator[Folder]:
+        with (
+            typed_errors(doing),
+            open_folder(self.folder, self.settings, self._files) as folder,
+            locked(folder, self._clock),
+        ):
+            yield folder
+
+    @contextmanager
+    def _reading(self, doing: str) -> Iterator[dict[str, int]]:
+        with typed_errors(doing), reader.open_rooms(self.folder, self._files) as rooms:
+            yield rooms

@@ -1,0 +1,31 @@
+"""The one call by which other programs put shards into the inbox, without a daemon."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dreamd.inbox.inbox import Inbox
+from dreamd.inbox.settings import inbox_folder, key_file, settings_from_env
+
+
+def persist_dream_shards(
+    *,
+    seed: Mapping[str, Any],
+    result: Mapping[str, Any],
+    cap_token: Mapping[str, Any],
+    base_dir: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Write `result["shards"]` and `result["matada_nodes"]` to the trace `result["trace_id"]`, once each.
+
+    The folder is `base_dir`, else `DREAM_INBOX_DIR`, else the one in the daemon's state folder.
+    Returns `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
+    set_aside}` when all is on disk. Raises CapabilityError, ValidationError, InboxUnavailable: then nothing was
+    accepted.
+    """
+    from dreamclient.paths import state_dir  # not on import: this module must stay light
+
+    settings = settings_from_env(os.environ)
+    state = state_dir()
+    folder = Path(base_dir) if base_dir is not None else inbox_folder(settings, state)
+    return Inbox(folder, settings, key_file=key_file(state)).persist(seed, result, cap_token)

@@ -1,0 +1,114 @@
+"""Phone numbers in text: international ones, and national ones that are grouped as people write them. Pure.
+
+A candidate is a run of digits and separators. The rules here know the plain cases. Where the library
+`phonenumbers` is installed (the extra `dreamd[phones]`), it is asked whether an international candidate has a
+possible length for its country, and whether a national one that the rules do not know is valid somewhere.
+"""
+
+import re
+from collections import Counter
+from functools import cache
+from typing import Any
+
+# The least phone numbers have 7 digits, the longest 15 (ITU-T E.164). A run is taken whole, whatever follows it:
+# what fails behind a long run would be tried again from each of its digits.
+_CANDIDATE = re.compile(
+    r"(?<![\w+.$€£¥#])(?<!\w-)(?<!\d[,:/])[+(]?\d(?:[ \u00a0.()/\u2010\u2011-]{0,2}+\d){6,}+\)?"
+    r"(?:[ ]?(?:x|ext\.?)[ ]?\d{1,5})?+"
+)
+_DIGITS = re.compile(r"\d+")
+_DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?(?!\d)|(?<!\d)\d\d?[-/.]\d\d?[-/.]\d{4}")
+_QUAD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
+_NOT_BEHIND = re.compile(r"\w|[-,.:/]\d|-\w|%")
+_MOST_CHARS = 40  # 15 digits, their separators, an extension
+
+# Asking the library takes as long as reading a thousand characters: this often a shard, then the rules decide.
+_MOST_ASKED = 16
+# Where people who write numbers without a leading 0 or brackets live; a few, as each costs a question.
+_REGIONS = ("ES", "PL", "BR", "RU", "IT", "NO", "DK", "IN", "CN", "MX")
+
+
+class Phones:
+    """Masks phone numbers in the texts of one shard, node or seed."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def mask(self, text: str, masked: Counter[str], *, whole: bool = False) -> str:
+        """The text with phone numbers masked; `whole`: it stood under a key that says it is one."""
+
+        def replace(match: re.Match[str]) -> str:
+            found = match[0]
+            if len(found) > _MOST_CHARS or _NOT_BEHIND.match(text, match.end()):
+                return found
+            if not (whole or self._is_phone(found)):
+                return found
+            masked["phone"] += 1
+            return "[phone]"
+
+        return _CANDIDATE.sub(replace, text)
+
+    def _is_phone(self, found: str) -> bool:
+        number = found.partition("x")[0].partition("e")[0].strip()
+        groups = _DIGITS.findall(number)
+        digits = sum(map(len, groups))
+        if number[0] == "+":
+            return groups[0][0] != "0" and 8 <= digits <= 15 and self._ask(number, None)
+        if len(groups) == 1 or _DATE.search(number) or _QUAD.fullmatch(number):
+            return False
+        return _is_national(number, groups, digits) or (
+            self._asked < _MOST_ASKED
+            and _may_be_national(number, groups, digits)
+            and any(self._ask(number, region) for region in _REGIONS)
+        )
+
+    def _ask(self, number: str, region: str | None) -> bool:
+        """What the library says; without it, or when it was asked too often, what the rules would."""
+        library = _library()
+        if library is None or self._asked >= _MOST_ASKED:
+            return region is None
+        self._asked += 1
+        try:
+            parsed = library.parse(number, region)
+        except library.NumberParseException:
+            return False
+        return bool(library.is_possible_number(parsed) if region is None else library.is_valid_number(parsed))
+
+
+def _is_national(number: str, groups: list[str], digits: int) -> bool:
+    """The forms that need no library, such as 415-555-2671, (415) 555-2671, 020 7946 0958, 0049 30 123456."""
+    sizes = [len(group) for group in groups]
+    if number[0] == "(":
+        return sizes[0] in range(2, 6) and ")" in number and 8 <= digits <= 12
+    if sizes in ([3, 3, 4], [1, 3, 3, 4]) and (len(sizes) == 3 or groups[0] == "1"):
+        return "-" in number or "." in number or "(" in number or groups[-3][0] in "23456789"
+    if sizes == [1, 3, 3, 2, 2]:
+        return groups[0] == "8"
+    if number.startswith("00"):
+        return number[2] != "0" and 10 <= digits <= 17
+    return number[0] == "0" and min(sizes) >= 2 and 9 <= digits <= 12
+
+
+def _may_be_national(number: str, groups: list[str], digits: int) -> bool:
+    """Worth a question: groups of unlike sizes, not 1 234 567, not 123-45-6789, no list of small numbers."""
+    sizes = [len(group) for group in groups]
+    thousands = sizes[0] <= 3 and set(sizes[1:]) == {3}
+    return (
+        9 <= digits <= 12
+        and len(groups) >= 3
+        and min(sizes) >= 2
+        and len(set(sizes)) > 1
+        and "." not in number
+        and not thousands
+        and sizes != [3, 2, 4]
+    )
+
+
+@cache
+def _library() -> Any:
+    """The library, imported when the first candidate asks for it; None where it is not installed."""
+    try:
+        import phonenumbers
+    except ImportError:
+        return None
+    return phonenumbers

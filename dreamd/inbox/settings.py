@@ -1,0 +1,72 @@
+"""What can be set about the inbox, and where its folder is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+_YES = frozenset({"1", "true", "yes", "on"})
+
+DAY_S = 86_400.0
+
+
+class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings `inbox.*`; names carry their unit.
+
+    `mode` is the files' mode, as octal text ("0600", "0640", "0660") or as the number itself: only owner and
+    group can be given anything. `require_signed` concerns writes that come over the socket.
+    """
+
+    enabled: bool = True
+    dir: str | None = None  # nil: inbox/dreams in the state folder
+    redact: bool = False
+    validate: bool = False  # an invalid node fails the write, instead of being skipped
+    require_expiry: bool = False
+    require_signed: bool = False
+    mode: int | str = "0600"
+    retention_s: float = 30 * DAY_S  # how long an acknowledged file is kept; a month of looking back
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.retention_s < float("inf"):
+            raise ValueError("retention_s must be a finite number of seconds, 0 or more")
+        if self.file_mode & 0o600 != 0o600 or self.file_mode & ~0o660:
+            raise ValueError('mode must be "0600", "0640" or "0660", or that octal number')
+
+    @property
+    def file_mode(self) -> int:
+        """The permission bits of files."""
+        if isinstance(self.mode, int):
+            return self.mode
+        try:
+            return int(self.mode, 8)
+        except ValueError:
+            return 0
+
+    @property
+    def folder_mode(self) -> int:
+        """The permission bits of folders we make: who may read may enter; a shared one hands on its group."""
+        shared = self.file_mode & 0o060
+        return 0o700 | shared | (0o2010 if shared else 0)
+
+
+def settings_from_env(env: Mapping[str, str]) -> InboxSettings:
+    """The settings of a writer without a daemon: `DREAM_INBOX_DIR`, `.._REDACT`, `.._VALIDATE`."""
+    return InboxSettings(
+        dir=env.get("DREAM_INBOX_DIR") or None,
+        redact=_is_yes(env, "DREAM_INBOX_REDACT"),
+        validate=_is_yes(env, "DREAM_INBOX_VALIDATE"),
+    )
+
+
+def _is_yes(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "").strip().lower() in _YES
+
+
+def inbox_folder(settings: InboxSettings, state_dir: Path) -> Path:
+    """The inbox's folder: the one that was set, else the one in the state folder."""
+    return Path(settings.dir).expanduser() if settings.dir else state_dir / "inbox" / "dreams"
+
+
+def key_file(state_dir: Path) -> Path:
+    """Where the key lies that signs capability tokens."""
+    return state_dir / "inbox.key"

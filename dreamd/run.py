@@ -1,0 +1,134 @@
+"""One dialogue as it runs: each effect that `dream/dialogue.py` asks for, done for real."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from dreamclient.messages import Method
+
+from dreamd.clock import Clock
+from dreamd.dream.dialogue import Effect, Ended, Generate, Observe, Recall, Record, Result, dialogue
+from dreamd.dream.friend import Friend
+from dreamd.dream.gate import Cooldown
+from dreamd.dream.shapes import Context, Line
+from dreamd.errors import StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.hooks import Caller, Hooks
+from dreamd.settings import Settings
+from dreamd.store import NewDialog, Store
+from dreamd.store.rows import Observed
+
+Publish = Callable[[dict[str, Any]], None]
+
+
+@dataclass
+class Run:
+    """A dialogue of `session` that starts `at` (unix s) from `ctx`; `observed` and `recalled` fill as it goes."""
+
+    dialog: int
+    trace_id: str
+    at: float
+    ctx: Context
+    session: Caller
+    hooks: Hooks
+    settings: Settings
+    store: Store
+    cooldown: Cooldown
+    clock: Clock
+    failures: Failures
+    publish: Publish
+    chance: random.Random
+    observed: dict[int, Observed] = field(default_factory=dict)
+    recalled: list[str] = field(default_factory=list)
+
+    async def perform(self, friend: Friend) -> Result:
+        """Speak the lines. What goes wrong on the way is counted and is the outcome; nothing is raised for it."""
+        rng_seed = self.chance.getrandbits(63)  # SQLite's integers are signed
+        try:
+            await self._begin(friend, rng_seed)
+        except Ended as ended:
+            return Result(ended.outcome, [])
+        from numpy.random import default_rng  # numpy is half of all imports: none before the first dialogue
+
+        script = dialogue(
+            self.ctx,
+            friend,
+            default_rng(rng_seed),
+            self.settings.dialogue,
+            can_recall=Method.RECALL in self.session.provides,
+        )
+        try:
+            effect = next(script)
+            while True:
+                try:
+                    answer = await self._do(effect)
+                except Ended as ended:
+                    effect = script.throw(ended)
+                else:
+                    effect = script.send(answer)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    async def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Generate():
+                return await self.hooks.generate(effect)
+            case Record(line):
+                await self._record(line)
+            case Observe(line):
+                self.observed[line.turn] = "failed"
+                metrics = await self.hooks.observe(line)
+                self.observed[line.turn] = "answered"
+                return metrics
+            case Recall(query, n):
+                self.recalled = (await self.hooks.recall(query, n))[:n]
+                return self.recalled
+        return None
+
+    async def _begin(self, friend: Friend, rng_seed: int) -> None:
+        new = NewDialog(
+            id=self.dialog,
+            trace_id=self.trace_id,
+            session=self.session.number,
+            client=self.session.name,
+            started_at=self.at,
+            rng_seed=rng_seed,
+            context=msgspec.json.encode(self.ctx),
+            settings=msgspec.json.encode(self.settings.dialogue),
+            friend_state=msgspec.msgpack.encode([(f.id, f.weight) for f in friend.fragments]),
+        )
+        try:
+            await self.store.begin(new)
+        except StoreUnavailable as error:
+            raise self._unrecorded("begin", error) from None
+        self.tell("dialog.started", session=self.session.number, client=self.session.name)
+
+    async def _record(self, line: Line) -> None:
+        """On disk before anyone hears it (P2), and with it, for the first line, that this leo has dreamt."""
+        charge = (self.session.name, self.at) if line.turn == 1 else None
+        try:
+            await self.store.record(self.dialog, line, self.clock.wall(), charge=charge)
+        except StoreUnavailable as error:
+            raise self._unrecorded("record", error) from None
+        if charge is not None:
+            self.cooldown.charge(*charge)
+        self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
+
+    def _unrecorded(self, what: str, error: StoreUnavailable) -> Ended:
+        self.failures.count("store", error.trouble, place=what)
+        return Ended("store_error")
+
+    def tell(self, kind: str, **what: Any) -> None:
+        """Publish an event of this dialogue."""
+        self.publish(
+            {"type": kind, "at": self.clock.wall(), "dialog": self.dialog, "trace_id": self.trace_id, **what}
+        )
+
+
+_LINE_EVENT = (
+    "turn", "speaker", "text", "novelty", "arousal", "entropy", "trauma", "overlap", "temperature",
+    "semantic_weight", "expert",
+)  # fmt: skip

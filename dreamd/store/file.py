@@ -1,0 +1,79 @@
+"""The database file: look before touching, make it private, set the damaged aside.
+
+Only SQLite opens it: a plain open and close in this process would drop SQLite's locks on it.
+"""
+
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+# The database and what SQLite keeps beside it.
+PARTS: Final = ("", "-wal", "-shm", "-journal")
+
+
+class Contents(NamedTuple):
+    """What a look found: `user_version`, and the names of all tables but SQLite's own."""
+
+    version: int
+    tables: frozenset[str]
+
+
+def look(path: Path) -> Contents:
+    """Read a database's version and tables without changing a byte of it."""
+    with closing(read_only(path)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        return Contents(version, frozenset(name for (name,) in tables if not name.startswith("sqlite_")))
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open for reading, leaving no file behind.
+
+    Where there is a -wal, somebody has it open or died with it open: it is read along, under SQLite's locks.
+    Where there is none, `immutable` keeps SQLite from making one.
+    """
+    alone = not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
+    query = "mode=ro&immutable=1" if alone else "mode=ro"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{query}", uri=True, isolation_level=None)
+
+
+def create(path: Path) -> None:
+    """An empty file that only its owner can read; SQLite gives -wal and -shm the same mode."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def beside(path: Path, label: str, at: float) -> Path:
+    """A free name beside it: `dream.sqlite3.damaged-20260102T030405Z`, with -2 and so on if taken."""
+    stem = f"{path.name}.{label}-{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
+    number, name = 1, stem
+    while any(os.path.lexists(path.with_name(name + part)) for part in PARTS):
+        number += 1
+        name = f"{stem}-{number}"
+    return path.with_name(name)
+
+
+def set_aside(path: Path, label: str, at: float) -> Path:
+    """Rename the database with all that is beside it; nothing is deleted. Returns the new name.
+
+    The database goes last: a crash in between never leaves an old -wal to a new database.
+    """
+    target = beside(path, label, at)
+    for part in reversed(PARTS):
+        if os.path.lexists(f"{path}{part}"):
+            os.rename(f"{path}{part}", f"{target}{part}")
+    return target
+
+
+def back_up(connection: sqlite3.Connection, target: Path) -> None:
+    """A whole copy in one file, by SQLite's backup API. `target` must not exist; half a copy is removed."""
+    create(target)
+    try:
+        with closing(sqlite3.connect(target)) as copy:
+            connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # no -wal that a later `cp` could miss
+    except BaseException:
+        os.unlink(target)
+        raise

@@ -1,0 +1,120 @@
+"""What is read from the database. Each costs the same after a million lines: by index, or from a counter."""
+
+from math import isfinite
+from sqlite3 import Connection
+from typing import Any, Final
+
+from dreamd.dream.shapes import Fragment
+from dreamd.store.rows import Memory, StoredDialog
+from dreamd.store.transactions import LAST_RUN, OUTCOME
+
+Row = dict[str, Any]
+
+_DIALOG: Final = (
+    "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
+    " avg_trauma, avg_arousal, drift, note"
+)
+_TURN: Final = (
+    "turn, speaker, text, pulse_novelty AS novelty, pulse_arousal AS arousal, pulse_entropy AS entropy,"
+    " trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight, expert, observed, at"
+)
+_OWING: Final = (
+    "dream_dialogs WHERE shard_at IS NULL AND finished_at IS NOT NULL AND trace_id IS NOT NULL"
+    " AND episodes_count > 0 AND id > ? ORDER BY id LIMIT ?"
+)
+
+
+def load(connection: Connection) -> Memory:
+    """What the engine needs at its start."""
+    numbers = _numbers(connection)
+    outcomes = {
+        key.removeprefix(OUTCOME): int(n) for key, n in numbers.items() if key.startswith(OUTCOME) and n
+    }
+    named = f"{LAST_RUN}:"
+    last_run = {key.removeprefix(named): at for key, at in numbers.items() if key.startswith(named)}
+    if LAST_RUN in numbers:
+        last_run["leo"] = numbers[LAST_RUN]
+    fragments = [
+        Fragment(**row | {"origin": bool(row["origin"])})
+        for row in _rows(
+            connection,
+            "id, text, weight, origin, dialog_id AS dialog, added_at",
+            "dream_bootstrap_fragments ORDER BY id",
+        )
+    ]
+    (newest,) = connection.execute(
+        """SELECT max(coalesce((SELECT max(id) FROM dream_bootstrap_fragments), 0),
+                      coalesce((SELECT max(id) FROM dream_fragments_past), 0))"""
+    ).fetchone()
+    (last_dialog,) = connection.execute("SELECT coalesce(max(id), 0) FROM dream_dialogs").fetchone()
+    return Memory(
+        fragments=fragments,
+        next_fragment_id=newest + 1,
+        next_dialog=last_dialog + 1,
+        last_run=last_run,
+        outcomes=outcomes,
+        dialogs=sum(outcomes.values()),
+        lines=int(numbers.get("dream_lines", 0)),
+    )
+
+
+def recent(connection: Connection, n: int) -> list[Row]:
+    """The last n dialogues, newest first, without their lines."""
+    return _rows(connection, _DIALOG, "dream_dialogs ORDER BY started_at DESC, id DESC LIMIT ?", n)
+
+
+def get(connection: Connection, dialog_id: int) -> Row | None:
+    """A dialogue with its lines as `turns`; `lines` stays the count."""
+    found = _rows(connection, _DIALOG, "dream_dialogs WHERE id = ?", dialog_id)
+    return found[0] | {"turns": _turns(connection, dialog_id)} if found else None
+
+
+def unwritten(connection: Connection, after: int, n: int) -> list[StoredDialog]:
+    """Up to n dialogues with lines whose shard is not written yet, by id, beyond the id `after`."""
+    found = _rows(connection, "id, trace_id, client, started_at, finished_at, outcome", _OWING, after, n)
+    return [StoredDialog(**row, turns=_turns(connection, row["id"])) for row in found]
+
+
+def drift(connection: Connection, n: int) -> list[Row]:
+    """How far the friend was from its origin after each of the last n dialogues that spoke, newest first."""
+    found = "dream_dialogs WHERE drift IS NOT NULL ORDER BY id DESC LIMIT ?"
+    return _rows(connection, "id, finished_at AS at, drift", found, n)
+
+
+def stats(connection: Connection) -> Row:
+    """Totals. The averages are over dialogues, as leo counts them; 0.0 where there are none."""
+    memory, numbers = load(connection), _numbers(connection)
+    measured = max(numbers.get("dream_measured", 0), 1)
+    return {
+        "dialogs": memory.dialogs,
+        "lines": memory.lines,
+        "fragments": len(memory.fragments),
+        "origin_fragments": sum(fragment.origin for fragment in memory.fragments),
+        "avg_trauma": numbers.get("dream_sum_trauma", 0.0) / measured,
+        "avg_arousal": numbers.get("dream_sum_arousal", 0.0) / measured,
+        "outcomes": memory.outcomes,
+    }
+
+
+def _turns(connection: Connection, dialog_id: int) -> list[Row]:
+    return _rows(connection, _TURN, "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id)
+
+
+def _numbers(connection: Connection) -> dict[str, float]:
+    """Our own keys of dream_meta. All hold numbers; what does not, others wrote."""
+    numbers = {}
+    ours = "SELECT key, value FROM dream_meta WHERE key BETWEEN 'dream_' AND 'dream_~'"
+    for key, value in connection.execute(ours):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if isfinite(number):
+            numbers[key] = number
+    return numbers
+
+
+def _rows(connection: Connection, columns: str, found: str, *arguments: int) -> list[Row]:
+    cursor = connection.execute(f"SELECT {columns} FROM {found}", arguments)  # noqa: S608 - constants of this file
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -1,0 +1,61 @@
+"""What goes into the store and comes out of it. Times are unix seconds; maps are ready for the wire."""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from dreamd.dream.friend import Change
+from dreamd.dream.shapes import Fragment, Line
+
+Observed = Literal["answered", "failed"]
+
+
+class NewDialog(Struct, frozen=True, kw_only=True):
+    """A dialogue about to start, with all that `replay` needs to repeat it."""
+
+    id: int | None = None  # as announced; None: the next one
+    trace_id: str
+    session: int
+    client: str
+    started_at: float
+    rng_seed: int
+    context: bytes  # JSON
+    settings: bytes  # JSON
+    friend_state: bytes  # ids and weights of the friend's fragments, packed by the engine
+
+
+class Finish(Struct, frozen=True, kw_only=True):
+    """How a dialogue ended."""
+
+    at: float
+    outcome: str  # a word of dialogue.OUTCOMES
+    ended_by: str | None = None  # what ended it early, by type and place; shown as the dialogue's note
+    lines: list[Line] = []  # with their final measures
+    observed: dict[int, Observed] = {}  # by turn; a turn that is missing stays "sent"
+    recalled: list[str] = []
+    change: Change | None = None
+    drift: float | None = None
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """What the engine holds in memory between two dialogues."""
+
+    fragments: list[Fragment]
+    next_fragment_id: int
+    next_dialog: int
+    last_run: dict[str, float]  # by client name
+    outcomes: dict[str, int]  # finished dialogues by outcome
+    dialogs: int  # finished dialogues
+    lines: int  # lines of finished dialogues
+
+
+class StoredDialog(Struct, frozen=True, kw_only=True):
+    """A dialogue whose shard is still to be written; `turns` as in `Store.get`."""
+
+    id: int
+    trace_id: str
+    client: str
+    started_at: float
+    finished_at: float
+    outcome: str
+    turns: list[dict[str, Any]]

@@ -1,0 +1,144 @@
+"""What the database holds, version by version.
+
+The first migration starts from nothing, or from leo's four bare tables (version 0: what his dream.py makes),
+and adds our columns to them. So a fresh database and an old one are made by the same statements.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from dreamd.errors import StoreForeign, StoreTooNew
+from dreamd.store.connection import transaction
+from dreamd.store.file import Contents, back_up, beside
+
+LEOS_TABLES: Final = {
+    "dream_meta": "key TEXT PRIMARY KEY, value TEXT",
+    "dream_bootstrap_fragments": (
+        "id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL, weight REAL NOT NULL DEFAULT 1.0"
+    ),
+    # episodes_count: lines spoken
+    "dream_dialogs": (
+        "id INTEGER PRIMARY KEY AUTOINCREMENT, started_at REAL NOT NULL, finished_at REAL,"
+        " episodes_count INTEGER DEFAULT 0, avg_trauma REAL, avg_arousal REAL, note TEXT"
+    ),
+    "dream_turns": (
+        "id INTEGER PRIMARY KEY AUTOINCREMENT, dialog_id INTEGER REFERENCES dream_dialogs(id),"
+        " speaker TEXT NOT NULL, text TEXT NOT NULL, trauma_level REAL,"
+        " pulse_novelty REAL, pulse_arousal REAL, pulse_entropy REAL"
+    ),
+}
+
+# The cooldown that leo kept goes on in ours. Import runs this too.
+CONTINUE_COOLDOWN: Final = """
+    INSERT OR IGNORE INTO dream_meta (key, value)
+    SELECT 'dream_last_run_ts', value FROM dream_meta WHERE key = 'last_run_ts' AND CAST(value AS REAL) > 0
+"""
+
+_FROM_LEOS_TABLES: Final = (
+    *(f"CREATE TABLE IF NOT EXISTS {name} ({columns})" for name, columns in LEOS_TABLES.items()),
+    "ALTER TABLE dream_bootstrap_fragments ADD COLUMN origin INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE dream_bootstrap_fragments ADD COLUMN dialog_id INTEGER",  # the dialogue it came from
+    "ALTER TABLE dream_bootstrap_fragments ADD COLUMN added_at REAL NOT NULL DEFAULT 0",
+    # What left the buffer: a replay still has to find its text.
+    """CREATE TABLE dream_fragments_past (
+        id INTEGER PRIMARY KEY, text TEXT NOT NULL, weight REAL NOT NULL, origin INTEGER NOT NULL,
+        dialog_id INTEGER, added_at REAL NOT NULL, left_at REAL NOT NULL
+    )""",
+    "ALTER TABLE dream_dialogs ADD COLUMN trace_id TEXT",  # nil: not a dialogue of ours, owes no shard
+    "ALTER TABLE dream_dialogs ADD COLUMN outcome TEXT",
+    "ALTER TABLE dream_dialogs ADD COLUMN client TEXT",
+    "ALTER TABLE dream_dialogs ADD COLUMN session INTEGER",
+    "ALTER TABLE dream_dialogs ADD COLUMN rng_seed TEXT",  # decimal: it may be wider than 64 bits
+    "ALTER TABLE dream_dialogs ADD COLUMN context TEXT",  # JSON; nil: not kept
+    "ALTER TABLE dream_dialogs ADD COLUMN settings TEXT",  # JSON
+    "ALTER TABLE dream_dialogs ADD COLUMN friend_state BLOB",
+    "ALTER TABLE dream_dialogs ADD COLUMN recalled TEXT",  # JSON list; nil: not kept
+    "ALTER TABLE dream_dialogs ADD COLUMN drift REAL",
+    "ALTER TABLE dream_dialogs ADD COLUMN shard_at REAL",  # when its inbox file was written
+    "ALTER TABLE dream_turns ADD COLUMN turn INTEGER",  # from 1
+    "ALTER TABLE dream_turns ADD COLUMN overlap REAL",
+    "ALTER TABLE dream_turns ADD COLUMN quality REAL",
+    "ALTER TABLE dream_turns ADD COLUMN seed TEXT",
+    "ALTER TABLE dream_turns ADD COLUMN temperature REAL",
+    "ALTER TABLE dream_turns ADD COLUMN semantic_weight REAL",
+    "ALTER TABLE dream_turns ADD COLUMN expert TEXT",
+    "ALTER TABLE dream_turns ADD COLUMN said TEXT",
+    "ALTER TABLE dream_turns ADD COLUMN observed TEXT",  # sent, answered, failed
+    "ALTER TABLE dream_turns ADD COLUMN at REAL",
+    # Which rows of other databases are in ours already: SHA-256 of each.
+    "CREATE TABLE dream_imports (row BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
+    """UPDATE dream_turns SET turn = numbered.turn FROM (
+        SELECT id, row_number() OVER (PARTITION BY dialog_id ORDER BY id) AS turn FROM dream_turns
+    ) AS numbered WHERE numbered.id = dream_turns.id""",
+    "UPDATE dream_dialogs SET outcome = 'imported', client = 'leo'",
+    "CREATE UNIQUE INDEX dream_turns_in_order ON dream_turns (dialog_id, turn)",
+    "CREATE UNIQUE INDEX dream_dialogs_by_trace ON dream_dialogs (trace_id)",
+    "CREATE INDEX dream_dialogs_by_start ON dream_dialogs (started_at)",
+    # These three are nearly empty, or read from their end: a start costs the same after a million lines.
+    """CREATE INDEX dream_dialogs_open ON dream_dialogs (id)
+       WHERE finished_at IS NULL AND trace_id IS NOT NULL""",
+    """CREATE INDEX dream_dialogs_unwritten ON dream_dialogs (id)
+       WHERE shard_at IS NULL AND finished_at IS NOT NULL AND trace_id IS NOT NULL AND episodes_count > 0""",
+    "CREATE INDEX dream_dialogs_drift ON dream_dialogs (id) WHERE drift IS NOT NULL",
+    # Counters, so that nobody ever counts rows.
+    "INSERT INTO dream_meta SELECT 'dream_lines', count(*) FROM dream_turns",
+    "INSERT INTO dream_meta SELECT 'dream_outcome:imported', count(*) FROM dream_dialogs",
+    """INSERT INTO dream_meta SELECT 'dream_measured', count(*) FROM dream_dialogs
+       WHERE avg_trauma IS NOT NULL AND avg_arousal IS NOT NULL""",
+    """INSERT INTO dream_meta SELECT 'dream_sum_trauma', total(avg_trauma) FROM dream_dialogs
+       WHERE avg_arousal IS NOT NULL""",
+    """INSERT INTO dream_meta SELECT 'dream_sum_arousal', total(avg_arousal) FROM dream_dialogs
+       WHERE avg_trauma IS NOT NULL""",
+    CONTINUE_COOLDOWN,
+)
+
+# The n-th brings version n to n + 1. Only ever append: what is released is never edited.
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES,)
+
+
+def check(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Refuse what is not ours to write to: StoreForeign, StoreTooNew."""
+    others = sorted(name for name in contents.tables if not name.startswith("dream_"))
+    if others:
+        shown = ", ".join(others[:4]) + (", .." if len(others) > 4 else "")
+        raise StoreForeign(
+            f"it holds tables of others ({shown}); dreamd writes only to a database of its own"
+        )
+    if contents.version > len(migrations):
+        raise StoreTooNew(
+            f"it is of version {contents.version}, this dreamd knows {len(migrations)}: upgrade dreamd;"
+            " the file was left untouched"
+        )
+
+
+def migrate(
+    connection: sqlite3.Connection,
+    path: Path,
+    contents: Contents,
+    at: float,
+    migrations: Sequence[Sequence[str]] = MIGRATIONS,
+) -> str | None:
+    """Bring the database to the newest version; a version that holds anything is backed up first.
+
+    Returns a note on what was done, None where there was nothing to keep or to do.
+    """
+    version = contents.version
+    if version == len(migrations):
+        return None
+    copy = beside(path, f"version-{version}", at) if contents.tables else None
+    if copy:
+        back_up(connection, copy)
+    for number, statements in enumerate(migrations[version:], version + 1):
+        transaction(connection, _step, (*statements, f"PRAGMA user_version = {number}"))
+    return (
+        f"migrated from version {version} to {len(migrations)}; the old one is kept as {copy.name}"
+        if copy
+        else None
+    )
+
+
+def _step(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
+    for statement in statements:
+        connection.execute(statement)

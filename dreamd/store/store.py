@@ -1,0 +1,245 @@
+"""The front of the dream database: what the daemon asks for, and how healthy the file is."""
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, ParamSpec, Self, TypeVar
+
+from dreamd.clock import Clock
+from dreamd.dream.shapes import Line
+from dreamd.errors import StoreError, StoreUnavailable
+from dreamd.store import leo_import, reading, transactions
+from dreamd.store.connection import Database, OnConnection
+from dreamd.store.file import back_up
+from dreamd.store.opening import mark_suspect, open_file
+from dreamd.store.rows import Finish, Memory, NewDialog, StoredDialog
+from dreamd.store.trouble import CLOSED, DAMAGED, STICKY, moved, name_of, trouble_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Seconds that a transaction waits for another process before it is "locked": longer than a write of ours
+# takes, shorter than a hook's deadline.
+BUSY_TIMEOUT_S: Final = 2.0
+
+
+class Store:
+    """The dream database. Open it with `Store.open`, close it, or use it as an async context manager.
+
+    Every method may raise StoreUnavailable: the file cannot take it now, `trouble` says why in a word of
+    trouble.TROUBLES, and `probe` clears it when a write works again. StoreError is a mistake of the caller.
+    Cancelling a caller never splits what it started.
+    """
+
+    def __init__(
+        self, path: Path, *, clock: Clock, diagnostics: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> None:
+        self.path = path.resolve()
+        self.trouble: str | None = None
+        self.notes: list[str] = []  # what opening had to do: set aside, migrated
+        self._clock = clock
+        self._keep_texts = diagnostics
+        self._busy_timeout_s = busy_timeout_s
+        self._database: Database | None = None
+        self._closed = False
+        self._changes_seen = 0
+
+    @classmethod
+    async def open(
+        cls, path: Path, *, clock: Clock, diagnostics: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> Self:
+        """Open or make the database.
+
+        Raises StoreTooNew and StoreForeign, the file untouched. Where it cannot be opened now (disk full,
+        locked, ..), the store comes back with its `trouble`; once `probe` has cleared that, `load` works.
+        """
+        store = cls(path, clock=clock, diagnostics=diagnostics, busy_timeout_s=busy_timeout_s)
+        with suppress(StoreUnavailable):  # told as `trouble`
+            await store._connect()
+        return store
+
+    async def close(self) -> None:
+        """Finish what was started and let go of the file. Safe to call twice."""
+        self._closed = True
+        database, self._database = self._database, None
+        if database:
+            await database.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # A dialogue, in the order of its life.
+
+    async def begin(self, new: NewDialog) -> int:
+        """Returns the dialogue's id."""
+        return await self._write(transactions.begin, new)
+
+    async def record(
+        self, dialog_id: int, line: Line, at: float, *, charge: tuple[str, float] | None = None
+    ) -> None:
+        """P2, P3: on return the line is on disk, with its mark "sent to observe". `charge`: (client, at)."""
+        await self._write(transactions.record, dialog_id, line, at, charge)
+
+    async def finish(self, dialog_id: int, end: Finish) -> None:
+        """The end of a dialogue and what it changed in the friend, together or not at all."""
+        await self._write(transactions.finish, dialog_id, end, self._keep_texts)
+
+    async def unwritten(self, after: int = 0, n: int = 100) -> list[StoredDialog]:
+        """Finished dialogues that owe a shard, by id, from beyond the id `after`."""
+        return await self._read(reading.unwritten, after, n)
+
+    async def shard_written(self, dialog_id: int, at: float) -> None:
+        """The inbox file is on disk. Without diagnostics the dialogue's texts are emptied with this."""
+        await self._write(transactions.shard_written, dialog_id, at, self._keep_texts)
+
+    async def close_interrupted(self, at: float, running: Collection[int] = ()) -> int:
+        """Close what a crash, or a failed `finish`, left open, but for those `running`. Returns how many."""
+        return await self._write(transactions.close_interrupted, at, running, self._keep_texts)
+
+    # The friend and the past.
+
+    async def load(self) -> Memory:
+        """What the engine keeps in memory."""
+        return await self._read(reading.load)
+
+    async def seed(self, fragments: Sequence[str], at: float) -> int:
+        """The origin, at weight 1.0. Returns how many were stored: 0 if there is an origin already."""
+        return await self._write(transactions.seed, fragments, at) if fragments else 0
+
+    async def recent(self, n: int) -> list[dict[str, Any]]:
+        """The last n dialogues, newest first: {id, trace_id, started_at, finished_at, outcome, lines: count,
+        client, avg_trauma, avg_arousal, drift, note}."""
+        return await self._read(reading.recent, n)
+
+    async def get(self, dialog_id: int) -> dict[str, Any] | None:
+        """One of `recent` with `turns`, a map a line; None where there is no such dialogue."""
+        return await self._read(reading.get, dialog_id)
+
+    async def drift(self, n: int) -> list[dict[str, Any]]:
+        """{id, at, drift} of the last n dialogues that spoke, newest first."""
+        return await self._read(reading.drift, n)
+
+    async def stats(self) -> dict[str, Any]:
+        """{dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
+        return await self._read(reading.stats)
+
+    async def import_leo(self, file: Path) -> dict[str, int]:
+        """Take over the four dream tables from a database of leo's, which is only read.
+
+        Returns how many of {dialogs, lines, fragments, meta} are new, and how many rows were `known` already.
+        """
+        database = self._ready()
+        tables = await database.read(lambda _: leo_import.read(file, ours=self.path))
+        return await self._write(leo_import.store, tables, self._clock.wall())
+
+    async def backup(self, target: Path) -> None:
+        """A copy in one file, which must not exist yet. Other calls wait meanwhile."""
+        try:
+            await self._ready().read(back_up, target)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"no backup was made: {name_of(error)}") from None
+
+    # Health.
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the database and of its write-ahead log."""
+        return {"database_bytes": _bytes(self.path), "wal_bytes": _bytes(self._wal)}
+
+    async def probe(self) -> str | None:
+        """The daemon's regular look: notices and clears trouble, empties an idle log. Returns `trouble`."""
+        with suppress(StoreUnavailable):  # told as `trouble`
+            await self._probe()
+        return self.trouble
+
+    async def _probe(self) -> None:
+        database = self._database
+        if database is None:
+            return await self._connect()
+        with self._noticing():
+            changes = await database.read(database.glance)
+            if self.trouble and self.trouble != DAMAGED:
+                await database.write(transactions.try_a_write)
+                await database.write(transactions.forget_the_write)
+                self.trouble = None
+            elif changes == self._changes_seen and _bytes(self._wal):
+                await database.read(transactions.truncate_wal)
+            self._changes_seen = changes
+        return None
+
+    @property
+    def _wal(self) -> Path:
+        return self.path.with_name(self.path.name + "-wal")
+
+    async def _connect(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(CLOSED, "the store is closed")
+        connector = partial(
+            open_file,
+            self.path,
+            at=self._clock.wall(),
+            keep_texts=self._keep_texts,
+            busy_timeout_s=self._busy_timeout_s,
+            notes=self.notes,
+        )
+        with self._noticing():
+            self._database = await Database.open(self.path, connector)
+        self.trouble = None
+
+    def _ready(self) -> Database:
+        if self._database is None:
+            trouble = CLOSED if self._closed else self.trouble or CLOSED
+            raise StoreUnavailable(trouble, f"the dream database is not open: {trouble}")
+        return self._database
+
+    async def _read(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        database = self._ready()
+        with self._noticing():
+            return await database.read(function, *args, **kwargs)
+
+    async def _write(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        database = self._ready()
+        if self.trouble in STICKY:
+            raise StoreUnavailable(self.trouble, f"nothing is written: {self.trouble}")
+        with self._noticing():
+            result = await database.write(function, *args, **kwargs)
+        self.trouble = None
+        return result
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Hold what is wrong as `trouble`; turn SQLite's errors into ours, which name codes, not contents."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            self.trouble = error.trouble
+            raise
+        except (sqlite3.Error, OSError) as error:
+            trouble = self._trouble_of(error)
+            if trouble is None:
+                raise StoreError(f"the dream database refused: {name_of(error)}") from None
+            self.trouble = trouble
+            raise StoreUnavailable(trouble, f"the dream database: {trouble} ({name_of(error)})") from None
+
+    def _trouble_of(self, error: sqlite3.Error | OSError) -> str | None:
+        trouble = trouble_of(error)
+        if trouble and self._database and (gone := moved(self.path, self._database.identity)):
+            return gone  # whatever else it looks like
+        if trouble == DAMAGED:
+            mark_suspect(self.path)
+        return trouble
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,143 @@
+"""Who is let in: the owner (or root), by the kernel's word, and as many as there are descriptors for."""
+
+import asyncio
+import os
+import resource
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import cast
+
+from dreamclient.messages import Code, Method
+from dreamclient.rpc import Peer
+
+from dreamd.failures import Failures
+from dreamd.wire.session import Dispatch, Session
+from dreamd.wire.typed import CODEC
+
+SESSIONS = 1024
+RESERVE = 64  # descriptors kept for the database, the inbox and the listener
+
+
+def session_cap() -> int:
+    """How many sessions this process can hold: SESSIONS, or what its descriptor limit leaves.
+
+    Raises the soft limit towards what is needed first, as far as the hard limit permits.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = SESSIONS + RESERVE
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(SESSIONS, soft - RESERVE))
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """The user at the other end when it connected, by SO_PEERCRED: unix(7)."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
+
+
+class Server:
+    """The sessions of one daemon, by number."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        forget: Callable[[Session], None],
+        failures: Failures,
+        cap: int = SESSIONS,
+    ) -> None:
+        self.sessions: dict[int, Session] = {}
+        self._dispatch = dispatch
+        self._tell_gone = forget
+        self._failures = failures
+        self._cap = cap
+        self._next = 1
+        self._listening: asyncio.Server | None = None
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Accept on `sock`, instead of what was listened on before. Its file is not removed from here, which
+        Python 3.13 would do by itself."""
+        await self.stop_listening()
+        loop = asyncio.get_running_loop()
+        options = {"cleanup_socket": False} if _takes_cleanup(loop) else {}
+        self._listening = await loop.create_unix_server(self._admit, sock=sock, **options)  # type: ignore[arg-type]
+
+    def _admit(self) -> "Admission":
+        return Admission(self)
+
+    async def connect(self, sock: socket.socket) -> Session:
+        """Serve one connected socket (the embedded form)."""
+        loop = asyncio.get_running_loop()
+        _, admission = await loop.connect_accepted_socket(self._admit, sock)
+        return admission.session
+
+    def open_session(self) -> Session:
+        """A new session, counted from now on."""
+        session = Session(self._next, self._dispatch, self._forget, self._failures)
+        self.sessions[self._next] = session
+        self._next += 1
+        self._all_gone.clear()
+        return session
+
+    def refusal(self, transport: asyncio.Transport) -> str:
+        """Why the peer is not let in, or nothing."""
+        if peer_uid(transport.get_extra_info("socket")) not in (os.geteuid(), 0):
+            return "another user"
+        return "too many sessions" if len(self.sessions) >= self._cap else ""
+
+    def refuse(self, transport: asyncio.Transport, reason: str) -> None:
+        """Say why, if it goes out at once, and close."""
+        self._failures.count("server", reason)
+        text = f"refused: {reason}; " + (
+            "dreamd serves its owner and root" if reason == "another user" else "close some and try again"
+        )
+        transport.write(Peer(CODEC).notify(Method.ERROR, [Code.REFUSED, text]))
+        transport.close()
+
+    def _forget(self, session: Session) -> None:
+        del self.sessions[session.number]
+        self._tell_gone(session)
+        if not self.sessions:
+            self._all_gone.set()
+
+    async def stop_listening(self) -> None:
+        """No more sessions; those that are open go on."""
+        if self._listening is not None:
+            self._listening.close()
+
+    async def close(self) -> None:
+        """Let every session go. Clients first: since Python 3.12 wait_closed() waits for idle ones."""
+        await self.stop_listening()
+        for session in list(self.sessions.values()):
+            session.close()
+        await self._all_gone.wait()
+
+
+class Admission(asyncio.Protocol):
+    """The first moment of a connection: it becomes a session, or is refused."""
+
+    session: Session
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        wire = cast(asyncio.Transport, transport)
+        reason = self._server.refusal(wire)
+        if reason:
+            self._server.refuse(wire, reason)
+            return
+        self.session = self._server.open_session()
+        wire.set_protocol(self.session)
+        self.session.connection_made(wire)
+
+
+def _takes_cleanup(loop: asyncio.AbstractEventLoop) -> bool:
+    """uvloop knows the option on every Python, asyncio from 3.13 on."""
+    return type(loop).__module__.startswith("uvloop") or sys.version_info >= (3, 13)

@@ -1,0 +1,187 @@
+"""One connection: an asyncio driver of `dreamclient.rpc`.
+
+The reader never awaits. What arrives is routed at once: an answer to the call that waits for it, everything
+else to `dispatch`, which answers now or starts a task that this session owns. What one peer can hold here is
+bounded: bytes unsent, calls in flight, and the time of each call.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import msgspec
+from dreamclient.errors import CallTimeout, NotConnected
+from dreamclient.rpc import Notification, Peer, Reply, Request
+
+from dreamd.failures import Failures
+from dreamd.wire.typed import CODEC
+
+UNSENT_BYTES = 4 << 20  # beyond, the peer does not read, and is let go
+EVENT_BYTES = 256 << 10  # beyond, a subscriber loses events instead
+# A peer that does not read keeps close() waiting for ever: after this long it is cut off.
+GRACE_S = 0.5
+TICK_S = 0.001  # a timer of uvloop may ring this much early
+
+Dispatch = Callable[["Session", Request | Notification], None]
+
+
+class _Call:
+    """A call on its way: its future, and when it is given up (the loop's clock, s)."""
+
+    __slots__ = ("deadline", "future")
+
+    def __init__(self, future: asyncio.Future[msgspec.Raw], deadline: float) -> None:
+        self.future = future
+        self.deadline = deadline
+
+
+class Session(asyncio.Protocol):
+    """One peer. `name`, `version`, `pid` and `provides` are what its hello said; `greeted` that it has."""
+
+    def __init__(
+        self, number: int, dispatch: Dispatch, on_lost: Callable[["Session"], None], failures: Failures
+    ):
+        self.number = number
+        self.greeted = False
+        self.name, self.version, self.pid = "", "", 0
+        self.provides: frozenset[str] = frozenset()
+        self.connected_at = 0.0  # the loop's clock, s
+        self.subscribed = False
+        self._dispatch = dispatch
+        self._on_lost = on_lost
+        self._failures = failures
+        self._peer = Peer(CODEC)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lost_events = 0
+        self._sweep: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+
+    # asyncio calls these
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=UNSENT_BYTES, low=UNSENT_BYTES // 4)
+        self.connected_at = self._loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        peer = self._peer
+        for event in peer.receive_data(data):
+            if isinstance(event, Reply):
+                self._settle(event)
+            else:
+                self._dispatch(self, event)
+        if peer.data_owed:
+            self.send(peer.data_to_send())
+        if peer.broken is not None:
+            self._failures.count("peer", type(peer.broken).__name__)
+            self.close()
+
+    def pause_writing(self) -> None:
+        """UNSENT_BYTES wait and the peer does not read them: it is cut off, and nobody else notices."""
+        self._failures.count("peer", "slow reader")
+        self.abort()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._transport = None
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for call in self._peer.pending.values():
+            if not call.future.done():
+                call.future.set_exception(NotConnected("the connection was lost"))
+        self._peer.pending.clear()
+        for task in self._tasks:
+            task.cancel()
+        for kind, times in (
+            ("answer to no call", self._peer.unknown_answers),
+            ("too many calls", self._peer.refused_calls),
+        ):
+            if times:
+                self._failures.count("peer", kind, times=times)
+        self._on_lost(self)
+
+    # what the daemon says
+
+    def send(self, data: bytes) -> None:
+        """Write to the peer; to a lost one, nothing."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def respond(self, msgid: int, result: Any) -> None:
+        """Answer a request."""
+        self.send(self._peer.respond(msgid, result))
+
+    def fail(self, msgid: int, code: int, message: str) -> None:
+        """Answer a request with an error."""
+        self.send(self._peer.fail(msgid, code, message))
+
+    def call(self, method: str, params: list[Any], deadline_s: float) -> asyncio.Future[msgspec.Raw]:
+        """Call the peer. The future has the raw result, or RemoteError, CallTimeout or NotConnected."""
+        future: asyncio.Future[msgspec.Raw] = self._loop.create_future()
+        if self._transport is None:
+            future.set_exception(NotConnected("the connection was lost"))
+            return future
+        call = _Call(future, self._loop.time() + deadline_s)
+        _, data = self._peer.call(method, params, call)
+        self._arm(call.deadline)
+        self._transport.write(data)
+        return future
+
+    def event(self, data: bytes) -> None:
+        """Pass on one encoded `event` notification, or count it as lost where the peer reads too slowly."""
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() > EVENT_BYTES:
+            self._lost_events += 1
+            return
+        if self._lost_events:
+            lost, self._lost_events = self._lost_events, 0
+            self.send(self._peer.notify("event", [{"type": "lost", "count": lost}]))
+        self.send(data)
+
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` as a task that ends with this session."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Send what is buffered, then close; cut off a peer that does not take it."""
+        if self._transport is not None:
+            self._transport.close()
+            self._loop.call_later(GRACE_S, self.abort)
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # calls and their deadlines
+
+    def _settle(self, reply: Reply) -> None:
+        call: _Call = reply.token
+        if call.future.done():  # whoever waited has been cancelled
+            return
+        if reply.error is not None:
+            call.future.set_exception(reply.error)
+        else:
+            call.future.set_result(reply.result)
+
+    def _arm(self, deadline: float) -> None:
+        """One timer a session, at the earliest deadline; an answered call leaves it to run out."""
+        if self._sweep is None or deadline < self._sweep.when():
+            if self._sweep is not None:
+                self._sweep.cancel()
+            self._sweep = self._loop.call_at(deadline, self._sweep_calls)
+
+    def _sweep_calls(self) -> None:
+        self._sweep = None
+        now = self._loop.time() + TICK_S
+        pending = self._peer.pending
+        for msgid, call in list(pending.items()):
+            if call.deadline <= now or call.future.done():
+                del pending[msgid]
+                if not call.future.done():
+                    call.future.set_exception(CallTimeout("no answer in time"))
+        if pending:
+            self._arm(min(call.deadline for call in pending.values()))

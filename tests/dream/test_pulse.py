@@ -1,0 +1,198 @@
+"""The measures of a text: what they say of plain ones, and their range for any."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamd.dream import pulse
+
+# Any text a decoder or a careless caller can hand over, lone surrogates included; and texts of few words, so
+# that repetition is common.
+ANY = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)
+FEW_WORDS = st.lists(st.sampled_from(["Leo", "leo", "NO!", "é", "so", "...", "ß"]), max_size=40).map(" ".join)
+TEXT = ANY | FEW_WORDS
+EXTREMES = [
+    "",
+    " \n\t",
+    "'",
+    "...",
+    "\x00",
+    "\ud800",
+    "\udfff\ud800",
+    "İSTANBUL ß ﬁ",
+    "日本語。すごい！",
+    "👩‍👩‍👧‍👦 🇺🇦",
+    "a\u0301" * 50,
+    "\u202eabc",
+    "A" * 1_000_000,
+    "a " * 200_000,
+    "!" * 1_000_000,
+    " \n" * 200_000,
+    "x\u0301!" * 100_000,
+]
+ORIGIN = pulse.blend([(pulse.profile("leo is a small organism"), 1.0), (pulse.profile("he listens"), 1.0)])
+
+
+def test_a_word_is_case_folded_with_its_digits_and_apostrophes() -> None:
+    assert pulse.words("Don't STOP, 4 Straße—no_way 2x") == ["don't", "stop", "4", "strasse", "no_way", "2x"]
+    assert pulse.words("") == pulse.words("... \ud800 👍") == []
+    assert pulse.words("İx") == ["i\u0307x"]
+
+
+def test_ngrams_are_neighbours_in_order() -> None:
+    assert pulse.ngrams(["a", "b", "c"], 2) == ["a b", "b c"]
+    assert pulse.ngrams(["a", "b", "c"], 3) == ["a b c"]
+    assert pulse.ngrams(["a", "b"], 3) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "most_chars", "most_words", "kept"),
+    [
+        ("  one two  ", 400, 50, "one two"),
+        ("one two three", 400, 2, "one two"),
+        ('one "two." three', 400, 2, 'one "two."'),
+        ("one two three", 400, None, "one two three"),
+        ("one two three", 12, 50, "one two"),
+        ("one two three", 13, 50, "one two three"),
+        ("one two!!!!", 8, 50, "one two!"),
+        ("one two!!!! three", 8, 50, "one two!"),
+        ("abcdefgh ij", 5, 50, "abcde"),
+        ("...!!!...", 4, 50, "...!"),
+        ("... abcdefgh", 5, 50, "... a"),
+        ("", 5, 50, ""),
+        (" \n ", 5, 50, ""),
+        ("don't", 4, 50, "don'"),
+    ],
+)
+def test_a_text_is_cut_at_a_word(text: str, most_chars: int, most_words: int | None, kept: str) -> None:
+    assert pulse.clamped(text, most_chars=most_chars, most_words=most_words) == kept
+
+
+@settings(derandomize=True, print_blob=True)
+@given(text=TEXT, most_chars=st.integers(1, 60), most_words=st.integers(1, 9))
+def test_clamps_hold_at_a_word_boundary(text: str, most_chars: int, most_words: int) -> None:
+    kept = pulse.clamped(text, most_chars=most_chars, most_words=most_words)
+    whole = text.strip()
+    assert len(kept) <= most_chars
+    assert len(pulse.words(kept)) <= most_words
+    assert whole.startswith(kept)
+    assert bool(kept) == bool(whole)
+    assert kept == kept.strip()
+    first = pulse.words(kept)[:1]
+    if first and first == pulse.words(whole)[:1]:  # else the first word was itself too long
+        assert pulse.words(whole)[: len(pulse.words(kept))] == pulse.words(kept)
+
+
+def test_novelty_is_the_share_of_phrases_not_said_lately() -> None:
+    lately = pulse.phrases("leo is here")
+    assert pulse.novelty("Leo is here!", lately) == 0.0
+    assert pulse.novelty("quite another thing", lately) == 1.0
+    # leo, is, gone, "leo is", "is gone": two of five are new
+    assert pulse.novelty("leo is gone", lately) == pytest.approx(2 / 5)
+    assert pulse.novelty("", lately) == pulse.novelty("...", lately) == 0.0
+
+
+def test_arousal_hears_capitals_exclamation_and_repetition() -> None:
+    assert pulse.arousal("the sea is quiet") == 0.0
+    assert pulse.arousal("THE SEA") == 1.0
+    assert pulse.arousal("the sea! the land") == pytest.approx(1 - 3 / 4 * 3 / 4)
+    assert pulse.arousal("wow!") == pulse.arousal("！") == 1.0
+    assert pulse.arousal("no no no no") == pytest.approx(3 / 4)
+    assert pulse.arousal("never again never again") == pytest.approx(1 / 2)
+    assert pulse.arousal("The sea") == pytest.approx(1 / 6)
+    assert pulse.arousal("") == pulse.arousal("日本語") == 0.0
+
+
+def test_arousal_does_not_grow_with_length() -> None:
+    said = "the old house by the sea where nobody came "
+    assert pulse.arousal(said * 50) == pytest.approx(pulse.arousal(said))
+
+
+def test_entropy_is_how_evenly_the_words_are_spread() -> None:
+    assert pulse.entropy("one two three four") == 1.0
+    assert pulse.entropy("one one one") == 0.0
+    assert pulse.entropy("a a b b") == pytest.approx(1 / 2)
+    assert pulse.entropy("one") == pulse.entropy("") == 0.0
+
+
+def test_overlap_is_the_cosine_of_word_pairs() -> None:
+    assert pulse.overlap("Leo is a small organism.", pulse.profile("leo is a small organism")) == 1.0
+    # two of two pairs, of five pairs in the origin
+    assert pulse.overlap("is a small", ORIGIN) == pytest.approx(2 / math.sqrt(2 * 5))
+    assert pulse.overlap("organism small a", ORIGIN) == 0.0
+    assert pulse.overlap("", ORIGIN) == pulse.overlap("leo", pulse.blend([])) == 0.0
+    assert pulse.overlap("leo", pulse.profile("Leo!")) == 1.0
+
+
+def test_a_blend_is_the_weighted_sum() -> None:
+    blend = pulse.blend([(pulse.profile("a b c"), 0.5), (pulse.profile("a b"), 2.0)])
+    assert blend.counts == {"a b": 2.5, "b c": 0.5}
+    assert blend.square == 6.5
+
+
+def test_likeness_survives_what_rounding_leaves() -> None:
+    assert pulse.likeness(1.0, -1e-18, 1.0) == 0.0
+    assert pulse.likeness(-1e-18, 1.0, 1.0) == 0.0
+    assert pulse.likeness(1.0000001, 1.0, 1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "same"),
+    [
+        ("Yes!", "yes", True),
+        ("yes", "no", False),
+        ("yes sir", "Yes, sir.", True),
+        ("yes sir", "sir yes", False),
+        ("yes", "yes yes yes yes", False),
+        ("...", "...", True),
+        ("...", "!!!", False),
+        ("", "", True),
+        ("one two three", "one two three.", True),
+        ("one two three", "one two four", False),
+        # 8 of 10 trigrams in common, then 7 of 10
+        ("a b c d e f g h i j", "a b c d e f g h i j k l", True),
+        ("a b c d e f g h i", "a b c d e f g h i j k l", False),
+        ("la la la", "la la la la la la", True),
+    ],
+)
+def test_a_text_repeats_another(a: str, b: str, same: bool) -> None:
+    assert pulse.repeats(a, b) is pulse.repeats(b, a) is same
+
+
+def check_measures(text: str) -> None:
+    lately = pulse.phrases("so leo said")
+    measures = [
+        pulse.novelty(text, lately),
+        pulse.novelty(text, set()),
+        pulse.arousal(text),
+        pulse.entropy(text),
+        pulse.overlap(text, ORIGIN),
+        pulse.cosine(pulse.profile(text), pulse.profile(text)),
+    ]
+    assert all(0.0 <= measure <= 1.0 for measure in measures), measures
+    assert pulse.repeats(text, text)
+
+
+@settings(derandomize=True, print_blob=True)
+@given(text=TEXT)
+def test_measures_are_in_range_for_any_text(text: str) -> None:
+    check_measures(text)
+    assert pulse.cosine(pulse.profile(text), pulse.profile(text)) == bool(pulse.words(text))
+    assert pulse.novelty(text, pulse.phrases(text)) == 0.0
+
+
+@pytest.mark.parametrize("text", EXTREMES, ids=range(len(EXTREMES)))
+def test_measures_are_in_range_for_extreme_texts(text: str) -> None:
+    check_measures(text)
+    assert len(pulse.clamped(text, most_chars=400, most_words=50)) <= 400
+
+
+@settings(derandomize=True, print_blob=True)
+@given(a=TEXT, b=TEXT)
+def test_cosine_and_repeats_are_symmetric(a: str, b: str) -> None:
+    assert pulse.cosine(pulse.profile(a), pulse.profile(b)) == pytest.approx(
+        pulse.cosine(pulse.profile(b), pulse.profile(a))
+    )
+    assert pulse.repeats(a, b) == pulse.repeats(b, a)

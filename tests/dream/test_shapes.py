@@ -1,0 +1,169 @@
+"""The one way numbers are settled: clamped where finite, refused by the field's name where not."""
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamd.dream.shapes import (
+    MOST_LEVELS,
+    Answer,
+    Context,
+    LineMetrics,
+    Pulse,
+    settle_context,
+    settle_metrics,
+)
+
+CONTEXT_FIELDS = ["pulse.novelty", "pulse.arousal", "pulse.entropy", "trauma_level", "quality"]
+METRIC_FIELDS = ["novelty", "arousal", "entropy", "trauma", "overlap", "quality"]
+NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def context_with(field: str, value: float | None) -> Context:
+    outer, _, inner = field.partition(".")
+    return Context(pulse=Pulse(**{inner: value})) if inner else Context(**{outer: value})  # type: ignore[arg-type]
+
+
+def number_of(ctx: Context, field: str) -> Any:
+    outer, _, inner = field.partition(".")
+    return getattr(getattr(ctx, outer), inner) if inner else getattr(ctx, outer)
+
+
+@pytest.mark.parametrize("field", CONTEXT_FIELDS)
+@pytest.mark.parametrize(
+    ("sent", "settled"),
+    [
+        (None, None),
+        (0.0, 0.0),
+        (0.25, 0.25),
+        (1.0, 1.0),
+        (-0.1, 0.0),
+        (1.1, 1.0),
+        (1e308, 1.0),
+        (-1e308, 0.0),
+    ],
+)
+def test_a_context_number_is_nil_or_in_range(field: str, sent: float | None, settled: float | None) -> None:
+    ctx = context_with(field, sent)
+    assert settle_context(ctx) is ctx
+    assert number_of(ctx, field) == settled
+
+
+@pytest.mark.parametrize("field", CONTEXT_FIELDS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_context_number_that_is_not_finite_is_an_error_that_names_its_field(
+    field: str, value: float
+) -> None:
+    with pytest.raises(msgspec.ValidationError) as error:
+        settle_context(context_with(field, value))
+    assert str(error.value) == f"`$.{field}` is {value}, send a finite number or nil"
+
+
+@pytest.mark.parametrize("field", METRIC_FIELDS)
+@pytest.mark.parametrize(("sent", "settled"), [(None, None), (0.5, 0.5), (-3.0, 0.0), (3.0, 1.0)])
+def test_a_metric_is_nil_or_in_range(field: str, sent: float | None, settled: float | None) -> None:
+    answer = Answer(text="hello", **{field: sent})  # type: ignore[arg-type]
+    assert settle_metrics(answer) is answer
+    assert getattr(answer, field) == settled
+    assert answer.text == "hello"
+
+
+@pytest.mark.parametrize("field", METRIC_FIELDS)
+def test_a_metric_that_is_not_finite_is_an_error_that_names_its_field(field: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=rf"`\$\.{field}` is nan"):
+        settle_metrics(LineMetrics(**{field: math.nan}))
+
+
+@settings(derandomize=True, print_blob=True)
+@given(pulse=st.none() | st.builds(Pulse, NUMBERS, NUMBERS, NUMBERS), trauma=NUMBERS, quality=NUMBERS)
+def test_settling_twice_changes_nothing(
+    pulse: Pulse | None, trauma: float | None, quality: float | None
+) -> None:
+    ctx = settle_context(Context(pulse=pulse, trauma_level=trauma, quality=quality))
+    once = msgspec.json.encode(ctx)
+    assert msgspec.json.encode(settle_context(ctx)) == once
+    numbers = [number_of(ctx, field) for field in CONTEXT_FIELDS if pulse or "." not in field]
+    assert all(number is None or 0.0 <= number <= 1.0 for number in numbers)
+
+
+def nested(levels: int, leaf: Any = 1, *, as_map: bool = False) -> dict[str, Any]:
+    inner = leaf
+    for _ in range(levels - 1):
+        inner = {"a": inner} if as_map else [inner]
+    return {"a": inner}
+
+
+@pytest.mark.parametrize("as_map", [True, False])
+def test_math_state_has_a_deepest_level(as_map: bool) -> None:
+    settle_context(Context(math_state=nested(MOST_LEVELS, as_map=as_map)))
+    with pytest.raises(msgspec.ValidationError, match=r"`\$\.math_state` is nested deeper than 32 levels"):
+        settle_context(Context(math_state=nested(MOST_LEVELS + 1, as_map=as_map)))
+
+
+def test_a_math_state_that_is_endlessly_deep_costs_no_stack() -> None:
+    with pytest.raises(msgspec.ValidationError, match="deeper than 32"):
+        settle_context(Context(math_state=nested(100_000)))
+
+
+@pytest.mark.parametrize(
+    ("state", "complaint"),
+    [
+        ({"a": b"secret"}, "holds a bytes, send"),
+        ({"a": [msgspec.msgpack.Ext(5, b"secret")]}, "holds a Ext, send"),
+        ({"a": {("secret", 1): 1}}, "keys are neither strings nor integers"),
+        ({"a": [{None: "secret"}]}, "keys are neither strings nor integers"),
+    ],
+)
+def test_math_state_holds_what_json_holds(state: dict[str, Any], complaint: str) -> None:
+    """P14: and the error says what kind of thing it is, never what it says."""
+    with pytest.raises(msgspec.ValidationError, match=complaint) as error:
+        settle_context(Context(math_state=state))
+    assert "secret" not in str(error.value)
+
+
+JSON_LIKE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(0, 9), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(derandomize=True, print_blob=True)
+@given(state=st.dictionaries(st.text(max_size=3), JSON_LIKE, max_size=3))
+def test_a_settled_context_goes_into_json(state: dict[str, Any]) -> None:
+    msgspec.json.encode(settle_context(Context(math_state=state)))
+
+
+def test_unknown_keys_are_ignored_and_missing_ones_are_empty() -> None:
+    sent = msgspec.msgpack.encode({"prompt": "hi", "pulse": {"novelty": 1, "colour": 3}, "future": [1]})
+    ctx = msgspec.msgpack.decode(sent, type=Context)
+    assert ctx == Context(prompt="hi", pulse=Pulse(novelty=1.0))
+    assert (ctx.reply, ctx.math_state, ctx.themes, ctx.expert, ctx.failures) == ("", None, [], "", None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        ({"prompt": 1}, r"\$\.prompt"),
+        ({"pulse": {"novelty": "x"}}, r"\$\.pulse\.novelty"),
+        ({"themes": [1, "x"]}, r"\$\.themes\[1\]"),
+        ({"failures": {"generate": -1}}, r"\$\.failures"),
+        ({"trauma_level": True}, r"\$\.trauma_level"),
+    ],
+)
+def test_a_wrong_type_is_an_error_that_names_its_field(sent: dict[str, Any], field: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=field):
+        msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=Context)
+
+
+def test_an_answer_needs_its_text() -> None:
+    with pytest.raises(msgspec.ValidationError, match="text"):
+        msgspec.convert({"novelty": 0.5}, type=Answer)
+    assert msgspec.convert({"text": "so", "novelty": 0.5}, type=Answer) == Answer(text="so", novelty=0.5)
