@@ -23,9 +23,10 @@ from dreamd.inbox import Inbox, inbox_folder, key_file
 from dreamd.settings import Settings
 from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
-from dreamd.wire.handlers import Service
+from dreamd.wire.handlers import TABLE
 from dreamd.wire.listener import Listener, state_lock
 from dreamd.wire.server import Server, session_cap
+from dreamd.wire.service import Service
 
 EXIT_DATABASE = 6
 TICK_S = 15.0  # everything periodic happens here: health, recovery, the socket's file, the watchdog
@@ -73,7 +74,7 @@ class Daemon:
             parts.callback(delivery.close)
             engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
             service = Service(
-                engine, failures, str(listener.path), self.state_dir, self.clock, self.stopping.set
+                TABLE, engine, failures, str(listener.path), self.state_dir, self.clock, self.stopping.set
             )
             server = Server(service.dispatch, service.forget, failures, session_cap())
             service.sessions = server.sessions

@@ -5,21 +5,15 @@ and everything that may take time happen on the thread named "dreamd-client", a 
 """
 
 import atexit
-import os
-import random
 import threading
-import time
-import weakref
-from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from dreamclient.connect import Connect, Connector
-from dreamclient.errors import CallTimeout, DreamError, NotConnected, RemoteError, UsageError
-from dreamclient.hooks import Hook, Hooks
-from dreamclient.host import FROZEN, Backoff, Host, Timing
+from dreamclient.client import Client
+from dreamclient.errors import CallTimeout, DreamError, NotConnected, UsageError
+from dreamclient.host import CONNECTING
 from dreamclient.link import Link
-from dreamclient.messages import DreamContext, Method
+from dreamclient.messages import Method
 from dreamclient.rpc import Event, Notification, Reply, Request
 
 
@@ -27,93 +21,46 @@ class _Waiter:
     """The token of a call: whoever called waits on it."""
 
     def __init__(self) -> None:
-        self._done = threading.Event()
+        self._ended = threading.Event()
         self.reply: Reply | None = None
 
     def wait(self, timeout_s: float) -> bool:
-        return self._done.wait(timeout_s)
+        return self._ended.wait(timeout_s)
 
     def end(self, reply: Reply | None) -> None:
         self.reply = reply
-        self._done.set()
-
-    @property
-    def ended(self) -> bool:
-        return self._done.is_set()
+        self._ended.set()
 
 
-class DreamClient:
+class DreamClient(Client[Link]):
     """Connects a host to dreamd, keeps it connected, and serves its hooks.
 
-    generate(seed: str, temperature: float, semantic_weight: float[, meta]) -> str | Mapping with `text`
-    observe(text: str[, meta]) -> None | Mapping of measures
-    recall(query: str, n: int) -> Sequence[str]
-
-    `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. Hooks and
-    `on_event` run on the client's thread, one at a time; they may `offer`, but not `call`.
+    The arguments are those of `dreamclient.client.Client`. Hooks and `on_event` run on the client's thread,
+    one at a time; they may `offer`, but not `call`. All methods may be called from any thread.
     """
 
-    def __init__(
-        self,
-        generate: Hook | None = None,
-        observe: Hook | None = None,
-        recall: Hook | None = None,
-        *,
-        socket_path: str | os.PathLike[str] | None = None,
-        name: str = "leo",
-        autostart: bool = False,
-        origin: Sequence[str] = (),
-        readme: Sequence[str] = (),
-        on_event: Callable[[dict[str, Any]], object] | None = None,
-        connect: Connect | None = None,
-        timing: Timing = Timing(),
-        monotonic: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] | None = None,
-    ) -> None:
-        self._host = Host(Hooks(generate, observe, recall), name=name, origin=origin, readme=readme, on_event=on_event)
-        self._connect = connect or Connector(socket_path, autostart=autostart, timing=timing, monotonic=monotonic)
-        self._timing = timing
-        self._monotonic = monotonic
-        self._backoff = Backoff(timing.first_retry_s, timing.last_retry_s, draw or random.Random().random)
-        self._forked = False
-        self._idle()
-        forked = weakref.WeakMethod(self._in_child)
-        os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
-
     def _idle(self) -> None:
+        super()._idle()
         self._thread: threading.Thread | None = None
-        self._link: Link | None = None  # from connect to the end
-        self._ready: Link | None = None  # while it is welcome
+        self._starting = threading.Lock()
         self._closing = threading.Event()
         self._tried = threading.Event()
 
-    def _in_child(self) -> None:
-        """After a fork the connection is the parent's: drop this copy, and all locks that may be held."""
-        if self._link is not None:
-            self._link.abandon()
-        self._host.failures.forked()
-        self._forked = self._thread is not None
-        self._idle()
-
-    # the reply path
-
-    def offer(self, ctx: DreamContext | Mapping[str, Any]) -> bool:
-        """Tell the daemon of a reply; False where that was dropped (and counted). Never waits or raises."""
-        link = self._ready
-        if link is None:
-            self._host.failures.count("forked" if self._forked else "not_connected")
-            return False
-        return link.offer(ctx)
-
-    # whoever may wait
-
     def start(self, wait_s: float = 0.0) -> bool:
-        """Start connecting; wait up to `wait_s` for the first attempt to end; whether it is connected."""
-        if self._thread is None:
-            self._forked = False
-            self._thread = threading.Thread(target=self._run, name="dreamd-client", daemon=True)
-            self._thread.start()
-            atexit.register(self.close)
+        """Start connecting; wait up to `wait_s` for the first attempt to end; whether it is connected.
+        Starting twice does nothing more, and a closed client stays closed."""
+        with self._starting:
+            if self._thread is None:
+                self._forked = False
+                self._host.trouble = CONNECTING
+                self._thread = threading.Thread(target=self._run, name="dreamd-client", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # no more threads, or the interpreter is at its end
+                    self._thread = None
+                    self._host.lost(error)
+                    return False
+                atexit.register(self.close)
         self._tried.wait(wait_s)
         return self.connected
 
@@ -124,10 +71,7 @@ class DreamClient:
         if threading.current_thread() is self._thread:
             raise UsageError("a hook cannot call the daemon: the answer would come to the thread that waits")
         deadline = self._monotonic() + timeout_s
-        link = self._link if method in FROZEN else self._ready
-        if link is None:
-            raise NotConnected(self.trouble)
-        waiter = _Waiter()
+        link, waiter = self._reach(method), _Waiter()
         msgid = link.call(method, list(params), waiter, deadline)
         if not waiter.wait(max(0.0, deadline - self._monotonic())):
             link.forget(msgid)
@@ -138,10 +82,8 @@ class DreamClient:
             raise waiter.reply.error
         return waiter.reply.result
 
-    def dream_now(
-        self, ctx: DreamContext | Mapping[str, Any] | None = None, timeout_s: float = 330.0
-    ) -> dict[str, Any]:
-        """Dream past all gates, with this host's hooks; return `{dialog, outcome, lines}` at its end."""
+    def dream_now(self, ctx: Any = None, timeout_s: float = 330.0) -> dict[str, Any]:
+        """Dream past all gates with this host's hooks; return `{dialog, outcome, lines}` at its end."""
         answer: dict[str, Any] = self.call(Method.NOW, ctx, None, timeout_s=timeout_s)
         return answer
 
@@ -164,48 +106,24 @@ class DreamClient:
     ) -> None:
         self.close()
 
-    @property
-    def connected(self) -> bool:
-        """Whether the daemon has answered hello, and the connection stands."""
-        return self._ready is not None
-
-    @property
-    def failures(self) -> dict[str, int]:
-        """What was swallowed so far, by kind: dreamclient.host has the list."""
-        return dict(self._host.failures.counts)
-
-    @property
-    def trouble(self) -> str:
-        """Why there is no connection, in a line; empty while there is one."""
-        return "this process was forked; start() connects it anew" if self._forked else self._host.trouble
-
-    @property
-    def daemon(self) -> dict[str, Any]:
-        """The daemon's last answer to hello."""
-        return self._host.daemon
-
     # the background thread
 
     def _run(self) -> None:
-        while not self._closing.is_set():
+        me = threading.current_thread()
+        while not self._closing.is_set() and self._thread is me:  # not so in a child that a hook forked
             try:
                 self._session()
             except (DreamError, OSError) as error:
-                self._host.trouble = str(error)
-            except Exception as error:  # noqa: BLE001 a bug of ours must not end dreaming for good
+                self._host.lost(error)
+            except BaseException as error:  # noqa: BLE001 a bug of ours must not end dreaming for good
                 self._host.failures.count("internal")
-                self._host.trouble = f"a bug in dreamclient: {type(error).__name__}"
+                self._host.lost(NotConnected(f"a bug in dreamclient: {type(error).__name__}"))
             self._tried.set()
             self._closing.wait(self._backoff.next_s())
         self._host.trouble = "closed"
 
     def _session(self) -> None:
-        try:
-            sock = self._connect()
-        except (DreamError, OSError):
-            self._host.failures.count("connect")
-            raise
-        link = self._link = Link(sock, self._host, tick_s=self._timing.tick_s, monotonic=self._monotonic)
+        link = self._link = Link(self._connect(), self._host, self._timing.tick_s, self._monotonic)
         try:
             if not self._closing.is_set():
                 self._greet(link)
@@ -220,20 +138,28 @@ class DreamClient:
         hello = self._host.hello()
         reply = self._ask(link, Method.HELLO, hello)
         self._host.failures.told(hello["failures"])
-        if self._host.welcome(reply):
+        welcome = self._host.welcome(reply)
+        if welcome:
             self._backoff.reset()
             self._ready = link
-            seed = self._host.seed()
-            if seed is not None:
-                link.call(Method.SEED, [seed], _Waiter(), None)
         self._tried.set()
+        seed = self._host.seed() if welcome else None
+        if seed is not None:
+            try:
+                taken = self._ask(link, Method.SEED, seed).error is None
+            except (CallTimeout, UsageError):
+                taken = False
+            if not taken:
+                self._host.failures.count("seed")
 
     def _ask(self, link: Link, method: str, argument: Any) -> Reply:
+        """Call on the background thread itself, which goes on reading until the answer is there."""
         waiter = _Waiter()
         deadline = self._monotonic() + self._timing.hello_s
-        link.call(method, [argument], waiter, deadline)
+        msgid = link.call(method, [argument], waiter, deadline)
         while waiter.reply is None:
             if self._monotonic() >= deadline:
+                link.forget(msgid)
                 raise CallTimeout(f"the daemon did not answer {method} in {self._timing.hello_s:g} s")
             self._pump(link)
         return waiter.reply
@@ -256,8 +182,6 @@ class DreamClient:
         try:
             answer = hooks.settle(method, request.params, hooks.invoke(method, request.params))
         except BaseException as error:  # noqa: BLE001 even a hook that exits is answered for
-            self._host.failures.count(method)
-            link.fail(request.msgid, *hooks.failure(method, error))
+            link.fail(request.msgid, *self._host.failed(method, error))
         else:
             link.respond(request.msgid, answer)
-

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from dreamclient.errors import NotConnected
-from dreamclient.host import Timing
+from dreamclient.host import TIMING, Timing
 from dreamclient.paths import check_socket_path, socket_path
 
 Connect = Callable[[], socket.socket]
@@ -26,7 +26,7 @@ class Connector:
         path: str | os.PathLike[str] | None = None,
         *,
         autostart: bool = False,
-        timing: Timing = Timing(),
+        timing: Timing = TIMING,
         monotonic: Callable[[], float] = time.monotonic,
         spawn: Callable[[list[str]], int] | None = None,
     ) -> None:
@@ -47,7 +47,9 @@ class Connector:
             sock.connect(path)
         except BlockingIOError:
             sock.close()
-            raise NotConnected(f"the daemon at {path} accepts no connections now; it may be stopped") from None
+            raise NotConnected(
+                f"the daemon at {path} accepts no connections now; it may be stopped"
+            ) from None
         except OSError as error:
             sock.close()
             if isinstance(error, FileNotFoundError | ConnectionRefusedError):

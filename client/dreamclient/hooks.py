@@ -76,11 +76,11 @@ class Hooks:
         if method == Method.OBSERVE and value is None:
             return None
         if isinstance(value, Mapping):
-            metrics: dict[str, Any] = _metrics(method, value)
-            return metrics if method == Method.OBSERVE else {"text": _text(method, value.get("text")), **metrics}
+            text = {"text": _text(method, value.get("text"))} if method == Method.GENERATE else {}
+            return {**text, **_metrics(method, value)}
         if method == Method.GENERATE:
             return _text(method, value)
-        raise _WrongAnswer(f"{method} returned {type(value).__name__}; expected None or a mapping of measures")
+        raise _WrongAnswer(f"observe returned {type(value).__name__}; expected None or a mapping")
 
     def failure(self, method: str, error: BaseException) -> Failure:
         """How the peer is told that `invoke` or `settle` raised `error`."""
@@ -103,9 +103,9 @@ def takes(hook: Hook, count: int) -> bool:
         kinds = [parameter.kind for parameter in inspect.signature(hook).parameters.values()]
     except (TypeError, ValueError):  # some builtins have none
         return False
-    positional = sum(kind in (inspect._ParameterKind.POSITIONAL_ONLY, inspect._ParameterKind.POSITIONAL_OR_KEYWORD) for kind in kinds)
-    wrapper = inspect.Parameter.VAR_KEYWORD in kinds
-    return positional >= count or (inspect.Parameter.VAR_POSITIONAL in kinds and not wrapper)
+    one = inspect.Parameter
+    positional = kinds.count(one.POSITIONAL_ONLY) + kinds.count(one.POSITIONAL_OR_KEYWORD)
+    return positional >= count or (one.VAR_POSITIONAL in kinds and one.VAR_KEYWORD not in kinds)
 
 
 def defined_at(hook: Hook) -> str | None:

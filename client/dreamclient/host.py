@@ -4,9 +4,10 @@ says in hello and with a context, and when to try again.
 Failures that a host never sees are counted by kind, and told to the daemon with the next message (P10):
 
 not_connected, forked, stalled   contexts dropped: no daemon; in a forked child; the daemon does not read
-replaced, unencodable, too_large contexts lost: by a newer one that waited too; not MessagePack; over 1 MiB
+replaced, unsendable             contexts lost: to a newer one that waited too; no MessagePack, or over 1 MiB
 connect, lost                    attempts to connect that failed; connections that ended
 generate, observe, recall        hooks that raised, or returned what they may not
+unknown_hook                     calls of a hook that this host does not provide
 seed, on_event, internal         the daemon took no seed; the host's callback raised; a bug of ours
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamclient.errors import NotConnected
-from dreamclient.hooks import Hooks
+from dreamclient.hooks import Failure, Hooks
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
 from dreamclient.rpc import Notification, Reply, plain
 
@@ -35,6 +36,10 @@ class Timing:
     tick_s: float = 1.0  # how late a stalled or large message may be looked at again
     close_s: float = 0.5  # what the exit of the host may wait: DESIGN §11
     spawn_s: float = 60.0  # between two attempts to start a daemon
+
+
+TIMING = Timing()
+NOT_STARTED, CONNECTING = "not started", "connecting"
 
 
 class Failures:
@@ -105,10 +110,12 @@ class Host:
         self.hooks = hooks
         self.failures = Failures()
         self.daemon: dict[str, Any] = {}
-        self.trouble = "not started"
+        self.trouble = NOT_STARTED
         self._name = name
         self._fragments = {"origin": list(origin), "readme": list(readme)}
         self._on_event = on_event
+        self._welcome = False
+        self._last_words = ""  # what the daemon said before it ended the connection
 
     def hello(self) -> dict[str, Any]:
         """The map of `hello`. Once it has gone out, its `failures` are told."""
@@ -124,27 +131,39 @@ class Host:
     def welcome(self, reply: Reply) -> bool:
         """Take the daemon's answer to hello. False where it speaks another protocol, and only the frozen
         methods can be called. Raises NotConnected for any other answer that is no welcome."""
-        error, answer = reply.error, reply.result
+        error = reply.error
         if error is not None and error.code != Code.WRONG_PROTOCOL:
             raise NotConnected(f"the daemon refused hello: {error.message}")
-        self.daemon = answer if isinstance(answer, dict) else {}
+        self.daemon = reply.result if isinstance(reply.result, dict) else {}
         protocol = self.daemon.get("protocol")
-        if error is None and protocol is None:
-            raise NotConnected("no daemon of leo's: its answer to hello is not one")
+        if error is None and type(protocol) is not int:
+            raise NotConnected("whoever answers there is no dreamd: its answer to hello names no protocol")
         if error is None and protocol == PROTOCOL_VERSION:
             self.trouble = ""
+            self._welcome = True
             return True
         theirs = "another protocol" if error is not None else f"protocol {protocol}"
-        self.trouble = (
+        self.trouble = self._last_words = (
             f"the daemon speaks {theirs}, this client {PROTOCOL_VERSION}; "
             "bring both to one version, then restart the daemon"
         )
         return False
 
+    def lost(self, error: Exception) -> None:
+        """An attempt to connect has failed, or a connection ended."""
+        self.failures.count("lost" if self._welcome else "connect")
+        self.trouble = self._last_words or str(error)
+        self._welcome, self._last_words = False, ""
+
     def seed(self) -> dict[str, list[str]] | None:
         """What to send with `dream.seed`, where the daemon has none yet and this host has some."""
         wanted = any(self._fragments.values()) and self.daemon.get("seeded") is False
         return self._fragments if wanted else None
+
+    def failed(self, method: str, error: BaseException) -> Failure:
+        """Count that a hook failed; return how the daemon is told."""
+        self.failures.count(method if method in self.hooks.provides else "unknown_hook")
+        return self.hooks.failure(method, error)
 
     def context(self, ctx: Any, untold: dict[str, int]) -> Any:
         """What to send for `ctx`: itself, or with the failures that are yet to be told."""
@@ -153,12 +172,12 @@ class Host:
         return {**(ctx if isinstance(ctx, Mapping) else plain(ctx)), "failures": untold}
 
     def notified(self, notification: Notification) -> None:
-        """Take an event, or the daemon's last words."""
-        params = notification.params
-        if notification.method == Method.EVENT and self._on_event is not None and params:
-            try:
-                self._on_event(params[0])
-            except Exception:  # noqa: BLE001 the host's own code must not end the connection
-                self.failures.count("on_event")
-        elif notification.method == Method.ERROR:
-            self.trouble = f"the daemon ended the connection: {params[1:2]}"
+        """Take an event, or what the daemon says before it ends a connection."""
+        match notification:
+            case Notification(Method.EVENT, [event, *_]) if self._on_event is not None:
+                try:
+                    self._on_event(event)
+                except Exception:  # noqa: BLE001 the host's own code must not end the connection
+                    self.failures.count("on_event")
+            case Notification(Method.ERROR, [_, str(message), *_]):
+                self._last_words = f"the daemon ended the connection: {message}"

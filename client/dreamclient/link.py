@@ -32,7 +32,7 @@ class Link:
     """`sock` is connected; `receive` returns after `tick_s` at the latest, for `flush` to be called."""
 
     def __init__(
-        self, sock: socket.socket, host: Host, *, tick_s: float, monotonic: Callable[[], float] = time.monotonic
+        self, sock: socket.socket, host: Host, tick_s: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         sock.setblocking(True)
         # The kernel's own timeout: a timeout of Python's costs a poll a message, 1.4 times a round trip.
@@ -79,19 +79,25 @@ class Link:
             self._lock.release()
 
     def _offer_locked(self, ctx: Any) -> bool:
-        failures = self._host.failures
-        try:
-            untold = failures.untold()
-            data = self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)])
-            if len(data) <= HOT_BYTES:
-                return self._send_context(data, untold)
-        except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
-            failures.count("unencodable")
+        if self._stalled:  # since the caller looked: nothing may go between the parts of a message
+            self._host.failures.count("stalled")
             return False
+        data, untold = self._encoded(ctx)
+        if len(data) <= HOT_BYTES:
+            return bool(data) and self._send_context(data, untold)
         if self._large is not None:
-            failures.count("replaced")
+            self._host.failures.count("replaced")
         self._large = ctx
         return True
+
+    def _encoded(self, ctx: Any) -> tuple[bytes, dict[str, int]]:
+        """The message for `ctx`, empty where there can be none, and the failures that it tells."""
+        untold = self._host.failures.untold()
+        try:
+            return self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)]), untold
+        except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
+            self._host.failures.count("unsendable")
+            return b"", {}
 
     def _send_context(self, data: bytes, untold: dict[str, int]) -> bool:
         try:
@@ -122,13 +128,13 @@ class Link:
             try:
                 self._send(data, deadline)
             except DreamError:
-                self._peer.forget(msgid)
+                self.forget(msgid)
                 raise
         return msgid
 
     def forget(self, msgid: int) -> None:
         """The caller waits no longer."""
-        self._peer.forget(msgid)
+        self._peer.pending.pop(msgid, None)
 
     @contextlib.contextmanager
     def _held(self, deadline: float | None) -> Iterator[None]:
@@ -179,6 +185,8 @@ class Link:
 
     def abandon(self) -> None:
         """In a forked child: close this copy. A shutdown would end the parent's connection too."""
+        self._lock = threading.Lock()  # a thread that is not here may have held it
+        self._ended = True
         with contextlib.suppress(OSError):
             os.close(self._sock.detach())
 
@@ -226,18 +234,14 @@ class Link:
             elif self._stalled:
                 self._stalled = not self._writable(self._monotonic())
             if not self._stalled and self._large is not None:
-                self._flush_large(deadline)
+                ctx, self._large = self._large, None
+                data, self._telling = self._encoded(ctx)
+                self._tail += data
+                self._drain(deadline)
         except OSError:
             pass  # receive will say so
         finally:
             self._release()
-
-    def _flush_large(self, deadline: float) -> None:
-        ctx, self._large = self._large, None
-        untold = self._host.failures.untold()
-        self._tail += self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)])
-        self._telling = untold
-        self._drain(deadline)
 
     def end(self) -> list[Any]:
         """Close; return the tokens of the calls that will have no answer. Later calls raise NotConnected."""
@@ -245,4 +249,4 @@ class Link:
         with self._lock:
             self._ended = True
             self._sock.close()
-            return self._peer.forget_all()
+            return list(self._peer.pending.values())

@@ -53,7 +53,7 @@ class Code:
     TOO_MANY = 4  # more calls in flight than CALLS_IN_FLIGHT
     HELLO_REQUIRED = 5  # only hello, status and shutdown are served before hello
     WRONG_PROTOCOL = 6  # hello of another PROTOCOL_VERSION; the message names both and the remedy
-    TOO_LARGE = 7  # a message over MESSAGE_BYTES; the connection ends
+    TOO_LARGE = 7  # a message over MESSAGE_BYTES: the connection ends; or the answer would be one
     MALFORMED = 8  # no MessagePack-RPC message; the connection ends
     REFUSED = 9  # the daemon is full, or will not talk to this peer
     UNAVAILABLE = 10  # not now: shutting down, or the store is in trouble

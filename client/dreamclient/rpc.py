@@ -77,7 +77,7 @@ class Framer:
     def _renew(self) -> None:
         self._unpacker = Unpacker(read_size=4096, max_buffer_size=0, max_ext_len=0)
         self._end = 0  # where, in the Unpacker's count, the last whole message ended
-        self._partial = bytearray()  # what has come of the next one; grown in place, or drops would cost squares
+        self._partial = bytearray()  # of the next one; grown in place, a drip costs no square
         self._looked = False
 
     def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
@@ -104,7 +104,9 @@ class Framer:
                 self._end, self._looked = start, False
             return frames, self._look()
         except (ValueError, RecursionError):  # there is no telling where the next message starts
-            return frames, Malformed("no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md")
+            return frames, Malformed(
+                "no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md"
+            )
 
     def _look(self) -> ProtocolError | None:
         """Whether what has come of the next message is too large, or says that it will be."""

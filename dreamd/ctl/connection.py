@@ -67,13 +67,13 @@ class Daemon:
             return self._client.call(method, *params, timeout_s=timeout_s)
         except RemoteError as error:
             name = _CODES.get(error.code, "error")
-            raise Refused(f"{method}: {name} ({error.code}): {error.message}") from None
+            raise Refused(f"{name} ({error.code}): {error.message}") from None
         except UsageError as error:
             raise click.UsageError(f"{method}: {error}") from None
         except (CallTimeout, NotConnected) as error:
+            where = "" if str(self._socket) in str(error) else f"{self._socket}: "
             raise Unreachable(
-                f"no answer from a daemon at {self._socket}: {error}.\n"
-                "Start one with `dreamd`, or say which: dreamctl --socket PATH, or --state-dir DIR."
+                f"{where}{error}.\nStart one with `dreamd`, or say which: dreamctl --socket PATH, or --state-dir DIR."
             ) from None
 
 

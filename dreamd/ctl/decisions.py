@@ -1,6 +1,6 @@
 """A decision in words: why leo dreamt, or did not, with the numbers that decided."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -33,11 +33,7 @@ def _dream(decision: Mapping[str, Any]) -> str:
     return f"{_stirred(decision)}, and drew {_draw(decision, '<')}"
 
 
-def _asked(decision: Mapping[str, Any]) -> str:
-    return "someone asked for a dream, past all gates"
-
-
-_WORDS = {
+_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "disabled": lambda _: "gate.enabled is false",
     "degraded": lambda _: "no dream can be kept now; `dreamctl status` says why",
     "no_hooks": lambda _: "this session provides no generate or no observe",
@@ -47,7 +43,7 @@ _WORDS = {
     "calm": _calm,
     "chance": _chance,
     "dream": _dream,
-    "asked": _asked,
+    "asked": lambda _: "a dream was asked for, past all gates",
 }
 
 

@@ -110,7 +110,7 @@ class TrigramField:
 
     def reply(self, prompt: str) -> str:
         """Answer. Neither is observed yet, so that how new they are can still be measured."""
-        return self.generate(prompt, temperature=0.8, semantic_weight=0.6)
+        return self.generate(prompt, temperature=0.8, semantic_weight=0.9)
 
     # walking
 

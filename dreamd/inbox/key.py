@@ -1,7 +1,6 @@
 """The key file that signs tokens: made once, never half, read by its owner only."""
 
 import contextlib
-import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -47,8 +46,3 @@ def make_key(path: Path, files: Files, entropy: Callable[[int], bytes]) -> bytes
                     files.unlink(temporary, room)
             files.fsync(room)
     return key
-
-
-def system_entropy(size: int) -> bytes:
-    """Random bytes of the system, fit for keys."""
-    return os.urandom(size)

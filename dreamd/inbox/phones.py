@@ -44,7 +44,7 @@ class Phones:
             if not (whole or self._is_phone(found)):
                 return found
             masked["phone"] += 1
-            return "[phone]"
+            return "[phone])" if found[-1] == ")" and "(" not in found else "[phone]"
 
         return _CANDIDATE.sub(replace, text)
 

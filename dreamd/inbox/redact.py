@@ -89,10 +89,7 @@ def redact(parts: Iterable[Json], masked: Counter[str], kept: frozenset[str] = f
 
     The values of the keys `kept`, at the top of each part, stay as they are.
     """
-    return [
-        {key: item if key in kept else _Walk(masked).value(item, _words(key)) for key, item in part.items()}
-        for part in parts
-    ]
+    return [_Walk(masked).part(part, kept) for part in parts]
 
 
 class _Walk:
@@ -101,6 +98,9 @@ class _Walk:
     def __init__(self, masked: Counter[str]) -> None:
         self._masked = masked
         self._phones = Phones()
+
+    def part(self, part: Json, kept: frozenset[str]) -> Json:
+        return {key: item if key in kept else self.value(item, _words(key)) for key, item in part.items()}
 
     def value(self, value: Any, words: list[str]) -> Any:
         """The value, masked, that stood under a key of these words."""

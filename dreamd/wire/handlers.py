@@ -1,110 +1,23 @@
 """One function a method, behind one flat table.
 
 A handler gets the session and its decoded params, and returns the result, or a coroutine of it, which then runs
-as a task of that session. Refusals are exceptions that carry their code.
+as a task of that session. Refusals are exceptions that carry their code (`service.CODES`).
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 from dreamclient.messages import PROTOCOL_VERSION, Code, Method
-from dreamclient.rpc import Notification, Request
 
 import dreamd
-from dreamd.clock import Clock
 from dreamd.dream.shapes import settle_context
-from dreamd.engine import Engine
-from dreamd.errors import Refusal, StoreUnavailable
-from dreamd.failures import Failures
+from dreamd.errors import Refusal
 from dreamd.wire import params
+from dreamd.wire.service import Served, Service
 from dreamd.wire.session import Session
-from dreamd.wire.typed import UNREADABLE
-
-
-@dataclass
-class Service:
-    """What the handlers answer from, and who they ask to stop."""
-
-    engine: Engine
-    failures: Failures
-    socket: str
-    state_dir: Path
-    clock: Clock
-    stop: Callable[[], None]
-    subscribers: set[Session] = field(default_factory=set)
-    sessions: Mapping[int, Session] = field(default_factory=dict)  # the server's
-    started: float = 0.0  # monotonic s
-
-    def __post_init__(self) -> None:
-        self.started = self.clock.monotonic()
-
-    def dispatch(self, session: Session, message: Request | Notification) -> None:
-        """Serve one message of a session: the one place where a request becomes an answer."""
-        method = TABLE.get(message.method)
-        try:
-            if method is None:
-                raise Refusal(Code.UNKNOWN_METHOD, f"no such method; this is dreamd {dreamd.__version__}")
-            if not (session.greeted or method.frozen):
-                raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/protocol.md")
-            result = method.serve(self, session, method.params.decode(message.params))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
-            self._failed(session, message, error)
-            return
-        if isinstance(result, Coroutine):
-            session.own(self._later(session, message, result))
-        elif isinstance(message, Request):
-            session.respond(message.msgid, result)
-
-    async def _later(
-        self, session: Session, message: Request | Notification, work: Coroutine[Any, Any, Any]
-    ) -> None:
-        try:
-            result = await work
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
-            self._failed(session, message, error)
-            return
-        if isinstance(message, Request):
-            session.respond(message.msgid, result)
-
-    def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
-        """Every failure is counted; a request is always answered."""
-        where = message.method if message.method in TABLE else "unknown method"
-        if isinstance(error, Refusal):
-            code, text, reason = error.code, str(error), f"refused ({error.code})"
-        elif isinstance(error, UNREADABLE):
-            code, reason = Code.INVALID_PARAMS, "invalid params"
-            text = f"{where}: {params.explain(error, TABLE[where].shape)}"
-        elif isinstance(error, StoreUnavailable):
-            code, text, reason = Code.UNAVAILABLE, f"{where}: {error}", error.trouble
-        else:
-            code, text, reason = (
-                Code.INTERNAL,
-                f"{where}: failed ({type(error).__name__})",
-                type(error).__name__,
-            )
-            fault = {"message": where, "exception": error, "counted": True}
-            asyncio.get_running_loop().call_exception_handler(fault)
-        self.failures.count(where, reason, place=f"session {session.number}")
-        if isinstance(message, Request):
-            session.fail(message.msgid, code, text)
-
-    def publish(self, event: dict[str, Any]) -> None:
-        """Tell all subscribers, encoded once."""
-        if self.subscribers:
-            data = params.encode_event(event)
-            for session in self.subscribers:
-                session.event(data)
-
-    def forget(self, session: Session) -> None:
-        """A session has gone."""
-        self.subscribers.discard(session)
-        self.engine.leave(session.number)
-
 
 # --- the session itself ------------------------------------------------------------------------------
 
@@ -128,7 +41,7 @@ def hello(service: Service, session: Session, asked: params.HelloParams) -> dict
         "name": "dreamd",
         "version": dreamd.__version__,
         "pid": os.getpid(),
-        "provides": sorted(TABLE),
+        "provides": sorted(service.table),
         "session": session.number,
         "seeded": service.engine.seeded,
     }
@@ -199,25 +112,52 @@ def stats(service: Service, session: Session, asked: params.NoParams) -> Corouti
     return service.engine.store.stats()
 
 
+# --- the inbox ---------------------------------------------------------------------------------------
+
+
+async def persist(service: Service, session: Session, asked: params.PersistParams) -> dict[str, Any]:
+    inbox = service.engine.delivery.inbox
+    if not inbox.settings.enabled:
+        raise Refusal(Code.UNAVAILABLE, "the inbox is off: inbox.enabled is false")
+    what = asked.request
+    report = await service.engine.delivery.on_thread(inbox.persist, what.seed, what.result, what.cap_token)
+    trace_id = what.result["trace_id"]
+    service.publish(
+        {
+            "type": "inbox.written",
+            "at": service.clock.wall(),
+            "trace_id": trace_id,
+            "path": report["path"],
+            "shards": report["shards_written"],
+        }
+    )
+    return report
+
+
+def waiting(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.delivery.on_thread(service.engine.delivery.inbox.list)
+
+
+def read(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.delivery.on_thread(service.engine.delivery.inbox.read, asked.trace_id)
+
+
+def ack(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.delivery.on_thread(service.engine.delivery.inbox.ack, asked.trace_id)
+
+
 # --- the table ---------------------------------------------------------------------------------------
 
 HOOKS = frozenset({Method.GENERATE, Method.OBSERVE, Method.RECALL})
 
 
-class _Method(NamedTuple):
-    serve: Callable[[Service, Session, Any], Any]
-    shape: type[msgspec.Struct]
-    params: msgspec.msgpack.Decoder[Any]
-    frozen: bool
-
-
 def _served(
     serve: Callable[[Service, Session, Any], Any], shape: type[msgspec.Struct], *, frozen: bool = False
-) -> _Method:
-    return _Method(serve, shape, msgspec.msgpack.Decoder(shape), frozen)
+) -> Served:
+    return Served(serve, shape, msgspec.msgpack.Decoder(shape), frozen)
 
 
-TABLE: dict[str, _Method] = {
+TABLE: dict[str, Served] = {
     Method.HELLO: _served(hello, params.HelloParams, frozen=True),
     Method.STATUS: _served(status, params.NoParams, frozen=True),
     Method.SHUTDOWN: _served(shutdown, params.NoParams, frozen=True),
@@ -231,4 +171,8 @@ TABLE: dict[str, _Method] = {
     Method.FRAGMENTS: _served(fragments, params.NoParams),
     Method.DRIFT: _served(drift, params.CountParams),
     Method.STATS: _served(stats, params.NoParams),
+    Method.INBOX_PERSIST: _served(persist, params.PersistParams),
+    Method.INBOX_LIST: _served(waiting, params.NoParams),
+    Method.INBOX_READ: _served(read, params.TraceParams),
+    Method.INBOX_ACK: _served(ack, params.TraceParams),
 }

@@ -66,6 +66,22 @@ class DialogParams(Struct, array_like=True, forbid_unknown_fields=True):
     id: int
 
 
+class Persist(Struct, forbid_unknown_fields=True):
+    """What `persist_dream_shards` takes, but for the folder, which is the daemon's to choose."""
+
+    seed: Any
+    result: Any
+    cap_token: Any
+
+
+class PersistParams(Struct, array_like=True, forbid_unknown_fields=True):
+    request: Persist
+
+
+class TraceParams(Struct, array_like=True, forbid_unknown_fields=True):
+    trace_id: str
+
+
 def explain(error: Exception, shape: type[Struct]) -> str:
     """What is wrong with the params, naming the field, the type that came and the one that is wanted."""
     names = shape.__struct_fields__

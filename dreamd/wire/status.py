@@ -11,7 +11,7 @@ from dreamd.inbox import InboxError
 from dreamd.wire.session import Session
 
 if TYPE_CHECKING:
-    from dreamd.wire.handlers import Service
+    from dreamd.wire.service import Service
 
 
 async def status_of(service: "Service") -> dict[str, Any]:

@@ -48,8 +48,8 @@ def said(
     )
 
 
-def after(friend: Friend, *lines: Line, gate: FriendSettings = PLAIN) -> tuple[Friend, Change]:
-    return friend.after(lines, dialog=7, at=123.0, settings=gate)
+def after(friend: Friend, *lines: Line, how: FriendSettings = PLAIN) -> tuple[Friend, Change]:
+    return friend.after(lines, dialog=7, at=123.0, settings=how)
 
 
 def texts(friend: Friend) -> list[str]:
@@ -114,8 +114,10 @@ def test_the_best_line_enters_whatever_its_strength() -> None:
 
 @pytest.mark.parametrize("measure", ["arousal", "overlap", "trauma"])
 def test_the_second_enters_when_any_of_its_measures_reaches_the_threshold(measure: str) -> None:
-    best, second = said("the best of all", arousal=0.9), said("second to none", **{measure: 0.5})
-    below = said("second to some", **{measure: 0.499})
+    best = said("the best of all", arousal=0.9)
+    second, below = said("second to none"), said("second to some")
+    second = msgspec.structs.replace(second, **{measure: 0.5})
+    below = msgspec.structs.replace(below, **{measure: 0.499})
     assert texts(after(friend_of(), second, best)[0])[3:] == ["the best of all", "second to none"]
     assert texts(after(friend_of(), below, best)[0])[3:] == ["the best of all"]
 
@@ -178,7 +180,7 @@ def test_the_lightest_leaves_of_equals_the_oldest_never_the_one_just_added() -> 
     full = friend_of(
         fragment(7, "seven", 0.2), fragment(8, "eight", 0.2), fragment(9, "nine", 0.3), weight=0.2
     )
-    friend, change = after(full, said("new here"), gate=few)
+    friend, change = after(full, said("new here"), how=few)
     assert (change.left, texts(friend)[3:]) == ([7], ["eight", "nine", "new here"])
     assert 7 not in dict(change.weights)
     assert texts(friend)[:3] == list(ORIGIN)
@@ -189,7 +191,7 @@ def test_a_buffer_of_one_keeps_the_last_and_its_change_still_adds_up() -> None:
         friend_of(fragment(9, "old", 1.0)),
         said("first thing", arousal=0.9),
         said("second thing", arousal=0.8),
-        gate=FriendSettings(buffer=1),
+        how=FriendSettings(buffer=1),
     )
     assert (texts(friend)[3:], change.left) == (["second thing"], [9])
     assert [f.id for f in change.added] == [11]
@@ -198,7 +200,7 @@ def test_a_buffer_of_one_keeps_the_last_and_its_change_still_adds_up() -> None:
 
 def test_an_overfull_buffer_from_another_time_is_brought_back_to_its_bound() -> None:
     friend, change = after(
-        friend_of(*(fragment(i, f"line {i}", i / 100) for i in range(10, 20))), gate=FriendSettings(buffer=4)
+        friend_of(*(fragment(i, f"line {i}", i / 100) for i in range(10, 20))), how=FriendSettings(buffer=4)
     )
     assert change.left == list(range(10, 16))
     assert len(friend.fragments) == 7
@@ -264,7 +266,7 @@ def test_after_any_dialogues_the_friend_is_bounded_and_in_range(
     friend = friend_of(origin=tuple(origin))
     for lines in dialogues:
         older = {f.id: f for f in friend.fragments}
-        friend, change = after(friend, *lines, gate=how)
+        friend, change = after(friend, *lines, how=how)
         # the change, applied to what was before, gives what is now
         for id_, weight in change.weights:
             older[id_] = msgspec.structs.replace(older[id_], weight=weight)
@@ -285,7 +287,7 @@ def test_after_any_dialogues_the_friend_is_bounded_and_in_range(
         # what was worked out before is what would be worked out afresh
         afresh = Friend(friend.fragments, friend.next_id)
         assert friend.drift() == afresh.drift()
-        assert after(friend, *lines, gate=how) == after(afresh, *lines, gate=how)
+        assert after(friend, *lines, how=how) == after(afresh, *lines, how=how)
 
 
 def test_the_origin_outlives_ten_thousand_dialogues() -> None:

@@ -66,7 +66,7 @@ def test_a_context_number_that_is_not_finite_is_an_error_that_names_its_field(
 @pytest.mark.parametrize("field", METRIC_FIELDS)
 @pytest.mark.parametrize(("sent", "settled"), [(None, None), (0.5, 0.5), (-3.0, 0.0), (3.0, 1.0)])
 def test_a_metric_is_nil_or_in_range(field: str, sent: float | None, settled: float | None) -> None:
-    answer = Answer(text="hello", **{field: sent})  # type: ignore[arg-type]
+    answer = Answer(text="hello", **{field: sent})
     assert settle_metrics(answer) is answer
     assert getattr(answer, field) == settled
     assert answer.text == "hello"

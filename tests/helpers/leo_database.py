@@ -6,6 +6,7 @@ in a file of their own, as the oldest schema there is.
 
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 DATA = Path(__file__).parents[1] / "data"
@@ -88,7 +89,7 @@ def add_field(connection: sqlite3.Connection, text: str) -> None:
     connection.execute("INSERT INTO meta VALUES ('bootstrap_done', '1')")
     connection.executemany("INSERT INTO tokens (token, id) VALUES (?, ?)", numbers.items())
     upsert = "ON CONFLICT DO UPDATE SET count = count + 1"
-    connection.executemany(f"INSERT INTO bigrams VALUES (?, ?, 1) {upsert}", zip(ids, ids[1:], strict=False))
+    connection.executemany(f"INSERT INTO bigrams VALUES (?, ?, 1) {upsert}", pairwise(ids))
     triples = zip(ids, ids[1:], ids[2:], strict=False)
     connection.executemany(f"INSERT INTO trigrams VALUES (?, ?, ?, 1) {upsert}", triples)
     near = [(a, b) for i, a in enumerate(ids) for b in ids[max(0, i - 5) : i + 6] if a != b]

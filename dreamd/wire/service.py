@@ -1,0 +1,128 @@
+"""The service behind the wire: one place where a request becomes an answer, and an event reaches who subscribed."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from dreamclient.messages import Code
+from dreamclient.rpc import Notification, Request
+
+import dreamd
+from dreamd.clock import Clock
+from dreamd.engine import Engine
+from dreamd.errors import Refusal, StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.inbox import CapabilityError, DamagedFile, InboxUnavailable, UnknownTrace, ValidationError
+from dreamd.wire import params
+from dreamd.wire.session import Session
+from dreamd.wire.typed import UNREADABLE
+
+
+class Served(NamedTuple):
+    """How one method is served: by whom, the shape of its params, and whether also before `hello`."""
+
+    serve: "Callable[[Service, Session, Any], Any]"
+    shape: type[msgspec.Struct]
+    params: msgspec.msgpack.Decoder[Any]
+    frozen: bool
+
+
+# What a handler may raise on purpose, as the peer is told it.
+CODES: dict[type[Exception], int] = {
+    CapabilityError: Code.CAPABILITY,
+    ValidationError: Code.VALIDATION,
+    DamagedFile: Code.VALIDATION,
+    UnknownTrace: Code.NOT_FOUND,
+    InboxUnavailable: Code.UNAVAILABLE,
+    StoreUnavailable: Code.UNAVAILABLE,
+}
+
+
+def _known(error: Exception) -> tuple[int, str]:
+    """The code for an error, and the reason under which it is counted."""
+    if isinstance(error, Refusal):
+        return error.code, f"refused ({error.code})"
+    for kind, code in CODES.items():
+        if isinstance(error, kind):
+            reason = getattr(error, "reason", None) or getattr(error, "trouble", None)
+            return code, reason or type(error).__name__
+    return Code.INTERNAL, type(error).__name__
+
+
+@dataclass
+class Service:
+    """What the handlers answer from, and who they ask to stop. Times are monotonic seconds."""
+
+    table: "Mapping[str, Served]"
+    engine: Engine
+    failures: Failures
+    socket: str
+    state_dir: Path
+    clock: Clock
+    stop: Callable[[], None]
+    subscribers: set[Session] = field(default_factory=set)
+    sessions: Mapping[int, Session] = field(default_factory=dict)  # the server's
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.monotonic()
+
+    def dispatch(self, session: Session, message: Request | Notification) -> None:
+        """Serve one message of a session: the one place where a request becomes an answer."""
+        method = self.table.get(message.method)
+        try:
+            if method is None:
+                raise Refusal(Code.UNKNOWN_METHOD, f"no such method; this is dreamd {dreamd.__version__}")
+            if not (session.greeted or method.frozen):
+                raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/protocol.md")
+            result = method.serve(self, session, method.params.decode(message.params))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
+            self._failed(session, message, error)
+            return
+        if isinstance(result, Coroutine):
+            session.own(self._later(session, message, result))
+        elif isinstance(message, Request):
+            session.respond(message.msgid, result)
+
+    async def _later(
+        self, session: Session, message: Request | Notification, work: Coroutine[Any, Any, Any]
+    ) -> None:
+        try:
+            result = await work
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
+            self._failed(session, message, error)
+            return
+        if isinstance(message, Request):
+            session.respond(message.msgid, result)
+
+    def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
+        """Every failure is counted; a request is always answered."""
+        where = message.method if message.method in self.table else "unknown method"
+        if isinstance(error, UNREADABLE):
+            code, reason = Code.INVALID_PARAMS, "invalid params"
+            text = f"{where}: {params.explain(error, self.table[where].shape)}"
+        else:
+            code, reason = _known(error)
+            text = str(error)
+        if code == Code.INTERNAL:
+            text = f"{where}: failed ({reason}); the daemon's status counts it"
+            fault = {"message": where, "exception": error, "counted": True}
+            asyncio.get_running_loop().call_exception_handler(fault)
+        self.failures.count(where, reason, place=f"session {session.number}")
+        if isinstance(message, Request):
+            session.fail(message.msgid, code, text)
+
+    def publish(self, event: dict[str, Any]) -> None:
+        """Tell all subscribers, encoded once."""
+        if self.subscribers:
+            data = params.encode_event(event)
+            for session in self.subscribers:
+                session.event(data)
+
+    def forget(self, session: Session) -> None:
+        """A session has gone."""
+        self.subscribers.discard(session)
+        self.engine.leave(session.number)

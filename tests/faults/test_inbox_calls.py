@@ -1,0 +1,223 @@
+"""P6, P7: a writer whose every system call is, in turn, its last one, or fails.
+
+The faults are real: the child's calls are stopped at by ptrace, and it is killed before the call, or the call is
+taken away and answered with an error. DREAMD_FAULTS_LONG=1 (`make faults`) kills the retry at each of its calls too.
+"""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dreamd.inbox import Inbox, InboxUnavailable
+from tests.helpers.inbox_check import files, indexes, temporaries
+from tests.helpers.ptrace import FILE_CALLS, Call, Kill, traced, why_not
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+LONG = bool(os.environ.get("DREAMD_FAULTS_LONG"))
+UNAVAILABLE = 3  # exit code of a child whose caller was given the typed error
+
+SEED = {"goal": "hold"}
+GARBAGE = b'{"shards": [{"in'
+
+
+def shard(index: int) -> dict[str, int]:
+    return {"index": index, "timestamp": 1000 + index}
+
+
+def write(inbox: Inbox) -> None:
+    inbox.write(SEED, [shard(0), shard(1)], trace_id="t")
+
+
+def acknowledge(inbox: Inbox) -> None:
+    inbox.ack("t")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is there before, what is done, and which shards must be there, once each, when it was done."""
+
+    name: str
+    before: Callable[[Inbox], object]
+    act: Callable[[Inbox], object]
+    after: frozenset[int]
+
+
+def growing(inbox: Inbox) -> None:
+    inbox.write(SEED, [shard(9)], trace_id="t")
+
+
+def damaged(inbox: Inbox) -> None:
+    inbox.write(SEED, [shard(9)], trace_id="other")
+    (inbox.folder / "t.json").write_bytes(GARBAGE)
+
+
+def littered(inbox: Inbox) -> None:
+    growing(inbox)
+    (inbox.folder / ".tmp" / "t.json").write_bytes(GARBAGE)
+
+
+def half_acknowledged(inbox: Inbox) -> None:
+    growing(inbox)
+    inbox.ack("t")
+    inbox.write(SEED, [shard(0)], trace_id="t")
+
+
+SCENES = [
+    Scene("a new folder", lambda inbox: None, write, frozenset({0, 1})),
+    Scene("a growing file", growing, write, frozenset({0, 1, 9})),
+    Scene("a damaged file", damaged, write, frozenset({0, 1})),
+    Scene("litter in the way", littered, write, frozenset({0, 1, 9})),
+    Scene("duplicates only", write, write, frozenset({0, 1})),
+    Scene("partly acknowledged", half_acknowledged, write, frozenset({0, 1, 9})),
+    Scene("an acknowledgement", write, acknowledge, frozenset({0, 1})),
+    Scene("a second acknowledgement", half_acknowledged, acknowledge, frozenset({0, 9})),
+]
+scenes = pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+
+
+def child(inbox: Inbox, act: Callable[[Inbox], object]) -> Callable[[], int]:
+    def run() -> int:
+        try:
+            act(inbox)
+        except InboxUnavailable:
+            return UNAVAILABLE
+        return 0
+
+    return run
+
+
+def calls_of(scene: Scene, folder: Path) -> list[tuple[str, int]]:
+    """Each system call that the scene makes, by name and number."""
+    inbox = Inbox(folder)
+    scene.before(inbox)
+    seen: list[tuple[str, int]] = []
+    assert traced(child(inbox, scene.act), lambda call: seen.append((call.name, call.nth))) == 0
+    return seen
+
+
+def at(name: str, nth: int, answer: int | type[Kill]) -> Callable[[Call], int | type[Kill] | None]:
+    return lambda call: answer if (call.name, call.nth) == (name, nth) else None
+
+
+def check_nothing_lost(scene: Scene, inbox: Inbox, known: frozenset[int]) -> None:
+    """Only whole files; what was there before is there, once; nothing is there that nobody sent."""
+    target = inbox.folder / "t.json"
+    if scene.before is damaged and target.exists() and target.read_bytes() == GARBAGE:
+        return  # as it was found
+    found = indexes(inbox.folder, "t")
+    assert set(found.values()) <= {1}
+    assert known <= set(found) <= scene.after
+    for aside in inbox.folder.glob("*.corrupt-*"):
+        assert aside.read_bytes() == GARBAGE
+
+
+def check_retry(scene: Scene, inbox: Inbox) -> None:
+    """The same call again lands all of it once, and a sweep leaves no temporary."""
+    scene.act(inbox)
+    assert dict(indexes(inbox.folder, "t")) == dict.fromkeys(scene.after, 1)
+    inbox.sweep()
+    assert temporaries(inbox.folder) == []
+    if scene.before is damaged:
+        assert [path.read_bytes() for path in inbox.folder.glob("t.json.corrupt-*")] == [GARBAGE]
+    if scene.act is acknowledge:
+        assert not (inbox.folder / "t.json").exists()
+
+
+def known_before(scene: Scene, inbox: Inbox) -> frozenset[int]:
+    scene.before(inbox)
+    if scene.before is damaged:
+        return frozenset()
+    return frozenset(indexes(inbox.folder, "t"))
+
+
+@scenes
+def test_p7_killed_at_each_system_call_in_turn(scene: Scene, tmp_path: Path) -> None:
+    """P6, P7: SIGKILL before any call leaves whole files only, and a retry lands each shard once."""
+    calls = calls_of(scene, tmp_path / "reference")
+    assert {"openat", "flock", "fsync"} <= {name for name, _ in calls}
+    for number, (name, nth) in enumerate(calls):
+        inbox = Inbox(tmp_path / str(number))
+        known = known_before(scene, inbox)
+        assert traced(child(inbox, scene.act), at(name, nth, Kill)) == -9, (name, nth)
+        check_nothing_lost(scene, inbox, known)
+        check_retry(scene, inbox)
+
+
+@scenes
+@pytest.mark.parametrize(
+    "error", [errno.ENOSPC, errno.EIO, errno.EINTR], ids=lambda error: errno.errorcode[error]
+)
+def test_p7_each_file_call_fails_in_turn(scene: Scene, error: int, tmp_path: Path) -> None:
+    """P6, P7: the caller gets a typed error or all of it is there; nothing is lost or half written."""
+    told = 0
+    calls = [call for call in calls_of(scene, tmp_path / "reference") if call[0] in FILE_CALLS]
+    for number, (name, nth) in enumerate(calls):
+        inbox = Inbox(tmp_path / str(number))
+        known = known_before(scene, inbox)
+        status = traced(child(inbox, scene.act), at(name, nth, error))
+        assert status in (0, UNAVAILABLE), (name, nth)
+        check_nothing_lost(scene, inbox, scene.after if status == 0 else known)
+        told += status == UNAVAILABLE
+        check_retry(scene, inbox)
+    assert told > 0
+
+
+@pytest.mark.parametrize("scene", SCENES[1:2] if not LONG else SCENES, ids=lambda scene: scene.name)
+def test_p7_killed_and_the_retry_killed_too(scene: Scene, tmp_path: Path) -> None:
+    """P7: also a retry that is killed leaves nothing half, for the next one to complete."""
+    calls = calls_of(scene, tmp_path / "reference")
+    pairs = [(one, two) for one in calls for two in calls]
+    for number, (one, two) in enumerate(pairs if LONG else pairs[::17]):
+        inbox = Inbox(tmp_path / str(number))
+        known = known_before(scene, inbox)
+        assert traced(child(inbox, scene.act), at(*one, Kill)) == -9
+        traced(child(inbox, scene.act), at(*two, Kill))  # it may have fewer calls to make
+        check_nothing_lost(scene, inbox, known)
+        check_retry(scene, inbox)
+
+
+def test_p6_the_order_of_calls(tmp_path: Path) -> None:
+    """P6: write, sync the file, rename, sync the folder, and only then is anyone told."""
+    inbox = Inbox(tmp_path / "inbox")
+    growing(inbox)
+    temporary, told = str(inbox.folder / ".tmp" / "t.json"), str(tmp_path / "told")
+    steps: list[tuple[str, str]] = []
+
+    def see(call: Call) -> None:
+        if call.name in ("write", "fsync"):
+            steps.append((call.name, call.file))
+        elif call.name in ("renameat", "renameat2"):
+            steps.append(("rename", call.file))
+
+    def tell() -> None:
+        inbox.write(SEED, [shard(0)], trace_id="t")
+        os.write(os.open(told, os.O_WRONLY | os.O_CREAT), b"written")
+
+    assert traced(tell, see) == 0
+    assert steps == [
+        ("write", temporary),
+        ("fsync", temporary),
+        ("rename", str(inbox.folder / ".tmp")),
+        ("fsync", str(inbox.folder)),
+        ("write", told),
+    ]
+
+
+def test_p6_a_new_folder_is_on_disk_before_its_files(tmp_path: Path) -> None:
+    """P6: each folder that was made is synced in the folder above it."""
+    inbox = Inbox(tmp_path / "a" / "inbox")
+    synced: list[str] = []
+
+    def see(call: Call) -> None:
+        if call.name == "fsync":
+            synced.append(call.file)
+
+    assert traced(child(inbox, write), see) == 0
+    assert synced[:4] == [str(tmp_path), str(tmp_path / "a"), str(inbox.folder), str(inbox.folder)]
+    assert files(inbox.folder)

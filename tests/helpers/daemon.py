@@ -1,0 +1,89 @@
+"""A daemon as users have it: a process of its own, spoken to over its socket."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import msgpack
+
+DEADLINE_S = 20.0
+
+
+class DaemonProcess:
+    """`python -m dreamd` on a state folder; stopped, and its end checked, when the block ends."""
+
+    def __init__(self, state_dir: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+        self.state_dir = state_dir
+        self.socket = state_dir / "dreamd.sock"
+        self.arguments = arguments
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("DREAM", "XDG_"))} | (env or {})
+        self.stderr = state_dir.parent / f"{state_dir.name}.stderr"
+
+    def spawn(self) -> Self:
+        """Start it, without waiting."""
+        command = [sys.executable, "-m", "dreamd", "--state-dir", str(self.state_dir), *self.arguments]
+        with self.stderr.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env
+            )
+        return self
+
+    def start(self) -> Self:
+        """Start it and wait until it answers."""
+        self.spawn()
+        until = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.call("status")
+                return self
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    raise AssertionError(f"no daemon: {self.said()}") from None
+                time.sleep(0.01)  # there is no event to wait for before there is a socket
+
+    def call(self, method: str, *params: Any) -> Any:
+        """One request on a connection of its own."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(DEADLINE_S)
+            connection.connect(str(self.socket))
+            connection.sendall(msgpack.packb([0, 1, method, list(params)]))
+            unpacker = msgpack.Unpacker()
+            while True:
+                data = connection.recv(1 << 16)
+                if not data:
+                    raise ConnectionError("closed without an answer")
+                unpacker.feed(data)
+                for _, _, error, result in unpacker:
+                    assert error is None, error
+                    return result
+
+    def said(self) -> str:
+        """All that it has printed."""
+        return self.stderr.read_text()
+
+    def wait(self) -> int:
+        """Wait for its end; the exit code."""
+        return self.process.wait(DEADLINE_S)
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.stop()

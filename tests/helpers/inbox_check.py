@@ -1,0 +1,32 @@
+"""What must hold of an inbox folder at any moment, looked at from outside: by its files alone."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
+
+
+def files(folder: Path) -> dict[str, Any]:
+    """The JSON in every file that a reader would take for an inbox file; fails where one is not whole."""
+    found = {}
+    for path in [*folder.glob("*.json"), *folder.glob("done/*.json")]:
+        document = json.loads(path.read_bytes())
+        assert isinstance(document["shards"], list)
+        found[str(path.relative_to(folder))] = document
+    return found
+
+
+def indexes(folder: Path, trace_id: str) -> Counter[int]:
+    """How often each shard of a trace lies in the inbox, acknowledged ones too, by its index."""
+    return Counter(
+        shard["index"]
+        for document in files(folder).values()
+        if document["trace_id"] == trace_id
+        for shard in document["shards"]
+    )
+
+
+def temporaries(folder: Path) -> list[Path]:
+    return list(folder.glob(".tmp/*"))

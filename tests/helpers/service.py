@@ -1,0 +1,57 @@
+"""A daemon in the test's own loop, on a real socket and a real database, with a clock that the test owns."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dreamd import settings
+from dreamd.app import Daemon
+from dreamd.clock import Clock
+from dreamd.wire.service import Service
+
+START = 1_800_000_000.0  # unix s
+
+
+@dataclass
+class TestClock:
+    """Both clocks, moved by hand. Deadlines of calls run on the loop's own clock."""
+
+    __test__ = False
+
+    now: float = START
+    ticks: float = 1000.0
+    clock: Clock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock(wall=lambda: self.now, monotonic=lambda: self.ticks)
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time go by."""
+        self.now += seconds
+        self.ticks += seconds
+
+
+def chosen(**values: Any) -> settings.Settings:
+    """Settings from gate__chance=1 and the like; nothing of the machine's own."""
+    assignments = [f"{name.replace('__', '.')}={value}" for name, value in values.items()]
+    return settings.load(file=Path("/dev/null"), env={}, assignments=assignments)
+
+
+@asynccontextmanager
+async def serving(
+    state_dir: Path, *, clock: Clock | None = None, seed: int = 1, tick_s: float = 15.0, **values: Any
+) -> AsyncIterator[Service]:
+    """Serve from `state_dir`; the socket lies in it."""
+    daemon = Daemon(
+        chosen(**values),
+        state_dir,
+        state_dir / "dreamd.sock",
+        clock=clock or Clock(),
+        chance=random.Random(seed),
+        tick_s=tick_s,
+    )
+    async with daemon.serve() as service:
+        yield service

@@ -1,0 +1,73 @@
+"""Rows to put into a store, each whole, with what a test cares about as arguments."""
+
+from typing import Any
+
+from dreamd.dream.friend import Change
+from dreamd.dream.shapes import Fragment, Line
+from dreamd.store import Finish, NewDialog, Store
+
+STARTED_AT = 1_700_000_000.5
+SEED = 2**80 + 1  # wider than SQLite's integers
+
+
+def new_dialog(trace_id: str = "dream-1", **fields: Any) -> NewDialog:
+    given = {
+        "trace_id": trace_id,
+        "session": 3,
+        "client": "leo",
+        "started_at": STARTED_AT,
+        "rng_seed": SEED,
+        "context": '{"prompt":"what is the river — ☂"}'.encode(),
+        "settings": b'{"turns_min":3}',
+        "friend_state": b"\x93\x01\x02\x00",
+    }
+    return NewDialog(**given | fields)
+
+
+def line(turn: int, text: str = "the river keeps its stones", **fields: Any) -> Line:
+    given = {
+        "turn": turn,
+        "speaker": "leo" if turn % 2 else "friend",
+        "text": text,
+        "novelty": 0.1,
+        "arousal": 0.2,
+        "entropy": 0.3,
+        "trauma": 0.4,
+        "overlap": 0.5,
+        "quality": None,
+        "seed": "a seed of words",
+        "temperature": 0.75,
+        "semantic_weight": 0.35,
+        "expert": "",
+        "said": text + " and more",
+    }
+    return Line(**given | fields)
+
+
+def fragment(number: int, text: str = "", **fields: Any) -> Fragment:
+    given = {"weight": 0.3, "origin": False, "dialog": None, "added_at": STARTED_AT}
+    return Fragment(id=number, text=text or f"fragment {number}", **given | fields)
+
+
+def finish(*lines: Line, outcome: str = "complete", **fields: Any) -> Finish:
+    return Finish(at=STARTED_AT + 9, outcome=outcome, lines=list(lines), **fields)
+
+
+def change(
+    added: tuple[Fragment, ...] = (),
+    weights: tuple[tuple[int, float], ...] = (),
+    left: tuple[int, ...] = (),
+) -> Change:
+    return Change(added=list(added), weights=list(weights), left=list(left))
+
+
+async def one_dream(
+    store: Store, trace_id: str = "dream-1", *, lines: int = 3, at: float = STARTED_AT
+) -> int:
+    """A dialogue that ran to its end; returns its id."""
+    number = await store.begin(new_dialog(trace_id, started_at=at))
+    said = [line(turn) for turn in range(1, lines + 1)]
+    for each in said:
+        await store.record(number, each, at + each.turn)
+    await store.finish(number, finish(*said))
+    return number

@@ -1,0 +1,311 @@
+"""A dialogue's life in the database, and what comes back out."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dreamd.errors import StoreError
+from dreamd.store import Store
+from tests.helpers.store_rows import (
+    SEED,
+    STARTED_AT,
+    change,
+    finish,
+    fragment,
+    line,
+    new_dialog,
+    one_dream,
+)
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+
+def rows(path: Path, sql: str) -> list[tuple]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+async def test_a_fresh_store_remembers_nothing(store: Store):
+    memory = await store.load()
+    assert (memory.fragments, memory.next_fragment_id, memory.last_run) == ([], 1, {})
+    assert (memory.outcomes, memory.dialogs, memory.lines) == ({}, 0, 0)
+    assert (store.trouble, store.notes) == (None, [])
+    assert await store.recent(5) == []
+    assert await store.get(1) is None
+    assert await store.drift(5) == []
+    assert await store.unwritten() == []
+    assert await store.stats() == {
+        "dialogs": 0,
+        "lines": 0,
+        "fragments": 0,
+        "origin_fragments": 0,
+        "avg_trauma": 0.0,
+        "avg_arousal": 0.0,
+        "outcomes": {},
+    }
+
+
+async def test_a_dialogue_comes_back_as_it_was_told(store: Store):
+    number = await store.begin(new_dialog())
+    await store.record(number, line(1, quality=0.6), STARTED_AT + 1)
+    await store.record(number, line(2, "дождь \x00 ☂", expert="wounded"), STARTED_AT + 2)
+    final = [line(1, trauma=0.9, arousal=0.7, overlap=0.8), line(2, trauma=0.5, arousal=0.1, novelty=1.0)]
+    end = finish(*final, outcome="hook_error", ended_by="generate raised TypeError", drift=0.25)
+    end.observed.update({1: "answered", 2: "failed"})
+    await store.finish(number, end)
+
+    dialog = await store.get(number)
+    turns = dialog.pop("turns")
+    assert dialog == {
+        "id": number,
+        "trace_id": "dream-1",
+        "started_at": STARTED_AT,
+        "finished_at": STARTED_AT + 9,
+        "outcome": "hook_error",
+        "lines": 2,
+        "client": "leo",
+        "avg_trauma": pytest.approx(0.7),
+        "avg_arousal": pytest.approx(0.4),
+        "drift": 0.25,
+        "note": "generate raised TypeError",
+    }
+    assert await store.recent(5) == [dialog]
+    assert turns[0] == {
+        "turn": 1,
+        "speaker": "leo",
+        "text": "the river keeps its stones",
+        "novelty": 0.1,
+        "arousal": 0.7,
+        "entropy": 0.3,
+        "trauma": 0.9,
+        "overlap": 0.8,
+        "quality": None,
+        "seed": "a seed of words",
+        "temperature": 0.75,
+        "semantic_weight": 0.35,
+        "expert": "",
+        "observed": "answered",
+        "at": STARTED_AT + 1,
+    }
+    assert (turns[1]["text"], turns[1]["expert"], turns[1]["observed"]) == (
+        "дождь \x00 ☂",
+        "wounded",
+        "failed",
+    )
+    assert await store.drift(5) == [{"id": number, "at": STARTED_AT + 9, "drift": 0.25}]
+
+
+async def test_what_a_replay_needs_is_kept_to_the_byte(store: Store, path: Path):
+    number = await store.begin(new_dialog())
+    await store.record(number, line(1), STARTED_AT)
+    end = finish(line(1))
+    end.recalled.extend(["an older ☂", "another"])
+    await store.finish(number, end)
+    await store.close()
+    [kept] = rows(
+        path, "SELECT rng_seed, context, settings, friend_state, recalled, session FROM dream_dialogs"
+    )
+    asked = new_dialog()
+    recalled = '["an older ☂","another"]'
+    assert kept == (
+        str(SEED),
+        asked.context.decode(),
+        asked.settings.decode(),
+        asked.friend_state,
+        recalled,
+        3,
+    )
+    assert rows(path, "SELECT said FROM dream_turns") == [("the river keeps its stones and more",)]
+
+
+async def test_leos_columns_keep_their_meaning(store: Store, path: Path):
+    await one_dream(store, lines=4)
+    await store.close()
+    assert rows(
+        path,
+        "SELECT id, started_at, finished_at, episodes_count, avg_trauma, avg_arousal, note FROM dream_dialogs",
+    ) == [(1, STARTED_AT, STARTED_AT + 9, 4, pytest.approx(0.4), pytest.approx(0.2), None)]
+    assert rows(
+        path,
+        "SELECT id, dialog_id, speaker, text, trauma_level, pulse_novelty, pulse_arousal, pulse_entropy"
+        " FROM dream_turns WHERE id = 2",
+    ) == [(2, 1, "friend", "the river keeps its stones", 0.4, 0.1, 0.2, 0.3)]
+
+
+async def test_the_lines_of_a_running_dialogue_are_counted_and_readable(store: Store):
+    number = await store.begin(new_dialog())
+    await store.record(number, line(1), STARTED_AT)
+    dialog = await store.get(number)
+    assert (dialog["lines"], dialog["outcome"], dialog["finished_at"]) == (1, None, None)
+    assert [turn["turn"] for turn in dialog["turns"]] == [1]
+    assert await store.unwritten() == []
+
+
+async def test_only_a_running_dialogue_takes_lines_and_an_end(store: Store):
+    number = await one_dream(store)
+    with pytest.raises(StoreError, match=f"dialogue {number} is not running"):
+        await store.record(number, line(4), STARTED_AT)
+    with pytest.raises(StoreError, match="dialogue 99 is not running"):
+        await store.finish(99, finish(change=change(added=(fragment(1),))))
+    with pytest.raises(StoreError, match="dialogue 99 is not running"):
+        await store.record(99, line(1), STARTED_AT)
+    assert (await store.get(number))["lines"] == 3
+    assert (await store.load()).fragments == []
+    assert store.trouble is None
+
+
+async def test_a_turn_told_twice_is_refused_whole(store: Store):
+    number = await store.begin(new_dialog())
+    await store.record(number, line(1), STARTED_AT)
+    with pytest.raises(StoreError, match="SQLITE_CONSTRAINT_UNIQUE"):
+        await store.record(number, line(1, "another"), STARTED_AT, charge=("leo", STARTED_AT))
+    assert (await store.get(number))["lines"] == 1
+    assert (await store.load()).last_run == {}
+
+
+async def test_a_trace_id_belongs_to_one_dialogue(store: Store):
+    await store.begin(new_dialog("dream-7"))
+    with pytest.raises(StoreError, match="SQLITE_CONSTRAINT_UNIQUE"):
+        await store.begin(new_dialog("dream-7"))
+
+
+async def test_the_newest_come_first(store: Store):
+    for number, at in enumerate((10.0, 30.0, 20.0, 30.0)):
+        await one_dream(store, f"dream-{number}", at=at)
+    assert [dialog["id"] for dialog in await store.recent(3)] == [4, 2, 3]
+
+
+async def test_cooldowns_are_kept_by_client(store: Store, path: Path, open_store: OpenStore):
+    for turn, charge in enumerate((("leo", 10.5), ("cat", 20.25), ("leo", 30.125), ("", 1.0)), 1):
+        number = await store.begin(new_dialog(f"dream-{turn}"))
+        await store.record(number, line(1), STARTED_AT, charge=charge)
+    await store.close()
+    assert ("dream_last_run_ts", "30.125") in rows(path, "SELECT key, value FROM dream_meta")
+    again = await open_store(path)
+    assert (await again.load()).last_run == {"leo": 30.125, "cat": 20.25, "": 1.0}
+
+
+async def test_counters_agree_with_the_rows(store: Store, path: Path):
+    for number in range(5):
+        await one_dream(store, f"dream-{number}", lines=number)
+    silent = await store.begin(new_dialog("dream-silent"))
+    await store.finish(silent, finish(outcome="empty"))
+    memory = await store.load()
+    assert memory.outcomes == {"complete": 5, "empty": 1}
+    assert (memory.dialogs, memory.lines) == (6, 10)
+    stats = await store.stats()
+    assert (stats["avg_trauma"], stats["avg_arousal"]) == (pytest.approx(0.4), pytest.approx(0.2))
+    await store.close()
+    assert rows(path, "SELECT (SELECT count(*) FROM dream_dialogs), (SELECT count(*) FROM dream_turns)") == [
+        (6, 10)
+    ]
+
+
+async def test_what_others_wrote_into_meta_disturbs_nobody(store: Store, path: Path, open_store: OpenStore):
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        junk = [("dream_last_run_ts:nan", "nan"), ("dream_last_run_ts", None), ("dream_outcome:odd", "much")]
+        connection.executemany("INSERT INTO dream_meta VALUES (?, ?)", junk)
+        connection.commit()
+    memory = await (await open_store(path)).load()
+    assert (memory.last_run, memory.outcomes) == ({}, {})
+
+
+# What a crash left.
+
+
+async def test_a_dialogue_is_unwritten_until_its_shard_is(store: Store):
+    first, second, third = [await one_dream(store, f"dream-{n}") for n in range(3)]
+    silent = await store.begin(new_dialog("dream-silent"))
+    await store.finish(silent, finish(outcome="empty"))
+    await store.shard_written(second, STARTED_AT + 10)
+    owing = await store.unwritten()
+    assert [(dialog.id, dialog.trace_id, dialog.outcome) for dialog in owing] == [
+        (first, "dream-0", "complete"),
+        (third, "dream-2", "complete"),
+    ]
+    assert owing[0].turns == (await store.get(first))["turns"]
+    assert [dialog.id for dialog in await store.unwritten(after=first)] == [third]
+    assert [dialog.id for dialog in await store.unwritten(n=1)] == [first]
+
+
+CRASH = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from dreamd.clock import Clock
+from dreamd.store import Store
+from tests.helpers.store_rows import line, new_dialog
+
+async def main():
+    store = await Store.open(Path(sys.argv[1]), clock=Clock())
+    await store.begin(new_dialog("dream-silent"))
+    number = await store.begin(new_dialog("dream-spoke"))
+    await store.record(number, line(1, trauma=0.8), 1.0, charge=("leo", 1.0))
+    await store.record(number, line(2, trauma=0.4), 2.0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+async def test_p3_p5_a_killed_daemons_lines_are_all_there_marked_as_sent(path: Path, open_store: OpenStore):
+    killed = subprocess.run([sys.executable, "-c", CRASH, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    store = await open_store(path)
+    assert await store.close_interrupted(STARTED_AT) == 2
+    assert await store.close_interrupted(STARTED_AT) == 0
+    [dialog] = await store.unwritten()
+    assert (dialog.trace_id, dialog.outcome, dialog.finished_at) == ("dream-spoke", "interrupted", STARTED_AT)
+    assert [(turn["turn"], turn["observed"]) for turn in dialog.turns] == [(1, "sent"), (2, "sent")]
+    kept = await store.get(dialog.id)
+    assert (kept["lines"], kept["avg_trauma"]) == (2, pytest.approx(0.6))
+    memory = await store.load()
+    assert (memory.outcomes, memory.lines, memory.last_run) == ({"interrupted": 2}, 2, {"leo": 1.0})
+
+
+# Without diagnostics.
+
+
+def texts(path: Path) -> list[tuple]:
+    return rows(
+        path,
+        "SELECT context, recalled, text, seed, said FROM dream_dialogs LEFT JOIN dream_turns ON dialog_id = 1",
+    )
+
+
+async def test_without_diagnostics_texts_live_until_the_shard_is_written(path: Path, open_store: OpenStore):
+    store = await open_store(path, diagnostics=False)
+    number = await one_dream(store, lines=1)
+    [owing] = await store.unwritten()
+    assert owing.turns[0]["text"] == "the river keeps its stones"
+    await store.shard_written(number, STARTED_AT + 10)
+    turn = (await store.get(number))["turns"][0]
+    assert (turn["text"], turn["seed"], turn["trauma"]) == ("", "", 0.4)
+    await store.close()
+    assert texts(path) == [(None, None, "", "", "")]
+    left = path.read_bytes()
+    assert b"river" not in left
+    assert b"a seed of words" not in left
+
+
+async def test_without_diagnostics_a_silent_dialogue_keeps_no_text(path: Path, open_store: OpenStore):
+    store = await open_store(path, diagnostics=False)
+    await store.finish(await store.begin(new_dialog()), finish(outcome="empty"))
+    await store.begin(new_dialog("dream-2"))
+    await store.close_interrupted(STARTED_AT)
+    await store.close()
+    assert rows(path, "SELECT context FROM dream_dialogs") == [(None,), (None,)]
+
+
+async def test_with_diagnostics_texts_stay(store: Store, path: Path):
+    number = await one_dream(store, lines=1)
+    await store.shard_written(number, STARTED_AT + 10)
+    await store.close()
+    [(context, recalled, text, seed, said)] = texts(path)
+    assert all((context, recalled, text, seed, said))

@@ -1,0 +1,333 @@
+"""Opening: what is refused, migrated, set aside, and how the file is set up."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dreamd.clock import Clock
+from dreamd.errors import StoreForeign, StoreTooNew, StoreUnavailable
+from dreamd.store import Store
+from dreamd.store.file import Contents, beside, look, set_aside
+from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate
+from tests.helpers import leo_database
+from tests.helpers.store_rows import STARTED_AT, new_dialog, one_dream
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+
+def folder(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+async def pragma(store: Store, name: str) -> object:
+    assert store._database
+    return (await store._database.read(lambda c: c.execute(f"PRAGMA {name}").fetchone()))[0]
+
+
+async def test_the_file_is_set_up_to_keep_what_it_is_told(store: Store, path: Path):
+    assert await pragma(store, "journal_mode") == "wal"
+    assert await pragma(store, "synchronous") == 2  # FULL
+    assert await pragma(store, "foreign_keys") == 1
+    assert await pragma(store, "user_version") == len(MIGRATIONS)
+    assert await pragma(store, "journal_size_limit") == 4 * 1024 * 1024
+    await one_dream(store)
+    for part in ("", "-wal", "-shm"):
+        assert stat.S_IMODE(os.stat(f"{path}{part}").st_mode) == 0o600
+
+
+async def test_a_closed_store_leaves_one_file_and_its_memory(store: Store, path: Path, open_store: OpenStore):
+    await one_dream(store)
+    await store.close()
+    await store.close()
+    assert list(folder(path)) == [path.name]
+    again = await open_store(path)
+    assert (await again.load()).lines == 3
+    assert again.notes == []
+
+
+async def test_a_closed_store_says_so(store: Store):
+    await store.close()
+    with pytest.raises(StoreUnavailable) as refused:
+        await store.load()
+    assert refused.value.trouble == "closed"
+    assert await store.probe() is None
+
+
+async def test_as_a_context_manager_it_closes_itself(path: Path, clock: Clock):
+    async with await Store.open(path, clock=clock) as store:
+        await one_dream(store)
+    assert list(folder(path)) == [path.name]
+
+
+# What is not ours.
+
+
+async def test_a_newer_database_is_refused_and_stays_byte_identical(path: Path, clock: Clock):
+    async with await Store.open(path, clock=clock) as store:
+        await one_dream(store)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE dream_of_the_future (id INTEGER)")
+        connection.execute("PRAGMA user_version = 99")
+    before = folder(path)
+    with pytest.raises(StoreTooNew, match=r"version 99, this dreamd knows 1: upgrade dreamd"):
+        await Store.open(path, clock=clock)
+    assert folder(path) == before
+    assert list(before) == [path.name]
+
+
+NEWER_AND_KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute("CREATE TABLE dream_meta (key, value)")
+connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+connection.execute("PRAGMA user_version = 99")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_a_newer_database_is_seen_through_its_log(path: Path, clock: Clock):
+    """A newer dreamd was killed: its version is in the -wal only, and neither file is touched."""
+    killed = subprocess.run([sys.executable, "-c", NEWER_AND_KILLED, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    before = folder(path)
+    with pytest.raises(StoreTooNew):
+        await Store.open(path, clock=clock)
+    after = folder(path)
+    shm = f"{path.name}-shm"  # holds locks, no data
+    assert before.pop(shm)
+    assert after.pop(shm)
+    assert after == before
+
+
+@pytest.mark.parametrize("version", [0, 99])
+async def test_leos_field_is_never_opened_for_writing(path: Path, clock: Clock, version: int):
+    shutil.copy(leo_database.FIELD, path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    before = folder(path)
+    with pytest.raises(
+        StoreForeign, match=r"tables of others \(bigrams, co_occurrence, meta, snapshots, \.\.\)"
+    ):
+        await Store.open(path, clock=clock)
+    assert folder(path) == before
+    assert list(before) == [path.name]
+
+
+async def test_one_table_of_others_is_enough(path: Path, clock: Clock):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE recipes (id INTEGER)")
+    with pytest.raises(StoreForeign, match=r"\(recipes\)"):
+        await Store.open(path, clock=clock)
+
+
+# Migrations.
+
+
+def test_the_frozen_databases_are_what_their_script_makes(tmp_path: Path):
+    for frozen, with_field in ((leo_database.FIELD, True), (leo_database.BARE, False)):
+        leo_database.write(tmp_path / frozen.name, field=with_field)
+        copy = tmp_path / f"copy-{frozen.name}"
+        shutil.copy(frozen, copy)
+        assert dump(copy) == dump(tmp_path / frozen.name)
+    assert look(leo_database.BARE) == Contents(0, frozenset(LEOS_TABLES))
+
+
+async def test_the_oldest_schema_is_backed_up_and_migrated(path: Path, open_store: OpenStore):
+    shutil.copy(leo_database.BARE, path)
+    old = dump(path)
+    store = await open_store(path)
+    copy = "dream.sqlite3.version-0-20260102T150000Z"
+    assert store.notes == [f"migrated from version 0 to 1; the old one is kept as {copy}"]
+    assert dump(path.with_name(copy)) == old
+    assert stat.S_IMODE(os.stat(path.with_name(copy)).st_mode) == 0o600
+    assert sorted(folder(path)) == ["dream.sqlite3", "dream.sqlite3-shm", "dream.sqlite3-wal", copy]
+
+    memory = await store.load()
+    assert [(f.id, f.text, f.weight) for f in memory.fragments] == leo_database.FRAGMENTS
+    assert (memory.outcomes, memory.lines, memory.last_run) == ({"imported": 4}, 6, {"leo": 1700000720.5})
+    stats = await store.stats()
+    assert (stats["avg_trauma"], stats["avg_arousal"]) == (pytest.approx(0.62 / 3), pytest.approx(0.41 / 3))
+    assert [turn["turn"] for turn in (await store.get(1))["turns"]] == [1, 2, 3, 4]
+    assert [dialog["note"] for dialog in await store.recent(9)] == [
+        "left in the middle ☂",
+        None,
+        None,
+        "first night",
+    ]
+    assert await store.unwritten() == []
+    assert await store.close_interrupted(STARTED_AT) == 0
+    assert await store.begin(new_dialog()) == 6
+
+    await store.close()
+    assert (await open_store(path)).notes == []
+
+
+async def test_a_new_database_and_a_migrated_one_have_one_schema(path: Path, open_store: OpenStore):
+    old = path.with_name("old.sqlite3")
+    shutil.copy(leo_database.BARE, old)
+    schemas = []
+    for file in (path, old):
+        await (await open_store(file)).close()
+        with closing(sqlite3.connect(file)) as connection:
+            columns = "SELECT m.name, c.name, c.type, c.[notnull], c.pk FROM sqlite_schema m, pragma_table_info(m.name) c"
+            indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' ORDER BY name"
+            schemas.append([sorted(connection.execute(columns)), connection.execute(indexes).fetchall()])
+    assert schemas[0] == schemas[1]
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE dream_meta (key, value)")
+        steps = (("CREATE TABLE dream_one (id)",), ("CREATE TABLE dream_two (id)", "NOT SQL"))
+        contents = look(path)
+        with pytest.raises(sqlite3.OperationalError):
+            migrate(connection, path, contents, 0.0, steps)
+        assert look(path) == Contents(1, frozenset({"dream_meta", "dream_one"}))  # the first step stands
+        note = migrate(connection, path, look(path), 1.0, (*steps[:1], ("CREATE TABLE dream_two (id)",)))
+        assert (
+            note
+            == "migrated from version 1 to 2; the old one is kept as dream.sqlite3.version-1-19700101T000001Z"
+        )
+        assert look(path) == Contents(2, frozenset({"dream_meta", "dream_one", "dream_two"}))
+
+
+# Damage.
+
+
+def damage_header(path: Path) -> None:
+    path.write_bytes(b"not a database at all, but a letter" * 40)
+
+
+def damage_schema(path: Path) -> None:
+    with open(path, "r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * 900)
+
+
+def damage_friend(path: Path) -> None:
+    damage_table(path, "dream_bootstrap_fragments")
+
+
+def damage_table(path: Path, table: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with open(path, "r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+
+
+@pytest.mark.parametrize("damage", [damage_header, damage_schema, damage_friend])
+async def test_a_damaged_file_is_set_aside_whole(
+    path: Path, open_store: OpenStore, damage: Callable[[Path], None]
+):
+    store = await open_store(path)
+    await one_dream(store)
+    await store.close()
+    damage(path)
+    damaged = path.read_bytes()
+
+    store = await open_store(path)
+    aside = "dream.sqlite3.damaged-20260102T150000Z"
+    assert store.notes == [f"the database was damaged: it is kept as {aside}, a new one was started"]
+    assert path.with_name(aside).read_bytes() == damaged
+    assert (await store.load()).dialogs == 0
+    assert store.trouble is None
+    await one_dream(store)
+
+    await store.close()
+    damage_header(path)
+    again = await open_store(path)
+    assert path.with_name(f"{aside}-2").exists()
+    assert path.with_name(aside).read_bytes() == damaged
+    assert again.trouble is None
+
+
+def test_what_lies_beside_a_database_goes_with_it(path: Path):
+    parts = ("", "-wal", "-shm", "-journal")
+    for part in parts:
+        path.with_name(path.name + part).write_text(f"part{part}")
+    first = set_aside(path, "damaged", 0.0)
+    assert folder(path) == {f"{first.name}{part}": f"part{part}".encode() for part in parts}
+    first.unlink()
+    assert beside(path, "damaged", 0.0).name == f"{first.name}-2"  # its log is still there: not taken over
+
+
+async def test_a_log_without_its_database_is_kept(path: Path, open_store: OpenStore):
+    """SQLite would delete it unread, with all that was committed to it."""
+    path.with_name("dream.sqlite3-wal").write_bytes(b"committed")
+    store = await open_store(path)
+    kept = "dream.sqlite3.left-over-20260102T150000Z-wal"
+    assert path.with_name(kept).read_bytes() == b"committed"
+    assert kept in store.notes[0]
+    assert store.trouble is None
+
+
+async def test_damage_found_while_running_stops_writing_and_is_set_aside_at_the_next_start(
+    path: Path, open_store: OpenStore
+):
+    store = await open_store(path)
+    number = await one_dream(store)
+    await store.close()
+    damage_table(path, "dream_turns")
+
+    store = await open_store(path)
+    assert (store.notes, store.trouble) == ([], None)  # the start reads no lines
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        await store.get(number)
+    assert store.trouble == "damaged"
+    with pytest.raises(StoreUnavailable, match="nothing is written: damaged"):
+        await store.begin(new_dialog("dream-2"))
+    assert await store.probe() == "damaged"
+    assert len(await store.recent(1)) == 1
+    await store.close()
+
+    store = await open_store(path)
+    assert "damaged" in store.notes[0]
+    assert (await store.load()).dialogs == 0
+    await store.close()
+    assert (await open_store(path)).notes == []
+
+
+async def test_a_suspicion_that_proves_false_changes_nothing(path: Path, open_store: OpenStore):
+    store = await open_store(path)
+    await one_dream(store)
+    await store.close()
+    path.with_name("dream.sqlite3.suspect").touch()
+    store = await open_store(path)
+    assert (store.notes, (await store.load()).dialogs) == ([], 1)
+    assert not path.with_name("dream.sqlite3.suspect").exists()
+
+
+async def test_a_symlinked_database_is_set_aside_where_it_lies(path: Path, open_store: OpenStore):
+    real = path.with_name("elsewhere")
+    real.mkdir()
+    damage_header(real / "real.sqlite3")
+    path.symlink_to(real / "real.sqlite3")
+    store = await open_store(path)
+    await one_dream(store)
+    assert path.is_symlink()
+    assert (real / "real.sqlite3.damaged-20260102T150000Z").exists()
+
+
+async def test_two_stores_wait_for_each_other(path: Path, open_store: OpenStore):
+    """The daemon's lock keeps others out; this is what happens where it does not."""
+    first, second = await open_store(path), await open_store(path)
+    numbers = await asyncio.gather(*(s.begin(new_dialog(f"dream-{id(s)}")) for s in (first, second)))
+    assert sorted(numbers) == [1, 2]
