@@ -194,7 +194,8 @@ def malformed(
     reader.feed(frame[:64])
     try:
         if reader.read_array_header():
-            kind, msgid = reader.unpack(), reader.unpack()
+            kind = reader.unpack()
+            msgid = reader.unpack()
     except (ValueError, OutOfData):
         pass
     if type(kind) is not int:

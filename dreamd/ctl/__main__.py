@@ -16,6 +16,7 @@ COMMANDS = {
     "why": "status",
     "recent": "dream",
     "dream": "dream",
+    "inbox": "inbox",
     "call": "call",
     "demo": "demo",
 }

@@ -114,21 +114,21 @@ class Stage:
         self._console.print(Rule(Text(title), style="dim"))
 
     def _prose(self, text: str, style: str = "") -> None:
-        self._folded(Text(), text, style)
+        self._folded("", text, style)
 
     def _said(self, who: str, text: str, style: str) -> None:
         self._beside(f"{who:>6}", text, style)
 
     def _beside(self, label: str, text: str, style: str = "") -> None:
-        self._folded(Text(label + GAP, style="dim"), text, style)
+        self._folded(label + GAP, text, style)
 
-    def _folded(self, head: Text, text: str, style: str) -> None:
+    def _folded(self, head: str, text: str, style: str) -> None:
         """A text in the columns right of its head."""
-        columns = self._console.width - head.cell_len
+        columns = self._console.width - len(head)
         for line in Text(clean(text), style=style).wrap(self._console, max(1, columns)):
             line.rstrip()
-            self._console.print(head + line, soft_wrap=True)
-            head = Text(" " * head.cell_len)
+            self._console.print(Text.assemble((head, "dim"), line), soft_wrap=True)
+            head = " " * len(head)
 
 
 # What a person should know of an ending; "complete" needs no word.

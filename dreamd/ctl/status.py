@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -48,30 +48,68 @@ def show_status(status: Mapping[str, Any], columns: int, now: float) -> str:
 
 
 def _status_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    for key, rows in _PARTS.items():
+        if key in status:
+            try:
+                yield from list(rows(status, now))
+            except (KeyError, TypeError, AttributeError):
+                yield key, "not as this dreamctl knows it; --json shows it"
+
+
+def _daemon(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     yield (
         "daemon",
         f"{status['state']}, up {span(status['uptime_s'])}, pid {status['pid']}, {status['version']}",
     )
     yield "socket", status["socket"]
     yield "state", status["state_dir"]
-    sessions = status["sessions"]
-    for session in sessions:
+
+
+def _sessions(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    for session in status["sessions"]:
         yield "session", _session(session)
-    if not any({Method.GENERATE, Method.OBSERVE} <= set(session["provides"]) for session in sessions):
+    if not any(
+        {Method.GENERATE, Method.OBSERVE} <= set(session["provides"]) for session in status["sessions"]
+    ):
         yield "session", "none that could dream"
-    yield "origin", "seeded" if status["seeded"] else "not seeded yet: the first leo that connects sends it"
-    yield "decisions", counted(status["decisions"])
-    yield "dialogues", counted(status["dialogues"])
+
+
+def _hooks(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     for name, hook in status["hooks"].items():
         yield name, f"{hook['calls']} calls, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
+
+
+def _database(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     database = status["database"]
-    sizes = f"{size(database['bytes'])}, WAL {size(database['wal_bytes'])}"
+    sizes = f"{size(database['database_bytes'])}, WAL {size(database['wal_bytes'])}"
     yield "database", _troubled(sizes, database)
-    yield "inbox", _inbox(status["inbox"])
+
+
+def _failures(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     for name, count in status["failures"].items():
         yield "failed", f"{count} × {name}"
+
+
+def _errors(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     for error in status["last_errors"]:
         yield "error", f"{moment(error['at'], now)} {error['type']} in {error['where']}"
+
+
+_UNSEEDED = "not seeded yet: the first leo that connects brings it"
+
+# In the order of showing. What a daemon of another version lacks is left out.
+_PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]]] = {
+    "state": _daemon,
+    "sessions": _sessions,
+    "seeded": lambda status, _: iter([("origin", "seeded" if status["seeded"] else _UNSEEDED)]),
+    "decisions": lambda status, _: iter([("decisions", counted(status["decisions"]))]),
+    "dialogues": lambda status, _: iter([("dialogues", counted(status["dialogues"]))]),
+    "hooks": _hooks,
+    "database": _database,
+    "inbox": lambda status, _: iter([("inbox", _inbox(status["inbox"]))]),
+    "failures": _failures,
+    "last_errors": _errors,
+}
 
 
 def _session(session: Mapping[str, Any]) -> str:
@@ -90,10 +128,11 @@ def _session(session: Mapping[str, Any]) -> str:
 def _inbox(inbox: Mapping[str, Any]) -> str:
     if not inbox["enabled"]:
         return "disabled"
-    counts = f"{inbox['waiting']} waiting, {inbox['done']} done"
-    if inbox["set_aside"]:
-        counts += f", {inbox['set_aside']} set aside"
-    return _troubled(f"{counts}, in {inbox['folder']}", inbox)
+    counts = [f"{inbox[key]} {key.replace('_', ' ')}" for key in _INBOX_COUNTS if inbox.get(key)]
+    return _troubled(f"{', '.join(counts) or 'nothing'} in {inbox['folder']}", inbox)
+
+
+_INBOX_COUNTS = ("waiting", "done", "set_aside")
 
 
 def _troubled(text: str, part: Mapping[str, Any]) -> str:

@@ -156,14 +156,15 @@ class Talk:
     def _compare(self, before: dict[int, Event], dialog: int) -> None:
         """What the dream did to the friend: what it drew, what came, what grew, what left."""
         after = self._fragments()
-        seeds = " ".join(turn["seed"] for turn in self._daemon.call(Method.DIALOGS_GET, dialog)["turns"])
+        # What a dream draws is in the seeds of all its lines; what was said only in some.
+        seeds = [turn["seed"] for turn in self._daemon.call(Method.DIALOGS_GET, dialog)["turns"][:2]]
         moved = [
             {"text": fragment["text"], "before": _weight(before, key), "after": _weight(after, key)}
             for key, fragment in (before | after).items()
             if key not in before
             or key not in after
             or after[key]["weight"] > before[key]["weight"]
-            or fragment["text"] in seeds
+            or all(fragment["text"] in seed for seed in seeds)
         ]
         self._show({"type": "friend", "fragments": len(after), "moved": moved})
 

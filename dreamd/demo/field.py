@@ -162,13 +162,14 @@ class TrigramField:
     # choosing and spelling
 
     def _worth(self, walk: Sequence[str], themes: Mapping[str, float]) -> float:
-        """How near a walk is to the themes, less what it repeats of late; nothing for a quotation."""
+        """How near a walk is to the themes; less where it echoes what was said, or itself, nothing if it quotes."""
         if tuple(walk) in self._heard:
             return 0.0
-        trigrams = pulse.read(self._spelled(walk)).trigrams
-        echo = max((len(trigrams & said) for said in self._lately), default=0) / max(1, len(trigrams))
+        own = pulse.read(self._spelled(walk))
+        echo = max((len(own.trigrams & said) for said in self._lately), default=0) / max(1, len(own.trigrams))
+        variety = len(set(own.words)) / len(own.words)
         belonging = sum(self._nearness(word, themes) for word in set(walk)) / len(walk)
-        return (1 - echo) * (LOOSE + belonging)
+        return (1 - echo) * variety * (LOOSE + belonging)
 
     def _keep_writing(self, tokens: Sequence[str]) -> None:
         """How words are written: the capital of a first word says nothing, nor do those of a shouted one."""

@@ -72,7 +72,10 @@ class Phones:
             parsed = library.parse(number, region)
         except library.NumberParseException:
             return False
-        return bool(library.is_possible_number(parsed) if region is None else library.is_valid_number(parsed))
+        if region is not None:
+            return bool(library.is_valid_number(parsed))
+        # Stricter than is_possible_number, which takes a local number behind a country's code.
+        return bool(library.is_possible_number_with_reason(parsed) == library.ValidationResult.IS_POSSIBLE)
 
 
 def _is_national(number: str, groups: list[str], digits: int) -> bool:

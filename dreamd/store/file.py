@@ -13,6 +13,10 @@ from typing import Final, NamedTuple
 # The database and what SQLite keeps beside it.
 PARTS: Final = ("", "-wal", "-shm", "-journal")
 
+# Seconds to wait for another process before the file is "locked": longer than a write of ours takes, shorter than a
+# hook's deadline.
+BUSY_TIMEOUT_S: Final = 2.0
+
 
 class Contents(NamedTuple):
     """What a look found: `user_version`, and the names of all tables but SQLite's own."""
@@ -21,15 +25,15 @@ class Contents(NamedTuple):
     tables: frozenset[str]
 
 
-def look(path: Path) -> Contents:
+def look(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Contents:
     """Read a database's version and tables without changing a byte of it."""
-    with closing(read_only(path)) as connection:
+    with closing(read_only(path, busy_timeout_s)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
         return Contents(version, frozenset(name for (name,) in tables if not name.startswith("sqlite_")))
 
 
-def read_only(path: Path) -> sqlite3.Connection:
+def read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     """Open for reading, leaving no file behind.
 
     Where there is a -wal, somebody has it open or died with it open: it is read along, under SQLite's locks.
@@ -37,7 +41,8 @@ def read_only(path: Path) -> sqlite3.Connection:
     """
     alone = not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
     query = "mode=ro&immutable=1" if alone else "mode=ro"
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{query}", uri=True, isolation_level=None)
+    uri = f"{path.resolve().as_uri()}?{query}"
+    return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None)
 
 
 def create(path: Path) -> None:

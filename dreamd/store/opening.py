@@ -46,7 +46,7 @@ def _open(
 ) -> sqlite3.Connection:
     if not os.path.exists(path):
         _make(path, at, notes)
-    contents = look(path)
+    contents = look(path, busy_timeout_s)
     schema.check(contents)
     connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
     try:

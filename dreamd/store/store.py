@@ -7,24 +7,20 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from dreamd.clock import Clock
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import leo_import, reading, transactions
 from dreamd.store.connection import Database, OnConnection
-from dreamd.store.file import back_up
+from dreamd.store.file import BUSY_TIMEOUT_S, back_up
 from dreamd.store.opening import mark_suspect, open_file
 from dreamd.store.rows import Finish, Memory, NewDialog, StoredDialog
-from dreamd.store.trouble import CLOSED, DAMAGED, STICKY, moved, name_of, trouble_of
+from dreamd.store.trouble import CLOSED, DAMAGED, READ_ONLY, STICKY, UNREACHABLE, moved, name_of, trouble_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-# Seconds that a transaction waits for another process before it is "locked": longer than a write of ours
-# takes, shorter than a hook's deadline.
-BUSY_TIMEOUT_S: Final = 2.0
 
 
 class Store:
@@ -233,6 +229,8 @@ class Store:
         trouble = trouble_of(error)
         if trouble and self._database and (gone := moved(self.path, self._database.identity)):
             return gone  # whatever else it looks like
+        if trouble == UNREACHABLE and self.path.parent.exists() and not os.access(self.path.parent, os.W_OK):
+            return READ_ONLY  # SQLite needs to write beside the database, even to read
         if trouble == DAMAGED:
             mark_suspect(self.path)
         return trouble

@@ -11,7 +11,10 @@ from tests.helpers.peer import PlainPeer, hearing, saying
 from tests.helpers.service import TestClock, serving
 
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
-ORIGIN = {"origin": ["I am a small organism. I speak from the field."], "readme": ["Leo listens.", "Leo drifts."]}
+ORIGIN = {
+    "origin": ["I am a small organism. I speak from the field."],
+    "readme": ["Leo listens.", "Leo drifts."],
+}
 
 
 async def settled(service) -> None:
@@ -39,7 +42,15 @@ async def test_dream_import_and_init(tmp_path):
         tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         columns = {row[1] for row in database.execute("PRAGMA table_info(dream_turns)")}
     assert {"dream_meta", "dream_bootstrap_fragments", "dream_dialogs", "dream_turns"} <= tables
-    assert {"dialog_id", "speaker", "text", "trauma_level", "pulse_novelty", "pulse_arousal", "pulse_entropy"} <= columns
+    assert {
+        "dialog_id",
+        "speaker",
+        "text",
+        "trauma_level",
+        "pulse_novelty",
+        "pulse_arousal",
+        "pulse_entropy",
+    } <= columns
 
 
 @pytest.mark.parametrize(
@@ -94,7 +105,10 @@ async def test_dream_respects_cooldown_and_thresholds(tmp_path):
             await settled(service)
 
     drawn = random.Random(7)
-    async with serving(tmp_path, seed=7, gate__cooldown_s=0, gate__chance=0.3) as service, await leo(service) as peer:
+    async with (
+        serving(tmp_path, seed=7, gate__cooldown_s=0, gate__chance=0.3) as service,
+        await leo(service) as peer,
+    ):
         first = (await peer.call("dream.context", STIRRED))["drawn"]
         assert first == drawn.random()
         await settled(service)
@@ -102,12 +116,21 @@ async def test_dream_respects_cooldown_and_thresholds(tmp_path):
 
 async def test_dream_generates_internal_dialog(tmp_path):
     """Predictable hooks: three or four lines, observed in order, recorded first; the friend learns from them."""
-    lines = iter(["The river speaks!", "I hear the river speak of snow", "snow on the dark river", "LIGHT and more light"])
+    lines = iter(
+        [
+            "The river speaks!",
+            "I hear the river speak of snow",
+            "snow on the dark river",
+            "LIGHT and more light",
+        ]
+    )
     recorded: list[int] = []
 
     def observe(text, meta):
         with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
-            rows = database.execute("SELECT text FROM dream_turns WHERE dialog_id = ?", (meta["dialog"],)).fetchall()
+            rows = database.execute(
+                "SELECT text FROM dream_turns WHERE dialog_id = ?", (meta["dialog"],)
+            ).fetchall()
         assert rows[-1] == (text,)  # P2: recorded before observed
         recorded.append(len(rows))
 

@@ -38,6 +38,7 @@ async def test_the_contract_with_aiosqlite(tmp_path: Path):
         assert isinstance(plain._conn, sqlite3.Connection)
         assert isinstance(plain._thread, threading.Thread)
         assert await plain._execute(threading.current_thread) is plain._thread
+    plain._thread.join(5)
     assert not plain._thread.is_alive()
 
 

@@ -1,0 +1,193 @@
+"""`inbox`: the dream inbox, by its folder: with or without a daemon."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from dreamclient.paths import state_dir
+
+from dreamd import settings
+from dreamd.ctl.connection import Refused, Target, emit, json_option
+from dreamd.ctl.layout import labelled, moment, size, table, width
+from dreamd.errors import SettingsError
+from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder, key_file
+
+PROBLEM = 1
+
+
+class Wrong(click.ClickException):
+    """The inbox cannot do it."""
+
+    exit_code = PROBLEM
+
+
+@click.group()
+@json_option
+def inbox() -> None:
+    """The dream inbox: the files that other memory systems read (docs/inbox.md).
+
+    \b
+    dreamctl inbox ls
+    dreamctl inbox show dream-1700000000-7-0a1b2c3d
+    dreamctl inbox ack dream-1700000000-7-0a1b2c3d
+    """
+
+
+@contextmanager
+def _opened(target: Target) -> Iterator[Inbox]:
+    """The inbox that the daemon of this target writes to."""
+    state = state_dir(target.given_state)
+    try:
+        chosen = settings.load().inbox
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        yield Inbox(inbox_folder(chosen, state), chosen, key_file=key_file(state))
+    except (CapabilityError, ValidationError) as error:
+        raise Refused(str(error)) from None
+    except (InboxError, OSError) as error:
+        raise Wrong(str(error)) from None
+
+
+@inbox.command()
+@json_option
+@click.pass_obj
+def ls(target: Target) -> None:
+    """List what waits, the oldest first."""
+    with _opened(target) as box:
+        found = box.list()
+    if target.as_json:
+        emit(found)
+    elif not found:
+        click.echo(f"Nothing waits in {box.folder}")
+    else:
+        now = time.time()
+        rows = [(f["trace_id"], moment(f["written_at"], now), size(f["bytes"])) for f in found]
+        click.echo(table(("trace id", "written", "size"), rows, width()))
+
+
+@inbox.command()
+@click.argument("trace_id")
+@json_option
+@click.pass_obj
+def show(target: Target, trace_id: str) -> None:
+    """Print a trace: the file that waits, else the last that was acknowledged."""
+    with _opened(target) as box:
+        document = box.read(trace_id)
+    if target.as_json:
+        emit(document)
+        return
+    seed = document.get("seed", {})
+    tags = ", ".join(map(str, seed.get("ul_tags", []))) or "-"
+    about = [("trace id", trace_id), ("goal", str(seed.get("goal", ""))), ("tags", tags)]
+    shards = [_shard_row(shard) for shard in document["shards"]]
+    click.echo(labelled(about + shards, width()))
+
+
+def _shard_row(shard: object) -> tuple[str, str]:
+    if not isinstance(shard, dict):
+        return "?", json.dumps(shard)
+    label = str(shard.get("speaker") or shard.get("type") or "shard")
+    return label, str(shard["text"]) if "text" in shard else json.dumps(shard, ensure_ascii=False)
+
+
+@inbox.command()
+@click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True)
+@json_option
+@click.pass_obj
+def ack(target: Target, trace_ids: tuple[str, ...]) -> None:
+    """Acknowledge traces: their files move to done/."""
+    done = []
+    with _opened(target) as box:
+        for trace_id in trace_ids:
+            done.append(box.ack(trace_id))
+            if not target.as_json:
+                click.echo(done[-1]["path"])
+    if target.as_json:
+        emit(done)
+
+
+@inbox.command()
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@json_option
+@click.pass_obj
+def persist(target: Target, file: Any) -> None:
+    """Write the shards in FILE (- for standard input): JSON {"seed": .., "result": .., "cap_token": ..}."""
+    try:
+        asked = json.load(file)
+        seed, result, token = asked["seed"], asked["result"], asked["cap_token"]
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"{file.name}: not JSON ({type(error).__name__})") from None
+    except (KeyError, TypeError):
+        raise click.UsageError(
+            f"{file.name}: expected a mapping with seed, result and cap_token; "
+            "`dreamctl inbox token --scope memory.inbox.dreams.write --ttl 3600` mints a token"
+        ) from None
+    with _opened(target) as box:
+        report = box.persist(seed, result, token)
+    if target.as_json:
+        emit(report)
+    else:
+        click.echo(
+            labelled([(name.replace("_", " "), str(value)) for name, value in report.items()], width())
+        )
+
+
+@inbox.command()
+@json_option
+@click.pass_obj
+def verify(target: Target) -> None:
+    """Read every file against its schema, and say what is wrong with which. Exit code 1 where anything is."""
+    with _opened(target) as box:
+        found = box.verify()
+    wrong = [entry for entry in found if entry["problems"]]
+    if target.as_json:
+        emit(found)
+    else:
+        for entry in wrong:
+            click.echo(labelled([(entry["file"], "; ".join(entry["problems"]))], width()))
+        click.echo(f"{len(found)} files, {len(wrong)} with problems")
+    sys.exit(PROBLEM if wrong else 0)
+
+
+@inbox.command()
+@json_option
+@click.pass_obj
+def sweep(target: Target) -> None:
+    """Remove what killed writers left; acknowledged files past their retention too."""
+    with _opened(target) as box:
+        removed = {"temporaries": box.sweep(), "retired": box.retire()}
+    if target.as_json:
+        emit(removed)
+    else:
+        click.echo(
+            f"{len(removed['temporaries'])} temporaries and {len(removed['retired'])} retired files removed"
+        )
+
+
+@inbox.command()
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, help="What it permits: memory.inbox.dreams.write"
+)
+@click.option(
+    "--ttl", "ttl_s", type=click.FloatRange(0, min_open=True), required=True, help="Seconds it is valid."
+)
+@click.option("--trace", "trace_id", default="*", show_default=True, help="The one trace id it is good for.")
+@json_option
+@click.pass_obj
+def token(target: Target, scopes: tuple[str, ...], ttl_s: float, trace_id: str) -> None:
+    """Mint a signed token, for writers over the socket. Printed as JSON; the key is made on first use."""
+    with _opened(target) as box:
+        emit(box.token(ttl_s, scopes, trace_id))
+
+
+@inbox.command()
+def schema() -> None:
+    """Print the JSON Schema of a MATADA node."""
+    from dreamd.inbox import node_schema
+
+    emit(node_schema())

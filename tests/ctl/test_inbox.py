@@ -1,0 +1,79 @@
+"""`dreamctl inbox`: by the folder alone, no daemon."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from dreamd.ctl.__main__ import cli
+
+TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    for name in ("DREAM_INBOX_DIR", "DREAMD_STATE_DIR", "DREAMD_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str, said: str | None = None):
+        return CliRunner().invoke(cli, ["--state-dir", str(tmp_path), "inbox", *arguments], input=said)
+
+    return run
+
+
+def request(**more):
+    shard = {"index": 0, "timestamp": 1, "speaker": "sim", "text": "a\x1b[31m shard"}
+    result = {"trace_id": "sim-1", "shards": [shard, {"index": 1, "timestamp": 2}]}
+    return json.dumps({"seed": {"goal": "g", "ul_tags": ["t"]}, "result": result, "cap_token": TOKEN} | more)
+
+
+def test_the_life_of_a_trace(run, tmp_path):
+    assert "Nothing waits" in run("ls").output
+    written = run("persist", "-", "--json", said=request())
+    assert json.loads(written.output)["shards_written"] == 2
+    assert "shards written  0" in run("persist", "-", said=request()).output
+    assert "sim-1" in run("ls").output
+    assert [found["trace_id"] for found in json.loads(run("ls", "--json").output)] == ["sim-1"]
+    shown = run("show", "sim-1").output
+    assert "\x1b" not in shown
+    assert "goal      g" in shown
+    assert json.loads(run("show", "sim-1", "--json").output)["trace_id"] == "sim-1"
+    assert run("verify").output == "1 files, 0 with problems\n"
+    assert run("ack", "sim-1").output.strip() == str(tmp_path / "inbox/dreams/done/sim-1.json")
+    assert json.loads(run("ack", "sim-1", "--json").output)[0]["trace_id"] == "sim-1"
+    assert json.loads(run("sweep", "--json").output) == {"temporaries": [], "retired": []}
+    assert run("sweep").output == "0 temporaries and 0 retired files removed\n"
+
+
+def test_verify_names_what_is_wrong(run, tmp_path):
+    folder = tmp_path / "inbox" / "dreams"
+    folder.mkdir(parents=True)
+    (folder / "bad.json").write_text('{"trace_id": "bad", "shards": ["odd"]}')
+    found = run("verify")
+    assert found.exit_code == 1
+    assert "bad.json" in found.output
+    assert json.loads(run("verify", "--json").output)[0]["problems"]
+    assert run("show", "bad").output.splitlines()[-1].startswith("?")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("{", 2), ("[]", 2), ("{}", 2), (request(cap_token={"scopes": []}), 4), (request(seed=3), 4)],
+)
+def test_what_cannot_be_persisted(run, said, code):
+    assert run("persist", "-", said=said).exit_code == code
+
+
+def test_what_is_not_there_or_not_set(run, monkeypatch):
+    assert run("show", "nope").exit_code == 1
+    monkeypatch.setenv("DREAMD_GATE__CHANGE", "1")
+    assert run("ls").exit_code == 2
+
+
+def test_token_and_schema(run, tmp_path):
+    token = json.loads(run("token", "--scope", "memory.inbox.dreams.write", "--ttl", "60").output)
+    assert token["trace_id"] == "*"
+    assert (tmp_path / "inbox.key").stat().st_mode & 0o777 == 0o600
+    assert json.loads(run("schema").output)["$defs"]

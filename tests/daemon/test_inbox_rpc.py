@@ -1,0 +1,142 @@
+"""The inbox over the socket: persist, list, read, ack; tokens; and dialogues and outside writers in one folder."""
+
+import asyncio
+import json
+
+import pytest
+
+from dreamd.inbox import Inbox, InboxSettings, key_file, persist_dream_shards
+from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
+from tests.helpers.service import TestClock, serving
+
+TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
+SEED = {"goal": "simulate", "ul_tags": ["sim"], "constraints": {"flags": {"x": 1}}}
+
+
+def request(trace_id="sim-1", shards=None, token=TOKEN, **more):
+    shards = [{"index": 0, "timestamp": 1, "text": "a shard"}] if shards is None else shards
+    return {"seed": SEED, "result": {"trace_id": trace_id, "shards": shards}, "cap_token": token} | more
+
+
+async def connected(service, **hooks):
+    peer = await PlainPeer.connect(service.socket, **hooks)
+    await peer.hello("simulation")
+    return peer
+
+
+async def test_persist_list_read_ack_and_the_event(tmp_path):
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        await peer.call("events.subscribe")
+        report = await peer.call("inbox.persist", request())
+        assert (report["shards_written"], report["duplicates"], report["conflicts"]) == (1, 0, 0)
+        method, [event] = await asyncio.wait_for(peer.told.get(), 5)
+        assert (method, event["type"], event["trace_id"], event["shards"]) == (
+            "event",
+            "inbox.written",
+            "sim-1",
+            1,
+        )
+        again = await peer.call("inbox.persist", request())
+        assert (again["shards_written"], again["duplicates"]) == (0, 1)
+        assert [entry["trace_id"] for entry in await peer.call("inbox.list")] == ["sim-1"]
+        document = await peer.call("inbox.read", "sim-1")
+        assert json.loads((tmp_path / "inbox/dreams/sim-1.json").read_text()) == document
+        await peer.call("inbox.ack", "sim-1")
+        assert await peer.call("inbox.list") == []
+        assert (tmp_path / "inbox/dreams/done/sim-1.json").exists()
+        assert (await peer.call("inbox.persist", request()))["duplicates"] == 1
+        assert await peer.call("inbox.list") == []  # P5: what was acknowledged is not resurrected
+        status = await peer.call("status")
+    assert status["inbox"]["done"] == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "code", "reason"),
+    [
+        ([request(token={"scopes": ["other"]})], 15, "scope"),
+        ([request(token=None)], 15, None),
+        ([request(token=TOKEN | {"exp_ts": 1})], 15, "expired"),
+        ([request(trace_id="../etc/passwd")], 16, "ValidationError"),
+        ([request(shards=[{"text": float("nan")}])], 16, "ValidationError"),
+        ([request(shards="none")], 16, "ValidationError"),
+        ([request(base_dir="/tmp")], 2, "invalid params"),
+        ([{"seed": SEED}], 2, "invalid params"),
+        ([], 2, "invalid params"),
+        ([request(), 1], 2, "invalid params"),
+    ],
+)
+async def test_what_is_refused_is_counted_and_writes_nothing(tmp_path, params, code, reason):
+    """P10: each refusal has its reason; no file appears, inside or outside."""
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        with pytest.raises(PeerError) as refused:
+            await peer.call("inbox.persist", *params)
+        assert refused.value.code == code
+        failures = (await peer.call("status"))["failures"]
+        assert await peer.call("inbox.list") == []
+    [key] = [key for key in failures if key.startswith("inbox.persist: ")]
+    assert reason is None or reason in key
+
+
+async def test_unknown_traces_and_a_switched_off_inbox(tmp_path):
+    async with serving(tmp_path, inbox__enabled="false") as service, await connected(service) as peer:
+        for method, params, code in (
+            ("inbox.read", ["nope"], 12),
+            ("inbox.ack", ["nope"], 12),
+            ("inbox.ack", ["../x"], 16),
+            ("inbox.persist", [request()], 10),
+        ):
+            with pytest.raises(PeerError) as refused:
+                await peer.call(method, *params)
+            assert refused.value.code == code
+
+
+async def test_signed_tokens_where_they_are_required(tmp_path):
+    time = TestClock()
+    async with (
+        serving(tmp_path, clock=time.clock, inbox__require_signed="true") as service,
+        await connected(service) as peer,
+    ):
+        with pytest.raises(PeerError) as refused:
+            await peer.call("inbox.persist", request())
+        assert refused.value.code == 15
+        minting = Inbox(
+            tmp_path / "inbox/dreams", InboxSettings(), clock=time.clock, key_file=key_file(tmp_path)
+        )
+        token = minting.token(60, trace_id="sim-1")
+        assert (await peer.call("inbox.persist", request(token=token)))["shards_written"] == 1
+        with pytest.raises(PeerError):
+            await peer.call("inbox.persist", request(trace_id="sim-2", token=token))
+        time.pass_s(61)
+        with pytest.raises(PeerError):
+            await peer.call("inbox.persist", request(token=token))
+
+
+async def test_dialogues_and_outside_writers_share_one_folder(tmp_path):
+    """P7: the daemon dreams while others write beside it, into the same traces too; nothing is lost."""
+    folder = tmp_path / "inbox" / "dreams"
+
+    def write_outside(trace_id: str, count: int) -> None:
+        for index in range(count):
+            shard = {"index": 1000 + index, "timestamp": index, "text": f"outside {index}"}
+            result = {"trace_id": trace_id, "shards": [shard]}
+            persist_dream_shards(seed=SEED, result=result, cap_token=TOKEN, base_dir=folder)
+
+    async with (
+        serving(tmp_path) as service,
+        await connected(service, generate=saying, observe=hearing) as leo,
+    ):
+        outside = [asyncio.to_thread(write_outside, f"sim-{n}", 20) for n in range(2)]
+        inside = [
+            leo.call("inbox.persist", request(trace_id="sim-0", shards=[{"index": n, "timestamp": n}]))
+            for n in range(20)
+        ]
+
+        async def dream() -> list[int]:
+            return [(await leo.call("dream.now"))["lines"] for _ in range(5)]
+
+        lines, *_ = await asyncio.gather(dream(), *outside, *inside)
+        dialogs = await leo.call("dialogs.recent")
+    for dialog, count in zip(reversed(dialogs), lines, strict=True):
+        assert len(json.loads((folder / f"{dialog['trace_id']}.json").read_text())["shards"]) == count
+    assert len(json.loads((folder / "sim-0.json").read_text())["shards"]) == 40
+    assert len(json.loads((folder / "sim-1.json").read_text())["shards"]) == 20

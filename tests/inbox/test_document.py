@@ -1,0 +1,267 @@
+"""What may enter an inbox file."""
+
+import contextlib
+import enum
+import json
+import math
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamd.inbox.document import (
+    MOST_FILE_BYTES,
+    check_trace_id,
+    clean_seed,
+    clean_shard,
+    decode,
+    empty_document,
+    encode,
+    plain,
+    plain_list,
+)
+from dreamd.inbox.errors import DamagedFile, InboxError, ValidationError
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("good", ["a", "0", "A.b_c-d", "x" * 128, "dream-1700000000-7", "a..b", "t.json"])
+def test_a_trace_id_that_can_be_a_files_name(good: str) -> None:
+    assert check_trace_id(good) == good
+
+
+BAD_TRACE_IDS = [
+    "", ".", "..", "../x", "/etc/passwd", "a/b", "a\\b", "x" * 129, "a\0b", "a\n", "\n", " a", "a b", "-a", "_a", ".a",
+    "а", "ｔ", "é", "a\u200b", "a\u2215b", "t~2", "a:b", None, 5, b"a", ["a"], True,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD_TRACE_IDS)
+def test_any_other_trace_id_is_refused(bad: Any) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        check_trace_id(bad)
+    assert isinstance(wrong.value, ValueError)
+    assert isinstance(wrong.value, InboxError)
+
+
+@given(JSON)
+def test_plain_json_is_copied_as_it_is(value: Any) -> None:
+    assert plain(value, "x") == value
+
+
+class Colour(enum.IntEnum):
+    RED = 1
+
+
+class Word(str):
+    """A string of somebody's own."""
+
+
+class Items(Mapping[str, int]):
+    def __getitem__(self, key: str) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter("a")
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_relatives_of_json_types_become_those() -> None:
+    got = plain({Word("k"): (Colour.RED, Word("w"), MappingProxyType({"a": 1}), Items())}, "x")
+    assert got == {"k": [1, "w", {"a": 1}, {"a": 1}]}
+    assert [type(part) for part in (*got, *got["k"])] == [str, int, str, dict, dict]
+
+
+BAD_VALUES = {
+    "nan": math.nan,
+    "infinity": math.inf,
+    "minus infinity": -math.inf,
+    "a lone surrogate": "a\ud800",
+    "a key with a lone surrogate": {"\udfff": 1},
+    "an integer of 400 digits": 10**400,
+    "a little too large": 2**64,
+    "a little too small": -(2**63) - 1,
+    "nesting of 33": nested(33),
+    "nesting of 5000": nested(5000),
+    "bytes": b"x",
+    "a set": {1},
+    "an object": object(),
+    "a key that is a number": {1: 2},
+    "a key that is nil": {None: 2},
+    "a complex number": 1j,
+}
+
+
+@pytest.mark.parametrize("value", BAD_VALUES.values(), ids=BAD_VALUES)
+@pytest.mark.parametrize(
+    "wrap", [lambda value: value, lambda value: [1, {"k": value}]], ids=["bare", "inside"]
+)
+def test_what_json_cannot_say_is_refused(value: Any, wrap: Any) -> None:
+    with pytest.raises(ValidationError):
+        clean_shard({"x": wrap(value)}, 0)
+
+
+def test_a_mapping_that_holds_itself_is_refused() -> None:
+    loop: dict[str, Any] = {}
+    loop["me"] = loop
+    with pytest.raises(ValidationError, match="deeper"):
+        plain(loop, "x")
+
+
+def test_nesting_up_to_the_bound_is_taken() -> None:
+    assert plain(nested(31), "x") == nested(31)
+
+
+@pytest.mark.parametrize("shard", [None, "x", 5, ["a"], [("a", 1)], b"x"])
+def test_a_shard_that_is_no_mapping(shard: Any) -> None:
+    with pytest.raises(ValidationError, match=r"shards\[3\]"):
+        clean_shard(shard, 3)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"index": "0"},
+        {"index": 1.5},
+        {"index": True},
+        {"index": [0]},
+        {"timestamp": True},
+        {"timestamp": {}},
+        {"trace_id": 5},
+    ],
+)
+def test_a_name_of_a_shard_has_its_types(part: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(part))):
+        clean_shard(part, 0)
+
+
+@pytest.mark.parametrize(
+    "part", [{"index": 0, "timestamp": 1.5, "trace_id": "t"}, {"timestamp": "2025"}, {"index": None}, {}]
+)
+def test_a_shard_as_it_may_be(part: dict[str, Any]) -> None:
+    assert clean_shard(part, 0) == part
+
+
+def test_ten_megabytes_in_one_shard() -> None:
+    with pytest.raises(ValidationError, match="bytes"):
+        clean_shard({"text": "x" * 10_000_000}, 0)
+
+
+def test_p14_a_refusal_quotes_no_value_and_no_key() -> None:
+    """P14: neither a value nor a key of the caller's is in a message."""
+    for bad in (
+        {"hunter2": math.nan},
+        {"hunter2": "hunter2\ud800"},
+        {"index": "hunter2"},
+        {"a": {"hunter2": {1}}},
+    ):
+        with pytest.raises(ValidationError) as wrong:
+            clean_shard(bad, 0)
+        assert "hunter2" not in str(wrong.value)
+
+
+def test_of_a_seed_only_the_keys_shown_are_kept() -> None:
+    seed = {
+        "goal": "g",
+        "context": {"tenant": "x"},
+        "ul_tags": ["a"],
+        "constraints": {"flags": {"f": True}, "budgets": 5},
+    }
+    assert clean_seed(seed) == {"goal": "g", "ul_tags": ["a"], "constraints": {"flags": {"f": True}}}
+
+
+def test_a_seed_has_at_most_twenty_tags() -> None:
+    assert clean_seed({"ul_tags": [str(number) for number in range(50)]})["ul_tags"] == [
+        str(number) for number in range(20)
+    ]
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        {},
+        {"goal": None, "ul_tags": None, "constraints": None},
+        {"constraints": {}},
+        {"constraints": {"flags": None}},
+    ],
+)
+def test_what_a_seed_lacks_is_empty(seed: dict[str, Any]) -> None:
+    assert clean_seed(seed) == {"goal": "", "ul_tags": [], "constraints": {"flags": {}}}
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        None, "goal", [], {"goal": 5}, {"goal": "a\ud800"}, {"ul_tags": "ab"}, {"ul_tags": [5]}, {"ul_tags": {"a": 1}},
+        {"constraints": "x"}, {"constraints": {"flags": [1]}}, {"constraints": {"flags": {"f": math.nan}}},
+        {"goal": "x" * (3 << 20)},
+    ],
+)  # fmt: skip
+def test_a_seed_of_wrong_types(seed: Any) -> None:
+    with pytest.raises(ValidationError, match="seed"):
+        clean_seed(seed)
+
+
+def test_a_list_may_be_a_tuple_or_absent() -> None:
+    assert plain_list(None, "x") == []
+    assert plain_list((1, 2), "x") == [1, 2]
+    with pytest.raises(ValidationError, match="x is a dict"):
+        plain_list({"a": 1}, "x")
+
+
+def test_a_document_comes_back_as_it_was() -> None:
+    document = empty_document("t") | {"shards": [{"text": "é 🌙 \u2028"}], "more": 1}
+    assert decode(encode(document)) == json.loads(encode(document)) == document
+
+
+def test_a_file_has_a_bound() -> None:
+    with pytest.raises(ValidationError, match="bytes"):
+        encode({"shards": ["x" * MOST_FILE_BYTES]})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"\0" * 64, b"{", b'{"shards": [', b"[]", b"5", b"{}", b'{"shards": {}}',
+        b'{"shards": [], "matada_nodes": 5}',
+        b'{"shards": [NaN]}', b'{"shards": ["\xff"]}', b'{"shards": ' + b"[" * 9000, b'{"shards": []} x',
+        b'{"shards": [' + b"9" * 5000 + b"]}",
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_told_from_a_whole_one(data: bytes) -> None:
+    with pytest.raises(DamagedFile):
+        decode(data)
+
+
+def test_an_odd_shard_and_unknown_keys_are_kept() -> None:
+    assert decode(b'{"shards": [5, {"index": "0"}, null], "x": 1}') == {
+        "shards": [5, {"index": "0"}, None],
+        "matada_nodes": [],
+        "x": 1,
+    }
+
+
+@given(st.binary(max_size=200))
+def test_whatever_bytes_only_the_documented_error(data: bytes) -> None:
+    with contextlib.suppress(DamagedFile):
+        assert isinstance(decode(data)["shards"], list)

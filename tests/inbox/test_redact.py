@@ -1,0 +1,135 @@
+"""Redaction: what must go, what must stay."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamd.inbox import phones
+from dreamd.inbox.redact import NODE_KEPT, SHARD_KEPT, redact
+from dreamd.inbox.shapes import REDACTED
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def joined(value: Any) -> Any:
+    """The value without its ¦ marks, by which no line of the corpus has the shape of a secret."""
+    if isinstance(value, str):
+        return value.replace("¦", "")
+    if isinstance(value, list):
+        return [joined(item) for item in value]
+    if isinstance(value, dict):
+        return {joined(key): joined(item) for key, item in value.items()}
+    return value
+
+
+def corpus(name: str) -> list[dict[str, Any]]:
+    return [joined(case) for case in json.loads((DATA / f"redaction_{name}.json").read_text())]
+
+
+def masked(value: Any) -> tuple[Any, Counter[str]]:
+    kinds: Counter[str] = Counter()
+    (part,) = redact([{"note": value}], kinds)
+    return part["note"], kinds
+
+
+@pytest.fixture(params=["with phonenumbers", "without"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The optional library as installed, and as if it were not."""
+    phones._library.cache_clear()
+    if request.param == "without":
+        monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    yield request.param
+    phones._library.cache_clear()
+
+
+def test_the_corpus_is_large() -> None:
+    assert min(len(corpus("positive")), len(corpus("negative"))) >= 150
+
+
+@pytest.mark.usefixtures("library")
+def test_what_must_go_goes_and_the_rest_stays() -> None:
+    for case in corpus("positive"):
+        got, kinds = masked(case["given"])
+        assert got == case["becomes"], case
+        assert kinds[case["kind"]] >= 1, case
+
+
+@pytest.mark.usefixtures("library")
+def test_what_must_stay_stays() -> None:
+    for case in corpus("negative"):
+        assert masked(case["given"]) == (case["given"], Counter()), case
+
+
+@pytest.mark.usefixtures("library")
+def test_once_masked_there_is_nothing_more_to_mask() -> None:
+    for case in corpus("positive"):
+        assert masked(case["becomes"]) == (case["becomes"], Counter()), case
+
+
+def test_the_library_knows_national_forms_that_the_rules_do_not(library: str) -> None:
+    text = "Madrid 91 123 45 67"
+    assert masked(text)[0] == ("Madrid [phone]" if library == "with phonenumbers" else text)
+
+
+def test_the_library_knows_which_international_numbers_cannot_be(library: str) -> None:
+    for text in ("+1 000 0000", "+999 12345678"):
+        assert masked(text)[0] == (text if library == "with phonenumbers" else "[phone]")
+
+
+def test_the_library_is_asked_so_often_a_part_and_no_more(library: str) -> None:
+    """The same part comes out the same, whatever stands before it in the call."""
+    many = " ; ".join(["91 123 45 67"] * 40)
+    first, second = redact([{"note": many}, {"note": many}], Counter())
+    assert first == second
+    assert "91 123 45 67" in first["note"]
+    assert ("[phone]" in first["note"]) == (library == "with phonenumbers")
+
+
+def test_names_of_parts_are_never_touched() -> None:
+    shard = {
+        "trace_id": "a@b.org",
+        "index": 0,
+        "timestamp": 1732234567890,
+        "type": "+14155552671",
+        "text": "a@b.org",
+    }
+    kinds: Counter[str] = Counter()
+    assert redact([shard], kinds, SHARD_KEPT) == [shard | {"text": "[email]"}]
+    node = {
+        "id": "a@b.org#N1",
+        "trace": {"trace_id": "a@b.org", "order": 1},
+        "payload": {"trace_id": "a@b.org", "x": "a@b.org"},
+    }
+    assert redact([node], kinds, NODE_KEPT) == [node | {"payload": {"trace_id": "a@b.org", "x": "[email]"}}]
+    assert kinds == {"email": 2}
+
+
+def test_what_was_given_is_left_as_it_was() -> None:
+    given_part = {"a": [{"password": "x"}, "a@b.org"]}
+    assert redact([given_part], Counter()) == [{"a": [{"password": REDACTED}, "[email]"]}]
+    assert given_part == {"a": [{"password": "x"}, "a@b.org"]}
+
+
+# Beginnings and ends of what is looked for, so that they meet in ways nobody thought of.
+PIECES = st.sampled_from(
+    ["a@b.org", "@", "+1 415 555 2671", "1", "0", " ", "-", ".", "(", ")", "sk" + "-", "a" * 20, "ey" + "J"]
+    + ["bearer ", "cookie:", "?token=", "&", "=", "://", ":", '"', "'", "password", "\\", "TOKEN=", "é", "٣"]
+    + ["-----BEG" + "IN ", "PRIVATE KEY", "-----", "\n"]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join) | st.text())
+def test_whatever_text_it_is_changed_exactly_where_something_was_counted(text: str) -> None:
+    got, kinds = masked(text)
+    assert (got != text) == (kinds.total() > 0)
+
+
+@given(st.text("abcdefghijklmnopqrstuvwxyz ,.!?\n"))
+def test_prose_is_never_touched(text: str) -> None:
+    assert masked(text) == (text, Counter())

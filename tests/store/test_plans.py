@@ -1,0 +1,69 @@
+"""No statement of a start, a dialogue or a look reads a table from end to end."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+from dreamd.store import Store
+from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+BOUNDED = ("dream_bootstrap_fragments", "CONSTANT ROW")  # a few hundred rows at most
+
+
+async def everything(store: Store) -> None:
+    await store.load()
+    await store.close_interrupted(STARTED_AT)
+    await store.seed(["one stone"], STARTED_AT)
+    number = await store.begin(new_dialog())
+    await store.record(number, line(1), STARTED_AT, charge=("leo", STARTED_AT))
+    changed = change(added=(fragment(2),), weights=((1, 0.9),), left=(2,))
+    await store.finish(number, finish(line(1), change=changed, drift=0.1, observed={1: "answered"}))
+    await store.unwritten()
+    await store.shard_written(number, STARTED_AT)
+    await store.recent(5)
+    await store.get(number)
+    await store.drift(5)
+    await store.stats()
+    await store.probe()
+
+
+async def test_each_statement_finds_its_rows_by_an_index(path: Path, open_store: OpenStore):
+    store = await open_store(path, diagnostics=False)
+    said: list[str] = []
+    assert store._database
+    await store._database.read(lambda connection: connection.set_trace_callback(said.append))
+    await everything(store)
+    await store._database.read(lambda connection: connection.set_trace_callback(None))
+    await store.close()
+
+    statements = {sql for sql in said if sql.lstrip().startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))}
+    assert len(statements) > 20
+    with closing(sqlite3.connect(path)) as connection:
+        plans = {
+            f"{detail} in {sql}"
+            for sql in statements
+            for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}")
+        }
+    assert any(plan.startswith("SEARCH dream_turns USING INDEX dream_turns_in_order") for plan in plans)
+    slow = [
+        plan
+        for plan in plans
+        if ("SCAN" in plan.split(" in ")[0] and "INDEX" not in plan.split(" in ")[0] or "TEMP B-TREE" in plan)
+        and not any(name in plan.split(" in ")[0] for name in BOUNDED)
+    ]
+    assert slow == []
+
+
+async def test_what_a_start_looks_for_has_an_index_of_its_own(path: Path, open_store: OpenStore):
+    """A scan by an index is short only where that index holds nothing else."""
+    await (await open_store(path)).close()
+    with closing(sqlite3.connect(path)) as connection:
+        partial = dict(
+            connection.execute(
+                "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql LIKE '% WHERE %'"
+            )
+        )
+    assert sorted(partial) == ["dream_dialogs_drift", "dream_dialogs_open", "dream_dialogs_unwritten"]

@@ -1,0 +1,344 @@
+"""Trouble with the file: noticed, told in a word, and over as soon as it is over."""
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dreamd.errors import StoreError, StoreUnavailable
+from dreamd.store import Store
+from dreamd.store.trouble import TROUBLES, name_of, trouble_of
+from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog, one_dream
+from tests.store.conftest import fill
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+
+async def refused(awaitable: Awaitable[object]) -> str:
+    """The word with which it was refused."""
+    with pytest.raises(StoreUnavailable) as error:
+        await awaitable
+    assert error.value.trouble in TROUBLES
+    return error.value.trouble
+
+
+# The file is gone.
+
+
+async def test_a_deleted_database_is_noticed_before_the_next_write(store: Store, path: Path):
+    number = await one_dream(store)
+    path.unlink()
+    assert await refused(store.begin(new_dialog("dream-2"))) == "database deleted"
+    assert store.trouble == "database deleted"
+    assert await refused(store.begin(new_dialog("dream-2"))) == "database deleted"
+    assert await store.probe() == "database deleted"
+    assert (await store.get(number))["lines"] == 3  # what is open can still be read
+    assert not path.exists()
+
+
+async def test_a_replaced_database_is_noticed_by_the_probe_and_left_alone(
+    store: Store, path: Path, open_store: OpenStore
+):
+    other = path.with_name("other.sqlite3")
+    await (await open_store(other)).close()
+    before = other.read_bytes()
+    os.replace(other, path)
+    assert await store.probe() == "database replaced"
+    assert await refused(store.seed(["a stone"], STARTED_AT)) == "database replaced"
+    await store.close()
+    assert path.read_bytes() == before
+
+
+async def test_a_database_that_comes_back_is_written_to_again(store: Store, path: Path):
+    away = path.with_name("away.sqlite3")
+    path.rename(away)
+    assert await store.probe() == "database deleted"
+    away.rename(path)
+    assert await store.probe() is None
+    await one_dream(store)
+
+
+async def test_an_error_of_a_file_that_is_gone_is_told_as_that(store: Store, path: Path):
+    """Whatever SQLite makes of it: it is not damage, and the new file is not suspect."""
+
+    def garbled(_: sqlite3.Connection) -> None:
+        raise corrupt()
+
+    path.unlink()
+    assert await refused(store._read(garbled)) == "database deleted"
+    assert not path.with_name("dream.sqlite3.suspect").exists()
+
+
+def corrupt() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
+    return error
+
+
+# The disk is full.
+
+
+async def limit_pages(store: Store, pages: int) -> None:
+    assert store._database
+    await store._database.read(lambda c: c.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+
+
+async def test_full_writes_are_refused_reads_work_and_it_recovers_without_reopening(store: Store):
+    number = await one_dream(store)
+    running = await store.begin(new_dialog("dream-2"))
+    await limit_pages(store, 1)
+    long = line(1, "stones " * 10_000)
+    assert await refused(store.record(running, long, STARTED_AT, charge=("leo", 1.0))) == "disk full"
+    assert store.trouble == "disk full"
+    assert await store.probe() == "disk full"
+    assert (await store.get(number))["lines"] == 3
+    assert (await store.get(running))["turns"] == []
+    assert (await store.load()).last_run == {}
+
+    await limit_pages(store, 100_000)
+    assert await store.probe() is None
+    assert store.trouble is None
+    await store.record(running, long, STARTED_AT)
+    await store.finish(running, finish(long))
+
+
+async def test_a_write_that_works_ends_the_trouble(store: Store):
+    running = await store.begin(new_dialog())
+    await limit_pages(store, 1)
+    assert await refused(store.record(running, line(1, "stones " * 10_000), STARTED_AT)) == "disk full"
+    await store.record(running, line(1, "a stone"), STARTED_AT)  # there was room for a short one
+    assert store.trouble is None
+
+
+async def test_a_full_disk_is_survived(small_disk: Path, open_store: OpenStore):
+    store = await open_store(small_disk / "dream.sqlite3")
+    done = await one_dream(store)
+    running = await store.begin(new_dialog("dream-2"))
+    filler = fill(small_disk)
+    recorded = 0
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        while recorded < 1000:  # the log may have a little room of its own
+            await store.record(running, line(recorded + 1, "stones " * 100), STARTED_AT)
+            recorded += 1
+    assert store.trouble == "disk full"
+    assert await store.probe() == "disk full"
+    assert len((await store.get(running))["turns"]) == recorded
+    assert (await store.get(done))["lines"] == 3
+
+    filler.unlink()
+    assert await store.probe() is None
+    await store.record(running, line(recorded + 1), STARTED_AT)
+    await store.finish(running, finish())
+    assert (await store.load()).lines == recorded + 4
+
+
+async def test_a_full_disk_at_the_start_is_full_not_damaged(small_disk: Path, open_store: OpenStore):
+    """SQLite has no room for the -shm file then: SQLITE_IOERR_SHMSIZE."""
+    path = small_disk / "dream.sqlite3"
+    store = await open_store(path)
+    await one_dream(store)
+    await store.close()
+    filler = fill(small_disk)
+
+    store = await open_store(path)
+    assert (store.trouble, store.notes) == ("disk full", [])
+    assert await refused(store.load()) == "disk full"
+    assert await refused(store.begin(new_dialog("dream-2"))) == "disk full"
+    assert await store.probe() == "disk full"
+
+    filler.unlink()
+    assert await store.probe() is None
+    assert (await store.load()).lines == 3
+    await one_dream(store, "dream-2")
+
+
+async def test_a_first_start_on_a_full_disk_waits_for_room(small_disk: Path, open_store: OpenStore):
+    filler = fill(small_disk)
+    store = await open_store(small_disk / "dream.sqlite3")
+    assert store.trouble == "disk full"
+    filler.unlink()
+    assert await store.probe() is None
+    assert store.notes == []
+    await one_dream(store)
+
+
+async def test_a_migration_waits_for_room_for_its_backup(small_disk: Path, open_store: OpenStore):
+    path = small_disk / "dream.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE dream_meta (key TEXT PRIMARY KEY, value TEXT)")
+    filler = fill(small_disk)
+    store = await open_store(path)
+    assert store.trouble == "disk full"
+    assert [file for file in small_disk.iterdir() if "version-0" in file.name] == []
+    filler.unlink()
+    assert await store.probe() is None
+    assert "migrated from version 0" in store.notes[0]
+
+
+# Others.
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA locking_mode = " + sys.argv[2])
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(path: Path, mode: str) -> subprocess.Popen[bytes]:
+    """A process that holds the write lock until its standard input ends."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout
+    assert holder.stdout.readline() == b"held\n"
+    return holder
+
+
+async def test_locked_by_another_process_until_it_lets_go(path: Path, open_store: OpenStore):
+    store = await open_store(path, busy_timeout_s=0.01)
+    number = await one_dream(store)
+    with hold(path, "NORMAL") as holder:
+        assert await refused(store.begin(new_dialog("dream-2"))) == "locked"
+        assert await store.probe() == "locked"
+        assert (await store.get(number))["lines"] == 3
+        holder.communicate()
+    assert await store.probe() is None
+    await one_dream(store, "dream-2")
+
+
+async def test_locked_at_the_start_it_opens_later(path: Path, open_store: OpenStore):
+    await (await open_store(path)).close()
+    with hold(path, "EXCLUSIVE") as holder:
+        store = await open_store(path, busy_timeout_s=0.01)
+        assert store.trouble == "locked"
+        holder.communicate()
+    assert await store.probe() is None
+    await one_dream(store)
+
+
+async def test_a_read_only_file_is_told_as_that(path: Path, open_store: OpenStore):
+    """Through SQLite's own switch, which answers as a read-only file does, and binds root too."""
+    store = await open_store(path)
+    assert store._database
+    await store._database.read(lambda c: c.execute("PRAGMA query_only = ON"))
+    assert await refused(store.begin(new_dialog())) == "read-only"
+    assert (await store.load()).dialogs == 0
+    await store._database.read(lambda c: c.execute("PRAGMA query_only = OFF"))
+    assert await store.probe() is None
+
+
+async def test_a_read_only_disk_is_told_as_that(small_disk: Path, open_store: OpenStore):
+    await (await open_store(small_disk / "old.sqlite3")).close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for name in ("old.sqlite3", "new.sqlite3"):
+        store = await open_store(small_disk / name)
+        assert store.trouble == "read-only"
+        assert await store.probe() == "read-only"
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert await store.probe() is None
+
+
+async def test_a_folder_that_is_missing_is_told_as_that(path: Path, open_store: OpenStore):
+    store = await open_store(path.parent / "none" / "dream.sqlite3")
+    assert store.trouble == "cannot open"
+    assert store.sizes() == {"database_bytes": 0, "wal_bytes": 0}
+    (path.parent / "none").mkdir()
+    assert await store.probe() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (OSError(errno.ENOSPC, "no room"), "disk full"),
+        (OSError(errno.EROFS, "read-only"), "read-only"),
+        (OSError(errno.EIO, "broken"), "input/output error"),
+        (corrupt(), "damaged"),
+        (sqlite3.ProgrammingError("a mistake of ours"), None),
+    ],
+)
+def test_errors_have_a_word_or_are_mistakes_of_ours(error: sqlite3.Error | OSError, word: str | None):
+    assert trouble_of(error) == word
+
+
+def test_p14_an_error_is_named_without_its_message():
+    assert name_of(sqlite3.OperationalError("Could not decode to UTF-8: 'the river'")) == "OperationalError"
+    assert name_of(corrupt()) == "SQLITE_CORRUPT"
+
+
+# The log, sizes, and copies.
+
+
+async def test_an_idle_store_empties_its_log_once(store: Store):
+    await one_dream(store)
+    full = store.sizes()
+    assert full["wal_bytes"] > 0
+    assert await store.probe() is None
+    assert store.sizes() == full  # written to since the last look: not idle
+    assert await store.probe() is None
+    emptied = store.sizes()
+    assert emptied["wal_bytes"] == 0
+    assert emptied["database_bytes"] > full["database_bytes"]
+    assert await store.probe() is None
+    assert store.sizes() == emptied
+
+
+async def test_p12_a_probe_of_a_healthy_store_writes_nothing(store: Store, path: Path):
+    await one_dream(store)
+    for _ in range(3):
+        await store.probe()
+    before = [os.stat(f"{path}{part}") for part in ("", "-wal")]
+    await store.probe()
+    after = [os.stat(f"{path}{part}") for part in ("", "-wal")]
+    assert [s.st_mtime_ns for s in after] == [s.st_mtime_ns for s in before]
+
+
+async def test_a_log_that_another_process_reads_is_left_for_another_time(store: Store, path: Path):
+    await one_dream(store)
+    await store.probe()
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM dream_meta").fetchall()
+        await store.begin(new_dialog("dream-2"))
+        await store.probe()
+        assert await store.probe() is None
+        assert store.sizes()["wal_bytes"] > 0
+    await store.probe()
+    assert store.sizes()["wal_bytes"] == 0
+    assert store._database
+    assert await store._database.read(lambda c: c.execute("PRAGMA busy_timeout").fetchone()) == (2000,)
+
+
+async def test_a_backup_is_whole_and_one_file(store: Store, path: Path, open_store: OpenStore):
+    number = await one_dream(store)
+    target = path.with_name("copy.sqlite3")
+    await store.backup(target)
+    assert sorted(file.name for file in path.parent.glob("copy*")) == ["copy.sqlite3"]
+    assert os.stat(target).st_mode & 0o777 == 0o600
+    assert await (await open_store(target)).get(number) == await store.get(number)
+
+
+async def test_a_backup_overwrites_nothing_and_its_failure_is_no_trouble_of_ours(store: Store, path: Path):
+    target = path.with_name("letter.txt")
+    target.write_text("dear friend")
+    with pytest.raises(StoreError, match="no backup was made: FileExistsError"):
+        await store.backup(target)
+    assert target.read_text() == "dear friend"
+    assert store.trouble is None
+
+
+async def test_half_a_backup_is_removed(small_disk: Path, store: Store):
+    await one_dream(store)
+    fill(small_disk)
+    with pytest.raises(StoreError, match="no backup was made: SQLITE_FULL"):
+        await store.backup(small_disk / "copy.sqlite3")
+    assert [file.name for file in small_disk.iterdir()] == ["filler"]
+    assert store.trouble is None
