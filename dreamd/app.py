@@ -165,7 +165,9 @@ def _tell_of_faults(failures: Failures) -> None:
         kind = type(error).__name__ if error else "fault"
         if not context.get("counted"):
             failures.count("daemon", kind)
-        log.error("%s: %s%s", context.get("message"), kind, place_of(error))
+        # asyncio's own message may go on with the arguments of a callback: "Exception in callback f('..')".
+        message = str(context.get("message")).partition("(")[0]
+        log.error("%s: %s%s", message, kind, place_of(error))
 
     asyncio.get_running_loop().set_exception_handler(tell)
 

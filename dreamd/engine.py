@@ -81,6 +81,7 @@ class Engine:
         self._closing = False
         self._owing = True  # dialogues to be closed, or shards to be delivered
         self._changing_friend = asyncio.Lock()
+        self._seeding: set[asyncio.Task[int]] = set()
 
     # start and end
 
@@ -103,7 +104,8 @@ class Engine:
         self._closing = True
         for run, _ in self._running.values():
             run.hooks.abandon("shutdown")
-        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
+        running = [task for _, task in self._running.values()]
+        await asyncio.gather(*running, *self._seeding, return_exceptions=True)
 
     @property
     def trouble(self) -> str | None:
@@ -224,7 +226,8 @@ class Engine:
         result = Result("store_error", [])
         try:
             result = await run.perform(self.friend)
-            await self._finish(run, result)
+            if run.begun:
+                await self._finish(run, result)
         except StoreUnavailable as error:
             self._failures.count("store", error.trouble, place="finish")
             self._owing = True
@@ -236,7 +239,6 @@ class Engine:
         finally:
             del self._running[run.dialog]
             dreamer.run = None
-            self.outcomes[result.outcome] += 1
             if result.outcome not in _NOT_HIS_FAULT:
                 dreamer.mute.came_back(result.spoke, self._clock.monotonic())
         return result
@@ -263,6 +265,7 @@ class Engine:
             )
             await self.store.finish(run.dialog, end)
             self.friend = friend
+        self.outcomes[result.outcome] += 1
         added = [fragment.text for fragment in change.added] if change else []
         run.tell(
             "dialog.finished", outcome=result.outcome, lines=len(result.lines), drift=drift, admitted=added
@@ -274,6 +277,13 @@ class Engine:
 
     async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         """The first seed that is not empty makes the origin; returns how many fragments were stored."""
+        # Goes on where the one who asked has gone: what the store holds and `friend` must not part.
+        task = asyncio.get_running_loop().create_task(self._seed(origin, readme))
+        self._seeding.add(task)
+        task.add_done_callback(self._seeding.discard)
+        return await asyncio.shield(task)
+
+    async def _seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         async with self._changing_friend:
             if self.seeded:
                 return 0

@@ -12,8 +12,10 @@ from dreamd.clock import Clock
 
 LAST = 32  # as many as `status` shows
 KINDS = 256  # distinct keys; what comes beyond is counted as "other", so that no peer can grow the table
+TIMES = 1_000_000  # as many as a host is believed at once: a sum of them stays a number that can be sent
 _WORD = re.compile(r"[A-Za-z_][\w.]{0,63}")
-_PLACE = re.compile(r"[\w./<>: -]{1,200}")
+# "generate", "leo.py:4288 in generate_reply": a sentence does not fit.
+_PLACE = re.compile(r"[\w./<>-]{1,100}(:\d{1,9}( in [\w.<>]{1,100})?)?")
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception))\b")
 
 
@@ -42,7 +44,7 @@ class Failures:
         """Take over what a host swallowed since its last message, by kind."""
         for kind, times in kinds.items():
             if times > 0:
-                self.count("host", kind if _WORD.fullmatch(kind) else "other", times=times)
+                self.count("host", kind if _WORD.fullmatch(kind) else "other", times=min(times, TIMES))
 
 
 def hook_failure(message: str, detail: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any, Protocol
 
 import msgspec
-from dreamclient.errors import CallTimeout, NotConnected, RemoteError
+from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import Method
 
 from dreamd.clock import Clock
@@ -128,8 +128,8 @@ class Hooks:
         left_s = self._until - started
         if left_s <= 0:
             raise self._end(method, "dialogue deadline", "deadline")
-        self._asking = self._session.call(method, params, min(left_s, self._settings.call_deadline_s))
         try:
+            self._asking = self._session.call(method, params, min(left_s, self._settings.call_deadline_s))
             raw = await self._asking
             self._latency.add(method, self._monotonic() - started)
             answer = decoder.decode(raw)
@@ -141,6 +141,8 @@ class Hooks:
             raise self._end(method, "timeout", "deadline") from None
         except NotConnected:
             raise self._end(method, "connection lost", "lost") from None
+        except UsageError:  # what the context brought along does not fit into one message any more
+            raise self._end(method, "too large to ask", "hook_error") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise self._end(method, "wrong answer", "hook_error") from None
 

@@ -42,6 +42,7 @@ class Run:
     chance: random.Random
     observed: dict[int, Observed] = field(default_factory=dict)
     recalled: list[str] = field(default_factory=list)
+    begun: bool = False  # the store has it, so it has to be finished there
 
     async def perform(self, friend: Friend) -> Result:
         """Speak the lines. What goes wrong on the way is counted and is the outcome; nothing is raised for it."""
@@ -104,6 +105,7 @@ class Run:
             await self.store.begin(new)
         except StoreUnavailable as error:
             raise self._unrecorded("begin", error) from None
+        self.begun = True
         self.tell("dialog.started", session=self.session.number, client=self.session.name)
 
     async def _record(self, line: Line) -> None:

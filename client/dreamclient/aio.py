@@ -17,7 +17,7 @@ from dreamclient.client import Client
 from dreamclient.errors import CallTimeout, DreamError, NotConnected, UsageError
 from dreamclient.host import CONNECTING, Host
 from dreamclient.messages import Method
-from dreamclient.rpc import Notification, Peer, Reply, Request
+from dreamclient.rpc import Peer, Reply, Request
 
 UNSENT_BYTES = 64 * 1024  # beyond, the daemon does not read, and contexts are dropped
 
@@ -50,12 +50,12 @@ class AsyncLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         for event in self._peer.receive_data(data):
-            if type(event) is Request:
+            if isinstance(event, Request):
                 self._serve(self, event)
-            elif type(event) is Reply:
+            elif isinstance(event, Reply):
                 if not event.token.done():  # its caller was cancelled, and has not run yet
                     event.token.set_result(event)
-            elif type(event) is Notification:
+            else:
                 self._host.notified(event)
         if self._peer.data_owed:
             self._transport.write(self._peer.data_to_send())

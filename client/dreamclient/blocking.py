@@ -14,7 +14,7 @@ from dreamclient.errors import CallTimeout, DreamError, NotConnected, UsageError
 from dreamclient.host import CONNECTING
 from dreamclient.link import Link
 from dreamclient.messages import Method
-from dreamclient.rpc import Event, Notification, Reply, Request
+from dreamclient.rpc import Event, Reply, Request
 
 
 class _Waiter:
@@ -170,11 +170,11 @@ class DreamClient(Client[Link]):
         link.flush()
 
     def _take(self, link: Link, event: Event) -> None:
-        if type(event) is Request:
+        if isinstance(event, Request):
             self._serve(link, event)
-        elif type(event) is Reply:
+        elif isinstance(event, Reply):
             event.token.end(event)
-        elif type(event) is Notification:
+        else:
             self._host.notified(event)
 
     def _serve(self, link: Link, request: Request) -> None:

@@ -75,7 +75,7 @@ class Framer:
         self._renew()
 
     def _renew(self) -> None:
-        self._unpacker = Unpacker(read_size=4096, max_buffer_size=0, max_ext_len=0)
+        self._unpacker = Unpacker(read_size=4096, max_buffer_size=0)
         self._end = 0  # where, in the Unpacker's count, the last whole message ended
         self._partial = bytearray()  # of the next one; grown in place, a drip costs no square
         self._looked = False
@@ -322,9 +322,9 @@ class Peer:
         return events
 
     def _route(self, message: Message, events: list[Event]) -> None:
-        if type(message) is Notification:
+        if isinstance(message, Notification):
             events.append(message)
-        elif type(message) is Request:
+        elif isinstance(message, Request):
             if self._serving >= self._limit:
                 self.refused_calls += 1
                 text = f"more than {self._limit} calls in flight; wait for answers"
@@ -332,7 +332,7 @@ class Peer:
             else:
                 self._serving += 1
                 events.append(message)
-        elif type(message) is Answer:
+        else:
             token = self.pending.pop(message.msgid, None)
             if token is None:
                 self.unknown_answers += 1

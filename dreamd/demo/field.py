@@ -6,7 +6,8 @@ stood near each other. Nothing here prints, or touches the random numbers of oth
 
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from importlib.resources import files
 from math import sqrt
 from random import Random
@@ -19,12 +20,15 @@ _MARKS = frozenset(".,;:!?")
 _ENDS = frozenset(".!?")
 _START = "\n"  # stands before the first word of a sentence; no token is one
 
+Near = Callable[[str], float]
+
 NEAR_WORDS = 5  # the company of a word, on each side: about a clause
 LEAST_WORDS, MOST_WORDS = 4, 26  # of a line: it says something, and fits a dream (the daemon cuts at 50)
 LOOSE = 0.06  # share of what followed one word beside what followed two; without it a small field recites
-PULL = 60.0  # how far the words of the seed draw a walk, at a semantic weight of 1
+PULL = 200.0  # how far the words of the seed draw a walk, at a semantic weight of 1
 THEMES = 24  # words of the seed that draw: the rarest, so that a long seed costs no more than a short one
-WALKS = 8  # a line is the best of so many: near the seed, and no echo
+BASE = 0.01  # worth of a line that is nowhere near the seed: about a tenth of one that is
+WALKS = 16  # a line is the best of so many: near the seed, and no echo
 LATELY = 12  # texts that an echo is looked for in: two dialogues, and what was spoken between them
 LEAST_TEMPERATURE = 0.05  # below, the sums would leave the range of a float
 
@@ -98,12 +102,12 @@ class TrigramField:
         """
         if not self._count:
             return ""
-        themes = self._themes(seed) if semantic_weight > 0 else {}
+        near = self._nearness(seed if semantic_weight > 0 else "")
         walks = [
-            self._walk(themes, max(temperature, LEAST_TEMPERATURE), PULL * semantic_weight)
+            self._walk(near, max(temperature, LEAST_TEMPERATURE), PULL * semantic_weight)
             for _ in range(WALKS)
         ]
-        best = max(walks, key=lambda walk: self._worth(walk, themes))
+        best = max(walks, key=lambda walk: self._worth(walk, near))
         line = self._spelled(best)
         self._lately.append(pulse.read(line).trigrams)
         return line
@@ -114,18 +118,29 @@ class TrigramField:
 
     # walking
 
-    def _themes(self, seed: str) -> dict[str, float]:
-        """The rarest of the words of the seed that are known, the rarer the heavier."""
+    def _nearness(self, seed: str) -> Near:
+        """How much a word belongs to the words of the seed: it is one, or stood near them often for one so
+        frequent. The rarer a word of the seed, the more it counts."""
         known = {word: 1 / sqrt(self._count[word]) for word in pulse.words(seed) if word in self._near}
-        return dict(sorted(known.items(), key=lambda item: -item[1])[:THEMES])
+        themes = dict(sorted(known.items(), key=lambda item: -item[1])[:THEMES])
 
-    def _walk(self, themes: Mapping[str, float], temperature: float, pull: float) -> list[str]:
+        @cache
+        def near(word: str) -> float:
+            company = self._near.get(word)
+            if not themes or not company:
+                return 0.0
+            met = sum(weight * company[theme] for theme, weight in themes.items()) / self._count[word]
+            return (met + themes.get(word, 0.0)) / len(themes)
+
+        return near
+
+    def _walk(self, near: Near, temperature: float, pull: float) -> list[str]:
         """From the start of a sentence to the end of one; where none comes, what stood before a mark."""
         tokens: list[str] = []
         a = b = _START
         said = whole = 0
         while said < MOST_WORDS and len(tokens) < 2 * MOST_WORDS:
-            c = self._next(a, b, themes, temperature, pull)
+            c = self._next(a, b, near, temperature, pull)
             said += c not in _MARKS
             if c in _MARKS and said >= LEAST_WORDS:
                 whole = len(tokens)
@@ -138,7 +153,7 @@ class TrigramField:
                 a = b = _START
         return [*tokens[: whole or len(tokens)], "."]
 
-    def _next(self, a: str, b: str, themes: Mapping[str, float], temperature: float, pull: float) -> str:
+    def _next(self, a: str, b: str, near: Near, temperature: float, pull: float) -> str:
         """Draw from all that followed the two words, and a little from what followed the last alone."""
         loose = self._after_one[b]
         weights = {word: LOOSE * count / loose.total() for word, count in loose.items()}
@@ -146,30 +161,21 @@ class TrigramField:
             weights[word] += count
         most = max(weights.values())
         chances = [
-            (weight / most) ** (1 / temperature) * (1 + pull * self._nearness(word, themes))
-            for word, weight in weights.items()
+            (weight / most) ** (1 / temperature) * (1 + pull * near(word)) for word, weight in weights.items()
         ]
         return self._rng.choices(list(weights), chances)[0]
 
-    def _nearness(self, word: str, themes: Mapping[str, float]) -> float:
-        """How much a word belongs to the themes: it is one, or stood near them often for one so frequent."""
-        company = self._near.get(word)
-        if not themes or not company:
-            return 0.0
-        near = sum(weight * company[theme] for theme, weight in themes.items()) / self._count[word]
-        return (near + themes.get(word, 0.0)) / len(themes)
-
     # choosing and spelling
 
-    def _worth(self, walk: Sequence[str], themes: Mapping[str, float]) -> float:
-        """How near a walk is to the themes; less where it echoes what was said, or itself, nothing if it quotes."""
+    def _worth(self, walk: Sequence[str], near: Near) -> float:
+        """How near a walk is to the seed; less where it echoes what was said, or itself; 0 for a quotation."""
         if tuple(walk) in self._heard:
             return 0.0
         own = pulse.read(self._spelled(walk))
         echo = max((len(own.trigrams & said) for said in self._lately), default=0) / max(1, len(own.trigrams))
         variety = len(set(own.words)) / len(own.words)
-        belonging = sum(self._nearness(word, themes) for word in set(walk)) / len(walk)
-        return (1 - echo) * variety * (LOOSE + belonging)
+        belonging = sum(map(near, set(walk))) / len(walk)
+        return (1 - echo) * variety * (BASE + belonging)
 
     def _keep_writing(self, tokens: Sequence[str]) -> None:
         """How words are written: the capital of a first word says nothing, nor do those of a shouted one."""

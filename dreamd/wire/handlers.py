@@ -152,9 +152,13 @@ HOOKS = frozenset({Method.GENERATE, Method.OBSERVE, Method.RECALL})
 
 
 def _served(
-    serve: Callable[[Service, Session, Any], Any], shape: type[msgspec.Struct], *, frozen: bool = False
+    serve: Callable[[Service, Session, Any], Any],
+    shape: type[msgspec.Struct],
+    *,
+    frozen: bool = False,
+    told: bool = False,
 ) -> Served:
-    return Served(serve, shape, msgspec.msgpack.Decoder(shape), frozen)
+    return Served(serve, shape, msgspec.msgpack.Decoder(shape), frozen, told)
 
 
 TABLE: dict[str, Served] = {
@@ -162,7 +166,7 @@ TABLE: dict[str, Served] = {
     Method.STATUS: _served(status, params.NoParams, frozen=True),
     Method.SHUTDOWN: _served(shutdown, params.NoParams, frozen=True),
     Method.SUBSCRIBE: _served(subscribe, params.NoParams),
-    Method.CONTEXT: _served(context, params.ContextParams),
+    Method.CONTEXT: _served(context, params.ContextParams, told=True),
     Method.NOW: _served(now, params.NowParams),
     Method.SEED: _served(seed, params.SeedParams),
     Method.WHY: _served(why, params.CountParams),

@@ -63,7 +63,7 @@ class CountParams(Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class DialogParams(Struct, array_like=True, forbid_unknown_fields=True):
-    id: int
+    id: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]  # SQLite's integers are signed
 
 
 class Persist(Struct, forbid_unknown_fields=True):

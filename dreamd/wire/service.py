@@ -22,12 +22,14 @@ from dreamd.wire.typed import UNREADABLE
 
 
 class Served(NamedTuple):
-    """How one method is served: by whom, the shape of its params, and whether also before `hello`."""
+    """How one method is served: by whom, the shape of its params, whether also before `hello` (frozen), and
+    whether also as a notification (told), which nobody waits for and no cap of calls holds back."""
 
     serve: "Callable[[Service, Session, Any], Any]"
     shape: type[msgspec.Struct]
     params: msgspec.msgpack.Decoder[Any]
     frozen: bool
+    told: bool
 
 
 # What a handler may raise on purpose, as the peer is told it.
@@ -78,25 +80,23 @@ class Service:
                 raise Refusal(Code.UNKNOWN_METHOD, f"no such method; this is dreamd {dreamd.__version__}")
             if not (session.greeted or method.frozen):
                 raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/protocol.md")
+            if isinstance(message, Notification) and not method.told:
+                raise Refusal(Code.INVALID_PARAMS, f"{message.method} is a request")
             result = method.serve(self, session, method.params.decode(message.params))
+            if isinstance(message, Notification):
+                return
+            if isinstance(result, Coroutine):
+                session.own(self._later(session, message, result))
+            else:
+                session.respond(message.msgid, result)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
             self._failed(session, message, error)
-            return
-        if isinstance(result, Coroutine):
-            session.own(self._later(session, message, result))
-        elif isinstance(message, Request):
-            session.respond(message.msgid, result)
 
-    async def _later(
-        self, session: Session, message: Request | Notification, work: Coroutine[Any, Any, Any]
-    ) -> None:
+    async def _later(self, session: Session, message: Request, work: Coroutine[Any, Any, Any]) -> None:
         try:
-            result = await work
+            session.respond(message.msgid, await work)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
             self._failed(session, message, error)
-            return
-        if isinstance(message, Request):
-            session.respond(message.msgid, result)
 
     def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
         """Every failure is counted; a request is always answered."""

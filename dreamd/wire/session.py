@@ -46,7 +46,6 @@ class Session(asyncio.Protocol):
         self.name, self.version, self.pid = "", "", 0
         self.provides: frozenset[str] = frozenset()
         self.connected_at = 0.0  # the loop's clock, s
-        self.subscribed = False
         self._dispatch = dispatch
         self._on_lost = on_lost
         self._failures = failures
@@ -73,6 +72,8 @@ class Session(asyncio.Protocol):
                 self._dispatch(self, event)
         if peer.data_owed:
             self.send(peer.data_to_send())
+        if peer.unknown_answers or peer.refused_calls:
+            self._count_misuse()
         if peer.broken is not None:
             self._failures.count("peer", type(peer.broken).__name__)
             self.close()
@@ -92,13 +93,17 @@ class Session(asyncio.Protocol):
         self._peer.pending.clear()
         for task in self._tasks:
             task.cancel()
+        self._on_lost(self)
+
+    def _count_misuse(self) -> None:
+        peer = self._peer
         for kind, times in (
-            ("answer to no call", self._peer.unknown_answers),
-            ("too many calls", self._peer.refused_calls),
+            ("answer to no call", peer.unknown_answers),
+            ("too many calls", peer.refused_calls),
         ):
             if times:
                 self._failures.count("peer", kind, times=times)
-        self._on_lost(self)
+        peer.unknown_answers = peer.refused_calls = 0
 
     # what the daemon says
 

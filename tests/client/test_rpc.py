@@ -3,13 +3,14 @@
 import json
 from collections import UserDict
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import msgpack
 import msgspec
-import numpy
+import numpy as np
 import pytest
 from dreamclient import rpc
 from dreamclient.errors import DreamError, Malformed, MessageTooLarge, RemoteError, UsageError
@@ -142,12 +143,12 @@ streams = st.lists(messages.map(msgpack.packb), max_size=6).map(b"".join)
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 @both_codecs
 @given(stream=streams, cuts=st.lists(st.integers(0, 10_000), max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_split_of_any_valid_stream_gives_the_same_events(
     codec: Codec, stream: bytes, cuts: list[int]
 ) -> None:
@@ -159,7 +160,7 @@ def test_any_split_of_any_valid_stream_gives_the_same_events(
 
 
 @given(stream=streams)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_both_codecs_read_the_same_from_any_valid_stream(stream: bytes) -> None:
     assert heard(waiting_peer(PLAIN), stream) == heard(waiting_peer(typed.CODEC), stream)
 
@@ -175,7 +176,7 @@ damaged = st.tuples(streams, st.integers(0, 10_000), st.binary(max_size=4)).map(
 @example(data=b"\xdd\x40\x00\x00\x00", cuts=[])  # a list of 2**30
 @example(data=b"\xdb\x40\x00\x00\x00", cuts=[1, 2, 3])  # a text of 1 GiB
 @example(data=b"\xc1", cuts=[])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_bytes_give_events_or_one_documented_error(codec: Codec, data: bytes, cuts: list[int]) -> None:
     peer = waiting_peer(codec)
     for piece in pieces_of(data, cuts):
@@ -189,7 +190,7 @@ def test_any_bytes_give_events_or_one_documented_error(codec: Codec, data: bytes
 @pytest.mark.parametrize("here", CODECS.values(), ids=CODECS.keys())
 @pytest.mark.parametrize("there", CODECS.values(), ids=CODECS.keys())
 @given(asked=params, told=params, answer=values)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_one_end_says_the_other_hears(
     here: Codec, there: Codec, asked: list[Any], told: list[Any], answer: Any
 ) -> None:
@@ -211,9 +212,8 @@ def test_what_one_end_says_the_other_hears(
 
 
 def notification_of(size: int) -> bytes:
-    frame = msgpack.packb([2, "x", [b"\0" * (size - 9)]])
-    assert len(frame) == size
-    return frame
+    """`[2, "x", [bytes]]`, the bytes' length always written with four."""
+    return b"\x93\x02\xa1x\x91\xc6" + (size - 10).to_bytes(4, "big") + b"\0" * (size - 10)
 
 
 @both_codecs
@@ -394,8 +394,8 @@ class Bare:
         (Attributes(1, Attributes(2)), {"depth": 1, "inner": {"depth": 2, "inner": None}}),
         (UserDict(a=1), {"a": 1}),
         (MappingProxyType({"a": 1}), {"a": 1}),
-        (numpy.float32(0.5), 0.5),
-        (numpy.arange(3), [0, 1, 2]),
+        (np.float32(0.5), 0.5),
+        (np.arange(3), [0, 1, 2]),
         ((1, 2), [1, 2]),
         ("half \ud83d an emoji", "half ? an emoji"),
         (Attributes(1, "\udfff"), {"depth": 1, "inner": "?"}),

@@ -269,6 +269,23 @@ async def test_p3_p5_a_killed_daemons_lines_are_all_there_marked_as_sent(path: P
     assert (memory.outcomes, memory.lines, memory.last_run) == ({"interrupted": 2}, 2, {"leo": 1.0})
 
 
+async def test_what_still_runs_is_not_interrupted(store: Store):
+    lost, running = [await store.begin(new_dialog(f"dream-{n}")) for n in range(2)]
+    assert await store.close_interrupted(STARTED_AT, {running}) == 1
+    assert (await store.get(lost))["outcome"] == "interrupted"
+    await store.finish(running, finish())
+    assert (await store.get(running))["outcome"] == "complete"
+
+
+async def test_a_dialogue_takes_the_id_that_it_was_announced_with(store: Store):
+    assert (await store.load()).next_dialog == 1
+    assert await store.begin(new_dialog(id=7)) == 7
+    assert (await store.load()).next_dialog == 8
+    assert await store.begin(new_dialog("dream-2")) == 8
+    with pytest.raises(StoreError, match="SQLITE_CONSTRAINT_PRIMARYKEY"):
+        await store.begin(new_dialog("dream-3", id=7))
+
+
 # Without diagnostics.
 
 

@@ -185,7 +185,10 @@ async def test_a_new_database_and_a_migrated_one_have_one_schema(path: Path, ope
     for file in (path, old):
         await (await open_store(file)).close()
         with closing(sqlite3.connect(file)) as connection:
-            columns = "SELECT m.name, c.name, c.type, c.[notnull], c.pk FROM sqlite_schema m, pragma_table_info(m.name) c"
+            columns = (
+                "SELECT m.name, c.name, c.type, c.[notnull], c.pk"
+                " FROM sqlite_schema m, pragma_table_info(m.name) c"
+            )
             indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' ORDER BY name"
             schemas.append([sorted(connection.execute(columns)), connection.execute(indexes).fetchall()])
     assert schemas[0] == schemas[1]

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -122,8 +122,8 @@ async def test_a_full_disk_is_survived(small_disk: Path, open_store: OpenStore):
     running = await store.begin(new_dialog("dream-2"))
     filler = fill(small_disk)
     recorded = 0
-    with pytest.raises(StoreUnavailable, match="disk full"):
-        while recorded < 1000:  # the log may have a little room of its own
+    while not store.trouble:  # the log may have a little room of its own
+        with suppress(StoreUnavailable):
             await store.record(running, line(recorded + 1, "stones " * 100), STARTED_AT)
             recorded += 1
     assert store.trouble == "disk full"

@@ -1,0 +1,140 @@
+"""The call that other programs make, as they know it from before."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamd.inbox import CapabilityError, Inbox, ValidationError, persist_dream_shards
+
+TOKEN = {"token_id": "dev", "scopes": ["other", "memory.inbox.dreams.write"], "exp_ts": 4_000_000_000}
+SEED = {"goal": "g", "ul_tags": ["x"]}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No variable of ours but those that a test sets."""
+    for name in [name for name in os.environ if name.startswith(("DREAM", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def persist(
+    shards: Any, base_dir: Path | None = None, *, trace_id: Any = "t", token: Any = None, **more: Any
+) -> Any:
+    result = {"trace_id": trace_id, "shards": shards} | more
+    return persist_dream_shards(seed=SEED, result=result, cap_token=token or TOKEN, base_dir=base_dir)
+
+
+def test_the_import_starts_nothing_heavy() -> None:
+    code = (
+        "import sys; from dreamd.inbox import persist_dream_shards, CapabilityError, ValidationError;"
+        "print(sorted({'aiosqlite', 'uvloop', 'numpy', 'asyncio', 'phonenumbers'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_folder_is_that_of_the_argument_the_variable_or_the_daemon(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert persist([{"a": 1}])["path"] == str(home / ".local/state/dreamd/inbox/dreams/t.json")
+    monkeypatch.setenv("DREAMD_STATE_DIR", str(home / "state"))
+    assert persist([{"a": 1}])["path"] == str(home / "state/inbox/dreams/t.json")
+    monkeypatch.setenv("DREAM_INBOX_DIR", str(home / "other"))
+    assert persist([{"a": 1}])["path"] == str(home / "other/t.json")
+    assert persist([{"a": 1}], home / "here")["path"] == str(home / "here/t.json")
+
+
+@pytest.mark.parametrize("yes", ["1", "true", "YES", "On", " True "])
+def test_the_variables_that_mask_and_check(yes: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAM_INBOX_REDACT", yes)
+    monkeypatch.setenv("DREAM_INBOX_VALIDATE", yes)
+    assert persist([{"text": "a@b.org"}], home / "x")["redacted"] == {"email": 1}
+    assert Inbox(home / "x").read("t")["shards"] == [{"text": "[email]"}]
+    with pytest.raises(ValidationError, match="matada_nodes"):
+        persist([], home / "x", matada_nodes=[{}])
+
+
+@pytest.mark.parametrize("no", ["0", "false", "no", "off", "", "2"])
+def test_anything_else_is_no(no: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DREAM_INBOX_REDACT", no)
+    monkeypatch.setenv("DREAM_INBOX_VALIDATE", no)
+    report = persist([{"text": "a@b.org"}], home / "x", matada_nodes=[{}])
+    assert (report["redacted"], report["nodes_skipped"]) == ({}, 1)
+
+
+def test_a_token_signed_with_the_daemons_key_is_good_here(home: Path) -> None:
+    state = home / ".local/state/dreamd"
+    state.mkdir(parents=True)
+    signed = Inbox(home / "x", key_file=state / "inbox.key").token(60)
+    assert persist([{"a": 1}], home / "x", token=signed)["shards_written"] == 1
+    with pytest.raises(CapabilityError):
+        persist([{"a": 2}], home / "x", token=signed | {"exp_ts": 4_000_000_000})
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+BAD_SHARDS = {
+    "no mapping": "x",
+    "nil": None,
+    "nan": {"x": math.nan},
+    "infinity": {"x": [math.inf]},
+    "a lone surrogate": {"x": "\ud800"},
+    "an integer of 400 digits": {"x": 10**400},
+    "nesting of 5000": {"x": nested(5000)},
+    "10 MB": {"x": "y" * 10_000_000},
+    "index as a string": {"index": "0", "timestamp": 1},
+}
+BAD_TRACE_IDS = ["../x", "..", "/tmp/x", "", "x" * 200, "a\0b", "а", "a/../../x", None]
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("bad", [*BAD_SHARDS, *map(repr, BAD_TRACE_IDS)])
+def test_p6_bad_input_is_refused_whole(bad: str, existing: bool, home: Path) -> None:
+    """P6: a ValidationError, and nothing was written, inside or outside, nor changed."""
+    if existing:
+        persist([{"a": 0}], home / "in" / "box")
+    before = {path: path.is_file() and path.read_bytes() for path in home.rglob("*")}
+    with pytest.raises(ValidationError):
+        if bad in BAD_SHARDS:
+            persist([{"a": 1}, BAD_SHARDS[bad]], home / "in" / "box")
+        else:
+            persist(
+                [{"a": 1}],
+                home / "in" / "box",
+                trace_id=BAD_TRACE_IDS[[*map(repr, BAD_TRACE_IDS)].index(bad)],
+            )
+    assert {path: path.is_file() and path.read_bytes() for path in home.rglob("*")} == before
+
+
+@pytest.mark.parametrize("expiry", [math.nan, None, "4000000000", True, 1_000_000_000])
+def test_p6_a_bad_expiry_is_refused_whole(expiry: Any, home: Path) -> None:
+    """P6: a CapabilityError, and nothing was written."""
+    with pytest.raises(CapabilityError):
+        persist([{"a": 1}], home / "box", token=TOKEN | {"exp_ts": expiry})
+    assert not (home / "box").exists()
+
+
+def test_the_two_line_module_of_the_documentation_keeps_an_old_import_working(home: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "inbox.md").read_text()
+    module = page.split("```python\n# dreams_inbox.py\n")[1].split("```")[0]
+    assert len(module.strip().splitlines()) == 2
+    (home / "dreams_inbox.py").write_text(module)
+    code = "from dreams_inbox import persist_dream_shards, CapabilityError, ValidationError; print(CapabilityError.__mro__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=home
+    )
+    assert "RuntimeError" in done.stdout

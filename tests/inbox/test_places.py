@@ -1,0 +1,147 @@
+"""What was planted where a file or a folder should be: refused, and nothing outside is written or changed."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dreamd.inbox import Inbox, InboxError, ValidationError
+
+SHARD = {"index": 0, "timestamp": 1}
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Inbox:
+    inbox = Inbox(tmp_path / "inbox")
+    inbox.write({}, [SHARD], trace_id="other")
+    return inbox
+
+
+def snapshot(folder: Path) -> dict[str, object]:
+    """All that lies below: links by their target, files by their bytes."""
+    return {
+        str(path.relative_to(folder)): os.readlink(path)
+        if path.is_symlink()
+        else path.read_bytes()
+        if path.is_file()
+        else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+def outside(inbox: Inbox) -> Path:
+    place = inbox.folder.parent / "outside"
+    place.mkdir()
+    (place / "victim.json").write_text('{"shards": []}')
+    return place
+
+
+def link_at_target(inbox: Inbox) -> None:
+    (inbox.folder / "t.json").symlink_to(outside(inbox) / "victim.json")
+
+
+def dangling_link_at_target(inbox: Inbox) -> None:
+    (inbox.folder / "t.json").symlink_to(outside(inbox) / "new.json")
+
+
+def link_at_temporary(inbox: Inbox) -> None:
+    (inbox.folder / ".tmp" / "t.json").symlink_to(outside(inbox) / "victim.json")
+
+
+def link_at_temporaries_folder(inbox: Inbox) -> None:
+    (inbox.folder / ".tmp").rmdir()
+    (inbox.folder / ".tmp").symlink_to(outside(inbox))
+
+
+def link_at_done(inbox: Inbox) -> None:
+    (inbox.folder / "done").rmdir()
+    (inbox.folder / "done").symlink_to(outside(inbox))
+
+
+def link_at_lock(inbox: Inbox) -> None:
+    (inbox.folder / ".lock").unlink()
+    (inbox.folder / ".lock").symlink_to(outside(inbox) / "victim.json")
+
+
+def link_at_folder(inbox: Inbox) -> None:
+    inbox.folder.rename(inbox.folder.parent / "moved")
+    inbox.folder.symlink_to(outside(inbox))
+
+
+def folder_at_target(inbox: Inbox) -> None:
+    (inbox.folder / "t.json").mkdir()
+
+
+def folder_at_temporary(inbox: Inbox) -> None:
+    (inbox.folder / ".tmp" / "t.json").mkdir()
+
+
+def folder_at_lock(inbox: Inbox) -> None:
+    (inbox.folder / ".lock").unlink()
+    (inbox.folder / ".lock").mkdir()
+
+
+def pipe_at_target(inbox: Inbox) -> None:
+    os.mkfifo(inbox.folder / "t.json")
+
+
+def file_at_done(inbox: Inbox) -> None:
+    (inbox.folder / "done").rmdir()
+    (inbox.folder / "done").touch()
+
+
+def too_large_at_target(inbox: Inbox) -> None:
+    with (inbox.folder / "t.json").open("wb") as file:
+        file.truncate(17 << 20)
+
+
+PLANTED = [
+    link_at_target,
+    dangling_link_at_target,
+    link_at_temporary,
+    link_at_temporaries_folder,
+    link_at_done,
+    link_at_lock,
+    link_at_folder,
+    folder_at_target,
+    folder_at_temporary,
+    folder_at_lock,
+    pipe_at_target,
+    file_at_done,
+    too_large_at_target,
+]
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+def test_a_write_is_refused_and_changes_nothing(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
+    plant(inbox)
+    before = snapshot(inbox.folder.parent)
+    with pytest.raises(ValidationError):
+        inbox.write({"goal": "g"}, [SHARD], trace_id="t")
+    assert snapshot(inbox.folder.parent) == before
+
+
+@pytest.mark.parametrize("plant", [link_at_target, dangling_link_at_target, folder_at_target, pipe_at_target])
+def test_neither_is_it_read_nor_acknowledged(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
+    plant(inbox)
+    before = snapshot(inbox.folder.parent)
+    with pytest.raises(ValidationError):
+        inbox.read("t")
+    with pytest.raises(ValidationError):
+        inbox.ack("t")
+    assert snapshot(inbox.folder.parent) == before
+
+
+def test_a_folder_that_is_a_link_is_not_read_either(inbox: Inbox) -> None:
+    link_at_folder(inbox)
+    for look in (inbox.list, inbox.verify, inbox.counts, lambda: inbox.read("victim")):
+        with pytest.raises(InboxError):
+            look()
+
+
+def test_a_link_above_the_folder_is_the_users_own_business(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "state").symlink_to(tmp_path / "real")
+    assert Inbox(tmp_path / "state" / "inbox").write({}, [SHARD], trace_id="t")["shards_written"] == 1
+    assert (tmp_path / "real" / "inbox" / "t.json").is_file()
