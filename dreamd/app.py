@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamd.clock import Clock
-from dreamd.delivery import Delivery
+from dreamd.delivery import Delivery, StoppableFiles
 from dreamd.engine import Engine
 from dreamd.errors import StartError, StoreError
 from dreamd.failures import Failures
@@ -30,7 +30,8 @@ from dreamd.wire.service import Service
 
 EXIT_DATABASE = 6
 TICK_S = 15.0  # everything periodic happens here: health, recovery, the socket's file, the watchdog
-STOP_S = 2.0  # for the lines in flight; what is not done then is completed at the next start
+STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
+# then is completed at the next start
 
 log = logging.getLogger("dreamd")
 
@@ -60,9 +61,12 @@ class Daemon:
             parts.callback(listener.close)
             store = await parts.enter_async_context(await self._open_store())
             settings = self.settings
+            files = StoppableFiles()
+            parts.callback(files.stop)
             inbox = Inbox(
                 inbox_folder(settings.inbox, self.state_dir),
                 settings.inbox,
+                files=files,
                 clock=self.clock,
                 key_file=key_file(self.state_dir),
             )

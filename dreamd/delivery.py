@@ -5,6 +5,8 @@ the same file by the same way. The store knows which are still owed.
 """
 
 import asyncio
+import errno
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
@@ -12,13 +14,29 @@ from typing import Any, TypeVar
 
 from dreamd.clock import Clock
 from dreamd.failures import Failures
-from dreamd.inbox import Inbox, InboxError, InboxUnavailable, dream_document
+from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, dream_document
+from dreamd.inbox.files import Files
 from dreamd.run import Publish
 from dreamd.store import Store, StoredDialog
 
 TIDY_S = 3600.0
 
 T = TypeVar("T")
+
+
+class StoppableFiles(Files):
+    """The inbox's file calls, but that waiting for its lock, which may take long, ends with the daemon."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Wait for no lock any more."""
+        self._stopping.set()
+
+    def pause(self, seconds: float) -> None:
+        if self._stopping.wait(seconds):
+            raise InboxBusy(errno.ECANCELED, "the daemon stops")
 
 
 class Delivery:
@@ -69,12 +87,12 @@ class Delivery:
             self._failures.count("inbox", type(error).__name__, place="tidy")
 
     async def on_thread(self, function: Callable[..., T], *args: Any) -> T:
-        """Run one call of the inbox on its thread."""
+        """Run one call of the inbox that writes on its thread. Those that only read must not wait behind it."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     def close(self) -> None:
-        """Let the thread go; what it still does, it does whole."""
-        self._thread.shutdown(wait=False)
+        """Let the thread go; what it does now, it does whole."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _deliver(self, dialog: StoredDialog) -> None:
         if self.inbox.settings.enabled:

@@ -135,11 +135,11 @@ async def persist(service: Service, session: Session, asked: params.PersistParam
 
 
 def waiting(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.delivery.on_thread(service.engine.delivery.inbox.list)
+    return asyncio.to_thread(service.engine.delivery.inbox.list)
 
 
 def read(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.delivery.on_thread(service.engine.delivery.inbox.read, asked.trace_id)
+    return asyncio.to_thread(service.engine.delivery.inbox.read, asked.trace_id)
 
 
 def ack(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:

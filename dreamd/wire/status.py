@@ -62,7 +62,7 @@ async def _inbox(service: "Service") -> dict[str, Any]:
     inbox = delivery.inbox
     about: dict[str, Any] = {"folder": str(inbox.folder), "enabled": inbox.settings.enabled}
     try:
-        about |= await delivery.on_thread(inbox.counts)
+        about |= await asyncio.to_thread(inbox.counts)
     except InboxError as error:
         return about | {"trouble": type(error).__name__}
     return about | {"trouble": delivery.trouble}
