@@ -40,6 +40,12 @@ dist: venv  ## wheels and source archives of both distributions, in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist client
 	@$(BIN)/python -m build --no-isolation --outdir dist .
 
+install: venv  ## dreamd as a user service of systemd, from this checkout
+	@$(BIN)/dreamctl service install
+
+uninstall: venv
+	@$(BIN)/dreamctl service uninstall
+
 lock:  ## names, versions and hashes of all that `make venv` installs; needs uv
 	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --no-emit-package dreamd-client -o requirements.lock

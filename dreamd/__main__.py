@@ -30,16 +30,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"dreamd {dreamd.__version__}")
     asked = parser.parse_args(argv)
+    file = Path(asked.config) if asked.config else None
+    state_dir, socket = (
+        paths.state_dir(asked.state_dir),
+        paths.socket_path(asked.socket, state=asked.state_dir),
+    )
+    from dreamd import app  # not for --help and --version
+
     try:
-        chosen = settings.load(file=Path(asked.config) if asked.config else None, assignments=asked.set)
+        return app.run(lambda: settings.load(file=file, assignments=asked.set), state_dir, socket)
     except SettingsError as error:
         print(f"dreamd: {error}", file=sys.stderr)
         return EXIT_USAGE
-    from dreamd.app import run  # not before the settings are known to be good
-
-    return run(
-        chosen, paths.state_dir(asked.state_dir), paths.socket_path(asked.socket, state=asked.state_dir)
-    )
 
 
 if __name__ == "__main__":

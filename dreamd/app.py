@@ -8,26 +8,31 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dreamd.clock import Clock
 from dreamd.delivery import Delivery, StoppableFiles
 from dreamd.engine import Engine
-from dreamd.errors import StartError, StoreError
+from dreamd.errors import SettingsError, StartError, StoreError, StoreForeign
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox, inbox_folder, key_file
 from dreamd.settings import Settings
 from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
-from dreamd.wire.handlers import TABLE
+from dreamd.wire.handlers import TABLE, TEST_SWITCH, TEST_TABLE
 from dreamd.wire.listener import Listener, state_lock
 from dreamd.wire.server import Server, session_cap
 from dreamd.wire.service import Service
 
+if TYPE_CHECKING:
+    from dreamd.embedded_host import Embedded
+
+DATABASE = "dream.sqlite3"
 EXIT_DATABASE = 6
 TICK_S = 15.0  # everything periodic happens here: health, recovery, the socket's file, the watchdog
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
@@ -42,13 +47,20 @@ class Daemon:
 
     settings: Settings
     state_dir: Path
-    socket_path: Path
+    socket_path: Path | None  # None: nobody can knock, `server.connect` lets in (the embedded form)
     clock: Clock = Clock()
     chance: random.Random = field(default_factory=random.SystemRandom)
     notifier: Notifier = field(default_factory=lambda: Notifier(None))
     passed: socket.socket | None = None  # the listening socket that systemd made, if any
     tick_s: float = TICK_S
+    database: Path | None = None  # dream.sqlite3 in the state folder, unless given
+    sessions: int | None = None  # at most; as many as there are descriptors for, unless given
+    inbox_thread: Executor | None = None  # where the inbox blocks; a thread of its own, unless given
+    lock: int = field(init=False)  # the descriptor that holds the state folder
+    server: Server = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    # While it serves: take these settings from now on; names those that need a restart.
+    reload: Callable[[Settings], list[str]] = lambda _: []
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Service]:
@@ -56,9 +68,10 @@ class Daemon:
         failures = Failures(self.clock)
         _tell_of_faults(failures)
         async with AsyncExitStack() as parts:
-            parts.enter_context(state_lock(self.state_dir))
-            listener = Listener(self.socket_path, self.passed)
-            parts.callback(listener.close)
+            self.lock = parts.enter_context(state_lock(self.state_dir))
+            listener = self._listener()
+            if listener is not None:
+                parts.callback(listener.close)
             store = await parts.enter_async_context(await self._open_store())
             settings = self.settings
             files = StoppableFiles()
@@ -73,30 +86,43 @@ class Daemon:
 
             def publish(event: dict[str, Any]) -> None:
                 service.publish(event)
+                if event["type"] in ("dialog.started", "dialog.finished"):
+                    asyncio.get_running_loop().call_soon(self._say, engine)
 
-            delivery = Delivery(store, inbox, self.clock, failures, publish)
+            delivery = Delivery(store, inbox, self.clock, failures, publish, self.inbox_thread)
             parts.callback(delivery.close)
             engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
-            service = Service(
-                TABLE, engine, failures, str(listener.path), self.state_dir, self.clock, self.stopping.set
-            )
-            server = Server(service.dispatch, service.forget, failures, session_cap())
+            where = str(listener.path) if listener else ""
+            service = Service(TABLE, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
+            cap = self.sessions or session_cap()
+            self.server = server = Server(service.dispatch, service.forget, failures, cap)
             service.sessions = server.sessions
 
             await delivery.tidy()
             await engine.settle_debts()
-            await server.listen(listener.socket)
+            if listener is not None:
+                await server.listen(listener.socket)
             parts.push_async_callback(self._stop, server, engine)
             tick = asyncio.create_task(self._tick(engine, delivery, listener, server, failures))
             parts.callback(tick.cancel)
-            self.notifier.tell("READY=1", "STATUS=waiting for leo")
-            log.info("serving at %s, state in %s", listener.path, self.state_dir)
+            self.reload = engine.change_settings
+            self.notifier.tell("READY=1", f"STATUS={engine.doing}")
+            log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
             yield service
 
+    def _listener(self) -> Listener | None:
+        return Listener(self.socket_path, self.passed) if self.socket_path else None
+
     async def _open_store(self) -> Store:
-        path = self.state_dir / "dream.sqlite3"
+        path = self.database or self.state_dir / DATABASE
+        keep = self.settings.store.diagnostics
         try:
-            store = await Store.open(path, clock=self.clock, diagnostics=self.settings.store.diagnostics)
+            try:
+                store = await Store.open(path, clock=self.clock, diagnostics=keep)
+            except StoreForeign:
+                if self.database is None:
+                    raise
+                store = await Store.open(path.with_name(DATABASE), clock=self.clock, diagnostics=keep)
         except StoreError as error:
             raise StartError(str(error), EXIT_DATABASE) from None
         for note in store.notes:
@@ -104,7 +130,12 @@ class Daemon:
         return store
 
     async def _tick(
-        self, engine: Engine, delivery: Delivery, listener: Listener, server: Server, failures: Failures
+        self,
+        engine: Engine,
+        delivery: Delivery,
+        listener: Listener | None,
+        server: Server,
+        failures: Failures,
     ) -> None:
         """Everything periodic: health and recovery, the socket's file, retention, the watchdog."""
         state = ""
@@ -114,7 +145,7 @@ class Daemon:
                 await engine.store.probe()
                 await engine.settle_debts()
                 await delivery.tidy()
-                if listener.vanished:
+                if listener is not None and listener.vanished:
                     failures.count("listener", "socket vanished")
                     listener.bind()
                     await server.listen(listener.socket)
@@ -124,7 +155,11 @@ class Daemon:
             before, state = state, engine.trouble or delivery.trouble or "ok"
             if state != before:
                 log.warning("state: %s", state)
-            self.notifier.tell("WATCHDOG=1", f"STATUS={state}")
+            self._say(engine, "WATCHDOG=1")
+
+    def _say(self, engine: Engine, *more: str) -> None:
+        """Tell the service manager what is being done."""
+        self.notifier.tell(*more, f"STATUS={engine.doing}")
 
     async def _stop(self, server: Server, engine: Engine) -> None:
         """No new leos; the lines in flight are abandoned, what was said is kept; then everybody is let go."""
@@ -138,25 +173,58 @@ class Daemon:
         log.info("stopped")
 
 
-def run(settings: Settings, state_dir: Path, socket_path: Path) -> int:
-    """Serve in the foreground until SIGTERM, SIGINT or the `shutdown` request; the exit code."""
+def embed(
+    state_dir: Path, *, db_path: Path | None = None, settings: Settings | None = None, clock: Clock = Clock()
+) -> "Embedded":
+    """The same daemon on a thread of this process, reached by `Embedded.connect`, with no socket in the file
+    system. It ends with the process, or by `close`. Raises StartError, SettingsError.
+
+    `db_path` takes the place of the state folder's dream.sqlite3; one that holds tables of others is left
+    alone, for a dream.sqlite3 beside it. `settings` are those of file and environment, unless given.
+    """
+    from dreamd.embedded_host import Embedded
+
+    return Embedded(state_dir, db_path=db_path, settings=settings, clock=clock)
+
+
+def run(load: Callable[[], Settings], state_dir: Path, socket_path: Path) -> int:
+    """Serve in the foreground until SIGTERM, SIGINT or the `shutdown` request; the exit code.
+
+    `load` reads the settings: now, and again at SIGHUP. Raises SettingsError for those of now.
+    """
     import uvloop
 
+    settings = load()
     _log_to_stderr(settings.log.level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_until_stopped(settings, state_dir, socket_path))
+            runner.run(_until_stopped(load, settings, state_dir, socket_path))
         except StartError as error:
             print(f"dreamd: {error}", file=sys.stderr)
             return error.exit_code
     return 0
 
 
-async def _until_stopped(settings: Settings, state_dir: Path, socket_path: Path) -> None:
+async def _until_stopped(
+    load: Callable[[], Settings], settings: Settings, state_dir: Path, socket_path: Path
+) -> None:
     notifier = Notifier(os.environ.pop("NOTIFY_SOCKET", None))
     daemon = Daemon(settings, state_dir, socket_path, notifier=notifier, passed=passed_socket())
+
+    def reload() -> None:
+        try:
+            later = daemon.reload(load())
+        except SettingsError as error:
+            log.warning("not reloaded: %s", error)
+        else:
+            log.warning(
+                "settings reloaded%s", f"; a restart is needed for {', '.join(later)}" if later else ""
+            )
+
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, daemon.stopping.set)
+        loop.add_signal_handler(number, daemon.stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
     async with daemon.serve():
         await daemon.stopping.wait()
 

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from math import inf
 from typing import Any, TypeVar
 
@@ -43,7 +43,13 @@ class Delivery:
     """Delivers shards, one at a time; `trouble` says why the last could not be, or nothing."""
 
     def __init__(
-        self, store: Store, inbox: Inbox, clock: Clock, failures: Failures, publish: Publish
+        self,
+        store: Store,
+        inbox: Inbox,
+        clock: Clock,
+        failures: Failures,
+        publish: Publish,
+        thread: Executor | None = None,
     ) -> None:
         self.inbox = inbox
         self.trouble: str | None = None
@@ -54,7 +60,7 @@ class Delivery:
         self._tidy_again = -inf  # monotonic s
         self._one_at_a_time = asyncio.Lock()
         # fsync blocks: the inbox has a thread of its own, as the database has.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dreamd-inbox")
+        self._thread = thread or ThreadPoolExecutor(max_workers=1, thread_name_prefix="dreamd-inbox")
 
     async def deliver(self) -> bool:
         """Deliver what is owed; returns whether nothing is owed any more. What failed is counted, and owed still.

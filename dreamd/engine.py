@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+import msgspec
 from dreamclient.messages import Code, Method
 
 from dreamd.clock import Clock
@@ -111,6 +112,27 @@ class Engine:
     def trouble(self) -> str | None:
         """Why no dream can be kept now, or None."""
         return "stopping" if self._closing else self.store.trouble
+
+    @property
+    def doing(self) -> str:
+        """What goes on, in a few words, for `systemctl status`."""
+        if trouble := self.trouble or self.delivery.trouble:
+            return f"degraded: {trouble}"
+        if self._running:
+            sessions = sorted(run.session.number for run, _ in self._running.values())
+            return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
+        return "waiting for leo" if not self._dreamers else f"{len(self._dreamers)} connected"
+
+    def change_settings(self, settings: Settings) -> list[str]:
+        """Take what can be changed while running, from the next decision on; names what cannot."""
+        later = [
+            name
+            for name in ("inbox", "store", "log")
+            if getattr(settings, name) != getattr(self.settings, name)
+        ]
+        kept = {name: getattr(self.settings, name) for name in later}
+        self.settings = msgspec.structs.replace(settings, **kept)
+        return later
 
     async def _load(self) -> None:
         memory = await self.store.load()

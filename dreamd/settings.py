@@ -50,7 +50,13 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
 KEYS = tuple(f"{name}.{key}" for name, group in GROUPS.items() for key in group.__struct_fields__)
 
 # Variables that are no settings of the daemon but resolve its paths or belong to the client.
-_OTHER_VARIABLES = {"DREAMD_SOCKET", "DREAMD_STATE_DIR", "DREAMD_CONFIG", "DREAMD_EMBEDDED"}
+_OTHER_VARIABLES = {
+    "DREAMD_SOCKET",
+    "DREAMD_STATE_DIR",
+    "DREAMD_CONFIG",
+    "DREAMD_EMBEDDED",
+    "DREAMD_TEST_RPC",
+}
 # What users of the earlier inbox writer have in their environment.
 _INBOX_VARIABLES = {
     "DREAM_INBOX_DIR": "inbox.dir",

@@ -1,41 +1,85 @@
-"""dreamclient: what goes into leo's process. `import dreamclient` loads nothing; each name loads its module."""
+"""dreamclient: what goes into leo's process.
 
-from typing import TYPE_CHECKING, Any
+`import dreamclient` loads nothing: each name loads its module when it is first asked for.
+"""
 
+TYPE_CHECKING = False  # that of `typing`, which would have to be imported
 if TYPE_CHECKING:
-    from dreamclient.aio import AsyncDreamClient as AsyncDreamClient
-    from dreamclient.blocking import DreamClient as DreamClient
+    from dreamclient.aio import AsyncDreamClient
+    from dreamclient.blocking import DreamClient
+    from dreamclient.errors import (
+        CallTimeout,
+        DreamError,
+        Malformed,
+        MessageTooLarge,
+        NotConnected,
+        ProtocolError,
+        RemoteError,
+        SocketPathError,
+        UsageError,
+    )
+    from dreamclient.host import Timing
+    from dreamclient.messages import (
+        PROTOCOL_VERSION,
+        Code,
+        DreamContext,
+        LineMeta,
+        LineMetrics,
+        Method,
+        PulseSnapshot,
+    )
+    from dreamclient.paths import socket_path, state_dir
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "AsyncDreamClient",
+    "CallTimeout",
+    "Code",
+    "DreamClient",
+    "DreamContext",
+    "DreamError",
+    "LineMeta",
+    "LineMetrics",
+    "Malformed",
+    "MessageTooLarge",
+    "Method",
+    "NotConnected",
+    "ProtocolError",
+    "PulseSnapshot",
+    "RemoteError",
+    "SocketPathError",
+    "Timing",
+    "UsageError",
+    "socket_path",
+    "state_dir",
+]
 
 _HOMES = {
-    "AsyncDreamClient": "aio",
-    "DreamClient": "blocking",
-    "CallTimeout": "errors",
-    "DreamError": "errors",
-    "Malformed": "errors",
-    "MessageTooLarge": "errors",
-    "NotConnected": "errors",
-    "ProtocolError": "errors",
-    "RemoteError": "errors",
-    "SocketPathError": "errors",
-    "UsageError": "errors",
-    "Timing": "host",
-    "Code": "messages",
-    "DreamContext": "messages",
-    "LineMeta": "messages",
-    "LineMetrics": "messages",
-    "Method": "messages",
-    "PROTOCOL_VERSION": "messages",
-    "PulseSnapshot": "messages",
-    "socket_path": "paths",
-    "state_dir": "paths",
+    "aio": ("AsyncDreamClient",),
+    "blocking": ("DreamClient",),
+    "host": ("Timing",),
+    "messages": (
+        "PROTOCOL_VERSION",
+        "Code",
+        "DreamContext",
+        "LineMeta",
+        "LineMetrics",
+        "Method",
+        "PulseSnapshot",
+    ),
+    "paths": ("socket_path", "state_dir"),
 }
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
+def __getattr__(name: str) -> object:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    home = next((home for home, names in _HOMES.items() if name in names), "errors")
     value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,6 +6,7 @@ A failure names the type of the exception and its place, never a text of leo or 
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -153,4 +154,4 @@ def _metrics(method: str, value: Mapping[str, Any]) -> dict[str, float]:
 def _recalled(value: Any, most: Any) -> list[str]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise _WrongAnswer(f"recall returned {type(value).__name__}; expected a sequence of str")
-    return [_text(Method.RECALL, text) for text in value[:most]]
+    return [_text(Method.RECALL, text) for text in islice(value, most)]

@@ -35,7 +35,7 @@ def socket_path(
     $DREAMD_STATE_DIR), else $XDG_RUNTIME_DIR/dreamd/dreamd.sock, else in the default state folder."""
     chosen = explicit or env.get("DREAMD_SOCKET")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return _absolute(chosen, env)
     given = _given_state_dir(state, env)
     if given is not None:
         return given / SOCKET_NAME
@@ -57,7 +57,13 @@ def check_socket_path(path: str | os.PathLike[str]) -> None:
 
 def _given_state_dir(explicit: str | os.PathLike[str] | None, env: Mapping[str, str]) -> Path | None:
     chosen = explicit or env.get("DREAMD_STATE_DIR")
-    return Path(chosen).expanduser().absolute() if chosen else None
+    return _absolute(chosen, env) if chosen else None
+
+
+def _absolute(chosen: str | os.PathLike[str], env: Mapping[str, str]) -> Path:
+    text = os.fspath(chosen)
+    own = text.startswith("~/")  # of the environment given, which may not be that of this process
+    return _home(env) / text[2:] if own else Path(text).expanduser().absolute()
 
 
 def _home(env: Mapping[str, str]) -> Path:

@@ -17,6 +17,7 @@ COMMANDS = {
     "recent": "dream",
     "dream": "dream",
     "inbox": "inbox",
+    "service": "service",
     "call": "call",
     "demo": "demo",
 }

@@ -14,7 +14,7 @@ def in_words(decision: Mapping[str, Any]) -> str:
 def _cooldown(decision: Mapping[str, Any]) -> str:
     whole = _gate(decision).get("cooldown_s")
     left = f"{decision.get('wait_s', 0):.0f} s"
-    return left if whole is None else f"{left} of {whole:g} left"
+    return f"{left} left" if whole is None else f"{left} of {whole:g} left"
 
 
 def _mute(decision: Mapping[str, Any]) -> str:

@@ -195,7 +195,11 @@ def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterato
     while True:
         with files.closing(files.open_lock(LOCK, folder.main, folder.settings.file_mode)) as fd:
             _wait_for_lock(files, fd, clock, until)
-            if _is_still_there(folder, fd):
+            ours = files.fstat(fd)
+            if stat.S_IMODE(ours.st_mode) != folder.settings.file_mode:
+                with contextlib.suppress(PermissionError):  # another user's, who set it as it must be
+                    files.chmod(fd, folder.settings.file_mode)
+            if _is_still_there(folder, ours):
                 yield
                 return
 
@@ -212,9 +216,8 @@ def _wait_for_lock(files: Files, fd: int, clock: Clock, until: float) -> None:
         tries += 1
 
 
-def _is_still_there(folder: Folder, fd: int) -> bool:
+def _is_still_there(folder: Folder, ours: os.stat_result) -> bool:
     """Whether the lock we hold is the one others will take: somebody may have removed the file meanwhile."""
-    ours = folder.files.fstat(fd)
     try:
         theirs = folder.files.stat(LOCK, folder.main)
     except FileNotFoundError:

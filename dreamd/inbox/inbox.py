@@ -104,11 +104,18 @@ class Inbox:
                 now_s=self._clock.wall(),
                 require_expiry=settings.require_expiry,
                 require_signed=settings.require_signed,
-                key=read_key(self.key_file, self._files) if self.key_file else None,
+                key=self._key_for(token),
             )
         except CapabilityError as refusal:
             self.refused[refusal.reason] += 1
             raise
+
+    def _key_for(self, token: object) -> bytes | None:
+        """The key, where the token needs one and we have it: a key file in disorder is no unsigned token's fault."""
+        if self.key_file is None or not isinstance(token, Mapping) or "sig" not in token:
+            return None
+        with typed_errors("read the inbox's key"):
+            return read_key(self.key_file, self._files)
 
     def _good_nodes(self, nodes: Sequence[object]) -> tuple[list[Json], int]:
         """The valid nodes, and how many are not; in strict mode the first that is not raises."""

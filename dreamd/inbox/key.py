@@ -18,11 +18,11 @@ def read_key(path: Path, files: Files) -> bytes | None:
     try:
         room = files.open_dir(f"{path.parent}/.")
         with files.closing(room), files.closing(files.open_read(path.name, room)) as fd:
-            found = files.fstat(fd)
-            key = files.read(fd, _MOST_BYTES)
+            mode = files.fstat(fd).st_mode
+            key = files.read(fd, _MOST_BYTES) if stat.S_ISREG(mode) else b""
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o077 or len(key) < LEAST_KEY_BYTES:
+    if mode & 0o077 or len(key) < LEAST_KEY_BYTES:
         message = (
             "the key file must be a regular one, 0600, of 32 bytes or more; remove it, and a new one is made"
         )

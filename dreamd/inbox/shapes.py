@@ -19,7 +19,7 @@ _NAME = (
 # Each alternative that is named here masks by that name's rule, below. The formats are those that their makers
 # publish, in their documentation of tokens or of secret scanning.
 _SECRETS = re.compile(
-    rf"""(?<![\w-])(?=[\w"':])(?:
+    rf"""(?<![\w-])(?=\w|["']\w|(?<=//):)(?:
       (?P<key>
         sk-[\w-]{{20,}}+                                      # OpenAI, Anthropic and others after them
       | gh[pousr]_[A-Za-z0-9]{{30,}}+ | github_pat_\w{{22,}}+ # GitHub
@@ -67,21 +67,22 @@ _FILES = frozenset(
 
 def mask_secrets(text: str, masked: Counter[str]) -> str:
     """The text with keys, tokens, headers, logins and private keys masked; `masked` counts by kind."""
+    text = _mask_private_keys(text, masked)
 
     def mask(match: re.Match[str]) -> str:
-        kind = match.lastgroup or ""
+        kind, number = match.lastgroup or "", match.lastindex or 0
         if kind in _WHOLE:
             masked[kind] += 1
             return _WHOLE[kind]
-        value = match[f"{kind}_value"]
-        bare = value.strip("\"'")
+        value = match[number + 1]  # the one group inside
+        bare = value[1:-1] if kind == "quoted" else value
         if not bare or bare == REDACTED or (kind in _ONLY_IF_RANDOM and not _looks_random(value)):
             return match[0]
         masked[kind] += 1
-        start = match.start(f"{kind}_value") - match.start() + value.index(bare)
-        return match[0][:start] + REDACTED + match[0][start + len(bare) :]
+        start, end = match.span(number + 1)
+        return text[match.start() : start] + value.replace(bare, REDACTED) + text[end : match.end()]
 
-    return _SECRETS.sub(mask, _mask_private_keys(text, masked))
+    return _SECRETS.sub(mask, text)
 
 
 def _looks_random(value: str) -> bool:

@@ -39,6 +39,7 @@ class Database(aiosqlite.Connection):
             return made[0]
 
         database = cls(connect, iter_chunk_size=64)
+        database._thread.daemon = True  # embedded, it must not keep the exit of its host waiting
         try:
             await database
         except BaseException:

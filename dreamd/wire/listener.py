@@ -31,8 +31,8 @@ def make_private_folder(folder: Path) -> None:
 
 
 @contextmanager
-def state_lock(state_dir: Path) -> Iterator[None]:
-    """Hold the state folder for the life of the daemon, or raise StartError."""
+def state_lock(state_dir: Path) -> Iterator[int]:
+    """Hold the state folder for the life of the daemon, or raise StartError. Yields the descriptor held."""
     try:
         make_private_folder(state_dir)
         lock = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -54,7 +54,7 @@ def state_lock(state_dir: Path) -> Iterator[None]:
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"%d\n" % os.getpid(), 0)  # for people to read; nothing relies on it
-        yield
+        yield lock
     finally:
         os.close(lock)
 

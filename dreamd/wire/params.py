@@ -82,6 +82,10 @@ class TraceParams(Struct, array_like=True, forbid_unknown_fields=True):
     trace_id: str
 
 
+class BlockParams(Struct, array_like=True, forbid_unknown_fields=True):
+    seconds: float
+
+
 def explain(error: Exception, shape: type[Struct]) -> str:
     """What is wrong with the params, naming the field, the type that came and the one that is wanted."""
     names = shape.__struct_fields__

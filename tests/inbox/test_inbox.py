@@ -540,6 +540,20 @@ def test_signed_tokens_are_made_and_checked_with_the_same_key(tmp_path: Path, no
     assert inbox.refused == {"unsigned": 1, "trace": 1, "expired": 1}
 
 
+def test_a_key_file_in_disorder_concerns_signed_tokens_only(tmp_path: Path, inbox: Inbox) -> None:
+    signed = inbox.token(60)
+    (tmp_path / "inbox.key").chmod(0o644)
+    result = {"trace_id": "t", "shards": [shard(0)]}
+    with pytest.raises(CapabilityError, match="0600"):
+        inbox.persist({}, result, signed)
+    assert inbox.refused == {"signature": 1}
+    (tmp_path / "inbox.key").rename(tmp_path / "moved")
+    (tmp_path / "inbox.key").symlink_to(tmp_path / "moved")
+    with pytest.raises(ValidationError):
+        inbox.persist({}, result, signed)
+    assert inbox.persist({}, result, TOKEN)["shards_written"] == 1
+
+
 def test_without_a_key_file_no_token_is_signed_or_believed(tmp_path: Path, inbox: Inbox) -> None:
     bare = Inbox(tmp_path / "bare")
     with pytest.raises(ValidationError):

@@ -99,24 +99,21 @@ BAD_SHARDS = {
     "index as a string": {"index": "0", "timestamp": 1},
 }
 BAD_TRACE_IDS = ["../x", "..", "/tmp/x", "", "x" * 200, "a\0b", "а", "a/../../x", None]
+BAD_RESULTS = [
+    *({"trace_id": "t", "shards": [{"a": 1}, bad]} for bad in BAD_SHARDS.values()),
+    *({"trace_id": bad, "shards": [{"a": 1}]} for bad in BAD_TRACE_IDS),
+]
 
 
-@pytest.mark.parametrize("existing", [False, True])
-@pytest.mark.parametrize("bad", [*BAD_SHARDS, *map(repr, BAD_TRACE_IDS)])
-def test_p6_bad_input_is_refused_whole(bad: str, existing: bool, home: Path) -> None:
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
+@pytest.mark.parametrize("result", BAD_RESULTS, ids=[*BAD_SHARDS, *map(ascii, BAD_TRACE_IDS)])
+def test_p6_bad_input_is_refused_whole(result: dict[str, Any], existing: bool, home: Path) -> None:
     """P6: a ValidationError, and nothing was written, inside or outside, nor changed."""
     if existing:
         persist([{"a": 0}], home / "in" / "box")
     before = {path: path.is_file() and path.read_bytes() for path in home.rglob("*")}
     with pytest.raises(ValidationError):
-        if bad in BAD_SHARDS:
-            persist([{"a": 1}, BAD_SHARDS[bad]], home / "in" / "box")
-        else:
-            persist(
-                [{"a": 1}],
-                home / "in" / "box",
-                trace_id=BAD_TRACE_IDS[[*map(repr, BAD_TRACE_IDS)].index(bad)],
-            )
+        persist_dream_shards(seed=SEED, result=result, cap_token=TOKEN, base_dir=home / "in" / "box")
     assert {path: path.is_file() and path.read_bytes() for path in home.rglob("*")} == before
 
 
@@ -133,7 +130,7 @@ def test_the_two_line_module_of_the_documentation_keeps_an_old_import_working(ho
     module = page.split("```python\n# dreams_inbox.py\n")[1].split("```")[0]
     assert len(module.strip().splitlines()) == 2
     (home / "dreams_inbox.py").write_text(module)
-    code = "from dreams_inbox import persist_dream_shards, CapabilityError, ValidationError; print(CapabilityError.__mro__)"
+    code = "from dreams_inbox import persist_dream_shards, CapabilityError; print(CapabilityError.__mro__)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=home
     )

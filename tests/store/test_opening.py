@@ -77,15 +77,16 @@ async def test_as_a_context_manager_it_closes_itself(path: Path, clock: Clock):
 # What is not ours.
 
 
-async def test_a_newer_database_is_refused_and_stays_byte_identical(path: Path, clock: Clock):
-    async with await Store.open(path, clock=clock) as store:
-        await one_dream(store)
+async def test_a_newer_database_is_refused_and_stays_byte_identical(path: Path, open_store: OpenStore):
+    store = await open_store(path)
+    await one_dream(store)
+    await store.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE dream_of_the_future (id INTEGER)")
         connection.execute("PRAGMA user_version = 99")
     before = folder(path)
     with pytest.raises(StoreTooNew, match=r"version 99, this dreamd knows 1: upgrade dreamd"):
-        await Store.open(path, clock=clock)
+        await open_store(path)
     assert folder(path) == before
     assert list(before) == [path.name]
 
@@ -101,13 +102,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-async def test_a_newer_database_is_seen_through_its_log(path: Path, clock: Clock):
+async def test_a_newer_database_is_seen_through_its_log(path: Path, open_store: OpenStore):
     """A newer dreamd was killed: its version is in the -wal only, and neither file is touched."""
     killed = subprocess.run([sys.executable, "-c", NEWER_AND_KILLED, str(path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     before = folder(path)
     with pytest.raises(StoreTooNew):
-        await Store.open(path, clock=clock)
+        await open_store(path)
     after = folder(path)
     shm = f"{path.name}-shm"  # holds locks, no data
     assert before.pop(shm)
@@ -116,7 +117,7 @@ async def test_a_newer_database_is_seen_through_its_log(path: Path, clock: Clock
 
 
 @pytest.mark.parametrize("version", [0, 99])
-async def test_leos_field_is_never_opened_for_writing(path: Path, clock: Clock, version: int):
+async def test_leos_field_is_never_opened_for_writing(path: Path, open_store: OpenStore, version: int):
     shutil.copy(leo_database.FIELD, path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
@@ -124,16 +125,16 @@ async def test_leos_field_is_never_opened_for_writing(path: Path, clock: Clock, 
     with pytest.raises(
         StoreForeign, match=r"tables of others \(bigrams, co_occurrence, meta, snapshots, \.\.\)"
     ):
-        await Store.open(path, clock=clock)
+        await open_store(path)
     assert folder(path) == before
     assert list(before) == [path.name]
 
 
-async def test_one_table_of_others_is_enough(path: Path, clock: Clock):
+async def test_one_table_of_others_is_enough(path: Path, open_store: OpenStore):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE recipes (id INTEGER)")
     with pytest.raises(StoreForeign, match=r"\(recipes\)"):
-        await Store.open(path, clock=clock)
+        await open_store(path)
 
 
 # Migrations.

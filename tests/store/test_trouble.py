@@ -323,6 +323,7 @@ async def test_a_backup_is_whole_and_one_file(store: Store, path: Path, open_sto
     await store.backup(target)
     assert sorted(file.name for file in path.parent.glob("copy*")) == ["copy.sqlite3"]
     assert os.stat(target).st_mode & 0o777 == 0o600
+    assert target.read_bytes()[18:20] == b"\x01\x01"  # not in WAL mode: `cp` takes all of it
     assert await (await open_store(target)).get(number) == await store.get(number)
 
 

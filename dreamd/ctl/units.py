@@ -1,0 +1,53 @@
+"""The unit files: found, filled in, and told from those that a person has edited."""
+
+import hashlib
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+NAMES = ("dreamd.socket", "dreamd.service", "dreamd@.socket", "dreamd@.service")
+_MARK = "# Written by `dreamctl service install`; change it with `systemctl --user edit`. "
+
+
+def unit_folder(env: dict[str, str]) -> Path:
+    """Where the user manager looks for units: systemd.unit(5)."""
+    home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".config")
+    return Path(home) / "systemd" / "user"
+
+
+def filled(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str:
+    """The text of a unit for this interpreter, this state folder and this socket, with our mark on top."""
+    usual = Path(runtime) / "dreamd" / "dreamd.sock" if runtime else None
+    text = (
+        _template(name)
+        .replace("@PYTHON@", _quoted(sys.executable))
+        .replace("@STATE@@%i", _quoted(f"{state_dir}@%i", keep="%i"))
+        .replace("@STATE@", _quoted(str(state_dir)))
+        .replace("@SOCKET@", "%t/dreamd/dreamd.sock" if socket == usual else str(socket).replace("%", "%%"))
+    )
+    return f"{_MARK}{_digest(text)}\n{text}"
+
+
+def is_edited(text: str) -> bool:
+    """Whether a unit is not as we wrote it: then it is its owner's."""
+    first, _, rest = text.partition("\n")
+    return first != _MARK + _digest(rest)
+
+
+def _template(name: str) -> str:
+    shipped = files("dreamd") / "units" / name  # in a wheel
+    if shipped.is_file():
+        return shipped.read_text(encoding="utf-8")
+    return (Path(__file__).parents[2] / "systemd" / name).read_text(encoding="utf-8")  # in a checkout
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _quoted(text: str, keep: str = "") -> str:
+    """As systemd.syntax(7) wants a word that may hold spaces, quotes or percent signs."""
+    whole = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    if keep:
+        whole = whole.replace(f"%{keep}", keep)
+    return f'"{whole}"'

@@ -1,0 +1,49 @@
+"""A daemon for the commands that look, and a leo for those who dream."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dreamclient.blocking import DreamClient
+
+from tests.helpers.daemon import DaemonProcess
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    with DaemonProcess(tmp_path_factory.mktemp("ctl") / "state", "--set", "gate.cooldown_s=0") as running:
+        yield running
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Path:
+    """Where a daemon of a test's own may listen."""
+    return tmp_path / "s"
+
+
+class Speaker:
+    """A leo who says numbered lines, and counts what he observed."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = words
+        self.said = 0
+        self.observed: list[str] = []
+
+    def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
+        self.said += 1
+        return self.words[(self.said - 1) % len(self.words)]
+
+    def observe(self, text: str) -> None:
+        self.observed.append(text)
+
+
+LINES = ("the rain is near", "a roof keeps it", "who keeps the roof", "you do", "we both do")
+
+
+@pytest.fixture
+def leo(daemon: DaemonProcess) -> Iterator[tuple[Speaker, DreamClient]]:
+    """A leo who can speak, connected to `daemon`."""
+    speaker = Speaker(LINES)
+    with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
+        assert client.start(10.0)
+        yield speaker, client

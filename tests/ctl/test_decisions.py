@@ -1,0 +1,60 @@
+"""Each reason of the gate in words, from the gate's own decisions."""
+
+import msgspec
+import pytest
+
+from dreamd.ctl.decisions import in_words
+from dreamd.dream.gate import REASONS, GateSettings, decide
+from dreamd.dream.shapes import Context, Pulse
+
+MIDDLING = Context(trauma_level=0.31, pulse=Pulse(novelty=0.12), quality=0.5)
+CALM = Context(trauma_level=0.31, pulse=Pulse(novelty=0.12), quality=0.78)
+STIRRED = Context(trauma_level=0.9, pulse=Pulse(novelty=0.95), quality=0.78)
+
+
+def decided(ctx: Context = CALM, settings: GateSettings | None = None, **changes: object) -> dict:
+    said = {
+        "at": 1.0,
+        "client": "leo",
+        "has_hooks": True,
+        "busy": False,
+        "mute_left_s": 0.0,
+        "cooldown_left_s": 0.0,
+        "degraded": False,
+        "draw": lambda: 0.25,
+    }
+    return msgspec.to_builtins(decide(ctx, settings or GateSettings(), **(said | changes)))
+
+
+CASES = [
+    (decided(settings=GateSettings(enabled=False)), "disabled: gate.enabled is false"),
+    (decided(degraded=True), "degraded: no dream can be kept now; `dreamctl status` says why"),
+    (decided(has_hooks=False), "no_hooks: this session provides no generate or no observe"),
+    (decided(busy=True), "busy: a dialogue of this session was running"),
+    (decided(mute_left_s=25.4), "mute: the last dialogue came back empty; asked again in 25 s"),
+    (decided(cooldown_left_s=41.2), "cooldown: 41 s of 180 left"),
+    (decided(), "calm: trauma 0.31 ≤ 0.5, novelty 0.12 ≤ 0.7, quality 0.78 outside 0.35-0.55"),
+    (decided(Context()), "calm: no measures were given"),
+    (
+        decided(STIRRED, draw=lambda: 0.84),
+        "chance: trauma 0.9 > 0.5, novelty 0.95 > 0.7, but drew 0.84 ≥ 0.3",
+    ),
+    (decided(MIDDLING), "dream: quality 0.5 within 0.35-0.55, and drew 0.25 < 0.3"),
+    ({"reason": "asked", "dream": True}, "asked: a dream was asked for, past all gates"),
+]
+
+
+@pytest.mark.parametrize(("decision", "words"), CASES)
+def test_in_words(decision: dict, words: str) -> None:
+    assert in_words(decision) == words
+
+
+def test_every_reason_of_the_gate_has_words() -> None:
+    assert {decision["reason"] for decision, _ in CASES} == {*REASONS, "asked"}
+
+
+def test_what_another_version_leaves_out_is_left_out() -> None:
+    assert in_words({"reason": "cooldown", "wait_s": 3.0}) == "cooldown: 3 s left"
+    assert in_words({"reason": "dream", "drawn": 0.1}) == "dream: stirred, and drew 0.10"
+    assert in_words({"reason": "moonlight"}) == "moonlight"
+    assert in_words({}) == "?"

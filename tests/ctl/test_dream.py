@@ -1,0 +1,109 @@
+"""`recent` and `dream`."""
+
+import json
+import time
+from pathlib import Path
+
+from dreamclient.blocking import DreamClient
+
+from dreamd.ctl.dream import show_line, show_recent
+from tests.ctl.conftest import LINES, Speaker
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+
+NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
+
+RECENT = [
+    {
+        "id": 12,
+        "trace_id": "dream-1741086000-12-0a1b2c3d",
+        "started_at": NOW - 30,
+        "finished_at": None,
+        "outcome": None,
+        "lines": 2,
+        "client": "leo",
+        "avg_trauma": None,
+        "avg_arousal": None,
+        "drift": None,
+    },
+    {
+        "id": 7,
+        "trace_id": "dream-1741086000-7-0a1b2c3d",
+        "started_at": NOW - 60,
+        "finished_at": NOW - 59,
+        "outcome": "complete",
+        "lines": 4,
+        "client": "",
+        "avg_trauma": 0.25,
+        "avg_arousal": 0.5,
+        "drift": 0.0625,
+    },
+]
+
+
+def test_recent_as_text() -> None:
+    assert show_recent(RECENT, 100, NOW).splitlines() == [
+        "id  began     outcome   lines  client  trauma  arousal  drift  trace id",
+        "12  11:59:30  running   2      leo     -       -        -      dream-1741086000-12-0a1b2c3d",
+        "7   11:59:00  complete  4      -       0.25    0.50     0.06   dream-1741086000-7-0a1b2c3d",
+    ]
+    assert max(map(len, show_recent(RECENT, 40, NOW).splitlines())) <= 40
+    assert "No dialogue yet" in show_recent([], 80, NOW)
+
+
+def test_a_line_as_text_steers_no_terminal() -> None:
+    line = {"speaker": "leo", "text": "the rain\x1b]0;pwned\x07 is very near to the roof"}
+    assert show_line(line, 30) == "   leo: the rain ]0;pwned  is\n        very near to the roof"
+
+
+def test_dream_shows_the_lines_and_the_end(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]) -> None:
+    speaker, _ = leo
+    result = dreamctl("--socket", daemon.socket, "dream")
+    assert (result.exit_code, result.stderr) == (0, "")
+    *lines, end = result.stdout.splitlines()
+    assert speaker.observed == list(LINES[: len(lines)])
+    assert lines == [
+        f"{'leo' if turn % 2 == 0 else 'friend':>6}: {text}" for turn, text in enumerate(speaker.observed)
+    ]
+    assert end.endswith(f": complete, {len(lines)} lines.")
+
+
+def test_dream_as_json_and_then_recent(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]) -> None:
+    speaker, _ = leo
+    answer = json.loads(dreamctl("--socket", daemon.socket, "dream", "--json").stdout)
+    assert answer.keys() == {"dialog", "outcome", "lines", "turns"}
+    assert [turn["text"] for turn in answer["turns"]] == speaker.observed
+    (newest,) = json.loads(dreamctl("--socket", daemon.socket, "--json", "recent", "-n", 1).stdout)
+    assert (newest["id"], newest["outcome"], newest["lines"]) == (
+        answer["dialog"],
+        "complete",
+        answer["lines"],
+    )
+    assert "complete" in dreamctl("--socket", daemon.socket, "recent").stdout
+
+
+def test_dream_names_its_session(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]) -> None:
+    speaker, client = leo
+    number = client.daemon["session"]
+    assert dreamctl("--socket", daemon.socket, "dream", "--session", number).exit_code == 0
+    assert speaker.observed
+    wrong = dreamctl("--socket", daemon.socket, "dream", "--session", number + 100)
+    assert (wrong.exit_code, wrong.stdout) == (4, "")
+    assert "NO_HOOKS" in wrong.stderr
+
+
+def test_a_dream_without_a_word_is_a_problem(daemon: DaemonProcess) -> None:
+    """P10: the mute leo is seen at once."""
+    silent = Speaker(("",))
+    with DreamClient(silent.generate, silent.observe, socket_path=daemon.socket) as client:
+        assert client.start(10.0)
+        result = dreamctl("--socket", daemon.socket, "dream")
+    assert result.exit_code == 1
+    assert result.stdout.endswith(": empty, 0 lines.\n")
+
+
+def test_nobody_to_dream_is_refused(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path / "state") as lonely:
+        result = dreamctl("--state-dir", lonely.state_dir, "dream")
+    assert result.exit_code == 4
+    assert "NO_HOOKS (13)" in result.stderr

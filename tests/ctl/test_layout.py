@@ -1,0 +1,72 @@
+"""Plain text in columns."""
+
+import time
+
+import pytest
+
+from dreamd.ctl import layout
+
+NOON = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
+
+
+def test_width_is_that_of_the_terminal_within_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns, expected in ((40, 40), (80, 80), (5, layout.NARROWEST), (500, layout.WIDEST)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert layout.width() == expected
+
+
+def test_clean_leaves_nothing_that_steers_a_terminal() -> None:
+    assert layout.clean("a\x1b[31m\nb\u202ec\x00 é 雨") == "a [31m b c  é 雨"
+
+
+def test_labelled_folds_values_beside_their_labels() -> None:
+    text = layout.labelled([("a", "one two three four five six seven"), ("long", "x")], 20)
+    assert text == "a     one two three\n      four five six\n      seven\nlong  x"
+
+
+def test_table_leaves_out_the_last_columns_where_there_is_no_room() -> None:
+    rows = [["1", "first", "x" * 20], ["22", "b", "y"]]
+    assert layout.table(["id", "name", "more"], rows, 80).splitlines() == [
+        "id  name   more",
+        "1   first  " + "x" * 20,
+        "22  b      y",
+    ]
+    assert layout.table(["id", "name", "more"], rows, 20).splitlines() == ["id  name", "1   first", "22  b"]
+    assert layout.table(["a very long head"], [["b"]], 3).splitlines() == ["a very long head", "b"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "0 s"),
+        (41.4, "41 s"),
+        (59.7, "60 s"),
+        (60, "1 min"),
+        (150, "2 min 30 s"),
+        (3600, "1 h"),
+        (5430, "1 h 30 min"),
+        (86400 * 2.5, "2.5 d"),
+    ],
+)
+def test_span(seconds: float, text: str) -> None:
+    assert layout.span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (4096, "4 kB"), (1_500_000, "1.5 MB")]
+)
+def test_size(count: int, text: str) -> None:
+    assert layout.size(count) == text
+
+
+def test_moment_has_a_date_on_another_day() -> None:
+    assert layout.moment(NOON, NOON + 60) == "12:00:00"
+    assert layout.moment(NOON, NOON + 86400) == "2025-03-04 12:00"
+    assert layout.moment(None, NOON) == "-"
+
+
+def test_number_and_counted() -> None:
+    assert layout.number(0.125) == "0.12"
+    assert layout.number(None) == "-"
+    assert layout.counted({"calm": 1, "dream": 3, "busy": 0, "cooldown": 1}) == "3 dream, 1 calm, 1 cooldown"
+    assert layout.counted({}) == "none yet"

@@ -1,0 +1,201 @@
+"""`status` and `why`: what a person sees, what a script gets, and what there is to see with no daemon."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from dreamclient.blocking import DreamClient
+from dreamclient.messages import DreamContext, PulseSnapshot
+
+from dreamd.ctl.status import show_status, show_why
+from tests.ctl.conftest import Speaker
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.little_daemon import Fails, LittleDaemon
+
+NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
+
+STATUS = {
+    "version": "0.1.0",
+    "protocol": 1,
+    "pid": 77,
+    "uptime_s": 190.0,
+    "socket": "/run/user/1000/dreamd/dreamd.sock",
+    "state_dir": "/home/anna/.local/state/dreamd",
+    "state": "degraded: disk full",
+    "seeded": True,
+    "sessions": [
+        {
+            "session": 3,
+            "name": "leo",
+            "version": "0.1.0",
+            "pid": 50,
+            "provides": ["generate", "observe"],
+            "connected_s": 61.0,
+            "dreaming": 8,
+            "mute_s": 30.0,
+        }
+    ],
+    "decisions": {"calm": 4, "dream": 1},
+    "dialogues": {"complete": 1},
+    "hooks": {"generate": {"calls": 4, "p50_ms": 3.14, "p99_ms": 12.0}},
+    "database": {"path": "/x", "database_bytes": 40960, "wal_bytes": 0, "trouble": "disk full"},
+    "inbox": {
+        "folder": "/x/inbox",
+        "enabled": True,
+        "waiting": 2,
+        "done": 0,
+        "set_aside": 1,
+        "trouble": None,
+    },
+    "failures": {"generate: TypeError": 2},
+    "last_errors": [{"type": "TypeError", "where": "leo.py:7 in reply", "at": NOW - 60}],
+}
+
+AT_80 = """\
+daemon     degraded: disk full, up 3 min 10 s, pid 77, 0.1.0
+socket     /run/user/1000/dreamd/dreamd.sock
+state      /home/anna/.local/state/dreamd
+session    3: leo 0.1.0, pid 50, connected 1 min 1 s, provides generate,
+           observe, dreaming dialogue 8, mute: asked again in 30 s
+origin     seeded
+decisions  4 calm, 1 dream
+dialogues  1 complete
+generate   4 calls, p50 3.1 ms, p99 12.0 ms
+database   disk full: 41 kB, WAL 0 B
+inbox      2 waiting, 1 set aside in /x/inbox
+failed     2 × generate: TypeError
+error      11:59:00 TypeError in leo.py:7 in reply"""
+
+
+def test_status_as_text_at_80_columns() -> None:
+    assert show_status(STATUS, 80, NOW) == AT_80
+
+
+def test_status_as_text_at_40_columns_keeps_every_word() -> None:
+    text = show_status(STATUS, 40, NOW)
+    assert max(map(len, text.splitlines())) <= 40
+    assert "".join(text.split()) == "".join(AT_80.split())
+
+
+def test_status_of_a_fresh_daemon_and_of_other_versions() -> None:
+    fresh = STATUS | {
+        "state": "ok",
+        "seeded": False,
+        "sessions": [STATUS["sessions"][0] | {"provides": [], "dreaming": None, "mute_s": 0.0}],
+        "inbox": {"enabled": False},
+        "hooks": {"generate": 7},
+        "unheard": 1,
+    }
+    del fresh["dialogues"]
+    text = show_status(fresh, 100, NOW)
+    assert "connected 1 min 1 s, only looks\n" in text
+    assert "session    none that could dream" in text
+    assert "origin     not seeded yet" in text
+    assert "inbox      disabled" in text
+    assert "hooks      not as this dreamctl knows it" in text
+    assert "dialogues" not in text
+    assert "inbox  nothing in /i" in show_status(
+        {"inbox": {"enabled": True, "folder": "/i", "trouble": None}}, 80, NOW
+    )
+
+
+DECISIONS = [
+    {
+        "at": NOW - 2,
+        "dream": False,
+        "reason": "cooldown",
+        "client": "leo",
+        "wait_s": 41.0,
+        "gate": {"cooldown_s": 180},
+    },
+    {"at": NOW - 90000, "dream": True, "reason": "asked", "client": "leo-demo", "dialog": 7},
+]
+
+
+def test_why_as_text() -> None:
+    assert show_why(DECISIONS, 80, NOW) == (
+        "11:59:58  did not dream; cooldown: 41 s of 180 left\n"
+        "2025-03-03 11:00  leo-demo dreamt dialogue 7; asked: a dream was asked for, past\n"
+        "          all gates\n"
+        "\n"
+        "Of these 2: 1 asked, 1 cooldown."
+    )
+    assert max(map(len, show_why(DECISIONS, 40, NOW).splitlines())) <= 40
+    assert show_why([], 80, NOW) == "No reply has been told to this daemon yet."
+
+
+def test_status_of_a_running_daemon(daemon: DaemonProcess) -> None:
+    for result in (
+        dreamctl("--state-dir", daemon.state_dir, "--json", "status"),
+        dreamctl("--socket", daemon.socket, "status", "--json"),
+    ):
+        assert (result.exit_code, result.stderr) == (0, "")
+        answer = json.loads(result.stdout)
+        assert answer["state_dir"] == str(daemon.state_dir)
+        assert answer.keys() == STATUS.keys()
+    shown = dreamctl("status", DREAMD_STATE_DIR=str(daemon.state_dir))
+    assert f"pid {daemon.process.pid}" in shown.stdout
+
+
+def test_why_after_a_reply(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]) -> None:
+    """P10: what the gate decided is shown with its numbers."""
+    _, client = leo
+    client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}, "quality": 0.78})
+    result = dreamctl("--socket", daemon.socket, "why", "-n", 1)
+    assert result.exit_code == 0
+    assert "did not dream; calm: novelty 0.12 ≤ 0.7," in result.stdout
+    (decision,) = json.loads(dreamctl("--socket", daemon.socket, "why", "-n", 1, "--json").stdout)
+    assert decision["reason"] == "calm"
+    assert client.offer(DreamContext("p", "r", pulse=PulseSnapshot(0.1)))
+
+
+def test_why_takes_a_sensible_number(daemon: DaemonProcess) -> None:
+    assert dreamctl("--socket", daemon.socket, "why", "-n", 0).exit_code == 2
+
+
+def test_without_a_daemon_says_where_it_looked_and_what_to_do(tmp_path: Path) -> None:
+    for command in (["status"], ["why"], ["recent"], ["dream"], ["call", "stats"]):
+        result = dreamctl("--state-dir", tmp_path, *command)
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert f"{tmp_path}/dreamd.sock" in result.stderr
+        assert "Start one with `dreamd`" in result.stderr
+
+
+def test_a_path_no_socket_can_have_is_wrong_usage(tmp_path: Path) -> None:
+    result = dreamctl("--socket", f"/{'x' * 107}", "status")
+    assert result.exit_code == 2
+    assert "107" in result.stderr
+
+
+def test_a_degraded_daemon_is_a_problem(socket: Path) -> None:
+    with LittleDaemon(socket, {"status": lambda *_: STATUS}):
+        result = dreamctl("--socket", socket, "status")
+    assert result.exit_code == 1
+    assert "degraded: disk full" in result.stdout
+
+
+def test_status_of_a_daemon_that_speaks_another_protocol(socket: Path) -> None:
+    """The frozen subset: it can be seen, though nothing else can be asked of it."""
+
+    def refuse(*_: object) -> None:
+        raise Fails(6, "it speaks protocol 2")
+
+    with LittleDaemon(socket, {"hello": refuse, "status": lambda *_: STATUS | {"state": "ok"}}):
+        assert dreamctl("--socket", socket, "status").exit_code == 0
+        result = dreamctl("--socket", socket, "why")
+        assert result.exit_code == 3
+        assert "protocol" in result.stderr
+        assert str(socket) in result.stderr
+
+
+def test_a_daemon_that_is_stopped_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamd.ctl.connection.CONNECT_S", 0.2)
+    with DaemonProcess(tmp_path / "state") as daemon:
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        result = dreamctl("--socket", daemon.socket, "call", "status", "--timeout", "0.2")
+        assert result.exit_code == 3
+        assert f"{daemon.socket}: no answer to status in 0.2 s" in result.stderr

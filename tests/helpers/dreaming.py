@@ -1,0 +1,57 @@
+"""What most tests of the daemon need: a leo that can dream, a moment that calls for it, and the end of a dream."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from dreamd.wire.service import Service
+from tests.helpers.peer import PlainPeer, hearing, saying
+
+STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
+ORIGIN = {"origin": ["I am a small organism. I speak from the field."], "readme": ["Leo listens.", "Leo drifts."]}
+
+
+async def leo(service: Service, name: str = "leo", **hooks: Callable[..., Any]) -> PlainPeer:
+    """A peer that has said hello and provides generate and observe."""
+    return await leo_at(service.socket, name, **hooks)
+
+
+async def leo_at(socket: Any, name: str = "leo", **hooks: Callable[..., Any]) -> PlainPeer:
+    """The same, where all that is known is the socket."""
+    peer = await PlainPeer.connect(socket, **({"generate": saying, "observe": hearing} | hooks))
+    await peer.hello(name)
+    return peer
+
+
+async def onlooker(service: Service) -> PlainPeer:
+    """A peer that has said hello and provides nothing."""
+    peer = await PlainPeer.connect(service.socket)
+    await peer.hello("onlooker")
+    return peer
+
+
+async def settled(service: Service) -> None:
+    """Wait until no dialogue runs."""
+    while running := [task for _, task in service.engine._running.values()]:
+        await asyncio.wait(running)
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    """Let the loop go on until something holds that no event tells of."""
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+class Gate:
+    """A hook that says that it has been called and then blocks until it is let on."""
+
+    def __init__(self, answer: Callable[..., Any] = saying) -> None:
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+        self._answer = answer
+
+    async def __call__(self, *arguments: Any) -> Any:
+        self.reached.set()
+        await self.opened.wait()
+        return self._answer(*arguments)

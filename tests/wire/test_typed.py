@@ -1,0 +1,56 @@
+"""The daemon's codec, beyond what tests/client/test_rpc.py asks of both: what is decoded, and when."""
+
+import msgpack
+import pytest
+from dreamclient.errors import Malformed
+from dreamclient.rpc import Answer, Notification, Request
+
+from dreamd.wire import typed
+
+
+def test_params_stay_raw_until_their_type_is_known():
+    message = typed.decode(msgpack.packb([0, 7, "why", [{"a": 1}]]))
+    assert isinstance(message, Request)
+    assert (message.msgid, message.method) == (7, "why")
+    assert bytes(message.params) == msgpack.packb([{"a": 1}])
+
+
+def test_the_short_form_of_a_context_and_any_longer_one_are_the_same_message():
+    short = msgpack.packb([2, "dream.context", [{"prompt": "p"}]])
+    longer = b"\xdc\x00\x03" + short[1:]
+    read = [typed.decode(frame) for frame in (short, longer)]
+    assert all(isinstance(message, Notification) and message.method == "dream.context" for message in read)
+    assert bytes(read[0].params) == bytes(read[1].params) == msgpack.packb([{"prompt": "p"}])
+
+
+def test_an_answer_keeps_its_result_raw_and_reads_its_error():
+    good = typed.decode(msgpack.packb([1, 3, None, {"text": "hi"}]))
+    assert isinstance(good, Answer)
+    assert (good.msgid, good.error, bytes(good.result)) == (3, None, msgpack.packb({"text": "hi"}))
+    failed = typed.decode(msgpack.packb([1, 3, [11, "TypeError: no", {"type": "TypeError"}], None]))
+    assert (failed.error.code, failed.error.detail) == (11, {"type": "TypeError"})
+
+
+@pytest.mark.parametrize(
+    ("frame", "msgid", "is_answer"),
+    [
+        (msgpack.packb([]), None, False),
+        (msgpack.packb([0, 5, "why"]), 5, False),
+        (msgpack.packb([0, 5, "why", {}]), 5, False),
+        (msgpack.packb([0, 5, 6, []]), 5, False),
+        (msgpack.packb([0, -1, "why", []]), None, False),
+        (msgpack.packb([0, 1 << 32, "why", []]), None, False),
+        (msgpack.packb([1, -1, None, None]), None, True),
+        (msgpack.packb([1, "1", None, None]), None, True),
+        (b"\x94\x01\x03\x91\x81\x81\x01\x02\x03\xc0", None, True),  # an error with a key that no map can have
+        (b"\x94\x01\x03" + b"\x91" * 4000 + b"\xc0" * 2, None, True),
+        (msgpack.packb([2, "why", None]), None, False),
+        (msgpack.packb([3, "why", []]), None, False),
+        (msgpack.packb({"a": 1}), None, False),
+        (b"\x93\x02\xa2\xff\xff\x90", None, False),  # a method that is no UTF-8
+    ],
+)
+def test_what_is_no_message_is_malformed_and_addressed_as_far_as_it_tells(frame, msgid, is_answer):
+    with pytest.raises(Malformed) as caught:
+        typed.decode(frame)
+    assert (caught.value.msgid, caught.value.is_answer) == (msgid, is_answer)
