@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -93,7 +93,8 @@ class Daemon:
             parts.callback(delivery.close)
             engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
             where = str(listener.path) if listener else ""
-            service = Service(TABLE, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
+            table = TABLE | TEST_TABLE if os.environ.get(TEST_SWITCH) else TABLE
+            service = Service(table, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
             cap = self.sessions or session_cap()
             self.server = server = Server(service.dispatch, service.forget, failures, cap)
             service.sessions = server.sessions
@@ -209,7 +210,14 @@ async def _until_stopped(
     load: Callable[[], Settings], settings: Settings, state_dir: Path, socket_path: Path
 ) -> None:
     notifier = Notifier(os.environ.pop("NOTIFY_SOCKET", None))
-    daemon = Daemon(settings, state_dir, socket_path, notifier=notifier, passed=passed_socket())
+    daemon = Daemon(
+        settings,
+        state_dir,
+        socket_path,
+        notifier=notifier,
+        passed=passed_socket(),
+        tick_s=_tick_s(os.environ),
+    )
 
     def reload() -> None:
         try:
@@ -227,6 +235,12 @@ async def _until_stopped(
     loop.add_signal_handler(signal.SIGHUP, reload)
     async with daemon.serve():
         await daemon.stopping.wait()
+
+
+def _tick_s(env: Mapping[str, str]) -> float:
+    """Twice in the time that the watchdog waits, and at least every 15 s."""
+    watchdog_us = env.get("WATCHDOG_USEC", "")
+    return min(TICK_S, int(watchdog_us) / 2e6) if watchdog_us.isdecimal() else TICK_S
 
 
 def _tell_of_faults(failures: Failures) -> None:

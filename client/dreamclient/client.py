@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from dreamclient.connect import Connect, Connector
-from dreamclient.errors import NotConnected
+from dreamclient.errors import NotConnected, UsageError
 from dreamclient.hooks import Hook, Hooks
 from dreamclient.host import FROZEN, NOT_STARTED, TIMING, Backoff, Host, Timing
 
@@ -57,13 +57,14 @@ class Client(Generic[L]):
     ) -> None:
         hooks = Hooks(generate, observe, recall)
         self._host = Host(hooks, name=name, origin=origin, readme=readme, on_event=on_event)
-        self._connect = connect or Connector(
-            socket_path, autostart=autostart, timing=timing, monotonic=monotonic
-        )
+        if connect is None:
+            connect = Connector(socket_path, autostart=autostart, timing=timing, monotonic=monotonic)
+        self._connect = connect
         self._timing = timing
         self._monotonic = monotonic
-        # Not the shared `random`: its state decides leo's replies.
-        self._backoff = Backoff(timing.first_retry_s, timing.last_retry_s, draw or random.Random().random)
+        if draw is None:
+            draw = random.Random().random  # not the shared one: its state decides leo's replies
+        self._backoff = Backoff(timing.first_retry_s, timing.last_retry_s, draw)
         self._forked = False
         self._idle()
         child = weakref.WeakMethod(self._in_child)  # the registration has no end; the client has
@@ -90,6 +91,16 @@ class Client(Generic[L]):
             self._host.failures.count("forked" if self._forked else "not_connected")
             return False
         return link.offer(ctx)
+
+    def serve(self, generate: Hook | None = None, observe: Hook | None = None, recall: Hook | None = None) -> None:
+        """Set the hooks of a client that was made without and has not started. Else raises UsageError."""
+        if self._host.hooks.provides or self._host.trouble != NOT_STARTED:
+            raise UsageError("hooks are set once, before the client starts")
+        self._host.hooks = Hooks(generate, observe, recall)
+
+    def count(self, kind: str) -> None:
+        """Count what the host swallowed: it is told to the daemon with the next message."""
+        self._host.failures.count(kind)
 
     def _reach(self, method: str) -> L:
         """The connection to call `method` on."""

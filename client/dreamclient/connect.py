@@ -28,13 +28,13 @@ class Connector:
         autostart: bool = False,
         timing: Timing = TIMING,
         monotonic: Callable[[], float] = time.monotonic,
-        spawn: Callable[[list[str]], int] | None = None,
+        spawn: Callable[[list[str]], int] | None = None,  # returns the pid
     ) -> None:
         self._given = path
         self._autostart = autostart
         self._timing = timing
         self._monotonic = monotonic
-        self._spawn = spawn or spawn_detached
+        self._spawn = spawn_detached if spawn is None else spawn
         self._spawned: tuple[int, float] | None = None  # its pid, and when
 
     def __call__(self) -> socket.socket:

@@ -10,10 +10,13 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dreamclient.errors import DreamError
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -170,7 +173,7 @@ class LoopTurns:
     """Turns of an `AsyncLeoField`: on its own event loop, while its lock is free.
 
     There a turn is one step of the loop, so it neither takes the lock nor needs a task, which would complain
-    if the loop ended first. Between two calls with no step of the loop between them, `serve` is the boundary.
+    if the loop ended first. `serve` is called at the end of each call: there may be no step before the next.
     """
 
     def __init__(
@@ -180,7 +183,13 @@ class LoopTurns:
         self._ready = ready
         self._hook_waits_s = hook_waits_s
         self._asked: deque[_Asked] = deque()
-        self.loop: Any = None  # of leo's latest call
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def note_loop(self) -> None:
+        """On the loop, as leo begins a call: this is where he lives now."""
+        import asyncio  # here it is loaded; a LeoField may do without
+
+        self._loop = asyncio.get_running_loop()
 
     def serve(self) -> None:
         """On the loop: the turn that is waited for, if leo is in no call."""
@@ -188,7 +197,7 @@ class LoopTurns:
             self._asked.popleft().run()
 
     def take(self, work: Callable[[], T]) -> T:
-        loop, asked = self.loop, _Asked(work)
+        loop, asked = self._loop, _Asked(work)
         if loop is None or not loop.is_running():
             raise NoTurn("leo's event loop does not run")
         self._asked.append(asked)
@@ -200,6 +209,6 @@ class LoopTurns:
                 raise
             raise NoTurn("leo's event loop has been closed") from None
         finally:
-            if asked in self._asked:
+            with suppress(ValueError):
                 self._asked.remove(asked)
         return result

@@ -9,6 +9,8 @@ connect, lost                    attempts to connect that failed; connections th
 generate, observe, recall        hooks that raised, or returned what they may not
 unknown_hook                     calls of a hook that this host does not provide
 seed, on_event, internal         the daemon took no seed; the host's callback raised; a bug of ours
+listen, offer, into: <module>    `leo.attach`: a prompt not measured; a context not made; a module of leo's
+                                 that could not be told of a line
 """
 
 import os

@@ -129,7 +129,10 @@ def _stage(typed: bool) -> Show:
 
     from dreamd.ctl.stage import Stage
 
-    return Stage(Console(width=width(), highlight=False), typed=typed).show
+    console = Console(width=width(), highlight=False)
+    if os.environ.get("NO_COLOR"):  # rich would still print bold and dim
+        console = Console(width=width(), highlight=False, color_system=None)
+    return Stage(console, typed=typed).show
 
 
 def _json_line(event: Event) -> None:

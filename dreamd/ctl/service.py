@@ -48,6 +48,15 @@ def install(target: Target, dry_run: bool, force: bool) -> None:
     state, folder = state_dir(target.given_state), unit_folder(dict(os.environ))
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     units = {folder / name: filled(name, state, target.socket, runtime) for name in NAMES}
+    hidden = [
+        path
+        for path in (Path(sys.prefix), state)
+        if path.parts[:2] == ("/", "tmp") or path.parts[:3] == ("/", "var", "tmp")
+    ]
+    if hidden:
+        raise Problem(
+            f"{hidden[0]} lies in a temporary folder, and the service has one of its own: move it elsewhere"
+        )
     edited = [path for path in units if path.exists() and is_edited(path.read_text(encoding="utf-8"))]
     if edited and not force:
         raise Problem(

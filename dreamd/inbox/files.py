@@ -50,7 +50,7 @@ class Files:
     def unlink(self, name: str, at: int) -> None:
         os.unlink(name, dir_fd=at)
 
-    def mkdir(self, name: str, at: int | None, mode: int) -> None:
+    def mkdir(self, name: str, at: int, mode: int) -> None:
         os.mkdir(name, mode, dir_fd=at)
 
     def chmod(self, fd: int, mode: int) -> None:

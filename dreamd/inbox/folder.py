@@ -154,38 +154,33 @@ def done_name(trace_id: str, number: int) -> str:
 @contextlib.contextmanager
 def open_folder(path: Path, settings: InboxSettings, files: Files) -> Iterator[Folder]:
     """The folder, opened for writing, and made where it is missing."""
-    with contextlib.ExitStack() as opened:
-        main = _open_or_make(files, str(path), None, settings.folder_mode, path.parent)
-        opened.enter_context(files.closing(main))
-        temporary = _open_or_make(files, TEMPORARY, main, settings.folder_mode)
-        opened.enter_context(files.closing(temporary))
-        done = _open_or_make(files, DONE, main, settings.folder_mode)
-        opened.enter_context(files.closing(done))
+    mode = settings.folder_mode
+    with (
+        files.closing(_open_top(files, path, mode)) as main,
+        files.closing(_open_inside(files, TEMPORARY, main, mode)) as temporary,
+        files.closing(_open_inside(files, DONE, main, mode)) as done,
+    ):
         yield Folder(path, files, settings, main, temporary, done)
 
 
-def _open_or_make(files: Files, name: str, at: int | None, mode: int, parent: Path | None = None) -> int:
+def _open_top(files: Files, path: Path, mode: int) -> int:
+    try:
+        above = files.open_dir(f"{path.parent}/.")  # "/.": this one may be a link, as /var/run is
+    except FileNotFoundError:
+        above = _open_top(files, path.parent, 0o700)
+    with files.closing(above):
+        return _open_inside(files, path.name, above, mode)
+
+
+def _open_inside(files: Files, name: str, at: int, mode: int) -> int:
     with contextlib.suppress(FileNotFoundError):
         return files.open_dir(name, at)
-    if parent is not None and not parent.exists():
-        files.close(_open_or_make(files, str(parent), None, 0o700, parent.parent))
     with contextlib.suppress(FileExistsError):  # another writer was quicker
         files.mkdir(name, at, 0o700)
     fd = files.open_dir(name, at)
     files.chmod(fd, mode)
-    _sync_name(files, at, parent)
+    files.fsync(at)  # a power cut takes a folder whose name is not on disk, and all in it, away
     return fd
-
-
-def _sync_name(files: Files, at: int | None, parent: Path | None) -> None:
-    """Bring a new folder's name to the disk: else a power cut takes it, and all in it, away."""
-    if at is not None:
-        files.fsync(at)
-    elif parent is not None:
-        with files.closing(
-            files.open_dir(f"{parent}/.")
-        ) as fd:  # "/.": this one may be a link, as /var/run is
-            files.fsync(fd)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ _TURN: Final = (
     " trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight, expert, observed, at"
 )
 _OWING: Final = (
-    "dream_dialogs WHERE shard_at IS NULL AND finished_at IS NOT NULL AND trace_id IS NOT NULL"
-    " AND episodes_count > 0 AND id > ? ORDER BY id LIMIT ?"
+    "dream_dialogs INDEXED BY dream_dialogs_unwritten WHERE shard_at IS NULL AND finished_at IS NOT NULL"
+    " AND trace_id IS NOT NULL AND episodes_count > 0 AND id > ? ORDER BY id LIMIT ?"
 )
 
 
@@ -77,7 +77,7 @@ def unwritten(connection: Connection, after: int, n: int) -> list[StoredDialog]:
 
 def drift(connection: Connection, n: int) -> list[Row]:
     """How far the friend was from its origin after each of the last n dialogues that spoke, newest first."""
-    found = "dream_dialogs WHERE drift IS NOT NULL ORDER BY id DESC LIMIT ?"
+    found = "dream_dialogs INDEXED BY dream_dialogs_drift WHERE drift IS NOT NULL ORDER BY id DESC LIMIT ?"
     return _rows(connection, "id, finished_at AS at, drift", found, n)
 
 

@@ -76,7 +76,8 @@ _FROM_LEOS_TABLES: Final = (
     "CREATE UNIQUE INDEX dream_turns_in_order ON dream_turns (dialog_id, turn)",
     "CREATE UNIQUE INDEX dream_dialogs_by_trace ON dream_dialogs (trace_id)",
     "CREATE INDEX dream_dialogs_by_start ON dream_dialogs (started_at)",
-    # These three are nearly empty, or read from their end: a start costs the same after a million lines.
+    # These three are nearly empty, or read from their end: a start costs the same after a million lines. Queries name
+    # them, since SQLite would rather search by_trace for all that is not nil.
     """CREATE INDEX dream_dialogs_open ON dream_dialogs (id)
        WHERE finished_at IS NULL AND trace_id IS NOT NULL""",
     """CREATE INDEX dream_dialogs_unwritten ON dream_dialogs (id)

@@ -92,7 +92,8 @@ def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool
 def close_interrupted(connection: Connection, at: float, running: Collection[int], keep_texts: bool) -> int:
     """Close what nobody runs any more; returns how many."""
     left = connection.execute(
-        "SELECT id FROM dream_dialogs WHERE finished_at IS NULL AND trace_id IS NOT NULL"
+        """SELECT id FROM dream_dialogs INDEXED BY dream_dialogs_open
+        WHERE finished_at IS NULL AND trace_id IS NOT NULL"""
     ).fetchall()
     lost = [dialog_id for (dialog_id,) in left if dialog_id not in running]
     for dialog_id in lost:

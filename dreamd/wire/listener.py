@@ -59,6 +59,17 @@ def state_lock(state_dir: Path) -> Iterator[int]:
         os.close(lock)
 
 
+def release_in_child(lock: int, state_dir: Path) -> None:
+    """In a forked child: let go of the parent's lock, which a copy of its descriptor would keep held."""
+    try:
+        if os.path.samestat(os.fstat(lock), os.stat(state_dir / LOCK_NAME)):
+            null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            os.dup2(null, lock, inheritable=False)  # the number stays taken: others may close it yet
+            os.close(null)
+    except OSError:  # it has been given back already
+        pass
+
+
 class Listener:
     """The listening Unix socket: one of this daemon's own making, mode 0600, or one that systemd passed, whose
     file is systemd's and never touched."""
@@ -66,7 +77,7 @@ class Listener:
     def __init__(self, path: Path, passed: socket.socket | None = None) -> None:
         """Listen at `path`, or take over `passed`; raise StartError where that cannot be."""
         self._own = passed is None
-        self._identity: tuple[int, int] | None = None
+        self._identity: tuple[int, ...] | None = None
         if passed is None:
             self.path = path
             self.bind()
@@ -146,9 +157,10 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Which file it is. A file system gives the number of a removed file to the next one: the time tells them apart."""
     try:
         status = path.lstat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mtime_ns

@@ -1,5 +1,6 @@
 """The front: writing, listing, reading, acknowledging, retention, verification."""
 
+import errno
 import fcntl
 import json
 import os
@@ -445,7 +446,7 @@ def test_p7_a_lock_that_is_no_longer_the_folders_is_taken_anew(
 class Racing(Waiting):
     """Another writer makes each folder at the same moment."""
 
-    def mkdir(self, name: str, at: int | None, mode: int) -> None:
+    def mkdir(self, name: str, at: int, mode: int) -> None:
         os.mkdir(name, mode, dir_fd=at)
         super().mkdir(name, at, mode)
 
@@ -469,6 +470,50 @@ def test_p6_short_writes_and_races_for_folders_are_nothing(
     write(inbox, shard(0))
     write(inbox, shard(1))
     assert inbox.read("t")["shards"] == [shard(0), shard(1)]
+
+
+class Failing(Waiting):
+    """A disk that refuses the first sync of a file, and then to remove it."""
+
+    def fsync(self, fd: int) -> None:
+        raise OSError(errno.EIO, "sync")
+
+    def unlink(self, name: str, at: int) -> None:
+        raise OSError(errno.EIO, "unlink")
+
+
+def test_p7_a_temporary_that_could_not_be_removed_is_in_nobodys_way(inbox: Inbox, now: Now) -> None:
+    """P7: the next write of that trace takes it away."""
+    write(inbox, shard(0))
+    with pytest.raises(InboxUnavailable) as failed:
+        write(Inbox(inbox.folder, files=Failing(now), clock=Clock(now, now)), shard(1))
+    assert failed.value.errno == errno.EIO
+    assert inbox.counts()["temporaries"] == 1
+    assert write(inbox, shard(1))["shards_written"] == 1
+    assert inbox.counts()["temporaries"] == 0
+
+
+def test_waiting_for_the_lock_really_waits(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox")
+    write(inbox, shard(0))
+    held = (inbox.folder / ".lock").open()
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    class LetGo(Files):
+        def pause(self, seconds: float) -> None:
+            held.close()
+            super().pause(seconds)
+
+    assert write(Inbox(inbox.folder, files=LetGo()), shard(1))["shards_written"] == 1
+
+
+def test_a_folder_that_others_made_without_our_sub_folders_is_read(inbox: Inbox) -> None:
+    inbox.folder.mkdir(parents=True)
+    (inbox.folder / "t.json").write_text('{"shards": []}')
+    assert [entry["trace_id"] for entry in inbox.list()] == ["t"]
+    assert inbox.counts()["done"] == 0
+    with pytest.raises(UnknownTrace):
+        inbox.read("u")
 
 
 class Vanishing(Waiting):

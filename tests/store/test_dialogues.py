@@ -151,12 +151,15 @@ async def test_only_a_running_dialogue_takes_lines_and_an_end(store: Store):
     number = await one_dream(store)
     with pytest.raises(StoreError, match=f"dialogue {number} is not running"):
         await store.record(number, line(4), STARTED_AT)
+    with pytest.raises(StoreError, match=f"dialogue {number} is not running"):
+        await store.finish(number, finish(outcome="empty"))
     with pytest.raises(StoreError, match="dialogue 99 is not running"):
         await store.finish(99, finish(change=change(added=(fragment(1),))))
     with pytest.raises(StoreError, match="dialogue 99 is not running"):
         await store.record(99, line(1), STARTED_AT)
-    assert (await store.get(number))["lines"] == 3
-    assert (await store.load()).fragments == []
+    assert (await store.get(number))["outcome"] == "complete"
+    memory = await store.load()
+    assert (memory.fragments, memory.outcomes, memory.lines) == ([], {"complete": 1}, 3)
     assert store.trouble is None
 
 

@@ -44,6 +44,8 @@ async def test_nothing_is_lost_and_leos_file_stays_byte_identical(store: Store, 
     memory = await store.load()
     assert (memory.dialogs, memory.lines, memory.outcomes) == (4, 6, {"imported": 4})
     assert memory.last_run == {"leo": 1700000720.5}
+    stats = await store.stats()
+    assert (stats["avg_trauma"], stats["avg_arousal"]) == (pytest.approx(0.62 / 3), pytest.approx(0.41 / 3))
     await store.close()
     assert query(
         path,

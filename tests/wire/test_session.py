@@ -153,6 +153,7 @@ async def test_p10_an_answer_to_no_call_is_counted_at_once_and_never_answered():
 async def test_p11_beyond_64_calls_in_flight_a_call_is_answered_too_many():
     async with talking() as (made, peer):
         waiting = [asyncio.create_task(peer.call("never")) for _ in range(64)]
+        await until(lambda: len(made.heard) == 64)
         for _ in range(2):
             with pytest.raises(Exception, match="more than 64 calls in flight"):
                 await peer.call("echo")

@@ -1,0 +1,150 @@
+"""What the daemon calls back for: a line of leo's, a line to feed him, his memories.
+
+The hooks hold the field weakly: a leo that his owner lets go of is not kept alive by his dreams.
+"""
+
+import inspect
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from dreamclient.errors import DreamError
+from dreamclient.field_boosts import boosts
+from dreamclient.field_ingest import ingest, recall
+from dreamclient.field_names import given
+from dreamclient.field_turns import Turns
+
+MAX_TOKENS = 50  # of a line; leo's own dreams have 50
+
+
+class FieldGone(DreamError):
+    """Leo's field is no more."""
+
+
+class Diet(Protocol):
+    """Chooses what of his dreams reaches leo. Called from several threads."""
+
+    def human(self, text: str) -> None:
+        """Someone spoke to leo."""
+
+    def taken(self, text: str) -> bool:
+        """Whether this line of a dream is fed to him."""
+
+
+class Everything:
+    """Every line is taken."""
+
+    def human(self, text: str) -> None:
+        pass
+
+    def taken(self, text: str) -> bool:
+        return bool(text.strip())
+
+
+@dataclass(frozen=True)
+class SpokenLine:
+    """A line that was taken, as leo's other modules are told of it."""
+
+    text: str
+    meta: Mapping[str, Any]
+    measures: Mapping[str, float]  # what `generate` told of it
+
+
+Digest = Callable[[Any, SpokenLine], None]
+
+
+@dataclass
+class FieldHooks:
+    """`generate`, `observe` and `recall` of one field; `digest` tells his other modules of a line that he took,
+    and does not raise."""
+
+    field: weakref.ref[Any]
+    names: Mapping[str, Any]
+    path: Path
+    turns: Turns
+    diet: Diet
+    digest: Digest | None = None
+    _accepted: frozenset[str] | None = None
+    _measures: Mapping[str, float] = field(default_factory=dict)  # of the line that was said last
+
+    def generate(
+        self, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A line of leo's, with its own measures: `{text, entropy?, quality?, novelty?, arousal?}`."""
+        leo = self._leo()
+        answer = self.turns.take(lambda: self._say(leo, seed, temperature, semantic_weight, meta))
+        self._measures = {name: value for name, value in answer.items() if name != "text"}
+        return answer
+
+    def observe(self, text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
+        """Feed a line to leo, unless his diet refuses it: `{taken}`. His next `observe` picks it up."""
+        leo = self._leo()
+        if not self.diet.taken(text):
+            return {"taken": False}
+        ingest(self.path, text, self.names["ingest_text"])
+        if self.digest is not None:
+            self.digest(leo, SpokenLine(text, meta, self._measures))
+        return {"taken": True}
+
+    def recall(self, query: str, n: int) -> list[str]:
+        """Up to n of leo's own snapshots that have to do with `query`."""
+        return recall(self.path, query, n, self.names["tokenize"])
+
+    def _leo(self) -> Any:
+        leo = self.field()
+        if leo is None:
+            raise FieldGone("the field is gone")
+        return leo
+
+    def _say(
+        self, leo: Any, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if not leo.vocab or not leo.bigrams:
+            return {"text": ""}  # he would give the seed back
+        speak = self.names["generate_reply"]
+        accepted = self._accepts(speak)
+        possible = {
+            "bigrams": leo.bigrams,
+            "vocab": leo.vocab,
+            "centers": leo.centers,
+            "bias": leo.bias,
+            "prompt": seed,
+            "max_tokens": meta.get("max_tokens") or MAX_TOKENS,
+            "temperature": temperature,
+            "echo": False,
+            "trigrams": leo.trigrams,
+            "co_occur": leo.co_occur,
+            "emotion_map": leo.emotion,
+            "return_context": True,
+            "themes": leo.themes,
+            "token_to_themes": leo.token_to_themes,
+            "use_experts": False,  # they would replace the temperature
+            "trauma_state": getattr(leo, "_trauma_state", None),
+            "semantic_weight": semantic_weight,
+        }
+        if "token_boosts" in accepted:
+            weight = 0.0 if "semantic_weight" in accepted else semantic_weight
+            words = self.names["tokenize"](seed)
+            possible["token_boosts"] = boosts(leo, self.path, words, weight, meta.get("expert"))
+        answer = speak(**{name: value for name, value in possible.items() if name in accepted})
+        if isinstance(answer, str):
+            return {"text": answer, **self._own_measures(leo, answer)}
+        pulse, quality = getattr(answer, "pulse", None), getattr(answer, "quality", None)
+        told = given(entropy=getattr(pulse, "entropy", None), quality=getattr(quality, "overall", None))
+        return {"text": answer.output, **self._own_measures(leo, answer.output), **told}
+
+    def _accepts(self, speak: Callable[..., Any]) -> frozenset[str]:
+        if self._accepted is None:
+            self._accepted = frozenset(inspect.signature(speak).parameters)
+        return self._accepted
+
+    def _own_measures(self, leo: Any, text: str) -> dict[str, float]:
+        """Of the line itself: those that leo returns with it are of the seed."""
+        tokens = self.names["tokenize"](text)
+        novelty, arousal = self.names.get("compute_prompt_novelty"), self.names.get("compute_prompt_arousal")
+        return given(
+            novelty=novelty(tokens, leo.trigrams) if novelty else None,
+            arousal=arousal(tokens, leo.emotion) if arousal else None,
+        )

@@ -1,0 +1,46 @@
+"""What leo calls things: his functions are looked up where his class was defined, and nothing is imported."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from dreamclient.errors import UsageError
+
+# What a hook cannot do without.
+_NEEDED = ("generate_reply", "ingest_text", "tokenize")
+
+
+def names_of(field: Any) -> Mapping[str, Any]:
+    """The live namespace of the module that `field`'s class comes from. Raises UsageError where it is no leo."""
+    for kind in type(field).__mro__:
+        module = sys.modules.get(kind.__module__)
+        names = {} if module is None else vars(module)
+        if all(callable(names.get(name)) for name in _NEEDED):
+            return names
+    raise UsageError(f"a {type(field).__name__} is no field of leo's: its module has not all of {_NEEDED}")
+
+
+def number(value: Any) -> float | None:
+    """`value` as a finite float, or None."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def level(trauma_state: Any) -> float:
+    """Leo's trauma, as he reports it: 0 before his first."""
+    return number(getattr(trauma_state, "level", None)) or 0.0
+
+
+def plain_expert(name: Any) -> str:
+    """`wounded` of `blend:wounded`."""
+    return name.rpartition(":")[2] if isinstance(name, str) else ""
+
+
+def given(**measures: Any) -> dict[str, float]:
+    """Those that are finite numbers."""
+    found = {name: number(value) for name, value in measures.items()}
+    return {name: value for name, value in found.items() if value is not None}

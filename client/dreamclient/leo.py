@@ -1,0 +1,218 @@
+"""attach(field): a leo that dreams. His own code is neither changed nor imported.
+
+What is set on the field object itself, and taken off again by `detach`: wrappers of his calls, which keep dreams
+out of them (`field_turns`), and measure what he does not tell (`field_sense`). Everything here is silent: what
+fails is counted by kind, told to the daemon, and costs leo nothing.
+"""
+
+import os
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from dreamclient.blocking import DreamClient
+from dreamclient.errors import UsageError
+from dreamclient.field_hooks import Diet, Everything, FieldHooks
+from dreamclient.field_ingest import database_of
+from dreamclient.field_modules import Modules
+from dreamclient.field_names import names_of
+from dreamclient.field_sense import Senses
+from dreamclient.field_turns import LoopTurns, ThreadTurns
+from dreamclient.messages import DreamContext
+
+_MARK = "_dreamd_attachment"
+# What reads or replaces the words of the field. The first argument of all but `refresh` is a text.
+_CALLS = ("reply", "observe", "refresh")
+_ASYNC_CALLS = ("async_reply", "async_observe")
+
+
+def attach(
+    field: Any,
+    *,
+    client: DreamClient | None = None,
+    name: str = "leo",
+    socket_path: str | os.PathLike[str] | None = None,
+    recall: bool = False,
+    after_reply: bool = True,
+    into: Collection[str] = (),
+    diet: Diet | None = None,
+    origin: Sequence[str] | None = None,
+    readme: Sequence[str] = (),
+    autostart: bool = False,
+) -> "Attachment":
+    """Let a `LeoField` or an `AsyncLeoField` dream; returns at once, and connects in the background.
+
+    `client`       one that has not started and has no hooks; else one is made of name, socket_path, origin (leo's
+                   own bootstrap text), readme and autostart
+    `recall`       dreams may begin from leo's snapshots
+    `after_reply`  tell the daemon of each reply that leo's own dream layer did not tell of
+    `into`         which of leo's other modules hear of a dream: "episodes", "mathbrain", "game", "santa", "trauma"
+    `diet`         which lines reach the field; all, if None
+
+    Raises UsageError where `field` is no field of leo's, or is attached already.
+    """
+    if getattr(field, _MARK, None) is not None:
+        raise UsageError("this field is attached already; detach() it first")
+    names = names_of(field)
+    path = database_of(field, names)
+    if client is None:
+        born = [text for text in (names.get("EMBEDDED_BOOTSTRAP"),) if isinstance(text, str)]
+        client = DreamClient(
+            socket_path=socket_path,
+            name=name,
+            autostart=autostart,
+            origin=born if origin is None else origin,
+            readme=readme,
+        )
+    here: weakref.ref[Any] = weakref.ref(field)
+    turns: ThreadTurns | LoopTurns
+    if hasattr(field, "async_reply"):
+        turns = LoopTurns(field._lock, lambda: _loaded(here()))  # noqa: SLF001 the lock of his calls
+    else:
+        turns = ThreadTurns(lambda: _loaded(here()))
+    diet = diet or Everything()
+    digest = Modules(into, names, path, turns, client.count) if into else None
+    hooks = FieldHooks(here, names, path, turns, diet, digest)
+    client.serve(hooks.generate, hooks.observe, hooks.recall if recall else None)
+    attachment = Attachment(field, client, turns, Senses(field, names), diet, after_reply)
+    client.start()
+    return attachment
+
+
+def _loaded(field: Any) -> bool:
+    """Within his constructor leo has no words yet. One that is gone need not be waited for."""
+    return field is None or bool(field.vocab)
+
+
+class Attachment:
+    """The bond between a field and its client. Dies with the field, if not detached before."""
+
+    def __init__(
+        self,
+        field: Any,
+        client: DreamClient,
+        turns: ThreadTurns | LoopTurns,
+        senses: Senses,
+        diet: Diet,
+        after_reply: bool,
+    ) -> None:
+        self.client = client
+        self._field = weakref.ref(field)
+        self._turns = turns
+        self._senses = senses
+        self._diet = diet
+        self._after_reply = after_reply
+        self._attached = True
+        self._under_way: dict[str, bool] = {}  # prompts that leo answers, and whether the daemon was told
+        self._wrapped: dict[str, Callable[..., Any]] = {}
+        wrap = self._async_call if isinstance(turns, LoopTurns) else self._call
+        for call in _ASYNC_CALLS if isinstance(turns, LoopTurns) else _CALLS:
+            if hasattr(field, call):
+                self._wrapped[call] = wrap(call, getattr(field, call))
+        for call, wrapper in self._wrapped.items():
+            setattr(field, call, wrapper)
+        setattr(field, _MARK, self)
+        self._end = weakref.finalize(field, client.close)
+
+    def offer(self, ctx: DreamContext) -> bool:
+        """Tell the daemon of a reply, with what leo does not know of it. Never waits, never raises."""
+        try:
+            if ctx.prompt in self._under_way:
+                self._under_way[ctx.prompt] = True
+            return self.client.offer(self._senses.sharpened(ctx))
+        except Exception:  # noqa: BLE001 the reply must go on
+            self.client.count("offer")
+            return False
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """For who waits for a dream within a call of leo's: hooks get their turns meanwhile."""
+        if isinstance(self._turns, ThreadTurns):
+            with self._turns.lent():
+                yield
+        else:
+            yield
+
+    def detach(self) -> None:
+        """Take off all that `attach` set, and end the connection. Twice does nothing more."""
+        if not self._attached:
+            return
+        self._attached = False  # a wrapper that someone wrapped in turn can't be taken off: it only passes on
+        field = self._field()
+        if field is not None:
+            for call, wrapper in self._wrapped.items():
+                if vars(field).get(call) is wrapper:
+                    delattr(field, call)
+            delattr(field, _MARK)
+        self._end.detach()
+        self.client.close()
+
+    # leo's calls
+
+    def _call(self, call: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        turns = self._turns
+        assert isinstance(turns, ThreadTurns)
+
+        @wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if not self._attached:
+                return original(*args, **kwargs)
+            outermost = turns.enter()
+            try:
+                text = self._heard(call, args, kwargs) if outermost else None
+                result = original(*args, **kwargs)
+                if text is not None:
+                    self._answered(text, result)
+                return result
+            finally:
+                turns.leave()
+
+        return wrapper
+
+    def _async_call(self, call: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        turns = self._turns
+        assert isinstance(turns, LoopTurns)
+
+        @wraps(original)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if not self._attached:
+                return await original(*args, **kwargs)
+            turns.note_loop()
+            try:
+                text = self._heard(call, args, kwargs)
+                result = await original(*args, **kwargs)
+                if text is not None:
+                    self._answered(text, result)
+                return result
+            finally:
+                turns.serve()
+
+        return wrapper
+
+    def _heard(self, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Leo is about to hear or answer this text; the prompt where he answers."""
+        text = args[0] if args else kwargs.get("prompt", kwargs.get("text"))
+        field = self._field()
+        if not isinstance(text, str) or field is None:
+            return None
+        try:
+            self._senses.prompt(field, text)
+            if not call.endswith("reply"):
+                return None
+            self._under_way[text] = False
+            self._diet.human(text)
+        except Exception:  # noqa: BLE001 leo must hear it whatever we make of it
+            self.client.count("listen")
+        return text
+
+    def _answered(self, prompt: str, reply: Any) -> None:
+        field = self._field()
+        try:
+            told = self._under_way.pop(prompt, True)
+            if self._after_reply and not told and field is not None:
+                self.offer(self._senses.context(field, prompt, reply))
+            self._senses.answered(prompt)
+        except Exception:  # noqa: BLE001 leo has answered
+            self.client.count("listen")

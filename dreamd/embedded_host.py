@@ -1,0 +1,192 @@
+"""The embedded form: the daemon of `dreamd.app` on a thread of its host, for places without a service.
+
+The host must not notice it: no signal handlers, no listener, no word on its logs, no change of its limits, and
+threads that keep no exit waiting. What is not done when the host ends is completed at the next start, as after
+any crash.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from dreamclient.errors import NotConnected
+
+from dreamd import settings as sources
+from dreamd.app import Daemon
+from dreamd.clock import Clock
+from dreamd.settings import Settings
+from dreamd.wire.listener import release_in_child
+
+if TYPE_CHECKING:
+    from dreamd.wire.service import Service
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLOSE_S = 0.5  # what the exit of a host may wait: DESIGN §11
+CONNECT_S = 5.0  # it takes a millisecond; a loop that does not answer has ended
+SESSIONS = 64  # a process has a few leos, and the descriptors are its own
+
+
+class Embedded:
+    """A daemon that serves from this process until `close`, or until the process ends.
+
+    All methods may be called from any thread. In a forked child it is closed: the daemon is the parent's.
+    """
+
+    def __init__(
+        self, state_dir: Path, *, db_path: Path | None, settings: Settings | None, clock: Clock
+    ) -> None:
+        """Returns when it serves; raises StartError, SettingsError."""
+        self._daemon = Daemon(
+            settings or sources.load(),
+            state_dir,
+            None,
+            clock=clock,
+            database=db_path,
+            sessions=SESSIONS,
+            inbox_thread=OneThread("dreamd-inbox"),
+        )
+        self._started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
+        self._thread = threading.Thread(target=self._run, name="dreamd", daemon=True)
+        self._thread.start()
+        self._loop, self._service = self._started.result()
+        atexit.register(self.close)
+        child = weakref.WeakMethod(self._in_child)  # the registration has no end; the daemon has
+        os.register_at_fork(after_in_child=lambda: (method := child()) and method())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()  # in a forked child it is not
+
+    def connect(self) -> socket.socket:
+        """A connection to it, as a non-blocking socket. Raises NotConnected where it has ended."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        ours.setblocking(False)
+        try:
+            self._ask(self._daemon.server.connect(theirs))
+        except NotConnected:
+            ours.close()
+            theirs.close()
+            raise
+        return ours
+
+    def adopt(self, settings: Settings) -> None:
+        """Take other settings for the gates, dialogues and friend of the dreams to come. Raises NotConnected."""
+
+        async def take() -> None:
+            self._service.engine.settings = settings
+
+        self._ask(take())
+
+    def close(self) -> None:
+        """Stop in order, waiting half a second at most. Safe to call twice, and at exit."""
+        atexit.unregister(self.close)
+        if self.alive:
+            with suppress(RuntimeError):  # it is ending by itself
+                self._loop.call_soon_threadsafe(self._daemon.stopping.set)
+            self._thread.join(CLOSE_S)
+
+    def _ask(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do `work` on the daemon's thread, and wait until it is done."""
+        try:
+            if not self.alive:
+                raise RuntimeError
+            asked = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # its loop is closed
+            work.close()
+            raise NotConnected("the embedded daemon has ended") from None
+        try:
+            asked.result(CONNECT_S)
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - refused, at its end, or stuck
+            raise NotConnected(f"the embedded daemon does not answer ({type(error).__name__})") from None
+
+    def _in_child(self) -> None:
+        release_in_child(self._daemon.lock, self._daemon.state_dir)
+
+    # the daemon's thread
+
+    def _run(self) -> None:
+        with silence("dreamd"):
+            try:
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    runner.run(self._serve())
+            except BaseException as error:  # noqa: BLE001 - a thread has nobody to raise it to
+                if not self._started.done():
+                    self._started.set_exception(error)
+
+    async def _serve(self) -> None:
+        async with self._daemon.serve() as service:
+            self._started.set_result((asyncio.get_running_loop(), service))
+            await self._daemon.stopping.wait()
+
+
+class OneThread(Executor):
+    """Runs calls one by one on a daemon thread. ThreadPoolExecutor takes no work once the interpreter ends, which
+    is when a host's daemon has its last shard to write, and makes the exit wait for what it does."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        self._calls.put(partial(_settle, future, partial(fn, *args, **kwargs)))
+        if self._thread.ident is None:
+            self._thread.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the thread go; what it has begun it ends, as far as the process lets it."""
+        while cancel_futures and not self._calls.empty():
+            self._calls.get()
+        self._calls.put(None)
+        if wait and self._thread.ident is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+
+def _settle(future: Future[T], call: Callable[[], T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        future.set_exception(error)
+
+
+@contextmanager
+def silence(name: str) -> Iterator[None]:
+    """Nothing of this logger reaches the host's handlers, nor standard error where it has none."""
+    log, nobody = logging.getLogger(name), logging.NullHandler()
+    propagated, log.propagate = log.propagate, False
+    log.addHandler(nobody)
+    try:
+        yield
+    finally:
+        log.propagate = propagated
+        log.removeHandler(nobody)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

@@ -1,0 +1,154 @@
+"""A daemon for a state folder: the one that serves it, or one of our own that is gone afterwards."""
+
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from dreamd.ctl import daemon as own
+from dreamd.ctl.connection import Unreachable, connected
+from dreamd.ctl.daemon import daemon_for
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import UNSET
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in UNSET:
+        monkeypatch.delenv(name)
+
+
+def status(socket: Path) -> dict:
+    with connected(socket) as daemon:
+        return daemon.call("status")
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_starts_one_with_its_settings_and_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "supervisor"))  # not ours to answer
+    state, wanted = tmp_path / "state", tmp_path / "s"
+    with daemon_for(state, wanted, ["gate.chance=1"]) as (socket, ours):
+        assert (socket, ours) == (wanted, True)
+        answer = status(socket)
+        assert answer["state_dir"] == str(state)
+        assert os.getsid(answer["pid"]) == answer["pid"]  # Ctrl-C does not reach it
+    assert gone(answer["pid"])
+    assert not wanted.exists()
+
+
+def test_uses_the_one_that_serves_the_folder_by_whatever_name(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "state")
+    with DaemonProcess(tmp_path / "state") as running:
+        with daemon_for(tmp_path / "link", running.socket, []) as (socket, ours):
+            assert (socket, ours) == (running.socket, False)
+        assert status(running.socket)["pid"] == running.process.pid
+
+
+def test_never_talks_to_a_daemon_of_another_folder(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path / "theirs") as other:
+        with daemon_for(tmp_path / "mine", other.socket, []) as (socket, ours):
+            assert ours
+            assert socket != other.socket
+            assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+            assert status(socket)["state_dir"] == str(tmp_path / "mine")
+        assert not socket.parent.exists()
+        with (
+            pytest.raises(click.UsageError, match=r"serves .*/theirs, not .*/mine"),
+            daemon_for(tmp_path / "mine", other.socket, [], insist=True),
+        ):
+            pass
+
+
+def test_a_path_too_long_gets_a_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with daemon_for(deep / "state", deep / "state" / "dreamd.sock", []) as (socket, ours):
+        assert ours
+        assert len(os.fsencode(socket)) <= 107
+        assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+        assert status(socket)["state_dir"] == str(deep / "state")
+
+
+def test_a_daemon_that_does_not_start_says_why(tmp_path: Path) -> None:
+    with (
+        pytest.raises(Unreachable, match=r"exit code 2\)\.\n.*gate\.chance"),
+        daemon_for(tmp_path / "state", tmp_path / "s", ["gate.chance=many"]),
+    ):
+        pass
+    with (
+        DaemonProcess(tmp_path / "state"),  # it serves the folder, but not where we look
+        pytest.raises(Unreachable, match="another dreamd"),
+        daemon_for(tmp_path / "state", tmp_path / "s", []),
+    ):
+        pass
+
+
+def test_one_that_does_not_listen_in_time_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own, "START_S", 0.0)
+    with (
+        pytest.raises(Unreachable, match="did not listen"),
+        daemon_for(tmp_path / "state", tmp_path / "s", []),
+    ):
+        pass
+    monkeypatch.undo()
+    with DaemonProcess(tmp_path / "state"):  # so nobody holds the folder
+        pass
+
+
+def test_a_socket_taken_meanwhile_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listens in the end, it is asked whose it is."""
+    swap = tmp_path / "python"
+    swap.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m dreamd --state-dir {tmp_path}/theirs --socket "$6"\n'
+    )
+    swap.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(swap))
+    with (
+        pytest.raises(Unreachable, match="taken by another"),
+        daemon_for(tmp_path / "mine", tmp_path / "s", []),
+    ):
+        pass
+
+
+def test_one_that_died_needs_no_stopping(tmp_path: Path) -> None:
+    with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
+        pid = status(socket)["pid"]
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert gone(pid)
+
+
+def test_one_that_does_not_obey_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own, "STOP_S", 0.2)
+    monkeypatch.setattr("dreamd.ctl.connection.CONNECT_S", 0.2)
+    with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
+        pid = status(socket)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+    assert gone(pid)
+
+
+def test_an_error_in_the_block_stops_it_too(tmp_path: Path) -> None:
+    pids = []
+
+    def interrupted() -> None:
+        with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
+            pids.append(status(socket)["pid"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert gone(pids[0])

@@ -1,0 +1,323 @@
+"""The demo, whole: a real daemon, started, used and stopped, from every kind of input."""
+
+import errno
+import json
+import os
+import pty
+import re
+import select
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dreamd.ctl.demo import PROMPTS
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
+
+DEADLINE_S = 30.0
+
+
+def run(tmp_path: Path, *arguments: object, said: str | None = None, **env: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `dreamctl demo` in `tmp_path`, given `said` through a pipe."""
+    stdin = subprocess.DEVNULL if said is None else subprocess.PIPE
+    process = spawn_dreamctl("--state-dir", "state", "demo", *arguments, cwd=tmp_path, stdin=stdin, **env)
+    out, err = process.communicate(said, timeout=DEADLINE_S)
+    return process.returncode, out, err
+
+
+def free(state: Path) -> bool:
+    """Whether no daemon holds the state folder: another can have it."""
+    with DaemonProcess(state) as daemon:
+        return daemon.call("status")["pid"] == daemon.process.pid
+
+
+def test_without_input_it_holds_a_conversation_of_its_own(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path)
+    assert (code, err) == (0, "")
+    for prompt in PROMPTS:
+        assert f"   you  {prompt}\n" in out
+    assert out.count("Does it dream? Yes") == len(PROMPTS)
+    assert "\x1b" not in out
+    assert "\nfriend  " in out
+    lines, files = int(re.search(r"(\d+) lines", out)[1]), re.findall(r"state/inbox/dreams/\S+\.json", out)
+    assert len(files) == len(PROMPTS)
+    shards = [shard for file in files for shard in json.loads((tmp_path / file).read_text())["shards"]]
+    with sqlite3.connect(tmp_path / "state/dream.sqlite3") as database:
+        texts = [text for (text,) in database.execute("SELECT text FROM dream_turns ORDER BY id")]
+    database.close()
+    assert len(texts) == lines
+    assert sorted(texts) == sorted(shard["text"] for shard in shards)
+    for text in texts:
+        assert " ".join(text.split()) in " ".join(out.split())
+    assert out.endswith("The daemon has been stopped.\n")
+    assert free(tmp_path / "state")
+
+
+def test_each_line_of_a_pipe_is_a_prompt(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, said="Do you know the sea?\n\n \nAnd \x1b[31mthe moon?")
+    assert code == 0
+    assert out.count("   you  ") == 2
+    assert "   you  Do you know the sea?\n" in out
+    assert "   you  And  [31mthe moon?\n" in out
+
+
+def test_an_empty_or_silent_pipe_is_no_input(tmp_path: Path) -> None:
+    assert f"   you  {PROMPTS[0]}" in run(tmp_path, said="\n\n")[1]
+    silent = spawn_dreamctl("--state-dir", "state", "demo", cwd=tmp_path, stdin=subprocess.PIPE)
+    out = silent.stdout.read()  # with its stdin open all the while
+    silent.communicate(timeout=DEADLINE_S)
+    assert f"   you  {PROMPTS[0]}" in out
+
+
+def test_json_is_one_object_a_line(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "--json", "--seed", 5, said="Hello, small one.\n")
+    assert (code, err) == (0, "")
+    events = [json.loads(line) for line in out.splitlines()]
+    kinds = [event["type"] for event in events]
+    lines = kinds.count("line")
+    assert kinds == ["intro", "reply", "decision", *["line"] * lines, "dialog.finished", "friend", "end"]
+    assert 1 <= lines <= 4
+    friend, end = events[-2:]
+    added = [fragment["text"] for fragment in friend["moved"] if fragment["before"] is None]
+    assert set(added) <= {event["text"] for event in events if event["type"] == "line"}
+    assert [
+        fragment["after"] for fragment in friend["moved"] if fragment["before"] == 1.0
+    ]  # what was drawn faded
+    assert (end["dialogues"], end["lines"], len(end["files"])) == (1, lines, 1)
+    assert (
+        events[1]["reply"]
+        == json.loads(run(tmp_path, "--json", "--seed", 5, said="Hello, small one.\n")[1].splitlines()[1])[
+            "reply"
+        ]
+    )
+
+
+def test_corpus_is_what_it_speaks_and_what_the_friend_is_born_with(tmp_path: Path) -> None:
+    (tmp_path / "my rhymes.txt").write_bytes(
+        b"\xef\xbb\xbfThe goat ate the hat. The goat sat. The hat was \xff red."
+    )
+    code, out, _ = run(tmp_path, "--corpus", "my rhymes.txt", "--json", said="goat\n")
+    assert code == 0
+    intro, reply, *_ = (json.loads(line) for line in out.splitlines())
+    assert intro["source"] == "my rhymes.txt"
+    assert set(re.findall(r"\w+", reply["reply"].lower())) <= {
+        "the",
+        "goat",
+        "ate",
+        "hat",
+        "sat",
+        "was",
+        "red",
+    }
+    with DaemonProcess(tmp_path / "state") as daemon:
+        daemon.socket.exists()
+    with sqlite3.connect(tmp_path / "state/dream.sqlite3") as database:
+        origin = {
+            text
+            for (text,) in database.execute("SELECT text FROM dream_bootstrap_fragments WHERE origin = 1")
+        }
+    database.close()
+    assert "The goat sat." in origin
+
+
+@pytest.mark.parametrize("content", [b"", b" ... \n", None])
+def test_a_corpus_without_words_is_wrong_usage(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "c").write_bytes(content)
+    code, out, err = run(tmp_path, "--corpus", "c")
+    assert (code, out) == (2, "")
+    assert "c" in err.splitlines()[-1]
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path / "state", "--set", "gate.novelty_above=2") as daemon:
+        code, out, _ = run(tmp_path, said="Hello.\n")
+        assert code == 0
+        assert "A daemon serves this folder already." in out
+        assert "Does it dream? No (calm: novelty" in out
+        assert "\n    it  " in out.split("all the same")[1]
+        assert out.endswith("The daemon goes on.\n")
+        assert daemon.call("status")["decisions"] == {"calm": 1, "asked": 1}
+
+
+def test_a_dream_that_is_refused_is_told(tmp_path: Path) -> None:
+    """Its database is gone: no dream can be kept, and the demo says so."""
+    with DaemonProcess(tmp_path / "state") as daemon:
+        (tmp_path / "state/dream.sqlite3").unlink()
+        code, out, _ = run(tmp_path, said="Hello.\nHello again.\n")
+        assert code == 0
+        assert "No dream: UNAVAILABLE" in out
+        assert "0 lines" in out
+        assert daemon.process.poll() is None
+
+
+def test_inbox_disabled_leaves_no_file_and_waits_for_none(tmp_path: Path) -> None:
+    code, out, _ = run(tmp_path, "--json", said="Hello.\n", DREAMD_INBOX__ENABLED="0")
+    end = json.loads(out.splitlines()[-1])
+    assert (code, end["files"]) == (0, [])
+    assert end["lines"] > 0
+
+
+def test_without_a_folder_given_leos_own_dreams_are_left_alone(tmp_path: Path) -> None:
+    process = spawn_dreamctl("demo", cwd=tmp_path, XDG_STATE_HOME=str(tmp_path), HOME=str(tmp_path))
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (0, "")
+    assert (tmp_path / "dreamd/demo/dream.sqlite3").exists()
+    assert not (tmp_path / "dreamd/dream.sqlite3").exists()
+    assert "  rows  dreamd/demo/dream.sqlite3" in out
+
+
+def test_a_path_with_spaces_and_a_long_one(tmp_path: Path) -> None:
+    folder = tmp_path / ("a long way " * 9).strip()
+    folder.mkdir()
+    code, out, err = run(folder, said="Hello.\n")
+    assert (code, err) == (0, "")
+    assert (folder / "state/dream.sqlite3").exists()
+    assert not (folder / "state/dreamd.sock").exists()
+
+
+def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file")
+    code, out, err = run(tmp_path)
+    assert (code, out) == (3, "")
+    assert "the daemon did not start (exit code 4)" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_it_in_order(tmp_path: Path, number: int) -> None:
+    process = spawn_dreamctl("--state-dir", "state", "--json", "demo", cwd=tmp_path, stdin=subprocess.PIPE)
+    process.stdin.write("Hello.\n")
+    process.stdin.flush()
+    while json.loads(process.stdout.readline())["type"] != "friend":
+        pass
+    process.send_signal(number)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    if number == signal.SIGINT:
+        assert process.returncode == 0
+        assert json.loads(out.splitlines()[-1])["type"] == "end"
+    else:
+        assert process.returncode == 128 + number
+    assert err == ""
+    assert free(tmp_path / "state")
+
+
+def test_a_daemon_that_dies_is_noticed(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path / "state") as daemon:
+        process = spawn_dreamctl(
+            "--state-dir", "state", "--json", "demo", cwd=tmp_path, stdin=subprocess.PIPE
+        )
+        process.stdin.write("Hello.\n")
+        process.stdin.flush()
+        while json.loads(process.stdout.readline())["type"] != "friend":
+            pass
+        daemon.kill()
+        _, err = process.communicate("Are you there?\n", timeout=DEADLINE_S)
+    assert process.returncode == 3
+    assert "Traceback" not in err
+
+
+def test_a_closed_pipe_is_no_traceback_and_leaves_no_daemon(tmp_path: Path) -> None:
+    process = spawn_dreamctl("--state-dir", "state", "demo", cwd=tmp_path)
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.wait(DEADLINE_S)
+    process.stderr.close()
+    assert "Traceback" not in err
+    assert free(tmp_path / "state")
+
+
+class Terminal:
+    """`dreamctl demo` on a terminal of 40 columns."""
+
+    def __init__(self, cwd: Path, **env: str) -> None:
+        self.seen = ""
+        ours, theirs = pty.openpty()
+        self.fd = ours
+        kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dreamd.ctl", "--state-dir", "state", "demo"],
+            cwd=cwd,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**kept, "COLUMNS": "40", "TERM": "xterm", **env},
+            start_new_session=True,
+        )
+        os.close(theirs)
+
+    def until(self, text: str) -> None:
+        """Read until `text` has been shown (or the other end has closed)."""
+        deadline = time.monotonic() + DEADLINE_S
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    data = os.read(self.fd, 1 << 16)
+                except OSError as error:
+                    assert error.errno == errno.EIO
+                    return
+                self.seen += data.decode()
+
+    def type(self, keys: str) -> None:
+        os.write(self.fd, keys.encode())
+
+    def end(self) -> int:
+        self.until("\0")
+        os.close(self.fd)
+        return self.process.wait(DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    ("keys", "env", "colours"),
+    [("\x04", {}, True), ("\x03", {"NO_COLOR": "1"}, False), ("\x04", {"TERM": "dumb"}, False)],
+)
+def test_on_a_terminal_a_person_types(tmp_path: Path, keys: str, env: dict[str, str], colours: bool) -> None:
+    terminal = Terminal(tmp_path, **env)
+    terminal.until("   you  ")
+    terminal.type("\nDo you know the sea?\n")
+    terminal.until("a little")
+    terminal.until("lighter")
+    terminal.seen, before = "", terminal.seen
+    terminal.until("   you  ")
+    if keys == "\x03":  # no controlling terminal here that would turn the key into a signal
+        terminal.process.send_signal(signal.SIGINT)
+    else:
+        terminal.type(keys)
+    assert terminal.end() == 0
+    assert "The daemon has been stopped." in terminal.seen
+    assert ("\x1b[1;32m" in before) == colours
+    assert ("\x1b[2m" in before) == colours
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", before)
+    assert all(len(line) <= 40 for line in plain.splitlines())
+    assert free(tmp_path / "state")
+
+
+def test_the_private_socket_is_for_the_owner_alone(tmp_path: Path) -> None:
+    """Seen while it runs: the folder of a socket whose own path would be too long."""
+    folder = tmp_path / ("d" * 100)
+    folder.mkdir()
+    short = tmp_path / "t"
+    short.mkdir()
+    process = spawn_dreamctl(
+        "--state-dir", "state", "--json", "demo", cwd=folder, stdin=subprocess.PIPE, TMPDIR=str(short)
+    )
+    process.stdout.readline()
+    (private,) = [place for place in short.iterdir() if place.is_dir()]
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    process.communicate("", timeout=DEADLINE_S)
+    assert list(short.iterdir()) == []
+
+
+def test_in_this_process_too(tmp_path: Path) -> None:
+    """The same by click's own runner, whose stdin is no file."""
+    result = dreamctl("--state-dir", tmp_path / "state", "demo", "--corpus", tmp_path)
+    assert result.exit_code == 2

@@ -1,0 +1,92 @@
+"""A real user manager of systemd, in folders of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.waiting import until
+
+CHECKOUT = Path(__file__).parents[2]
+# A unit with a private /tmp cannot see what lies in the real one.
+HIDDEN = (Path("/tmp"), Path("/var/tmp"))
+
+
+class UserManager:
+    """`systemd --user` with an empty configuration; `run` runs a command in its environment."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.config, self.runtime, self.state = base / "config", base / "run", base / "state"
+        for folder in (self.config, self.runtime):
+            folder.mkdir(mode=0o700)
+        self.env = {
+            k: v for k, v in os.environ.items() if not k.startswith(("DREAM", "XDG_", "NOTIFY_", "LISTEN_"))
+        }
+        self.env |= {
+            "XDG_CONFIG_HOME": str(self.config),
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "XDG_STATE_HOME": str(self.state),
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.runtime}/bus",
+        }
+        self.socket = self.runtime / "dreamd" / "dreamd.sock"
+        self.log = (base / "manager.log").open("wb")
+        self.process = subprocess.Popen(
+            ["systemd", "--user", "--log-target=console"], env=self.env, stdout=self.log, stderr=self.log
+        )
+
+    def run(self, *command: str, check: bool = True) -> str:
+        ran = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert not check or ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
+        return ran.stdout.strip()
+
+    def systemctl(self, *arguments: str, check: bool = True) -> str:
+        return self.run("systemctl", "--user", *arguments, check=check)
+
+    def dreamctl(self, *arguments: str, check: bool = True) -> str:
+        return self.run(sys.executable, "-m", "dreamd.ctl", *arguments, check=check)
+
+    def drop_in(self, text: str) -> None:
+        """Add to the service's settings."""
+        folder = self.config / "systemd" / "user" / "dreamd.service.d"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "test.conf").write_text(text)
+        self.systemctl("daemon-reload")
+
+    def main_pid(self) -> int:
+        return int(self.systemctl("show", "-P", "MainPID", "dreamd.service"))
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.systemctl("stop", "dreamd.socket", "dreamd.service", check=False)
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(20)
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def manager() -> Iterator[UserManager]:
+    """One manager for the tests of a file."""
+    if not (shutil.which("systemd") and shutil.which("systemctl")):
+        pytest.skip("no systemd on this machine")
+    if any(Path(sys.prefix).is_relative_to(folder) for folder in HIDDEN):
+        pytest.skip("this environment lies in the temporary folder, which the unit cannot see")
+    if os.geteuid() == 0:
+        Path("/run/systemd/system").mkdir(parents=True, exist_ok=True)  # systemctl asks for it
+    base = Path(tempfile.mkdtemp(prefix=".unit-", dir=CHECKOUT))
+    found = UserManager(base)
+    try:
+        until(
+            lambda: found.systemctl("is-system-running", check=False) in ("running", "degraded"),
+            "the user manager runs",
+        )
+        yield found
+    finally:
+        found.close()
+        shutil.rmtree(base)

@@ -1,0 +1,202 @@
+"""The user service under a real user manager: installed, activated, killed, stopped, hung, and started again."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from contextlib import ExitStack
+
+import msgpack
+import pytest
+
+from tests.helpers.waiting import until
+
+LINES = (
+    "the sea is quiet tonight",
+    "I hear the river under the house",
+    "nothing holds the light",
+    "snow began to speak",
+)
+
+
+class Knock:
+    """A blocking MessagePack-RPC client on msgpack alone."""
+
+    def __init__(self, path) -> None:
+        self.connection = socket.socket(socket.AF_UNIX)
+        self.connection.settimeout(30)
+        self.connection.connect(str(path))
+        self.unpacker = msgpack.Unpacker()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.connection.close()
+
+    def send(self, message) -> None:
+        self.connection.sendall(msgpack.packb(message))
+
+    def receive(self):
+        while True:
+            for message in self.unpacker:
+                return message
+            data = self.connection.recv(1 << 16)
+            if not data:
+                raise ConnectionError
+            self.unpacker.feed(data)
+
+    def call(self, method, *params):
+        self.send([0, 1, method, list(params)])
+        kind, _, error, result = self.receive()
+        assert (kind, error) == (1, None)
+        return result
+
+    def hello(self, *provides):
+        return self.call(
+            "hello", {"protocol": 1, "name": "leo", "version": "0", "pid": 1, "provides": provides}
+        )
+
+
+@pytest.fixture(scope="module")
+def installed(manager):
+    manager.dreamctl("service", "install")
+    return manager
+
+
+@pytest.fixture(autouse=True)
+def fresh(installed):
+    installed.systemctl("reset-failed", check=False)
+    installed.systemctl("start", "dreamd.socket")
+
+
+@pytest.fixture
+def knock():
+    """Connect; closed at the end of the test."""
+    with ExitStack() as connections:
+        yield lambda path: connections.enter_context(Knock(path))
+
+
+def status(manager, path=None):
+    with Knock(path or manager.socket) as knock:
+        return knock.call("status")
+
+
+def test_a_knock_activates_it_and_again_after_a_stop(installed):
+    """P9: the socket is its owner's alone from the start."""
+    assert installed.socket.stat().st_mode & 0o777 == 0o600
+    assert installed.socket.parent.stat().st_mode & 0o777 == 0o700
+    assert installed.systemctl("is-enabled", "dreamd.socket") == "enabled"
+    first = status(installed)
+    assert first["state"] == "ok"
+    assert first["state_dir"] == str(installed.state / "dreamd")
+    assert installed.systemctl("is-active", "dreamd.service") == "active"
+    installed.systemctl("stop", "dreamd.service")
+    assert installed.socket.exists()  # a passed socket is never unlinked
+    assert status(installed)["pid"] != first["pid"]
+
+
+def test_it_says_what_it_does(installed):
+    status(installed)
+    until(
+        lambda: installed.systemctl("show", "-P", "StatusText", "dreamd.service") == "waiting for leo",
+        "STATUS",
+    )
+    said = json.loads(installed.dreamctl("service", "status", "--json"))
+    assert said["units"] == {
+        "dreamd.socket": {"enabled": "enabled", "active": "active"},
+        "dreamd.service": {"enabled": "indirect", "active": "active"},
+    }
+    assert (said["answers"], said["state"]) == (True, "ok")
+
+
+def test_killed_in_mid_dialogue_it_is_back_and_loses_no_line(installed, knock):
+    """P3, P5: the line that was recorded has its file, and is not observed again; who knocks meanwhile is served."""
+    leo = knock(installed.socket)
+    leo.hello("generate", "observe")
+    leo.send([0, 7, "dream.now", []])
+    asked = leo.receive()
+    assert asked[2] == "generate"
+    leo.send([1, asked[1], None, LINES[0]])
+    observe = leo.receive()
+    assert observe[2] == "observe"  # so the line is recorded
+    installed.systemctl("kill", "--signal=KILL", "dreamd.service")
+    waiting = knock(installed.socket)  # nobody listens, systemd keeps the socket
+    assert waiting.hello("generate", "observe")["name"] == "dreamd"
+    [dialog] = [d for d in waiting.call("dialogs.recent") if d["trace_id"] == observe[3][1]["trace_id"]]
+    assert (dialog["outcome"], dialog["lines"]) == ("interrupted", 1)
+    shards = waiting.call("inbox.read", dialog["trace_id"])["shards"]
+    assert [shard["text"] for shard in shards] == [LINES[0]]
+    with pytest.raises(ConnectionError):
+        leo.receive()
+    waiting.connection.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        waiting.receive()  # nothing is observed twice
+
+
+@pytest.mark.parametrize("fault", ["stopped", "blocked"])
+def test_the_watchdog_restarts_a_daemon_that_hangs(installed, fault, knock):
+    installed.drop_in("[Service]\nWatchdogSec=2\nEnvironment=DREAMD_TEST_RPC=1\n")
+    installed.systemctl("stop", "dreamd.service")
+    before = status(installed)["pid"]
+    assert installed.main_pid() == before
+    if fault == "stopped":
+        os.kill(before, signal.SIGSTOP)
+    else:
+        knock(installed.socket).send([2, "test.block", [60]])
+    until(lambda: installed.main_pid() not in (0, before), "restarted by the watchdog")
+    assert status(installed)["pid"] == installed.main_pid()
+
+
+def test_edited_units_are_kept(installed):
+    unit = installed.config / "systemd" / "user" / "dreamd.service"
+    ours = unit.read_text()
+    try:
+        unit.write_text(ours + "\n# mine\n")
+        with pytest.raises(AssertionError, match="edited by hand"):
+            installed.dreamctl("service", "install")
+        assert unit.read_text().endswith("# mine\n")
+        installed.dreamctl("service", "install", "--force")
+        assert unit.read_text() == ours
+    finally:
+        unit.write_text(ours)
+
+
+def test_a_second_leo_has_a_service_of_his_own(installed):
+    (installed.state / "dreamd@other").mkdir(parents=True, exist_ok=True)
+    installed.systemctl("start", "dreamd@other.socket")
+    other = status(installed, installed.runtime / "dreamd" / "other.sock")
+    assert other["state_dir"] == str(installed.state / "dreamd@other")
+    assert other["pid"] != status(installed)["pid"]
+    installed.systemctl("stop", "dreamd@other.socket", "dreamd@other.service")
+
+
+def test_units_are_verified_and_locked_down(installed, capfd):
+    folder = installed.config / "systemd" / "user"
+    names = ["dreamd.socket", "dreamd.service"]
+    ran = subprocess.run(
+        ["systemd-analyze", "--user", "verify", "--man=no", *(str(folder / name) for name in names)],
+        env=installed.env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    for name in ("dreamd.service", "dreamd@.service"):
+        said = subprocess.run(
+            ["systemd-analyze", "security", "--offline=yes", str(folder / name)],
+            env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, check=False,
+        ).stdout  # fmt: skip
+        exposure = float(said.split("exposure level for")[1].split(":")[1].split()[0])
+        with capfd.disabled():
+            print(f"\nexposure of {name}: {exposure}")
+        assert exposure <= 1.2
+
+
+def test_uninstall_leaves_the_dreams(installed):
+    status(installed)
+    installed.dreamctl("service", "uninstall")
+    assert not list((installed.config / "systemd" / "user").glob("dreamd*.s*t"))
+    assert (installed.state / "dreamd" / "dream.sqlite3").exists()
+    assert not installed.socket.exists()
+    assert "not installed" in installed.dreamctl("service", "uninstall")
+    installed.dreamctl("service", "install")
+    assert status(installed)["state"] == "ok"

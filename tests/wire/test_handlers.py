@@ -1,0 +1,224 @@
+"""Each method over the wire, as any peer sees it."""
+
+import asyncio
+import json
+import os
+
+import pytest
+from dreamclient.messages import Method
+
+import dreamd
+from dreamd.inbox.capability import WRITE_SCOPE
+from dreamd.wire.handlers import TABLE
+from dreamd.wire.params import NoParams
+from dreamd.wire.service import Served
+from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
+from tests.helpers.peer import PeerError, PlainPeer
+from tests.helpers.service import serving
+
+SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {
+    Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.EVENT, Method.ERROR,
+}  # fmt: skip
+TOKEN = {"scopes": [WRITE_SCOPE]}
+
+
+def test_every_method_of_the_protocol_is_served():
+    assert set(TABLE) == SERVED
+
+
+async def test_hello_introduces_both_and_only_hooks_count_as_provided(tmp_path):
+    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
+        answer = await peer.call(
+            "hello", {"protocol": 1, "name": "leo", "pid": 7, "provides": ["generate", "observe", "evil"], "new": 1}
+        )
+        assert answer == {
+            "protocol": 1, "name": "dreamd", "version": dreamd.__version__, "pid": os.getpid(),
+            "provides": sorted(SERVED), "session": 1, "seeded": False,
+        }  # fmt: skip
+        [session] = (await peer.call("status"))["sessions"]
+        assert (session["name"], session["pid"], session["provides"]) == ("leo", 7, ["generate", "observe"])
+        await peer.call("dream.seed", ORIGIN)
+        assert (await peer.hello())["seeded"] is True
+
+
+async def test_p10_what_a_host_swallowed_is_taken_over_from_hello_and_contexts(tmp_path):
+    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
+        await peer.hello(failures={"full": 2})
+        await peer.call("dream.context", {"failures": {"full": 1, "no word at all": 3, "none": 0}})
+        assert service.failures.counts == {"host: full": 3, "host: other": 3}
+
+
+async def test_before_hello_only_the_frozen_subset_is_served(tmp_path):
+    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
+        assert (await peer.call("status"))["state"] == "ok"
+        for method in SERVED - {"hello", "status", "shutdown"}:
+            with pytest.raises(PeerError) as caught:
+                await peer.call(method)
+            assert caught.value.code == 5
+        with pytest.raises(PeerError) as caught:
+            await peer.hello(protocol=99, version="9.9")
+        assert caught.value.code == 6
+        assert caught.value.message == (
+            f"leo 9.9 speaks protocol 99, dreamd {dreamd.__version__} speaks 1; upgrade the older of the two and restart it"
+        )
+        with pytest.raises(PeerError, match="say hello first"):
+            await peer.call("why")
+        assert await peer.call("shutdown") is True
+
+
+async def test_only_a_context_may_be_told_the_rest_are_requests(tmp_path):
+    """P11: nothing that takes time is done without a cap."""
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        for method in SERVED:
+            peer.send([2, method, []])
+        peer.send([2, "dream.context", [{"prompt": "p"}]])
+        peer.send([2, "no.such", []])
+        decisions = await peer.call("why")
+        assert [decision["reason"] for decision in decisions] == ["no_hooks"]
+        counted = await peer.call("status")
+        assert not service.stop.__self__.is_set()
+    others = SERVED - {"dream.context"}
+    assert counted["failures"] == {f"{method}: refused (2)": 1 for method in others} | {
+        "dream.context: invalid params": 1, "unknown method: refused (3)": 1,
+    }  # fmt: skip
+
+
+async def test_events_reach_who_subscribed_and_nobody_else(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
+        assert await watcher.call("events.subscribe") is None
+        await peer.call("dream.context", {})
+        ended = await peer.call("dream.now", STIRRED)
+        events = [(await watcher.told.get())[1][0] for _ in range(ended["lines"] + 5)]
+        assert peer.told.empty()
+        await watcher.close()
+        await until(lambda: not service.subscribers)
+        await peer.call("dream.now", None)
+    lines = ["line"] * ended["lines"]
+    assert [event["type"] for event in events] == [
+        "decision", "decision", "dialog.started", *lines, "dialog.finished", "inbox.written",
+    ]  # fmt: skip
+    assert [event["decision"]["reason"] for event in events[:2]] == ["calm", "asked"]
+    assert events[-1]["trace_id"] == events[2]["trace_id"]
+    assert events[-2]["outcome"] == "complete"
+
+
+async def test_looking(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        ended = [await peer.call("dream.now", STIRRED) for _ in range(3)]
+        assert [d["id"] for d in await peer.call("dialogs.recent", 2)] == [3, 2]
+        assert len(await peer.call("dialogs.recent")) == 3
+        assert await peer.call("dialogs.recent", 0) == []
+        assert len((await peer.call("dialogs.get", 1))["turns"]) == ended[0]["lines"]
+        assert [d["id"] for d in await peer.call("friend.drift", 1)] == [3]
+        weights = [f["weight"] for f in await peer.call("friend.fragments")]
+        assert weights == sorted(weights, reverse=True)
+        assert (await peer.call("stats"))["dialogs"] == 3
+        assert [d["reason"] for d in await peer.call("why", 2)] == ["asked", "asked"]
+        with pytest.raises(PeerError, match=r"no dialogue 99; `dreamctl recent` lists them") as caught:
+            await peer.call("dialogs.get", 99)
+        assert caught.value.code == 12
+
+
+async def test_the_inbox_over_the_wire(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        await peer.call("events.subscribe")
+        request = {"seed": {"goal": "g"}, "result": {"trace_id": "t-1", "shards": [{"a": 1}]}, "cap_token": TOKEN}
+        report = await peer.call("inbox.persist", request)
+        assert report["shards_written"] == 1
+        assert json.loads((tmp_path / "inbox" / "dreams" / "t-1.json").read_text())["shards"] == [{"a": 1}]
+        event = (await peer.told.get())[1][0]
+        assert (event["type"], event["trace_id"], event["shards"]) == ("inbox.written", "t-1", 1)
+        assert [f["trace_id"] for f in await peer.call("inbox.list")] == ["t-1"]
+        assert (await peer.call("inbox.read", "t-1"))["shards"] == [{"a": 1}]
+        assert (await peer.call("inbox.ack", "t-1"))["path"].endswith("done/t-1.json")
+        assert await peer.call("inbox.list") == []
+        for method, params, code in (
+            ("inbox.persist", [request | {"cap_token": {}}], 15),
+            ("inbox.persist", [request | {"result": 5}], 16),
+            ("inbox.persist", [request | {"result": {"trace_id": "../t"}}], 16),
+            ("inbox.read", ["t-2"], 12),
+            ("inbox.ack", ["../t-1"], 16),
+        ):
+            with pytest.raises(PeerError) as caught:
+                await peer.call(method, *params)
+            assert caught.value.code == code
+
+
+async def test_an_inbox_that_is_off_takes_nothing(tmp_path):
+    async with serving(tmp_path, inbox__enabled="false") as service, await onlooker(service) as peer:
+        with pytest.raises(PeerError, match=r"inbox\.enabled is false") as caught:
+            await peer.call("inbox.persist", {"seed": {}, "result": {}, "cap_token": TOKEN})
+        assert caught.value.code == 10
+    assert not (tmp_path / "inbox").exists()
+
+
+async def test_reading_never_waits_behind_a_writer_that_waits(tmp_path):
+    """P11: somebody holds the inbox's lock; the daemon can be looked at, and stops in time."""
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.now", STIRRED)
+        with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
+            import fcntl
+
+            fcntl.flock(held, fcntl.LOCK_EX)
+            writing = asyncio.create_task(
+                peer.call("inbox.persist", {"seed": {}, "result": {"trace_id": "t", "shards": [{}]}, "cap_token": TOKEN})
+            )
+            assert (await peer.call("status"))["inbox"]["waiting"] == 1
+            [file] = await peer.call("inbox.list")
+            assert (await peer.call("inbox.read", file["trace_id"]))["trace_id"] == file["trace_id"]
+            assert not writing.done()
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert (await writing)["shards_written"] == 1
+
+
+async def test_shutdown_is_answered_and_then_happens(tmp_path):
+    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
+        stopping = service.stop.__self__
+        assert await peer.call("shutdown") is True
+        await asyncio.wait_for(stopping.wait(), 5)
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_of_text(tmp_path, caplog, later):
+    """P10, P14: whether it raises, or its answer cannot be encoded."""
+
+    def raising(*_):
+        raise KeyError("secret words")
+
+    async def raising_later(*_):
+        raising()
+
+    def beyond(*_):
+        return 1 << 64
+
+    async def beyond_later(*_):
+        return 1 << 64
+
+    table = {
+        "raises": Served(raising_later if later else raising, NoParams, TABLE["status"].params, True, False),
+        "beyond": Served(beyond_later if later else beyond, NoParams, TABLE["status"].params, True, False),
+    }
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        service.table = {**TABLE, **table}
+        for method, kind in (("raises", "KeyError"), ("beyond", "OverflowError")):
+            with pytest.raises(PeerError) as caught:
+                await peer.call(method)
+            assert caught.value.code == 1
+            assert caught.value.message == f"{method}: failed ({kind}); the daemon's status counts it"
+        assert service.failures.counts == {"raises: KeyError": 1, "beyond: OverflowError": 1}
+        peer.send([2, "raises", []])
+        assert [await peer.call("why") for _ in range(70)] == [[]] * 70  # none of them is in flight any more
+    assert "raises: KeyError at test_handlers.py" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_a_store_in_trouble_is_named_to_who_asks(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
+        with pytest.raises(PeerError) as caught:
+            await peer.call("dream.seed", ORIGIN)
+        assert caught.value.code == 10
+        assert service.failures.counts == {"dream.seed: database deleted": 1}
+        (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+        await settled(service)

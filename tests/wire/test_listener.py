@@ -1,0 +1,243 @@
+"""The lock is the truth, and a socket is stale only when the kernel says so (P8)."""
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+
+import pytest
+
+from dreamd.errors import StartError
+from dreamd.wire.listener import Listener, make_private_folder, state_lock
+
+
+def mode(path):
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def connects(path):
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
+def stale(path, made_at=None):
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    if made_at is not None:
+        os.utime(path, (made_at, made_at))
+
+
+# --- the state folder --------------------------------------------------------------------------------
+
+
+def test_the_folder_is_made_private_and_one_that_is_there_is_left_as_it_is(tmp_path):
+    make_private_folder(tmp_path / "a" / "b")
+    assert mode(tmp_path / "a" / "b") == 0o700
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    make_private_folder(tmp_path / "open")
+    assert mode(tmp_path / "open") == 0o755
+
+
+def test_p8_one_holder_at_a_time_and_the_second_is_told_who(tmp_path):
+    with state_lock(tmp_path):
+        assert (tmp_path / "dreamd.lock").read_text() == f"{os.getpid()}\n"
+        assert mode(tmp_path / "dreamd.lock") == 0o600
+        with pytest.raises(StartError, match=f"another dreamd \\(pid {os.getpid()}\\) serves") as caught, state_lock(tmp_path):
+            pass
+        assert caught.value.exit_code == 3
+    with state_lock(tmp_path):
+        pass
+
+
+def test_p8_what_an_old_lock_file_says_is_no_obstacle(tmp_path):
+    (tmp_path / "dreamd.lock").write_text("1\nand more than that\n")  # a process that lives
+    with state_lock(tmp_path):
+        assert (tmp_path / "dreamd.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_p8_a_holder_that_has_not_said_who_it_is(tmp_path):
+    with (tmp_path / "dreamd.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StartError, match="pid unknown"), state_lock(tmp_path):
+            pass
+
+
+def a_file(path):
+    path.write_text("")
+
+
+def a_link(path):
+    path.mkdir()
+    (path / "dreamd.lock").symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(("stand", "why"), [(a_file, "File exists"), (a_link, "symbolic links")])
+def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path, stand, why):
+    stand(tmp_path / "state")
+    with pytest.raises(StartError, match=f"the state folder .*state cannot be used: .*{why}") as caught:
+        with state_lock(tmp_path / "state"):
+            pass
+    assert caught.value.exit_code == 4
+    assert "\n" not in str(caught.value)
+
+
+# --- the socket --------------------------------------------------------------------------------------
+
+
+def test_p9_the_socket_is_its_owners_from_its_first_moment(tmp_path, monkeypatch):
+    seen = []
+    bind = socket.socket.bind
+
+    class Watched(socket.socket):
+        def bind(self, address):
+            bind(self, address)
+            seen.append(mode(tmp_path / "run" / "s"))
+
+    monkeypatch.setattr(socket, "socket", Watched)
+    before = os.umask(0o022)
+    try:
+        listener = Listener(tmp_path / "run" / "s")
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    assert seen == [0o600]
+    assert mode(tmp_path / "run") == 0o700
+    listener.close()
+    assert not (tmp_path / "run" / "s").exists()
+
+
+def test_a_stale_socket_is_taken_over_and_a_live_one_never(tmp_path):
+    stale(tmp_path / "s")
+    first = Listener(tmp_path / "s")
+    assert connects(tmp_path / "s")
+    with pytest.raises(StartError, match="is taken \\(a daemon listens\\)") as caught:
+        Listener(tmp_path / "s")
+    assert caught.value.exit_code == 3
+    assert connects(tmp_path / "s")
+    first.close()
+
+
+def test_a_live_socket_with_a_full_backlog_is_not_stale(tmp_path):
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(str(tmp_path / "s"))
+        busy.listen(0)
+        knocking = []
+        while True:
+            client = socket.socket(socket.AF_UNIX)
+            client.setblocking(False)
+            knocking.append(client)
+            if client.connect_ex(str(tmp_path / "s")) == errno.EAGAIN:
+                break
+        with pytest.raises(StartError, match="a daemon listens"):
+            Listener(tmp_path / "s")
+        for client in knocking:
+            client.close()
+    assert (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EMFILE, errno.ENOMEM, errno.EPROTOTYPE])
+def test_p8_only_a_refused_connection_proves_a_socket_dead(tmp_path, monkeypatch, code):
+    stale(tmp_path / "s")
+
+    class Faulty(socket.socket):
+        def connect_ex(self, address):
+            return code
+
+    monkeypatch.setattr(socket, "socket", Faulty)
+    with pytest.raises(StartError) as caught:
+        Listener(tmp_path / "s")
+    assert os.strerror(code) in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert (tmp_path / "s").exists()
+
+
+def test_a_socket_that_goes_away_while_it_is_looked_at_is_no_obstacle(tmp_path, monkeypatch):
+    stale(tmp_path / "s")
+
+    class Fleeting(socket.socket):
+        def connect_ex(self, address):
+            os.unlink(address)
+            return errno.ENOENT
+
+    monkeypatch.setattr(socket, "socket", Fleeting)
+    listener = Listener(tmp_path / "s")
+    monkeypatch.undo()
+    assert connects(tmp_path / "s")
+    listener.close()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_path_that_is_no_socket_is_left_alone(tmp_path, link):
+    (tmp_path / "s").symlink_to("nowhere") if link else (tmp_path / "s").write_text("precious")
+    with pytest.raises(StartError, match="is there and is no socket") as caught:
+        Listener(tmp_path / "s")
+    assert caught.value.exit_code == 5
+    assert (tmp_path / "s").is_symlink() if link else (tmp_path / "s").read_text() == "precious"
+
+
+def test_the_longest_path_that_a_socket_can_have(tmp_path):
+    for size, fits in ((107, True), (108, False), (109, False)):
+        path = tmp_path / ("x" * (size - len(os.fsencode(tmp_path)) - 1))
+        if fits:
+            listener = Listener(path)
+            assert connects(path)
+            listener.close()
+        else:
+            with pytest.raises(StartError, match=f"the socket path has {size} bytes") as caught:
+                Listener(path)
+            assert caught.value.exit_code == 5
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match="no socket can be made at .*file/run/s: ") as caught:
+        Listener(tmp_path / "file" / "run" / "s")
+    assert caught.value.exit_code == 5
+
+
+def test_a_file_that_vanished_or_is_anothers_is_noticed_and_not_removed(tmp_path):
+    listener = Listener(tmp_path / "s")
+    assert not listener.vanished
+    (tmp_path / "s").unlink()
+    assert listener.vanished
+    old = listener.socket
+    listener.bind()
+    old.close()
+    assert not listener.vanished
+    assert connects(tmp_path / "s")
+    (tmp_path / "s").unlink()
+    stale(tmp_path / "s", made_at=1.0)  # most file systems give it the number of the removed one
+    assert listener.vanished
+    listener.close()
+    assert (tmp_path / "s").exists()
+
+
+def test_a_file_that_becomes_anothers_while_its_folder_is_waited_for_is_kept(tmp_path, monkeypatch):
+    listener = Listener(tmp_path / "s")
+    lock = fcntl.flock
+
+    def replaced(handle, how):
+        lock(handle, how)
+        os.unlink(tmp_path / "s")
+        stale(tmp_path / "s", made_at=1.0)
+
+    monkeypatch.setattr(fcntl, "flock", replaced)
+    listener.close()
+    assert (tmp_path / "s").exists()
+
+
+def test_a_socket_that_systemd_passed_is_systemds(tmp_path):
+    passed = socket.socket(socket.AF_UNIX)
+    passed.bind(str(tmp_path / "s"))
+    passed.listen()
+    listener = Listener(tmp_path / "other", passed)
+    assert listener.path == tmp_path / "s"
+    assert listener.socket is passed
+    (tmp_path / "s").rename(tmp_path / "moved")
+    assert not listener.vanished
+    (tmp_path / "moved").rename(tmp_path / "s")
+    listener.close()
+    assert (tmp_path / "s").exists()
+    assert not (tmp_path / "other").exists()

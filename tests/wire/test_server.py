@@ -1,0 +1,155 @@
+"""Admission: who, how many, and how everybody is let go."""
+
+import asyncio
+import os
+import resource
+import socket
+
+import msgpack
+import pytest
+import uvloop
+
+from dreamd.clock import Clock
+from dreamd.failures import Failures
+from dreamd.wire import server as module
+from dreamd.wire.server import Server, peer_uid, session_cap
+from tests.helpers.dreaming import until
+from tests.helpers.peer import PlainPeer
+
+
+def listening(path):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(path))
+    sock.listen()
+    sock.setblocking(False)
+    return sock
+
+
+def echo(session, message):
+    session.respond(message.msgid, message.method)
+
+
+@pytest.fixture
+def made(tmp_path):
+    gone = []
+    failures = Failures(Clock())
+    server = Server(echo, gone.append, failures, cap=2)
+    server.gone, server.failures = gone, failures
+    return server
+
+
+async def test_a_session_is_counted_from_its_connection_to_its_end(made, tmp_path):
+    await made.listen(listening(tmp_path / "s"))
+    async with await PlainPeer.connect(tmp_path / "s") as peer:
+        assert await peer.call("x") == "x"
+        [session] = made.sessions.values()
+        assert session.number == 1
+    await until(lambda: made.gone == [session])
+    assert made.sessions == {}
+    await made.close()
+
+
+async def test_p11_beyond_the_cap_a_peer_is_told_and_let_go_and_the_next_one_is_taken_again(made, tmp_path):
+    await made.listen(listening(tmp_path / "s"))
+    first, second = [await PlainPeer.connect(tmp_path / "s") for _ in range(2)]
+    assert [await first.call("a"), await second.call("b")] == ["a", "b"]
+    async with await PlainPeer.connect(tmp_path / "s") as third:
+        await third.closed()
+        assert third.told.get_nowait() == ("error", [9, "refused: too many sessions; close some and try again"])
+    assert made.failures.counts == {"server: too many sessions": 1}
+    assert await first.call("still") == "still"
+    await second.close()
+    await until(lambda: len(made.sessions) == 1)
+    async with await PlainPeer.connect(tmp_path / "s") as fourth:
+        assert await fourth.call("in") == "in"
+        await made.close()
+        await asyncio.gather(first.closed(), fourth.closed())
+    await first.close()
+
+
+async def test_p9_another_user_is_told_and_refused(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)  # as seen from another user's daemon
+    monkeypatch.setattr(module, "peer_uid", lambda _: 54321)
+    await made.listen(listening(tmp_path / "s"))
+    async with await PlainPeer.connect(tmp_path / "s") as peer:
+        await peer.closed()
+        assert peer.told.get_nowait() == ("error", [9, "refused: another user; dreamd serves its owner and root"])
+    assert made.failures.counts == {"server: another user": 1}
+    assert made.sessions == {}
+    await made.close()
+
+
+async def test_p9_root_and_the_owner_are_let_in(made, tmp_path, monkeypatch):
+    await made.listen(listening(tmp_path / "s"))
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    for uid in (0, 12345):
+        monkeypatch.setattr(module, "peer_uid", lambda _, uid=uid: uid)
+        async with await PlainPeer.connect(tmp_path / "s") as peer:
+            assert await peer.call("in") == "in"
+        await until(lambda: not made.sessions)
+    await made.close()
+
+
+def test_the_kernel_names_the_user_at_the_other_end():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert peer_uid(ours) == os.geteuid()
+
+
+async def test_listening_anew_takes_the_place_of_the_old_and_keeps_the_sessions(made, tmp_path):
+    await made.listen(listening(tmp_path / "a"))
+    async with await PlainPeer.connect(tmp_path / "a") as peer:
+        assert await peer.call("in") == "in"
+        await made.listen(listening(tmp_path / "b"))
+        assert await peer.call("still") == "still"
+        async with await PlainPeer.connect(tmp_path / "b") as other:
+            assert await other.call("new") == "new"
+        with pytest.raises(ConnectionRefusedError):
+            await PlainPeer.connect(tmp_path / "a")
+        assert (tmp_path / "a").exists()  # whose file it is, is the listener's to know
+    await made.close()
+
+
+async def test_the_embedded_form_is_one_connected_socket(made):
+    ours, theirs = socket.socketpair()
+    session = await made.connect(ours)
+    assert made.sessions == {1: session}
+    async with PlainPeer(*await asyncio.open_unix_connection(sock=theirs), {}) as peer:
+        assert await peer.call("x") == "x"
+        await made.close()
+        await peer.closed()
+
+
+def test_the_same_on_uvloop_and_the_socket_file_stays(tmp_path):
+    async def talk():
+        server = Server(echo, lambda _: None, Failures(Clock()))
+        await server.listen(listening(tmp_path / "s"))
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(msgpack.packb([0, 1, "hi", []]))
+        assert msgpack.unpackb(await reader.read(100)) == [1, 1, None, "hi"]
+        await server.close()
+        assert await reader.read() == b""
+        writer.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(talk())
+    assert (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "cap", "becomes"),
+    [
+        (1024, resource.RLIM_INFINITY, 1024, 1088),
+        (256, 1048576, 1024, 1088),
+        (256, 512, 448, 512),
+        (70, 70, 6, 70),
+        (64, 64, 1, 64),
+        (4096, 4096, 1024, None),
+    ],
+)
+def test_p11_as_many_sessions_as_there_are_descriptors_for(monkeypatch, soft, hard, cap, becomes):
+    given = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
+    assert session_cap() == cap
+    assert given == ([] if becomes is None else [(becomes, hard)])

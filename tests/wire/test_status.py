@@ -1,0 +1,104 @@
+"""Everything that an operator asks first."""
+
+import os
+
+import pytest
+
+import dreamd
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
+from tests.helpers.service import TestClock, serving
+
+KEYS = {
+    "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "seeded", "sessions", "decisions",
+    "dialogues", "hooks", "database", "inbox", "failures", "last_errors",
+}  # fmt: skip
+
+
+async def test_a_fresh_daemon(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock) as service, await onlooker(service) as peer:
+        time.pass_s(12)
+        status = await peer.call("status")
+    assert set(status) == KEYS
+    assert (status["version"], status["protocol"], status["pid"]) == (dreamd.__version__, 1, os.getpid())
+    assert (status["uptime_s"], status["state"], status["seeded"]) == (12.0, "ok", False)
+    assert (status["socket"], status["state_dir"]) == (str(tmp_path / "dreamd.sock"), str(tmp_path))
+    assert status["decisions"] == status["dialogues"] == status["hooks"] == status["failures"] == {}
+    assert status["database"]["path"] == str(tmp_path / "dream.sqlite3")
+    assert status["database"]["database_bytes"] > 0
+    assert (status["database"]["trouble"], status["database"]["notes"]) == (None, [])
+    assert (status["inbox"]["waiting"], status["inbox"]["trouble"]) == (0, None)
+
+
+async def test_a_dreaming_daemon(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path) as service, await leo(service, generate=gate) as peer, await onlooker(service) as other:
+        await peer.call("dream.seed", ORIGIN)
+        await other.call("dream.context", STIRRED)
+        peer.send([0, 500, "dream.now", [STIRRED]])
+        peer._waiting[500] = dreamt = service.engine.store and __import__("asyncio").get_running_loop().create_future()
+        await gate.reached.wait()
+        status = await other.call("status")
+        assert [(s["name"], s["dreaming"]) for s in status["sessions"]] == [("leo", 1), ("onlooker", None)]
+        gate.opened.set()
+        lines = (await dreamt)["lines"]
+        status = await other.call("status")
+    assert status["seeded"] is True
+    assert status["decisions"] == {"no_hooks": 1, "asked": 1}
+    assert status["dialogues"] == {"complete": 1}
+    assert {name: figures["calls"] for name, figures in status["hooks"].items()} == {"generate": lines, "observe": lines}
+    assert all(0 <= f["p50_ms"] <= f["p99_ms"] for f in status["hooks"].values())
+    assert status["inbox"]["waiting"] == 1
+    assert all(s["dreaming"] is None for s in status["sessions"])
+
+
+async def test_a_leo_that_is_mute(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock) as service, await leo(service, generate=lambda *_: "") as peer:
+        await peer.call("dream.now", STIRRED)
+        [session] = (await peer.call("status"))["sessions"]
+        assert session["mute_s"] == 30.0
+        time.pass_s(31)
+        [session] = (await peer.call("status"))["sessions"]
+        assert session["mute_s"] == 0.0
+
+
+async def test_a_peer_that_has_not_said_hello(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        from tests.helpers.peer import PlainPeer
+
+        async with await PlainPeer.connect(service.socket) as silent:
+            [_, session] = (await silent.call("status"))["sessions"]
+        assert (session["name"], session["provides"], session["mute_s"], session["dreaming"]) == ("", [], 0.0, None)
+        await until(lambda: len(service.sessions) == 1)
+        assert len((await peer.call("status"))["sessions"]) == 1
+
+
+async def test_p10_trouble_of_the_store_and_of_the_inbox_is_the_state(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        (tmp_path / "inbox" / "dreams").rmdir() if not any((tmp_path / "inbox" / "dreams").iterdir()) else None
+        inbox = tmp_path / "inbox" / "dreams"
+        inbox.rename(tmp_path / "aside")
+        inbox.write_text("in the way")
+        await peer.call("dream.now", STIRRED)
+        status = await peer.call("status")
+        assert status["state"] == "degraded: ValidationError"
+        assert status["inbox"]["trouble"] == "ValidationError"
+        assert status["failures"] == {"inbox: ValidationError": 1}
+        (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
+        await peer.call("dream.now", STIRRED)
+        status = await peer.call("status")
+        assert status["state"] == "degraded: database deleted"
+        assert status["database"]["trouble"] == "database deleted"
+        assert status["failures"]["store: database deleted"] == 1
+        (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+        await settled(service)
+
+
+@pytest.mark.parametrize("where", ["leo.py:42 in generate_reply", "the river speaks of snow"])
+async def test_p14_no_text_of_a_dream_is_in_the_last_errors(tmp_path, where):
+    async with serving(tmp_path) as service, await leo(service, generate=lambda *_: 5) as peer:
+        peer.hooks["generate"] = lambda *_: (_ for _ in ()).throw(ValueError("the river speaks of snow"))
+        await peer.call("dream.now", STIRRED)
+        [error] = (await peer.call("status"))["last_errors"]
+    assert (error["type"], error["where"], error["times"]) == ("ValueError", "generate (session 1)", 1)
