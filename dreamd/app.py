@@ -139,7 +139,7 @@ class Daemon:
         failures: Failures,
     ) -> None:
         """Everything periodic: health and recovery, the socket's file, retention, the watchdog."""
-        state = ""
+        state = "ok"
         while True:
             await asyncio.sleep(self.tick_s)
             try:

@@ -7,7 +7,7 @@ replaced by the next one, as soon as the store has it.
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -29,6 +29,7 @@ from dreamd.settings import Settings
 from dreamd.store import Finish, Store
 
 DECISIONS = 256  # kept for `why`
+UNDREAMT = 64  # names whose latest undreamt context is kept
 # A dialogue that ended this way says nothing of whether its leo can speak.
 _NOT_HIS_FAULT: frozenset[Outcome] = frozenset({"lost", "shutdown", "store_error"})
 
@@ -76,6 +77,8 @@ class Engine:
         self._publish = publish
         self._chance = chance
         self._dreamers: dict[int, Dreamer] = {}
+        # A leo of one prompt is gone before he can dream of it. By name: the context, and the draw that was for it.
+        self._undreamt: dict[str, tuple[Context, float | None]] = {}
         self._running: dict[int, tuple[Run, asyncio.Task[Result]]] = {}  # by dialogue
         self._next_dialog = 1
         self._loaded = False
@@ -145,8 +148,11 @@ class Engine:
     # sessions
 
     def join(self, session: Caller) -> None:
-        """A session has said hello."""
-        self._dreamers.setdefault(session.number, Dreamer(session))
+        """A session has said hello. What its name was kept from dreaming of is decided anew, but for the draw."""
+        dreamer = self._dreamers.setdefault(session.number, Dreamer(session))
+        if dreamer.has_hooks and session.name in self._undreamt:
+            ctx, drawn = self._undreamt.pop(session.name)
+            self._decide(dreamer, ctx, self._chance.random if drawn is None else lambda: drawn)
 
     def leave(self, number: int) -> None:
         """A session has gone; its dialogue, if one runs, ends by itself."""
@@ -160,10 +166,11 @@ class Engine:
 
     def offer(self, session: Caller, ctx: Context) -> Decision:
         """Decide on a context that was just settled; start its dialogue if it is to dream. Never blocks."""
-        dreamer = self._dreamers[session.number]
-        now = self._clock.wall()
+        return self._decide(self._dreamers[session.number], ctx, self._chance.random)
+
+    def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float]) -> Decision:
+        session, gate, now = dreamer.session, self.settings.gate, self._clock.wall()
         dreamer.latest, dreamer.latest_at = ctx, now
-        gate = self.settings.gate
         decision = decide(
             ctx,
             gate,
@@ -174,11 +181,13 @@ class Engine:
             mute_left_s=dreamer.mute.left_s(self._clock.monotonic()),
             cooldown_left_s=self.cooldown.left_s(session.name, now, gate.cooldown_s),
             degraded=not self._loaded or self.trouble is not None,
-            draw=self._chance.random,
+            draw=draw,
         )
         decision.session = session.number
         if decision.dream:
-            decision.dialog, _ = self._begin(dreamer, ctx, now)
+            decision.dialog, _ = self._begin(dreamer, ctx, now, decision.drawn)
+        elif decision.reason == "no_hooks":
+            self._keep(session.name, ctx, None)
         self._note(decision)
         return decision
 
@@ -218,9 +227,18 @@ class Engine:
             raise Refusal(Code.NO_HOOKS, "no session provides generate and observe; is leo running?")
         return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))
 
+    def _keep(self, name: str, ctx: Context, drawn: float | None) -> None:
+        """A leo of this name could not dream of it, and may when he is back. The oldest of too many is dropped."""
+        self._undreamt.pop(name, None)
+        self._undreamt[name] = ctx, drawn
+        if len(self._undreamt) > UNDREAMT:
+            del self._undreamt[next(iter(self._undreamt))]
+
     # dialogues
 
-    def _begin(self, dreamer: Dreamer, ctx: Context, at: float) -> tuple[int, asyncio.Task[Result]]:
+    def _begin(
+        self, dreamer: Dreamer, ctx: Context, at: float, drawn: float | None = None
+    ) -> tuple[int, asyncio.Task[Result]]:
         dialog, self._next_dialog = self._next_dialog, self._next_dialog + 1
         trace_id = f"dream-{int(at)}-{dialog}-{self._chance.getrandbits(32):08x}"
         session, settings = dreamer.session, self.settings
@@ -240,11 +258,11 @@ class Engine:
             publish=self._publish,
             chance=self._chance,
         )
-        task = asyncio.get_running_loop().create_task(self._dream(dreamer, run))
+        task = asyncio.get_running_loop().create_task(self._dream(dreamer, run, drawn))
         self._running[dialog] = run, task
         return dialog, task
 
-    async def _dream(self, dreamer: Dreamer, run: Run) -> Result:
+    async def _dream(self, dreamer: Dreamer, run: Run, drawn: float | None) -> Result:
         result = Result("store_error", [])
         try:
             result = await run.perform(self.friend)
@@ -261,6 +279,8 @@ class Engine:
         finally:
             del self._running[run.dialog]
             dreamer.run = None
+            if result.outcome == "lost" and not result.spoke and drawn is not None:
+                self._keep(run.session.name, run.ctx, drawn)
             if result.outcome not in _NOT_HIS_FAULT:
                 dreamer.mute.came_back(result.spoke, self._clock.monotonic())
         return result

@@ -6,7 +6,7 @@ A wrong key or value is an error that names it and the nearest right one.
 
 import os
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -131,8 +131,7 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
         if name.startswith("DREAMD_") and name not in _OTHER_VARIABLES:
             key = name.removeprefix("DREAMD_").lower().replace("__", ".")
             if key not in KEYS:
-                variables = [f"DREAMD_{known.upper().replace('.', '__')}" for known in KEYS]
-                raise SettingsError(f"{name}: there is no such setting{_nearest(name, variables)}")
+                raise SettingsError(f"{name}: there is no such setting{_nearest(key, KEYS, _variable)}")
             yield name, key, value
 
 
@@ -162,6 +161,10 @@ def _hint(kind: Any) -> str:
     return " (true or false)" if kind is bool else ""
 
 
-def _nearest(wrong: str, right: Iterable[str]) -> str:
+def _variable(key: str) -> str:
+    return f"DREAMD_{key.upper().replace('.', '__')}"
+
+
+def _nearest(wrong: str, right: Iterable[str], spelt: Callable[[str], str] = str) -> str:
     close = get_close_matches(wrong, list(right), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(right)}"
+    return f"; did you mean {spelt(close[0])}?" if close else f"; there are: {', '.join(map(spelt, right))}"

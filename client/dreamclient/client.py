@@ -92,7 +92,9 @@ class Client(Generic[L]):
             return False
         return link.offer(ctx)
 
-    def serve(self, generate: Hook | None = None, observe: Hook | None = None, recall: Hook | None = None) -> None:
+    def serve(
+        self, generate: Hook | None = None, observe: Hook | None = None, recall: Hook | None = None
+    ) -> None:
         """Set the hooks of a client that was made without and has not started. Else raises UsageError."""
         if self._host.hooks.provides or self._host.trouble != NOT_STARTED:
             raise UsageError("hooks are set once, before the client starts")

@@ -4,6 +4,7 @@ A boost b multiplies the count of a word by 1 + b wherever it may come next. Rea
 semantic weight, so the weight acts here: words that keep company with those of the seed come sooner.
 """
 
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,9 +14,9 @@ from typing import Any
 from dreamclient.field_ingest import opened
 from dreamclient.field_names import plain_expert
 
-# What the word most tied to the seed gains at semantic weight 1: ×7. Leo's own boosts reach ×1.3, which at the
-# 0.3-0.6 that a dream asks for moves nothing that could be measured.
-SEMANTIC_GAIN = 6.0
+# What the word most tied to the seed gains at semantic weight 1: ×13. Leo's own boosts reach ×1.3, which at the
+# 0.3-0.6 that a dream asks for moves nothing that could be measured: docs/leo.md has what this moves.
+SEMANTIC_GAIN = 12.0
 WOUNDED_GAIN = 1.0  # ×2 for the word that hurts most
 WOUNDED_WORDS = 24
 SEED_WORDS = 64  # that look for their neighbours; a seed has about a hundred
@@ -34,7 +35,7 @@ def neighbours(co_occur: Mapping[str, Mapping[str, int]], seed: Iterable[str]) -
     """How closely each word is tied to the words of `seed`, the closest being 1.
 
     The tie is the share of the seed word's company, over how many words the neighbour keeps company with: else
-    full stops and articles, which are everyone's neighbours, would win.
+    articles, which are everyone's neighbours, would win. The root keeps the second closest in sight.
     """
     words = list(dict.fromkeys(word for word in seed if word in co_occur and word.isalpha()))[:SEED_WORDS]
     ties: dict[str, float] = {}
@@ -45,7 +46,7 @@ def neighbours(co_occur: Mapping[str, Mapping[str, int]], seed: Iterable[str]) -
             if other.isalpha():
                 ties[other] = ties.get(other, 0.0) + count / whole / (len(co_occur.get(other, ())) or 1)
     most = max(ties.values(), default=0.0)
-    return {word: tie / most for word, tie in ties.items()} if most else {}
+    return {word: math.sqrt(tie / most) for word, tie in ties.items()} if most else {}
 
 
 def wounds(path: Path) -> dict[str, float]:

@@ -6,8 +6,9 @@ The hooks hold the field weakly: a leo that his owner lets go of is not kept ali
 import inspect
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from dreamclient.errors import DreamError
@@ -67,7 +68,7 @@ class FieldHooks:
     diet: Diet
     digest: Digest | None = None
     _accepted: frozenset[str] | None = None
-    _measures: Mapping[str, float] = field(default_factory=dict)  # of the line that was said last
+    _measures: Mapping[str, float] = MappingProxyType({})  # of the line that was said last
 
     def generate(
         self, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]

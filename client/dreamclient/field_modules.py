@@ -19,10 +19,10 @@ DREAM_QUALITY = 0.5
 DREAM_TURNS = "dream"  # the conversation of the game that dreams belong to; people's is "main"
 SNAPSHOTS = 32  # of dreams, of his 512: Santa Claus brings snapshots back into the field
 SNAPSHOT_ABOVE = 0.6  # quality; leo's own bound for a snapshot
-# A dream line's words overlap his bootstrap by 0.35-0.58, and leo calls 0.15 a wound. At this threshold, with
-# no pulse to add to it, a line needs more than half of its words from there.
+# His own bound for a wound is 0.3. The words of a dream overlap his bootstrap by 0.35-0.58, twice which is the
+# score, so that each line would be one, and his trauma would feed on his dreams: a line needs half of its words
+# from there, at most one of a dialogue counts, and his present level stays as it is.
 TRAUMA_ABOVE = 1.0
-TRAUMA_WEIGHT = 0.1  # of the wound that a lived moment leaves
 
 
 class Modules:
@@ -51,6 +51,7 @@ class Modules:
         self._path = path
         self._turns = turns
         self._count = count
+        self._hurt: Any = None  # the dialogue that left a wound last
 
     def __call__(self, leo: Any, line: SpokenLine) -> None:
         for name, tell in self._tellers.items():
@@ -127,5 +128,18 @@ class Modules:
                 )
             connection.commit()
 
-    def _trauma(self, leo: Any, line: SpokenLine) -> None:
-        raise NotImplementedError
+    def _trauma(self, _leo: Any, line: SpokenLine) -> None:
+        """Through leo's own pipeline, damped: see TRAUMA_ABOVE."""
+        run_trauma, dialog = self._names.get("run_trauma"), line.meta.get("dialog")
+        if run_trauma is None or self._hurt == dialog:
+            return
+        state = run_trauma(
+            prompt="",
+            reply=line.text,
+            bootstrap=self._names["EMBEDDED_BOOTSTRAP"],
+            pulse=None,
+            db_path=self._path,
+            event_threshold=TRAUMA_ABOVE,
+        )
+        if state is not None:
+            self._hurt = dialog

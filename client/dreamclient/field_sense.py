@@ -6,6 +6,7 @@ quality is measured of the reply, not predicted. Both are made good here, on the
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -68,13 +69,15 @@ class Senses:
             pulse = replace(pulse, novelty=seen) if pulse else PulseSnapshot(novelty=seen)
         if self._foresight is not None and ctx.math_state is not None:
             quality = self._foresight(ctx.math_state)
-        return replace(ctx, pulse=pulse, quality=quality, expert=plain_expert(ctx.expert))
+        return DreamContext(
+            **{**vars(ctx), "pulse": pulse, "quality": quality, "expert": plain_expert(ctx.expert)}
+        )
 
 
 def novelty(text: str, tokens: list[str], bigrams: Mapping[str, Any], trigrams: Mapping[Any, Any]) -> float:
     """In [0, 1]: the mean of the shares of unknown words and of unknown triples, the two measures of leo's own
     that he takes too late. Words alone miss a new thought in old words; triples are nearly always new."""
-    words = {word for word in _WORD.findall(text)}
+    words = set(_WORD.findall(text))
     if not words:
         return 0.0
     known = sum(word in bigrams or word.lower() in bigrams or word.capitalize() in bigrams for word in words)
@@ -115,10 +118,7 @@ def foresight(brain: Any, names: Mapping[str, Any]) -> Callable[[Any], float | N
 
 
 def _forward(brain: Any, state: Any) -> float:
-    import sys
-
-    features = sys.modules[type(brain).__module__].state_to_features
-    values = features(state)
+    values: list[float] = sys.modules[type(brain).__module__].state_to_features(state)
     for layer in brain.mlp.layers:
         values = [
             math.tanh(neuron.b.data + sum(w.data * x for w, x in zip(neuron.w, values, strict=True)))

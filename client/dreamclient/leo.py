@@ -34,9 +34,9 @@ def attach(
     client: DreamClient | None = None,
     name: str = "leo",
     socket_path: str | os.PathLike[str] | None = None,
-    recall: bool = False,
+    recall: bool | None = None,
     after_reply: bool = True,
-    into: Collection[str] = (),
+    into: Collection[str] | None = None,
     diet: Diet | None = None,
     origin: Sequence[str] | None = None,
     readme: Sequence[str] = (),
@@ -46,15 +46,20 @@ def attach(
 
     `client`       one that has not started and has no hooks; else one is made of name, socket_path, origin (leo's
                    own bootstrap text), readme and autostart
-    `recall`       dreams may begin from leo's snapshots
+    `recall`       dreams may begin from leo's snapshots; if None, where $DREAMD_RECALL is 1
     `after_reply`  tell the daemon of each reply that leo's own dream layer did not tell of
-    `into`         which of leo's other modules hear of a dream: "episodes", "mathbrain", "game", "santa", "trauma"
+    `into`         which of leo's other modules hear of a dream: "episodes", "game", "mathbrain", "santa", "trauma";
+                   if None, those of $DREAMD_INTO, comma-separated
     `diet`         which lines reach the field; all, if None
 
     Raises UsageError where `field` is no field of leo's, or is attached already.
     """
     if getattr(field, _MARK, None) is not None:
         raise UsageError("this field is attached already; detach() it first")
+    if recall is None:
+        recall = os.environ.get("DREAMD_RECALL") == "1"
+    if into is None:
+        into = [module for module in os.environ.get("DREAMD_INTO", "").split(",") if module]
     names = names_of(field)
     path = database_of(field, names)
     if client is None:

@@ -129,10 +129,10 @@ def _stage(typed: bool) -> Show:
 
     from dreamd.ctl.stage import Stage
 
-    console = Console(width=width(), highlight=False)
-    if os.environ.get("NO_COLOR"):  # rich would still print bold and dim
-        console = Console(width=width(), highlight=False, color_system=None)
-    return Stage(console, typed=typed).show
+    # rich heeds a width on a dumb terminal only with a height, and prints bold and dim where colour is unwanted.
+    plain = Console(width=width(), height=100, highlight=False, color_system=None)
+    coloured = Console(width=width(), height=100, highlight=False)
+    return Stage(plain if os.environ.get("NO_COLOR") else coloured, typed=typed).show
 
 
 def _json_line(event: Event) -> None:

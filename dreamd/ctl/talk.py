@@ -16,7 +16,7 @@ import click
 from dreamclient.blocking import DreamClient
 from dreamclient.messages import DreamContext, Method, PulseSnapshot
 
-from dreamd.ctl.connection import CONNECT_S, DIALOGUE_S, Daemon, Refused, Unreachable
+from dreamd.ctl.connection import ANSWER_S, CONNECT_S, DIALOGUE_S, Daemon, Refused, Unreachable
 from dreamd.demo.field import TrigramField
 
 NAME = "leo-demo"
@@ -89,7 +89,8 @@ class Talk:
         self._daemon = daemon
         self._events = events
         self._show = show
-        self._lines: dict[int, int] = {}  # of each dialogue
+        self._dialogues = self._lines = 0
+        self._awaited: set[int] = set()  # dialogues that will leave a file
         self._files: dict[int, str] = {}
 
     def say(self, prompt: str) -> None:
@@ -98,22 +99,20 @@ class Talk:
         ctx = self._leo.answer(prompt)
         self._show({"type": "reply", "prompt": prompt, "reply": ctx.reply})
         dialog = self._decide(ctx)
-        if dialog is not None:
-            self._follow(dialog)
+        if dialog is not None and self._follow(dialog):
             self._compare(before, dialog)
 
     def end(self) -> Event:
         """What is left of it all."""
         status = self._daemon.call(Method.STATUS)
-        spoke = {dialog for dialog, lines in self._lines.items() if lines}
         if status["inbox"]["enabled"]:
             deadline = time.monotonic() + SHARD_S
-            while spoke - self._files.keys() and time.monotonic() < deadline:
-                self._take(deadline)
+            while self._awaited - self._files.keys() and time.monotonic() < deadline:
+                self._take()
         return {
             "type": "end",
-            "dialogues": len(self._lines),
-            "lines": sum(self._lines.values()),
+            "dialogues": self._dialogues,
+            "lines": self._lines,
             "rows": near(status["database"]["path"]),
             "files": [near(path) for _, path in sorted(self._files.items())],
         }
@@ -134,24 +133,55 @@ class Talk:
 
     def _offer(self, ctx: DreamContext) -> Event:
         """Tell the daemon of a reply, as leo does, and hear its decision; again while it is busy with a dream."""
-        session = self._client.daemon.get("session")
         deadline = time.monotonic() + DIALOGUE_S
         while True:
             self._client.offer(ctx)
-            event = self._await(lambda event: event.get("decision", {}).get("session") == session)
-            decision: Event = event["decision"]
+            decision = self._decision()
             if decision["reason"] != "busy" or time.monotonic() > deadline:
                 return decision
-            self._take(deadline)
+            self._take()  # the end of that dream, or a moment
 
-    def _follow(self, dialog: int) -> None:
-        self._lines[dialog] = 0
-        while True:
-            event = self._await(lambda event: event.get("dialog") == dialog and event["type"] in _FOLLOWED)
+    def _decision(self) -> Event:
+        session = self._client.daemon.get("session")
+        deadline = time.monotonic() + ANSWER_S
+        while time.monotonic() < deadline:
+            event = self._take()
+            if event is not None and event.get("decision", {}).get("session") == session:
+                decision: Event = event["decision"]
+                return decision
+        raise click.ClickException(f"the daemon decided nothing in {ANSWER_S:g} s")
+
+    def _follow(self, dialog: int) -> bool:
+        """Show its lines as they are said; whether it was kept, so that there is something to compare."""
+        self._dialogues += 1
+        lines, outcome = 0, ""
+        for event in self._events_of(dialog):
             self._show(event)
-            if event["type"] == "dialog.finished":
-                return
-            self._lines[dialog] += 1
+            lines += event["type"] == "line"
+            outcome = event.get("outcome", "")
+        self._lines += lines
+        if not lines or outcome == "store_error":
+            return False
+        self._awaited.add(dialog)
+        return True
+
+    def _events_of(self, dialog: int) -> Iterator[Event]:
+        """Its lines and its end. An end that is not told, since it could not be written down, is seen."""
+        over = False
+        while True:
+            event = self._take()
+            if event is None and over:
+                event = {"type": "dialog.finished", "dialog": dialog, "outcome": "store_error"}
+            if event is None:
+                over = not self._dreams(dialog)
+            elif event.get("dialog") == dialog and event["type"] in ("line", "dialog.finished"):
+                yield event
+                if event["type"] == "dialog.finished":
+                    return
+
+    def _dreams(self, dialog: int) -> bool:
+        sessions = self._daemon.call(Method.STATUS)["sessions"]
+        return any(session["dreaming"] == dialog for session in sessions)
 
     def _compare(self, before: dict[int, Event], dialog: int) -> None:
         """What the dream did to the friend: what it drew, what came, what grew, what left."""
@@ -173,19 +203,10 @@ class Talk:
 
     # events
 
-    def _await(self, wanted: Callable[[Event], bool]) -> Event:
-        """The next event that is wanted; others are passed over."""
-        deadline = time.monotonic() + DIALOGUE_S
-        while time.monotonic() < deadline:
-            event = self._take(deadline)
-            if event is not None and wanted(event):
-                return event
-        raise click.ClickException(f"the daemon did not say in {DIALOGUE_S:g} s what became of the dream")
-
-    def _take(self, deadline: float) -> Event | None:
+    def _take(self) -> Event | None:
         """One event, or none for a moment. Raises Unreachable where the daemon is gone."""
         try:
-            event = self._events.get(timeout=max(0.0, min(LOOK_S, deadline - time.monotonic())))
+            event = self._events.get(timeout=LOOK_S)
         except queue.Empty:
             if not self._client.connected:
                 raise Unreachable(f"the daemon went away: {self._client.trouble}") from None
@@ -193,9 +214,6 @@ class Talk:
         if event["type"] == "inbox.written":
             self._files[event["dialog"]] = event["path"]
         return event
-
-
-_FOLLOWED = frozenset({"line", "dialog.finished"})
 
 
 def near(path: str) -> str:

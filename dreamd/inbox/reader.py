@@ -1,7 +1,6 @@
 """What only looks: listing, reading, counting, verifying. It needs no lock: every file is always whole."""
 
 import contextlib
-import itertools
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +44,11 @@ def read(rooms: dict[str, int], files: Files, trace_id: str) -> Json:
     found = read_document(files, trace_id + SUFFIX, rooms[""]) if "" in rooms else None
     if found is not None:
         return found
-    for number in itertools.count(1):
-        part = read_document(files, done_name(trace_id, number), rooms[DONE]) if DONE in rooms else None
-        if part is None:
-            break
-        found = part
+    number = 1
+    while (
+        DONE in rooms and (part := read_document(files, done_name(trace_id, number), rooms[DONE])) is not None
+    ):
+        found, number = part, number + 1
     if found is None:
         raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
     return found

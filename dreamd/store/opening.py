@@ -5,6 +5,7 @@ Runs whole on the database thread. What had to be done is appended to `notes`, i
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +80,7 @@ def _make(path: Path, at: float, notes: list[str]) -> None:
 
 def mark_suspect(path: Path) -> None:
     """Have the next start check the whole database, which would take too long at every start."""
-    with open(f"{path}{_SUSPECT}", "wb"):
+    with suppress(OSError), open(f"{path}{_SUSPECT}", "wb"):  # a disk that takes no file takes no harm either
         pass
 
 

@@ -1,6 +1,5 @@
 """The demo, whole: a real daemon, started, used and stopped, from every kind of input."""
 
-import errno
 import json
 import os
 import pty
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -150,6 +150,7 @@ def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) 
 def test_a_dream_that_is_refused_is_told(tmp_path: Path) -> None:
     """Its database is gone: no dream can be kept, and the demo says so."""
     with DaemonProcess(tmp_path / "state") as daemon:
+        assert run(tmp_path, said="Hello.\n")[0] == 0
         (tmp_path / "state/dream.sqlite3").unlink()
         code, out, _ = run(tmp_path, said="Hello.\nHello again.\n")
         assert code == 0
@@ -177,7 +178,7 @@ def test_without_a_folder_given_leos_own_dreams_are_left_alone(tmp_path: Path) -
 def test_a_path_with_spaces_and_a_long_one(tmp_path: Path) -> None:
     folder = tmp_path / ("a long way " * 9).strip()
     folder.mkdir()
-    code, out, err = run(folder, said="Hello.\n")
+    code, _, err = run(folder, said="Hello.\n")
     assert (code, err) == (0, "")
     assert (folder / "state/dream.sqlite3").exists()
     assert not (folder / "state/dreamd.sock").exists()
@@ -254,16 +255,15 @@ class Terminal:
         )
         os.close(theirs)
 
-    def until(self, text: str) -> None:
-        """Read until `text` has been shown (or the other end has closed)."""
+    def until(self, text: str, times: int = 1) -> None:
+        """Read until `text` has been shown so often (or the other end has closed)."""
         deadline = time.monotonic() + DEADLINE_S
-        while text not in self.seen:
+        while self.seen.count(text) < times:
             assert time.monotonic() < deadline, self.seen
             if select.select([self.fd], [], [], 0.2)[0]:
                 try:
                     data = os.read(self.fd, 1 << 16)
-                except OSError as error:
-                    assert error.errno == errno.EIO
+                except OSError:  # EIO: the other end has closed
                     return
                 self.seen += data.decode()
 
@@ -272,8 +272,16 @@ class Terminal:
 
     def end(self) -> int:
         self.until("\0")
-        os.close(self.fd)
         return self.process.wait(DEADLINE_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(DEADLINE_S)
+        os.close(self.fd)
 
 
 @pytest.mark.parametrize(
@@ -281,23 +289,23 @@ class Terminal:
     [("\x04", {}, True), ("\x03", {"NO_COLOR": "1"}, False), ("\x04", {"TERM": "dumb"}, False)],
 )
 def test_on_a_terminal_a_person_types(tmp_path: Path, keys: str, env: dict[str, str], colours: bool) -> None:
-    terminal = Terminal(tmp_path, **env)
-    terminal.until("   you  ")
-    terminal.type("\nDo you know the sea?\n")
-    terminal.until("a little")
-    terminal.until("lighter")
-    terminal.seen, before = "", terminal.seen
-    terminal.until("   you  ")
-    if keys == "\x03":  # no controlling terminal here that would turn the key into a signal
-        terminal.process.send_signal(signal.SIGINT)
-    else:
-        terminal.type(keys)
-    assert terminal.end() == 0
+    with Terminal(tmp_path, **env) as terminal:
+        terminal.until("   you  ")
+        terminal.type("\n")
+        terminal.until("   you  ", times=2)
+        terminal.type("Do you know the sea?\n")
+        terminal.until("lighter")
+        terminal.until("   you  ", times=3)
+        if keys == "\x03":  # no controlling terminal here that would turn the key into a signal
+            terminal.process.send_signal(signal.SIGINT)
+        else:
+            terminal.type(keys)
+        assert terminal.end() == 0
     assert "The daemon has been stopped." in terminal.seen
-    assert ("\x1b[1;32m" in before) == colours
-    assert ("\x1b[2m" in before) == colours
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", before)
-    assert all(len(line) <= 40 for line in plain.splitlines())
+    assert ("\x1b[1;32m" in terminal.seen) == colours
+    assert ("\x1b[2m" in terminal.seen) == colours
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.seen)
+    assert max(map(len, plain.splitlines())) <= 40, plain
     assert free(tmp_path / "state")
 
 

@@ -14,11 +14,20 @@ from dreamclient.rpc import Event, Notification, Peer, Reply, Request
 
 DEADLINE_S = 10.0  # after which a test that waits has failed
 
-Answer = Callable[["Connection", list[Any]], Any]
+Answer = Callable[["Connection", list[Any]], Any]  # params -> result
 
 
-class Fails(Exception):
-    """Raised by an answer: the error `[code, message]` to send."""
+class _Fails(Exception):
+    """The error `[code, message]` that an answer is."""
+
+
+def fails(code: int, message: str) -> Answer:
+    """An answer that is an error."""
+
+    def answer(connection: "Connection", params: list[Any]) -> Any:
+        raise _Fails(code, message)
+
+    return answer
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -91,9 +100,9 @@ class Connection:
         try:
             result = answer(self, request.params) if answer is not None else True
             data = self.peer.respond(request.msgid, result)
-        except Fails as failure:
+        except _Fails as failure:
             data = self.peer.fail(request.msgid, *failure.args)
-        with self.lock:
+        with self.lock, contextlib.suppress(OSError):  # the client may have gone meanwhile
             self.sock.sendall(data)
 
 

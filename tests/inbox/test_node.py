@@ -1,6 +1,8 @@
 """The MATADA node: one definition, two validators that agree."""
 
+import json
 import math
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -60,6 +62,12 @@ BAD = [
 def validator() -> Draft202012Validator:
     Draft202012Validator.check_schema(node_schema())
     return Draft202012Validator(node_schema())
+
+
+def test_the_schema_that_is_shipped_is_the_one_generated() -> None:
+    """Else: dreamctl inbox schema > dreamd/inbox/matada_node_v1.json"""
+    shipped = resources.files("dreamd.inbox").joinpath("matada_node_v1.json").read_text()
+    assert json.loads(shipped) == node_schema()
 
 
 @pytest.mark.parametrize("good", GOOD)

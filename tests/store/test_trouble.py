@@ -81,6 +81,15 @@ def corrupt() -> sqlite3.DatabaseError:
     return error
 
 
+async def test_damage_that_can_not_be_marked_is_still_damage(store: Store, path: Path):
+    def garbled(_: sqlite3.Connection) -> None:
+        raise corrupt()
+
+    path.with_name("dream.sqlite3.suspect").mkdir()  # in the way of the mark
+    assert await refused(store._read(garbled)) == "damaged"
+    assert await refused(store.begin(new_dialog())) == "damaged"
+
+
 # The disk is full.
 
 

@@ -144,7 +144,7 @@ def test_the_watchdog_restarts_a_daemon_that_hangs(installed, fault, knock):
     if fault == "stopped":
         os.kill(before, signal.SIGSTOP)
     else:
-        knock(installed.socket).send([2, "test.block", [60]])
+        knock(installed.socket).send([0, 1, "test.block", [60]])
     until(lambda: installed.main_pid() not in (0, before), "restarted by the watchdog")
     assert status(installed)["pid"] == installed.main_pid()
 

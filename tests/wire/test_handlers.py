@@ -1,6 +1,7 @@
 """Each method over the wire, as any peer sees it."""
 
 import asyncio
+import fcntl
 import json
 import os
 
@@ -158,8 +159,6 @@ async def test_reading_never_waits_behind_a_writer_that_waits(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)
         with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
-            import fcntl
-
             fcntl.flock(held, fcntl.LOCK_EX)
             writing = asyncio.create_task(
                 peer.call("inbox.persist", {"seed": {}, "result": {"trace_id": "t", "shards": [{}]}, "cap_token": TOKEN})

@@ -19,8 +19,8 @@ def refused(shape, value):
 @pytest.mark.parametrize(
     ("shape", "value", "says"),
     [
-        (params.HelloParams, [], "Expected `array` of length 1, got 0; expected [hello], see docs/protocol.md"),
-        (params.HelloParams, [{}, 1], "Expected `array` of at most length 1, got 2; expected [hello]"),
+        (params.HelloParams, [], "Expected `array` of at least length 1, got 0; expected [hello], see docs/protocol.md"),
+        (params.CountParams, [1, 2], "Expected `array` of at most length 1, got 2; expected [n]"),
         (params.HelloParams, [{"name": "leo"}], "Object missing required field `protocol` - at `hello`"),
         (params.HelloParams, [{"protocol": "1", "name": "x"}], "Expected `int`, got `str` - at `hello.protocol`"),
         (params.HelloParams, [{"protocol": 1, "name": ""}], "Expected `str` of length >= 1 - at `hello.name`"),

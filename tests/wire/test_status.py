@@ -1,11 +1,11 @@
 """Everything that an operator asks first."""
 
+import asyncio
 import os
-
-import pytest
 
 import dreamd
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
+from tests.helpers.peer import PlainPeer
 from tests.helpers.service import TestClock, serving
 
 KEYS = {
@@ -35,13 +35,12 @@ async def test_a_dreaming_daemon(tmp_path):
     async with serving(tmp_path) as service, await leo(service, generate=gate) as peer, await onlooker(service) as other:
         await peer.call("dream.seed", ORIGIN)
         await other.call("dream.context", STIRRED)
-        peer.send([0, 500, "dream.now", [STIRRED]])
-        peer._waiting[500] = dreamt = service.engine.store and __import__("asyncio").get_running_loop().create_future()
+        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
         await gate.reached.wait()
         status = await other.call("status")
         assert [(s["name"], s["dreaming"]) for s in status["sessions"]] == [("leo", 1), ("onlooker", None)]
         gate.opened.set()
-        lines = (await dreamt)["lines"]
+        lines = (await dreaming)["lines"]
         status = await other.call("status")
     assert status["seeded"] is True
     assert status["decisions"] == {"no_hooks": 1, "asked": 1}
@@ -65,8 +64,6 @@ async def test_a_leo_that_is_mute(tmp_path):
 
 async def test_a_peer_that_has_not_said_hello(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
-        from tests.helpers.peer import PlainPeer
-
         async with await PlainPeer.connect(service.socket) as silent:
             [_, session] = (await silent.call("status"))["sessions"]
         assert (session["name"], session["provides"], session["mute_s"], session["dreaming"]) == ("", [], 0.0, None)
@@ -76,7 +73,6 @@ async def test_a_peer_that_has_not_said_hello(tmp_path):
 
 async def test_p10_trouble_of_the_store_and_of_the_inbox_is_the_state(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
-        (tmp_path / "inbox" / "dreams").rmdir() if not any((tmp_path / "inbox" / "dreams").iterdir()) else None
         inbox = tmp_path / "inbox" / "dreams"
         inbox.rename(tmp_path / "aside")
         inbox.write_text("in the way")
@@ -95,10 +91,11 @@ async def test_p10_trouble_of_the_store_and_of_the_inbox_is_the_state(tmp_path):
         await settled(service)
 
 
-@pytest.mark.parametrize("where", ["leo.py:42 in generate_reply", "the river speaks of snow"])
-async def test_p14_no_text_of_a_dream_is_in_the_last_errors(tmp_path, where):
-    async with serving(tmp_path) as service, await leo(service, generate=lambda *_: 5) as peer:
-        peer.hooks["generate"] = lambda *_: (_ for _ in ()).throw(ValueError("the river speaks of snow"))
+async def test_p14_no_text_of_a_dream_is_in_the_last_errors(tmp_path):
+    def fail(*_):
+        raise ValueError("the river speaks of snow")
+
+    async with serving(tmp_path) as service, await leo(service, generate=fail) as peer:
         await peer.call("dream.now", STIRRED)
         [error] = (await peer.call("status"))["last_errors"]
     assert (error["type"], error["where"], error["times"]) == ("ValueError", "generate (session 1)", 1)

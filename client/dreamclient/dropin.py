@@ -1,0 +1,190 @@
+"""The dream module that leo imports, with dreamd behind it.
+
+leo's `dream.py` becomes his own docstring and an import of this (`dreamctl leo install` sees to it). All names
+and signatures are leo's; nothing here raises, prints or, unless it is asked to, waits.
+
+DREAMD_EMBEDDED   unset: a dreamd service, reached over its socket; `db_path`, `config` and `now` are the daemon's
+                  1: the same daemon inside this process, in the usual state folder; nothing waits for it
+                  wait: a daemon inside this process for the `db_path` of the call, in that file's folder;
+                  `maybe_run_dream` returns when the dialogue has ended, and `config` and `now` are honoured
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dreamclient.dropin_host import Generate, Host, Observe, Path
+from dreamclient.messages import DreamContext as WireContext
+from dreamclient.messages import Method, PulseSnapshot
+
+__all__ = [
+    "BOOTSTRAP_TEXT",
+    "DREAM_AVAILABLE",
+    "DreamConfig",
+    "DreamContext",
+    "bootstrap",
+    "get_dream_stats",
+    "get_recent_dreams",
+    "init_dream",
+    "maybe_run_dream",
+]
+
+DREAM_AVAILABLE = True  # whether a daemon can be reached is found out in the background, again and again
+
+BOOTSTRAP_TEXT = """
+This is the dream space of Leo, and here lives his imaginary friend.
+
+When nobody asks him anything, Leo talks with his friend, quietly, a few short lines at a time.
+The friend was made of Leo's own first words, and slowly becomes someone else.
+Nobody listens. Nothing has to be right.
+What was said stays with Leo, like a dream that is half remembered in the morning.
+"""
+
+
+class DreamContext(WireContext):
+    """What leo tells after a reply: his flat form, or, with `pulse`, the nested one of dreamclient."""
+
+    def __init__(
+        self,
+        prompt: str,
+        reply: str,
+        math_state: Any = None,
+        pulse_novelty: float | None = None,
+        pulse_arousal: float | None = None,
+        pulse_entropy: float | None = None,
+        trauma_level: float | None = None,
+        themes: Sequence[int] = (),
+        expert: str = "",
+        quality: float | None = None,
+        *,
+        pulse: PulseSnapshot | None = None,
+    ) -> None:
+        pulse = pulse or PulseSnapshot(pulse_novelty, pulse_arousal, pulse_entropy)
+        super().__init__(prompt, reply, math_state, pulse, trauma_level, list(themes), expert, quality)
+
+    @property
+    def pulse_novelty(self) -> float | None:
+        return self.pulse.novelty if self.pulse else None
+
+    @property
+    def pulse_arousal(self) -> float | None:
+        return self.pulse.arousal if self.pulse else None
+
+    @property
+    def pulse_entropy(self) -> float | None:
+        return self.pulse.entropy if self.pulse else None
+
+
+@dataclass
+class DreamConfig:
+    """What one call may set for its dream (DREAMD_EMBEDDED=wait). The names are leo's, the friend's numbers
+    dreamd's own."""
+
+    min_interval_seconds: float = 180.0
+    trigger_probability: float = 0.3
+    max_turns: int = 4
+    max_tokens_per_turn: int = 50  # words
+    bootstrap_buffer_size: int = 64  # fragments beside the origin
+    fragment_decay_per_run: float = 0.99
+    fragment_min_weight: float = 0.05
+
+    def settings(self) -> list[str]:
+        """The same as settings of the daemon (docs/operations.md)."""
+        return [
+            f"gate.cooldown_s={self.min_interval_seconds}",
+            f"gate.chance={self.trigger_probability}",
+            f"dialogue.turns_min={min(3, self.max_turns)}",
+            f"dialogue.turns_max={self.max_turns}",
+            f"dialogue.max_tokens={self.max_tokens_per_turn}",
+            f"friend.buffer={self.bootstrap_buffer_size}",
+            f"friend.decay={self.fragment_decay_per_run}",
+            f"friend.floor={self.fragment_min_weight}",
+        ]
+
+
+def bootstrap(field: Any) -> None:
+    """Feed BOOTSTRAP_TEXT into a field, once, where someone asks for it."""
+    try:
+        field.observe(BOOTSTRAP_TEXT.strip())
+    except Exception:  # noqa: BLE001 leo must not break over it
+        return
+
+
+def init_dream(
+    db_path: Path, bootstrap_text: str | None = None, readme_fragments: Sequence[str] | None = None
+) -> None:
+    """Called by leo as his field is made: the calling method's `self` is the field, which is attached to the
+    daemon. The texts are the origin of his friend, where the daemon has none."""
+    caller = sys._getframe(1).f_locals.get("self")  # noqa: SLF001 leo tells it no other way
+    _guard_first_start(db_path)
+    _host.born(caller, db_path, bootstrap_text, readme_fragments or ())
+
+
+def maybe_run_dream(
+    ctx: Any,
+    generate_fn: Generate,
+    observe_fn: Observe,
+    db_path: Path | None = None,
+    config: DreamConfig | None = None,
+    now: float | None = None,
+) -> None:
+    """Tell the daemon of a reply; whether leo dreams is for its gates to say. The functions are the hooks where
+    they are no methods of an attached field, whose own are better."""
+    _host.replied(ctx, (generate_fn, observe_fn), db_path, config.settings() if config else (), now)
+
+
+def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
+    """`{total_dialogs, total_turns, total_fragments, avg_trauma, avg_arousal}`; empty without a daemon."""
+    stats = _host.ask(db_path, Method.STATS)
+    if stats is None:
+        return {}
+    return {
+        "total_dialogs": stats["dialogs"],
+        "total_turns": stats["lines"],
+        "total_fragments": stats["fragments"],
+        "avg_trauma": stats["avg_trauma"] or 0.0,
+        "avg_arousal": stats["avg_arousal"] or 0.0,
+    }
+
+
+def get_recent_dreams(db_path: Path | None = None, n: int = 5) -> list[dict[str, Any]]:
+    """The last n dialogues, newest first, each with its `turns`; empty without a daemon."""
+    dreams = []
+    for dialog in _host.ask(db_path, Method.DIALOGS_RECENT, n) or ():
+        whole = _host.ask(db_path, Method.DIALOGS_GET, dialog["id"])
+        if whole is not None:
+            dreams.append(_as_leo_has_it(whole))
+    return dreams
+
+
+def _as_leo_has_it(dialog: Mapping[str, Any]) -> dict[str, Any]:
+    turns = [
+        {"speaker": t["speaker"], "text": t["text"], "trauma": t["trauma"], "arousal": t["arousal"]}
+        for t in dialog["turns"]
+    ]
+    kept = {key: dialog[key] for key in ("started_at", "finished_at", "avg_trauma", "avg_arousal")}
+    return {**kept, "episodes": dialog["lines"], "turns": turns}
+
+
+def _guard_first_start(db_path: Path) -> None:
+    """A `dream.py` without any docstring keeps leo, at his first start, from feeding himself any module at all.
+    An empty one makes him take BOOTSTRAP_TEXT, as he means to. Later on it would feed him twice."""
+    module = sys.modules.get("dream")
+    if module is None or module.__doc__ is not None or vars(module).get("init_dream") is not init_dream:
+        return
+    import sqlite3
+    from contextlib import closing
+
+    try:
+        uri = f"file:{os.fspath(db_path)}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as leo:
+            fed = leo.execute("SELECT 1 FROM meta WHERE key = 'module_bootstrap_hash'").fetchone()
+    except sqlite3.Error:
+        return
+    if fed is None:
+        module.__doc__ = ""
+
+
+_host = Host()

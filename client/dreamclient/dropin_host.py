@@ -1,0 +1,176 @@
+"""What stands behind the drop-in in one process: its daemon, and its clients. Loads what it needs when it does."""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dreamclient.blocking import DreamClient
+    from dreamclient.connect import Connect
+    from dreamclient.embedded import EmbeddedDaemon, WaitingClient
+
+Path = str | os.PathLike[str]
+Generate = Callable[[str, float, float], str]
+Observe = Callable[[str], Any]
+
+# Where `dreamclient.leo` keeps the attachment of a field.
+ATTACHMENT = "_dreamd_attachment"
+ANSWER_S = 1.0  # for who asks for figures: a daemon answers in a millisecond
+
+
+class Host:
+    """One for a process: leo's API is a module, and has no other place for it. Nothing here raises."""
+
+    def __init__(self) -> None:
+        self._functions: tuple[Generate, Observe] | None = None  # the latest hooks that are no field's
+        self._client: DreamClient | WaitingClient | None = None  # theirs
+        self._origin: list[str] = []
+        self._readme: list[str] = []
+        self._daemon: EmbeddedDaemon | None = None
+        self._database: str | None = None  # that it serves
+        self._untold: list[str] = []  # failures from before there was a client
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        """In a forked child the thread that held the lock is not there."""
+        self._one_at_a_time = threading.RLock()
+        self._dreaming = False
+
+    def born(self, caller: Any, db_path: Path, origin: str | None, readme: Sequence[str]) -> None:
+        """`caller` is a field that is being made, or anything else that prepares a database."""
+        self._origin, self._readme = [origin] if origin else [], list(readme)
+        try:
+            if self._waits:
+                self.ask(db_path, "dream.seed", {"origin": self._origin, "readme": self._readme})
+            self._attach(caller)
+        except Exception:  # noqa: BLE001 leo must not break over it
+            self._count("init")
+
+    def _attach(self, caller: Any) -> None:
+        from dreamclient.errors import UsageError
+        from dreamclient.leo import attach
+
+        client: Any = self._new_client()
+        try:
+            attach(caller, client=client)
+        except UsageError:  # no field; or one that is attached
+            client.close()
+
+    def replied(
+        self,
+        ctx: Any,
+        functions: tuple[Generate, Observe],
+        db_path: Path | None,
+        settings: Sequence[str],
+        now: float | None,
+    ) -> None:
+        """Offer a context through the attachment of the field whose methods the functions are, else with them
+        as hooks."""
+        try:
+            field = getattr(functions[0], "__self__", None)
+            target = getattr(field, ATTACHMENT, None) or self._plain(functions)
+            if self._waits:
+                self._offer_and_wait(target, ctx, db_path, settings, now)
+            else:
+                target.offer(ctx)
+        except Exception:  # noqa: BLE001 the reply must go on
+            self._count("offer")
+
+    def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
+        """The daemon's answer to a call, or None."""
+        try:
+            from dreamclient.host import Timing
+            from dreamclient.inline import InlineClient
+
+            with InlineClient(self._connect(db_path), timing=Timing(hello_s=ANSWER_S)) as daemon:
+                return daemon.call(method, *params)
+        except Exception:  # noqa: BLE001 who asks gets nothing, as from leo's own
+            self._count("ask")
+            return None
+
+    # how a daemon is reached
+
+    @property
+    def _mode(self) -> str:
+        mode = os.environ.get("DREAMD_EMBEDDED", "").strip().lower()
+        return "" if mode in ("0", "no", "off", "false") else mode
+
+    @property
+    def _waits(self) -> bool:
+        return self._mode == "wait"
+
+    def _connect(self, db_path: Path | None = None) -> "Connect":
+        """What connects: to the service, to the daemon in this process, or to the one for `db_path` there."""
+        if not self._mode:
+            from dreamclient.connect import Connector
+
+            return Connector()
+        return self._embedded(db_path if self._waits else None)
+
+    def _embedded(self, db_path: Path | None) -> "EmbeddedDaemon":
+        from dreamclient.embedded import EmbeddedDaemon
+
+        database = None if db_path is None else os.path.abspath(db_path)
+        if self._daemon is not None and database in (None, self._database):
+            return self._daemon
+        if self._daemon is not None:
+            self._daemon.close()
+        folder = None if database is None else os.path.dirname(database)
+        self._daemon, self._database = EmbeddedDaemon(folder, database), database
+        return self._daemon
+
+    def _new_client(self) -> "DreamClient | WaitingClient":
+        if self._waits:
+            from dreamclient.embedded import WaitingClient
+
+            return WaitingClient(lambda: self._connect()())
+        from dreamclient.blocking import DreamClient
+
+        connect = self._connect() if self._mode else None
+        return DreamClient(connect=connect, origin=self._origin, readme=self._readme)
+
+    # functions that are no field's
+
+    def _plain(self, functions: tuple[Generate, Observe]) -> "DreamClient | WaitingClient":
+        self._functions = functions
+        if self._client is None:
+            self._client = self._new_client()
+            self._client.serve(self._generate, self._observe)
+            for kind in self._untold:
+                self._client.count(kind)
+            self._client.start()
+        return self._client
+
+    def _generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
+        assert self._functions is not None
+        return self._functions[0](seed, temperature, semantic_weight)
+
+    def _observe(self, text: str) -> Any:
+        assert self._functions is not None
+        return self._functions[1](text)
+
+    # DREAMD_EMBEDDED=wait
+
+    def _offer_and_wait(
+        self, target: Any, ctx: Any, db_path: Path | None, settings: Sequence[str], now: float | None
+    ) -> None:
+        with self._one_at_a_time:
+            if self._dreaming:  # a hook has come back in here
+                return
+            self._dreaming = True
+            try:
+                daemon = self._embedded(db_path)
+                daemon.now = now
+                daemon.adopt(settings)
+                target.offer(ctx)
+            finally:
+                self._dreaming = False
+
+    def _count(self, kind: str) -> None:
+        """Have the daemon told of what was swallowed here, once a client is there to tell it."""
+        if self._client is None:
+            self._untold.append(kind)
+        else:
+            self._client.count(kind)

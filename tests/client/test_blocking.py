@@ -1,0 +1,683 @@
+"""DreamClient against real sockets: daemons that answer, and daemons that do everything else."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dreamclient.blocking import DreamClient
+from dreamclient.connect import Connector
+from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
+from dreamclient.host import Timing
+from dreamclient.messages import Code, DreamContext, PulseSnapshot
+from dreamclient.rpc import packed
+
+from tests.helpers.little_daemon import DEADLINE_S, Connection, LittleDaemon, fails, until, welcome
+
+QUICK = Timing(hello_s=0.2, first_retry_s=0.01, last_retry_s=0.02, tick_s=0.02)
+CONTEXT = DreamContext("who are you", "a field", pulse=PulseSnapshot(0.1, 0.2, 0.3))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "dreamd.sock"
+
+
+@pytest.fixture
+def make(path: Path) -> Iterator[Callable[..., DreamClient]]:
+    """Clients of the daemon at `path`, closed in the end."""
+    clients = []
+
+    def client(*hooks: Any, **keywords: Any) -> DreamClient:
+        clients.append(DreamClient(*hooks, **{"socket_path": path, "timing": QUICK} | keywords))
+        return clients[-1]
+
+    yield client
+    for one in clients:
+        one.close()
+
+
+Make = Callable[..., DreamClient]
+
+# --- a daemon that answers ---------------------------------------------------------------------------
+
+
+def test_a_host_says_hello_offers_and_serves_its_hooks(path: Path, make: Make) -> None:
+    observed: list[str] = []
+
+    def dream(connection: Connection, params: list[Any]) -> dict[str, Any]:
+        line = connection.call("generate", "a seed", 0.7, 0.3, {"turn": 1})
+        connection.call("observe", line.result["text"], {"turn": 1})
+        recalled = connection.call("recall", "a query", 1)
+        return {"outcome": "complete", "said": line.result, "recalled": recalled.result, "params": params}
+
+    with LittleDaemon(path, {"dream.now": dream}) as daemon:
+        client = make(
+            lambda seed, temperature, weight, meta: {"text": f"{seed} {meta['turn']}", "novelty": 1},
+            observed.append,
+            lambda query, n: ["a snapshot", "another"],
+            name="leo",
+        )
+        assert client.start(DEADLINE_S)
+        assert client.connected
+        assert (client.trouble, client.daemon["name"]) == ("", "dreamd")
+        connection = daemon.arrival()
+        (hello,) = connection.hears("hello")
+        assert (hello["name"], hello["provides"]) == ("leo", ["generate", "observe", "recall"])
+        assert client.offer(CONTEXT)
+        (ctx,) = connection.hears("dream.context")
+        assert (ctx["prompt"], ctx["pulse"]) == (
+            "who are you",
+            {"novelty": 0.1, "arousal": 0.2, "entropy": 0.3},
+        )
+        # Two-way and nested: the daemon calls back three times before it answers.
+        assert client.dream_now({"prompt": "x"}) == {
+            "outcome": "complete",
+            "said": {"text": "a seed 1", "novelty": 1.0},
+            "recalled": ["a snapshot"],
+            "params": [{"prompt": "x"}, None],
+        }
+        assert observed == ["a seed 1"]
+        assert client.failures == {}
+        assert [thread.name for thread in threading.enumerate() if thread is client._thread] == [
+            "dreamd-client"
+        ]
+        assert client._thread is not None
+        assert client._thread.daemon
+
+
+@pytest.mark.parametrize(
+    ("seed_answer", "failures"),
+    [(lambda *_: 2, {}), (fails(Code.UNAVAILABLE, "not now"), {"seed": 1})],
+)
+def test_a_daemon_without_a_seed_is_given_one(
+    path: Path, make: Make, seed_answer: Any, failures: dict[str, int]
+) -> None:
+    answers = {"hello": lambda *them: welcome(*them) | {"seeded": False}, "dream.seed": seed_answer}
+    with LittleDaemon(path, answers) as daemon:
+        client = make(origin=["a field am I"], readme=("read me",))
+        assert client.start(DEADLINE_S)
+        connection = daemon.arrival()
+        connection.hears("hello")
+        assert connection.hears("dream.seed") == [{"origin": ["a field am I"], "readme": ["read me"]}]
+        assert client.call("status") is True
+        assert client.failures == failures
+
+
+def test_a_seed_that_is_too_large_to_send_is_a_failure_and_no_end(path: Path, make: Make) -> None:
+    answers = {"hello": lambda *them: welcome(*them) | {"seeded": False}}
+    with LittleDaemon(path, answers):
+        client = make(origin=["x" * (2 << 20)])
+        assert client.start(DEADLINE_S)
+        assert client.call("status") is True
+        assert client.failures == {"seed": 1}
+
+
+def test_events_reach_the_host(path: Path, make: Make) -> None:
+    events: list[Any] = []
+    got = threading.Event()
+    with LittleDaemon(path) as daemon:
+        client = make(on_event=lambda event: (events.append(event), got.set()))
+        assert client.start(DEADLINE_S)
+        client.call("events.subscribe")
+        daemon.arrival().notify("event", {"type": "line", "at": 1.0})
+        assert got.wait(DEADLINE_S)
+        assert events == [{"type": "line", "at": 1.0}]
+
+
+def test_errors_of_the_daemon_are_raised_where_they_were_asked_for(path: Path, make: Make) -> None:
+    with LittleDaemon(path, {"dialogs.get": fails(Code.NOT_FOUND, "no dialogue 7")}):
+        client = make()
+        assert client.start(DEADLINE_S)
+        with pytest.raises(RemoteError, match="no dialogue 7") as caught:
+            client.call("dialogs.get", 7)
+        assert caught.value.code == Code.NOT_FOUND
+        with pytest.raises(UsageError):
+            client.call("dialogs.get", object())
+
+
+def test_a_call_has_a_deadline_and_a_late_answer_harms_nothing(path: Path, make: Make) -> None:
+    late = threading.Event()
+    with LittleDaemon(path, {"why": lambda *_: late.wait(DEADLINE_S)}):
+        client = make()
+        assert client.start(DEADLINE_S)
+        with pytest.raises(CallTimeout, match=r"no answer to why in 0.01 s"):
+            client.call("why", 10, timeout_s=0.01)
+        late.set()
+        assert client.call("stats") is True
+
+
+# --- hooks that go wrong -----------------------------------------------------------------------------
+
+
+def broken(seed: str, temperature: float, weight: float) -> str:
+    raise ValueError(seed)
+
+
+def leaving(seed: str, temperature: float, weight: float) -> str:
+    raise SystemExit(seed)
+
+
+@pytest.mark.parametrize(
+    ("generate", "kind"),
+    [
+        (broken, "ValueError"),
+        (leaving, "SystemExit"),
+        (lambda seed, temperature: seed, "TypeError"),
+        (lambda seed, temperature, weight: None, "TypeError"),
+        (lambda seed, temperature, weight: 7, "TypeError"),
+        (lambda seed, temperature, weight: "x" * 10_000_000, "TypeError"),
+    ],
+)
+def test_a_hook_that_fails_is_answered_and_counted(path: Path, make: Make, generate: Any, kind: str) -> None:
+    """P10, P14: whatever a hook does, the daemon hears of it, by type and place, and the client goes on."""
+    with LittleDaemon(path) as daemon:
+        client = make(generate)
+        assert client.start(DEADLINE_S)
+        error = daemon.arrival().call("generate", "a secret", 0.7, 0.3).error
+        assert error is not None
+        assert (error.code, error.detail["type"]) == (Code.HOOK_FAILED, kind)
+        assert "secret" not in error.message + error.detail["where"]
+        assert client.failures == {"generate": 1}
+        assert client.call("status") is True
+
+
+def test_a_call_from_a_hook_is_refused_rather_than_waited_for(path: Path, make: Make) -> None:
+    client: DreamClient
+
+    def generate(seed: str, temperature: float, weight: float) -> str:
+        assert client.offer(CONTEXT)  # this a hook may
+        return str(client.call("status"))
+
+    with LittleDaemon(path) as daemon:
+        client = make(generate)
+        assert client.start(DEADLINE_S)
+        error = daemon.arrival().call("generate", "a seed", 0.7, 0.3).error
+        assert error is not None
+        assert error.detail["type"] == "UsageError"
+
+
+def test_a_call_of_no_hook_is_answered_too(path: Path, make: Make) -> None:
+    with LittleDaemon(path) as daemon:
+        client = make(print)
+        assert client.start(DEADLINE_S)
+        connection = daemon.arrival()
+        for method, code in (("recall", Code.UNKNOWN_METHOD), ("generate", Code.INVALID_PARAMS)):
+            error = connection.call(method).error
+            assert error is not None
+            assert error.code == code
+        assert client.failures == {"unknown_hook": 1, "generate": 1}
+
+
+# --- daemons that do not answer ----------------------------------------------------------------------
+
+
+def test_without_a_daemon_contexts_are_dropped_and_told_to_the_next(path: Path, make: Make) -> None:
+    """P1, P10: an absent daemon costs nothing but a count, and is found when it comes."""
+    client = make()
+    assert not client.offer(CONTEXT)
+    assert client.trouble == "not started"
+    assert not client.start(DEADLINE_S)
+    assert client.trouble == f"no daemon at {path}: No such file or directory"
+    assert not client.offer(CONTEXT)
+    with pytest.raises(NotConnected, match="no daemon at"):
+        client.call("why", 10)
+    with LittleDaemon(path) as daemon:
+        connection = daemon.arrival()
+        (hello,) = connection.hears("hello")
+        assert hello["failures"]["not_connected"] == 2
+        assert hello["failures"]["connect"] >= 1
+        until(lambda: client.connected)
+        assert client.offer(CONTEXT)
+        assert "failures" not in connection.hears("dream.context")[0]
+        assert client.failures["not_connected"] == 2
+
+
+def test_a_daemon_that_dies_is_connected_to_again(path: Path, make: Make) -> None:
+    blocked = threading.Event()
+    with LittleDaemon(path, {"dream.now": lambda *_: blocked.wait(DEADLINE_S)}) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        first = daemon.arrival()
+        first.hears("hello")
+        errors: list[Exception] = []
+
+        def dream() -> None:
+            try:
+                client.dream_now()
+            except NotConnected as error:
+                errors.append(error)
+
+        caller = threading.Thread(target=dream)
+        caller.start()
+        first.hears("dream.now")
+        first.close()
+        caller.join(DEADLINE_S)
+        assert [str(error) for error in errors] == ["the connection ended before the answer"]
+        (hello,) = daemon.arrival().hears("hello")
+        assert hello["failures"] == {"lost": 1}
+        blocked.set()
+
+
+class RawDaemon:
+    """Accepts, and says what it is told to, to everyone."""
+
+    def __init__(self, path: Path, says: bytes, *, ends: bool = False) -> None:
+        self._says, self._ends = says, ends
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._accepted: list[socket.socket] = []
+        self.twice = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+                sock.sendall(self._says)
+            except OSError:
+                return
+            if self._ends:
+                sock.close()
+            self._accepted.append(sock)
+            if len(self._accepted) > 1:
+                self.twice.set()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        for sock in [self._listener, *self._accepted]:
+            sock.close()
+
+
+@pytest.mark.parametrize(
+    ("says", "ends", "trouble"),
+    [
+        (b"", False, "did not answer hello in 0.2 s"),
+        (b"\x93\x02\xa5event", False, "did not answer hello in 0.2 s"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "broke the protocol"),
+        (b"\xdb\x40\x00\x00\x00", False, "broke the protocol"),
+        (b"", True, "closed the connection|reset|has ended"),
+        (b"\x94\x01\x00\xc0\x82\xa8prot", True, "closed the connection|reset|has ended"),
+        (packed([1, 0, [Code.REFUSED, "the daemon is full"], None]), False, "the daemon is full"),
+        (packed([1, 0, None, "hi"]), False, "no dreamd"),
+        (packed([2, "error", [Code.REFUSED, "not your socket"]]), True, "not your socket|has ended"),
+    ],
+    ids=["silent", "half", "garbage", "giant", "closing", "half and closing", "full", "stranger", "refusing"],
+)
+def test_a_daemon_that_is_none_costs_nothing_and_is_tried_again(
+    path: Path, make: Make, says: bytes, ends: bool, trouble: str
+) -> None:
+    """P1: silent, garbage, half a message, closed: no call on the reply path notices more than a count."""
+    daemon = RawDaemon(path, says, ends=ends)
+    client = make()
+    assert not client.start(DEADLINE_S)
+    assert not client.offer(CONTEXT)
+    assert daemon.twice.wait(DEADLINE_S)
+    assert any(part in client.trouble for part in trouble.split("|")), client.trouble
+    assert client.failures["connect"] >= 1
+    assert client.failures["not_connected"] == 1
+    client.close()
+    daemon.close()
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        lambda *_: {"protocol": 99, "name": "dreamd"},
+        fails(Code.WRONG_PROTOCOL, "dreamd speaks protocol 99"),
+    ],
+)
+def test_a_daemon_from_the_future_can_be_seen_and_stopped_but_not_dreamt_with(
+    path: Path, make: Make, hello: Any
+) -> None:
+    """P1: the mismatch must not block the restart that cures it."""
+    with LittleDaemon(path, {"hello": hello}) as daemon:
+        client = make()
+        assert not client.start(DEADLINE_S)
+        assert "protocol" in client.trouble
+        assert "restart the daemon" in client.trouble
+        assert not client.offer(CONTEXT)
+        assert client.call("status") is True
+        assert client.call("shutdown") is True
+        with pytest.raises(NotConnected, match="protocol"):
+            client.call("why", 10)
+        assert client.failures == {"not_connected": 1}
+        daemon.answers["hello"] = welcome
+        daemon.arrival().close()  # it stops, and the one that is started instead
+        until(lambda: client.connected)
+
+
+def test_a_full_backlog_is_not_waited_for(path: Path, make: Make) -> None:
+    """P1: a stopped daemon whose backlog is full would hold a blocking connect for ever."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        waiting: list[socket.socket] = []
+        with suppress(NotConnected):
+            while True:
+                waiting.append(Connector(path)())
+        client = make()
+        assert not client.start(DEADLINE_S)
+        assert "accepts no connections now" in client.trouble
+        assert not client.offer(CONTEXT)
+        for sock in waiting:
+            sock.close()
+
+
+# A daemon that is a process, so that it can be stopped, or stops itself after hello ("stop").
+COUNTING = """
+import os, signal, socket, sys
+from dreamclient.rpc import Peer
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+print("listening", flush=True)
+sock, _ = listener.accept()
+peer, contexts = Peer(), 0
+while data := sock.recv(1 << 16):
+    for event in peer.receive_data(data):
+        if event.method == "dream.context":
+            contexts += 1
+        elif event.method == "hello":
+            sock.sendall(peer.respond(event.msgid, {"protocol": 1, "seeded": True}))
+            if sys.argv[2:] == ["stop"]:
+                os.kill(os.getpid(), signal.SIGSTOP)
+        else:
+            sock.sendall(peer.respond(event.msgid, {"contexts": contexts, "broken": str(peer.broken)}))
+"""
+
+
+@contextmanager
+def counting(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", COUNTING, str(path), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline() == "listening\n"
+        yield daemon
+        daemon.kill()
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def test_a_stopped_daemon_costs_contexts_and_the_stream_stays_whole(path: Path, make: Make) -> None:
+    """P1: SIGSTOP: offers go on returning at once, first taken, then dropped; after SIGCONT all goes on."""
+    with counting(path) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        stop(daemon)
+        taken = 0
+        while client.offer({"prompt": "x" * 1500}):
+            taken += 1
+        assert taken > 10
+        assert not client.offer(CONTEXT)
+        with pytest.raises(CallTimeout):
+            client.call("stats", timeout_s=0.01)
+        os.kill(daemon.pid, signal.SIGCONT)
+        until(lambda: client.offer(CONTEXT))
+        assert client.call("stats") == {"contexts": taken + 1, "broken": "None"}
+        assert client.failures["stalled"] >= 2
+
+
+def test_large_contexts_arrive_by_the_background_thread(path: Path, make: Make) -> None:
+    with LittleDaemon(path) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        connection = daemon.arrival()
+        connection.hears("hello")
+        assert client.offer({"prompt": "x" * 500_000})
+        assert connection.hears("dream.context") == [{"prompt": "x" * 500_000}]
+
+
+# --- fork --------------------------------------------------------------------------------------------
+
+
+def in_child(act: Callable[[], Any]) -> Any:
+    """What `act` returns in a forked child."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.write(writing, json.dumps(act()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    assert os.waitpid(pid, 0) == (pid, 0)
+    return json.loads(said)
+
+
+def test_a_forked_child_says_nothing_on_its_parents_connection(path: Path, make: Make) -> None:
+    """P1: offers from both: the parent's stream stays whole, the child's are counted and dropped."""
+    with LittleDaemon(path) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        connection = daemon.arrival()
+        connection.hears("hello")
+
+        def act() -> Any:
+            offers = [client.offer(CONTEXT) for _ in range(3)]
+            client.close()
+            try:
+                client.call("status")
+            except NotConnected as error:
+                return [offers, client.failures, client.connected, str(error)]
+
+        offers, failures, connected, error = in_child(act)
+        assert (offers, failures, connected) == ([False] * 3, {"forked": 3}, False)
+        assert "forked" in error
+        assert client.offer(CONTEXT)
+        connection.hears("dream.context")
+        assert client.call("status") is True
+        assert client.failures == {}
+
+
+def test_a_forked_child_may_start_a_connection_of_its_own(path: Path, make: Make) -> None:
+    with LittleDaemon(path) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        daemon.arrival().hears("hello")
+
+        def act() -> Any:
+            started = client.start(DEADLINE_S)
+            return [started, client.offer(CONTEXT), client.call("status"), client.trouble]
+
+        assert in_child(act) == [True, True, True, ""]
+        childs = daemon.arrival()
+        assert childs.hears("hello")[0]["pid"] != os.getpid()
+        childs.hears("dream.context")
+
+
+def test_a_client_that_was_never_started_is_not_troubled_by_a_fork(make: Make) -> None:
+    client = make()
+    assert in_child(lambda: [client.offer(CONTEXT), client.failures, client.trouble]) == [
+        False,
+        {"not_connected": 1},
+        "not started",
+    ]
+
+
+# --- the end -----------------------------------------------------------------------------------------
+
+HOST = """
+import sys
+from dreamclient import DreamClient
+client = DreamClient(socket_path=sys.argv[1])
+connected = client.start(10)
+while client.offer({"prompt": "x" * 1000}):
+    pass
+sys.exit(0 if connected else 3)
+"""
+
+
+def test_a_host_ends_though_its_daemon_is_stopped_and_prints_nothing(path: Path) -> None:
+    """P1, P14: the interpreter's exit waits for no daemon, and neither stream shows a word."""
+    with counting(path, "stop"):
+        command = [sys.executable, "-c", HOST, str(path)]
+        host = subprocess.run(command, capture_output=True, timeout=DEADLINE_S, check=False)
+    assert (host.returncode, host.stdout, host.stderr) == (0, b"", b"")
+
+
+LONG_HOOK = """
+import sys, threading
+from dreamclient import DreamClient
+entered = threading.Event()
+def generate(seed, temperature, weight):
+    entered.set()
+    threading.Event().wait(60)
+client = DreamClient(generate, socket_path=sys.argv[1])
+client.start(10)
+assert entered.wait(10)
+"""
+
+
+def test_a_host_ends_though_a_hook_runs(path: Path) -> None:
+    """P1: the thread is a daemon thread, and the exit waits half a second for it, not the hook's minute."""
+    calling: list[threading.Thread] = []
+    with LittleDaemon(path) as daemon:
+        host = subprocess.Popen(
+            [sys.executable, "-c", LONG_HOOK, str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        connection = daemon.arrival()
+        connection.hears("hello")
+        with connection.lock:
+            connection.sock.sendall(connection.peer.call("generate", ["a seed", 0.7, 0.3], calling)[1])
+        said, _ = host.communicate(timeout=DEADLINE_S)
+    assert (host.returncode, said) == (0, b"")
+
+
+def test_close_ends_thread_and_connection_at_once(path: Path, make: Make) -> None:
+    with LittleDaemon(path) as daemon:
+        with DreamClient(socket_path=path) as client:
+            assert client.start(DEADLINE_S)
+            connection = daemon.arrival()
+            thread = client._thread
+        assert connection.ended.wait(DEADLINE_S)
+        assert thread is not None
+        assert not thread.is_alive()
+        assert (client.connected, client.trouble, client.failures) == (False, "closed", {})
+        client.close()
+        assert not client.start(DEADLINE_S)
+        assert not client.offer(CONTEXT)
+        with pytest.raises(NotConnected, match="closed"):
+            client.call("status")
+
+
+def test_close_wakes_who_waits_to_try_again(path: Path, make: Make) -> None:
+    client = make(timing=Timing(first_retry_s=600))
+    assert not client.start(DEADLINE_S)
+    client.close()
+    assert client._thread is not None
+    client._thread.join(DEADLINE_S)
+    assert not client._thread.is_alive()
+
+
+def test_close_while_connecting_ends_it(path: Path) -> None:
+    client: DreamClient
+
+    def connect() -> socket.socket:
+        client._closing.set()
+        return ours
+
+    ours, theirs = socket.socketpair()
+    client = DreamClient(connect=connect)
+    assert not client.start(DEADLINE_S)
+    assert theirs.recv(100) == b""
+    theirs.close()
+    client.close()
+
+
+def test_a_hook_may_close_its_client(path: Path) -> None:
+    client: DreamClient
+
+    def generate(*_: Any) -> str:
+        client.close()
+        return "the last line"
+
+    with LittleDaemon(path) as daemon:
+        client = DreamClient(generate, socket_path=path, timing=QUICK)
+        assert client.start(DEADLINE_S)
+        connection = daemon.arrival()
+        with connection.lock:
+            connection.sock.sendall(connection.peer.call("generate", ["a seed", 0.7, 0.3], None)[1])
+        assert connection.ended.wait(DEADLINE_S)
+        assert client._thread is not None
+        client._thread.join(DEADLINE_S)
+        assert client.trouble == "closed"
+
+
+# --- what a host may hand in -------------------------------------------------------------------------
+
+
+def test_the_reply_path_leaves_chance_alone(path: Path, make: Make) -> None:
+    """P1: leo's seeded replies are the same with a client that looks for its daemon as without."""
+    random.seed(7)
+    state = random.getstate()
+    client = make()
+    assert not client.start(DEADLINE_S)
+    client.offer(CONTEXT)
+    assert random.getstate() == state
+
+
+def test_a_bug_ends_an_attempt_and_not_the_thread(make: Make) -> None:
+    troubles = iter([ZeroDivisionError("a bug"), SystemExit("a bug"), NotConnected("no daemon")])
+    done = threading.Event()
+
+    def connect() -> socket.socket:
+        error = next(troubles, None)
+        if error is None:
+            done.set()
+            raise NotConnected("no daemon")
+        raise error
+
+    client = make(connect=connect)
+    assert not client.start(DEADLINE_S)
+    assert done.wait(DEADLINE_S)
+    assert client.failures["internal"] == 2
+
+
+def test_a_host_that_can_start_no_thread_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P1: not even start() raises for what leo could not help."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        assert not client.start(DEADLINE_S)
+    assert client.trouble == "can't start new thread"
+    assert not client.offer(CONTEXT)
+
+
+def test_starting_twice_starts_one_thread(path: Path, make: Make) -> None:
+    with LittleDaemon(path) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        thread = client._thread
+        assert client.start(DEADLINE_S)
+        assert client._thread is thread
+        daemon.arrival()
+
+
+def test_a_client_that_is_dropped_is_forgotten_by_forks(make: Make) -> None:
+    client = DreamClient(connect=lambda: socket.socket())
+    del client
+    assert in_child(lambda: "alive") == "alive"

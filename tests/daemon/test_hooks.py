@@ -1,0 +1,177 @@
+"""One dialogue's questions to a host: typed answers, deadlines, and the account of what went wrong (P10)."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import msgpack
+import pytest
+
+from dreamd.clock import Clock
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate
+from dreamd.dream.shapes import Answer, Line, LineMetrics
+from dreamd.hooks import SAMPLES, Hooks, Latency
+from tests.helpers.connection import pair
+from tests.helpers.service import TestClock
+
+ASK = Generate(
+    turn=2, speaker="friend", role="friend", seed="s", temperature=0.7, semantic_weight=0.5, expert="wounded"
+)
+LINE = Line(
+    turn=1, speaker="leo", text="hi", novelty=0, arousal=0, entropy=0, trauma=0, overlap=0, seed="s",
+    temperature=0.6, semantic_weight=0.3, expert="", said="hi",
+)  # fmt: skip
+
+
+class Host:
+    """The bare other end: takes one call, answers what it is told to."""
+
+    def __init__(self, made, sock, clock, **settings):
+        self.made, self.sock, self.latency = made, sock, Latency()
+        self.hooks = Hooks(
+            made.session, 5, "t-5", DialogueSettings(**settings), clock, made.failures, self.latency
+        )
+        self.loop = asyncio.get_running_loop()
+
+    async def answers(self, call, error=None, result=None):
+        asking = asyncio.create_task(call)
+        _, msgid, *self.asked = msgpack.unpackb(await self.loop.sock_recv(self.sock, 1 << 20))
+        raw = result if isinstance(result, bytes) else msgpack.packb(result)
+        self.sock.send(b"\x94\x01" + msgpack.packb(msgid) + msgpack.packb(error) + raw)
+        return await asking
+
+
+@asynccontextmanager
+async def host(clock=None, **settings):
+    async with pair() as (made, sock):
+        yield Host(made, sock, clock or Clock(), **settings)
+
+
+async def test_what_is_asked_and_what_comes_back():
+    async with host(max_tokens=9) as leo:
+        assert await leo.answers(leo.hooks.generate(ASK), result="a line") == Answer(text="a line")
+        about = {"kind": "dream", "dialog": 5, "trace_id": "t-5", "max_tokens": 9}
+        meta = about | {"turn": 2, "speaker": "friend", "role": "friend", "expert": "wounded"}
+        assert leo.asked == ["generate", ["s", 0.7, 0.5, meta]]
+        answer = await leo.answers(leo.hooks.generate(ASK), result={"text": "x", "novelty": 7, "new": []})
+        assert answer == Answer(text="x", novelty=1.0)
+        assert await leo.answers(leo.hooks.observe(LINE)) is None
+        assert leo.asked == ["observe", ["hi", about | {"turn": 1, "speaker": "leo", "role": "leo_dream", "expert": ""}]]
+        assert await leo.answers(leo.hooks.observe(LINE), result={"trauma": -1}) == LineMetrics(trauma=0.0)
+        assert await leo.answers(leo.hooks.recall("q", 2), result=["a"]) == ["a"]
+        assert leo.asked == ["recall", ["q", 2]]
+        assert {name: f["calls"] for name, f in leo.latency.figures().items()} == {"generate": 2, "observe": 2, "recall": 1}
+        assert leo.hooks.failed == ""
+        assert leo.made.failures.counts == {}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [None, 5, [], {}, {"text": 5}, {"text": "x", "novelty": "y"}, {"text": "x", "trauma": float("nan")}, b"\xa2\xff\xff", b"\x91" * 600 + b"\xc0"],
+)  # fmt: skip
+async def test_p10_a_wrong_answer_ends_the_dialogue_and_is_counted(result):
+    async with host() as leo:
+        with pytest.raises(Ended) as ended:
+            await leo.answers(leo.hooks.generate(ASK), result=result)
+        assert ended.value.outcome == "hook_error"
+        assert leo.hooks.failed == "generate: wrong answer"
+        assert leo.made.failures.counts == {"generate: wrong answer": 1}
+
+
+async def test_p10_an_exception_is_counted_by_its_type_and_place():
+    async with host() as leo:
+        error = [11, "generate raised TypeError", {"type": "TypeError", "where": "leo.py:42 in reply"}]
+        with pytest.raises(Ended) as ended:
+            await leo.answers(leo.hooks.generate(ASK), error=error)
+        assert ended.value.outcome == "hook_error"
+        with pytest.raises(Ended):
+            await leo.answers(leo.hooks.observe(LINE), error="secret words")
+        assert [(e["type"], e["where"]) for e in leo.made.failures.last] == [
+            ("TypeError", "generate (session 1, leo.py:42 in reply)"), ("error", "observe (session 1)"),
+        ]  # fmt: skip
+
+
+async def test_a_recall_that_fails_only_leaves_the_dream_without_it():
+    async with host() as leo:
+        assert await leo.answers(leo.hooks.recall("q", 2), result="no list") == []
+        assert leo.made.failures.counts == {"recall: wrong answer": 1}
+        leo.sock.close()
+        with pytest.raises(Ended) as ended:
+            await leo.hooks.recall("q", 2)
+        assert ended.value.outcome == "lost"
+
+
+async def test_a_call_that_takes_too_long():
+    async with host(call_deadline_s=0.01) as leo:
+        with pytest.raises(Ended) as ended:
+            await leo.hooks.generate(ASK)
+        assert ended.value.outcome == "deadline"
+        assert leo.made.failures.counts == {"generate: timeout": 1}
+
+
+async def test_a_dialogue_that_takes_too_long():
+    time = TestClock()
+    async with host(time.clock, deadline_s=10, call_deadline_s=8) as leo:
+        time.pass_s(9)
+        assert await leo.answers(leo.hooks.generate(ASK), result="x") == Answer(text="x")
+        [timer] = [leo.made.session._sweep]
+        assert timer.when() < leo.loop.time() + 1.01  # what was left of the dialogue's, not the call's
+        time.pass_s(1)
+        with pytest.raises(Ended) as ended:
+            await leo.hooks.observe(LINE)
+        assert ended.value.outcome == "deadline"
+        assert leo.made.failures.counts == {"observe: dialogue deadline": 1}
+
+
+async def test_a_lost_connection():
+    async with host() as leo:
+        asking = asyncio.create_task(leo.hooks.generate(ASK))
+        await leo.loop.sock_recv(leo.sock, 1 << 20)
+        leo.sock.close()
+        with pytest.raises(Ended) as ended:
+            await asking
+        assert ended.value.outcome == "lost"
+        assert leo.made.failures.counts == {"generate: connection lost": 1}
+
+
+async def test_a_question_too_large_for_one_message():
+    """Found by breaking: a context of nearly 1 MiB fits, the question about it does not."""
+    async with host() as leo:
+        line = LINE.__class__(**{name: getattr(LINE, name) for name in LINE.__struct_fields__} | {"expert": "x" * (1 << 20)})
+        with pytest.raises(Ended) as ended:
+            await leo.hooks.observe(line)
+        assert ended.value.outcome == "hook_error"
+        assert leo.made.failures.counts == {"observe: too large to ask": 1}
+        assert leo.made.session._peer.pending == {}
+
+
+async def test_abandoned_it_waits_for_nothing_and_asks_no_more():
+    async with host() as leo:
+        asking = asyncio.create_task(leo.hooks.generate(ASK))
+        await leo.loop.sock_recv(leo.sock, 1 << 20)
+        leo.hooks.abandon("shutdown")
+        with pytest.raises(Ended) as ended:
+            await asking
+        assert ended.value.outcome == "shutdown"
+        leo.hooks.abandon("shutdown")
+        with pytest.raises(Ended) as ended:
+            await leo.hooks.observe(LINE)
+        assert ended.value.outcome == "shutdown"
+        assert leo.made.failures.counts == {}  # nobody's failure
+        with pytest.raises(BlockingIOError):
+            leo.sock.recv(1)
+
+
+async def test_abandoned_before_anything_was_asked():
+    async with host() as leo:
+        leo.hooks.abandon("shutdown")
+        with pytest.raises(Ended):
+            await leo.hooks.generate(ASK)
+
+
+def test_latency_figures_are_of_the_last_calls_and_counts_of_all():
+    latency = Latency()
+    for number in range(SAMPLES + 100):
+        latency.add("generate", 1.0 if number < 100 else (number - 100) / 1e6)
+    assert latency.figures() == {"generate": {"calls": SAMPLES + 100, "p50_ms": 0.512, "p99_ms": 1.013}}
+    latency.add("observe", 0.25)
+    assert latency.figures()["observe"] == {"calls": 1, "p50_ms": 250.0, "p99_ms": 250.0}

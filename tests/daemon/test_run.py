@@ -1,0 +1,126 @@
+"""Each effect of a dialogue done for real: recorded before observed, charged once, told as it happens."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import msgspec
+import pytest
+
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
+from tests.helpers.peer import saying
+from tests.helpers.service import TestClock, serving
+
+
+def rows(state, query):
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        return database.execute(query).fetchall()
+
+
+async def test_a_dialogue_is_kept_with_all_that_a_replay_needs(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock) as service, await leo(service, recall=lambda q, n: ["long ago"]) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        ended = await peer.call("dream.now", STIRRED)
+    [row] = rows(tmp_path, "SELECT rng_seed, context, settings, friend_state, started_at, client, recalled, outcome FROM dream_dialogs")
+    assert int(row[0]) < 1 << 63
+    assert msgspec.json.decode(row[1])["prompt"] == "hello"
+    assert msgspec.json.decode(row[2])["turns_min"] == 3
+    assert msgspec.msgpack.decode(row[3]) == [[1, 1.0], [2, 1.0], [3, 1.0]]
+    assert row[4:] == (time.now, "leo", '["long ago"]', "complete")
+    observed = rows(tmp_path, "SELECT observed, at FROM dream_turns")
+    assert observed == [("answered", time.now)] * ended["lines"]
+    assert peer.asked[0] == ("recall", ["hello I am here", 2])
+    assert "long ago" in peer.asked[1][1][0]
+
+
+async def test_recall_is_asked_only_of_who_provides_it_and_no_more_is_taken_than_was_asked_for(tmp_path):
+    async with serving(tmp_path) as service:
+        async with await leo(service) as peer:
+            await peer.call("dream.now", STIRRED)
+            assert "recall" not in {method for method, _ in peer.asked}
+        async with await leo(service, recall=lambda q, n: ["one", "two", "three"]) as peer:
+            await peer.call("dream.now", STIRRED)
+    assert rows(tmp_path, "SELECT recalled FROM dream_dialogs") == [("[]",), ('["one","two"]',)]
+
+
+async def test_p2_p3_the_row_and_its_mark_are_committed_before_observe_is_called(tmp_path):
+    def observe(text, meta):
+        found = rows(tmp_path, f"SELECT text, observed FROM dream_turns WHERE turn = {meta['turn']}")
+        assert found == [(text, "sent")]
+
+    async with serving(tmp_path) as service, await leo(service, observe=observe) as peer:
+        ended = await peer.call("dream.now", STIRRED)
+    assert ended["outcome"] == "complete"
+    assert rows(tmp_path, "SELECT DISTINCT observed FROM dream_turns") == [("answered",)]
+
+
+async def test_an_observe_that_failed_is_marked_and_its_line_kept(tmp_path):
+    async with serving(tmp_path) as service, await leo(service, observe=lambda *_: "no map") as peer:
+        assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "hook_error", "lines": 1}
+    assert rows(tmp_path, "SELECT observed FROM dream_turns") == [("failed",)]
+    assert rows(tmp_path, "SELECT note FROM dream_dialogs") == [("observe: wrong answer",)]
+
+
+async def test_the_cooldown_is_charged_with_the_first_line_and_by_name(tmp_path):
+    gate = Gate(lambda *_: None)
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock) as service, await leo(service, "other", observe=gate) as peer:
+        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+        await gate.reached.wait()
+        assert service.engine.cooldown.last_run_s == {"other": time.now}
+        kept = rows(tmp_path, "SELECT key, value FROM dream_meta WHERE key LIKE 'dream_last_run%'")
+        assert kept == [("dream_last_run_ts:other", str(time.now))]
+        gate.opened.set()
+        await dreaming
+
+
+async def test_a_dialogue_that_said_nothing_is_not_charged(tmp_path):
+    async with serving(tmp_path) as service, await leo(service, generate=lambda *_: "") as peer:
+        assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "empty", "lines": 0}
+        assert service.engine.cooldown.last_run_s == {}
+
+
+async def test_lines_are_told_as_they_happen(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
+        await watcher.call("events.subscribe")
+        await peer.call("dream.now", STIRRED)
+        turns = (await peer.call("dialogs.get", 1))["turns"]
+        await until(lambda: watcher.told.qsize() == len(turns) + 4)
+        events = [watcher.told.get_nowait()[1][0] for _ in range(len(turns) + 4)]
+    lines = [event for event in events if event["type"] == "line"]
+    assert [(e["turn"], e["speaker"], e["text"], e["trauma"], e["seed"] if "seed" in e else None) for e in lines] == [
+        (t["turn"], t["speaker"], t["text"], t["trauma"], None) for t in turns
+    ]
+    assert (events[1]["type"], events[1]["session"], events[1]["client"]) == ("dialog.started", 1, "leo")
+
+
+@pytest.mark.parametrize("when", ["begin", "record"])
+async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_path, when):
+    """The database is taken away before the dialogue, or after its first line; it comes back, and all is whole."""
+    database, aside = tmp_path / "dream.sqlite3", tmp_path / "aside"
+
+    def generate(*asked):
+        if when == "record" and asked[3]["turn"] == 2 and asked[3]["dialog"] == 1:
+            database.rename(aside)
+        return saying()
+
+    async with serving(tmp_path, tick_s=0.05) as service, await leo(service, generate=generate) as peer:
+        if when == "begin":
+            database.rename(aside)
+        answer = await peer.call("dream.now", STIRRED)
+        expected = {"begin": ("store_error", 0), "record": ("store_error", 1)}[when]
+        assert (answer["outcome"], answer["lines"]) == expected
+        assert service.failures.counts["store: database deleted"] >= 1
+        assert [e["where"] for e in service.failures.last][0] == f"store ({when})"
+        aside.rename(database)
+        await until(lambda: service.engine.trouble is None and not service.engine._owing)
+        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+        found = {d["id"]: (d["outcome"], d["lines"]) for d in await peer.call("dialogs.recent")}
+        dialogues = (await peer.call("status"))["dialogues"]
+    if when == "record":
+        assert found[1] == ("interrupted", 1)  # its end could not be stored either
+        assert dialogues["interrupted"] == 1
+    else:
+        assert 1 not in found  # it never began
+    assert sum(dialogues.values()) == len(found)  # each dialogue is counted once
