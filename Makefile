@@ -36,6 +36,12 @@ cov: venv  ## the suite with branch coverage of both packages, daemon processes 
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
+fuzz: venv  ## long hunts: new examples for every property, every fault at every system call
+	@HYPOTHESIS_PROFILE=hunt DREAMD_FAULTS_LONG=1 $(BIN)/python -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults $(ARGS)
+
+bench: venv  ## figures, as ratios to a floor in the same run; see docs/performance.md
+	@for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
 dist: venv  ## wheels and source archives of both distributions, in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist client
 	@$(BIN)/python -m build --no-isolation --outdir dist .

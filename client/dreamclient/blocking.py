@@ -114,7 +114,8 @@ class DreamClient(Client[Link]):
             try:
                 self._session()
             except (DreamError, OSError) as error:
-                self._host.lost(error)
+                if not self._closing.is_set():  # else it is we who ended it
+                    self._host.lost(error)
             except BaseException as error:  # noqa: BLE001 a bug of ours must not end dreaming for good
                 self._host.failures.count("internal")
                 self._host.lost(NotConnected(f"a bug in dreamclient: {type(error).__name__}"))

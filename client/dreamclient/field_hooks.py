@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from dreamclient.errors import DreamError
@@ -53,7 +52,7 @@ class SpokenLine:
     measures: Mapping[str, float]  # what `generate` told of it
 
 
-Digest = Callable[[Any, SpokenLine], None]
+Digest = Callable[[Any, SpokenLine, Turns], None]
 
 
 @dataclass
@@ -68,7 +67,7 @@ class FieldHooks:
     diet: Diet
     digest: Digest | None = None
     _accepted: frozenset[str] | None = None
-    _measures: Mapping[str, float] = MappingProxyType({})  # of the line that was said last
+    _measures: Mapping[str, float] | None = None  # of the line that was said last
 
     def generate(
         self, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]
@@ -86,7 +85,7 @@ class FieldHooks:
             return {"taken": False}
         ingest(self.path, text, self.names["ingest_text"])
         if self.digest is not None:
-            self.digest(leo, SpokenLine(text, meta, self._measures))
+            self.digest(leo, SpokenLine(text, meta, self._measures or {}), self.turns)
         return {"taken": True}
 
     def recall(self, query: str, n: int) -> list[str]:

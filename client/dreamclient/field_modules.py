@@ -33,7 +33,6 @@ class Modules:
         into: Collection[str],
         names: Mapping[str, Any],
         path: Path,
-        turns: Turns,
         count: Callable[[str], None],
     ) -> None:
         tellers: dict[str, Callable[[Any, SpokenLine], None]] = {
@@ -49,14 +48,13 @@ class Modules:
         self._tellers = {name: tell for name, tell in tellers.items() if name in into}
         self._names = names
         self._path = path
-        self._turns = turns
         self._count = count
         self._hurt: Any = None  # the dialogue that left a wound last
 
-    def __call__(self, leo: Any, line: SpokenLine) -> None:
+    def __call__(self, leo: Any, line: SpokenLine, turns: Turns) -> None:
         for name, tell in self._tellers.items():
             try:
-                self._turns.take(lambda tell=tell: tell(leo, line))  # type: ignore[misc]
+                turns.take(lambda tell=tell: tell(leo, line))  # type: ignore[misc]
             except Exception:  # noqa: BLE001 a module that fails costs this line there, and nothing else
                 self._count(f"into: {name}")
 

@@ -83,9 +83,10 @@ class ThreadTurns:
 
     def leave(self) -> None:
         """Leo's call has ended; who waits gets a turn."""
+        changed = self._state()
         self._depth.calls = nested = self._nested - 1
         if not nested:
-            with self._state():
+            with changed:
                 self._go_out()
 
     @contextmanager

@@ -78,7 +78,7 @@ def attach(
     else:
         turns = ThreadTurns(lambda: _loaded(here()))
     diet = diet or Everything()
-    digest = Modules(into, names, path, turns, client.count) if into else None
+    digest = Modules(into, names, path, client.count) if into else None
     hooks = FieldHooks(here, names, path, turns, diet, digest)
     client.serve(hooks.generate, hooks.observe, hooks.recall if recall else None)
     attachment = Attachment(field, client, turns, Senses(field, names), diet, after_reply)

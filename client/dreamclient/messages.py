@@ -28,6 +28,7 @@ class Method:
     WHY = "why"
     DIALOGS_RECENT = "dialogs.recent"
     DIALOGS_GET = "dialogs.get"
+    DIALOGS_REPLAY = "dialogs.replay"
     FRAGMENTS = "friend.fragments"
     DRIFT = "friend.drift"
     STATS = "stats"

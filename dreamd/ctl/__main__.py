@@ -19,6 +19,7 @@ COMMANDS = {
     "inbox": "inbox",
     "service": "service",
     "call": "call",
+    "leo": "leo",
     "demo": "demo",
 }
 

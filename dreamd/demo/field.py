@@ -174,7 +174,7 @@ class TrigramField:
         own = pulse.read(self._spelled(walk))
         echo = max((len(own.trigrams & said) for said in self._lately), default=0) / max(1, len(own.trigrams))
         variety = len(set(own.words)) / len(own.words)
-        belonging = sum(map(near, set(walk))) / len(walk)
+        belonging = sum(map(near, dict.fromkeys(walk))) / len(walk)
         return (1 - echo) * variety * (BASE + belonging)
 
     def _keep_writing(self, tokens: Sequence[str]) -> None:

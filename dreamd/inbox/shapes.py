@@ -60,9 +60,8 @@ _PEM_PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?----
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++(?:@|%40)(?P<host>[\w-]++(?:\.[\w-]++)++)")
-_FILES = frozenset(
-    {"css", "gif", "jpeg", "jpg", "js", "json", "pdf", "png", "py", "svg", "txt", "webp"}
-)  # icon@2x.png
+# What follows an @ in icon@2x.png; none of these is a top-level domain.
+_FILES = frozenset({"css", "gif", "jpeg", "jpg", "js", "json", "pdf", "png", "svg", "txt", "webp"})
 
 
 def mask_secrets(text: str, masked: Counter[str]) -> str:

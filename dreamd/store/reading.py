@@ -4,7 +4,11 @@ from math import isfinite
 from sqlite3 import Connection
 from typing import Any, Final
 
-from dreamd.dream.shapes import Fragment
+import msgspec
+
+from dreamd.dream.dialogue import DialogueSettings
+from dreamd.dream.replay import Script
+from dreamd.dream.shapes import Context, Fragment, Line
 from dreamd.store.rows import Memory, StoredDialog
 from dreamd.store.transactions import LAST_RUN, OUTCOME
 
@@ -67,6 +71,42 @@ def get(connection: Connection, dialog_id: int) -> Row | None:
     """A dialogue with its lines as `turns`; `lines` stays the count."""
     found = _rows(connection, _DIALOG, "dream_dialogs WHERE id = ?", dialog_id)
     return found[0] | {"turns": _turns(connection, dialog_id)} if found else None
+
+
+def script(connection: Connection, dialog_id: int) -> Script | None:
+    """All that `replay` needs of a finished dialogue of ours; None where there is none, or its texts were not kept."""
+    found = connection.execute(
+        """SELECT context, settings, rng_seed, friend_state, recalled, outcome FROM dream_dialogs
+        WHERE id = ? AND finished_at IS NOT NULL AND context IS NOT NULL AND friend_state IS NOT NULL""",
+        (dialog_id,),
+    ).fetchone()
+    if found is None:
+        return None
+    context, settings, rng_seed, state, recalled, outcome = found
+    turns = _rows(connection, f"{_TURN}, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id)
+    return Script(
+        context=msgspec.json.decode(context, type=Context),
+        settings=msgspec.json.decode(settings, type=DialogueSettings),
+        rng_seed=int(rng_seed),
+        fragments=[
+            _as_it_was(connection, *of) for of in msgspec.msgpack.decode(state, type=list[tuple[int, float]])
+        ],
+        recalled=msgspec.json.decode(recalled or "[]", type=list[str]),
+        lines=[Line(**{name: turn[name] for name in Line.__struct_fields__}) for turn in turns],
+        outcome=outcome,
+    )
+
+
+def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment:
+    """A fragment at the weight that it had, from the buffer or from what has left it."""
+    ((text, origin, added_at),) = connection.execute(
+        """SELECT text, origin, added_at FROM dream_bootstrap_fragments WHERE id = :id
+        UNION ALL SELECT text, origin, added_at FROM dream_fragments_past WHERE id = :id LIMIT 1""",
+        {"id": fragment_id},
+    )
+    return Fragment(
+        id=fragment_id, text=text, weight=weight, origin=bool(origin), dialog=None, added_at=added_at
+    )
 
 
 def unwritten(connection: Connection, after: int, n: int) -> list[StoredDialog]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from dreamd.clock import Clock
+from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import leo_import, reading, transactions
@@ -119,6 +120,10 @@ class Store:
     async def get(self, dialog_id: int) -> dict[str, Any] | None:
         """One of `recent` with `turns`, a map a line; None where there is no such dialogue."""
         return await self._read(reading.get, dialog_id)
+
+    async def script(self, dialog_id: int) -> Script | None:
+        """What `replay` needs; None where there is no such dialogue, or it was not kept."""
+        return await self._read(reading.script, dialog_id)
 
     async def drift(self, n: int) -> list[dict[str, Any]]:
         """{id, at, drift} of the last n dialogues that spoke, newest first."""

@@ -14,6 +14,7 @@ import msgspec
 from dreamclient.messages import PROTOCOL_VERSION, Code, Method
 
 import dreamd
+from dreamd.dream.replay import first_difference
 from dreamd.dream.shapes import settle_context
 from dreamd.errors import Refusal
 from dreamd.wire import params
@@ -101,6 +102,18 @@ async def get(service: Service, session: Session, asked: params.DialogParams) ->
     return found
 
 
+async def replay(service: Service, session: Session, asked: params.DialogParams) -> dict[str, Any]:
+    found = await service.engine.store.script(asked.id)
+    if found is None:
+        raise Refusal(
+            Code.NOT_FOUND, f"dialogue {asked.id}: not kept (never run here, or store.diagnostics was false)"
+        )
+    from numpy.random import default_rng  # as in run.py
+
+    difference = first_difference(found, default_rng(found.rng_seed))
+    return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
+
+
 def fragments(service: Service, session: Session, asked: params.NoParams) -> Any:
     return sorted(service.engine.friend.fragments, key=lambda fragment: -fragment.weight)
 
@@ -173,6 +186,7 @@ TABLE: dict[str, Served] = {
     Method.WHY: _served(why, params.CountParams),
     Method.DIALOGS_RECENT: _served(recent, params.CountParams),
     Method.DIALOGS_GET: _served(get, params.DialogParams),
+    Method.DIALOGS_REPLAY: _served(replay, params.DialogParams),
     Method.FRAGMENTS: _served(fragments, params.NoParams),
     Method.DRIFT: _served(drift, params.CountParams),
     Method.STATS: _served(stats, params.NoParams),

@@ -84,12 +84,12 @@ def hostile_texts() -> dict[str, str]:
 
 
 def seconds(text: str) -> float:
-    """The best of three; of one, where that took long."""
+    """Processor time, the best of three; of one, where that took long."""
     best = float("inf")
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.process_time()
         redact([{"text": text}], Counter())
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.process_time() - began)
         if best > 1:
             break
     return best

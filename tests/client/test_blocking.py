@@ -514,6 +514,31 @@ def test_a_client_that_was_never_started_is_not_troubled_by_a_fork(make: Make) -
     ]
 
 
+def test_a_fork_renews_every_lock_of_the_child(path: Path, make: Make) -> None:
+    """P1: what runs in the child, run here: the locks may be held by threads that the child does not have."""
+    with LittleDaemon(path) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        connection, thread = daemon.arrival(), client._thread
+        assert thread is not None
+        client._host.failures._lock = threading.RLock()
+        for lock in (client._starting, client._closing._cond, client._tried._cond):
+            lock.acquire()
+        held = threading.Thread(target=client._host.failures._lock.acquire)
+        held.start()
+        held.join()
+        client._in_child()
+        assert not client.offer(CONTEXT)
+        assert client.failures == {"forked": 1}
+        client._in_child()  # a child of the child
+        assert "forked" in client.trouble
+        connection.close()
+        assert client.start(DEADLINE_S)
+        assert client.trouble == ""
+        thread.join(DEADLINE_S)  # a thread that serves no more, as after a fork by a hook, ends
+        assert not thread.is_alive()
+
+
 # --- the end -----------------------------------------------------------------------------------------
 
 HOST = """
@@ -541,25 +566,25 @@ from dreamclient import DreamClient
 entered = threading.Event()
 def generate(seed, temperature, weight):
     entered.set()
-    threading.Event().wait(60)
+    threading.Event().wait(30)
 client = DreamClient(generate, socket_path=sys.argv[1])
 client.start(10)
+print("ready", flush=True)
 assert entered.wait(10)
 """
 
 
 def test_a_host_ends_though_a_hook_runs(path: Path) -> None:
-    """P1: the thread is a daemon thread, and the exit waits half a second for it, not the hook's minute."""
-    calling: list[threading.Thread] = []
+    """P1: the thread is a daemon thread, and the exit waits half a second for it, not the hook's thirty."""
     with LittleDaemon(path) as daemon:
-        host = subprocess.Popen(
-            [sys.executable, "-c", LONG_HOOK, str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        connection = daemon.arrival()
-        connection.hears("hello")
-        with connection.lock:
-            connection.sock.sendall(connection.peer.call("generate", ["a seed", 0.7, 0.3], calling)[1])
-        said, _ = host.communicate(timeout=DEADLINE_S)
+        command = [sys.executable, "-c", LONG_HOOK, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as host:
+            assert host.stdout is not None
+            assert host.stdout.readline() == b"ready\n"
+            connection = daemon.arrival()
+            with connection.lock:
+                connection.sock.sendall(connection.peer.call("generate", ["a seed", 0.7, 0.3], "token")[1])
+            said, _ = host.communicate(timeout=DEADLINE_S)
     assert (host.returncode, said) == (0, b"")
 
 
@@ -675,6 +700,40 @@ def test_starting_twice_starts_one_thread(path: Path, make: Make) -> None:
         assert client.start(DEADLINE_S)
         assert client._thread is thread
         daemon.arrival()
+
+
+def test_hooks_may_be_set_once_and_before_the_start(path: Path, make: Make) -> None:
+    client = make()
+    client.serve(observe=print)
+    with pytest.raises(UsageError):
+        client.serve(observe=print)
+    with LittleDaemon(path) as daemon:
+        assert client.start(DEADLINE_S)
+        assert daemon.arrival().hears("hello")[0]["provides"] == ["observe"]
+    late = make()
+    late.start()
+    with pytest.raises(UsageError, match="before the client starts"):
+        late.serve(observe=print)
+
+
+def test_what_a_shim_swallows_is_counted_with_the_rest(path: Path, make: Make) -> None:
+    """P10: also what went wrong beside the client."""
+    client = make()
+    client.count("listen")
+    with LittleDaemon(path) as daemon:
+        assert client.start(DEADLINE_S)
+        assert daemon.arrival().hears("hello")[0]["failures"] == {"listen": 1}
+
+
+def test_chance_may_be_handed_in(path: Path, make: Make) -> None:
+    drawn = threading.Semaphore(0)
+
+    def draw() -> float:
+        drawn.release()
+        return 0.5
+
+    assert not make(draw=draw).start(DEADLINE_S)
+    assert drawn.acquire(timeout=DEADLINE_S)
 
 
 def test_a_client_that_is_dropped_is_forgotten_by_forks(make: Make) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
-from tests.helpers.little_daemon import Fails, LittleDaemon
+from tests.helpers.little_daemon import LittleDaemon, fails
 
 
 def test_params_are_json_and_so_is_the_answer(socket: Path) -> None:
@@ -31,10 +31,7 @@ def test_an_error_of_the_daemon_is_exit_code_4(daemon: DaemonProcess) -> None:
 
 
 def test_an_error_code_that_nobody_knows_is_shown(socket: Path) -> None:
-    def fail(*_: object) -> None:
-        raise Fails(99, "something new")
-
-    with LittleDaemon(socket, {"stats": fail}):
+    with LittleDaemon(socket, {"stats": fails(99, "something new")}):
         assert "error (99): something new" in dreamctl("--socket", socket, "call", "stats").stderr
 
 

@@ -1,5 +1,6 @@
 """The demo, whole: a real daemon, started, used and stopped, from every kind of input."""
 
+import fcntl
 import json
 import os
 import pty
@@ -32,9 +33,13 @@ def run(tmp_path: Path, *arguments: object, said: str | None = None, **env: str)
 
 
 def free(state: Path) -> bool:
-    """Whether no daemon holds the state folder: another can have it."""
-    with DaemonProcess(state) as daemon:
-        return daemon.call("status")["pid"] == daemon.process.pid
+    """Whether no daemon holds the state folder: its lock can be had."""
+    with (state / "dreamd.lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_without_input_it_holds_a_conversation_of_its_own(tmp_path: Path) -> None:
@@ -115,8 +120,6 @@ def test_corpus_is_what_it_speaks_and_what_the_friend_is_born_with(tmp_path: Pat
         "was",
         "red",
     }
-    with DaemonProcess(tmp_path / "state") as daemon:
-        daemon.socket.exists()
     with sqlite3.connect(tmp_path / "state/dream.sqlite3") as database:
         origin = {
             text

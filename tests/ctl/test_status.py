@@ -14,7 +14,7 @@ from dreamd.ctl.status import show_status, show_why
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
-from tests.helpers.little_daemon import Fails, LittleDaemon
+from tests.helpers.little_daemon import LittleDaemon, fails
 
 NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 
@@ -180,11 +180,8 @@ def test_a_degraded_daemon_is_a_problem(socket: Path) -> None:
 
 def test_status_of_a_daemon_that_speaks_another_protocol(socket: Path) -> None:
     """The frozen subset: it can be seen, though nothing else can be asked of it."""
-
-    def refuse(*_: object) -> None:
-        raise Fails(6, "it speaks protocol 2")
-
-    with LittleDaemon(socket, {"hello": refuse, "status": lambda *_: STATUS | {"state": "ok"}}):
+    refusal = fails(6, "it speaks protocol 2")
+    with LittleDaemon(socket, {"hello": refusal, "status": lambda *_: STATUS | {"state": "ok"}}):
         assert dreamctl("--socket", socket, "status").exit_code == 0
         result = dreamctl("--socket", socket, "why")
         assert result.exit_code == 3

@@ -1,0 +1,265 @@
+"""What the daemon calls back for, on the leo-shaped double: his lines, what he is fed, what he remembers."""
+
+import random
+import sqlite3
+import weakref
+from collections import Counter
+from contextlib import closing
+
+import pytest
+from dreamclient import field_boosts
+from dreamclient.errors import UsageError
+from dreamclient.field_boosts import neighbours, wounds
+from dreamclient.field_hooks import Everything, FieldGone, FieldHooks
+from dreamclient.field_ingest import database_of, opened
+from dreamclient.field_names import given, level, names_of, plain_expert
+from dreamclient.field_turns import ThreadTurns
+
+from tests.helpers import leo_double
+
+SEED = "who remembers the rain. the river and the grass"
+META = {"dialog": 1, "trace_id": "t", "turn": 1, "speaker": "leo", "expert": "", "max_tokens": 50}
+
+
+@pytest.fixture
+def leo(tmp_path):
+    with closing(leo_double.settle(tmp_path)) as connection:
+        yield leo_double.LeoField(connection)
+
+
+def hooks_of(leo, diet=None, names=None) -> FieldHooks:
+    names = names or vars(leo_double)
+    return FieldHooks(weakref.ref(leo), names, leo_double.DB_PATH, ThreadTurns(), diet or Everything())
+
+
+def rows(sql: str) -> list:
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+# generate
+
+
+def test_a_line_is_spoken_where_leos_own_adapter_stays_mute(leo):
+    assert leo._dream_generate(SEED, 0.8, 0.3) == ""
+    answer = hooks_of(leo).generate(SEED, 0.8, 0.3, META)
+    assert len(answer["text"].split()) == 24
+    assert answer["entropy"] == 0.4
+    assert answer["quality"] == 0.8
+
+
+def test_the_measures_are_of_the_line_and_not_of_the_seed(leo):
+    """Leo returns with it how new the seed is to him; his line is made of what he knows."""
+    answer = hooks_of(leo).generate("utterly unheard of words in here", 0.01, 0.3, META)
+    tokens = leo_double.tokenize(answer["text"])
+    assert answer["novelty"] == leo_double.compute_prompt_novelty(tokens, leo.trigrams)
+    leo.emotion = dict.fromkeys(leo.vocab, 0.01)
+    assert 0 < hooks_of(leo).generate(SEED, 0.8, 0.3, META)["arousal"] <= 1
+
+
+def test_leo_is_given_only_what_he_accepts(leo):
+    asked = {}
+
+    def old(bigrams, vocab, centers, bias, prompt, max_tokens=80, temperature=1.0):
+        asked.update(prompt=prompt, max_tokens=max_tokens, temperature=temperature)
+        return "an old leo speaks"
+
+    def coming(prompt, semantic_weight, token_boosts):
+        asked.update(semantic_weight=semantic_weight, token_boosts=token_boosts)
+        return "a coming leo speaks"
+
+    bare = {"tokenize": leo_double.tokenize, "generate_reply": old}
+    assert hooks_of(leo, names=bare).generate(SEED, 0.7, 0.3, META | {"max_tokens": 9}) == {
+        "text": "an old leo speaks"
+    }
+    assert asked == {"prompt": SEED, "max_tokens": 9, "temperature": 0.7}
+    bare = {"tokenize": leo_double.tokenize, "generate_reply": coming}
+    assert hooks_of(leo, names=bare).generate(SEED, 0.7, 0.3, {})["text"] == "a coming leo speaks"
+    assert asked["semantic_weight"] == 0.3
+    assert set(asked["token_boosts"].values()) == {0.0}
+
+
+def test_an_empty_leo_says_nothing_rather_than_the_seed(leo):
+    leo.bigrams = {}
+    assert hooks_of(leo).generate(SEED, 0.8, 0.3, META) == {"text": ""}
+
+
+def test_the_semantic_weight_changes_the_distribution_of_lines(leo):
+    """0.3 and 0.6, the ends of what a dream asks for, over the same draws of chance."""
+    things = ["stone", "bread", "lamp", "letter", "salt", "moss"]
+    for thing in things:
+        leo.observe(f"then the {thing} was here and then the {thing} was here")
+    leo.observe("rain on moss rain on moss rain on salt")
+
+    def share(weight: float) -> float:
+        said = Counter()
+        for draw in range(300):
+            random.seed(draw)
+            said.update(hooks_of(leo).generate("rain", 0.8, weight, META)["text"].split())
+        return (said["moss"] + said["salt"]) / sum(said[thing] for thing in things)
+
+    none, less, more = share(0.0), share(0.3), share(0.6)
+    assert none < less - 0.05 < more - 0.1
+
+
+def test_a_wounded_line_leans_to_the_words_that_hurt(leo, monkeypatch):
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
+        connection.executemany("INSERT INTO trauma_tokens VALUES (?, ?)", [("grass", 4.0), ("door", 1.0)])
+    assert wounds(leo_double.DB_PATH) == {"grass": 1.0, "Grass": 1.0, "door": 0.25, "Door": 0.25}
+    monkeypatch.setattr(field_boosts, "WOUNDED_GAIN", 50.0)
+
+    def hurting(expert: str) -> int:
+        said = Counter()
+        for draw in range(200):
+            random.seed(draw)
+            said.update(hooks_of(leo).generate(SEED, 0.8, 0.3, META | {"expert": expert})["text"].split())
+        return said["grass"]
+
+    assert hurting("blend:wounded") > hurting("structural")
+
+
+def test_a_leo_who_keeps_no_wounds_has_none(leo):
+    assert wounds(leo_double.DB_PATH) == {}
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
+        connection.execute("DROP TABLE trauma_tokens")
+    assert wounds(leo_double.DB_PATH) == {}
+
+
+def test_neighbours_are_none_where_the_seed_is_unknown():
+    assert neighbours({}, ["what"]) == {}
+    assert neighbours({"a": {".": 3}}, ["a"]) == {}
+
+
+def test_common_company_counts_less_than_close_company():
+    company = {"rain": {"the": 2, "river": 2}, "river": {"rain": 1}, "the": dict.fromkeys("abcdefgh", 1)}
+    ties = neighbours(company, ["rain"])
+    assert ties["river"] == 1.0
+    assert ties["the"] < 0.5
+
+
+def test_a_leo_whose_functions_measure_nothing_leaves_it_to_the_daemon(leo):
+    bare = {name: vars(leo_double)[name] for name in ("tokenize", "generate_reply", "ingest_text")}
+    assert hooks_of(leo, names=bare).generate(SEED, 0.8, 0.3, META).keys() == {"text", "entropy", "quality"}
+
+
+def test_replies_are_the_same_after_forty_lines_in_the_background(tmp_path):
+    """P1: the hooks leave leo's chance as it was."""
+    said = []
+    for dreams in (False, True):
+        (tmp_path / str(dreams)).mkdir()
+        with closing(leo_double.settle(tmp_path / str(dreams))) as connection:
+            leo = leo_double.LeoField(connection)
+            random.seed(7)
+            replies = []
+            for _ in range(10):
+                replies.append(leo.reply("where is the rain"))
+                for _ in range(4 * dreams):
+                    hooks_of(leo).generate(SEED, 0.8, 0.3, META)
+            said.append(replies)
+    assert said[0] == said[1]
+
+
+def test_the_field_is_held_weakly(tmp_path):
+    with closing(leo_double.settle(tmp_path)) as connection:
+        hooks = hooks_of(leo_double.LeoField(connection))
+    for call in (lambda: hooks.generate(SEED, 0.8, 0.3, META), lambda: hooks.observe("x", META)):
+        with pytest.raises(FieldGone):
+            call()
+
+
+# observe
+
+
+def test_what_is_ingested_is_there_after_leos_next_observe_and_hastens_no_forgetting(leo):
+    line = "an unheard thing was said in the dream"
+    for _ in range(150):
+        assert hooks_of(leo).observe(line, META) == {"taken": True}
+    assert ("an", "unheard") not in leo.trigrams
+    leo.observe("and then")
+    assert leo.trigrams["an", "unheard"] == {"thing": 150}
+    assert leo.observe_count == 1
+
+
+def test_a_line_that_the_diet_refuses_does_not_reach_the_field(leo):
+    class Fasting:
+        def human(self, text):
+            raise AssertionError("nobody spoke")
+
+        def taken(self, text):
+            return False
+
+    before = rows("SELECT * FROM trigrams")
+    assert hooks_of(leo, Fasting()).observe("an unheard thing was said", META) == {"taken": False}
+    assert hooks_of(leo).observe("  ", META) == {"taken": False}
+    assert rows("SELECT * FROM trigrams") == before
+
+
+def test_an_ingest_that_fails_leaves_no_transaction_open(leo):
+    def breaks(connection, text):
+        connection.execute("INSERT INTO trigrams VALUES ('x', 'y', 'z', 1)")
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        hooks_of(leo, names=vars(leo_double) | {"ingest_text": breaks}).observe("x y z", META)
+    leo.observe("he can still write")
+    assert rows("SELECT * FROM trigrams WHERE a = 'x'") == []
+
+
+def test_a_database_that_is_gone_is_not_made_anew(leo, tmp_path):
+    hooks = hooks_of(leo)
+    hooks.path = tmp_path / "gone.sqlite3"
+    with pytest.raises(sqlite3.OperationalError):
+        hooks.observe("x y z", META)
+    assert not hooks.path.exists()
+
+
+# recall
+
+
+def test_recall_finds_snapshots_that_have_to_do_with_it_and_writes_nothing(leo):
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
+        for text in ("the rain is late", "Rain and the river", "lamp", ""):
+            connection.execute("INSERT INTO snapshots (text, use_count) VALUES (?, 0)", (text,))
+    assert hooks_of(leo).recall("rain, river", 2) == ["Rain and the river", "the rain is late"]
+    assert hooks_of(leo).recall("rain, river", 1) == ["Rain and the river"]
+    assert rows("SELECT SUM(use_count) FROM snapshots") == [(0,)]
+    with opened(leo_double.DB_PATH, "ro") as connection, pytest.raises(sqlite3.OperationalError):
+        connection.execute("DELETE FROM snapshots")
+
+
+# whose field, and where
+
+
+def test_the_database_is_the_connections_own_and_from_another_thread_leos_path(leo, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere.sqlite3"
+    own = leo_double.DB_PATH
+    monkeypatch.setattr(leo_double, "DB_PATH", elsewhere)
+    assert database_of(leo, vars(leo_double)) == own
+    leo.conn = None
+    assert database_of(leo, vars(leo_double)) == elsewhere
+    with closing(sqlite3.connect(":memory:")) as leo.conn:
+        assert database_of(leo, vars(leo_double)) == elsewhere
+        with pytest.raises(UsageError):
+            database_of(leo, {})
+
+
+def test_what_is_no_field_of_leos_is_refused(leo):
+    assert names_of(leo) is vars(leo_double)
+
+    class Derived(leo_double.LeoField):
+        """Defined somewhere else."""
+
+    assert names_of(Derived(leo.conn)) is vars(leo_double)
+    with pytest.raises(UsageError, match="a dict is no field"):
+        names_of({})
+
+
+def test_names_and_numbers_as_leo_writes_them():
+    assert [plain_expert(name) for name in ("blend:wounded", "wounded", "", None)] == [
+        "wounded",
+        "wounded",
+        "",
+        "",
+    ]
+    assert given(a=1, b=None, c="x", d=float("nan"), e=10**400) == {"a": 1.0}
+    assert [level(state) for state in (None, leo_double.TraumaState(0.5))] == [0.0, 0.5]

@@ -1,0 +1,121 @@
+"""Dream lines told to leo's other modules: marked as dreams, weighed less, and harmless where they fail."""
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from dreamclient.errors import UsageError
+from dreamclient.field_hooks import SpokenLine
+from dreamclient.field_modules import SNAPSHOTS, Modules
+from dreamclient.field_turns import ThreadTurns
+
+from tests.helpers import leo_double
+
+META = {"trace_id": "dream-1", "dialog": 1, "turn": 2, "speaker": "friend", "expert": "wounded"}
+LINE = SpokenLine(
+    "who is the rain? it is late", META, {"quality": 0.8, "entropy": 0.5, "novelty": 0.2, "arousal": 0.1}
+)
+
+
+@pytest.fixture
+def leo(tmp_path):
+    with closing(leo_double.settle(tmp_path)) as connection:
+        yield leo_double.LeoField(connection)
+
+
+def tell(leo, into, *lines, names=None, turns=None) -> Counter:
+    failed = Counter()
+    modules = Modules([into], names or vars(leo_double), leo_double.DB_PATH, lambda kind: failed.update([kind]))
+    for line in lines:
+        modules(leo, line, turns or ThreadTurns())
+    return failed
+
+
+def rows(sql: str) -> list:
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_an_episode_can_be_told_apart_and_weighs_half(leo):
+    assert not tell(leo, "episodes", LINE)
+    (episode,) = leo.rag.episodes
+    assert episode.prompt == "dream:dream-1#2:friend"
+    assert episode.reply == LINE.text
+    assert episode.metrics.quality == 0.4
+    assert episode.metrics.pulse == pytest.approx(0.25)
+    assert (episode.metrics.reply_len, episode.metrics.unique_ratio) == (8, 7 / 8)
+
+
+def test_mathbrain_learns_from_a_line_of_known_quality_only(leo):
+    assert not tell(leo, "mathbrain", LINE, replace(LINE, measures={}), replace(LINE, text="", meta={}))
+    assert [state.quality for state in leo._math_brain.observed] == [0.8, 0.8]
+    assert [state.expert_id for state in leo._math_brain.observed] == ["wounded", "structural"]
+    assert leo._math_brain.observed[1].unique_ratio == 0.0
+
+
+def test_game_turns_are_in_a_conversation_of_their_own(leo):
+    assert not tell(leo, "game", LINE, replace(LINE, measures={}))
+    assert [conversation for conversation, _ in leo.game.turns] == ["dream", "dream"]
+    turn = leo.game.turns[0][1]
+    assert (turn.role, turn.mode, turn.expert, turn.quality_value) == ("leo", "q", "wounded", 0.8)
+    assert leo.game.turns[1][1].quality_value is None
+
+
+def test_strong_lines_are_snapshots_of_their_own_origin_and_few(leo):
+    weak = replace(LINE, measures={"quality": 0.5})
+    many = [replace(LINE, text=f"line {n}") for n in range(SNAPSHOTS + 8)]
+    assert not tell(leo, "santa", weak, replace(LINE, measures={}), *many)
+    assert rows("SELECT COUNT(*), MIN(text), MAX(quality), MAX(origin) FROM snapshots") == [
+        (SNAPSHOTS, "line 10", 0.4, "dream")
+    ]
+
+
+def test_no_snapshot_of_a_dream_makes_leo_forget_one_of_his_own(leo):
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
+        connection.executemany("INSERT INTO snapshots (text, origin) VALUES (?, 'leo')", [("own",)] * 500)
+    assert not tell(leo, "santa", LINE)
+    assert rows("SELECT COUNT(*) FROM snapshots WHERE origin = 'dream'") == [(0,)]
+
+
+def test_trauma_takes_one_wound_of_a_dialogue_at_most_and_no_line_of_few_old_words(leo):
+    before = leo._trauma_state
+    old = replace(LINE, text="the rain asks the grass")
+    new = replace(LINE, text="seventeen penguins waltz in the rain")
+    assert not tell(leo, "trauma", new, old, old)
+    assert rows("SELECT score FROM trauma_events") == [(1.0,)]
+    assert leo._trauma_state is before
+    assert not tell(leo, "trauma", old, replace(old, meta=META | {"dialog": 2}))
+    assert rows("SELECT COUNT(*) FROM trauma_events") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("into", "missing"), [("episodes", "rag"), ("mathbrain", "_math_brain"), ("game", "game"), ("santa", "santa")]
+)
+def test_a_leo_without_the_module_is_told_nothing(leo, into, missing):
+    setattr(leo, missing, None)
+    assert not tell(leo, into, LINE)
+    assert rows("SELECT * FROM snapshots") == []
+
+
+def test_a_leo_without_trauma_is_told_nothing(leo):
+    assert not tell(leo, "trauma", LINE, names=vars(leo_double) | {"run_trauma": None})
+    assert rows("SELECT * FROM trauma_events") == []
+
+
+@pytest.mark.parametrize("into", ["episodes", "game", "mathbrain", "santa", "trauma"])
+def test_a_module_that_fails_is_counted_and_goes_no_further(leo, into):
+    broken = {"tokenize": leo_double.tokenize, "run_trauma": leo_double.run_trauma}
+    assert tell(leo, into, LINE, names=broken) == {f"into: {into}": 1}
+
+
+def test_a_leo_who_is_busy_for_too_long_is_not_told(leo):
+    turns = ThreadTurns(lambda: False, hook_waits_s=0.01)
+    assert tell(leo, "episodes", LINE, turns=turns) == {"into: episodes": 1}
+    assert leo.rag.episodes == []
+
+
+def test_a_module_that_leo_never_had_is_refused():
+    with pytest.raises(UsageError, match=r"no module \['soul'\]"):
+        Modules(["soul", "game"], {}, None, None)

@@ -1,0 +1,223 @@
+"""The composition: the order of start and end, the tick, and what is told of faults."""
+
+import asyncio
+import fcntl
+import os
+import random
+import signal
+import socket
+import sqlite3
+from contextlib import asynccontextmanager, closing
+
+import pytest
+
+from dreamd import app
+from dreamd.app import Daemon, place_of
+from dreamd.errors import StartError
+from dreamd.systemd import Notifier
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, until
+from tests.helpers.peer import PlainPeer
+from tests.helpers.service import chosen, serving
+
+
+class Manager:
+    """The service manager's end of NOTIFY_SOCKET."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.setblocking(False)
+
+    async def hears(self):
+        return (await asyncio.get_running_loop().sock_recv(self.socket, 1000)).decode().split("\n")
+
+
+@asynccontextmanager
+async def managed(tmp_path, **daemon):
+    manager = Manager(tmp_path / "notify")
+    made = Daemon(
+        chosen(), tmp_path / "s", tmp_path / "s" / "dreamd.sock", notifier=Notifier(manager.path),
+        chance=random.Random(1), **daemon,
+    )  # fmt: skip
+    with closing(manager.socket):
+        yield made, manager
+
+
+async def test_ready_is_told_once_it_accepts_and_stopping_at_the_end(tmp_path):
+    async with managed(tmp_path) as (daemon, manager):
+        async with daemon.serve() as service:
+            assert await manager.hears() == ["READY=1", "STATUS=waiting for leo"]
+            async with await PlainPeer.connect(service.socket) as peer:
+                assert (await peer.call("status"))["state"] == "ok"
+        assert await manager.hears() == ["STOPPING=1"]
+        assert not daemon.socket_path.exists()
+
+
+async def test_the_tick_feeds_the_watchdog_with_the_state_and_logs_changes_alone(tmp_path, caplog):
+    async with managed(tmp_path, tick_s=0.01) as (daemon, manager), daemon.serve() as service:
+        await manager.hears()
+        assert await manager.hears() == ["WATCHDOG=1", "STATUS=ok"]
+        database, aside = tmp_path / "s" / "dream.sqlite3", tmp_path / "aside"
+        database.rename(aside)
+        while await manager.hears() != ["WATCHDOG=1", "STATUS=database deleted"]:
+            pass
+        assert await manager.hears() == ["WATCHDOG=1", "STATUS=database deleted"]
+        aside.rename(database)
+        while await manager.hears() != ["WATCHDOG=1", "STATUS=ok"]:
+            pass
+        assert service.engine.trouble is None
+    assert [r.message for r in caplog.records if "state: " in r.message] == ["state: database deleted", "state: ok"]
+
+
+async def test_a_socket_file_that_was_deleted_is_bound_again_by_the_tick(tmp_path):
+    """P10: counted, too. Who was connected stays so."""
+    async with serving(tmp_path, tick_s=0.01) as service, await onlooker(service) as peer:
+        os.unlink(service.socket)
+        await until(lambda: (tmp_path / "dreamd.sock").exists())
+        await until(lambda: len(service.sessions) == 1)
+        async with await PlainPeer.connect(service.socket) as other:
+            assert (await other.call("status"))["failures"] == {"listener: socket vanished": 1}
+        assert await peer.call("why") == []
+    assert not (tmp_path / "dreamd.sock").exists()
+
+
+async def test_p10_a_tick_that_fails_is_counted_and_the_next_one_tries_again(tmp_path, caplog):
+    async with serving(tmp_path, tick_s=0.01) as service:
+        os.unlink(service.socket)
+        (tmp_path / "dreamd.sock").write_text("in the way")
+        await until(lambda: service.failures.counts.get("daemon: StartError", 0) >= 2)
+        assert "the tick: StartError at listener.py" in caplog.text
+        os.unlink(service.socket)
+        await until(lambda: (tmp_path / "dreamd.sock").is_socket())
+        async with await PlainPeer.connect(service.socket) as peer:
+            assert (await peer.call("status"))["state"] == "ok"
+
+
+async def test_p10_p14_what_the_loop_would_print_is_counted_and_told_by_type_and_place(tmp_path, caplog):
+    def fail(text):
+        raise LookupError(text)
+
+    async with serving(tmp_path) as service:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(fail, "secret words")
+        loop.call_exception_handler({"message": "something (secret words)"})
+        await until(lambda: len(service.failures.counts) == 2)
+        assert service.failures.counts == {"daemon: LookupError": 1, "daemon: fault": 1}
+    assert "LookupError at test_app.py:" in caplog.text
+    assert "something : fault" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_the_place_of_nothing_is_nothing():
+    assert place_of(None) == place_of(ValueError()) == ""
+
+
+async def test_a_newer_database_ends_the_start_and_is_left_untouched(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
+        database.execute("PRAGMA user_version = 99")
+    before = (tmp_path / "dream.sqlite3").read_bytes()
+    with pytest.raises(StartError) as caught:
+        async with serving(tmp_path):
+            pass
+    assert caught.value.exit_code == 6
+    assert (tmp_path / "dream.sqlite3").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"dream.sqlite3", "dreamd.lock"}
+
+
+async def test_what_opening_had_to_do_is_told(tmp_path, caplog):
+    (tmp_path / "dream.sqlite3").write_bytes(b"no database" * 1000)
+    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
+        [note] = (await peer.call("status"))["database"]["notes"]
+        assert "the database was damaged" in note
+    assert note in caplog.text
+    assert len(list(tmp_path.glob("dream.sqlite3.damaged-*"))) == 1
+
+
+async def test_a_socket_that_was_passed_is_served_and_left(tmp_path):
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(tmp_path / "passed"))
+        passed.listen()
+        passed.setblocking(False)
+        daemon = Daemon(chosen(), tmp_path / "s", tmp_path / "unused", passed=passed.dup())
+        async with daemon.serve() as service, await PlainPeer.connect(tmp_path / "passed") as peer:
+            assert service.socket == str(tmp_path / "passed")
+            assert (await peer.call("status"))["socket"] == service.socket
+        assert (tmp_path / "passed").exists()
+        assert not (tmp_path / "unused").exists()
+        async with daemon_again(tmp_path, passed) as peer:  # what systemd does: the same socket once more
+            assert (await peer.call("status"))["state"] == "ok"
+
+
+@asynccontextmanager
+async def daemon_again(tmp_path, passed):
+    daemon = Daemon(chosen(), tmp_path / "s", tmp_path / "unused", passed=passed.dup())
+    async with daemon.serve(), await PlainPeer.connect(tmp_path / "passed") as peer:
+        yield peer
+
+
+async def test_the_end_does_not_wait_for_a_dialogue_that_does_not_end(tmp_path, monkeypatch, caplog):
+    """Somebody holds the inbox's lock. P5: the shard is delivered at the next start."""
+    monkeypatch.setattr(app, "STOP_S", 0.05)
+    async with serving(tmp_path) as service:
+        peer = await leo(service)
+        await peer.call("dream.now", STIRRED)
+        with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            peer.send([0, 99, "dream.now", [STIRRED]])
+            await until(lambda: service.engine.outcomes["complete"] == 2)
+            service.stop()
+            daemon_ends = asyncio.get_running_loop().time()
+            await _exit(service)
+            assert asyncio.get_running_loop().time() > daemon_ends
+            fcntl.flock(held, fcntl.LOCK_UN)
+    await peer.close()
+    assert "dialogues did not end in 0.05 s; they are completed at the next start" in caplog.text
+    assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
+    async with serving(tmp_path) as service:
+        assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 2
+        assert service.failures.counts == {}
+
+
+async def _exit(service):
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(service.engine.close(), 0.01)
+
+
+def test_a_process_serves_until_it_is_told_to_stop_and_says_so_when_asked(tmp_path):
+    for number, level, says in (
+        (signal.SIGTERM, "info", ["INFO dreamd: serving at", "INFO dreamd: stopped"]),
+        (signal.SIGINT, "off", []),
+    ):
+        daemon = DaemonProcess(tmp_path / level, "--set", f"log.level={level}").start()
+        daemon.process.send_signal(number)
+        assert daemon.wait() == 0
+        lines = daemon.said().splitlines()
+        assert len(lines) == len(says)
+        assert all(line.startswith(start) for line, start in zip(lines, says, strict=True))
+
+
+def test_a_process_that_cannot_start_says_why_in_one_line(tmp_path):
+    (tmp_path / "state").write_text("")
+    daemon = DaemonProcess(tmp_path / "state").spawn()
+    assert daemon.wait() == 4
+    [line] = daemon.said().splitlines()
+    assert line.startswith(f"dreamd: the state folder {tmp_path / 'state'} cannot be used: ")
+
+
+async def test_a_dialogue_on_uvloop_through_a_process(tmp_path):
+    with DaemonProcess(tmp_path / "s") as daemon:
+        async with await leo_at(daemon.socket) as peer:
+            ended = await peer.call("dream.now", STIRRED)
+            assert (ended["outcome"], ended["lines"] in (3, 4)) == ("complete", True)
+            heard = [text for method, [text, *_] in peer.asked if method == "observe"]
+            assert heard == [t["text"] for t in (await peer.call("dialogs.get", 1))["turns"]]
+        gate = Gate()
+        peer = await leo_at(daemon.socket, generate=gate)
+        peer.send([0, 99, "dream.now", [STIRRED]])
+        await gate.reached.wait()
+        await peer.close()
+        async with await leo_at(daemon.socket) as other:
+            assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
+            assert (await other.call("status"))["dialogues"] == {"complete": 2, "lost": 1}

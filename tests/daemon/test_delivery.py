@@ -1,0 +1,164 @@
+"""P5: every dialogue with a recorded line leaves exactly one inbox file with all its lines, whatever was in the way."""
+
+import asyncio
+import fcntl
+import json
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+
+from dreamd.delivery import TIDY_S, StoppableFiles
+from dreamd.inbox import InboxBusy
+from tests.helpers.dreaming import STIRRED, leo, onlooker
+from tests.helpers.service import TestClock, serving
+
+
+def inbox_files(state):
+    return sorted((state / "inbox" / "dreams").glob("*.json"))
+
+
+def owed(state):
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        return database.execute("SELECT id FROM dream_dialogs WHERE shard_at IS NULL").fetchall()
+
+
+async def test_p5_one_file_with_every_line_as_the_store_has_it(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
+        await watcher.call("events.subscribe")
+        ended = await peer.call("dream.now", STIRRED)
+        dialog = await peer.call("dialogs.get", ended["dialog"])
+        events = [(await watcher.told.get())[1][0] for _ in range(ended["lines"] + 4)]
+        [file] = inbox_files(tmp_path)
+        document = json.loads(file.read_text())
+    assert file.stem == dialog["trace_id"] == document["trace_id"]
+    said = ("speaker", "text", "novelty", "arousal", "entropy", "trauma")
+    assert [[s[k] for k in said] for s in document["shards"]] == [[t[k] for k in said] for t in dialog["turns"]]
+    assert [n["trace"]["order"] for n in document["matada_nodes"]] == list(range(1, ended["lines"] + 1))
+    assert (document["seed"]["goal"], document["seed"]["ul_tags"]) == ("dream of leo", ["dream"])
+    written = {k: events[-1][k] for k in ("type", "dialog", "trace_id", "path", "shards")}
+    assert written == {
+        "type": "inbox.written", "dialog": 1, "trace_id": file.stem, "path": str(file), "shards": ended["lines"],
+    }  # fmt: skip
+    assert owed(tmp_path) == []
+
+
+async def test_a_dialogue_that_said_nothing_leaves_no_file(tmp_path):
+    async with serving(tmp_path) as service, await leo(service, generate=lambda *_: "") as peer:
+        await peer.call("dream.now", STIRRED)
+    assert inbox_files(tmp_path) == []
+
+
+async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_can(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        folder = tmp_path / "inbox" / "dreams"
+        folder.rename(tmp_path / "aside")
+        folder.write_text("in the way")
+        ended = [await peer.call("dream.now", STIRRED) for _ in range(3)]
+        assert [e["outcome"] for e in ended] == ["complete"] * 3
+        assert service.engine.delivery.trouble == "ValidationError"
+        # Each is tried by itself: one that can never be written does not hold up the others.
+        assert service.failures.counts == {"inbox: ValidationError": 1 + 2 + 3}
+        await service.engine.settle_debts()
+        assert len(owed(tmp_path)) == 3
+        folder.unlink()
+        (tmp_path / "aside").rename(folder)
+        await service.engine.settle_debts()
+        assert service.engine.delivery.trouble is None
+        assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [e["lines"] for e in ended]
+        assert owed(tmp_path) == []
+
+
+async def test_an_inbox_that_is_unavailable_is_not_tried_again_for_each(tmp_path):
+    """Others hold its lock for too long, on a clock on which waiting costs nothing."""
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock) as service, await leo(service) as peer:
+        await peer.call("dream.now", STIRRED)
+        inbox = service.engine.delivery.inbox
+        inbox._files.pause = lambda _: time.pass_s(60)
+        with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            for _ in range(2):
+                await peer.call("dream.now", STIRRED)
+            assert service.failures.counts == {"inbox: InboxBusy": 2}
+            assert service.engine.delivery.trouble == "InboxBusy"
+        await service.engine.settle_debts()
+        assert len(inbox_files(tmp_path)) == 3
+        assert service.engine.delivery.trouble is None
+
+
+async def test_more_than_one_page_of_debts_is_delivered(tmp_path):
+    async with serving(tmp_path, inbox__enabled="false") as service, await leo(service) as peer:
+        for _ in range(3):
+            await peer.call("dream.now", STIRRED)
+    with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
+        assert database.execute("UPDATE dream_dialogs SET shard_at = NULL").rowcount == 3
+        columns = [row[1] for row in database.execute("PRAGMA table_info(dream_dialogs)") if row[1] not in ("id", "trace_id")]
+        turns = [row[1] for row in database.execute("PRAGMA table_info(dream_turns)") if row[1] not in ("id", "dialog_id")]
+        for number in range(4, 150):
+            database.execute(f"INSERT INTO dream_dialogs (id, trace_id, {','.join(columns)}) SELECT {number}, 'copy-{number}', {','.join(columns)} FROM dream_dialogs WHERE id = 1")
+            database.execute(f"INSERT INTO dream_turns (dialog_id, {','.join(turns)}) SELECT {number}, {','.join(turns)} FROM dream_turns WHERE dialog_id = 1")
+    async with serving(tmp_path) as service:
+        assert len(inbox_files(tmp_path)) == 149
+        assert owed(tmp_path) == []
+        assert service.failures.counts == {}
+
+
+async def test_an_inbox_that_is_off_owes_nothing(tmp_path):
+    async with serving(tmp_path, inbox__enabled="false") as service, await leo(service) as peer:
+        await peer.call("dream.now", STIRRED)
+    assert owed(tmp_path) == []
+    assert not (tmp_path / "inbox").exists()
+
+
+async def test_litter_is_swept_and_the_acknowledged_retired_once_an_hour(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, inbox__retention_s=60) as service, await leo(service) as peer:
+        await peer.call("dream.now", STIRRED)
+        [file] = inbox_files(tmp_path)
+        await peer.call("inbox.ack", file.stem)
+        [done] = (file.parent / "done").iterdir()
+        delivery = service.engine.delivery
+        time.pass_s(TIDY_S - 1)
+        await delivery.tidy()
+        assert done.exists()
+        time.pass_s(1)
+        await delivery.tidy()
+        assert not done.exists()
+
+
+async def test_p10_a_folder_that_cannot_be_tidied_is_counted(tmp_path):
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox" / "dreams").write_text("in the way")
+    async with serving(tmp_path) as service:
+        assert service.failures.counts == {"inbox: ValidationError": 1}
+
+
+def test_who_waits_for_the_inboxes_lock_is_let_go_at_the_end():
+    files = StoppableFiles()
+    files.pause(0.0)
+    files.stop()
+    with pytest.raises(InboxBusy, match="the daemon stops"):
+        files.pause(3600.0)
+
+
+async def test_a_write_that_was_not_begun_is_dropped_at_the_end(tmp_path):
+    async with serving(tmp_path) as service:
+        entered, done = asyncio.Event(), []
+        loop = asyncio.get_running_loop()
+        hold = threading.Event()
+
+        def busy():
+            loop.call_soon_threadsafe(entered.set)
+            hold.wait(20)
+            done.append("begun")
+
+        first = asyncio.ensure_future(service.engine.delivery.on_thread(busy))
+        second = asyncio.ensure_future(service.engine.delivery.on_thread(done.append, "never"))
+        await entered.wait()
+    hold.set()
+    await first
+    await asyncio.gather(second, return_exceptions=True)
+    assert done == ["begun"]
+    assert second.cancelled()

@@ -1,0 +1,317 @@
+"""Decisions at once and from memory; dialogues as tasks; one friend for all; every end accounted for."""
+
+import asyncio
+import itertools
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from dreamd.engine import DECISIONS
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
+from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
+from tests.helpers.service import TestClock, serving
+
+
+async def reason(peer, ctx=STIRRED):
+    return (await peer.call("dream.context", ctx))["reason"]
+
+
+async def test_each_reason_in_its_turn(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, gate__enabled="false") as service, await leo(service) as peer:
+        assert await reason(peer) == "disabled"
+    said = Gate()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1) as service, await onlooker(service) as other:
+        assert await reason(other) == "no_hooks"
+        async with await leo(service, generate=said) as peer:
+            peer.send([2, "dream.context", [STIRRED]])
+            await said.reached.wait()
+            peer.send([2, "dream.context", [STIRRED]])
+            await until(lambda: service.engine.reasons["busy"] == 1)
+            said.opened.set()
+            await settled(service)
+            assert await reason(peer) == "cooldown"
+            time.pass_s(180)
+            assert await reason(peer, {}) == "calm"
+            peer.hooks["generate"] = lambda *_: ""
+            assert await reason(peer) == "dream"
+            await settled(service)
+            assert await reason(peer) == "mute"
+            (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
+            await service.engine.store.probe()
+            assert await reason(peer) == "degraded"
+            (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+            await service.engine.store.probe()
+        assert service.engine.reasons == {
+            "no_hooks": 1, "dream": 2, "busy": 1, "cooldown": 1, "calm": 1, "mute": 1, "degraded": 1,
+        }  # fmt: skip
+
+
+async def test_a_mute_leo_is_asked_again_ever_less_often_and_one_who_speaks_at_once(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, gate__cooldown_s=0) as service:
+        async with await leo(service, generate=lambda *_: "") as peer:
+            for pause_s in (30, 60, 120):
+                assert await reason(peer) == "dream"
+                await settled(service)
+                time.pass_s(pause_s - 1)
+                assert await reason(peer) == "mute"
+                time.pass_s(1)
+            peer.hooks["generate"] = saying
+            for _ in range(3):
+                assert await reason(peer) == "dream"
+                await settled(service)
+
+
+async def test_a_dialogue_that_was_lost_says_nothing_of_its_leo(tmp_path):
+    async with serving(tmp_path) as service:
+        gate = Gate()
+        peer = await leo(service, generate=gate)
+        peer.send([0, 99, "dream.now", [None]])
+        await gate.reached.wait()
+        dreamer = service.engine.dreamer(1)
+        await peer.close()
+        await settled(service)
+        assert service.engine.outcomes == {"lost": 1, "interrupted": 0}
+        assert dreamer.mute.left_s(service.clock.monotonic()) == 0
+        assert service.engine.dreamer(1) is None
+        assert service.failures.counts == {"generate: connection lost": 1}
+
+
+async def test_the_last_256_decisions_are_kept(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        for _ in range(DECISIONS + 10):
+            peer.send([2, "dream.context", [{}]])
+        assert len(await peer.call("why", 1000)) == DECISIONS
+        assert [d["session"] for d in await peer.call("why", 2)] == [1, 1]
+        assert service.engine.reasons == {"no_hooks": DECISIONS + 10}
+
+
+async def test_dream_now_takes_the_callers_hooks_or_those_named_or_found(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as asker:
+        with pytest.raises(PeerError, match="no session provides generate and observe; is leo running") as caught:
+            await asker.call("dream.now")
+        assert caught.value.code == 13
+        async with await leo(service, "first") as first, await leo(service, "second") as second:
+            await first.call("dream.context", {"prompt": "the latest of all", "reply": ""})
+            await asker.call("dream.now")  # the one who spoke last, on his latest context
+            assert first.asked[0][1][0].startswith("the latest of all")
+            assert second.asked == []
+            await asker.call("dream.now", None, 3)
+            assert second.asked
+            for number, what in ((9, "no session 9"), (1, "no generate and observe in session 1")):
+                with pytest.raises(PeerError, match=what) as caught:
+                    await asker.call("dream.now", None, number)
+                assert caught.value.code == 13
+            asked = [d["session"] for d in await asker.call("why") if d["reason"] == "asked"]
+            assert asked == [3, 2]
+
+
+async def test_one_dialogue_a_session_and_the_idle_one_is_found(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path) as service, await onlooker(service) as asker:
+        async with await leo(service, generate=gate) as busy, await leo(service) as idle:
+            dreaming = asyncio.create_task(busy.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            with pytest.raises(PeerError, match="session 2 is dreaming already; try again later") as caught:
+                await asker.call("dream.now", None, 2)
+            assert caught.value.code == 14
+            await asker.call("dream.now", STIRRED)
+            assert idle.asked
+            gate.opened.set()
+            assert (await dreaming)["outcome"] == "complete"
+
+
+async def test_a_dialogue_goes_on_when_who_asked_for_it_has_gone(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path) as service, await leo(service, generate=gate), await onlooker(service) as other:
+        asker = await onlooker(service)
+        asker.send([0, 1, "dream.now", [STIRRED]])
+        await gate.reached.wait()
+        await asker.close()
+        gate.opened.set()
+        await settled(service)
+        assert [d["outcome"] for d in await other.call("dialogs.recent")] == ["complete"]
+
+
+async def test_no_dream_is_begun_that_cannot_be_kept(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
+        await service.engine.store.probe()
+        with pytest.raises(PeerError, match="no dream can be kept now: database deleted") as caught:
+            await peer.call("dream.now", STIRRED)
+        assert caught.value.code == 10
+        (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+
+
+async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await peer.call("dream.now", STIRRED)
+    (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
+    (tmp_path / "dream.sqlite3").mkdir()
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        assert service.engine.trouble is not None
+        assert await reason(peer) == "degraded"
+        with pytest.raises(PeerError, match="no dream can be kept now"):
+            await peer.call("dream.now", STIRRED)
+        (tmp_path / "dream.sqlite3").rmdir()
+        (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
+        assert await service.engine.store.probe() is None
+        with pytest.raises(PeerError, match="no dream can be kept now: starting"):
+            await peer.call("dream.now", STIRRED)
+        await service.engine.settle_debts()
+        assert service.engine.seeded
+        assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
+
+
+async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(tmp_path):
+    async with serving(tmp_path) as service:
+        service.engine._owing = True
+        (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
+        await service.engine.settle_debts()
+        assert service.failures.counts == {"store: database deleted": 1}
+        assert service.engine._owing
+        await service.engine.settle_debts()
+        assert service.failures.counts == {"store: database deleted": 1}  # told once
+        (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
+        await service.engine.store.probe()
+        await service.engine.settle_debts()
+        assert not service.engine._owing
+
+
+async def test_p10_a_fault_of_ours_costs_one_dialogue_and_is_told_without_text(tmp_path, caplog):
+    """P14 too: the exception's text does not get into the log."""
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        real = service.engine.friend
+        service.engine.friend = None
+        answer = await peer.call("dream.now", {"prompt": "secret", "reply": "words"})
+        assert (answer["outcome"], answer["lines"]) == ("store_error", 0)
+        assert service.failures.counts == {"engine: AttributeError": 1}
+        service.engine.friend = real
+        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+    assert "a dialogue: AttributeError at run.py" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counted_once(tmp_path):
+    """P5: its lines are delivered then. The friend has not learnt from it, in memory as on disk."""
+    database, aside = tmp_path / "dream.sqlite3", tmp_path / "aside"
+
+    def observe(text, meta):
+        if meta["turn"] == 3:
+            database.rename(aside)
+
+    async with serving(tmp_path, dialogue__turns_max=3) as service, await leo(service, observe=observe) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        before = service.engine.friend
+        assert (await peer.call("dream.now", STIRRED)) == {"dialog": 1, "outcome": "complete", "lines": 3}
+        assert service.failures.counts == {"store: database deleted": 1}
+        assert service.engine.friend is before
+        aside.rename(database)
+        await service.engine.store.probe()
+        await service.engine.settle_debts()
+        status = await peer.call("status")
+        assert status["dialogues"] == {"interrupted": 1}
+        assert status["inbox"]["waiting"] == 1
+        assert len((await peer.call("dialogs.get", 1))["turns"]) == 3
+
+
+async def test_p11_a_seed_goes_on_when_who_sent_it_has_gone(tmp_path):
+    """Found by breaking: the origin was stored, but not in memory, and no dream could be finished ever after."""
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        other = await onlooker(service)
+        other.send([0, 9, "dream.seed", [ORIGIN]])
+        await other.writer.drain()
+        await other.close()
+        await until(lambda: service.engine.seeded)
+        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+        fragments = await peer.call("friend.fragments")
+        assert sum(f["origin"] for f in fragments) == 3
+        assert service.failures.counts == {}
+        assert service.engine._seeding == set()
+
+
+async def test_the_first_seed_that_is_not_empty_wins_also_when_all_come_at_once(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        assert await peer.call("dream.seed", {}) == 0
+        assert await peer.call("dream.seed", {"origin": ["", " \n "]}) == 0
+        assert not service.engine.seeded
+        seeds = [peer.call("dream.seed", {"origin": [f"Origin {n}."]}) for n in range(10)]
+        assert await asyncio.gather(*seeds) == [1] + [0] * 9
+        assert [f["text"] for f in await peer.call("friend.fragments")] == ["Origin 0."]
+
+
+async def test_fifty_sessions_dream_at_once_and_the_friend_learns_from_each(tmp_path):
+    """Each hears its own lines in order and no other's, and all of it is on disk and in the inbox."""
+    count, calls = 50, itertools.count()
+
+    def generate(*_):
+        return f"line number {next(calls)} of the long night {next(calls)}"
+
+    async with serving(tmp_path, friend__buffer=1000) as service:
+        await (first := await onlooker(service)).call("dream.seed", ORIGIN)
+        peers = [await leo(service, f"leo{n}", generate=generate) for n in range(count)]
+        ended = await asyncio.gather(*(peer.call("dream.now", STIRRED) for peer in peers))
+        dialogs = {d["id"]: d for d in await first.call("dialogs.recent", 100)}
+        fragments = await first.call("friend.fragments")
+        for peer, end in zip(peers, ended, strict=True):
+            dialog = await first.call("dialogs.get", end["dialog"])
+            heard = [text for method, [text, *_] in peer.asked if method == "observe"]
+            assert heard == [turn["text"] for turn in dialog["turns"]]
+            assert dialog["client"] == f"leo{peers.index(peer)}"
+            await peer.close()
+        assert [end["outcome"] for end in ended] == ["complete"] * count
+        assert len(dialogs) == count
+        assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == count
+        learned = [f for f in fragments if not f["origin"]]
+        assert {f["dialog"] for f in learned} == set(dialogs)
+        assert len({f["id"] for f in fragments}) == len(fragments)
+        assert service.failures.counts == {}
+        with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
+            kept = dict(database.execute("SELECT id, weight FROM dream_bootstrap_fragments"))
+        assert kept == {f["id"]: f["weight"] for f in fragments}
+        await first.close()
+
+
+@pytest.mark.parametrize("hook", ["generate", "observe"])
+async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is_kept_and_delivered(tmp_path, hook):
+    asked = itertools.count(1)
+
+    async def second(*arguments):
+        if next(asked) == 2:
+            reached.set()
+            await asyncio.Event().wait()
+        return saying() if hook == "generate" else None
+
+    reached = asyncio.Event()
+    async with serving(tmp_path) as service:
+        peer = await PlainPeer.connect(service.socket, **({"generate": saying, "observe": hearing} | {hook: second}))
+        await peer.hello()
+        peer.send([0, 99, "dream.now", [STIRRED]])
+        await reached.wait()
+    lines = 1 if hook == "generate" else 2
+    await peer.close()
+    with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
+        assert database.execute("SELECT outcome, episodes_count FROM dream_dialogs").fetchall() == [("shutdown", lines)]
+    assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
+
+
+async def test_who_waits_for_a_dream_is_answered_at_the_end(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path) as service:
+        peer, asker = await leo(service, generate=gate), await onlooker(service)
+        dreaming = asyncio.create_task(asker.call("dream.now", STIRRED))
+        await gate.reached.wait()
+    assert await dreaming == {"dialog": 1, "outcome": "shutdown", "lines": 0}
+    await peer.close()
+    await asker.close()
+
+
+async def test_nothing_is_begun_once_the_end_has_begun(tmp_path):
+    async with serving(tmp_path, gate__chance=1) as service, await leo(service) as peer:
+        await service.engine.close()
+        assert await reason(peer) == "degraded"
+        with pytest.raises(PeerError, match="no dream can be kept now: stopping"):
+            await peer.call("dream.now", STIRRED)

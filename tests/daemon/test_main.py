@@ -1,0 +1,68 @@
+"""The command: its arguments, its one line where something is wrong, its exit codes."""
+
+
+import pytest
+
+import dreamd
+from dreamd.__main__ import main
+from tests.helpers.daemon import DaemonProcess
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_machines_own(monkeypatch, tmp_path):
+    for name in ("DREAMD_CONFIG", "DREAMD_STATE_DIR", "DREAMD_SOCKET", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def test_its_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"dreamd {dreamd.__version__}\n"
+
+
+def test_a_wrong_setting_is_exit_2_with_the_nearest_right_one(capsys, tmp_path):
+    assert main(["--state-dir", str(tmp_path / "s"), "--set", "gate.chanse=1"]) == 2
+    said = capsys.readouterr()
+    assert said.err == "dreamd: --set gate.chanse: there is no such setting; did you mean gate.chance?\n"
+    assert said.out == ""
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_wrong_settings_file_is_exit_2(capsys, tmp_path):
+    assert main(["--config", str(tmp_path / "none.toml")]) == 2
+    assert "the settings cannot be read" in capsys.readouterr().err
+
+
+def test_an_unknown_argument_is_exit_2(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--what"])
+    assert caught.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "socket"),
+    [
+        (["--state-dir", "{0}/s"], "{0}/s/dreamd.sock"),
+        (["--state-dir", "{0}/s", "--socket", "{0}/x"], "{0}/x"),
+    ],
+)
+def test_the_arguments_reach_the_daemon(tmp_path, monkeypatch, arguments, socket):
+    from dreamd import app
+
+    given = []
+    monkeypatch.setattr(app, "run", lambda *all_: given.append(all_) or 42)
+    config = tmp_path / "c.toml"
+    config.write_text("[gate]\nchance = 0.25\n")
+    assert main([*(a.format(tmp_path) for a in arguments), "--config", str(config), "--set", "gate.cooldown_s=7"]) == 42
+    [(settings, state, path)] = given
+    assert (settings.gate.chance, settings.gate.cooldown_s) == (0.25, 7.0)
+    assert (str(state), str(path)) == (f"{tmp_path}/s", socket.format(tmp_path))
+
+
+def test_as_a_module_it_is_the_daemon(tmp_path):
+    with DaemonProcess(tmp_path / "s", "--set", "gate.chance=0.25") as daemon:
+        assert daemon.call("status")["state_dir"] == str(tmp_path / "s")
+    assert daemon.process.returncode == 0
+    assert daemon.said() == ""

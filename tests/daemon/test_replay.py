@@ -1,0 +1,86 @@
+"""P13 through the daemon: 200 dialogues with changing hooks replay; a changed byte in the database is named."""
+
+import random
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.helpers.peer import PeerError, PlainPeer
+from tests.helpers.service import serving
+
+WORDS = [
+    "sea",
+    "river",
+    "house",
+    "light",
+    "snow",
+    "door",
+    "word",
+    "small",
+    "old",
+    "quiet",
+    "speak",
+    "listen",
+    "friend",
+    "name",
+    "water",
+    "night",
+]
+
+
+def moody(seed: int):
+    """Hooks of a leo in changing moods: long lines, maps, measures, empty lines, errors."""
+    draw = random.Random(seed)
+
+    def generate(*_):
+        if draw.random() < 0.05:
+            raise RuntimeError
+        text = " ".join(draw.choices(WORDS, k=draw.choice([0, 1, 5, 12, 80])))
+        return (
+            text if draw.random() < 0.5 else {"text": text, "arousal": draw.random(), "trauma": draw.random()}
+        )
+
+    def observe(*_):
+        return None if draw.random() < 0.5 else {"novelty": draw.random(), "entropy": draw.random()}
+
+    return {
+        "generate": generate,
+        "observe": observe,
+        "recall": lambda *_: draw.choices(WORDS, k=draw.randrange(3)),
+    }
+
+
+async def test_200_dialogues_replay_and_a_changed_byte_does_not(tmp_path):
+    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket, **moody(1)) as leo:
+        await leo.hello()
+        await leo.call("dream.seed", {"origin": ["I am small. I listen."], "readme": ["Words are doors."]})
+        ended = [await leo.call("dream.now", {"prompt": f"p{n}", "reply": "r"}) for n in range(200)]
+        answers = [await leo.call("dialogs.replay", dialog["dialog"]) for dialog in ended]
+    assert [answer["difference"] for answer in answers] == [None] * 200
+    assert {dialog["outcome"] for dialog in ended} >= {"complete", "empty", "hook_error"}
+
+    long = next(dialog["dialog"] for dialog in ended if dialog["lines"] > 2)
+    with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database, database:
+        database.execute(
+            "UPDATE dream_turns SET text = text || '.' WHERE dialog_id = ? AND turn = 2", (long,)
+        )
+    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
+        await peer.hello("dreamctl")
+        answer = await peer.call("dialogs.replay", long)
+    assert answer == {
+        "id": long,
+        "lines": answer["lines"],
+        "same": False,
+        "difference": "line 2: another text",
+    }
+
+
+async def test_what_was_not_kept_is_not_replayed(tmp_path):
+    async with serving(tmp_path, store__diagnostics="false") as service:
+        async with await PlainPeer.connect(service.socket, **moody(2)) as leo:
+            await leo.hello()
+            dialog = (await leo.call("dream.now"))["dialog"]
+            for asked in (dialog, 999):
+                with pytest.raises(PeerError, match="not kept"):
+                    await leo.call("dialogs.replay", asked)

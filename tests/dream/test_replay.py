@@ -1,0 +1,113 @@
+"""P13: a stored dialogue, run again with the same answers, goes the same way; one that was changed does not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from dreamd.dream.dialogue import OUTCOMES, DialogueSettings, Ended, Generate, Recall, dialogue
+from dreamd.dream.friend import Friend
+from dreamd.dream.replay import Script, first_difference
+from dreamd.dream.shapes import Answer, Context, Fragment, LineMetrics, Pulse
+
+FRIEND = Friend(
+    tuple(
+        Fragment(id=n, text=f"fragment number {n}", weight=0.1 * n, origin=n < 4, dialog=None, added_at=0.0)
+        for n in range(1, 9)
+    ),
+    next_id=9,
+)
+CONTEXT = Context(
+    prompt="hello", reply="here I am", pulse=Pulse(0.4, 0.5, 0.6), trauma_level=0.8, expert="creative"
+)
+SETTINGS = DialogueSettings(max_tokens=6)
+
+
+def spoken(
+    seed: int, end_at: int = 0, outcome: str = "lost", empty_at: int = 0, at_observe: bool = False
+) -> Script:
+    """Run a dialogue whose lines differ, with an end made for it, and keep what the store keeps."""
+    run = dialogue(CONTEXT, FRIEND, np.random.default_rng(seed), SETTINGS, can_recall=seed % 2 == 0)
+    recalled: list[str] = []
+    try:
+        effect = next(run)
+        while True:
+            match effect:
+                case Recall():
+                    recalled = [f"I remember {seed}"]
+                    effect = run.send(recalled)
+                case Generate(turn) if turn == end_at and not at_observe:
+                    effect = run.throw(Ended(outcome))
+                case Generate(turn):
+                    said = (
+                        ""
+                        if turn == empty_at
+                        else f"line {turn} of {seed} says a new thing and more than it may"
+                    )
+                    effect = run.send(Answer(text=said, arousal=0.25) if turn % 2 else Answer(text=said))
+                case effect if type(effect).__name__ == "Observe" and effect.line.turn == end_at:
+                    effect = run.throw(Ended(outcome))
+                case effect if type(effect).__name__ == "Observe":
+                    effect = run.send(LineMetrics(entropy=0.1 * effect.line.turn))
+                case _:
+                    effect = run.send(None)
+    except StopIteration as stop:
+        result = stop.value
+    return Script(
+        context=CONTEXT, settings=SETTINGS, rng_seed=seed, fragments=list(FRIEND.fragments), recalled=recalled,
+        lines=result.lines, outcome=result.outcome,
+    )  # fmt: skip
+
+
+def difference(script: Script) -> str | None:
+    return first_difference(script, np.random.default_rng(script.rng_seed))
+
+
+@given(seed=st.integers(0, 2**63 - 1))
+def test_what_was_spoken_is_spoken_again(seed):
+    assert difference(spoken(seed)) is None
+
+
+@pytest.mark.parametrize("outcome", [o for o in OUTCOMES if o not in ("complete", "empty", "repeat")])
+@pytest.mark.parametrize("at_observe", [False, True])
+@pytest.mark.parametrize("end_at", [1, 2, 3])
+def test_every_early_end_is_met_again(outcome, at_observe, end_at):
+    script = spoken(5, end_at=end_at, outcome=outcome, at_observe=at_observe)
+    assert script.outcome == outcome
+    assert difference(script) is None
+
+
+def test_an_empty_line_ends_it_again():
+    script = spoken(6, empty_at=2)
+    assert (script.outcome, len(script.lines)) == ("empty", 1)
+    assert difference(script) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seed", "another"), ("temperature", 0.1), ("semantic_weight", 0.1), ("expert", "x"), ("speaker", "friend"),
+        ("text", "line 1 of 7 sais"), ("said", "another thing"),
+    ],
+)  # fmt: skip
+def test_one_changed_byte_is_named(field, value):
+    script = spoken(7)
+    changed = [replace(script.lines[0], **{field: value}), *script.lines[1:]]
+    found = difference(
+        Script(**{name: getattr(script, name) for name in script.__struct_fields__} | {"lines": changed})
+    )
+    assert found == f"line 1: another {'text' if field == 'said' else field}"
+
+
+def test_another_length_or_end_is_named():
+    script = spoken(8)
+    fields = {name: getattr(script, name) for name in script.__struct_fields__}
+    short = Script(**fields | {"lines": script.lines[:-1]})
+    assert difference(short) == f"line {len(script.lines)}: asked for, though the dialogue was complete"
+    long = Script(
+        **fields | {"lines": [*script.lines, replace(script.lines[-1], turn=len(script.lines) + 1)]}
+    )
+    assert difference(long) == f"line {len(script.lines) + 1}: the dialogue ended before it"
+    other = Script(**fields | {"outcome": "repeat"})
+    assert difference(other) == "the end: complete instead of repeat"
