@@ -146,9 +146,10 @@ class AsyncDreamClient(Client[AsyncLink]):
             self._forked = False
             self._host.trouble = CONNECTING
             self._task = asyncio.create_task(self._run(), name="dreamd-client")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._tried.wait()
+        if wait_s:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._tried.wait()
         return self.connected
 
     async def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
@@ -171,8 +172,7 @@ class AsyncDreamClient(Client[AsyncLink]):
             tasks = {self._task, *self._answers} - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=self._timing.close_s)
+            await asyncio.wait(tasks, timeout=self._timing.close_s)
             self._host.trouble = "closed"
 
     async def __aenter__(self) -> Self:

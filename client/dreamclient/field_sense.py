@@ -7,7 +7,7 @@ quality is measured of the reply, not predicted. Both are made good here, on the
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,7 @@ class Senses:
             return
         if len(self._novelty) >= REMEMBERED:
             del self._novelty[next(iter(self._novelty))]
-        self._novelty[text] = novelty(text, self._tokenize(text), leo.bigrams, leo.trigrams)
+        self._novelty[text] = novelty(text, self._tokenize(text), leo.vocab, leo.trigrams)
 
     def answered(self, prompt: str) -> None:
         """The reply to this is out: said again, it is no longer new."""
@@ -74,14 +74,16 @@ class Senses:
         )
 
 
-def novelty(text: str, tokens: list[str], bigrams: Mapping[str, Any], trigrams: Mapping[Any, Any]) -> float:
+def novelty(text: str, tokens: list[str], vocab: Iterable[str], trigrams: Mapping[Any, Any]) -> float:
     """In [0, 1]: the mean of the shares of unknown words and of unknown triples, the two measures of leo's own
     that he takes too late. Words alone miss a new thought in old words; triples are nearly always new."""
-    words = set(_WORD.findall(text))
+    found = set(_WORD.findall(text))
+    words = {word.lower() for word in found}
     if not words:
         return 0.0
-    known = sum(word in bigrams or word.lower() in bigrams or word.capitalize() in bigrams for word in words)
-    strange = 1 - known / len(words)
+    forms = found | words | {word.capitalize() for word in words}
+    known = {word.lower() for word in forms.intersection(vocab)}  # quick, though his vocabulary is a list
+    strange = 1 - len(words & known) / len(words)
     triples = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
     if not triples:
         return strange

@@ -10,10 +10,11 @@ from collections import Counter
 
 REDACTED = "***REDACTED***"
 
+# Grouped by beginnings, as it is tried often.
 _NAME = (
-    r"(?:access[-_]?key|access[-_]?token|api[-_]?key|auth[-_]?token|auth|client[-_]?secret|credential|jwt|"
-    r"passphrase|passwd|password|private[-_]?key|pwd|refresh[-_]?token|secret[-_]?key|secret|security[-_]?token|"
-    r"session[-_]?token|sig|signature|token)"
+    r"(?=[acjprst])(?:a(?:ccess[-_]?(?:key|token)|pi[-_]?key|uth(?:[-_]?token)?)|c(?:lient[-_]?secret|redential)|jwt|"
+    r"p(?:ass(?:phrase|wd|word)|rivate[-_]?key|wd)|refresh[-_]?token|"
+    r"s(?:ec(?:ret(?:[-_]?key)?|urity[-_]?token)|ession[-_]?token|ig(?:nature)?)|token)"
 )
 
 # Each alternative that is named here masks by that name's rule, below. The formats are those that their makers
@@ -73,7 +74,7 @@ def mask_secrets(text: str, masked: Counter[str]) -> str:
         if kind in _WHOLE:
             masked[kind] += 1
             return _WHOLE[kind]
-        value = match[number + 1]  # the one group inside
+        value = match[number + 1]  # its one inner group
         bare = value[1:-1] if kind == "quoted" else value
         if not bare or bare == REDACTED or (kind in _ONLY_IF_RANDOM and not _looks_random(value)):
             return match[0]

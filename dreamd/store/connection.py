@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import aiosqlite
 
 from dreamd.errors import StoreUnavailable
-from dreamd.store.trouble import identity_of, moved
+from dreamd.store.trouble import Identity, identity_of, moved
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +26,8 @@ class Database(aiosqlite.Connection):
     """Use `open`, then `read` and `write`; what they start runs to its end, whoever is cancelled."""
 
     path: Path
-    identity: tuple[int, int]
+    identity: Identity
+    log: Identity | None  # of the -wal, which stays the same file while it is open
 
     @classmethod
     async def open(cls, path: Path, connector: Callable[[], sqlite3.Connection]) -> Self:
@@ -49,6 +50,7 @@ class Database(aiosqlite.Connection):
             raise
         found = identity_of(path)
         database.path, database.identity = path, found or (0, 0)
+        database.log = identity_of(path.with_name(f"{path.name}-wal"))
         return database
 
     async def read(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:

@@ -5,6 +5,7 @@ Only SQLite opens it: a plain open and close in this process would drop SQLite's
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,13 +61,13 @@ def beside(path: Path, label: str, at: float) -> Path:
     return path.with_name(name)
 
 
-def set_aside(path: Path, label: str, at: float) -> Path:
+def set_aside(path: Path, label: str, at: float, parts: Sequence[str] = PARTS) -> Path:
     """Rename the database with all that is beside it; nothing is deleted. Returns the new name.
 
     The database goes last: a crash in between never leaves an old -wal to a new database.
     """
     target = beside(path, label, at)
-    for part in reversed(PARTS):
+    for part in reversed(parts):
         if os.path.lexists(f"{path}{part}"):
             os.rename(f"{path}{part}", f"{target}{part}")
     return target

@@ -12,16 +12,29 @@ from typing import Any, ParamSpec, Self, TypeVar
 from dreamd.clock import Clock
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Line
-from dreamd.errors import StoreError, StoreUnavailable
+from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
 from dreamd.store import leo_import, reading, transactions
 from dreamd.store.connection import Database, OnConnection
-from dreamd.store.file import BUSY_TIMEOUT_S, back_up
+from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, back_up, set_aside
 from dreamd.store.opening import mark_suspect, open_file
 from dreamd.store.rows import Finish, Memory, NewDialog, StoredDialog
-from dreamd.store.trouble import CLOSED, DAMAGED, READ_ONLY, STICKY, UNREACHABLE, moved, name_of, trouble_of
+from dreamd.store.trouble import (
+    CLOSED,
+    DAMAGED,
+    READ_ONLY,
+    REOPEN,
+    REPLACED,
+    STICKY,
+    UNREACHABLE,
+    identity_of,
+    moved,
+    name_of,
+    trouble_of,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Stamp = tuple[int, int, int, int]
 
 
 class Store:
@@ -38,12 +51,14 @@ class Store:
         self.path = path.resolve()
         self.trouble: str | None = None
         self.notes: list[str] = []  # what opening had to do: set aside, migrated
+        self.opened = 0  # how often
         self._clock = clock
         self._keep_texts = diagnostics
         self._busy_timeout_s = busy_timeout_s
         self._database: Database | None = None
         self._closed = False
         self._changes_seen = 0
+        self._looked: Stamp | None = None
 
     @classmethod
     async def open(
@@ -62,9 +77,11 @@ class Store:
     async def close(self) -> None:
         """Finish what was started and let go of the file. Safe to call twice."""
         self._closed = True
-        database, self._database = self._database, None
-        if database:
-            await database.close()
+        try:
+            await self._let_go()
+        except OSError:  # the log could not be set aside
+            if self._database:
+                await self._database.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -156,18 +173,26 @@ class Store:
         return {"database_bytes": _bytes(self.path), "wal_bytes": _bytes(self._wal)}
 
     async def probe(self) -> str | None:
-        """The daemon's regular look: notices and clears trouble, empties an idle log. Returns `trouble`."""
-        with suppress(StoreUnavailable):  # told as `trouble`
+        """The daemon's regular look: notices and clears trouble, empties an idle log. Returns `trouble`.
+
+        What is damaged, read-only or has been replaced is opened anew; `opened` counts that, and whoever keeps
+        something of the database in memory has to `load` it again.
+        """
+        with suppress(StoreUnavailable, StoreTooNew, StoreForeign):  # told as `trouble`
             await self._probe()
         return self.trouble
 
     async def _probe(self) -> None:
+        still = self._still()
+        if self.trouble in REOPEN and (still or self.trouble != REPLACED):
+            with self._noticing():
+                await self._let_go()
         database = self._database
         if database is None:
             return await self._connect()
         with self._noticing():
             changes = await database.read(database.glance)
-            if self.trouble and self.trouble != DAMAGED:
+            if self.trouble:
                 await database.write(transactions.try_a_write)
                 await database.write(transactions.forget_the_write)
                 self.trouble = None
@@ -179,6 +204,24 @@ class Store:
     @property
     def _wal(self) -> Path:
         return self.path.with_name(self.path.name + "-wal")
+
+    def _still(self) -> bool:
+        """Whether the file is as at the last look: nobody is in the midst of copying another into its place."""
+        before, self._looked = self._looked, _stamp(self.path)
+        return self._looked == before
+
+    async def _let_go(self) -> None:
+        """Close. Where another file has taken the database's place, the log beside it is still the old one's,
+        and SQLite would play it into the new one: it is set aside."""
+        database = self._database
+        if database is None:
+            return
+        replaced = moved(self.path, database.identity) == REPLACED
+        if replaced and database.log and identity_of(self._wal) == database.log:
+            aside = set_aside(self.path, "replaced", self._clock.wall(), PARTS[1:])
+            self.notes.append(f"the database was replaced: the log of the old one is kept as {aside.name}-wal")
+        self._database = None
+        await database.close()
 
     async def _connect(self) -> None:
         if self._closed:
@@ -193,6 +236,8 @@ class Store:
         )
         with self._noticing():
             self._database = await Database.open(self.path, connector)
+            self.opened += 1
+            await self._database.write(transactions.nothing)
         self.trouble = None
 
     def _ready(self) -> Database:
@@ -223,6 +268,9 @@ class Store:
         except StoreUnavailable as error:
             self.trouble = error.trouble
             raise
+        except (StoreTooNew, StoreForeign) as error:
+            self.trouble = trouble_of(error)
+            raise
         except (sqlite3.Error, OSError) as error:
             trouble = self._trouble_of(error)
             if trouble is None:
@@ -239,6 +287,14 @@ class Store:
         if trouble == DAMAGED:
             mark_suspect(self.path)
         return trouble
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _bytes(path: Path) -> int:

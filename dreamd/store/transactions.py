@@ -204,6 +204,10 @@ def add_averages(connection: Connection, trauma: float | None, arousal: float | 
 # Health.
 
 
+def nothing(_: Connection) -> None:
+    """Begin and commit alone: whether writing is permitted, at the price of no write."""
+
+
 def try_a_write(connection: Connection) -> None:
     """Have the disk take a few pages. What is rolled back would never reach the disk."""
     connection.execute(

@@ -10,6 +10,8 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from dreamd.errors import StoreForeign, StoreTooNew
+
 FULL: Final = "disk full"
 LOCKED: Final = "locked"  # by another process, for longer than the busy timeout
 READ_ONLY: Final = "read-only"
@@ -18,12 +20,19 @@ DELETED: Final = "database deleted"
 REPLACED: Final = "database replaced"
 UNREACHABLE: Final = "cannot open"  # no permission, no descriptor left, its folder gone
 FAILING: Final = "input/output error"
+NEWER: Final = "newer version"  # found by a daemon that serves; one that starts refuses to
+FOREIGN: Final = "not dreamd's"  # likewise
 CLOSED: Final = "closed"
 
-TROUBLES: Final = (FULL, LOCKED, READ_ONLY, DAMAGED, DELETED, REPLACED, UNREACHABLE, FAILING, CLOSED)
+TROUBLES: Final = (
+    FULL, LOCKED, READ_ONLY, DAMAGED, DELETED, REPLACED, UNREACHABLE, FAILING, NEWER, FOREIGN, CLOSED,
+)  # fmt: skip
 
 # No write is tried in these: it would go into a file that nobody will find, or make the damage worse.
 STICKY: Final = frozenset({DAMAGED, DELETED, REPLACED})
+
+# What is open will never be well again; the file may be. SQLite opens a read-only file once and for all.
+REOPEN: Final = frozenset({DAMAGED, REPLACED, READ_ONLY})
 
 _BY_CODE: Final = {
     sqlite3.SQLITE_FULL: FULL,
@@ -53,8 +62,10 @@ _BY_ERRNO: Final = {
 Identity = tuple[int, int]
 
 
-def trouble_of(error: sqlite3.Error | OSError) -> str | None:
+def trouble_of(error: sqlite3.Error | OSError | StoreTooNew | StoreForeign) -> str | None:
     """The word for an error, or None where the error is no trouble of the file but a mistake of ours."""
+    if isinstance(error, StoreTooNew | StoreForeign):
+        return NEWER if isinstance(error, StoreTooNew) else FOREIGN
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, FAILING)
     code = getattr(error, "sqlite_errorcode", 0)  # errors of the Python module itself carry none

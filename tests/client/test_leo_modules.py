@@ -27,7 +27,9 @@ def leo(tmp_path):
 
 def tell(leo, into, *lines, names=None, turns=None) -> Counter:
     failed = Counter()
-    modules = Modules([into], names or vars(leo_double), leo_double.DB_PATH, lambda kind: failed.update([kind]))
+    modules = Modules(
+        [into], names or vars(leo_double), leo_double.DB_PATH, lambda kind: failed.update([kind])
+    )
     for line in lines:
         modules(leo, line, turns or ThreadTurns())
     return failed
@@ -91,7 +93,8 @@ def test_trauma_takes_one_wound_of_a_dialogue_at_most_and_no_line_of_few_old_wor
 
 
 @pytest.mark.parametrize(
-    ("into", "missing"), [("episodes", "rag"), ("mathbrain", "_math_brain"), ("game", "game"), ("santa", "santa")]
+    ("into", "missing"),
+    [("episodes", "rag"), ("mathbrain", "_math_brain"), ("game", "game"), ("santa", "santa")],
 )
 def test_a_leo_without_the_module_is_told_nothing(leo, into, missing):
     setattr(leo, missing, None)

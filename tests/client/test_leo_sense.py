@@ -72,7 +72,7 @@ def test_what_is_no_prompt_is_not_measured_and_few_are_remembered(leo):
     ],
 )
 def test_novelty_is_the_mean_of_unknown_words_and_unknown_triples(leo, text, expected):
-    assert novelty(text, leo_double.tokenize(text), leo.bigrams, leo.trigrams) == expected
+    assert novelty(text, leo_double.tokenize(text), leo.vocab, leo.trigrams) == expected
 
 
 def test_quality_is_as_mathbrain_predicts_it(leo):
@@ -132,7 +132,12 @@ def test_the_context_given_is_not_changed(leo):
 def test_a_context_is_made_of_what_a_reply_left_behind(leo):
     reply = leo.reply("where is the rain")
     told = senses_of(leo).context(leo, "where is the rain", reply)
-    assert (told.prompt, told.reply, told.themes, told.trauma_level) == ("where is the rain", reply, [1, 2], 0.98)
+    assert (told.prompt, told.reply, told.themes, told.trauma_level) == (
+        "where is the rain",
+        reply,
+        [1, 2],
+        0.98,
+    )
     assert (told.pulse.entropy, told.quality, told.expert) == (0.4, 0.8, "blend:wounded")
     assert (told.math_state.entropy, told.math_state.trauma_level) == (0.4, 0.98)
 
@@ -140,4 +145,9 @@ def test_a_context_is_made_of_what_a_reply_left_behind(leo):
 def test_a_leo_without_state_of_his_own_has_a_context_all_the_same(leo):
     bare = {"tokenize": leo_double.tokenize}
     told = Senses(leo, bare).context(leo, "p", "r")
-    assert (told.math_state, told.pulse, told.trauma_level, told.quality) == (None, PulseSnapshot(), 0.0, None)
+    assert (told.math_state, told.pulse, told.trauma_level, told.quality) == (
+        None,
+        PulseSnapshot(),
+        0.0,
+        None,
+    )

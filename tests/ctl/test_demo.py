@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from random import Random
 from typing import Self
 
 import pytest
 
 from dreamd.ctl.demo import PROMPTS
+from dreamd.demo.field import TrigramField, story
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
 
@@ -42,18 +44,25 @@ def free(state: Path) -> bool:
     return True
 
 
-def test_without_input_it_holds_a_conversation_of_its_own(tmp_path: Path) -> None:
-    code, out, err = run(tmp_path)
-    assert (code, err) == (0, "")
+def test_without_input_and_folder_it_holds_a_conversation_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Leo's own dreams, in the default folder, are left alone."""
+    process = spawn_dreamctl("demo", cwd=tmp_path, XDG_STATE_HOME=str(tmp_path))
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err) == (0, "")
     for prompt in PROMPTS:
         assert f"   you  {prompt}\n" in out
     assert out.count("Does it dream? Yes") == len(PROMPTS)
     assert "\x1b" not in out
     assert "\nfriend  " in out
-    lines, files = int(re.search(r"(\d+) lines", out)[1]), re.findall(r"state/inbox/dreams/\S+\.json", out)
+    lines, files = (
+        int(re.search(r"(\d+) lines", out)[1]),
+        re.findall(r"dreamd/demo/inbox/dreams/\S+\.json", out),
+    )
     assert len(files) == len(PROMPTS)
     shards = [shard for file in files for shard in json.loads((tmp_path / file).read_text())["shards"]]
-    with sqlite3.connect(tmp_path / "state/dream.sqlite3") as database:
+    assert "  rows  dreamd/demo/dream.sqlite3 " in out
+    assert not (tmp_path / "dreamd/dream.sqlite3").exists()
+    with sqlite3.connect(tmp_path / "dreamd/demo/dream.sqlite3") as database:
         texts = [text for (text,) in database.execute("SELECT text FROM dream_turns ORDER BY id")]
     database.close()
     assert len(texts) == lines
@@ -61,7 +70,7 @@ def test_without_input_it_holds_a_conversation_of_its_own(tmp_path: Path) -> Non
     for text in texts:
         assert " ".join(text.split()) in " ".join(out.split())
     assert out.endswith("The daemon has been stopped.\n")
-    assert free(tmp_path / "state")
+    assert free(tmp_path / "dreamd/demo")
 
 
 def test_each_line_of_a_pipe_is_a_prompt(tmp_path: Path) -> None:
@@ -95,12 +104,9 @@ def test_json_is_one_object_a_line(tmp_path: Path) -> None:
         fragment["after"] for fragment in friend["moved"] if fragment["before"] == 1.0
     ]  # what was drawn faded
     assert (end["dialogues"], end["lines"], len(end["files"])) == (1, lines, 1)
-    assert (
-        events[1]["reply"]
-        == json.loads(run(tmp_path, "--json", "--seed", 5, said="Hello, small one.\n")[1].splitlines()[1])[
-            "reply"
-        ]
-    )
+    field = TrigramField(Random(5))
+    field.observe(story())
+    assert events[1]["reply"] == field.reply("Hello, small one.")
 
 
 def test_corpus_is_what_it_speaks_and_what_the_friend_is_born_with(tmp_path: Path) -> None:
@@ -131,12 +137,21 @@ def test_corpus_is_what_it_speaks_and_what_the_friend_is_born_with(tmp_path: Pat
 
 @pytest.mark.parametrize("content", [b"", b" ... \n", None])
 def test_a_corpus_without_words_is_wrong_usage(tmp_path: Path, content: bytes | None) -> None:
+    corpus = tmp_path / "corpus.txt"
     if content is not None:
-        (tmp_path / "c").write_bytes(content)
-    code, out, err = run(tmp_path, "--corpus", "c")
-    assert (code, out) == (2, "")
-    assert "c" in err.splitlines()[-1]
+        corpus.write_bytes(content)
+    result = dreamctl("--state-dir", tmp_path / "state", "demo", "--corpus", corpus)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "corpus.txt" in result.stderr
     assert not (tmp_path / "state").exists()
+
+
+def test_a_corpus_that_cannot_be_read_is_a_problem_even_with_stdin_closed(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m dreamd.ctl demo --corpus /proc/self/mem <&-"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "/proc/self/mem" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) -> None:
@@ -169,22 +184,23 @@ def test_inbox_disabled_leaves_no_file_and_waits_for_none(tmp_path: Path) -> Non
     assert end["lines"] > 0
 
 
-def test_without_a_folder_given_leos_own_dreams_are_left_alone(tmp_path: Path) -> None:
-    process = spawn_dreamctl("demo", cwd=tmp_path, XDG_STATE_HOME=str(tmp_path), HOME=str(tmp_path))
-    out, err = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, err) == (0, "")
-    assert (tmp_path / "dreamd/demo/dream.sqlite3").exists()
-    assert not (tmp_path / "dreamd/dream.sqlite3").exists()
-    assert "  rows  dreamd/demo/dream.sqlite3" in out
-
-
-def test_a_path_with_spaces_and_a_long_one(tmp_path: Path) -> None:
-    folder = tmp_path / ("a long way " * 9).strip()
+def test_a_long_path_with_spaces_gets_a_private_socket(tmp_path: Path) -> None:
+    """Ended by the terminal's closing, after which nothing is left in the folder of temporaries."""
+    folder, temporaries = tmp_path / ("a long way " * 9).strip(), tmp_path / "t"
     folder.mkdir()
-    code, _, err = run(folder, said="Hello.\n")
-    assert (code, err) == (0, "")
+    temporaries.mkdir()
+    process = spawn_dreamctl(
+        "--state-dir", "state", "--json", "demo", cwd=folder, stdin=subprocess.PIPE, TMPDIR=str(temporaries)
+    )
+    assert json.loads(process.stdout.readline())["type"] == "intro"
+    (private,) = [place for place in temporaries.iterdir() if place.is_dir()]
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert list(temporaries.iterdir()) == []
     assert (folder / "state/dream.sqlite3").exists()
-    assert not (folder / "state/dreamd.sock").exists()
+    assert free(folder / "state")
 
 
 def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
@@ -195,7 +211,7 @@ def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_in_order(tmp_path: Path, number: int) -> None:
     process = spawn_dreamctl("--state-dir", "state", "--json", "demo", cwd=tmp_path, stdin=subprocess.PIPE)
     process.stdin.write("Hello.\n")
@@ -270,6 +286,13 @@ class Terminal:
                     return
                 self.seen += data.decode()
 
+    def until_it_waits(self) -> None:
+        """A signal between the prompt and the wait for a key would only be seen with the next key."""
+        deadline = time.monotonic() + DEADLINE_S
+        while Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2][0] != "S":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
     def type(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 
@@ -300,6 +323,7 @@ def test_on_a_terminal_a_person_types(tmp_path: Path, keys: str, env: dict[str, 
         terminal.until("lighter")
         terminal.until("   you  ", times=3)
         if keys == "\x03":  # no controlling terminal here that would turn the key into a signal
+            terminal.until_it_waits()
             terminal.process.send_signal(signal.SIGINT)
         else:
             terminal.type(keys)
@@ -310,25 +334,3 @@ def test_on_a_terminal_a_person_types(tmp_path: Path, keys: str, env: dict[str, 
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.seen)
     assert max(map(len, plain.splitlines())) <= 40, plain
     assert free(tmp_path / "state")
-
-
-def test_the_private_socket_is_for_the_owner_alone(tmp_path: Path) -> None:
-    """Seen while it runs: the folder of a socket whose own path would be too long."""
-    folder = tmp_path / ("d" * 100)
-    folder.mkdir()
-    short = tmp_path / "t"
-    short.mkdir()
-    process = spawn_dreamctl(
-        "--state-dir", "state", "--json", "demo", cwd=folder, stdin=subprocess.PIPE, TMPDIR=str(short)
-    )
-    process.stdout.readline()
-    (private,) = [place for place in short.iterdir() if place.is_dir()]
-    assert stat.S_IMODE(private.stat().st_mode) == 0o700
-    process.communicate("", timeout=DEADLINE_S)
-    assert list(short.iterdir()) == []
-
-
-def test_in_this_process_too(tmp_path: Path) -> None:
-    """The same by click's own runner, whose stdin is no file."""
-    result = dreamctl("--state-dir", tmp_path / "state", "demo", "--corpus", tmp_path)
-    assert result.exit_code == 2

@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 
 import pytest
 
@@ -19,6 +19,7 @@ from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, until
 from tests.helpers.peer import PlainPeer
 from tests.helpers.service import chosen, serving
+from tests.helpers.waiting import until as wait_until
 
 
 class Manager:
@@ -58,14 +59,14 @@ async def test_ready_is_told_once_it_accepts_and_stopping_at_the_end(tmp_path):
 async def test_the_tick_feeds_the_watchdog_with_the_state_and_logs_changes_alone(tmp_path, caplog):
     async with managed(tmp_path, tick_s=0.01) as (daemon, manager), daemon.serve() as service:
         await manager.hears()
-        assert await manager.hears() == ["WATCHDOG=1", "STATUS=ok"]
+        assert await manager.hears() == ["WATCHDOG=1", "STATUS=waiting for leo"]
         database, aside = tmp_path / "s" / "dream.sqlite3", tmp_path / "aside"
         database.rename(aside)
-        while await manager.hears() != ["WATCHDOG=1", "STATUS=database deleted"]:
+        while await manager.hears() != ["WATCHDOG=1", "STATUS=degraded: database deleted"]:
             pass
-        assert await manager.hears() == ["WATCHDOG=1", "STATUS=database deleted"]
+        assert await manager.hears() == ["WATCHDOG=1", "STATUS=degraded: database deleted"]
         aside.rename(database)
-        while await manager.hears() != ["WATCHDOG=1", "STATUS=ok"]:
+        while await manager.hears() != ["WATCHDOG=1", "STATUS=waiting for leo"]:
             pass
         assert service.engine.trouble is None
     assert [r.message for r in caplog.records if "state: " in r.message] == ["state: database deleted", "state: ok"]
@@ -160,29 +161,20 @@ async def daemon_again(tmp_path, passed):
 async def test_the_end_does_not_wait_for_a_dialogue_that_does_not_end(tmp_path, monkeypatch, caplog):
     """Somebody holds the inbox's lock. P5: the shard is delivered at the next start."""
     monkeypatch.setattr(app, "STOP_S", 0.05)
-    async with serving(tmp_path) as service:
-        peer = await leo(service)
-        await peer.call("dream.now", STIRRED)
-        with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
+    with ExitStack() as lock:
+        async with serving(tmp_path) as service:
+            peer = await leo(service)
+            await peer.call("dream.now", STIRRED)
+            held = lock.enter_context((tmp_path / "inbox" / "dreams" / ".lock").open("r+"))
             fcntl.flock(held, fcntl.LOCK_EX)
             peer.send([0, 99, "dream.now", [STIRRED]])
             await until(lambda: service.engine.outcomes["complete"] == 2)
-            service.stop()
-            daemon_ends = asyncio.get_running_loop().time()
-            await _exit(service)
-            assert asyncio.get_running_loop().time() > daemon_ends
-            fcntl.flock(held, fcntl.LOCK_UN)
-    await peer.close()
+        await peer.close()
     assert "dialogues did not end in 0.05 s; they are completed at the next start" in caplog.text
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
     async with serving(tmp_path) as service:
         assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 2
         assert service.failures.counts == {}
-
-
-async def _exit(service):
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(service.engine.close(), 0.01)
 
 
 def test_a_process_serves_until_it_is_told_to_stop_and_says_so_when_asked(tmp_path):
@@ -221,3 +213,51 @@ async def test_a_dialogue_on_uvloop_through_a_process(tmp_path):
         async with await leo_at(daemon.socket) as other:
             assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
             assert (await other.call("status"))["dialogues"] == {"complete": 2, "lost": 1}
+
+
+def test_settings_are_read_again_at_sighup_and_wrong_ones_change_nothing(tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text("[log]\nlevel = 'info'\n")
+    with DaemonProcess(tmp_path / "s", "--config", str(config)) as daemon:
+        for text, says in (
+            ("[log]\nlevel = 'info'\n[gate]\nchance = 1", "WARNING dreamd: settings reloaded"),
+            ("[log]\nlevel = 'off'\n", "WARNING dreamd: settings reloaded; a restart is needed for log"),
+            ("[gate]\nchanse = 1", "WARNING dreamd: not reloaded: "),
+        ):
+            config.write_text(text)
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_until(lambda says=says: says in daemon.said().splitlines()[-1], says)
+        assert daemon.call("status")["state"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("env", "seconds"), [({}, 15.0), ({"WATCHDOG_USEC": "60000000"}, 15.0), ({"WATCHDOG_USEC": "4000000"}, 2.0), ({"WATCHDOG_USEC": "x"}, 15.0)]
+)  # fmt: skip
+def test_the_tick_is_twice_as_fast_as_the_watchdog_waits(env, seconds):
+    assert app._tick_s(env) == seconds
+
+
+async def test_a_database_of_others_is_left_alone_for_one_beside_it(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "leo.sqlite3")) as database:
+        database.execute("CREATE TABLE trigrams (a)")
+    before = (tmp_path / "leo.sqlite3").read_bytes()
+    daemon = Daemon(chosen(), tmp_path / "s", tmp_path / "sock", database=tmp_path / "leo.sqlite3")
+    async with daemon.serve() as service:
+        assert service.engine.store.path == tmp_path / "dream.sqlite3"
+    assert (tmp_path / "leo.sqlite3").read_bytes() == before
+    (tmp_path / "s" / "dream.sqlite3").write_bytes(before)
+    with pytest.raises(StartError):
+        async with Daemon(chosen(), tmp_path / "s", tmp_path / "sock").serve():
+            pass
+    assert (tmp_path / "s" / "dream.sqlite3").read_bytes() == before
+
+
+async def test_without_a_socket_path_there_is_no_listener(tmp_path):
+    """The embedded form: `server.connect` alone lets in."""
+    daemon = Daemon(chosen(), tmp_path / "s", None, tick_s=0.01)
+    ours, theirs = socket.socketpair()
+    async with daemon.serve() as service:
+        await daemon.server.connect(ours)
+        async with PlainPeer(*await asyncio.open_unix_connection(sock=theirs), {}) as peer:
+            assert (await peer.call("status"))["socket"] == ""
+    assert list((tmp_path / "s").glob("*.sock")) == []

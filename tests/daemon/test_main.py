@@ -56,7 +56,8 @@ def test_the_arguments_reach_the_daemon(tmp_path, monkeypatch, arguments, socket
     config = tmp_path / "c.toml"
     config.write_text("[gate]\nchance = 0.25\n")
     assert main([*(a.format(tmp_path) for a in arguments), "--config", str(config), "--set", "gate.cooldown_s=7"]) == 42
-    [(settings, state, path)] = given
+    [(load, state, path)] = given
+    settings = load()
     assert (settings.gate.chance, settings.gate.cooldown_s) == (0.25, 7.0)
     assert (str(state), str(path)) == (f"{tmp_path}/s", socket.format(tmp_path))
 

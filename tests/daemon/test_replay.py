@@ -9,24 +9,7 @@ import pytest
 from tests.helpers.peer import PeerError, PlainPeer
 from tests.helpers.service import serving
 
-WORDS = [
-    "sea",
-    "river",
-    "house",
-    "light",
-    "snow",
-    "door",
-    "word",
-    "small",
-    "old",
-    "quiet",
-    "speak",
-    "listen",
-    "friend",
-    "name",
-    "water",
-    "night",
-]
+WORDS = ("sea river house light snow door word small old quiet speak listen friend name water night").split()  # noqa: SIM905 - one list of words reads better as words
 
 
 def moody(seed: int):

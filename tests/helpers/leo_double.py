@@ -56,7 +56,9 @@ def tokenize(text: str) -> list[str]:
 def ingest_text(connection: sqlite3.Connection, text: str) -> None:
     tokens = tokenize(text)
     add = "INSERT INTO {} VALUES ({}, 1) ON CONFLICT DO UPDATE SET count = count + 1"
-    connection.executemany(add.format("trigrams", "?, ?, ?"), zip(tokens, tokens[1:], tokens[2:], strict=False))
+    connection.executemany(
+        add.format("trigrams", "?, ?, ?"), zip(tokens, tokens[1:], tokens[2:], strict=False)
+    )
     near = [(a, b) for i, a in enumerate(tokens) for b in tokens[max(0, i - 5) : i + 6] if a != b]
     connection.executemany(add.format("co_occurrence", "?, ?"), near)
     connection.commit()
@@ -154,7 +156,10 @@ def generate_reply(
         said.append(b)
     output = " ".join(said)
     tokens = tokenize(prompt)
-    novelty, arousal = compute_prompt_novelty(tokens, trigrams), compute_prompt_arousal(tokens, emotion_map or {})
+    novelty, arousal = (
+        compute_prompt_novelty(tokens, trigrams),
+        compute_prompt_arousal(tokens, emotion_map or {}),
+    )
     expert = Expert("blend:wounded") if use_experts else None
     context = ReplyContext(output, Pulse(novelty, arousal, 0.4, 0.3), Quality(0.8, 0.8, 0.8), expert)
     return context if return_context else output
@@ -237,7 +242,13 @@ class GameEngine:
 
 
 def run_trauma(
-    prompt: str, reply: str, bootstrap: str, pulse: Any, db_path: Path, now: Any = None, event_threshold: float = 0.3
+    prompt: str,
+    reply: str,
+    bootstrap: str,
+    pulse: Any,
+    db_path: Path,
+    now: Any = None,
+    event_threshold: float = 0.3,
 ) -> TraumaState | None:
     """Twice the share of words that are of the bootstrap; a wound at `event_threshold`."""
     words = {word.lower() for word in tokenize(f"{prompt} {reply}")}
@@ -245,7 +256,9 @@ def run_trauma(
     score = min(1.0, 2 * len(shared) / len(words)) if words else 0.0
     if score < event_threshold:
         return None
-    add = "INSERT INTO trauma_tokens VALUES (?, ?) ON CONFLICT DO UPDATE SET weight = weight + excluded.weight"
+    add = (
+        "INSERT INTO trauma_tokens VALUES (?, ?) ON CONFLICT DO UPDATE SET weight = weight + excluded.weight"
+    )
     with closing(sqlite3.connect(db_path)) as connection, connection:
         connection.executemany(add, [(word, score) for word in shared])
         connection.execute("INSERT INTO trauma_events (score) VALUES (?)", (score,))
@@ -292,7 +305,10 @@ class _Memory:
         for a, b, count in self.conn.execute("SELECT * FROM co_occurrence ORDER BY a, b"):
             co_occur.setdefault(a, {})[b] = count
         self.bigrams, self.trigrams, self.co_occur = bigrams, trigrams, co_occur
-        self.vocab, self.themes = list(bigrams), [Theme(1), Theme(2)]
+        self.vocab, self.themes = (
+            sorted(bigrams.keys() | {b for row in bigrams.values() for b in row}),
+            [Theme(1), Theme(2)],
+        )
         self.centers = [token for token, _ in Counter(self.vocab).most_common(7)]
 
     def _absorb(self, text: str) -> None:

@@ -1,0 +1,550 @@
+"""AsyncDreamClient against real sockets: the promises of the blocking client, on one loop."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dreamclient.aio import AsyncDreamClient
+from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
+from dreamclient.host import Timing
+from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext
+from dreamclient.rpc import Peer, Reply, Request, packed
+
+DEADLINE_S = 10.0
+QUICK = Timing(hello_s=0.2, first_retry_s=0.01, last_retry_s=0.02)
+CONTEXT = DreamContext("who are you", "a field")
+WELCOME = {"protocol": 1, "name": "dreamd", "seeded": True}
+
+Answer = Callable[["Served", list[Any]], Any]
+
+
+class Served:
+    """One client, as a daemon on the same loop sees it."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, daemon: "AioDaemon"
+    ) -> None:
+        self.reader, self.writer, self.daemon = reader, writer, daemon
+        self.peer = Peer()
+        self.heard: asyncio.Queue[tuple[str, list[Any]]] = asyncio.Queue()
+        self.reads = asyncio.Event()  # cleared, the daemon does not read
+        self.reads.set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def hears(self, method: str) -> list[Any]:
+        async with asyncio.timeout(DEADLINE_S):
+            heard, params = await self.heard.get()
+        assert heard == method
+        return params
+
+    def call(self, method: str, *params: Any) -> asyncio.Future[Reply]:
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.writer.write(self.peer.call(method, list(params), future)[1])
+        return future
+
+    async def serve(self) -> None:
+        while await self.reads.wait() and (data := await self.reader.read(1 << 16)):
+            for event in self.peer.receive_data(data):
+                if isinstance(event, Reply):
+                    event.token.set_result(event)
+                    continue
+                self.heard.put_nowait((event.method, event.params))
+                if isinstance(event, Request):
+                    task = asyncio.create_task(self.answer(event))
+                    self.tasks.add(task)
+                    task.add_done_callback(self.tasks.discard)
+            assert self.peer.broken is None
+
+    async def answer(self, request: Request) -> None:
+        answer = self.daemon.answers.get(request.method, lambda *_: True)
+        result = answer(self, request.params)
+        try:
+            result = await result if asyncio.iscoroutine(result) else result
+            self.writer.write(self.peer.respond(request.msgid, result))
+        except RemoteError as error:
+            self.writer.write(self.peer.fail(request.msgid, error.code, error.message))
+
+
+class AioDaemon:
+    """A daemon on the loop of the test. `answers` are by method; a RemoteError raised is sent."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        self.answers: dict[str, Answer] = {"hello": lambda *_: WELCOME} | answers
+        self.arrived: asyncio.Queue[Served] = asyncio.Queue()
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def arrival(self) -> Served:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.arrived.get()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served = Served(reader, writer, self)
+        self.arrived.put_nowait(served)
+        self.writers.append(writer)
+        with suppress(ConnectionError):
+            await served.serve()
+        writer.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "dreamd.sock"
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+async def daemon(path: Path) -> AsyncIterator[Serve]:
+    """Starts a daemon at `path`, stopped in the end."""
+    started = []
+
+    async def start(**answers: Answer) -> AioDaemon:
+        one = AioDaemon({method.replace("_", "."): answer for method, answer in answers.items()})
+        server = await asyncio.start_unix_server(one.serve, path)
+        started.append((one, server))
+        return one
+
+    yield start
+    for one, server in started:
+        server.close()
+        for writer in one.writers:
+            writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def make(path: Path) -> AsyncIterator[Callable[..., AsyncDreamClient]]:
+    clients = []
+
+    def client(*hooks: Any, **keywords: Any) -> AsyncDreamClient:
+        clients.append(AsyncDreamClient(*hooks, **{"socket_path": path, "timing": QUICK} | keywords))
+        return clients[-1]
+
+    yield client
+    for one in clients:
+        await one.close()
+
+
+Make = Callable[..., AsyncDreamClient]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+# --- a daemon that answers ---------------------------------------------------------------------------
+
+
+async def test_a_host_says_hello_offers_and_serves_hooks_of_both_kinds(daemon: Serve, make: Make) -> None:
+    observed: list[Any] = []
+
+    async def dream(served: Served, params: list[Any]) -> Any:
+        line = await served.call("generate", "a seed", 0.7, 0.3, {"turn": 1})
+        await served.call("observe", line.result, {"turn": 1})
+        recalled = await served.call("recall", "a query", 1)
+        return {"said": line.result, "recalled": recalled.result, "params": params}
+
+    async def generate(seed: str, temperature: float, weight: float, meta: dict[str, Any]) -> str:
+        await asyncio.sleep(0)
+        return f"{seed} {meta['turn']}"
+
+    serving = await daemon(dream_now=dream)
+    client = make(generate, observed.append, lambda query, n: [query])
+    assert await client.start(DEADLINE_S)
+    assert (client.connected, client.trouble, client.daemon) == (True, "", WELCOME)
+    served = await serving.arrival()
+    (hello,) = await served.hears("hello")
+    assert hello["provides"] == ["generate", "observe", "recall"]
+    assert client.offer(CONTEXT)
+    assert (await served.hears("dream.context"))[0]["prompt"] == "who are you"
+    assert await client.dream_now(CONTEXT) == {
+        "said": "a seed 1",
+        "recalled": ["a query"],
+        "params": [vars(CONTEXT), None],
+    }
+    assert observed == ["a seed 1"]
+    assert client.failures == {}
+
+
+async def test_a_hook_may_call_the_daemon_while_it_is_called(daemon: Serve, make: Make) -> None:
+    client: AsyncDreamClient
+
+    async def generate(seed: str, temperature: float, weight: float) -> str:
+        return f"{await client.call('why', 1)} {seed}"
+
+    async def why(served: Served, params: list[Any]) -> Any:
+        return (await served.call("recall", "deeper", 1)).result
+
+    serving = await daemon(why=why)
+    client = make(generate, None, lambda query, n: [query])
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await served.call("generate", "a seed", 0.7, 0.3)).result == "['deeper'] a seed"
+
+
+def failing(*_: Any) -> Any:
+    raise ValueError("a secret")
+
+
+async def failing_later(*_: Any) -> Any:
+    raise ValueError("a secret")
+
+
+async def wrong_later(*_: Any) -> Any:
+    return 7
+
+
+@pytest.mark.parametrize(
+    ("generate", "kind"),
+    [
+        (failing, "ValueError"),
+        (failing_later, "ValueError"),
+        (wrong_later, "TypeError"),
+        (lambda *_: 7, "TypeError"),
+        (lambda: "x", "TypeError"),
+    ],
+)
+async def test_a_hook_that_fails_is_answered_and_counted(
+    daemon: Serve, make: Make, generate: Any, kind: str
+) -> None:
+    """P10, P14: by type and place, with no word of what it said."""
+    serving = await daemon()
+    client = make(generate)
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    error = (await served.call("generate", "a seed", 0.7, 0.3)).error
+    assert error is not None
+    assert (error.code, error.detail["type"]) == (Code.HOOK_FAILED, kind)
+    assert "secret" not in error.message
+    assert client.failures == {"generate": 1}
+
+
+async def test_a_hook_that_is_cancelled_is_answered_too(daemon: Serve, make: Make) -> None:
+    async def generate(*_: Any) -> str:
+        raise asyncio.CancelledError
+
+    serving = await daemon()
+    client = make(generate)
+    assert await client.start(DEADLINE_S)
+    error = (await (await serving.arrival()).call("generate", "a seed", 0.7, 0.3)).error
+    assert error is not None
+    assert error.detail["type"] == "CancelledError"
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_daemon_without_a_seed_is_given_one(daemon: Serve, make: Make, refuses: bool) -> None:
+    async def seed(served: Served, params: list[Any]) -> int:
+        if refuses:
+            raise RemoteError(Code.UNAVAILABLE, "not now")
+        return len(params[0]["origin"])
+
+    serving = await daemon(hello=lambda *_: WELCOME | {"seeded": False}, dream_seed=seed)
+    client = make(origin=["a field am I"])
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    await served.hears("hello")
+    assert await served.hears("dream.seed") == [{"origin": ["a field am I"], "readme": []}]
+    await client.call("status")
+    assert client.failures == ({"seed": 1} if refuses else {})
+
+
+async def test_a_seed_that_is_too_large_is_a_failure_and_no_end(daemon: Serve, make: Make) -> None:
+    await daemon(hello=lambda *_: WELCOME | {"seeded": False})
+    client = make(origin=["x" * MESSAGE_BYTES])
+    assert await client.start(DEADLINE_S)
+    assert await client.call("status") is True
+    assert client.failures == {"seed": 1}
+
+
+async def test_events_reach_the_host(daemon: Serve, make: Make) -> None:
+    events: asyncio.Queue[Any] = asyncio.Queue()
+    serving = await daemon()
+    client = make(on_event=events.put_nowait)
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    served.writer.write(served.peer.notify("event", [{"type": "line"}]))
+    async with asyncio.timeout(DEADLINE_S):
+        assert await events.get() == {"type": "line"}
+
+
+async def test_calls_end_with_an_answer_an_error_a_deadline_or_the_connection(
+    daemon: Serve, make: Make
+) -> None:
+    late = asyncio.Event()
+
+    async def why(served: Served, params: list[Any]) -> bool:
+        return await late.wait()
+
+    async def get(served: Served, params: list[Any]) -> None:
+        raise RemoteError(Code.NOT_FOUND, "no dialogue 7")
+
+    serving = await daemon(why=why, dialogs_get=get)
+    client = make()
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    with pytest.raises(RemoteError, match="no dialogue 7"):
+        await client.call("dialogs.get", 7)
+    with pytest.raises(CallTimeout, match=r"no answer to why in 0.01 s"):
+        await client.call("why", timeout_s=0.01)
+    with pytest.raises(UsageError):
+        await client.call("why", object())
+    lost = asyncio.create_task(client.call("why"))
+    for method in ("hello", "dialogs.get", "why", "why"):
+        await served.hears(method)
+    served.writer.transport.abort()
+    with pytest.raises(NotConnected, match="before the answer"):
+        await lost
+
+
+@pytest.mark.parametrize("meets", ["answer", "end"])
+async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, make: Make, meets: str) -> None:
+    """The caller's cancellation meets the answer, or the end of the connection, in one turn of the loop."""
+    await daemon()
+    client = make()
+    assert await client.start(DEADLINE_S)
+    link = client._link
+    assert link is not None
+    calling = asyncio.create_task(client.call("why"))
+    await asyncio.sleep(0)
+    ((msgid, future),) = link._peer.pending.items()
+    calling.cancel()
+    assert future.cancelled()
+    if meets == "answer":
+        link.data_received(packed([1, msgid, None, True]))
+    else:
+        link.connection_lost(OSError("gone"))
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert link._peer.pending == {}
+
+
+# --- daemons that do not answer ----------------------------------------------------------------------
+
+
+async def test_without_a_daemon_contexts_are_dropped_and_told_to_the_next(
+    daemon: Serve, make: Make, path: Path
+) -> None:
+    """P1, P10."""
+    client = make()
+    assert not client.offer(CONTEXT)
+    assert not await client.start(DEADLINE_S)
+    assert client.trouble == f"no daemon at {path}: No such file or directory"
+    with pytest.raises(NotConnected, match="no daemon at"):
+        await client.call("why")
+    serving = await daemon()
+    (hello,) = await (await serving.arrival()).hears("hello")
+    assert hello["failures"]["not_connected"] == 1
+    await until(lambda: client.connected)
+    assert client.offer(CONTEXT)
+
+
+async def test_a_daemon_that_dies_is_connected_to_again(daemon: Serve, make: Make) -> None:
+    serving = await daemon()
+    client = make()
+    assert await client.start(DEADLINE_S)
+    (await serving.arrival()).writer.transport.abort()
+    (hello,) = await (await serving.arrival()).hears("hello")
+    assert hello["failures"] == {"lost": 1}
+
+
+@pytest.mark.parametrize(
+    ("says", "ends", "trouble"),
+    [
+        (b"", False, "no answer to hello in 0.2 s"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "broke the protocol"),
+        (b"\x94\x01\x00\xc0\x82\xa8prot", True, "before the answer"),
+        (packed([1, 0, [Code.REFUSED, "the daemon is full"], None]), False, "the daemon is full"),
+        (packed([2, "error", [Code.REFUSED, "not your socket"]]), True, "not your socket"),
+    ],
+    ids=["silent", "garbage", "half and closing", "full", "refusing"],
+)
+async def test_a_daemon_that_is_none_is_tried_again(
+    path: Path, make: Make, says: bytes, ends: bool, trouble: str
+) -> None:
+    """P1: silent, garbage, half a message, closed."""
+    times = asyncio.Semaphore(0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)  # its hello
+        writer.write(says)
+        if not ends:
+            await reader.read()
+        writer.close()
+        times.release()
+
+    async with await asyncio.start_unix_server(serve, path):
+        client = make()
+        assert not await client.start(DEADLINE_S)
+        assert trouble in client.trouble or "before the answer" in client.trouble, client.trouble
+        assert not client.offer(CONTEXT)
+        async with asyncio.timeout(DEADLINE_S):
+            await times.acquire()
+            await times.acquire()
+        assert client.failures["connect"] >= 1
+        await client.close()
+
+
+async def test_a_daemon_from_the_future_can_be_seen_and_stopped(daemon: Serve, make: Make) -> None:
+    serving = await daemon(hello=lambda *_: {"protocol": 99})
+    client = make()
+    assert not await client.start(DEADLINE_S)
+    assert "protocol 99" in client.trouble
+    assert await client.call("shutdown") is True
+    with pytest.raises(NotConnected, match="protocol 99"):
+        await client.call("why")
+    serving.answers["hello"] = lambda *_: WELCOME
+    (await serving.arrival()).writer.transport.abort()
+    await until(lambda: client.connected)
+
+
+async def test_a_daemon_that_does_not_read_costs_contexts_and_no_memory(daemon: Serve, make: Make) -> None:
+    """P1: what does not go out is bounded, what is dropped is counted, and the stream stays whole."""
+    serving = await daemon()
+    client = make()
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    await served.hears("hello")
+    served.reads.clear()
+    taken = 0
+    while client.offer({"prompt": "x" * 1500}):
+        taken += 1
+        await asyncio.sleep(0)
+    assert taken > 10
+    assert not client.offer(CONTEXT)
+    assert client.failures == {"stalled": 2}
+    served.reads.set()
+    for _ in range(taken):
+        await served.hears("dream.context")
+    await until(lambda: client.offer(CONTEXT))
+    assert (await served.hears("dream.context"))[0]["failures"]["stalled"] >= 2
+
+
+async def test_a_context_that_no_message_can_hold_is_counted(daemon: Serve, make: Make) -> None:
+    await daemon()
+    client = make()
+    assert await client.start(DEADLINE_S)
+    for ctx in (
+        {"prompt": "x" * MESSAGE_BYTES},
+        {"math_state": object.__new__(type("S", (), {"__slots__": ()}))},
+    ):
+        assert not client.offer(ctx)
+    assert client.failures == {"unsendable": 2}
+
+
+async def test_bytes_that_break_the_protocol_later_end_that_connection_alone(
+    daemon: Serve, make: Make
+) -> None:
+    serving = await daemon()
+    client = make()
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    await served.hears("hello")
+    served.writer.write(b"\xc1")
+    assert (await served.hears("error"))[0] == Code.MALFORMED
+    await (await serving.arrival()).hears("hello")
+    assert client.failures == {"lost": 1}
+
+
+# --- the end, and forks ------------------------------------------------------------------------------
+
+
+async def test_close_ends_the_connection_and_the_hooks_that_run(daemon: Serve, make: Make) -> None:
+    running = asyncio.Event()
+    ended: list[str] = []
+
+    async def generate(*_: Any) -> str:
+        running.set()
+        try:
+            return str(await asyncio.Event().wait())
+        finally:
+            ended.append("ended")
+
+    serving = await daemon()
+    async with make(generate) as client:
+        assert await client.start(DEADLINE_S)
+        served = await serving.arrival()
+        served.call("generate", "a seed", 0.7, 0.3)
+        await running.wait()
+        link = client._link
+        assert link is not None
+    assert ended == ["ended"]
+    assert (client.connected, client.trouble) == (False, "closed")
+    assert not client.offer(CONTEXT)
+    assert not link.offer(CONTEXT)
+    with pytest.raises(NotConnected):
+        await link.call("why", [], 1)
+    link.respond(0, "to nobody")
+    await client.close()
+    assert not await client.start(0)
+
+
+async def test_a_client_that_was_not_started_closes_too(make: Make) -> None:
+    client = make()
+    await client.close()
+    assert client.trouble == "not started"
+
+
+async def test_a_hook_may_close_its_client(daemon: Serve, make: Make) -> None:
+    client: AsyncDreamClient
+
+    async def generate(*_: Any) -> str:
+        await client.close()
+        return "the last line"
+
+    serving = await daemon()
+    client = make(generate)
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    served.call("generate", "a seed", 0.7, 0.3)
+    await until(lambda: client.trouble == "closed")
+
+
+async def test_a_forked_child_says_nothing_on_its_parents_connection(daemon: Serve, make: Make) -> None:
+    """P1: what a fork runs in the child, run here: this copy is closed, the connection is not."""
+    ours, theirs = socket.socketpair()
+    copy = ours.dup()
+    ours.setblocking(False)
+    theirs.settimeout(DEADLINE_S)
+    client = make(connect=lambda: ours)
+    task = asyncio.create_task(client.start(DEADLINE_S))
+    peer = Peer()
+    data = await asyncio.to_thread(theirs.recv, 1 << 16)
+    (hello,) = peer.receive_data(data)
+    assert isinstance(hello, Request)
+    theirs.sendall(peer.respond(hello.msgid, WELCOME))
+    assert await task
+    link, task = client._link, client._task
+    assert link is not None
+    client._in_child()
+    link.abandon()
+    assert not client.offer(CONTEXT)
+    assert client.failures == {"forked": 1}
+    theirs.sendall(b"still there")
+    assert await asyncio.to_thread(copy.recv, 100) == b"still there"
+    task.cancel()
+    for sock in (copy, theirs):
+        sock.close()
+
+
+async def test_a_bug_ends_an_attempt_and_not_the_client(make: Make) -> None:
+    times = asyncio.Semaphore(0)
+
+    def connect() -> socket.socket:
+        times.release()
+        raise ZeroDivisionError
+
+    client = make(connect=connect)
+    assert not await client.start(DEADLINE_S)
+    async with asyncio.timeout(DEADLINE_S):
+        await times.acquire()
+        await times.acquire()
+    assert client.failures["internal"] >= 1
+    assert client.trouble == "a bug in dreamclient: ZeroDivisionError"
