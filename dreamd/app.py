@@ -26,7 +26,7 @@ from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
 from dreamd.wire.handlers import TABLE, TEST_SWITCH, TEST_TABLE
 from dreamd.wire.listener import Listener, state_lock
-from dreamd.wire.server import Server, session_cap
+from dreamd.wire.server import Server, descriptors_left, session_cap
 from dreamd.wire.service import Service
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Daemon:
         failures = Failures(self.clock)
         _tell_of_faults(failures)
         async with AsyncExitStack() as parts:
+            parts.callback(self.notifier.close)
             self.lock = parts.enter_context(state_lock(self.state_dir))
             listener = self._listener()
             if listener is not None:
@@ -125,7 +126,7 @@ class Daemon:
                     raise
                 store = await Store.open(path.with_name(DATABASE), clock=self.clock, diagnostics=keep)
         except StoreError as error:
-            raise StartError(str(error), EXIT_DATABASE) from None
+            raise StartError(f"the database {path}: {error}", EXIT_DATABASE) from None
         for note in store.notes:
             log.warning("%s", note)
         return store
@@ -139,10 +140,11 @@ class Daemon:
         failures: Failures,
     ) -> None:
         """Everything periodic: health and recovery, the socket's file, retention, the watchdog."""
-        state = "ok"
+        state, told = engine.state, len(engine.store.notes)
         while True:
             await asyncio.sleep(self.tick_s)
             try:
+                engine.shortage = None if descriptors_left() else "out of descriptors"
                 await engine.store.probe()
                 await engine.settle_debts()
                 await delivery.tidy()
@@ -153,7 +155,9 @@ class Daemon:
             except Exception as error:  # noqa: BLE001 - told, counted, and tried again at the next tick
                 fault = {"message": "the tick", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(fault)
-            before, state = state, engine.trouble or delivery.trouble or "ok"
+            for note in engine.store.notes[told:]:
+                log.warning("%s", note)
+            before, state, told = state, engine.state, len(engine.store.notes)
             if state != before:
                 log.warning("state: %s", state)
             self._say(engine, "WATCHDOG=1")

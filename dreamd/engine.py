@@ -66,6 +66,7 @@ class Engine:
         self.settings = settings
         self.store = store
         self.delivery = delivery
+        self.shortage: str | None = None  # what the process is out of, as the daemon's tick found it
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.reasons: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -81,7 +82,7 @@ class Engine:
         self._undreamt: dict[str, tuple[Context, float | None]] = {}
         self._running: dict[int, tuple[Run, asyncio.Task[Result]]] = {}  # by dialogue
         self._next_dialog = 1
-        self._loaded = False
+        self._loaded = 0  # which opening of the store; after the next one what is kept here is old
         self._closing = False
         self._owing = True  # dialogues to be closed, or shards to be delivered
         self._changing_friend = asyncio.Lock()
@@ -92,10 +93,11 @@ class Engine:
     async def settle_debts(self) -> None:
         """Take up what the store holds and complete what was left undone: at start, and at every tick of the
         daemon, once whatever was in the way has gone."""
-        if self.trouble is not None or not self._owing:
+        loaded = self._loaded == self.store.opened
+        if self.trouble is not None or (loaded and not self._owing):
             return
         try:
-            if not self._loaded:
+            if not loaded:
                 await self._load()
             running = set(self._running)
             self.outcomes["interrupted"] += await self.store.close_interrupted(self._clock.wall(), running)
@@ -117,10 +119,20 @@ class Engine:
         return "stopping" if self._closing else self.store.trouble
 
     @property
+    def state(self) -> str:
+        """All that is wrong, in one word of those that operations.md lists; "ok" where nothing is."""
+        trouble = self.trouble or self.delivery.trouble or self.shortage
+        return f"degraded: {trouble}" if trouble else "ok"
+
+    @property
+    def _ready(self) -> bool:
+        return self.trouble is None and self._loaded == self.store.opened
+
+    @property
     def doing(self) -> str:
         """What goes on, in a few words, for `systemctl status`."""
-        if trouble := self.trouble or self.delivery.trouble:
-            return f"degraded: {trouble}"
+        if self.state != "ok":
+            return self.state
         if self._running:
             sessions = sorted(run.session.number for run, _ in self._running.values())
             return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
@@ -138,12 +150,20 @@ class Engine:
         return later
 
     async def _load(self) -> None:
-        memory = await self.store.load()
-        self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
+        opened = self.store.opened
+        if self._loaded:  # another file, perhaps: what runs belongs to the old one
+            for run, _ in self._running.values():
+                run.hooks.abandon("store_error")
+        async with self._changing_friend:
+            memory = await self.store.load()
+            origin = [fragment.text for fragment in self.friend.fragments if fragment.origin]
+            if origin and await self.store.seed(origin, self._clock.wall()):  # begun afresh: the origin stays (P4)
+                memory = await self.store.load()
+            self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
         self.cooldown.last_run_s.update(memory.last_run)
-        self.outcomes.update(memory.outcomes)
-        self._next_dialog = memory.next_dialog
-        self._loaded = True
+        self.outcomes = Counter(memory.outcomes)
+        self._next_dialog = max(self._next_dialog, memory.next_dialog)
+        self._loaded = opened
 
     # sessions
 
@@ -180,7 +200,7 @@ class Engine:
             busy=dreamer.run is not None,
             mute_left_s=dreamer.mute.left_s(self._clock.monotonic()),
             cooldown_left_s=self.cooldown.left_s(session.name, now, gate.cooldown_s),
-            degraded=not self._loaded or self.trouble is not None,
+            degraded=not self._ready,
             draw=draw,
         )
         decision.session = session.number
@@ -196,7 +216,7 @@ class Engine:
         dreamer = self._who_dreams(caller, number)
         if dreamer.run is not None:
             raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
-        if not self._loaded or self.trouble is not None:
+        if not self._ready:
             raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble or 'starting'}")
         now = self._clock.wall()
         dialog, task = self._begin(dreamer, ctx or dreamer.latest or Context(prompt="", reply=""), now)

@@ -92,7 +92,7 @@ def _loaded(field: Any) -> bool:
 
 
 class Attachment:
-    """The bond between a field and its client. Dies with the field, if not detached before."""
+    """The bond between a field and its client. Ends with the field, if not detached before."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Attachment:
         after_reply: bool,
     ) -> None:
         self.client = client
-        self._field = weakref.ref(field)
+        self._field = field
         self._turns = turns
         self._senses = senses
         self._diet = diet
@@ -145,12 +145,10 @@ class Attachment:
         if not self._attached:
             return
         self._attached = False  # a wrapper that someone wrapped in turn can't be taken off: it only passes on
-        field = self._field()
-        if field is not None:
-            for call, wrapper in self._wrapped.items():
-                if vars(field).get(call) is wrapper:
-                    delattr(field, call)
-            delattr(field, _MARK)
+        for call, wrapper in self._wrapped.items():
+            if vars(self._field).get(call) is wrapper:
+                delattr(self._field, call)
+        delattr(self._field, _MARK)
         self._end.detach()
         self.client.close()
 
@@ -199,11 +197,10 @@ class Attachment:
     def _heard(self, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """Leo is about to hear or answer this text; the prompt where he answers."""
         text = args[0] if args else kwargs.get("prompt", kwargs.get("text"))
-        field = self._field()
-        if not isinstance(text, str) or field is None:
+        if not isinstance(text, str):
             return None
         try:
-            self._senses.prompt(field, text)
+            self._senses.prompt(self._field, text)
             if not call.endswith("reply"):
                 return None
             self._under_way[text] = False
@@ -213,11 +210,10 @@ class Attachment:
         return text
 
     def _answered(self, prompt: str, reply: Any) -> None:
-        field = self._field()
         try:
             told = self._under_way.pop(prompt, True)
-            if self._after_reply and not told and field is not None:
-                self.offer(self._senses.context(field, prompt, reply))
+            if self._after_reply and not told:
+                self.offer(self._senses.context(self._field, prompt, reply))
             self._senses.answered(prompt)
         except Exception:  # noqa: BLE001 leo has answered
             self.client.count("listen")

@@ -16,6 +16,7 @@ COMMANDS = {
     "why": "status",
     "recent": "dream",
     "dream": "dream",
+    "report": "report",
     "inbox": "inbox",
     "service": "service",
     "call": "call",

@@ -77,11 +77,9 @@ class Store:
     async def close(self) -> None:
         """Finish what was started and let go of the file. Safe to call twice."""
         self._closed = True
-        try:
-            await self._let_go()
-        except OSError:  # the log could not be set aside
-            if self._database:
-                await self._database.close()
+        with suppress(OSError):
+            self._set_log_aside()
+        await self._disconnect()
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,7 +184,8 @@ class Store:
         still = self._still()
         if self.trouble in REOPEN and (still or self.trouble != REPLACED):
             with self._noticing():
-                await self._let_go()
+                self._set_log_aside()
+                await self._disconnect()
         database = self._database
         if database is None:
             return await self._connect()
@@ -210,18 +209,18 @@ class Store:
         before, self._looked = self._looked, _stamp(self.path)
         return self._looked == before
 
-    async def _let_go(self) -> None:
-        """Close. Where another file has taken the database's place, the log beside it is still the old one's,
-        and SQLite would play it into the new one: it is set aside."""
-        database = self._database
-        if database is None:
-            return
-        replaced = moved(self.path, database.identity) == REPLACED
-        if replaced and database.log and identity_of(self._wal) == database.log:
+    def _set_log_aside(self) -> None:
+        """Before closing. Where another file has taken the database's place, the log beside it is still that of
+        the old one, and SQLite would play it into the new one."""
+        old = self._database
+        if old and moved(self.path, old.identity) == REPLACED and old.log and identity_of(self._wal) == old.log:
             aside = set_aside(self.path, "replaced", self._clock.wall(), PARTS[1:])
             self.notes.append(f"the database was replaced: the log of the old one is kept as {aside.name}-wal")
-        self._database = None
-        await database.close()
+
+    async def _disconnect(self) -> None:
+        database, self._database = self._database, None
+        if database:
+            await database.close()
 
     async def _connect(self) -> None:
         if self._closed:
@@ -237,7 +236,7 @@ class Store:
         with self._noticing():
             self._database = await Database.open(self.path, connector)
             self.opened += 1
-            await self._database.write(transactions.nothing)
+            await self._database.write(transactions.forget_the_write)
         self.trouble = None
 
     def _ready(self) -> Database:

@@ -204,10 +204,6 @@ def add_averages(connection: Connection, trauma: float | None, arousal: float | 
 # Health.
 
 
-def nothing(_: Connection) -> None:
-    """Begin and commit alone: whether writing is permitted, at the price of no write."""
-
-
 def try_a_write(connection: Connection) -> None:
     """Have the disk take a few pages. What is rolled back would never reach the disk."""
     connection.execute(
@@ -216,7 +212,8 @@ def try_a_write(connection: Connection) -> None:
 
 
 def forget_the_write(connection: Connection) -> None:
-    """Take back what `try_a_write` wrote."""
+    """Take back what `try_a_write` wrote. Where there is nothing of it, this shows whether writing is permitted
+    at all, and writes nothing."""
     connection.execute("DELETE FROM dream_meta WHERE key = 'dream_probe'")
 
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dreamclient.errors import SocketPathError
@@ -52,8 +52,9 @@ def state_lock(state_dir: Path) -> Iterator[int]:
                 "stop it with `dreamctl call shutdown`, or name another folder with --state-dir",
                 EXIT_TAKEN,
             ) from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)  # for people to read; nothing relies on it
+        with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
         yield lock
     finally:
         os.close(lock)

@@ -59,7 +59,7 @@ class SeedParams(Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class CountParams(Struct, array_like=True, forbid_unknown_fields=True):
-    n: Annotated[int, Meta(ge=0, le=10_000)] = 10
+    n: Annotated[int, Meta(ge=0, le=4000)] = 10
 
 
 class DialogParams(Struct, array_like=True, forbid_unknown_fields=True):

@@ -33,6 +33,15 @@ def session_cap() -> int:
     return max(1, min(SESSIONS, soft - RESERVE))
 
 
+def descriptors_left() -> bool:
+    """Whether this process can open one more file."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def peer_uid(sock: socket.socket) -> int:
     """The user at the other end when it connected, by SO_PEERCRED: unix(7)."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 async def status_of(service: "Service") -> dict[str, Any]:
     """The map of DESIGN §12."""
     engine, store = service.engine, service.engine.store
-    trouble = engine.trouble or engine.delivery.trouble
     return {
         "version": dreamd.__version__,
         "protocol": PROTOCOL_VERSION,
@@ -25,7 +24,7 @@ async def status_of(service: "Service") -> dict[str, Any]:
         "uptime_s": service.clock.monotonic() - service.started,
         "socket": service.socket,
         "state_dir": str(service.state_dir),
-        "state": f"degraded: {trouble}" if trouble else "ok",
+        "state": engine.state,
         "seeded": engine.seeded,
         "sessions": [_session(service, session) for session in service.sessions.values()],
         "decisions": dict(engine.reasons),

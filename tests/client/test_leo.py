@@ -222,6 +222,15 @@ def test_the_attachment_ends_with_the_field(connection):
     assert client.trouble == "closed"
 
 
+def test_a_leo_who_has_no_refresh_is_attached_without(connection, client, monkeypatch):
+    leo = leo_double.LeoField(connection)
+    monkeypatch.delattr(leo_double.LeoField, "refresh")
+    attachment = attach(leo, client=client)
+    assert "reply" in vars(leo)
+    assert "refresh" not in vars(leo)
+    attachment.detach()
+
+
 def test_what_is_attached_or_no_leo_is_refused(leo, client):
     attachment = attach(leo, client=client)
     with pytest.raises(UsageError, match="attached already"):

@@ -84,7 +84,7 @@ def test_no_snapshot_of_a_dream_makes_leo_forget_one_of_his_own(leo):
 def test_trauma_takes_one_wound_of_a_dialogue_at_most_and_no_line_of_few_old_words(leo):
     before = leo._trauma_state
     old = replace(LINE, text="the rain asks the grass")
-    new = replace(LINE, text="seventeen penguins waltz in the rain")
+    new = replace(LINE, text="seventeen penguins waltz in heavy rain")
     assert not tell(leo, "trauma", new, old, old)
     assert rows("SELECT score FROM trauma_events") == [(1.0,)]
     assert leo._trauma_state is before

@@ -148,7 +148,7 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
 
 @both_codecs
 @given(stream=streams, cuts=st.lists(st.integers(0, 10_000), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_split_of_any_valid_stream_gives_the_same_events(
     codec: Codec, stream: bytes, cuts: list[int]
 ) -> None:
@@ -160,7 +160,7 @@ def test_any_split_of_any_valid_stream_gives_the_same_events(
 
 
 @given(stream=streams)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_both_codecs_read_the_same_from_any_valid_stream(stream: bytes) -> None:
     assert heard(waiting_peer(PLAIN), stream) == heard(waiting_peer(typed.CODEC), stream)
 
@@ -176,7 +176,7 @@ damaged = st.tuples(streams, st.integers(0, 10_000), st.binary(max_size=4)).map(
 @example(data=b"\xdd\x40\x00\x00\x00", cuts=[])  # a list of 2**30
 @example(data=b"\xdb\x40\x00\x00\x00", cuts=[1, 2, 3])  # a text of 1 GiB
 @example(data=b"\xc1", cuts=[])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_give_events_or_one_documented_error(codec: Codec, data: bytes, cuts: list[int]) -> None:
     peer = waiting_peer(codec)
     for piece in pieces_of(data, cuts):

@@ -15,7 +15,8 @@ import pytest
 
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo_at
-from tests.helpers.peer import PlainPeer, hearing, saying
+from tests.helpers.peer import hearing, saying
+from tests.helpers.waiting import until
 
 
 def rows(state, query):
@@ -56,14 +57,13 @@ def test_p8_the_second_daemon_on_a_folder_exits_3_and_the_first_still_serves(tmp
         assert first.call("status")["pid"] == pid
 
 
-def test_p8_ten_daemons_at_once_and_one_of_them_serves(tmp_path):
-    daemons = [DaemonProcess(tmp_path / "s").spawn() for _ in range(6)]
-    daemons[0].start()
-    pid = daemons[0].call("status")["pid"]
-    [serving] = [d for d in daemons if d.process.pid == pid]
-    ended = [d.wait() for d in daemons if d is not serving]
-    assert ended == [3] * 5
-    assert serving.call("status")["pid"] == pid
+def test_p8_of_some_daemons_started_at_once_one_serves(tmp_path):
+    daemons = [DaemonProcess(tmp_path / "s").spawn() for _ in range(4)]
+    until(lambda: sum(d.process.poll() is None for d in daemons) == 1, "all but one have ended")
+    [serving] = [d for d in daemons if d.process.poll() is None]
+    assert sorted(d.process.returncode for d in daemons if d is not serving) == [3] * 3
+    until(serving.socket.exists, "a socket")
+    assert serving.call("status")["pid"] == serving.process.pid
     assert serving.stop() == 0
 
 
@@ -157,7 +157,7 @@ async def test_p3_p5_killed_in_mid_dialogue_it_completes_it_at_the_next_start(tm
     lines = 3 if hook == "observe" else 2
     assert len(heard) == lines
 
-    for _ in range(3):  # and it stays so, however often it is started
+    for _ in range(2):  # and it stays so, however often it is started
         with daemon:
             async with await leo_at(daemon.socket) as again:
                 [dialog] = await again.call("dialogs.recent")
@@ -232,17 +232,8 @@ def test_a_newer_database_is_exit_6_and_untouched(tmp_path):
         database.execute("PRAGMA user_version = 99")
     database.close()
     before = (tmp_path / "s" / "dream.sqlite3").read_bytes()
-    assert "newer" in refused(state=tmp_path / "s", code=6)
+    said = refused(state=tmp_path / "s", code=6)
+    assert f"the database {tmp_path / 's' / 'dream.sqlite3'}: it is of version 99" in said
+    assert "upgrade dreamd" in said
     assert (tmp_path / "s" / "dream.sqlite3").read_bytes() == before
     assert {path.name for path in (tmp_path / "s").iterdir()} == {"dream.sqlite3", "dreamd.lock"}
-
-
-async def test_a_peer_that_was_there_all_along_can_tell_a_restart_by_its_lost_connection(tmp_path):
-    daemon = DaemonProcess(tmp_path / "s").start()
-    async with await PlainPeer.connect(daemon.socket) as peer:
-        await peer.hello()
-        daemon.kill()
-        await peer.closed()
-    with daemon:
-        async with await PlainPeer.connect(daemon.socket) as peer:
-            assert (await peer.hello())["session"] == 1

@@ -1,9 +1,11 @@
 """What systemd hears and what it passes."""
 
 import os
+import resource
 import socket
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -15,23 +17,40 @@ def test_states_go_out_in_one_datagram(tmp_path, abstract):
     name = f"@dreamd-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(f"\0{name[1:]}" if abstract else name)
-        Notifier(name).tell("READY=1", "STATUS=waiting for leo")
+        with closing(Notifier(name)) as notifier:
+            notifier.tell("READY=1", "STATUS=waiting for leo")
         assert manager.recv(100) == b"READY=1\nSTATUS=waiting for leo"
 
 
 @pytest.mark.parametrize("address", [None, ""])
 def test_without_a_manager_nobody_is_told(address, monkeypatch):
     monkeypatch.setattr(socket, "socket", None)
-    Notifier(address).tell("READY=1")
+    notifier = Notifier(address)
+    notifier.tell("READY=1")
+    notifier.close()
+
+
+def test_a_process_out_of_descriptors_still_feeds_its_watchdog(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        with closing(Notifier(str(tmp_path / "notify"))) as notifier:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+            try:
+                notifier.tell("WATCHDOG=1")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert manager.recv(100) == b"WATCHDOG=1"
 
 
 def test_a_manager_that_is_gone_or_deaf_is_no_reason_to_fail(tmp_path):
-    Notifier(str(tmp_path / "gone")).tell("READY=1")
+    with closing(Notifier(str(tmp_path / "gone"))) as notifier:
+        notifier.tell("READY=1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(tmp_path / "deaf"))
-        notifier = Notifier(str(tmp_path / "deaf"))
-        for number in range(1000):  # more than its queue holds
-            notifier.tell(f"STATUS={number}")
+        with closing(Notifier(str(tmp_path / "deaf"))) as notifier:
+            for number in range(1000):  # more than its queue holds
+                notifier.tell(f"STATUS={number}")
         assert deaf.recv(100) == b"STATUS=0"
 
 

@@ -352,3 +352,120 @@ async def test_half_a_backup_is_removed(small_disk: Path, store: Store):
         await store.backup(small_disk / "copy.sqlite3")
     assert [file.name for file in small_disk.iterdir()] == ["filler"]
     assert store.trouble is None
+
+
+# Another file in its place, while it is open.
+
+
+async def other_database(path: Path, open_store: OpenStore) -> Path:
+    """A whole database with one dialogue, in one file."""
+    other = path.with_name("other.sqlite3")
+    store = await open_store(other)
+    await one_dream(store, "dream-of-the-other")
+    await store.backup(path.with_name("backup.sqlite3"))
+    await store.close()
+    return path.with_name("backup.sqlite3")
+
+
+async def test_what_took_its_place_is_taken_up_once_it_lies_still(
+    store: Store, path: Path, open_store: OpenStore
+):
+    """A backup that was put back. The log of the old one is not played into it, and not lost."""
+    await one_dream(store, "dream-of-the-old")
+    assert store.opened == 1
+    os.replace(await other_database(path, open_store), path)
+    assert await store.probe() == "database replaced"
+    os.utime(path, (1, 1))  # somebody still copies
+    assert await store.probe() == "database replaced"
+    assert await store.probe() is None
+    assert store.opened == 2
+    assert [dialog["trace_id"] for dialog in await store.recent(9)] == ["dream-of-the-other"]
+    assert "the log of the old one is kept as dream.sqlite3.replaced-20260102T150000Z-wal" in store.notes[0]
+    assert path.with_name("dream.sqlite3.replaced-20260102T150000Z-wal").stat().st_size > 0
+    await one_dream(store, "dream-2")
+
+
+async def test_the_log_of_the_old_one_is_no_trap_for_the_next_start(
+    store: Store, path: Path, open_store: OpenStore
+):
+    await one_dream(store, "dream-of-the-old")
+    os.replace(await other_database(path, open_store), path)
+    await store.close()
+    assert [d["trace_id"] for d in await (await open_store(path)).recent(9)] == ["dream-of-the-other"]
+
+
+async def test_a_log_that_came_with_the_new_one_is_left_to_it(store: Store, path: Path):
+    for part in ("", "-wal"):
+        path.with_name(f"new{part}").write_bytes(b"not looked at")
+        os.replace(path.with_name(f"new{part}"), f"{path}{part}")
+    assert await store.probe() == "database replaced"
+    await store.close()
+    assert Path(f"{path}-wal").read_bytes() == b"not looked at"
+
+
+async def test_a_log_that_cannot_be_set_aside_keeps_the_new_one_closed(
+    store: Store, path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    os.replace(await other_database(path, open_store), path)
+    assert await store.probe() == "database replaced"
+    before = path.read_bytes()
+    with monkeypatch.context() as full:
+        full.setattr("dreamd.store.file.os.rename", raising(OSError(errno.ENOSPC, "no room")))
+        assert await store.probe() == "database replaced"
+        await store.close()
+    assert path.read_bytes() == before
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def raise_it(*_: object) -> None:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [("PRAGMA user_version = 99", "newer version"), ("CREATE TABLE tokens (id INTEGER)", "not dreamd's")],
+)
+async def test_a_file_that_is_not_ours_is_trouble_while_it_is_there(
+    path: Path, open_store: OpenStore, spoil: str, word: str
+):
+    """It was locked at the start, so that nobody could look; it is left as it is."""
+    other = path.with_name("own.sqlite3")
+    await (await open_store(other)).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(spoil)
+    with hold(path, "EXCLUSIVE") as holder:
+        store = await open_store(path, busy_timeout_s=0.01)
+        assert store.trouble == "locked"
+        holder.communicate()
+    before = path.read_bytes()
+    assert await store.probe() == word
+    assert await refused(store.begin(new_dialog())) == word
+    assert path.read_bytes() == before
+    os.replace(other, path)
+    assert await store.probe() is None
+    await one_dream(store)
+
+
+async def test_a_read_only_file_is_noticed_at_the_start_and_opened_anew_once_it_can_be(
+    path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    """SQLite opens such a file read-only for good; here by its own parameter, which binds root too."""
+    number = await one_dream(await open_store(path))
+    with monkeypatch.context() as bound:
+        connect = sqlite3.connect
+        bound.setattr(
+            "dreamd.store.opening.sqlite3.connect",
+            lambda path, **more: connect(
+                str(path) if more.get("uri") else f"file:{path}?mode=ro", **more | {"uri": True}
+            ),
+        )
+        store = await open_store(path)
+        assert store.trouble == "read-only"
+        assert (await store.get(number))["lines"] == 3
+        assert await store.probe() == "read-only"
+        assert await refused(store.begin(new_dialog("dream-2"))) == "read-only"
+    assert await store.probe() is None
+    await one_dream(store, "dream-2")

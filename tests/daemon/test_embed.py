@@ -1,0 +1,331 @@
+"""The embedded form: the same daemon on a thread of its host, who does not notice it."""
+
+import logging
+import os
+import resource
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+from dreamclient.blocking import DreamClient
+from dreamclient.errors import NotConnected
+from dreamclient.inline import InlineClient
+
+from dreamd import embedded_host
+from dreamd.app import Daemon, embed
+from dreamd.embedded_host import OneThread
+from dreamd.errors import StartError
+from dreamd.store.schema import MIGRATIONS
+from dreamd.wire.listener import LOCK_NAME, state_lock
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.peer import hearing, saying
+from tests.helpers.service import chosen
+
+DEADLINE_S = 20.0
+STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
+EAGER = {"gate__chance": 1, "gate__cooldown_s": 0}
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts an embedded daemon with these settings; all are closed in the end."""
+    begun = []
+
+    def start(folder: Path = tmp_path / "state", db_path: Path | None = None, **settings):
+        begun.append(embed(folder, db_path=db_path, settings=chosen(**settings)))
+        return begun[-1]
+
+    yield start
+    for embedded in begun:
+        embedded.close()
+
+
+def status(embedded):
+    with InlineClient(embedded.connect, name="onlooker") as onlooker:
+        return onlooker.call("status")
+
+
+def test_a_leo_dreams_with_the_daemon_in_his_process(start, tmp_path):
+    embedded = start()
+    with DreamClient(saying, hearing, connect=embedded.connect) as leo:
+        assert leo.start(DEADLINE_S)
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
+    found = status(embedded)
+    assert (found["state"], found["socket"], found["pid"]) == ("ok", "", os.getpid())
+    assert {path.name for path in (tmp_path / "state").iterdir()} >= {"dream.sqlite3", LOCK_NAME}
+    assert len(list((tmp_path / "state/inbox/dreams").glob("dream-*.json"))) == 1
+    assert not [path for path in (tmp_path / "state").iterdir() if path.is_socket()]
+
+
+def test_p8_the_state_folder_is_held_until_the_end(start, tmp_path):
+    embedded = start()
+    with pytest.raises(StartError) as refused:
+        start()
+    assert refused.value.exit_code == 3
+    assert DaemonProcess(tmp_path / "state").spawn().wait() == 3
+    embedded.close()
+    with DaemonProcess(tmp_path / "state") as service:
+        assert service.call("status")["state"] == "ok"
+
+
+def test_p8_a_folder_that_a_service_holds_is_refused(start, tmp_path):
+    with DaemonProcess(tmp_path / "state"), pytest.raises(StartError):
+        start()
+
+
+def test_nothing_of_the_host_is_changed(start):
+    def host():
+        mask = os.umask(0o022)
+        os.umask(mask)
+        signals = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
+        return mask, signals, resource.getrlimit(resource.RLIMIT_NOFILE), signal.set_wakeup_fd(-1)
+
+    before = host()
+    soft, hard = before[2]
+    low = min(soft, 256)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
+    try:
+        status(start())
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (low, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert host() == before
+
+
+def test_p14_its_log_stays_silent(start, caplog, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/dream.sqlite3").write_bytes(b"no database at all" * 100)
+    embedded = start()
+    assert status(embedded)["database"]["notes"]  # of which the service's log would tell
+    embedded.close()
+    assert caplog.records == []
+    assert logging.getLogger("dreamd").propagate
+
+
+def test_a_database_of_others_is_left_alone(start, tmp_path):
+    theirs = tmp_path / "state/leo.sqlite3"
+    theirs.parent.mkdir()
+    with sqlite3.connect(theirs) as leo:
+        leo.execute("CREATE TABLE trigrams (a, b, c)")
+    leo.close()
+    before = theirs.read_bytes(), theirs.stat().st_mtime_ns
+    embedded = start(db_path=theirs)
+    assert status(embedded)["database"]["path"] == str(theirs.with_name("dream.sqlite3"))
+    assert (theirs.read_bytes(), theirs.stat().st_mtime_ns) == before
+
+
+def test_a_database_may_be_named(start, tmp_path):
+    embedded = start(db_path=tmp_path / "mine.sqlite3")
+    assert status(embedded)["database"]["path"] == str(tmp_path / "mine.sqlite3")
+
+
+def test_a_database_of_a_newer_version_is_refused(start, tmp_path):
+    with sqlite3.connect(tmp_path / "new.sqlite3") as new:
+        new.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    new.close()
+    with pytest.raises(StartError):
+        start(db_path=tmp_path / "new.sqlite3")
+
+
+def test_other_settings_are_taken_for_the_next_dream(start):
+    embedded = start(**EAGER)
+    with InlineClient(embedded.connect) as leo:
+        assert leo.dream(STIRRED)["reason"] == "no_hooks"
+        embedded.adopt(chosen(gate__enabled=False))
+        assert leo.dream(STIRRED)["reason"] == "disabled"
+
+
+def test_it_runs_without_uvloop(start, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert status(start())["state"] == "ok"
+
+
+def test_once_closed_it_says_so_and_closes_again(start):
+    embedded = start()
+    embedded.close()
+    embedded.close()
+    assert not embedded.alive
+    with pytest.raises(NotConnected, match="has ended"):
+        embedded.connect()
+    with pytest.raises(NotConnected, match="has ended"):
+        embedded.adopt(chosen())
+
+
+def test_shutdown_over_the_wire_ends_it(start):
+    embedded = start()
+    with InlineClient(embedded.connect) as leo:
+        assert leo.call("shutdown") is True
+    embedded._thread.join(DEADLINE_S)
+    assert not embedded.alive
+
+
+def test_a_loop_that_stands_is_not_waited_for(start, monkeypatch):
+    embedded, free = start(), threading.Event()
+    monkeypatch.setattr(embedded_host, "CONNECT_S", 0.02)
+    embedded._loop.call_soon_threadsafe(free.wait, DEADLINE_S)
+    with pytest.raises(NotConnected, match="TimeoutError"):
+        embedded.adopt(chosen())
+    free.set()
+
+
+def test_p1_a_fault_at_its_end_reaches_nobody(start, monkeypatch):
+    async def fault(*_):
+        raise RuntimeError
+
+    said = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    monkeypatch.setattr(Daemon, "_stop", fault)
+    embedded = start()
+    embedded.close()
+    assert not embedded.alive
+    assert said == []
+
+
+# --- the end of the host -------------------------------------------------------------------------------
+
+HOST = """
+import logging, os, sys, threading
+from pathlib import Path
+from dreamclient.blocking import DreamClient
+from dreamd.app import embed
+from tests.helpers.service import chosen
+embedded = embed(Path(sys.argv[1]), settings=chosen(gate__chance=1, gate__cooldown_s=0))
+"""
+STIR = "leo.offer({'prompt': 'hello', 'reply': 'I am here', 'trauma_level': 0.9})\n"
+EXITS_IN_A_LINE = """
+called, said = threading.Event(), []
+def generate(seed, temperature, weight):
+    said.append(1)
+    if len(said) == 2:
+        called.set()
+        threading.Event().wait()
+    return 'the rain came over the hill'
+leo = DreamClient(generate, lambda text: None, connect=embedded.connect)
+assert leo.start(20)
+""" + STIR + "assert called.wait(20)\n"  # fmt: skip
+FORKS = """
+forked, forks = os.pipe()
+ours, childs = os.pipe()
+if os.fork() == 0:
+    os.close(childs)
+    code = 1 if embedded.alive else 0
+    embedded.close()
+    os.write(forks, b".")
+    os.read(ours, 1)  # until the parent is done
+    os._exit(code)
+os.close(ours)
+os.read(forked, 1)
+embedded.close()
+again = embed(Path(sys.argv[1]), settings=chosen())
+assert again.alive
+os.close(childs)
+assert os.wait()[1] == 0
+"""
+
+
+def host(state, program):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", HOST + program, str(state)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=DEADLINE_S,
+        text=True,
+    )
+
+
+def free(state):
+    with state_lock(state):
+        return True
+
+
+def test_p1_a_host_that_exits_within_a_line_is_not_kept_waiting(tmp_path):
+    ended = host(tmp_path / "state", EXITS_IN_A_LINE)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert free(tmp_path / "state")
+    with sqlite3.connect(tmp_path / "state/dream.sqlite3") as database:
+        ((outcome, lines),) = database.execute("SELECT outcome, episodes_count FROM dream_dialogs")
+    database.close()
+    assert outcome in ("lost", "shutdown")  # whichever of the two ends is closed first
+    assert lines == 1
+    assert len(list((tmp_path / "state/inbox/dreams").glob("dream-*.json"))) == 1  # P5
+
+
+@pytest.mark.parametrize(("exit_", "code"), [("", 0), ("sys.exit(7)", 7), ("raise KeyError", 1)])
+def test_p1_the_exit_code_of_a_host_is_his_own(tmp_path, exit_, code):
+    ended = host(tmp_path / "state", exit_)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert "dreamd" not in ended.stderr
+    assert free(tmp_path / "state")
+
+
+def test_p1_a_database_that_was_damaged_is_not_told_to_standard_error(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/dream.sqlite3").write_bytes(b"no database at all" * 100)
+    ended = host(tmp_path / "state", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    assert list((tmp_path / "state").glob("*.damaged-*"))
+
+
+def test_p8_a_forked_child_does_not_hold_the_folder(tmp_path):
+    ended = host(tmp_path / "state", FORKS)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_fork_after_its_end_touches_nothing(start):
+    embedded = start()
+    number = embedded._daemon.lock
+    embedded.close()
+    with socket.socket() as other:
+        os.dup2(other.fileno(), number)
+        before = os.fstat(number)
+        embedded._in_child()
+        assert os.path.samestat(os.fstat(number), before)
+        os.close(number)
+        embedded._in_child()
+
+
+# --- the inbox's thread --------------------------------------------------------------------------------
+
+
+def test_calls_run_one_by_one_and_their_results_come_back():
+    thread = OneThread("one")
+    ran = []
+    answers = [thread.submit(lambda n=n: ran.append(n) or threading.current_thread().name) for n in range(3)]
+    assert [answer.result(DEADLINE_S) for answer in answers] == ["one"] * 3
+    assert ran == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        thread.submit(lambda: 1 / 0).result(DEADLINE_S)
+    thread.shutdown()
+
+
+def test_what_waits_can_be_cancelled_and_what_runs_ends_whole():
+    thread, reached, go = OneThread("one"), threading.Event(), threading.Event()
+    first = thread.submit(lambda: reached.set() or go.wait(DEADLINE_S))
+    assert reached.wait(DEADLINE_S)
+    cancelled, dropped = thread.submit(int), thread.submit(int)
+    assert cancelled.cancel()
+    go.set()
+    assert first.result(DEADLINE_S) is True
+    assert dropped.result(DEADLINE_S) == 0
+    with pytest.raises(CancelledError):
+        cancelled.result(0)
+    thread.shutdown()
+    OneThread("never used").shutdown()
+
+
+def test_shutdown_drops_what_waits():
+    thread, reached, go = OneThread("one"), threading.Event(), threading.Event()
+    first = thread.submit(lambda: reached.set() or go.wait(DEADLINE_S))
+    assert reached.wait(DEADLINE_S)
+    waits = thread.submit(int)
+    thread.shutdown(wait=False, cancel_futures=True)
+    go.set()
+    assert first.result(DEADLINE_S) is True
+    thread.shutdown()
+    assert not waits.done()

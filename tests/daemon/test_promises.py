@@ -1,0 +1,500 @@
+"""The promises that no single module keeps alone: P2, P3, P9, P11, P12 and P14, against real processes."""
+
+import array
+import asyncio
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import msgpack
+import pytest
+
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, leo_at, onlooker, settled, until
+from tests.helpers.peer import PlainPeer, hearing, saying
+from tests.helpers.service import chosen, serving
+from tests.helpers.waiting import until as wait_until
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+NOBODY = 65534
+
+HELLO = msgpack.packb([0, 1, "hello", [{"protocol": 1, "name": "leo", "provides": ["generate", "observe"]}]])
+STATUS = msgpack.packb([0, 1, "status", []])
+
+
+def rows(state, query):
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        return database.execute(query).fetchall()
+
+
+def answered(sock):
+    """The first message that comes, or None where the other side just closes."""
+    unpacker = msgpack.Unpacker()
+    while data := sock.recv(1 << 16):
+        unpacker.feed(data)
+        for message in unpacker:
+            return message
+    return None
+
+
+# --- P2, P3: recorded, then observed, at most once ---------------------------------------------------
+
+# A leo of its own process, whose observe writes down what it heard and then never answers.
+LEO = """
+import os, socket, sys, msgpack
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+sock.sendall(msgpack.packb([0, 1, "hello", [{"protocol": 1, "name": "leo", "provides": ["generate", "observe"]}]]))
+sock.sendall(msgpack.packb([0, 2, "dream.now", [{"prompt": "hello"}]]))
+unpacker = msgpack.Unpacker()
+heard = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+while data := sock.recv(1 << 16):
+    unpacker.feed(data)
+    for message in unpacker:
+        if message[0] == 0 and message[2] == "generate":
+            sock.sendall(msgpack.packb([1, message[1], None, "the river under the house"]))
+        elif message[0] == 0:
+            os.write(heard, message[3][0].encode() + b"\\n")
+"""
+
+
+@pytest.mark.parametrize("killed", ["daemon", "leo"])
+def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
+    """The row was there before the call; whoever dies, the line is not observed again, and it is not lost (P5)."""
+    daemon = DaemonProcess(tmp_path / "s").start()
+    heard = tmp_path / "heard"
+    host = subprocess.Popen([sys.executable, "-c", LEO, daemon.socket, heard])
+    wait_until(lambda: heard.exists() and heard.read_text().endswith("\n"), "a line that leo has heard")
+    assert rows(tmp_path / "s", "SELECT text, observed FROM dream_turns") == [("the river under the house", "sent")]
+    if killed == "daemon":
+        daemon.kill()
+        host.wait(20)
+        daemon.start()
+    else:
+        host.kill()
+        host.wait(20)
+        wait_until(lambda: daemon.call("status")["dialogues"], "the end of the dialogue")
+    [outcome] = daemon.call("status")["dialogues"]
+    assert outcome == ("interrupted" if killed == "daemon" else "lost")
+    with socket.socket(socket.AF_UNIX) as again:  # the same leo comes back, and hears nothing
+        again.connect(str(daemon.socket))
+        again.sendall(HELLO)
+        assert answered(again)[0] == 1
+        again.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            again.recv(1)
+    daemon.stop()
+    assert heard.read_text() == "the river under the house\n"
+    kept = rows(tmp_path / "s", "SELECT observed, shard_at IS NOT NULL FROM dream_turns JOIN dream_dialogs ON dream_dialogs.id = dialog_id")
+    assert kept == [("sent" if killed == "daemon" else "failed", 1)]
+    assert len(list((tmp_path / "s" / "inbox" / "dreams").glob("*.json"))) == 1
+
+
+# --- P9: by the kernel's peer credentials ------------------------------------------------------------
+
+
+def as_nobody(work):
+    """Run `work` in a child that has become another user; what it found out, as bytes."""
+    back, out = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            os.write(out, repr(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(out)
+    with os.fdopen(back, "rb") as pipe:
+        found = pipe.read()
+    os.waitpid(child, 0)
+    return found.decode()
+
+
+def loosened(daemon, tmp_path):
+    """Everybody may reach the socket, if it went by the file modes."""
+    for path in (daemon.socket, *[p for p in daemon.socket.parents if tmp_path.parent.parent in (p, *p.parents)]):
+        path.chmod(0o777)
+
+
+@as_root
+def test_p9_another_user_is_refused_even_with_the_modes_loosened(tmp_path):
+    with DaemonProcess(tmp_path / "s") as daemon:
+        loosened(daemon, tmp_path)
+
+        def knock():
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(str(daemon.socket))
+                refusal = answered(sock)
+                try:
+                    sock.sendall(STATUS)
+                    return refusal, sock.recv(100)
+                except OSError as error:
+                    return refusal, type(error).__name__
+
+        found = as_nobody(knock)
+        assert found.startswith("([2, 'error', [9, 'refused: another user; dreamd serves its owner and root']]")
+        assert "version" not in found
+        assert daemon.call("status")["failures"] == {"server: another user": 1}
+        assert len(daemon.call("status")["sessions"]) == 1
+
+
+@as_root
+def test_p9_with_the_modes_as_they_are_another_user_does_not_even_get_that_far(tmp_path):
+    with DaemonProcess(tmp_path / "s") as daemon:
+        for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+            path.chmod(0o755)
+
+        def knock():
+            with socket.socket(socket.AF_UNIX) as sock:
+                return os.strerror(sock.connect_ex(str(daemon.socket)))
+
+        assert as_nobody(knock) == "'Permission denied'"
+        assert daemon.call("status")["failures"] == {}
+
+
+@as_root
+def test_p9_a_descriptor_that_was_passed_on_is_judged_by_who_connected(tmp_path):
+    with DaemonProcess(tmp_path / "s") as daemon:
+        loosened(daemon, tmp_path)
+        ours = socket.socket(socket.AF_UNIX)
+        ours.connect(str(daemon.socket))
+
+        def use():  # connected by root, used by another: root's to give
+            ours.sendall(STATUS)
+            return answered(ours)[0]
+
+        assert as_nobody(use) == "1"
+        ours.close()
+
+        # Connected by another, used by root: it stays the other's.
+        here, there = socket.socketpair()
+
+        def connect_and_pass():
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(str(daemon.socket))
+            there.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))])
+
+        as_nobody(connect_and_pass)
+        _, [passed], _, _ = socket.recv_fds(here, 1, 1)
+        with here, there, socket.socket(fileno=passed) as theirs:
+            assert answered(theirs)[2][0] == 9
+        assert daemon.call("status")["failures"] == {"server: another user": 1}
+
+
+@as_root
+def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(tmp_path):
+    state = tmp_path / "s"
+    state.mkdir()
+    os.chown(state, NOBODY, NOBODY)
+    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        path.chmod(0o755)
+    command = (
+        "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.argv = ['dreamd', '--state-dir', sys.argv[1]]; "
+        "from dreamd.__main__ import main; sys.exit(main())"
+    )
+    env = {**DaemonProcess(state).env, "HOME": "/nonexistent"}
+    process = subprocess.Popen([sys.executable, "-c", command, state], env=env)
+    try:
+        sock = state / "dreamd.sock"
+        wait_until(sock.exists, "a socket")
+
+        def ask():
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(sock))
+                client.sendall(STATUS)
+                return answered(client)[3]["state"]
+
+        assert as_nobody(ask) == "'ok'"
+        assert ask() == "ok"
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+# --- P11: one client can harm only itself ------------------------------------------------------------
+
+
+def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_recovers(tmp_path):
+    """RLIMIT_NOFILE lowered to 96: 32 sessions, and enough left for database, inbox and listener."""
+    command = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96)); sys.argv = ['dreamd', '--state-dir', sys.argv[1]]; "
+        "from dreamd.__main__ import main; sys.exit(main())"
+    )
+    daemon = DaemonProcess(tmp_path / "s")
+    process = subprocess.Popen([sys.executable, "-c", command, daemon.state_dir], env=daemon.env)
+    try:
+        wait_until(daemon.socket.exists, "a socket")
+        crowd = []
+        for _ in range(200):
+            crowd.append(socket.socket(socket.AF_UNIX))
+            crowd[-1].connect(str(daemon.socket))
+            crowd[-1].settimeout(20)
+        crowd[0].sendall(HELLO)
+        assert answered(crowd[0])[0] == 1
+        told = [answered(client) for client in crowd[32:]]
+        assert told == [[2, "error", [9, "refused: too many sessions; close some and try again"]]] * 168
+        crowd[0].sendall(STATUS)
+        status = answered(crowd[0])[3]
+        assert (len(status["sessions"]), status["failures"], status["state"]) == (32, {"server: too many sessions": 168}, "ok")
+        # There is enough left to dream with.
+        crowd[0].sendall(msgpack.packb([0, 9, "dream.now", []]))
+        unpacker, spoken = msgpack.Unpacker(), 0
+        while True:
+            unpacker.feed(crowd[0].recv(1 << 16))
+            ended = None
+            for kind, msgid, method, *rest in unpacker:
+                if kind == 1:
+                    ended = rest
+                else:
+                    spoken += method == "generate"
+                    line = f"line {spoken} of the long night {spoken}" if method == "generate" else None
+                    crowd[0].sendall(msgpack.packb([1, msgid, None, line]))
+            if ended:
+                break
+        assert ended[0]["outcome"] == "complete"
+        for client in crowd:
+            client.close()
+        wait_until(lambda: len(daemon.call("status")["sessions"]) == 1, "room again")
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
+async def test_p11_a_flood_of_calls_is_capped_and_a_flood_of_notifications_too(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as other, await onlooker(service) as flooder:
+        tasks = []
+        service_tasks = service.sessions[2]._tasks
+        flooder.send(b"".join(msgpack.packb([2, "inbox.list", []]) for _ in range(20_000)))
+        answers = [asyncio.create_task(flooder.call("stats")) for _ in range(1000)]
+        while not all(answer.done() for answer in answers):
+            tasks.append(len(service_tasks))
+            await asyncio.sleep(0)
+        assert max(tasks) <= 64
+        codes = {answer.exception().code for answer in answers if answer.exception()}
+        assert codes <= {4}
+        assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
+        assert service.failures.counts["inbox.list: refused (2)"] == 20_000
+
+
+async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_many(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as other:
+        with socket.socket(socket.AF_UNIX) as slow:
+            slow.setblocking(False)
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(service.socket)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(slow, HELLO + msgpack.packb([0, 2, "events.subscribe", []]))
+            await until(lambda: service.subscribers)
+            [session] = service.subscribers
+            decided = 0
+            while session._lost_events < 100:
+                other.send(b"".join([msgpack.packb([2, "dream.context", [{}]])] * 500))
+                decided += 500
+                await until(lambda: len(service.engine.decisions) and service.engine.reasons.total() >= decided)  # noqa: B023
+            assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
+            assert "peer: slow reader" not in service.failures.counts
+            lost_before, unpacker, events = session._lost_events, msgpack.Unpacker(), []
+
+            async def read():
+                unpacker.feed(await loop.sock_recv(slow, 1 << 20))
+                events.extend(m[2][0] for m in unpacker if m[0] == 2)
+
+            while session._transport.get_write_buffer_size():
+                await read()
+            other.send([2, "dream.context", [{}]])
+            async with asyncio.timeout(20):
+                while not any(event["type"] == "lost" for event in events):
+                    await read()
+            [told] = [event for event in events if event["type"] == "lost"]
+            assert told["count"] == lost_before
+
+
+async def test_p11_kinds_of_failures_that_a_host_makes_up_are_bounded_and_status_is_answered(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as liar, await onlooker(service) as other:
+        for batch in range(20):
+            kinds = {f"kind_{batch}_{n}": (1 << 64) - 1 for n in range(500)}
+            await liar.call("dream.context", {"failures": kinds})
+        status = await other.call("status")
+        assert len(status["failures"]) <= 257
+        assert len(status["last_errors"]) <= 32
+        assert len(msgpack.packb(status)) < 64_000
+
+
+async def test_p11_a_client_that_floods_while_another_dreams(tmp_path):
+    """Contexts without end, as fast as the socket takes them: another's dream goes on."""
+    async with serving(tmp_path) as service, await leo(service) as other:
+        reader, writer = await asyncio.open_unix_connection(service.socket)
+        writer.write(HELLO)
+        flood = b"".join([msgpack.packb([2, "dream.context", [STIRRED]])] * 1000)
+
+        async def pour():
+            while True:
+                writer.write(flood)
+                await writer.drain()
+
+        pouring = asyncio.create_task(pour())
+        for _ in range(3):
+            assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
+        pouring.cancel()
+        assert service.engine.reasons.total() > 1000
+        assert len(service.engine.decisions) == 256
+        writer.transport.abort()
+        await asyncio.gather(pouring, return_exceptions=True)
+
+
+# --- P12: a "no" touches no disk, an idle daemon sleeps ----------------------------------------------
+
+
+def everything(folder):
+    return {
+        path: (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        for path in sorted(folder.rglob("*"))
+        for stat in [path.lstat()]
+    }
+
+
+async def test_p12_a_decision_not_to_dream_touches_no_disk(tmp_path):
+    """Every reason for a no, a thousand times: no file changes, no statement writes, nothing is queued."""
+    async with serving(tmp_path, gate__chance=0) as service, await leo(service) as peer, await onlooker(service) as other:
+        await peer.call("dream.seed", ORIGIN)
+        await service.engine.store.probe()
+        await service.engine.store.probe()
+        database = service.engine.store._database
+        before = everything(tmp_path), await database.read(lambda c: c.total_changes)
+        asked = []
+        await database.read(lambda c: c.set_trace_callback(asked.append))
+        for ctx in ({}, STIRRED, {"pulse": {"novelty": 0.9}}):
+            peer.send(b"".join([msgpack.packb([2, "dream.context", [ctx]])] * 300))
+            other.send(b"".join([msgpack.packb([2, "dream.context", [ctx]])] * 30))
+        await peer.call("why", 0)
+        await other.call("why", 0)
+        assert service.engine.reasons == {"calm": 300, "chance": 600, "no_hooks": 90}
+        assert asked == []
+        await database.read(lambda c: c.set_trace_callback(None))
+        assert (everything(tmp_path), await database.read(lambda c: c.total_changes)) == before
+
+
+async def test_p12_an_idle_daemon_wakes_for_its_tick_alone(tmp_path):
+    """With two clients connected, after a dream: the loop has one timer, and nothing else to wake for."""
+    async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service):
+        await peer.call("dream.now", STIRRED)
+        await settled(service)
+        loop = asyncio.get_running_loop()
+        for session in service.sessions.values():  # an answered call leaves its timer to run out, once
+            if session._sweep is not None:
+                session._sweep.cancel()
+        waiting = [timer for timer in loop._scheduled if not timer.cancelled()]
+        ticks = [timer for timer in waiting if 10 < timer.when() - loop.time() <= 15]
+        assert len(ticks) == 1
+        assert waiting == ticks
+        mine = asyncio.current_task()
+        ours = [task for task in asyncio.all_tasks() if task is not mine and "_tick" in repr(task.get_coro())]
+        assert len(ours) == 1
+
+
+def test_p12_an_idle_process_makes_no_system_call_between_its_ticks(tmp_path):
+    """Read off the kernel: the times that each thread has been put to sleep of its own accord."""
+    with DaemonProcess(tmp_path / "s") as daemon:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(daemon.socket))
+        client.sendall(HELLO)
+        answered(client)
+
+        def wakes():
+            threads = f"/proc/{daemon.process.pid}/task"
+            found = {}
+            for thread in os.listdir(threads):
+                with open(f"{threads}/{thread}/status") as status:
+                    [line] = [line for line in status if line.startswith("voluntary_ctxt_switches")]
+                found[thread] = int(line.split()[1])
+            return found
+
+        last = wakes()
+        wait_until(lambda: last == (last := wakes()), "rest") if False else None
+        quiet = 0
+        while quiet < 3:  # it has come to rest
+            before, last = last, wakes()
+            quiet = quiet + 1 if before == last else 0
+            signal.sigtimedwait([], 0.05)
+        signal.sigtimedwait([], 1.0)
+        assert wakes() == last
+        client.close()
+
+
+# --- P14: no text anywhere but where it belongs ------------------------------------------------------
+
+SECRETS = ("marmalade", "quicksilver", "zephyrine", "obsidian", "tourmaline", "heliotrope")
+
+
+async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daemon_prints(tmp_path):
+    """With everything that can be logged logged: a dream, failing hooks of each kind, refusals, a bad peer, a restart."""
+    prompt, reply, line, raised, seeded, damaged = SECRETS
+    spoken = [0]
+
+    def generate(*_):
+        spoken[0] += 1
+        return f"{line} number {spoken[0]} says {spoken[0]}"
+
+    def fail(*_):
+        raise RuntimeError(f"{raised} in the {line}")
+
+    ctx = STIRRED | {"prompt": prompt, "reply": reply, "expert": prompt, "math_state": {prompt: reply}}
+    daemon = DaemonProcess(tmp_path / "s", "--set", "log.level=debug", env={"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1"})
+    with daemon:
+        async with await leo_at(daemon.socket, generate=generate, recall=lambda *_: [f"{seeded} of old"]) as peer:
+            await peer.call("dream.seed", {"origin": [f"{seeded} is the origin."]})
+            assert (await peer.call("dream.now", ctx))["outcome"] == "complete"
+            await peer.call("dream.context", ctx)
+        for hook, does in (("generate", fail), ("observe", fail), ("generate", lambda *_: [line]), ("recall", fail), ("generate", lambda *_: line * 200_000)):
+            async with await leo_at(daemon.socket, **({"generate": generate} | {hook: does})) as peer:
+                peer.send([0, 99, "dream.now", [ctx]])
+                await until(lambda: daemon_outcomes(daemon) > outcomes(spoken, daemon)) if False else None
+                await peer_settled(daemon)
+        for method, params in (
+            ("dream.context", [{"prompt": [prompt]}]), ("dream.seed", [{"origin": [[seeded]]}]), (line, [line]),
+            ("inbox.persist", [{"seed": {"goal": prompt}, "result": {"trace_id": line + "/", "shards": [line]}, "cap_token": {"scopes": [line]}}]),
+            ("inbox.read", [line + "/"]), ("inbox.ack", [line]), ("hello", [{"protocol": 1, "name": ""}]),
+        ):  # fmt: skip
+            async with await onlooker_at(daemon.socket) as peer:
+                with pytest.raises(Exception, match=r"\["):
+                    await peer.call(method, *params)
+        async with await onlooker_at(daemon.socket) as peer:
+            peer.send(msgpack.packb([0, line, prompt]))
+            await peer.closed()
+        gate = Gate()
+        peer = await leo_at(daemon.socket, generate=gate)
+        peer.send([0, 99, "dream.now", [ctx]])
+        await gate.reached.wait()
+        daemon.kill()
+        await peer.close()
+        (tmp_path / "s" / "inbox" / "dreams" / f"{'x'}.json").write_text(damaged)
+        daemon.start()
+        status = daemon.call("status")
+    said = daemon.said()
+    assert "serving at" in said
+    assert status["dialogues"]["complete"] >= 1
+    for secret in SECRETS:
+        assert secret not in said, said
+        assert secret not in str(status)
+
+
+def daemon_outcomes(daemon):
+    return sum(daemon.call("status")["dialogues"].values())
+
+
+async def onlooker_at(path):
+    peer = await PlainPeer.connect(path)
+    await peer.hello("onlooker")
+    return peer
+
+
+async def peer_settled(daemon):
+    async with await onlooker_at(daemon.socket) as asker:
+        while any(s["dreaming"] for s in (await asker.call("status"))["sessions"]):
+            await asyncio.sleep(0.005)

@@ -1,0 +1,168 @@
+"""Imports run one way (DESIGN §3), read off the source: a module imports what it imports, and what that imports."""
+
+import ast
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"dreamd": ROOT / "dreamd", "dreamclient": ROOT / "client" / "dreamclient"}
+MODULES = {
+    ".".join((package, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
+    for package, folder in PACKAGES.items()
+    for path in folder.rglob("*.py")
+}
+
+IO = {"asyncio", "socket", "sqlite3", "os", "aiosqlite", "uvloop", "threading", "subprocess", "selectors"}
+CLOCKS = {"time"}
+CHANCE = {"random", "secrets", "uuid"}
+
+DREAM = sorted(name for name in MODULES if name.startswith("dreamd.dream"))
+PURE_INBOX = [f"dreamd.inbox.{name}" for name in ("capability", "redact", "node", "document", "dream", "shapes", "errors")]
+WIRE_WITHOUT_DREAM = [f"dreamd.wire.{name}" for name in ("server", "session", "listener", "typed")]
+
+
+def names(tree, *, inside_functions):
+    """The modules that a syntax tree imports, but for those it imports for its types alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not inside_functions:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            assert node.module is not None
+            yield node.module
+            yield from (name for alias in node.names if (name := f"{node.module}.{alias.name}") in MODULES)
+        else:
+            yield from names(node, inside_functions=inside_functions)
+
+
+@cache
+def imported_by(module, inside_functions=True):
+    return frozenset(names(ast.parse(MODULES[module].read_text()), inside_functions=inside_functions))
+
+
+def reached_from(module, *, packages=True):
+    """All that is imported by a module, directly or through modules of ours; packages run their __init__ too."""
+    found, left = set(), [module]
+    while left:
+        name = left.pop()
+        parents = {".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)} if packages else set()
+        for new in (imported_by(name) | (parents & MODULES.keys())) - found:
+            found.add(new)
+            if new in MODULES:
+                left.append(new)
+    return found
+
+
+def outside(names):
+    return {name.partition(".")[0] for name in names}
+
+
+def test_there_is_something_to_look_at():
+    assert {"dreamd.dream.dialogue", "dreamd.dream.gate", "dreamd.dream.friend", "dreamd.dream.pulse"} <= set(DREAM)
+    assert set(PURE_INBOX + WIRE_WITHOUT_DREAM) <= MODULES.keys()
+    assert "asyncio" in reached_from("dreamd.wire.session")
+    assert "dreamd.dream.shapes" in reached_from("dreamd.engine")
+
+
+@pytest.mark.parametrize("module", DREAM)
+def test_a_dream_knows_no_world(module):
+    """Nor a clock, nor chance of its own: both are handed in (P13)."""
+    assert not outside(reached_from(module)) & (IO | CLOCKS | CHANCE)
+    assert {name for name in reached_from(module) if name.startswith("dreamd.")} <= set(DREAM)
+
+
+@pytest.mark.parametrize("module", DREAM)
+def test_a_dream_imports_numpy_only_where_it_is_used(module):
+    assert "numpy" not in outside(imported_by(module, inside_functions=False))
+
+
+@pytest.mark.parametrize("module", PURE_INBOX)
+def test_the_pure_parts_of_the_inbox_know_no_world(module):
+    # The package's own __init__ exports the writers too: it is left out, and nobody here may import it.
+    reached = reached_from(module, packages=False)
+    assert not outside(reached) & (IO | CLOCKS | CHANCE)
+    assert "dreamd.inbox" not in reached
+
+
+@pytest.mark.parametrize("module", WIRE_WITHOUT_DREAM)
+def test_the_wire_knows_no_dream(module):
+    reached = reached_from(module)
+    known = {name for name in reached if name.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox"))}
+    assert not known
+    assert not reached & {"dreamd.engine", "dreamd.run", "dreamd.hooks", "dreamd.delivery", "dreamd.wire.handlers"}
+
+
+def test_the_client_never_imports_the_daemon():
+    for module, _ in MODULES.items():
+        if module.startswith("dreamclient") and module != "dreamclient.embedded":
+            assert "dreamd" not in outside(imported_by(module)), module
+    if "dreamclient.embedded" in MODULES:  # there inside a function, when asked to
+        assert "dreamd" not in outside(imported_by("dreamclient.embedded", inside_functions=False))
+
+
+def test_the_client_needs_msgpack_and_nothing_else():
+    reached = {name for module in MODULES if module.startswith("dreamclient") for name in outside(imported_by(module))}
+    assert reached - {"dreamclient", "dreamd"} - set(sys.stdlib_module_names) == {"msgpack"}
+
+
+def test_the_engine_alone_brings_dream_and_world_together():
+    """Nothing below it knows it; `ctl` talks over the wire, but for what must work without a daemon."""
+    for module in MODULES:
+        if module.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox", "dreamd.ctl", "dreamd.demo")):
+            above = {"dreamd.engine", "dreamd.app", "dreamd.wire.handlers", "dreamd.wire.server", "dreamd.delivery"}
+            assert not imported_by(module) & above, module
+
+
+def test_only_the_clock_and_the_inboxs_files_read_the_time():
+    """Clock, randomness and file calls are handed in."""
+    readers = {m for m in MODULES if m.startswith("dreamd.") and "time" in outside(imported_by(m))}
+    # handlers: test.block alone, which is served only where the tests of the service switch it on
+    allowed = {"dreamd.clock", "dreamd.inbox.files", "dreamd.wire.handlers"}
+    assert {m for m in readers if not m.startswith(("dreamd.ctl", "dreamd.demo"))} <= allowed
+
+
+CHILD = """
+import asyncio, json, random, sys
+from pathlib import Path
+import msgpack
+from dreamd.app import Daemon
+from dreamd.settings import load
+async def main(folder):
+    daemon = Daemon(load(file=Path("/dev/null"), env={}), folder, folder / "s")
+    async with daemon.serve() as service:
+        reader, writer = await asyncio.open_unix_connection(service.socket)
+        writer.write(msgpack.packb([0, 1, "status", []]))
+        answer = msgpack.unpackb(await reader.read(1 << 20))
+        writer.write(msgpack.packb([0, 2, "hello", [{"protocol": 1, "name": "leo"}]]))
+        await reader.read(1 << 20)
+        writer.write(msgpack.packb([0, 3, "dream.context", [{"trauma_level": 0.9}]]))
+        decision = msgpack.unpackb(await reader.read(1 << 20))[3]
+        writer.close()
+    print(json.dumps([answer[3]["state"], decision["reason"], "numpy" in sys.modules, "rich" in sys.modules]))
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_numpy_waits_for_the_first_dialogue(tmp_path):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("DREAM")}
+    said = subprocess.run([sys.executable, "-c", CHILD, tmp_path], capture_output=True, text=True, check=True, env=env)
+    assert said.stdout == '["ok", "no_hooks", false, false]\n'
+
+
+def test_the_inbox_writer_is_light():
+    """Other programs import it: neither a loop, nor a database, nor numpy comes along."""
+    code = (
+        "import sys; from dreamd.inbox import persist_dream_shards, CapabilityError, ValidationError; "
+        "print(sorted({'asyncio', 'aiosqlite', 'uvloop', 'numpy', 'sqlite3'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
