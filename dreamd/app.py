@@ -100,8 +100,9 @@ class Daemon:
             self.server = server = Server(service.dispatch, service.forget, failures, cap)
             service.sessions = server.sessions
 
-            await delivery.tidy()
             await engine.settle_debts()
+            if not engine.owes:
+                await delivery.tidy()
             if listener is not None:
                 await server.listen(listener.socket)
             parts.push_async_callback(self._stop, server, engine)
@@ -140,14 +141,15 @@ class Daemon:
         failures: Failures,
     ) -> None:
         """Everything periodic: health and recovery, the socket's file, retention, the watchdog."""
-        state, told = engine.state, len(engine.store.notes)
+        state, told = engine.ailment, len(engine.store.notes)
         while True:
             await asyncio.sleep(self.tick_s)
             try:
                 engine.shortage = None if descriptors_left() else "out of descriptors"
                 await engine.store.probe()
                 await engine.settle_debts()
-                await delivery.tidy()
+                if not engine.owes:
+                    await delivery.tidy()
                 if listener is not None and listener.vanished:
                     failures.count("listener", "socket vanished")
                     listener.bind()
@@ -157,9 +159,9 @@ class Daemon:
                 asyncio.get_running_loop().call_exception_handler(fault)
             for note in engine.store.notes[told:]:
                 log.warning("%s", note)
-            before, state, told = state, engine.state, len(engine.store.notes)
+            before, state, told = state, engine.ailment, len(engine.store.notes)
             if state != before:
-                log.warning("state: %s", state)
+                log.warning("state: %s", state or "ok")
             self._say(engine, "WATCHDOG=1")
 
     def _say(self, engine: Engine, *more: str) -> None:

@@ -119,10 +119,14 @@ class Engine:
         return "stopping" if self._closing else self.store.trouble
 
     @property
-    def state(self) -> str:
-        """All that is wrong, in one word of those that operations.md lists; "ok" where nothing is."""
-        trouble = self.trouble or self.delivery.trouble or self.shortage
-        return f"degraded: {trouble}" if trouble else "ok"
+    def ailment(self) -> str | None:
+        """The worst that is wrong, dreams or no dreams, in a word that operations.md lists."""
+        return self.trouble or self.delivery.trouble or self.shortage
+
+    @property
+    def owes(self) -> bool:
+        """Whether shards may still be due: until then no acknowledged file may go, it is what remembers them."""
+        return self._owing or not self._ready
 
     @property
     def _ready(self) -> bool:
@@ -131,8 +135,8 @@ class Engine:
     @property
     def doing(self) -> str:
         """What goes on, in a few words, for `systemctl status`."""
-        if self.state != "ok":
-            return self.state
+        if self.ailment:
+            return f"degraded: {self.ailment}"
         if self._running:
             sessions = sorted(run.session.number for run, _ in self._running.values())
             return f"dreaming with session {', '.join(map(str, sessions[:8]))}"

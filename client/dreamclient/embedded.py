@@ -140,13 +140,21 @@ class WaitingClient:
 
 
 class OwnTurn:
-    """The turn of a hook that runs on leo's own thread, which waits for it: it may touch the field now. What it
-    draws from the shared `random` is put back, as in every turn."""
+    """The turn of a hook that runs on leo's own thread, which waits for it: it may touch the field now.
+
+    The shared `random`, whose state decides leo's replies, is lent to it in a state of the dreams' own and put
+    back. Left as it is, each line would draw what the last one drew.
+    """
+
+    def __init__(self) -> None:
+        self._dreams = random.Random().getstate()
 
     def take(self, work: Callable[[], T]) -> T:
         """What `work` returns."""
-        before = random.getstate()
+        leos = random.getstate()
+        random.setstate(self._dreams)
         try:
             return work()
         finally:
-            random.setstate(before)
+            self._dreams = random.getstate()
+            random.setstate(leos)

@@ -158,15 +158,13 @@ def verify(target: Target) -> None:
 @json_option
 @click.pass_obj
 def sweep(target: Target) -> None:
-    """Remove what killed writers left; acknowledged files past their retention too."""
+    """Remove the temporaries that killed writers left. At any time: a living writer's is never touched."""
     with _opened(target) as box:
-        removed = {"temporaries": box.sweep(), "retired": box.retire()}
+        removed = box.sweep()
     if target.as_json:
         emit(removed)
     else:
-        click.echo(
-            f"{len(removed['temporaries'])} temporaries and {len(removed['retired'])} retired files removed"
-        )
+        click.echo(f"{len(removed)} temporaries removed")
 
 
 @inbox.command()

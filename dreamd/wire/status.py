@@ -24,7 +24,7 @@ async def status_of(service: "Service") -> dict[str, Any]:
         "uptime_s": service.clock.monotonic() - service.started,
         "socket": service.socket,
         "state_dir": str(service.state_dir),
-        "state": engine.state,
+        "state": f"degraded: {engine.ailment}" if engine.ailment else "ok",
         "seeded": engine.seeded,
         "sessions": [_session(service, session) for session in service.sessions.values()],
         "decisions": dict(engine.reasons),

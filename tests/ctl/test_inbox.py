@@ -43,8 +43,9 @@ def test_the_life_of_a_trace(run, tmp_path):
     assert run("verify").output == "1 files, 0 with problems\n"
     assert run("ack", "sim-1").output.strip() == str(tmp_path / "inbox/dreams/done/sim-1.json")
     assert json.loads(run("ack", "sim-1", "--json").output)[0]["trace_id"] == "sim-1"
-    assert json.loads(run("sweep", "--json").output) == {"temporaries": [], "retired": []}
-    assert run("sweep").output == "0 temporaries and 0 retired files removed\n"
+    assert json.loads(run("sweep", "--json").output) == []
+    (tmp_path / "inbox/dreams/.tmp/sim-9.json").write_text("half")
+    assert run("sweep").output == "1 temporaries removed\n"
 
 
 def test_verify_names_what_is_wrong(run, tmp_path):

@@ -3,11 +3,11 @@
 import array
 import asyncio
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import msgpack
@@ -15,8 +15,8 @@ import pytest
 
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, leo_at, onlooker, settled, until
-from tests.helpers.peer import PlainPeer, hearing, saying
-from tests.helpers.service import chosen, serving
+from tests.helpers.peer import PlainPeer
+from tests.helpers.service import serving
 from tests.helpers.waiting import until as wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -195,8 +195,10 @@ def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(tmp_path):
     for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         path.chmod(0o755)
     command = (
-        "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.argv = ['dreamd', '--state-dir', sys.argv[1]]; "
-        "from dreamd.__main__ import main; sys.exit(main())"
+        # All is imported first: that user may not be able to read this Python.
+        "import os, sys, uvloop, dreamd.app, dreamd.wire.status; from dreamd.__main__ import main; "
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.argv = ['dreamd', '--state-dir', sys.argv[1]]; "
+        "sys.exit(main())"
     )
     env = {**DaemonProcess(state).env, "HOME": "/nonexistent"}
     process = subprocess.Popen([sys.executable, "-c", command, state], env=env)
@@ -339,10 +341,9 @@ async def test_p11_a_client_that_floods_while_another_dreams(tmp_path):
                 await writer.drain()
 
         pouring = asyncio.create_task(pour())
-        for _ in range(3):
-            assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
+        await until(lambda: service.engine.reasons.total() > 5000)
+        assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
         pouring.cancel()
-        assert service.engine.reasons.total() > 1000
         assert len(service.engine.decisions) == 256
         writer.transport.abort()
         await asyncio.gather(pouring, return_exceptions=True)
@@ -398,7 +399,7 @@ async def test_p12_an_idle_daemon_wakes_for_its_tick_alone(tmp_path):
         assert len(ours) == 1
 
 
-def test_p12_an_idle_process_makes_no_system_call_between_its_ticks(tmp_path):
+def test_p12_no_thread_of_an_idle_process_wakes_between_its_ticks(tmp_path):
     """Read off the kernel: the times that each thread has been put to sleep of its own accord."""
     with DaemonProcess(tmp_path / "s") as daemon:
         client = socket.socket(socket.AF_UNIX)
@@ -415,15 +416,12 @@ def test_p12_an_idle_process_makes_no_system_call_between_its_ticks(tmp_path):
                 found[thread] = int(line.split()[1])
             return found
 
-        last = wakes()
-        wait_until(lambda: last == (last := wakes()), "rest") if False else None
-        quiet = 0
-        while quiet < 3:  # it has come to rest
-            before, last = last, wakes()
-            quiet = quiet + 1 if before == last else 0
-            signal.sigtimedwait([], 0.05)
-        signal.sigtimedwait([], 1.0)
-        assert wakes() == last
+        seen = [wakes()]
+        while len(seen) < 4 or seen[-1] != seen[-4]:  # until it has come to rest
+            time.sleep(0.05)
+            seen.append(wakes())
+        time.sleep(1.0)
+        assert wakes() == seen[-1]
         client.close()
 
 
@@ -451,11 +449,12 @@ async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daem
             await peer.call("dream.seed", {"origin": [f"{seeded} is the origin."]})
             assert (await peer.call("dream.now", ctx))["outcome"] == "complete"
             await peer.call("dream.context", ctx)
-        for hook, does in (("generate", fail), ("observe", fail), ("generate", lambda *_: [line]), ("recall", fail), ("generate", lambda *_: line * 200_000)):
+        for hook, does in (
+            ("generate", fail), ("observe", fail), ("recall", fail),
+            ("generate", lambda *_: [line]), ("generate", lambda *_: line * 200_000),
+        ):  # fmt: skip
             async with await leo_at(daemon.socket, **({"generate": generate} | {hook: does})) as peer:
-                peer.send([0, 99, "dream.now", [ctx]])
-                await until(lambda: daemon_outcomes(daemon) > outcomes(spoken, daemon)) if False else None
-                await peer_settled(daemon)
+                await asyncio.gather(peer.call("dream.now", ctx), return_exceptions=True)
         for method, params in (
             ("dream.context", [{"prompt": [prompt]}]), ("dream.seed", [{"origin": [[seeded]]}]), (line, [line]),
             ("inbox.persist", [{"seed": {"goal": prompt}, "result": {"trace_id": line + "/", "shards": [line]}, "cap_token": {"scopes": [line]}}]),
@@ -473,7 +472,7 @@ async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daem
         await gate.reached.wait()
         daemon.kill()
         await peer.close()
-        (tmp_path / "s" / "inbox" / "dreams" / f"{'x'}.json").write_text(damaged)
+        (tmp_path / "s" / "inbox" / "dreams" / "x.json").write_text(damaged)
         daemon.start()
         status = daemon.call("status")
     said = daemon.said()
@@ -484,17 +483,8 @@ async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daem
         assert secret not in str(status)
 
 
-def daemon_outcomes(daemon):
-    return sum(daemon.call("status")["dialogues"].values())
-
-
 async def onlooker_at(path):
     peer = await PlainPeer.connect(path)
     await peer.hello("onlooker")
     return peer
 
-
-async def peer_settled(daemon):
-    async with await onlooker_at(daemon.socket) as asker:
-        while any(s["dreaming"] for s in (await asker.call("status"))["sessions"]):
-            await asyncio.sleep(0.005)

@@ -1,7 +1,7 @@
 """P6, P7: a writer whose every system call is, in turn, its last one, or fails.
 
 The faults are real: the child's calls are stopped at by ptrace, and it is killed before the call, or the call is
-taken away and answered with an error. DREAMD_LONG=1 (`make fuzz`) kills the retry at each of its calls too.
+taken away and answered with an error. HUNT=1 (`make fuzz`) kills the retry at each of its calls too.
 """
 
 import errno
@@ -19,7 +19,7 @@ from tests.helpers.ptrace import FILE_CALLS, Call, Kill, traced, why_not
 REASON = why_not()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
 
-LONG = bool(os.environ.get("DREAMD_LONG"))
+LONG = bool(os.environ.get("HUNT"))
 UNAVAILABLE = 3  # exit code of a child whose caller was given the typed error
 
 SEED = {"goal": "hold"}

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 import msgpack
@@ -49,10 +50,11 @@ class PlainPeer:
 
     async def _read(self) -> None:
         unpacker = msgpack.Unpacker()
-        while data := await self.reader.read(1 << 16):
-            unpacker.feed(data)
-            for message in unpacker:
-                await self._take(message)
+        with suppress(ConnectionError):
+            while data := await self.reader.read(1 << 16):
+                unpacker.feed(data)
+                for message in unpacker:
+                    await self._take(message)
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(ConnectionError("the other side closed"))

@@ -1,0 +1,230 @@
+"""A daemon in the client's own process, and the client that waits for its dreams."""
+
+import random
+import sqlite3
+import sys
+import threading
+
+import pytest
+from dreamclient import embedded as module
+from dreamclient.blocking import DreamClient
+from dreamclient.dropin import DreamContext
+from dreamclient.embedded import EmbeddedDaemon, OwnTurn, WaitingClient
+from dreamclient.errors import NotConnected
+from dreamclient.inline import InlineClient
+from dreamclient.leo import attach
+
+from tests.helpers import leo_double
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.peer import hearing, saying
+
+DEADLINE_S = 20.0
+STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
+EAGER = ("gate.chance=1", "gate.cooldown_s=0")
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch, tmp_path):
+    for name in ("DREAMD_SOCKET", "DREAMD_STATE_DIR", "DREAMD_CONFIG", "XDG_RUNTIME_DIR", "DREAM_INBOX_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def make(state=tmp_path / "state", database=None):
+        made.append(EmbeddedDaemon(state, database))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        daemon.close()
+
+
+def asked(connect, method, *params):
+    with InlineClient(connect, name="onlooker") as onlooker:
+        return onlooker.call(method, *params)
+
+
+def test_leos_of_one_process_share_its_daemon(make, tmp_path):
+    daemon = make()
+    with (
+        DreamClient(saying, hearing, connect=daemon) as leo,
+        DreamClient(saying, hearing, connect=daemon) as other,
+    ):
+        assert leo.start(DEADLINE_S)
+        assert other.start(DEADLINE_S)
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
+        assert len(asked(daemon, "status")["sessions"]) == 3
+    assert (tmp_path / "state/dream.sqlite3").exists()
+
+
+def test_the_usual_state_folder_and_a_named_database(make, tmp_path):
+    daemon = make(None, tmp_path / "mine.sqlite3")
+    found = asked(daemon, "status")
+    assert found["state_dir"] == str(tmp_path / "home/dreamd")
+    assert found["database"]["path"] == str(tmp_path / "mine.sqlite3")
+
+
+def test_a_daemon_that_has_the_folder_is_taken(make, tmp_path):
+    with DaemonProcess(tmp_path / "state") as service:
+        daemon = make()
+        assert asked(daemon, "status")["pid"] == service.process.pid
+        daemon.adopt(["gate.enabled=false"])  # its settings are its own
+        assert asked(daemon, "status")["state"] == "ok"
+    assert asked(daemon, "status")["socket"] == ""  # now that it has gone
+
+
+def test_p10_a_folder_that_is_held_with_no_socket_is_quiet_and_counted(make):
+    asked(make(), "status")
+    with DreamClient(connect=make()) as leo:
+        assert not leo.start(DEADLINE_S)
+        assert leo.offer(STIRRED) is False
+        assert leo.failures == {"connect": 1, "not_connected": 1}
+
+
+def test_without_dreamd_it_says_what_is_missing(make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dreamd.app", None)
+    with pytest.raises(NotConnected, match="needs dreamd"):
+        make()()
+
+
+def test_what_keeps_it_from_starting_is_told(make, tmp_path, monkeypatch):
+    (tmp_path / "state").mkdir()
+    with sqlite3.connect(tmp_path / "state/dream.sqlite3") as new:
+        new.execute("PRAGMA user_version = 99")
+    new.close()
+    with pytest.raises(NotConnected, match="99"):
+        make()()
+    monkeypatch.setenv("DREAMD_GATE__CHANCES", "1")
+    with pytest.raises(NotConnected, match="CHANCES"):
+        make(tmp_path / "other")()
+
+
+def test_it_starts_once_however_many_ask(make, monkeypatch):
+    daemon = make()
+    monkeypatch.setattr(module, "START_S", 0.02)
+    with daemon._starting, pytest.raises(NotConnected, match="does not start"):
+        daemon()
+
+
+def test_settings_are_taken_and_wrong_ones_refused(make):
+    daemon = make()
+    daemon.adopt(["gate.enabled=false"])
+    with InlineClient(daemon) as leo:
+        assert leo.dream(STIRRED)["reason"] == "disabled"
+        daemon.adopt([])
+        assert leo.dream(STIRRED)["reason"] == "no_hooks"
+    with pytest.raises(NotConnected, match=r"gate\.chances"):
+        daemon.adopt(["gate.chances=1"])
+
+
+def test_its_clock_may_be_set(make):
+    daemon = make()
+    daemon.now = 1_800_000_000.0
+    with InlineClient(daemon) as leo:
+        assert leo.dream(STIRRED)["at"] == 1_800_000_000.0
+        daemon.now = None
+        assert leo.dream(STIRRED)["at"] != 1_800_000_000.0
+
+
+def test_after_close_it_starts_anew(make):
+    daemon = make()
+    asked(daemon, "status")
+    daemon.close()
+    daemon.close()
+    assert asked(daemon, "status")["state"] == "ok"
+
+
+# --- waiting -------------------------------------------------------------------------------------------
+
+
+def test_an_offer_returns_when_the_dream_has_ended(make):
+    daemon, heard = make(), []
+    daemon.adopt([*EAGER, "dialogue.turns_max=3"])
+    leo = WaitingClient(daemon)
+    leo.serve(lambda seed, temperature, weight: saying(), heard.append)
+    assert leo.start()
+    assert leo.offer(STIRRED)
+    assert len(heard) == 3
+    (dialog,) = asked(daemon, "dialogs.recent", 5)
+    assert (dialog["outcome"], dialog["lines"]) == ("complete", 3)
+    leo.close()
+
+
+def test_p10_what_waiting_swallows_is_counted_and_told(make):
+    def unreachable():
+        raise NotConnected("nobody there")
+
+    leo = WaitingClient(unreachable)
+    assert leo.offer(STIRRED) is False
+    leo._connect = daemon = make()
+    assert leo.offer(STIRRED)
+    assert asked(daemon, "status")["failures"]["host: not_connected"] == 1
+
+
+class Leo:
+    """A double who lives in `folder`, attached through a client that waits; its daemon dreams on every reply."""
+
+    def __init__(self, kind, daemon, monkeypatch, folder):
+        for name in ("init_dream", "maybe_run_dream"):
+            monkeypatch.setattr(leo_double, name, None)
+        monkeypatch.setattr(leo_double, "DB_PATH", None)
+        daemon.adopt([*EAGER, "gate.novelty_above=-1"])
+        self.connection = leo_double.settle(folder)
+        self.field = kind(self.connection)
+        self.client = WaitingClient(daemon)
+        self.attachment = attach(self.field, client=self.client)
+
+    def end(self):
+        self.attachment.detach()
+        self.connection.close()
+
+
+def test_p1_leo_may_wait_within_his_own_reply(make, tmp_path, monkeypatch):
+    """Hooks on another thread would wait for the end of the reply, which waits for them."""
+    daemon = make()
+    leo = Leo(leo_double.LeoField, daemon, monkeypatch, tmp_path)
+    monkeypatch.setattr(leo_double, "DreamContext", DreamContext)
+    monkeypatch.setattr(leo_double, "maybe_run_dream", lambda ctx, **_: leo.attachment.offer(ctx))
+    leo.field.reply("what does the river say")
+    (dialog,) = asked(daemon, "dialogs.recent", 5)
+    assert (dialog["outcome"], dialog["lines"] >= 3) == ("complete", True)
+    leo.end()
+
+
+async def test_p1_an_asynchronous_leo_may_wait_within_his_lock(make, tmp_path, monkeypatch):
+    daemon = make()
+    leo = Leo(leo_double.AsyncLeoField, daemon, monkeypatch, tmp_path)
+    monkeypatch.setattr(leo_double, "DreamContext", DreamContext)
+    monkeypatch.setattr(leo_double, "maybe_run_dream", lambda ctx, **_: leo.attachment.offer(ctx))
+    await leo.field.async_reply("what does the river say")
+    (dialog,) = asked(daemon, "dialogs.recent", 5)
+    assert (dialog["outcome"], dialog["lines"] >= 3) == ("complete", True)
+    leo.end()
+
+
+def test_p1_a_turn_leaves_the_shared_random_alone_and_draws_anew_each_time():
+    random.seed(7)
+    before, turn = random.getstate(), OwnTurn()
+    drawn = {turn.take(random.random) for _ in range(3)}
+    assert len(drawn) == 3
+    assert random.getstate() == before
+    with pytest.raises(ZeroDivisionError):
+        turn.take(lambda: random.random() / 0)
+    assert random.getstate() == before
+
+
+def test_the_thread_that_offers_serves_the_hooks(make):
+    daemon, ran = make(), set()
+    daemon.adopt(EAGER)
+    leo = WaitingClient(daemon)
+    leo.serve(
+        lambda *_: ran.add(threading.current_thread()) or saying(),
+        lambda _: ran.add(threading.current_thread()),
+    )
+    leo.offer(STIRRED)
+    assert ran == {threading.current_thread()}
