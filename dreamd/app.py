@@ -24,9 +24,10 @@ from dreamd.inbox import Inbox, inbox_folder, key_file
 from dreamd.settings import Settings
 from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
+from dreamd.tick import Tick
 from dreamd.wire.handlers import TABLE, TEST_SWITCH, TEST_TABLE
 from dreamd.wire.listener import Listener, state_lock
-from dreamd.wire.server import Server, descriptors_left, session_cap
+from dreamd.wire.server import Server, session_cap
 from dreamd.wire.service import Service
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 DATABASE = "dream.sqlite3"
 EXIT_DATABASE = 6
-TICK_S = 15.0  # everything periodic happens here: health, recovery, the socket's file, the watchdog
+TICK_S = 15.0  # everything periodic happens then: dreamd/tick.py
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
 # then is completed at the next start
 
@@ -103,11 +104,12 @@ class Daemon:
             await engine.settle_debts()
             if not engine.owes:
                 await delivery.tidy()
+            await delivery.look()
             if listener is not None:
                 await server.listen(listener.socket)
             parts.push_async_callback(self._stop, server, engine)
-            tick = asyncio.create_task(self._tick(engine, delivery, listener, server, failures))
-            parts.callback(tick.cancel)
+            tick = Tick(engine, delivery, listener, server, failures, self.notifier.tell)
+            parts.callback(asyncio.create_task(tick.run(self.tick_s)).cancel)
             self.reload = engine.change_settings
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
             log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
@@ -132,41 +134,9 @@ class Daemon:
             log.warning("%s", note)
         return store
 
-    async def _tick(
-        self,
-        engine: Engine,
-        delivery: Delivery,
-        listener: Listener | None,
-        server: Server,
-        failures: Failures,
-    ) -> None:
-        """Everything periodic: health and recovery, the socket's file, retention, the watchdog."""
-        state, told = engine.ailment, len(engine.store.notes)
-        while True:
-            await asyncio.sleep(self.tick_s)
-            try:
-                engine.shortage = None if descriptors_left() else "out of descriptors"
-                await engine.store.probe()
-                await engine.settle_debts()
-                if not engine.owes:
-                    await delivery.tidy()
-                if listener is not None and listener.vanished:
-                    failures.count("listener", "socket vanished")
-                    listener.bind()
-                    await server.listen(listener.socket)
-            except Exception as error:  # noqa: BLE001 - told, counted, and tried again at the next tick
-                fault = {"message": "the tick", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(fault)
-            for note in engine.store.notes[told:]:
-                log.warning("%s", note)
-            before, state, told = state, engine.ailment, len(engine.store.notes)
-            if state != before:
-                log.warning("state: %s", state or "ok")
-            self._say(engine, "WATCHDOG=1")
-
-    def _say(self, engine: Engine, *more: str) -> None:
+    def _say(self, engine: Engine) -> None:
         """Tell the service manager what is being done."""
-        self.notifier.tell(*more, f"STATUS={engine.doing}")
+        self.notifier.tell(f"STATUS={engine.doing}")
 
     async def _stop(self, server: Server, engine: Engine) -> None:
         """No new leos; the lines in flight are abandoned, what was said is kept; then everybody is let go."""

@@ -40,7 +40,7 @@ class StoppableFiles(Files):
 
 
 class Delivery:
-    """Delivers shards, one at a time; `trouble` says why the last could not be, or nothing."""
+    """Delivers shards, one at a time."""
 
     def __init__(
         self,
@@ -52,7 +52,8 @@ class Delivery:
         thread: Executor | None = None,
     ) -> None:
         self.inbox = inbox
-        self.trouble: str | None = None
+        self._failed: str | None = None
+        self._closed_to_us: str | None = None
         self._store = store
         self._clock = clock
         self._failures = failures
@@ -62,24 +63,39 @@ class Delivery:
         # fsync blocks: the inbox has a thread of its own, as the database has.
         self._thread = thread or ThreadPoolExecutor(max_workers=1, thread_name_prefix="dreamd-inbox")
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a shard could not be delivered, or none could be now; else None."""
+        return self._failed or self._closed_to_us
+
     async def deliver(self) -> bool:
         """Deliver what is owed; returns whether nothing is owed any more. What failed is counted, and owed still.
         Raises StoreUnavailable."""
         async with self._one_at_a_time:
-            whole, last = True, 0
+            failed, last = None, 0
             while owed := await self._store.unwritten(after=last):
                 for dialog in owed:
                     try:
                         await self._deliver(dialog)
-                        self.trouble = None
                     except InboxError as error:
-                        self._failures.count("inbox", type(error).__name__, place=f"dialogue {dialog.id}")
-                        self.trouble = type(error).__name__
-                        whole = False
+                        self._failed = failed = type(error).__name__
+                        self._failures.count("inbox", failed, place=f"dialogue {dialog.id}")
                         if isinstance(error, InboxUnavailable):  # the next one would fare no better
                             return False
                 last = owed[-1].id
-            return whole
+            self._failed = failed
+            return failed is None
+
+    async def look(self) -> None:
+        """Whether a shard could be delivered, before there is one: in `trouble`."""
+        if not self.inbox.settings.enabled:
+            return
+        try:
+            await self.on_thread(self.inbox.check)
+        except InboxError as error:
+            self._closed_to_us = type(error).__name__
+        else:
+            self._closed_to_us = None
 
     async def tidy(self) -> None:
         """Once an hour: remove what killed writers left, and what was acknowledged long ago."""

@@ -121,7 +121,7 @@ class Engine:
     @property
     def ailment(self) -> str | None:
         """The worst that is wrong, dreams or no dreams, in a word that operations.md lists."""
-        return self.trouble or self.delivery.trouble or self.shortage
+        return self.trouble or self.shortage or self.delivery.trouble
 
     @property
     def owes(self) -> bool:
@@ -161,7 +161,9 @@ class Engine:
         async with self._changing_friend:
             memory = await self.store.load()
             origin = [fragment.text for fragment in self.friend.fragments if fragment.origin]
-            if origin and await self.store.seed(origin, self._clock.wall()):  # begun afresh: the origin stays (P4)
+            if origin and await self.store.seed(
+                origin, self._clock.wall()
+            ):  # begun afresh: the origin stays (P4)
                 memory = await self.store.load()
             self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
         self.cooldown.last_run_s.update(memory.last_run)

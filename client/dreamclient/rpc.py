@@ -103,7 +103,7 @@ class Framer:
                 self._partial = bytearray(buffered[start - base :])
                 self._end, self._looked = start, False
             return frames, self._look()
-        except (ValueError, RecursionError):  # there is no telling where the next message starts
+        except ValueError:  # FormatError, StackError: there is no telling where the next message starts
             return frames, Malformed(
                 "no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md"
             )

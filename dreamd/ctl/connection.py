@@ -1,6 +1,7 @@
 """Reaching the daemon: what goes wrong on the way is an exit code and a line, never a traceback."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from dreamclient.paths import check_socket_path, socket_path
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
 ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
 DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, and some
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OnEvent = Callable[[dict[str, Any]], object]
 
@@ -85,8 +88,29 @@ def connected(socket: Path, on_event: OnEvent | None = None) -> Iterator[Daemon]
     except SocketPathError as error:
         raise click.UsageError(str(error)) from None
     with closing(DreamClient(socket_path=socket, name="dreamctl", on_event=on_event)) as client:
-        client.start(CONNECT_S)
+        start(client)
         yield Daemon(client, socket)
+
+
+def start(client: DreamClient) -> None:
+    """Connect, or know why not."""
+    with undisturbed():
+        client.start()
+    client.start(CONNECT_S)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that would raise wait for the end of the block: half a start could not be undone."""
+    held: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        signal.raise_signal(held[0])
 
 
 def emit(answer: Any) -> None:

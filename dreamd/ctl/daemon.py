@@ -16,7 +16,7 @@ from dreamclient.errors import SocketPathError
 from dreamclient.messages import Method
 from dreamclient.paths import SOCKET_NAME, check_socket_path
 
-from dreamd.ctl.connection import Unreachable, connected
+from dreamd.ctl.connection import Unreachable, connected, undisturbed
 
 START_S = 20.0  # it takes a tenth of a second; on a busy machine with a cold disk, several
 STOP_S = 5.0  # it promises two
@@ -59,20 +59,23 @@ def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
     """A daemon of ours, listening; it is gone when the block is left, however that happens."""
     command = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(wanted)]
     command += [word for setting in settings for word in ("--set", setting)]
+    process = None
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            env={name: value for name, value in os.environ.items() if name not in _SUPERVISOR},
-            start_new_session=True,  # Ctrl-C is for us: we stop it in order
-        )
         try:
+            with undisturbed():
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    env={name: value for name, value in os.environ.items() if name not in _SUPERVISOR},
+                    start_new_session=True,  # Ctrl-C is for us: we stop it in order
+                )
             _await(process, wanted, errors)
             yield
         finally:
-            _stop(process, wanted)
+            if process is not None:
+                _stop(process, wanted)
 
 
 def _await(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) -> None:

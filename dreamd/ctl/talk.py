@@ -16,7 +16,7 @@ import click
 from dreamclient.blocking import DreamClient
 from dreamclient.messages import DreamContext, Method, PulseSnapshot
 
-from dreamd.ctl.connection import ANSWER_S, CONNECT_S, DIALOGUE_S, Daemon, Refused, Unreachable
+from dreamd.ctl.connection import ANSWER_S, DIALOGUE_S, Daemon, Refused, Unreachable, start
 from dreamd.demo.field import TrigramField
 
 NAME = "leo-demo"
@@ -65,7 +65,7 @@ def talking(field: TrigramField, origin: Sequence[str], socket: Path, show: Show
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     client = DreamClient(leo.generate, leo.observe, socket_path=socket, name=NAME, on_event=events.put)
     with closing(client):
-        client.start(CONNECT_S)
+        start(client)
         daemon = Daemon(client, socket)
         daemon.call(Method.SUBSCRIBE)
         fragments = [sentence[:ORIGIN_CHARS] for sentence in origin[:ORIGIN]]

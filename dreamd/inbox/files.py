@@ -1,6 +1,7 @@
 """The file calls of the inbox, as one small class, so that a test can hand in others."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -15,6 +16,13 @@ class Files:
 
     def open_dir(self, name: str, at: int | None = None) -> int:
         return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+
+    def check_writable(self, fd: int) -> None:
+        """Raise where this process could make no file in an open folder; nothing is tried."""
+        if os.fstatvfs(fd).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def open_read(self, name: str, at: int) -> int:
         # O_NONBLOCK: a FIFO put in a file's place must not hang us

@@ -183,6 +183,19 @@ def _open_inside(files: Files, name: str, at: int, mode: int) -> int:
     return fd
 
 
+def check_folder(path: Path, files: Files) -> None:
+    """Raise OSError where `open_folder` could not make the folder, or nothing could be put into it."""
+    try:
+        fd = files.open_dir(str(path))
+    except FileNotFoundError:
+        missing = path
+        while not missing.parent.exists():
+            missing = missing.parent
+        fd = files.open_dir(f"{missing.parent}/.")
+    with files.closing(fd):
+        files.check_writable(fd)
+
+
 @contextlib.contextmanager
 def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
     """Hold the folder's lock; InboxBusy where others hold it for longer than `wait_s` seconds."""

@@ -14,7 +14,7 @@ from dreamd.inbox.capability import ANY_TRACE, WRITE_SCOPE, check, mint
 from dreamd.inbox.document import Json, check_trace_id, clean_seed, clean_shard, plain_list
 from dreamd.inbox.errors import CapabilityError, ValidationError
 from dreamd.inbox.files import Files
-from dreamd.inbox.folder import Folder, locked, open_folder, typed_errors
+from dreamd.inbox.folder import Folder, check_folder, locked, open_folder, typed_errors
 from dreamd.inbox.key import make_key, read_key
 from dreamd.inbox.node import check_node
 from dreamd.inbox.redact import NODE_KEPT, SHARD_KEPT, redact
@@ -171,6 +171,11 @@ class Inbox:
         """`{waiting, done, set_aside, temporaries}` files, and `refused` tokens by reason."""
         with self._reading("count the inbox") as rooms:
             return {**reader.counts(rooms, self._files), "refused": dict(self.refused)}
+
+    def check(self) -> None:
+        """Raise where a write could not be made now; this only looks."""
+        with typed_errors("look at the inbox"):
+            check_folder(self.folder, self._files)
 
     def token(self, ttl_s: float, scopes: Sequence[str] = (WRITE_SCOPE,), trace_id: str = ANY_TRACE) -> Json:
         """A signed token, valid for `ttl_s` seconds; the key is made on first use."""

@@ -272,6 +272,27 @@ def test_a_giant_is_refused_when_its_length_is_read(codec: Codec, length: str) -
 
 
 @both_codecs
+def test_a_giant_behind_another_message_is_refused_as_soon(codec: Codec) -> None:
+    peer = Peer(codec)
+    before = notification_of(1000)
+    assert peer.receive_data(before[:900]) == []
+    assert len(peer.receive_data(before[900:] + b"\x93\x02\xa1x\x91\xdb\x40\x00\x00\x00")) == 1
+    assert isinstance(peer.broken, MessageTooLarge)
+
+
+def test_the_buffer_of_a_large_message_is_given_back() -> None:
+    """P11: an Unpacker keeps the largest buffer that it ever had, so it goes, where no message is begun."""
+    framer = rpc.Framer()
+    first = framer._unpacker
+    framer.feed(notification_of(1000))
+    assert framer._unpacker is first
+    framer.feed(notification_of(rpc.LARGE_BYTES) + b"\x93")
+    assert framer._unpacker is first
+    framer.feed(b"\x02\xa1x\x90")
+    assert framer._unpacker is not first
+
+
+@both_codecs
 def test_a_giant_far_inside_a_message_is_refused_by_what_has_come(codec: Codec) -> None:
     peer = Peer(codec, message_bytes=2000)
     peer.receive_data(b"\x93\x02\xa1x\x92" + msgpack.packb("x" * 300) + b"\xdb\x40\x00\x00\x00")

@@ -124,6 +124,14 @@ def test_a_socket_taken_meanwhile_is_not_used(tmp_path: Path, monkeypatch: pytes
         pass
 
 
+def test_one_that_cannot_be_spawned_needs_no_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
+    with pytest.raises(FileNotFoundError), daemon_for(tmp_path / "state", tmp_path / "s", []):
+        pass
+
+
 def test_one_that_died_needs_no_stopping(tmp_path: Path) -> None:
     with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
         pid = status(socket)["pid"]

@@ -146,7 +146,7 @@ async def test_a_dream_that_was_asked_for_is_not_repeated(tmp_path):
         call = asyncio.create_task(peer.call("dream.now", STIRRED))
         await asked.wait()
         await gone(service, peer)
-        await asyncio.gather(call, return_exceptions=True)
+        call.cancel()
         assert await heard(service) == []
 
 

@@ -1,0 +1,527 @@
+"""The dream module that leo imports: his names, his signatures, and the three ways to reach a daemon."""
+
+import inspect
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+from dreamclient import dropin
+from dreamclient.dropin import (
+    BOOTSTRAP_TEXT,
+    DreamConfig,
+    DreamContext,
+    get_dream_stats,
+    get_recent_dreams,
+    init_dream,
+    maybe_run_dream,
+)
+from dreamclient.dropin_host import Host
+from dreamclient.messages import PulseSnapshot
+from dreamclient.rpc import plain
+
+from tests.helpers import leo_double
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.little_daemon import until
+from tests.helpers.peer import saying
+
+NOW = 1_800_000_000.0
+ALWAYS = DreamConfig(min_interval_seconds=0, trigger_probability=1.0)
+STIRRED = DreamContext("hello", "I am here", None, 0.8, 0.6, 0.5, 0.7, [1, 2], "wounded", 0.5)
+CALM = DreamContext("hello", "I am here", None, 0.2, 0.2, 0.5, 0.1, [], "structural", 0.8)
+
+
+@pytest.fixture(autouse=True)
+def host(monkeypatch, tmp_path):
+    """The drop-in as in a new process, in which nothing is set."""
+    for name in os.environ:
+        if name.startswith(("DREAM", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    host = Host()
+    monkeypatch.setattr(dropin, "_host", host)
+    yield host
+    for part in (host._client, host._daemon):
+        if part is not None:
+            part.close()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    monkeypatch.setenv("DREAMD_EMBEDDED", "wait")
+
+
+@pytest.fixture
+def service(monkeypatch, tmp_path):
+    monkeypatch.setenv("DREAMD_STATE_DIR", str(tmp_path / "service"))
+    with DaemonProcess(
+        tmp_path / "service", "--set", "gate.chance=1", "--set", "gate.cooldown_s=0"
+    ) as service:
+        yield service
+
+
+@pytest.fixture
+def database(tmp_path):
+    return tmp_path / "leo/dream_test.sqlite3"
+
+
+class Functions:
+    """The hooks of a leo who is no field."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.heard: list[str] = []
+
+    def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
+        self.said.append(saying())
+        return self.said[-1]
+
+    def observe(self, text: str) -> None:
+        self.heard.append(text)
+
+
+@pytest.fixture
+def leo():
+    return Functions()
+
+
+def rows(database, query):
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(query).fetchall()
+
+
+# --- the module ----------------------------------------------------------------------------------------
+
+
+def test_import_star_gives_leos_names_and_no_docstring():
+    module = ModuleType("dream", "his own words")
+    exec("from dreamclient.dropin import *", vars(module))
+    assert module.__doc__ == "his own words"
+    assert {name for name in vars(module) if not name.startswith("__")} == set(dropin.__all__)
+    assert module.DREAM_AVAILABLE is True
+    assert "dream space" in module.BOOTSTRAP_TEXT.lower()
+
+
+def test_the_signatures_are_leos():
+    def names(function):
+        return list(inspect.signature(function).parameters)
+
+    assert names(init_dream) == ["db_path", "bootstrap_text", "readme_fragments"]
+    assert names(maybe_run_dream) == ["ctx", "generate_fn", "observe_fn", "db_path", "config", "now"]
+    assert names(get_dream_stats) == ["db_path"]
+    assert names(get_recent_dreams) == ["db_path", "n"]
+    flat = (
+        "prompt reply math_state pulse_novelty pulse_arousal pulse_entropy trauma_level themes expert quality"
+    )
+    assert names(DreamContext) == [*flat.split(), "pulse"]
+
+
+def test_both_forms_of_the_context_are_one_on_the_wire():
+    nested = DreamContext("hello", "I am here", pulse=PulseSnapshot(0.8, 0.6, 0.5), trauma_level=0.7, themes=(1, 2),
+                          expert="wounded", quality=0.5)  # fmt: skip
+    assert nested == STIRRED
+    assert plain(STIRRED) == {
+        "prompt": "hello", "reply": "I am here", "math_state": None, "pulse": PulseSnapshot(0.8, 0.6, 0.5),
+        "trauma_level": 0.7, "themes": [1, 2], "expert": "wounded", "quality": 0.5,
+    }  # fmt: skip
+    assert (nested.pulse_novelty, nested.pulse_arousal, nested.pulse_entropy) == (0.8, 0.6, 0.5)
+    nothing = replace(nested, pulse=None)
+    assert (nothing.pulse_novelty, nothing.prompt) == (None, "hello")
+
+
+def test_bootstrap_feeds_the_text_and_never_raises(leo):
+    dropin.bootstrap(leo)
+    assert leo.heard == [BOOTSTRAP_TEXT.strip()]
+    dropin.bootstrap(None)
+
+
+def in_a_process(program, **env):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DREAM")}
+    command = [sys.executable, "-W", "error", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, env=kept | env)
+
+
+def test_p1_the_import_loads_next_to_nothing():
+    program = (
+        "import sys; old = set(sys.modules); import dreamclient.dropin; print(*(set(sys.modules) - old))"
+    )
+    loaded = in_a_process(program).stdout.split()
+    assert "dreamclient.dropin" in loaded
+    heavy = (
+        "asyncio",
+        "msgpack",
+        "socket",
+        "sqlite3",
+        "dreamd",
+        "numpy",
+        "dreamclient.rpc",
+        "dreamclient.blocking",
+    )
+    assert not set(heavy) & set(loaded)
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+from dreamclient.dropin import *
+from pathlib import Path
+class Field:
+    def __init__(self):
+        init_dream(Path(sys.argv[2]), "I am small.", [])
+        ctx = DreamContext("p", "r", None, .9, .9, .9, .9, [], "", .5)
+        for _ in range(3):
+            maybe_run_dream(ctx, self.generate, print, Path(sys.argv[2]), DreamConfig(0, 1.0))
+    def generate(self, seed, temperature, weight):
+        return seed
+Field()
+assert get_dream_stats(sys.argv[2]) == {} and get_recent_dreams(sys.argv[2]) == []
+"""
+
+
+@pytest.mark.parametrize("mode", ["", "1", "wait"])
+@pytest.mark.parametrize("lacks", ["msgpack", "dreamd"])
+def test_p1_what_is_not_installed_is_not_missed(tmp_path, mode, lacks):
+    program = WITHOUT.replace("sys.argv[1]", repr(lacks)).replace(
+        "sys.argv[2]", repr(str(tmp_path / "d.sqlite3"))
+    )
+    ended = in_a_process(program, DREAMD_EMBEDDED=mode, HOME=str(tmp_path), DREAMD_STATE_DIR=str(tmp_path))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+# --- leo's own tests, by what they mean (DREAMD_EMBEDDED=wait) -----------------------------------------
+
+
+def test_init_makes_the_four_tables_and_the_origin_once(waits, database):
+    for _ in range(2):
+        init_dream(database, "Leo is a small organism. No weights, no data.", ["language is a field"])
+    tables = {name for (name,) in rows(database, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    assert tables >= {"dream_meta", "dream_bootstrap_fragments", "dream_dialogs", "dream_turns"}
+    assert rows(database, "SELECT COUNT(*) FROM dream_bootstrap_fragments") == [(2,)]
+
+
+def test_the_cooldown_of_the_call_is_kept_on_the_clock_of_the_call(waits, database, leo):
+    config = DreamConfig(min_interval_seconds=60.0, trigger_probability=1.0)
+    for now, lines in ((NOW, 3), (NOW + 59, 3), (NOW + 61, 6)):
+        maybe_run_dream(STIRRED, leo.generate, leo.observe, database, config, now)
+        assert lines <= len(leo.said) <= lines // 3 * 4
+    assert rows(database, "SELECT started_at FROM dream_dialogs") == [(NOW,), (NOW + 61,)]
+
+
+def test_only_what_stirs_him_makes_him_dream(waits, database, leo):
+    config = DreamConfig(trigger_probability=1.0)
+    maybe_run_dream(CALM, leo.generate, leo.observe, database, config, NOW)
+    assert leo.said == []
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, config, NOW)
+    assert leo.said
+
+
+def test_chance_is_the_calls_and_without_a_config_the_daemons(waits, database, leo, monkeypatch):
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, replace(ALWAYS, trigger_probability=0.0))
+    assert leo.said == []
+    monkeypatch.setenv("DREAMD_GATE__CHANCE", "1")
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database)
+    assert leo.said
+
+
+@pytest.mark.parametrize(("most", "lines"), [(1, {1}), (2, {2}), (3, {3}), (4, {3, 4}), (6, {3, 4, 5, 6})])
+def test_p2_the_lines_are_said_recorded_and_observed(waits, database, leo, most, lines):
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, replace(ALWAYS, max_turns=most))
+    assert len(leo.said) in lines
+    assert leo.heard == leo.said
+    recorded = rows(database, "SELECT speaker, text FROM dream_turns ORDER BY id")
+    assert [text for _, text in recorded] == leo.said
+    assert [speaker for speaker, _ in recorded] == ["leo", "friend", "leo", "friend", "leo", "friend"][
+        : len(leo.said)
+    ]
+
+
+def test_a_line_has_as_many_words_as_the_call_allows(waits, database, leo):
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, replace(ALWAYS, max_tokens_per_turn=2))
+    assert {len(text.split()) for text in leo.heard} == {2}
+
+
+@pytest.mark.parametrize("wrong", [{"max_turns": 0}, {"trigger_probability": float("nan")}])
+def test_what_no_dream_can_have_makes_none(waits, database, leo, wrong):
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, replace(ALWAYS, **wrong))
+    assert leo.said == []
+
+
+def test_p1_a_hook_that_raises_reaches_nobody(waits, database, leo):
+    def broken(*_):
+        raise RuntimeError("a text of leo's")
+
+    maybe_run_dream(STIRRED, broken, leo.observe, database, ALWAYS)
+    assert rows(database, "SELECT outcome, note FROM dream_dialogs") == [
+        ("hook_error", "generate: RuntimeError")
+    ]
+
+
+def test_the_figures_are_leos(waits, database, leo):
+    init_dream(database, "I am small.", [])
+    nothing = {
+        "total_dialogs": 0,
+        "total_turns": 0,
+        "total_fragments": 1,
+        "avg_trauma": 0.0,
+        "avg_arousal": 0.0,
+    }
+    assert get_dream_stats(database) == nothing
+    for now in (NOW, NOW + 1):
+        maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS, now)
+    stats = get_dream_stats(database)
+    assert (stats["total_dialogs"], stats["total_turns"]) == (2, len(leo.said))
+    last, first = get_recent_dreams(database)
+    assert (first["started_at"], last["started_at"]) == (NOW, NOW + 1)
+    assert set(first) == {"started_at", "finished_at", "episodes", "avg_trauma", "avg_arousal", "turns"}
+    assert set(first["turns"][0]) == {"speaker", "text", "trauma", "arousal"}
+    assert [turn["text"] for turn in first["turns"]] == leo.said[: first["episodes"]]
+    assert len(get_recent_dreams(database, 1)) == 1
+
+
+def test_a_dream_that_has_gone_meanwhile_is_left_out(waits, database, host, monkeypatch):
+    monkeypatch.setattr(
+        host, "ask", lambda _, method, *__: [{"id": 1}] if method == "dialogs.recent" else None
+    )
+    assert get_recent_dreams(database) == []
+
+
+# --- waiting, otherwise --------------------------------------------------------------------------------
+
+
+def test_each_database_has_its_own_dreams(waits, tmp_path, leo):
+    for name in ("one", "two", "one"):
+        maybe_run_dream(STIRRED, leo.generate, leo.observe, tmp_path / name / "d.sqlite3", ALWAYS)
+    dialogs = "SELECT COUNT(*) FROM dream_dialogs"
+    assert rows(tmp_path / "one/d.sqlite3", dialogs) == [(2,)]
+    assert rows(tmp_path / "two/d.sqlite3", dialogs) == [(1,)]
+
+
+def test_a_dream_within_a_dream_is_none(waits, database, leo):
+    def generate(*asked):
+        maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS)
+        return leo.generate(*asked)
+
+    maybe_run_dream(STIRRED, generate, leo.observe, database, ALWAYS)
+    assert rows(database, "SELECT COUNT(*) FROM dream_dialogs") == [(1,)]
+
+
+def test_p1_a_forked_child_is_not_blocked_by_a_dream_of_its_parent(waits, host):
+    with host._one_at_a_time:
+        child = os.fork()
+        if not child:
+            free = host._one_at_a_time.acquire(timeout=5) and not host._dreaming
+            os._exit(0 if free else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+class Double:
+    """The leo-shaped double with the drop-in for his dream module."""
+
+    def __init__(self, monkeypatch, folder):
+        for name in ("init_dream", "maybe_run_dream", "DreamContext"):
+            monkeypatch.setattr(leo_double, name, getattr(dropin, name))
+        monkeypatch.setattr(leo_double, "DB_PATH", None)
+        self.connection = leo_double.settle(folder)
+        self.field = leo_double.LeoField(self.connection)
+
+    def end(self):
+        self.field._dreamd_attachment.detach()
+        self.connection.close()
+
+
+def test_p1_leo_waits_for_a_dream_within_his_reply_and_his_database_is_not_ours(waits, tmp_path, monkeypatch):
+    monkeypatch.setenv("DREAMD_GATE__CHANCE", "1")
+    monkeypatch.setenv("DREAMD_GATE__NOVELTY_ABOVE", "-1")
+    double = Double(monkeypatch, tmp_path)
+    double.field.reply("what does the river say")
+    (dream,) = get_recent_dreams(leo_double.DB_PATH)
+    assert dream["episodes"] >= 3
+    assert rows(tmp_path / "dream.sqlite3", "SELECT COUNT(*) FROM dream_dialogs") == [(1,)]
+    tables = rows(leo_double.DB_PATH, "SELECT name FROM sqlite_schema WHERE name LIKE 'dream%'")
+    assert tables == []
+    double.end()
+
+
+# --- a service -----------------------------------------------------------------------------------------
+
+
+def asked(method, *params):
+    """The service's answer."""
+    return dropin._host.ask(None, method, *params)
+
+
+def test_functions_are_the_hooks_of_a_session(service, database, leo):
+    init_dream(database, "I am small. I listen.", ["a lamp is on"])
+    until(lambda: maybe_run_dream(STIRRED, leo.generate, leo.observe, database) or asked("why"))
+    until(lambda: asked("status")["dialogues"])
+    assert leo.heard == leo.said
+    assert len(leo.said) >= 3
+    assert get_dream_stats()["total_turns"] == len(leo.said)
+    assert [turn["text"] for turn in get_recent_dreams()[0]["turns"]] == leo.said
+    origin = [fragment["text"] for fragment in asked("friend.fragments") if fragment["origin"]]
+    assert len(origin) == 2
+    assert not database.exists()
+
+
+def test_the_latest_functions_are_asked(service, database, leo):
+    other = Functions()
+    maybe_run_dream(CALM, other.generate, other.observe, database)
+    until(lambda: maybe_run_dream(STIRRED, leo.generate, leo.observe, database) or asked("why"))
+    until(lambda: asked("status")["dialogues"])
+    assert other.said == []
+    assert leo.said
+
+
+def test_a_field_is_attached_as_it_is_made(service, tmp_path, monkeypatch):
+    double = Double(monkeypatch, tmp_path / "service")
+    attached = double.field._dreamd_attachment
+    until(lambda: attached.client.connected)
+    double.field.reply("what does the river say")
+    until(lambda: asked("why"))
+    (decision,) = asked("why")
+    assert decision["client"] == "leo"
+    until(lambda: asked("status")["seeded"])
+    origin = {fragment["text"] for fragment in asked("friend.fragments")}
+    assert "the lamp is on" in origin
+    double.end()
+
+
+def test_a_second_init_of_a_field_changes_nothing(tmp_path, monkeypatch):
+    double = Double(monkeypatch, tmp_path)
+    attached = double.field._dreamd_attachment
+    type("Again", (), {"go": lambda self: init_dream(tmp_path)}).go(double.field)
+    assert double.field._dreamd_attachment is attached
+    double.end()
+
+
+def test_p10_a_field_that_cannot_be_attached_is_counted_and_told(service, database, leo, monkeypatch):
+    def broken(*_, **__):
+        raise AttributeError
+
+    monkeypatch.setattr("dreamclient.leo.attach", broken)
+    init_dream(database)
+    until(lambda: maybe_run_dream(STIRRED, leo.generate, leo.observe, database) or asked("why"))
+    assert asked("status")["failures"]["host: init"] == 1
+
+
+def test_p10_an_offer_that_fails_is_counted(service, leo, host):
+    maybe_run_dream(CALM, leo.generate, leo.observe)
+    target = type("Field", (), {"generate": lambda *_: ""})()
+    target._dreamd_attachment = object()  # which has no `offer`
+    maybe_run_dream(STIRRED, target.generate, leo.observe)
+    assert host._client.failures["offer"] == 1
+
+
+def test_p1_without_a_daemon_seeded_replies_are_the_same(tmp_path, monkeypatch):
+    def replies(field):
+        random.seed(11)
+        return [field.reply(prompt) for prompt in ("who are you", "the rain", "the lamp") * 3]
+
+    monkeypatch.setattr(leo_double, "init_dream", None)
+    monkeypatch.setattr(leo_double, "maybe_run_dream", None)
+    monkeypatch.setattr(leo_double, "DB_PATH", None)
+    for name in ("bare", "with"):
+        (tmp_path / name).mkdir()
+    bare = leo_double.settle(tmp_path / "bare")
+    expected = replies(leo_double.LeoField(bare))
+    bare.close()
+    double = Double(monkeypatch, tmp_path / "with")
+    assert replies(double.field) == expected
+    double.end()
+
+
+@pytest.mark.parametrize("off", ["", "0", "no", "off", "False"])
+def test_these_mean_a_service(monkeypatch, off, host):
+    monkeypatch.setenv("DREAMD_EMBEDDED", off)
+    assert get_dream_stats() == {}
+    assert host._daemon is None
+
+
+# --- in this process, never waiting --------------------------------------------------------------------
+
+
+def test_embedded_he_dreams_in_the_usual_state_folder_and_nobody_waits(
+    monkeypatch, tmp_path, database, leo, host
+):
+    monkeypatch.setenv("DREAMD_EMBEDDED", "1")
+    monkeypatch.setenv("DREAMD_STATE_DIR", str(tmp_path / "usual"))
+    monkeypatch.setenv("DREAMD_GATE__CHANCE", "1")
+    free = threading.Event()
+
+    def generate(*asked):
+        free.wait(10)
+        return leo.generate(*asked)
+
+    init_dream(database, "I am small.")
+    until(lambda: maybe_run_dream(STIRRED, generate, leo.observe, database) or host._client.connected)
+    maybe_run_dream(STIRRED, generate, leo.observe, database)
+    assert leo.said == []  # and yet we are here
+    free.set()
+    until(
+        lambda: (
+            get_dream_stats(database)["total_turns"] >= 3 and not host._daemon._host._service.engine._running
+        )
+    )
+    assert leo.heard == leo.said
+    assert not database.exists()
+    assert (tmp_path / "usual/dream.sqlite3").exists()
+
+
+# --- a dream.py that was made by hand ------------------------------------------------------------------
+
+
+@pytest.fixture
+def field_database(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "field.sqlite3")) as leo, leo:
+        leo.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT)")
+    return tmp_path / "field.sqlite3"
+
+
+def by_hand(monkeypatch, docstring):
+    module = ModuleType("dream", docstring)
+    exec("from dreamclient.dropin import *", vars(module))
+    monkeypatch.setitem(sys.modules, "dream", module)
+    return module
+
+
+def test_a_first_leo_is_fed_his_modules_also_without_a_docstring(monkeypatch, field_database):
+    module = by_hand(monkeypatch, None)
+    init_dream(field_database)
+    assert module.__doc__ == ""
+
+
+def test_a_leo_that_was_fed_is_not_fed_again(monkeypatch, field_database):
+    with closing(sqlite3.connect(field_database)) as leo, leo:
+        leo.execute("INSERT INTO meta VALUES ('module_bootstrap_hash', 'abc')")
+    module = by_hand(monkeypatch, None)
+    init_dream(field_database)
+    assert module.__doc__ is None
+
+
+def test_nothing_is_done_to_a_docstring_nor_to_another_dream(monkeypatch, field_database, tmp_path):
+    module = by_hand(monkeypatch, "his own words")
+    init_dream(field_database)
+    assert module.__doc__ == "his own words"
+    other = ModuleType("dream", None)
+    monkeypatch.setitem(sys.modules, "dream", other)
+    init_dream(field_database)
+    assert other.__doc__ is None
+    module = by_hand(monkeypatch, None)
+    init_dream(tmp_path / "no such file")
+    assert module.__doc__ is None
+
+
+def test_waiting_takes_the_real_time_where_none_is_given(waits, database, leo):
+    before = time.time()
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS, NOW)
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS)
+    ((first,), (second,)) = rows(database, "SELECT started_at FROM dream_dialogs ORDER BY id")
+    assert first == NOW
+    assert before <= second <= time.time()

@@ -1,0 +1,239 @@
+"""`dreamctl leo`: dreamd's dream.py in place of leo's own, and back, byte for byte."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from dreamd.ctl.leo_files import IMPORT, LeoFiles, rendered
+from tests.helpers.dreamctl import dreamctl
+
+OWN = b'#!/usr/bin/env python3\n# his\n"""\ndream.py \xe2\x80\x94 "his" own\n\n  words\n"""\n\nimport random\nX = 1\n'
+HEAD = OWN[: OWN.index(b"\n\nimport")]
+HERE = ("--python", sys.executable)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "dream.py").write_bytes(OWN)
+    (tmp_path / "dream.py").chmod(0o754)
+    os.utime(tmp_path / "dream.py", (1_700_000_000, 1_700_000_000))
+    return tmp_path
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_install_keeps_the_docstring_and_uninstall_every_byte(folder):
+    done = dreamctl("leo", "install", folder, *HERE)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert contents(folder) == {"dream.py": HEAD + b"\n\n" + IMPORT.encode(), "dream_original.py": OWN}
+    assert (folder / "dream.py").stat().st_mode & 0o777 == 0o754
+    back = dreamctl("leo", "uninstall", folder)
+    assert back.exit_code == 0
+    assert contents(folder) == {"dream.py": OWN}
+    found = (folder / "dream.py").stat()
+    assert (found.st_mode & 0o777, found.st_mtime) == (0o754, 1_700_000_000)
+
+
+def test_the_file_may_be_named_too(folder):
+    assert dreamctl("leo", "install", folder / "dream.py", *HERE).exit_code == 0
+    assert (folder / "dream_original.py").read_bytes() == OWN
+
+
+def test_a_second_install_changes_nothing(folder):
+    dreamctl("leo", "install", folder, *HERE)
+    before = contents(folder)
+    again = dreamctl("leo", "install", folder, "--json", *HERE)
+    assert (json.loads(again.stdout)["action"], again.exit_code) == ("nothing", 0)
+    assert contents(folder) == before
+
+
+def test_dry_runs_and_check_change_nothing_and_say_what_would_be_done(folder):
+    for arguments in (("install", folder, "--dry-run", *HERE), ("check", folder, *HERE)):
+        said = dreamctl("leo", *arguments)
+        assert (said.exit_code, "would install" in said.stdout) == (0, True)
+        assert contents(folder) == {"dream.py": OWN}
+    dreamctl("leo", "install", folder, *HERE)
+    before = contents(folder)
+    assert "would uninstall" in dreamctl("leo", "uninstall", folder, "--dry-run").stdout
+    assert contents(folder) == before
+
+
+def test_the_json_of_all_three(folder):
+    checked = json.loads(dreamctl("leo", "check", folder, "--json", *HERE).stdout)
+    assert checked.pop("python") == {"path": sys.executable, "version": sys.version.split()[0], "problem": ""}
+    assert checked == {
+        "folder": str(folder),
+        "state": "leo's own",
+        "action": "install",
+        "done": False,
+        "message": "dream.py becomes dream_original.py, a new dream.py takes its place",
+        "docstring": True,
+    }
+    installed = json.loads(dreamctl("leo", "install", folder, "--json", *HERE).stdout)
+    assert (installed["state"], installed["done"]) == ("leo's own", True)
+    gone = json.loads(dreamctl("leo", "uninstall", folder, "--json").stdout)
+    assert (gone["state"], gone["done"], gone["python"]) == ("installed", True, None)
+
+
+@pytest.mark.parametrize(
+    ("files", "state"),
+    [
+        ({}, "missing"),
+        ({"dream.py": b"def ("}, "unreadable"),
+        ({"dream.py": b"\x00"}, "unreadable"),
+        ({"dream.py": OWN, "dream_original.py": b"another = 1\n"}, "in the way"),
+        ({"dream.py": rendered(OWN) + b"X = 2\n", "dream_original.py": OWN}, "changed"),
+    ],
+)
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_what_it_does_not_know_it_refuses_to_touch(tmp_path, files, state, command):
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    refused = dreamctl("leo", command, tmp_path, "--json")
+    assert refused.exit_code == 1
+    assert (json.loads(refused.stdout)["state"], json.loads(refused.stdout)["action"]) == (state, "refuse")
+    assert "refused: " in refused.stderr
+    assert contents(tmp_path) == files
+
+
+def test_a_link_is_refused(folder, tmp_path):
+    (tmp_path / "leo").mkdir()
+    (tmp_path / "leo/dream.py").symlink_to(folder / "dream.py")
+    assert dreamctl("leo", "install", tmp_path / "leo", *HERE).exit_code == 1
+    assert (folder / "dream.py").read_bytes() == OWN
+
+
+def test_nothing_to_undo_and_made_by_hand(folder):
+    own = dreamctl("leo", "uninstall", folder)
+    assert (own.exit_code, "nothing to undo" in own.stdout) == (0, True)
+    (folder / "dream.py").write_text("from dreamclient.dropin import *\n")
+    by_hand = dreamctl("leo", "install", folder, *HERE)
+    assert (by_hand.exit_code, "by hand" in by_hand.stdout) == (0, True)
+    assert dreamctl("leo", "uninstall", folder).exit_code == 1
+    assert contents(folder) == {"dream.py": b"from dreamclient.dropin import *\n"}
+
+
+def test_an_install_that_was_cut_short_is_completed(folder):
+    (folder / "dream_original.py").write_bytes(OWN)
+    assert dreamctl("leo", "install", folder, *HERE).exit_code == 0
+    assert contents(folder) == {"dream.py": rendered(OWN), "dream_original.py": OWN}
+
+
+@pytest.mark.parametrize("broken", ["dream_original.py", "dream.py"])
+def test_a_write_that_fails_leaves_a_whole_dream(folder, monkeypatch, broken):
+    replace = os.replace
+
+    def failing(source, target):
+        if Path(target).name == broken:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    failed = dreamctl("leo", "install", folder, *HERE)
+    assert (failed.exit_code, "No space left" in failed.stderr) == (1, True)
+    monkeypatch.undo()
+    assert (folder / "dream.py").read_bytes() == OWN
+    assert not list(folder.glob(".*"))
+    assert dreamctl("leo", "install", folder, *HERE).exit_code == 0
+
+
+# --- docstrings ----------------------------------------------------------------------------------------
+
+
+def docstring(source: bytes):
+    names: dict = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the odd escape
+        exec(compile(source.replace(IMPORT.encode(), b""), "dream.py", "exec"), names)
+    return names["__doc__"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        OWN,
+        b"'one line'",
+        b"'one line'; import os\n",
+        b'r"""raw \\d"""\nimport os\n',
+        b"'two' \\\n  'parts'\nimport os\n",
+        b"('in brackets')\n",
+        b'"""crlf\r\nlines"""\r\nimport os\r\n',
+        b'\xef\xbb\xbf"""with a BOM \xc3\xa9"""\n',
+        b'# -*- coding: latin-1 -*-\n"""caf\xe9"""\nimport os\n',
+        '"""odd \u2028 line \x0c breaks é""" ; X = 1\n'.encode(),
+        b'"an odd \\escape"\n',
+    ],
+)
+def test_the_docstring_is_the_same_whatever_its_form(source):
+    assert docstring(rendered(source)) == docstring(source)
+
+
+def test_a_dream_without_docstring_gets_none_and_leo_is_warned_of(tmp_path):
+    (tmp_path / "dream.py").write_bytes(b"import os\n")
+    done = dreamctl("leo", "install", tmp_path, "--json", *HERE)
+    assert (done.exit_code, json.loads(done.stdout)["docstring"]) == (0, False)
+    assert "no docstring" in done.stderr
+    assert (tmp_path / "dream.py").read_text() == IMPORT
+
+
+def run(folder, *, client):
+    """What the leo in `folder` gets of his dream module."""
+    block = "" if client else "import sys; sys.modules['dreamclient'] = None; "
+    program = f"{block}import dream; print(dream.__doc__.strip()[:8], dream.init_dream.__module__)"
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+def test_without_dreamclient_leo_is_as_he_was(folder):
+    (folder / "dream.py").write_bytes(OWN + b"def init_dream(): pass\n")
+    dreamctl("leo", "install", folder, *HERE)
+    assert run(folder, client=True) == "dream.py dreamclient.dropin\n"
+    assert run(folder, client=False) == "dream.py dream_original\n"
+
+
+# --- his interpreter -----------------------------------------------------------------------------------
+
+
+def an_interpreter(path, says):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{says}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_interpreter_that_lacks_dreamclient_is_told_of(folder):
+    bare = an_interpreter(folder / "bare", """echo '["3.11.1", "ModuleNotFoundError: dreamclient"]'""")
+    checked = dreamctl("leo", "check", folder, "--python", bare)
+    assert checked.exit_code == 1
+    assert "cannot import dreamclient" in checked.stderr
+    assert "-m pip install dreamd-client" in checked.stderr
+    installed = dreamctl("leo", "install", folder, "--python", bare)
+    assert (installed.exit_code, "cannot import" in installed.stderr) == (0, True)
+
+
+@pytest.mark.parametrize("says", ["exit 3", "echo nonsense", "true"])
+def test_an_interpreter_that_does_not_run_is_told_of(folder, says):
+    checked = dreamctl("leo", "check", folder, "--json", "--python", an_interpreter(folder / "odd", says))
+    assert json.loads(checked.stdout)["python"]["problem"].startswith("it does not run")
+
+
+def test_his_own_environment_comes_first_then_the_usual_one(folder, tmp_path, monkeypatch):
+    says = """echo '["3.12.0", ""]'"""
+    usual = an_interpreter(tmp_path / "bin/python3", says)
+    monkeypatch.setenv("PATH", str(usual.parent))
+    found = json.loads(dreamctl("leo", "check", folder, "--json").stdout)["python"]
+    assert found == {"path": str(usual), "version": "3.12.0", "problem": ""}
+    his = an_interpreter(folder / "venv/bin/python", says)
+    assert json.loads(dreamctl("leo", "check", folder, "--json").stdout)["python"]["path"] == str(his)
+
+
+def test_a_docstring_that_would_not_survive_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("dreamd.ctl.leo_files._head", lambda _: b'"another"')
+    assert LeoFiles(folder).installing().state == "unreadable"

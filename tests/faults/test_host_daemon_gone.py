@@ -1,0 +1,150 @@
+"""P1, each in a real child process: whatever becomes of the daemon, leo's replies, his output and his exit are what
+they are without dreamd. Each reply is timed beside that of a twin who has none; the bound is a generous one."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.host import Ended, HostProcess, fake_daemon, future, garbage, silent
+
+LATER_MS = 1.0  # at the lower quartile of 40, each beside its twin's: others use the machine too
+
+
+@pytest.fixture(scope="module")
+def off(tmp_path_factory) -> Ended:
+    """The same program without dreamd."""
+    with HostProcess(tmp_path_factory.mktemp("off"), "off") as host:
+        host.go_on()
+        return host.finish()
+
+
+def untouched(ended: Ended, off: Ended) -> None:
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == off.out
+    assert ended.report["same"]
+    assert ended.report["later_ms"] < LATER_MS
+
+
+def talk(tmp_path: Path, where, step: str = "", **env: str) -> tuple[bool, Ended]:
+    with HostProcess(tmp_path / "host", where, step=step, **env) as host:
+        host.go_on()
+        return host.connected, host.finish()
+
+
+@pytest.fixture
+def quiet_daemon(tmp_path):
+    """A real one that never dreams."""
+    with DaemonProcess(tmp_path / "state", "--set", "gate.enabled=false") as daemon:
+        yield daemon
+
+
+def test_it_says_something_at_all(off):
+    assert off.out.count("\n") == 40
+    assert off.report["same"]
+
+
+def test_there(tmp_path, off, quiet_daemon):
+    connected, ended = talk(tmp_path, quiet_daemon.socket)
+    untouched(ended, off)
+    assert connected
+    assert ended.report["failures"] == {}
+    assert quiet_daemon.call("status")["decisions"] == {"disabled": 40}
+
+
+def test_absent(tmp_path, off):
+    connected, ended = talk(tmp_path, tmp_path / "nobody.sock")
+    untouched(ended, off)
+    assert not connected
+    assert ended.report["failures"]["not_connected"] == 40
+    assert ended.report["failures"]["connect"] >= 1
+
+
+def test_stopped_before_the_connection(tmp_path, off, quiet_daemon):
+    quiet_daemon.process.send_signal(signal.SIGSTOP)
+    connected, ended = talk(tmp_path, quiet_daemon.socket, "silent")
+    untouched(ended, off)
+    assert not connected
+    assert ended.report["failures"]["not_connected"] == 40
+
+
+def test_stopped_after_the_connection(tmp_path, off, quiet_daemon):
+    with HostProcess(tmp_path / "host", quiet_daemon.socket) as host:
+        assert host.connected
+        quiet_daemon.process.send_signal(signal.SIGSTOP)
+        host.go_on()
+        untouched(host.finish(), off)
+
+
+@pytest.mark.parametrize("behave", [silent, garbage, future])
+def test_something_else_answers_there(tmp_path, off, behave):
+    with fake_daemon(tmp_path / "s", behave):
+        connected, ended = talk(tmp_path, tmp_path / "s", "silent")
+    untouched(ended, off)
+    assert not connected
+    assert ended.report["failures"]["not_connected"] == 40
+
+
+def test_its_backlog_is_full(tmp_path, off):
+    waiting = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen(0)
+        try:
+            while True:
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                waiting[-1].connect(str(tmp_path / "s"))
+        except BlockingIOError:
+            connected, ended = talk(tmp_path, tmp_path / "s")
+        finally:
+            for connection in waiting:
+                connection.close()
+    untouched(ended, off)
+    assert not connected
+    assert ended.report["failures"]["connect"] >= 1
+
+
+def test_its_socket_is_deleted(tmp_path, off, quiet_daemon):
+    with HostProcess(tmp_path / "host", quiet_daemon.socket) as host:
+        assert host.connected
+        quiet_daemon.socket.unlink()
+        host.go_on()
+        ended = host.finish()
+    untouched(ended, off)
+    assert ended.report["failures"] == {}  # the connection stands
+
+
+def test_it_is_killed_while_leo_talks(tmp_path, off, quiet_daemon):
+    with HostProcess(tmp_path / "host", quiet_daemon.socket) as host:
+        assert host.connected
+        host.go_on()
+        host.process.stdout.readline()  # he talks
+        quiet_daemon.kill()
+        first = off.out.partition("\n")[0] + "\n"
+        ended = host.finish()
+    ended.out = first + ended.out
+    untouched(ended, off)
+
+
+def test_its_state_folder_cannot_be_written(tmp_path, off):
+    """Where the client is to start a daemon, and none can start."""
+    connected, ended = talk(
+        tmp_path, tmp_path / "state" / "dreamd.sock", "autostart", DREAMD_STATE_DIR="/proc/no/such/state"
+    )
+    untouched(ended, off)
+    assert not connected
+
+
+def test_msgpack_is_not_installed(tmp_path, off):
+    """Nothing can be sent; all else goes on."""
+    hiding = tmp_path / "hiding" / "msgpack"
+    hiding.mkdir(parents=True)
+    (hiding / "__init__.py").write_text("raise ImportError('not installed')\n")
+    path = os.pathsep.join([str(hiding.parent), os.environ.get("PYTHONPATH", "")])
+    connected, ended = talk(tmp_path, tmp_path / "nobody.sock", PYTHONPATH=path)
+    untouched(ended, off)
+    assert not connected

@@ -1,0 +1,72 @@
+"""P1, in a real child process with a daemon that dreams of every reply: what becomes of leo when a dialogue breaks."""
+
+import signal
+import threading
+import time
+
+import pytest
+from dreamclient import DreamClient
+
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.host import HostProcess
+
+EAGER = ("--set", "gate.chance=1", "--set", "gate.cooldown_s=0", "--set", "gate.trauma_above=-1")
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    with DaemonProcess(tmp_path / "state", *EAGER) as daemon:
+        yield daemon
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
+    """Leo talks on, and the daemon that comes after it finds every line that was recorded."""
+    killed = threading.Event()
+
+    def on_event(event) -> None:
+        if event["type"] == "line" and event["turn"] == turn and not killed.is_set():
+            daemon.process.send_signal(signal.SIGKILL)
+            killed.set()
+
+    watcher = DreamClient(socket_path=daemon.socket, name="watcher", on_event=on_event)
+    with HostProcess(tmp_path / "host", daemon.socket, replies=200) as host:
+        assert host.connected
+        assert watcher.start(20)
+        watcher.call("events.subscribe")
+        host.go_on()
+        ended = host.finish()
+    watcher.close()
+    assert killed.is_set()
+    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", 200)
+    assert ended.report["failures"]["lost"] == 1
+    daemon.wait()
+    daemon.start()
+    with DreamClient(socket_path=daemon.socket, name="reader") as reader:
+        assert reader.start(20)
+        (broken,) = [d for d in reader.call("dialogs.recent", 100) if d["outcome"] == "interrupted"]
+        waiting = {shard["trace_id"] for shard in reader.call("inbox.list")}
+    assert broken["lines"] >= turn
+    assert broken["trace_id"] in waiting
+
+
+def test_leo_exits_in_the_middle_of_a_line(tmp_path, daemon):
+    """A hook that never ends does not hold him."""
+    with HostProcess(tmp_path / "host", daemon.socket, replies=0, step="hang") as host:
+        assert host.connected
+        host.go_on()
+        began = time.monotonic()
+        ended = host.finish()
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert time.monotonic() - began < 20  # far under the deadline of the hook; half a second is the promise
+
+
+def test_leo_forks_and_both_talk(tmp_path, daemon):
+    with HostProcess(tmp_path / "host", daemon.socket, step="fork") as host:
+        assert host.connected
+        host.go_on()
+        ended = host.finish()
+    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", 40)
+    assert "lost" not in ended.report["failures"]
+    decisions = daemon.call("status")["decisions"]
+    assert sum(decisions.values()) == 40 - ended.report["failures"].get("replaced", 0)

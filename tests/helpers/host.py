@@ -1,0 +1,114 @@
+"""The host program as a child process, and daemons that are none."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import msgpack
+
+DEADLINE_S = 30.0
+
+
+class HostProcess:
+    """`tests.helpers.host_program`, up to the point where it waits on stdin; `finish` lets it go on."""
+
+    def __init__(self, folder: Path, socket_path: Any, replies: int = 40, step: str = "", **env: str) -> None:
+        reading, writing = os.pipe()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DREAM", "XDG_"))}
+        argv = [sys.executable, "-m", "tests.helpers.host_program", str(folder), str(socket_path), str(replies), step]
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=kept | {"REPORT_TO": str(writing)} | env, pass_fds=(writing,),
+        )  # fmt: skip
+        os.close(writing)
+        self._reports = os.fdopen(reading)
+        self.connected: bool = self.report()["connected"]
+
+    def report(self) -> dict[str, Any]:
+        """Its next report."""
+        line = self._reports.readline()
+        if not line:
+            raise AssertionError(f"no report: {self.process.communicate(timeout=DEADLINE_S)}")
+        report: dict[str, Any] = json.loads(line)
+        return report
+
+    def go_on(self) -> None:
+        """Let it talk."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def finish(self) -> "Ended":
+        """Wait for its end."""
+        out, err = self.process.communicate(timeout=DEADLINE_S)
+        said = self._reports.readlines()
+        return Ended(self.process.returncode, out, err, json.loads(said[-1]) if said else {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reports.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+class Ended:
+    """How a host ended: its exit code, all that it printed, and its last report."""
+
+    def __init__(self, code: int, out: str, err: str, report: dict[str, Any]) -> None:
+        self.code, self.out, self.err, self.report = code, out, err, report
+
+
+@contextmanager
+def fake_daemon(path: Path, behave):
+    """A peer on `path` that is no dreamd: `behave(connection)` runs for each connection, on a thread."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(8)
+    kept: list[socket.socket] = []
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                kept.append(connection)
+                with suppress(OSError):
+                    behave(connection)
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in kept:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        thread.join(DEADLINE_S)
+        for connection in kept:
+            connection.close()
+
+
+def silent(connection: socket.socket) -> None:
+    """Accepts, reads, and never answers."""
+    connection.recv(1 << 16)
+
+
+def garbage(connection: socket.socket) -> None:
+    """Answers with bytes that mean nothing."""
+    connection.recv(1 << 16)
+    connection.sendall(bytes(range(256)) * 40)
+
+
+def future(connection: socket.socket) -> None:
+    """A daemon of a protocol that is yet to come; then whatever it is told is no news to it."""
+    _, msgid, _, _ = msgpack.unpackb(connection.recv(1 << 16))
+    connection.sendall(msgpack.packb([1, msgid, None, {"protocol": 99, "name": "dreamd", "version": "99.0"}]))

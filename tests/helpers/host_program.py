@@ -1,0 +1,104 @@
+"""A host as users have it, run as a program: a leo-shaped double that talks, and beside him his twin without dreamd.
+
+    python -m tests.helpers.host_program FOLDER SOCKET REPLIES [STEP]
+
+Each of the twins answers every prompt from the same chance. To stdout go the replies of the attached one, as a
+REPL would print them, and nothing else; to the descriptor $REPORT_TO a report as JSON lines: when he is connected or has
+given up trying, and at the end. Between the two a line is awaited on stdin. SOCKET "off" is no dreamd at all.
+"""
+
+import json
+import os
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from tests.helpers import leo_double
+
+
+def report(**what) -> None:
+    os.write(int(os.environ["REPORT_TO"]), json.dumps(what).encode() + b"\n")
+
+
+def main(folder: str, socket: str, replies: str, step: str = "") -> None:
+    leo, home = born(Path(folder) / "attached")
+    twin, twin_home = born(Path(folder) / "twin")
+    attachment = None
+    if socket != "off":
+        from dreamclient.leo import attach
+
+        attachment = attach(leo, socket_path=socket, autostart=step == "autostart")
+        attachment.client.start(0.2 if step == "silent" else 2.0)
+    report(connected=bool(attachment and attachment.client.connected))
+    sys.stdin.readline()
+    if step == "hang":
+        hang(attachment)
+    took, same = [], []
+    for n in range(int(replies)):
+        pair = [(leo, home), (twin, twin_home)]
+        both = {who: timed(who, where, n) for who, where in (pair if n % 2 else reversed(pair))}
+        (said, ours_s), (alone, alone_s) = both[leo], both[twin]
+        took.append(ours_s - alone_s)
+        same.append(said == alone)
+        print(said)
+        if step == "fork" and n == int(replies) // 2:
+            fork(leo, home)
+    counted = attachment.client.failures if attachment else {}
+    report(later_ms=statistics.quantiles(took, n=4)[0] * 1000 if took else 0, same=all(same), failures=counted)
+
+
+def born(folder: Path) -> tuple[leo_double.LeoField, Path]:
+    folder.mkdir(parents=True)
+    leo = leo_double.LeoField(leo_double.settle(folder))
+    return leo, leo_double.DB_PATH
+
+
+def timed(leo, home: Path, n: int) -> tuple[str, float]:
+    leo_double.DB_PATH = home
+    random.seed(n)
+    prompt = f"what does the rain say to number {n}"
+    leo.observe(prompt)
+    began = time.perf_counter()
+    said = leo.reply(prompt)
+    took_s = time.perf_counter() - began
+    leo.observe(said)
+    return said, took_s
+
+
+def fork(leo, home: Path) -> None:
+    """A child that talks too, and says nothing; it must not hurt the parent's connection."""
+    child = os.fork()
+    if child == 0:
+        leo.conn = leo_double.settle(home.parent)  # SQLite's own rule: no connection over a fork
+        leo.reply("who are you now")
+        os._exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def hang(attachment) -> None:
+    """From here on a line takes for ever; wait until one is asked for."""
+    import threading
+
+    asked = threading.Event()
+
+    def for_ever(**_):
+        asked.set()
+        threading.Event().wait()
+
+    leo_double.generate_reply, speak = for_ever, leo_double.generate_reply
+    attachment.client._host.hooks._hooks["generate"].__self__._accepted = frozenset({"prompt"})
+    attachment.offer(leo_double_context())
+    asked.wait(20)
+    leo_double.generate_reply = speak
+
+
+def leo_double_context():
+    from dreamclient import DreamContext
+
+    return DreamContext("what does the rain say", "nothing", trauma_level=0.9)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
