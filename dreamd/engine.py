@@ -7,7 +7,7 @@ replaced by the next one, as soon as the store has it.
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -18,11 +18,11 @@ from dreamclient.messages import Code, Method
 from dreamd.clock import Clock
 from dreamd.delivery import Delivery
 from dreamd.dream.dialogue import Outcome, Result
-from dreamd.dream.friend import Change, Friend, split_origin
 from dreamd.dream.gate import Cooldown, Decision, Mute, decide
 from dreamd.dream.shapes import Context
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
+from dreamd.friend_keeper import FriendKeeper
 from dreamd.hooks import Caller, Hooks, Latency
 from dreamd.run import Publish, Run
 from dreamd.settings import Settings
@@ -71,7 +71,7 @@ class Engine:
         self.reasons: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.latency = Latency()
-        self.friend = Friend()
+        self.keeper = FriendKeeper(store, clock, settings.friend)
         self.cooldown = Cooldown()
         self._clock = clock
         self._failures = failures
@@ -85,8 +85,6 @@ class Engine:
         self._loaded = 0  # which opening of the store; after the next one what is kept here is old
         self._closing = False
         self._owing = True  # dialogues to be closed, or shards to be delivered
-        self._changing_friend = asyncio.Lock()
-        self._seeding: set[asyncio.Task[int]] = set()
 
     # start and end
 
@@ -111,7 +109,7 @@ class Engine:
         for run, _ in self._running.values():
             run.hooks.abandon("shutdown")
         running = [task for _, task in self._running.values()]
-        await asyncio.gather(*running, *self._seeding, return_exceptions=True)
+        await asyncio.gather(*running, self.keeper.close(), return_exceptions=True)
 
     @property
     def trouble(self) -> str | None:
@@ -151,6 +149,7 @@ class Engine:
         ]
         kept = {name: getattr(self.settings, name) for name in later}
         self.settings = msgspec.structs.replace(settings, **kept)
+        self.keeper.settings = self.settings.friend
         return later
 
     async def _load(self) -> None:
@@ -158,14 +157,7 @@ class Engine:
         if self._loaded:  # another file, perhaps: what runs belongs to the old one
             for run, _ in self._running.values():
                 run.hooks.abandon("store_error")
-        async with self._changing_friend:
-            memory = await self.store.load()
-            origin = [fragment.text for fragment in self.friend.fragments if fragment.origin]
-            if origin and await self.store.seed(
-                origin, self._clock.wall()
-            ):  # begun afresh: the origin stays (P4)
-                memory = await self.store.load()
-            self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
+        memory = await self.keeper.load()
         self.cooldown.last_run_s.update(memory.last_run)
         self.outcomes = Counter(memory.outcomes)
         self._next_dialog = max(self._next_dialog, memory.next_dialog)
@@ -291,7 +283,7 @@ class Engine:
     async def _dream(self, dreamer: Dreamer, run: Run, drawn: float | None) -> Result:
         result = Result("store_error", [])
         try:
-            result = await run.perform(self.friend)
+            result = await run.perform(self.keeper.friend)
             if run.begun:
                 await self._finish(run, result)
         except StoreUnavailable as error:
@@ -313,56 +305,23 @@ class Engine:
 
     async def _finish(self, run: Run, result: Result) -> None:
         """The end in the store and the next friend, together; then the shard."""
-        change: Change | None = None
-        drift = None
-        async with self._changing_friend:
-            friend, at = self.friend, self._clock.wall()
-            if result.spoke:
-                said = [line for line in result.lines if line.speaker == "friend"]
-                friend, change = friend.after(said, dialog=run.dialog, at=at, settings=self.settings.friend)
-                drift = friend.drift()
-            end = Finish(
-                at=at,
-                outcome=result.outcome,
-                ended_by=run.hooks.failed or None,
-                lines=result.lines,
-                observed=run.observed,
-                recalled=run.recalled,
-                change=change,
-                drift=drift,
-            )
-            await self.store.finish(run.dialog, end)
-            self.friend = friend
+        end = Finish(
+            at=self._clock.wall(),
+            outcome=result.outcome,
+            ended_by=run.hooks.failed or None,
+            lines=result.lines,
+            observed=run.observed,
+            recalled=run.recalled,
+        )
+        end = await self.keeper.finish(run.dialog, end)
         self.outcomes[result.outcome] += 1
-        added = [fragment.text for fragment in change.added] if change else []
+        added = [fragment.text for fragment in end.change.added] if end.change else []
         run.tell(
-            "dialog.finished", outcome=result.outcome, lines=len(result.lines), drift=drift, admitted=added
+            "dialog.finished",
+            outcome=result.outcome,
+            lines=len(result.lines),
+            drift=end.drift,
+            admitted=added,
         )
         if result.spoke and not await self.delivery.deliver():
             self._owing = True
-
-    # the friend
-
-    async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
-        """The first seed that is not empty makes the origin; returns how many fragments were stored."""
-        # Goes on where the one who asked has gone: what the store holds and `friend` must not part.
-        task = asyncio.get_running_loop().create_task(self._seed(origin, readme))
-        self._seeding.add(task)
-        task.add_done_callback(self._seeding.discard)
-        return await asyncio.shield(task)
-
-    async def _seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
-        async with self._changing_friend:
-            if self.seeded:
-                return 0
-            texts = split_origin(list(origin), list(readme), self.settings.friend.origin_most)
-            stored = await self.store.seed(texts, self._clock.wall())
-            if stored:
-                memory = await self.store.load()
-                self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
-            return stored
-
-    @property
-    def seeded(self) -> bool:
-        """Whether there is an origin."""
-        return any(fragment.origin for fragment in self.friend.fragments)

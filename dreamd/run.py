@@ -84,7 +84,7 @@ class Run:
                 metrics = await self.hooks.observe(line)
                 self.observed[line.turn] = "answered"
                 return metrics
-            case Recall(query, n):
+            case Recall(query, n):  # pragma: no branch - there is no other
                 self.recalled = (await self.hooks.recall(query, n))[:n]
                 return self.recalled
         return None

@@ -22,7 +22,10 @@ CLOCKS = {"time"}
 CHANCE = {"random", "secrets", "uuid"}
 
 DREAM = sorted(name for name in MODULES if name.startswith("dreamd.dream"))
-PURE_INBOX = [f"dreamd.inbox.{name}" for name in ("capability", "redact", "node", "document", "dream", "shapes", "errors")]
+PURE_INBOX = [
+    f"dreamd.inbox.{name}"
+    for name in ("capability", "redact", "node", "document", "dream", "shapes", "errors")
+]
 WIRE_WITHOUT_DREAM = [f"dreamd.wire.{name}" for name in ("server", "session", "listener", "typed")]
 
 
@@ -54,7 +57,9 @@ def reached_from(module, *, packages=True):
     found, left = set(), [module]
     while left:
         name = left.pop()
-        parents = {".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)} if packages else set()
+        parents = (
+            {".".join(name.split(".")[:n]) for n in range(1, name.count(".") + 1)} if packages else set()
+        )
         for new in (imported_by(name) | (parents & MODULES.keys())) - found:
             found.add(new)
             if new in MODULES:
@@ -67,7 +72,9 @@ def outside(names):
 
 
 def test_there_is_something_to_look_at():
-    assert {"dreamd.dream.dialogue", "dreamd.dream.gate", "dreamd.dream.friend", "dreamd.dream.pulse"} <= set(DREAM)
+    assert {"dreamd.dream.dialogue", "dreamd.dream.gate", "dreamd.dream.friend", "dreamd.dream.pulse"} <= set(
+        DREAM
+    )
     assert set(PURE_INBOX + WIRE_WITHOUT_DREAM) <= MODULES.keys()
     assert "asyncio" in reached_from("dreamd.wire.session")
     assert "dreamd.dream.shapes" in reached_from("dreamd.engine")
@@ -98,11 +105,17 @@ def test_the_wire_knows_no_dream(module):
     reached = reached_from(module)
     known = {name for name in reached if name.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox"))}
     assert not known
-    assert not reached & {"dreamd.engine", "dreamd.run", "dreamd.hooks", "dreamd.delivery", "dreamd.wire.handlers"}
+    assert not reached & {
+        "dreamd.engine",
+        "dreamd.run",
+        "dreamd.hooks",
+        "dreamd.delivery",
+        "dreamd.wire.handlers",
+    }
 
 
 def test_the_client_never_imports_the_daemon():
-    for module, _ in MODULES.items():
+    for module in MODULES:
         if module.startswith("dreamclient") and module != "dreamclient.embedded":
             assert "dreamd" not in outside(imported_by(module)), module
     if "dreamclient.embedded" in MODULES:  # there inside a function, when asked to
@@ -110,7 +123,12 @@ def test_the_client_never_imports_the_daemon():
 
 
 def test_the_client_needs_msgpack_and_nothing_else():
-    reached = {name for module in MODULES if module.startswith("dreamclient") for name in outside(imported_by(module))}
+    reached = {
+        name
+        for module in MODULES
+        if module.startswith("dreamclient")
+        for name in outside(imported_by(module))
+    }
     assert reached - {"dreamclient", "dreamd"} - set(sys.stdlib_module_names) == {"msgpack"}
 
 
@@ -118,7 +136,13 @@ def test_the_engine_alone_brings_dream_and_world_together():
     """Nothing below it knows it; `ctl` talks over the wire, but for what must work without a daemon."""
     for module in MODULES:
         if module.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox", "dreamd.ctl", "dreamd.demo")):
-            above = {"dreamd.engine", "dreamd.app", "dreamd.wire.handlers", "dreamd.wire.server", "dreamd.delivery"}
+            above = {
+                "dreamd.engine",
+                "dreamd.app",
+                "dreamd.wire.handlers",
+                "dreamd.wire.server",
+                "dreamd.delivery",
+            }
             assert not imported_by(module) & above, module
 
 
@@ -154,7 +178,9 @@ asyncio.run(main(Path(sys.argv[1])))
 
 def test_numpy_waits_for_the_first_dialogue(tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("DREAM")}
-    said = subprocess.run([sys.executable, "-c", CHILD, tmp_path], capture_output=True, text=True, check=True, env=env)
+    said = subprocess.run(
+        [sys.executable, "-c", CHILD, tmp_path], capture_output=True, text=True, check=True, env=env
+    )
     assert said.stdout == '["ok", "no_hooks", false, false]\n'
 
 

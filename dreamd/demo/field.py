@@ -29,7 +29,7 @@ PULL = 200.0  # how far the words of the seed draw a walk, at a semantic weight 
 THEMES = 24  # words of the seed that draw: the rarest, so that a long seed costs no more than a short one
 BASE = 0.01  # worth of a line that is nowhere near the seed: about a tenth of one that is
 WALKS = 16  # a line is the best of so many: near the seed, and no echo
-LATELY = 12  # texts that an echo is looked for in: two dialogues, and what was spoken between them
+LATELY = 12  # sentences that an echo is looked for in: two dialogues, and what was spoken between them
 LEAST_TEMPERATURE = 0.05  # below, the sums would leave the range of a float
 
 
@@ -81,7 +81,7 @@ class TrigramField:
                 for other in words[at + 1 : at + 1 + NEAR_WORDS]:
                     self._near[word][other] += 1
                     self._near[other][word] += 1
-        self._lately.append(pulse.read(text).trigrams)
+            self._lately.append(pulse.read(sentence).trigrams)
 
     def pulse(self, text: str) -> dict[str, float]:
         """How a text feels, each in [0, 1]. Novelty is the share of its steps, from two words to the next,

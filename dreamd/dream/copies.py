@@ -1,6 +1,6 @@
 """The friend outside of its buffer, in a checkpoint or an exported file, and what of it may take the buffer's place."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import isfinite
 
 from msgspec import Struct
@@ -38,27 +38,34 @@ def to_take_in(
     copies' own origin becomes it. Of the rest the heaviest fill the buffer. Each text (compared by its words) is
     there once, in its bounds.
     """
-    given: dict[tuple[str, ...], Copy] = {}
+    given: dict[Hashable, Copy] = {}
     for copy in sorted(copies, key=lambda copy: (not copy.origin, -copy.weight)):
-        text = clamped(" ".join(copy.text.split()), most_chars=FRAGMENT_CHARS)
-        if said := tuple(words(text)):
-            given.setdefault(said, replace(copy, text=text))
-    born = {tuple(words(fragment.text)): fragment for fragment in origin}
-    first = [
-        replace(copy, weight=given[said].weight) if said in given else copy
-        for said, copy in zip(born, copies_of(list(born.values())), strict=True)
-    ] or [copy for copy in given.values() if copy.origin][: settings.origin_most]
-    rest = [copy for said, copy in given.items() if not copy.origin and said not in born]
-    rest = sorted(rest, key=lambda copy: -copy.weight)[: settings.buffer]
+        if copy.text.strip():
+            given.setdefault(_key(copy.text), copy)
+    first = [_weighed(copy, given.get(_key(copy.text))) for copy in copies_of(origin)] or [
+        copy for copy in given.values() if copy.origin
+    ][: settings.origin_most]
+    born = {_key(copy.text) for copy in first}
+    rest = [copy for key, copy in given.items() if not copy.origin and key not in born]
+    heaviest = sorted(rest, key=lambda copy: -copy.weight)[: settings.buffer]
     taken = [_bounded(copy, settings.origin_floor) for copy in first]
-    taken += [_bounded(copy, settings.floor) for copy in sorted(rest, key=lambda copy: copy.added_at)]
-    placed = {tuple(words(copy.text)) for copy in taken}
-    return taken, sum(said not in placed for said in given)
+    taken += [_bounded(copy, settings.floor) for copy in sorted(heaviest, key=lambda copy: copy.added_at)]
+    return taken, len(given.keys() - {_key(copy.text) for copy in taken})
+
+
+def _key(text: str) -> Hashable:
+    """What makes two texts the same one: their words, where they have any."""
+    return tuple(words(text)) or text
+
+
+def _weighed(copy: Copy, by: Copy | None) -> Copy:
+    return copy if by is None else replace(copy, weight=by.weight)
 
 
 def _bounded(copy: Copy, floor: float) -> Copy:
     return replace(
         copy,
+        text=copy.text if len(copy.text) <= FRAGMENT_CHARS else clamped(copy.text, most_chars=FRAGMENT_CHARS),
         weight=min(1.0, max(floor, copy.weight)),
         added_at=copy.added_at if isfinite(copy.added_at) else 0.0,
     )

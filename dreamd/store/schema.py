@@ -95,8 +95,16 @@ _FROM_LEOS_TABLES: Final = (
     CONTINUE_COOLDOWN,
 )
 
+_CHECKPOINTS: Final = (
+    # The friend as it was, by name; a later one has a higher rowid. fragments: JSON, a list of dream.copies.Copy.
+    """CREATE TABLE dream_checkpoints (
+        name TEXT PRIMARY KEY, at REAL NOT NULL, learned INTEGER NOT NULL, origin INTEGER NOT NULL,
+        fragments TEXT NOT NULL
+    )""",
+)
+
 # The n-th brings version n to n + 1. Only ever append: what is released is never edited.
-MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES,)
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES, _CHECKPOINTS)
 
 
 def check(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from dreamd.clock import Clock
+from dreamd.dream.copies import Copy
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
-from dreamd.store import leo_import, reading, transactions
+from dreamd.store import checkpoints, leo_import, reading, transactions
 from dreamd.store.connection import Database, OnConnection
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, back_up, set_aside
 from dreamd.store.opening import mark_suspect, open_file
@@ -127,6 +128,25 @@ class Store:
         """The origin, at weight 1.0. Returns how many were stored: 0 if there is an origin already."""
         return await self._write(transactions.seed, fragments, at) if fragments else 0
 
+    async def keep(self, name: str, copies: Sequence[Copy], at: float, *, again: bool) -> bool:
+        """A checkpoint of that name; False where there is one already, unless `again`."""
+        return await self._write(checkpoints.keep, name, copies, at, again)
+
+    async def checkpoints(self, n: int) -> list[dict[str, Any]]:
+        """{name, at, learned: count, origin: count} of the last n checkpoints, newest first."""
+        return await self._read(checkpoints.latest, n)
+
+    async def checkpoint(self, name: str) -> list[Copy] | None:
+        """The friend as it was then; None where there is no checkpoint of that name."""
+        return await self._read(checkpoints.content, name)
+
+    async def replace_friend(
+        self, copies: Sequence[Copy], before: Sequence[Copy], at: float
+    ) -> tuple[Memory, dict[str, int]]:
+        """Put `copies` in the buffer's place, and keep what was there `before` as a checkpoint, in one
+        transaction. Returns what is to be kept in memory now, and how many {kept, added, left}."""
+        return await self._write(checkpoints.replace_buffer, copies, before, at)
+
     async def recent(self, n: int) -> list[dict[str, Any]]:
         """The last n dialogues, newest first: {id, trace_id, started_at, finished_at, outcome, lines: count,
         client, avg_trauma, avg_arousal, drift, note}."""
@@ -213,9 +233,16 @@ class Store:
         """Before closing. Where another file has taken the database's place, the log beside it is still that of
         the old one, and SQLite would play it into the new one."""
         old = self._database
-        if old and moved(self.path, old.identity) == REPLACED and old.log and identity_of(self._wal) == old.log:
+        if (
+            old
+            and moved(self.path, old.identity) == REPLACED
+            and old.log
+            and identity_of(self._wal) == old.log
+        ):
             aside = set_aside(self.path, "replaced", self._clock.wall(), PARTS[1:])
-            self.notes.append(f"the database was replaced: the log of the old one is kept as {aside.name}-wal")
+            self.notes.append(
+                f"the database was replaced: the log of the old one is kept as {aside.name}-wal"
+            )
 
     async def _disconnect(self) -> None:
         database, self._database = self._database, None

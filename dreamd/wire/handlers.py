@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from dreamclient.messages import PROTOCOL_VERSION, Code, Method
+from msgspec.structs import replace
 
 import dreamd
 from dreamd.dream.replay import first_difference
@@ -45,7 +46,7 @@ def hello(service: Service, session: Session, asked: params.HelloParams) -> dict
         "pid": os.getpid(),
         "provides": sorted(service.table),
         "session": session.number,
-        "seeded": service.engine.seeded,
+        "seeded": service.engine.keeper.seeded,
     }
 
 
@@ -81,7 +82,7 @@ def now(service: Service, session: Session, asked: params.NowParams) -> Coroutin
 
 
 def seed(service: Service, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, int]:
-    return service.engine.seed(asked.seed.origin, asked.seed.readme)
+    return service.engine.keeper.seed(asked.seed.origin, asked.seed.readme)
 
 
 def why(service: Service, session: Session, asked: params.CountParams) -> Any:
@@ -114,16 +115,49 @@ async def replay(service: Service, session: Session, asked: params.DialogParams)
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
 
 
-def fragments(service: Service, session: Session, asked: params.NoParams) -> Any:
-    return sorted(service.engine.friend.fragments, key=lambda fragment: -fragment.weight)
+def stats(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.store.stats()
+
+
+# --- the friend --------------------------------------------------------------------------------------
+
+
+async def fragments(service: Service, session: Session, asked: params.FragmentsParams) -> Any:
+    keeper = service.engine.keeper
+    found = keeper.friend.fragments if asked.checkpoint is None else await keeper.copies(asked.checkpoint)
+    return sorted(found, key=lambda fragment: -fragment.weight)
 
 
 def drift(service: Service, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
     return service.engine.store.drift(asked.n)
 
 
-def stats(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.stats()
+def checkpoint(
+    service: Service, session: Session, asked: params.CheckpointParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
+    return service.engine.keeper.checkpoint(asked.name, again=asked.again)
+
+
+def checkpoints(service: Service, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.store.checkpoints(asked.n)
+
+
+def restore(
+    service: Service, session: Session, asked: params.RestoreParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
+    return service.engine.keeper.restore(asked.name)
+
+
+def take_in(
+    service: Service, session: Session, asked: params.ImportParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
+    return service.engine.keeper.take_in([replace(copy, dialog=None) for copy in asked.fragments])
+
+
+def reseed(
+    service: Service, session: Session, asked: params.SeedParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
+    return service.engine.keeper.reseed(asked.seed.origin, asked.seed.readme)
 
 
 # --- the inbox ---------------------------------------------------------------------------------------
@@ -187,8 +221,13 @@ TABLE: dict[str, Served] = {
     Method.DIALOGS_RECENT: _served(recent, params.CountParams),
     Method.DIALOGS_GET: _served(get, params.DialogParams),
     Method.DIALOGS_REPLAY: _served(replay, params.DialogParams),
-    Method.FRAGMENTS: _served(fragments, params.NoParams),
+    Method.FRAGMENTS: _served(fragments, params.FragmentsParams),
     Method.DRIFT: _served(drift, params.CountParams),
+    Method.CHECKPOINT: _served(checkpoint, params.CheckpointParams),
+    Method.CHECKPOINTS: _served(checkpoints, params.CountParams),
+    Method.RESTORE: _served(restore, params.RestoreParams),
+    Method.IMPORT: _served(take_in, params.ImportParams),
+    Method.RESEED: _served(reseed, params.SeedParams),
     Method.STATS: _served(stats, params.NoParams),
     Method.INBOX_PERSIST: _served(persist, params.PersistParams),
     Method.INBOX_LIST: _served(waiting, params.NoParams),

@@ -10,6 +10,7 @@ import msgspec
 from dreamclient.messages import Method
 from msgspec import Meta, Struct
 
+from dreamd.dream.copies import Copy
 from dreamd.dream.shapes import Context
 
 NAME_CHARS = 64
@@ -17,6 +18,7 @@ SEED_TEXTS = 4096  # 256 fragments are kept of them
 
 Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
+Checkpoint = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 
 
 class Hello(Struct):
@@ -64,6 +66,23 @@ class CountParams(Struct, array_like=True, forbid_unknown_fields=True):
 
 class DialogParams(Struct, array_like=True, forbid_unknown_fields=True):
     id: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]  # SQLite's integers are signed
+
+
+class FragmentsParams(Struct, array_like=True, forbid_unknown_fields=True):
+    checkpoint: Checkpoint | None = None
+
+
+class CheckpointParams(Struct, array_like=True, forbid_unknown_fields=True):
+    name: Checkpoint
+    again: bool = False
+
+
+class RestoreParams(Struct, array_like=True, forbid_unknown_fields=True):
+    name: Checkpoint
+
+
+class ImportParams(Struct, array_like=True, forbid_unknown_fields=True):
+    fragments: Annotated[list[Copy], Meta(min_length=1, max_length=SEED_TEXTS)]
 
 
 class Persist(Struct, forbid_unknown_fields=True):

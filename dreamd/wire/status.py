@@ -25,7 +25,7 @@ async def status_of(service: "Service") -> dict[str, Any]:
         "socket": service.socket,
         "state_dir": str(service.state_dir),
         "state": f"degraded: {engine.ailment}" if engine.ailment else "ok",
-        "seeded": engine.seeded,
+        "seeded": engine.keeper.seeded,
         "sessions": [_session(service, session) for session in service.sessions.values()],
         "decisions": dict(engine.reasons),
         "dialogues": {outcome: n for outcome, n in engine.outcomes.items() if n},

@@ -204,6 +204,7 @@ def test_mail_is_never_put_between_the_parts_of_a_message(narrow: Ends) -> None:
     with_tail = packed([2, "dream.context", [context("y" * 20_000)]])
     assert narrow.link._send_context(with_tail, {})
     assert narrow.link._tail
+    assert narrow.peer.receive_data(narrow.theirs.recv(1 << 20)) == []  # now there would be room
     narrow.link._release()
     reader = Reader(narrow, 1)
     while narrow.link._tail:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket as socketlib
 import stat
 import sys
 from pathlib import Path
@@ -36,7 +37,9 @@ def gone(pid: int) -> bool:
 
 
 def test_starts_one_with_its_settings_and_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "supervisor"))  # not ours to answer
+    supervisor = socketlib.socket(socketlib.AF_UNIX, socketlib.SOCK_DGRAM | socketlib.SOCK_NONBLOCK)
+    supervisor.bind(str(tmp_path / "supervisor"))
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "supervisor"))
     state, wanted = tmp_path / "state", tmp_path / "s"
     with daemon_for(state, wanted, ["gate.chance=1"]) as (socket, ours):
         assert (socket, ours) == (wanted, True)
@@ -45,6 +48,8 @@ def test_starts_one_with_its_settings_and_stops_it(tmp_path: Path, monkeypatch: 
         assert os.getsid(answer["pid"]) == answer["pid"]  # Ctrl-C does not reach it
     assert gone(answer["pid"])
     assert not wanted.exists()
+    with supervisor, pytest.raises(BlockingIOError):  # it was told nothing: it supervises us
+        supervisor.recv(100)
 
 
 def test_uses_the_one_that_serves_the_folder_by_whatever_name(tmp_path: Path) -> None:

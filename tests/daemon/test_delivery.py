@@ -34,7 +34,9 @@ async def test_p5_one_file_with_every_line_as_the_store_has_it(tmp_path):
         document = json.loads(file.read_text())
     assert file.stem == dialog["trace_id"] == document["trace_id"]
     said = ("speaker", "text", "novelty", "arousal", "entropy", "trauma")
-    assert [[s[k] for k in said] for s in document["shards"]] == [[t[k] for k in said] for t in dialog["turns"]]
+    assert [[s[k] for k in said] for s in document["shards"]] == [
+        [t[k] for k in said] for t in dialog["turns"]
+    ]
     assert [n["trace"]["order"] for n in document["matada_nodes"]] == list(range(1, ended["lines"] + 1))
     assert (document["seed"]["goal"], document["seed"]["ul_tags"]) == ("dream of leo", ["dream"])
     written = {k: events[-1][k] for k in ("type", "dialog", "trace_id", "path", "shards")}
@@ -66,7 +68,9 @@ async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_ca
         (tmp_path / "aside").rename(folder)
         await service.engine.settle_debts()
         assert service.engine.delivery.trouble is None
-        assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [e["lines"] for e in ended]
+        assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [
+            e["lines"] for e in ended
+        ]
         assert owed(tmp_path) == []
 
 
@@ -88,17 +92,29 @@ async def test_an_inbox_that_is_unavailable_is_not_tried_again_for_each(tmp_path
         assert service.engine.delivery.trouble is None
 
 
+COPY = """
+WITH RECURSIVE numbers (n) AS (SELECT 4 UNION ALL SELECT n + 1 FROM numbers WHERE n < 149)
+INSERT INTO dream_dialogs (id, trace_id, client, started_at, finished_at, outcome, episodes_count)
+SELECT n, 'copy-' || n, client, started_at, finished_at, outcome, episodes_count
+FROM numbers JOIN dream_dialogs ON id = 1
+"""
+COPY_LINES = """
+INSERT INTO dream_turns (dialog_id, turn, speaker, text, trauma_level, pulse_novelty, pulse_arousal, pulse_entropy, at)
+SELECT d.id, turn, speaker, text, trauma_level, pulse_novelty, pulse_arousal, pulse_entropy, at
+FROM dream_dialogs AS d JOIN dream_turns ON dialog_id = 1 WHERE d.id > 3
+"""
+
+
 async def test_more_than_one_page_of_debts_is_delivered(tmp_path):
     async with serving(tmp_path, inbox__enabled="false") as service, await leo(service) as peer:
         for _ in range(3):
             await peer.call("dream.now", STIRRED)
     with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
         assert database.execute("UPDATE dream_dialogs SET shard_at = NULL").rowcount == 3
-        columns = [row[1] for row in database.execute("PRAGMA table_info(dream_dialogs)") if row[1] not in ("id", "trace_id")]
-        turns = [row[1] for row in database.execute("PRAGMA table_info(dream_turns)") if row[1] not in ("id", "dialog_id")]
-        for number in range(4, 150):
-            database.execute(f"INSERT INTO dream_dialogs (id, trace_id, {','.join(columns)}) SELECT {number}, 'copy-{number}', {','.join(columns)} FROM dream_dialogs WHERE id = 1")
-            database.execute(f"INSERT INTO dream_turns (dialog_id, {','.join(turns)}) SELECT {number}, {','.join(turns)} FROM dream_turns WHERE dialog_id = 1")
+        database.execute("BEGIN")
+        database.execute(COPY)
+        database.execute(COPY_LINES)
+        database.execute("COMMIT")
     async with serving(tmp_path) as service:
         assert len(inbox_files(tmp_path)) == 149
         assert owed(tmp_path) == []
@@ -114,7 +130,10 @@ async def test_an_inbox_that_is_off_owes_nothing(tmp_path):
 
 async def test_litter_is_swept_and_the_acknowledged_retired_once_an_hour(tmp_path):
     time = TestClock()
-    async with serving(tmp_path, clock=time.clock, inbox__retention_s=60) as service, await leo(service) as peer:
+    async with (
+        serving(tmp_path, clock=time.clock, inbox__retention_s=60) as service,
+        await leo(service) as peer,
+    ):
         await peer.call("dream.now", STIRRED)
         [file] = inbox_files(tmp_path)
         await peer.call("inbox.ack", file.stem)

@@ -260,6 +260,7 @@ def test_p1_the_exit_code_of_a_host_is_his_own(tmp_path):
     ended = host(tmp_path / "state", "sys.exit(7)")
     assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", "")
     assert free(tmp_path / "state")
+    assert not (tmp_path / "state/dream.sqlite3-wal").exists()  # it was closed in order
 
 
 def test_p1_a_database_that_was_damaged_is_not_told_to_standard_error(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from dreamd.engine import DECISIONS
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
-from tests.helpers.service import TestClock, serving
+from tests.helpers.service import TestClock, chosen, serving
 
 
 async def reason(peer, ctx=STIRRED):
@@ -19,10 +19,16 @@ async def reason(peer, ctx=STIRRED):
 
 async def test_each_reason_in_its_turn(tmp_path):
     time = TestClock()
-    async with serving(tmp_path, clock=time.clock, gate__chance=1, gate__enabled="false") as service, await leo(service) as peer:
+    async with (
+        serving(tmp_path, clock=time.clock, gate__chance=1, gate__enabled="false") as service,
+        await leo(service) as peer,
+    ):
         assert await reason(peer) == "disabled"
     said = Gate()
-    async with serving(tmp_path, clock=time.clock, gate__chance=1) as service, await onlooker(service) as other:
+    async with (
+        serving(tmp_path, clock=time.clock, gate__chance=1) as service,
+        await onlooker(service) as other,
+    ):
         assert await reason(other) == "no_hooks"
         async with await leo(service, generate=said) as peer:
             peer.send([2, "dream.context", [STIRRED]])
@@ -90,7 +96,9 @@ async def test_the_last_256_decisions_are_kept(tmp_path):
 
 async def test_dream_now_takes_the_callers_hooks_or_those_named_or_found(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as asker:
-        with pytest.raises(PeerError, match="no session provides generate and observe; is leo running") as caught:
+        with pytest.raises(
+            PeerError, match="no session provides generate and observe; is leo running"
+        ) as caught:
             await asker.call("dream.now")
         assert caught.value.code == 13
         async with await leo(service, "first") as first, await leo(service, "second") as second:
@@ -125,7 +133,11 @@ async def test_one_dialogue_a_session_and_the_idle_one_is_found(tmp_path):
 
 async def test_a_dialogue_goes_on_when_who_asked_for_it_has_gone(tmp_path):
     gate = Gate()
-    async with serving(tmp_path) as service, await leo(service, generate=gate), await onlooker(service) as other:
+    async with (
+        serving(tmp_path) as service,
+        await leo(service, generate=gate),
+        await onlooker(service) as other,
+    ):
         asker = await onlooker(service)
         asker.send([0, 1, "dream.now", [STIRRED]])
         await gate.reached.wait()
@@ -162,7 +174,7 @@ async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(
         with pytest.raises(PeerError, match="no dream can be kept now: starting"):
             await peer.call("dream.now", STIRRED)
         await service.engine.settle_debts()
-        assert service.engine.seeded
+        assert service.engine.keeper.seeded
         assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
 
 
@@ -184,12 +196,12 @@ async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(
 async def test_p10_a_fault_of_ours_costs_one_dialogue_and_is_told_without_text(tmp_path, caplog):
     """P14 too: the exception's text does not get into the log."""
     async with serving(tmp_path) as service, await leo(service) as peer:
-        real = service.engine.friend
-        service.engine.friend = None
+        real = service.engine.keeper.friend
+        service.engine.keeper.friend = None
         answer = await peer.call("dream.now", {"prompt": "secret", "reply": "words"})
         assert (answer["outcome"], answer["lines"]) == ("store_error", 0)
         assert service.failures.counts == {"engine: AttributeError": 1}
-        service.engine.friend = real
+        service.engine.keeper.friend = real
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
     assert "a dialogue: AttributeError at run.py" in caplog.text
     assert "secret" not in caplog.text
@@ -203,12 +215,15 @@ async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counte
         if meta["turn"] == 3:
             database.rename(aside)
 
-    async with serving(tmp_path, dialogue__turns_max=3) as service, await leo(service, observe=observe) as peer:
+    async with (
+        serving(tmp_path, dialogue__turns_max=3) as service,
+        await leo(service, observe=observe) as peer,
+    ):
         await peer.call("dream.seed", ORIGIN)
-        before = service.engine.friend
+        before = service.engine.keeper.friend
         assert (await peer.call("dream.now", STIRRED)) == {"dialog": 1, "outcome": "complete", "lines": 3}
         assert service.failures.counts == {"store: database deleted": 1}
-        assert service.engine.friend is before
+        assert service.engine.keeper.friend is before
         aside.rename(database)
         await service.engine.store.probe()
         await service.engine.settle_debts()
@@ -225,19 +240,19 @@ async def test_p11_a_seed_goes_on_when_who_sent_it_has_gone(tmp_path):
         other.send([0, 9, "dream.seed", [ORIGIN]])
         await other.writer.drain()
         await other.close()
-        await until(lambda: service.engine.seeded)
+        await until(lambda: service.engine.keeper.seeded)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         fragments = await peer.call("friend.fragments")
         assert sum(f["origin"] for f in fragments) == 3
         assert service.failures.counts == {}
-        assert service.engine._seeding == set()
+        assert service.engine.keeper._changes == set()
 
 
 async def test_the_first_seed_that_is_not_empty_wins_also_when_all_come_at_once(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         assert await peer.call("dream.seed", {}) == 0
         assert await peer.call("dream.seed", {"origin": ["", " \n "]}) == 0
-        assert not service.engine.seeded
+        assert not service.engine.keeper.seeded
         seeds = [peer.call("dream.seed", {"origin": [f"Origin {n}."]}) for n in range(10)]
         assert await asyncio.gather(*seeds) == [1] + [0] * 9
         assert [f["text"] for f in await peer.call("friend.fragments")] == ["Origin 0."]
@@ -276,7 +291,9 @@ async def test_fifty_sessions_dream_at_once_and_the_friend_learns_from_each(tmp_
 
 
 @pytest.mark.parametrize("hook", ["generate", "observe"])
-async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is_kept_and_delivered(tmp_path, hook):
+async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is_kept_and_delivered(
+    tmp_path, hook
+):
     asked = itertools.count(1)
 
     async def second(*arguments):
@@ -287,14 +304,18 @@ async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is
 
     reached = asyncio.Event()
     async with serving(tmp_path) as service:
-        peer = await PlainPeer.connect(service.socket, **({"generate": saying, "observe": hearing} | {hook: second}))
+        peer = await PlainPeer.connect(
+            service.socket, **({"generate": saying, "observe": hearing} | {hook: second})
+        )
         await peer.hello()
         peer.send([0, 99, "dream.now", [STIRRED]])
         await reached.wait()
     lines = 1 if hook == "generate" else 2
     await peer.close()
     with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
-        assert database.execute("SELECT outcome, episodes_count FROM dream_dialogs").fetchall() == [("shutdown", lines)]
+        assert database.execute("SELECT outcome, episodes_count FROM dream_dialogs").fetchall() == [
+            ("shutdown", lines)
+        ]
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
 
 
@@ -307,6 +328,33 @@ async def test_who_waits_for_a_dream_is_answered_at_the_end(tmp_path):
     assert await dreaming == {"dialog": 1, "outcome": "shutdown", "lines": 0}
     await peer.close()
     await asker.close()
+
+
+async def test_what_it_is_doing_in_a_few_words(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path) as service:
+        assert service.engine.doing == "waiting for leo"
+        async with await leo(service, generate=gate) as peer:
+            assert service.engine.doing == "1 connected"
+            dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            assert service.engine.doing == "dreaming with session 1"
+            (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
+            await service.engine.store.probe()
+            assert service.engine.doing == "degraded: database deleted"
+            (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+            await service.engine.store.probe()
+            gate.opened.set()
+            await dreaming
+
+
+async def test_settings_change_with_the_next_decision_but_for_those_that_need_a_restart(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        assert service.engine.change_settings(chosen(gate__enabled="false", log__level="debug")) == ["log"]
+        assert await reason(peer) == "disabled"
+        assert service.engine.settings.log.level == "off"
+        assert service.engine.change_settings(chosen()) == []
+        assert await reason(peer, {}) == "calm"
 
 
 async def test_nothing_is_begun_once_the_end_has_begun(tmp_path):

@@ -46,7 +46,12 @@ def test_what_a_host_says_is_believed_within_reason(failures):
 @pytest.mark.parametrize(
     ("message", "detail", "kind", "place"),
     [
-        ("generate raised TypeError", {"type": "TypeError", "where": "leo.py:42 in reply"}, "TypeError", "leo.py:42 in reply"),
+        (
+            "generate raised TypeError",
+            {"type": "TypeError", "where": "leo.py:42 in reply"},
+            "TypeError",
+            "leo.py:42 in reply",
+        ),
         ("TypeError: no such word", {}, "TypeError", ""),
         ("sqlite3.OperationalError: locked", {}, "sqlite3.OperationalError", ""),
         ("ValueErrors are many", {}, "error", ""),

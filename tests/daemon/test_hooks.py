@@ -55,19 +55,29 @@ async def test_what_is_asked_and_what_comes_back():
         answer = await leo.answers(leo.hooks.generate(ASK), result={"text": "x", "novelty": 7, "new": []})
         assert answer == Answer(text="x", novelty=1.0)
         assert await leo.answers(leo.hooks.observe(LINE)) is None
-        assert leo.asked == ["observe", ["hi", about | {"turn": 1, "speaker": "leo", "role": "leo_dream", "expert": ""}]]
+        assert leo.asked == [
+            "observe",
+            ["hi", about | {"turn": 1, "speaker": "leo", "role": "leo_dream", "expert": ""}],
+        ]
         assert await leo.answers(leo.hooks.observe(LINE), result={"trauma": -1}) == LineMetrics(trauma=0.0)
         assert await leo.answers(leo.hooks.recall("q", 2), result=["a"]) == ["a"]
         assert leo.asked == ["recall", ["q", 2]]
-        assert {name: f["calls"] for name, f in leo.latency.figures().items()} == {"generate": 2, "observe": 2, "recall": 1}
+        assert {name: f["calls"] for name, f in leo.latency.figures().items()} == {
+            "generate": 2,
+            "observe": 2,
+            "recall": 1,
+        }
         assert leo.hooks.failed == ""
         assert leo.made.failures.counts == {}
 
 
 @pytest.mark.parametrize(
     "result",
-    [None, 5, [], {}, {"text": 5}, {"text": "x", "novelty": "y"}, {"text": "x", "trauma": float("nan")}, b"\xa2\xff\xff", b"\x91" * 600 + b"\xc0"],
-)  # fmt: skip
+    [
+        *(None, 5, [], {}, {"text": 5}, {"text": "x", "novelty": "y"}, {"text": "x", "trauma": float("nan")}),
+        *(b"\xa2\xff\xff", b"\x91" * 600 + b"\xc0"),
+    ],
+)
 async def test_p10_a_wrong_answer_ends_the_dialogue_and_is_counted(result):
     async with host() as leo:
         with pytest.raises(Ended) as ended:
@@ -136,7 +146,9 @@ async def test_a_lost_connection():
 async def test_a_question_too_large_for_one_message():
     """Found by breaking: a context of nearly 1 MiB fits, the question about it does not."""
     async with host() as leo:
-        line = LINE.__class__(**{name: getattr(LINE, name) for name in LINE.__struct_fields__} | {"expert": "x" * (1 << 20)})
+        line = LINE.__class__(
+            **{name: getattr(LINE, name) for name in LINE.__struct_fields__} | {"expert": "x" * (1 << 20)}
+        )
         with pytest.raises(Ended) as ended:
             await leo.hooks.observe(line)
         assert ended.value.outcome == "hook_error"

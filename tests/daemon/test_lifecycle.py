@@ -25,7 +25,10 @@ def rows(state, query):
 
 
 def shards(state):
-    files = [*(state / "inbox" / "dreams").glob("*.json"), *(state / "inbox" / "dreams" / "done").glob("*.json")]
+    files = [
+        *(state / "inbox" / "dreams").glob("*.json"),
+        *(state / "inbox" / "dreams" / "done").glob("*.json"),
+    ]
     return [[shard["text"] for shard in json.loads(file.read_text())["shards"]] for file in files]
 
 
@@ -70,7 +73,10 @@ def test_p8_of_some_daemons_started_at_once_one_serves(tmp_path):
 def test_two_folders_and_one_socket(tmp_path):
     with DaemonProcess(tmp_path / "a") as first:
         said = refused("--socket", str(first.socket), state=tmp_path / "b", code=3)
-        assert f"the socket {first.socket} is taken (a daemon listens); stop that daemon, or use --socket" in said
+        assert (
+            f"the socket {first.socket} is taken (a daemon listens); stop that daemon, or use --socket"
+            in said
+        )
         assert first.call("status")["state_dir"] == str(tmp_path / "a")
 
 

@@ -1,6 +1,5 @@
 """The command: its arguments, its one line where something is wrong, its exit codes."""
 
-
 import pytest
 
 import dreamd
@@ -55,7 +54,12 @@ def test_the_arguments_reach_the_daemon(tmp_path, monkeypatch, arguments, socket
     monkeypatch.setattr(app, "run", lambda *all_: given.append(all_) or 42)
     config = tmp_path / "c.toml"
     config.write_text("[gate]\nchance = 0.25\n")
-    assert main([*(a.format(tmp_path) for a in arguments), "--config", str(config), "--set", "gate.cooldown_s=7"]) == 42
+    assert (
+        main(
+            [*(a.format(tmp_path) for a in arguments), "--config", str(config), "--set", "gate.cooldown_s=7"]
+        )
+        == 42
+    )
     [(load, state, path)] = given
     settings = load()
     assert (settings.gate.chance, settings.gate.cooldown_s) == (0.25, 7.0)

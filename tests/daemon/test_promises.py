@@ -69,7 +69,9 @@ def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
     heard = tmp_path / "heard"
     host = subprocess.Popen([sys.executable, "-c", LEO, daemon.socket, heard])
     wait_until(lambda: heard.exists() and heard.read_text().endswith("\n"), "a line that leo has heard")
-    assert rows(tmp_path / "s", "SELECT text, observed FROM dream_turns") == [("the river under the house", "sent")]
+    assert rows(tmp_path / "s", "SELECT text, observed FROM dream_turns") == [
+        ("the river under the house", "sent")
+    ]
     if killed == "daemon":
         daemon.kill()
         host.wait(20)
@@ -89,7 +91,10 @@ def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
             again.recv(1)
     daemon.stop()
     assert heard.read_text() == "the river under the house\n"
-    kept = rows(tmp_path / "s", "SELECT observed, shard_at IS NOT NULL FROM dream_turns JOIN dream_dialogs ON dream_dialogs.id = dialog_id")
+    kept = rows(
+        tmp_path / "s",
+        "SELECT observed, shard_at IS NOT NULL FROM dream_turns JOIN dream_dialogs ON dream_dialogs.id = dialog_id",
+    )
     assert kept == [("sent" if killed == "daemon" else "failed", 1)]
     assert len(list((tmp_path / "s" / "inbox" / "dreams").glob("*.json"))) == 1
 
@@ -118,7 +123,10 @@ def as_nobody(work):
 
 def loosened(daemon, tmp_path):
     """Everybody may reach the socket, if it went by the file modes."""
-    for path in (daemon.socket, *[p for p in daemon.socket.parents if tmp_path.parent.parent in (p, *p.parents)]):
+    for path in (
+        daemon.socket,
+        *[p for p in daemon.socket.parents if tmp_path.parent.parent in (p, *p.parents)],
+    ):
         path.chmod(0o777)
 
 
@@ -138,7 +146,9 @@ def test_p9_another_user_is_refused_even_with_the_modes_loosened(tmp_path):
                     return refusal, type(error).__name__
 
         found = as_nobody(knock)
-        assert found.startswith("([2, 'error', [9, 'refused: another user; dreamd serves its owner and root']]")
+        assert found.startswith(
+            "([2, 'error', [9, 'refused: another user; dreamd serves its owner and root']]"
+        )
         assert "version" not in found
         assert daemon.call("status")["failures"] == {"server: another user": 1}
         assert len(daemon.call("status")["sessions"]) == 1
@@ -225,8 +235,8 @@ def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(tmp_path):
 def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_recovers(tmp_path):
     """RLIMIT_NOFILE lowered to 96: 32 sessions, and enough left for database, inbox and listener."""
     command = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96)); sys.argv = ['dreamd', '--state-dir', sys.argv[1]]; "
-        "from dreamd.__main__ import main; sys.exit(main())"
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96)); "
+        "from dreamd.__main__ import main; sys.exit(main(['--state-dir', sys.argv[1]]))"
     )
     daemon = DaemonProcess(tmp_path / "s")
     process = subprocess.Popen([sys.executable, "-c", command, daemon.state_dir], env=daemon.env)
@@ -243,7 +253,11 @@ def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_rec
         assert told == [[2, "error", [9, "refused: too many sessions; close some and try again"]]] * 168
         crowd[0].sendall(STATUS)
         status = answered(crowd[0])[3]
-        assert (len(status["sessions"]), status["failures"], status["state"]) == (32, {"server: too many sessions": 168}, "ok")
+        assert (len(status["sessions"]), status["failures"], status["state"]) == (
+            32,
+            {"server: too many sessions": 168},
+            "ok",
+        )
         # There is enough left to dream with.
         crowd[0].sendall(msgpack.packb([0, 9, "dream.now", []]))
         unpacker, spoken = msgpack.Unpacker(), 0
@@ -294,11 +308,9 @@ async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_
             await loop.sock_sendall(slow, HELLO + msgpack.packb([0, 2, "events.subscribe", []]))
             await until(lambda: service.subscribers)
             [session] = service.subscribers
-            decided = 0
             while session._lost_events < 100:
                 other.send(b"".join([msgpack.packb([2, "dream.context", [{}]])] * 500))
-                decided += 500
-                await until(lambda: len(service.engine.decisions) and service.engine.reasons.total() >= decided)  # noqa: B023
+                await other.call("why", 0)  # all of them are decided
             assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
             assert "peer: slow reader" not in service.failures.counts
             lost_before, unpacker, events = session._lost_events, msgpack.Unpacker(), []
@@ -318,7 +330,11 @@ async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_
 
 
 async def test_p11_kinds_of_failures_that_a_host_makes_up_are_bounded_and_status_is_answered(tmp_path):
-    async with serving(tmp_path) as service, await onlooker(service) as liar, await onlooker(service) as other:
+    async with (
+        serving(tmp_path) as service,
+        await onlooker(service) as liar,
+        await onlooker(service) as other,
+    ):
         for batch in range(20):
             kinds = {f"kind_{batch}_{n}": (1 << 64) - 1 for n in range(500)}
             await liar.call("dream.context", {"failures": kinds})
@@ -331,7 +347,7 @@ async def test_p11_kinds_of_failures_that_a_host_makes_up_are_bounded_and_status
 async def test_p11_a_client_that_floods_while_another_dreams(tmp_path):
     """Contexts without end, as fast as the socket takes them: another's dream goes on."""
     async with serving(tmp_path) as service, await leo(service) as other:
-        reader, writer = await asyncio.open_unix_connection(service.socket)
+        _, writer = await asyncio.open_unix_connection(service.socket)
         writer.write(HELLO)
         flood = b"".join([msgpack.packb([2, "dream.context", [STIRRED]])] * 1000)
 
@@ -362,7 +378,11 @@ def everything(folder):
 
 async def test_p12_a_decision_not_to_dream_touches_no_disk(tmp_path):
     """Every reason for a no, a thousand times: no file changes, no statement writes, nothing is queued."""
-    async with serving(tmp_path, gate__chance=0) as service, await leo(service) as peer, await onlooker(service) as other:
+    async with (
+        serving(tmp_path, gate__chance=0) as service,
+        await leo(service) as peer,
+        await onlooker(service) as other,
+    ):
         await peer.call("dream.seed", ORIGIN)
         await service.engine.store.probe()
         await service.engine.store.probe()
@@ -394,9 +414,6 @@ async def test_p12_an_idle_daemon_wakes_for_its_tick_alone(tmp_path):
         ticks = [timer for timer in waiting if 10 < timer.when() - loop.time() <= 15]
         assert len(ticks) == 1
         assert waiting == ticks
-        mine = asyncio.current_task()
-        ours = [task for task in asyncio.all_tasks() if task is not mine and "_tick" in repr(task.get_coro())]
-        assert len(ours) == 1
 
 
 def test_p12_no_thread_of_an_idle_process_wakes_between_its_ticks(tmp_path):
@@ -431,7 +448,7 @@ SECRETS = ("marmalade", "quicksilver", "zephyrine", "obsidian", "tourmaline", "h
 
 
 async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daemon_prints(tmp_path):
-    """With everything that can be logged logged: a dream, failing hooks of each kind, refusals, a bad peer, a restart."""
+    """With all that can be logged: a dream, failing hooks of each kind, refusals, a bad peer, a restart."""
     prompt, reply, line, raised, seeded, damaged = SECRETS
     spoken = [0]
 
@@ -443,9 +460,13 @@ async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daem
         raise RuntimeError(f"{raised} in the {line}")
 
     ctx = STIRRED | {"prompt": prompt, "reply": reply, "expert": prompt, "math_state": {prompt: reply}}
-    daemon = DaemonProcess(tmp_path / "s", "--set", "log.level=debug", env={"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1"})
+    daemon = DaemonProcess(
+        tmp_path / "s", "--set", "log.level=debug", env={"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1"}
+    )
     with daemon:
-        async with await leo_at(daemon.socket, generate=generate, recall=lambda *_: [f"{seeded} of old"]) as peer:
+        async with await leo_at(
+            daemon.socket, generate=generate, recall=lambda *_: [f"{seeded} of old"]
+        ) as peer:
             await peer.call("dream.seed", {"origin": [f"{seeded} is the origin."]})
             assert (await peer.call("dream.now", ctx))["outcome"] == "complete"
             await peer.call("dream.context", ctx)
@@ -457,7 +478,7 @@ async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daem
                 await asyncio.gather(peer.call("dream.now", ctx), return_exceptions=True)
         for method, params in (
             ("dream.context", [{"prompt": [prompt]}]), ("dream.seed", [{"origin": [[seeded]]}]), (line, [line]),
-            ("inbox.persist", [{"seed": {"goal": prompt}, "result": {"trace_id": line + "/", "shards": [line]}, "cap_token": {"scopes": [line]}}]),
+            ("inbox.persist", [{"seed": {"goal": prompt}, "result": {"trace_id": line}, "cap_token": {line: line}}]),
             ("inbox.read", [line + "/"]), ("inbox.ack", [line]), ("hello", [{"protocol": 1, "name": ""}]),
         ):  # fmt: skip
             async with await onlooker_at(daemon.socket) as peer:
@@ -487,4 +508,3 @@ async def onlooker_at(path):
     peer = await PlainPeer.connect(path)
     await peer.hello("onlooker")
     return peer
-

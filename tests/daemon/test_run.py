@@ -19,10 +19,16 @@ def rows(state, query):
 
 async def test_a_dialogue_is_kept_with_all_that_a_replay_needs(tmp_path):
     time = TestClock()
-    async with serving(tmp_path, clock=time.clock) as service, await leo(service, recall=lambda q, n: ["long ago"]) as peer:
+    async with (
+        serving(tmp_path, clock=time.clock) as service,
+        await leo(service, recall=lambda q, n: ["long ago"]) as peer,
+    ):
         await peer.call("dream.seed", ORIGIN)
         ended = await peer.call("dream.now", STIRRED)
-    [row] = rows(tmp_path, "SELECT rng_seed, context, settings, friend_state, started_at, client, recalled, outcome FROM dream_dialogs")
+    [row] = rows(
+        tmp_path,
+        "SELECT rng_seed, context, settings, friend_state, started_at, client, recalled, outcome FROM dream_dialogs",
+    )
     assert int(row[0]) < 1 << 63
     assert msgspec.json.decode(row[1])["prompt"] == "hello"
     assert msgspec.json.decode(row[2])["turns_min"] == 3
@@ -65,7 +71,10 @@ async def test_an_observe_that_failed_is_marked_and_its_line_kept(tmp_path):
 async def test_the_cooldown_is_charged_with_the_first_line_and_by_name(tmp_path):
     gate = Gate(lambda *_: None)
     time = TestClock()
-    async with serving(tmp_path, clock=time.clock) as service, await leo(service, "other", observe=gate) as peer:
+    async with (
+        serving(tmp_path, clock=time.clock) as service,
+        await leo(service, "other", observe=gate) as peer,
+    ):
         dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
         await gate.reached.wait()
         assert service.engine.cooldown.last_run_s == {"other": time.now}

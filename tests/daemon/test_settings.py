@@ -19,7 +19,9 @@ def test_the_defaults():
 
 def test_file_then_environment_then_set(tmp_path):
     file = tmp_path / "config.toml"
-    file.write_text("[gate]\nchance = 0.1\ncooldown_s = 5\nenabled = false\n[log]\nlevel = 'info'\n[inbox]\nmode = 0o640\n")
+    file.write_text(
+        "[gate]\nchance = 0.1\ncooldown_s = 5\nenabled = false\n[log]\nlevel = 'info'\n[inbox]\nmode = 0o640\n"
+    )
     env = {"DREAMD_GATE__CHANCE": "0.2", "DREAMD_GATE__COOLDOWN_S": "6", "DREAMD_SOCKET": "x", "OTHER": "y"}
     chosen = load(file=file, env=env, assignments=["gate.chance=0.3", " friend.buffer = 7 "])
     assert (chosen.gate.chance, chosen.gate.cooldown_s, chosen.gate.enabled) == (0.3, 6.0, False)
@@ -86,7 +88,10 @@ def test_a_wrong_assignment_is_one_clear_line(assignment, says):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("DREAMD_GATE__CHANSE", "DREAMD_GATE__CHANSE: there is no such setting; did you mean DREAMD_GATE__CHANCE?"),
+        (
+            "DREAMD_GATE__CHANSE",
+            "DREAMD_GATE__CHANSE: there is no such setting; did you mean DREAMD_GATE__CHANCE?",
+        ),
         ("DREAMD_Q", "DREAMD_Q: there is no such setting; there are: DREAMD_GATE__ENABLED"),
     ],
 )

@@ -77,6 +77,17 @@ def test_rarely_recites_and_does_not_say_the_same_twice() -> None:
     assert not any(pulse.repeats(line, other) for line, other in pairwise(lines))
 
 
+def test_leaps_between_sentences_that_share_a_word() -> None:
+    field = told("Red rain falls here. Blue rain sings there.")
+    assert "Red rain sings there." in {field.generate("", 2.0, 0.0) for _ in range(40)}
+
+
+def test_quotes_nobody_where_anything_else_can_be_said() -> None:
+    heard = ["The goat ate the red hat.", "The man saw the red goat.", "A hat is what the man saw."]
+    for seed in range(10):
+        assert told(*heard, *["Nothing new came in."] * 12, seed=seed).generate("", 1.5, 0.0) not in heard
+
+
 def test_semantic_weight_draws_towards_the_company_of_the_seed() -> None:
     def with_bread(weight: float) -> int:
         fields = [told(story(), seed=seed) for seed in range(12)]

@@ -139,12 +139,19 @@ def test_its_state_folder_cannot_be_written(tmp_path, off):
     assert not connected
 
 
+def test_by_the_drop_in(tmp_path, off, quiet_daemon):
+    connected, ended = talk(tmp_path, "", "dropin", DREAMD_SOCKET=str(quiet_daemon.socket))
+    untouched(ended, off)
+    assert connected
+    assert quiet_daemon.call("status")["decisions"] == {"disabled": 40}
+
+
 def test_msgpack_is_not_installed(tmp_path, off):
-    """Nothing can be sent; all else goes on."""
+    """The drop-in is all that leo imports: without its one dependency there is no dream, and nothing else."""
     hiding = tmp_path / "hiding" / "msgpack"
     hiding.mkdir(parents=True)
     (hiding / "__init__.py").write_text("raise ImportError('not installed')\n")
     path = os.pathsep.join([str(hiding.parent), os.environ.get("PYTHONPATH", "")])
-    connected, ended = talk(tmp_path, tmp_path / "nobody.sock", PYTHONPATH=path)
+    connected, ended = talk(tmp_path, "", "dropin", PYTHONPATH=path, DREAMD_SOCKET=str(tmp_path / "s"))
     untouched(ended, off)
     assert not connected

@@ -8,7 +8,10 @@ from dreamd.wire.service import Service
 from tests.helpers.peer import PlainPeer, hearing, saying
 
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
-ORIGIN = {"origin": ["I am a small organism. I speak from the field."], "readme": ["Leo listens.", "Leo drifts."]}
+ORIGIN = {
+    "origin": ["I am a small organism. I speak from the field."],
+    "readme": ["Leo listens.", "Leo drifts."],
+}
 
 
 async def leo(service: Service, name: str = "leo", **hooks: Callable[..., Any]) -> PlainPeer:

@@ -4,7 +4,8 @@
 
 Each of the twins answers every prompt from the same chance. To stdout go the replies of the attached one, as a
 REPL would print them, and nothing else; to the descriptor $REPORT_TO a report as JSON lines: when he is connected or has
-given up trying, and at the end. Between the two a line is awaited on stdin. SOCKET "off" is no dreamd at all.
+given up trying, and at the end. Between the two a line is awaited on stdin. SOCKET "off" is no dreamd at all. STEP "dropin": by leo's
+dream module, "autostart": the client starts the daemon, "silent": it need not be waited for, "fork", "hang".
 """
 
 import json
@@ -23,13 +24,19 @@ def report(**what) -> None:
 
 
 def main(folder: str, socket: str, replies: str, step: str = "") -> None:
-    leo, home = born(Path(folder) / "attached")
     twin, twin_home = born(Path(folder) / "twin")
-    attachment = None
-    if socket != "off":
+    if step == "dropin":
+        from dreamclient import dropin
+
+        leo_double.init_dream, leo_double.DreamContext = dropin.init_dream, dropin.DreamContext
+    leo, home = born(Path(folder) / "attached")
+    layer = dropin.maybe_run_dream if step == "dropin" else None
+    if socket != "off" and step != "dropin":
         from dreamclient.leo import attach
 
-        attachment = attach(leo, socket_path=socket, autostart=step == "autostart")
+        attach(leo, socket_path=socket, autostart=step == "autostart")
+    attachment = getattr(leo, "_dreamd_attachment", None)
+    if attachment:
         attachment.client.start(0.2 if step == "silent" else 2.0)
     report(connected=bool(attachment and attachment.client.connected))
     sys.stdin.readline()
@@ -38,7 +45,10 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
     took, same = [], []
     for n in range(int(replies)):
         pair = [(leo, home), (twin, twin_home)]
-        both = {who: timed(who, where, n) for who, where in (pair if n % 2 else reversed(pair))}
+        both = {}
+        for who, where in pair if n % 2 else reversed(pair):
+            leo_double.maybe_run_dream = layer if who is leo else None
+            both[who] = timed(who, where, n)
         (said, ours_s), (alone, alone_s) = both[leo], both[twin]
         took.append(ours_s - alone_s)
         same.append(said == alone)

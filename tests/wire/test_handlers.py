@@ -10,7 +10,7 @@ from dreamclient.messages import Method
 
 import dreamd
 from dreamd.inbox.capability import WRITE_SCOPE
-from dreamd.wire.handlers import TABLE
+from dreamd.wire.handlers import TABLE, TEST_SWITCH
 from dreamd.wire.params import NoParams
 from dreamd.wire.service import Served
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
@@ -30,7 +30,8 @@ def test_every_method_of_the_protocol_is_served():
 async def test_hello_introduces_both_and_only_hooks_count_as_provided(tmp_path):
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         answer = await peer.call(
-            "hello", {"protocol": 1, "name": "leo", "pid": 7, "provides": ["generate", "observe", "evil"], "new": 1}
+            "hello",
+            {"protocol": 1, "name": "leo", "pid": 7, "provides": ["generate", "observe", "evil"], "new": 1},
         )
         assert answer == {
             "protocol": 1, "name": "dreamd", "version": dreamd.__version__, "pid": os.getpid(),
@@ -60,7 +61,8 @@ async def test_before_hello_only_the_frozen_subset_is_served(tmp_path):
             await peer.hello(protocol=99, version="9.9")
         assert caught.value.code == 6
         assert caught.value.message == (
-            f"leo 9.9 speaks protocol 99, dreamd {dreamd.__version__} speaks 1; upgrade the older of the two and restart it"
+            f"leo 9.9 speaks protocol 99, dreamd {dreamd.__version__} speaks 1; "
+            "upgrade the older of the two and restart it"
         )
         with pytest.raises(PeerError, match="say hello first"):
             await peer.call("why")
@@ -119,12 +121,21 @@ async def test_looking(tmp_path):
         with pytest.raises(PeerError, match=r"no dialogue 99; `dreamctl recent` lists them") as caught:
             await peer.call("dialogs.get", 99)
         assert caught.value.code == 12
+        replayed = await peer.call("dialogs.replay", 1)
+        assert replayed == {"id": 1, "lines": ended[0]["lines"], "same": True, "difference": None}
+        with pytest.raises(PeerError, match="dialogue 99: not kept") as caught:
+            await peer.call("dialogs.replay", 99)
+        assert caught.value.code == 12
 
 
 async def test_the_inbox_over_the_wire(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         await peer.call("events.subscribe")
-        request = {"seed": {"goal": "g"}, "result": {"trace_id": "t-1", "shards": [{"a": 1}]}, "cap_token": TOKEN}
+        request = {
+            "seed": {"goal": "g"},
+            "result": {"trace_id": "t-1", "shards": [{"a": 1}]},
+            "cap_token": TOKEN,
+        }
         report = await peer.call("inbox.persist", request)
         assert report["shards_written"] == 1
         assert json.loads((tmp_path / "inbox" / "dreams" / "t-1.json").read_text())["shards"] == [{"a": 1}]
@@ -161,7 +172,10 @@ async def test_reading_never_waits_behind_a_writer_that_waits(tmp_path):
         with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             writing = asyncio.create_task(
-                peer.call("inbox.persist", {"seed": {}, "result": {"trace_id": "t", "shards": [{}]}, "cap_token": TOKEN})
+                peer.call(
+                    "inbox.persist",
+                    {"seed": {}, "result": {"trace_id": "t", "shards": [{}]}, "cap_token": TOKEN},
+                )
             )
             assert (await peer.call("status"))["inbox"]["waiting"] == 1
             [file] = await peer.call("inbox.list")
@@ -179,7 +193,9 @@ async def test_shutdown_is_answered_and_then_happens(tmp_path):
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_of_text(tmp_path, caplog, later):
+async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_of_text(
+    tmp_path, caplog, later
+):
     """P10, P14: whether it raises, or its answer cannot be encoded."""
 
     def raising(*_):
@@ -210,6 +226,15 @@ async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_
         assert [await peer.call("why") for _ in range(70)] == [[]] * 70  # none of them is in flight any more
     assert "raises: KeyError at test_handlers.py" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_what_blocks_the_loop_is_there_for_tests_alone(tmp_path, monkeypatch):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        with pytest.raises(PeerError, match="no such method"):
+            await peer.call("test.block", 0)
+    monkeypatch.setenv(TEST_SWITCH, "1")
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        assert await peer.call("test.block", 0) is None
 
 
 async def test_a_store_in_trouble_is_named_to_who_asks(tmp_path):

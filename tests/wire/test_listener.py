@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from dreamd.errors import StartError
-from dreamd.wire.listener import Listener, make_private_folder, state_lock
+from dreamd.wire.listener import Listener, make_private_folder, release_in_child, state_lock
 
 
 def mode(path):
@@ -44,7 +44,10 @@ def test_p8_one_holder_at_a_time_and_the_second_is_told_who(tmp_path):
     with state_lock(tmp_path):
         assert (tmp_path / "dreamd.lock").read_text() == f"{os.getpid()}\n"
         assert mode(tmp_path / "dreamd.lock") == 0o600
-        with pytest.raises(StartError, match=f"another dreamd \\(pid {os.getpid()}\\) serves") as caught, state_lock(tmp_path):
+        with (
+            pytest.raises(StartError, match=f"another dreamd \\(pid {os.getpid()}\\) serves") as caught,
+            state_lock(tmp_path),
+        ):
             pass
         assert caught.value.exit_code == 3
     with state_lock(tmp_path):
@@ -62,6 +65,31 @@ def test_p8_a_holder_that_has_not_said_who_it_is(tmp_path):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(StartError, match="pid unknown"), state_lock(tmp_path):
             pass
+
+
+def held(state):
+    """Whether another may not take it."""
+    with (state / "dreamd.lock").open() as other:
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_p8_a_forked_child_does_not_hold_its_parents_folder(tmp_path):
+    with state_lock(tmp_path) as lock:
+        copy = os.dup(lock)  # what a fork leaves in the child
+        release_in_child(copy, tmp_path)
+        assert held(tmp_path)
+    assert not held(tmp_path)
+    os.fstat(copy)  # the number stays taken
+    release_in_child(copy, tmp_path)  # again: it is the lock no more, and is left alone
+    os.close(copy)
+    release_in_child(copy, tmp_path)
+    with (tmp_path / "other").open("w") as another:
+        release_in_child(another.fileno(), tmp_path)
+        another.write("still open")
 
 
 def a_file(path):
@@ -192,7 +220,7 @@ def test_the_longest_path_that_a_socket_can_have(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match="no socket can be made at .*file/run/s: ") as caught:
+    with pytest.raises(StartError, match=r"no socket can be made at .*file/run/s: ") as caught:
         Listener(tmp_path / "file" / "run" / "s")
     assert caught.value.exit_code == 5
 

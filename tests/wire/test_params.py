@@ -9,28 +9,53 @@ from dreamd.wire import params
 from dreamd.wire.handlers import TABLE
 
 
+def read(shape, value):
+    """As a handler does it: the settings of a context are checked by the same kind of error."""
+    data = value if isinstance(value, bytes) else msgpack.packb(value)
+    settle_context(msgspec.msgpack.decode(data, type=shape).context)
+
+
 def refused(shape, value):
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)) as caught:
-        read = msgspec.msgpack.decode(value if isinstance(value, bytes) else msgpack.packb(value), type=shape)
-        settle_context(read.context)
+        read(shape, value)
     return params.explain(caught.value, shape)
 
 
 @pytest.mark.parametrize(
     ("shape", "value", "says"),
     [
-        (params.HelloParams, [], "Expected `array` of at least length 1, got 0; expected [hello], see docs/protocol.md"),
+        (
+            params.HelloParams,
+            [],
+            "Expected `array` of at least length 1, got 0; expected [hello], see docs/protocol.md",
+        ),
         (params.CountParams, [1, 2], "Expected `array` of at most length 1, got 2; expected [n]"),
         (params.HelloParams, [{"name": "leo"}], "Object missing required field `protocol` - at `hello`"),
-        (params.HelloParams, [{"protocol": "1", "name": "x"}], "Expected `int`, got `str` - at `hello.protocol`"),
-        (params.HelloParams, [{"protocol": 1, "name": ""}], "Expected `str` of length >= 1 - at `hello.name`"),
+        (
+            params.HelloParams,
+            [{"protocol": "1", "name": "x"}],
+            "Expected `int`, got `str` - at `hello.protocol`",
+        ),
+        (
+            params.HelloParams,
+            [{"protocol": 1, "name": ""}],
+            "Expected `str` of length >= 1 - at `hello.name`",
+        ),
         (params.ContextParams, [{"pulse": {"novelty": "x"}}], "got `str` - at `context.pulse.novelty`"),
-        (params.ContextParams, [{"quality": float("nan")}], "`context.quality` is nan, send a finite number or nil"),
+        (
+            params.ContextParams,
+            [{"quality": float("nan")}],
+            "`context.quality` is nan, send a finite number or nil",
+        ),
         (params.NowParams, [{"trauma_level": float("inf")}, None], "`context.trauma_level` is inf"),
         (params.CountParams, [-1], "Expected `int` >= 0 - at `n`; expected [n]"),
         (params.NoParams, [1], "Expected `array` of at most length 0, got 1; expected []"),
         (params.DialogParams, [1 << 63], "at `id`; expected [id]"),
-        (params.PersistParams, [{"seed": 1, "result": 2, "cap_token": 3, "base_dir": "/"}], "unknown field `base_dir`"),
+        (
+            params.PersistParams,
+            [{"seed": 1, "result": 2, "cap_token": 3, "base_dir": "/"}],
+            "unknown field `base_dir`",
+        ),
         (params.TraceParams, b"\x91\xa1\xff", "unreadable (UnicodeDecodeError); expected [trace_id]"),
         (params.PersistParams, b"\x91\x81\xa4seed" + b"\x91" * 3000, "unreadable (RecursionError)"),
         (params.PersistParams, b"\x91\x81\xa4seed\x81\x81\x01\x02\x03", "unreadable (DecodeError)"),
@@ -41,7 +66,11 @@ def test_the_field_and_its_type_are_named(shape, value, says):
 
 
 def test_an_event_is_one_notification():
-    assert msgpack.unpackb(params.encode_event({"type": "line", "turn": 1})) == [2, "event", [{"type": "line", "turn": 1}]]
+    assert msgpack.unpackb(params.encode_event({"type": "line", "turn": 1})) == [
+        2,
+        "event",
+        [{"type": "line", "turn": 1}],
+    ]
 
 
 def test_every_method_has_a_shape_that_refuses_surplus_params():

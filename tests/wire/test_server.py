@@ -1,6 +1,7 @@
 """Admission: who, how many, and how everybody is let go."""
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -12,7 +13,7 @@ import uvloop
 from dreamd.clock import Clock
 from dreamd.failures import Failures
 from dreamd.wire import server as module
-from dreamd.wire.server import Server, peer_uid, session_cap
+from dreamd.wire.server import Server, descriptors_left, peer_uid, session_cap
 from tests.helpers.dreaming import until
 from tests.helpers.peer import PlainPeer
 
@@ -55,7 +56,10 @@ async def test_p11_beyond_the_cap_a_peer_is_told_and_let_go_and_the_next_one_is_
     assert [await first.call("a"), await second.call("b")] == ["a", "b"]
     async with await PlainPeer.connect(tmp_path / "s") as third:
         await third.closed()
-        assert third.told.get_nowait() == ("error", [9, "refused: too many sessions; close some and try again"])
+        assert third.told.get_nowait() == (
+            "error",
+            [9, "refused: too many sessions; close some and try again"],
+        )
     assert made.failures.counts == {"server: too many sessions": 1}
     assert await first.call("still") == "still"
     await second.close()
@@ -73,7 +77,10 @@ async def test_p9_another_user_is_told_and_refused(made, tmp_path, monkeypatch):
     await made.listen(listening(tmp_path / "s"))
     async with await PlainPeer.connect(tmp_path / "s") as peer:
         await peer.closed()
-        assert peer.told.get_nowait() == ("error", [9, "refused: another user; dreamd serves its owner and root"])
+        assert peer.told.get_nowait() == (
+            "error",
+            [9, "refused: another user; dreamd serves its owner and root"],
+        )
     assert made.failures.counts == {"server: another user": 1}
     assert made.sessions == {}
     await made.close()
@@ -153,3 +160,9 @@ def test_p11_as_many_sessions_as_there_are_descriptors_for(monkeypatch, soft, ha
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
     assert session_cap() == cap
     assert given == ([] if becomes is None else [(becomes, hard)])
+
+
+def test_the_last_descriptor_is_noticed(monkeypatch):
+    assert descriptors_left()
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "x")))
+    assert not descriptors_left()

@@ -62,6 +62,16 @@ async def test_a_call_given_up_leaves_nothing_behind_and_its_answer_is_ignored()
     assert made.failures.counts == {}
 
 
+async def test_a_call_given_up_before_the_connection_is_lost():
+    async with pair() as (made, sock):
+        given_up, waiting = made.session.call("a", [], 5.0), made.session.call("b", [], 5.0)
+        given_up.cancel()
+        sock.close()
+        with pytest.raises(NotConnected):
+            await waiting
+        assert given_up.cancelled()
+
+
 async def test_the_sweep_also_takes_what_was_given_up():
     async with pair() as (made, _):
         given_up, waited = made.session.call("a", [], 5.0), made.session.call("b", [], 0.01)
@@ -136,7 +146,11 @@ async def test_p11_a_slow_subscriber_loses_events_and_is_told_how_many():
         event = msgpack.packb([2, "event", [{"type": "line", "text": "x" * 60_000}]])
         for _ in range(50):
             made.session.event(event)
-        assert module.EVENT_BYTES < made.session._transport.get_write_buffer_size() < module.EVENT_BYTES + 2 * len(event)
+        assert (
+            module.EVENT_BYTES
+            < made.session._transport.get_write_buffer_size()
+            < module.EVENT_BYTES + 2 * len(event)
+        )
         loop, unpacker, seen = asyncio.get_running_loop(), msgpack.Unpacker(), []
         while made.session._transport.get_write_buffer_size():
             unpacker.feed(await loop.sock_recv(sock, 1 << 20))
@@ -181,7 +195,7 @@ async def test_half_a_frame_costs_nothing_and_waits_for_its_end():
 
 async def test_close_flushes_and_cuts_off_who_does_not_take_it(monkeypatch):
     monkeypatch.setattr(module, "GRACE_S", 0.05)
-    async with pair() as (made, sock):
+    async with pair() as (made, _):
         made.session.send(bytes(3 << 20))
         made.session.close()
         await made.lost.wait()  # nobody has read

@@ -32,7 +32,11 @@ async def test_a_fresh_daemon(tmp_path):
 
 async def test_a_dreaming_daemon(tmp_path):
     gate = Gate()
-    async with serving(tmp_path) as service, await leo(service, generate=gate) as peer, await onlooker(service) as other:
+    async with (
+        serving(tmp_path) as service,
+        await leo(service, generate=gate) as peer,
+        await onlooker(service) as other,
+    ):
         await peer.call("dream.seed", ORIGIN)
         await other.call("dream.context", STIRRED)
         dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
@@ -45,7 +49,10 @@ async def test_a_dreaming_daemon(tmp_path):
     assert status["seeded"] is True
     assert status["decisions"] == {"no_hooks": 1, "asked": 1}
     assert status["dialogues"] == {"complete": 1}
-    assert {name: figures["calls"] for name, figures in status["hooks"].items()} == {"generate": lines, "observe": lines}
+    assert {name: figures["calls"] for name, figures in status["hooks"].items()} == {
+        "generate": lines,
+        "observe": lines,
+    }
     assert all(0 <= f["p50_ms"] <= f["p99_ms"] for f in status["hooks"].values())
     assert status["inbox"]["waiting"] == 1
     assert all(s["dreaming"] is None for s in status["sessions"])
@@ -53,7 +60,10 @@ async def test_a_dreaming_daemon(tmp_path):
 
 async def test_a_leo_that_is_mute(tmp_path):
     time = TestClock()
-    async with serving(tmp_path, clock=time.clock) as service, await leo(service, generate=lambda *_: "") as peer:
+    async with (
+        serving(tmp_path, clock=time.clock) as service,
+        await leo(service, generate=lambda *_: "") as peer,
+    ):
         await peer.call("dream.now", STIRRED)
         [session] = (await peer.call("status"))["sessions"]
         assert session["mute_s"] == 30.0
@@ -66,7 +76,12 @@ async def test_a_peer_that_has_not_said_hello(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         async with await PlainPeer.connect(service.socket) as silent:
             [_, session] = (await silent.call("status"))["sessions"]
-        assert (session["name"], session["provides"], session["mute_s"], session["dreaming"]) == ("", [], 0.0, None)
+        assert (session["name"], session["provides"], session["mute_s"], session["dreaming"]) == (
+            "",
+            [],
+            0.0,
+            None,
+        )
         await until(lambda: len(service.sessions) == 1)
         assert len((await peer.call("status"))["sessions"]) == 1
 

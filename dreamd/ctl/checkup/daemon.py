@@ -1,0 +1,161 @@
+"""The daemon: does it answer, how does it say it is, and is it of our version."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Method
+
+from dreamd import __version__
+from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.ctl.checkup.place import StateFacts
+from dreamd.ctl.connection import Unreachable, connected
+from dreamd.ctl.layout import span
+
+DECISIONS = 256  # as many as the daemon keeps
+
+# A word of `status` -> what to do. docs/operations.md has the same list.
+CURES = {
+    "disk full": "make room where the state folder is; it goes on by itself",
+    "locked": "another program holds the database: end it",
+    "read-only": "make the database writable again",
+    "damaged": "wait 15 s: the file is set aside, never deleted, and a fresh one is begun",
+    "database deleted": "put it back, or `dreamctl service restart` to begin a fresh one",
+    "database replaced": "wait 30 s: what took its place is taken up once nobody writes it any more",
+    "cannot open": "look at the permissions of the state folder",
+    "input/output error": "look at the disk: `dmesg`",
+    "newer version": "upgrade dreamd, or put a database of this version back",
+    "not dreamd's": "move that file away: it holds tables of another program",
+    "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
+    "InboxUnavailable": "make the inbox folder writable; what is owed follows by itself",
+    "InboxBusy": "another program holds the inbox's lock: end it; what is owed follows by itself",
+    "ValidationError": "something else stands in a place of the inbox: move it away",
+    "stopping": "nothing: it is on its way out",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the daemon answered: `status`, the last decisions; or `silence`, why it did not."""
+
+    status: Mapping[str, Any] | None = None
+    decisions: tuple[Mapping[str, Any], ...] = ()
+    silence: str = ""
+
+
+def ask(socket: Path) -> Answers:
+    """Ask the daemon that listens there."""
+    try:
+        with connected(socket) as daemon:
+            status = daemon.call(Method.STATUS)
+            try:
+                return Answers(status, tuple(daemon.call(Method.WHY, DECISIONS)))
+            except click.ClickException:  # of another protocol it answers `status` alone
+                return Answers(status)
+    except Unreachable as error:
+        return Answers(silence=error.message.partition("\n")[0])
+    except click.ClickException as error:
+        return Answers(silence=error.message)
+
+
+def check_daemon(answers: Answers, state: StateFacts, socket: Path, waits: bool) -> Iterator[Finding]:
+    """`waits`: systemd starts it at the first knock."""
+    status = answers.status
+    if status is None:
+        if state.holder:
+            yield fail(
+                "daemon",
+                f"pid {state.holder} holds {state.path}, and does not answer: {answers.silence or 'no socket'}",
+                f"end it (kill {state.holder}; if it is stopped, kill -9 {state.holder}), and start it again",
+            )
+        elif waits:
+            yield ok("daemon", "does not run; it starts at the first knock")
+        else:
+            yield fail(
+                "daemon",
+                "does not run",
+                "`dreamctl service install` (with systemd), or `dreamctl service start`",
+            )
+        return
+    trouble = status["state"].partition("degraded: ")[2]
+    if status["state"] == "ok":
+        yield ok("daemon", f"well, pid {status['pid']}, up {span(status['uptime_s'])}")
+    else:
+        yield fail("daemon", status["state"], CURES.get(trouble, "see docs/operations.md"))
+    if status["state_dir"] != str(state.path):
+        yield warn(
+            "daemon",
+            f"the one at {socket} serves {status['state_dir']}, not {state.path}",
+            "name the folder (--state-dir, DREAMD_STATE_DIR), or another socket",
+        )
+    yield from _counted(status)
+
+
+def _counted(status: Mapping[str, Any]) -> Iterator[Finding]:
+    ours = {kind: n for kind, n in status["failures"].items() if not kind.startswith(("host: ", *_ELSEWHERE))}
+    for kind, times in ours.items():
+        yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
+
+
+# Failures that another section speaks of.
+_ELSEWHERE = ("generate: ", "observe: ", "recall: ", "inbox: ", "store: ")
+
+
+def check_versions(answers: Answers) -> Iterator[Finding]:
+    """Those of the daemon and of the hosts against ours."""
+    status = answers.status
+    if status is None:
+        yield ok("versions", f"dreamctl {__version__}; no daemon to compare it with")
+        return
+    theirs = f"dreamd {status['version']}"
+    if status["protocol"] != PROTOCOL_VERSION:
+        yield fail(
+            "versions",
+            f"{theirs} speaks protocol {status['protocol']}, dreamctl {__version__} speaks {PROTOCOL_VERSION}",
+            "upgrade the older of the two, then `dreamctl service restart`",
+        )
+    elif status["version"] != __version__:
+        yield warn(
+            "versions",
+            f"{theirs} runs, {__version__} is installed",
+            "`dreamctl service restart`; if that does not help, `dreamctl service install`",
+        )
+    else:
+        yield ok("versions", f"{theirs}, protocol {status['protocol']}")
+    for session in status["sessions"]:
+        if session["version"] not in (CLIENT_VERSION, ""):
+            yield warn(
+                "versions",
+                f"{session['name']} (pid {session['pid']}) has dreamd-client {session['version']}, "
+                f"{CLIENT_VERSION} is installed",
+                "upgrade dreamd-client in its environment, and restart it",
+            )
+
+
+def check_host(answers: Answers) -> Iterator[Finding]:
+    """What hosts swallowed in their own processes."""
+    if answers.status is None:
+        return
+    told = {
+        kind.removeprefix("host: "): n
+        for kind, n in answers.status["failures"].items()
+        if kind.startswith("host: ")
+    }
+    for kind, times in told.items():
+        yield warn("host", f"{times} × {_TOLD.get(kind, (kind, ''))[0]}", _TOLD.get(kind, ("", _LOOK))[1])
+    if not told:
+        yield ok("host", "no failures told")
+
+
+_LOOK = "client.failures in the host has the same count; docs/leo.md says what each means"
+_TOLD = {
+    "not_connected": ("a reply that no daemon heard of", "start dreamd before leo, or as a service"),
+    "connect": ("an attempt to connect that failed", "start dreamd before leo, or as a service"),
+    "lost": ("a connection that ended", "nothing, where dreamd was restarted"),
+    "stalled": ("a reply that was dropped, as the daemon did not read", "is the machine overloaded?"),
+    "generate": ("generate raised", "see section leo"),
+    "observe": ("observe raised", "see section leo"),
+    "recall": ("recall raised", "see section leo"),
+}

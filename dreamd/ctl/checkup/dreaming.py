@@ -1,0 +1,141 @@
+"""Leo, his friend, and the gates: whether he can dream, does, and is heard."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dreamclient.messages import Method
+
+from dreamd.ctl.checkup.daemon import Answers
+from dreamd.ctl.checkup.database import Database
+from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.ctl.layout import moment
+
+ENOUGH = 12  # replies that came to the gates, before "always" means something
+# These say nothing of whether he can speak; `engine.py` has the same list.
+_NOT_HIS = frozenset({"lost", "shutdown", "store_error", "interrupted"})
+_PLACE = re.compile(r"[\w./<>-]+:\d+")
+
+
+def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
+    """Is he connected, has he hooks, and do his dreams say anything."""
+    if answers.status is not None:
+        yield from _connected(answers.status)
+    yield from _mute(answers, database, now)
+
+
+def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
+    hosts = [session for session in status["sessions"] if session["name"] != "dreamctl"]
+    needed = {Method.GENERATE, Method.OBSERVE}
+    able = [session for session in hosts if needed <= set(session["provides"])]
+    for session in able:
+        yield ok(
+            "leo",
+            f"{session['name']} (pid {session['pid']}) is connected, provides {', '.join(session['provides'])}",
+        )
+    if not able and hosts:
+        names = ", ".join(f"{session['name']} (pid {session['pid']})" for session in hosts)
+        yield fail(
+            "leo",
+            f"{names} is connected, and provides no generate and observe",
+            "give DreamClient both hooks, or call dreamclient.leo.attach(field)",
+        )
+    elif not able:
+        yield warn(
+            "leo",
+            "none is connected",
+            "start leo; `dreamctl leo check PATH` says whether he knows of dreamd",
+        )
+
+
+def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
+    ran = [dialog for dialog in database.latest if dialog["outcome"] not in _NOT_HIS]
+    silent = list(_until_spoken(ran))
+    if silent:
+        note = silent[0]["note"]
+        if note:
+            hook, _, kind = note.partition(": ")
+            why = (
+                f"{hook} raised {kind}{_place(answers, hook, kind)}"
+                if kind[:1].isupper()
+                else f"{hook}: {kind}"
+            )
+            advice = "mend that in leo; `dreamctl dream` tries at once"
+        else:
+            why = "his lines came back empty"
+            advice = "has his field words? `dreamctl dream` tries at once"
+        since = moment(silent[-1]["started_at"], now)
+        count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
+        yield fail("leo", f"mute: {count}, 0 spoke: {why}; since {since}", advice)
+    elif ran and ran[0]["outcome"] in ("hook_error", "deadline"):
+        yield warn(
+            "leo", f"his last dialogue was cut short by {ran[0]['note']}", "`dreamctl status` says where"
+        )
+    elif ran:
+        spoke = sum(dialog["lines"] > 0 for dialog in ran)
+        yield ok("leo", f"{spoke} of the last {len(ran)} dialogues spoke")
+
+
+def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for dialog in ran:
+        if dialog["lines"]:
+            return
+        yield dialog
+
+
+def _place(answers: Answers, hook: str, kind: str) -> str:
+    """Where it was raised, if the daemon still knows: " at leo.py:4288"."""
+    for error in reversed((answers.status or {}).get("last_errors", [])):
+        if error["type"] == kind and error["where"].startswith(hook):
+            place = _PLACE.search(error["where"])
+            return f" at {place[0]}" if place else ""
+    return ""
+
+
+def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
+    """The origin: without it he speaks from nothing."""
+    if database.error or database.foreign or database.complaints:
+        return
+    if database.origin:
+        yield ok("friend", f"{database.origin} origin fragments of {database.fragments}")
+    elif answers.status is not None and answers.status["seeded"]:
+        yield ok("friend", "seeded")
+    else:
+        yield warn(
+            "friend",
+            "no origin fragments",
+            "the first leo that connects with origin or readme brings them (`dreamclient.leo.attach` does)",
+        )
+
+
+def check_gates(answers: Answers) -> Iterator[Finding]:
+    """Of the decisions that came to the measures: were some calm, and some not?"""
+    reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
+    calm = [d for d in reached if d["reason"] == "calm"]
+    newest = answers.decisions[0]["reason"] if answers.decisions else ""
+    if newest == "disabled":
+        yield warn(
+            "gates", "shut: gate.enabled is false", "set gate.enabled, then `systemctl --user reload dreamd`"
+        )
+    elif len(reached) < ENOUGH:
+        yield ok("gates", f"{len(reached)} replies came to them; too few to judge")
+    elif len(calm) == len(reached):
+        yield warn("gates", f"shut at each of the last {len(reached)} replies: {_ranges(calm)}", _SHUT)
+    elif not calm:
+        yield warn("gates", f"open at each of the last {len(reached)} replies: {_ranges(reached)}", _OPEN)
+    else:
+        yield ok("gates", f"open at {len(reached) - len(calm)} of the last {len(reached)} replies")
+
+
+_SHUT = "does leo measure (`dreamctl why`)? Else lower gate.novelty_above or gate.trauma_above"
+_OPEN = "does leo measure (`dreamctl why`)? Else raise gate.novelty_above or gate.trauma_above"
+
+
+def _ranges(decisions: Sequence[Mapping[str, Any]]) -> str:
+    texts = []
+    for name in ("trauma", "novelty", "quality"):
+        values = [decision[name] for decision in decisions if decision.get(name) is not None]
+        if values:
+            low, high = min(values), max(values)
+            texts.append(f"{name} {low:.2f}" + (f"-{high:.2f}" if high > low else ""))
+    return ", ".join(texts) or "no measures were given"

@@ -1,0 +1,75 @@
+"""The inbox: its folder, and what lies in it."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dreamd import settings
+from dreamd.clock import Clock
+from dreamd.ctl.checkup.daemon import CURES, Answers
+from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.errors import SettingsError
+from dreamd.inbox import Inbox, InboxError, inbox_folder
+
+
+@dataclass(frozen=True)
+class InboxFacts:
+    """`error` is why it could not be written or read; `wrong` why the settings cannot be read."""
+
+    folder: Path
+    enabled: bool = True
+    error: str = ""
+    counts: dict[str, Any] = field(default_factory=dict)
+    wrong: str = ""
+
+
+def look(state: Path, answers: Answers) -> InboxFacts:
+    """The folder that the daemon writes to, or would."""
+    wrong = ""
+    try:
+        chosen = settings.load(env=os.environ).inbox
+    except SettingsError as error:
+        chosen, wrong = settings.InboxSettings(), str(error)
+    folder, enabled = inbox_folder(chosen, state), chosen.enabled
+    if answers.status is not None:
+        theirs = answers.status["inbox"]
+        folder, enabled = Path(theirs["folder"]), theirs["enabled"]
+    inbox = Inbox(folder, chosen, clock=Clock())
+    try:
+        inbox.check()
+        return InboxFacts(folder, enabled, counts=inbox.counts(), wrong=wrong)
+    except InboxError as error:
+        return InboxFacts(folder, enabled, error=str(error), wrong=wrong)
+
+
+def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
+    """`owed`: dialogues whose shard has not been written."""
+    if facts.wrong:
+        yield fail(
+            "inbox",
+            f"the settings cannot be read: {facts.wrong}",
+            "correct them; dreamd starts with none such",
+        )
+    if not facts.enabled:
+        yield ok("inbox", "disabled (inbox.enabled)")
+        return
+    trouble = (answers.status or {}).get("inbox", {}).get("trouble")
+    if facts.error or trouble:
+        yield fail(
+            "inbox",
+            f"{facts.folder}: {facts.error or trouble}" + (f"; {owed} shards are owed" if owed else ""),
+            CURES.get(str(trouble), "make the folder writable; what is owed follows by itself"),
+        )
+        return
+    counts = facts.counts
+    if counts["set_aside"]:
+        yield warn(
+            "inbox",
+            f"{counts['set_aside']} damaged files were set aside in {facts.folder}",
+            "`dreamctl inbox verify` names them; remove them when you have looked",
+        )
+    if owed and answers.status is None:
+        yield ok("inbox", f"{owed} shards are owed; the next start writes them")
+    yield ok("inbox", f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}")

@@ -1,0 +1,168 @@
+"""The socket and the state folder: their files, modes and file system, and who holds them."""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dreamclient.paths import SOCKET_PATH_BYTES
+
+from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.ctl.layout import size
+from dreamd.wire.listener import LOCK_NAME
+
+# On these the locks that SQLite and dreamd rely on may not hold, or not between machines.
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gfs2", "ocfs2"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.davfs2", "davfs"}
+)
+LITTLE_BYTES = 16 << 20  # a year of dreams
+
+
+@dataclass(frozen=True)
+class SocketFacts:
+    """`kind` is absent, socket or other; `uid` its owner; `mode` and `folder_mode` permission bits."""
+
+    path: Path
+    kind: str
+    uid: int = 0
+    mode: int = 0
+    folder_mode: int = 0
+
+
+@dataclass(frozen=True)
+class StateFacts:
+    """`holder` is the pid that holds the folder's lock, 0 where nobody does; `free_bytes` for this user."""
+
+    path: Path
+    exists: bool
+    writable: bool = True
+    file_system: str = ""
+    free_bytes: int = 0
+    holder: int = 0
+
+
+def look_at_socket(path: Path) -> SocketFacts:
+    """The file alone; nobody is knocked at."""
+    try:
+        found, folder = path.lstat(), path.parent.stat()
+    except OSError:
+        return SocketFacts(path, "absent")
+    kind = "socket" if stat.S_ISSOCK(found.st_mode) else "other"
+    return SocketFacts(path, kind, found.st_uid, found.st_mode & 0o777, folder.st_mode & 0o777)
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody accepts connections there. A unit's socket starts its daemon by this."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:  # its backlog is full
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def check_socket(facts: SocketFacts, uid: int, answers: bool, waits: bool) -> Iterator[Finding]:
+    """`waits`: systemd listens, and starts the daemon at the first knock."""
+    length = len(os.fsencode(facts.path))
+    if length > SOCKET_PATH_BYTES:
+        yield fail(
+            "socket",
+            f"{facts.path} has {length} bytes, and the kernel takes {SOCKET_PATH_BYTES}",
+            "name a shorter one in DREAMD_SOCKET, for leo and the daemon",
+        )
+    elif facts.kind == "other":
+        yield fail("socket", f"{facts.path} is no socket", "move it away, then start dreamd")
+    elif facts.kind == "absent":
+        yield fail(
+            "socket",
+            f"there is none at {facts.path}",
+            "start dreamd; if it runs, leo and dreamctl look elsewhere: set DREAMD_SOCKET for all of them",
+        )
+    elif facts.uid != uid:
+        yield fail(
+            "socket",
+            f"{facts.path} belongs to uid {facts.uid}, you are {uid}",
+            "run dreamctl and leo as the user of the daemon, or set DREAMD_SOCKET to one of your own",
+        )
+    elif not (answers or waits):
+        yield fail(
+            "socket",
+            f"{facts.path} is stale: nobody listens",
+            "start dreamd, which clears it away: `dreamctl service start`",
+        )
+    elif facts.mode & 0o077 or facts.folder_mode & 0o022:
+        yield warn(
+            "socket",
+            f"{facts.path} has mode {facts.mode:04o}, its folder {facts.folder_mode:04o}",
+            f"others are refused by their credentials all the same; chmod 600 {facts.path}",
+        )
+    else:
+        yield ok("socket", str(facts.path))
+
+
+def look_at_state(path: Path) -> StateFacts:
+    """The folder, its file system, and who holds its lock."""
+    if not path.is_dir():
+        return StateFacts(path, exists=path.exists())
+    disk = os.statvfs(path)
+    return StateFacts(
+        path,
+        exists=True,
+        writable=os.access(path, os.W_OK | os.X_OK) and not disk.f_flag & os.ST_RDONLY,
+        file_system=file_system(path, Path("/proc/self/mountinfo").read_text(encoding="utf-8")),
+        free_bytes=disk.f_bavail * disk.f_frsize,
+        holder=lock_holder(path / LOCK_NAME, Path("/proc/locks").read_text(encoding="utf-8")),
+    )
+
+
+def check_state(facts: StateFacts) -> Iterator[Finding]:
+    if not facts.exists:
+        yield ok("database", f"{facts.path} is not there yet; the first start makes it")
+        return
+    if not facts.writable:
+        yield fail(
+            "database", f"{facts.path} cannot be written", f"make it writable: chmod u+rwx {facts.path}"
+        )
+    if facts.file_system in NETWORK:
+        yield warn(
+            "database",
+            f"{facts.path} lies on {facts.file_system}, where SQLite's locks cannot be relied on",
+            "move the state folder to a local disk: --state-dir, or DREAMD_STATE_DIR",
+        )
+    if facts.free_bytes < LITTLE_BYTES:
+        yield (fail if facts.free_bytes < LITTLE_BYTES // 64 else warn)(
+            "database",
+            f"the disk is full: {size(facts.free_bytes)} left where {facts.path} is",
+            "make room; the daemon goes on by itself",
+        )
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """The type of the file system that `path` lies on, by the text of mountinfo: proc(5)."""
+    real, best, kind = os.path.realpath(path), "", ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape")  # \040 is a space
+        inside = real == point or real.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):  # of two at one place the later one is on top
+            best, kind = point, after.split()[0]
+    return kind
+
+
+def lock_holder(lock: Path, locks: str) -> int:
+    """The pid that holds an flock on the file, by the text of /proc/locks; 0 where nobody does."""
+    try:
+        inode = lock.stat().st_ino
+    except OSError:
+        return 0
+    for line in locks.splitlines():
+        fields = line.split()
+        if "->" not in fields and fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
+            return int(fields[4])
+    return 0

@@ -1,0 +1,150 @@
+"""The units of systemd: installed, enabled, lingering, and whether systemd has given up on them."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.ctl.units import is_edited, unit_folder
+
+SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
+_ASKED = "ActiveState,SubState,Result,UnitFileState,ExecMainStatus,NRestarts,DropInPaths,StatusText"
+_LINGER = Path("/var/lib/systemd/linger")
+
+AGAIN = (
+    f"then `systemctl --user reset-failed {SOCKET} {SERVICE}` and `dreamctl service start`: "
+    "systemd tries no more until it is told to"
+)
+# Exit code of dreamd -> what it means, and what to do first. docs/operations.md lists them.
+EXITS = {
+    "2": ("wrong usage, or a wrong setting", "`dreamctl service logs` names it: correct it"),
+    "3": ("another daemon serves this state folder or socket", "end that one (`dreamctl call shutdown`)"),
+    "4": ("the state folder cannot be used", "make it writable"),
+    "5": ("no socket can be made there", "move away what stands in its place, or name a shorter path"),
+    "6": ("the database is of a newer version, or not dreamd's", "upgrade dreamd, or move the database away"),
+}
+
+
+@dataclass(frozen=True)
+class Units:
+    """`manager`: a user manager answers. What `systemctl show` says of each unit; empty where not installed."""
+
+    manager: bool = False
+    installed: bool = False
+    edited: tuple[Path, ...] = ()
+    interpreter: str = ""  # of the service
+    runs: bool = True  # whether that interpreter is there
+    lingers: bool = False
+    shown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def says(self, unit: str, name: str) -> str:
+        """A property of a unit, or nothing."""
+        return self.shown.get(unit, {}).get(name, "")
+
+    @property
+    def waits(self) -> bool:
+        """Whether systemd listens, so that a knock starts the daemon. One must not knock only to look."""
+        return (
+            self.says(SOCKET, "ActiveState") == "active" and self.says(SERVICE, "ActiveState") == "inactive"
+        )
+
+
+def look(env: Mapping[str, str]) -> Units:
+    """Ask systemd; nothing is started."""
+    folder = unit_folder(dict(env))
+    service = folder / SERVICE
+    if shutil.which("systemctl") is None:
+        return Units(installed=service.exists())
+    shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
+    texts = {path: path.read_text(encoding="utf-8") for path in (folder / SOCKET, service) if path.exists()}
+    interpreter = _interpreter(texts.get(service, ""))
+    return Units(
+        manager=bool(shown[SERVICE]),
+        installed=service in texts,
+        edited=tuple(path for path, text in texts.items() if is_edited(text)),
+        interpreter=interpreter,
+        runs=not interpreter or os.access(interpreter, os.X_OK),
+        lingers=(_LINGER / pwd.getpwuid(os.getuid()).pw_name).exists(),
+        shown=shown if service in texts else {},
+    )
+
+
+def check(units: Units, answers: bool) -> Iterator[Finding]:
+    if not units.manager and not units.installed:
+        yield ok("service", "no user manager of systemd here; `dreamctl service start` runs it without")
+        return
+    if not units.installed:
+        advice = "`dreamctl service install`: then leo's first knock starts it, after a crash or a boot too"
+        yield (ok if answers else warn)("service", "no units are installed", advice)
+        return
+    if not units.manager:
+        yield warn(
+            "service",
+            "the units are installed, and no user manager answers",
+            "log in properly (su and sudo start none), or `dreamctl service start`",
+        )
+        return
+    if not units.runs:
+        yield fail("service", f"its interpreter {units.interpreter} is gone", "`dreamctl service install`")
+    if units.edited:
+        yield warn(
+            "service",
+            f"edited by hand: {', '.join(map(str, units.edited))}",
+            "`systemctl --user edit dreamd.service` for your changes, then `dreamctl service install --force`",
+        )
+    yield from _state(units)
+    if units.says(SOCKET, "UnitFileState") == "enabled":
+        yield ok("service", f"{SOCKET} is enabled")
+    else:
+        yield warn(
+            "service",
+            f"{SOCKET} is not enabled: after the next login nobody listens",
+            f"`systemctl --user enable --now {SOCKET}`",
+        )
+    if units.lingers:
+        yield ok("service", "lingers: it is there from boot on")
+    else:
+        yield ok("service", "ends with your last session", "`loginctl enable-linger` keeps it from boot on")
+
+
+def _state(units: Units) -> Iterator[Finding]:
+    failed = [unit for unit in (SERVICE, SOCKET) if units.says(unit, "ActiveState") == "failed"]
+    code, restarts = units.says(SERVICE, "ExecMainStatus"), units.says(SERVICE, "NRestarts")
+    drop_ins = units.says(SERVICE, "DropInPaths")
+    why, cure = EXITS.get(code, ("it ends at its start", "`dreamctl service logs` says why: mend that"))
+    result = ", ".join(f"{unit}: {units.says(unit, 'Result')}" for unit in failed)
+    changed = f"; changed by {drop_ins}" if drop_ins else ""
+    if failed:
+        exit_code = f", exit code {code}: {why}" if code not in ("", "0") else ""
+        yield fail(
+            "service",
+            f"systemd gave up after {restarts or 0} restarts ({result}){exit_code}{changed}",
+            f"{cure}; {AGAIN}",
+        )
+    elif units.says(SERVICE, "SubState") == "auto-restart":
+        yield fail("service", f"crashes and is started again, {restarts} times so far{changed}", cure)
+    elif units.says(SOCKET, "ActiveState") != "active" and units.says(SERVICE, "ActiveState") != "active":
+        yield fail("service", "stopped, and its socket too", "`dreamctl service start`")
+    else:
+        said = units.says(SERVICE, "StatusText") or units.says(SERVICE, "ActiveState")
+        yield ok("service", f"{said}{changed}")
+
+
+def _show(unit: str) -> dict[str, str]:
+    """Empty where no user manager answers."""
+    ran = subprocess.run(
+        ["systemctl", "--user", "show", unit, "-p", _ASKED], capture_output=True, text=True, check=False
+    )
+    pairs = (line.partition("=") for line in ran.stdout.splitlines())
+    return {} if ran.returncode else {name: value for name, _, value in pairs}
+
+
+def _interpreter(unit: str) -> str:
+    """The first word of ExecStart, as `dreamctl service install` writes it."""
+    [line] = [line for line in unit.splitlines() if line.startswith("ExecStart=")] or [""]
+    word = line.partition("=")[2]
+    return word[1 : word.find('"', 1)].replace("%%", "%") if word.startswith('"') else word.partition(" ")[0]

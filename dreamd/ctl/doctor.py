@@ -1,0 +1,82 @@
+"""`doctor`: what is wrong, and what to do about it. It looks, and changes nothing."""
+
+import os
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+import click
+from dreamclient.paths import state_dir
+
+from dreamd.ctl.checkup import daemon, database, dreaming, inbox, place, units
+from dreamd.ctl.checkup.finding import Finding, found
+from dreamd.ctl.connection import Target, emit, json_option
+from dreamd.ctl.layout import fold, width
+
+LEVELS = ("FAIL", "WARN", "OK")
+_COLOURS = {"FAIL": "red", "WARN": "yellow", "OK": "green"}
+
+
+@click.command
+@click.option("--strict", is_flag=True, help="Exit with 1 for a WARN too.")
+@json_option
+@click.pass_obj
+def doctor(target: Target, strict: bool) -> None:
+    """Say what is wrong, and what to do about it. Works with the daemon dead, and changes nothing.
+
+    Exit code 1 where something FAILs.
+    """
+    findings = list(examine(target))
+    counts = Counter(finding.level for finding in findings)
+    verdict = next(level for level in LEVELS if counts[level])
+    if target.as_json:
+        emit({"verdict": verdict, "counts": dict(counts), "findings": [asdict(one) for one in findings]})
+    else:
+        click.echo(show(findings, width()))
+    if verdict == "FAIL" or (strict and verdict == "WARN"):
+        raise SystemExit(1)
+
+
+def examine(target: Target) -> Iterator[Finding]:
+    """All sections, one after the other."""
+    state, now = state_dir(target.given_state), time.time()
+    installed = units.look(os.environ)
+    folder = place.look_at_state(state)
+    # Where systemd would start a daemon at a knock, none is: that would not be looking.
+    knocks = place.listens(target.socket) if not installed.waits else False
+    answers = daemon.ask(target.socket) if knocks else daemon.Answers()
+    file = database.look(state / "dream.sqlite3")
+    box = inbox.look(state, answers)
+    socket = place.look_at_socket(target.socket)
+    alive = answers.status is not None
+
+    yield from found("socket", place.check_socket, socket, os.getuid(), knocks, installed.waits)
+    yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed.waits)
+    yield from found("versions", daemon.check_versions, answers)
+    yield from found("service", units.check, installed, alive)
+    yield from found("database", place.check_state, folder)
+    yield from found("database", database.check, file)
+    yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
+    yield from found("inbox", inbox.check, box, answers, file.owed)
+    yield from found("leo", dreaming.check_leo, answers, file, now)
+    yield from found("friend", dreaming.check_friend, answers, file)
+    yield from found("gates", dreaming.check_gates, answers)
+    yield from found("host", daemon.check_host, answers)
+
+
+def show(findings: Sequence[Finding], columns: int) -> str:
+    """Findings as text: the level, the section, what was found, and under it what to do."""
+    sections = max(len(finding.section) for finding in findings)
+    lines = []
+    for finding in findings:
+        mark = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
+        head, indent = f"{finding.level:4}  {finding.section:{sections}}  ", " " * (sections + 8)
+        text = fold(finding.text, columns, indent, head)
+        lines.append(mark + text[4:])
+        if finding.advice:
+            lines.append(fold(finding.advice, columns, f"{indent}  ", f"{indent}→ "))
+    counts = Counter(finding.level for finding in findings)
+    told = ", ".join(f"{counts[level]} {level}" for level in LEVELS if counts[level])
+    return "\n".join([*lines, "", told])

@@ -1,0 +1,178 @@
+"""The friend kept, restored, imported and reseeded, while leo dreams on."""
+
+import asyncio
+
+import pytest
+
+from dreamd.errors import StoreUnavailable
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
+from tests.helpers.peer import PeerError
+from tests.helpers.service import serving
+
+BORN = ["I am a small organism.", "I speak from the field.", "Leo listens.", "Leo drifts."]
+
+
+def texts(fragments, *, origin: bool) -> list[str]:
+    return sorted(f["text"] for f in fragments if f["origin"] is origin)
+
+
+def measured(fragments) -> list[tuple[str, float, bool]]:
+    return sorted((f["text"], f["weight"], f["origin"]) for f in fragments)
+
+
+async def dreams(peer, count: int) -> list[int]:
+    return [(await peer.call("dream.now", STIRRED))["dialog"] for _ in range(count)]
+
+
+async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 3)
+        then = await peer.call("friend.fragments")
+        kept = await peer.call("friend.checkpoint", "first-week")
+        assert kept == {"name": "first-week", "fragments": len(then), "origin": len(texts(then, origin=True))}
+        await dreams(peer, 3)
+        later = await peer.call("friend.fragments")
+        assert measured(later) != measured(then)
+        answer = await peer.call("friend.restore", "first-week")
+        now = await peer.call("friend.fragments")
+        assert measured(now) == measured(then)
+        assert answer == {
+            "fragments": len(now), "origin": kept["origin"], "drift": pytest.approx(service.engine.keeper.friend.drift()),
+            "kept": len(then), "added": 0, "left": len(later) - len(then), "skipped": 0,
+        }  # fmt: skip
+        assert measured(await peer.call("friend.fragments", "previous")) == measured(later)
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        assert await peer.call("friend.fragments") == now
+        names = [(c["name"], c["origin"]) for c in await peer.call("friend.checkpoints")]
+        assert names == [("previous", kept["origin"]), ("first-week", kept["origin"])]
+
+
+async def test_p13_what_was_dreamt_before_and_after_a_restore_replays(tmp_path):
+    async with serving(tmp_path, friend__buffer=2) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        ids = await dreams(peer, 3)
+        await peer.call("friend.checkpoint", "c")
+        ids += await dreams(peer, 4)
+        await peer.call("friend.restore", "c")
+        ids += await dreams(peer, 3)
+        await peer.call("friend.reseed", {"origin": ["A new birth. I listen."]})
+        ids += await dreams(peer, 3)
+        in_memory = service.engine.keeper.friend.fragments
+        assert [f.id for f in in_memory] == sorted(f.id for f in in_memory)
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        assert service.engine.keeper.friend.fragments == in_memory
+        answers = [await peer.call("dialogs.replay", dialog) for dialog in ids]
+    assert [answer["difference"] for answer in answers] == [None] * 13
+
+
+async def test_p4_no_restore_and_no_import_replaces_the_origin(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        born = texts(await peer.call("friend.fragments"), origin=True)
+        await peer.call("friend.checkpoint", "old")
+        brought = [
+            {"text": "I am another.", "weight": 1.0, "origin": True, "id": 1, "dialog": 99, "added_at": 5.0},
+            {"text": born[0], "weight": 0.0, "origin": False},
+            {"text": "the sea", "weight": 0.7, "dialog": 99},
+        ]
+        answer = await peer.call("friend.import", brought)
+        assert (answer["added"], answer["skipped"]) == (1, 1)
+        now = await peer.call("friend.fragments")
+        assert texts(now, origin=True) == born
+        assert {f["weight"] for f in now if f["text"] == born[0]} == {0.2}
+        assert [(f["text"], f["weight"], f["dialog"]) for f in now if not f["origin"]] == [("the sea", 0.7, None)]
+
+        await peer.call("friend.reseed", {"readme": ["A new birth."]})
+        await peer.call("friend.restore", "old")
+        assert texts(await peer.call("friend.fragments"), origin=True) == ["A new birth."]
+        assert await peer.call("dream.seed", ORIGIN) == 0
+
+
+async def test_p4_a_reseed_replaces_the_origin_and_keeps_what_was_learned(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 2)
+        before = await peer.call("friend.fragments")
+        learned = texts(before, origin=False)
+        answer = await peer.call("friend.reseed", {"origin": [f"A new birth. {learned[0].upper()}!"]})
+        after = await peer.call("friend.fragments")
+        assert len(texts(after, origin=True)) == answer["origin"]
+        assert texts(after, origin=False) == learned[1:]  # that one has become origin
+        assert {f["weight"] for f in after if f["origin"]} == {1.0}
+        assert measured(await peer.call("friend.fragments", "previous")) == measured(before)
+        for nothing in ({}, {"origin": [" \n "]}):
+            with pytest.raises(PeerError, match="no word in it to be born of"):
+                await peer.call("friend.reseed", nothing)
+        assert await peer.call("friend.fragments") == after
+
+
+async def test_a_friend_without_an_origin_takes_that_of_an_import(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        answer = await peer.call("friend.import", [{"text": "I am.", "weight": 0.9, "origin": True}])
+        assert (answer["origin"], answer["skipped"]) == (1, 0)
+        assert service.engine.keeper.seeded
+        assert await peer.call("dream.seed", ORIGIN) == 0
+
+
+async def test_a_name_is_one_that_is_not_taken_and_fits_a_shell(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        await peer.call("friend.checkpoint", "a")
+        with pytest.raises(PeerError, match="a checkpoint of that name already") as caught:
+            await peer.call("friend.checkpoint", "a")
+        assert caught.value.code == 2
+        await peer.call("friend.checkpoint", "a", True)
+        for name in ("", "../a", "a b", "x" * 65, "a\n"):
+            with pytest.raises(PeerError, match="name"):
+                await peer.call("friend.checkpoint", name)
+        for method in ("friend.restore", "friend.fragments"):
+            with pytest.raises(PeerError, match="no checkpoint of that name") as caught:
+                await peer.call(method, "b")
+            assert caught.value.code == 12
+        with pytest.raises(PeerError, match="weight"):
+            await peer.call("friend.import", [{"text": "the sea", "weight": 1.5}])
+        assert len(await peer.call("friend.checkpoints")) == 1
+
+
+async def test_a_dialogue_that_runs_meanwhile_ends_with_the_new_friend(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path) as service, await leo(service, generate=gate) as peer:
+        other = await onlooker(service)
+        await other.call("dream.seed", ORIGIN)
+        await other.call("friend.checkpoint", "c")
+        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+        await gate.reached.wait()
+        await other.call("friend.import", [{"text": "the sea", "weight": 0.9}])
+        gate.opened.set()
+        ended = await dreaming
+        assert ended["outcome"] == "complete"
+        sources = {f["text"]: f["dialog"] for f in await other.call("friend.fragments") if not f["origin"]}
+        assert sources.pop("the sea") is None
+        assert set(sources.values()) == {ended["dialog"]}
+        assert (await other.call("dialogs.replay", ended["dialog"]))["difference"] is None
+        await other.close()
+
+
+async def test_p11_a_change_goes_on_when_who_asked_has_gone(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        other = await onlooker(service)
+        other.send([0, 9, "friend.reseed", [{"origin": ["A new birth."]}]])
+        await other.writer.drain()
+        await other.close()
+        await until(lambda: service.engine.keeper.seeded)
+        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+        assert service.failures.counts == {}
+
+
+async def test_p10_a_store_in_trouble_leaves_the_friend_as_he_was(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        before = service.engine.keeper.friend
+        (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
+        with pytest.raises(PeerError, match="deleted") as caught:
+            await peer.call("friend.reseed", {"origin": ["A new birth."]})
+        assert caught.value.code == 10
+        assert service.engine.keeper.friend is before
+        with pytest.raises(StoreUnavailable):
+            await service.engine.keeper.checkpoint("c", again=False)
+        (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
