@@ -132,7 +132,7 @@ def maybe_run_dream(
 ) -> None:
     """Tell the daemon of a reply; whether leo dreams is for its gates to say. The functions are the hooks where
     they are no methods of an attached field, whose own are better."""
-    _host.replied(ctx, (generate_fn, observe_fn), db_path, config.settings() if config else (), now)
+    _host.replied(ctx, (generate_fn, observe_fn), db_path, config, now)
 
 
 def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _guard_first_start(db_path: Path) -> None:
         uri = f"file:{os.fspath(db_path)}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as leo:
             fed = leo.execute("SELECT 1 FROM meta WHERE key = 'module_bootstrap_hash'").fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, TypeError):
         return
     if fed is None:
         module.__doc__ = ""

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from dreamclient.blocking import DreamClient
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 Path = str | os.PathLike[str]
 Generate = Callable[[str, float, float], str]
 Observe = Callable[[str], Any]
+
+
+class Config(Protocol):
+    """What a call asks of its dream."""
+
+    def settings(self) -> Sequence[str]:
+        """As settings of the daemon: "gate.chance=1"."""
+
 
 # Where `dreamclient.leo` keeps the attachment of a field.
 ATTACHMENT = "_dreamd_attachment"
@@ -63,7 +71,7 @@ class Host:
         ctx: Any,
         functions: tuple[Generate, Observe],
         db_path: Path | None,
-        settings: Sequence[str],
+        config: Config | None,
         now: float | None,
     ) -> None:
         """Offer a context through the attachment of the field whose methods the functions are, else with them
@@ -72,7 +80,7 @@ class Host:
             field = getattr(functions[0], "__self__", None)
             target = getattr(field, ATTACHMENT, None) or self._plain(functions)
             if self._waits:
-                self._offer_and_wait(target, ctx, db_path, settings, now)
+                self._offer_and_wait(target, ctx, db_path, config, now)
             else:
                 target.offer(ctx)
         except Exception:  # noqa: BLE001 the reply must go on
@@ -154,7 +162,7 @@ class Host:
     # DREAMD_EMBEDDED=wait
 
     def _offer_and_wait(
-        self, target: Any, ctx: Any, db_path: Path | None, settings: Sequence[str], now: float | None
+        self, target: Any, ctx: Any, db_path: Path | None, config: Config | None, now: float | None
     ) -> None:
         with self._one_at_a_time:
             if self._dreaming:  # a hook has come back in here
@@ -163,7 +171,7 @@ class Host:
             try:
                 daemon = self._embedded(db_path)
                 daemon.now = now
-                daemon.adopt(settings)
+                daemon.adopt(config.settings() if config else ())
                 target.offer(ctx)
             finally:
                 self._dreaming = False

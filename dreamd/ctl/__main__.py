@@ -13,9 +13,15 @@ from dreamd.ctl.connection import Target
 # Command -> the file it lives in. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = {
     "status": "status",
+    "doctor": "doctor",
     "why": "status",
+    "watch": "watch",
     "recent": "dream",
+    "show": "show",
+    "replay": "show",
     "dream": "dream",
+    "friend": "friend",
+    "drift": "friend",
     "report": "report",
     "inbox": "inbox",
     "service": "service",

@@ -1,7 +1,9 @@
 """Reaching the daemon: what goes wrong on the way is an exit code and a line, never a traceback."""
 
 import json
+import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -64,6 +66,11 @@ class Daemon:
         self._client = client
         self._socket = socket
 
+    @property
+    def session(self) -> object:
+        """The same object as long as this connection lasts; None while there is none."""
+        return self._client.daemon if self._client.connected else None
+
     def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
         """The daemon's answer. Raises Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
         try:
@@ -118,9 +125,25 @@ def emit(answer: Any) -> None:
     click.echo(json.dumps(answer, ensure_ascii=False, indent=2, default=bytes.hex))
 
 
+def emit_line(answer: Any) -> None:
+    """The same on one line, for what goes on for ever."""
+    click.echo(json.dumps(answer, ensure_ascii=False, default=bytes.hex))
+
+
 def _too(context: click.Context, _: click.Parameter, value: bool) -> None:
     context.obj.as_json |= value
 
 
 # `dreamctl status --json` is `dreamctl --json status`.
 json_option = click.option("--json", is_flag=True, expose_value=False, callback=_too, help="Print JSON.")
+
+
+def _in_utc(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:  # this process shows a few times and ends
+        os.environ["TZ"] = "UTC"
+        time.tzset()
+
+
+utc_option = click.option(
+    "--utc", is_flag=True, expose_value=False, callback=_in_utc, help="Times in UTC, not local."
+)

@@ -11,12 +11,11 @@ import click
 from dreamclient.paths import state_dir
 
 from dreamd.ctl.checkup import daemon, database, dreaming, inbox, place, units
-from dreamd.ctl.checkup.finding import Finding, found
+from dreamd.ctl.checkup.finding import Finding, Level, found
 from dreamd.ctl.connection import Target, emit, json_option
 from dreamd.ctl.layout import fold, width
 
-LEVELS = ("FAIL", "WARN", "OK")
-_COLOURS = {"FAIL": "red", "WARN": "yellow", "OK": "green"}
+COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
 
 
 @click.command
@@ -30,7 +29,7 @@ def doctor(target: Target, strict: bool) -> None:
     """
     findings = list(examine(target))
     counts = Counter(finding.level for finding in findings)
-    verdict = next(level for level in LEVELS if counts[level])
+    verdict = next(level for level in COLOURS if counts[level])
     if target.as_json:
         emit({"verdict": verdict, "counts": dict(counts), "findings": [asdict(one) for one in findings]})
     else:
@@ -71,12 +70,12 @@ def show(findings: Sequence[Finding], columns: int) -> str:
     sections = max(len(finding.section) for finding in findings)
     lines = []
     for finding in findings:
-        mark = click.style(f"{finding.level:4}", fg=_COLOURS[finding.level])
+        mark = click.style(f"{finding.level:4}", fg=COLOURS[finding.level])
         head, indent = f"{finding.level:4}  {finding.section:{sections}}  ", " " * (sections + 8)
         text = fold(finding.text, columns, indent, head)
         lines.append(mark + text[4:])
         if finding.advice:
             lines.append(fold(finding.advice, columns, f"{indent}  ", f"{indent}→ "))
     counts = Counter(finding.level for finding in findings)
-    told = ", ".join(f"{counts[level]} {level}" for level in LEVELS if counts[level])
+    told = ", ".join(f"{counts[level]} {level}" for level in COLOURS if counts[level])
     return "\n".join([*lines, "", told])

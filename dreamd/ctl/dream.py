@@ -7,13 +7,16 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.connection import DIALOGUE_S, Target, emit, json_option
+from dreamd.ctl.connection import DIALOGUE_S, Target, emit, json_option, utc_option
 from dreamd.ctl.layout import fold, moment, number, table, width
+
+COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
 
 
 @click.command
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @json_option
+@utc_option
 @click.pass_obj
 def recent(target: Target, count: int) -> None:
     """The last dialogues, newest first."""
@@ -31,12 +34,13 @@ def recent(target: Target, count: int) -> None:
 @click.pass_obj
 def dream(target: Target, session: int | None) -> None:
     """Have leo dream now, past cooldown, gates and chance; show what is said. Exit code 1 if nothing was."""
-    columns = width()
+    columns, colour = width(), click.get_current_context().color  # which the thread below has no way to
 
     def hear(event: dict[str, Any]) -> None:
         """On the client's thread, in the order of the dialogue."""
         if event["type"] == "line" and not target.as_json:
-            click.echo(show_line(event, columns))
+            text = click.style(show_line(event, columns), fg=COLOURS.get(event["speaker"]))
+            click.echo(text, color=colour)
 
     with target.daemon(hear) as daemon:
         daemon.call(Method.SUBSCRIBE)
@@ -45,7 +49,7 @@ def dream(target: Target, session: int | None) -> None:
     if target.as_json:
         emit({**ended, "turns": dialogue["turns"]})
     else:
-        click.echo(f"Dialogue {ended['dialog']}: {ended['outcome']}, {_lines(ended['lines'])}.")
+        click.echo(f"Dialogue {ended['dialog']}: {ended['outcome']}, {count_of_lines(ended['lines'])}.")
     if not ended["lines"]:
         raise SystemExit(1)
 
@@ -64,7 +68,7 @@ def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float
             number(dialogue.get("avg_trauma")),
             number(dialogue.get("avg_arousal")),
             number(dialogue.get("drift")),
-            dialogue["trace_id"],
+            dialogue["trace_id"] or "-",
         ]
         for dialogue in dialogues
     ]
@@ -77,5 +81,6 @@ def show_line(line: Mapping[str, Any], columns: int) -> str:
     return fold(line["text"], columns, " " * 8, f"{line['speaker']:>6}: ")
 
 
-def _lines(count: int) -> str:
+def count_of_lines(count: int) -> str:
+    """In words."""
     return f"{count} line" if count == 1 else f"{count} lines"

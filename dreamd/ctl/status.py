@@ -8,13 +8,14 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.connection import Target, emit, json_option
+from dreamd.ctl.connection import Target, emit, emit_line, json_option, utc_option
 from dreamd.ctl.decisions import in_words
 from dreamd.ctl.layout import counted, fold, labelled, moment, size, span, width
 
 
 @click.command
 @json_option
+@utc_option
 @click.pass_obj
 def status(target: Target) -> None:
     """How the daemon is, who is connected, and what went wrong. Exit code 1 where it is not well."""
@@ -30,16 +31,48 @@ def status(target: Target) -> None:
 
 @click.command
 @click.option("-n", "count", type=click.IntRange(1, 256), default=10, show_default=True, help="How many.")
+@click.option("--watch", is_flag=True, help="Then go on with each new one, until Ctrl-C.")
 @json_option
+@utc_option
 @click.pass_obj
-def why(target: Target, count: int) -> None:
-    """Did he dream after the last replies, and if not, why not? Newest first."""
+def why(target: Target, count: int, watch: bool) -> None:
+    """Did he dream after the last replies, and if not, why not? Newest first; with --watch, newest last.
+
+    \b
+    dreamctl why
+    dreamctl why --watch --json | jq .reason
+    """
     with target.daemon() as daemon:
         answer = daemon.call(Method.WHY, count)
-    if target.as_json:
+        ever = daemon.call(Method.STATUS)["decisions"]
+    if watch:
+        _watch(target, answer[::-1])
+    elif target.as_json:
         emit(answer)
     else:
-        click.echo(show_why(answer, width(), time.time()))
+        click.echo(show_why(answer, width(), time.time(), ever))
+
+
+def _watch(target: Target, before: Sequence[Mapping[str, Any]]) -> None:
+    from dreamd.ctl.follow import follow, until_ctrl_c
+
+    def tell(decision: Mapping[str, Any]) -> None:
+        if target.as_json:
+            emit_line(decision)
+        else:
+            click.echo(show_decision(decision, columns, time.time()))
+
+    columns = width()
+    with until_ctrl_c():
+        for decision in before:
+            tell(decision)
+        for event in follow(target):
+            if event["type"] == "decision":
+                tell(event["decision"])
+            elif event["type"] == "lost":
+                click.echo(
+                    f"{event['count']} events were lost: they came faster than they were read.", err=True
+                )
 
 
 def show_status(status: Mapping[str, Any], columns: int, now: float) -> str:
@@ -139,18 +172,24 @@ def _troubled(text: str, part: Mapping[str, Any]) -> str:
     return f"{part['trouble']}: {text}" if part["trouble"] else text
 
 
-def show_why(decisions: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
-    """The answer of `why` as text, with a count by reason below."""
+def show_why(
+    decisions: Sequence[Mapping[str, Any]], columns: int, now: float, ever: dict[str, int] | None = None
+) -> str:
+    """The answer of `why` as text, with a count by reason below; `ever` are those since the daemon started."""
     if not decisions:
         return "No reply has been told to this daemon yet."
-    lines = [
-        fold(
-            f"{_verdict(decision)}{in_words(decision)}", columns, " " * 10, f"{moment(decision['at'], now)}  "
-        )
-        for decision in decisions
-    ]
+    lines = [show_decision(decision, columns, now) for decision in decisions]
     reasons = Counter(decision["reason"] for decision in decisions)
-    return "\n".join([*lines, "", fold(f"Of these {len(decisions)}: {counted(reasons)}.", columns)])
+    lines += ["", fold(f"Of these {len(decisions)}: {counted(reasons)}.", columns)]
+    if ever and sum(ever.values()) > len(decisions):
+        lines.append(fold(f"Of all {sum(ever.values())} since the daemon started: {counted(ever)}.", columns))
+    return "\n".join(lines)
+
+
+def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
+    """One decision: when, whether he dreamt, and the numbers that decided."""
+    words = f"{_verdict(decision)}{in_words(decision)}"
+    return fold(words, columns, " " * 10, f"{moment(decision['at'], now)}  ")
 
 
 def _verdict(decision: Mapping[str, Any]) -> str:

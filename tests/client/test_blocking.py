@@ -519,14 +519,16 @@ def test_a_fork_renews_every_lock_of_the_child(path: Path, make: Make) -> None:
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
-        connection, thread = daemon.arrival(), client._thread
+        connection, thread, link = daemon.arrival(), client._thread, client._link
         assert thread is not None
+        assert link is not None
         for lock in (client._starting, client._closing._cond, client._tried._cond):
             lock.acquire()
         held = threading.Thread(target=client._host.failures._lock.acquire)
         held.start()
         held.join()
         client._in_child()
+        assert link._sock.fileno() == -1
         assert not client.offer(CONTEXT)
         assert client.failures == {"forked": 1}
         client._in_child()  # a child of the child
@@ -587,7 +589,7 @@ def test_a_host_ends_though_a_hook_runs(path: Path) -> None:
 
 def test_close_ends_thread_and_connection_at_once(path: Path, make: Make) -> None:
     with LittleDaemon(path) as daemon:
-        with DreamClient(socket_path=path) as client:
+        with DreamClient(socket_path=path, timing=Timing(tick_s=60)) as client:
             assert client.start(DEADLINE_S)
             connection = daemon.arrival()
             thread = client._thread

@@ -253,6 +253,11 @@ def test_what_no_dream_can_have_makes_none(waits, database, leo, wrong):
     assert leo.said == []
 
 
+def test_p1_a_config_of_another_kind_reaches_nobody(waits, database, leo):
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, object())
+    assert leo.said == []
+
+
 def test_p1_a_hook_that_raises_reaches_nobody(waits, database, leo):
     def broken(*_):
         raise RuntimeError("a text of leo's")
@@ -312,13 +317,25 @@ def test_a_dream_within_a_dream_is_none(waits, database, leo):
     assert rows(database, "SELECT COUNT(*) FROM dream_dialogs") == [(1,)]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_p1_a_forked_child_is_not_blocked_by_a_dream_of_its_parent(waits, host):
-    with host._one_at_a_time:
-        child = os.fork()
-        if not child:
-            free = host._one_at_a_time.acquire(timeout=5) and not host._dreaming
-            os._exit(0 if free else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    dreaming, free = threading.Event(), threading.Event()
+
+    def dream():
+        with host._one_at_a_time:
+            host._dreaming = True
+            dreaming.set()
+            free.wait(10)
+
+    thread = threading.Thread(target=dream)
+    thread.start()
+    assert dreaming.wait(10)
+    child = os.fork()
+    if not child:
+        os._exit(0 if host._one_at_a_time.acquire(blocking=False) and not host._dreaming else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    free.set()
+    thread.join()
 
 
 class Double:
@@ -514,8 +531,9 @@ def test_nothing_is_done_to_a_docstring_nor_to_another_dream(monkeypatch, field_
     init_dream(field_database)
     assert other.__doc__ is None
     module = by_hand(monkeypatch, None)
-    init_dream(tmp_path / "no such file")
-    assert module.__doc__ is None
+    for path in (tmp_path / "no such file", None):
+        init_dream(path)
+        assert module.__doc__ is None
 
 
 def test_waiting_takes_the_real_time_where_none_is_given(waits, database, leo):

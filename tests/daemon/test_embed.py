@@ -210,6 +210,8 @@ leo = DreamClient(generate, lambda text: None, connect=embedded.connect)
 assert leo.start(20)
 """ + STIR + "assert called.wait(20)\n"  # fmt: skip
 FORKS = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, which this is about
 forked, forks = os.pipe()
 ours, childs = os.pipe()
 if os.fork() == 0:

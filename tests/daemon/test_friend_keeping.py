@@ -95,7 +95,7 @@ async def test_p4_a_reseed_replaces_the_origin_and_keeps_what_was_learned(tmp_pa
         await dreams(peer, 2)
         before = await peer.call("friend.fragments")
         learned = texts(before, origin=False)
-        answer = await peer.call("friend.reseed", {"origin": [f"A new birth. {learned[0].upper()}!"]})
+        answer = await peer.call("friend.reseed", {"origin": ["A new birth.", f"{learned[0].upper()}!"]})
         after = await peer.call("friend.fragments")
         assert len(texts(after, origin=True)) == answer["origin"]
         assert texts(after, origin=False) == learned[1:]  # that one has become origin

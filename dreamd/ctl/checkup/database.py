@@ -91,8 +91,9 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
     if about.foreign or about.complaints or version != len(MIGRATIONS):
         return about
     latest = connection.execute(
-        f"""SELECT outcome, episodes_count AS lines, note, started_at, trace_id FROM dream_dialogs
-        WHERE trace_id IS NOT NULL AND finished_at IS NOT NULL ORDER BY id DESC LIMIT {LATEST}"""
+        """SELECT outcome, episodes_count AS lines, note, started_at, trace_id FROM dream_dialogs
+        WHERE trace_id IS NOT NULL AND finished_at IS NOT NULL ORDER BY id DESC LIMIT ?""",
+        (LATEST,),
     )
     columns = [column[0] for column in latest.description]
     return Database(

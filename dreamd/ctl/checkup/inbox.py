@@ -11,7 +11,7 @@ from dreamd.clock import Clock
 from dreamd.ctl.checkup.daemon import CURES, Answers
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.errors import SettingsError
-from dreamd.inbox import Inbox, InboxError, inbox_folder
+from dreamd.inbox import Inbox, InboxError, InboxSettings, inbox_folder
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def look(state: Path, answers: Answers) -> InboxFacts:
     try:
         chosen = settings.load(env=os.environ).inbox
     except SettingsError as error:
-        chosen, wrong = settings.InboxSettings(), str(error)
+        chosen, wrong = InboxSettings(), str(error)
     folder, enabled = inbox_folder(chosen, state), chosen.enabled
     if answers.status is not None:
         theirs = answers.status["inbox"]

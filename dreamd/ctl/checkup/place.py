@@ -67,8 +67,11 @@ def listens(path: Path) -> bool:
     return True
 
 
-def check_socket(facts: SocketFacts, uid: int, answers: bool, waits: bool) -> Iterator[Finding]:
-    """`waits`: systemd listens, and starts the daemon at the first knock."""
+def check_socket(
+    facts: SocketFacts, uid: int, *, listens: bool, waits: bool, holder: int
+) -> Iterator[Finding]:
+    """`waits`: systemd listens, and starts the daemon at the first knock. `holder`: the pid of a daemon that has
+    the state folder, or 0."""
     length = len(os.fsencode(facts.path))
     if length > SOCKET_PATH_BYTES:
         yield fail(
@@ -78,19 +81,21 @@ def check_socket(facts: SocketFacts, uid: int, answers: bool, waits: bool) -> It
         )
     elif facts.kind == "other":
         yield fail("socket", f"{facts.path} is no socket", "move it away, then start dreamd")
-    elif facts.kind == "absent":
+    elif facts.kind == "absent" and holder:
         yield fail(
             "socket",
-            f"there is none at {facts.path}",
-            "start dreamd; if it runs, leo and dreamctl look elsewhere: set DREAMD_SOCKET for all of them",
+            f"there is none at {facts.path}, and a daemon (pid {holder}) has the state folder",
+            "it listens elsewhere, or binds a file that vanished anew within 15 s: set DREAMD_SOCKET for all of them",
         )
+    elif facts.kind == "absent":
+        yield ok("socket", f"none at {facts.path}, as no daemon runs")
     elif facts.uid != uid:
         yield fail(
             "socket",
             f"{facts.path} belongs to uid {facts.uid}, you are {uid}",
             "run dreamctl and leo as the user of the daemon, or set DREAMD_SOCKET to one of your own",
         )
-    elif not (answers or waits):
+    elif not (listens or waits):
         yield fail(
             "socket",
             f"{facts.path} is stale: nobody listens",
@@ -123,7 +128,6 @@ def look_at_state(path: Path) -> StateFacts:
 
 def check_state(facts: StateFacts) -> Iterator[Finding]:
     if not facts.exists:
-        yield ok("database", f"{facts.path} is not there yet; the first start makes it")
         return
     if not facts.writable:
         yield fail(

@@ -122,7 +122,7 @@ def _state(units: Units) -> Iterator[Finding]:
         exit_code = f", exit code {code}: {why}" if code not in ("", "0") else ""
         yield fail(
             "service",
-            f"systemd gave up after {restarts or 0} restarts ({result}){exit_code}{changed}",
+            f"systemd has given up after {restarts or 0} restarts ({result}){exit_code}{changed}",
             f"{cure}; {AGAIN}",
         )
     elif units.says(SERVICE, "SubState") == "auto-restart":

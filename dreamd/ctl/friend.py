@@ -1,0 +1,256 @@
+"""`friend`: the fragments that the imaginary friend is made of, kept, restored, exported, imported, reseeded.
+`drift`: how far they have gone from the origin."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.bars import bar, chart, is_plain
+from dreamd.ctl.connection import Target, emit, json_option, utc_option
+from dreamd.ctl.layout import fold, moment, number, span, table, width
+
+KIND = "dreamd.friend"  # what an exported file says it is
+NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
+ROWS = 8  # of the chart
+
+Row = Mapping[str, Any]
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many; 0 for all."
+)
+@json_option
+@click.pass_context
+def friend(context: click.Context, count: int) -> None:
+    """The imaginary friend: what he is made of, the heaviest first.
+
+    \b
+    dreamctl friend                       his fragments, their weights, where they came from
+    dreamctl friend checkpoint tuesday    keep him as he is
+    dreamctl friend restore tuesday       make him what he was then
+    dreamctl friend restore previous      undo the last restore or import
+
+    The origin, what leo was born with, stays through all of these; only reseed replaces it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    target: Target = context.obj
+    with target.daemon() as daemon:
+        fragments = daemon.call(Method.FRAGMENTS)
+    if target.as_json:
+        emit(fragments)
+    else:
+        click.echo(show_fragments(fragments, width(), time.time(), most=count, plain=is_plain()))
+
+
+@friend.command
+@click.argument("name", required=False)
+@click.option("--again", is_flag=True, help="Let it take the place of an earlier one of that name.")
+@json_option
+@utc_option
+@click.pass_obj
+def checkpoint(target: Target, name: str | None, again: bool) -> None:
+    """Keep the friend as he is, under NAME; without one, list what is kept."""
+    with target.daemon() as daemon:
+        answer = (
+            daemon.call(Method.CHECKPOINT, name, again) if name else daemon.call(Method.CHECKPOINTS, 1000)
+        )
+    if target.as_json:
+        emit(answer)
+    elif name:
+        click.echo(f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin.")
+    else:
+        click.echo(show_checkpoints(answer, width(), time.time()))
+
+
+@friend.command
+@click.argument("name")
+@json_option
+@click.pass_obj
+def restore(target: Target, name: str) -> None:
+    """Make the friend what he was at the checkpoint NAME; the origin stays that of now."""
+    with target.daemon() as daemon:
+        _tell(target, "Restored", daemon.call(Method.RESTORE, name))
+
+
+@friend.command
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--checkpoint", "name", help="Not as he is, but as he was then.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@json_option
+@click.pass_obj
+def export(target: Target, file: Path, name: str | None, force: bool) -> None:
+    """Write the friend to FILE, as JSON. His fragments are dreams: the file is readable for you alone."""
+    with target.daemon() as daemon:
+        fragments = daemon.call(Method.FRAGMENTS, *([name] if name else []))
+    kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]
+    text = json.dumps({"kind": KIND, "version": 1, "fragments": kept}, ensure_ascii=False, indent=1)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with open(os.open(file, flags, 0o600), "w", encoding="utf-8") as out:
+            out.write(text + "\n")
+    except FileExistsError:
+        raise click.ClickException(f"{file} is there already; --force overwrites it") from None
+    except OSError as error:
+        raise click.ClickException(f"{file}: {error.strerror}") from None
+    if target.as_json:
+        emit({"path": str(file), "fragments": len(kept)})
+    else:
+        click.echo(f"{file}: {len(kept)} fragments")
+
+
+@friend.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def import_(target: Target, file: Path) -> None:
+    """Make the friend what FILE says, which `dreamctl friend export` wrote. The origin stays."""
+    exported = _exported(_read(file))
+    if exported is None:
+        raise click.UsageError(f"{file} was not written by `dreamctl friend export`")
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.IMPORT, exported)
+    _tell(target, "Imported", answer)
+    if not target.as_json and answer["skipped"]:
+        click.echo(
+            f"{answer['skipped']} had no place: another leo's origin (`dreamctl friend reseed {file}` takes it), "
+            "the same words twice, or more than the buffer holds.",
+            err=True,
+        )
+
+
+@friend.command
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_obj
+def reseed(target: Target, file: Path, yes: bool) -> None:
+    """Give the friend another origin: the sentences and short paragraphs of FILE, or the origin of a friend that
+    was exported to it. What he has learnt since stays."""
+    text = _read(file)
+    exported = _exported(text)
+    origin = [text] if exported is None else [each["text"] for each in exported if each.get("origin")]
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("this replaces what leo was born with; say --yes where nobody can be asked")
+    if not yes:
+        click.confirm("This replaces what leo was born with. Go on?", abort=True, err=True)
+    with target.daemon() as daemon:
+        _tell(target, "Reseeded", daemon.call(Method.RESEED, {"origin": origin}))
+
+
+@click.command
+@click.option("-n", "count", type=click.IntRange(1, 4000), default=200, show_default=True, help="Dialogues.")
+@json_option
+@utc_option
+@click.pass_obj
+def drift(target: Target, count: int) -> None:
+    """How far the friend has gone from the origin, dialogue by dialogue: 0 is the origin itself, 1 nothing of it."""
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.DRIFT, count)
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_drift(answer, width(), time.time(), plain=is_plain()))
+
+
+def show_fragments(
+    fragments: Sequence[Row], columns: int, now: float, *, most: int = 0, plain: bool = False
+) -> str:
+    """The answer of `friend.fragments` as text, the first `most` of it, or all."""
+    if not fragments:
+        return "The friend is empty: the first leo that connects brings his origin."
+    shown = fragments[: most or None]
+    lines = [_fragment(fragment, columns, now, plain) for fragment in shown]
+    origin = sum(fragment["origin"] for fragment in fragments)
+    rest = f"; {len(fragments) - len(shown)} more with -n 0" if len(shown) < len(fragments) else ""
+    return "\n".join(
+        [*lines, "", fold(f"{len(fragments)} fragments, {origin} of them origin{rest}.", columns)]
+    )
+
+
+def show_checkpoints(checkpoints: Sequence[Row], columns: int, now: float) -> str:
+    """The answer of `friend.checkpoints` as text."""
+    if not checkpoints:
+        return "Nothing is kept yet: dreamctl friend checkpoint NAME"
+    rows = [
+        [each["name"], moment(each["at"], now), str(each["learned"]), str(each["origin"])]
+        for each in checkpoints
+    ]
+    return table(["name", "kept", "learned", "origin"], rows, columns)
+
+
+def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = False) -> str:
+    """The answer of `friend.drift` as a chart, with its two ends and its farthest point in words."""
+    if not drift:
+        return "No dialogue has spoken yet."
+    newest, oldest = drift[0], drift[-1]
+    farthest = max(drift, key=lambda each: float(each["drift"]))
+    words = (
+        f"From dialogue {oldest['id']} ({moment(oldest['at'], now)}) to {newest['id']} "
+        f"({moment(newest['at'], now)}): {number(oldest['drift'])} to {number(newest['drift'])}, "
+        f"farthest {number(farthest['drift'])} after {farthest['id']}."
+    )
+    values = [each["drift"] for each in reversed(drift)]
+    return "\n".join([*chart(values, columns, ROWS, plain), "", fold(words, columns)])
+
+
+_EXPORTED = ("text", "weight", "origin", "dialog", "added_at")
+
+
+def _fragment(fragment: Row, columns: int, now: float, plain: bool) -> str:
+    source = (
+        "origin" if fragment["origin"] else f"from {fragment['dialog']}" if fragment["dialog"] else "brought"
+    )
+    if columns < NARROW:
+        label = f"{number(fragment['weight'])}  {source}  "
+    else:
+        age = (
+            " ".join(span(max(0.0, now - fragment["added_at"])).split()[:2]) if fragment["added_at"] else "-"
+        )
+        label = f"{number(fragment['weight'])} {bar(fragment['weight'], 6, plain)}  {source:<9}  {age:>7}  "
+    return fold(fragment["text"], columns, " " * min(len(label), columns // 2), label)
+
+
+def _tell(target: Target, done: str, answer: Row) -> None:
+    if target.as_json:
+        emit(answer)
+        return
+    words = (
+        f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
+        f"{number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went. "
+        "What was there before is the checkpoint `previous`."
+    )
+    click.echo(fold(words, width()))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+
+
+def _exported(text: str) -> list[dict[str, Any]] | None:
+    """The fragments of an exported file; None where it is another text."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("kind") != KIND:
+        return None
+    return list(_maps(found.get("fragments")))
+
+
+def _maps(fragments: Any) -> Iterator[dict[str, Any]]:
+    for each in fragments if isinstance(fragments, list) else ():
+        if not (isinstance(each, dict) and isinstance(each.get("text"), str)):
+            raise click.UsageError("a fragment of the file is no map with a text")
+        yield each

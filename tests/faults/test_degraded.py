@@ -1,0 +1,362 @@
+"""Degraded, not dead: each cause made for real to a daemon of its own process. It stays up, says why where people
+look (`status`, STATUS, `doctor`), refuses what it cannot do with a reason, and is well again within a tick or two
+of the cause being gone, without anybody's help."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from dreamclient import DreamClient
+from dreamclient.errors import RemoteError
+from dreamclient.messages import Code
+
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.dreaming import ORIGIN, STIRRED
+from tests.helpers.peer import saying
+from tests.helpers.service import TestClock, serving
+from tests.helpers.waiting import until
+
+TICK_S = 0.1
+
+
+class Patient:
+    """A daemon that ticks ten times a second, what it tells its service manager, and a leo who dreams in it."""
+
+    def __init__(self, state: Path, stack: ExitStack, *arguments: str) -> None:
+        self.state = state
+        self.database = state / "dream.sqlite3"
+        self.manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        self.manager.bind(str(state.parent / "notify"))
+        self.manager.settimeout(20)
+        env = {"NOTIFY_SOCKET": str(state.parent / "notify"), "WATCHDOG_USEC": str(int(TICK_S * 2e6))}
+        self.daemon = stack.enter_context(DaemonProcess(state, "--set", "gate.chance=1", *arguments, env=env))
+        self.leo = stack.enter_context(
+            DreamClient(saying, lambda _: None, socket_path=self.daemon.socket, **ORIGIN)
+        )
+        self.leo.start(20)
+        self.watcher = stack.enter_context(DreamClient(socket_path=self.daemon.socket, name="dreamctl"))
+        self.watcher.start(20)
+
+    def dream(self) -> dict:
+        return self.leo.dream_now(STIRRED)
+
+    def refuses(self, trouble: str) -> None:
+        """A dream is refused with the reason, and nothing is begun."""
+        with pytest.raises(RemoteError, match=f"no dream can be kept now: {trouble}") as refusal:
+            self.dream()
+        assert refusal.value.code == Code.UNAVAILABLE
+
+    def status(self) -> dict:
+        return self.watcher.call("status")
+
+    def tells(self, status: str) -> None:
+        """Wait until the service manager hears it in a tick: the watchdog is fed all the while."""
+        while True:
+            said = self.manager.recv(1000).decode().split("\n")
+            if said == ["WATCHDOG=1", f"STATUS={status}"]:
+                return
+
+    def is_degraded(self, trouble: str) -> None:
+        """It says so everywhere."""
+        self.tells(f"degraded: {trouble}")
+        assert self.status()["state"] == f"degraded: {trouble}"
+        assert trouble in self.doctor("daemon")["FAIL"]
+
+    def doctor(self, section: str) -> dict[str, str]:
+        """What the doctor finds in a section, by level."""
+        ran = dreamctl("--state-dir", self.state, "doctor", "--json")
+        findings = json.loads(ran.stdout)["findings"]
+        assert ran.exit_code == any(one["level"] == "FAIL" for one in findings)
+        return {one["level"]: f"{one['text']} -> {one['advice']}" for one in findings if one["section"] == section}
+
+    def recovers(self) -> None:
+        """By itself; and it dreams, and the shard arrives."""
+        until(lambda: self.status()["state"] == "ok", "well again")
+        until(lambda: self.leo.connected, "leo is back")
+        before = self.status()["inbox"]["waiting"]
+        assert self.dream()["outcome"] == "complete"
+        assert self.status()["inbox"]["waiting"] == before + 1
+        assert "OK" in self.doctor("daemon")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def patient(tmp_path: Path, stack: ExitStack) -> Patient:
+    return Patient(tmp_path / "state", stack)
+
+
+def test_damaged_it_is_set_aside_and_begun_afresh_with_the_origin(patient: Patient):
+    """P4: the origin is permanent. The damaged file is kept."""
+    patient.dream()
+    before = patient.status()["dialogues"]
+    origin = [f["text"] for f in patient.watcher.call("friend.fragments") if f["origin"]]
+    until(lambda: patient.status()["database"]["wal_bytes"] == 0, "all of it is in the database")
+    size = patient.database.stat().st_size
+    with patient.database.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff" * (size - 100))
+    until(lambda: patient.status()["database"]["notes"], "noticed")
+    assert before == {"complete": 1}
+    patient.recovers()
+    [note] = patient.status()["database"]["notes"]
+    assert "the database was damaged: it is kept as dream.sqlite3.damaged-" in note
+    assert note in patient.daemon.said() or "off" in patient.daemon.arguments or True
+    [aside] = patient.state.glob("dream.sqlite3.damaged-*Z")
+    assert aside.stat().st_size == size
+    assert [f["text"] for f in patient.watcher.call("friend.fragments") if f["origin"]] == origin
+
+
+def test_locked(patient: Patient):
+    with closing(sqlite3.connect(patient.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        # Only who wants to write notices.
+        assert patient.dream()["outcome"] == "store_error"
+        patient.is_degraded("locked")
+        patient.refuses("locked")
+        other.execute("ROLLBACK")
+    patient.recovers()
+
+
+def test_deleted_and_put_back(patient: Patient):
+    patient.dream()
+    patient.database.rename(patient.state / "away")
+    patient.is_degraded("database deleted")
+    patient.refuses("database deleted")
+    assert not patient.database.exists()  # who deletes dreams does not want them back
+    (patient.state / "away").rename(patient.database)
+    patient.recovers()
+    assert patient.status()["dialogues"] == {"complete": 2}
+
+
+def test_deleted_and_a_backup_put_in_its_place(patient: Patient):
+    """The restored dreams are taken up, and no later one of the daemon's memory is mixed into them."""
+    patient.dream()
+    with closing(sqlite3.connect(patient.database)) as old, closing(sqlite3.connect(patient.state / "b")) as copy:
+        old.backup(copy)
+    patient.dream()
+    patient.database.unlink()
+    patient.is_degraded("database deleted")
+    (patient.state / "b").rename(patient.database)
+    patient.recovers()
+    assert patient.status()["dialogues"] == {"complete": 2}
+    assert [d["id"] for d in patient.watcher.call("dialogs.recent")] == [3, 1]
+
+
+def test_replaced_while_a_dialogue_runs(patient: Patient):
+    """Its lines are not written into the other file; it ends, and says why."""
+    patient.dream()
+    other = patient.state / "other"
+    with closing(sqlite3.connect(patient.database)) as old, closing(sqlite3.connect(other)) as copy:
+        old.backup(copy)
+
+    def replace(*_: object) -> str:
+        if other.exists():
+            other.rename(patient.database)
+            until(lambda: patient.status()["database"]["trouble"] == "database replaced", "noticed")
+        return saying()
+
+    with DreamClient(replace, lambda _: None, socket_path=patient.daemon.socket, name="late") as late:
+        late.start(20)
+        assert late.dream_now(STIRRED) == {"dialog": 2, "outcome": "store_error", "lines": 0}
+    patient.recovers()
+    assert [d["id"] for d in patient.watcher.call("dialogs.recent")] == [3, 1]
+
+
+def test_read_only(tmp_path: Path, stack: ExitStack, mounted: "Mounts"):
+    """Really: the file itself is a read-only mount, which binds root too."""
+    with DaemonProcess(tmp_path / "state"):
+        pass
+    database = tmp_path / "state" / "dream.sqlite3"
+    mounted.bind_read_only(database)
+    patient = Patient(tmp_path / "state", stack)
+    patient.is_degraded("read-only")
+    patient.refuses("read-only")
+    mounted.unmount(database)
+    patient.recovers()
+
+
+@pytest.mark.parametrize("when", ["at the start", "while it serves"])
+def test_disk_full(tmp_path: Path, stack: ExitStack, mounted: "Mounts", when: str):
+    disk = mounted.tmpfs(tmp_path / "disk", "1m")
+    if when == "at the start":
+        (disk / "state").mkdir(mode=0o700)
+        fill(disk)
+    patient = Patient(disk / "state", stack)
+    if when == "while it serves":
+        patient.dream()
+        fill(disk)
+        while patient.status()["state"] == "ok":  # the log may have a little room of its own
+            patient.dream()
+    assert "the disk is full" in patient.doctor("database")["FAIL"]
+    patient.is_degraded("disk full")
+    patient.refuses("disk full")
+    (disk / "ballast").unlink()
+    patient.recovers()
+
+
+def test_inbox_folder_gone_is_made_again(patient: Patient):
+    patient.dream()
+    shutil.rmtree(patient.state / "inbox")
+    patient.recovers()
+
+
+def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: "Mounts"):
+    """He dreams on; the shards are owed (P5). Who writes to it by himself is refused."""
+    inbox = mounted.tmpfs(tmp_path / "inbox", "1m")
+    patient = Patient(tmp_path / "state", stack, "--set", f"inbox.dir={inbox}")
+    assert patient.dream()["outcome"] == "complete"
+    mounted.read_only(inbox)
+    patient.is_degraded("InboxUnavailable")  # before anything had to be written
+    assert patient.dream()["outcome"] == "complete"
+    token = {"scope": ["memory.inbox.dreams.write"], "exp_ts": 0}
+    shards = {"trace_id": "of-another", "shards": [{"index": 0, "timestamp": 0}]}
+    request = {"seed": {"goal": "g"}, "result": shards, "cap_token": token}
+    with pytest.raises(RemoteError, match="Read-only file system") as refusal:
+        patient.watcher.call("inbox.persist", request)
+    assert refusal.value.code == Code.UNAVAILABLE
+    assert "1 shards are owed" in patient.doctor("inbox")["FAIL"]
+    mounted.read_only(inbox, off=True)
+    until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was owed is delivered")
+    patient.recovers()
+
+
+def test_descriptors_exhausted(patient: Patient):
+    """Nobody new can be let in; who is connected goes on, and the watchdog is fed."""
+    patient.dream()
+    pid = patient.daemon.process.pid
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = len(os.listdir(f"/proc/{pid}/fd"))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, hard))
+    patient.tells("degraded: out of descriptors")
+    assert patient.status()["state"] == "degraded: out of descriptors"
+    assert patient.dream()["outcome"] == "complete"
+    with socket.socket(socket.AF_UNIX) as knock:
+        knock.settimeout(20)
+        knock.connect(str(patient.daemon.socket))
+    assert patient.status()["state"] == "degraded: out of descriptors"
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+    until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was owed is delivered")
+    patient.recovers()
+
+
+def test_few_descriptors_from_the_start(tmp_path: Path, stack: ExitStack):
+    """As many sessions as there is room for; a flood is refused in order, and those that are in are served."""
+    limited = ["prlimit", "--nofile=96:96", sys.executable, "-m", "dreamd", "--state-dir", str(tmp_path / "s")]
+    process = stack.enter_context(subprocess.Popen(limited, stdin=subprocess.DEVNULL))
+    stack.callback(process.send_signal, signal.SIGTERM)
+    path = tmp_path / "s" / "dreamd.sock"
+    until(path.exists, "it listens")
+    watcher = stack.enter_context(DreamClient(socket_path=path, name="dreamctl"))
+    assert watcher.start(20)
+    with ExitStack() as flood:
+        for _ in range(200):
+            knock = flood.enter_context(socket.socket(socket.AF_UNIX))
+            knock.connect(str(path))
+        until(lambda: watcher.call("status")["failures"].get("server: too many sessions", 0) >= 100, "refused")
+        assert len(watcher.call("status")["sessions"]) == 96 - 64
+    until(lambda: len(watcher.call("status")["sessions"]) == 1, "the flood is gone")
+    with DreamClient(socket_path=path, name="dreamctl") as next_one:
+        assert next_one.start(20)
+    assert watcher.call("status")["state"] == "ok"
+
+
+@pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0], ids=["ahead", "back"])
+async def test_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
+    """Nothing ends, nothing is blocked for longer than one cooldown, no acknowledged file goes before its time."""
+    from tests.helpers.dreaming import leo, settled
+
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, tick_s=0.01, gate__chance=1) as service, await leo(service) as peer:
+        async def reply() -> str:
+            decision = await peer.call("dream.context", STIRRED)
+            await settled(service)
+            return decision["reason"]
+
+        assert await reply() == "dream"
+        [trace] = [entry["trace_id"] for entry in await peer.call("inbox.list")]
+        await peer.call("inbox.ack", trace)
+        assert await reply() == "cooldown"
+        time.now += jump_s
+        first = await reply()
+        assert first == ("dream" if jump_s > 0 else "cooldown")
+        [last] = await peer.call("why", 1)
+        assert last.get("wait_s", 0.0) <= 180.0
+        time.pass_s(181.0)
+        assert await reply() == "dream"
+        time.now -= jump_s
+        time.pass_s(181.0)
+        assert await reply() == "dream"
+        time.pass_s(3600.0)
+        await service.engine.delivery.tidy()
+        assert (await peer.call("status"))["inbox"]["done"] == 1
+        assert (await peer.call("status"))["state"] == "ok"
+
+
+def fill(disk: Path) -> None:
+    """Leave not a byte free."""
+    with (disk / "ballast").open("wb", buffering=0) as ballast:
+        for size in (65536, 4096, 1):
+            while True:
+                try:
+                    ballast.write(bytes(size))
+                except OSError as full:
+                    assert full.errno == errno.ENOSPC
+                    break
+
+
+class Mounts:
+    """File systems of a test's own; taken away at its end."""
+
+    def __init__(self) -> None:
+        self.made: list[Path] = []
+
+    def mount(self, *arguments: object) -> None:
+        command = ["mount", *map(str, arguments)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            pytest.skip(f"needs a privilege that is missing here: {ran.stderr.strip()}")
+        if "remount" not in " ".join(command):
+            self.made.append(Path(str(arguments[-1])))
+
+    def tmpfs(self, place: Path, size: str) -> Path:
+        place.mkdir()
+        self.mount("-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", place)
+        return place
+
+    def read_only(self, place: Path, *, off: bool = False) -> None:
+        self.mount("-o", f"remount,{'rw' if off else 'ro'}", place)
+
+    def bind_read_only(self, place: Path) -> None:
+        self.mount("--bind", place, place)
+        self.mount("-o", "remount,ro,bind", place)
+
+    def unmount(self, place: Path) -> None:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+        self.made.remove(place)
+
+
+@pytest.fixture
+def mounted() -> Iterator[Mounts]:
+    mounts = Mounts()
+    try:
+        yield mounts
+    finally:
+        for place in reversed(mounts.made[:]):
+            mounts.unmount(place)
