@@ -4,7 +4,9 @@ None may hurt: each works in a turn between leo's calls, on what is marked as a 
 counted as `into: <module>` and goes no further. docs/leo.md has what each was measured to do.
 """
 
+import sqlite3
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ DREAM_TURNS = "dream"  # the conversation of the game that dreams belong to; peo
 SNAPSHOTS = 32  # of dreams, of his 512: Santa Claus brings snapshots back into the field
 SNAPSHOT_ABOVE = 0.6  # quality; leo's own bound for a snapshot
 # His own bound for a wound is 0.3. The words of a dream overlap his bootstrap by 0.35-0.58, twice which is the
-# score, so that each line would be one, and his trauma would feed on his dreams: a line needs half of its words
-# from there, at most one of a dialogue counts, and his present level stays as it is.
+# score, so that each line would be one, and his trauma would feed on his dreams: in 60 of them the weights of his
+# wounded words grew to eight times what they had been. So a line needs half of its words from there, one of a
+# dialogue counts, for a tenth of a wound, and his level is left to what he lives through.
 TRAUMA_ABOVE = 1.0
+TRAUMA_WEIGHT = 0.1
 
 
 class Modules:
@@ -131,7 +135,8 @@ class Modules:
         run_trauma, dialog = self._names.get("run_trauma"), line.meta.get("dialog")
         if run_trauma is None or self._hurt == dialog:
             return
-        state = run_trauma(
+        before, events = self._wounds()
+        wounded = run_trauma(
             prompt="",
             reply=line.text,
             bootstrap=self._names["EMBEDDED_BOOTSTRAP"],
@@ -139,5 +144,24 @@ class Modules:
             db_path=self._path,
             event_threshold=TRAUMA_ABOVE,
         )
-        if state is not None:
-            self._hurt = dialog
+        if wounded is None:
+            return
+        self._hurt = dialog
+        after, _ = self._wounds()
+        damped = [
+            (before.get(word, 0.0) + TRAUMA_WEIGHT * (weight - before.get(word, 0.0)), word)
+            for word, weight in after.items()
+            if weight > before.get(word, 0.0)
+        ]
+        with opened(self._path, "rw") as connection:
+            connection.executemany("UPDATE trauma_tokens SET weight = ? WHERE token = ?", damped)
+            connection.execute("DELETE FROM trauma_events WHERE id > ?", (events,))  # his level averages them
+            connection.commit()
+
+    def _wounds(self) -> tuple[dict[str, float], int]:
+        """The weights of leo's wounded words, and the id of his last wound."""
+        with suppress(sqlite3.OperationalError), opened(self._path, "ro") as connection:
+            words = connection.execute("SELECT token, weight FROM trauma_tokens").fetchall()
+            ((last,),) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM trauma_events").fetchall()
+            return dict(words), last
+        return {}, 0  # he makes the tables with his first wound

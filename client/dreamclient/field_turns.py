@@ -9,8 +9,8 @@ import os
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dreamclient.errors import DreamError
@@ -76,7 +76,8 @@ class ThreadTurns:
         nested = self._nested
         if not nested:
             with self._state():
-                self._let_the_hook_end()
+                if self._given and not self._changed.wait_for(lambda: not self._given, LEO_WAITS_S):
+                    self._overtaken = True
                 self._inside += 1
         self._depth.calls = nested + 1
         return not nested
@@ -87,33 +88,10 @@ class ThreadTurns:
         self._depth.calls = nested = self._nested - 1
         if not nested:
             with changed:
-                self._go_out()
-
-    @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Within a call of leo's: hooks get their turns while he waits for a dream."""
-        nested = self._nested
-        if not nested:
-            yield
-            return
-        with self._state():
-            self._go_out()
-        try:
-            yield
-        finally:
-            with self._state():
-                self._let_the_hook_end()
-                self._inside += 1
-
-    def _go_out(self) -> None:
-        self._inside -= 1
-        if self._waiting and not self._inside and self._ready():
-            self._given = True
-            self._changed.notify_all()
-
-    def _let_the_hook_end(self) -> None:
-        if self._given and not self._changed.wait_for(lambda: not self._given, LEO_WAITS_S):
-            self._overtaken = True
+                self._inside -= 1
+                if self._waiting and not self._inside and self._ready():
+                    self._given = True
+                    changed.notify_all()
 
     # the hooks' thread
 

@@ -144,9 +144,9 @@ class Host:
             self.trouble = ""
             self._welcome = True
             return True
-        theirs = "another protocol" if error is not None else f"protocol {protocol}"
+        theirs = _protocol_of(self.daemon) if error is None else error.message[:200]
         self.trouble = self._last_words = (
-            f"the daemon speaks {theirs}, this client {PROTOCOL_VERSION}; "
+            f"{theirs}; dreamd-client {CLIENT_VERSION} speaks protocol {PROTOCOL_VERSION}: "
             "bring both to one version, then restart the daemon"
         )
         return False
@@ -168,9 +168,7 @@ class Host:
         return self.hooks.failure(method, error)
 
     def context(self, ctx: Any, untold: dict[str, int]) -> Any:
-        """What to send for `ctx`: itself, or with the failures that are yet to be told."""
-        if not untold:
-            return ctx
+        """What to send for `ctx` where there are failures yet to be told."""
         return {**(ctx if isinstance(ctx, Mapping) else plain(ctx)), "failures": untold}
 
     def notified(self, notification: Notification) -> None:
@@ -183,3 +181,9 @@ class Host:
                     self.failures.count("on_event")
             case Notification(Method.ERROR, [_, str(message), *_]):
                 self._last_words = f"the daemon ended the connection: {message}"
+
+
+def _protocol_of(daemon: Mapping[str, Any]) -> str:
+    return (
+        f"{daemon.get('name', 'the daemon')} {daemon.get('version', '')} speaks protocol {daemon['protocol']}"
+    )

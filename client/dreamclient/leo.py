@@ -7,8 +7,7 @@ fails is counted by kind, told to the daemon, and costs leo nothing.
 
 import os
 import weakref
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import Any
 
@@ -130,15 +129,6 @@ class Attachment:
         except Exception:  # noqa: BLE001 the reply must go on
             self.client.count("offer")
             return False
-
-    @contextmanager
-    def lent(self) -> Iterator[None]:
-        """For who waits for a dream within a call of leo's: hooks get their turns meanwhile."""
-        if isinstance(self._turns, ThreadTurns):
-            with self._turns.lent():
-                yield
-        else:
-            yield
 
     def detach(self) -> None:
         """Take off all that `attach` set, and end the connection. Twice does nothing more."""

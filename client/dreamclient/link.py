@@ -57,21 +57,25 @@ class Link:
         if self._stalled:
             self._host.failures.count("stalled")
             return False
-        if self._lock.acquire(blocking=False):
+        if self._lock.acquire(False):
             try:
                 return self._offer_locked(ctx)
             finally:
-                self._release()
+                self._lock.release()
+                if self._mail is not None:
+                    self._deliver()
         if self._mail is not None:
             self._host.failures.count("replaced")
         self._mail = ctx
-        if self._lock.acquire(blocking=False):  # its holder let go before the mail lay there
-            self._release()
+        self._deliver()  # if the holder let go before the mail lay there
         return True
 
     def _release(self) -> None:
-        """Let go of the lock, then see to the mail, unless someone else has the lock and will."""
         self._lock.release()
+        self._deliver()
+
+    def _deliver(self) -> None:
+        """See to the mail, unless someone has the lock, and so will do it on letting go."""
         while self._mail is not None and self._lock.acquire(blocking=False):
             mail, self._mail = self._mail, None
             if mail is not None:
@@ -84,7 +88,7 @@ class Link:
             return False
         data, untold = self._encoded(ctx)
         if len(data) <= HOT_BYTES:
-            return bool(data) and self._send_context(data, untold)
+            return data != b"" and self._send_context(data, untold)
         if self._large is not None:
             self._host.failures.count("replaced")
         self._large = ctx
@@ -92,9 +96,12 @@ class Link:
 
     def _encoded(self, ctx: Any) -> tuple[bytes, dict[str, int]]:
         """The message for `ctx`, empty where there can be none, and the failures that it tells."""
-        untold = self._host.failures.untold()
+        host = self._host
+        untold = host.failures.untold()
         try:
-            return self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)]), untold
+            if untold:
+                ctx = host.context(ctx, untold)
+            return self._peer.notify(Method.CONTEXT, [ctx]), untold
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
             self._host.failures.count("unsendable")
             return b"", {}

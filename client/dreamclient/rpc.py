@@ -14,7 +14,7 @@ from msgpack import Packer, Unpacker, unpackb
 from msgpack.exceptions import OutOfData
 
 from dreamclient.errors import Malformed, MessageTooLarge, ProtocolError, RemoteError, UsageError
-from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, NESTING, Code
+from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, NESTING, Code, DreamContext, PulseSnapshot
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
@@ -248,9 +248,14 @@ class Codec(NamedTuple):
     decode: Callable[[bytes], Message]
 
 
+_OURS = frozenset({DreamContext, PulseSnapshot})
+
+
 def plain(value: Any) -> Any:
     """What the packer does with a value it doesn't know: a mapping's items, the lists and numbers of numpy's
     arrays and scalars, the attributes of any other object. Raises TypeError where there are none."""
+    if type(value) in _OURS:  # nearly always
+        return value.__dict__
     if isinstance(value, Mapping):
         return dict(value)
     tolist = getattr(value, "tolist", None)

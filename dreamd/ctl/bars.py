@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from dreamd.ctl.layout import number
@@ -66,4 +67,4 @@ def _spread(values: Sequence[float], wide: int) -> list[float]:
         each = min(3, wide // max(1, len(values)))
         return [value for value in values for _ in range(each)]
     edges = [place * len(values) // wide for place in range(wide + 1)]
-    return [sum(values[start:end]) / (end - start) for start, end in zip(edges, edges[1:], strict=False)]
+    return [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]

@@ -1,7 +1,6 @@
 """A daemon for one state folder: the one that serves it, or one of dreamctl's own for as long as it is needed."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from dreamclient.errors import SocketPathError
 from dreamclient.messages import Method
 from dreamclient.paths import SOCKET_NAME, check_socket_path
 
+from dreamd.ctl.checkup.place import listens
 from dreamd.ctl.connection import Unreachable, connected, undisturbed
 
 START_S = 20.0  # it takes a tenth of a second; on a busy machine with a cold disk, several
@@ -36,7 +36,7 @@ def daemon_for(
     It listens at `wanted`, or, where that is too long or another state folder's, in a private folder; with
     `insist` that is an error. Raises Unreachable with the reason for which no daemon started.
     """
-    serving = _status(wanted) if _listening(wanted) else None
+    serving = _status(wanted) if listens(wanted) else None
     if serving is not None and _serves(serving, state):
         yield wanted, False
         return
@@ -81,7 +81,7 @@ def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
 def _await(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) -> None:
     """Until it listens. Raises Unreachable where it ends first, or takes too long."""
     deadline = time.monotonic() + START_S
-    while not _listening(wanted):
+    while not listens(wanted):
         if process.poll() is not None:
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace").strip()
@@ -121,15 +121,6 @@ def _status(path: Path) -> Mapping[str, Any]:
 
 def _serves(status: Mapping[str, Any], state: Path) -> bool:
     return os.path.realpath(str(status.get("state_dir"))) == os.path.realpath(state)
-
-
-def _listening(path: Path) -> bool:
-    """Whether someone accepts connections there; connecting costs a listener nothing."""
-    if not _fits(path):
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        return probe.connect_ex(str(path)) == 0
 
 
 def _fits(path: Path) -> bool:

@@ -44,15 +44,16 @@ def examine(target: Target) -> Iterator[Finding]:
     installed = units.look(os.environ)
     folder = place.look_at_state(state)
     # Where systemd would start a daemon at a knock, none is: that would not be looking.
-    knocks = place.listens(target.socket) if not installed.waits else False
+    knocks = not installed.guarded and place.listens(target.socket)
     answers = daemon.ask(target.socket) if knocks else daemon.Answers()
     file = database.look(state / "dream.sqlite3")
     box = inbox.look(state, answers)
     socket = place.look_at_socket(target.socket)
     alive = answers.status is not None
 
-    yield from found("socket", place.check_socket, socket, os.getuid(), knocks, installed.waits)
-    yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed.waits)
+    held = {"listens": knocks, "guarded": installed.guarded, "holder": folder.holder}
+    yield from found("socket", place.check_socket, socket, os.getuid(), **held)
+    yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed)
     yield from found("versions", daemon.check_versions, answers)
     yield from found("service", units.check, installed, alive)
     yield from found("database", place.check_state, folder)

@@ -2,7 +2,7 @@
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +20,9 @@ BACKLOG = (
 )
 
 
-def follow(target: Target) -> Iterator[Event]:
-    """Every event. Raises Unreachable where no daemon answers at first; later it is waited for."""
+def follow(target: Target, begun: Callable[[Daemon], object]) -> Iterator[Event]:
+    """Every event; `begun` is called whenever a connection has begun to bring them. Raises Unreachable where no
+    daemon answers at first; later it is waited for."""
     met = False
     while True:
         events: queue.Queue[Event] = queue.Queue(BACKLOG)
@@ -32,6 +33,7 @@ def follow(target: Target) -> Iterator[Event]:
                 if met:
                     click.echo("The daemon is back.", err=True)
                 met = True
+                begun(daemon)
                 yield from _until_lost(daemon, session, events)
             click.echo("The daemon went away; waiting for it. Ctrl-C ends.", err=True)
         except Unreachable:
@@ -47,6 +49,11 @@ def _until_lost(daemon: Daemon, session: object, events: "queue.Queue[Event]") -
         except queue.Empty:
             if daemon.session is not session:
                 return
+
+
+def tell_lost(event: Event) -> None:
+    """A message on what nobody will see."""
+    click.echo(f"{event['count']} events were lost: they came faster than they were read.", err=True)
 
 
 @contextmanager

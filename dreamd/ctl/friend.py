@@ -138,7 +138,7 @@ def reseed(target: Target, file: Path, yes: bool) -> None:
     text = _read(file)
     exported = _exported(text)
     origin = [text] if exported is None else [each["text"] for each in exported if each.get("origin")]
-    if not yes and not sys.stdin.isatty():
+    if not yes and not can_ask():
         raise click.UsageError("this replaces what leo was born with; say --yes where nobody can be asked")
     if not yes:
         click.confirm("This replaces what leo was born with. Go on?", abort=True, err=True)
@@ -159,6 +159,11 @@ def drift(target: Target, count: int) -> None:
         emit(answer)
     else:
         click.echo(show_drift(answer, width(), time.time(), plain=is_plain()))
+
+
+def can_ask() -> bool:
+    """Whether somebody sits there."""
+    return sys.stdin.isatty()
 
 
 def show_fragments(

@@ -1,154 +1,161 @@
 """The report as one HTML page that holds all it needs: values in, text out."""
 
 import time
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
-from dreamd.ctl.charts import lines, stacked, table
-from dreamd.ctl.layout import clean, number, span
+from dreamd.ctl.charts import lines, safe, stacked, table
+from dreamd.ctl.layout import number, span
 
 Row = dict[str, Any]
-COLUMNS = 48  # of decisions over time: as many as can be told apart
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1c1b22;--dim:#6b6875;--paper:#fbfaf7;--line:#d9d5cc;
---s0:#3d5a98;--s1:#b3552d;--s2:#4b7f52;--s3:#8a5a99;--s4:#8d7b2f;--s5:#3c8390;--s6:#a8485f;--s7:#777}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e3dc;--dim:#9a96a3;--paper:#16151b;--line:#35333d;
---s0:#8fabe6;--s1:#e69a73;--s2:#8fc79a;--s3:#c69bd6;--s4:#d0bf6b;--s5:#7fc5d2;--s6:#e08ba0;--s7:#aaa}}
-body{margin:0 auto;max-width:46rem;padding:2rem 1rem 4rem;font:1rem/1.5 Georgia,serif;
-color:var(--ink);background:var(--paper)}
-h1{font-weight:400}h2{font-weight:400;margin-top:2.5rem;border-bottom:1px solid var(--line)}
-figure{margin:1.5rem 0}figcaption{font-style:italic}svg{width:100%;height:auto}
-.grid line{stroke:var(--line)}.grid text{fill:var(--dim);font:11px sans-serif}
-polyline{fill:none;stroke-width:1.6}
-polyline.s0{stroke:var(--s0)}polyline.s1{stroke:var(--s1)}
-rect.s0{fill:var(--s0)}rect.s1{fill:var(--s1)}rect.s2{fill:var(--s2)}rect.s3{fill:var(--s3)}
-rect.s4{fill:var(--s4)}rect.s5{fill:var(--s5)}rect.s6{fill:var(--s6)}rect.s7{fill:var(--s7)}
-.legend{font:.8rem sans-serif;color:var(--dim);margin:.2rem 0}.legend span{margin-right:1rem}
-.legend span::before{content:"\\25A0";margin-right:.3em}
-.s0::before{color:var(--s0)}.s1::before{color:var(--s1)}.s2::before{color:var(--s2)}.s3::before{color:var(--s3)}
-.s4::before{color:var(--s4)}.s5::before{color:var(--s5)}.s6::before{color:var(--s6)}.s7::before{color:var(--s7)}
-table{border-collapse:collapse;font:.8rem sans-serif;margin:.5rem 0}
-td,th{padding:.1rem .8rem .1rem 0;text-align:left;font-weight:400}th{color:var(--dim)}
-summary{cursor:pointer;color:var(--dim);font:.85rem sans-serif}
-.dream{border-bottom:1px solid var(--line);padding:.4rem 0}.dream[hidden]{display:none}
-.dream dl{display:grid;grid-template-columns:4rem 1fr;gap:.2rem .8rem;margin:.5rem 0}
-dt{color:var(--dim);font:.8rem/1.8 sans-serif}dd{margin:0;overflow-wrap:anywhere}
-input{font:inherit;width:100%;box-sizing:border-box;padding:.4rem;border:1px solid var(--line);
-background:transparent;color:inherit}
-@media print{input,#found{display:none}body{max-width:none}details{break-inside:avoid}}
-"""
-_POLICY = "default-src 'none';style-src 'unsafe-inline';script-src 'unsafe-inline';img-src data:"
-_SCRIPT = """
-const box=document.getElementById("search"),found=document.getElementById("found"),
-dreams=[...document.querySelectorAll(".dream")],texts=dreams.map(d=>d.textContent.toLowerCase());
-function look(){const asked=box.value.trim().toLowerCase();let n=0;
-dreams.forEach((d,i)=>{const is=texts[i].includes(asked);d.hidden=!is;n+=is});
-found.textContent=n+" of "+dreams.length}
-box.addEventListener("input",look);look();
-addEventListener("beforeprint",()=>dreams.forEach(d=>d.open=true));
-"""
+COLUMNS = 48  # of counts over time: as many as can be told apart
+POINTS = 240  # of a curve: three units of the drawing each
+PAGE_BYTES = 3_000_000  # opens at once, and can be mailed; what does not fit is named
 
 
 def page(
     status: Row, stats: Row, decisions: Sequence[Row], dialogs: Sequence[Row], drift: Sequence[Row]
 ) -> str:
     """The whole page. `decisions`, `dialogs` (with their `turns`) and `drift` come newest first, as the daemon
-    gives them; times are local."""
-    parts = [
-        "<!doctype html><html lang=en><head><meta charset=utf-8>",
-        '<meta name=viewport content="width=device-width,initial-scale=1">',
-        f'<meta http-equiv=Content-Security-Policy content="{_POLICY}">',
-        '<link rel=icon href="data:,">',
-        f"<title>leo's dreams</title><style>{_STYLE}</style></head><body>",
-        "<h1>leo's dreams</h1>",
-        _summary(status, stats),
-        "<h2>Whether he dreamt</h2>",
-        _decisions(status, decisions),
-        "<h2>How it went</h2>",
-        _course(dialogs, drift),
-        "<h2>What his leo took to answer</h2>",
-        table(
-            ("hook", "calls", "median ms", "99 % within ms"),
-            [
-                (name, str(f["calls"]), f"{f['p50_ms']:.2f}", f"{f['p99_ms']:.2f}")
-                for name, f in sorted(status["hooks"].items())
-            ],
-        )
-        if status["hooks"]
-        else "<p>No hook was asked since the daemon started.</p>",
-        "<h2>What was said</h2>",
-        '<input id=search type=search placeholder="Search the transcripts" aria-label="Search the transcripts">',
-        "<p id=found role=status></p>",
-        *map(_dream, dialogs),
-        f"<script>{_SCRIPT}</script></body></html>",
-    ]
-    return "".join(parts)
+    gives them; times are local. The oldest transcripts are left out where it would be over PAGE_BYTES."""
+    style, script = (
+        files("dreamd.ctl").joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js")
+    )
+    ours = b64encode(sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none';style-src 'unsafe-inline';script-src 'sha256-{ours}';img-src data:"
+    above = "".join(
+        [
+            "<!doctype html><html lang=en><head><meta charset=utf-8>",
+            '<meta name=viewport content="width=device-width,initial-scale=1">',
+            f'<meta http-equiv=Content-Security-Policy content="{policy}">',
+            '<link rel=icon href="data:,">',
+            f"<title>leo's dreams</title><style>{style}</style></head><body><main>",
+            "<h1>leo's dreams</h1>",
+            _summary(status, stats),
+            "<h2>Whether he dreamt</h2>",
+            _decisions(status, decisions),
+            "<h2>How it went</h2>",
+            _course(dialogs, drift),
+            "<h2>What his hooks took</h2>",
+            _hooks(status["hooks"]),
+            "<h2>What was said</h2>",
+            '<input id=search type=search placeholder="Search the dialogues" aria-label="Search the dialogues">',
+            "<p id=found role=status></p>",
+        ]
+    )
+    below = f"</main><script>{script}</script></body></html>"
+    room = PAGE_BYTES - len(above.encode("utf-8", "replace")) - len(below) - 200
+    return f"{above}{_dreams(dialogs, room)}{below}"
 
 
 def _summary(status: Row, stats: Row) -> str:
     said = (
-        f"{stats['dialogs']} dreams with {stats['lines']} lines; a friend of {stats['fragments']} fragments, "
-        f"{stats['origin_fragments']} of them his origin. The daemon is {status['state']}, "
-        f"and has been up for {span(status['uptime_s'])}."
+        f"{stats['dialogs']} dialogues with {stats['lines']} lines; a friend of {stats['fragments']} fragments, "
+        f"{stats['origin_fragments']} of them his origin. The daemon's state is {status['state']}, "
+        f"up for {span(status['uptime_s'])}."
     )
-    return f"<p>{escape(said)} Made {escape(time.strftime('%Y-%m-%d %H:%M'))}.</p>"
+    return f"<p>{safe(said)} Made on {time.strftime('%Y-%m-%d %H:%M %Z')}.</p>"
 
 
 def _decisions(status: Row, decisions: Sequence[Row]) -> str:
-    reasons: dict[str, int] = status["decisions"]
-    names = sorted(reasons, key=lambda name: -reasons[name])
-    rows = [(name, str(reasons[name])) for name in names]
     if not decisions:
         return "<p>Nothing was decided since the daemon started.</p>"
-    ordered = list(reversed(decisions))
-    first, last = ordered[0]["at"], ordered[-1]["at"]
-    wide = (last - first) / COLUMNS or 1.0
-    found: list[tuple[str, Counter[str]]] = [
-        (_moment(first + place * wide), Counter()) for place in range(COLUMNS if last > first else 1)
-    ]
-    for decision in ordered:
-        place = min(len(found) - 1, int((decision["at"] - first) / wide))
-        found[place][1][decision["reason"]] += 1
-    chart = stacked("The last decisions over time, by reason", found, names)
-    return chart + "<p>All since the daemon started:</p>" + table(("reason", "decisions"), rows)
+    ever: Counter[str] = Counter(status["decisions"])
+    chart = stacked(
+        f"The last {len(decisions)} decisions over time, by reason",
+        *_over_time([(decision["at"], decision["reason"]) for decision in reversed(decisions)]),
+    )
+    rows = [(name, str(count)) for name, count in ever.most_common()]
+    return f"{chart}<p>All since the daemon started:</p>{table(('reason', 'decisions'), rows)}"
 
 
 def _course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
     if not dialogs:
         return "<p>He has not dreamt yet.</p>"
-    ordered = list(reversed(dialogs))
-    felt = lines(
-        "Trauma and arousal, dialogue by dialogue",
-        {
-            "trauma": [dialog["avg_trauma"] for dialog in ordered],
-            "arousal": [dialog["avg_arousal"] for dialog in ordered],
-        },
-        ("dialogue", "trauma", "arousal"),
-        [(str(d["id"]), number(d["avg_trauma"]), number(d["avg_arousal"])) for d in ordered],
+    ordered, away = list(reversed(dialogs)), list(reversed(drift))
+    ends = Counter(_outcome(dialog) for dialog in ordered)
+    return "".join(
+        [
+            stacked(
+                "Dialogues over time, by outcome",
+                *_over_time([(dialog["started_at"], _outcome(dialog)) for dialog in ordered]),
+            ),
+            table(("outcome", "dialogues"), [(name, str(count)) for name, count in ends.most_common()]),
+            _curves("Trauma and arousal", {"trauma": "avg_trauma", "arousal": "avg_arousal"}, ordered),
+            _curves("Drift of the friend from the origin", {"drift": "drift"}, away) if away else "",
+        ]
     )
-    away = list(reversed(drift))
-    far = lines(
-        "Drift of the friend from the origin",
-        {"drift": [entry["drift"] for entry in away]},
-        ("dialogue", "drift"),
-        [(str(entry["id"]), f"{entry['drift']:.3f}") for entry in away],
-    )
-    ends = Counter(str(dialog["outcome"]) for dialog in ordered)
-    return table(("outcome", "dialogues"), [(name, str(n)) for name, n in ends.most_common()]) + felt + far
+
+
+def _hooks(hooks: Row) -> str:
+    if not hooks:
+        return "<p>No hook was asked since the daemon started.</p>"
+    rows = [
+        (name, str(of["calls"]), f"{of['p50_ms']:.2f}", f"{of['p99_ms']:.2f}")
+        for name, of in sorted(hooks.items())
+    ]
+    return table(("hook", "calls", "median, ms", "99 % within, ms"), rows)
+
+
+def _dreams(dialogs: Sequence[Row], room: int) -> str:
+    """The transcripts, newest first, in so many bytes."""
+    shown: list[str] = []
+    for dialog in dialogs:
+        text = _dream(dialog)
+        room -= len(text.encode("utf-8", "replace"))
+        if room < 0:
+            left = len(dialogs) - len(shown)
+            shown.append(f"<p>{left} older ones are left out of this page: dreamctl show ID</p>")
+            break
+        shown.append(text)
+    return "".join(shown)
 
 
 def _dream(dialog: Row) -> str:
-    outcome = dialog["outcome"] or "running"
-    about = f"{dialog['id']} · {_moment(dialog['started_at'])} · {outcome} · {dialog['lines']} lines"
+    about = f"{dialog['id']} · {_moment(dialog['started_at'])} · {_outcome(dialog)} · {dialog['lines']} lines"
     said = "".join(
-        f"<dt>{escape(str(turn['speaker']))}</dt><dd>{escape(clean(turn['text'])) or '<i>not kept</i>'}</dd>"
+        f"<dt>{safe(str(turn['speaker']))}<dd>{safe(turn['text']) or '<i>not kept</i>'}"
         for turn in dialog["turns"]
     )
-    note = f"<p>ended by {escape(dialog['note'])}</p>" if dialog.get("note") else ""
-    return f"<details class=dream><summary>{escape(about)}</summary><dl>{said}</dl>{note}</details>"
+    note = f"<p>ended by {safe(dialog['note'])}</p>" if dialog.get("note") else ""
+    return f"<details class=dream><summary>{safe(about)}</summary><dl>{said}</dl>{note}</details>"
+
+
+def _curves(title: str, names: dict[str, str], rows: Sequence[Row]) -> str:
+    """A curve for each name, of the key beside it, over the dialogues in `rows`; too many are taken together."""
+    edges = [round(place * len(rows) / min(POINTS, len(rows))) for place in range(min(POINTS, len(rows)) + 1)]
+    parts = [rows[start:end] for start, end in pairwise(edges)]
+    ids = [f"{part[0]['id']}-{part[-1]['id']}" if len(part) > 1 else str(part[0]["id"]) for part in parts]
+    series = {name: [_mean(row[key] for row in part) for part in parts] for name, key in names.items()}
+    numbers = zip(ids, *([number(value) for value in values] for values in series.values()), strict=True)
+    return lines(f"{title}, dialogue by dialogue", series, ids, ("dialogue", *names), list(numbers))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
+def _over_time(events: Sequence[tuple[float, str]]) -> tuple[list[tuple[str, Counter[str]]], list[str], str]:
+    """What happened when, oldest first, as columns of counts; the names from the most frequent down; the end."""
+    first, last = events[0][0], max(at for at, _ in events)
+    columns = COLUMNS if last > first else 1
+    wide = (last - first) / columns or 1.0
+    counts: list[Counter[str]] = [Counter() for _ in range(columns)]
+    for at, name in events:
+        counts[max(0, min(columns - 1, int((at - first) / wide)))][name] += 1
+    names = [name for name, _ in Counter(name for _, name in events).most_common()]
+    return [(_moment(first + place * wide), of) for place, of in enumerate(counts)], names, _moment(last)
+
+
+def _outcome(dialog: Row) -> str:
+    return str(dialog["outcome"] or "running")
 
 
 def _moment(at: float) -> str:

@@ -1,27 +1,32 @@
 """`report`: one HTML page to look at."""
 
+import os
+import sys
 import webbrowser
 from pathlib import Path
 from typing import Any
 
 import click
+from dreamclient.messages import Method
 
-from dreamd.ctl.connection import Target, emit, json_option
+from dreamd.ctl.connection import Daemon, Target, emit, json_option, utc_option
 from dreamd.ctl.layout import size
 
-MOST = 4000  # dialogues on one page
-SLOW = 200  # from so many on, progress is shown
+MOST = 2000  # dialogues on one page
+DECISIONS = 256  # as many as the daemon keeps
+SLOW = 200  # from so many dialogues on, progress is shown
 
 
-@click.command()
+@click.command
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), default="dreams.html", show_default=True
 )
 @click.option(
-    "-n", "most", type=click.IntRange(0, MOST), default=2000, show_default=True, help="Dialogues, at most."
+    "-n", "most", type=click.IntRange(0, MOST), default=MOST, show_default=True, help="Dialogues, at most."
 )
 @click.option("--open", "look", is_flag=True, help="Show it in the browser.")
 @json_option
+@utc_option
 @click.pass_obj
 def report(target: Target, out: Path, most: int, look: bool) -> None:
     """Write a page with decisions, dialogues, drift, latency and transcripts. It needs no network.
@@ -31,28 +36,31 @@ def report(target: Target, out: Path, most: int, look: bool) -> None:
     from dreamd.ctl.page import page
 
     with target.daemon() as daemon:
-        status, stats = daemon.call("status"), daemon.call("stats")
-        decisions, drift = daemon.call("why", 256), daemon.call("friend.drift", most)
-        recent: list[dict[str, Any]] = daemon.call("dialogs.recent", most)
-        dialogs = []
-        with click.progressbar(
-            length=len(recent),
-            label="dialogues",
-            file=click.get_text_stream("stderr"),
-            hidden=len(recent) < SLOW,
-        ) as done:
-            for dialog in recent:
-                dialogs.append(daemon.call("dialogs.get", dialog["id"]))
-                done.update(1)
-    text = page(status, stats, decisions, dialogs, drift)
+        text = page(
+            daemon.call(Method.STATUS),
+            daemon.call(Method.STATS),
+            daemon.call(Method.WHY, DECISIONS),
+            dialogs := _dialogs(daemon, most),
+            daemon.call(Method.DRIFT, most),
+        )
+    data = text.encode("utf-8", "replace")
     try:
-        out.touch(mode=0o600)
-        out.write_text(text, encoding="utf-8", errors="replace")
+        with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(data)
     except OSError as error:
         raise click.ClickException(f"{out}: {error.strerror}") from None
     if target.as_json:
-        emit({"path": str(out), "bytes": out.stat().st_size, "dialogues": len(dialogs)})
+        emit({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
     else:
-        click.echo(f"{out}: {len(dialogs)} dialogues, {size(out.stat().st_size)}")
+        click.echo(f"{out}: {len(dialogs)} dialogues, {size(len(data))}")
     if look:
         webbrowser.open(out.absolute().as_uri())
+
+
+def _dialogs(daemon: Daemon, most: int) -> list[dict[str, Any]]:
+    """The last dialogues with their lines, newest first."""
+    recent = daemon.call(Method.DIALOGS_RECENT, most)
+    hidden = len(recent) < SLOW or not sys.stderr.isatty()
+    with click.progressbar(recent, label="dialogues", file=sys.stderr, hidden=hidden) as dialogs:
+        return [daemon.call(Method.DIALOGS_GET, dialog["id"]) for dialog in dialogs]

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from dreamclient.paths import state_dir
 
+from dreamd.ctl.checkup.place import listens
 from dreamd.ctl.connection import Refused, Target, Unreachable, connected, emit, json_option
 from dreamd.ctl.layout import labelled, width
 from dreamd.ctl.units import NAMES, filled, is_edited, unit_folder
@@ -105,8 +106,11 @@ def start(target: Target) -> None:
         _systemctl("start", "dreamd.socket", "dreamd.service")
         _report(target, ["started the unit dreamd.service"])
         return
-    state = state_dir(target.given_state)
-    pid, log = spawn(state, target.socket)
+    if listens(target.socket):
+        with target.daemon() as daemon:
+            _report(target, [f"nothing: it runs already (pid {daemon.call('status')['pid']})"])
+        return
+    pid, log = spawn(state_dir(target.given_state), target.socket)
     _report(target, [f"no unit is installed: started a process of its own (pid {pid}), its log is {log}"])
 
 
@@ -136,7 +140,7 @@ def restart(context: click.Context) -> None:
     with target.daemon() as daemon:
         daemon.call("shutdown")
     until = time.monotonic() + START_S
-    while target.socket.exists() and time.monotonic() < until:
+    while listens(target.socket) and time.monotonic() < until:
         time.sleep(0.02)
     context.invoke(start)
 
@@ -210,14 +214,13 @@ def spawn(state: Path, socket: Path) -> tuple[int, Path]:
             cwd="/",
         )
     until = time.monotonic() + START_S
-    while not socket.exists():
+    while not listens(socket):
         if process.poll() is not None or time.monotonic() > until:
             said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
             raise Problem(f"it did not start: {said or 'no word from it'}")
         time.sleep(0.02)
     with connected(socket) as daemon:
-        daemon.call("status")
-    return process.pid, log
+        return int(daemon.call("status")["pid"]), log
 
 
 _ENABLE = ("systemctl --user daemon-reload", "systemctl --user enable --now dreamd.socket")

@@ -81,11 +81,11 @@ def _about(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     if found.get("note"):
         yield "ended by", found["note"]
     yield "dreamer", found.get("client") or "-"
-    yield (
-        "measures",
-        f"trauma {number(found.get('avg_trauma'))}, arousal {number(found.get('avg_arousal'))}, "
-        f"drift {number(found.get('drift'))}",
-    )
+    measures = [f"{name} {number(found.get(key))}" for name, key in _MEASURES]
+    yield "measures", ", ".join(measures)
+
+
+_MEASURES = (("trauma", "avg_trauma"), ("arousal", "avg_arousal"), ("drift", "drift"))
 
 
 def _how(turn: Mapping[str, Any]) -> Iterator[str]:

@@ -1,14 +1,14 @@
 """`status`: how the daemon is. `why`: what it decided after the last replies."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.connection import Target, emit, emit_line, json_option, utc_option
+from dreamd.ctl.connection import Daemon, Target, emit, emit_line, json_option, utc_option
 from dreamd.ctl.decisions import in_words
 from dreamd.ctl.layout import counted, fold, labelled, moment, size, span, width
 
@@ -42,37 +42,43 @@ def why(target: Target, count: int, watch: bool) -> None:
     dreamctl why
     dreamctl why --watch --json | jq .reason
     """
+    if watch:
+        _watch(target, count)
+        return
     with target.daemon() as daemon:
         answer = daemon.call(Method.WHY, count)
-        ever = daemon.call(Method.STATUS)["decisions"]
-    if watch:
-        _watch(target, answer[::-1])
-    elif target.as_json:
+        ever = {} if target.as_json else daemon.call(Method.STATUS)["decisions"]
+    if target.as_json:
         emit(answer)
     else:
         click.echo(show_why(answer, width(), time.time(), ever))
 
 
-def _watch(target: Target, before: Sequence[Mapping[str, Any]]) -> None:
-    from dreamd.ctl.follow import follow, until_ctrl_c
+def _watch(target: Target, count: int) -> None:
+    from dreamd.ctl.follow import follow, tell_lost, until_ctrl_c
+
+    told: deque[Mapping[str, Any]] = deque(maxlen=256)
+    columns = width()
 
     def tell(decision: Mapping[str, Any]) -> None:
+        if decision in told:
+            return
+        told.append(decision)
         if target.as_json:
             emit_line(decision)
         else:
             click.echo(show_decision(decision, columns, time.time()))
 
-    columns = width()
-    with until_ctrl_c():
-        for decision in before:
+    def catch_up(daemon: Daemon) -> None:
+        for decision in reversed(daemon.call(Method.WHY, count)):
             tell(decision)
-        for event in follow(target):
+
+    with until_ctrl_c():
+        for event in follow(target, catch_up):
             if event["type"] == "decision":
                 tell(event["decision"])
             elif event["type"] == "lost":
-                click.echo(
-                    f"{event['count']} events were lost: they came faster than they were read.", err=True
-                )
+                tell_lost(event)
 
 
 def show_status(status: Mapping[str, Any], columns: int, now: float) -> str:

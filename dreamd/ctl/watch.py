@@ -9,7 +9,7 @@ import click
 from dreamd.ctl.bars import is_plain, pulse
 from dreamd.ctl.connection import Target, emit_line, json_option, utc_option
 from dreamd.ctl.dream import COLOURS, count_of_lines, show_line
-from dreamd.ctl.follow import follow, until_ctrl_c
+from dreamd.ctl.follow import follow, tell_lost, until_ctrl_c
 from dreamd.ctl.layout import fold, moment, number, width
 
 Event = Mapping[str, Any]
@@ -30,13 +30,11 @@ def watch(target: Target) -> None:
     """
     screen = Screen(width(), is_plain())
     with until_ctrl_c():
-        for event in follow(target):
+        for event in follow(target, lambda _: click.echo("Watching; Ctrl-C ends.", err=True)):
             if target.as_json:
                 emit_line(event)
             elif event["type"] == "lost":
-                click.echo(
-                    f"{event['count']} events were lost: they came faster than they were read.", err=True
-                )
+                tell_lost(event)
             elif text := screen.show(event, time.time()):
                 click.echo(text)
 

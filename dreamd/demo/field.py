@@ -171,11 +171,10 @@ class TrigramField:
         """How near a walk is to the seed; less where it echoes what was said, or itself; 0 for a quotation."""
         if tuple(walk) in self._heard:
             return 0.0
-        own = pulse.read(self._spelled(walk))
-        echo = max((len(own.trigrams & said) for said in self._lately), default=0) / max(1, len(own.trigrams))
-        variety = len(set(own.words)) / len(own.words)
+        own = pulse.read(self._spelled(walk)).trigrams
+        echo = max((len(own & said) for said in self._lately), default=0) / max(1, len(own))
         belonging = sum(map(near, dict.fromkeys(walk))) / len(walk)
-        return (1 - echo) * variety * (BASE + belonging)
+        return (1 - echo) * (BASE + belonging)
 
     def _keep_writing(self, tokens: Sequence[str]) -> None:
         """How words are written: the capital of a first word says nothing, nor do those of a shouted one."""

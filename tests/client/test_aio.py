@@ -473,8 +473,9 @@ async def test_close_ends_the_connection_and_the_hooks_that_run(daemon: Serve, m
         served = await serving.arrival()
         served.call("generate", "a seed", 0.7, 0.3)
         await running.wait()
-        link = client._link
+        link, (hook,) = client._link, client._answers
         assert link is not None
+    assert hook.cancelled()
     assert ended == ["ended"]
     assert (client.connected, client.trouble) == (False, "closed")
     assert not client.offer(CONTEXT)

@@ -99,7 +99,10 @@ def test_an_interrupt_within_a_hook_is_the_hosts(client, daemon):
     def generate(*_):
         raise KeyboardInterrupt
 
-    daemon.answers["why"] = lambda connection, _: connection.call("generate", "s", 0.5, 0.3, {})
+    def ask(connection, _):  # without waiting for an answer that never comes
+        connection.sock.sendall(connection.peer.call("generate", ["s", 0.5, 0.3, {}], "asked")[1])
+
+    daemon.answers["why"] = ask
     with pytest.raises(KeyboardInterrupt), client(Hooks(generate)) as leo:
         leo.call("why")
     assert daemon.arrival().ended.wait(10)

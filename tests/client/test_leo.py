@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import weakref
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from dreamclient import DreamClient, DreamContext, UsageError
@@ -45,6 +44,11 @@ class Recorder(DreamClient):
     def __init__(self) -> None:
         super().__init__(socket_path=NOBODY)
         self.offered: list[DreamContext] = []
+        self.waited: list[float] = []
+
+    def start(self, wait_s: float = 0.0) -> bool:
+        self.waited.append(wait_s)
+        return super().start(wait_s)
 
     def offer(self, ctx) -> bool:
         self.offered.append(ctx)
@@ -153,6 +157,8 @@ def test_attached_within_his_constructor_leo_is_asked_when_he_has_words(daemon, 
         dream = threading.Thread(target=lambda: bonds.append(bonds[0].client.dream_now(timeout_s=20)))
         dream.start()
         bonds.append(dream)
+        while dream.is_alive() and not bonds[0]._turns._waiting:
+            dream.join(0.001)
 
     monkeypatch.setattr(leo_double, "init_dream", init_dream)
     leo_double.LeoField(connection)
@@ -229,6 +235,11 @@ def test_a_leo_who_has_no_refresh_is_attached_without(connection, client, monkey
     assert "reply" in vars(leo)
     assert "refresh" not in vars(leo)
     attachment.detach()
+
+
+def test_attaching_waits_for_nobody(leo, client):
+    attach(leo, client=client).detach()
+    assert client.waited == [0.0]
 
 
 def test_what_is_attached_or_no_leo_is_refused(leo, client):
@@ -359,20 +370,3 @@ def test_the_origin_is_leos_own_bootstrap_text(leo, connection):
         attachment = attach(leo, socket_path=NOBODY, origin=origin, readme=["x"])
         attachment.detach()
         assert attachment.client._host._fragments == {"origin": expected, "readme": ["x"]}
-
-
-def test_hooks_may_go_on_while_leo_waits_for_a_dream(leo, client):
-    attachment = attach(leo, client=client)
-    turns = attachment._turns
-    turns.enter()
-    with attachment.lent():
-        assert turns.take(lambda: 1) == 1
-    turns.leave()
-    attachment.detach()
-
-
-async def test_lending_means_nothing_to_an_async_leo(connection, client):
-    attachment = attach(leo_double.AsyncLeoField(connection), client=client)
-    with attachment.lent():
-        assert Path(leo_double.DB_PATH).exists()
-    attachment.detach()

@@ -81,15 +81,44 @@ def test_no_snapshot_of_a_dream_makes_leo_forget_one_of_his_own(leo):
     assert rows("SELECT COUNT(*) FROM snapshots WHERE origin = 'dream'") == [(0,)]
 
 
-def test_trauma_takes_one_wound_of_a_dialogue_at_most_and_no_line_of_few_old_words(leo):
-    before = leo._trauma_state
-    old = replace(LINE, text="the rain asks the grass")
-    new = replace(LINE, text="seventeen penguins waltz in heavy rain")
-    assert not tell(leo, "trauma", new, old, old)
-    assert rows("SELECT score FROM trauma_events") == [(1.0,)]
-    assert leo._trauma_state is before
-    assert not tell(leo, "trauma", old, replace(old, meta=META | {"dialog": 2}))
-    assert rows("SELECT COUNT(*) FROM trauma_events") == [(3,)]
+OLD = replace(LINE, text="the rain asks the grass")
+
+
+def test_trauma_takes_a_tenth_of_a_wound_once_a_dialogue(leo):
+    """His own pipeline would make of each line a whole one, and feed on its dreams."""
+    leo_double.run_trauma("the river", "", leo_double.EMBEDDED_BOOTSTRAP, None, leo_double.DB_PATH)
+    level = leo._trauma_state
+    assert not tell(leo, "trauma", OLD, OLD)
+    wounds = dict(rows("SELECT * FROM trauma_tokens"))
+    assert wounds == pytest.approx({"the": 1.1, "river": 1.0, "rain": 0.1, "asks": 0.1, "grass": 0.1})
+    assert rows("SELECT score FROM trauma_events") == [(1.0,)]  # the one that he lived through
+    assert leo._trauma_state is level
+    assert not tell(leo, "trauma", OLD, replace(OLD, meta=META | {"dialog": 2}))
+    assert dict(rows("SELECT * FROM trauma_tokens"))["rain"] == pytest.approx(0.3)
+
+
+def test_trauma_takes_no_line_of_few_old_words(leo):
+    assert not tell(leo, "trauma", replace(LINE, text="seventeen penguins waltz in heavy rain"))
+    assert rows("SELECT * FROM trauma_tokens") == []
+
+
+def test_trauma_may_be_the_first(leo):
+    """Real leo makes his tables with his first wound."""
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
+        schema = [
+            sql
+            for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE name LIKE 'trauma_%'")
+            if sql
+        ]
+        connection.executescript("DROP TABLE trauma_tokens; DROP TABLE trauma_events")
+
+    def run_trauma(**asked):
+        with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
+            connection.executescript(";".join(schema))
+        return leo_double.run_trauma(**asked)
+
+    assert not tell(leo, "trauma", OLD, names=vars(leo_double) | {"run_trauma": run_trauma})
+    assert dict(rows("SELECT * FROM trauma_tokens"))["rain"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(

@@ -119,20 +119,6 @@ def test_chance_is_as_it_was_after_a_turn(work):
     assert random.getstate() == before
 
 
-def test_lent_the_hooks_go_on_while_leo_waits_for_a_dream(hook):
-    turns = ThreadTurns(hook_waits_s=0.05)
-    turns.enter()
-    turns.enter()
-    with turns.lent():
-        assert hook(turns.take, lambda: "line").result(DEADLINE_S) == "line"
-    with pytest.raises(NoTurn):
-        hook(turns.take, lambda: "line").result(DEADLINE_S)
-    turns.leave()
-    turns.leave()
-    with turns.lent():  # and outside of a call it is nothing
-        assert turns.take(lambda: 1) == 1
-
-
 def test_a_forked_child_is_not_held_by_a_turn_of_its_parents(hook):
     turns, running, end = ThreadTurns(), threading.Event(), threading.Event()
     asked = hook(turns.take, lambda: (running.set(), end.wait(DEADLINE_S)))

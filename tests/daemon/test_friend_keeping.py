@@ -38,7 +38,8 @@ async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(
         now = await peer.call("friend.fragments")
         assert measured(now) == measured(then)
         assert answer == {
-            "fragments": len(now), "origin": kept["origin"], "drift": pytest.approx(service.engine.keeper.friend.drift()),
+            "fragments": len(now), "origin": kept["origin"],
+            "drift": pytest.approx(service.engine.keeper.friend.drift()),
             "kept": len(then), "added": 0, "left": len(later) - len(then), "skipped": 0,
         }  # fmt: skip
         assert measured(await peer.call("friend.fragments", "previous")) == measured(later)
@@ -81,7 +82,9 @@ async def test_p4_no_restore_and_no_import_replaces_the_origin(tmp_path):
         now = await peer.call("friend.fragments")
         assert texts(now, origin=True) == born
         assert {f["weight"] for f in now if f["text"] == born[0]} == {0.2}
-        assert [(f["text"], f["weight"], f["dialog"]) for f in now if not f["origin"]] == [("the sea", 0.7, None)]
+        assert [(f["text"], f["weight"], f["dialog"]) for f in now if not f["origin"]] == [
+            ("the sea", 0.7, None)
+        ]
 
         await peer.call("friend.reseed", {"readme": ["A new birth."]})
         await peer.call("friend.restore", "old")

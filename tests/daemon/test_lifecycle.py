@@ -49,7 +49,7 @@ def test_p8_the_second_daemon_on_a_folder_exits_3_and_the_first_still_serves(tmp
         pid = first.call("status")["pid"]
         second = subprocess.run(
             [sys.executable, "-m", "dreamd", "--state-dir", tmp_path / "s", "--socket", tmp_path / "other"],
-            capture_output=True, text=True, env=first.env,
+            capture_output=True, text=True, env=first.env, timeout=20,
         )  # fmt: skip
         assert second.returncode == 3
         assert second.stderr == (

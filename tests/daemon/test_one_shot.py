@@ -3,7 +3,6 @@
 import asyncio
 
 from dreamd import engine as engine_module
-
 from tests.daemon.test_dreaming import STIRRED, leo, settled
 from tests.helpers.peer import PlainPeer, hearing, saying
 from tests.helpers.service import serving
@@ -75,6 +74,7 @@ async def test_a_leo_without_hooks_who_is_back_without_hooks_keeps_it(tmp_path):
         await one_shot(service)
         async with await PlainPeer.connect(service.socket) as peer:
             await peer.hello("leo")
+        assert service.engine._undreamt["leo"][1] == service.engine.decisions[0].drawn
         assert await heard(service)
 
 
@@ -124,7 +124,7 @@ async def test_a_dialogue_that_spoke_is_a_dream_that_was_had(tmp_path):
         if len(said) == 1:
             return saying()
         asked.set()
-        await asyncio.Event().wait()
+        return await asyncio.Event().wait()
 
     async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0) as service:
         peer = await leo(service, generate=once)

@@ -43,7 +43,10 @@ def test_p4_the_origin_stays_and_takes_no_more_than_weights():
 
 
 def test_without_an_origin_that_of_the_copies_is_taken_up_to_its_bound():
-    copies = [copy(f"born {n}", 1.0, origin=True) for n in range(300)] + [copy("BORN, 0", 0.5), copy("the sea")]
+    copies = [copy(f"born {n}", 1.0, origin=True) for n in range(300)] + [
+        copy("BORN, 0", 0.5),
+        copy("the sea"),
+    ]
     found, left_out = to_take_in(copies, (), SETTINGS)
     assert [c.text for c in found] == [f"born {n}" for n in range(256)] + ["the sea"]
     assert left_out == 44

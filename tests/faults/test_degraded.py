@@ -41,7 +41,9 @@ class Patient:
         self.manager.bind(str(state.parent / "notify"))
         self.manager.settimeout(20)
         env = {"NOTIFY_SOCKET": str(state.parent / "notify"), "WATCHDOG_USEC": str(int(TICK_S * 2e6))}
-        self.daemon = stack.enter_context(DaemonProcess(state, "--set", "gate.chance=1", *arguments, env=env))
+        self.daemon = stack.enter_context(
+            DaemonProcess(state, "--set", "log.level=warning", *arguments, env=env)
+        )
         self.leo = stack.enter_context(
             DreamClient(saying, lambda _: None, socket_path=self.daemon.socket, **ORIGIN)
         )
@@ -79,7 +81,9 @@ class Patient:
         ran = dreamctl("--state-dir", self.state, "doctor", "--json")
         findings = json.loads(ran.stdout)["findings"]
         assert ran.exit_code == any(one["level"] == "FAIL" for one in findings)
-        return {one["level"]: f"{one['text']} -> {one['advice']}" for one in findings if one["section"] == section}
+        return {
+            one["level"]: f"{one['text']} -> {one['advice']}" for one in findings if one["section"] == section
+        }
 
     def recovers(self) -> None:
         """By itself; and it dreams, and the shard arrives."""
@@ -117,7 +121,7 @@ def test_damaged_it_is_set_aside_and_begun_afresh_with_the_origin(patient: Patie
     patient.recovers()
     [note] = patient.status()["database"]["notes"]
     assert "the database was damaged: it is kept as dream.sqlite3.damaged-" in note
-    assert note in patient.daemon.said() or "off" in patient.daemon.arguments or True
+    assert note in patient.daemon.said()
     [aside] = patient.state.glob("dream.sqlite3.damaged-*Z")
     assert aside.stat().st_size == size
     assert [f["text"] for f in patient.watcher.call("friend.fragments") if f["origin"]] == origin
@@ -148,7 +152,10 @@ def test_deleted_and_put_back(patient: Patient):
 def test_deleted_and_a_backup_put_in_its_place(patient: Patient):
     """The restored dreams are taken up, and no later one of the daemon's memory is mixed into them."""
     patient.dream()
-    with closing(sqlite3.connect(patient.database)) as old, closing(sqlite3.connect(patient.state / "b")) as copy:
+    with (
+        closing(sqlite3.connect(patient.database)) as old,
+        closing(sqlite3.connect(patient.state / "b")) as copy,
+    ):
         old.backup(copy)
     patient.dream()
     patient.database.unlink()
@@ -225,7 +232,7 @@ def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: "Mounts"):
     mounted.read_only(inbox)
     patient.is_degraded("InboxUnavailable")  # before anything had to be written
     assert patient.dream()["outcome"] == "complete"
-    token = {"scope": ["memory.inbox.dreams.write"], "exp_ts": 0}
+    token = {"scopes": ["memory.inbox.dreams.write"], "exp_ts": 0}
     shards = {"trace_id": "of-another", "shards": [{"index": 0, "timestamp": 0}]}
     request = {"seed": {"goal": "g"}, "result": shards, "cap_token": token}
     with pytest.raises(RemoteError, match="Read-only file system") as refusal:
@@ -258,7 +265,15 @@ def test_descriptors_exhausted(patient: Patient):
 
 def test_few_descriptors_from_the_start(tmp_path: Path, stack: ExitStack):
     """As many sessions as there is room for; a flood is refused in order, and those that are in are served."""
-    limited = ["prlimit", "--nofile=96:96", sys.executable, "-m", "dreamd", "--state-dir", str(tmp_path / "s")]
+    limited = [
+        "prlimit",
+        "--nofile=96:96",
+        sys.executable,
+        "-m",
+        "dreamd",
+        "--state-dir",
+        str(tmp_path / "s"),
+    ]
     process = stack.enter_context(subprocess.Popen(limited, stdin=subprocess.DEVNULL))
     stack.callback(process.send_signal, signal.SIGTERM)
     path = tmp_path / "s" / "dreamd.sock"
@@ -269,7 +284,9 @@ def test_few_descriptors_from_the_start(tmp_path: Path, stack: ExitStack):
         for _ in range(200):
             knock = flood.enter_context(socket.socket(socket.AF_UNIX))
             knock.connect(str(path))
-        until(lambda: watcher.call("status")["failures"].get("server: too many sessions", 0) >= 100, "refused")
+        until(
+            lambda: watcher.call("status")["failures"].get("server: too many sessions", 0) >= 100, "refused"
+        )
         assert len(watcher.call("status")["sessions"]) == 96 - 64
     until(lambda: len(watcher.call("status")["sessions"]) == 1, "the flood is gone")
     with DreamClient(socket_path=path, name="dreamctl") as next_one:
@@ -283,7 +300,11 @@ async def test_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
     from tests.helpers.dreaming import leo, settled
 
     time = TestClock()
-    async with serving(tmp_path, clock=time.clock, tick_s=0.01, gate__chance=1) as service, await leo(service) as peer:
+    async with (
+        serving(tmp_path, clock=time.clock, tick_s=0.01, gate__chance=1) as service,
+        await leo(service) as peer,
+    ):
+
         async def reply() -> str:
             decision = await peer.call("dream.context", STIRRED)
             await settled(service)
@@ -301,6 +322,7 @@ async def test_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
         time.pass_s(181.0)
         assert await reply() == "dream"
         time.now -= jump_s
+        assert await reply() in ("cooldown", "dream")
         time.pass_s(181.0)
         assert await reply() == "dream"
         time.pass_s(3600.0)

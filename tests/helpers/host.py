@@ -21,7 +21,15 @@ class HostProcess:
     def __init__(self, folder: Path, socket_path: Any, replies: int = 40, step: str = "", **env: str) -> None:
         reading, writing = os.pipe()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DREAM", "XDG_"))}
-        argv = [sys.executable, "-m", "tests.helpers.host_program", str(folder), str(socket_path), str(replies), step]
+        argv = [
+            sys.executable,
+            "-m",
+            "tests.helpers.host_program",
+            str(folder),
+            str(socket_path),
+            str(replies),
+            step,
+        ]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=kept | {"REPORT_TO": str(writing)} | env, pass_fds=(writing,),

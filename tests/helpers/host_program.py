@@ -2,10 +2,11 @@
 
     python -m tests.helpers.host_program FOLDER SOCKET REPLIES [STEP]
 
-Each of the twins answers every prompt from the same chance. To stdout go the replies of the attached one, as a
-REPL would print them, and nothing else; to the descriptor $REPORT_TO a report as JSON lines: when he is connected or has
-given up trying, and at the end. Between the two a line is awaited on stdin. SOCKET "off" is no dreamd at all. STEP "dropin": by leo's
-dream module, "autostart": the client starts the daemon, "silent": it need not be waited for, "fork", "hang".
+Each of the twins answers the same prompts from the same seed. To stdout go the replies of the attached one, as a
+REPL would print them, and nothing else; to the descriptor $REPORT_TO a report as JSON lines: when he is connected
+or has given up trying, and at the end. Between the two a line is awaited on stdin. SOCKET "off" is no dreamd at
+all. STEP "dropin": by leo's dream module, "autostart": the client starts the daemon, "silent": it need not be
+waited for, "fork", "hang".
 """
 
 import json
@@ -43,12 +44,15 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
     if step == "hang":
         hang(attachment)
     took, same = [], []
+    chance = dict.fromkeys((leo, twin), random.Random(1).getstate())  # each his own, from the same seed
     for n in range(int(replies)):
         pair = [(leo, home), (twin, twin_home)]
         both = {}
         for who, where in pair if n % 2 else reversed(pair):
             leo_double.maybe_run_dream = layer if who is leo else None
+            random.setstate(chance[who])
             both[who] = timed(who, where, n)
+            chance[who] = random.getstate()
         (said, ours_s), (alone, alone_s) = both[leo], both[twin]
         took.append(ours_s - alone_s)
         same.append(said == alone)
@@ -56,7 +60,9 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
         if step == "fork" and n == int(replies) // 2:
             fork(leo, home)
     counted = attachment.client.failures if attachment else {}
-    report(later_ms=statistics.quantiles(took, n=4)[0] * 1000 if took else 0, same=all(same), failures=counted)
+    report(
+        later_ms=statistics.quantiles(took, n=4)[0] * 1000 if took else 0, same=all(same), failures=counted
+    )
 
 
 def born(folder: Path) -> tuple[leo_double.LeoField, Path]:
@@ -67,7 +73,6 @@ def born(folder: Path) -> tuple[leo_double.LeoField, Path]:
 
 def timed(leo, home: Path, n: int) -> tuple[str, float]:
     leo_double.DB_PATH = home
-    random.seed(n)
     prompt = f"what does the rain say to number {n}"
     leo.observe(prompt)
     began = time.perf_counter()

@@ -11,6 +11,7 @@ from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Method
 from dreamd import __version__
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import StateFacts
+from dreamd.ctl.checkup.units import Units
 from dreamd.ctl.connection import Unreachable, connected
 from dreamd.ctl.layout import span
 
@@ -60,8 +61,7 @@ def ask(socket: Path) -> Answers:
         return Answers(silence=error.message)
 
 
-def check_daemon(answers: Answers, state: StateFacts, socket: Path, waits: bool) -> Iterator[Finding]:
-    """`waits`: systemd starts it at the first knock."""
+def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units) -> Iterator[Finding]:
     status = answers.status
     if status is None:
         if state.holder:
@@ -70,8 +70,10 @@ def check_daemon(answers: Answers, state: StateFacts, socket: Path, waits: bool)
                 f"pid {state.holder} holds {state.path}, and does not answer: {answers.silence or 'no socket'}",
                 f"end it (kill {state.holder}; if it is stopped, kill -9 {state.holder}), and start it again",
             )
-        elif waits:
+        elif units.waits:
             yield ok("daemon", "does not run; it starts at the first knock")
+        elif units.installed:
+            yield fail("daemon", "does not run", "see section service")
         else:
             yield fail(
                 "daemon",
@@ -116,7 +118,8 @@ def check_versions(answers: Answers) -> Iterator[Finding]:
             f"{theirs} speaks protocol {status['protocol']}, dreamctl {__version__} speaks {PROTOCOL_VERSION}",
             "upgrade the older of the two, then `dreamctl service restart`",
         )
-    elif status["version"] != __version__:
+        return
+    if status["version"] != __version__:
         yield warn(
             "versions",
             f"{theirs} runs, {__version__} is installed",

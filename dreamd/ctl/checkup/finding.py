@@ -37,10 +37,12 @@ def fail(section: Section, text: str, advice: str) -> Finding:
     return Finding(section, "FAIL", text, advice)
 
 
-def found(section: Section, check: Callable[..., Iterable[Finding]], *facts: Any) -> Iterator[Finding]:
+def found(
+    section: Section, check: Callable[..., Iterable[Finding]], *facts: Any, **more: Any
+) -> Iterator[Finding]:
     """What `check` finds. A daemon of another version may answer in a shape that it does not know."""
     try:
-        yield from list(check(*facts))
+        yield from check(*facts, **more)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         yield warn(
             section,

@@ -33,8 +33,7 @@ def look(state: Path, answers: Answers) -> InboxFacts:
     except SettingsError as error:
         chosen, wrong = InboxSettings(), str(error)
     folder, enabled = inbox_folder(chosen, state), chosen.enabled
-    if answers.status is not None:
-        theirs = answers.status["inbox"]
+    if theirs := (answers.status or {}).get("inbox"):
         folder, enabled = Path(theirs["folder"]), theirs["enabled"]
     inbox = Inbox(folder, chosen, clock=Clock())
     try:

@@ -68,9 +68,9 @@ def listens(path: Path) -> bool:
 
 
 def check_socket(
-    facts: SocketFacts, uid: int, *, listens: bool, waits: bool, holder: int
+    facts: SocketFacts, uid: int, *, listens: bool, guarded: bool, holder: int
 ) -> Iterator[Finding]:
-    """`waits`: systemd listens, and starts the daemon at the first knock. `holder`: the pid of a daemon that has
+    """`guarded`: systemd listens, in place of a daemon. `holder`: the pid of a daemon that has
     the state folder, or 0."""
     length = len(os.fsencode(facts.path))
     if length > SOCKET_PATH_BYTES:
@@ -95,7 +95,7 @@ def check_socket(
             f"{facts.path} belongs to uid {facts.uid}, you are {uid}",
             "run dreamctl and leo as the user of the daemon, or set DREAMD_SOCKET to one of your own",
         )
-    elif not (listens or waits):
+    elif not (listens or guarded):
         yield fail(
             "socket",
             f"{facts.path} is stale: nobody listens",

@@ -46,11 +46,14 @@ class Units:
         return self.shown.get(unit, {}).get(name, "")
 
     @property
+    def guarded(self) -> bool:
+        """Whether systemd listens, and a knock would start the daemon. One must not knock only to look."""
+        return self.says(SOCKET, "ActiveState") == "active" and self.says(SERVICE, "ActiveState") != "active"
+
+    @property
     def waits(self) -> bool:
-        """Whether systemd listens, so that a knock starts the daemon. One must not knock only to look."""
-        return (
-            self.says(SOCKET, "ActiveState") == "active" and self.says(SERVICE, "ActiveState") == "inactive"
-        )
+        """Whether it does so at leo's first knock, as it should."""
+        return self.guarded and self.says(SERVICE, "ActiveState") == "inactive"
 
 
 def look(env: Mapping[str, str]) -> Units:
@@ -119,10 +122,11 @@ def _state(units: Units) -> Iterator[Finding]:
     result = ", ".join(f"{unit}: {units.says(unit, 'Result')}" for unit in failed)
     changed = f"; changed by {drop_ins}" if drop_ins else ""
     if failed:
+        times = f" after {restarts} restarts" if restarts not in ("", "0") else ""
         exit_code = f", exit code {code}: {why}" if code not in ("", "0") else ""
         yield fail(
             "service",
-            f"systemd has given up after {restarts or 0} restarts ({result}){exit_code}{changed}",
+            f"systemd has given up{times} ({result}){exit_code}{changed}",
             f"{cure}; {AGAIN}",
         )
     elif units.says(SERVICE, "SubState") == "auto-restart":

@@ -1,0 +1,53 @@
+"""Measures drawn in characters."""
+
+import io
+
+import pytest
+
+from dreamd.ctl.bars import bar, chart, is_plain, pulse
+
+
+def test_a_bar_is_as_long_as_its_value_and_fills_its_cells() -> None:
+    assert [bar(value, 4) for value in (0, 0.03, 0.5, 0.53, 1, 7, -1)] == [
+        "····", "▏···", "██··", "██▏·", "████", "████", "····",
+    ]  # fmt: skip
+    assert [bar(value, 4, plain=True) for value in (0, 0.3, 1)] == ["....", "#...", "####"]
+
+
+LINE = {"novelty": 0.5, "arousal": 1.0, "entropy": None, "trauma": 0.0}
+
+
+def test_the_measures_stand_beside_each_other_where_there_is_room() -> None:
+    assert pulse(LINE, 80, "  ").splitlines() == [
+        "  novelty ███··· 0.50  arousal ██████ 1.00  trauma ······ 0.00"
+    ]
+    assert pulse(LINE, 20, "", plain=True).splitlines() == [
+        "novelty ###... 0.50",
+        "arousal ###### 1.00",
+        "trauma ...... 0.00",
+    ]
+    assert pulse({}, 80, "") == ""
+
+
+def test_a_chart_has_an_axis_from_nothing_to_a_round_number() -> None:
+    assert chart([0.0, 0.05, 0.1, 0.2], 18, 2) == ["0.20 │         ███", "0.00 │   ▄▄▄██████"]
+    assert chart([0.0, 0.05, 0.1, 0.2], 18, 2, plain=True) == ["0.20 |         ###", "0.00 |   ...######"]
+    assert chart([], 18, 2) == ["0.05 │", "0.00 │"]
+    assert chart([7.0], 9, 1) == ["1.00 │███"]
+
+
+def test_too_many_values_are_taken_together() -> None:
+    (row,) = chart([0.0, 1.0] * 500, 16, 1)
+    assert row == "1.00 │" + "▄" * 10
+
+
+@pytest.mark.parametrize(
+    ("encoding", "term", "plain"),
+    [("utf-8", "xterm", False), ("utf-8", "dumb", True), ("ascii", "xterm", True), ("latin-1", "", True)],
+)
+def test_what_a_terminal_cannot_show_is_drawn_in_ascii(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, term: str, plain: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    monkeypatch.setenv("TERM", term)
+    assert is_plain() is plain

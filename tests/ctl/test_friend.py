@@ -1,0 +1,211 @@
+"""`friend` and `drift`."""
+
+import json
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from dreamclient.blocking import DreamClient
+
+from dreamd.ctl.friend import show_checkpoints, show_drift, show_fragments
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.little_daemon import LittleDaemon
+
+NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
+ORIGIN = {"origin": ["I am small.", "I listen."], "readme": ["Words are doors."]}
+REPLACED = {"fragments", "origin", "drift", "kept", "added", "left", "skipped"}
+
+FRAGMENTS = [
+    {"id": 1, "text": "I am small, and I listen to the water below", "weight": 1.0, "origin": True, "dialog": None,
+     "added_at": NOW - 7200},
+    {"id": 4, "text": "the rain\x1b[2J is near", "weight": 0.3, "origin": False, "dialog": 12, "added_at": NOW - 61},
+    {"id": 9, "text": "a door", "weight": 0.05, "origin": False, "dialog": None, "added_at": 0.0},
+]  # fmt: skip
+
+
+def test_fragments_at_80_and_at_40_columns() -> None:
+    assert show_fragments(FRAGMENTS, 80, NOW).splitlines() == [
+        "1.00 ██████  origin         2 h  I am small, and I listen to the water below",
+        "0.30 █▊····  from 12      1 min  the rain [2J is near",
+        "0.05 ▎·····  brought          -  a door",
+        "",
+        "3 fragments, 1 of them origin.",
+    ]
+    narrow = show_fragments(FRAGMENTS, 40, NOW, most=1, plain=True).splitlines()
+    assert narrow == [
+        "1.00  origin  I am small, and I listen",
+        "              to the water below",
+        "",
+        "3 fragments, 1 of them origin; 2 more",
+        "with -n 0.",
+    ]
+    assert "first leo that connects" in show_fragments([], 80, NOW)
+
+
+DRIFT = [
+    {"id": 12, "at": NOW - 60, "drift": 0.18},
+    {"id": 11, "at": NOW - 120, "drift": 0.2},
+    {"id": 9, "at": NOW - 90000, "drift": 0.0},
+]
+
+
+def test_drift_is_a_chart_and_its_ends_in_words() -> None:
+    shown = show_drift(DRIFT, 80, NOW).splitlines()
+    rows, words = shown[:8], " ".join(shown[9:])
+    assert rows[0] == "0.20 │   ███▂▂▂"
+    assert rows[-1] == "0.00 │   ██████"
+    assert words == (
+        "From dialogue 9 (2025-03-03 11:00) to 12 (11:59:00): 0.00 to 0.18, farthest 0.20 after 11."
+    )
+    narrow = show_drift(DRIFT * 50, 40, NOW, plain=True)
+    assert max(map(len, narrow.splitlines())) <= 40
+    assert narrow.isascii()
+    assert show_drift([], 80, NOW) == "No dialogue has spoken yet."
+
+
+def test_checkpoints_as_text() -> None:
+    kept = [{"name": "tuesday", "at": NOW - 60, "learned": 4, "origin": 3}]
+    assert show_checkpoints(kept, 80, NOW).splitlines() == [
+        "name     kept      learned  origin",
+        "tuesday  11:59:00  4        3",
+    ]
+    assert "friend checkpoint NAME" in show_checkpoints([], 80, NOW)
+
+
+@pytest.fixture
+def kept(daemon: DaemonProcess) -> list[dict]:
+    """A friend of three origin fragments and one learned, whatever the tests before have done."""
+    learned = {"text": "the sea", "weight": 0.4, "added_at": 5.0}
+    with DreamClient(socket_path=daemon.socket) as client:
+        assert client.start(10.0)
+        client.call("friend.reseed", ORIGIN)
+        client.call("friend.import", [learned])
+        return client.call("friend.fragments")
+
+
+def measured(fragments: list[dict]) -> list[tuple]:
+    return sorted((f["text"], f["weight"], f["origin"]) for f in fragments)
+
+
+def friend(daemon: DaemonProcess, *arguments: object) -> dict | list:
+    result = dreamctl("--socket", daemon.socket, "friend", *arguments, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def test_the_fragments_are_shown_as_the_daemon_has_them(daemon: DaemonProcess, kept: list[dict]) -> None:
+    assert dreamctl("--socket", daemon.socket, "friend", "--json").exit_code == 0
+    answer = friend(daemon)
+    assert answer == kept
+    assert answer[0].keys() == FRAGMENTS[0].keys()
+    shown = dreamctl("--socket", daemon.socket, "friend", "-n", 1).stdout
+    assert shown.endswith("fragments, 3 of them origin; 3 more with -n 0.\n")
+
+
+def test_a_checkpoint_is_kept_listed_and_restored(daemon: DaemonProcess, kept: list[dict]) -> None:
+    assert friend(daemon, "checkpoint", "tuesday") == {"name": "tuesday", "fragments": 4, "origin": 3}
+    taken = dreamctl("--socket", daemon.socket, "friend", "checkpoint", "tuesday")
+    assert (taken.exit_code, taken.stdout) == (4, "")
+    again = dreamctl("--socket", daemon.socket, "friend", "checkpoint", "tuesday", "--again")
+    assert again.stdout == "Kept as tuesday: 4 fragments, 3 of them origin.\n"
+    (newest, *_) = friend(daemon, "checkpoint")
+    assert newest.keys() == {"name", "at", "learned", "origin"}
+    assert newest["name"] == "tuesday"
+    assert "tuesday" in dreamctl("--socket", daemon.socket, "friend", "checkpoint", "--utc").stdout
+
+    with DreamClient(socket_path=daemon.socket) as client:
+        assert client.start(10.0)
+        client.call("friend.import", [{"text": "another", "weight": 0.1}])
+    restored = friend(daemon, "restore", "tuesday")
+    assert restored.keys() == REPLACED
+    assert measured(friend(daemon)) == measured(kept)
+    told = dreamctl("--socket", daemon.socket, "friend", "restore", "previous").stdout
+    assert told.startswith("Restored: 4 fragments, 3 of them origin, drift ")
+    assert dreamctl("--socket", daemon.socket, "friend", "restore", "nobody").exit_code == 4
+
+
+def test_what_is_exported_can_be_imported(daemon: DaemonProcess, kept: list[dict], tmp_path: Path) -> None:
+    file = tmp_path / "friend.json"
+    assert friend(daemon, "export", file) == {"path": str(file), "fragments": 4}
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    there = dreamctl("--socket", daemon.socket, "friend", "export", file)
+    assert (there.exit_code, there.stdout) == (1, "")
+    assert "--force" in there.stderr
+    assert "4 fragments" in dreamctl("--socket", daemon.socket, "friend", "export", file, "--force").stdout
+    assert dreamctl("--socket", daemon.socket, "friend", "export", tmp_path / "no" / "f").exit_code == 1
+
+    friend(daemon, "checkpoint", "before-import", "--again")
+    with DreamClient(socket_path=daemon.socket) as client:
+        assert client.start(10.0)
+        client.call("friend.import", [{"text": "another", "weight": 0.1}])
+    assert friend(daemon, "import", file).keys() == REPLACED
+    assert measured(friend(daemon)) == measured(kept)
+    friend(daemon, "export", file, "--force", "--checkpoint", "previous")
+    assert "another" in file.read_text()
+
+
+def test_p4_another_leos_origin_is_named_and_taken_only_by_a_reseed(
+    daemon: DaemonProcess, kept: list[dict], tmp_path: Path
+) -> None:
+    file = tmp_path / "other.json"
+    fragments = [
+        {"text": "I am another.", "weight": 1.0, "origin": True},
+        {"text": "the hill", "weight": 0.2},
+    ]
+    file.write_text(json.dumps({"kind": "dreamd.friend", "version": 1, "fragments": fragments}))
+    imported = dreamctl("--socket", daemon.socket, "friend", "import", file)
+    assert imported.stdout.startswith("Imported: 4 fragments, 3 of them origin")
+    assert "1 had no place" in imported.stderr
+    unasked = dreamctl("--socket", daemon.socket, "friend", "reseed", file)
+    assert (unasked.exit_code, unasked.stdout) == (2, "")
+    assert "--yes" in unasked.stderr
+    assert sum(f["origin"] for f in friend(daemon)) == 3
+    reseeded = friend(daemon, "reseed", file, "--yes")
+    assert (reseeded["origin"], reseeded["fragments"]) == (1, 2)
+    text = tmp_path / "birth.txt"
+    text.write_text("A new birth.\n\nAnd a second thought.")
+    assert friend(daemon, "reseed", text, "--yes")["origin"] == 2
+
+
+def test_a_reseed_asks_who_can_be_asked(
+    daemon: DaemonProcess, kept: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "birth.txt"
+    file.write_text("A new birth.")
+    monkeypatch.setattr("dreamd.ctl.friend.can_ask", lambda: True)
+    refused = dreamctl("--socket", daemon.socket, "friend", "reseed", file)  # nothing is typed
+    assert refused.exit_code == 1
+    assert refused.stdout == ""
+    assert "Go on?" in refused.stderr
+    assert measured(friend(daemon)) == measured(kept)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[1]", '{"kind": "dreamd.friend", "fragments": [{"weight": 1}]}', "\udcff", "[" * 100_000],
+)
+def test_what_is_no_export_is_wrong_usage(daemon: DaemonProcess, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "f.json"
+    file.write_text(text, errors="surrogateescape")
+    result = dreamctl("--socket", daemon.socket, "friend", "import", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Error: " in result.stderr
+
+
+def test_a_weight_that_is_none_is_refused_by_name(daemon: DaemonProcess, tmp_path: Path) -> None:
+    file = tmp_path / "f.json"
+    file.write_text('{"kind": "dreamd.friend", "fragments": [{"text": "the sea", "weight": 2}]}')
+    result = dreamctl("--socket", daemon.socket, "friend", "import", file)
+    assert result.exit_code == 4
+    assert "INVALID_PARAMS" in result.stderr
+    assert "weight" in result.stderr
+
+
+def test_drift_of_a_daemon(socket: Path) -> None:
+    with LittleDaemon(socket, {"friend.drift": lambda _, params: DRIFT[: params[0]]}):
+        answer = dreamctl("--socket", socket, "drift", "-n", 2, "--json")
+        assert (answer.exit_code, json.loads(answer.stdout)) == (0, DRIFT[:2])
+        assert "0.20 |" in dreamctl("--socket", socket, "drift", TERM="dumb").stdout

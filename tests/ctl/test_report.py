@@ -1,0 +1,212 @@
+"""`report`: one page, in a real browser."""
+
+import asyncio
+import html
+import json
+import math
+import os
+import random
+import re
+import sqlite3
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dreamd.clock import Clock
+from dreamd.ctl.charts import lines, stacked
+from dreamd.ctl.page import PAGE_BYTES, page
+from dreamd.store import Store, transactions
+from tests.helpers.browser import CHROMIUM, Browser
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog
+
+WORDS = "sea river house light snow door word small old quiet speak listen friend name water night".split()  # noqa: SIM905 - one list of words reads better as words
+MANY = 2000
+HOSTILE = "</dd><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> & \x1b[31m\u202e"
+
+
+def dream(connection: sqlite3.Connection, number: int, draw: random.Random) -> None:
+    """One dialogue of the length that leo's have, with its measures on a long wave."""
+    at = STARTED_AT + number * 600
+    felt = min(1.0, max(0.0, 0.5 + 0.4 * math.sin(number / 90) + draw.gauss(0, 0.1)))
+    said = [
+        line(
+            turn, " ".join([f"moon{number}", *draw.choices(WORDS, k=50)]), arousal=felt, trauma=draw.random()
+        )
+        for turn in range(1, 5)
+    ]
+    new = new_dialog(f"dream-{int(at)}-{number}-{draw.getrandbits(32):08x}", started_at=at)
+    dialog = transactions.begin(connection, new)
+    for each in said:
+        transactions.record(connection, dialog, each, at + each.turn, None)
+    end = msgspec.structs.replace(finish(*said, drift=number / MANY), at=at + 9)
+    transactions.finish(connection, dialog, end, True)
+    transactions.shard_written(connection, dialog, at + 9, True)
+
+
+async def dreamt(state: Path) -> None:
+    draw = random.Random(1)
+    async with await Store.open(state / "dream.sqlite3", clock=Clock()) as store:
+        assert store._database
+        await store._database.write(lambda c: [dream(c, number, draw) for number in range(MANY)] and None)
+
+
+@pytest.fixture(scope="module")
+def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with 2,000 dialogues."""
+    state = tmp_path_factory.mktemp("report") / "state"
+    state.mkdir(0o700)
+    asyncio.run(dreamt(state))
+    with DaemonProcess(state) as daemon:
+        yield daemon
+
+
+STATUS = {"state": "ok", "uptime_s": 5.0, "decisions": {"calm": 3, "dream": 1}, "hooks": {}}
+STATS = {"dialogs": 2, "lines": 8, "fragments": 9, "origin_fragments": 3}
+TURN = {"speaker": "leo", "text": "the rain is near"}
+DIALOG = {
+    "id": 1, "started_at": STARTED_AT, "outcome": "complete", "lines": 1, "avg_trauma": 0.5, "avg_arousal": None,
+    "note": None, "turns": [TURN],
+}  # fmt: skip
+
+
+def test_a_page_with_nothing_to_tell_says_so() -> None:
+    text = page(STATUS, STATS, [], [], [])
+    for words in ("Nothing was decided", "has not dreamt yet", "No hook was asked"):
+        assert words in text
+
+
+def test_what_was_said_is_text_and_never_markup() -> None:
+    hostile = DIALOG | {"note": HOSTILE, "outcome": HOSTILE, "turns": [{"speaker": HOSTILE, "text": HOSTILE}]}
+    decision = {"at": STARTED_AT, "reason": HOSTILE}
+    hooks = {HOSTILE: {"calls": 1, "p50_ms": 1.0, "p99_ms": 2.0}}
+    status = STATUS | {"state": HOSTILE, "decisions": {HOSTILE: 1}, "hooks": hooks}
+    text = page(status, STATS, [decision], [hostile], [{"id": 1, "at": STARTED_AT, "drift": 0.5}])
+    assert text.count("<script>") == 1
+    assert "<img" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert html.unescape(text).count("document.title='taken'") >= 8
+
+
+def test_a_page_that_grows_too_long_keeps_the_newest_dialogues() -> None:
+    long = [
+        DIALOG | {"id": number, "turns": [TURN | {"text": "&" * 400}] * 4} for number in range(MANY, 0, -1)
+    ]
+    text = page(STATUS, STATS, [], long, [])
+    assert PAGE_BYTES * 0.99 < len(text.encode()) <= PAGE_BYTES
+    shown = text.count("<details class=dream>")
+    assert f"<p>{MANY - shown} older ones are left out" in text
+    assert "<summary>2000 · " in text
+    assert "<summary>1 · " not in text
+
+
+def test_a_text_that_was_not_kept_is_said_to_be_so() -> None:
+    text = page(STATUS, STATS, [], [DIALOG | {"turns": [TURN | {"text": ""}], "outcome": None}], [])
+    assert "<i>not kept</i>" in text
+    assert "· running · " in text
+
+
+def test_curves_pass_over_what_is_not_there_and_stay_in_their_frame() -> None:
+    drawn = lines("Felt", {"trauma": [0.0, None, 7.0]}, ["1", "2", "3"], ("dialogue", "trauma"), [])
+    assert re.findall(r'points="([^"]*)"', drawn) == ["44.0,196.0 720.0,12.0"]
+    assert re.findall(r">(\w+)</text>", drawn)[-2:] == ["1", "3"]
+    alone = lines("Felt", {"trauma": [0.5]}, ["1"], ("dialogue", "trauma"), [])
+    assert re.findall(r'points="([^"]*)"', alone) == ["44.0,104.0 720.0,104.0"]
+
+
+def test_columns_stand_on_each_other_and_the_table_behind_has_their_numbers() -> None:
+    drawn = stacked("Whether", [("noon", {"calm": 3, "dream": 1}), ("one", {})], ["calm", "dream"], "two")
+    assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn) == [
+        ("58.0", "138.0"),
+        ("12.0", "46.0"),
+    ]
+    assert re.findall(r"<td>(\w*)</td>", drawn) == ["noon", "3", "1", "one", "0", "0"]
+    assert 'role="img" aria-label="Whether"' in drawn
+    assert ">two</text>" in drawn
+    assert "<rect" not in stacked("Whether", [], [], "")
+
+
+def test_2000_dialogues_are_at_most_3_mb_and_for_their_owner_alone(
+    long_lived: DaemonProcess, tmp_path: Path
+) -> None:
+    out = tmp_path / "dreams.html"
+    out.touch(0o644)
+    result = dreamctl("--socket", long_lived.socket, "report", "--out", out, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    told = json.loads(result.stdout)
+    assert told == {"path": str(out), "bytes": out.stat().st_size, "dialogues": MANY}
+    assert told["bytes"] <= 3_000_000
+    assert stat.S_IMODE(os.stat(out).st_mode) == 0o600
+    text = out.read_text()
+    assert text.count("<details class=dream>") == MANY
+    assert re.findall(r"""\b(?:src|href)=["']?(\w*)""", text) == ["data"]
+
+
+def test_a_report_of_a_few_and_one_that_cannot_be_written(
+    long_lived: DaemonProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    monkeypatch.setattr("webbrowser.open", looked.append)
+    out = tmp_path / "few.html"
+    result = dreamctl(
+        "--socket", long_lived.socket, "report", "-n", 3, "--out", out, "--open", "--utc", TZ="UTC"
+    )
+    assert result.stdout == f"{out}: 3 dialogues, {out.stat().st_size / 1000:.0f} kB\n"
+    assert looked == [out.as_uri()]
+    failed = dreamctl("--socket", long_lived.socket, "report", "-n", 0, "--out", tmp_path / "no" / "x.html")
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert "No such file" in failed.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_in_a_browser_it_renders_searches_and_has_two_colour_schemes(
+    long_lived: DaemonProcess, tmp_path: Path
+) -> None:
+    out = tmp_path / "dreams.html"
+    assert dreamctl("--socket", long_lived.socket, "report", "--out", out).exit_code == 0
+    pictures, papers = {}, {}
+    with Browser(tmp_path / "profile") as browser:
+        for scheme in ("light", "dark"):
+            browser.emulate(prefers_color_scheme=scheme)
+            browser.open(out)
+            pictures[scheme] = browser.picture()
+            papers[scheme] = browser.run("getComputedStyle(document.body).backgroundColor")
+            (tmp_path / f"{scheme}.png").write_bytes(pictures[scheme])
+        assert browser.run("document.querySelectorAll('svg').length") == 3
+        assert browser.run(
+            "[...document.querySelectorAll('svg')].every(s => s.getBoundingClientRect().height > 100)"
+        )
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        seen = "[...document.querySelectorAll('.dream')].filter(d => d.offsetHeight).length"
+        assert browser.run(seen) == MANY
+        browser.type("#search", "MOON123")
+        assert browser.run("document.getElementById('found').textContent") == f"11 of {MANY} dialogues"
+        assert browser.run(seen) == 11
+        browser.type("#search", "leo  moon1234 ")
+        assert browser.run(seen) == 1
+        browser.type("#search", "dialogue that nobody had")
+        assert browser.run("document.getElementById('found').textContent") == f"0 of {MANY} dialogues"
+        browser.type("#search", " · complete ")
+        assert browser.run(seen) == MANY
+        assert browser.faults() == []
+        assert set(browser.requests()) == {out.as_uri()}
+    assert papers == {"light": "rgb(251, 250, 247)", "dark": "rgb(22, 21, 27)"}
+    assert all(len(picture) > 20_000 for picture in pictures.values())
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_in_a_browser_what_was_said_does_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "hostile.html"
+    out.write_text(page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": HOSTILE}]}], []))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(out)
+        assert browser.run("document.title") == "leo's dreams"
+        assert browser.run("document.querySelector('dd').textContent").startswith("</dd><script>")
+        browser.run("document.querySelector('dd').innerHTML = '<img src=x onerror=\"document.title=1\">'")
+        assert browser.run("document.title") == "leo's dreams"
+        assert {fault["params"]["entry"]["source"] for fault in browser.faults()} <= {"security"}

@@ -1,0 +1,161 @@
+"""`dreamctl service` where there is no systemd: a process of its own that outlives who started it."""
+
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+from dreamclient import DreamClient
+
+from dreamd.ctl.service import LOG_BYTES, log_file
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
+from tests.helpers.waiting import until
+
+
+class Service:
+    """`dreamctl service ...` for one state folder, in processes of its own, with no units installed."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.state = home / "state"
+        self.log = log_file(self.state)
+
+    def __call__(self, command: str, *arguments: str) -> tuple[int, str]:
+        """The exit code, and all that was printed."""
+        ran = spawn_dreamctl(
+            "--state-dir", self.state, "service", command, *arguments,
+            cwd=self.home, HOME=str(self.home), XDG_CONFIG_HOME=str(self.home / "config"),
+        )  # fmt: skip
+        out, err = ran.communicate(timeout=30)
+        return ran.returncode, out + err
+
+    def start(self) -> int:
+        """Its pid."""
+        code, said = self("start", "--json")
+        assert code == 0, said
+        return int(json.loads(said)["done"][0].partition("pid ")[2].partition(")")[0])
+
+
+@pytest.fixture
+def service(tmp_path):
+    made = Service(tmp_path)
+    yield made
+    if (made.state / "dreamd.sock").exists():
+        made("stop")
+
+
+def is_running(pid: int) -> bool:
+    """A daemon that has ended is a zombie where nobody reaps orphans."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_it_runs_in_the_background_and_says_where_its_log_is(service):
+    code, said = service("start")
+    assert code == 0
+    assert said.startswith("no unit is installed: started a process of its own (pid ")
+    assert said.rstrip().endswith(f"its log is {service.log}")
+    assert "serving at" in service.log.read_text()
+    assert stat.S_IMODE(service.state.stat().st_mode) == 0o700
+    status = json.loads(dreamctl("--state-dir", service.state, "status", "--json").stdout)
+    assert status["state"] == "ok"
+    assert os.getsid(status["pid"]) == status["pid"]  # no terminal that closes takes it along
+    assert "serving at" in service("logs")[1]
+    assert "answers, ok" in service("status")[1]
+    assert service("stop") == (0, "the daemon was asked to stop\n")
+    until(lambda: not is_running(status["pid"]), "it has ended")
+    assert "stopped" in service.log.read_text()
+    assert "does not run" in service("status")[1]
+
+
+def test_a_second_start_starts_nothing(service):
+    pid = service.start()
+    assert service("start") == (0, f"nothing: it runs already (pid {pid})\n")
+    assert is_running(pid)
+
+
+def test_two_starts_at_once_make_one_daemon(service):
+    """P8: whoever loses tells why, or finds the winner."""
+    both = [
+        spawn_dreamctl(
+            "--state-dir", service.state, "service", "start", cwd=service.home, HOME=str(service.home)
+        )
+        for _ in range(2)
+    ]
+    said = ["".join(one.communicate(timeout=30)) for one in both]
+    assert 0 in [one.returncode for one in both]
+    assert all("pid" in text for text in said), said
+    [holder] = {
+        json.loads(dreamctl("--state-dir", service.state, "status", "--json").stdout)["pid"] for _ in range(2)
+    }
+    assert (service.state / "dreamd.lock").read_text() == f"{holder}\n"
+
+
+def test_after_a_kill_it_starts_again_over_the_stale_socket(service):
+    pid = service.start()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_running(pid), "it is gone")
+    assert (service.state / "dreamd.sock").exists()
+    [stale] = [
+        one
+        for one in json.loads(dreamctl("--state-dir", service.state, "doctor", "--json").stdout)["findings"]
+        if one["section"] == "socket"
+    ]
+    assert (stale["level"], "`dreamctl service start`" in stale["advice"]) == ("FAIL", True)
+    assert service.start() != pid  # the doctor's advice
+    assert dreamctl("--state-dir", service.state, "doctor").exit_code == 0
+
+
+def test_restart_is_another_process(service):
+    pid = service.start()
+    code, said = service("restart")
+    assert code == 0
+    assert f"(pid {pid})" not in said
+    until(lambda: not is_running(pid), "the old one has ended")
+
+
+def test_a_long_log_is_put_aside_once(service):
+    service.state.mkdir(mode=0o700)
+    for _ in range(2):
+        service.log.write_bytes(b"x" * (LOG_BYTES + 1))
+        service.start()
+        service("stop")
+    assert service.log.with_suffix(".log.1").stat().st_size == LOG_BYTES + 1
+    assert "serving at" in service.log.read_text()
+    assert sorted(file.name for file in service.state.glob("*.log*")) == ["dreamd.log", "dreamd.log.1"]
+
+
+def test_one_that_cannot_start_says_why(service):
+    service.state.mkdir(mode=0o700)
+    (service.state / "dream.sqlite3").write_bytes(b"")
+    (service.state / "dreamd.sock").write_text("in the way")
+    code, said = service("start")
+    assert code == 1
+    assert "it did not start: dreamd: " in said
+    assert "is no socket; move it away" in said
+
+
+def test_no_log_no_daemon_no_units(service):
+    assert service("logs") == (1, f"Error: there is no log at {service.log}\n")
+    assert service("stop")[0] == 3
+    assert service("uninstall") == (0, "nothing: it is not installed\n")
+
+
+def test_a_client_may_start_its_daemon(tmp_path, monkeypatch):
+    """`autostart`: the daemon that it starts serves the socket and the state folder of its environment."""
+    state = tmp_path / "state"
+    monkeypatch.setenv("DREAMD_STATE_DIR", str(state))
+    with DreamClient(lambda *_: "the sea is quiet", lambda _: None, autostart=True) as leo:
+        leo.start(0)
+        until(lambda: leo.connected, "its daemon answers")
+        assert leo.call("status")["state_dir"] == str(state)
+        assert leo.failures == {
+            "connect": leo.failures["connect"]
+        }  # the attempts before it listened, no others
+        pid = leo.daemon["pid"]
+        assert leo.call("shutdown") is True
+        until(lambda: not is_running(pid), "stopped")

@@ -1,0 +1,143 @@
+"""`show` and `replay`, and the ways to say which dialogue."""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from dreamclient.blocking import DreamClient
+
+from dreamd.ctl.show import show_dialogue
+from tests.ctl.conftest import Speaker
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.little_daemon import LittleDaemon
+
+NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
+
+TURN = {
+    "turn": 1, "speaker": "leo", "text": "the rain\x1b[2J is near", "novelty": 0.5, "arousal": 0.25, "entropy": 1.0,
+    "trauma": 0.0, "overlap": 0.1, "quality": None, "seed": "who are you a field", "temperature": 0.6,
+    "semantic_weight": 0.3, "expert": "wounded", "observed": "answered", "at": NOW - 59,
+}  # fmt: skip
+DIALOGUE = {
+    "id": 7, "trace_id": "dream-1741086000-7-0a1b2c3d", "started_at": NOW - 60, "finished_at": NOW - 58,
+    "outcome": "hook_error", "lines": 1, "client": "leo", "avg_trauma": 0.25, "avg_arousal": 0.5, "drift": 0.0625,
+    "note": "generate raised TypeError", "turns": [TURN],
+}  # fmt: skip
+IMPORTED = DIALOGUE | {
+    "trace_id": None, "finished_at": None, "outcome": None, "client": None, "avg_trauma": None, "note": None,
+    "turns": [TURN | {"text": "", "novelty": None, "arousal": None, "entropy": None, "trauma": None, "seed": None,
+                      "temperature": None, "semantic_weight": None, "observed": None}],
+}  # fmt: skip
+
+AT_80 = """\
+dialogue  7, dream-1741086000-7-0a1b2c3d
+began     11:59:00, took 2 s
+outcome   hook_error, 1 line
+ended by  generate raised TypeError
+dreamer   leo
+measures  trauma 0.25, arousal 0.50, drift 0.06
+
+   leo: the rain [2J is near
+        novelty ███··· 0.50  arousal █▌···· 0.25  entropy ██████ 1.00
+        trauma ······ 0.00
+        temperature 0.60, semantic weight 0.30, expert wounded, observed:
+          answered
+        prompted by: who are you a field"""
+
+
+def plain(text: str) -> str:
+    return text.replace("\x1b[36m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
+
+
+def test_a_dialogue_at_80_and_at_40_columns() -> None:
+    """What was said steers no terminal."""
+    assert plain(show_dialogue(DIALOGUE, 80, NOW, full=True)) == AT_80
+    assert plain(show_dialogue(DIALOGUE, 80, NOW)) == AT_80.partition("\n        temperature")[0]
+    narrow = plain(show_dialogue(DIALOGUE, 40, NOW, full=True, plain=True))
+    assert max(map(len, narrow.splitlines())) <= 40
+    assert "novelty ###... 0.50" in narrow
+    assert "\x1b" not in narrow
+
+
+def test_a_dialogue_of_which_little_is_known() -> None:
+    assert plain(show_dialogue(IMPORTED, 80, NOW, full=True)) == (
+        "dialogue  7, imported\nbegan     11:59:00\noutcome   running, 1 line\ndreamer   -\n"
+        "measures  trauma -, arousal 0.50, drift 0.06\n\n   leo: (not kept)"
+    )
+
+
+def test_show_is_the_last_dialogue_unless_told_otherwise(
+    daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]
+) -> None:
+    _, client = leo
+    first, second = client.dream_now()["dialog"], client.dream_now()["dialog"]
+    (newest, older) = client.call("dialogs.recent", 2)
+    by = {
+        asked: dreamctl("--socket", daemon.socket, "show", "--json", *asked)
+        for asked in ((), ("last",), (first,))
+    }
+    assert [json.loads(result.stdout)["id"] for result in by.values()] == [second, second, first]
+    assert json.loads(by[()].stdout).keys() == DIALOGUE.keys()
+    assert json.loads(by[()].stdout)["turns"][0].keys() == TURN.keys()
+    by_trace = dreamctl("--socket", daemon.socket, "--json", "show", older["trace_id"][:-1])
+    assert json.loads(by_trace.stdout)["id"] == first
+    shown = dreamctl("--socket", daemon.socket, "show").stdout
+    assert newest["trace_id"] in shown
+    assert "\x1b" not in shown  # into a pipe
+
+
+def test_a_dialogue_that_is_not_there_or_not_meant_alone(
+    daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], socket: Path
+) -> None:
+    _, client = leo
+    for _ in range(2):
+        client.dream_now()
+    for command in ("show", "replay"):
+        for asked in ("999999", "nobody"):
+            missing = dreamctl("--socket", daemon.socket, command, asked)
+            assert (missing.exit_code, missing.stdout) == (4, "")
+            assert "NOT_FOUND (12)" in missing.stderr
+        several = dreamctl("--socket", daemon.socket, command, "dream-")
+        assert (several.exit_code, several.stdout) == (2, "")
+        assert "trace ids: dream-" in several.stderr
+    with LittleDaemon(socket, {"dialogs.recent": lambda *_: []}):
+        assert "no dialogue yet" in dreamctl("--socket", socket, "show").stderr
+
+
+def test_times_are_local_or_in_utc(socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = DIALOGUE | {"started_at": 86400.0 * 365, "finished_at": None}
+    try:
+        with LittleDaemon(socket, {"dialogs.get": lambda *_: at}):
+            monkeypatch.setenv("TZ", "Asia/Tokyo")
+            time.tzset()
+            assert "began     1971-01-01 09:00" in dreamctl("--socket", socket, "show", "7").stdout
+            utc = dreamctl("--socket", socket, "show", "7", "--utc", TZ="Asia/Tokyo")
+            assert "began     1971-01-01 00:00" in utc.stdout
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_dialogue_replays_until_a_byte_of_it_is_changed(tmp_path: Path) -> None:
+    """P13."""
+    speaker = Speaker(("the rain is near", "a roof keeps it", "who keeps the roof", "you do"))
+    with DaemonProcess(tmp_path / "state") as daemon:
+        with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
+            assert client.start(10.0)
+            lines = client.dream_now()["lines"]
+        same = dreamctl("--socket", daemon.socket, "replay", "1")
+        assert (same.exit_code, same.stdout) == (0, f"Dialogue 1, {lines} lines: the same.\n")
+    with closing(sqlite3.connect(daemon.state_dir / "dream.sqlite3")) as database, database:
+        database.execute("UPDATE dream_turns SET text = text || '.' WHERE turn = 2")
+    with daemon:
+        other = dreamctl("--socket", daemon.socket, "replay")
+        assert (other.exit_code, other.stdout) == (1, f"Dialogue 1, {lines} lines: line 2: another text.\n")
+        answer = dreamctl("--socket", daemon.socket, "replay", "last", "--json")
+        assert answer.exit_code == 1
+        assert json.loads(answer.stdout) == {
+            "id": 1, "lines": lines, "same": False, "difference": "line 2: another text",
+        }  # fmt: skip

@@ -1,0 +1,142 @@
+"""What the doctor says of a service that systemd has given up on leads to the remedy, and the remedy works."""
+
+import json
+import re
+import socket
+import sqlite3
+from contextlib import closing, suppress
+
+import pytest
+
+from tests.helpers.waiting import until
+
+CRASHES = 30
+
+
+@pytest.fixture(scope="module")
+def installed(manager):
+    manager.dreamctl("service", "install")
+    return manager
+
+
+def findings(manager, section):
+    told = json.loads(manager.dreamctl("doctor", "--json", check=False))["findings"]
+    return [one for one in told if one["section"] == section]
+
+
+def failing(manager, section):
+    [one] = [one for one in findings(manager, section) if one["level"] == "FAIL"]
+    return one
+
+
+def follow(manager, advice):
+    """Do what it says: the commands between backticks, in their order."""
+    for command in re.findall(r"`((?:dreamctl|systemctl) [^`]+)`", advice):
+        program, *arguments = command.split()
+        manager.dreamctl(*arguments) if program == "dreamctl" else manager.run(program, *arguments)
+
+
+def knock(manager):
+    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):  # once it has failed, nobody listens
+        connection.connect(str(manager.socket))
+
+
+def is_well(manager):
+    assert manager.systemctl("is-active", "dreamd.service") == "active"
+    assert manager.run("stat", "-c", "%F", str(manager.socket)) == "socket"
+    assert json.loads(manager.dreamctl("status", "--json"))["state"] == "ok"
+    manager.dreamctl("doctor")  # exit code 0
+
+
+def test_thirty_crashes_at_the_start(installed):
+    crashes = installed.base / "crashes"
+    installed.drop_in(
+        "[Unit]\nStartLimitIntervalSec=600\n"
+        f"StartLimitBurst={CRASHES}\n"
+        f"[Service]\nReadWritePaths={installed.base}\nRestartSec=1ms\n"
+        f"ExecStartPre=/bin/sh -c 'echo crash >>{crashes}; exit 1'\n"
+    )
+    drop_in = installed.config / "systemd" / "user" / "dreamd.service.d" / "test.conf"
+    try:
+        knock(installed)
+        until(
+            lambda: installed.systemctl("is-failed", "dreamd.service", check=False) == "failed",
+            "systemd gave up",
+        )
+        knock(installed)
+        assert len(crashes.read_text().splitlines()) == CRASHES
+        found = failing(installed, "service")
+        assert f"systemd has given up after {CRASHES} restarts" in found["text"]
+        assert f"changed by {drop_in}" in found["text"]
+        assert "`systemctl --user reset-failed dreamd.socket dreamd.service`" in found["advice"]
+    finally:
+        drop_in.unlink()  # the cause, which the doctor names
+        installed.systemctl("daemon-reload")
+    follow(installed, found["advice"])
+    is_well(installed)
+
+
+def test_a_newer_database(installed):
+    """No restart would help, so none is tried; the file stays as it is."""
+    installed.systemctl("stop", "dreamd.service")
+    database = installed.state / "dreamd" / "dream.sqlite3"
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA user_version = 99")
+    before = database.read_bytes()
+    knock(installed)  # it waits, so systemd tries ten times, then fails the socket too
+    until(
+        lambda: installed.systemctl("is-failed", "dreamd.socket", check=False) == "failed", "systemd gave up"
+    )
+    found = failing(installed, "service")
+    assert "exit code 6: the database is of a newer version" in found["text"]
+    of_database = failing(installed, "database")
+    assert "is of version 99, this dreamd knows" in of_database["text"]
+    assert "upgrade dreamd; or move the file away" in of_database["advice"]
+    assert database.read_bytes() == before
+    database.rename(installed.base / "newer.sqlite3")
+    follow(installed, found["advice"])
+    is_well(installed)
+
+
+def test_units_that_are_not_enabled_or_not_there(installed):
+    installed.systemctl("disable", "dreamd.socket")
+    [found] = [one for one in findings(installed, "service") if one["level"] == "WARN"]
+    assert "dreamd.socket is not enabled" in found["text"]
+    follow(installed, found["advice"])
+    assert installed.systemctl("is-enabled", "dreamd.socket") == "enabled"
+    assert not [one for one in findings(installed, "service") if one["level"] != "OK"]
+
+    installed.systemctl("stop", "dreamd.socket", "dreamd.service")
+    found = failing(installed, "service")
+    assert "stopped, and its socket too" in found["text"]
+    follow(installed, found["advice"])
+    is_well(installed)
+
+    installed.dreamctl("service", "uninstall")
+    [found] = findings(installed, "service")
+    assert (found["level"], "no units are installed" in found["text"]) == ("WARN", True)
+    assert installed.dreamctl("doctor", "--strict", check=False)
+    follow(installed, found["advice"])
+    assert not [one for one in findings(installed, "service") if one["level"] != "OK"]
+
+
+def test_looking_starts_nothing(installed):
+    installed.systemctl("stop", "dreamd.service")
+    [found] = findings(installed, "daemon")
+    assert (found["level"], found["text"]) == ("OK", "does not run; it starts at the first knock")
+    assert installed.systemctl("is-active", "dreamd.service", check=False) == "inactive"
+
+
+def test_an_interpreter_that_is_gone_and_units_that_were_edited(installed):
+    unit = installed.config / "systemd" / "user" / "dreamd.service"
+    ours = unit.read_text()
+    unit.write_text(re.sub(r'ExecStart="[^"]+"', 'ExecStart="/gone/bin/python"', ours))
+    installed.systemctl("daemon-reload")
+    by_level = {one["level"]: one for one in findings(installed, "service")}
+    assert "its interpreter /gone/bin/python is gone" in by_level["FAIL"]["text"]
+    assert f"edited by hand: {unit}" in by_level["WARN"]["text"]
+    installed.dreamctl("service", "install", "--force")
+    assert unit.read_text() == ours
+    installed.systemctl("start", "dreamd.service")
+    is_well(installed)
