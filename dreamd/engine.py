@@ -284,8 +284,10 @@ class Engine:
         result = Result("store_error", [])
         try:
             result = await run.perform(self.keeper.friend)
-            if run.begun:
-                await self._finish(run, result)
+            end = await self._finish(run, result) if run.begun else None
+            self._let_go(dreamer, run, result, drawn, end)
+            if end and result.spoke and not await self.delivery.deliver():
+                self._owing = True
         except StoreUnavailable as error:
             self._failures.count("store", error.trouble, place="finish")
             self._owing = True
@@ -295,16 +297,13 @@ class Engine:
             fault = {"message": "a dialogue", "exception": error, "counted": True}
             asyncio.get_running_loop().call_exception_handler(fault)
         finally:
+            if dreamer.run is run:
+                self._let_go(dreamer, run, result, drawn, None)
             del self._running[run.dialog]
-            dreamer.run = None
-            if result.outcome == "lost" and not result.spoke and drawn is not None:
-                self._keep(run.session.name, run.ctx, drawn)
-            if result.outcome not in _NOT_HIS_FAULT:
-                dreamer.mute.came_back(result.spoke, self._clock.monotonic())
         return result
 
-    async def _finish(self, run: Run, result: Result) -> None:
-        """The end in the store and the next friend, together; then the shard."""
+    async def _finish(self, run: Run, result: Result) -> Finish:
+        """The end in the store and the next friend, together."""
         end = Finish(
             at=self._clock.wall(),
             outcome=result.outcome,
@@ -315,13 +314,22 @@ class Engine:
         )
         end = await self.keeper.finish(run.dialog, end)
         self.outcomes[result.outcome] += 1
-        added = [fragment.text for fragment in end.change.added] if end.change else []
+        return end
+
+    def _let_go(
+        self, dreamer: Dreamer, run: Run, result: Result, drawn: float | None, end: Finish | None
+    ) -> None:
+        """The session may dream again, and those who look on are told; `end` is what the store has of it."""
+        dreamer.run = None
+        if result.outcome == "lost" and not result.spoke and drawn is not None:
+            self._keep(run.session.name, run.ctx, drawn)
+        if result.outcome not in _NOT_HIS_FAULT:
+            dreamer.mute.came_back(result.spoke, self._clock.monotonic())
+        change = end.change if end else None
         run.tell(
             "dialog.finished",
             outcome=result.outcome,
             lines=len(result.lines),
-            drift=end.drift,
-            admitted=added,
+            drift=end.drift if end else None,
+            admitted=[fragment.text for fragment in change.added] if change else [],
         )
-        if result.spoke and not await self.delivery.deliver():
-            self._owing = True

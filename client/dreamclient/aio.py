@@ -84,9 +84,7 @@ class AsyncLink(asyncio.Protocol):
             return False
         untold = failures.untold()
         try:
-            if untold:
-                ctx = self._host.context(ctx, untold)
-            self._transport.write(self._peer.notify(Method.CONTEXT, [ctx]))
+            self._transport.write(self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)]))
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
             failures.count("unsendable")
             return False

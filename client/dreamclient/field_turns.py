@@ -1,8 +1,7 @@
 """When a hook may touch leo's field: while leo is in none of his calls, and once between two of them.
 
 A plain lock starves the hooks, since a leo who talks takes it again at once. So a waiting hook is handed its
-turn as leo leaves a call, and his next call waits for that one turn. The global `random`, whose state decides
-leo's replies, is put back after each turn.
+turn as leo leaves a call, and his next call waits for that one turn.
 """
 
 import os
@@ -37,6 +36,19 @@ class Turns(Protocol):
         """What `work` returns, done while leo is in no call. Raises NoTurn."""
 
 
+class OwnChance:
+    """The global `random`, whose state decides leo's replies, is in a state of the dreams' own for a turn. Merely
+    put back, it would give each line the draws of the one before."""
+
+    def __init__(self) -> None:
+        self._other = random.Random().getstate()
+
+    def swap(self) -> None:
+        """Between the dreams' state and leo's."""
+        theirs, self._other = self._other, random.getstate()
+        random.setstate(theirs)
+
+
 class ThreadTurns:
     """Turns of a `LeoField`: its calls come from any threads of leo's, the hooks' from others.
 
@@ -47,6 +59,7 @@ class ThreadTurns:
         self._ready = ready
         self._hook_waits_s = hook_waits_s
         self._depth = threading.local()
+        self._chance = OwnChance()
         self._renew()
 
     def _renew(self) -> None:
@@ -99,13 +112,13 @@ class ThreadTurns:
         self._state()
         with self._one_hook:
             self._wait()
-            before = random.getstate()
+            self._chance.swap()
             try:
                 return work()
             finally:
                 with self._changed:
                     if not self._overtaken:  # else leo has drawn meanwhile, and goes on from there
-                        random.setstate(before)
+                        self._chance.swap()
                     self._given = self._overtaken = False
                     self._changed.notify_all()
 
@@ -131,13 +144,11 @@ class _Asked:
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        before = random.getstate()
         try:
             self._result = self._work()
         except BaseException as error:  # noqa: BLE001 it is raised where the turn was asked for
             self._error = error
         finally:
-            random.setstate(before)
             self._done.set()
 
     def result(self, timeout_s: float) -> Any:
@@ -161,6 +172,7 @@ class LoopTurns:
         self._lock = lock
         self._ready = ready
         self._hook_waits_s = hook_waits_s
+        self._chance = OwnChance()
         self._asked: deque[_Asked] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -173,7 +185,9 @@ class LoopTurns:
     def serve(self) -> None:
         """On the loop: the turn that is waited for, if leo is in no call."""
         if self._asked and not self._lock.locked() and self._ready():
+            self._chance.swap()
             self._asked.popleft().run()
+            self._chance.swap()
 
     def take(self, work: Callable[[], T]) -> T:
         loop, asked = self._loop, _Asked(work)

@@ -50,33 +50,31 @@ class Failures:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self._untold: dict[str, int] = {}
+        self.pending: dict[str, int] = {}  # not told yet
         self._lock = threading.RLock()
 
     def count(self, kind: str) -> None:
         with self._lock:
             self.counts[kind] = self.counts.get(kind, 0) + 1
-            self._untold[kind] = self._untold.get(kind, 0) + 1
+            self.pending[kind] = self.pending.get(kind, 0) + 1
 
     def untold(self) -> dict[str, int]:
         """Those that no message that went out has carried."""
-        if not self._untold:  # nearly always
-            return {}
         with self._lock:
-            return dict(self._untold)
+            return dict(self.pending)
 
     def told(self, sent: Mapping[str, int]) -> None:
         """`sent` has gone out; what was counted meanwhile stays."""
         with self._lock:
             for kind, count in sent.items():
-                self._untold[kind] -= count
-                if not self._untold[kind]:
-                    del self._untold[kind]
+                self.pending[kind] -= count
+                if not self.pending[kind]:
+                    del self.pending[kind]
 
     def forked(self) -> None:
         """In a child: another thread may have held the lock, and the parent tells what it counted."""
         self._lock = threading.RLock()
-        self._untold = {}
+        self.pending = {}
 
 
 class Backoff:
@@ -168,7 +166,9 @@ class Host:
         return self.hooks.failure(method, error)
 
     def context(self, ctx: Any, untold: dict[str, int]) -> Any:
-        """What to send for `ctx` where there are failures yet to be told."""
+        """What to send for `ctx`: itself, or with the failures that are yet to be told."""
+        if not untold:
+            return ctx
         return {**(ctx if isinstance(ctx, Mapping) else plain(ctx)), "failures": untold}
 
     def notified(self, notification: Notification) -> None:

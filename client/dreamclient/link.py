@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from msgpack import Packer
+
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
 from dreamclient.host import Host
-from dreamclient.messages import Method
-from dreamclient.rpc import Event, Peer
+from dreamclient.messages import MESSAGE_BYTES, Method
+from dreamclient.rpc import NOTIFICATION, Event, Peer, packed, plain
 
 READ_BYTES = 64 * 1024
 # Up to here a send was seen to be all or nothing; larger ones go in parts, and cost the reply path a copy.
@@ -42,6 +44,7 @@ class Link:
         self._host = host
         self._monotonic = monotonic
         self._peer = Peer()
+        self._pack = Packer(default=plain).pack  # under the lock
         self._lock = threading.Lock()
         self._stalled = False
         self._tail = bytearray()
@@ -55,19 +58,68 @@ class Link:
     def offer(self, ctx: Any) -> bool:
         """Send a context, or hand it on; False where it was dropped. Never waits, never raises."""
         if self._stalled:
-            self._host.failures.count("stalled")
-            return False
-        if self._lock.acquire(False):
+            return self._dropped("stalled")
+        if not self._lock.acquire(False):
+            return self._left(ctx)
+        try:
+            return self._offer_locked(ctx)
+        finally:
+            self._lock.release()
+            if self._mail is not None:
+                self._deliver()
+
+    def _offer_locked(self, ctx: Any) -> bool:
+        # One function where four would read better: between two replies the processor forgets them, and leo
+        # would wait a microsecond for each.
+        if self._stalled:  # since the caller looked: nothing may go between the parts of a message
+            return self._dropped("stalled")
+        host = self._host
+        untold = host.failures.untold() if host.failures.pending else {}
+        message = [NOTIFICATION, Method.CONTEXT, [ctx]]
+        try:
+            if untold:
+                message[2] = [host.context(ctx, untold)]
             try:
-                return self._offer_locked(ctx)
-            finally:
-                self._lock.release()
-                if self._mail is not None:
-                    self._deliver()
+                data = self._pack(message)
+            except UnicodeEncodeError:
+                data = packed(message)
+            if len(data) > HOT_BYTES:
+                return self._left_large(ctx, len(data))
+            sent = self._sock.send(data, _FLAGS)
+        except BlockingIOError:
+            self._stalled = True
+            return self._dropped("stalled")
+        except OSError:  # the background thread reads the end too, and connects again
+            return self._dropped("not_connected")
+        except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
+            return self._dropped("unsendable")
+        if sent < len(data):
+            self._stalled = True
+            self._tail += data[sent:]
+            self._telling = untold
+        elif untold:
+            host.failures.told(untold)
+        return True
+
+    def _dropped(self, kind: str) -> bool:
+        self._host.failures.count(kind)
+        return False
+
+    def _left(self, ctx: Any) -> bool:
+        """Put `ctx` into the mailbox; whoever holds the lock will send it."""
         if self._mail is not None:
             self._host.failures.count("replaced")
         self._mail = ctx
         self._deliver()  # if the holder let go before the mail lay there
+        return True
+
+    def _left_large(self, ctx: Any, size: int) -> bool:
+        """Leave `ctx` to the background thread."""
+        if size > MESSAGE_BYTES:
+            return self._dropped("unsendable")
+        if self._large is not None:
+            self._host.failures.count("replaced")
+        self._large = ctx
         return True
 
     def _release(self) -> None:
@@ -76,53 +128,11 @@ class Link:
 
     def _deliver(self) -> None:
         """See to the mail, unless someone has the lock, and so will do it on letting go."""
-        while self._mail is not None and self._lock.acquire(blocking=False):
+        while self._mail is not None and self._lock.acquire(False):
             mail, self._mail = self._mail, None
             if mail is not None:
                 self._offer_locked(mail)
             self._lock.release()
-
-    def _offer_locked(self, ctx: Any) -> bool:
-        if self._stalled:  # since the caller looked: nothing may go between the parts of a message
-            self._host.failures.count("stalled")
-            return False
-        data, untold = self._encoded(ctx)
-        if len(data) <= HOT_BYTES:
-            return data != b"" and self._send_context(data, untold)
-        if self._large is not None:
-            self._host.failures.count("replaced")
-        self._large = ctx
-        return True
-
-    def _encoded(self, ctx: Any) -> tuple[bytes, dict[str, int]]:
-        """The message for `ctx`, empty where there can be none, and the failures that it tells."""
-        host = self._host
-        untold = host.failures.untold()
-        try:
-            if untold:
-                ctx = host.context(ctx, untold)
-            return self._peer.notify(Method.CONTEXT, [ctx]), untold
-        except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
-            self._host.failures.count("unsendable")
-            return b"", {}
-
-    def _send_context(self, data: bytes, untold: dict[str, int]) -> bool:
-        try:
-            sent = self._sock.send(data, _FLAGS)
-        except BlockingIOError:
-            self._stalled = True
-            self._host.failures.count("stalled")
-            return False
-        except OSError:  # the background thread reads the end too, and connects again
-            self._host.failures.count("not_connected")
-            return False
-        if sent < len(data):
-            self._stalled = True
-            self._tail += data[sent:]
-            self._telling = untold
-        elif untold:
-            self._host.failures.told(untold)
-        return True
 
     # any thread that may wait
 
@@ -241,14 +251,22 @@ class Link:
             elif self._stalled:
                 self._stalled = not self._writable(self._monotonic())
             if not self._stalled and self._large is not None:
-                ctx, self._large = self._large, None
-                data, self._telling = self._encoded(ctx)
-                self._tail += data
-                self._drain(deadline)
+                self._flush_large(deadline)
         except OSError:
             pass  # receive will say so
         finally:
             self._release()
+
+    def _flush_large(self, deadline: float) -> None:
+        ctx, self._large = self._large, None
+        untold = self._host.failures.untold()
+        try:
+            self._tail += self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)])
+        except Exception:  # noqa: BLE001 it may have changed since it was offered
+            self._host.failures.count("unsendable")
+            return
+        self._telling = untold
+        self._drain(deadline)
 
     def end(self) -> list[Any]:
         """Close; return the tokens of the calls that will have no answer. Later calls raise NotConnected."""

@@ -66,6 +66,6 @@ def _bounded(copy: Copy, floor: float) -> Copy:
     return replace(
         copy,
         text=copy.text if len(copy.text) <= FRAGMENT_CHARS else clamped(copy.text, most_chars=FRAGMENT_CHARS),
-        weight=copy.weight,
+        weight=min(1.0, max(floor, copy.weight)),
         added_at=copy.added_at if isfinite(copy.added_at) else 0.0,
     )

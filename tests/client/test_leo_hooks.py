@@ -32,6 +32,15 @@ def hooks_of(leo, diet=None, names=None) -> FieldHooks:
     return FieldHooks(weakref.ref(leo), names, leo_double.DB_PATH, ThreadTurns(), diet or Everything())
 
 
+def said_by_chance(leo, seed: str, weight: float, draws: int, expert: str = "") -> Counter:
+    """The words of as many lines, each from a chance of its own, the same ones each time."""
+    said, hooks = Counter(), hooks_of(leo)
+    for draw in range(draws):
+        hooks.turns._chance._other = random.Random(draw).getstate()
+        said.update(hooks.generate(seed, 0.8, weight, META | {"expert": expert})["text"].split())
+    return said
+
+
 def rows(sql: str) -> list:
     with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
         return connection.execute(sql).fetchall()
@@ -92,10 +101,7 @@ def test_the_semantic_weight_changes_the_distribution_of_lines(leo):
     leo.observe("rain on moss rain on moss rain on salt")
 
     def share(weight: float) -> float:
-        said = Counter()
-        for draw in range(300):
-            random.seed(draw)
-            said.update(hooks_of(leo).generate("rain", 0.8, weight, META)["text"].split())
+        said = said_by_chance(leo, "rain", weight, 300)
         return (said["moss"] + said["salt"]) / sum(said[thing] for thing in things)
 
     none, less, more = share(0.0), share(0.3), share(0.6)
@@ -109,11 +115,7 @@ def test_a_wounded_line_leans_to_the_words_that_hurt(leo, monkeypatch):
     monkeypatch.setattr(field_boosts, "WOUNDED_GAIN", 50.0)
 
     def hurting(expert: str) -> int:
-        said = Counter()
-        for draw in range(200):
-            random.seed(draw)
-            said.update(hooks_of(leo).generate(SEED, 0.8, 0.3, META | {"expert": expert})["text"].split())
-        return said["grass"]
+        return said_by_chance(leo, SEED, 0.3, 200, expert)["grass"]
 
     assert hurting("blend:wounded") > hurting("structural")
 

@@ -119,6 +119,15 @@ def test_chance_is_as_it_was_after_a_turn(work):
     assert random.getstate() == before
 
 
+async def test_no_turn_draws_what_the_last_one_drew(hook):
+    """While leo is silent his own state stands still; lines that started from it would be all alike."""
+    loop = LoopTurns(asyncio.Lock())
+    loop.note_loop()
+    threads = ThreadTurns()
+    drawn = [await asyncio.wrap_future(hook(turns.take, random.random)) for turns in (threads, loop) * 3]
+    assert len(set(drawn)) == 6
+
+
 def test_a_forked_child_is_not_held_by_a_turn_of_its_parents(hook):
     turns, running, end = ThreadTurns(), threading.Event(), threading.Event()
     asked = hook(turns.take, lambda: (running.set(), end.wait(DEADLINE_S)))

@@ -201,8 +201,7 @@ def test_mail_is_never_put_between_the_parts_of_a_message(narrow: Ends) -> None:
     """P1: found by thinking, not by luck: the holder leaves a tail, and there is mail."""
     narrow.link._lock.acquire()
     assert narrow.link.offer(context("mail"))
-    with_tail = packed([2, "dream.context", [context("y" * 20_000)]])
-    assert narrow.link._send_context(with_tail, {})
+    assert narrow.link._offer_locked(context("y" * 20_000))
     assert narrow.link._tail
     assert narrow.peer.receive_data(narrow.theirs.recv(1 << 20)) == []  # now there would be room
     narrow.link._release()
@@ -280,8 +279,8 @@ def test_a_context_that_no_message_can_hold_is_counted(ends: Ends, ctx: Any) -> 
     for _ in range(2):  # the second has failures to carry
         assert not ends.link.offer(ctx)
     assert ends.failures == {"unsendable": 2}
-    assert ends.link.offer(context("a"))
-    assert ends.prompts(1) == ["a"]
+    assert ends.link.offer(context("half \ud83d an emoji"))
+    assert ends.prompts(1) == ["half ? an emoji"]
 
 
 def test_a_large_context_that_changed_into_what_cannot_be_sent_is_counted(ends: Ends) -> None:

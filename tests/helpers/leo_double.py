@@ -141,14 +141,14 @@ def generate_reply(
     co_occur=None, emotion_map=None, return_context=False, themes=None, token_to_themes=None, use_experts=True,
     trauma_state=None, token_boosts=None,
 ) -> Any:  # fmt: skip
-    """A walk through the trigrams, from anywhere. There is no `semantic_weight`."""
+    """A walk through the trigrams, now and then by a bigram, from anywhere. There is no `semantic_weight`."""
     if not vocab or not bigrams:
         return prompt
     boosts = token_boosts or {}
     a, b = random.choice(list(trigrams))
     said = [a, b]
     while len(said) < min(max_tokens, 24):
-        row = trigrams.get((a, b)) or bigrams.get(b)
+        row = (trigrams.get((a, b)) if random.random() < 0.6 else None) or bigrams.get(b)
         if not row:
             break
         weights = [(count * (1 + boosts.get(t, 0.0))) ** (1 / temperature) for t, count in row.items()]

@@ -40,7 +40,7 @@ async def test_each_call_has_its_own_deadline_and_one_timer_serves_all():
         assert made.session._sweep is first
         soon = made.session.call("soon", [], 0.01)
         with pytest.raises(CallTimeout):
-            await soon
+            await asyncio.wait_for(soon, 20)
         assert not late.done()
         assert not later.done()
         assert made.session._sweep.when() == min(c.deadline for c in made.session._peer.pending.values())
@@ -157,7 +157,7 @@ async def test_p11_a_slow_subscriber_loses_events_and_is_told_how_many():
             seen += unpacker
         made.session.event(event)
         while len(seen) < 2 or seen[-2][2][0]["type"] != "lost":
-            unpacker.feed(await loop.sock_recv(sock, 1 << 20))
+            unpacker.feed(await asyncio.wait_for(loop.sock_recv(sock, 1 << 20), 20))
             seen += unpacker
         lost = seen[-2][2][0]["count"]
     assert lost > 0

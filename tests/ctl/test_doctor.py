@@ -1,0 +1,300 @@
+"""The doctor on real patients: each ailment is named, the advice cures it, and looking changes nothing."""
+
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from dreamclient import DreamClient
+
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.dreaming import ORIGIN, STIRRED
+from tests.helpers.peer import saying
+from tests.helpers.waiting import until
+
+SECTIONS = ["socket", "daemon", "versions", "service", "database", "inbox", "leo", "friend", "gates", "host"]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def daemon(state: Path) -> Iterator[DaemonProcess]:
+    with DaemonProcess(state, "--set", "gate.cooldown_s=0") as running:
+        yield running
+
+
+class Told:
+    """What the doctor told."""
+
+    def __init__(self, state: Path, *options: str, **env: str) -> None:
+        ran = dreamctl("--state-dir", state, "doctor", "--json", *options, **env)
+        self.exit_code = ran.exit_code
+        self.whole = json.loads(ran.stdout)
+        self.findings = self.whole["findings"]
+
+    def worst(self, section: str) -> str:
+        """Level, text and advice of the worst finding of a section."""
+        of_section = [one for one in self.findings if one["section"] == section]
+        one = min(of_section, key=lambda one: ["FAIL", "WARN", "OK"].index(one["level"]))
+        return f"{one['level']} {one['text']} -> {one['advice']}"
+
+
+def test_all_is_well(daemon, state):
+    with DreamClient(saying, lambda _: None, socket_path=daemon.socket, **ORIGIN) as leo:
+        assert leo.start(20)
+        leo.dream_now(STIRRED)
+        told = Told(state, "--strict")
+    assert (told.exit_code, told.whole["verdict"]) == (0, "OK")
+    assert list(dict.fromkeys(one["section"] for one in told.findings)) == SECTIONS
+    assert told.whole["counts"] == {"OK": len(told.findings)}
+    assert set(told.findings[0]) == {"section", "level", "text", "advice"}
+    assert told.worst("leo").startswith(
+        f"OK leo (pid {os.getpid()}) is connected, provides generate, observe"
+    )
+    assert told.worst("friend") == "OK 3 origin fragments of 4 -> "
+    assert "quick_check ok" in told.worst("database")
+
+
+def test_nobody_there_and_nothing_yet(state):
+    told = Told(state)
+    assert told.exit_code == 1
+    assert told.worst("daemon").startswith("FAIL does not run -> `dreamctl service install`")
+    assert told.worst("socket") == f"OK none at {state / 'dreamd.sock'}, as no daemon runs -> "
+    assert not state.exists()
+
+
+def test_a_word_of_the_mute_leo_of_old(daemon, state):
+    """His own dream.py failed so: one dialogue is enough, and it is told since when, of what type, and where."""
+
+    def generate(seed: str, temperature: float, semantic_weight: float) -> str:
+        raise TypeError("generate_reply() got an unexpected keyword argument")
+
+    with DreamClient(generate, lambda _: None, socket_path=daemon.socket, **ORIGIN) as leo:
+        assert leo.start(20)
+        leo.dream_now(STIRRED)
+        told = Told(state)
+        assert told.exit_code == 1
+        assert told.worst("leo").startswith(
+            "FAIL mute: 1 dialogue ran, 0 spoke: generate raised TypeError at test_doctor.py:"
+        )
+        for _ in range(6):
+            leo.dream_now(STIRRED)
+        assert "mute: 7 dialogues ran, 0 spoke: generate raised TypeError at" in Told(state).worst("leo")
+        assert "1 × generate raised" not in told.worst("host")
+    daemon.stop()
+    dead = Told(state).worst("leo")
+    assert dead.startswith("FAIL mute: 7 dialogues ran, 0 spoke: generate raised TypeError; since ")
+    assert "`dreamctl dream` tries at once" in dead
+
+
+def test_one_who_spoke_again_is_not_mute_and_one_cut_short_is_told(daemon, state):
+    answers = ["", "the sea is quiet"]
+
+    def observe(_: str) -> None:
+        raise ValueError
+
+    with DreamClient(lambda *_: answers.pop(0), observe, socket_path=daemon.socket, **ORIGIN) as leo:
+        assert leo.start(20)
+        leo.dream_now(STIRRED)
+        assert "1 dialogue ran, 0 spoke: his lines came back empty" in Told(state).worst("leo")
+        leo.dream_now(STIRRED)
+        assert (
+            Told(state).worst("leo").startswith("WARN his last dialogue was cut short by observe: ValueError")
+        )
+
+
+def test_one_who_only_looks(daemon, state):
+    with DreamClient(socket_path=daemon.socket, name="half") as half:
+        assert half.start(20)
+        assert (
+            Told(state)
+            .worst("leo")
+            .startswith(f"FAIL half (pid {os.getpid()}) is connected, and provides no")
+        )
+
+
+@pytest.mark.parametrize(
+    ("measures", "level", "text"),
+    [
+        ({"trauma_level": 0.1}, "WARN", "shut at each of the last 12 replies: trauma 0.10"),
+        ({}, "WARN", "shut at each of the last 12 replies: no measures were given"),
+        ({"trauma_level": 0.9}, "WARN", "open at each of the last 12 replies: trauma 0.90"),
+        (None, "OK", "open at 6 of the last 12 replies"),
+    ],
+)
+def test_gates_that_never_move(state, measures, level, text):
+    with DaemonProcess(state, "--set", "gate.chance=0") as daemon, DreamClient(
+        saying, lambda _: None, socket_path=daemon.socket
+    ) as leo:  # fmt: skip
+        assert leo.start(20)
+        for number in range(11):
+            chosen = {"trauma_level": number % 2} if measures is None else measures
+            leo.call("dream.context", {"prompt": "", "reply": ""} | chosen)
+        assert "too few to judge" in Told(state).worst("gates")
+        leo.call(
+            "dream.context",
+            {"prompt": "", "reply": ""} | ({"trauma_level": 1} if measures is None else measures),
+        )
+        assert Told(state).worst("gates").startswith(f"{level} {text} -> ")
+
+
+def test_gates_that_are_switched_off(state):
+    with DaemonProcess(state, "--set", "gate.enabled=false") as daemon:
+        with DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo:
+            assert leo.start(20)
+            leo.call("dream.context", STIRRED)
+            assert Told(state).worst("gates").startswith("WARN shut: gate.enabled is false")
+
+
+def test_what_hosts_swallowed(daemon, state):
+    with DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo:
+        leo.offer(STIRRED)  # before it was started
+        leo.count("own kind of thing")
+        assert leo.start(20)
+        told = Told(state, "--strict")
+    texts = {one["text"] for one in told.findings if one["section"] == "host"}
+    assert texts == {"1 × a reply that no daemon heard of", "1 × other"}
+    assert (told.exit_code, told.whole["verdict"]) == (1, "WARN")
+    assert Told(state).exit_code == 0
+
+
+def test_a_daemon_that_is_stopped(daemon, state):
+    os.kill(daemon.process.pid, 19)  # SIGSTOP; the helper lets it go on at the end
+    found = Told(state).worst("daemon")
+    assert found.startswith(f"FAIL pid {daemon.process.pid} holds {state}, and does not answer: ")
+    assert f"kill -9 {daemon.process.pid}" in found
+
+
+def test_a_daemon_that_listens_elsewhere(state, tmp_path):
+    elsewhere = DaemonProcess(state, "--socket", str(tmp_path / "s"))
+    elsewhere.socket = tmp_path / "s"
+    with elsewhere:
+        there = f"and a daemon (pid {elsewhere.process.pid}) has the state folder"
+        assert there in Told(state).worst("socket")
+        other = dreamctl("--state-dir", tmp_path / "other", "--socket", tmp_path / "s", "doctor")
+        assert f"serves {state}, not" in " ".join(other.stdout.split())
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("end", ["stop", "kill", "none"])
+def test_looking_changes_nothing(daemon, state, end):
+    """No byte of the database, its log or its lock file, and no file beside them."""
+    with DreamClient(saying, lambda _: None, socket_path=daemon.socket, **ORIGIN) as leo:
+        assert leo.start(20)
+        leo.dream_now(STIRRED)
+    if end != "none":
+        getattr(daemon, end)()
+    before = snapshot(state)
+    told = Told(state)
+    assert snapshot(state) == before
+    assert told.worst("friend") == "OK 3 origin fragments of 4 -> "
+    assert ("FAIL" if end != "none" else "OK") in told.worst("daemon")
+
+
+def damage(database: Path) -> None:
+    with database.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * 8192)
+
+
+def test_a_damaged_database_and_the_cure(state):
+    with DaemonProcess(state):
+        pass
+    damage(state / "dream.sqlite3")
+    found = Told(state).worst("database")
+    assert found.startswith(f"FAIL {state / 'dream.sqlite3'} is damaged: ")
+    assert "a fresh one is begun" in found
+    with DaemonProcess(state):
+        until(lambda: Told(state).exit_code == 0, "a fresh one was begun")
+    assert len(list(state.glob("dream.sqlite3.damaged-*"))) == 1
+
+
+def test_databases_that_are_not_for_this_dreamd(state):
+    state.mkdir(mode=0o700)
+    database = state / "dream.sqlite3"
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE dream_meta (key TEXT PRIMARY KEY, value TEXT)")
+        assert "is of version 0; the next start migrates" in Told(state).worst("database")
+        connection.execute("PRAGMA user_version = 99")
+        assert "FAIL" in Told(state).worst("database")
+        assert "is of version 99" in Told(state).worst("database")
+        connection.execute("CREATE TABLE tokens (id INTEGER)")
+        assert "holds tables of others (tokens)" in Told(state).worst("database")
+    database.write_text("a letter, and no database at all" * 99)
+    assert "is damaged: SQLITE_NOTADB" in Told(state).worst("database")
+    database.unlink()
+    database.mkdir()
+    assert "WARN" in Told(state).worst("database")
+    assert "cannot be looked at: SQLITE_CANTOPEN" in Told(state).worst("database")
+
+
+def test_an_inbox_in_disorder(daemon, state):
+    inbox = state / "inbox" / "dreams"
+    with DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo:
+        assert leo.start(20)
+        leo.dream_now(STIRRED)
+        (inbox / "x.json.corrupt-1").write_text("{")
+        assert "WARN 1 damaged files were set aside" in Told(state).worst("inbox")
+        inbox.rename(state / "aside")
+        inbox.write_text("in the way")
+        leo.dream_now(STIRRED)
+        found = Told(state).worst("inbox")
+        assert "FAIL" in found
+        assert "1 shards are owed" in found
+        assert "something else stands in a place of the inbox: move it away" in found
+    daemon.stop()
+    inbox.unlink()
+    texts = [one["text"] for one in Told(state).findings if one["section"] == "inbox"]
+    assert "1 shards are owed; the next start writes them" in texts
+    assert Told(state, DREAMD_INBOX__ENABLED="false").worst("inbox") == "OK disabled (inbox.enabled) -> "
+    assert "FAIL the settings cannot be read: DREAMD_INBOX__ENABLD" in Told(
+        state, DREAMD_INBOX__ENABLD="x"
+    ).worst("inbox")
+
+
+def test_a_state_folder_that_is_a_file(state):
+    state.write_text("")
+    assert "FAIL" in Told(state).worst("daemon")
+
+
+def test_on_a_terminal(daemon, state):
+    wide = dreamctl("--state-dir", state, "doctor")
+    assert wide.exit_code == 0
+    lines = wide.stdout.splitlines()
+    assert lines[0] == f"OK    socket    {state / 'dreamd.sock'}"[: len(lines[0])]
+    assert lines[-1].endswith(" OK")
+    assert "WARN  leo       none is connected" in lines
+    assert any(line.startswith("                → start leo;") for line in lines)
+    narrow = dreamctl("--state-dir", state, "doctor", columns=40)
+    assert all(len(line) <= 40 or " " not in line.strip() for line in narrow.stdout.splitlines())
+    assert "\x1b[" not in wide.stdout
+
+
+def test_the_reader_of_the_database_may_die(state, monkeypatch):
+    from dreamd.ctl.checkup import database
+
+    def killed(*_: object, **__: object) -> object:
+        return subprocess.CompletedProcess([], -9, "", "")
+
+    def slow(*_: object, **__: object) -> object:
+        raise subprocess.TimeoutExpired([], 60)
+
+    monkeypatch.setattr(database.subprocess, "run", killed)
+    assert "the process that read it ended with -9" in database.look(state).error
+    monkeypatch.setattr(database.subprocess, "run", slow)
+    assert "not read within 60 s" in database.look(state).error
