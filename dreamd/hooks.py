@@ -13,13 +13,13 @@ from dreamclient.messages import Method
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Outcome
-from dreamd.dream.shapes import Answer, Line, LineMetrics, settle_metrics
+from dreamd.dream.shapes import Answer, Heard, Line, LineMetrics, settle_metrics
 from dreamd.failures import Failures, hook_failure
 
 SAMPLES = 1024  # calls that the latency figures of `status` look back on
 
 _ANSWER = msgspec.msgpack.Decoder(str | Answer)
-_METRICS = msgspec.msgpack.Decoder(LineMetrics | None)
+_HEARD = msgspec.msgpack.Decoder(Heard | None)
 _SNAPSHOTS = msgspec.msgpack.Decoder(list[str])
 
 _ROLES = {"leo": "leo_dream", "friend": "friend"}
@@ -90,10 +90,10 @@ class Hooks:
         answer = await self._ask(Method.GENERATE, params, _ANSWER)
         return answer if isinstance(answer, Answer) else Answer(text=answer)
 
-    async def observe(self, line: Line) -> LineMetrics | None:
+    async def observe(self, line: Line) -> Heard | None:
         """Feed a recorded line into leo's field."""
-        metrics: LineMetrics | None = await self._ask(Method.OBSERVE, [line.text, self._meta(line)], _METRICS)
-        return metrics
+        heard: Heard | None = await self._ask(Method.OBSERVE, [line.text, self._meta(line)], _HEARD)
+        return heard
 
     async def recall(self, query: str, n: int) -> list[str]:
         """Snapshots of leo's past. They only colour a seed: where this fails, the dream goes on without."""

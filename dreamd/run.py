@@ -81,9 +81,9 @@ class Run:
                 await self._record(line)
             case Observe(line):
                 self.observed[line.turn] = "failed"
-                metrics = await self.hooks.observe(line)
-                self.observed[line.turn] = "answered"
-                return metrics
+                heard = await self.hooks.observe(line)
+                self.observed[line.turn] = "refused" if heard and heard.taken is False else "answered"
+                return heard
             case Recall(query, n):  # pragma: no branch - there is no other
                 self.recalled = (await self.hooks.recall(query, n))[:n]
                 return self.recalled

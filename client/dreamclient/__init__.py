@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from dreamclient.host import Timing
+    from dreamclient.leo import Attachment, attach
     from dreamclient.messages import (
         PROTOCOL_VERSION,
         Code,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PROTOCOL_VERSION",
     "AsyncDreamClient",
+    "Attachment",
     "CallTimeout",
     "Code",
     "DreamClient",
@@ -50,6 +52,7 @@ __all__ = [
     "SocketPathError",
     "Timing",
     "UsageError",
+    "attach",
     "socket_path",
     "state_dir",
 ]
@@ -58,6 +61,7 @@ _HOMES = {
     "aio": ("AsyncDreamClient",),
     "blocking": ("DreamClient",),
     "host": ("Timing",),
+    "leo": ("Attachment", "attach"),
     "messages": (
         "PROTOCOL_VERSION",
         "Code",

@@ -38,6 +38,7 @@ class Host:
         self._daemon: EmbeddedDaemon | None = None
         self._database: str | None = None  # that it serves
         self._untold: list[str] = []  # failures from before there was a client
+        self._missing = False  # dreamclient cannot be imported whole: msgpack is not there
         self._renew()
         os.register_at_fork(after_in_child=self._renew)
 
@@ -76,6 +77,8 @@ class Host:
     ) -> None:
         """Offer a context through the attachment of the field whose methods the functions are, else with them
         as hooks."""
+        if self._missing:  # each try would cost a reply what a search of all folders costs
+            return
         try:
             field = getattr(functions[0], "__self__", None)
             target = getattr(field, ATTACHMENT, None) or self._plain(functions)
@@ -83,6 +86,8 @@ class Host:
                 self._offer_and_wait(target, ctx, db_path, config, now)
             else:
                 target.offer(ctx)
+        except ImportError:
+            self._missing = True
         except Exception:  # noqa: BLE001 the reply must go on
             self._count("offer")
 

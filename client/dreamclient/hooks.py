@@ -77,8 +77,10 @@ class Hooks:
         if method == Method.OBSERVE and value is None:
             return None
         if isinstance(value, Mapping):
-            text = {"text": _text(method, value.get("text"))} if method == Method.GENERATE else {}
-            return {**text, **_metrics(method, value)}
+            if method == Method.GENERATE:
+                return {"text": _text(method, value.get("text")), **_metrics(method, value)}
+            taken = value.get("taken")  # whether the host's field got the line
+            return _metrics(method, value) | ({"taken": taken} if isinstance(taken, bool) else {})
         if method == Method.GENERATE:
             return _text(method, value)
         raise _WrongAnswer(f"observe returned {type(value).__name__}; expected None or a mapping")

@@ -116,3 +116,4 @@ class LineMetrics(TypedDict, total=False):
     trauma: float
     overlap: float
     quality: float
+    taken: bool  # of `observe` alone: whether the line went into the host's field

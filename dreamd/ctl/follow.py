@@ -47,8 +47,7 @@ def _until_lost(daemon: Daemon, session: object, events: "queue.Queue[Event]") -
         try:
             yield events.get(timeout=LOOK_S)
         except queue.Empty:
-            if daemon.session is not session:
-                return
+            pass
 
 
 def tell_lost(event: Event) -> None:

@@ -34,7 +34,7 @@ class Script(Struct, frozen=True, kw_only=True):
     outcome: Outcome
 
 
-def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
+def first_difference(script: Script, rng: "np.random.Generator") -> str | None:  # noqa: C901 - one case an effect
     """Where the dialogue goes another way than it was stored, in a line; None where it is the same throughout.
 
     Compares how long it is, whom each line is asked of, every prompt and parameter, and every line as it was cut.

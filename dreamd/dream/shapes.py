@@ -50,6 +50,12 @@ class LineMetrics(Struct):
     quality: float | None = None
 
 
+class Heard(LineMetrics):
+    """What `observe` answers: `taken` tells whether the line went into the host's field, nil where it is not said."""
+
+    taken: bool | None = None
+
+
 class Answer(LineMetrics, kw_only=True):
     """What `generate` answers, in its map form."""
 

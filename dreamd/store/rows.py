@@ -7,7 +7,7 @@ from msgspec import Struct
 from dreamd.dream.friend import Change
 from dreamd.dream.shapes import Fragment, Line
 
-Observed = Literal["answered", "failed"]
+Observed = Literal["answered", "refused", "failed"]  # refused: the host kept the line out of its field
 
 
 class NewDialog(Struct, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ class Listener:
     def __init__(self, path: Path, passed: socket.socket | None = None) -> None:
         """Listen at `path`, or take over `passed`; raise StartError where that cannot be."""
         self._own = passed is None
-        self._identity: tuple[int, ...] | None = None
+        self._file = -1  # the socket's file, held open: while it is, no other file gets its number
         if passed is None:
             self.path = path
             self.bind()
@@ -93,7 +93,8 @@ class Listener:
             make_private_folder(self.path.parent)
             with _folder_lock(self.path.parent):
                 self.socket = _bind(self.path)
-                self._identity = _identity(self.path)
+                self._let_go()
+                self._file = os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         except SocketPathError as error:
             raise StartError(str(error), EXIT_SOCKET) from None
         except OSError as error:
@@ -102,7 +103,10 @@ class Listener:
     @property
     def vanished(self) -> bool:
         """Whether the file is gone, or another's: nobody can reach this socket any more."""
-        return self._own and _identity(self.path) != self._identity
+        try:
+            return self._own and not os.path.samestat(os.fstat(self._file), self.path.lstat())
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Close the socket, and remove its file if it is still ours."""
@@ -111,6 +115,12 @@ class Listener:
             with _folder_lock(self.path.parent):
                 if not self.vanished:
                     self.path.unlink()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def _bind(path: Path) -> socket.socket:
@@ -156,12 +166,3 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """Which file it is. A file system gives the number of a removed file to the next one: the time tells them apart."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns

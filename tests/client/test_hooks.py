@@ -267,10 +267,18 @@ def test_a_hook_that_cannot_be_called_so_is_named_by_its_definition(
 
 
 class Measures(UserDict[str, float]):
-    def __getitem__(self, key: str) -> float:
+    def get(self, key: str, default: Any = None) -> Any:
         raise LookupError("broken")
 
 
 def test_an_answer_that_breaks_while_it_is_read_is_a_failure_of_the_hook() -> None:
     failure = observing(Measures())
     assert (failure.message, failure.detail["type"]) == ("observe raised LookupError", "LookupError")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [(True, {"taken": True}), (False, {"taken": False}), ("yes", {}), (None, {})]
+)
+def test_whether_the_field_took_a_line_is_passed_on(said, told):
+    hooks = Hooks(lambda *_: "", lambda _: {"taken": said, "other": 1})
+    assert answer(hooks, "observe", ["a line"]) == told

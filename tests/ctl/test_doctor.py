@@ -155,9 +155,10 @@ def test_gates_that_are_switched_off(state):
 
 
 def test_what_hosts_swallowed(daemon, state):
-    with DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo:
-        leo.offer(STIRRED)  # before it was started
-        leo.count("own kind of thing")
+    leo = DreamClient(saying, lambda _: None, socket_path=daemon.socket)
+    leo.offer(STIRRED)  # before it was started
+    leo.count("own kind of thing")
+    with leo:
         assert leo.start(20)
         told = Told(state, "--strict")
     texts = {one["text"] for one in told.findings if one["section"] == "host"}
@@ -179,8 +180,8 @@ def test_a_daemon_that_listens_elsewhere(state, tmp_path):
     with elsewhere:
         there = f"and a daemon (pid {elsewhere.process.pid}) has the state folder"
         assert there in Told(state).worst("socket")
-        other = dreamctl("--state-dir", tmp_path / "other", "--socket", tmp_path / "s", "doctor")
-        assert f"serves {state}, not" in " ".join(other.stdout.split())
+        other = dreamctl("--state-dir", tmp_path / "other", "--socket", tmp_path / "s", "doctor", "--json")
+        assert f"serves {state}, not {tmp_path / 'other'}" in other.stdout
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -240,7 +241,7 @@ def test_databases_that_are_not_for_this_dreamd(state):
     database.unlink()
     database.mkdir()
     assert "WARN" in Told(state).worst("database")
-    assert "cannot be looked at: SQLITE_CANTOPEN" in Told(state).worst("database")
+    assert "cannot be looked at: SQLITE_" in Told(state).worst("database")
 
 
 def test_an_inbox_in_disorder(daemon, state):

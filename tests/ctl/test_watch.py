@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,15 +75,21 @@ def test_the_lines_of_two_dialogues_are_told_apart() -> None:
     assert shown(80, empty) == "11:59:53  dialogue 7: empty, 0 lines"
 
 
+DEADLINE_S = 30.0
+
+
 @contextlib.contextmanager
 def watching(tmp_path: Path, *arguments: object, **env: str) -> Iterator[Popen[str]]:
     process = spawn_dreamctl(*arguments, cwd=Path.cwd(), **env)
     assert process.stdout is not None
     assert process.stderr is not None
+    late = threading.Timer(DEADLINE_S, process.kill)  # then what is read ends
+    late.start()
     with process.stdout, process.stderr:
         try:
             yield process
         finally:
+            late.cancel()
             process.kill()
             process.wait()
 
@@ -90,7 +97,7 @@ def watching(tmp_path: Path, *arguments: object, **env: str) -> Iterator[Popen[s
 def read_until(
     stream: IO[str] | None, wanted: Callable[[Any], bool], parse: Callable[[str], Any]
 ) -> list[Any]:
-    """Lines up to the first that is wanted; the test's own deadline is that of the run."""
+    """Lines up to the first that is wanted."""
     assert stream is not None
     found = []
     for line in stream:
@@ -198,6 +205,19 @@ def test_why_goes_on_with_each_new_decision_once(tmp_path: Path, as_json: bool) 
                 client.call("dream.context", CALM)
                 assert read_until(process.stdout, lambda got: got != "asked", reason) == ["asked", "cooldown"]
                 assert ends(process) == (0, "")
+
+
+def test_a_decision_that_comes_both_ways_is_told_once(socket: Path, tmp_path: Path) -> None:
+    first, second = ({"at": NOW + n, "dream": False, "reason": "calm", "client": "leo"} for n in range(2))
+    with LittleDaemon(socket, {"why": lambda *_: [first]}) as little:
+        with watching(tmp_path, "--socket", socket, "why", "--watch", "--json") as process:
+            connection = little.arrival()
+            for method in ("hello", "events.subscribe", "why"):
+                connection.hears(method)
+            for decision in (first, second):
+                connection.notify("event", {"type": "decision", "at": NOW, "decision": decision})
+            told = read_until(process.stdout, lambda decision: decision == second, json.loads)
+    assert told == [first, second]
 
 
 def test_why_sums_up_what_is_shown_and_all_there_were(

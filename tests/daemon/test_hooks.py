@@ -8,7 +8,7 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate
-from dreamd.dream.shapes import Answer, Line, LineMetrics
+from dreamd.dream.shapes import Answer, Heard, Line
 from dreamd.hooks import SAMPLES, Hooks, Latency
 from tests.helpers.connection import pair
 from tests.helpers.service import TestClock
@@ -59,7 +59,7 @@ async def test_what_is_asked_and_what_comes_back():
             "observe",
             ["hi", about | {"turn": 1, "speaker": "leo", "role": "leo_dream", "expert": ""}],
         ]
-        assert await leo.answers(leo.hooks.observe(LINE), result={"trauma": -1}) == LineMetrics(trauma=0.0)
+        assert await leo.answers(leo.hooks.observe(LINE), result={"trauma": -1}) == Heard(trauma=0.0)
         assert await leo.answers(leo.hooks.recall("q", 2), result=["a"]) == ["a"]
         assert leo.asked == ["recall", ["q", 2]]
         assert {name: f["calls"] for name, f in leo.latency.figures().items()} == {

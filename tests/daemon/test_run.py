@@ -135,3 +135,17 @@ async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_p
     else:
         assert 1 not in found  # it never began
     assert sum(dialogues.values()) == len(found)  # each dialogue is counted once
+
+
+async def test_a_line_that_the_host_kept_out_of_its_field_is_told_apart(tmp_path):
+    """The choice what reaches his field is the host's; every line is kept and asked for all the same."""
+    taken = iter([True, False, None, True])
+    async with (
+        serving(tmp_path) as service,
+        await leo(service, observe=lambda *_: {"taken": next(taken)}) as peer,
+    ):
+        ended = await peer.call("dream.now")
+        turns = (await peer.call("dialogs.get", ended["dialog"]))["turns"]
+    assert [turn["observed"] for turn in turns] == ["answered", "refused", "answered", "answered"][
+        : ended["lines"]
+    ]

@@ -1,0 +1,316 @@
+"""The doctor's judgement, on facts that are hard to come by: no machine is needed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dreamd.ctl.checkup import daemon, database, dreaming, inbox, place, units
+from dreamd.ctl.checkup.daemon import CURES, Answers
+from dreamd.ctl.checkup.database import Database
+from dreamd.ctl.checkup.finding import found
+from dreamd.ctl.checkup.inbox import InboxFacts
+from dreamd.ctl.checkup.place import LITTLE_BYTES, SocketFacts, StateFacts, file_system, lock_holder
+from dreamd.ctl.checkup.units import SERVICE, SOCKET, Units
+from dreamd.store.trouble import CLOSED, TROUBLES
+
+OURS = os.getuid()
+STATUS = {
+    "version": "0.1.0",
+    "protocol": 1,
+    "pid": 7,
+    "uptime_s": 9.0,
+    "state": "ok",
+    "state_dir": "/s",
+    "sessions": [],
+    "failures": {},
+    "last_errors": [],
+    "seeded": True,
+    "inbox": {"folder": "/s/inbox", "enabled": True, "trouble": None},
+}
+STATE = StateFacts(Path("/s"), exists=True, free_bytes=LITTLE_BYTES)
+
+
+def lines(findings):
+    return [f"{one.level} {one.text}" for one in findings]
+
+
+def only(findings):
+    [line] = lines(findings)
+    return line
+
+
+# The places.
+
+
+@pytest.mark.parametrize(
+    ("facts", "seen", "says"),
+    [
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"listens": True}, "OK /r/s"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"guarded": True}, "OK /r/s"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {}, "FAIL /r/s is stale: nobody listens"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o666, 0o700), {"listens": True}, "WARN /r/s has mode 0666"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o777), {"listens": True}, "WARN /r/s has mode 0600, its folder 0777"),
+        (SocketFacts(Path("/r/s"), "socket", OURS + 1, 0o600, 0o700), {"listens": True}, f"FAIL /r/s belongs to uid {OURS + 1}"),
+        (SocketFacts(Path("/r/s"), "other"), {}, "FAIL /r/s is no socket"),
+        (SocketFacts(Path("/r/s"), "absent"), {}, "OK none at /r/s"),
+        (SocketFacts(Path("/r/s"), "absent"), {"holder": 5}, "FAIL there is none at /r/s, and a daemon (pid 5)"),
+        (SocketFacts(Path("/" + "r" * 107), "absent"), {}, f"FAIL /{'r' * 107} has 108 bytes"),
+    ],
+)  # fmt: skip
+def test_sockets(facts, seen, says):
+    whole = {"listens": False, "guarded": False, "holder": 0} | seen
+    assert only(place.check_socket(facts, OURS, **whole)).startswith(says)
+
+
+def test_a_full_backlog_is_somebody_who_listens(tmp_path):
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(str(tmp_path / "s"))
+        assert not place.listens(tmp_path / "s")
+        listener.listen(0)
+        first.connect(str(tmp_path / "s"))
+        assert place.listens(tmp_path / "s")
+    assert not place.listens(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        ({"exists": False}, []),
+        ({}, []),
+        ({"writable": False}, ["FAIL /s cannot be written"]),
+        ({"file_system": "nfs4"}, ["WARN /s lies on nfs4"]),
+        ({"file_system": "fuse.sshfs"}, ["WARN /s lies on fuse.sshfs"]),
+        ({"free_bytes": LITTLE_BYTES - 1}, ["WARN the disk is full: 16.8 MB left"]),
+        ({"free_bytes": 0}, ["FAIL the disk is full: 0 B left"]),
+    ],
+)
+def test_state_folders(facts, says):
+    told = lines(
+        place.check_state(
+            StateFacts(**{"path": Path("/s"), "exists": True, "free_bytes": LITTLE_BYTES} | facts)
+        )
+    )
+    assert [line.startswith(start) for line, start in zip(told, says, strict=True)] == [True] * len(says)
+
+
+MOUNTS = """\
+1 0 8:1 / / rw - ext4 /dev/sda rw
+2 1 0:5 / /home rw,relatime shared:3 - nfs4 server:/home rw
+3 1 0:6 / /home/a\\040b rw - btrfs /dev/sdb rw
+4 1 0:7 / /home/a\\040b rw - cifs //server rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/", "ext4"), ("/homes", "ext4"), ("/home/x", "nfs4"), ("/home/a b/c", "cifs")]
+)
+def test_the_file_system_is_that_of_the_nearest_mount_the_last_one_on_top(path, kind):
+    assert file_system(Path(path), MOUNTS) == kind
+
+
+def test_who_holds_the_lock(tmp_path):
+    lock = tmp_path / "dreamd.lock"
+    assert lock_holder(lock, "") == 0
+    lock.touch()
+    inode = lock.stat().st_ino
+    of_others = f"1: POSIX  ADVISORY  WRITE 11 08:01:{inode} 0 EOF\n2: FLOCK  ADVISORY  WRITE 12 08:01:{inode + 1} 0 EOF\n"
+    assert lock_holder(lock, of_others) == 0
+    waiting = f"3: -> FLOCK  ADVISORY  WRITE 13 08:01:{inode} 0 EOF\n"
+    assert lock_holder(lock, of_others + waiting) == 0
+    assert (
+        lock_holder(lock, of_others + waiting + f"3: FLOCK  ADVISORY  WRITE 14 08:01:{inode} 0 EOF\n") == 14
+    )
+
+
+# The daemon.
+
+
+@pytest.mark.parametrize(
+    "trouble", [*(word for word in TROUBLES if word != CLOSED), "out of descriptors", "stopping"]
+)
+def test_every_trouble_has_its_cure(trouble):
+    answers = Answers(STATUS | {"state": f"degraded: {trouble}"})
+    [finding] = daemon.check_daemon(answers, STATE, Path("/r/s"), Units())
+    assert (finding.level, finding.text, finding.advice) == ("FAIL", f"degraded: {trouble}", CURES[trouble])
+
+
+def test_a_daemon_that_does_not_run_is_a_fault_unless_systemd_waits_for_the_knock():
+    def told(units):
+        [finding] = daemon.check_daemon(Answers(), STATE, Path("/r/s"), units)
+        return f"{finding.level} {finding.text} -> {finding.advice}"
+
+    waits = Units(
+        installed=True, shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "inactive"}}
+    )
+    assert told(waits) == "OK does not run; it starts at the first knock -> "
+    failed = Units(
+        installed=True, shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "failed"}}
+    )
+    assert failed.guarded
+    assert told(failed) == "FAIL does not run -> see section service"
+    assert told(Units()).startswith("FAIL does not run -> `dreamctl service install`")
+
+
+def test_failures_are_told_where_they_belong():
+    failures = {"host: observe": 2, "peer: slow reader": 3, "generate: TypeError": 4, "store: locked": 1}
+    answers = Answers(STATUS | {"failures": failures})
+    assert lines(daemon.check_daemon(answers, STATE, Path("/r/s"), Units()))[1:] == [
+        "WARN 3 × peer: slow reader"
+    ]
+    assert lines(daemon.check_host(answers)) == ["WARN 2 × observe raised"]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "says"),
+    [
+        ({}, ["OK dreamd 0.1.0, protocol 1"]),
+        ({"version": "0.0.9"}, ["WARN dreamd 0.0.9 runs, 0.1.0 is installed"]),
+        ({"version": "2.0", "protocol": 9}, ["FAIL dreamd 2.0 speaks protocol 9, dreamctl 0.1.0 speaks 1"]),
+        (
+            {
+                "sessions": [
+                    {"name": "leo", "pid": 5, "version": "0.0.9"},
+                    {"name": "new", "pid": 6, "version": ""},
+                ]
+            },
+            ["OK dreamd 0.1.0, protocol 1", "WARN leo (pid 5) has dreamd-client 0.0.9, 0.1.0 is installed"],
+        ),
+    ],
+)
+def test_versions(theirs, says):
+    assert lines(daemon.check_versions(Answers(STATUS | theirs))) == says
+
+
+def test_an_answer_of_another_shape_costs_that_section_alone():
+    told = lines(found("daemon", daemon.check_daemon, Answers({"state": "ok"}), STATE, Path("/r/s"), Units()))
+    assert told == ["WARN not as this dreamctl knows it (KeyError)"]
+
+
+# The units.
+
+WELL = {
+    SOCKET: {"ActiveState": "active", "UnitFileState": "enabled"},
+    SERVICE: {"ActiveState": "active", "SubState": "running", "StatusText": "waiting for leo"},
+}
+
+
+def installed(**of_service):
+    return Units(manager=True, installed=True, shown={**WELL, SERVICE: WELL[SERVICE] | of_service})
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        (Units(), "OK no user manager of systemd here"),
+        (Units(manager=True), "WARN no units are installed"),
+        (Units(installed=True), "WARN the units are installed, and no user manager answers"),
+        (installed(), "OK waiting for leo"),
+        (installed(StatusText=""), "OK active"),
+        (installed(DropInPaths="/d.conf"), "OK waiting for leo; changed by /d.conf"),
+        (
+            installed(SubState="auto-restart", NRestarts="3"),
+            "FAIL crashes and is started again, 3 times so far",
+        ),
+        (
+            installed(ActiveState="failed", Result="exit-code", ExecMainStatus="4", NRestarts="0"),
+            "FAIL systemd has given up (dreamd.service: exit-code), exit code 4: the state folder cannot be used",
+        ),
+        (
+            installed(ActiveState="failed", Result="watchdog", NRestarts="10"),
+            "FAIL systemd has given up after 10 restarts (dreamd.service: watchdog)",
+        ),
+    ],
+)
+def test_units(facts, says):
+    assert lines(units.check(facts, False))[0] == says or lines(units.check(facts, False))[0].startswith(
+        f"{says};"
+    )
+
+
+def test_without_units_a_daemon_that_answers_is_well():
+    assert lines(units.check(Units(manager=True), True)) == ["OK no units are installed"]
+
+
+def test_who_lingers_is_there_from_boot_on():
+    facts = Units(manager=True, installed=True, lingers=True, shown=WELL)
+    assert lines(units.check(facts, True))[-1] == "OK lingers: it is there from boot on"
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ('ExecStart="/a b/100%%/python" -m dreamd', "/a b/100%/python"),
+        ("ExecStart=/x -m dreamd", "/x"),
+        ("", ""),
+    ],
+)
+def test_the_interpreter_of_a_unit(text, program):
+    assert units._interpreter(text) == program
+
+
+def test_without_systemctl_nothing_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(units.shutil, "which", lambda _: None)
+    assert units.look({"HOME": str(tmp_path)}) == Units()
+
+
+# The database, leo, his friend and the inbox.
+
+
+def test_an_old_sqlite_is_named():
+    assert only(database.check_sqlite((3, 34, 1))) == "FAIL SQLite 3.34.1, dreamd needs 3.35.0"
+
+
+def dialog(outcome="complete", lines=3, note=None, at=0.0):
+    return {"outcome": outcome, "lines": lines, "note": note, "started_at": at, "trace_id": "t"}
+
+
+@pytest.mark.parametrize(
+    ("latest", "says"),
+    [
+        ([], []),
+        ([dialog(), dialog("hook_error", 0, "generate: TypeError")], ["OK 1 of the last 2 dialogues spoke"]),
+        ([dialog("lost", 0), dialog("shutdown", 0), dialog()], ["OK 1 of the last 1 dialogues spoke"]),
+        (
+            [dialog("deadline", 2, "generate: timeout")],
+            ["WARN his last dialogue was cut short by generate: timeout"],
+        ),
+        (
+            [dialog("deadline", 0, "generate: timeout", 60.0), dialog("empty", 0, None, 50.0), dialog()],
+            ["FAIL mute: 2 dialogues ran, 0 spoke: generate: timeout; since "],
+        ),
+    ],
+)
+def test_dialogues(latest, says):
+    told = lines(dreaming.check_leo(Answers(), Database("/d", latest=tuple(latest)), 100.0))
+    assert [line.startswith(start) for line, start in zip(told, says, strict=True)] == [True] * len(says)
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        ("generate (session 2, leo.py:4288 in generate_reply)", " at leo.py:4288"),
+        ("generate (session 2)", ""),
+        ("observe (session 2, other.py:1 in x)", ""),
+    ],
+)
+def test_the_place_of_a_failure_is_told_where_the_daemon_knows_it(where, place):
+    answers = Answers(
+        STATUS | {"last_errors": [{"type": "TypeError", "where": where}, {"type": "Other", "where": "x"}]}
+    )
+    assert dreaming._place(answers, "generate", "TypeError") == place
+
+
+def test_the_friend():
+    assert lines(dreaming.check_friend(Answers(), Database("/d", error="SQLITE_BUSY"))) == []
+    assert only(dreaming.check_friend(Answers(STATUS), Database("/d"))) == "OK seeded"
+    assert only(dreaming.check_friend(Answers(), Database("/d"))) == "WARN no origin fragments"
+
+
+def test_an_inbox_that_is_busy():
+    theirs = STATUS | {"inbox": STATUS["inbox"] | {"trouble": "InboxBusy"}}
+    [finding] = inbox.check(InboxFacts(Path("/s/inbox")), Answers(theirs), 0)
+    assert (finding.level, finding.text) == ("FAIL", "/s/inbox: InboxBusy")
+    assert finding.advice == CURES["InboxBusy"]
