@@ -108,7 +108,8 @@ class LineMeta(TypedDict):
 
 
 class LineMetrics(TypedDict, total=False):
-    """What `observe` may return, and `generate` beside its `text`: each in [0, 1]."""
+    """What `observe` may return, and `generate` beside its `text`: each in [0, 1]. Of `observe` also `taken`: bool,
+    whether the line went into the host's field."""
 
     novelty: float
     arousal: float
@@ -116,4 +117,3 @@ class LineMetrics(TypedDict, total=False):
     trauma: float
     overlap: float
     quality: float
-    taken: bool  # of `observe` alone: whether the line went into the host's field

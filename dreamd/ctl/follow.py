@@ -47,7 +47,8 @@ def _until_lost(daemon: Daemon, session: object, events: "queue.Queue[Event]") -
         try:
             yield events.get(timeout=LOOK_S)
         except queue.Empty:
-            pass
+            if daemon.session is not session:
+                return
 
 
 def tell_lost(event: Event) -> None:
