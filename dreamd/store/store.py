@@ -59,7 +59,7 @@ class Store:
         self._database: Database | None = None
         self._closed = False
         self._changes_seen = 0
-        self._looked: Stamp | None = None
+        self._looked: tuple[Stamp | None, Stamp | None] | None = None
 
     @classmethod
     async def open(
@@ -209,6 +209,8 @@ class Store:
         database = self._database
         if database is None:
             return await self._connect()
+        if still and not self.trouble and not _bytes(self._wal):
+            return None  # nobody has touched it since it was found well: idle wakes not even its thread
         with self._noticing():
             changes = await database.read(database.glance)
             if self.trouble:
@@ -225,8 +227,8 @@ class Store:
         return self.path.with_name(self.path.name + "-wal")
 
     def _still(self) -> bool:
-        """Whether the file is as at the last look: nobody is in the midst of copying another into its place."""
-        before, self._looked = self._looked, _stamp(self.path)
+        """Whether the files are as at the last look: nobody is in the midst of copying others into their place."""
+        before, self._looked = self._looked, (_stamp(self.path), _stamp(self._wal))
         return self._looked == before
 
     def _set_log_aside(self) -> None:

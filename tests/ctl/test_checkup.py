@@ -50,8 +50,8 @@ def only(findings):
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"guarded": True}, "OK /r/s"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {}, "FAIL /r/s is stale: nobody listens"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o666, 0o700), {"listens": True}, "WARN /r/s has mode 0666"),
-        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o777), {"listens": True}, "WARN /r/s has mode 0600, its folder 0777"),
-        (SocketFacts(Path("/r/s"), "socket", OURS + 1, 0o600, 0o700), {"listens": True}, f"FAIL /r/s belongs to uid {OURS + 1}"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o777), {"listens": True}, "WARN /r/s has mode 0600"),
+        (SocketFacts(Path("/r/s"), "socket", OURS + 1, 0o600, 0o700), {}, f"FAIL /r/s belongs to uid {OURS + 1}"),
         (SocketFacts(Path("/r/s"), "other"), {}, "FAIL /r/s is no socket"),
         (SocketFacts(Path("/r/s"), "absent"), {}, "OK none at /r/s"),
         (SocketFacts(Path("/r/s"), "absent"), {"holder": 5}, "FAIL there is none at /r/s, and a daemon (pid 5)"),
@@ -116,7 +116,8 @@ def test_who_holds_the_lock(tmp_path):
     assert lock_holder(lock, "") == 0
     lock.touch()
     inode = lock.stat().st_ino
-    of_others = f"1: POSIX  ADVISORY  WRITE 11 08:01:{inode} 0 EOF\n2: FLOCK  ADVISORY  WRITE 12 08:01:{inode + 1} 0 EOF\n"
+    of_others = f"1: POSIX  ADVISORY  WRITE 11 08:01:{inode} 0 EOF\n"
+    of_others += f"2: FLOCK  ADVISORY  WRITE 12 08:01:{inode + 1} 0 EOF\n"
     assert lock_holder(lock, of_others) == 0
     waiting = f"3: -> FLOCK  ADVISORY  WRITE 13 08:01:{inode} 0 EOF\n"
     assert lock_holder(lock, of_others + waiting) == 0
@@ -205,6 +206,9 @@ def installed(**of_service):
     ("facts", "says"),
     [
         (Units(), "OK no user manager of systemd here"),
+        (Units(True, True, runs=False, interpreter="/x", shown=WELL), "FAIL its interpreter /x is gone"),
+        (Units(True, True, edited=(Path("/u"),), shown=WELL), "WARN edited by hand: /u"),
+        (Units(True, True), "FAIL stopped, and its socket too"),
         (Units(manager=True), "WARN no units are installed"),
         (Units(installed=True), "WARN the units are installed, and no user manager answers"),
         (installed(), "OK waiting for leo"),

@@ -1,7 +1,11 @@
 """`show` and `replay`, and the ways to say which dialogue."""
 
 import json
+import os
+import pty
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -141,3 +145,32 @@ def test_a_dialogue_replays_until_a_byte_of_it_is_changed(tmp_path: Path) -> Non
         assert json.loads(answer.stdout) == {
             "id": 1, "lines": lines, "same": False, "difference": "line 2: another text",
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured", "ascii_only"),
+    [
+        ({"TERM": "xterm"}, True, False),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False, False),
+        ({"TERM": "dumb"}, False, True),
+    ],
+)
+def test_colour_is_for_terminals_that_want_it(
+    socket: Path, env: dict[str, str], coloured: bool, ascii_only: bool
+) -> None:
+    ours, theirs = pty.openpty()
+    with (
+        LittleDaemon(socket, {"dialogs.get": lambda *_: DIALOGUE}),
+        open(ours, "rb", buffering=0) as terminal,
+    ):
+        subprocess.run(  # it fits into the terminal's own buffer
+            [sys.executable, "-m", "dreamd.ctl", "--socket", socket, "show", "7"],
+            stdout=theirs,
+            env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "COLUMNS": "80", **env},
+            check=True,
+        )
+        os.close(theirs)
+        said = os.read(terminal.fileno(), 1 << 16).decode()
+    assert ("\x1b[36m   leo: the rain [2J is near" in said) is coloured
+    assert ("\x1b" in said) is coloured
+    assert said.isascii() is ascii_only

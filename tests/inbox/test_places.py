@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamd.inbox import Inbox, InboxError, ValidationError
+from dreamd.inbox import Inbox, InboxError, InboxUnavailable, ValidationError
 
 SHARD = {"index": 0, "timestamp": 1}
 
@@ -145,3 +145,26 @@ def test_a_link_above_the_folder_is_the_users_own_business(tmp_path: Path) -> No
     (tmp_path / "state").symlink_to(tmp_path / "real")
     assert Inbox(tmp_path / "state" / "inbox").write({}, [SHARD], trace_id="t")["shards_written"] == 1
     assert (tmp_path / "real" / "inbox" / "t.json").is_file()
+
+
+# Looking whether a write could be made.
+
+
+def test_a_look_finds_what_would_be_in_the_way_and_makes_nothing(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    for fine in ("real", "to be made", "deep/in/what/is/to/be/made", "link/to be made"):
+        Inbox(tmp_path / fine).check()
+    for refused in ("link", "file", "file/below"):
+        with pytest.raises(ValidationError, match="stands in a place of the inbox"):
+            Inbox(tmp_path / refused).check()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_others_own_is_unavailable(inbox: Inbox, monkeypatch: pytest.MonkeyPatch):
+    """The system's own answer, which it never gives root."""
+    monkeypatch.setattr("dreamd.inbox.files.os.access", lambda *_, **__: False)
+    with pytest.raises(InboxUnavailable, match="look at the inbox: Permission denied"):
+        inbox.check()

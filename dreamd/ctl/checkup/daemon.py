@@ -12,7 +12,7 @@ from dreamd import __version__
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import StateFacts
 from dreamd.ctl.checkup.units import Units
-from dreamd.ctl.connection import Unreachable, connected
+from dreamd.ctl.connection import connected
 from dreamd.ctl.layout import span
 
 DECISIONS = 256  # as many as the daemon keeps
@@ -55,10 +55,8 @@ def ask(socket: Path) -> Answers:
                 return Answers(status, tuple(daemon.call(Method.WHY, DECISIONS)))
             except click.ClickException:  # of another protocol it answers `status` alone
                 return Answers(status)
-    except Unreachable as error:
-        return Answers(silence=error.message.partition("\n")[0])
     except click.ClickException as error:
-        return Answers(silence=error.message)
+        return Answers(silence=error.message.partition("\n")[0])
 
 
 def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units) -> Iterator[Finding]:

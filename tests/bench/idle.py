@@ -1,0 +1,95 @@
+"""What an idle daemon costs: processor time, wake-ups and write calls in a minute (DESIGN §13, P12). Run by
+`make bench`; it takes three minutes, as its tick takes 15 s.
+
+It has dreamt, a leo stays connected, and its log has been emptied: as on any evening.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+from dreamclient import DreamClient
+
+IDLE_S = 60.0
+MOST_MS = 5.0
+READY_S = 60.0  # two ticks, and some
+WRITES = "write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,ftruncate,rename,renameat,renameat2,unlink,unlinkat"
+LINES = (
+    "the sea is quiet tonight",
+    "I hear the river under the house",
+    "nothing holds the light",
+    "snow fell",
+)
+
+
+def cpu_ms(pid: int) -> float:
+    """Of all its threads, by the scheduler's own account: proc(5) `schedstat`, in nanoseconds."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+
+
+def switches(pid: int) -> int:
+    """How often its threads have gone to sleep."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    texts = ((task / "status").read_text() for task in tasks)
+    return sum(int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", text)[1]) for text in texts)
+
+
+def write_calls(pid: int, seconds: float) -> Counter[str]:
+    """Write calls by name, as strace sees them."""
+    with tempfile.NamedTemporaryFile("r") as out:
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-qq", "-e", f"trace={WRITES}", "-p", str(pid), "-o", out.name],
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds)
+        tracer.terminate()
+        tracer.wait()
+        return Counter(re.findall(r"^\d+ +(\w+)\(", out.read(), re.MULTILINE))
+
+
+def quiet_daemon(stack: ExitStack) -> subprocess.Popen[bytes]:
+    """One that has dreamt, with a leo connected and its log emptied."""
+    state = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
+    daemon = subprocess.Popen([sys.executable, "-m", "dreamd", "--state-dir", str(state)])
+    stack.callback(daemon.wait)
+    stack.callback(daemon.terminate)
+    lines = iter(LINES * 9)
+    leo = DreamClient(lambda *_: next(lines), lambda _: None, socket_path=state / "dreamd.sock", origin=LINES)
+    stack.enter_context(leo)
+    until = time.monotonic() + READY_S
+    while not leo.start(1.0) and time.monotonic() < until:
+        time.sleep(0.1)
+    leo.dream_now()
+    wal = state / "dream.sqlite3-wal"
+    while wal.stat().st_size:
+        if time.monotonic() > until:
+            raise SystemExit("the log was not emptied")
+        time.sleep(1.0)
+    time.sleep(20.0)  # the tick that finds nothing changed any more
+    return daemon
+
+
+def main() -> int:
+    with ExitStack() as stack:
+        daemon = quiet_daemon(stack)
+        cpu, slept = cpu_ms(daemon.pid), switches(daemon.pid)
+        time.sleep(IDLE_S)
+        used, woken = cpu_ms(daemon.pid) - cpu, switches(daemon.pid) - slept
+        print(f"idle, {IDLE_S:g} s: {used:.2f} ms processor time (at most {MOST_MS:g}), {woken} wake-ups")
+        if shutil.which("strace") is None:
+            print("no strace here: write calls were not counted")
+            return int(used > MOST_MS)
+        calls = write_calls(daemon.pid, IDLE_S)
+        print(f"idle, {IDLE_S:g} s: {calls.total()} write calls (none are due) {dict(calls)}")
+        return int(used > MOST_MS or calls.total() > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Everything periodic: what is looked at, what must not wait for what, and what is taken up again."""
+
+import asyncio
+import fcntl
+import threading
+
+from dreamd import tick
+from dreamd.wire import server
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
+from tests.helpers.service import serving
+
+
+async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkeypatch):
+    """P12: one settling at a time, and none is begun while the last has not ended."""
+    monkeypatch.setattr(tick, "SETTLE_S", 0.0)
+    told, entered, hold = [], threading.Event(), threading.Event()
+    async with serving(tmp_path, tick_s=0.005, inbox__dir=tmp_path / "far") as service:
+
+        def hang():
+            entered.set()
+            hold.wait(20)
+
+        service.engine.delivery.inbox.check = hang
+        await until(entered.is_set)
+        runner = tick.Tick(
+            service.engine,
+            service.engine.delivery,
+            None,
+            None,
+            service.failures,
+            lambda *said: told.append(said),
+        )
+        running = asyncio.create_task(runner.run(0.001))
+        await until(lambda: len(told) >= 5)
+        assert all(said[0] == "WATCHDOG=1" for said in told)
+        running.cancel()
+        hold.set()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_inbox_that_cannot_be_written_is_told_before_there_is_anything_to_write(tmp_path):
+    async with serving(tmp_path, tick_s=0.005) as service, await onlooker(service) as peer:
+        folder = tmp_path / "inbox"
+        folder.mkdir(exist_ok=True)
+        (tmp_path / "inbox" / "dreams").rename(tmp_path / "aside")
+        (tmp_path / "inbox" / "dreams").write_text("in the way")
+        await until(lambda: service.engine.ailment == "ValidationError")
+        assert (await peer.call("status"))["state"] == "degraded: ValidationError"
+        (tmp_path / "inbox" / "dreams").unlink()
+        await until(lambda: service.engine.ailment is None)
+
+
+async def test_an_inbox_that_is_off_is_not_looked_at(tmp_path):
+    async with serving(tmp_path, tick_s=0.005, inbox__enabled="false") as service:
+        (tmp_path / "inbox").write_text("in the way")
+        await service.engine.delivery.look()
+        assert service.engine.ailment is None
+
+
+async def test_one_shard_that_can_not_be_written_stays_the_trouble_when_others_can(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        write, refused = service.engine.delivery._write, []
+
+        def first_refused(dialog):
+            if dialog.id == 1:
+                refused.append(dialog.id)
+                with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
+                    fcntl.flock(held, fcntl.LOCK_EX)
+                    raise tick_error()
+            return write(dialog)
+
+        service.engine.delivery._write = first_refused
+        await peer.call("dream.now", STIRRED)
+        await peer.call("dream.now", STIRRED)
+        assert refused == [1, 1]
+        assert service.engine.delivery.trouble == "DamagedFile"
+        assert (await peer.call("status"))["inbox"]["waiting"] == 1
+
+
+def tick_error():
+    from dreamd.inbox import DamagedFile
+
+    return DamagedFile("not as it must be")
+
+
+async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, monkeypatch):
+    async with serving(tmp_path, tick_s=0.005) as service:
+        with monkeypatch.context() as none_left:
+            none_left.setattr(server.os, "devnull", str(tmp_path / "no such"))
+            await until(lambda: service.engine.ailment == "out of descriptors")
+            assert service.engine.doing == "degraded: out of descriptors"
+        await until(lambda: service.engine.ailment is None)
+
+
+async def test_a_database_begun_afresh_keeps_the_origin_and_ends_what_ran(tmp_path):
+    """P4. The dialogue that ran in the old file ends; it is not continued in the new one."""
+    gate = Gate()
+    async with (
+        serving(tmp_path) as service,
+        await leo(service, generate=gate),
+        await onlooker(service) as peer,
+    ):
+        await peer.call("dream.seed", ORIGIN)
+        origin = [f.text for f in service.engine.keeper.friend.fragments]
+        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+        await gate.reached.wait()
+        fresh = tmp_path / "fresh"
+        fresh.touch()
+        fresh.replace(tmp_path / "dream.sqlite3")
+        for _ in range(2):
+            await service.engine.store.probe()
+        assert service.engine.owes
+        await service.engine.settle_debts()
+        assert await dreaming == {"dialog": 1, "outcome": "store_error", "lines": 0}
+        gate.opened.set()
+        assert [f.text for f in service.engine.keeper.friend.fragments if f.origin] == origin
+        assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
+        assert [d["id"] for d in await peer.call("dialogs.recent")] == [2]
+        assert service.engine.outcomes["complete"] == 1
