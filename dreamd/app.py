@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dreamd.embedded_host import Embedded
 
 DATABASE = "dream.sqlite3"
-EXIT_DATABASE = 6
+EXIT_UNEXPECTED, EXIT_DATABASE = 1, 6
 TICK_S = 15.0  # everything periodic happens then: dreamd/tick.py
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
 # then is completed at the next start
@@ -179,6 +179,9 @@ def run(load: Callable[[], Settings], state_dir: Path, socket_path: Path) -> int
         except StartError as error:
             print(f"dreamd: {error}", file=sys.stderr)
             return error.exit_code
+        except Exception as error:  # noqa: BLE001 - one line without its text, which may hold a dream's
+            print(f"dreamd: unexpected {type(error).__name__}{place_of(error)}", file=sys.stderr)
+            return EXIT_UNEXPECTED
     return 0
 
 

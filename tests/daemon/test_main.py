@@ -1,5 +1,9 @@
 """The command: its arguments, its one line where something is wrong, its exit codes."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 import dreamd
@@ -71,3 +75,11 @@ def test_as_a_module_it_is_the_daemon(tmp_path):
         assert daemon.call("status")["state_dir"] == str(tmp_path / "s")
     assert daemon.process.returncode == 0
     assert daemon.said() == ""
+
+
+def test_the_unexpected_is_one_line_and_exit_code_1(tmp_path):
+    """A descriptor that is no socket, passed as if by systemd."""
+    start = f"LISTEN_PID=$$ LISTEN_FDS=1 exec {sys.executable} -m dreamd --state-dir {tmp_path / 'state'} 3</dev/null"
+    ran = subprocess.run(["sh", "-c", start], capture_output=True, text=True, check=False, timeout=30)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert re.fullmatch(r"dreamd: unexpected \w+ at \w+\.py:\d+\n", ran.stderr)
