@@ -39,7 +39,7 @@ cov: venv  ## the suite with branch coverage of both packages, daemon processes 
 fuzz: venv  ## long hunts: new examples for every property, every fault at every system call
 	@HYPOTHESIS_PROFILE=hunt HUNT=1 $(BIN)/python -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults $(ARGS)
 
-bench: venv  ## figures, as ratios to a floor in the same run; see docs/performance.md
+bench: venv  ## figures, as ratios to a floor in the same run
 	@for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 dist: venv  ## wheels and source archives of both distributions, in dist/

@@ -14,6 +14,13 @@ from dreamd.errors import SettingsError
 EXIT_USAGE = 2
 
 
+def _path(text: str) -> str:
+    """An empty one is a variable that was not set, and must not mean the default."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, not an empty text")
+    return text
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon in the foreground; the exit code (docs/operations.md)."""
     parser = argparse.ArgumentParser(
@@ -21,9 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="The daemon in which leo dreams. It serves one user's leo over a Unix socket, in the foreground.",
     )
     parser.add_argument(
-        "--state-dir", metavar="D", help="database, inbox and lock (default: the XDG state home)"
+        "--state-dir", metavar="D", type=_path, help="database, inbox and lock (default: the XDG state home)"
     )
-    parser.add_argument("--socket", metavar="S", help="the Unix socket (default: in the runtime folder)")
+    parser.add_argument(
+        "--socket", metavar="S", type=_path, help="the Unix socket (default: in the runtime folder)"
+    )
     parser.add_argument("--config", metavar="FILE", help="settings in TOML")
     parser.add_argument(
         "--set", metavar="NAME=VALUE", action="append", default=[], help="one setting, as in gate.chance=1"

@@ -11,7 +11,10 @@ from typing import Any
 from dreamd.clock import Clock
 
 LAST = 32  # as many as `status` shows
-KINDS = 256  # distinct keys; what comes beyond is counted as "other", so that no peer can grow the table
+# Distinct kinds a place; what comes beyond is counted together, so that no peer can grow the table, and what one
+# makes up costs no other place its own kinds. Places are a closed list: methods, hooks, and the daemon's parts.
+KINDS = 32
+OTHER = "other kinds"
 TIMES = 1_000_000  # as many as a host is believed at once: a sum of them stays a number that can be sent
 _WORD = re.compile(r"[A-Za-z_][\w.]{0,63}")
 # "generate", "leo.py:4288 in generate_reply": a sentence does not fit.
@@ -25,13 +28,17 @@ class Failures:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.counts: dict[str, int] = {}
+        self._kinds: dict[str, int] = {}  # by place
         self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
 
     def count(self, where: str, reason: str, *, place: str = "", times: int = 1) -> None:
         """Count `times` failures of kind `reason` at `where`; `place` tells it closer ("leo.py:4288 in x")."""
         key = f"{where}: {reason}"
-        if key not in self.counts and len(self.counts) >= KINDS:
-            key = "other: more kinds than are counted apart"
+        if key not in self.counts:
+            if self._kinds.get(where, 0) < KINDS:
+                self._kinds[where] = self._kinds.get(where, 0) + 1
+            else:
+                key = f"{where}: {OTHER}"
         self.counts[key] = self.counts.get(key, 0) + times
         entry = {"type": reason, "where": f"{where} ({place})" if place else where}
         if self.last and {name: self.last[-1][name] for name in entry} == entry:

@@ -60,6 +60,8 @@ class Tick:
 
     async def _look(self) -> None:
         self._engine.shortage = None if descriptors_left() else "out of descriptors"
+        for session in self._server.sessions.values():
+            session.tell_losses()
         await self._engine.store.probe()
         if self._listener is not None and self._listener.vanished:
             self._failures.count("listener", "socket vanished")

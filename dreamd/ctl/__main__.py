@@ -61,6 +61,8 @@ def cli(context: click.Context, socket: str | None, state_dir: str | None, as_js
 
     Exit codes: 0 ok, 1 a problem was found, 2 wrong usage, 3 no daemon answers, 4 the daemon refused.
     """
+    if "" in (socket, state_dir):  # a variable that was not set must not mean the default
+        raise click.UsageError("--socket and --state-dir expect a path, not an empty text")
     context.obj = Target(socket, state_dir, as_json)
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         context.color = False

@@ -203,6 +203,7 @@ def spawn(state: Path, socket: Path) -> tuple[int, Path]:
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     command = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(socket)]
+    log.touch(mode=0o600)
     with log.open("ab") as out:
         before = out.tell()
         process = subprocess.Popen(

@@ -59,14 +59,24 @@ def check(
 
 def _check_expiry(token: Mapping[object, object], now_s: float, *, required: bool) -> None:
     expiry = token.get("exp_ts", 0)
-    if isinstance(expiry, bool) or not isinstance(expiry, int | float) or not math.isfinite(expiry):
+    if isinstance(expiry, bool) or not isinstance(expiry, int | float) or not _is_time(expiry):
+        kind = type(expiry).__name__
         raise CapabilityError(
-            "expiry", f"exp_ts must be a finite number, this {type(expiry).__name__} is none"
+            "expiry",
+            f"exp_ts is a {kind} that is no time; send unix seconds as a finite number, or 0 for none",
         )
     if expiry == 0 and required:
         raise CapabilityError("expiry", "the capability token has no expiry, and here it must have one")
     if expiry != 0 and expiry <= now_s:
         raise CapabilityError("expired", "the capability token has expired")
+
+
+def _is_time(value: float) -> bool:
+    """Finite, and no integer of so many digits that no float holds it."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _check_signature(token: Mapping[object, object], key: bytes | None) -> None:

@@ -28,9 +28,10 @@ from dreamd.wire.session import Session
 def hello(service: Service, session: Session, asked: params.HelloParams) -> dict[str, Any]:
     said = asked.hello
     if said.protocol != PROTOCOL_VERSION:
+        version = said.version or "(version not said)"
         raise Refusal(
             Code.WRONG_PROTOCOL,
-            f"{said.name} {said.version} speaks protocol {said.protocol}, dreamd {dreamd.__version__} speaks "
+            f"{said.name} {version} speaks protocol {said.protocol}, dreamd {dreamd.__version__} speaks "
             f"{PROTOCOL_VERSION}; upgrade the older of the two and restart it",
         )
     session.name, session.version, session.pid = said.name, said.version, said.pid

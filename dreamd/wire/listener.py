@@ -49,7 +49,7 @@ def state_lock(state_dir: Path) -> Iterator[int]:
             pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise StartError(
                 f"another dreamd (pid {pid}) serves the state folder {state_dir}; "
-                "stop it with `dreamctl call shutdown`, or name another folder with --state-dir",
+                f"stop it with `dreamctl --state-dir '{state_dir}' call shutdown`, or name another with --state-dir",
                 EXIT_TAKEN,
             ) from None
         with suppress(OSError):  # on a full disk: for people to read, nothing relies on it

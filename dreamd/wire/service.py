@@ -77,7 +77,10 @@ class Service:
         method = self.table.get(message.method)
         try:
             if method is None:
-                raise Refusal(Code.UNKNOWN_METHOD, f"no such method; this is dreamd {dreamd.__version__}")
+                raise Refusal(
+                    Code.UNKNOWN_METHOD,
+                    f"no such method; docs/protocol.md lists those of dreamd {dreamd.__version__}",
+                )
             if not (session.greeted or method.frozen):
                 raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/protocol.md")
             if isinstance(message, Notification) and not method.told:

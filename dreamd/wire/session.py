@@ -139,10 +139,14 @@ class Session(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > EVENT_BYTES:
             self._lost_events += 1
             return
-        if self._lost_events:
+        self.tell_losses()
+        self.send(data)
+
+    def tell_losses(self) -> None:
+        """Say how many events were lost, once the peer reads again: before the next one, or at the daemon's tick."""
+        if self._lost_events and self._transport and self._transport.get_write_buffer_size() <= EVENT_BYTES:
             lost, self._lost_events = self._lost_events, 0
             self.send(self._peer.notify("event", [{"type": "lost", "count": lost}]))
-        self.send(data)
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as a task that ends with this session."""

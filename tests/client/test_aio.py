@@ -483,6 +483,7 @@ async def test_close_ends_the_connection_and_the_hooks_that_run(daemon: Serve, m
     with pytest.raises(NotConnected):
         await link.call("why", [], 1)
     link.respond(0, "to nobody")
+    link.fail(0, Code.HOOK_FAILED, "to nobody", None)
     await client.close()
     assert not await client.start(0)
 

@@ -4,8 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-
-from dreamclient.diet import Diet
+from dreamclient.diet import WAYS, Diet
 
 
 class Heard:
@@ -80,14 +79,18 @@ def test_a_further_way_leads_to_no_word_over_twice_as_common_as_those_there(time
 
 def test_the_ways_there_are_weighed_by_how_often_they_are_taken():
     # now and then to a common word, mostly to a rare one: the mean is near the rare one
-    field = Heard(*["red boat sails ."] * 1, *["red boat waits ."] * 9, *["sails on ."] * 99, *["gold falls ."] * 60)
+    field = Heard(
+        *["red boat sails ."] * 1, *["red boat waits ."] * 9, *["sails on ."] * 99, *["gold falls ."] * 60
+    )
     assert field.count("sails") == 100
     assert field.count("waits") == 9
     assert portions("red boat gold", field) == []  # 60 is over twice 18.1, under twice the plain mean 54.5
 
 
 def test_a_pair_that_leads_nowhere_yet_goes_to_no_more_common_word_than_its_second_alone():
-    field = Heard(*[f"boat {way} on ." for way in ("sails", "waits", "sinks", "lies")] * 3, *["gold falls ."] * 4)
+    field = Heard(
+        *[f"boat {way} on ." for way in ("sails", "waits", "sinks", "lies")] * 3, *["gold falls ."] * 4
+    )
     assert field.after("green", "boat") == {}
     assert field.count("sails") == 3
     assert portions("green boat gold", field) == []
@@ -99,6 +102,15 @@ def test_where_there_are_few_ways_on_any_new_one_is_welcome(ways, taken):
     names = ("sails", "waits", "sinks", "lies")[:ways]
     field = Heard(*(f"boat {way} on ." for way in names), *["gold falls ."] * 50)
     assert portions("green boat gold", field) == (["green boat gold"] if taken else [])
+
+
+def test_of_many_ways_the_most_trodden_are_weighed():
+    often = [f"boat way{'s' * n} ." for n in range(WAYS)] * 2
+    seldom = [f"boat far{'s' * n} ." for n in range(WAYS)]
+    common = [f"far{'s' * n} on ." for n in range(WAYS)] * 99
+    field = Heard(*often, *seldom, *common, *["gold falls ."] * 4)
+    assert field.count("way") == 2
+    assert portions("green boat gold", field) == []  # 4 is over the 2 of each of those
 
 
 def test_words_that_nothing_ever_followed_count_as_heard_once():

@@ -159,6 +159,12 @@ def test_a_context_that_finds_the_lock_held_is_sent_by_its_holder(ends: Ends) ->
     assert ends.failures == {}
 
 
+def test_mail_that_comes_while_a_context_is_sent_goes_next(ends: Ends) -> None:
+    ends.link._lock = Lock(on_first=lambda: setattr(ends.link, "_mail", context("b")))  # type: ignore[assignment]
+    assert ends.link.offer(context("a"))
+    assert ends.prompts(2) == ["a", "b"]
+
+
 def test_the_mailbox_has_one_place_and_the_newer_context_has_it(ends: Ends) -> None:
     ends.link._lock.acquire()
     assert ends.link.offer(context("old"))
@@ -281,6 +287,15 @@ def test_a_context_that_no_message_can_hold_is_counted(ends: Ends, ctx: Any) -> 
     assert ends.failures == {"unsendable": 2}
     assert ends.link.offer(context("half \ud83d an emoji"))
     assert ends.prompts(1) == ["half ? an emoji"]
+
+
+def test_a_large_context_tells_the_failures_too(ends: Ends) -> None:
+    ends.host.failures.count("connect")
+    assert ends.link.offer(context("x" * HOT_BYTES))
+    ends.link.flush()
+    (event,) = ends.reads(1)
+    assert event.params[0]["failures"] == {"connect": 1}  # type: ignore[union-attr]
+    assert ends.host.failures.untold() == {}
 
 
 def test_a_large_context_that_changed_into_what_cannot_be_sent_is_counted(ends: Ends) -> None:

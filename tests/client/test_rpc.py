@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from dreamclient import rpc
 from dreamclient.errors import DreamError, Malformed, MessageTooLarge, RemoteError, UsageError
-from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code
+from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code, PulseSnapshot
 from dreamclient.rpc import PLAIN, Codec, Notification, Peer, Reply, Request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -413,6 +413,7 @@ class Bare:
     ("sent", "arrives"),
     [
         (Attributes(1, Attributes(2)), {"depth": 1, "inner": {"depth": 2, "inner": None}}),
+        (PulseSnapshot(0.5), {"novelty": 0.5, "arousal": None, "entropy": None}),
         (UserDict(a=1), {"a": 1}),
         (MappingProxyType({"a": 1}), {"a": 1}),
         (np.float32(0.5), 0.5),

@@ -78,3 +78,7 @@ def test_token_and_schema(run, tmp_path):
     assert token["trace_id"] == "*"
     assert (tmp_path / "inbox.key").stat().st_mode & 0o777 == 0o600
     assert json.loads(run("schema").output)["$defs"]
+
+
+def test_an_empty_path_is_not_the_default():
+    assert CliRunner().invoke(cli, ["--state-dir", "", "inbox", "ls"]).exit_code == 2

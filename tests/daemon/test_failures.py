@@ -2,7 +2,7 @@
 
 import pytest
 
-from dreamd.failures import KINDS, LAST, TIMES, Failures, hook_failure
+from dreamd.failures import KINDS, LAST, OTHER, TIMES, Failures, hook_failure
 from tests.helpers.service import START, TestClock
 
 
@@ -33,9 +33,11 @@ def test_p11_the_kinds_and_the_last_ones_are_bounded(failures):
         failures.count("host", f"kind{number}")
     failures.count("host", "kind0")
     assert len(failures.counts) == KINDS + 1
-    assert failures.counts["other: more kinds than are counted apart"] == 100
+    assert failures.counts[f"host: {OTHER}"] == 100
     assert failures.counts["host: kind0"] == 2
     assert len(failures.last) == LAST
+    failures.count("generate", "TypeError")  # what one place is full of costs no other its kinds
+    assert failures.counts["generate: TypeError"] == 1
 
 
 def test_what_a_host_says_is_believed_within_reason(failures):

@@ -54,7 +54,7 @@ def test_p8_the_second_daemon_on_a_folder_exits_3_and_the_first_still_serves(tmp
         assert second.returncode == 3
         assert second.stderr == (
             f"dreamd: another dreamd (pid {pid}) serves the state folder {tmp_path / 's'}; stop it with "
-            "`dreamctl call shutdown`, or name another folder with --state-dir\n"
+            f"`dreamctl --state-dir '{tmp_path / 's'}' call shutdown`, or name another with --state-dir\n"
         )
         assert not (tmp_path / "other").exists()
         assert first.call("status")["pid"] == pid

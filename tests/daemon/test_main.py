@@ -83,3 +83,11 @@ def test_the_unexpected_is_one_line_and_exit_code_1(tmp_path):
     ran = subprocess.run(["sh", "-c", start], capture_output=True, text=True, check=False, timeout=30)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert re.fullmatch(r"dreamd: unexpected \w+ at \w+\.py:\d+\n", ran.stderr)
+
+
+@pytest.mark.parametrize("option", ["--state-dir", "--socket"])
+def test_an_empty_path_is_not_the_default(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([option, ""])
+    assert ended.value.code == 2
+    assert "expected a path" in capsys.readouterr().err

@@ -300,7 +300,7 @@ async def test_p11_a_flood_of_calls_is_capped_and_a_flood_of_notifications_too(t
 
 
 async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_many(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as other:
+    async with serving(tmp_path, tick_s=0.05) as service, await leo(service) as other:
         with socket.socket(socket.AF_UNIX) as slow:
             slow.setblocking(False)
             slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -323,8 +323,7 @@ async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_
 
             while session._transport.get_write_buffer_size():
                 await read()
-            other.send([2, "dream.context", [{}]])
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(20):  # no event need come: the tick tells
                 while not any(event["type"] == "lost" for event in events):
                     await read()
             [told] = [event for event in events if event["type"] == "lost"]
@@ -341,7 +340,7 @@ async def test_p11_kinds_of_failures_that_a_host_makes_up_are_bounded_and_status
             kinds = {f"kind_{batch}_{n}": (1 << 64) - 1 for n in range(500)}
             await liar.call("dream.context", {"failures": kinds})
         status = await other.call("status")
-        assert len(status["failures"]) <= 257
+        assert len(status["failures"]) <= 33
         assert len(status["last_errors"]) <= 32
         assert len(msgpack.packb(status)) < 64_000
 

@@ -34,6 +34,7 @@ def test_a_process_out_of_descriptors_still_feeds_its_watchdog(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
         with closing(Notifier(str(tmp_path / "notify"))) as notifier:
             resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
             try:

@@ -145,3 +145,9 @@ def test_p14_no_refusal_quotes_the_token() -> None:
         with pytest.raises(CapabilityError) as refused:
             check(bad, "t", now_s=NOW, key=KEY)
         assert word not in str(refused.value)
+
+
+def test_an_expiry_of_400_digits_is_refused_as_the_others():
+    with pytest.raises(CapabilityError) as refused:
+        check({"scopes": [WRITE_SCOPE], "exp_ts": 10**400}, "t", now_s=0.0)
+    assert refused.value.reason == "expiry"

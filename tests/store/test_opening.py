@@ -85,7 +85,9 @@ async def test_a_newer_database_is_refused_and_stays_byte_identical(path: Path, 
         connection.execute("CREATE TABLE dream_of_the_future (id INTEGER)")
         connection.execute("PRAGMA user_version = 99")
     before = folder(path)
-    with pytest.raises(StoreTooNew, match=rf"version 99, this dreamd knows {len(MIGRATIONS)}: upgrade dreamd"):
+    with pytest.raises(
+        StoreTooNew, match=rf"version 99, this dreamd knows {len(MIGRATIONS)}: upgrade dreamd"
+    ):
         await open_store(path)
     assert folder(path) == before
     assert list(before) == [path.name]

@@ -469,3 +469,18 @@ async def test_a_read_only_file_is_noticed_at_the_start_and_opened_anew_once_it_
         assert await refused(store.begin(new_dialog("dream-2"))) == "read-only"
     assert await store.probe() is None
     await one_dream(store, "dream-2")
+
+
+async def test_p12_what_nobody_has_touched_is_not_even_read(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await one_dream(store)
+    for _ in range(4):
+        await store.probe()
+    assert store._database
+    with monkeypatch.context() as idle:
+        idle.setattr(store._database, "_execute", raising(AssertionError("its thread was woken")))
+        assert await store.probe() is None
+        os.utime(path)
+        with pytest.raises(AssertionError, match="woken"):
+            await store.probe()

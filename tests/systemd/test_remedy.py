@@ -1,10 +1,12 @@
 """What the doctor says of a service that systemd has given up on leads to the remedy, and the remedy works."""
 
 import json
+import os
 import re
 import socket
 import sqlite3
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +92,7 @@ def test_a_newer_database(installed):
     )
     found = failing(installed, "service")
     assert "exit code 6: the database is of a newer version" in found["text"]
+    assert "restarts" not in found["text"]  # but for the knock, none was tried
     of_database = failing(installed, "database")
     assert "is of version 99, this dreamd knows" in of_database["text"]
     assert "upgrade dreamd; or move the file away" in of_database["advice"]
@@ -140,3 +143,23 @@ def test_an_interpreter_that_is_gone_and_units_that_were_edited(installed):
     assert unit.read_text() == ours
     installed.systemctl("start", "dreamd.service")
     is_well(installed)
+
+
+def test_the_drop_in_for_hosts_without_user_namespaces_needs_none(installed):
+    """As docs/operations.md has it: the daemon is in the namespaces of its manager, each and every one."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    before = namespaces(installed.main_pid())
+    installed.drop_in(text.partition("```ini\n")[2].partition("```")[0])
+    try:
+        installed.systemctl("restart", "dreamd.service")
+        assert namespaces(installed.main_pid()) == namespaces(installed.process.pid) != before
+        is_well(installed)
+    finally:
+        (installed.config / "systemd" / "user" / "dreamd.service.d" / "test.conf").unlink()
+        installed.systemctl("daemon-reload")
+
+
+def namespaces(pid):
+    return {
+        name: os.readlink(f"/proc/{pid}/ns/{name}") for name in ("user", "mnt", "net", "ipc", "uts", "pid")
+    }

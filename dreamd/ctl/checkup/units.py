@@ -26,7 +26,13 @@ EXITS = {
     "4": ("the state folder cannot be used", "make it writable"),
     "5": ("no socket can be made there", "move away what stands in its place, or name a shorter path"),
     "6": ("the database is of a newer version, or not dreamd's", "upgrade dreamd, or move the database away"),
-}
+} | dict.fromkeys(
+    ("217", "218", "225", "226"),  # systemd's own: user, capabilities, network, namespace: systemd.exec(5)
+    (
+        "the sandbox cannot be set up here",
+        "add the drop-in for hosts without user namespaces (docs/operations.md)",
+    ),
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""What `health.py` has a real leo do: one scene a process, in his checkout and his own environment.
+
+    python scenes.py SPEC      SPEC is JSON: {scene, seed, prompts, socket, diet, pause_s, result}
+
+Needs leo, dreamclient and the standard library. What was measured is written as JSON to the file `result`.
+"""
+
+import json
+import random
+import re
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path.cwd()))
+import leo  # type: ignore[import-not-found]  # the checkout's
+from dreamclient.field_hooks import Everything
+from dreamclient.leo import attach
+from dreamclient.messages import DreamContext, PulseSnapshot
+
+PROBES = 100
+PROBE_SETS = (88001, 88002)  # seeds of the two sets of probe replies, whose mean is taken
+CONNECT_S = 10.0
+
+Spec = dict[str, Any]
+
+
+def topics() -> list[str]:
+    """The prompts that leo's own tests talk with."""
+    files = [json.loads(path.read_text()) for path in sorted(Path("tests").glob("topics*.json"))]
+    found = [
+        prompt
+        for file in files
+        for topic in file.get("conversation_topics", ())
+        for prompt in topic["prompts"]
+    ]
+    return list(dict.fromkeys(found))
+
+
+def born() -> Any:
+    """A leo who has read his README, without his own dream layer, whose chance depends on the hour."""
+    connection = leo.init_db()
+    leo.bootstrap_if_needed(connection)
+    leo.maybe_run_dream = None
+    return leo.LeoField(connection)
+
+
+def attached(field: Any, spec: Spec) -> Any:
+    """The client of the bond with the daemon; None without one."""
+    if not spec["socket"]:
+        return None
+    client = attach(field, socket_path=spec["socket"], diet=None if spec["diet"] else Everything()).client
+    client.start(CONNECT_S)
+    return client
+
+
+def spoken(field: Any, prompt: str) -> Any:
+    """What he would answer, as `reply` makes it, but learning nothing from it."""
+    return leo.generate_reply(
+        field.bigrams, field.vocab, field.centers, field.bias, prompt, trigrams=field.trigrams,
+        co_occur=field.co_occur, emotion_map=field.emotion, return_context=True, themes=field.themes,
+        token_to_themes=field.token_to_themes, trauma_state=field._trauma_state,
+    )  # fmt: skip
+
+
+def width(field: Any) -> dict[str, float]:
+    """Of 100 probe replies: the share of word pairs that are distinct, and the number of distinct words."""
+    before, prompts = random.getstate(), topics()
+    pairs_share, vocabulary = 0.0, 0.0
+    for seed in PROBE_SETS:
+        random.seed(seed)
+        asked = random.Random(seed).choices(prompts, k=PROBES)
+        replies = [re.findall(r"[\w']+", spoken(field, prompt).output.lower()) for prompt in asked]
+        pairs = [pair for words in replies for pair in pairwise(words)]
+        pairs_share += len(set(pairs)) / len(pairs) / len(PROBE_SETS)
+        vocabulary += len({word for words in replies for word in words}) / len(PROBE_SETS)
+    random.setstate(before)
+    return {"distinct_2": pairs_share, "vocabulary": vocabulary}
+
+
+def trigrams(field: Any) -> int:
+    field.refresh()
+    return sum(map(len, field.trigrams.values()))
+
+
+def context(prompt: str, reply: str, said: Any) -> DreamContext:
+    pulse = PulseSnapshot(said.novelty, said.arousal, said.entropy)
+    return DreamContext(prompt=prompt, reply=reply, pulse=pulse, trauma_level=0.3)
+
+
+def replies(spec: Spec) -> dict[str, Any]:
+    """A conversation: what he says, and how long each reply takes, with whatever the daemon makes of it."""
+    field = born()
+    attached(field, spec)
+    random.seed(spec["seed"])
+    said, seconds = [], []
+    for prompt in random.Random(spec["seed"]).sample(topics(), spec["prompts"]):
+        field.observe(prompt)
+        start = time.perf_counter()
+        said.append(field.reply(prompt))
+        seconds.append(time.perf_counter() - start)
+        time.sleep(spec["pause_s"])
+    return {"replies": said, "seconds": seconds}
+
+
+def alone(spec: Spec) -> dict[str, Any]:
+    """Dreams without a conversation, each of a prompt and a reply that he does not learn from."""
+    field = born()
+    client = attached(field, spec)
+    random.seed(spec["seed"])
+    before, had = width(field), trigrams(field)
+    for prompt in random.Random(spec["seed"]).choices(topics(), k=spec["prompts"]):
+        reply = spoken(field, prompt)
+        client.dream_now(context(prompt, reply.output, reply.pulse))
+        field.refresh()
+    return {"before": before, "after": width(field), "gain": trigrams(field) - had}
+
+
+def talk(spec: Spec) -> dict[str, Any]:
+    """A conversation, with a dream after each reply where there is a daemon."""
+    field = born()
+    client = attached(field, spec)
+    random.seed(spec["seed"])
+    had = trigrams(field)
+    for prompt in random.Random(spec["seed"]).sample(topics(), spec["prompts"]):
+        field.observe(prompt)
+        reply = field.reply(prompt)
+        if client is not None:
+            client.dream_now(context(prompt, reply, field.last_pulse))
+    gain = trigrams(field) - had
+    return {"after": width(field), "gain": gain}
+
+
+if __name__ == "__main__":
+    given: Spec = json.loads(sys.argv[1])
+    scene = {"replies": replies, "alone": alone, "talk": talk}[given["scene"]]
+    Path(given["result"]).write_text(json.dumps(scene(given)))
