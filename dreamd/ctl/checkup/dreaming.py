@@ -52,21 +52,14 @@ def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]
     ran = [dialog for dialog in database.latest if dialog["outcome"] not in _NOT_HIS]
     silent = list(_until_spoken(ran))
     if silent:
-        note = silent[0]["note"]
-        if note:
-            hook, _, kind = note.partition(": ")
-            why = (
-                f"{hook} raised {kind}{_place(answers, hook, kind)}"
-                if kind[:1].isupper()
-                else f"{hook}: {kind}"
-            )
-            advice = "mend that in leo; `dreamctl dream` tries at once"
-        else:
-            why = "his lines came back empty"
-            advice = "has his field words? `dreamctl dream` tries at once"
-        since = moment(silent[-1]["started_at"], now)
+        why, cure = _cause(answers, silent[0]["note"])
         count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
-        yield fail("leo", f"mute: {count}, 0 spoke: {why}; since {since}", advice)
+        since = moment(silent[-1]["started_at"], now)
+        yield fail(
+            "leo",
+            f"mute: {count}, 0 spoke: {why}; since {since}",
+            f"{cure}; `dreamctl dream` tries at once",
+        )
     elif ran and ran[0]["outcome"] in ("hook_error", "deadline"):
         yield warn(
             "leo", f"his last dialogue was cut short by {ran[0]['note']}", "`dreamctl status` says where"
@@ -81,6 +74,15 @@ def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if dialog["lines"]:
             return
         yield dialog
+
+
+def _cause(answers: Answers, note: str | None) -> tuple[str, str]:
+    """Why a dialogue ended without a word, and what to do, by its note ("generate: TypeError")."""
+    if not note:
+        return "his lines came back empty", "has his field words?"
+    hook, _, kind = note.partition(": ")
+    raised = f" raised {kind}{_place(answers, hook, kind)}" if kind[:1].isupper() else f": {kind}"
+    return f"{hook}{raised}", "mend that in leo"
 
 
 def _place(answers: Answers, hook: str, kind: str) -> str:
