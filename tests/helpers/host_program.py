@@ -15,6 +15,7 @@ import random
 import statistics
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from tests.helpers import leo_double
@@ -84,7 +85,9 @@ def timed(leo, home: Path, n: int) -> tuple[str, float]:
 
 def fork(leo, home: Path) -> None:
     """A child that talks too, and says nothing; it must not hurt the parent's connection."""
-    child = os.fork()
+    with warnings.catch_warnings():  # since 3.12 Python warns of it, and hosts do it all the same
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         leo.conn = leo_double.settle(home.parent)  # SQLite's own rule: no connection over a fork
         leo.reply("who are you now")
