@@ -5,14 +5,17 @@ The hooks hold the field weakly: a leo that his owner lets go of is not kept ali
 
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, Protocol
 
+from dreamclient.diet import Known
 from dreamclient.errors import DreamError
 from dreamclient.field_boosts import boosts
 from dreamclient.field_ingest import ingest, recall
+from dreamclient.field_known import KnownToLeo
 from dreamclient.field_names import given
 from dreamclient.field_turns import Turns
 
@@ -23,24 +26,18 @@ class FieldGone(DreamError):
     """Leo's field is no more."""
 
 
-class Diet(Protocol):
-    """Chooses what of his dreams reaches leo. Called from several threads."""
+class Chooses(Protocol):
+    """What of a dream's line reaches leo: see dreamclient.diet."""
 
-    def human(self, text: str) -> None:
-        """Someone spoke to leo."""
-
-    def taken(self, text: str) -> bool:
-        """Whether this line of a dream is fed to him."""
+    def portions(self, tokens: Sequence[str], known: Known) -> list[str]:
+        """The pieces to be fed, one by one; none where the line is refused."""
 
 
 class Everything:
-    """Every line is taken."""
+    """Every line, whole."""
 
-    def human(self, text: str) -> None:
-        pass
-
-    def taken(self, text: str) -> bool:
-        return bool(text.strip())
+    def portions(self, tokens: Sequence[str], known: Known) -> list[str]:  # noqa: ARG002
+        return [" ".join(tokens)] if tokens else []
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,9 @@ class FieldHooks:
     names: Mapping[str, Any]
     path: Path
     turns: Turns
-    diet: Diet
+    diet: Chooses
     digest: Digest | None = None
+    _known: KnownToLeo = dataclass_field(default_factory=KnownToLeo)
     _accepted: frozenset[str] | None = None
     _measures: Mapping[str, float] | None = None  # of the line that was said last
 
@@ -79,11 +77,16 @@ class FieldHooks:
         return answer
 
     def observe(self, text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Feed a line to leo, unless his diet refuses it: `{taken}`. His next `observe` picks it up."""
+        """Feed leo what his diet takes of a line: `{taken}`. His next `observe` picks it up."""
         leo = self._leo()
-        if not self.diet.taken(text):
+        tokenize = self.names["tokenize"]
+        known = self._known.now(leo)
+        portions = self.diet.portions(tokenize(text), known)
+        if not portions:
             return {"taken": False}
-        ingest(self.path, text, self.names["ingest_text"])
+        ingest(self.path, portions, self.names["ingest_text"])
+        for portion in portions:
+            known.fed(tokenize(portion))
         if self.digest is not None:
             self.digest(leo, SpokenLine(text, meta, self._measures or {}), self.turns)
         return {"taken": True}

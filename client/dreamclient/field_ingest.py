@@ -5,7 +5,7 @@ What is ingested is picked up by leo's next `observe`; it counts towards nothing
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,13 @@ def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def ingest(path: Path, text: str, ingest_text: Callable[[sqlite3.Connection, str], object]) -> None:
-    """Feed `text` into the field by leo's own `ingest_text`."""
+def ingest(
+    path: Path, texts: Iterable[str], ingest_text: Callable[[sqlite3.Connection, str], object]
+) -> None:
+    """Feed each of `texts` into the field by leo's own `ingest_text`."""
     with opened(path, "rw") as connection:
-        ingest_text(connection, text)
+        for text in texts:
+            ingest_text(connection, text)
         connection.commit()
 
 

@@ -12,8 +12,9 @@ from functools import wraps
 from typing import Any
 
 from dreamclient.blocking import DreamClient
+from dreamclient.diet import Diet
 from dreamclient.errors import UsageError
-from dreamclient.field_hooks import Diet, Everything, FieldHooks
+from dreamclient.field_hooks import Chooses, Everything, FieldHooks
 from dreamclient.field_ingest import database_of
 from dreamclient.field_modules import Modules
 from dreamclient.field_names import names_of
@@ -36,7 +37,7 @@ def attach(
     recall: bool | None = None,
     after_reply: bool = True,
     into: Collection[str] | None = None,
-    diet: Diet | None = None,
+    diet: Chooses | None = None,
     origin: Sequence[str] | None = None,
     readme: Sequence[str] = (),
     autostart: bool = False,
@@ -49,7 +50,8 @@ def attach(
     `after_reply`  tell the daemon of each reply that leo's own dream layer did not tell of
     `into`         which of leo's other modules hear of a dream: "episodes", "game", "mathbrain", "santa", "trauma";
                    if None, those of $DREAMD_INTO, comma-separated
-    `diet`         which lines reach the field; all, if None
+    `diet`         what of the lines reaches the field; if None, dreamclient.diet.Diet(), or, where $DREAMD_DIET
+                   is 0, all of them whole
 
     Raises UsageError where `field` is no field of leo's, or is attached already.
     """
@@ -76,11 +78,12 @@ def attach(
         turns = LoopTurns(field._lock, lambda: _loaded(here()))  # noqa: SLF001 the lock of his calls
     else:
         turns = ThreadTurns(lambda: _loaded(here()))
-    diet = diet or Everything()
+    if diet is None:
+        diet = Everything() if os.environ.get("DREAMD_DIET") == "0" else Diet()
     digest = Modules(into, names, path, client.count) if into else None
     hooks = FieldHooks(here, names, path, turns, diet, digest)
     client.serve(hooks.generate, hooks.observe, hooks.recall if recall else None)
-    attachment = Attachment(field, client, turns, Senses(field, names), diet, after_reply)
+    attachment = Attachment(field, client, turns, Senses(field, names), after_reply)
     client.start()
     return attachment
 
@@ -99,14 +102,12 @@ class Attachment:
         client: DreamClient,
         turns: ThreadTurns | LoopTurns,
         senses: Senses,
-        diet: Diet,
         after_reply: bool,
     ) -> None:
         self.client = client
         self._field = field
         self._turns = turns
         self._senses = senses
-        self._diet = diet
         self._after_reply = after_reply
         self._attached = True
         self._under_way: dict[str, bool] = {}  # prompts that leo answers, and whether the daemon was told
@@ -194,7 +195,6 @@ class Attachment:
             if not call.endswith("reply"):
                 return None
             self._under_way[text] = False
-            self._diet.human(text)
         except Exception:  # noqa: BLE001 leo must hear it whatever we make of it
             self.client.count("listen")
         return text

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from dreamclient.diet import WAYS, Diet
+from dreamclient.diet import Diet
 
 
 class Heard:
@@ -104,13 +104,10 @@ def test_where_there_are_few_ways_on_any_new_one_is_welcome(ways, taken):
     assert portions("green boat gold", field) == (["green boat gold"] if taken else [])
 
 
-def test_of_many_ways_the_most_trodden_are_weighed():
-    often = [f"boat way{'s' * n} ." for n in range(WAYS)] * 2
-    seldom = [f"boat far{'s' * n} ." for n in range(WAYS)]
-    common = [f"far{'s' * n} on ." for n in range(WAYS)] * 99
-    field = Heard(*often, *seldom, *common, *["gold falls ."] * 4)
-    assert field.count("way") == 2
-    assert portions("green boat gold", field) == []  # 4 is over the 2 of each of those
+@pytest.mark.parametrize(("ways", "taken"), [(48, True), (49, False)])
+def test_a_word_that_may_go_on_in_many_ways_is_not_tied_to_one(ways, taken):
+    field = Heard(*(f"boat way{'s' * n} on ." for n in range(ways)))
+    assert portions("green boat way", field) == (["green boat way"] if taken else [])
 
 
 def test_words_that_nothing_ever_followed_count_as_heard_once():
@@ -139,3 +136,6 @@ def test_each_bound_can_be_set():
     assert portions("green boat gold", field) == []
     assert portions("green boat gold", field, Diet(common_alone=9)) == ["green boat gold"]
     assert portions("green boat gold", field, Diet(few=4)) == ["green boat gold"]
+    field = Heard(*(f"boat {way} on ." for way in ("sails", "waits", "sinks", "lies")))
+    assert portions("green boat sails", field, Diet(many=4)) == ["green boat sails"]
+    assert portions("green boat sails", field, Diet(many=3)) == []

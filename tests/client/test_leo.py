@@ -10,6 +10,8 @@ from contextlib import closing
 
 import pytest
 from dreamclient import DreamClient, DreamContext, UsageError
+from dreamclient.diet import Diet
+from dreamclient.field_hooks import Everything
 from dreamclient.leo import attach
 
 from tests.helpers import leo_double
@@ -66,7 +68,7 @@ def client():
 
 
 def test_leo_dreams_and_finds_the_lines_in_his_field(daemon, leo):
-    attachment = attach(leo, name="a", socket_path=daemon.socket)
+    attachment = attach(leo, name="a", socket_path=daemon.socket, diet=Everything())
     try:
         assert attachment.client.start(20), attachment.client.trouble
         dreamt = attachment.client.dream_now(timeout_s=20)
@@ -289,6 +291,14 @@ def test_a_reply_is_told_once_where_the_dream_layer_tells_of_it(leo, client, mon
     assert [ctx.expert for ctx in client.offered] == ["own"]
 
 
+@pytest.mark.parametrize(("setting", "diet"), [(None, Diet), ("1", Diet), ("0", Everything)])
+def test_his_dreams_are_on_a_diet_unless_it_is_set_off(leo, client, monkeypatch, setting, diet):
+    if setting is not None:
+        monkeypatch.setenv("DREAMD_DIET", setting)
+    attach(leo, client=client).detach()
+    assert type(client._host.hooks._hooks["observe"].__self__.diet) is diet
+
+
 def test_a_reply_is_not_told_where_that_is_not_wanted(leo, client):
     attachment = attach(leo, client=client, after_reply=False)
     leo.reply(PROMPT)
@@ -303,37 +313,14 @@ def test_a_context_of_no_reply_can_be_offered(leo, client):
     assert client.failures["not_connected"] == 1
 
 
-def test_the_diet_hears_what_people_say(leo, client):
-    class Diet:
-        heard: list[str] = []  # noqa: RUF012 one diet
-
-        def human(self, text):
-            self.heard.append(text)
-
-        def taken(self, text):
-            return True
-
-    attachment = attach(leo, client=client, diet=Diet())
-    leo.observe(PROMPT)
-    leo.observe(leo.reply(PROMPT))
-    attachment.detach()
-    assert Diet.heard == [PROMPT]
-
-
 def test_what_fails_in_the_host_is_counted_and_costs_no_reply(leo, client, capfd):
     """P10: each by its kind. P1: nothing is raised, nothing printed."""
 
-    class Broken:
-        def human(self, text):
-            raise ValueError
-
-        def taken(self, text):
-            return True
-
-    attachment = attach(leo, client=client, diet=Broken())
-    assert leo.reply(PROMPT)
+    attachment = attach(leo, client=client)
+    vocabulary, leo.vocab = leo.vocab, None
+    attachment._heard("reply", ("what is it to him?",), {})
     assert client.failures.pop("listen") == 1
-    leo.themes = None
+    leo.vocab, leo.themes = vocabulary, None
     attachment._answered(PROMPT, "r")  # not under way: told
     attachment._under_way[PROMPT] = False
     attachment._answered(PROMPT, "r")

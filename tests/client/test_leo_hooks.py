@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 from dreamclient import field_boosts
+from dreamclient.diet import Diet
 from dreamclient.errors import UsageError
 from dreamclient.field_boosts import neighbours, wounds
 from dreamclient.field_hooks import Everything, FieldGone, FieldHooks
@@ -184,16 +185,25 @@ def test_what_is_ingested_is_there_after_leos_next_observe_and_hastens_no_forget
 
 def test_a_line_that_the_diet_refuses_does_not_reach_the_field(leo):
     class Fasting:
-        def human(self, text):
-            raise AssertionError("nobody spoke")
-
-        def taken(self, text):
-            return False
+        def portions(self, tokens, known):
+            return []
 
     before = rows("SELECT * FROM trigrams")
     assert hooks_of(leo, Fasting()).observe("an unheard thing was said", META) == {"taken": False}
     assert hooks_of(leo).observe("  ", META) == {"taken": False}
     assert rows("SELECT * FROM trigrams") == before
+
+
+def test_the_diet_takes_of_a_line_what_is_new_and_of_the_next_what_is_newer(leo):
+    fed, known = [], leo_double.EMBEDDED_BOOTSTRAP.split(".")[0]
+    names = {**vars(leo_double), "ingest_text": lambda connection, text: fed.append(text)}
+    hooks = hooks_of(leo, Diet(), names)
+    assert hooks.observe(known, META) == {"taken": False}
+    assert hooks.observe(f"{known} to snow falling", META) == {"taken": True}
+    assert hooks.observe(f"{known} to snow falling", META) == {"taken": False}, (
+        "though leo has not read it yet"
+    )
+    assert fed == ["I listen to snow falling"]
 
 
 def test_an_ingest_that_fails_leaves_no_transaction_open(leo):
