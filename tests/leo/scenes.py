@@ -10,6 +10,7 @@ import random
 import re
 import sys
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from dreamclient.messages import DreamContext, PulseSnapshot
 PROBES = 100
 PROBE_SETS = (88001, 88002)  # seeds of the two sets of probe replies, whose mean is taken
 CONNECT_S = 10.0
+A_PROMPT_S = 20.0  # from one prompt to the next, by the clock that leo sees
 
 Spec = dict[str, Any]
 
@@ -45,6 +47,20 @@ def born() -> Any:
     leo.bootstrap_if_needed(connection)
     leo.maybe_run_dream = None
     return leo.LeoField(connection)
+
+
+class Clock:
+    """In the place of `time.time`: leo's memories fade, and his questions return, by the hour. Without it the same
+    leo, asked the same a little faster, gives other replies."""
+
+    def __init__(self) -> None:
+        self.now_s = 1.8e9
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def go_on(self) -> None:
+        self.now_s += A_PROMPT_S
 
 
 def attached(field: Any, spec: Spec) -> Any:
@@ -85,6 +101,16 @@ def trigrams(field: Any) -> int:
     return sum(map(len, field.trigrams.values()))
 
 
+def conversation(field: Any, spec: Spec) -> Iterator[tuple[str, str, float]]:
+    """A conversation: each prompt, what he answers, and the seconds it took him."""
+    for prompt in random.Random(spec["seed"]).sample(topics(), spec["prompts"]):
+        clock.go_on()
+        field.observe(prompt)
+        start = time.perf_counter()
+        reply = field.reply(prompt)
+        yield prompt, reply, time.perf_counter() - start
+
+
 def context(prompt: str, reply: str, said: Any) -> DreamContext:
     pulse = PulseSnapshot(said.novelty, said.arousal, said.entropy)
     return DreamContext(prompt=prompt, reply=reply, pulse=pulse, trauma_level=0.3)
@@ -96,11 +122,9 @@ def replies(spec: Spec) -> dict[str, Any]:
     attached(field, spec)
     random.seed(spec["seed"])
     said, seconds = [], []
-    for prompt in random.Random(spec["seed"]).sample(topics(), spec["prompts"]):
-        field.observe(prompt)
-        start = time.perf_counter()
-        said.append(field.reply(prompt))
-        seconds.append(time.perf_counter() - start)
+    for _, reply, took_s in conversation(field, spec):
+        said.append(reply)
+        seconds.append(took_s)
         time.sleep(spec["pause_s"])
     return {"replies": said, "seconds": seconds}
 
@@ -124,9 +148,7 @@ def talk(spec: Spec) -> dict[str, Any]:
     client = attached(field, spec)
     random.seed(spec["seed"])
     had = trigrams(field)
-    for prompt in random.Random(spec["seed"]).sample(topics(), spec["prompts"]):
-        field.observe(prompt)
-        reply = field.reply(prompt)
+    for prompt, reply, _ in conversation(field, spec):
         if client is not None:
             client.dream_now(context(prompt, reply, field.last_pulse))
     gain = trigrams(field) - had
@@ -134,6 +156,7 @@ def talk(spec: Spec) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    time.time = clock = Clock()
     given: Spec = json.loads(sys.argv[1])
     scene = {"replies": replies, "alone": alone, "talk": talk}[given["scene"]]
     Path(given["result"]).write_text(json.dumps(scene(given)))

@@ -1,0 +1,57 @@
+"""docs/operations.md says what to do about each word of the status, and each line of the log, that asks for it."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dreamd
+from dreamd.inbox.errors import DamagedFile, InboxBusy, InboxUnavailable, ValidationError
+from dreamd.store.trouble import CLOSED, TROUBLES
+
+PACKAGE = Path(dreamd.__file__).parent
+TEXT = (PACKAGE.parent / "docs" / "operations.md").read_text()
+GENERAL = {
+    "%s",
+    "%s: %s%s",
+}  # a note, which is looked for by itself, and a fault of dreamd's, which is of level ERROR
+
+
+def said() -> Iterator[str]:
+    """The beginning, up to what is filled in, of each text that is logged as a warning or noted by the store."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="warning" | "error", value=ast.Name(id="log")), args=[text, *_]
+                ):
+                    pass
+                case ast.Call(func=ast.Attribute(attr="append", value=ast.Name(id="notes")), args=[text]):
+                    pass
+                case ast.Call(
+                    func=ast.Attribute(attr="append", value=ast.Attribute(attr="notes")), args=[text]
+                ):
+                    pass
+                case _:
+                    continue
+            if isinstance(text, ast.JoinedStr):
+                text = text.values[0]
+            if isinstance(text, ast.Constant) and text.value not in GENERAL:
+                yield text.value
+
+
+@pytest.mark.parametrize("text", sorted(set(said())))
+def test_each_line_of_the_log_is_explained(text: str) -> None:
+    assert f"`{re.split('%s|:', text)[0].rstrip()}" in TEXT
+
+
+@pytest.mark.parametrize("word", [*(set(TROUBLES) - {CLOSED}), "out of descriptors", "stopping"])
+def test_each_word_of_the_status_is_explained(word: str) -> None:
+    assert f"`{word}`" in TEXT
+
+
+@pytest.mark.parametrize("error", [DamagedFile, InboxBusy, InboxUnavailable, ValidationError])
+def test_what_a_shard_could_not_be_written_for_is_explained(error: type[Exception]) -> None:
+    assert f"`{error.__name__}`" in TEXT  # as Delivery.trouble tells it
