@@ -1,9 +1,10 @@
 # The only commands people need. `make run` and `make test` prepare everything else by themselves.
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
+PYTHON   ?= python3
+VENV     ?= .venv
+LEO_VENV ?= .venv-leo
+BIN      := $(VENV)/bin
 
-.PHONY: run test venv lint types cov bench fuzz dist install uninstall lock clean
+.PHONY: run test venv lint types cov bench fuzz man dist install uninstall lock clean
 
 run: venv  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@$(BIN)/dreamctl --state-dir state demo $(ARGS)
@@ -42,6 +43,19 @@ fuzz: venv  ## long hunts: new examples for every property, every fault at every
 bench: venv  ## figures, as ratios to a floor in the same run
 	@for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+man: venv  ## the manual pages, from the texts of --help and the settings
+	@$(BIN)/python -m dreamd.ctl.manual man
+
+leo: venv  ## what dreaming does to a real leo: make leo LEO=PATH_OF_HIS_CHECKOUT; an hour
+	@test -f "$(LEO)/leo.py" || { echo "make leo LEO=PATH: say where a checkout of leo is" >&2; exit 2; }
+	@$(MAKE) --no-print-directory $(LEO_VENV)/.made
+	@$(BIN)/python -m tests.leo.health "$(LEO)" --python "$(abspath $(LEO_VENV))/bin/python" $(ARGS)
+
+$(LEO_VENV)/.made:
+	@$(PYTHON) -m venv "$(LEO_VENV)"
+	@$(LEO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check numpy sentencepiece aiosqlite msgpack
+	@touch $@
+
 dist: venv  ## wheels and source archives of both distributions, in dist/
 	@$(BIN)/python -m build --no-isolation --outdir dist client
 	@$(BIN)/python -m build --no-isolation --outdir dist .
@@ -57,4 +71,4 @@ lock:  ## names, versions and hashes of all that `make venv` installs; needs uv
 	  --no-emit-index-url --no-header --no-annotate --no-emit-package dreamd-client -o requirements.lock
 
 clean:
-	rm -rf $(VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(LEO_VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache
