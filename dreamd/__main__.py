@@ -21,11 +21,14 @@ def _path(text: str) -> str:
     return text
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the daemon in the foreground; the exit code (docs/operations.md)."""
+def arguments() -> argparse.ArgumentParser:
+    """What dreamd takes."""
     parser = argparse.ArgumentParser(
         prog="dreamd",
         description="The daemon in which leo dreams. It serves one user's leo over a Unix socket, in the foreground.",
+        epilog="Exit codes: 0 stopped in order, 1 unexpected, 2 wrong usage or a wrong setting, 3 another daemon "
+        "serves this state folder or listens at this socket, 4 the state folder cannot be used, 5 no socket can be "
+        "made there, 6 the database is of a newer version, or not dreamd's.",
     )
     parser.add_argument(
         "--state-dir", metavar="D", type=_path, help="database, inbox and lock (default: the XDG state home)"
@@ -38,7 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--set", metavar="NAME=VALUE", action="append", default=[], help="one setting, as in gate.chance=1"
     )
     parser.add_argument("--version", action="version", version=f"dreamd {dreamd.__version__}")
-    asked = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon in the foreground; the exit code (docs/operations.md)."""
+    asked = arguments().parse_args(argv)
     file = Path(asked.config) if asked.config else None
     state_dir, socket = (
         paths.state_dir(asked.state_dir),

@@ -98,7 +98,7 @@ class Daemon:
             table = TABLE | TEST_TABLE if os.environ.get(TEST_SWITCH) else TABLE
             service = Service(table, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
             cap = self.sessions or session_cap()
-            self.server = server = Server(service.dispatch, service.forget, failures, cap)
+            self.server = server = Server(service.dispatch, service.forget, failures, cap, service.taps)
             service.sessions = server.sessions
 
             await engine.settle_debts()

@@ -6,11 +6,11 @@ A wrong key or value is an error that names it and the nearest right one.
 
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -30,7 +30,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the daemon says on standard error: changes of state, and no text of a dream."""
 
-    level: Literal["off", "error", "warning", "info", "debug"] = "off"
+    level: Literal["off", "error", "warning", "info", "debug"] = "off"  # on standard error
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,14 +49,9 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
 }
 KEYS = tuple(f"{name}.{key}" for name, group in GROUPS.items() for key in group.__struct_fields__)
 
-# Variables that are no settings of the daemon but resolve its paths or belong to the client.
-_OTHER_VARIABLES = {
-    "DREAMD_SOCKET",
-    "DREAMD_STATE_DIR",
-    "DREAMD_CONFIG",
-    "DREAMD_EMBEDDED",
-    "DREAMD_TEST_RPC",
-}
+# After DREAMD_: no settings of the daemon, but what resolves its paths or belongs to the client (docs/leo.md).
+_OTHER_VARIABLES = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
+_FOR_TESTS = "TEST_RPC"
 # What users of the earlier inbox writer have in their environment.
 _INBOX_VARIABLES = {
     "DREAM_INBOX_DIR": "inbox.dir",
@@ -83,34 +78,44 @@ def load(
 ) -> Settings:
     """Settings from `file` (or $DREAMD_CONFIG, or dreamd/config.toml in the configuration home, if there), the
     environment (DREAMD_GATE__CHANCE=1) and `assignments` (gate.chance=1). Raises SettingsError."""
-    chosen: dict[str, Any] = {}
-    for source, pairs in (
-        ("", _from_file(file, env)),
-        ("", _from_environment(env)),
-        ("--set ", _from_assignments(assignments)),
+    groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
+    sources: dict[str, str] = {}  # of each key that was set: where, as its last source calls it
+    for source, pairs, read in (
+        ("", _from_file(file, env), _typed),
+        ("", _from_environment(env), _from_text),
+        ("--set ", _from_assignments(assignments), _from_text),
     ):
         for name, key, value in pairs:
             if key not in KEYS:
                 raise SettingsError(f"{source}{name}: there is no such setting{_nearest(key, KEYS)}")
-            chosen[key] = _value(source + name, key, value)
-    groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
-    for key, value in chosen.items():
-        group, _, field = key.partition(".")
-        groups[group][field] = value
+            group, _, field = key.partition(".")
+            groups[group][field] = read(source + name, _type_of(group, field), value)
+            sources[key] = source + name
+    return Settings(**{name: _together(name, values, sources) for name, values in groups.items()})
+
+
+def _together(group: str, values: Mapping[str, Any], sources: Mapping[str, str]) -> Any:
+    """A group of settings; SettingsError, with the sources of those it names, where they do not go together."""
     try:
-        return msgspec.convert(groups, Settings)
-    except msgspec.ValidationError as error:  # values that do not go together
-        raise SettingsError(str(error)) from None
+        return msgspec.convert(values, GROUPS[group])
+    except msgspec.ValidationError as error:
+        named = [sources[f"{group}.{field}"] for field in values if field in str(error).split()]
+        raise SettingsError(f"{', '.join(named) or group}: {error}") from None
+
+
+def config_file(env: Mapping[str, str]) -> Path:
+    """The settings file: $DREAMD_CONFIG, else dreamd/config.toml in the configuration home, there or not."""
+    home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or "~").expanduser() / ".config")
+    return Path(env.get("DREAMD_CONFIG") or home / "dreamd" / "config.toml")
 
 
 def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
-    named = file or (Path(env["DREAMD_CONFIG"]) if env.get("DREAMD_CONFIG") else None)
-    home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or "~").expanduser() / ".config")
-    path = named or home / "dreamd" / "config.toml"
+    named = file is not None or env.get("DREAMD_CONFIG")
+    path = file or config_file(env)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        if named is None and isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        if not named and isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
             return
         raise SettingsError(f"{path}: the settings cannot be read: {error.strerror}") from None
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
@@ -127,12 +132,15 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
     for name, key in _INBOX_VARIABLES.items():
         if env.get(name):
             yield name, key, env[name]
+    variables = {key.upper().replace(".", "__"): key for key in KEYS}
     for name, value in env.items():
-        if name.startswith("DREAMD_") and name not in _OTHER_VARIABLES:
-            key = name.removeprefix("DREAMD_").lower().replace("__", ".")
-            if key not in KEYS:
-                raise SettingsError(f"{name}: there is no such setting{_nearest(key, KEYS, _variable)}")
-            yield name, key, value
+        word = name.removeprefix("DREAMD_")
+        if word == name or word in (*_OTHER_VARIABLES, _FOR_TESTS):
+            continue
+        if word not in variables:
+            nearest = _nearest(word, (*_OTHER_VARIABLES, *variables), "DREAMD_")
+            raise SettingsError(f"{name}: there is no such variable{nearest}")
+        yield name, variables[word], value
 
 
 def _from_assignments(assignments: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
@@ -143,28 +151,44 @@ def _from_assignments(assignments: Iterable[str]) -> Iterator[tuple[str, str, An
         yield key.strip(), key.strip(), value.strip()
 
 
-def _value(name: str, key: str, value: Any) -> Any:
-    group, _, field = key.partition(".")
-    kind = next(f.type for f in msgspec.structs.fields(GROUPS[group]) if f.name == field)
-    if kind is bool and isinstance(value, str):
-        value = _WORDS.get(value.lower(), value)
+def _type_of(group: str, field: str) -> Any:
+    return next(f.type for f in msgspec.structs.fields(GROUPS[group]) if f.name == field)
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    """A value of the file, which has types of its own: a number in quotes is none."""
     try:
-        converted = msgspec.convert(value, kind, strict=not isinstance(value, str))
+        return _converted(name, kind, value, strict=True)
+    except SettingsError as error:
+        quoted = isinstance(value, str) and get_origin(kind) is not Literal
+        raise SettingsError(
+            f"{error}; in the file it stands without quotes" if quoted else str(error)
+        ) from None
+
+
+def _from_text(name: str, kind: Any, value: str) -> Any:
+    """A value of the environment or of --set."""
+    return _converted(name, kind, _WORDS.get(value.lower(), value) if kind is bool else value, strict=False)
+
+
+def _converted(name: str, kind: Any, value: Any, *, strict: bool) -> Any:
+    try:
+        converted = msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{name}: {error}{_hint(kind)}, not {value!r}") from None
+        raise SettingsError(f"{name}: {_expected(kind) or error}, not {value!r}") from None
     if isinstance(converted, float) and not isfinite(converted):
         raise SettingsError(f"{name}: expected a finite number, not {value!r}")
     return converted
 
 
-def _hint(kind: Any) -> str:
-    return " (true or false)" if kind is bool else ""
+def _expected(kind: Any) -> str:
+    """What is wanted, where a list of it says more than its type."""
+    if kind is bool:
+        return "expected true or false"
+    return f"expected one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
 
 
-def _variable(key: str) -> str:
-    return f"DREAMD_{key.upper().replace('.', '__')}"
-
-
-def _nearest(wrong: str, right: Iterable[str], spelt: Callable[[str], str] = str) -> str:
+def _nearest(wrong: str, right: Iterable[str], prefix: str = "") -> str:
     close = get_close_matches(wrong, list(right), n=1, cutoff=0.5)
-    return f"; did you mean {spelt(close[0])}?" if close else f"; there are: {', '.join(map(spelt, right))}"
+    told = ", ".join(prefix + name for name in close or right)
+    return f"; did you mean {told}?" if close else f"; there are: {told}"

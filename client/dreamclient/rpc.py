@@ -311,11 +311,14 @@ class Peer:
 
     # what the peer sent
 
-    def receive_data(self, data: bytes) -> list[Event]:
-        """Take bytes of any split; return what they mean, in order. Nothing more once `broken`."""
+    def receive_data(self, data: bytes, tap: Callable[[list[bytes]], object] | None = None) -> list[Event]:
+        """Take bytes of any split; return what they mean, in order. Nothing more once `broken`. `tap` is shown the
+        messages that are whole now, before they are read."""
         if self.broken is not None:
             return []
         frames, error = self._framer.feed(data)
+        if tap is not None:
+            tap(frames)
         events: list[Event] = []
         try:
             for frame in frames:
@@ -362,7 +365,11 @@ class Peer:
 
     def data_to_send(self) -> bytes:
         """Take the answers that this end owes on its own account."""
-        owed, self._owed = b"".join(self._owed), []
+        return b"".join(self.messages_to_send())
+
+    def messages_to_send(self) -> list[bytes]:
+        """The same, each by itself."""
+        owed, self._owed = self._owed, []
         return owed
 
     # what this end sends

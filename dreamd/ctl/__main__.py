@@ -1,14 +1,14 @@
 """dreamctl: the options that all commands share, and the table of commands."""
 
 import os
-import sys
 from importlib import import_module
-from io import TextIOWrapper
+from keyword import iskeyword
 
 import click
 
 from dreamd import __version__
 from dreamd.ctl.connection import Target
+from dreamd.ctl.plain import prepare
 
 # Command -> the file it lives in. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = {
@@ -23,11 +23,24 @@ COMMANDS = {
     "friend": "friend",
     "drift": "friend",
     "report": "report",
+    "stats": "stats",
     "inbox": "inbox",
-    "service": "service",
+    "trace": "trace",
     "call": "call",
+    "service": "service",
+    "backup": "backup",
+    "import": "leo_dreams",
     "leo": "leo",
+    "completions": "complete",
     "demo": "demo",
+}
+# Over which command of the list above `--help` puts a heading.
+HEADINGS = {
+    "status": "Is he well, and does he dream",
+    "recent": "Dreams",
+    "friend": "The friend",
+    "report": "Looking closer",
+    "service": "Setting up and keeping",
 }
 
 
@@ -41,8 +54,23 @@ class Commands(click.Group):
         home = COMMANDS.get(cmd_name)
         if home is None:
             return None
-        command: click.Command = getattr(import_module(f"dreamd.ctl.{home}"), cmd_name)
+        command: click.Command = getattr(
+            import_module(f"dreamd.ctl.{home}"), cmd_name + "_" * iskeyword(cmd_name)
+        )
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Under their headings."""
+        heading, heads = "", dict[str, list[tuple[str, str]]]()
+        room = formatter.width - 6 - max(map(len, COMMANDS))
+        for name in COMMANDS:
+            heading = HEADINGS.get(name, heading)
+            found = self.get_command(ctx, name)
+            if found is not None:
+                heads.setdefault(heading, []).append((name, found.get_short_help_str(room)))
+        for heading, rows in heads.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,9 +98,7 @@ def cli(context: click.Context, socket: str | None, state_dir: str | None, as_js
 
 def main() -> None:
     """The command `dreamctl`."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # None where it was closed
-            stream.reconfigure(errors="replace")  # a dream may hold what the terminal cannot show
+    prepare()
     cli(prog_name="dreamctl")
 
 

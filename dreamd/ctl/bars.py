@@ -1,7 +1,5 @@
 """Measures drawn in characters: bars, and a chart of columns. Values in [0, 1] in, lines out."""
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,15 +11,6 @@ _COLUMN = " ▁▂▃▄▅▆▇█"  # eighths of a cell, from its foot
 _TOPS = (0.05, 0.1, 0.2, 0.5, 1.0)  # of a chart's axis
 MEASURES = ("novelty", "arousal", "entropy", "trauma")
 CELLS = 6  # of a measure's bar
-
-
-def is_plain() -> bool:
-    """Whether the terminal can show no more than ASCII."""
-    try:
-        (_BAR + _COLUMN + "│·").encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except UnicodeEncodeError:
-        return True
-    return os.environ.get("TERM") == "dumb"
 
 
 def bar(value: float, cells: int, plain: bool = False) -> str:

@@ -4,17 +4,21 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 from dreamclient.blocking import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
+from dreamclient.hooks import Hook
 from dreamclient.messages import Code
 from dreamclient.paths import check_socket_path, socket_path
+
+from dreamd.ctl.plain import is_plain
 
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
 ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
@@ -23,6 +27,7 @@ DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, a
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OnEvent = Callable[[dict[str, Any]], object]
+HooksByName = Mapping[str, Hook]
 
 _CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
 
@@ -48,14 +53,20 @@ class Target:
     as_json: bool
 
     @property
+    def given(self) -> list[str]:
+        """The options that say which daemon, as a shell takes them."""
+        pairs = (("--socket", self.given_socket), ("--state-dir", self.given_state))
+        return [f"{option} {quote(value)}" for option, value in pairs if value]
+
+    @property
     def socket(self) -> Path:
         """Where the daemon listens."""
         return socket_path(self.given_socket, state=self.given_state)
 
     @contextmanager
-    def daemon(self, on_event: OnEvent | None = None) -> Iterator["Daemon"]:
-        """The daemon, connected to while in the block; `on_event` is called on a thread of the client."""
-        with connected(self.socket, on_event) as daemon:
+    def daemon(self, on_event: OnEvent | None = None, hooks: HooksByName | None = None) -> Iterator["Daemon"]:
+        """The daemon, connected to while in the block; `on_event` and `hooks` are called on a thread of the client."""
+        with connected(self.socket, on_event, hooks=hooks) as daemon:
             yield daemon
 
 
@@ -82,28 +93,35 @@ class Daemon:
             raise click.UsageError(f"{method}: {error}") from None
         except (CallTimeout, NotConnected) as error:
             where = "" if str(self._socket) in str(error) else f"{self._socket}: "
-            raise Unreachable(
-                f"{where}{error}.\nStart one with `dreamd`, or say which: dreamctl --socket PATH, or --state-dir DIR."
-            ) from None
+            given = command("", "dreamd")
+            which = "" if " " in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
+            raise Unreachable(f"{where}{error}.\nStart one with `{given}`{which}.") from None
 
 
 @contextmanager
-def connected(socket: Path, on_event: OnEvent | None = None) -> Iterator[Daemon]:
+def connected(
+    socket: Path,
+    on_event: OnEvent | None = None,
+    *,
+    wait_s: float | None = None,
+    hooks: HooksByName | None = None,
+) -> Iterator[Daemon]:
     """The daemon that listens on `socket`, whoever that is; one that is not there shows at the first call."""
     try:
         check_socket_path(socket)
     except SocketPathError as error:
         raise click.UsageError(str(error)) from None
     with closing(DreamClient(socket_path=socket, name="dreamctl", on_event=on_event)) as client:
-        start(client)
+        client.serve(**hooks or {})
+        start(client, wait_s)
         yield Daemon(client, socket)
 
 
-def start(client: DreamClient) -> None:
+def start(client: DreamClient, wait_s: float | None = None) -> None:
     """Connect, or know why not."""
     with undisturbed():
         client.start()
-    client.start(CONNECT_S)
+    client.start(CONNECT_S if wait_s is None else wait_s)
 
 
 @contextmanager
@@ -122,12 +140,20 @@ def undisturbed() -> Iterator[None]:
 
 def emit(answer: Any) -> None:
     """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
-    click.echo(json.dumps(answer, ensure_ascii=False, indent=2, default=bytes.hex))
+    click.echo(json.dumps(answer, ensure_ascii=is_plain(), indent=2, default=bytes.hex))
 
 
 def emit_line(answer: Any) -> None:
     """The same on one line, for what goes on for ever."""
-    click.echo(json.dumps(answer, ensure_ascii=False, default=bytes.hex))
+    click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
+
+
+def command(words: str, program: str = "dreamctl") -> str:
+    """A command to copy: with the --socket and the --state-dir that this dreamctl was given."""
+    context = click.get_current_context(silent=True)
+    target = context.find_object(Target) if context else None
+    given = [] if target is None else target.given
+    return " ".join(filter(None, [program, *given, words]))
 
 
 def _too(context: click.Context, _: click.Parameter, value: bool) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dreamd.ctl.connection import command
+
 
 def in_words(decision: Mapping[str, Any]) -> str:
     """One decision map of `why` as a line. What an older or newer daemon leaves out is left out here too."""
@@ -35,7 +37,7 @@ def _dream(decision: Mapping[str, Any]) -> str:
 
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "disabled": lambda _: "gate.enabled is false",
-    "degraded": lambda _: "no dream can be kept now; `dreamctl status` says why",
+    "degraded": lambda _: f"no dream can be kept now; `{command('status')}` says why",
     "no_hooks": lambda _: "this session provides no generate or no observe",
     "busy": lambda _: "a dialogue of this session was running",
     "mute": _mute,

@@ -1,6 +1,5 @@
 """`demo`: a small organism replies, and then dreams through a real daemon, for all to see."""
 
-import json
 import os
 import select
 import signal
@@ -14,10 +13,10 @@ from typing import NoReturn, TextIO
 import click
 from dreamclient.paths import socket_path, state_dir
 
-from dreamd.ctl.connection import Target, json_option
+from dreamd.ctl.connection import Target, emit_line, json_option
 from dreamd.ctl.daemon import daemon_for
 from dreamd.ctl.layout import width
-from dreamd.ctl.talk import Event, Show, talking
+from dreamd.ctl.talk import Show, talking
 from dreamd.demo.field import TrigramField, sentences, story
 
 # A novelty is never below 0, so that no reply is too calm for a dream.
@@ -63,7 +62,7 @@ def demo(target: Target, corpus: Path | None, seed: int | None) -> None:
     if not field.vocabulary:
         raise click.UsageError(f"there is no word in {corpus}")
     typed = _terminal(sys.stdin) and _terminal(sys.stdout) and not target.as_json
-    show = _json_line if target.as_json else _stage(typed)
+    show = emit_line if target.as_json else _stage(typed)
     state, socket = _place(target)
     with daemon_for(state, socket, OPEN_GATES, insist=bool(target.given_socket)) as (socket, ours):
         source = "a story of its own" if corpus is None else corpus.name
@@ -133,10 +132,6 @@ def _stage(typed: bool) -> Show:
     plain = Console(width=width(), height=100, highlight=False, color_system=None)
     coloured = Console(width=width(), height=100, highlight=False)
     return Stage(plain if os.environ.get("NO_COLOR") else coloured, typed=typed).show
-
-
-def _json_line(event: Event) -> None:
-    click.echo(json.dumps(event, ensure_ascii=False))
 
 
 def _leave(number: int, _: object) -> NoReturn:

@@ -5,15 +5,16 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 from dreamclient.paths import state_dir
 
 from dreamd.ctl.checkup import daemon, database, dreaming, inbox, place, units
 from dreamd.ctl.checkup.finding import Finding, Level, found
-from dreamd.ctl.connection import Target, emit, json_option
+from dreamd.ctl.connection import Target, command, emit, json_option
 from dreamd.ctl.layout import fold, width
+from dreamd.settings import config_file
 
 COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
 
@@ -26,8 +27,13 @@ def doctor(target: Target, strict: bool) -> None:
     """Say what is wrong, and what to do about it. Works with the daemon dead, and changes nothing.
 
     Exit code 1 where something FAILs.
+
+    \b
+    dreamctl doctor
+    dreamctl doctor --strict --json | jq .verdict
     """
-    findings = list(examine(target))
+    ours = command("")  # with the options that this one was given
+    findings = [replace(one, advice=one.advice.replace("`dreamctl ", f"`{ours} ")) for one in examine(target)]
     counts = Counter(finding.level for finding in findings)
     verdict = next(level for level in COLOURS if counts[level])
     if target.as_json:
@@ -44,25 +50,25 @@ def examine(target: Target) -> Iterator[Finding]:
     installed = units.look(os.environ)
     folder = place.look_at_state(state)
     # Where systemd would start a daemon at a knock, none is: that would not be looking.
-    knocks = not installed.guarded and place.listens(target.socket)
-    answers = daemon.ask(target.socket) if knocks else daemon.Answers()
+    listens = not installed.guarded and place.listens(target.socket)
+    answers = daemon.ask(target.socket) if listens and not folder.stopped else daemon.Answers()
     file = database.look(state / "dream.sqlite3")
     box = inbox.look(state, answers)
     socket = place.look_at_socket(target.socket)
     alive = answers.status is not None
 
-    held = {"listens": knocks, "guarded": installed.guarded, "holder": folder.holder}
+    held = {"listens": listens, "guarded": installed.guarded, "holder": folder.holder}
     yield from found("socket", place.check_socket, socket, os.getuid(), **held)
     yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed)
     yield from found("versions", daemon.check_versions, answers)
     yield from found("service", units.check, installed, alive)
-    yield from found("database", place.check_state, folder)
     yield from found("database", database.check, file)
+    yield from found("database", place.check_state, folder)
     yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
     yield from found("inbox", inbox.check, box, answers, file.owed)
     yield from found("leo", dreaming.check_leo, answers, file, now)
     yield from found("friend", dreaming.check_friend, answers, file)
-    yield from found("gates", dreaming.check_gates, answers)
+    yield from found("gates", dreaming.check_gates, answers, config_file(os.environ))
     yield from found("host", daemon.check_host, answers)
 
 

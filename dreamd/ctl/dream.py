@@ -7,7 +7,7 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.connection import DIALOGUE_S, Target, emit, json_option, utc_option
+from dreamd.ctl.connection import DIALOGUE_S, Target, command, emit, json_option, utc_option
 from dreamd.ctl.layout import fold, moment, number, table, width
 
 COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
@@ -19,7 +19,12 @@ COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
 @utc_option
 @click.pass_obj
 def recent(target: Target, count: int) -> None:
-    """The last dialogues, newest first."""
+    """The last dialogues, newest first.
+
+    \b
+    dreamctl recent -n 20
+    dreamctl recent --json | jq '.[] | select(.outcome != "complete")'
+    """
     with target.daemon() as daemon:
         answer = daemon.call(Method.DIALOGS_RECENT, count)
     if target.as_json:
@@ -33,7 +38,12 @@ def recent(target: Target, count: int) -> None:
 @json_option
 @click.pass_obj
 def dream(target: Target, session: int | None) -> None:
-    """Have leo dream now, past cooldown, gates and chance; show what is said. Exit code 1 if nothing was."""
+    """Have leo dream now, past cooldown, gates and chance; show what is said. Exit code 1 if nothing was.
+
+    \b
+    dreamctl dream
+    dreamctl dream --session 3
+    """
     columns, colour = width(), click.get_current_context().color  # which the thread below has no way to
 
     def hear(event: dict[str, Any]) -> None:
@@ -57,7 +67,9 @@ def dream(target: Target, session: int | None) -> None:
 def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
     """The answer of `dialogs.recent` as text."""
     if not dialogues:
-        return "No dialogue yet. `dreamctl why` says what was decided after the last replies."
+        return fold(
+            f"No dialogue yet. `{command('why')}` says what was decided after the last replies.", columns
+        )
     rows = [
         [
             str(dialogue["id"]),

@@ -20,16 +20,18 @@ BACKLOG = (
 )
 
 
-def follow(target: Target, begun: Callable[[Daemon], object]) -> Iterator[Event]:
-    """Every event; `begun` is called whenever a connection has begun to bring them. Raises Unreachable where no
-    daemon answers at first; later it is waited for."""
+def follow(
+    target: Target, begun: Callable[[Daemon], object], subscribe: str = Method.SUBSCRIBE, *params: Any
+) -> Iterator[Event]:
+    """Every event that `subscribe` brings; `begun` is called whenever a connection has begun to bring them. Raises
+    Unreachable where no daemon answers at first; later it is waited for."""
     met = False
     while True:
         events: queue.Queue[Event] = queue.Queue(BACKLOG)
         try:
             with target.daemon(events.put) as daemon:
                 session = daemon.session
-                daemon.call(Method.SUBSCRIBE)
+                daemon.call(subscribe, *params)
                 if met:
                     click.echo("The daemon is back.", err=True)
                 met = True
@@ -51,9 +53,9 @@ def _until_lost(daemon: Daemon, session: object, events: "queue.Queue[Event]") -
                 return
 
 
-def tell_lost(event: Event) -> None:
+def tell_lost(event: Event, what: str = "events") -> None:
     """A message on what nobody will see."""
-    click.echo(f"{event['count']} events were lost: they came faster than they were read.", err=True)
+    click.echo(f"{event['count']} {what} were lost: they came faster than they were read.", err=True)
 
 
 @contextmanager

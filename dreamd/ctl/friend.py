@@ -7,14 +7,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.bars import bar, chart, is_plain
-from dreamd.ctl.connection import Target, emit, json_option, utc_option
+from dreamd.ctl.bars import bar, chart
+from dreamd.ctl.complete import checkpoints
+from dreamd.ctl.connection import Target, command, emit, json_option, utc_option
 from dreamd.ctl.layout import fold, moment, number, span, table, width
+from dreamd.ctl.plain import is_plain
 
 KIND = "dreamd.friend"  # what an exported file says it is
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
@@ -52,13 +55,18 @@ def friend(context: click.Context, count: int) -> None:
 
 
 @friend.command
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=checkpoints)
 @click.option("--again", is_flag=True, help="Let it take the place of an earlier one of that name.")
 @json_option
 @utc_option
 @click.pass_obj
 def checkpoint(target: Target, name: str | None, again: bool) -> None:
-    """Keep the friend as he is, under NAME; without one, list what is kept."""
+    """Keep the friend as he is, under NAME; without one, list what is kept.
+
+    \b
+    dreamctl friend checkpoint tuesday
+    dreamctl friend checkpoint
+    """
     with target.daemon() as daemon:
         answer = (
             daemon.call(Method.CHECKPOINT, name, again) if name else daemon.call(Method.CHECKPOINTS, 1000)
@@ -72,23 +80,32 @@ def checkpoint(target: Target, name: str | None, again: bool) -> None:
 
 
 @friend.command
-@click.argument("name")
+@click.argument("name", shell_complete=checkpoints)
 @json_option
 @click.pass_obj
 def restore(target: Target, name: str) -> None:
-    """Make the friend what he was at the checkpoint NAME; the origin stays that of now."""
+    """Make the friend what he was at the checkpoint NAME; the origin stays that of now.
+
+    \b
+    dreamctl friend restore tuesday
+    """
     with target.daemon() as daemon:
         _tell(target, "Restored", daemon.call(Method.RESTORE, name))
 
 
 @friend.command
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--checkpoint", "name", help="Not as he is, but as he was then.")
+@click.option("--checkpoint", "name", shell_complete=checkpoints, help="Not as he is, but as he was then.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 @click.pass_obj
 def export(target: Target, file: Path, name: str | None, force: bool) -> None:
-    """Write the friend to FILE, as JSON. His fragments are dreams: the file is readable for you alone."""
+    """Write the friend to FILE, as JSON. His fragments are dreams: the file is readable for you alone.
+
+    \b
+    dreamctl friend export friend.json
+    dreamctl friend export then.json --checkpoint tuesday
+    """
     with target.daemon() as daemon:
         fragments = daemon.call(Method.FRAGMENTS, *([name] if name else []))
     kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]
@@ -112,7 +129,11 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
 @json_option
 @click.pass_obj
 def import_(target: Target, file: Path) -> None:
-    """Make the friend what FILE says, which `dreamctl friend export` wrote. The origin stays."""
+    """Make the friend what FILE says, which `dreamctl friend export` wrote. The origin stays.
+
+    \b
+    dreamctl friend import friend.json
+    """
     exported = _exported(_read(file))
     if exported is None:
         raise click.UsageError(f"{file} was not written by `dreamctl friend export`")
@@ -120,8 +141,9 @@ def import_(target: Target, file: Path) -> None:
         answer = daemon.call(Method.IMPORT, exported)
     _tell(target, "Imported", answer)
     if not target.as_json and answer["skipped"]:
+        takes = command(f"friend reseed {quote(str(file))}")
         click.echo(
-            f"{answer['skipped']} had no place: another leo's origin (`dreamctl friend reseed {file}` takes it), "
+            f"{answer['skipped']} had no place: another leo's origin (`{takes}` takes it), "
             "the same words twice, or more than the buffer holds.",
             err=True,
         )
@@ -134,7 +156,11 @@ def import_(target: Target, file: Path) -> None:
 @click.pass_obj
 def reseed(target: Target, file: Path, yes: bool) -> None:
     """Give the friend another origin: the sentences and short paragraphs of FILE, or the origin of a friend that
-    was exported to it. What he has learnt since stays."""
+    was exported to it. What he has learnt since stays.
+
+    \b
+    dreamctl friend reseed README.md
+    """
     text = _read(file)
     exported = _exported(text)
     origin = [text] if exported is None else [each["text"] for each in exported if each.get("origin")]
@@ -152,7 +178,11 @@ def reseed(target: Target, file: Path, yes: bool) -> None:
 @utc_option
 @click.pass_obj
 def drift(target: Target, count: int) -> None:
-    """How far the friend has gone from the origin, dialogue by dialogue: 0 is the origin itself, 1 nothing of it."""
+    """How far the friend has gone from the origin, dialogue by dialogue: 0 is the origin itself, 1 nothing of it.
+
+    \b
+    dreamctl drift -n 1000
+    """
     with target.daemon() as daemon:
         answer = daemon.call(Method.DRIFT, count)
     if target.as_json:
@@ -184,7 +214,7 @@ def show_fragments(
 def show_checkpoints(checkpoints: Sequence[Row], columns: int, now: float) -> str:
     """The answer of `friend.checkpoints` as text."""
     if not checkpoints:
-        return "Nothing is kept yet: dreamctl friend checkpoint NAME"
+        return f"Nothing is kept yet: {command('friend checkpoint NAME')}"
     rows = [
         [each["name"], moment(each["at"], now), str(each["learned"]), str(each["origin"])]
         for each in checkpoints

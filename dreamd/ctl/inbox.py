@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,10 +11,12 @@ import click
 from dreamclient.paths import state_dir
 
 from dreamd import settings
-from dreamd.ctl.connection import Refused, Target, emit, json_option
+from dreamd.ctl.complete import traces
+from dreamd.ctl.connection import Refused, Target, command, emit, json_option
 from dreamd.ctl.layout import labelled, moment, size, table, width
 from dreamd.errors import SettingsError
 from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder, key_file
+from dreamd.inbox.capability import WRITE_SCOPE
 
 PROBLEM = 1
 
@@ -38,27 +40,33 @@ def inbox() -> None:
 
 
 @contextmanager
-def _opened(target: Target) -> Iterator[Inbox]:
-    """The inbox that the daemon of this target writes to."""
+def opened(target: Target) -> Iterator[Inbox]:
+    """The inbox that the daemon of this target writes to. Raises Wrong, Refused, click.UsageError."""
     state = state_dir(target.given_state)
     try:
         chosen = settings.load().inbox
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+    folder = inbox_folder(chosen, state)
     try:
-        yield Inbox(inbox_folder(chosen, state), chosen, key_file=key_file(state))
+        yield Inbox(folder, chosen, key_file=key_file(state))
     except (CapabilityError, ValidationError) as error:
         raise Refused(str(error)) from None
     except (InboxError, OSError) as error:
-        raise Wrong(str(error)) from None
+        raise Wrong(f"{folder}: {getattr(error, 'strerror', None) or error}") from None
 
 
 @inbox.command()
 @json_option
 @click.pass_obj
 def ls(target: Target) -> None:
-    """List what waits, the oldest first."""
-    with _opened(target) as box:
+    """List what waits, the oldest first.
+
+    \b
+    dreamctl inbox ls
+    dreamctl inbox ls --json | jq -r '.[].trace_id'
+    """
+    with opened(target) as box:
         found = box.list()
     if target.as_json:
         emit(found)
@@ -71,12 +79,16 @@ def ls(target: Target) -> None:
 
 
 @inbox.command()
-@click.argument("trace_id")
+@click.argument("trace_id", shell_complete=traces)
 @json_option
 @click.pass_obj
 def show(target: Target, trace_id: str) -> None:
-    """Print a trace: the file that waits, else the last that was acknowledged."""
-    with _opened(target) as box:
+    """Print a trace: the file that waits, else the last that was acknowledged.
+
+    \b
+    dreamctl inbox show dream-1700000000-7-0a1b2c3d
+    """
+    with opened(target) as box:
         document = box.read(trace_id)
     if target.as_json:
         emit(document)
@@ -96,13 +108,17 @@ def _shard_row(shard: object) -> tuple[str, str]:
 
 
 @inbox.command()
-@click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True)
+@click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True, shell_complete=traces)
 @json_option
 @click.pass_obj
 def ack(target: Target, trace_ids: tuple[str, ...]) -> None:
-    """Acknowledge traces: their files move to done/."""
+    """Acknowledge traces: their files move to done/.
+
+    \b
+    dreamctl inbox ack dream-1700000000-7-0a1b2c3d
+    """
     done = []
-    with _opened(target) as box:
+    with opened(target) as box:
         for trace_id in trace_ids:
             done.append(box.ack(trace_id))
             if not target.as_json:
@@ -116,7 +132,12 @@ def ack(target: Target, trace_ids: tuple[str, ...]) -> None:
 @json_option
 @click.pass_obj
 def persist(target: Target, file: Any) -> None:
-    """Write the shards in FILE (- for standard input): JSON {"seed": .., "result": .., "cap_token": ..}."""
+    """Write the shards in FILE (- for standard input): JSON {"seed": .., "result": .., "cap_token": ..}.
+
+    \b
+    dreamctl inbox persist shards.json
+    simulate | dreamctl inbox persist -
+    """
     try:
         asked = json.load(file)
         seed, result, token = asked["seed"], asked["result"], asked["cap_token"]
@@ -125,24 +146,35 @@ def persist(target: Target, file: Any) -> None:
     except (KeyError, TypeError):
         raise click.UsageError(
             f"{file.name}: expected a mapping with seed, result and cap_token; "
-            "`dreamctl inbox token --scope memory.inbox.dreams.write --ttl 3600` mints a token"
+            f"`{command(f'inbox token --scope {WRITE_SCOPE} --ttl 3600')}` mints a token"
         ) from None
-    with _opened(target) as box:
+    with opened(target) as box:
         report = box.persist(seed, result, token)
     if target.as_json:
         emit(report)
     else:
-        click.echo(
-            labelled([(name.replace("_", " "), str(value)) for name, value in report.items()], width())
-        )
+        click.echo(labelled(_told(report), width()))
+
+
+def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was written, and where; what was set aside or masked, where anything was."""
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{count} {kind}" for kind, count in value.items())
+        if value is not None and value != "":
+            yield name.replace("_", " "), str(value)
 
 
 @inbox.command()
 @json_option
 @click.pass_obj
 def verify(target: Target) -> None:
-    """Read every file against its schema, and say what is wrong with which. Exit code 1 where anything is."""
-    with _opened(target) as box:
+    """Read every file against its schema, and say what is wrong with which. Exit code 1 where anything is.
+
+    \b
+    dreamctl inbox verify
+    """
+    with opened(target) as box:
         found = box.verify()
     wrong = [entry for entry in found if entry["problems"]]
     if target.as_json:
@@ -158,8 +190,12 @@ def verify(target: Target) -> None:
 @json_option
 @click.pass_obj
 def sweep(target: Target) -> None:
-    """Remove the temporaries that killed writers left. At any time: a living writer's is never touched."""
-    with _opened(target) as box:
+    """Remove the temporaries that killed writers left. At any time: a living writer's is never touched.
+
+    \b
+    dreamctl inbox sweep
+    """
+    with opened(target) as box:
         removed = box.sweep()
     if target.as_json:
         emit(removed)
@@ -168,9 +204,7 @@ def sweep(target: Target) -> None:
 
 
 @inbox.command()
-@click.option(
-    "--scope", "scopes", multiple=True, required=True, help="What it permits: memory.inbox.dreams.write"
-)
+@click.option("--scope", "scopes", multiple=True, required=True, help=f"What it permits: {WRITE_SCOPE}")
 @click.option(
     "--ttl", "ttl_s", type=click.FloatRange(0, min_open=True), required=True, help="Seconds it is valid."
 )
@@ -178,14 +212,27 @@ def sweep(target: Target) -> None:
 @json_option
 @click.pass_obj
 def token(target: Target, scopes: tuple[str, ...], ttl_s: float, trace_id: str) -> None:
-    """Mint a signed token, for writers over the socket. Printed as JSON; the key is made on first use."""
-    with _opened(target) as box:
+    """Mint a signed token, for writers over the socket. Printed as JSON; the key is made on first use.
+
+    \b
+    dreamctl inbox token --scope memory.inbox.dreams.write --ttl 3600
+    """
+    with opened(target) as box:
         emit(box.token(ttl_s, scopes, trace_id))
+    unknown = ", ".join(sorted(set(scopes) - {WRITE_SCOPE}))
+    if unknown:
+        permits = "" if WRITE_SCOPE in scopes else ", and this token permits nothing"
+        click.echo(f"dreamd knows no scope {unknown}{permits}; there is {WRITE_SCOPE}.", err=True)
 
 
 @inbox.command()
+@json_option
 def schema() -> None:
-    """Print the JSON Schema of a MATADA node."""
+    """Print the JSON Schema of a MATADA node.
+
+    \b
+    dreamctl inbox schema > matada_node.json
+    """
     from dreamd.inbox import node_schema
 
     emit(node_schema())

@@ -5,6 +5,8 @@ import textwrap
 import time
 from collections.abc import Iterable, Sequence
 
+from dreamd.ctl.plain import in_ascii, is_plain
+
 NARROWEST, WIDEST = 30, 100  # columns; beyond, a line of prose is hard to read
 GAP = "  "
 
@@ -15,8 +17,9 @@ def width() -> int:
 
 
 def clean(text: str) -> str:
-    """A text of others for the terminal: on one line, and without what would steer it."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    """A text of others for the terminal: on one line, without what would steer it, and as it can show it."""
+    shown = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+    return in_ascii(shown) if is_plain() else shown
 
 
 def fold(text: str, columns: int, indent: str = "", first: str | None = None) -> str:
@@ -27,6 +30,7 @@ def fold(text: str, columns: int, indent: str = "", first: str | None = None) ->
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_on_hyphens=False,
+        break_long_words="/" not in text,  # a path stays whole, or it could not be copied
     )
 
 

@@ -32,8 +32,14 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing, say wha
 
 
 @click.group()
+@json_option
 def leo() -> None:
-    """Put dreamd into leo, or take it out: his dream.py is the one file that changes."""
+    """Put dreamd into leo, or take it out: his dream.py is the one file that changes.
+
+    \b
+    dreamctl leo check ~/leo
+    dreamctl leo install ~/leo
+    """
 
 
 @leo.command()
@@ -47,6 +53,10 @@ def install(target: Target, path: Path, python: str | None, dry_run: bool) -> No
 
     His dream.py is kept as dream_original.py. The new one begins with the same docstring, which leo feeds into
     his field, and takes everything else from dreamclient.
+
+    \b
+    dreamctl leo install ~/leo
+    dreamctl leo install ~/leo --python ~/leo/env/bin/python
     """
     files = LeoFiles(path)
     _end(target, files, files.installing(), _interpreter(files.folder, python), dry_run=dry_run)
@@ -58,7 +68,11 @@ def install(target: Target, path: Path, python: str | None, dry_run: bool) -> No
 @json_option
 @click.pass_obj
 def uninstall(target: Target, path: Path, dry_run: bool) -> None:
-    """Give the leo in the folder PATH his own dream.py back, byte for byte. His dreams stay with dreamd."""
+    """Give the leo in the folder PATH his own dream.py back, byte for byte. His dreams stay with dreamd.
+
+    \b
+    dreamctl leo uninstall ~/leo
+    """
     files = LeoFiles(path)
     _end(target, files, files.uninstalling(), None, dry_run=dry_run)
 
@@ -72,6 +86,9 @@ def check(target: Target, path: Path, python: str | None) -> None:
     """Say what install would do in the folder PATH, and whether leo could use it. Changes nothing.
 
     Exit code 1 where it would refuse, or where leo's interpreter lacks dreamclient.
+
+    \b
+    dreamctl leo check ~/leo
     """
     files = LeoFiles(path)
     interpreter = _interpreter(files.folder, python)

@@ -19,7 +19,11 @@ SLOW = 200  # from so many dialogues on, progress is shown
 
 @click.command
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), default="dreams.html", show_default=True
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="dreams.html",
+    show_default=True,
+    help="Where to.",
 )
 @click.option(
     "-n", "most", type=click.IntRange(0, MOST), default=MOST, show_default=True, help="Dialogues, at most."
@@ -32,6 +36,10 @@ def report(target: Target, out: Path, most: int, look: bool) -> None:
     """Write a page with decisions, dialogues, drift, latency and transcripts. It needs no network.
 
     The transcripts are his dreams: the page is made readable for you alone.
+
+    \b
+    dreamctl report --open
+    dreamctl report --out last.html -n 100
     """
     from dreamd.ctl.page import page
 

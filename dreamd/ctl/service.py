@@ -5,14 +5,15 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 from dreamclient.paths import state_dir
 
-from dreamd.ctl.checkup.place import listens
-from dreamd.ctl.connection import Refused, Target, Unreachable, connected, emit, json_option
+from dreamd.ctl.checkup.place import listens, look_at_state
+from dreamd.ctl.connection import Refused, Target, Unreachable, command, connected, emit, json_option
 from dreamd.ctl.layout import labelled, width
 from dreamd.ctl.units import NAMES, filled, is_edited, unit_folder
 from dreamd.wire.listener import make_private_folder
@@ -45,7 +46,12 @@ def service() -> None:
 @json_option
 @click.pass_obj
 def install(target: Target, dry_run: bool, force: bool) -> None:
-    """Write the units for this interpreter, and enable the socket."""
+    """Write the units for this interpreter, and enable the socket.
+
+    \b
+    dreamctl service install --dry-run
+    dreamctl service install
+    """
     state, folder = state_dir(target.given_state), unit_folder(dict(os.environ))
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     units = {folder / name: filled(name, state, target.socket, runtime) for name in NAMES}
@@ -72,8 +78,8 @@ def install(target: Target, dry_run: bool, force: bool) -> None:
             part = path.with_name(f".{path.name}.part")
             part.write_text(text, encoding="utf-8")
             part.replace(path)
-        for command in _ENABLE:
-            _systemctl(*command.split()[2:])
+        for call in _ENABLE:
+            _systemctl(*call.split()[2:])
     _report(target, done, dry_run)
 
 
@@ -82,7 +88,11 @@ def install(target: Target, dry_run: bool, force: bool) -> None:
 @json_option
 @click.pass_obj
 def uninstall(target: Target, dry_run: bool) -> None:
-    """Stop and disable it, and remove the units. Dreams and settings stay."""
+    """Stop and disable it, and remove the units. Dreams and settings stay.
+
+    \b
+    dreamctl service uninstall
+    """
     folder = unit_folder(dict(os.environ))
     units = [folder / name for name in NAMES if (folder / name).exists()]
     done = [
@@ -101,7 +111,11 @@ def uninstall(target: Target, dry_run: bool) -> None:
 @json_option
 @click.pass_obj
 def start(target: Target) -> None:
-    """Start it: the unit where it is installed, else a process in the background."""
+    """Start it: the unit where it is installed, else a process in the background.
+
+    \b
+    dreamctl service start
+    """
     if _installed():
         _systemctl("start", "dreamd.socket", "dreamd.service")
         _report(target, ["started the unit dreamd.service"])
@@ -118,7 +132,11 @@ def start(target: Target) -> None:
 @json_option
 @click.pass_obj
 def stop(target: Target) -> None:
-    """Stop it, its socket too: leo's next knock starts nothing until `start`."""
+    """Stop it, its socket too: leo's next knock starts nothing until `start`.
+
+    \b
+    dreamctl service stop
+    """
     if _installed():
         _systemctl("stop", "dreamd.socket", "dreamd.service")
         _report(target, ["stopped the unit dreamd.service and its socket"])
@@ -129,18 +147,25 @@ def stop(target: Target) -> None:
 
 
 @service.command()
+@json_option
 @click.pass_context
 def restart(context: click.Context) -> None:
-    """Restart it; with a unit, whoever knocks meanwhile waits and is served."""
+    """Restart it; with a unit, whoever knocks meanwhile waits and is served.
+
+    \b
+    dreamctl service restart
+    """
     if _installed():
         _systemctl("restart", "dreamd.service")
         _report(context.obj, ["restarted the unit dreamd.service"])
         return
     target: Target = context.obj
-    with target.daemon() as daemon:
-        daemon.call("shutdown")
-    until = time.monotonic() + START_S
-    while listens(target.socket) and time.monotonic() < until:
+    if listens(target.socket):
+        with target.daemon() as daemon:
+            daemon.call("shutdown")
+    state, until = state_dir(target.given_state), time.monotonic() + START_S
+    # It listens no more before it has let go of the state folder.
+    while (listens(target.socket) or look_at_state(state).holder) and time.monotonic() < until:
         time.sleep(0.02)
     context.invoke(start)
 
@@ -149,7 +174,11 @@ def restart(context: click.Context) -> None:
 @json_option
 @click.pass_obj
 def status(target: Target) -> None:
-    """Whether the units are there, enabled and running, and whether a daemon answers."""
+    """Whether the units are there, enabled and running, and whether a daemon answers.
+
+    \b
+    dreamctl service status
+    """
     found: dict[str, Any] = {"installed": _installed(), "units": {}, "answers": False}
     if found["installed"]:
         for unit in ("dreamd.socket", "dreamd.service"):
@@ -166,29 +195,38 @@ def status(target: Target) -> None:
     if target.as_json:
         emit(found)
         return
-    rows = [("installed", "yes" if found["installed"] else "no; `dreamctl service install`")]
+    rows = [("installed", "yes" if found["installed"] else f"no; `{command('service install')}`")]
     rows += [(unit, ", ".join(states.values())) for unit, states in found["units"].items()]
     rows.append(("daemon", f"answers, {found['state']}" if found["answers"] else "does not run"))
     click.echo(labelled(rows, width()))
 
 
 @service.command()
-@click.option("-n", "lines", default=50, show_default=True, help="How many of the last lines.")
+@click.option(
+    "-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many of the last lines."
+)
+@json_option
 @click.pass_obj
-def logs(target: Target, lines: int) -> None:
-    """Print the last lines of its log (journal, or the file in the state folder)."""
-    if _installed() and shutil.which("journalctl"):
-        subprocess.run(
-            ["journalctl", "--user", "-u", "dreamd.service", "-n", str(lines), "--no-pager"], check=False
-        )
-        return
+def logs(target: Target, count: int) -> None:
+    """Print the last lines of its log (journal, or the file in the state folder).
+
+    \b
+    dreamctl service logs -n 200
+    """
     log = log_file(state_dir(target.given_state))
-    if not log.exists():
+    if _installed() and shutil.which("journalctl"):
+        source = "journal"
+        asked = ["journalctl", "--user", "-u", "dreamd.service", "-n", str(count), "--no-pager"]
+        said = subprocess.run(asked, stdout=subprocess.PIPE, check=False).stdout
+    elif log.exists():
+        source, said = str(log), log.read_bytes()
+    else:
         raise Problem(f"there is no log at {log}")
-    click.echo(
-        "".join(log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[-lines:]),
-        nl=False,
-    )
+    lines = said.decode("utf-8", "replace").splitlines()[-count:]
+    if target.as_json:
+        emit({"log": source, "lines": lines})
+    else:
+        click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
 def log_file(state: Path) -> Path:
@@ -202,12 +240,12 @@ def spawn(state: Path, socket: Path) -> tuple[int, Path]:
     log = log_file(state)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
-    command = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(socket)]
+    words = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(socket)]
     log.touch(mode=0o600)
     with log.open("ab") as out:
         before = out.tell()
         process = subprocess.Popen(
-            [*command, "--set", "log.level=info"],
+            [*words, "--set", "log.level=info"],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -215,13 +253,13 @@ def spawn(state: Path, socket: Path) -> tuple[int, Path]:
             cwd="/",
         )
     until = time.monotonic() + START_S
-    while not listens(socket):
-        if process.poll() is not None or time.monotonic() > until:
-            said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
-            raise Problem(f"it did not start: {said or 'no word from it'}")
+    while process.poll() is None and time.monotonic() < until:
+        if listens(socket):
+            with suppress(Unreachable), connected(socket) as daemon:  # it may yet find that it cannot serve
+                return int(daemon.call("status")["pid"]), log
         time.sleep(0.02)
-    with connected(socket) as daemon:
-        return int(daemon.call("status")["pid"]), log
+    said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
+    raise Problem(f"it did not start: {said or 'no word from it'}")
 
 
 _ENABLE = ("systemctl --user daemon-reload", "systemctl --user enable --now dreamd.socket")
@@ -238,11 +276,11 @@ def _systemctl(*arguments: str) -> None:
     try:
         ran = subprocess.run(["systemctl", "--user", *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise Problem("there is no systemd here; `dreamctl service start` works without it") from None
+        raise Problem(f"there is no systemd here; `{command('service start')}` works without it") from None
     if ran.returncode:
         raise Problem(
             f"systemctl --user {' '.join(arguments)}: {ran.stderr.strip() or 'failed'}\n"
-            "Without a user manager, `dreamctl service start` runs dreamd as a plain background process."
+            f"Without a user manager, `{command('service start')}` runs dreamd as a plain background process."
         )
 
 

@@ -7,13 +7,15 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.bars import is_plain, pulse
+from dreamd.ctl.bars import pulse
+from dreamd.ctl.complete import dialogues
 from dreamd.ctl.connection import Target, emit, json_option, utc_option
 from dreamd.ctl.dream import COLOURS, count_of_lines, show_line
 from dreamd.ctl.layout import fold, labelled, moment, number, span, width
+from dreamd.ctl.plain import is_plain
 from dreamd.ctl.which import dialogue
 
-ID = click.argument("asked", metavar="ID", default="last")
+ID = click.argument("asked", metavar="ID", default="last", shell_complete=dialogues)
 
 
 @click.command
@@ -46,6 +48,10 @@ def replay(target: Target, asked: str) -> None:
     parameter and line. Exit code 1, and the first difference, where it is another dialogue now.
 
     ID is its number, the beginning of its trace id, or `last`.
+
+    \b
+    dreamctl replay
+    dreamctl replay dream-1795312649-12
     """
     with target.daemon() as daemon:
         answer = daemon.call(Method.DIALOGS_REPLAY, dialogue(daemon, asked))

@@ -100,9 +100,10 @@ class Stage:
     def _end(self, event: Event) -> None:
         self._heading("what is left")
         self._prose(f"{_count(event['dialogues'], 'dream')}, {_count(event['lines'], 'line')}.")
-        self._beside("  rows", f"{event['rows']} (SQLite, tables dream_dialogs and dream_turns)")
+        self._path("rows", event["rows"])
         for place, path in enumerate(event["files"]):
-            self._beside("      " if place else " files", path)
+            self._path("" if place else "files", path)
+        self._prose("The rows are in SQLite, in the tables dream_dialogs and dream_turns.")
         if event["files"]:
             self._prose("Each file is one dream as JSON, for other programs to pick up.")
         self._prose("The daemon has been stopped." if event["ours"] else "The daemon goes on.")
@@ -121,6 +122,10 @@ class Stage:
 
     def _beside(self, label: str, text: str, style: str = "") -> None:
         self._folded(label + GAP, text, style)
+
+    def _path(self, label: str, path: str) -> None:
+        """A path whole, however long, so that it can be copied."""
+        self._console.print(Text.assemble((f"{label:>6}{GAP}", "dim"), clean(path)), soft_wrap=True)
 
     def _folded(self, head: str, text: str, style: str) -> None:
         """A text in the columns right of its head."""

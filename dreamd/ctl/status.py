@@ -9,7 +9,6 @@ import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.connection import Daemon, Target, emit, emit_line, json_option, utc_option
-from dreamd.ctl.decisions import in_words
 from dreamd.ctl.layout import counted, fold, labelled, moment, size, span, width
 
 
@@ -18,7 +17,12 @@ from dreamd.ctl.layout import counted, fold, labelled, moment, size, span, width
 @utc_option
 @click.pass_obj
 def status(target: Target) -> None:
-    """How the daemon is, who is connected, and what went wrong. Exit code 1 where it is not well."""
+    """How the daemon is, who is connected, and what went wrong. Exit code 1 where it is not well.
+
+    \b
+    dreamctl status
+    dreamctl status --json | jq .decisions
+    """
     with target.daemon() as daemon:
         answer = daemon.call(Method.STATUS)
     if target.as_json:
@@ -194,6 +198,8 @@ def show_why(
 
 def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
     """One decision: when, whether he dreamt, and the numbers that decided."""
+    from dreamd.ctl.decisions import in_words  # not for `status`
+
     words = f"{_verdict(decision)}{in_words(decision)}"
     return fold(words, columns, " " * 10, f"{moment(decision['at'], now)}  ")
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from dreamd.ctl.bars import is_plain, pulse
+from dreamd.ctl.bars import pulse
 from dreamd.ctl.connection import Target, emit_line, json_option, utc_option
 from dreamd.ctl.dream import COLOURS, count_of_lines, show_line
 from dreamd.ctl.follow import follow, tell_lost, until_ctrl_c
 from dreamd.ctl.layout import fold, moment, number, width
+from dreamd.ctl.plain import is_plain
 
 Event = Mapping[str, Any]
 

@@ -3,7 +3,7 @@
 import click
 from dreamclient.messages import Code, Method
 
-from dreamd.ctl.connection import Daemon, Refused
+from dreamd.ctl.connection import Daemon, Refused, command
 
 LOOKED_THROUGH = 2000  # dialogues, newest first
 
@@ -23,7 +23,7 @@ def dialogue(daemon: Daemon, asked: str) -> int:
             if asked == "last"
             else f"no trace id of the last dialogues begins with {asked!r}"
         )
-        raise Refused(f"NOT_FOUND ({Code.NOT_FOUND}): {what}; `dreamctl recent` lists them")
+        raise Refused(f"NOT_FOUND ({Code.NOT_FOUND}): {what}; `{command('recent')}` lists them")
     if len(found) > 1:
         some = ", ".join(each["trace_id"] for each in found[:3])
         raise click.UsageError(f"{asked!r} begins {len(found)} trace ids: {some}{', ..' * (len(found) > 3)}")

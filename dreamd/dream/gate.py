@@ -36,7 +36,7 @@ MUTE_MOST_S = 3600.0
 class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The thresholds take any finite number; beyond [0, 1] they mean always or never."""
 
-    enabled: bool = True
+    enabled: bool = True  # dream at all
     # Seconds from one dream of a leo to the next: the middle of the 120-300 s that leo's author asked for.
     cooldown_s: Annotated[float, Meta(ge=0)] = 180.0
     # Probability in [0, 1]: a dream stays rare even when everything calls for it (leo's own value).

@@ -43,7 +43,9 @@ def typed_errors(doing: str) -> Iterator[None]:
     except InboxUnavailable:
         raise
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValidationError(f"{doing}: the folder's path, or a name in it, is too long") from None
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
             message = f"{doing}: a symbolic link or another kind of file stands in a place of the inbox"
             raise ValidationError(message) from None
         raise InboxUnavailable(error.errno, f"{doing}: {os.strerror(error.errno or 0)}") from error

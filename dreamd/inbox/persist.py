@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dreamd.inbox.errors import ValidationError
 from dreamd.inbox.inbox import Inbox
 from dreamd.inbox.settings import inbox_folder, key_file, settings_from_env
 
@@ -18,7 +19,8 @@ def persist_dream_shards(
 ) -> dict[str, Any]:
     """Write `result["shards"]` and `result["matada_nodes"]` to the trace `result["trace_id"]`, once each.
 
-    The folder is `base_dir`, else `DREAM_INBOX_DIR`, else the one in the daemon's state folder.
+    The folder is `base_dir`, else `DREAM_INBOX_DIR` (a relative one lies in the state folder), else the one in the
+    daemon's state folder.
     Returns `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
     set_aside}` when all is on disk. Raises CapabilityError, ValidationError, InboxUnavailable: then nothing was
     accepted.
@@ -27,5 +29,18 @@ def persist_dream_shards(
 
     settings = settings_from_env(os.environ)
     state = state_dir()
-    folder = Path(base_dir) if base_dir is not None else inbox_folder(settings, state)
+    folder = inbox_folder(settings, state) if base_dir is None else _checked(base_dir)
     return Inbox(folder, settings, key_file=key_file(state)).persist(seed, result, cap_token)
+
+
+def _checked(base_dir: object) -> Path:
+    """`base_dir` as a path; ValidationError where it is none."""
+    if not isinstance(base_dir, str | os.PathLike) or not isinstance(text := os.fspath(base_dir), str):
+        raise ValidationError(f"base_dir is a {type(base_dir).__name__}, expected a path or its text")
+    try:
+        possible = text and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ValidationError("base_dir is empty, or holds what no path can (a NUL, a lone surrogate)")
+    return Path(text)

@@ -85,8 +85,10 @@ def _problems(files: Files, name: str, at: int, room: str) -> list[str]:
         return ["its name is none of an inbox file"]
     try:
         document = read_document(files, name, at)
-    except (DamagedFile, ValidationError, OSError) as wrong:
+    except (DamagedFile, ValidationError) as wrong:
         return [str(wrong)]
+    except OSError as wrong:
+        return [f"it cannot be read: {wrong.strerror}"]
     return [] if document is None else [*_document_problems(document, trace_id), *_part_problems(document)]
 
 

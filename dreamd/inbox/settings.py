@@ -17,16 +17,18 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     group can be given anything. `require_signed` concerns writes that come over the socket.
     """
 
-    enabled: bool = True
-    dir: str | None = None  # nil: inbox/dreams in the state folder
-    redact: bool = False
+    enabled: bool = True  # leave shards
+    dir: str | None = None  # nil: inbox/dreams in the state folder; a relative one lies in it too
+    redact: bool = False  # mask what looks private
     validate: bool = False  # an invalid node fails the write, instead of being skipped
-    require_expiry: bool = False
-    require_signed: bool = False
-    mode: int | str = "0600"
+    require_expiry: bool = False  # a token must say when it ends
+    require_signed: bool = False  # a token that comes over the socket must be signed
+    mode: int | str = "0600"  # of the files
     retention_s: float = 30 * DAY_S  # how long an acknowledged file is kept; a month of looking back
 
     def __post_init__(self) -> None:
+        if self.dir and "\0" in self.dir:
+            raise ValueError("dir holds a NUL, which no path can")
         if not 0 <= self.retention_s < float("inf"):
             raise ValueError("retention_s must be a finite number of seconds, 0 or more")
         if self.file_mode & 0o600 != 0o600 or self.file_mode & ~0o660:
@@ -63,8 +65,16 @@ def _is_yes(env: Mapping[str, str], name: str) -> bool:
 
 
 def inbox_folder(settings: InboxSettings, state_dir: Path) -> Path:
-    """The inbox's folder: the one that was set, else the one in the state folder."""
-    return Path(settings.dir).expanduser() if settings.dir else state_dir / "inbox" / "dreams"
+    """The inbox's folder: the one that was set, else the one in the state folder. A relative one lies in the state
+    folder, so that daemon, writers and dreamctl come to the same, wherever they were started."""
+    return state_dir / (_of_home(settings.dir) if settings.dir else Path("inbox", "dreams"))
+
+
+def _of_home(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # "~nobody": there is no such home, so it is a name like any other
+        return Path(text)
 
 
 def key_file(state_dir: Path) -> Path:

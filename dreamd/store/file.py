@@ -5,7 +5,7 @@ Only SQLite opens it: a plain open and close in this process would drop SQLite's
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,10 @@ PARTS: Final = ("", "-wal", "-shm", "-journal")
 # Seconds to wait for another process before the file is "locked": longer than a write of ours takes, shorter than a
 # hook's deadline.
 BUSY_TIMEOUT_S: Final = 2.0
+
+STEP_PAGES: Final = 256  # a MiB: copied in a few milliseconds
+
+Tell = Callable[[int, int], object]  # after each step: pages left, of how many
 
 
 class Contents(NamedTuple):
@@ -37,13 +41,17 @@ def look(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Contents:
 def read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
     """Open for reading, leaving no file behind.
 
-    Where there is a -wal, somebody has it open or died with it open: it is read along, under SQLite's locks.
-    Where there is none, `immutable` keeps SQLite from making one.
+    Where there is a -wal, it is read along, under SQLite's locks. Where there is none, `immutable` keeps SQLite from
+    making one.
     """
-    alone = not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
-    query = "mode=ro&immutable=1" if alone else "mode=ro"
+    query = "mode=ro&immutable=1" if is_alone(path) else "mode=ro"
     uri = f"{path.resolve().as_uri()}?{query}"
     return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None)
+
+
+def is_alone(path: Path) -> bool:
+    """Whether there is nothing beside it: nobody has it open, or died with it open."""
+    return not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
 
 
 def create(path: Path) -> None:
@@ -77,9 +85,19 @@ def back_up(connection: sqlite3.Connection, target: Path) -> None:
     """A whole copy in one file, by SQLite's backup API. `target` must not exist; half a copy is removed."""
     create(target)
     try:
-        with closing(sqlite3.connect(target)) as copy:
-            connection.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE")  # no -wal that a later `cp` could miss
+        copy_into(connection, target)
     except BaseException:
         os.unlink(target)
         raise
+
+
+def copy_into(connection: sqlite3.Connection, target: Path, tell: Tell | None = None) -> None:
+    """The same into a file that is there and empty; what `tell` raises ends it."""
+
+    def went_on(_: int, left: int, of: int) -> None:  # signals are heard here too
+        if tell is not None:
+            tell(left, of)
+
+    with closing(sqlite3.connect(target)) as copy:
+        connection.backup(copy, pages=STEP_PAGES, progress=went_on)
+        copy.execute("PRAGMA journal_mode = DELETE")  # no -wal that a later `cp` could miss

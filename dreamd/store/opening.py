@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from dreamd.errors import StoreForeign
 from dreamd.store import schema
 from dreamd.store.file import PARTS, create, look, set_aside
 from dreamd.store.reading import load
@@ -47,6 +48,8 @@ def _open(
 ) -> sqlite3.Connection:
     if not os.path.exists(path):
         _make(path, at, notes)
+    elif not os.path.isfile(path):  # SQLite would tell of an input/output error, and hang on a pipe
+        raise StoreForeign("no file stands in its place, but a folder or the like: move that away")
     contents = look(path, busy_timeout_s)
     schema.check(contents)
     connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
-from dreamclient.messages import PROTOCOL_VERSION, Code, Method
+from dreamclient.messages import MESSAGE_BYTES, PROTOCOL_VERSION, Code, Method
 from msgspec.structs import replace
 
 import dreamd
@@ -65,6 +65,12 @@ def shutdown(service: Service, session: Session, asked: params.NoParams) -> bool
 
 def subscribe(service: Service, session: Session, asked: params.NoParams) -> None:
     service.subscribers.add(session)
+
+
+def trace(service: Service, session: Session, asked: params.TraceSubscribeParams) -> None:
+    if asked.session is not None and asked.session not in service.sessions:
+        raise Refusal(Code.NOT_FOUND, f"no session {asked.session}; `dreamctl status` lists them")
+    service.trace(session, asked.session)
 
 
 # --- dreaming ----------------------------------------------------------------------------------------
@@ -161,6 +167,12 @@ def reseed(
     return service.engine.keeper.reseed(asked.seed.origin, asked.seed.readme)
 
 
+def import_leo(
+    service: Service, session: Session, asked: params.ImportLeoParams
+) -> Coroutine[Any, Any, dict[str, int]]:
+    return service.engine.import_leo(asked.tables, dry=asked.dry)
+
+
 # --- the inbox ---------------------------------------------------------------------------------------
 
 
@@ -187,8 +199,18 @@ def waiting(service: Service, session: Session, asked: params.NoParams) -> Corou
     return asyncio.to_thread(service.engine.delivery.inbox.list)
 
 
-def read(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:
-    return asyncio.to_thread(service.engine.delivery.inbox.read, asked.trace_id)
+ENVELOPE_BYTES = 8  # of an answer around its result: [1, msgid, nil, ..]
+
+
+async def read(service: Service, session: Session, asked: params.TraceParams) -> dict[str, Any]:
+    document = await asyncio.to_thread(service.engine.delivery.inbox.read, asked.trace_id)
+    if len(msgspec.msgpack.encode(document)) > MESSAGE_BYTES - ENVELOPE_BYTES:  # it would not say the remedy
+        raise Refusal(
+            Code.TOO_LARGE,
+            f"the trace has more than the {MESSAGE_BYTES} bytes of one message; "
+            f"`dreamctl inbox show {asked.trace_id}` reads it, or read its file",
+        )
+    return document
 
 
 def ack(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:
@@ -215,6 +237,7 @@ TABLE: dict[str, Served] = {
     Method.STATUS: _served(status, params.NoParams, frozen=True),
     Method.SHUTDOWN: _served(shutdown, params.NoParams, frozen=True),
     Method.SUBSCRIBE: _served(subscribe, params.NoParams),
+    Method.TRACE: _served(trace, params.TraceSubscribeParams),
     Method.CONTEXT: _served(context, params.ContextParams, told=True),
     Method.NOW: _served(now, params.NowParams),
     Method.SEED: _served(seed, params.SeedParams),
@@ -229,6 +252,7 @@ TABLE: dict[str, Served] = {
     Method.RESTORE: _served(restore, params.RestoreParams),
     Method.IMPORT: _served(take_in, params.ImportParams),
     Method.RESEED: _served(reseed, params.SeedParams),
+    Method.IMPORT_LEO: _served(import_leo, params.ImportLeoParams),
     Method.STATS: _served(stats, params.NoParams),
     Method.INBOX_PERSIST: _served(persist, params.PersistParams),
     Method.INBOX_LIST: _served(waiting, params.NoParams),

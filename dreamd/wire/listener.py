@@ -38,8 +38,8 @@ def state_lock(state_dir: Path) -> Iterator[int]:
         lock = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StartError(
-            f"the state folder {state_dir} cannot be used: {error.strerror}; "
-            "make it writable, or name another with --state-dir",
+            f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
+            "or name another with --state-dir",
             EXIT_STATE,
         ) from None
     try:
@@ -58,6 +58,16 @@ def state_lock(state_dir: Path) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
+
+
+def _unusable(state_dir: Path, error: OSError) -> str:
+    """What is wrong with the state folder, and what to do."""
+    lock = state_dir / LOCK_NAME
+    if os.path.lexists(state_dir) and not os.path.isdir(state_dir):
+        return "it is no folder; move it away"
+    if os.path.lexists(lock) and (os.path.islink(lock) or not os.path.isfile(lock)):
+        return f"{lock} is no file of its own; move it away"
+    return f"{error.strerror}; make it writable"
 
 
 def release_in_child(lock: int, state_dir: Path) -> None:

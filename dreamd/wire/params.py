@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from dreamd.dream.copies import Copy
 from dreamd.dream.shapes import Context
+from dreamd.store import LeosTables
 
 NAME_CHARS = 64
 SEED_TEXTS = 4096  # 256 fragments are kept of them
@@ -64,6 +65,10 @@ class CountParams(Struct, array_like=True, forbid_unknown_fields=True):
     n: Annotated[int, Meta(ge=0, le=4000)] = 10
 
 
+class TraceSubscribeParams(Struct, array_like=True, forbid_unknown_fields=True):
+    session: int | None = None
+
+
 class DialogParams(Struct, array_like=True, forbid_unknown_fields=True):
     id: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]  # SQLite's integers are signed
 
@@ -83,6 +88,16 @@ class RestoreParams(Struct, array_like=True, forbid_unknown_fields=True):
 
 class ImportParams(Struct, array_like=True, forbid_unknown_fields=True):
     fragments: Annotated[list[Copy], Meta(min_length=1, max_length=SEED_TEXTS)]
+
+    def __post_init__(self) -> None:
+        for number, copy in enumerate(self.fragments):
+            if not copy.text.strip():
+                raise ValueError(f"fragments[{number}].text is empty")
+
+
+class ImportLeoParams(Struct, array_like=True, forbid_unknown_fields=True):
+    tables: LeosTables
+    dry: bool = False
 
 
 class Persist(Struct, forbid_unknown_fields=True):

@@ -6,14 +6,14 @@ import resource
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from dreamclient.messages import Code, Method
 from dreamclient.rpc import Peer
 
 from dreamd.failures import Failures
-from dreamd.wire.session import Dispatch, Session
+from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap
 from dreamd.wire.typed import CODEC
 
 SESSIONS = 1024
@@ -58,12 +58,14 @@ class Server:
         forget: Callable[[Session], None],
         failures: Failures,
         cap: int = SESSIONS,
+        taps: Mapping[int, Tap] = UNTAPPED,
     ) -> None:
         self.sessions: dict[int, Session] = {}
         self._dispatch = dispatch
         self._tell_gone = forget
         self._failures = failures
         self._cap = cap
+        self._taps = taps
         self._next = 1
         self._listening: asyncio.Server | None = None
         self._all_gone = asyncio.Event()
@@ -88,7 +90,7 @@ class Server:
 
     def open_session(self) -> Session:
         """A new session, counted from now on."""
-        session = Session(self._next, self._dispatch, self._forget, self._failures)
+        session = Session(self._next, self._dispatch, self._forget, self._failures, self._taps)
         self.sessions[self._next] = session
         self._next += 1
         self._all_gone.clear()

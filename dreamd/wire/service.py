@@ -17,7 +17,8 @@ from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import CapabilityError, DamagedFile, InboxUnavailable, UnknownTrace, ValidationError
 from dreamd.wire import params
-from dreamd.wire.session import Session
+from dreamd.wire.session import UNTAPPED, Session, Tap
+from dreamd.wire.trace import Trace
 from dreamd.wire.typed import UNREADABLE
 
 
@@ -66,6 +67,7 @@ class Service:
     clock: Clock
     stop: Callable[[], None]
     subscribers: set[Session] = field(default_factory=set)
+    taps: dict[int, Tap] = field(default_factory=dict)  # of those who trace, by their session
     sessions: Mapping[int, Session] = field(default_factory=dict)  # the server's
     started: float = 0.0
 
@@ -125,7 +127,14 @@ class Service:
             for session in self.subscribers:
                 session.event(data)
 
+    def trace(self, tracer: Session, only: int | None) -> None:
+        """Show a session the messages of all others, or of one, from now on; but never those of who traces: two
+        would trace each other's traces without end."""
+        tracer.taps = UNTAPPED
+        self.taps[tracer.number] = Trace(tracer, only, self.clock).see
+
     def forget(self, session: Session) -> None:
         """A session has gone."""
         self.subscribers.discard(session)
+        self.taps.pop(session.number, None)
         self.engine.leave(session.number)

@@ -6,7 +6,8 @@ bounded: bytes unsent, calls in flight, and the time of each call.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -23,6 +24,10 @@ GRACE_S = 0.5
 TICK_S = 0.001  # a timer of uvloop may ring this much early
 
 Dispatch = Callable[["Session", Request | Notification], None]
+Tap = Callable[["Session", str, bytes], None]  # is shown a message that came IN, or went OUT
+
+IN, OUT = "in", "out"
+UNTAPPED: Mapping[int, Tap] = MappingProxyType({})
 
 
 class _Call:
@@ -36,16 +41,23 @@ class _Call:
 
 
 class Session(asyncio.Protocol):
-    """One peer. `name`, `version`, `pid` and `provides` are what its hello said; `greeted` that it has."""
+    """One peer. `name`, `version`, `pid` and `provides` are what its hello said; `greeted` that it has. `taps` may
+    come and go; each is shown every message, as it crossed the socket."""
 
     def __init__(
-        self, number: int, dispatch: Dispatch, on_lost: Callable[["Session"], None], failures: Failures
+        self,
+        number: int,
+        dispatch: Dispatch,
+        on_lost: Callable[["Session"], None],
+        failures: Failures,
+        taps: Mapping[int, Tap] = UNTAPPED,
     ):
         self.number = number
         self.greeted = False
         self.name, self.version, self.pid = "", "", 0
         self.provides: frozenset[str] = frozenset()
         self.connected_at = 0.0  # the loop's clock, s
+        self.taps = taps
         self._dispatch = dispatch
         self._on_lost = on_lost
         self._failures = failures
@@ -65,13 +77,14 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         peer = self._peer
-        for event in peer.receive_data(data):
+        for event in peer.receive_data(data, self._show_taps if self.taps else None):
             if isinstance(event, Reply):
                 self._settle(event)
             else:
                 self._dispatch(self, event)
         if peer.data_owed:
-            self.send(peer.data_to_send())
+            for owed in peer.messages_to_send():
+                self.send(owed)
         if peer.unknown_answers or peer.refused_calls:
             self._count_misuse()
         if peer.broken is not None:
@@ -107,10 +120,17 @@ class Session(asyncio.Protocol):
 
     # what the daemon says
 
-    def send(self, data: bytes) -> None:
-        """Write to the peer; to a lost one, nothing."""
+    def send(self, message: bytes) -> None:
+        """Write one message to the peer; to a lost one, nothing."""
         if self._transport is not None:
-            self._transport.write(data)
+            self._transport.write(message)
+            if self.taps:
+                self._show_taps([message], OUT)
+
+    def _show_taps(self, messages: list[bytes], way: str = IN) -> None:
+        for tap in self.taps.values():
+            for message in messages:
+                tap(self, way, message)
 
     def respond(self, msgid: int, result: Any) -> None:
         """Answer a request."""
@@ -129,14 +149,14 @@ class Session(asyncio.Protocol):
         call = _Call(future, self._loop.time() + deadline_s)
         _, data = self._peer.call(method, params, call)
         self._arm(call.deadline)
-        self._transport.write(data)
+        self.send(data)
         return future
 
     def event(self, data: bytes) -> None:
         """Pass on one encoded `event` notification, or count it as lost where the peer reads too slowly."""
         if self._transport is None:
             return
-        if self._transport.get_write_buffer_size() > EVENT_BYTES:
+        if self.behind:
             self._lost_events += 1
             return
         self.tell_losses()
@@ -144,9 +164,14 @@ class Session(asyncio.Protocol):
 
     def tell_losses(self) -> None:
         """Say how many events were lost, once the peer reads again: before the next one, or at the daemon's tick."""
-        if self._lost_events and self._transport and self._transport.get_write_buffer_size() <= EVENT_BYTES:
+        if self._lost_events and self._transport and not self.behind:
             lost, self._lost_events = self._lost_events, 0
             self.send(self._peer.notify("event", [{"type": "lost", "count": lost}]))
+
+    @property
+    def behind(self) -> bool:
+        """Whether the peer reads too slowly for events; a lost one does not."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > EVENT_BYTES
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as a task that ends with this session."""

@@ -36,7 +36,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def decode(frame: bytes) -> Message:
     """Read one whole message, leaving params and result raw; raise Malformed (of `dreamclient.errors`)."""
-    if frame.startswith(_CONTEXT):
+    if frame.startswith(_CONTEXT) and _begins_array(frame[len(_CONTEXT)]):
         return Notification(Method.CONTEXT, frame[len(_CONTEXT) :])
     try:
         parts = _ENVELOPE.decode(frame)
@@ -65,7 +65,10 @@ def _msgid(raw: msgspec.Raw) -> int | None:
 
 
 def _is_array(raw: msgspec.Raw) -> bool:
-    first = memoryview(raw)[0]
+    return _begins_array(memoryview(raw)[0])
+
+
+def _begins_array(first: int) -> bool:
     return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
 
 

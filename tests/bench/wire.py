@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgpack
@@ -141,14 +142,38 @@ def offer_us(running: Running | None) -> tuple[float, float]:
     return statistics.median(offers) / 1000, statistics.median(sends) / 1000
 
 
+@contextmanager
+def greeted(running: Running) -> Iterator[socket.socket]:
+    """A connection that has said hello."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(running.socket))
+        hello = {"protocol": 1, "name": "bench", "version": "0", "pid": 1, "provides": []}
+        sock.sendall(msgpack.packb([0, 1, "hello", [hello]]))
+        sock.recv(65536)
+        yield sock
+
+
+@contextmanager
+def traced(running: Running, reads: bool) -> Iterator[None]:
+    """Somebody traces, who reads as fast as he can, or not at all."""
+    with greeted(running) as sock:
+        sock.sendall(msgpack.packb([0, 2, "trace.subscribe", []]))
+        sock.recv(65536)
+        child = os.fork() if reads else 0
+        if reads and not child:
+            while sock.recv(1 << 20):
+                pass
+            os._exit(0)
+        yield
+        sock.shutdown(socket.SHUT_RDWR)
+        if child:
+            os.waitpid(child, 0)
+
+
 def contexts_a_second(running: Running, count: int = 200_000) -> float:
     """Contexts decided a second, pushed in as fast as the daemon takes them."""
     data = msgpack.packb([2, "dream.context", [CONTEXT]]) * 100
-    with socket.socket(socket.AF_UNIX) as pushing:
-        pushing.connect(str(running.socket))
-        hello = {"protocol": 1, "name": "bench", "version": "0", "pid": 1, "provides": []}
-        pushing.sendall(msgpack.packb([0, 1, "hello", [hello]]))
-        pushing.recv(65536)
+    with greeted(running) as pushing:
         before = time.perf_counter()
         for _ in range(count // 100):
             pushing.sendall(data)
@@ -170,7 +195,12 @@ def main() -> None:
                 )
             offer, send = offer_us(running)
             print(f"offer, daemon up: p50 {offer:.2f} µs = {offer / send:.2f} × a raw send ({send:.2f} µs)")
-            print(f"contexts decided: {contexts_a_second(running):,.0f} a second")
+            alone = contexts_a_second(running)
+            print(f"contexts decided: {alone:,.0f} a second")
+            for reads in (True, False):
+                with traced(running, reads):
+                    share = contexts_a_second(running) / alone
+                print(f"  with a tracer that {'reads' if reads else 'does not read'}: {share:.2f} of that")
         finally:
             running.end()
     offer, send = offer_us(None)

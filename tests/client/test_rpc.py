@@ -115,6 +115,22 @@ def test_golden_breach_is_named_addressed_and_ends_that_peer(codec: Codec, golde
         assert heard(peer, before) == []
 
 
+def test_a_tap_is_shown_each_whole_message_that_cannot_be_read_too() -> None:
+    frames = [msgpack.packb([2, "a", []]), msgpack.packb([0, 1, "b", ["x" * 300]]), msgpack.packb([9])]
+    peer, shown = Peer(), list[bytes]()
+    for piece in singly(b"".join(frames)):
+        peer.receive_data(piece, shown.extend)
+    assert shown == frames
+    assert peer.broken is not None
+
+
+def test_what_a_peer_owes_can_be_taken_message_by_message() -> None:
+    peer = Peer(calls_in_flight=1)
+    peer.receive_data(b"".join(msgpack.packb([0, n, "m", []]) for n in range(3)))
+    assert [msgpack.unpackb(message)[1] for message in peer.messages_to_send()] == [1, 2]
+    assert (peer.data_owed, peer.data_to_send()) == (False, b"")
+
+
 # --- properties --------------------------------------------------------------------------------------
 
 keys = st.text(max_size=8)

@@ -1,10 +1,6 @@
 """Measures drawn in characters."""
 
-import io
-
-import pytest
-
-from dreamd.ctl.bars import bar, chart, is_plain, pulse
+from dreamd.ctl.bars import bar, chart, pulse
 
 
 def test_a_bar_is_as_long_as_its_value_and_fills_its_cells() -> None:
@@ -39,15 +35,3 @@ def test_a_chart_has_an_axis_from_nothing_to_a_round_number() -> None:
 def test_too_many_values_are_taken_together() -> None:
     (row,) = chart([0.0, 1.0] * 500, 16, 1)
     assert row == "1.00 │" + "▄" * 10
-
-
-@pytest.mark.parametrize(
-    ("encoding", "term", "plain"),
-    [("utf-8", "xterm", False), ("utf-8", "dumb", True), ("ascii", "xterm", True), ("latin-1", "", True)],
-)
-def test_what_a_terminal_cannot_show_is_drawn_in_ascii(
-    monkeypatch: pytest.MonkeyPatch, encoding: str, term: str, plain: bool
-) -> None:
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
-    monkeypatch.setenv("TERM", term)
-    assert is_plain() is plain

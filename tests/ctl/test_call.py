@@ -1,13 +1,21 @@
-"""`call`: any method, JSON in and out; and how failures become exit codes."""
+"""`call`: any method, JSON or MessagePack in and out; how failures become exit codes; and a leo made of commands."""
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import msgpack
 import pytest
 
 from tests.helpers.daemon import DaemonProcess
-from tests.helpers.dreamctl import dreamctl
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.little_daemon import LittleDaemon, fails
+from tests.helpers.waiting import until
 
 
 def test_params_are_json_and_so_is_the_answer(socket: Path) -> None:
@@ -35,6 +43,43 @@ def test_an_error_code_that_nobody_knows_is_shown(socket: Path) -> None:
         assert "error (99): something new" in dreamctl("--socket", socket, "call", "stats").stderr
 
 
+def answer(daemon: DaemonProcess, *arguments: object, given: bytes) -> tuple[int, bytes]:
+    """The exit code and the bytes that `call` prints for what it reads."""
+    command = [
+        sys.executable,
+        "-m",
+        "dreamd.ctl",
+        "--socket",
+        str(daemon.socket),
+        "call",
+        *map(str, arguments),
+    ]
+    ended = subprocess.run(command, input=given, capture_output=True, timeout=30, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_all_params_can_be_read_from_stdin(daemon: DaemonProcess) -> None:
+    code, said = answer(daemon, "dream.context", "-", given=b'[{"prompt": "hi"}]')
+    assert (code, json.loads(said)["reason"]) == (0, "no_hooks")
+    code, said = answer(daemon, "dream.context", "-", "--msgpack", given=msgpack.packb([{"prompt": "hi"}]))
+    assert (code, msgpack.unpackb(said)["reason"]) == (0, "no_hooks")
+
+
+@pytest.mark.parametrize("given", [b"", b"{}", b"5", b"\xff", b"[" * 100_000, b"[1"])
+@pytest.mark.parametrize("form", [[], ["--msgpack"]])
+def test_what_is_no_array_on_stdin_is_wrong_usage(tmp_path: Path, given: bytes, form: list[str]) -> None:
+    runner = dreamctl("--state-dir", tmp_path, "call", "why", "-", *form, given=given)
+    assert runner.exit_code == 2
+    assert "stdin holds no array in " in runner.stderr
+
+
+def test_messagepack_is_for_programs(daemon: DaemonProcess) -> None:
+    code, said = answer(daemon, "why", 1, "--msgpack", given=b"")
+    assert (code, type(msgpack.unpackb(said))) == (0, list)
+    refused = dreamctl("--socket", daemon.socket, "call", "why", "--msgpack", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+
+
 @pytest.mark.parametrize("text", ["hello", "{", "[" * 100_000, ""])
 def test_what_is_not_json_is_wrong_usage(tmp_path: Path, text: str) -> None:
     result = dreamctl("--state-dir", tmp_path, "call", "why", "1", text)
@@ -56,3 +101,176 @@ def test_help_lists_every_command_and_each_has_its_own() -> None:
     unknown = dreamctl("stauts")
     assert unknown.exit_code == 2
     assert "No such command 'stauts'" in unknown.stderr
+
+
+# A leo made of commands.
+
+SPEAK = """
+import json, sys
+seed, temperature, semantic_weight, meta = json.load(sys.stdin)
+assert isinstance(seed, str) and temperature > 0 and semantic_weight > 0
+print({lines}[meta["turn"] - 1], end="\\n\\n")
+"""
+LINES = [
+    "the rain is near",
+    '{"text": "a roof keeps it", "novelty": 0.25}',
+    "{who} keeps the roof",
+    "you do, both of us",
+]
+
+
+def python(folder: Path, name: str, code: str) -> str:
+    """A command that runs `code`."""
+    file = folder / f"{name}.py"
+    file.write_text(code)
+    return shlex.join([sys.executable, str(file)])
+
+
+def dream(daemon: DaemonProcess, *options: object) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """What `call dream.now` answers, the dialogue as it is kept, and what was said of it."""
+    result = dreamctl("--socket", daemon.socket, "call", "dream.now", *options)
+    assert result.exit_code == 0, result.stderr
+    ended = json.loads(result.stdout)
+    kept = dreamctl("--socket", daemon.socket, "call", "dialogs.get", ended["dialog"])
+    return ended, json.loads(kept.stdout), result.stderr
+
+
+def test_a_command_speaks_and_another_one_hears(daemon: DaemonProcess, tmp_path: Path) -> None:
+    speak = python(tmp_path, "speak", SPEAK.format(lines=LINES))
+    heard = tmp_path / "heard"
+    hear = f"import sys; open({str(heard)!r}, 'a').write(sys.stdin.read() + chr(10)); print('{{\"arousal\": 0.5}}')"
+    ended, kept, said = dream(
+        daemon, "--generate-cmd", speak, "--observe-cmd", python(tmp_path, "hear", hear)
+    )
+    assert (ended["outcome"], said) == ("complete", "")
+    texts = ["the rain is near", "a roof keeps it", "{who} keeps the roof", "you do, both of us"]
+    assert [turn["text"] for turn in kept["turns"]] == texts[: ended["lines"]]
+    assert kept["turns"][1]["novelty"] == 0.25
+    assert [turn["arousal"] for turn in kept["turns"]] == [0.5] * ended["lines"]
+    told = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [(text, meta["turn"]) for text, meta in told] == [
+        (text, turn) for turn, text in enumerate(texts[: ended["lines"]], 1)
+    ]
+    assert kept["client"] == "dreamctl"
+
+
+def test_who_hears_nothing_can_speak(daemon: DaemonProcess, tmp_path: Path) -> None:
+    ended, kept, _ = dream(daemon, "--generate-cmd", python(tmp_path, "speak", SPEAK.format(lines=LINES)))
+    assert ended["outcome"] == "complete"
+    assert all(turn["observed"] for turn in kept["turns"])
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "note"),
+    [
+        ("raise SystemExit(3)", "ended with exit code 3", "CommandFailed"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended by signal 9", "CommandFailed"),
+        (
+            "import time; print('half', flush=True); time.sleep(1000)",
+            "did not end within 0.5 s",
+            "CommandTimeout",
+        ),
+        ("import os, time; os.close(1); time.sleep(1000)", "did not end within 0.5 s", "CommandTimeout"),
+        ("print('the secret ' * 10_000)", "printed more than 65536 bytes", "CommandMute"),
+        ("import os; os.write(1, b'\\xff')", "printed what is not UTF-8", "CommandMute"),
+    ],
+)
+def test_a_command_that_does_not_speak_is_an_error_of_the_hook(
+    daemon: DaemonProcess, tmp_path: Path, code: str, said: str, note: str
+) -> None:
+    """P10, P14: it is named, without a word of text."""
+    timeout_s = 0.5 if "within" in said else 20
+    ended, kept, told = dream(
+        daemon, "--generate-cmd", python(tmp_path, "fails", code), "--cmd-timeout", timeout_s
+    )
+    assert (ended["outcome"], ended["lines"]) == ("hook_error", 0)
+    assert kept["note"] == f"generate: {note}"
+    assert told == f"generate: the command {said}\n"
+    assert daemon.call("status")["failures"][f"generate: {note}"] >= 1
+    assert "secret" not in daemon.said()
+
+
+def test_a_command_that_cannot_be_started_is_named_too(daemon: DaemonProcess, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/no/such/interpreter\n")
+    script.chmod(0o700)
+    _, kept, told = dream(daemon, "--generate-cmd", script)
+    assert kept["note"] == "generate: CommandMute"
+    assert told == "generate: the command could not be started: No such file or directory\n"
+
+
+STUCK = """
+import os, sys, time
+if not os.fork():
+    time.sleep(1000)
+open({file!r}, "w").write(f"{{os.getpid()}} ")
+time.sleep(1000)
+"""
+
+
+def group(process: int) -> list[int]:
+    """The processes that live in the group of this number."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, number = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(number) == process and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, None])
+def test_no_process_of_a_command_is_left(
+    daemon: DaemonProcess, tmp_path: Path, number: signal.Signals | None
+) -> None:
+    """Whether dreamctl is told to end, or gives up: of the command's own children neither."""
+    file = tmp_path / "pid"
+    stuck = python(tmp_path, "stuck", STUCK.format(file=str(file)))
+    patience = ["--cmd-timeout", 0.5] if number is None else []
+    process = spawn_dreamctl(
+        "--socket", daemon.socket, "call", "dream.now", "--generate-cmd", stuck, *patience, cwd=tmp_path
+    )
+    if number is not None:
+        until(lambda: file.exists() and file.read_text().endswith(" "), "the command runs")
+        assert len(group(int(file.read_text()))) == 2
+        process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert "Traceback" not in said
+    assert process.returncode == {None: 0, signal.SIGINT: 1}.get(number, 128 + (number or 0))
+    until(lambda: not group(int(file.read_text())), "they are gone")
+
+
+def test_the_demo_field_dreams_what_a_file_taught_it(daemon: DaemonProcess, tmp_path: Path) -> None:
+    story = tmp_path / "story.txt"
+    nouns = ["river", "boat", "roof", "lantern", "garden", "snow", "window", "child"]
+    story.write_text(
+        " ".join(f"The {one} waits for the {other} at night." for one in nouns for other in nouns)
+    )
+    ended, kept, said = dream(daemon, "--field", story)
+    assert said == ""
+    assert ended["lines"] >= 1
+    words = {word.strip(".,").lower() for turn in kept["turns"] for word in turn["text"].split()}
+    assert words <= {*nouns, "the", "waits", "for", "at", "night"}
+    story.write_text("... \n")
+    empty = dreamctl("--socket", daemon.socket, "call", "dream.now", "--field", story)
+    assert (empty.exit_code, empty.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--generate-cmd", "no-such-command-at-all x"], "there is no such command"),
+        (["--generate-cmd", "'half"], "no closing quotation"),
+        (["--generate-cmd", ""], "there is no such command"),
+        (["--observe-cmd", "cat"], "--observe-cmd goes with --generate-cmd"),
+        (["--generate-cmd", "cat", "--field", os.devnull], "--field speaks and hears by itself"),
+        (["--field", "no-such-file"], "no-such-file"),
+        (["--cmd-timeout", "0"], "0"),
+    ],
+)
+def test_what_cannot_be_a_leo_is_wrong_usage(tmp_path: Path, options: list[str], said: str) -> None:
+    result = dreamctl("--state-dir", tmp_path, "call", "dream.now", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr

@@ -1,6 +1,10 @@
 """The doctor's judgement, on facts that are hard to come by: no machine is needed."""
 
+import errno
 import os
+import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,9 +14,18 @@ from dreamd.ctl.checkup.daemon import CURES, Answers
 from dreamd.ctl.checkup.database import Database
 from dreamd.ctl.checkup.finding import found
 from dreamd.ctl.checkup.inbox import InboxFacts
-from dreamd.ctl.checkup.place import LITTLE_BYTES, SocketFacts, StateFacts, file_system, lock_holder
+from dreamd.ctl.checkup.place import (
+    LITTLE_BYTES,
+    SocketFacts,
+    StateFacts,
+    is_stopped,
+    lock_holder,
+    mount_point,
+)
 from dreamd.ctl.checkup.units import SERVICE, SOCKET, Units
+from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
 from dreamd.store.trouble import CLOSED, TROUBLES
+from tests.helpers.waiting import until
 
 OURS = os.getuid()
 STATUS = {
@@ -28,7 +41,7 @@ STATUS = {
     "seeded": True,
     "inbox": {"folder": "/s/inbox", "enabled": True, "trouble": None},
 }
-STATE = StateFacts(Path("/s"), exists=True, free_bytes=LITTLE_BYTES)
+STATE = StateFacts(Path("/s"), "folder", free_bytes=LITTLE_BYTES)
 
 
 def lines(findings):
@@ -78,11 +91,12 @@ def test_a_full_backlog_is_somebody_who_listens(tmp_path):
 @pytest.mark.parametrize(
     ("facts", "says"),
     [
-        ({"exists": False}, []),
-        ({}, []),
-        ({"writable": False}, ["FAIL /s cannot be written"]),
-        ({"file_system": "nfs4"}, ["WARN /s lies on nfs4"]),
-        ({"file_system": "fuse.sshfs"}, ["WARN /s lies on fuse.sshfs"]),
+        ({"kind": "absent"}, []),
+        ({"kind": "other"}, ["FAIL /s is no folder"]),
+        ({"file_system": "ext4"}, ["OK /s lies on ext4"]),
+        ({"writable": False}, ["FAIL /s cannot be written", "OK "]),
+        ({"file_system": "nfs4"}, ["WARN /s lies on nfs4, where SQLite's locks cannot be relied on", "OK "]),
+        ({"file_system": "fuse.sshfs"}, ["WARN /s lies on fuse.sshfs", "OK "]),
         ({"free_bytes": LITTLE_BYTES - 1}, ["WARN the disk is full: 16.8 MB left"]),
         ({"free_bytes": 0}, ["FAIL the disk is full: 0 B left"]),
     ],
@@ -90,7 +104,7 @@ def test_a_full_backlog_is_somebody_who_listens(tmp_path):
 def test_state_folders(facts, says):
     told = lines(
         place.check_state(
-            StateFacts(**{"path": Path("/s"), "exists": True, "free_bytes": LITTLE_BYTES} | facts)
+            StateFacts(**{"path": Path("/s"), "kind": "folder", "free_bytes": LITTLE_BYTES} | facts)
         )
     )
     assert [line.startswith(start) for line, start in zip(told, says, strict=True)] == [True] * len(says)
@@ -105,10 +119,25 @@ MOUNTS = """\
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("/", "ext4"), ("/homes", "ext4"), ("/home/x", "nfs4"), ("/home/a b/c", "cifs")]
+    ("path", "at", "kind"),
+    [
+        ("/", "/", "ext4"),
+        ("/homes", "/", "ext4"),
+        ("/home/x", "/home", "nfs4"),
+        ("/home/a b/c", "/home/a b", "cifs"),
+    ],
 )
-def test_the_file_system_is_that_of_the_nearest_mount_the_last_one_on_top(path, kind):
-    assert file_system(Path(path), MOUNTS) == kind
+def test_the_file_system_is_that_of_the_nearest_mount_the_last_one_on_top(path, at, kind):
+    assert mount_point(Path(path), MOUNTS) == (at, kind)
+
+
+def test_who_is_stopped():
+    assert not is_stopped(os.getpid())
+    assert not is_stopped(0)
+    with subprocess.Popen(["sleep", "60"]) as sleeper:
+        sleeper.send_signal(signal.SIGSTOP)
+        until(lambda: is_stopped(sleeper.pid), "it is stopped")
+        sleeper.kill()
 
 
 def test_who_holds_the_lock(tmp_path):
@@ -152,7 +181,33 @@ def test_a_daemon_that_does_not_run_is_a_fault_unless_systemd_waits_for_the_knoc
     )
     assert failed.guarded
     assert told(failed) == "FAIL does not run -> see section service"
-    assert told(Units()).startswith("FAIL does not run -> `dreamctl service install`")
+    assert told(Units()) == "FAIL does not run -> `dreamctl service start`"
+    assert told(Units(manager=True)) == "FAIL does not run -> `dreamctl service install`"
+
+
+@pytest.mark.parametrize(
+    ("state", "answers", "units", "says"),
+    [
+        ({"stopped": True}, Answers(), Units(), "and is stopped (SIGSTOP) -> let it go on: `kill -CONT 5`"),
+        ({}, Answers(), Units(), "and was not asked -> see section socket"),
+        (
+            {},
+            Answers(silence="no answer in time"),
+            Units(),
+            "and does not answer: no answer in time -> end it, nothing that was said is lost: `kill -KILL 5`, then `d",
+        ),
+        (
+            {},
+            Answers(),
+            Units(shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "inactive"}}),
+            "and the service cannot start beside it -> end that one: `kill 5`",
+        ),
+    ],
+)
+def test_one_who_holds_the_state_folder_and_does_not_answer(state, answers, units, says):
+    facts = StateFacts(Path("/s"), "folder", holder=5, **state)
+    [finding] = daemon.check_daemon(answers, facts, Path("/r/s"), units)
+    assert f"{finding.level} {finding.text} -> {finding.advice}".startswith(f"FAIL pid 5 holds /s, {says}")
 
 
 def test_failures_are_told_where_they_belong():
@@ -311,6 +366,54 @@ def test_the_friend():
     assert lines(dreaming.check_friend(Answers(), Database("/d", error="SQLITE_BUSY"))) == []
     assert only(dreaming.check_friend(Answers(STATUS), Database("/d"))) == "OK seeded"
     assert only(dreaming.check_friend(Answers(), Database("/d"))) == "WARN no origin fragments"
+    assert lines(dreaming.check_friend(Answers(), Database("/d", version=99))) == []
+
+
+def decision(reason="calm", **measured):
+    gate = {"trauma_above": 0.5, "novelty_above": 0.7}
+    return {"reason": reason, "gate": gate, "trauma": None, "novelty": None, "quality": None} | measured
+
+
+@pytest.mark.parametrize(
+    ("decisions", "lines"),
+    [
+        ([decision(trauma=0.1), decision(trauma=0.3)], ["trauma_above = 0.20"]),
+        ([decision(trauma=0.1, novelty=0.2), decision(novelty=0.6)], ["novelty_above = 0.40"]),
+        ([decision(novelty=0.1, trauma=0.4), decision(novelty=0.5, trauma=0.2)], 2),
+        ([decision(trauma=0.1), decision(trauma=0.14)], []),
+        ([decision()] * 2, []),
+        # Open by trauma alone: of novelty, which is at times below its threshold, nothing is said.
+        (
+            [
+                decision("chance", trauma=0.6, novelty=0.1),
+                decision("dream", trauma=0.9, novelty=0.9),
+            ],
+            ["trauma_above = 0.75"],
+        ),
+        ([decision("chance", quality=0.4), decision("chance", quality=0.5)], []),
+    ],
+)
+def test_thresholds_are_proposed_amid_what_leo_measures(decisions, lines):
+    [finding] = dreaming.check_gates(Answers(STATUS, tuple(decisions * 6)), Path("/my config"))
+    proposed = re.findall(r"`(\w+_above = [^`]+)`", finding.advice)
+    assert proposed == lines or len(proposed) == lines
+    assert finding.level == "WARN"
+    assert finding.advice.endswith(" in '/my config', then `kill -HUP 7`") == bool(lines)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (InboxUnavailable(errno.EACCES, "x"), "as its owner, `chmod u+rwx /usr`; what is owed"),
+        (InboxUnavailable(errno.EROFS, "x"), "as root, `mount -o remount,rw "),
+        (InboxUnavailable(errno.EIO, "x"), CURES["InboxUnavailable"]),
+        (ValidationError("x"), CURES["ValidationError"]),
+        (DamagedFile("x"), "mend that; what is owed"),
+    ],
+)
+def test_an_inbox_that_cannot_be_written(error, advice):
+    """The folder that is there, of those on the way to it, is the one to be made writable."""
+    assert inbox._cure(error, Path("/usr/not there/inbox")).startswith(advice)
 
 
 def test_an_inbox_that_is_busy():

@@ -1,68 +1,192 @@
-"""What docs/dreamctl.md says of each --json shape is what the commands print."""
+"""What docs/dreamctl.md says of each --json shape is what the commands print, all keys of it and no others."""
 
 import json
 import re
-from collections.abc import Iterator
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from dreamclient.blocking import DreamClient
 
+from dreamd.ctl.__main__ import COMMANDS, cli
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemon import DaemonProcess
-from tests.helpers.dreamctl import dreamctl
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
+from tests.helpers.leo_database import FIELD
+from tests.helpers.shapes import TEXT, differences, events_of, parsed, shape_of
 
-TEXT = (Path(__file__).parents[2] / "docs" / "dreamctl.md").read_text()
-REPLACED = "fragments origin drift kept added left skipped"
-RECENT = "id trace_id started_at finished_at outcome lines client avg_trauma avg_arousal drift note"
-
-# The golden shapes: the keys of the answer, or of the first of a list.
-SHAPES = [
-    ("why", "why", "at dream reason client session dialog"),
-    ("recent", "recent", RECENT),
-    ("show", "show last", f"{RECENT} turns"),
-    ("replay", "replay last", "id lines same difference"),
-    ("friend", "friend", "id text weight origin dialog added_at"),
-    ("friend", "friend checkpoint one", "name fragments origin"),
-    ("friend", "friend checkpoint", "name at learned origin"),
-    ("friend", "friend restore one", REPLACED),
-    ("friend", "friend export {file} --force", "path fragments"),
-    ("friend", "friend import {file}", REPLACED),
-    ("friend", "friend reseed {file} --yes", REPLACED),
-    ("drift", "drift", "id at drift"),
-    ("report", "report --out {file}.html", "path bytes dialogues"),
+# What is asked of a daemon in which leo has dreamt once, and the beginning of its row, or the section, in the document.
+ASKED = [
+    ("status", "status"),
+    ("doctor", "doctor"),
+    ("why", "why"),
+    ("recent", "recent"),
+    ("show last", "show"),
+    ("replay last", "replay"),
+    ("dream", "dream"),
+    ("friend", "friend"),
+    ("friend checkpoint one", "friend checkpoint NAME"),
+    ("friend checkpoint", "friend checkpoint`"),
+    ("friend restore one", "friend restore"),
+    ("friend export {folder}/friend.json --force", "friend export"),
+    ("friend import {folder}/friend.json", "friend import"),
+    ("friend reseed {folder}/friend.json --yes", "friend reseed"),
+    ("drift", "drift"),
+    ("report --out {folder}/page.html", "report"),
+    ("stats", "stats"),
+    ("backup {folder}/copy.sqlite3", "backup"),
+    ("import {folder}/leo.sqlite3 --dry-run", "import"),
+    ("call why 1", "call"),
+    ("inbox ls", "inbox ls"),
+    ("inbox show {trace}", "inbox show"),
+    ("inbox persist {folder}/shards.json", "inbox persist"),
+    ("inbox sweep", "inbox sweep"),
+    ("inbox verify", "inbox verify"),
+    ("inbox token --scope memory.inbox.dreams.write --ttl 60", "inbox token"),
+    ("inbox schema", "inbox schema"),
+    ("inbox ack {trace}", "inbox ack"),
+    ("service install --dry-run", "service install"),
+    ("service status", "service status"),
+    ("leo check {folder} --python {python}", "leo check"),
+    ("leo install {folder} --python {python}", "leo install"),
+    ("leo uninstall {folder}", "leo uninstall"),
+    ("completions bash", "completions"),
 ]
+# What is asked of a state folder whose daemon `service start` has started, in this order.
+SERVICE = ["start", "restart", "status", "logs", "stop", "uninstall"]
+EVENTS = ["watch", "trace", "demo"]
+SHARDS = {
+    "seed": {"goal": "g", "ul_tags": ["pwd=hunter2hunter2"]},
+    "result": {"trace_id": "sim-1", "shards": [{"index": 0, "timestamp": 1, "text": "a@b.example"}]},
+    "cap_token": {"scopes": ["memory.inbox.dreams.write"]},
+}
 
 
 @pytest.fixture(scope="module")
-def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonProcess, Path]]:
-    """A daemon in which leo has dreamt once, and a file."""
+def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonProcess, dict[str, str]]]:
+    """A daemon in which a leo, who is still there, has dreamt once; and what the commands speak of."""
     folder, speaker = tmp_path_factory.mktemp("document"), Speaker(LINES)
-    with DaemonProcess(folder / "state") as daemon:
+    (folder / "dream.py").write_text('"""His own."""\n')
+    (folder / "shards.json").write_text(json.dumps(SHARDS))
+    shutil.copy(FIELD, folder / "leo.sqlite3")
+    with DaemonProcess(folder / "state", "--set", "gate.cooldown_s=0") as daemon:
         with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
             assert client.start(10.0)
             client.call("dream.seed", {"origin": ["I am small."]})
             client.dream_now()
-        yield daemon, folder / "friend.json"
+            (waiting,) = client.call("inbox.list")
+            (daemon.state_dir / "inbox/dreams/.tmp/sim-9.json").write_text("half")
+            yield (
+                daemon,
+                {
+                    "folder": str(folder),
+                    "trace": waiting["trace_id"],
+                    "python": sys.executable,
+                },
+            )
 
 
-def section(verb: str) -> str:
-    return TEXT.split(f"\n## {verb}\n", 1)[1].split("\n## ", 1)[0]
-
-
-@pytest.mark.parametrize(("verb", "command", "keys"), SHAPES, ids=[command for _, command, _ in SHAPES])
-def test_each_shape_is_printed_and_documented(
-    dreamt: tuple[DaemonProcess, Path], verb: str, command: str, keys: str
+@pytest.mark.parametrize(("command", "about"), ASKED, ids=[command for command, _ in ASKED])
+def test_each_shape_is_as_documented(
+    dreamt: tuple[DaemonProcess, dict[str, str]], monkeypatch: pytest.MonkeyPatch, command: str, about: str
 ) -> None:
-    daemon, file = dreamt
-    result = dreamctl("--socket", daemon.socket, *command.format(file=file).split(), "--json")
+    daemon, named = dreamt
+    monkeypatch.setattr(sys, "prefix", "/usr")  # a service is not installed from a temporary folder
+    place = ["--socket", daemon.socket]
+    place += ["--state-dir", "/var/lib/dreamd" if command.startswith("service") else daemon.state_dir]
+    result = dreamctl(*place, *command.format(**named).split(), "--json", XDG_CONFIG_HOME=named["folder"])
     assert (result.exit_code, result.stderr) == (0, "")
-    answer: Any = json.loads(result.stdout)
-    one = answer[0] if isinstance(answer, list) else answer
-    assert one.keys() == set(keys.split())
-    about = section(verb) + section("recent") * (verb == "show") + "session dialog" * (verb == "why")
-    assert [key for key in one if not re.search(rf"\b{key}\b", about)] == []
+    answer = json.loads(result.stdout)
+    assert answer != []
+    assert differences(shape_of(about), answer) == []
+
+
+def test_each_shape_of_a_service_is_as_documented(tmp_path: Path) -> None:
+    for command in SERVICE:
+        process = spawn_dreamctl(
+            "--state-dir", tmp_path / "state", "service", command, "--json", cwd=tmp_path, HOME=str(tmp_path)
+        )  # fmt: skip
+        out, err = process.communicate(timeout=30)
+        assert (command, process.returncode, err) == (command, 0, "")
+        assert differences(shape_of(f"service {command}"), json.loads(out)) == []
+
+
+def lines_until(
+    command: list[object], cwd: Path, act: Callable[[], object], last: str | None
+) -> list[dict[str, Any]]:
+    """What a command that goes on for ever prints, from when it is there until an event of type `last`."""
+    process = spawn_dreamctl(*command, "--json", cwd=cwd)
+    with process.stdout, process.stderr:
+        if last:
+            process.stderr.readline()  # it watches
+            act()
+        found = []
+        for line in process.stdout:
+            found.append(json.loads(line))
+            if found[-1].get("type") == last:
+                break
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    return found
+
+
+def check_events(found: list[dict[str, Any]], shapes: dict[str, Any], not_seen: set[str]) -> None:
+    """All types but those of `not_seen` are there, and each event is as its type says."""
+    assert {each["type"] for each in found} == shapes.keys() - not_seen
+    for each in found:
+        assert (each["type"], differences({"type": "", **shapes[each["type"]]}, each)) == (each["type"], [])
+
+
+def test_each_event_is_as_documented(dreamt: tuple[DaemonProcess, dict[str, str]], tmp_path: Path) -> None:
+    daemon, _ = dreamt
+
+    def dream() -> None:
+        assert dreamctl("--socket", daemon.socket, "dream").exit_code == 0
+
+    def timed(command: str) -> dict[str, Any]:
+        return {name: {"at": "", **shape} for name, shape in events_of(command).items()}
+
+    place = ["--socket", daemon.socket]
+    check_events(lines_until([*place, "watch"], tmp_path, dream, "inbox.written"), timed("watch"), {"lost"})
+    traced = lines_until([*place, "trace"], tmp_path, dream, "notification")
+    check_events(traced, timed("trace"), {"lost", "unreadable"})
+    (decision, *_) = lines_until([*place, "why", "--watch", "-n", 1], tmp_path, dream, None)
+    assert differences(shape_of("why")[0], decision) == []
+    demo = spawn_dreamctl("--state-dir", "state", "demo", "--json", cwd=tmp_path)
+    shown = [json.loads(line) for line in demo.communicate(timeout=30)[0].splitlines()]
+    as_watched = {name: timed("watch")[name] for name in ("line", "dialog.finished")}
+    check_events(shown, as_watched | events_of("demo"), {"refused"})
+
+
+def verbs(group: click.Group, context: click.Context, name: str = "") -> Iterator[str]:
+    for each in group.list_commands(context):
+        command = group.get_command(context, each)
+        assert command is not None
+        yield from (
+            verbs(command, context, f"{each} ") if isinstance(command, click.Group) else [name + each]
+        )
+
+
+def test_no_verb_is_left_out() -> None:
+    tested = {*(command for command, _ in ASKED), *(f"service {command}" for command in SERVICE), *EVENTS}
+    all_verbs = list(verbs(cli, click.Context(cli)))
+    assert len(all_verbs) > len(COMMANDS)
+    assert [verb for verb in all_verbs if not any(f"{each} ".startswith(f"{verb} ") for each in tested)] == []
+
+
+def test_a_shape_finds_each_difference() -> None:
+    shape = parsed("{id, at?, by: {<reason>: count}, turns: [{text, ..}], python: {path} or null}")
+    answer = {"id": 1, "by": {"calm": 2}, "turns": [{"text": "", "seed": ""}], "python": None}
+    assert differences(shape, answer) == []
+    wrong = {"at": 1, "by": [], "turns": [{}], "python": {"path": "", "new": 1}, "more": 1}
+    assert [each.split(" ")[0] for each in differences(shape, wrong)] == [
+        ".id", ".by:", ".turns[0].text", ".python.new", ".more",
+    ]  # fmt: skip
 
 
 def test_the_exit_codes_are_documented() -> None:

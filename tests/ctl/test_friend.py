@@ -208,4 +208,4 @@ def test_drift_of_a_daemon(socket: Path) -> None:
     with LittleDaemon(socket, {"friend.drift": lambda _, params: DRIFT[: params[0]]}):
         answer = dreamctl("--socket", socket, "drift", "-n", 2, "--json")
         assert (answer.exit_code, json.loads(answer.stdout)) == (0, DRIFT[:2])
-        assert "0.20 |" in dreamctl("--socket", socket, "drift", TERM="dumb").stdout
+        assert "0.20 │" in dreamctl("--socket", socket, "drift", TERM="dumb").stdout  # into a pipe

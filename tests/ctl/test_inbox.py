@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from dreamd.ctl.__main__ import cli
+from dreamd.inbox.capability import WRITE_SCOPE
 
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
 
@@ -48,6 +49,25 @@ def test_the_life_of_a_trace(run, tmp_path):
     assert run("sweep").output == "1 temporaries removed\n"
 
 
+def test_what_was_written_is_told_to_people(run, tmp_path):
+    told = run("persist", "-", said=request()).output
+    assert told.splitlines()[0].split() == ["path", str(tmp_path / "inbox/dreams/sim-1.json")]
+    assert "shards written  2" in told
+    assert not {"None", "{}", "redacted", "set"} & set(told.split())
+    (tmp_path / "inbox/dreams/sim-1.json").write_text("no longer JSON")
+    again = run("persist", "-", said=request()).output
+    assert "set aside       sim-1.json.corrupt-" in again
+
+
+def test_an_inbox_that_cannot_be_had_is_named(run, tmp_path):
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "inbox/dreams").symlink_to(tmp_path / "nowhere")
+    for command in ("ls", "sweep"):
+        failed = run(command)
+        assert (failed.exit_code, failed.stdout) in ((1, ""), (4, ""))
+        assert "[Errno" not in failed.stderr
+
+
 def test_verify_names_what_is_wrong(run, tmp_path):
     folder = tmp_path / "inbox" / "dreams"
     folder.mkdir(parents=True)
@@ -56,6 +76,8 @@ def test_verify_names_what_is_wrong(run, tmp_path):
     assert found.exit_code == 1
     assert "bad.json" in found.output
     assert json.loads(run("verify", "--json").output)[0]["problems"]
+    (folder / "link.json").symlink_to("bad.json")
+    assert "link.json  it cannot be read: Too many levels of symbolic links" in run("verify").output
     assert run("show", "bad").output.splitlines()[-1].startswith("?")
 
 
@@ -78,6 +100,15 @@ def test_token_and_schema(run, tmp_path):
     assert token["trace_id"] == "*"
     assert (tmp_path / "inbox.key").stat().st_mode & 0o777 == 0o600
     assert json.loads(run("schema").output)["$defs"]
+    assert json.loads(run("schema", "--json").output)["$defs"]
+
+
+def test_a_token_that_permits_nothing_is_told(run):
+    for scopes, permits in ((["foo"], "nothing; there is"), (["foo", WRITE_SCOPE], "no scope foo; there is")):
+        minted = run("token", "--ttl", "60", *(f"--scope={scope}" for scope in scopes))
+        assert (minted.exit_code, json.loads(minted.stdout)["scopes"]) == (0, scopes)
+        assert f"{permits} {WRITE_SCOPE}." in minted.stderr
+    assert run("token", "--ttl", "60", "--scope", WRITE_SCOPE).stderr == ""
 
 
 def test_an_empty_path_is_not_the_default():

@@ -105,7 +105,7 @@ def test_after_a_kill_it_starts_again_over_the_stale_socket(service):
         for one in json.loads(dreamctl("--state-dir", service.state, "doctor", "--json").stdout)["findings"]
         if one["section"] == "socket"
     ]
-    assert (stale["level"], "`dreamctl service start`" in stale["advice"]) == ("FAIL", True)
+    assert (stale["level"], "service start`" in stale["advice"]) == ("FAIL", True)
     assert service.start() != pid  # the doctor's advice
     assert dreamctl("--state-dir", service.state, "doctor").exit_code == 0
 

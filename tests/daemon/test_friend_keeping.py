@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from dreamclient.messages import Code
 
 from dreamd.errors import StoreUnavailable
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
@@ -47,6 +48,18 @@ async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(
         assert await peer.call("friend.fragments") == now
         names = [(c["name"], c["origin"]) for c in await peer.call("friend.checkpoints")]
         assert names == [("previous", kept["origin"]), ("first-week", kept["origin"])]
+
+
+async def test_the_name_previous_is_kept_for_what_was_there_before(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        for again in (False, True):
+            with pytest.raises(
+                PeerError, match="`previous` is kept for what was there before a change"
+            ) as caught:
+                await peer.call("friend.checkpoint", "previous", again)
+            assert caught.value.code == Code.INVALID_PARAMS
+        assert await peer.call("friend.checkpoints") == []
 
 
 async def test_p13_what_was_dreamt_before_and_after_a_restore_replays(tmp_path):

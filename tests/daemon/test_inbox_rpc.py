@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import msgpack
 import pytest
 
 from dreamd.inbox import Inbox, InboxSettings, key_file, persist_dream_shards
@@ -88,6 +89,29 @@ async def test_unknown_traces_and_a_switched_off_inbox(tmp_path):
             with pytest.raises(PeerError) as refused:
                 await peer.call(method, *params)
             assert refused.value.code == code
+
+
+async def test_a_trace_that_no_message_can_hold_is_refused_with_the_remedy(tmp_path):
+    """Two messages make it, each below the limit; byte by byte around the limit it is either read or refused so."""
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        inbox = Inbox(tmp_path / "inbox/dreams")
+        inbox.write(SEED, [{"text": "x"}], trace_id="t")
+        most = (1 << 20) - 8 - len(msgpack.packb(await peer.call("inbox.read", "t")))
+        peer._next = 1 << 31  # an answer's number takes the most bytes
+        answers = {}
+        for spare in range(12):
+            inbox.write(SEED, [{"text": "x" * (most - spare)}], trace_id=f"t{spare}")
+            try:
+                answers[spare] = await peer.call("inbox.read", f"t{spare}")
+            except PeerError as error:
+                answers[spare] = f"{error.code} {error.message}"
+        said = [answer for answer in answers.values() if isinstance(answer, str)]
+        assert said == [
+            f"7 the trace has more than the 1048576 bytes of one message; `dreamctl inbox show t{spare}` reads it, or "
+            "read its file"
+            for spare in range(len(said))
+        ]
+        assert 0 < len(said) < 12
 
 
 async def test_signed_tokens_where_they_are_required(tmp_path):

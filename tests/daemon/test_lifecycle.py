@@ -202,7 +202,7 @@ def test_an_unknown_setting_is_exit_2_and_names_the_nearest(tmp_path):
 
 def test_a_file_in_the_place_of_the_state_folder_is_exit_4(tmp_path):
     (tmp_path / "s").write_text("precious")
-    assert "cannot be used: File exists; make it writable" in refused(state=tmp_path / "s", code=4)
+    assert "cannot be used: it is no folder; move it away" in refused(state=tmp_path / "s", code=4)
     assert (tmp_path / "s").read_text() == "precious"
 
 

@@ -1,7 +1,9 @@
 """Later sources win; what is wrong is named, with the nearest right one."""
 
+import re
 from pathlib import Path
 
+import dreamclient
 import pytest
 
 from dreamd import settings
@@ -9,6 +11,7 @@ from dreamd.errors import SettingsError
 from dreamd.settings import KEYS, Settings, load
 
 NOTHING = Path("/dev/null")
+OTHERS = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
 
 
 def test_the_defaults():
@@ -72,10 +75,15 @@ def test_the_variables_of_the_earlier_inbox_writer():
         ("gate.chance=nan", "--set gate.chance: expected a finite number, not 'nan'"),
         ("gate.cooldown_s=inf", "--set gate.cooldown_s: expected a finite number, not 'inf'"),
         ("gate.cooldown_s=-1", "--set gate.cooldown_s: Expected `float` >= 0.0, not '-1'"),
-        ("gate.enabled=maybe", "--set gate.enabled: Expected `bool`, got `str` (true or false), not 'maybe'"),
-        ("log.level=loud", "--set log.level: Invalid enum value 'loud', not 'loud'"),
+        ("gate.enabled=maybe", "--set gate.enabled: expected true or false, not 'maybe'"),
+        (
+            "log.level=loud",
+            "--set log.level: expected one of off, error, warning, info, debug, not 'loud'",
+        ),
         ("friend.buffer=2.5", "--set friend.buffer: Expected `int`, got `str`, not '2.5'"),
-        ("dialogue.turns_min=9", "turns_min 9 is above turns_max 4 - at `$.dialogue`"),
+        ("dialogue.turns_min=9", "--set dialogue.turns_min: turns_min 9 is above turns_max 4"),
+        ("inbox.mode=0644", '--set inbox.mode: mode must be "0600", "0640" or "0660"'),
+        ("inbox.retention_s=-1", "--set inbox.retention_s: retention_s must be a finite number of seconds"),
     ],
 )
 def test_a_wrong_assignment_is_one_clear_line(assignment, says):
@@ -90,9 +98,10 @@ def test_a_wrong_assignment_is_one_clear_line(assignment, says):
     [
         (
             "DREAMD_GATE__CHANSE",
-            "DREAMD_GATE__CHANSE: there is no such setting; did you mean DREAMD_GATE__CHANCE?",
+            "DREAMD_GATE__CHANSE: there is no such variable; did you mean DREAMD_GATE__CHANCE?",
         ),
-        ("DREAMD_Q", "DREAMD_Q: there is no such setting; there are: DREAMD_GATE__ENABLED"),
+        ("DREAMD_SOKET", "DREAMD_SOKET: there is no such variable; did you mean DREAMD_SOCKET?"),
+        ("DREAMD_Q", "DREAMD_Q: there is no such variable; there are: DREAMD_SOCKET, DREAMD_STATE_DIR, "),
     ],
 )
 def test_a_wrong_variable_is_one_clear_line(name, says):
@@ -107,8 +116,18 @@ def test_a_wrong_variable_is_one_clear_line(name, says):
         ("[gate]\nchanse = 1", "gate.chanse: there is no such setting; did you mean gate.chance?"),
         ("[gates]\nchance = 1", "gates.chance: there is no such setting; did you mean gate.chance?"),
         ("gaet = 1", "gaet: expected a table like [gate], not a value; did you mean gate?"),
-        ("[gate]\nchance = '1'", None),
-        ("[gate]\nenabled = 1", "gate.enabled: Expected `bool`, got `int` (true or false), not 1"),
+        (
+            "[gate]\nchance = '0.5'",
+            "gate.chance: Expected `float`, got `str`, not '0.5'; in the file it stands without quotes",
+        ),
+        ("[gate]\nenabled = 1", "gate.enabled: expected true or false, not 1"),
+        (
+            "[gate]\nenabled = 'yes'",
+            "gate.enabled: expected true or false, not 'yes'; in the file it stands without quotes",
+        ),
+        ("[log]\nlevel = 'loud'", "log.level: expected one of off, error, warning, info, debug, not 'loud'"),
+        ('[inbox]\ndir = "a\\u0000b"', "inbox.dir: dir holds a NUL"),
+        ("[dialogue]\nturns_min = 9", "dialogue.turns_min: turns_min 9 is above turns_max 4"),
         ("[gate", "not TOML: "),
         (b"\xff", "not TOML: "),
     ],
@@ -116,12 +135,36 @@ def test_a_wrong_variable_is_one_clear_line(name, says):
 def test_a_wrong_file_is_one_clear_line(tmp_path, text, says):
     file = tmp_path / "config.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    if says is None:
-        assert load(file=file, env={}).gate.chance == 1.0
-        return
     with pytest.raises(SettingsError) as caught:
         load(file=file, env={})
     assert str(caught.value).startswith(f"{file}: {says}")
+
+
+def test_all_that_do_not_go_together_are_named(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text("[dialogue]\nturns_min = 9\nmax_chars = 200\n")
+    with pytest.raises(SettingsError) as caught:
+        load(file=file, env={"DREAMD_DIALOGUE__TURNS_MAX": "5"})
+    assert (
+        str(caught.value)
+        == f"{file}: dialogue.turns_min, DREAMD_DIALOGUE__TURNS_MAX: turns_min 9 is above turns_max 5"
+    )
+
+
+def test_all_variables_are_listed():
+    with pytest.raises(SettingsError) as caught:
+        load(file=NOTHING, env={"DREAMD_Q": "1"})
+    listed = str(caught.value).partition("there are: ")[2].split(", ")
+    assert listed[:7] == [f"DREAMD_{name}" for name in OTHERS]
+    assert len(listed) == len(OTHERS) + len(KEYS)
+
+
+def test_variables_of_leos_process_are_none_of_the_daemons_settings():
+    assert load(file=NOTHING, env={f"DREAMD_{name}": "x" for name in OTHERS}) == Settings()
+    sources = Path(dreamclient.__file__).parent.glob("*.py")
+    assert {name for file in sources for name in re.findall(r"DREAMD_([A-Z_]+)", file.read_text())} <= {
+        *OTHERS
+    }
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path):

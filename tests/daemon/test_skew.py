@@ -69,7 +69,7 @@ def test_p1_a_client_of_an_old_daemon_says_so_to_whoever_asks_and_goes_on_with_t
             [versions] = [one for one in told if one["section"] == "versions"]
             assert versions["level"] == "FAIL"
             assert f"dreamd 0.0.9 speaks protocol 0, dreamctl {__version__}" in versions["text"]
-            assert "dreamctl service restart" in versions["advice"]
+            assert " service restart`" in versions["advice"]
             # The remedy is not what the mismatch forbids.
             assert leo.call("shutdown") is True
             assert old.wait(20) == 0

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from dreamclient.messages import Code
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
+from tests.helpers.mounts import Mounts, fill, mounts
 from tests.helpers.peer import saying
 from tests.helpers.service import TestClock, serving
 from tests.helpers.waiting import until
@@ -148,6 +149,19 @@ def test_deleted_and_put_back(patient: Patient):
     assert patient.status()["dialogues"] == {"complete": 2}
 
 
+def test_a_folder_in_its_place(patient: Patient):
+    """Which SQLite would tell of as an input/output error. It is left alone; once it is gone, a fresh one is begun."""
+    patient.dream()
+    patient.database.rename(patient.state / "away")
+    patient.database.mkdir()
+    patient.is_degraded("not dreamd's")
+    patient.refuses("not dreamd's")
+    assert f"{patient.database} is no file, but a folder" in patient.doctor("database")["FAIL"]
+    patient.database.rename(patient.state / "folder")
+    patient.recovers()
+    assert patient.status()["dialogues"] == {"complete": 1}
+
+
 def test_deleted_and_a_backup_put_in_its_place(patient: Patient):
     """The restored dreams are taken up, and no later one of the daemon's memory is mixed into them."""
     patient.dream()
@@ -185,7 +199,7 @@ def test_replaced_while_a_dialogue_runs(patient: Patient):
     assert [d["id"] for d in patient.watcher.call("dialogs.recent")] == [3, 1]
 
 
-def test_read_only(tmp_path: Path, stack: ExitStack, mounted: "Mounts"):
+def test_read_only(tmp_path: Path, stack: ExitStack, mounted: Mounts):
     """Really: the file itself is a read-only mount, which binds root too."""
     with DaemonProcess(tmp_path / "state"):
         pass
@@ -199,7 +213,7 @@ def test_read_only(tmp_path: Path, stack: ExitStack, mounted: "Mounts"):
 
 
 @pytest.mark.parametrize("when", ["at the start", "while it serves"])
-def test_disk_full(tmp_path: Path, stack: ExitStack, mounted: "Mounts", when: str):
+def test_disk_full(tmp_path: Path, stack: ExitStack, mounted: Mounts, when: str):
     disk = mounted.tmpfs(tmp_path / "disk", "1m")
     if when == "at the start":
         (disk / "state").mkdir(mode=0o700)
@@ -223,7 +237,7 @@ def test_inbox_folder_gone_is_made_again(patient: Patient):
     patient.recovers()
 
 
-def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: "Mounts"):
+def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: Mounts):
     """He dreams on; the shards are owed (P5). Who writes to it by himself is refused."""
     inbox = mounted.tmpfs(tmp_path / "inbox", "1m")
     patient = Patient(tmp_path / "state", stack, "--set", f"inbox.dir={inbox}")
@@ -330,52 +344,7 @@ async def test_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
         assert (await peer.call("status"))["state"] == "ok"
 
 
-def fill(disk: Path) -> None:
-    """Leave not a byte free."""
-    with (disk / "ballast").open("wb", buffering=0) as ballast:
-        for size in (65536, 4096, 1):
-            with suppress(OSError):
-                while True:
-                    ballast.write(bytes(size))
-    assert os.statvfs(disk).f_bavail == 0
-
-
-class Mounts:
-    """File systems of a test's own; taken away at its end."""
-
-    def __init__(self) -> None:
-        self.made: list[Path] = []
-
-    def mount(self, *arguments: object) -> None:
-        command = ["mount", *map(str, arguments)]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            pytest.skip(f"needs a privilege that is missing here: {ran.stderr.strip()}")
-        if "remount" not in " ".join(command):
-            self.made.append(Path(str(arguments[-1])))
-
-    def tmpfs(self, place: Path, size: str) -> Path:
-        place.mkdir()
-        self.mount("-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", place)
-        return place
-
-    def read_only(self, place: Path, *, off: bool = False) -> None:
-        self.mount("-o", f"remount,{'rw' if off else 'ro'}", place)
-
-    def bind_read_only(self, place: Path) -> None:
-        self.mount("--bind", place, place)
-        self.mount("-o", "remount,ro,bind", place)
-
-    def unmount(self, place: Path) -> None:
-        subprocess.run(["umount", "-l", str(place)], check=True)
-        self.made.remove(place)
-
-
 @pytest.fixture
 def mounted() -> Iterator[Mounts]:
-    mounts = Mounts()
-    try:
-        yield mounts
-    finally:
-        for place in reversed(mounts.made[:]):
-            mounts.unmount(place)
+    with mounts() as made:
+        yield made

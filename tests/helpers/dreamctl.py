@@ -13,14 +13,14 @@ from dreamd.ctl.__main__ import cli
 UNSET = {name: None for name in os.environ if name.startswith(("DREAM", "XDG_"))}
 
 
-def dreamctl(*arguments: object, columns: int = 80, **env: str) -> Result:
-    """Run a command in this process."""
+def dreamctl(*arguments: object, columns: int = 80, given: bytes = b"", **env: str) -> Result:
+    """Run a command in this process; `given` is on its stdin."""
     more = {"COLUMNS": str(columns), **env}
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments], env=UNSET | more)
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], given, env=UNSET | more)
 
 
 def spawn_dreamctl(
-    *arguments: object, cwd: Path, stdin: int = subprocess.DEVNULL, **env: str
+    *arguments: object, cwd: Path, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE, **env: str
 ) -> "subprocess.Popen[str]":
     """Run a command in a process of its own, in `cwd`."""
     kept = {name: value for name, value in os.environ.items() if name not in UNSET}
@@ -28,7 +28,7 @@ def spawn_dreamctl(
         [sys.executable, "-m", "dreamd.ctl", *map(str, arguments)],
         cwd=cwd,
         stdin=stdin,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         env={**kept, "COLUMNS": "80", **env},

@@ -51,6 +51,31 @@ def test_the_folder_is_that_of_the_argument_the_variable_or_the_daemon(
     monkeypatch.setenv("DREAM_INBOX_DIR", str(home / "other"))
     assert persist([{"a": 1}])["path"] == str(home / "other/t.json")
     assert persist([{"a": 1}], home / "here")["path"] == str(home / "here/t.json")
+    monkeypatch.chdir(home)
+    assert persist([{"a": 1}], "there")["path"] == str(home / "there/t.json")
+    monkeypatch.setenv("DREAM_INBOX_DIR", "mine")  # where the daemon looks for it too
+    assert persist([{"a": 1}])["path"] == str(home / "state/mine/t.json")
+
+
+@pytest.mark.parametrize(
+    ("base_dir", "says"),
+    [
+        (5, "base_dir is a int, expected a path or its text"),
+        (b"/x", "base_dir is a bytes, expected a path or its text"),
+        ("", "base_dir is empty"),
+        ("a\0b", "base_dir is empty, or holds what no path can"),
+        ("\ud800", "base_dir is empty, or holds what no path can"),
+        ("x" * 300, "the folder's path, or a name in it, is too long"),
+        ("x/" * 3000, "the folder's path, or a name in it, is too long"),
+    ],
+)
+def test_p6_a_base_dir_that_is_no_path_is_refused(
+    base_dir: Any, says: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    with pytest.raises(ValidationError, match=says):
+        persist([{"a": 1}], base_dir)
+    assert list(home.iterdir()) == []
 
 
 @pytest.mark.parametrize("yes", ["1", "true", "YES", "On", " True "])

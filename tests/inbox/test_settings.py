@@ -39,4 +39,9 @@ def test_where_it_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
     state = Path("/state")
     assert inbox_folder(InboxSettings(), state) == Path("/state/inbox/dreams")
     assert inbox_folder(InboxSettings(dir="~/dreams"), state) == Path("/home/leo/dreams")
+    assert inbox_folder(InboxSettings(dir="/box"), state) == Path("/box")
+    assert inbox_folder(InboxSettings(dir="my/box"), state) == Path("/state/my/box")
+    assert inbox_folder(InboxSettings(dir="~nobody-of-that-name/x"), state) == Path(
+        "/state/~nobody-of-that-name/x"
+    )
     assert key_file(state) == Path("/state/inbox.key")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamd.dream.copies import Copy
 from dreamd.errors import StoreError
 from dreamd.store import Store
 from dreamd.store.leo_import import read
@@ -28,6 +29,12 @@ def field(tmp_path: Path) -> Path:
     return Path(shutil.copy(leo_database.FIELD, folder / "leo.sqlite3"))
 
 
+async def import_leo(store: Store, file: Path) -> dict[str, int]:
+    counts, memory = await store.import_leo(read(file))
+    assert memory == await store.load()
+    return counts
+
+
 def folder(file: Path) -> dict[str, bytes]:
     return {each.name: each.read_bytes() for each in file.parent.iterdir()}
 
@@ -39,7 +46,7 @@ def query(path: Path, sql: str) -> list[tuple]:
 
 async def test_nothing_is_lost_and_leos_file_stays_byte_identical(store: Store, path: Path, field: Path):
     before = folder(field)
-    assert await store.import_leo(field) == {**ALL, "known": 0}
+    assert await import_leo(store, field) == {**ALL, "known": 0}
     assert folder(field) == before
     memory = await store.load()
     assert (memory.dialogs, memory.lines, memory.outcomes) == (4, 6, {"imported": 4})
@@ -65,7 +72,7 @@ async def test_nothing_is_lost_and_leos_file_stays_byte_identical(store: Store, 
 
 async def test_lines_stay_with_their_dialogues(store: Store, path: Path, field: Path):
     own = await one_dream(store)
-    await store.import_leo(field)
+    await import_leo(store, field)
     assert len((await store.get(own))["turns"]) == 3
     first = await store.get(own + 1)
     assert (first["note"], first["outcome"], first["client"]) == ("first night", "imported", "leo")
@@ -79,23 +86,29 @@ async def test_lines_stay_with_their_dialogues(store: Store, path: Path, field: 
 
 
 async def test_imported_dialogues_owe_no_shard_and_are_not_ended(store: Store, field: Path):
-    await store.import_leo(field)
+    await import_leo(store, field)
     assert await store.unwritten() == []
     assert await store.close_interrupted(5.0) == 0
     assert [dialog["finished_at"] for dialog in await store.recent(1)] == [None]
 
 
 async def test_a_second_time_nothing_is_new(store: Store, path: Path, field: Path):
-    await store.import_leo(field)
+    await import_leo(store, field)
     await store.seed(["a birth"], 5.0)
     was = await store.load(), await store.stats()
     moved = field.rename(path.with_name("moved.sqlite3"))
-    assert await store.import_leo(moved) == {"dialogs": 0, "lines": 0, "fragments": 0, "meta": 0, "known": 17}
+    assert await import_leo(store, moved) == {
+        "dialogs": 0,
+        "lines": 0,
+        "fragments": 0,
+        "meta": 0,
+        "known": 17,
+    }
     assert (await store.load(), await store.stats()) == was
 
 
 async def test_only_what_leo_added_since_is_new(store: Store, field: Path):
-    await store.import_leo(field)
+    await import_leo(store, field)
     with closing(sqlite3.connect(field)) as leo:
         leo.execute(
             "INSERT INTO dream_dialogs (started_at, finished_at, episodes_count) VALUES (1700001000, 1, 1)"
@@ -105,7 +118,7 @@ async def test_only_what_leo_added_since_is_new(store: Store, field: Path):
         leo.execute("UPDATE dream_bootstrap_fragments SET weight = weight * 0.98")
         leo.execute("UPDATE dream_meta SET value = '1700001000.0' WHERE key = 'last_run_ts'")
         leo.commit()
-    added = await store.import_leo(field)
+    added = await import_leo(store, field)
     assert added == {"dialogs": 1, "lines": 1, "fragments": 1, "meta": 1, "known": 16}
     assert [turn["text"] for turn in (await store.get(5))["turns"]] == ["a later line"]
 
@@ -113,7 +126,7 @@ async def test_only_what_leo_added_since_is_new(store: Store, field: Path):
 async def test_a_fragment_that_the_friend_has_is_not_there_twice(store: Store, path: Path, field: Path):
     (_, river, weight), *_ = leo_database.FRAGMENTS
     await store.seed([river], 5.0)
-    assert (await store.import_leo(field))["fragments"] == 5
+    assert (await import_leo(store, field))["fragments"] == 5
     memory = await store.load()
     assert [(f.weight, f.origin) for f in memory.fragments if f.text == river] == [(1.0, True)]
     assert (len(memory.fragments), memory.next_fragment_id) == (5, 7)
@@ -123,7 +136,7 @@ async def test_a_fragment_that_the_friend_has_is_not_there_twice(store: Store, p
 
 async def test_p4_a_seed_after_the_import_makes_origin_of_what_is_there(store: Store, field: Path):
     (_, river, _), *_ = leo_database.FRAGMENTS
-    await store.import_leo(field)
+    await import_leo(store, field)
     assert await store.seed([river, "and a new one"], 5.0) == 2
     memory = await store.load()
     assert [(f.text, f.weight) for f in memory.fragments if f.origin] == [
@@ -139,7 +152,7 @@ async def test_our_own_keys_and_cooldown_go_before_leos(store: Store, path: Path
         leo.commit()
     number = await one_dream(store)
     await store._write(lambda c: c.execute("INSERT INTO dream_meta VALUES ('dream_last_run_ts', '5.5')"))
-    assert (await store.import_leo(field))["meta"] == 3
+    assert (await import_leo(store, field))["meta"] == 3
     memory = await store.load()
     assert (memory.lines, memory.last_run) == (9, {"leo": 5.5})
     assert number == 1
@@ -151,7 +164,7 @@ async def test_bytes_that_are_no_text_are_taken_over_as_far_as_they_are(store: S
     with closing(sqlite3.connect(field)) as leo:
         leo.execute("UPDATE dream_dialogs SET note = CAST(x'6e6f7465ff' AS TEXT) WHERE id = 1")
         leo.commit()
-    await store.import_leo(field)
+    await import_leo(store, field)
     assert (await store.get(1))["note"] == "note\ufffd"
 
 
@@ -173,19 +186,18 @@ async def test_a_leo_at_work_is_read_along_with_his_log(store: Store, field: Pat
         assert leo.stdout
         assert leo.stdout.readline() == b"written\n"
         before = folder(field)
-        assert (await store.import_leo(field))["fragments"] == 6
+        assert (await import_leo(store, field))["fragments"] == 6
         running = folder(field)
         leo.communicate()
-    assert (await store.import_leo(field))["known"] == 18
+    assert (await import_leo(store, field))["known"] == 18
     killed = folder(field)
     for name in ("leo.sqlite3", "leo.sqlite3-wal"):
         assert before[name] == running[name] == killed[name]
     assert before.keys() == killed.keys()
 
 
-async def test_what_can_not_be_imported_is_told_and_is_no_trouble_of_ours(
-    store: Store, path: Path, field: Path
-):
+async def test_what_can_not_be_imported_is_told(store: Store, path: Path):
+    os.mkfifo(path.with_name("pipe"))
     letter = path.with_name("letter.txt")
     letter.write_text("dear friend, this is not a database" * 20)
     plain = path.with_name("plain.sqlite3")
@@ -194,19 +206,74 @@ async def test_what_can_not_be_imported_is_told_and_is_no_trouble_of_ours(
     for file, why in (
         (letter, "SQLITE_NOTADB"),
         (path.with_name("none"), "FileNotFoundError"),
+        (path.with_name("pipe"), "it is no file"),
         (plain, "it holds no dream_bootstrap_fragments, dream_dialogs, dream_turns"),
-        (path, "own database"),
+        (path, "a database of dreamd's own"),
     ):
         with pytest.raises(StoreError, match=why):
-            await store.import_leo(file)
-    assert store.trouble is None
-    assert await store.import_leo(field) == {**ALL, "known": 0}
+            read(file)
 
 
-def test_a_file_that_changes_under_the_reader_is_not_trusted(
-    path: Path, field: Path, monkeypatch: pytest.MonkeyPatch
-):
-    path.touch()
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (
+            "ALTER TABLE dream_turns ADD COLUMN dreamt_again TEXT",
+            "its dream_turns differs .* in dreamt_again:",
+        ),
+        ("ALTER TABLE dream_dialogs DROP COLUMN note", "its dream_dialogs differs .* in note:"),
+        (
+            "UPDATE dream_turns SET text = x'00' WHERE id = 4",
+            r"Expected `str`, got `bytes` - at `\$.turns\[3\]",
+        ),
+        ("UPDATE dream_bootstrap_fragments SET weight = 7", r"<= 1.0 - at `\$.fragments\[0\]"),
+        ("UPDATE dream_bootstrap_fragments SET weight = 'the river'", "Expected `float`, got `str`"),
+        ("UPDATE dream_dialogs SET avg_trauma = 9e999", "Expected `float` <= "),
+    ],
+)
+def test_a_file_as_no_known_leo_writes_it_is_refused_by_place_and_type(field: Path, change: str, why: str):
+    """Nothing is lost in silence, and nothing comes in that the friend could stumble over."""
+    with closing(sqlite3.connect(field)) as leo:
+        leo.execute(change)
+        leo.commit()
+    with pytest.raises(StoreError, match=why) as caught:
+        read(field)
+    assert "river" not in str(caught.value)
+
+
+def test_a_damaged_file_is_refused(field: Path):
+    content = bytearray(field.read_bytes())
+    content[2048:] = bytes(len(content) - 2048)
+    field.write_bytes(content)
+    with pytest.raises(StoreError, match="it cannot be read: SQLITE_CORRUPT"):
+        read(field)
+
+
+async def test_a_rehearsal_counts_and_adds_nothing(store: Store, path: Path, field: Path):
+    was = await store.load()
+    for _ in range(2):
+        assert await store.rehearse_import(read(field)) == {**ALL, "known": 0}
+    assert await store.load() == was
+    assert await import_leo(store, field) == {**ALL, "known": 0}
+    assert await store.rehearse_import(read(field)) == {**dict.fromkeys(ALL, 0), "known": 17}
+
+
+async def test_dialogues_get_the_numbers_that_were_kept_for_them(store: Store, field: Path):
+    await store.import_leo(read(field), first=40)
+    assert sorted(dialog["id"] for dialog in await store.recent(9)) == [40, 41, 42, 43]
+    assert (await store.get(40))["lines"] == 4
+    assert await one_dream(store) == 44
+
+
+async def test_the_friend_of_before_is_kept_where_fragments_came(store: Store, field: Path):
+    before = [Copy(text="the sea", weight=0.4)]
+    await store.import_leo(read(field), before)
+    assert await store.checkpoint("previous") == before
+    await store.import_leo(read(field), [])
+    assert await store.checkpoint("previous") == before
+
+
+def test_a_file_that_changes_under_the_reader_is_not_trusted(field: Path, monkeypatch: pytest.MonkeyPatch):
     real, looks = os.stat, []
 
     def stat(file, **options):
@@ -218,4 +285,4 @@ def test_a_file_that_changes_under_the_reader_is_not_trusted(
 
     monkeypatch.setattr(os, "stat", stat)
     with pytest.raises(StoreError, match="written to while it was read"):
-        read(field, ours=path)
+        read(field)

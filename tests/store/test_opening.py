@@ -139,6 +139,16 @@ async def test_one_table_of_others_is_enough(path: Path, open_store: OpenStore):
         await open_store(path)
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+async def test_what_is_no_file_is_left_alone(path: Path, open_store: OpenStore, make: Callable[[Path], None]):
+    make(path)
+    before = os.stat(path)
+    with pytest.raises(StoreForeign, match="no file stands in its place"):
+        await open_store(path)
+    assert os.listdir(path.parent) == [path.name]
+    assert os.stat(path).st_mtime_ns == before.st_mtime_ns
+
+
 # Migrations.
 
 

@@ -1,11 +1,13 @@
-"""What the doctor says of a service that systemd has given up on leads to the remedy, and the remedy works."""
+"""What the doctor says of a service that systemd has given up on leads to the remedy, and the remedy works.
+
+The units that are not enabled, and the newer database, are in test_ailments.py.
+"""
 
 import json
 import os
 import re
 import socket
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -76,52 +78,6 @@ def test_thirty_crashes_at_the_start(installed):
         installed.systemctl("daemon-reload")
     follow(installed, found["advice"])
     is_well(installed)
-
-
-def test_a_newer_database(installed):
-    """No restart would help, so none is tried; the file stays as it is."""
-    installed.systemctl("stop", "dreamd.service")
-    database = installed.state / "dreamd" / "dream.sqlite3"
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA user_version = 99")
-    before = database.read_bytes()
-    knock(installed)  # it waits, so systemd tries ten times, then fails the socket too
-    until(
-        lambda: installed.systemctl("is-failed", "dreamd.socket", check=False) == "failed", "systemd gave up"
-    )
-    found = failing(installed, "service")
-    assert "exit code 6: the database is of a newer version" in found["text"]
-    assert "restarts" not in found["text"]  # but for the knock, none was tried
-    of_database = failing(installed, "database")
-    assert "is of version 99, this dreamd knows" in of_database["text"]
-    assert "upgrade dreamd; or move the file away" in of_database["advice"]
-    assert database.read_bytes() == before
-    database.rename(installed.base / "newer.sqlite3")
-    follow(installed, found["advice"])
-    is_well(installed)
-
-
-def test_units_that_are_not_enabled_or_not_there(installed):
-    installed.systemctl("disable", "dreamd.socket")
-    [found] = [one for one in findings(installed, "service") if one["level"] == "WARN"]
-    assert "dreamd.socket is not enabled" in found["text"]
-    follow(installed, found["advice"])
-    assert installed.systemctl("is-enabled", "dreamd.socket") == "enabled"
-    assert not [one for one in findings(installed, "service") if one["level"] != "OK"]
-
-    installed.systemctl("stop", "dreamd.socket", "dreamd.service")
-    found = failing(installed, "service")
-    assert "stopped, and its socket too" in found["text"]
-    follow(installed, found["advice"])
-    is_well(installed)
-
-    installed.dreamctl("service", "uninstall")
-    [found] = findings(installed, "service")
-    assert (found["level"], "no units are installed" in found["text"]) == ("WARN", True)
-    assert installed.dreamctl("doctor", "--strict", check=False)
-    follow(installed, found["advice"])
-    assert not [one for one in findings(installed, "service") if one["level"] != "OK"]
 
 
 def test_looking_starts_nothing(installed):

@@ -60,6 +60,8 @@ def test_the_wheels_hold_what_they_need_and_no_more(wheels):
     daemon, client = names
     assert {"dreamd/py.typed", "dreamd/units/dreamd.service", "dreamd/units/dreamd@.socket"} <= daemon
     assert {"dreamd/demo/story.txt", "dreamd/inbox/matada_node_v1.json"} <= daemon
+    pages = {name.partition("/data/share/")[2] for name in daemon if name.endswith((".1", ".8"))}
+    assert pages == {"man/man1/dreamctl.1", "man/man8/dreamd.8"}
     assert "dreamclient/py.typed" in client
     tops = [{name.partition("/")[0].partition("-")[0] for name in held} for held in names]
     assert tops == [{"dreamd"}, {"dreamclient", "dreamd_client"}]

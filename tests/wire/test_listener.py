@@ -99,7 +99,18 @@ def a_link(path):
     (path / "dreamd.lock").symlink_to("elsewhere")
 
 
-@pytest.mark.parametrize(("stand", "why"), [(a_file, "File exists"), (a_link, "symbolic links")])
+def a_folder(path):
+    (path / "dreamd.lock").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("stand", "why"),
+    [
+        (a_file, "it is no folder; move it away, or name another with --state-dir"),
+        (a_link, "state/dreamd.lock is no file of its own; move it away"),
+        (a_folder, "state/dreamd.lock is no file of its own; move it away"),
+    ],
+)
 def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path, stand, why):
     stand(tmp_path / "state")
     with pytest.raises(StartError, match=f"the state folder .*state cannot be used: .*{why}") as caught:

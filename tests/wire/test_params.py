@@ -49,6 +49,11 @@ def refused(shape, value):
         ),
         (params.NowParams, [{"trauma_level": float("inf")}, None], "`context.trauma_level` is inf"),
         (params.CountParams, [-1], "Expected `int` >= 0 - at `n`; expected [n]"),
+        (
+            params.ImportParams,
+            [[{"text": "a", "weight": 1.0}, {"text": " \n", "weight": 1.0}]],
+            "fragments[1].text is empty; expected [fragments]",
+        ),
         (params.NoParams, [1], "Expected `array` of at most length 0, got 1; expected []"),
         (params.DialogParams, [1 << 63], "at `id`; expected [id]"),
         (

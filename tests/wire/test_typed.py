@@ -44,6 +44,8 @@ def test_an_answer_keeps_its_result_raw_and_reads_its_error():
         (msgpack.packb([1, "1", None, None]), None, True),
         (b"\x94\x01\x03\x91\x81\x81\x01\x02\x03\xc0", None, True),  # an error with a key that no map can have
         (msgpack.packb([2, "why", None]), None, False),
+        (msgpack.packb([2, "dream.context", None]), None, False),  # the short form
+        (msgpack.packb([2, "dream.context", {"prompt": "p"}]), None, False),
         (msgpack.packb([3, "why", []]), None, False),
         (msgpack.packb({"a": 1}), None, False),
         (b"\x93\x02\xa2\xff\xff\x90", None, False),  # a method that is no UTF-8

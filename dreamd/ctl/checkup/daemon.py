@@ -28,9 +28,10 @@ CURES = {
     "cannot open": "look at the permissions of the state folder",
     "input/output error": "look at the disk: `dmesg`",
     "newer version": "upgrade dreamd, or put a database of this version back",
-    "not dreamd's": "move that file away: it holds tables of another program",
+    "not dreamd's": "move away what stands in its place: it is no database of dreamd's (section database)",
     "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
-    "InboxUnavailable": "make the inbox folder writable; what is owed follows by itself",
+    "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
+    "alone (docs/inbox.md); what is owed follows by itself",
     "InboxBusy": "another program holds the inbox's lock: end it; what is owed follows by itself",
     "ValidationError": "something else stands in a place of the inbox: move it away",
     "stopping": "nothing: it is on its way out",
@@ -63,11 +64,7 @@ def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units
     status = answers.status
     if status is None:
         if state.holder:
-            yield fail(
-                "daemon",
-                f"pid {state.holder} holds {state.path}, and does not answer: {answers.silence or 'no socket'}",
-                f"end it (kill {state.holder}; if it is stopped, kill -9 {state.holder}), and start it again",
-            )
+            yield _silent(answers.silence, state, units)
         elif units.waits:
             yield ok("daemon", "does not run; it starts at the first knock")
         elif units.installed:
@@ -76,7 +73,7 @@ def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units
             yield fail(
                 "daemon",
                 "does not run",
-                "`dreamctl service install` (with systemd), or `dreamctl service start`",
+                "`dreamctl service install`" if units.manager else "`dreamctl service start`",
             )
         return
     trouble = status["state"].partition("degraded: ")[2]
@@ -91,6 +88,24 @@ def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units
             "name the folder (--state-dir, DREAMD_STATE_DIR), or another socket",
         )
     yield from _counted(status)
+
+
+def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
+    """Somebody holds the state folder, and nobody answers."""
+    pid, holds = state.holder, f"pid {state.holder} holds {state.path}"
+    if state.stopped:
+        return fail("daemon", f"{holds}, and is stopped (SIGSTOP)", f"let it go on: `kill -CONT {pid}`")
+    if units.waits:
+        return fail(
+            "daemon", f"{holds}, and the service cannot start beside it", f"end that one: `kill {pid}`"
+        )
+    if not silence:
+        return fail("daemon", f"{holds}, and was not asked", "see section socket")
+    return fail(
+        "daemon",
+        f"{holds}, and does not answer: {silence}",
+        f"end it, nothing that was said is lost: `kill -KILL {pid}`, then `dreamctl service start`",
+    )
 
 
 def _counted(status: Mapping[str, Any]) -> Iterator[Finding]:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.ctl.checkup.place import set_aside
 from dreamd.ctl.layout import size
 from dreamd.store.schema import MIGRATIONS
 
 PATIENCE_S = 60.0  # a million lines take two seconds
 LATEST = 64  # dialogues that are looked at
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+NO_FILE = "no file"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Database:
     fragments: int = 0
     owed: int = 0  # dialogues whose shard has not been written
     latest: tuple[dict[str, Any], ...] = ()  # {outcome, lines, note, started_at, trace_id}, newest first
+
+    @property
+    def newer(self) -> bool:
+        """Whether a later dreamd made it: of what it holds, this one knows nothing."""
+        return self.version > len(MIGRATIONS)
 
 
 def look(path: Path) -> Database:
@@ -59,6 +66,8 @@ def read(path: Path) -> Database:
     """Read it, in this process."""
     if not path.exists():
         return Database(str(path), exists=False)
+    if not path.is_file():
+        return Database(str(path), error=NO_FILE)
     try:
         with closing(_open(path)) as connection:
             return _read(path, connection)
@@ -113,6 +122,10 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
 def check(facts: Database) -> Iterator[Finding]:
     if not facts.exists:
         yield ok("database", f"{facts.path} is not there yet; the first start makes it")
+    elif facts.error == NO_FILE:
+        yield fail(
+            "database", f"{facts.path} is no file, but a folder or the like", set_aside(Path(facts.path))
+        )
     elif facts.error in ("SQLITE_CORRUPT", "SQLITE_NOTADB") or facts.complaints:
         what = facts.complaints[0] if facts.complaints else facts.error
         yield fail(
@@ -131,13 +144,13 @@ def check(facts: Database) -> Iterator[Finding]:
         yield fail(
             "database",
             f"{facts.path} holds tables of others ({', '.join(facts.foreign[:4])})",
-            "dreamd writes to no such file: name another state folder, or move it away",
+            f"dreamd writes to no such file; {set_aside(Path(facts.path), 'foreign')}",
         )
-    elif facts.version > len(MIGRATIONS):
+    elif facts.newer:
         yield fail(
             "database",
             f"{facts.path} is of version {facts.version}, this dreamd knows {len(MIGRATIONS)}",
-            "upgrade dreamd; or move the file away, and it begins a fresh one",
+            f"upgrade dreamd; or begin a fresh one and {set_aside(Path(facts.path), f'version-{facts.version}')}",
         )
     elif facts.version < len(MIGRATIONS):
         yield ok(

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dreamclient.messages import Method
@@ -11,6 +14,7 @@ from dreamd.ctl.checkup.database import Database
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.layout import moment
 
+MOVES = 0.05  # a measure that differs by less between replies tells none from another
 ENOUGH = 12  # replies that came to the gates, before "always" means something
 # These say nothing of whether he can speak; `engine.py` has the same list.
 _NOT_HIS = frozenset({"lost", "shutdown", "store_error", "interrupted"})
@@ -79,7 +83,10 @@ def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _cause(answers: Answers, note: str | None) -> tuple[str, str]:
     """Why a dialogue ended without a word, and what to do, by its note ("generate: TypeError")."""
     if not note:
-        return "his lines came back empty", "has his field words?"
+        return (
+            "his lines came back empty",
+            "has his field words? Else his hook hides an error: call dreamclient.leo.attach(field) in its place",
+        )
     hook, _, kind = note.partition(": ")
     raised = f" raised {kind}{_place(answers, hook, kind)}" if kind[:1].isupper() else f": {kind}"
     return f"{hook}{raised}", "mend that in leo"
@@ -96,7 +103,7 @@ def _place(answers: Answers, hook: str, kind: str) -> str:
 
 def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
     """The origin: without it he speaks from nothing."""
-    if database.error or database.foreign or database.complaints:
+    if database.error or database.foreign or database.complaints or database.newer:
         return
     if database.origin:
         yield ok("friend", f"{database.origin} origin fragments of {database.fragments}")
@@ -110,34 +117,49 @@ def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
         )
 
 
-def check_gates(answers: Answers) -> Iterator[Finding]:
-    """Of the decisions that came to the measures: were some calm, and some not?"""
+def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
+    """Of the decisions that came to the measures: were some calm, and some not? `file` is that of the settings."""
+    take_up = f"in {quote(str(file))}, then `kill -HUP {(answers.status or {}).get('pid')}`"
     reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
     calm = [d for d in reached if d["reason"] == "calm"]
     newest = answers.decisions[0]["reason"] if answers.decisions else ""
     if newest == "disabled":
-        yield warn(
-            "gates", "shut: gate.enabled is false", "set gate.enabled, then `systemctl --user reload dreamd`"
-        )
+        yield warn("gates", "shut: gate.enabled is false", f"under [gate] `enabled = true` {take_up}")
     elif len(reached) < ENOUGH:
         yield ok("gates", f"{len(reached)} replies came to them; too few to judge")
     elif len(calm) == len(reached):
-        yield warn("gates", f"shut at each of the last {len(reached)} replies: {_ranges(calm)}", _SHUT)
+        advice = _between(calm, "shut", take_up)
+        yield warn("gates", f"shut at each of the last {len(reached)} replies: {_ranges(calm)}", advice)
     elif not calm:
-        yield warn("gates", f"open at each of the last {len(reached)} replies: {_ranges(reached)}", _OPEN)
+        advice = _between(reached, "open", take_up)
+        yield warn("gates", f"open at each of the last {len(reached)} replies: {_ranges(reached)}", advice)
     else:
         yield ok("gates", f"open at {len(reached) - len(calm)} of the last {len(reached)} replies")
 
 
-_SHUT = "does leo measure (`dreamctl why`)? Else lower gate.novelty_above or gate.trauma_above"
-_OPEN = "does leo measure (`dreamctl why`)? Else raise gate.novelty_above or gate.trauma_above"
+def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> str:
+    """Thresholds amid what leo measures; none for what he always measures the same."""
+    lines = []
+    for name in ("trauma", "novelty"):
+        low, high = _range(decisions, name)
+        above = decisions[0]["gate"][f"{name}_above"]
+        if high - low >= MOVES and (way == "shut" or low > above):
+            lines.append(f"`{name}_above = {(low + high) / 2:.2f}`")
+    if not lines:
+        return "does leo measure? `dreamctl why` shows what he sends; docs/leo.md says what is wanted"
+    return f"does leo measure (`dreamctl why`)? If so, under [gate] {' and '.join(lines)} {take_up}"
 
 
 def _ranges(decisions: Sequence[Mapping[str, Any]]) -> str:
     texts = []
     for name in ("trauma", "novelty", "quality"):
-        values = [decision[name] for decision in decisions if decision.get(name) is not None]
-        if values:
-            low, high = min(values), max(values)
+        low, high = _range(decisions, name)
+        if low <= high:
             texts.append(f"{name} {low:.2f}" + (f"-{high:.2f}" if high > low else ""))
     return ", ".join(texts) or "no measures were given"
+
+
+def _range(decisions: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
+    """The least and the most that was measured; (inf, -inf) where nothing was."""
+    values = [decision[name] for decision in decisions if decision.get(name) is not None]
+    return min(values, default=inf), max(values, default=-inf)

@@ -1,26 +1,30 @@
 """The inbox: its folder, and what lies in it."""
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dreamd import settings
 from dreamd.clock import Clock
 from dreamd.ctl.checkup.daemon import CURES, Answers
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.ctl.checkup.place import mount_of
 from dreamd.errors import SettingsError
 from dreamd.inbox import Inbox, InboxError, InboxSettings, inbox_folder
 
 
 @dataclass(frozen=True)
 class InboxFacts:
-    """`error` is why it could not be written or read; `wrong` why the settings cannot be read."""
+    """`error` is why it could not be written or read, `cure` what to do; `wrong` why the settings cannot be read."""
 
     folder: Path
     enabled: bool = True
     error: str = ""
+    cure: str = ""
     counts: dict[str, Any] = field(default_factory=dict)
     wrong: str = ""
 
@@ -40,7 +44,23 @@ def look(state: Path, answers: Answers) -> InboxFacts:
         inbox.check()
         return InboxFacts(folder, enabled, counts=inbox.counts(), wrong=wrong)
     except InboxError as error:
-        return InboxFacts(folder, enabled, error=str(error), wrong=wrong)
+        return InboxFacts(folder, enabled, error=_said(error), cure=_cure(error, folder), wrong=wrong)
+
+
+def _said(error: InboxError) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _cure(error: InboxError, folder: Path) -> str:
+    """What to do where this process could not write to the folder, or to the one that it would be made in."""
+    follows = "what is owed follows by itself"
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    match getattr(error, "errno", None):
+        case errno.EROFS:
+            return f"as root, `mount -o remount,rw {quote(mount_of(there)[0])}`; {follows}"
+        case errno.EACCES:
+            return f"as its owner, `chmod u+rwx {quote(str(there))}`; {follows}"
+    return CURES.get(type(error).__name__, f"mend that; {follows}")
 
 
 def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
@@ -59,7 +79,7 @@ def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
         yield fail(
             "inbox",
             f"{facts.folder}: {facts.error or trouble}" + (f"; {owed} shards are owed" if owed else ""),
-            CURES.get(str(trouble), "make the folder writable; what is owed follows by itself"),
+            facts.cure or CURES.get(str(trouble), "`dreamctl inbox verify` says more"),
         )
         return
     counts = facts.counts

@@ -4,8 +4,10 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from dreamclient.paths import SOCKET_PATH_BYTES
 
@@ -34,14 +36,16 @@ class SocketFacts:
 
 @dataclass(frozen=True)
 class StateFacts:
-    """`holder` is the pid that holds the folder's lock, 0 where nobody does; `free_bytes` for this user."""
+    """`holder` is the pid that holds the folder's lock, 0 where nobody does, and `stopped` whether by SIGSTOP it does
+    nothing else; `free_bytes` for this user. `kind` is absent, folder or other."""
 
     path: Path
-    exists: bool
+    kind: str
     writable: bool = True
     file_system: str = ""
     free_bytes: int = 0
     holder: int = 0
+    stopped: bool = False
 
 
 def look_at_socket(path: Path) -> SocketFacts:
@@ -80,7 +84,7 @@ def check_socket(
             "name a shorter one in DREAMD_SOCKET, for leo and the daemon",
         )
     elif facts.kind == "other":
-        yield fail("socket", f"{facts.path} is no socket", "move it away, then start dreamd")
+        yield fail("socket", f"{facts.path} is no socket", f"{set_aside(facts.path)}; then start dreamd")
     elif facts.kind == "absent" and holder:
         yield fail(
             "socket",
@@ -114,24 +118,30 @@ def check_socket(
 def look_at_state(path: Path) -> StateFacts:
     """The folder, its file system, and who holds its lock."""
     if not path.is_dir():
-        return StateFacts(path, exists=path.exists())
+        return StateFacts(path, "other" if os.path.lexists(path) else "absent")
     disk = os.statvfs(path)
+    holder = lock_holder(path / LOCK_NAME, Path("/proc/locks").read_text(encoding="utf-8"))
     return StateFacts(
         path,
-        exists=True,
+        "folder",
         writable=os.access(path, os.W_OK | os.X_OK) and not disk.f_flag & os.ST_RDONLY,
-        file_system=file_system(path, Path("/proc/self/mountinfo").read_text(encoding="utf-8")),
+        file_system=mount_of(path)[1],
         free_bytes=disk.f_bavail * disk.f_frsize,
-        holder=lock_holder(path / LOCK_NAME, Path("/proc/locks").read_text(encoding="utf-8")),
+        holder=holder,
+        stopped=is_stopped(holder),
     )
 
 
 def check_state(facts: StateFacts) -> Iterator[Finding]:
-    if not facts.exists:
+    if facts.kind == "other":
+        yield fail("database", f"{facts.path} is no folder", set_aside(facts.path))
+    if facts.kind != "folder":
         return
     if not facts.writable:
         yield fail(
-            "database", f"{facts.path} cannot be written", f"make it writable: chmod u+rwx {facts.path}"
+            "database",
+            f"{facts.path} cannot be written",
+            f"make it writable: `chmod u+rwx {quote(str(facts.path))}`",
         )
     if facts.file_system in NETWORK:
         yield warn(
@@ -145,10 +155,22 @@ def check_state(facts: StateFacts) -> Iterator[Finding]:
             f"the disk is full: {size(facts.free_bytes)} left where {facts.path} is",
             "make room; the daemon goes on by itself",
         )
+    else:
+        yield ok("database", f"{facts.path} lies on {facts.file_system}")
 
 
-def file_system(path: Path, mounts: str) -> str:
-    """The type of the file system that `path` lies on, by the text of mountinfo: proc(5)."""
+def set_aside(path: Path, label: str = "aside") -> str:
+    """The advice to give a thing another name, beside it."""
+    return f"move it away: `mv -n {quote(str(path))} {quote(f'{path}.{label}')}`"
+
+
+def mount_of(path: Path) -> tuple[str, str]:
+    """Where the file system that `path` lies on is mounted, and its type."""
+    return mount_point(path, Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+
+
+def mount_point(path: Path, mounts: str) -> tuple[str, str]:
+    """The same by the text of mountinfo: proc(5)."""
     real, best, kind = os.path.realpath(path), "", ""
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
@@ -156,7 +178,7 @@ def file_system(path: Path, mounts: str) -> str:
         inside = real == point or real.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # of two at one place the later one is on top
             best, kind = point, after.split()[0]
-    return kind
+    return best, kind
 
 
 def lock_holder(lock: Path, locks: str) -> int:
@@ -170,3 +192,10 @@ def lock_holder(lock: Path, locks: str) -> int:
         if "->" not in fields and fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(inode):
             return int(fields[4])
     return 0
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process was sent SIGSTOP, and has been left so: proc(5)."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
+    return False

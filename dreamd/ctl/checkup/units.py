@@ -25,7 +25,7 @@ EXITS = {
     "3": ("another daemon serves this state folder or socket", "end that one (`dreamctl call shutdown`)"),
     "4": ("the state folder cannot be used", "make it writable"),
     "5": ("no socket can be made there", "move away what stands in its place, or name a shorter path"),
-    "6": ("the database is of a newer version, or not dreamd's", "upgrade dreamd, or move the database away"),
+    "6": ("the database is of a newer version, or not dreamd's", "see section database first"),
 } | dict.fromkeys(
     ("217", "218", "225", "226"),  # systemd's own: user, capabilities, network, namespace: systemd.exec(5)
     (

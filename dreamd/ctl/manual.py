@@ -1,0 +1,151 @@
+"""The pages dreamctl(1) and dreamd(8), made of the texts that `--help` prints and of the settings' own comments.
+
+`make man` writes them to man/, from where they go into the wheel; a test tells when they are out of date.
+"""
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from dreamd import __version__, settings
+from dreamd.__main__ import arguments
+from dreamd.ctl.__main__ import HEADINGS, cli
+
+FILES = """\
+~/.local/state/dreamd/dream.sqlite3: the dreams
+~/.local/state/dreamd/inbox/dreams/: the files that dreams leave for other memory systems
+$XDG_RUNTIME_DIR/dreamd/dreamd.sock: the socket
+~/.config/dreamd/config.toml: the settings"""
+VARIABLES = """\
+DREAMD_STATE_DIR: the state folder
+DREAMD_SOCKET: the socket
+DREAMD_CONFIG: the file of settings
+NO_COLOR: where it is set, there is no colour"""
+
+
+def pages() -> dict[str, str]:
+    """The text of each page by its file's name, as roff: man(7)."""
+    return {"dreamctl.1": _joined(_dreamctl()), "dreamd.8": _joined(_dreamd())}
+
+
+def _dreamctl() -> Iterator[str]:
+    context = click.Context(cli, info_name="dreamctl")
+    yield from _head("dreamctl", 1, "look inside dreamd, the daemon in which leo dreams")
+    yield from (".SH SYNOPSIS", r".B dreamctl", r"[\fIOPTIONS\fR] \fICOMMAND\fR [\fIARGUMENTS\fR]")
+    yield ".SH DESCRIPTION"
+    yield from _prose(cli.help or "")
+    yield ".SH OPTIONS"
+    yield from _options(cli, context)
+    for name in cli.list_commands(context):
+        if name in HEADINGS:
+            yield f".SH {_text(HEADINGS[name].upper())}"
+        command = cli.get_command(context, name)
+        if command is not None:
+            yield from _command(command, click.Context(command, context, info_name=name))
+    yield from _tail("dreamd(8)")
+
+
+def _command(command: click.Command, context: click.Context) -> Iterator[str]:
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    yield f".SS {_text(usage)}"
+    yield from _prose(command.help or "")
+    yield from _options(command, context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None:
+                yield from _command(found, click.Context(found, context, info_name=name))
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    for option in command.params:
+        record = option.get_help_record(context) if isinstance(option, click.Option) else None
+        if record is not None:
+            yield from _tagged(*record)
+
+
+def _dreamd() -> Iterator[str]:
+    parser = arguments()
+    yield from _head("dreamd", 8, "the daemon in which leo dreams")
+    yield from (".SH SYNOPSIS", r".B dreamd", r"[\fIOPTIONS\fR]", ".SH DESCRIPTION")
+    yield from _prose(parser.description or "")
+    yield ".SH OPTIONS"
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
+        yield from _tagged(_spelled(action), action.help or "")
+    yield ".SH EXIT STATUS"
+    yield from _prose(parser.epilog or "")
+    yield ".SH SETTINGS"
+    yield from _prose("Defaults, then the file, then the environment, then --set; later ones win.")
+    yield from _prose("gate.chance is DREAMD_GATE__CHANCE in the environment, and [gate] chance in the file.")
+    for name, group in settings.GROUPS.items():
+        about = _comments(group)
+        for field in msgspec.structs.fields(group):
+            default = msgspec.json.encode(field.default).decode()
+            yield from _tagged(f"{name}.{field.name} = {default}", about[field.name])
+    yield from _tail("dreamctl(1), systemd.unit(5)")
+
+
+def _spelled(action: argparse.Action) -> str:
+    return ", ".join(
+        f"{option} {action.metavar}" if action.metavar else option for option in action.option_strings
+    )
+
+
+def _comments(group: type[msgspec.Struct]) -> dict[str, str]:
+    """What the source says of each setting: beside it, or above it and those that follow."""
+    found, above, ended = dict[str, str](), list[str](), False
+    for line in inspect.getsource(group).splitlines():
+        if comment := re.fullmatch(r" {4}# (.*)", line):
+            above = [*([] if ended else above), comment[1]]
+            ended = False
+        elif field := re.match(r" {4}(\w+): [^#]*(?:# (.*))?$", line):
+            found[field[1]] = field[2] or " ".join(above)
+            ended = True
+    return found
+
+
+def _head(name: str, number: int, about: str) -> Iterator[str]:
+    yield f'.TH {name.upper()} {number} "" "dreamd {__version__}" "dreamd"'
+    yield from (".SH NAME", rf"{name} \- {about}")
+
+
+def _tail(also: str) -> Iterator[str]:
+    for title, lines in (("ENVIRONMENT", VARIABLES), ("FILES", FILES)):
+        yield f".SH {title}"
+        for line in lines.splitlines():
+            yield from _tagged(*line.split(": ", 1))
+    yield from (".SH SEE ALSO", also)
+
+
+def _tagged(tag: str, about: str) -> Iterator[str]:
+    yield from (".TP", rf"\fB{_text(tag)}\fR", _text(about))
+
+
+def _prose(text: str) -> Iterator[str]:
+    """Paragraphs; what click prints as it is (behind a backspace) stays as it is."""
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        if paragraph.startswith("\b\n"):
+            yield from (".PP", ".nf", ".RS 4", *map(_text, paragraph.splitlines()[1:]), ".RE", ".fi")
+        else:
+            yield from (".PP", *map(_text, paragraph.splitlines()))
+
+
+def _text(text: str) -> str:
+    """A text in which nothing is meant for roff."""
+    safe = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq").replace("`", r"\(ga")
+    return r"\&" + safe if safe.startswith(".") else safe
+
+
+def _joined(lines: Iterator[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        Path(sys.argv[1], name).write_text(text, encoding="utf-8")

@@ -1,0 +1,121 @@
+"""Figures in the OpenMetrics 1.0 text format. Values in, text out.
+
+Counters, gauges and summaries alone: what reads the older Prometheus format, a textfile collector say, knows no other.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+Figures = Mapping[str, Any]
+Labels = Mapping[str, str]
+
+
+class Sample(NamedTuple):
+    """One line: its suffix to the family's name, its labels, its value."""
+
+    suffix: str
+    labels: Labels
+    value: float
+
+
+class Family(NamedTuple):
+    """One metric, named in base units; `unit` is the end of its name, or nothing."""
+
+    name: str
+    kind: str  # counter, gauge, summary
+    help: str
+    samples: list[Sample]
+    unit: str = ""
+
+
+def exposition(figures: Figures) -> str:
+    """The figures of `dreamctl stats` with `sessions`, `database` and `inbox` of the status. What is missing is left
+    out; with none at all, the daemon is down."""
+    families = [Family("up", "gauge", "Whether the daemon answered.", [Sample("", {}, bool(figures))])]
+    families += [family for family in (*_of_now(figures), *_since_the_beginning(figures)) if family.samples]
+    return "".join(map(_text, families)) + "# EOF\n"
+
+
+def _of_now(figures: Figures) -> Iterator[Family]:
+    if "state" not in figures:
+        return
+    inbox, database = figures["inbox"], figures["database"]
+    yield _gauge("build", "The daemon's version, as a label.", 1, version=figures["version"])
+    yield _gauge(
+        "well", "Whether the daemon is well; if not, dreamctl status says why.", figures["state"] == "ok"
+    )
+    yield _gauge("uptime_seconds", "Since the daemon started.", figures["uptime_s"], unit="seconds")
+    leos = [session for session in figures["sessions"] if {"generate", "observe"} <= set(session["provides"])]
+    yield _gauge("leos", "Connected leos who can dream.", len(leos))
+    mute = sum(leo["mute_s"] > 0 for leo in leos)
+    yield _gauge("mute_leos", "Of these, those whose last dream said nothing.", mute)
+    yield _counter(
+        "decisions",
+        "Whether to dream, by what decided; since the daemon started.",
+        "reason",
+        figures["decisions"],
+    )
+    yield _counter(
+        "failures",
+        "What went wrong and was swallowed; since the daemon started.",
+        "kind",
+        figures["failures"],
+    )
+    yield _hooks(figures["hooks"])
+    yield _gauge("database_bytes", "The dream database.", database["database_bytes"], unit="bytes")
+    yield _gauge("wal_bytes", "Its write-ahead log.", database["wal_bytes"], unit="bytes")
+    files = [
+        Sample("", {"state": key}, inbox[key]) for key in ("waiting", "done", "set_aside") if key in inbox
+    ]
+    yield Family("inbox_files", "gauge", "Files of the inbox.", files)
+
+
+def _since_the_beginning(figures: Figures) -> Iterator[Family]:
+    if "dialogs" not in figures:
+        return
+    yield _counter(
+        "dialogues", "Dialogues that ended, by how; since the beginning.", "outcome", figures["outcomes"]
+    )
+    yield Family("lines", "counter", "Lines spoken in them.", [Sample("_total", {}, figures["lines"])])
+    yield _gauge("average_trauma", "Mean over all dialogues, from 0 to 1.", figures["avg_trauma"])
+    yield _gauge("average_arousal", "Mean over all dialogues, from 0 to 1.", figures["avg_arousal"])
+    origin = figures["origin_fragments"]
+    counts = {"true": origin, "false": figures["fragments"] - origin}
+    fragments = [Sample("", {"origin": key}, count) for key, count in counts.items()]
+    yield Family("fragments", "gauge", "What the friend is made of.", fragments)
+    if figures["drift"] is not None:
+        yield _gauge("drift", "How far the friend is from his origin, from 0 to 1.", figures["drift"])
+
+
+def _gauge(name: str, about: str, value: float, unit: str = "", **labels: str) -> Family:
+    return Family(name, "gauge", about, [Sample("", labels, value)], unit)
+
+
+def _counter(name: str, about: str, label: str, counts: Mapping[str, int]) -> Family:
+    return Family(name, "counter", about, [Sample("_total", {label: key}, n) for key, n in counts.items()])
+
+
+def _hooks(hooks: Mapping[str, Mapping[str, float]]) -> Family:
+    samples = []
+    for name, hook in hooks.items():
+        quantiles = {"0.5": hook["p50_ms"] / 1000, "0.99": hook["p99_ms"] / 1000}
+        samples += [Sample("", {"hook": name, "quantile": key}, value) for key, value in quantiles.items()]
+        samples.append(Sample("_count", {"hook": name}, hook["calls"]))
+    about = "How long leo's hooks took, the last 1024 calls of each; all calls are counted."
+    return Family("hook_duration_seconds", "summary", about, samples, "seconds")
+
+
+def _text(family: Family) -> str:
+    name = f"dreamd_{family.name}"
+    lines = [f"# TYPE {name} {family.kind}"]
+    if family.unit:
+        lines.append(f"# UNIT {name} {family.unit}")
+    lines.append(f"# HELP {name} {_escaped(family.help)}")
+    for suffix, labels, value in family.samples:
+        inner = ",".join(f'{key}="{_escaped(each)}"' for key, each in labels.items())
+        lines.append(f"{name}{suffix}{'{' + inner + '}' if inner else ''} {value + 0}")
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -1,0 +1,161 @@
+"""One message of the socket as a person may read it: what is left of it unpacked, the texts of a dream hidden."""
+
+import re
+from math import isfinite
+from typing import Any, NamedTuple
+
+from dreamclient.messages import NESTING, Method
+from dreamclient.rpc import NOTIFICATION, REQUEST, RESPONSE
+from msgpack import Unpacker
+from msgpack.exceptions import OutOfData
+
+CUT = "…"  # here the data ends, or nests too deep
+
+TYPES = {(4, REQUEST): "call", (4, RESPONSE): "answer", (3, NOTIFICATION): "notification"}
+
+# Under these keys stand names. What is no name there, and every other text, is hidden.
+_NAMES = frozenset({
+    "client", "expert", "folder", "kind", "method", "name", "outcome", "path", "provides", "reason", "role", "socket",
+    "speaker", "state", "state_dir", "trace_id", "trouble", "type", "version", "where",
+})  # fmt: skip
+_NAME = re.compile(r"[\w.:/<>+-]{1,200}( in [\w.<>]{1,100})?|", re.ASCII)
+# Below these a host, or another memory system, may put anything.
+_FREE = frozenset({"cap_token", "math_state", "matada_nodes", "payload", "result", "seed", "shards"})
+_WORD = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
+_KEY, _ERROR = "\0key", "\0error"  # for what stands under no key
+# What the texts among the params of a method are.
+_PARAMS = {
+    Method.CHECKPOINT: "name",
+    Method.RESTORE: "name",
+    Method.FRAGMENTS: "name",
+    Method.INBOX_READ: "trace_id",
+    Method.INBOX_ACK: "trace_id",
+    Method.ERROR: _ERROR,
+}
+
+
+class Unpacked(NamedTuple):
+    """`type` is one of TYPES, or `unreadable`. `values` are the params or the result; `hidden` the places in the
+    data that are not to be seen."""
+
+    type: str
+    msgid: int | None
+    method: str | None
+    error: Any
+    values: Any
+    hidden: list[slice]
+
+
+def unpack(data: bytes, *, ours: bool, show_text: bool) -> Unpacked:
+    """Read a message, or the beginning of one. `ours`: the daemon sent it, whose errors hold no text (P14)."""
+    everything = [] if show_text else [slice(None)]
+    return _Reader(data, ours, show_text).message() or Unpacked(
+        "unreadable", None, None, None, None, everything
+    )
+
+
+def in_hex(data: bytes, hidden: list[slice]) -> str:
+    """The bytes in hexadecimal; one that is hidden is `..`."""
+    pairs = data.hex(" ").split()
+    for part in hidden:
+        pairs[part] = [".."] * len(pairs[part])
+    return "".join(pairs)
+
+
+class _Reader:
+    def __init__(self, data: bytes, ours: bool, show_text: bool) -> None:
+        self._data = data
+        self._ours = ours
+        self._show_text = show_text
+        self._unpacker = Unpacker(unicode_errors="replace")
+        self._unpacker.feed(data)
+        self._hidden: list[slice] = []
+        self._ended = False
+
+    def message(self) -> Unpacked | None:
+        """All of it, or None where it is no message."""
+        if _opens(self._data[0]) != "array":
+            return None
+        items, kind = self._unpacker.read_array_header(), self._value()
+        name = TYPES.get((items, kind)) if type(kind) is int else None
+        if name is None:
+            return None
+        msgid = None if name == "notification" else self._value()
+        method = None if name == "answer" else self._value("method")
+        if not (msgid is None or type(msgid) is int) or not (method is None or isinstance(method, str)):
+            return None
+        error = self._value(_ERROR) if name == "answer" else None
+        values = self._value(_PARAMS.get(method or "", ""))
+        return Unpacked(name, msgid, method, error, values, self._hidden)
+
+    def _value(self, key: str = "", *, free: bool = False, depth: int = 0) -> Any:
+        """The next value; `key` is what it stands under, `free` that it may hold anything."""
+        start = self._unpacker.tell()
+        if self._ended or start >= len(self._data) or depth > NESTING + 2:
+            self._ended = True
+            self._hide(start)
+            return CUT
+        try:
+            match _opens(self._data[start]):
+                case "array":
+                    return self._array(key, free, depth + 1)
+                case "map":
+                    return self._map(free, depth + 1)
+            value = self._unpacker.unpack()
+        except (OutOfData, ValueError):
+            self._ended = True
+            self._hide(start)
+            return CUT
+        return self._shown(value, key, free, start)
+
+    def _array(self, key: str, free: bool, depth: int) -> list[Any]:
+        values: list[Any] = []
+        for _ in range(self._unpacker.read_array_header()):
+            if self._ended:
+                break
+            values.append(self._value(key, free=free, depth=depth))
+        return values
+
+    def _map(self, free: bool, depth: int) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for place in range(self._unpacker.read_map_header()):
+            key = str(self._value(_KEY, free=free, depth=depth))
+            if self._ended:
+                break
+            key = f"{key} #{place}" if key in values else key  # two that are hidden may look the same
+            values[key] = self._value(key, free=free or key in _FREE, depth=depth)
+        return values
+
+    def _shown(self, value: Any, key: str, free: bool, start: int) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return (
+                str(value) if isinstance(value, float) and not isfinite(value) else value
+            )  # JSON has no nan
+        if isinstance(value, str) and (self._show_text or self._is_name(value, key, free)):
+            return value
+        if isinstance(value, bytes) and self._show_text:
+            return value.hex()
+        self._hide(start, self._unpacker.tell())
+        if isinstance(value, str | bytes):
+            return f"<{len(value)} {'chars' if isinstance(value, str) else 'bytes'}>"
+        return f"<{type(value).__name__}>"
+
+    def _is_name(self, text: str, key: str, free: bool) -> bool:
+        """Whether this is no text of a dream. The daemon's keys and errors are its own words."""
+        ours = self._ours and not free
+        if key == _KEY:
+            return ours or _WORD.fullmatch(text) is not None
+        if key == _ERROR:
+            return ours
+        return not free and key in _NAMES and _NAME.fullmatch(text) is not None
+
+    def _hide(self, start: int, end: int | None = None) -> None:
+        if not self._show_text:
+            self._hidden.append(slice(start, end))
+
+
+def _opens(first: int) -> str:
+    """What begins with this byte, where it holds other values."""
+    if 0x90 <= first <= 0x9F or first in (0xDC, 0xDD):
+        return "array"
+    return "map" if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF) else ""

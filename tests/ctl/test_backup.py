@@ -1,0 +1,345 @@
+"""`backup`: whole or not there at all, whatever happens to the database, the disk, and the one who copies."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import click
+import pytest
+from dreamclient.blocking import DreamClient
+
+from dreamd.clock import Clock
+from dreamd.ctl.__main__ import cli
+from dreamd.ctl.backup import copy
+from dreamd.store import Store
+from tests.ctl.conftest import Speaker
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
+from tests.helpers.mounts import fill, mounts
+from tests.helpers.ptrace import Call, Kill, traced, why_not
+from tests.helpers.shapes import differences, shape_of
+from tests.helpers.store_rows import one_dream
+from tests.helpers.terminal import Terminal
+
+REASON = why_not()
+PWRITE = "call 18"  # so SQLite writes
+
+
+async def dreamt(state: Path) -> None:
+    async with await Store.open(state / "dream.sqlite3", clock=Clock()) as store:
+        await one_dream(store)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder in which leo dreamt once, and nobody is."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    asyncio.run(dreamt(folder))
+    return folder
+
+
+@pytest.fixture
+def large(state: Path) -> Path:
+    """The same, with more than is copied in one step."""
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        database.execute("INSERT INTO dream_meta VALUES ('x', zeroblob(3000000))")
+        database.commit()
+    return state
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where backups go."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def contents(file: Path) -> list[str]:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        return list(database.iterdump())
+
+
+def refused(result: object, *words: str) -> None:
+    """One line, exit code 1, nothing on stdout."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert [word for word in ("Error: ", *words) if word not in result.stderr] == []
+
+
+def test_a_backup_of_a_daemon_at_work(
+    daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], place: Path
+) -> None:
+    _, client = leo
+    client.dream_now()
+    result = dreamctl("--state-dir", daemon.state_dir, "backup", place / "b", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    answer = json.loads(result.stdout)
+    assert differences(shape_of("backup"), answer) == []
+    content = (place / "b").read_bytes()
+    assert answer == {
+        "path": str(place / "b"),
+        "database": str(daemon.state_dir / "dream.sqlite3"),
+        "bytes": len(content),
+        "pages": len(content) // 4096,
+        "dialogues": len(client.call("dialogs.recent", 100)),
+    }
+    assert content[18:20] == b"\x01\x01"  # not in WAL mode: this is all of it
+    assert os.stat(place / "b").st_mode & 0o777 == 0o600
+    assert names(place) == ["b"]
+    assert contents(place / "b") == contents(daemon.state_dir / "dream.sqlite3")
+
+
+def test_a_backup_with_the_daemon_dead_touches_nothing(state: Path, place: Path) -> None:
+    def bytes_of(folder: Path) -> dict[str, bytes]:
+        return {name: (folder / name).read_bytes() for name in names(folder)}
+
+    before = bytes_of(state)
+    shown = dreamctl("--state-dir", state, "backup", place / "b")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(
+        f"backup     {place / 'b'}\nof         {state / 'dream.sqlite3'}\ndialogues  1\nsize       "
+    )
+    assert bytes_of(state) == before
+    narrow = dreamctl("--state-dir", state, "backup", place / "c", columns=40, TERM="dumb")
+    assert [line for line in narrow.stdout.splitlines() if len(line) > 40 and "/" not in line] == []
+
+
+def test_what_a_killed_daemon_left_in_its_log_is_copied_too(tmp_path: Path, place: Path) -> None:
+    with DaemonProcess(tmp_path / "state") as daemon:
+        with DreamClient(socket_path=daemon.socket) as client:
+            assert client.start(10.0)
+            client.call("dream.seed", {"origin": ["I am small."]})
+        daemon.kill()
+    assert (tmp_path / "state/dream.sqlite3-wal").stat().st_size > 0
+    assert dreamctl("--state-dir", tmp_path / "state", "backup", place / "b").exit_code == 0
+    assert any("I am small." in line for line in contents(place / "b"))
+
+
+def test_all_is_of_one_moment_while_others_write(large: Path, place: Path) -> None:
+    """Who writes between two steps neither gets into the copy nor makes it begin anew."""
+    (place / "b").touch()
+    steps = []
+    with closing(sqlite3.connect(large / "dream.sqlite3", isolation_level=None)) as writer:
+        writer.execute("INSERT INTO dream_meta VALUES ('before', '1')")
+
+        def write(left: int, of: int) -> None:
+            writer.execute("INSERT INTO dream_meta VALUES (?, 'after')", (f"step {left}",))
+            steps.append((left, of))
+
+        copy(large / "dream.sqlite3", place / "b", write)
+    assert len(steps) > 2
+    assert [left for left, _ in steps] == sorted({left for left, _ in steps}, reverse=True)
+    copied = "\n".join(contents(place / "b"))
+    assert "'before'" in copied
+    assert "'after'" not in copied
+
+
+def test_a_file_that_is_written_to_where_nobody_had_it_open_is_not_trusted(large: Path, place: Path) -> None:
+    def write(left: int, _: int) -> None:
+        with closing(
+            sqlite3.connect(large / "dream.sqlite3")
+        ) as writer:  # its end empties the log into the file
+            writer.execute("INSERT INTO dream_meta VALUES (?, 'after')", (f"step {left}",))
+            writer.commit()
+
+    (place / "b").touch()
+    with pytest.raises(click.ClickException, match="written to while it was copied: try again"):
+        copy(large / "dream.sqlite3", place / "b", write)
+
+
+def test_a_file_that_is_there_stays_unless_forced(state: Path, place: Path) -> None:
+    (place / "b").write_text("dear friend")
+    refused(dreamctl("--state-dir", state, "backup", place / "b"), "there already", "--force")
+    assert (place / "b").read_text() == "dear friend"
+    (place / "b").chmod(0o644)
+    assert dreamctl("--state-dir", state, "backup", place / "b", "--force").exit_code == 0
+    assert contents(place / "b") == contents(state / "dream.sqlite3")
+    assert os.stat(place / "b").st_mode & 0o777 == 0o600
+    assert names(place) == ["b"]
+
+
+@pytest.mark.parametrize("part", ["", "-wal", "-shm"])
+def test_the_database_itself_is_never_overwritten(state: Path, place: Path, part: str) -> None:
+    before = contents(state / "dream.sqlite3")
+    (place / "link").symlink_to(state / f"dream.sqlite3{part}")
+    for file in (state / f"dream.sqlite3{part}", place / "link"):
+        result = dreamctl("--state-dir", state, "backup", "--force", file)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "the database itself" in result.stderr
+    assert contents(state / "dream.sqlite3") == before
+
+
+def test_where_only_a_socket_is_named_the_database_is_that_of_its_daemon(
+    daemon: DaemonProcess, place: Path
+) -> None:
+    """And not the one of the usual state folder, which may be another leo's."""
+    for arguments, env in (
+        (("--socket", daemon.socket), {}),
+        ((), {"DREAMD_SOCKET": str(daemon.socket)}),
+    ):
+        result = dreamctl(*arguments, "backup", place / "b", "--force", "--json", HOME=str(place), **env)
+        assert json.loads(result.stdout)["database"] == str(daemon.state_dir / "dream.sqlite3")
+    assert dreamctl("--socket", place / "s", "backup", place / "c").exit_code == 3
+
+
+def test_what_is_in_the_way_is_told_in_one_line(state: Path, place: Path) -> None:
+    backup = ("--state-dir", state, "backup")
+    refused(dreamctl("--state-dir", place, "backup", place / "b"), "no database at", "--state-dir")
+    refused(dreamctl(*backup, place / "no" / "b"), str(place / "no/b"), "No such file")
+    refused(dreamctl(*backup, place / ("x" * 250)), "File name too long")
+    with closing(sqlite3.connect(state / "dream.sqlite3", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("INSERT INTO dream_meta VALUES ('x', 'y')")
+        refused(dreamctl(*backup, place / "b"), str(state / "dream.sqlite3"), "locked by another program")
+    assert names(place) == []
+
+
+@pytest.mark.parametrize("at", [100, 8192])
+def test_a_damaged_database_is_told_and_not_kept(state: Path, place: Path, at: int) -> None:
+    database = state / "dream.sqlite3"
+    content = bytearray(database.read_bytes())
+    content[at : at + 4000] = b"\xa5" * 4000
+    database.write_bytes(content)
+    (place / "b").write_text("an older one")
+    refused(dreamctl("--state-dir", state, "backup", "--force", place / "b"), "damaged", "dreamctl doctor")
+    assert names(place) == ["b"]
+    assert (place / "b").read_text() == "an older one"
+
+
+def test_a_full_disk_and_one_that_cannot_be_written(large: Path, tmp_path: Path) -> None:
+    with mounts() as made:
+        disk = made.tmpfs(tmp_path / "disk", "2m")
+        refused(dreamctl("--state-dir", large, "backup", disk / "b"), str(disk / "b"), "disk full")
+        assert names(disk) == []
+        fill(disk)
+        refused(dreamctl("--state-dir", large, "backup", disk / "b"), "disk full")
+        made.read_only(disk)
+        refused(dreamctl("--state-dir", large, "backup", disk / "b"), "Read-only file system")
+        assert names(disk) == ["ballast"]
+
+
+def backing_up(state: Path, file: Path) -> Callable[[], int]:
+    """For a child: what `dreamctl backup --force` does, and its exit code."""
+
+    def run() -> int:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.dup2(2, 1)
+        for name in UNSET:
+            os.environ.pop(name, None)
+        try:
+            cli(["--state-dir", str(state), "backup", "--force", str(file)])
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 71
+
+    return run
+
+
+def at_each_write(
+    act: Callable[[Call], type[Kill] | None], times: int
+) -> Callable[[Call], type[Kill] | None]:
+    """Let `times` writes into the copy be, then `act`, once."""
+    seen = 0
+
+    def fault(call: Call) -> type[Kill] | None:
+        nonlocal seen
+        if call.name != PWRITE or not call.file.endswith(".part"):
+            return None
+        seen += 1
+        return act(call) if seen == times + 1 else None
+
+    return fault
+
+
+@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+@pytest.mark.parametrize("times", [0, 1, 400])
+def test_who_is_killed_leaves_the_old_one_and_the_next_clears_up(
+    large: Path, place: Path, times: int
+) -> None:
+    file = place / "b [x]*"  # which means something in a pattern
+    file.write_text("an older one")
+    (place / ".b.other.part").write_text("of another file")
+    before = contents(large / "dream.sqlite3")
+    ended = traced(backing_up(large, file), at_each_write(lambda _: Kill, times))
+    assert ended == -signal.SIGKILL
+    assert file.read_text() == "an older one"
+    assert len(names(place)) > 2
+    assert contents(large / "dream.sqlite3") == before
+
+    assert dreamctl("--state-dir", large, "backup", "--force", file).exit_code == 0
+    assert names(place) == [".b.other.part", file.name]
+    assert contents(file) == before
+
+
+@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+def test_a_copy_that_goes_on_is_not_cleared_away_by_another(large: Path, place: Path) -> None:
+    results = []
+
+    def meanwhile(_: Call) -> None:
+        results.append(dreamctl("--state-dir", large, "backup", "--force", place / "b").exit_code)
+
+    assert traced(backing_up(large, place / "b"), at_each_write(meanwhile, 300)) == 0
+    assert results == [0]
+    assert names(place) == ["b"]
+    assert contents(place / "b") == contents(large / "dream.sqlite3")
+
+
+@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+def test_it_is_on_disk_before_it_takes_its_name(large: Path, place: Path) -> None:
+    calls = []
+
+    def record(call: Call) -> None:
+        if call.name in ("fsync", "rename"):
+            calls.append((call.name, Path(call.file).suffix if call.name == "fsync" else ""))
+
+    assert traced(backing_up(large, place / "b"), record) == 0
+    assert calls[-3:] == [("fsync", ".part"), ("rename", ""), ("fsync", "")]
+
+
+@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+@pytest.mark.parametrize("times", [0, 300])
+def test_ctrl_c_leaves_nothing(large: Path, place: Path, times: int) -> None:
+    (place / "b").write_text("an older one")
+
+    def interrupt(call: Call) -> None:
+        os.kill(call.pid, signal.SIGINT)
+
+    assert traced(backing_up(large, place / "b"), at_each_write(interrupt, times)) == 1
+    assert names(place) == ["b"]
+    assert (place / "b").read_text() == "an older one"
+
+
+@pytest.mark.parametrize(
+    ("term", "encoding", "bar"),
+    [("xterm", "utf-8", True), ("dumb", "utf-8", False), ("xterm", "ascii", False)],
+)
+def test_a_bar_is_on_a_terminal_that_can_show_it(
+    large: Path, place: Path, term: str, encoding: str, bar: bool
+) -> None:
+    words = ["--state-dir", large, "backup", place / "b"]
+    with Terminal(
+        [sys.executable, "-m", "dreamd.ctl", *words], place, TERM=term, PYTHONIOENCODING=encoding
+    ) as terminal:
+        assert terminal.end() == 0
+    assert ("━" in terminal.seen) is ("100%" in terminal.seen) is bar
+    assert "dialogues  1" in terminal.seen
+
+
+def test_into_a_pipe_goes_no_bar(large: Path, place: Path) -> None:
+    process = spawn_dreamctl("--state-dir", large, "backup", place / "b", cwd=place)
+    out, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, "")
+    assert out.startswith("backup     ")

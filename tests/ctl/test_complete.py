@@ -1,0 +1,118 @@
+"""`completions`: a real bash, and what every shell is told."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.shell_completion import get_completion_class
+from dreamclient.blocking import DreamClient
+
+from dreamd.ctl.__main__ import COMMANDS, cli
+from dreamd.ctl.complete import SHELLS
+from tests.ctl.conftest import LINES, Speaker
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.terminal import Terminal
+
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # dreamctl as it is installed
+
+
+@pytest.fixture(scope="module")
+def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon with two dialogues, two checkpoints, and two traces that wait."""
+    speaker = Speaker(LINES)
+    with DaemonProcess(tmp_path_factory.mktemp("complete") / "state") as daemon:
+        with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
+            assert client.start(10.0)
+            for name in ("monday", "tuesday"):
+                client.dream_now()
+                client.call("friend.checkpoint", name)
+        yield daemon
+
+
+def offered(daemon: DaemonProcess, *words: str) -> list[str]:
+    """What is offered for the last of `words`, by the protocol that all three scripts speak."""
+    shell = get_completion_class("bash")
+    assert shell is not None
+    completion = shell(cli, {}, "dreamctl", "_DREAMCTL_COMPLETE")
+    given = ["--state-dir", str(daemon.state_dir), *words[:-1]]
+    return [item.value for item in completion.get_completions(given, words[-1])]
+
+
+def test_commands_and_options_are_offered(dreamt: DaemonProcess) -> None:
+    assert offered(dreamt, "") == list(COMMANDS)
+    assert offered(dreamt, "re") == ["recent", "replay", "report"]
+    assert offered(dreamt, "inbox", "ver") == ["verify"]
+    assert offered(dreamt, "show", "--f") == ["--full"]
+    assert offered(dreamt, "completions", "") == list(SHELLS)
+
+
+def test_ids_and_names_are_offered(dreamt: DaemonProcess) -> None:
+    recent = json.loads(dreamctl("--socket", dreamt.socket, "recent", "--json").stdout)
+    newest, oldest = (each["trace_id"] for each in recent)
+    for command in ("show", "replay"):
+        assert offered(dreamt, command, "") == ["last", "2", "1"]
+        assert offered(dreamt, command, "l") == ["last"]
+        assert offered(dreamt, command, "dream-") == [newest, oldest]
+        assert offered(dreamt, command, oldest[:-1]) == [oldest]
+        assert offered(dreamt, command, "x") == []
+    for words in (["restore"], ["checkpoint"], ["export", "f", "--checkpoint"]):
+        assert set(offered(dreamt, "friend", *words, "")) == {"monday", "tuesday"}
+        assert offered(dreamt, "friend", *words, "t") == ["tuesday"]
+    for command in ("show", "ack"):
+        assert set(offered(dreamt, "inbox", command, "")) == {newest, oldest}
+        assert offered(dreamt, "inbox", command, newest[:-1]) == [newest]
+
+
+def test_what_cannot_be_known_is_not_offered(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """No daemon, one that is stopped, a path that no socket can have, an inbox that is none: nothing is said."""
+    daemon = DaemonProcess(tmp_path / "state")
+    assert offered(daemon, "show", "") == ["last"]
+    assert offered(daemon, "friend", "restore", "") == []
+    assert offered(daemon, "inbox", "ack", "") == []
+    assert offered(daemon, "--socket", "/" + "x" * 200, "friend", "restore", "") == []
+    with daemon:
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        assert offered(daemon, "friend", "restore", "") == []
+    shutil.rmtree(tmp_path / "state/inbox/dreams")
+    (tmp_path / "state/inbox/dreams").write_text("no folder")
+    assert offered(daemon, "inbox", "ack", "") == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_each_shell_has_its_script_and_asks_by_it(dreamt: DaemonProcess, shell: str) -> None:
+    script = dreamctl("completions", shell).stdout
+    assert f"_DREAMCTL_COMPLETE={shell}_complete" in script
+    words = f"dreamctl --state-dir {dreamt.state_dir} friend restore t"
+    place = "t" if shell == "fish" else "5"  # fish tells the word, the others its number
+    env = {"_DREAMCTL_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": place, "PATH": PATH}
+    asked = subprocess.run(["dreamctl"], env=env, capture_output=True, text=True, timeout=30)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert asked.stdout.replace("\n", ",").startswith("plain,tuesday")
+
+
+def test_tab_completes_in_a_real_bash(dreamt: DaemonProcess, tmp_path: Path) -> None:
+    script = tmp_path / "dreamctl.bash"
+    script.write_text(dreamctl("completions", "bash").stdout)
+    bash = ["bash", "--noprofile", "--norc", "-i"]
+    with Terminal(bash, tmp_path, columns=200, PATH=PATH, PS1="ready> ", HISTFILE="") as terminal:
+        terminal.until("ready> ")
+        terminal.type(f". {script}; export DREAMD_STATE_DIR={dreamt.state_dir}\n")
+        terminal.until("ready> ", times=2)
+        terminal.type("dreamctl repl\tla\t\n")
+        terminal.until("ready> ", times=3)
+        terminal.type("dreamctl friend rest\tmon\t\n")
+        terminal.until("ready> ", times=4)
+        terminal.type("exit\n")
+        assert terminal.end() == 0
+    assert "dreamctl replay last " in terminal.seen
+    assert "dreamctl friend restore monday " in terminal.seen
+    assert "Dialogue 2, " in terminal.seen
+    assert "Restored: " in terminal.seen

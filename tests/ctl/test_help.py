@@ -1,0 +1,63 @@
+"""`--help` teaches: every command has examples, and they are ones that it takes."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from inspect import cleandoc
+
+import click
+import pytest
+
+from dreamd.ctl.__main__ import COMMANDS, HEADINGS, cli
+from tests.helpers.dreamctl import dreamctl
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """All commands and groups of them, each with its name."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield " ".join([*path, name]), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+ALL = dict(commands(cli))
+
+
+def examples(name: str) -> list[str]:
+    """The lines of its help that begin with dreamctl, as they are to be typed; without what is said beside them."""
+    blocks = re.findall(r"^\x08\n((?:.+\n?)+)", cleandoc(ALL[name].help or ""), re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [
+        re.split(r" {2,}| [|>] ", line[line.index("dreamctl") :])[0] for line in lines if "dreamctl" in line
+    ]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_command_has_examples_that_it_takes(name: str) -> None:
+    shown = examples(name)
+    assert any(f"{example} ".startswith(f"dreamctl {name} ") for example in shown)
+    for example in shown:
+        taken = dreamctl(
+            *shlex.split(example)[1:], "--help"
+        )  # every option is looked at before that is heeded
+        assert (taken.exit_code, taken.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_command_takes_json_and_says_what_its_options_are_for(name: str) -> None:
+    options = [each for each in ALL[name].params if isinstance(each, click.Option)]
+    assert "--json" in {spelling for option in options for spelling in option.opts}
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_help_has_every_command_under_a_heading() -> None:
+    for columns in (80, 40):
+        shown = dreamctl("--help", columns=columns).stdout
+        _, *parts = re.split(
+            r"^(\S.*):\n", shown.partition("Show this message and exit.")[2], flags=re.MULTILINE
+        )
+        assert parts[::2] == list(HEADINGS.values())
+        assert re.findall(r"^ {2}(\w+) ", "".join(parts[1::2]), re.MULTILINE) == list(COMMANDS)

@@ -1,0 +1,195 @@
+"""What a person sees of each command: at 80 and 40 columns, on a dumb terminal, into a pipe; and early ends."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dreamclient.blocking import DreamClient
+
+from dreamd.ctl.__main__ import main
+from tests.ctl.conftest import Speaker
+from tests.ctl.test_document import SHARDS
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import UNSET, spawn_dreamctl
+from tests.helpers.leo_database import FIELD
+from tests.helpers.little_daemon import LittleDaemon
+from tests.helpers.terminal import Terminal
+
+# Those that go on for ever, and `dream` and `demo`, have their own tests.
+COMMANDS = [
+    "status",
+    "doctor",
+    "why",
+    "recent",
+    "show --full",
+    "replay",
+    "friend",
+    "friend checkpoint",
+    "drift",
+    "report --out {folder}/page.html",
+    "inbox ls",
+    "inbox show sim-1",
+    "inbox persist {folder}/shards.json",
+    "inbox verify",
+    "inbox sweep",
+    "inbox ack sim-2",
+    "inbox token --scope memory.inbox.dreams.write --ttl 60",
+    "inbox schema",
+    "service install --dry-run",
+    "service uninstall --dry-run",
+    "service status",
+    "leo check {folder} --python {python}",
+    "leo uninstall {folder} --dry-run",
+    "completions zsh",
+    "call why 1",
+    "stats",
+    "backup {folder}/copy.sqlite3 --force",
+    "import {folder}/leo.sqlite3 --dry-run",
+]
+WORDS = ("quiet old word, old “door”", "the rain is 3 × as near", "who keeps the café", "you do")
+
+
+@pytest.fixture(scope="module")
+def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A daemon in which leo has dreamt, and what the commands speak of."""
+    folder, speaker = tmp_path_factory.mktemp("terminal"), Speaker(WORDS)
+    (folder / "dream.py").write_text('"""His own."""\n')
+    (folder / "shards.json").write_text(json.dumps(SHARDS))
+    shutil.copy(FIELD, folder / "leo.sqlite3")
+    with DaemonProcess(folder / "state", "--set", "gate.cooldown_s=0") as daemon:
+        with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
+            assert client.start(10.0)
+            client.call("dream.seed", {"origin": ["I am small ≤ as I am."]})
+            client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}})
+            client.dream_now()
+            client.call("friend.checkpoint", "one")
+            for trace_id in ("sim-1", "sim-2"):
+                client.call("inbox.persist", SHARDS | {"result": SHARDS["result"] | {"trace_id": trace_id}})
+            yield {
+                "folder": str(folder),
+                "state": str(daemon.state_dir),
+                "python": sys.executable,
+            }
+
+
+def read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:  # EIO: so a terminal ends
+        return b""
+
+
+@pytest.fixture
+def person(dreamt: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Runs a command in this process, on a terminal or into a pipe: the exit code, and what is seen."""
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", dreamt["folder"])
+    monkeypatch.setattr(sys, "prefix", "/usr")
+
+    def run(command: str, columns: int, term: str, *, piped: bool = False) -> tuple[int, str]:
+        state = "/var/lib/dreamd" if "service install" in command else dreamt["state"]
+        monkeypatch.setattr(
+            sys, "argv", ["dreamctl", "--state-dir", state, *command.format(**dreamt).split()]
+        )
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("TERM", term)
+        ours, theirs = os.pipe() if piped else pty.openpty()  # each holds more than any of them prints
+        with monkeypatch.context() as stdout, os.fdopen(theirs, "w", encoding="utf-8") as out:
+            stdout.setattr(sys, "stdout", out)
+            with pytest.raises(SystemExit) as ended:
+                main()
+            sys.stdout.flush()
+        with open(ours, "rb", buffering=0) as reading:
+            seen = b"".join(iter(lambda: read(reading.fileno()), b"")).decode()
+        return int(ended.value.code or 0), seen.replace("\r\n", "\n")
+
+    return run
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def still(text: str) -> str:
+    """Without what is another the next time: numbers, and the signature of a token."""
+    return re.sub(r"[0-9a-f]{64}", "", re.sub(r"[0-9.]+", "0", text))
+
+
+def whole(line: str) -> bool:
+    """Whether a line may be wider than the terminal: it holds a path or a command, which are to be copied."""
+    return any(sign in line for sign in ("/", "`", "dreamctl", "systemctl"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_as_a_person_sees_it(person: Callable[..., tuple[int, str]], command: str) -> None:
+    code, wide = person(command, 80, "xterm")
+    assert code == 0
+    narrow, dumb = person(command, 40, "xterm")[1], person(command, 80, "dumb")[1]
+    folded = not command.startswith(("completions", "call", "inbox schema", "inbox token"))
+    for text, columns in ((plain(wide), 80), (plain(narrow), 40), (dumb, 80)):
+        assert text.strip()
+        assert [
+            line for line in text.splitlines() if folded and len(line) > columns and not whole(line)
+        ] == []
+    assert dumb.isascii()
+    assert "\x1b" not in dumb
+    piped = person(command, 80, "dumb", piped=True)[1]
+    assert still(piped) == still(plain(wide))  # UTF-8, whatever TERM says, and no colour
+    assert set(still(plain(narrow)).split()) <= {*still(plain(wide)).split(), "-"}
+
+
+def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, str]]) -> None:
+    (_, dumb), (_, usual) = person("show --json", 80, "dumb"), person("show --json", 80, "xterm")
+    assert dumb.isascii()
+    assert not usual.isascii()
+    assert json.loads(dumb) == json.loads(usual)
+
+
+@pytest.mark.parametrize(
+    "command", ["recent", "show", "status --json", "friend", "inbox ls", "completions bash", "dream"]
+)
+def test_a_reader_that_has_gone_is_no_traceback(dreamt: dict[str, str], tmp_path: Path, command: str) -> None:
+    """As in `dreamctl recent | head -1`, where head was quicker."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = spawn_dreamctl("--state-dir", dreamt["state"], *command.split(), cwd=tmp_path, stdout=theirs)
+    os.close(theirs)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (1, "")
+
+
+def test_ctrl_c_is_no_traceback(socket: Path, tmp_path: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        asked.set()
+        go_on.wait(30)
+
+    with LittleDaemon(socket, {"dream.now": slow, "events.subscribe": lambda *_: True}):
+        process = spawn_dreamctl("--socket", socket, "dream", cwd=tmp_path)
+        assert asked.wait(30)
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=30)
+        go_on.set()
+    assert (process.returncode, out, said.strip()) == (1, "", "Aborted!")
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, "client  trauma"), (40, "client\r\n")])
+def test_the_width_is_that_of_the_terminal(
+    dreamt: dict[str, str], tmp_path: Path, columns: int, rows: str
+) -> None:
+    """Without COLUMNS, in a process of its own."""
+    recent = [sys.executable, "-m", "dreamd.ctl", "--state-dir", dreamt["state"], "recent"]
+    with Terminal(recent, tmp_path, columns=columns, TERM="dumb") as terminal:
+        assert terminal.end() == 0
+    assert rows in terminal.seen.splitlines(keepends=True)[0]
+    assert max(map(len, terminal.seen.splitlines())) <= columns

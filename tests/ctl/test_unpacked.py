@@ -1,0 +1,134 @@
+"""One message unpacked: what is shown of it, what is hidden, and what is left where it was cut."""
+
+import json
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamd.ctl.unpacked import CUT, in_hex, unpack
+
+META = {"kind": "dream", "dialog": 1, "trace_id": "dream-1-2-0a", "turn": 1, "speaker": "leo", "expert": ""}
+GENERATE = [0, 7, "generate", ["the rain is near", 0.75, 0.5, META]]
+
+
+def values(message: Any, *, ours: bool = False, show_text: bool = False) -> Any:
+    return unpack(msgpack.packb(message), ours=ours, show_text=show_text).values
+
+
+def test_a_call_an_answer_and_a_notification() -> None:
+    call = unpack(msgpack.packb(GENERATE), ours=True, show_text=False)
+    assert call[:4] == ("call", 7, "generate", None)
+    assert call.values == ["<16 chars>", 0.75, 0.5, META]
+    answer = unpack(msgpack.packb([1, 7, None, "a roof"]), ours=False, show_text=False)
+    assert answer[:5] == ("answer", 7, None, None, "<6 chars>")
+    told = unpack(msgpack.packb([2, "error", [8, "no MessagePack"]]), ours=True, show_text=False)
+    assert told[:5] == ("notification", None, "error", None, [8, "no MessagePack"])
+
+
+def test_with_show_text_everything_is_there() -> None:
+    assert values(GENERATE, show_text=True) == GENERATE[3]
+    assert unpack(msgpack.packb(GENERATE), ours=True, show_text=True).hidden == []
+    assert values([1, 1, None, b"\x00\xff"], show_text=True) == "00ff"
+
+
+@pytest.mark.parametrize(
+    ("params", "shown"),
+    [
+        ({"prompt": "who are you", "expert": "structural"}, {"prompt": "<11 chars>", "expert": "structural"}),
+        ({"expert": "two words"}, {"expert": "<9 chars>"}),  # no name, whatever it stands under
+        ({"math_state": {"name": "Ann"}}, {"math_state": {"name": "<3 chars>"}}),  # a host may put anything there
+        ({"I love": 1, "I hate": 2}, {"<6 chars>": 1, "<6 chars> #1": 2}),
+        ({"themes": [1, 2], "pulse": {"novelty": None}}, {"themes": [1, 2], "pulse": {"novelty": None}}),
+        ({"a": b"\x00", "b": float("nan")}, {"a": "<1 bytes>", "b": "nan"}),
+        ({"cap_token": {"type": "secret"}}, {"cap_token": {"type": "<6 chars>"}}),
+    ],
+)  # fmt: skip
+def test_texts_of_a_peer_are_hidden_and_names_are_not(params: Any, shown: Any) -> None:
+    assert values([2, "dream.context", [params]]) == [shown]
+
+
+def test_the_daemons_own_words_are_shown_but_not_what_it_passes_on() -> None:
+    """P14: its errors hold no text. Those of a host may."""
+    error = [1, 3, [11, "TypeError: my secret", {"type": "TypeError", "where": "leo.py:12 in reply"}], None]
+    detail = {"type": "TypeError", "where": "leo.py:12 in reply"}
+    assert unpack(msgpack.packb(error), ours=True, show_text=False).error == [
+        11,
+        "TypeError: my secret",
+        detail,
+    ]
+    assert unpack(msgpack.packb(error), ours=False, show_text=False).error == [11, "<20 chars>", detail]
+    assert values([1, 3, None, {"failures": {"generate: TypeError": 1}}], ours=True) == {
+        "failures": {"generate: TypeError": 1}
+    }
+    event = {"type": "line", "speaker": "leo", "text": "the rain"}
+    assert values([2, "event", [event]], ours=True) == [event | {"text": "<8 chars>"}]
+    file = {"trace_id": "t-1", "shards": [{"what I said": "x"}], "seed": {"goal": "g"}}
+    assert values([1, 1, None, file], ours=True) == {
+        "trace_id": "t-1", "shards": [{"<11 chars>": "<1 chars>"}], "seed": {"goal": "<1 chars>"},
+    }  # fmt: skip
+    assert values([0, 1, "inbox.ack", ["dream-1"]]) == ["dream-1"]
+    assert values([0, 1, "observe", ["rain"]], ours=True) == ["<4 chars>"]
+
+
+def test_hidden_bytes_are_dots_and_all_others_are_there() -> None:
+    data = msgpack.packb([0, 1, "observe", ["rain", True]])
+    assert (
+        in_hex(data, unpack(data, ours=True, show_text=False).hidden) == "940001a76f627365727665"
+        "92..........c3"
+    )
+    assert in_hex(data, unpack(data, ours=True, show_text=True).hidden) == data.hex()
+
+
+@pytest.mark.parametrize(
+    "message", [5, [], {}, [3], [0, "x", "m", []], [[0], 1], [True, 1, None, None], [0, 1, 2, []]]
+)
+def test_what_is_no_message_is_unreadable_and_hidden(message: Any) -> None:
+    data = msgpack.packb(message)
+    found = unpack(data, ours=False, show_text=False)
+    assert found[:5] == ("unreadable", None, None, None, None)
+    assert in_hex(data, found.hidden) == ".." * len(data)
+
+
+def test_of_a_message_that_was_cut_what_came_is_shown() -> None:
+    data = msgpack.packb(
+        [0, 1, "dream.context", [{"pulse": {"novelty": 0.5}, "prompt": "p" * 5000, "quality": 1}]]
+    )
+    found = unpack(data[:4096], ours=False, show_text=True)
+    assert found.values == [{"pulse": {"novelty": 0.5}, "prompt": CUT}]
+
+
+def test_what_nests_deeper_than_any_message_may_is_cut_there() -> None:
+    deep = values([2, "dream.context", []], show_text=True)
+    for _ in range(500):
+        deep = [deep]
+    shown = values([2, "dream.context", deep])
+    assert json.dumps(shown, ensure_ascii=False).count("[") < 40
+    assert CUT in json.dumps(shown, ensure_ascii=False)
+
+
+TEXT = st.text("ж", min_size=1)  # no name has this letter
+FREE = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats() | st.binary() | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT | st.sampled_from(["name", "type", "math_state"]), inner),
+)  # fmt: skip
+
+
+@given(st.tuples(st.just(2), TEXT, st.lists(FREE)) | st.tuples(st.just(1), st.just(1), FREE, FREE), st.data())
+def test_wherever_it_is_cut_no_text_is_seen(message: Any, data: st.DataObject) -> None:
+    whole = msgpack.packb(message)
+    head = whole[: data.draw(st.integers(1, len(whole)))]
+    found = unpack(head, ours=False, show_text=False)
+    assert "ж" not in json.dumps(found[:5], ensure_ascii=False, allow_nan=False)
+    assert "ж".encode().hex() not in in_hex(head, found.hidden)
+    if head == whole:
+        assert found.type == ("answer" if message[0] == 1 else "notification")
+        assert CUT not in json.dumps(found[:5], ensure_ascii=False)
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_no_bytes_whatever_are_a_fault(data: bytes) -> None:
+    found = unpack(data, ours=True, show_text=False)
+    assert len(in_hex(data, found.hidden)) == 2 * len(data)
