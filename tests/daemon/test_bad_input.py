@@ -67,6 +67,7 @@ WRONG = {
     Method.STATUS: [[1], [None], [{}], [HUGE]],
     Method.SHUTDOWN: [[1], [None], [{}], [HUGE]],
     Method.SUBSCRIBE: [[1], [None], ["line"]],
+    Method.TRACE: [["1"], [1.5], [NAN], [{}], [1, 2]],
     Method.CONTEXT: [
         [], [None], [[]], ["hello"], [5], [{}, 1], [{"prompt": 5}], [{"prompt": None}], [{"reply": b"x"}],
         [{"trauma_level": NAN}], [{"trauma_level": INF}], [{"trauma_level": "0.5"}], [{"quality": -INF}],
@@ -89,6 +90,10 @@ WRONG = {
     Method.CHECKPOINTS: [["1"], [-1], [1.5], [None], [1, 2]],
     Method.RESTORE: [[], [5], [None], [HUGE], [""], ["a", "b"]],
     Method.IMPORT: [[], [5], [None], [[]], [[5]], [[{}]], [[{"text": 5}]], [{}], [[{"text": "a", "weight": "b"}]]],
+    Method.IMPORT_LEO: [
+        [], [None], [5], [[]], [{"meta": 5}], [{"meta": [["a"]]}], [{"fragments": [[1, 2, 3]]}], [{"turns": [[1]]}],
+        [{"dialogs": [5]}], [{}, None], [{}, 1], [{}, False, 1],
+    ],
     Method.RESEED: [[], [None], [[]], [{"origin": "text"}], [{"origin": [5]}], [{"readme": {}}], [{}, {}]],
     Method.DRIFT: [["1"], [-1], [1.5], [None], [10_001], [1, 2]],
     Method.STATS: [[1], [None]],
@@ -124,6 +129,7 @@ REFUSED = {
         ),
     ],
     Method.DIALOGS_GET: [([1 << 62], 12)],
+    Method.TRACE: [([999], 12), ([-1], 12)],
     Method.NOW: [([None, 999], 13), ([None, -1], 13), ([None, (1 << 64) - 1], 13)],
     Method.HELLO: [([{"protocol": n, "name": "x"}], 6) for n in (0, 2, 99, -1, 1 << 40)],
     "no.such.method": [([], 3), ([HUGE], 3)],

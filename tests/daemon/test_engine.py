@@ -162,14 +162,14 @@ async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(
         await peer.call("dream.seed", ORIGIN)
         await peer.call("dream.now", STIRRED)
     (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
-    (tmp_path / "dream.sqlite3").mkdir()
+    (tmp_path / "dream.sqlite3").symlink_to("disk/dream.sqlite3")  # not mounted yet
     async with serving(tmp_path) as service, await leo(service) as peer:
         assert service.engine.trouble is not None
         assert await reason(peer) == "degraded"
         with pytest.raises(PeerError, match="no dream can be kept now"):
             await peer.call("dream.now", STIRRED)
-        (tmp_path / "dream.sqlite3").rmdir()
-        (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "aside").rename(tmp_path / "disk" / "dream.sqlite3")
         assert await service.engine.store.probe() is None
         with pytest.raises(PeerError, match="no dream can be kept now: starting"):
             await peer.call("dream.now", STIRRED)
