@@ -68,16 +68,13 @@ class Commands:
 
     def _said(self, hook: str, words: Words, params: list[Any]) -> str:
         try:
-            return self._run(words, params).decode().strip()
+            return self._run(words, params)
         except (CommandFailed, CommandTimeout, CommandMute) as error:
             if not self._closed:
                 click.echo(f"{hook}: the command {error}", err=True)
             raise
-        except UnicodeDecodeError:
-            click.echo(f"{hook}: the command printed what is not UTF-8", err=True)
-            raise CommandMute from None
 
-    def _run(self, words: Words, params: list[Any]) -> bytes:
+    def _run(self, words: Words, params: list[Any]) -> str:
         process = self._start(words, params)
         try:
             said = _output(process, time.monotonic() + self._deadline_s)
@@ -92,7 +89,10 @@ class Commands:
             raise CommandFailed(
                 f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
             )
-        return said
+        try:
+            return said.decode().strip()
+        except UnicodeDecodeError:
+            raise CommandMute("printed what is not UTF-8") from None
 
     def _start(self, words: Words, params: list[Any]) -> Popen[bytes]:
         with open(os.memfd_create("params"), "w+") as stdin, self._lock:

@@ -71,8 +71,7 @@ class Reading:
     def __init__(self, show_text: bool = False, raw: bool = False) -> None:
         self._show_text = show_text
         self._raw = raw
-        # Its method, and when it was seen.
-        self._calls: dict[_Call, tuple[str | None, float]] = {}
+        self._calls: dict[_Call, tuple[str | None, float]] = {}  # their methods, and when they were seen
 
     def read(self, event: Mapping[str, Any]) -> Iterator[Message]:
         """Each message of an event, and how many were lost behind them."""
@@ -128,22 +127,18 @@ def show(message: Message, columns: int) -> str:
 
 
 def _about(message: Message) -> str:
-    name = message["method"] or ("" if message["type"] == "unreadable" else "to a call not seen")
-    took_ms = message.get("took_ms")
-    parts = [
-        " ".join(
-            [
-                f"{message['session']} {message['way']:3}",
-                message["type"],
-                *([name] if name else []),
-                *([f"#{message['id']}"] if message["id"] is not None else []),
-            ]
-        ),
-        size(message["size"]),
-        *([f"{took_ms:.1f} ms"] if took_ms is not None else []),
-        *(["an error"] if message.get("error") else []),
-        *(["cut"] if message["cut"] else []),
-    ]
+    what = [message["session"], f"{message['way']:3}", message["type"]]
+    if message["type"] != "unreadable":
+        what.append(message["method"] or "to a call not seen")
+    if message["id"] is not None:
+        what.append(f"#{message['id']}")
+    parts = [" ".join(map(str, what)), size(message["size"])]
+    if message.get("took_ms") is not None:
+        parts.append(f"{message['took_ms']:.1f} ms")
+    if message.get("error"):
+        parts.append("an error")
+    if message["cut"]:
+        parts.append("cut")
     return ", ".join(parts)
 
 

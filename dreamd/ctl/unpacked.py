@@ -127,10 +127,10 @@ class _Reader:
         return values
 
     def _shown(self, value: Any, key: str, free: bool, start: int) -> Any:
+        if isinstance(value, float) and not isfinite(value):
+            return str(value)  # JSON has none of these
         if value is None or isinstance(value, bool | int | float):
-            return (
-                str(value) if isinstance(value, float) and not isfinite(value) else value
-            )  # JSON has no nan
+            return value
         if isinstance(value, str) and (self._show_text or self._is_name(value, key, free)):
             return value
         if isinstance(value, bytes) and self._show_text:

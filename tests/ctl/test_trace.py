@@ -219,12 +219,12 @@ def test_on_a_terminal(daemon: DaemonProcess, tmp_path: Path, columns: int, term
         terminal.until("Ctrl-C ends.")
         with DreamClient(socket_path=daemon.socket) as client:
             assert client.start(10.0)
-            client.call("dream.context", CALM | {"reply": "the café ≤ \x1b[2J"})
+            client.call("dream.context", CALM | {"reply": "the café ≤ \x1b[2J \x9b2J \u202e"})
         terminal.until('"no_hooks"')
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 0
     plain = re.sub(r"\x1b\[\d+m", "", terminal.seen)
-    assert "\x1b" not in plain
+    assert not {"\x1b", "\x9b", "\u202e"} & {*plain}
     assert max(map(len, plain.splitlines())) <= columns
     flat = " ".join(plain.split())
     assert re.search(r"\d\d:\d\d:\d\d\.\d\d\d \d+ in call dream\.context #\d", flat)

@@ -148,9 +148,9 @@ def talk(spec: Spec) -> dict[str, Any]:
     client = attached(field, spec)
     random.seed(spec["seed"])
     had = trigrams(field)
-    for prompt, reply, _ in conversation(field, spec):
+    for _ in conversation(field, spec):
         if client is not None:
-            client.dream_now(context(prompt, reply, field.last_pulse))
+            client.dream_now()  # of the reply that the daemon was told of
     gain = trigrams(field) - had
     return {"after": width(field), "gain": gain}
 
