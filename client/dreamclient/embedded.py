@@ -109,6 +109,7 @@ class WaitingClient:
         self._name = name
         self._hooks = Hooks()
         self._failures = Failures()
+        self.trouble = ""
 
     def serve(self, generate: Hook | None, observe: Hook | None, recall: Hook | None = None) -> None:
         """Set the hooks."""
@@ -126,10 +127,17 @@ class WaitingClient:
         try:
             with InlineClient(self._connect, self._hooks, name=self._name, failures=self._failures) as daemon:
                 daemon.dream(ctx)
-        except (DreamError, OSError):
+        except (DreamError, OSError) as error:
+            self.trouble = str(error)
             self.count("not_connected")
             return False
+        self.trouble = ""
         return True
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """What was swallowed, by kind; `trouble` is why the last offer found no daemon, one line or empty."""
+        return dict(self._failures.counts)
 
     def count(self, kind: str) -> None:
         """Count what was swallowed; the next connection tells it."""

@@ -28,6 +28,8 @@ SNAPSHOT_ABOVE = 0.6  # quality; leo's own bound for a snapshot
 TRAUMA_ABOVE = 1.0
 TRAUMA_WEIGHT = 0.1
 
+MODULES = ("episodes", "game", "mathbrain", "santa", "trauma")
+
 
 class Modules:
     """Tells of a line whom it should. Calling it never raises."""
@@ -39,17 +41,11 @@ class Modules:
         path: Path,
         count: Callable[[str], None],
     ) -> None:
-        tellers: dict[str, Callable[[Any, SpokenLine], None]] = {
-            "episodes": self._episode,
-            "mathbrain": self._mathbrain,
-            "game": self._game,
-            "santa": self._snapshot,
-            "trauma": self._trauma,
-        }
-        unknown = set(into) - tellers.keys()
+        tellers = (self._episode, self._game, self._mathbrain, self._snapshot, self._trauma)
+        unknown = set(into).difference(MODULES)
         if unknown:
-            raise UsageError(f"no module {sorted(unknown)} of leo's; there are {sorted(tellers)}")
-        self._tellers = {name: tell for name, tell in tellers.items() if name in into}
+            raise UsageError(f"no module {sorted(unknown)} of leo's; there are {list(MODULES)}")
+        self._tellers = {name: tell for name, tell in zip(MODULES, tellers, strict=True) if name in into}
         self._names = names
         self._path = path
         self._count = count

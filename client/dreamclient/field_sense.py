@@ -16,6 +16,7 @@ from dreamclient.messages import DreamContext, PulseSnapshot
 
 # Characters: a longer text is no prompt (leo reads his README through `observe`), and would cost more than 1 ms.
 PROMPT_CHARS = 2000
+TOLD_CHARS = 100_000  # of a prompt, and of a reply: a message holds 1 MiB
 REMEMBERED = 8  # prompts, since several people may talk to one leo
 _WORD = re.compile(r"\w+")
 
@@ -62,16 +63,17 @@ class Senses:
         )
 
     def sharpened(self, ctx: DreamContext) -> DreamContext:
-        """A copy of `ctx` with novelty where leo found none, quality as predicted, the expert's plain name."""
+        """A copy of `ctx` with novelty where leo found none, quality as predicted, the expert's plain name; texts
+        that no message could hold are cut."""
         pulse, quality = ctx.pulse, ctx.quality
         seen = self._novelty.get(ctx.prompt)
         if seen is not None and not (pulse and pulse.novelty):
             pulse = replace(pulse, novelty=seen) if pulse else PulseSnapshot(novelty=seen)
         if self._foresight is not None and ctx.math_state is not None:
             quality = self._foresight(ctx.math_state)
-        return DreamContext(
-            **{**vars(ctx), "pulse": pulse, "quality": quality, "expert": plain_expert(ctx.expert)}
-        )
+        known = {**vars(ctx), "pulse": pulse, "quality": quality, "expert": plain_expert(ctx.expert)}
+        known["prompt"], known["reply"] = ctx.prompt[:TOLD_CHARS], ctx.reply[:TOLD_CHARS]
+        return DreamContext(**known)
 
 
 def novelty(text: str, tokens: list[str], vocab: Iterable[str], trigrams: Mapping[Any, Any]) -> float:

@@ -16,7 +16,7 @@ from dreamclient.diet import Diet
 from dreamclient.errors import UsageError
 from dreamclient.field_hooks import Chooses, Everything, FieldHooks
 from dreamclient.field_ingest import database_of
-from dreamclient.field_modules import Modules
+from dreamclient.field_modules import MODULES, Modules
 from dreamclient.field_names import names_of
 from dreamclient.field_sense import Senses
 from dreamclient.field_turns import LoopTurns, ThreadTurns
@@ -59,8 +59,6 @@ def attach(
         raise UsageError("this field is attached already; detach() it first")
     if recall is None:
         recall = os.environ.get("DREAMD_RECALL") == "1"
-    if into is None:
-        into = [module for module in os.environ.get("DREAMD_INTO", "").split(",") if module]
     names = names_of(field)
     path = database_of(field, names)
     if client is None:
@@ -72,6 +70,8 @@ def attach(
             origin=born if origin is None else origin,
             readme=readme,
         )
+    if into is None:
+        into = _asked_for(client.count)
     here: weakref.ref[Any] = weakref.ref(field)
     turns: ThreadTurns | LoopTurns
     if hasattr(field, "async_reply"):
@@ -86,6 +86,14 @@ def attach(
     attachment = Attachment(field, client, turns, Senses(field, names), after_reply)
     client.start()
     return attachment
+
+
+def _asked_for(count: Callable[[str], None]) -> list[str]:
+    """The modules of $DREAMD_INTO. One that leo has not is counted: an error would only keep him from dreaming."""
+    asked = {name.strip() for name in os.environ.get("DREAMD_INTO", "").split(",")} - {""}
+    for unknown in sorted(asked.difference(MODULES)):
+        count(f"into: {unknown}")
+    return [name for name in MODULES if name in asked]
 
 
 def _loaded(field: Any) -> bool:

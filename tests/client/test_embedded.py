@@ -161,8 +161,10 @@ def test_p10_what_waiting_swallows_is_counted_and_told(make):
 
     leo = WaitingClient(unreachable)
     assert leo.offer(STIRRED) is False
+    assert (leo.failures, leo.trouble) == ({"not_connected": 1}, "nobody there")
     leo._connect = daemon = make()
     assert leo.offer(STIRRED)
+    assert leo.trouble == ""
     assert asked(daemon, "status")["failures"]["host: not_connected"] == 1
 
 

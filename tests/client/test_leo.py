@@ -344,10 +344,11 @@ def test_the_turn_is_free_again_after_a_call_of_leos_that_raised(leo, client):
 
 def test_settings_of_a_leo_who_cannot_pass_any(leo, monkeypatch):
     monkeypatch.setenv("DREAMD_RECALL", "1")
-    monkeypatch.setenv("DREAMD_INTO", "episodes,game")
+    monkeypatch.setenv("DREAMD_INTO", "episodes, game ,gmae")
     attachment = attach(leo, socket_path=NOBODY)
     hooks = attachment.client._host.hooks
     attachment.detach()
+    assert attachment.client.failures["into: gmae"] == 1  # he dreams all the same
     assert hooks.provides == ["generate", "observe", "recall"]
     assert set(hooks._hooks["generate"].__self__.digest._tellers) == {"episodes", "game"}
 

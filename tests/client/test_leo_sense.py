@@ -3,9 +3,10 @@
 from contextlib import closing
 from types import SimpleNamespace
 
+import msgpack
 import pytest
 from dreamclient.field_sense import PROMPT_CHARS, REMEMBERED, Senses, foresight, novelty
-from dreamclient.messages import DreamContext, PulseSnapshot
+from dreamclient.messages import MESSAGE_BYTES, DreamContext, PulseSnapshot
 
 from tests.helpers import leo_double
 
@@ -151,3 +152,10 @@ def test_a_leo_without_state_of_his_own_has_a_context_all_the_same(leo):
         0.0,
         None,
     )
+
+
+def test_texts_that_no_message_could_hold_are_cut(leo):
+    long = "\N{CRAB}" * 1_000_000
+    told = senses_of(leo).sharpened(DreamContext(long, long))
+    assert (len(told.prompt), len(told.reply)) == (100_000, 100_000)
+    assert len(msgpack.packb(vars(told) | {"pulse": None})) < MESSAGE_BYTES

@@ -390,6 +390,9 @@ def decision(reason="calm", **measured):
             ],
             ["trauma_above = 0.75"],
         ),
+        # What is always the same is no reason to dream; as real leo's trauma.
+        ([decision("chance", trauma=1.0, novelty=0.0)] * 2, ["trauma_above = 1.00"]),
+        ([decision("chance", trauma=0.996)] * 2, ["trauma_above = 1.00"]),
         ([decision("chance", quality=0.4), decision("chance", quality=0.5)], []),
     ],
 )

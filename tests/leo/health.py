@@ -65,6 +65,8 @@ class Stage:
         place = self.folder / str(self.count)
         kept_out = shutil.ignore_patterns(".git", "state", "bin", "json", "__pycache__")
         shutil.copytree(self.checkout, place / "leo", ignore=kept_out)
+        if (place / "leo" / "dream_original.py").exists():  # he is with dreamd already
+            (place / "leo" / "dream_original.py").replace(place / "leo" / "dream.py")
         with ExitStack() as stack:
             daemon = None
             socket = str(place / "nobody.sock") if absent else ""

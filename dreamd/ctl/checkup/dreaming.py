@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -138,13 +138,17 @@ def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
 
 
 def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> str:
-    """Thresholds amid what leo measures; none for what he always measures the same."""
+    """Thresholds amid what leo measures. What he always measures the same opens no gate; held open by it, the gate
+    is shut by that measure itself."""
     lines = []
     for name in ("trauma", "novelty"):
         low, high = _range(decisions, name)
-        above = decisions[0]["gate"][f"{name}_above"]
-        if high - low >= MOVES and (way == "shut" or low > above):
+        if way == "open" and low <= decisions[0]["gate"][f"{name}_above"]:
+            continue
+        if high - low >= MOVES:
             lines.append(f"`{name}_above = {(low + high) / 2:.2f}`")
+        elif way == "open" and low <= high:
+            lines.append(f"`{name}_above = {ceil(high * 100) / 100:.2f}`")
     if not lines:
         return "does leo measure? `dreamctl why` shows what he sends; docs/leo.md says what is wanted"
     return f"does leo measure (`dreamctl why`)? If so, under [gate] {' and '.join(lines)} {take_up}"
