@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
 from dreamd.tick import Tick
 from dreamd.wire.handlers import TABLE, TEST_SWITCH, TEST_TABLE
-from dreamd.wire.listener import Listener, state_lock
+from dreamd.wire.listener import Listener, holds, state_lock
 from dreamd.wire.server import Server, session_cap
 from dreamd.wire.service import Service
 
@@ -57,7 +58,7 @@ class Daemon:
     database: Path | None = None  # dream.sqlite3 in the state folder, unless given
     sessions: int | None = None  # at most; as many as there are descriptors for, unless given
     inbox_thread: Executor | None = None  # where the inbox blocks; a thread of its own, unless given
-    lock: int = field(init=False)  # the descriptor that holds the state folder
+    locks: tuple[int, int] = field(init=False)  # the descriptors that hold the state folder
     server: Server = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     # While it serves: take these settings from now on; names those that need a restart.
@@ -70,7 +71,7 @@ class Daemon:
         _tell_of_faults(failures)
         async with AsyncExitStack() as parts:
             parts.callback(self.notifier.close)
-            self.lock = parts.enter_context(state_lock(self.state_dir))
+            self.locks = parts.enter_context(state_lock(self.state_dir))
             listener = self._listener()
             if listener is not None:
                 parts.callback(listener.close)
@@ -108,7 +109,8 @@ class Daemon:
             if listener is not None:
                 await server.listen(listener.socket)
             parts.push_async_callback(self._stop, server, engine)
-            tick = Tick(engine, delivery, listener, server, failures, self.notifier.tell)
+            mine = partial(holds, self.locks[0], self.state_dir)
+            tick = Tick(engine, delivery, listener, server, failures, self.notifier.tell, mine)
             parts.callback(asyncio.create_task(tick.run(self.tick_s)).cancel)
             self.reload = engine.change_settings
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
@@ -116,7 +118,7 @@ class Daemon:
             yield service
 
     def _listener(self) -> Listener | None:
-        return Listener(self.socket_path, self.passed) if self.socket_path else None
+        return Listener(self.socket_path, self.passed, self.locks[0]) if self.socket_path else None
 
     async def _open_store(self) -> Store:
         path = self.database or self.state_dir / DATABASE

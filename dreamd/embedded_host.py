@@ -115,7 +115,7 @@ class Embedded:
             raise NotConnected(f"the embedded daemon does not answer ({type(error).__name__})") from None
 
     def _in_child(self) -> None:
-        release_in_child(self._daemon.lock, self._daemon.state_dir)
+        release_in_child(self._daemon.locks, self._daemon.state_dir)
 
     # the daemon's thread
 

@@ -66,7 +66,7 @@ class Engine:
         self.settings = settings
         self.store = store
         self.delivery = delivery
-        self.shortage: str | None = None  # what the process is out of, as the daemon's tick found it
+        self.shortage: str | None = None  # what the process has lost or run out of, as its tick found
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.reasons: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -119,7 +119,7 @@ class Engine:
     @property
     def ailment(self) -> str | None:
         """The worst that is wrong, dreams or no dreams, in a word that operations.md lists."""
-        return self.trouble or self.shortage or self.delivery.trouble
+        return self.shortage or self.trouble or self.delivery.trouble
 
     @property
     def owes(self) -> bool:

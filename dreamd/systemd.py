@@ -4,11 +4,16 @@ Both are a documented datagram and three environment variables; the kept binding
 """
 
 import os
+import re
 import socket
 from collections.abc import MutableMapping
 from contextlib import suppress
 
+from dreamd.errors import StartError
+from dreamd.wire.listener import EXIT_SOCKET
+
 FIRST_FD = 3  # SD_LISTEN_FDS_START
+_OURS = re.compile(r"dreamd(@.*)?(\.socket)?$")  # a socket is named after its unit, unless it says otherwise
 
 
 class Notifier:
@@ -34,12 +39,48 @@ class Notifier:
 
 
 def passed_socket(env: MutableMapping[str, str] = os.environ) -> socket.socket | None:
-    """The listening socket that systemd passed to this process, or None; its variables are taken out of `env`."""
-    pid, count = env.pop("LISTEN_PID", ""), env.pop("LISTEN_FDS", "")
-    env.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or count != "1":
+    """The listening socket that systemd passed to this process, or None; its variables are taken out of `env`.
+
+    Of several it is the one that is named dreamd, as the socket unit is. Raises StartError where none is that, or
+    where nobody could knock at it.
+    """
+    pid, count, names = (env.pop(f"LISTEN_{what}", "") for what in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()) or not count.isdecimal() or count == "0":
         return None
-    passed = socket.socket(fileno=FIRST_FD)
+    fds = range(FIRST_FD, FIRST_FD + int(count))
+    ours = [fd for fd, name in zip(fds, names.split(":"), strict=False) if _OURS.match(name)]
+    if len(fds) == 1:
+        ours = [FIRST_FD]
+    if len(ours) != 1:
+        raise StartError(
+            f"systemd passed {count} sockets, {len(ours)} of them named dreamd: leave its socket unit one "
+            "ListenStream=, and name no other so (FileDescriptorName=)",
+            EXIT_SOCKET,
+        )
+    for fd in set(fds) - set(ours):
+        with suppress(OSError):
+            os.close(fd)
+    try:
+        passed = socket.socket(fileno=ours[0])
+        unfit = _unfit(passed)
+    except OSError as error:
+        unfit = f"no socket ({error.strerror})"
+    if unfit:
+        raise StartError(
+            f"what systemd passed is {unfit}: its socket unit needs ListenStream= with a path, and Accept=no",
+            EXIT_SOCKET,
+        )
     passed.set_inheritable(False)
     passed.setblocking(False)
     return passed
+
+
+def _unfit(passed: socket.socket) -> str:
+    """Why nobody can knock there, or nothing."""
+    if (passed.family, passed.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
+        return f"of {passed.family.name} and {passed.type.name}, no stream socket of Unix's"
+    name = passed.getsockname()
+    if not name or not isinstance(name, str):  # abstract ones are bytes
+        return "a socket without a file"
+    listens = passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    return "" if listens else "a socket that does not listen"

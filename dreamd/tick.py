@@ -7,17 +7,20 @@ from typing import Any
 
 from dreamd.delivery import Delivery
 from dreamd.engine import Engine
+from dreamd.errors import StartError
 from dreamd.failures import Failures
 from dreamd.wire.listener import Listener
 from dreamd.wire.server import Server, descriptors_left
 
+SHORTAGES = REPLACED, VANISHED, EXHAUSTED = "state folder replaced", "socket vanished", "out of descriptors"
 SETTLE_S = 1.0  # how long a tick waits for what was owed, so as to tell at once that it is well again
 
 log = logging.getLogger("dreamd")
 
 
 class Tick:
-    """`run` it as a task. `tell` tells the service manager; `listener` is None where nobody can knock."""
+    """`run` it as a task. `tell` tells the service manager; `listener` is None where nobody can knock. `mine`:
+    whether the state folder is still the one that is held."""
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class Tick:
         server: Server,
         failures: Failures,
         tell: Callable[..., None],
+        mine: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._delivery = delivery
@@ -34,12 +38,14 @@ class Tick:
         self._server = server
         self._failures = failures
         self._tell = tell
-        self._state = engine.ailment
+        self._mine = mine
+        self._state: str | None = None  # as it was told
         self._told = len(engine.store.notes)
         self._settling: asyncio.Task[None] | None = None
 
     async def run(self, every_s: float) -> None:
         """Until cancelled. What fails is told, counted, and tried again at the next tick."""
+        self._log_changes()
         try:
             while True:
                 await asyncio.sleep(every_s)
@@ -59,14 +65,25 @@ class Tick:
                 self._settling.cancel()
 
     async def _look(self) -> None:
-        self._engine.shortage = None if descriptors_left() else "out of descriptors"
+        self._engine.shortage = shortage = await self._shortage()
         for session in self._server.sessions.values():
             session.tell_losses()
-        await self._engine.store.probe()
+        if shortage != REPLACED or self._engine.store.trouble is None:
+            await self._engine.store.probe()  # once it is noticed, what lies there now is another daemon's
+
+    async def _shortage(self) -> str | None:
+        """What is wrong with what the process holds: its folder, its socket, its descriptors."""
+        if not self._mine():
+            return REPLACED
         if self._listener is not None and self._listener.vanished:
-            self._failures.count("listener", "socket vanished")
-            self._listener.bind()
+            if self._engine.shortage != VANISHED:
+                self._failures.count("listener", VANISHED)
+            try:
+                self._listener.bind()
+            except StartError:  # its folder is not to be written, or something else stands there
+                return VANISHED
             await self._server.listen(self._listener.socket)
+        return None if descriptors_left() else EXHAUSTED
 
     async def _settle(self) -> None:
         await self._engine.settle_debts()

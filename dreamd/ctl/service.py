@@ -1,31 +1,41 @@
 """`service`: dreamd as a user service of systemd, and a plain background process where there is none."""
 
-import os
+import re
 import shutil
 import subprocess
-import sys
-import time
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
-from dreamclient.paths import state_dir
 
+from dreamd.ctl import service_plain as plain
+from dreamd.ctl import service_units as units
 from dreamd.ctl.checkup.place import listens, look_at_state
 from dreamd.ctl.connection import Refused, Target, Unreachable, command, connected, emit, json_option
 from dreamd.ctl.layout import labelled, width
-from dreamd.ctl.units import NAMES, filled, is_edited, unit_folder
 from dreamd.wire.listener import make_private_folder
 
-LOG_BYTES = 1 << 20  # a log that is longer is put aside at the next start, and the one before it goes
-START_S = 10.0
+
+def _named(_: click.Context, __: click.Parameter, name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", name):
+        raise click.BadParameter("letters, digits, `_`, `.` and `-` make a name")
+    return name
 
 
-class Problem(click.ClickException):
-    """It could not be done; the message says what to do."""
+instance_option = click.option(
+    "--instance", metavar="NAME", default="", callback=_named, help="The one of a second leo: dreamd@NAME."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
-    exit_code = 1
+
+@contextmanager
+def _files_named() -> Iterator[None]:
+    """What cannot be read or written is a line that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
 @click.group()
@@ -41,163 +51,186 @@ def service() -> None:
 
 
 @service.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@dry_run_option
 @click.option("--force", is_flag=True, help="Replace units that were edited.")
+@instance_option
 @json_option
 @click.pass_obj
-def install(target: Target, dry_run: bool, force: bool) -> None:
-    """Write the units for this interpreter, and enable the socket.
+@_files_named()
+def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
+    """Write the units for this interpreter, and enable the socket. One that runs is restarted.
 
     \b
     dreamctl service install --dry-run
     dreamctl service install
     """
-    state, folder = state_dir(target.given_state), unit_folder(dict(os.environ))
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    units = {folder / name: filled(name, state, target.socket, runtime) for name in NAMES}
-    hidden = [
-        path
-        for path in (Path(sys.prefix), state)
-        if path.parts[:2] == ("/", "tmp") or path.parts[:3] == ("/", "var", "tmp")
-    ]
-    if hidden:
-        raise Problem(
-            f"{hidden[0]} lies in a temporary folder, and the service has one of its own: move it elsewhere"
-        )
-    edited = [path for path in units if path.exists() and is_edited(path.read_text(encoding="utf-8"))]
-    if edited and not force:
-        raise Problem(
-            f"edited by hand: {', '.join(map(str, edited))}; put your changes into a drop-in "
-            "(systemctl --user edit dreamd.service) and remove these, or say --force"
-        )
-    done = [f"make {state}", *(f"write {path}" for path in units), *_ENABLE]
+    pair = units.meant(target, instance)
+    units.check(pair, force)
+    texts, (socket, daemon) = pair.texts(), pair.units
+    before: list[tuple[str, ...]] = []
+    if units.is_active(socket) and units.listened(socket) != pair.knock:
+        before.append(("stop", *pair.known))  # while systemd knows which file it has to clear away
+    after = [("daemon-reload",), ("enable", "--now", socket), ("try-restart", "dreamd@*.service")]
+    if units.is_active(daemon):
+        after.append(("restart", daemon))
+    folders = [] if pair.state.is_dir() else [f"create the folder {pair.state}"]
     if not dry_run:
-        make_private_folder(state)  # the unit may write there alone, so it has to be there first
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, text in units.items():
+        units.tell_all(before)
+        make_private_folder(pair.state)  # the unit may write there alone, so it has to be there first
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.part")
             part.write_text(text, encoding="utf-8")
             part.replace(path)
-        for call in _ENABLE:
-            _systemctl(*call.split()[2:])
+        units.tell_all(after)
+    done = [*_calls(before), *folders, *(f"write {path}" for path in texts), *_calls(after)]
     _report(target, done, dry_run)
 
 
 @service.command()
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@dry_run_option
+@click.option("--force", is_flag=True, help="Remove units that were edited, too.")
+@instance_option
 @json_option
 @click.pass_obj
-def uninstall(target: Target, dry_run: bool) -> None:
-    """Stop and disable it, and remove the units. Dreams and settings stay.
+@_files_named()
+def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None:
+    """Stop and disable it, and each second leo's too, and remove the units. Dreams and settings stay.
+
+    With --instance, that one alone.
 
     \b
     dreamctl service uninstall
     """
-    folder = unit_folder(dict(os.environ))
-    units = [folder / name for name in NAMES if (folder / name).exists()]
-    done = [
-        "systemctl --user disable --now dreamd.socket dreamd.service",
-        *(f"remove {path}" for path in units),
-    ]
-    if not dry_run and units:
-        _systemctl("disable", "--now", "dreamd.socket", "dreamd.service")
-        for path in units:
+    pair = units.meant(target, instance)
+    files = [] if instance else [path for path in pair.files.values() if path.is_file() or path.is_symlink()]
+    units.refuse_edited(files, force)
+    names = pair.known if instance else (*pair.known, "dreamd@*.socket", "dreamd@*.service")
+    files += [link for name in names for link in sorted(pair.file.parent.glob(f"*.wants/{name}"))]
+    managed = units.manager_answers()
+    before, after = ([("stop", *names)], [("daemon-reload",)]) if managed and files else ([], [])
+    if not dry_run:
+        units.tell_all(before)
+        for path in files:
             path.unlink()
-        _systemctl("daemon-reload")
-    _report(target, done if units else ["nothing: it is not installed"], dry_run)
+        units.tell_all(after)
+    done = [*_calls(before), *(f"remove {path}" for path in files), *_calls(after)]
+    if files and not managed:
+        done.append("stop nothing: no user manager of systemd answers")
+    _report(target, done or ["nothing: it is not installed"], dry_run)
 
 
 @service.command()
+@instance_option
 @json_option
 @click.pass_obj
-def start(target: Target) -> None:
+@_files_named()
+def start(target: Target, instance: str) -> None:
     """Start it: the unit where it is installed, else a process in the background.
 
     \b
     dreamctl service start
     """
-    if _installed():
-        _systemctl("start", "dreamd.socket", "dreamd.service")
-        _report(target, ["started the unit dreamd.service"])
+    pair = units.meant(target, instance)
+    if pair.managed:
+        units.refuse_taken_from_installed(pair)
+        units.tell_to_run("start", pair)
+        _report(target, [f"started the unit {pair.units[1]}"])
         return
-    if listens(target.socket):
-        with target.daemon() as daemon:
+    if listens(pair.socket):
+        with connected(pair.socket) as daemon:
             _report(target, [f"nothing: it runs already (pid {daemon.call('status')['pid']})"])
         return
-    pid, log = spawn(state_dir(target.given_state), target.socket)
-    _report(target, [f"no unit is installed: started a process of its own (pid {pid}), its log is {log}"])
+    pid, log = plain.spawn(pair.state, pair.socket)
+    why = "no user manager answers" if pair.file.exists() else "no unit is installed"
+    _report(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
 
 
 @service.command()
+@instance_option
 @json_option
 @click.pass_obj
-def stop(target: Target) -> None:
+def stop(target: Target, instance: str) -> None:
     """Stop it, its socket too: leo's next knock starts nothing until `start`.
 
     \b
     dreamctl service stop
     """
-    if _installed():
-        _systemctl("stop", "dreamd.socket", "dreamd.service")
-        _report(target, ["stopped the unit dreamd.service and its socket"])
-        return
-    with target.daemon() as daemon:
-        daemon.call("shutdown")
-    _report(target, ["the daemon was asked to stop"])
+    pair, done = units.meant(target, instance), []
+    if pair.managed:
+        units.tell("stop", *pair.units)
+        done.append(f"stopped the unit {pair.units[1]} and its socket")
+    if not done or look_at_state(pair.state).holder or listens(pair.socket):
+        plain.stop(pair.state, pair.socket)
+        done.append("the daemon was asked to stop")
+    _report(target, done)
 
 
 @service.command()
+@instance_option
 @json_option
 @click.pass_context
-def restart(context: click.Context) -> None:
+def restart(context: click.Context, instance: str) -> None:
     """Restart it; with a unit, whoever knocks meanwhile waits and is served.
 
     \b
     dreamctl service restart
     """
-    if _installed():
-        _systemctl("restart", "dreamd.service")
-        _report(context.obj, ["restarted the unit dreamd.service"])
-        return
     target: Target = context.obj
-    if listens(target.socket):
-        with target.daemon() as daemon:
-            daemon.call("shutdown")
-    state, until = state_dir(target.given_state), time.monotonic() + START_S
-    # It listens no more before it has let go of the state folder.
-    while (listens(target.socket) or look_at_state(state).holder) and time.monotonic() < until:
-        time.sleep(0.02)
-    context.invoke(start)
+    pair = units.meant(target, instance)
+    if pair.managed:
+        units.refuse_taken_from_installed(pair)
+        units.tell_to_run("restart", pair)
+        _report(target, [f"restarted the unit {pair.units[1]}"])
+        return
+    if look_at_state(pair.state).holder or listens(pair.socket):
+        plain.stop(pair.state, pair.socket)
+    context.invoke(start, instance=instance)
 
 
 @service.command()
+@instance_option
 @json_option
 @click.pass_obj
-def status(target: Target) -> None:
+def status(target: Target, instance: str) -> None:
     """Whether the units are there, enabled and running, and whether a daemon answers.
 
     \b
     dreamctl service status
     """
-    found: dict[str, Any] = {"installed": _installed(), "units": {}, "answers": False}
-    if found["installed"]:
-        for unit in ("dreamd.socket", "dreamd.service"):
-            found["units"][unit] = {ask: _asked(f"is-{ask}", unit) for ask in ("enabled", "active")}
+    pair = units.meant(target, instance)
+    installed, managed, socket = pair.file.exists(), pair.managed, pair.socket
+    found: dict[str, Any] = {
+        "installed": installed,
+        "manager": managed or units.manager_answers(),
+        "units": {},
+    }
+    if managed:
+        for unit in pair.units:
+            found["units"][unit] = {ask: units.asked(ask, unit) for ask in ("enabled", "active")}
+    active = [states["active"] == "active" for states in found["units"].values()]
+    if any(active):
+        socket = units.listened(pair.units[0])
+    found |= {"socket": str(socket), "answers": False}
     try:
-        if not target.socket.exists():
+        if not socket.exists():
             raise Unreachable("no socket")
-        # Only a daemon that runs is asked: a knock at the socket would start one.
-        if not found["installed"] or found["units"]["dreamd.service"]["active"] == "active":
-            with connected(target.socket) as daemon:
+        if active != [True, False]:  # only a daemon that runs is asked: a knock at the socket would start one
+            with connected(socket) as daemon:
                 found |= {"answers": True, "state": daemon.call("status")["state"]}
     except (Unreachable, Refused):
         pass
     if target.as_json:
         emit(found)
         return
-    rows = [("installed", "yes" if found["installed"] else f"no; `{command('service install')}`")]
+    rows = [("installed", "yes" if installed else f"no; `{command('service install')}`")]
     rows += [(unit, ", ".join(states.values())) for unit, states in found["units"].items()]
-    rows.append(("daemon", f"answers, {found['state']}" if found["answers"] else "does not run"))
+    if installed and not managed:
+        rows.append(("systemd", "no user manager answers"))
+    rows += [
+        ("socket", str(socket)),
+        ("daemon", f"answers, {found['state']}" if found["answers"] else "does not run"),
+    ]
     click.echo(labelled(rows, width()))
 
 
@@ -205,23 +238,28 @@ def status(target: Target) -> None:
 @click.option(
     "-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many of the last lines."
 )
+@instance_option
 @json_option
 @click.pass_obj
-def logs(target: Target, count: int) -> None:
+def logs(target: Target, count: int, instance: str) -> None:
     """Print the last lines of its log (journal, or the file in the state folder).
 
     \b
     dreamctl service logs -n 200
     """
-    log = log_file(state_dir(target.given_state))
-    if _installed() and shutil.which("journalctl"):
-        source = "journal"
-        asked = ["journalctl", "--user", "-u", "dreamd.service", "-n", str(count), "--no-pager"]
+    pair = units.meant(target, instance)
+    log = plain.log_file(pair.state)
+    if pair.managed and shutil.which("journalctl"):
+        source, unit = "journal", pair.units[1]
+        asked = ["journalctl", "--user", "--quiet", "-u", unit, "-n", str(count), "--no-pager"]
         said = subprocess.run(asked, stdout=subprocess.PIPE, check=False).stdout
+        if not said:
+            told = "is there one here? Logs are off by default: `log.level`, docs/operations.md"
+            click.echo(f"the journal has nothing of {unit}; {told}", err=True)
     elif log.exists():
         source, said = str(log), log.read_bytes()
     else:
-        raise Problem(f"there is no log at {log}")
+        raise click.ClickException(f"there is no log at {log}")
     lines = said.decode("utf-8", "replace").splitlines()[-count:]
     if target.as_json:
         emit({"log": source, "lines": lines})
@@ -229,64 +267,8 @@ def logs(target: Target, count: int) -> None:
         click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
-def log_file(state: Path) -> Path:
-    """The log of a daemon that was started without systemd."""
-    return state / "dreamd.log"
-
-
-def spawn(state: Path, socket: Path) -> tuple[int, Path]:
-    """Start a daemon that outlives this process, and wait until it answers: its pid, and its log."""
-    make_private_folder(state)
-    log = log_file(state)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))
-    words = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(socket)]
-    log.touch(mode=0o600)
-    with log.open("ab") as out:
-        before = out.tell()
-        process = subprocess.Popen(
-            [*words, "--set", "log.level=info"],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            cwd="/",
-        )
-    until = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < until:
-        if listens(socket):
-            with suppress(Unreachable), connected(socket) as daemon:  # it may yet find that it cannot serve
-                return int(daemon.call("status")["pid"]), log
-        time.sleep(0.02)
-    said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
-    raise Problem(f"it did not start: {said or 'no word from it'}")
-
-
-_ENABLE = ("systemctl --user daemon-reload", "systemctl --user enable --now dreamd.socket")
-
-
-def _installed() -> bool:
-    return (unit_folder(dict(os.environ)) / "dreamd.service").exists() and shutil.which(
-        "systemctl"
-    ) is not None
-
-
-def _systemctl(*arguments: str) -> None:
-    """Run systemctl for the user manager; Problem where that does not work."""
-    try:
-        ran = subprocess.run(["systemctl", "--user", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise Problem(f"there is no systemd here; `{command('service start')}` works without it") from None
-    if ran.returncode:
-        raise Problem(
-            f"systemctl --user {' '.join(arguments)}: {ran.stderr.strip() or 'failed'}\n"
-            f"Without a user manager, `{command('service start')}` runs dreamd as a plain background process."
-        )
-
-
-def _asked(question: str, unit: str) -> str:
-    ran = subprocess.run(["systemctl", "--user", question, unit], capture_output=True, text=True, check=False)
-    return ran.stdout.strip() or "unknown"
+def _calls(calls: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"systemctl --user {' '.join(call)}" for call in calls]
 
 
 def _report(target: Target, done: list[str], dry_run: bool = False) -> None:

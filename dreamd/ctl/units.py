@@ -1,6 +1,8 @@
 """The unit files: found, filled in, and told from those that a person has edited."""
 
 import hashlib
+import re
+import shlex
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -18,10 +20,13 @@ def unit_folder(env: dict[str, str]) -> Path:
 def filled(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str:
     """The text of a unit for this interpreter, this state folder and this socket, with our mark on top."""
     usual = Path(runtime) / "dreamd" / "dreamd.sock" if runtime else None
+    word = str(state_dir).replace("$", "$$")  # ExecStart alone knows variables
     text = (
         _template(name)
         .replace("@PYTHON@", _quoted(sys.executable))
-        .replace("@STATE@@%i", _quoted(f"{state_dir}@%i", keep="%i"))
+        .replace("--state-dir @STATE@@%i", f"--state-dir {_quoted(word, '@%i')}")
+        .replace("--state-dir @STATE@", f"--state-dir {_quoted(word)}")
+        .replace("@STATE@@%i", _quoted(str(state_dir), "@%i"))
         .replace("@STATE@", _quoted(str(state_dir)))
         .replace("@SOCKET@", "%t/dreamd/dreamd.sock" if socket == usual else str(socket).replace("%", "%%"))
     )
@@ -32,6 +37,28 @@ def is_edited(text: str) -> bool:
     """Whether a unit is not as we wrote it: then it is its owner's."""
     first, _, rest = text.partition("\n")
     return first != _MARK + _digest(rest)
+
+
+def text_of(path: Path) -> str:
+    """A unit file, whoever wrote it; empty where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def started(unit: str, instance: str = "") -> list[str]:
+    """The words of ExecStart, as `filled` quotes them; none where its owner quotes otherwise."""
+    line = next((line for line in unit.splitlines() if line.startswith("ExecStart=")), "")
+    meant = {"%%": "%", "$$": "$", "%i": instance}
+    try:
+        words = shlex.split(line.partition("=")[2])
+    except ValueError:
+        return []
+    return [re.sub(r"%%|\$\$|%i", lambda found: meant[found[0]], word) for word in words]
+
+
+def served(unit: str, instance: str = "") -> Path | None:
+    """The state folder that a service names."""
+    words = started(unit, instance)
+    return Path(words[words.index("--state-dir") + 1]) if "--state-dir" in words[:-1] else None
 
 
 def _template(name: str) -> str:
@@ -45,9 +72,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _quoted(text: str, keep: str = "") -> str:
-    """As systemd.syntax(7) wants a word that may hold spaces, quotes or percent signs."""
+def _quoted(text: str, end: str = "") -> str:
+    """As systemd.syntax(7) wants a word that may hold spaces, quotes or percent signs; `end` as it stands."""
     whole = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    if keep:
-        whole = whole.replace(f"%{keep}", keep)
-    return f'"{whole}"'
+    return f'"{whole}{end}"'

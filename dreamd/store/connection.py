@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import aiosqlite
 
 from dreamd.errors import StoreUnavailable
-from dreamd.store.trouble import Identity, identity_of, moved
+from dreamd.store.trouble import DAMAGED, Identity, identity_of, moved
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,6 +27,7 @@ class Database(aiosqlite.Connection):
 
     path: Path
     identity: Identity
+    size: int  # bytes; it only grows
     log: Identity | None  # of the -wal, which stays the same file while it is open
 
     @classmethod
@@ -49,7 +50,7 @@ class Database(aiosqlite.Connection):
                 connection.close()
             raise
         found = identity_of(path)
-        database.path, database.identity = path, found or (0, 0)
+        database.path, database.identity, database.size = path, found or (0, 0), 0
         database.log = identity_of(path.with_name(f"{path.name}-wal"))
         return database
 
@@ -81,9 +82,14 @@ class Database(aiosqlite.Connection):
         return transaction(self._conn, function, *args, **kwargs)
 
     def check_identity(self) -> None:
-        """Raise StoreUnavailable where the path no longer leads to the file that is open."""
+        """Raise StoreUnavailable where the path no longer leads to the file that is open, or that was cut short:
+        what the log has of it is still read, so that nothing else may tell before the log is gone."""
         if trouble := moved(self.path, self.identity):
             raise StoreUnavailable(trouble, f"{trouble} while it was open")
+        size = self.path.stat().st_size
+        if size < self.size:
+            raise StoreUnavailable(DAMAGED, "cut short while it was open")
+        self.size = size
 
 
 def transaction(

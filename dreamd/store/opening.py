@@ -50,6 +50,8 @@ def _open(
         _make(path, at, notes)
     elif not os.path.isfile(path):  # SQLite would tell of an input/output error, and hang on a pipe
         raise StoreForeign("no file stands in its place, but a folder or the like: move that away")
+    elif not os.path.getsize(path) and os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
+        raise _Damaged  # SQLite would delete the -wal of an empty database unread
     contents = look(path, busy_timeout_s)
     schema.check(contents)
     connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
@@ -61,9 +63,12 @@ def _open(
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}").fetchone()
         if not keep_texts:  # an emptied text is not left in a free page
             connection.execute("PRAGMA secure_delete = ON").fetchone()
+        if _suspected(path):
+            if not contents.tables or connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+                raise _Damaged
+            notes.append("the database was suspect: it was checked, and is whole")
         if note := schema.migrate(connection, path, contents, at):
             notes.append(note)
-        _check_suspect(connection, path)
         load(connection)  # damage in what every start needs is found now
     except BaseException:
         connection.close()
@@ -78,6 +83,7 @@ def _make(path: Path, at: float, notes: list[str]) -> None:
         notes.append(
             f"the database was gone, its log was not: that is kept as {aside.name}-wal, a new one was started"
         )
+    _suspected(path)  # that was said of another
     create(path)
 
 
@@ -87,10 +93,10 @@ def mark_suspect(path: Path) -> None:
         pass
 
 
-def _check_suspect(connection: sqlite3.Connection, path: Path) -> None:
+def _suspected(path: Path) -> bool:
+    """Whether it was marked so; the mark is gone then."""
     try:
         os.unlink(f"{path}{_SUSPECT}")
     except FileNotFoundError:
-        return
-    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
-        raise _Damaged
+        return False
+    return True

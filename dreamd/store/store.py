@@ -225,6 +225,7 @@ class Store:
                 self.trouble = None
             elif changes == self._changes_seen and _bytes(self._wal):
                 await database.read(transactions.truncate_wal)
+                database.check_identity()  # it has grown by what was in the log
             self._changes_seen = changes
         return None
 
@@ -301,6 +302,8 @@ class Store:
             yield
         except StoreUnavailable as error:
             self.trouble = error.trouble
+            if error.trouble == DAMAGED:
+                mark_suspect(self.path)
             raise
         except (StoreTooNew, StoreForeign) as error:
             self.trouble = trouble_of(error)

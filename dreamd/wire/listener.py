@@ -8,8 +8,9 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dreamclient.errors import SocketPathError
@@ -19,6 +20,8 @@ from dreamd.errors import StartError
 
 LOCK_NAME = "dreamd.lock"
 BACKLOG = 128  # hosts that knock while the daemon starts
+
+FOLDER_WAIT_S = 0.5  # far longer than a bind takes
 
 EXIT_TAKEN, EXIT_STATE, EXIT_SOCKET = 3, 4, 5
 
@@ -31,20 +34,26 @@ def make_private_folder(folder: Path) -> None:
 
 
 @contextmanager
-def state_lock(state_dir: Path) -> Iterator[int]:
-    """Hold the state folder for the life of the daemon, or raise StartError. Yields the descriptor held."""
-    try:
-        make_private_folder(state_dir)
-        lock = os.open(state_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise StartError(
-            f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
-            "or name another with --state-dir",
-            EXIT_STATE,
-        ) from None
-    try:
+def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
+    """Hold the state folder for the life of the daemon, or raise StartError. Yields the descriptors held: of the
+    folder, which nobody can delete with what is in it and go on, and of the lock file, which tells people who."""
+    with ExitStack() as held:
+        try:
+            make_private_folder(state_dir)
+            folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, folder)
+            file = state_dir / LOCK_NAME
+            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            held.callback(os.close, lock)
+        except OSError as error:
+            raise StartError(
+                f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
+                "or name another with --state-dir",
+                EXIT_STATE,
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _hold_folder(folder)
         except BlockingIOError:
             pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise StartError(
@@ -55,9 +64,25 @@ def state_lock(state_dir: Path) -> Iterator[int]:
         with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
             os.ftruncate(lock, 0)
             os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-        yield lock
-    finally:
-        os.close(lock)
+        yield folder, lock
+
+
+def _hold_folder(folder: int) -> None:
+    """BlockingIOError where another holds it. Network file systems lock no folders: there the file has to do."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
+
+
+def holds(folder: int, state_dir: Path) -> bool:
+    """Whether what lies at `state_dir` is still the folder that is held."""
+    try:
+        return os.path.samestat(os.fstat(folder), os.stat(state_dir))
+    except OSError:
+        return False
 
 
 def _unusable(state_dir: Path, error: OSError) -> str:
@@ -70,24 +95,24 @@ def _unusable(state_dir: Path, error: OSError) -> str:
     return f"{error.strerror}; make it writable"
 
 
-def release_in_child(lock: int, state_dir: Path) -> None:
-    """In a forked child: let go of the parent's lock, which a copy of its descriptor would keep held."""
-    try:
-        if os.path.samestat(os.fstat(lock), os.stat(state_dir / LOCK_NAME)):
+def release_in_child(held: tuple[int, int], state_dir: Path) -> None:
+    """In a forked child: let go of the parent's locks, which a copy of a descriptor would keep held."""
+    for lock, path in zip(held, (state_dir, state_dir / LOCK_NAME), strict=True):
+        if holds(lock, path):  # it has not been given back already
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             os.dup2(null, lock, inheritable=False)  # the number stays taken: others may close it yet
             os.close(null)
-    except OSError:  # it has been given back already
-        pass
 
 
 class Listener:
     """The listening Unix socket: one of this daemon's own making, mode 0600, or one that systemd passed, whose
-    file is systemd's and never touched."""
+    file is systemd's and never touched. Once that has vanished, one of its own takes its place."""
 
-    def __init__(self, path: Path, passed: socket.socket | None = None) -> None:
-        """Listen at `path`, or take over `passed`; raise StartError where that cannot be."""
+    def __init__(self, path: Path, passed: socket.socket | None = None, state: int = -1) -> None:
+        """Listen at `path`, or take over `passed`; raise StartError where that cannot be. `state` is the
+        descriptor of the state folder, where it is held."""
         self._own = passed is None
+        self._state = state
         self._file = -1  # the socket's file, held open: while it is, no other file gets its number
         if passed is None:
             self.path = path
@@ -95,16 +120,19 @@ class Listener:
         else:
             self.path = Path(passed.getsockname())
             self.socket = passed
+            if _is_bound(self.path):
+                self._hold()
 
     def bind(self) -> None:
         """Bind and listen, again after the file has vanished; raise StartError where the path is taken or none."""
         try:
             check_socket_path(self.path)
             make_private_folder(self.path.parent)
-            with _folder_lock(self.path.parent):
+            with _folder_lock(self.path.parent, self._state):
                 self.socket = _bind(self.path)
+                self._own = True
                 self._let_go()
-                self._file = os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._hold()
         except SocketPathError as error:
             raise StartError(str(error), EXIT_SOCKET) from None
         except OSError as error:
@@ -114,7 +142,7 @@ class Listener:
     def vanished(self) -> bool:
         """Whether the file is gone, or another's: nobody can reach this socket any more."""
         try:
-            return self._own and not os.path.samestat(os.fstat(self._file), self.path.lstat())
+            return not os.path.samestat(os.fstat(self._file), self.path.lstat())
         except OSError:
             return True
 
@@ -122,15 +150,24 @@ class Listener:
         """Close the socket, and remove its file if it is still ours."""
         self.socket.close()
         if self._own and not self.vanished:
-            with _folder_lock(self.path.parent):
+            with _folder_lock(self.path.parent, self._state):
                 if not self.vanished:
                     self.path.unlink()
         self._let_go()
+
+    def _hold(self) -> None:
+        self._file = os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def _let_go(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _is_bound(path: Path) -> bool:
+    """Whether a stream socket that lives has this file; nobody is knocked at, a datagram is of the wrong type."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(str(path)) == errno.EPROTOTYPE
 
 
 def _bind(path: Path) -> socket.socket:
@@ -168,11 +205,17 @@ def _remove_stale(path: Path) -> None:
 
 
 @contextmanager
-def _folder_lock(folder: Path) -> Iterator[None]:
-    """Two daemons of different state folders must not both find the same socket stale."""
+def _folder_lock(folder: Path, state: int) -> Iterator[None]:
+    """Two daemons of different state folders must not both find the same socket stale. Who has it as his `state`
+    folder holds it anyway, and it is not waited for longer than a bind takes."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        until = time.monotonic() + (0 if holds(state, folder) else FOLDER_WAIT_S)
+        while time.monotonic() < until:
+            with suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.01)
         yield
     finally:
         os.close(handle)

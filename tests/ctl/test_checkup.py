@@ -23,8 +23,10 @@ from dreamd.ctl.checkup.place import (
     mount_point,
 )
 from dreamd.ctl.checkup.units import SERVICE, SOCKET, Units
+from dreamd.ctl.units import started
 from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
 from dreamd.store.trouble import CLOSED, TROUBLES
+from dreamd.tick import SHORTAGES
 from tests.helpers.waiting import until
 
 OURS = os.getuid()
@@ -67,6 +69,7 @@ def only(findings):
         (SocketFacts(Path("/r/s"), "socket", OURS + 1, 0o600, 0o700), {}, f"FAIL /r/s belongs to uid {OURS + 1}"),
         (SocketFacts(Path("/r/s"), "other"), {}, "FAIL /r/s is no socket"),
         (SocketFacts(Path("/r/s"), "absent"), {}, "OK none at /r/s"),
+        (SocketFacts(Path("/r/s"), "absent"), {"guarded": True}, "FAIL there is none at /r/s, though systemd listens"),
         (SocketFacts(Path("/r/s"), "absent"), {"holder": 5}, "FAIL there is none at /r/s, and a daemon (pid 5)"),
         (SocketFacts(Path("/" + "r" * 107), "absent"), {}, f"FAIL /{'r' * 107} has 108 bytes"),
     ],
@@ -158,9 +161,7 @@ def test_who_holds_the_lock(tmp_path):
 # The daemon.
 
 
-@pytest.mark.parametrize(
-    "trouble", [*(word for word in TROUBLES if word != CLOSED), "out of descriptors", "stopping"]
-)
+@pytest.mark.parametrize("trouble", [*(word for word in TROUBLES if word != CLOSED), *SHORTAGES, "stopping"])
 def test_every_trouble_has_its_cure(trouble):
     answers = Answers(STATUS | {"state": f"degraded: {trouble}"})
     [finding] = daemon.check_daemon(answers, STATE, Path("/r/s"), Units())
@@ -281,21 +282,38 @@ def installed(**of_service):
             installed(ActiveState="failed", Result="watchdog", NRestarts="10"),
             "FAIL systemd has given up after 10 restarts (dreamd.service: watchdog)",
         ),
+        (
+            installed(ActiveState="failed", Result="signal", ExecMainCode="2", ExecMainStatus="9"),
+            "FAIL systemd has given up (dreamd.service: signal), killed by SIGKILL",
+        ),
     ],
 )
 def test_units(facts, says):
-    assert lines(units.check(facts, False))[0] == says or lines(units.check(facts, False))[0].startswith(
-        f"{says};"
-    )
+    assert lines(units.check(facts, False, STATE))[0] == says or lines(units.check(facts, False, STATE))[
+        0
+    ].startswith(f"{says};")
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        ("absent", "make the state folder: `mkdir -p -m 700 '/my state'`; then "),
+        ("folder", "add the drop-in for hosts without user namespaces (docs/operations.md); then "),
+    ],
+)
+def test_a_sandbox_that_cannot_be_set_up(kind, advice):
+    facts = installed(ActiveState="failed", Result="exit-code", ExecMainCode="1", ExecMainStatus="226")
+    found = next(units.check(facts, False, StateFacts(Path("/my state"), kind)))
+    assert found.advice.startswith(advice)
 
 
 def test_without_units_a_daemon_that_answers_is_well():
-    assert lines(units.check(Units(manager=True), True)) == ["OK no units are installed"]
+    assert lines(units.check(Units(manager=True), True, STATE)) == ["OK no units are installed"]
 
 
 def test_who_lingers_is_there_from_boot_on():
     facts = Units(manager=True, installed=True, lingers=True, shown=WELL)
-    assert lines(units.check(facts, True))[-1] == "OK lingers: it is there from boot on"
+    assert lines(units.check(facts, True, STATE))[-1] == "OK lingers: it is there from boot on"
 
 
 @pytest.mark.parametrize(
@@ -303,11 +321,29 @@ def test_who_lingers_is_there_from_boot_on():
     [
         ('ExecStart="/a b/100%%/python" -m dreamd', "/a b/100%/python"),
         ("ExecStart=/x -m dreamd", "/x"),
+        ('ExecStart="/not closed', ""),
         ("", ""),
     ],
 )
 def test_the_interpreter_of_a_unit(text, program):
-    assert units._interpreter(text) == program
+    assert "".join(started(text)[:1]) == program
+
+
+def test_where_leo_and_the_service_do_not_meet_is_told():
+    facts = Units(
+        True, True, state=Path("/moved"), shown={**WELL, SOCKET: WELL[SOCKET] | {"Listen": "/r/a (Stream)"}}
+    )
+    apart = list(units.check_places(facts, Path("/s"), Path("/r/b")))
+    assert lines(apart) == [
+        "WARN dreamd.socket listens at /r/a, and leo is to knock at /r/b",
+        "WARN dreamd.service serves /moved, and dreamctl looks into /s",
+    ]
+    assert "set DREAMD_SOCKET=/r/a for leo" in apart[0].advice
+    assert "set DREAMD_STATE_DIR=/moved and DREAMD_SOCKET=/r/a " in apart[1].advice
+    assert lines(units.check_places(facts, Path("/moved"), Path("/r/a"))) == []
+    assert lines(units.check_places(Units(), Path("/s"), Path("/r/b"))) == []
+    [second] = units.check_places(facts, Path("/s@bob"), Path("/r/bob.sock"))
+    assert (second.level, second.text) == ("OK", "dreamd.service is another leo's")
 
 
 def test_without_systemctl_nothing_is_asked(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from dreamclient import DreamClient
 
-from dreamd.ctl.service import LOG_BYTES, log_file
+from dreamd.ctl.checkup.place import is_stopped
+from dreamd.ctl.service_plain import LOG_BYTES, log_file
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.waiting import until
 
@@ -137,6 +138,42 @@ def test_one_that_cannot_start_says_why(service):
     assert code == 1
     assert "it did not start: dreamd: " in said
     assert "is no socket; move it away" in said
+
+
+@pytest.mark.parametrize("command", ["stop", "restart"])
+def test_one_that_is_stopped_by_a_signal_is_told_from_none(service, command):
+    pid = service.start()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: is_stopped(pid), "stopped")
+        code, said = service(command)
+        assert code == 1
+        assert f"(pid {pid}) is stopped (SIGSTOP): let it go on, `kill -CONT {pid}`" in said
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_one_that_listens_elsewhere_is_named(service):
+    pid = service.start()
+    elsewhere = ("--socket", str(service.home / "other.sock"))
+    ran = dreamctl(*elsewhere, "--state-dir", service.state, "service", "stop", HOME=str(service.home))
+    assert (ran.exit_code, f"end it, `kill {pid}`" in ran.stderr) == (1, True)
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(service):
+    service.state.touch()
+    assert service("start") == (1, f"Error: {service.state}: File exists\n")
+
+
+def test_a_second_leo_has_a_process_of_his_own(service):
+    pid = service.start()
+    code, said = service("start", "--instance", "bob", "--json")
+    assert code == 0, said
+    folder = service.home / "state@bob"
+    status = json.loads(dreamctl("--state-dir", folder, "status", "--json").stdout)
+    assert (status["state_dir"], status["pid"] != pid) == (str(folder), True)
+    assert service("stop", "--instance", "bob")[0] == 0
+    assert (is_running(status["pid"]), is_running(pid)) == (False, True)
 
 
 def test_no_log_no_daemon_no_units(service):

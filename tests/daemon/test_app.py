@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -85,16 +86,58 @@ async def test_a_socket_file_that_was_deleted_is_bound_again_by_the_tick(tmp_pat
     assert not (tmp_path / "dreamd.sock").exists()
 
 
-async def test_p10_a_tick_that_fails_is_counted_and_the_next_one_tries_again(tmp_path, caplog):
+async def test_a_socket_that_can_not_be_bound_again_is_told_until_it_can(tmp_path):
     async with serving(tmp_path, tick_s=0.01) as service:
         os.unlink(service.socket)
         (tmp_path / "dreamd.sock").write_text("in the way")
-        await until(lambda: service.failures.counts.get("daemon: StartError", 0) >= 2)
-        assert "the tick: StartError at listener.py" in caplog.text
+        await until(lambda: service.engine.doing == "degraded: socket vanished")
         os.unlink(service.socket)
         await until(lambda: (tmp_path / "dreamd.sock").is_socket())
         async with await PlainPeer.connect(service.socket) as peer:
+            told = await peer.call("status")
+    assert (told["state"], told["failures"]) == ("ok", {"listener: socket vanished": 1})
+
+
+async def test_p10_a_tick_that_fails_is_counted_and_the_next_one_tries_again(tmp_path, caplog):
+    async with serving(tmp_path, tick_s=0.01) as service:
+        with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as other:
+            other.execute("ALTER TABLE dream_meta RENAME TO aside")
+            await until(lambda: service.failures.counts.get("daemon: StoreError", 0) >= 2)
+            assert "the tick: StoreError at store.py" in caplog.text
+            other.execute("ALTER TABLE aside RENAME TO dream_meta")
+        async with await PlainPeer.connect(service.socket) as peer:
             assert (await peer.call("status"))["state"] == "ok"
+
+
+async def test_p8_another_folder_in_the_place_of_ours_is_not_written_to(tmp_path):
+    """Its database may be another daemon's."""
+    async with (
+        managed(tmp_path, tick_s=0.01) as (daemon, manager),
+        daemon.serve() as service,
+        asyncio.timeout(20),
+    ):
+        state, away, other = tmp_path / "s", tmp_path / "away", tmp_path / "other"
+        shutil.copytree(state, other, ignore=shutil.ignore_patterns("*.sock"))
+        state.rename(away)
+        other.rename(state)
+        for _ in range(5):
+            while await manager.hears() != ["WATCHDOG=1", "STATUS=degraded: state folder replaced"]:
+                pass
+        assert service.engine.trouble in ("database deleted", "database replaced")
+        assert service.engine.store.opened == 1
+        shutil.rmtree(state)
+        away.rename(state)
+        await until(lambda: service.engine.ailment is None)
+
+
+async def test_what_ails_it_from_the_start_is_logged(tmp_path, caplog):
+    (tmp_path / "dream.sqlite3").touch()
+    with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        async with serving(tmp_path) as service:
+            await asyncio.sleep(0)
+            assert service.engine.ailment == "locked"
+            assert "state: locked" in caplog.messages
 
 
 async def test_p10_p14_what_the_loop_would_print_is_counted_and_told_by_type_and_place(tmp_path, caplog):

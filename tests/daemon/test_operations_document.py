@@ -10,6 +10,7 @@ import pytest
 import dreamd
 from dreamd.inbox.errors import DamagedFile, InboxBusy, InboxUnavailable, ValidationError
 from dreamd.store.trouble import CLOSED, TROUBLES
+from dreamd.tick import SHORTAGES
 
 PACKAGE = Path(dreamd.__file__).parent
 TEXT = (PACKAGE.parent / "docs" / "operations.md").read_text()
@@ -47,7 +48,7 @@ def test_each_line_of_the_log_is_explained(text: str) -> None:
     assert f"`{re.split('%s|:', text)[0].rstrip()}" in TEXT
 
 
-@pytest.mark.parametrize("word", [*(set(TROUBLES) - {CLOSED}), "out of descriptors", "stopping"])
+@pytest.mark.parametrize("word", [*(set(TROUBLES) - {CLOSED}), *SHORTAGES, "stopping"])
 def test_each_word_of_the_status_is_explained(word: str) -> None:
     assert f"`{word}`" in TEXT
 

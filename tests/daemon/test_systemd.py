@@ -56,7 +56,7 @@ def test_a_manager_that_is_gone_or_deaf_is_no_reason_to_fail(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "env", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "2"}]
+    "env", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}]
 )
 def test_no_socket_is_taken_that_was_not_meant_for_this_process(env):
     env = env | {"LISTEN_FDNAMES": "x", "OTHER": "kept"}
@@ -66,20 +66,105 @@ def test_no_socket_is_taken_that_was_not_meant_for_this_process(env):
 
 CHILD = """
 import os, sys
-os.dup2(int(sys.argv[1]), 3)  # as systemd leaves it
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="dreamd.socket")
+given = [os.dup(int(fd)) for fd in sys.argv[2:]]
+for place, fd in enumerate(given, 3 + 64):
+    os.dup2(fd, place)
+for place in range(len(given)):
+    os.dup2(3 + 64 + place, 3 + place)  # as systemd leaves them
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=sys.argv[1])
+from dreamd.errors import StartError
 from dreamd.systemd import passed_socket
-sock = passed_socket()
-print(sock.getsockname(), sock.getblocking(), os.get_inheritable(3), [k for k in os.environ if k.startswith("LISTEN")])
+try:
+    sock = passed_socket()
+except StartError as error:
+    sys.exit(f"{error.exit_code}: {error}")
+print(sock.getsockname(), sock.getblocking(), os.get_inheritable(sock.fileno()))
+print([k for k in os.environ if k.startswith("LISTEN")])
+for place in range(3, 3 + len(given)):
+    try:
+        os.fstat(place)
+    except OSError:
+        print(f"{place} is closed")
 """
 
 
-def test_the_passed_socket_is_taken_and_its_variables_are_gone(tmp_path):
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s"))
-        listener.listen()
-        fd = listener.fileno()
-        child = subprocess.run(
-            [sys.executable, "-c", CHILD, str(fd)], pass_fds=[fd], capture_output=True, text=True, check=True
-        )
-    assert child.stdout == f"{tmp_path / 's'} False False []\n"
+def passing(names, *given):
+    """What a process makes of these files, passed to it under these names."""
+    fds = [one.fileno() for one in given]
+    return subprocess.run(
+        [sys.executable, "-c", CHILD, names, *map(str, fds)],
+        pass_fds=fds, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def listener(tmp_path):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(tmp_path / "s"))
+        made.listen()
+        yield made
+
+
+@pytest.mark.parametrize("name", ["dreamd.socket", "x", ""])
+def test_the_passed_socket_is_taken_and_its_variables_are_gone(tmp_path, listener, name):
+    assert passing(name, listener).stdout == f"{tmp_path / 's'} False False\n[]\n"
+
+
+@pytest.mark.parametrize("name", ["dreamd.socket", "dreamd@other.socket", "dreamd"])
+def test_of_several_the_one_of_our_name_is_taken_and_the_others_are_closed(tmp_path, listener, name):
+    with (tmp_path / "log").open("w") as log:
+        told = passing(f"log:{name}", log, listener).stdout
+    assert told == f"{tmp_path / 's'} False False\n[]\n3 is closed\n"
+
+
+@pytest.mark.parametrize(("names", "ours"), [("dreamd.socket:dreamd.socket", 2), ("a:b", 0), ("", 0)])
+def test_several_of_which_none_can_be_chosen(listener, names, ours):
+    ran = passing(names, listener, listener)
+    assert ran.stderr == (
+        f"5: systemd passed 2 sockets, {ours} of them named dreamd: leave its socket unit one ListenStream=, "
+        "and name no other so (FileDescriptorName=)\n"
+    )
+
+
+def tcp(_):
+    made = socket.socket()
+    made.bind(("127.0.0.1", 0))
+    made.listen()
+    return made
+
+
+def datagram(path):
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.bind(str(path))
+    return made
+
+
+def abstract(_):
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(f"\0dreamd-test-{os.getpid()}")
+    made.listen()
+    return made
+
+
+def silent(path):
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (tcp, "of AF_INET and SOCK_STREAM, no stream socket of Unix's"),
+        (datagram, "of AF_UNIX and SOCK_DGRAM, no stream socket of Unix's"),
+        (abstract, "a socket without a file"),
+        (silent, "a socket that does not listen"),
+        (lambda path: path.open("w"), "no socket (Socket operation on non-socket)"),
+    ],
+)
+def test_what_nobody_could_knock_at_is_one_clear_line(tmp_path, make, what):
+    with closing(make(tmp_path / "s")) as made:
+        ran = passing("dreamd.socket", made)
+    assert ran.stderr == (
+        f"5: what systemd passed is {what}: its socket unit needs ListenStream= with a path, and Accept=no\n"
+    )

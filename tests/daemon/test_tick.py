@@ -29,6 +29,7 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
             None,
             service.failures,
             lambda *said: told.append(said),
+            lambda: True,
         )
         running = asyncio.create_task(runner.run(0.001))
         await until(lambda: len(told) >= 5)

@@ -127,6 +127,22 @@ def test_damaged_it_is_set_aside_and_begun_afresh_with_the_origin(patient: Patie
     assert [f["text"] for f in patient.watcher.call("friend.fragments") if f["origin"]] == origin
 
 
+@pytest.mark.parametrize("logged", [False, True], ids=["idle", "while its log holds all"])
+def test_emptied(patient: Patient, logged: bool):
+    """What the log has of it would be read on, and be lost with the daemon."""
+    patient.dream()
+    if not logged:
+        until(lambda: patient.status()["database"]["wal_bytes"] == 0, "all of it is in the database")
+    os.truncate(patient.database, 0)
+    until(lambda: patient.status()["database"]["notes"], "noticed")
+    patient.recovers()
+    asides = list(patient.state.glob("dream.sqlite3.damaged-*Z"))
+    [note] = patient.status()["database"]["notes"]
+    assert note in patient.daemon.said()
+    lost = asides and "the database was damaged: it is kept as" in note
+    assert lost or (logged and note == "the database was suspect: it was checked, and is whole")
+
+
 def test_locked(patient: Patient):
     with closing(sqlite3.connect(patient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -143,6 +159,7 @@ def test_deleted_and_put_back(patient: Patient):
     patient.database.rename(patient.state / "away")
     patient.is_degraded("database deleted")
     patient.refuses("database deleted")
+    assert "is not there, and a daemon runs -> see section daemon" in patient.doctor("database")["FAIL"]
     assert not patient.database.exists()  # who deletes dreams does not want them back
     (patient.state / "away").rename(patient.database)
     patient.recovers()

@@ -328,8 +328,30 @@ async def test_a_suspicion_that_proves_false_changes_nothing(path: Path, open_st
     await store.close()
     path.with_name("dream.sqlite3.suspect").touch()
     store = await open_store(path)
-    assert (store.notes, (await store.load()).dialogs) == ([], 1)
+    assert store.notes == ["the database was suspect: it was checked, and is whole"]
+    assert (await store.load()).dialogs == 1
     assert not path.with_name("dream.sqlite3.suspect").exists()
+
+
+async def test_a_suspicion_is_of_the_file_that_was_there(path: Path, open_store: OpenStore):
+    path.with_name("dream.sqlite3.suspect").touch()
+    assert (await open_store(path)).notes == []
+    assert not path.with_name("dream.sqlite3.suspect").exists()
+
+
+async def test_the_log_beside_an_emptied_database_is_set_aside_with_it(path: Path, open_store: OpenStore):
+    """SQLite would delete it unread."""
+    store = await open_store(path)
+    await one_dream(store)
+    log = path.with_name("dream.sqlite3-wal").read_bytes()
+    await store.close()
+    path.write_bytes(b"")
+    path.with_name("dream.sqlite3-wal").write_bytes(log)
+    store = await open_store(path)
+    [note] = store.notes
+    assert "the database was damaged: it is kept as " in note
+    [aside] = path.parent.glob("dream.sqlite3.damaged-*Z-wal")
+    assert aside.read_bytes() == log
 
 
 async def test_a_symlinked_database_is_set_aside_where_it_lies(path: Path, open_store: OpenStore):

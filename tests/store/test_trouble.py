@@ -90,6 +90,48 @@ async def test_damage_that_can_not_be_marked_is_still_damage(store: Store, path:
     assert await refused(store.begin(new_dialog())) == "damaged"
 
 
+# The file was cut short.
+
+
+@pytest.mark.parametrize("logged", [False, True], ids=["the log is empty", "the log holds all"])
+@pytest.mark.parametrize("noticed_by", ["probe", "write"])
+async def test_a_database_that_was_emptied_is_noticed(
+    path: Path, open_store: OpenStore, logged: bool, noticed_by: str
+):
+    """What the log has would be read on, and be lost with the daemon."""
+    store = await open_store(path)
+    await one_dream(store)
+    if not logged:
+        while store.sizes()["wal_bytes"]:
+            assert await store.probe() is None
+    os.truncate(path, 0)
+    if noticed_by == "write":
+        assert await refused(store.begin(new_dialog("dream-2"))) == "damaged"
+    else:
+        assert await store.probe() == "damaged"
+    assert await store.probe() is None
+    [note] = store.notes
+    if logged:
+        assert note == "the database was suspect: it was checked, and is whole"
+        assert (await store.load()).dialogs == 1
+    else:
+        assert "the database was damaged: it is kept as dream.sqlite3.damaged-" in note
+        assert list(path.parent.glob("dream.sqlite3.damaged-*Z"))
+    await store.begin(new_dialog("dream-2"))
+
+
+async def test_a_database_that_lost_its_end_is_set_aside_with_what_is_left(store: Store, path: Path):
+    await one_dream(store)
+    while store.sizes()["wal_bytes"]:
+        await store.probe()
+    os.truncate(path, path.stat().st_size - 3 * 4096)
+    left = path.read_bytes()
+    assert await store.probe() == "damaged"
+    assert await store.probe() is None
+    [aside] = path.parent.glob("dream.sqlite3.damaged-*Z")
+    assert aside.read_bytes() == left
+
+
 # The disk is full.
 
 

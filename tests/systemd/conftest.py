@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.cgroups import cgroups
 from tests.helpers.waiting import until
 
 CHECKOUT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ HIDDEN = (Path("/tmp"), Path("/var/tmp"))
 class UserManager:
     """`systemd --user` with an empty configuration; `run` runs a command in its environment."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, groups: Sequence[Path]) -> None:
         self.base = base
         self.config, self.runtime, self.state = base / "config", base / "run", base / "state"
         for folder in (self.config, self.runtime):
@@ -38,8 +39,10 @@ class UserManager:
         self.socket = self.runtime / "dreamd" / "dreamd.sock"
         self.log = (base / "manager.log").open("wb")
         self.process = subprocess.Popen(
-            ["systemd", "--user", "--log-target=console"], env=self.env, stdout=self.log, stderr=self.log
-        )
+            ["sh", "-c", 'for group; do echo $$ >"$group"; done; exec systemd --user --log-target=console', "sh"]
+            + [str(group) for group in groups],
+            env=self.env, stdout=self.log, stderr=self.log,
+        )  # fmt: skip
 
     def run(self, *command: str, check: bool = True) -> str:
         ran = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
@@ -80,13 +83,15 @@ def manager() -> Iterator[UserManager]:
     if os.geteuid() == 0:
         Path("/run/systemd/system").mkdir(parents=True, exist_ok=True)  # systemctl asks for it
     base = Path(tempfile.mkdtemp(prefix=".unit-", dir=CHECKOUT))
-    found = UserManager(base)
-    try:
-        until(
-            lambda: found.systemctl("is-system-running", check=False) in ("running", "degraded"),
-            "the user manager runs",
-        )
-        yield found
-    finally:
-        found.close()
-        shutil.rmtree(base)
+    # In a cgroup that they share, two managers would see each other's processes.
+    with cgroups(base.name) as groups:
+        found = UserManager(base, groups)
+        try:
+            until(
+                lambda: found.systemctl("is-system-running", check=False) in ("running", "degraded"),
+                "the user manager runs",
+            )
+            yield found
+        finally:
+            found.close()
+            shutil.rmtree(base)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 import msgpack
 import pytest
 
+from dreamd.ctl.checkup.place import listens
 from tests.helpers.waiting import until
 
 LINES = (
@@ -200,3 +202,63 @@ def test_uninstall_leaves_the_dreams(installed):
     assert "not installed" in installed.dreamctl("service", "uninstall")
     installed.dreamctl("service", "install")
     assert status(installed)["state"] == "ok"
+
+
+def test_a_socket_whose_file_vanished_is_made_anew(installed):
+    """By the daemon at its next tick, in its sandbox; and by systemd at the advised command, daemon or no daemon."""
+    installed.drop_in("[Service]\nWatchdogSec=1\n")  # it ticks twice as often
+    installed.systemctl("stop", "dreamd.service")
+    before = status(installed)["pid"]
+    installed.socket.unlink()
+    until(installed.socket.exists, "bound anew")
+    healed = status(installed)
+    assert (healed["pid"], healed["state"]) == (before, "ok")
+    assert healed["failures"] == {"listener: socket vanished": 1}
+    assert installed.socket.stat().st_mode & 0o777 == 0o600
+    # What it leaves is stale, and systemd's own has no file: the next one heals that, too.
+    os.kill(before, signal.SIGKILL)
+    until(lambda: installed.main_pid() not in (0, before), "restarted")
+    until(lambda: listens(installed.socket), "bound anew by the next one")
+
+    installed.systemctl("stop", "dreamd.service")
+    assert not installed.socket.exists()
+    found = json.loads(installed.dreamctl("doctor", "--json", check=False))["findings"]
+    [told] = [one for one in found if (one["level"], one["section"]) == ("FAIL", "socket")]
+    assert "though systemd listens: its file has vanished" in told["text"]
+    assert told["advice"].startswith("`dreamctl service restart`")
+    installed.dreamctl("service", "restart")
+    installed.systemctl("stop", "dreamd.service")
+    assert status(installed)["failures"] == {}  # activated: it is systemd's own again
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_a_socket_that_the_daemon_cannot_make_anew_is_told_and_cured(installed, verb):
+    installed.drop_in(f"[Service]\nWatchdogSec=1\nReadWritePaths=\nReadWritePaths={installed.state}/dreamd\n")
+    installed.systemctl("stop", "dreamd.service")
+    status(installed)
+    installed.socket.unlink()
+    until(
+        lambda: (
+            installed.systemctl("show", "-P", "StatusText", "dreamd.service") == "degraded: socket vanished"
+        ),
+        "told",
+    )
+    found = json.loads(installed.dreamctl("doctor", "--json", check=False))["findings"]
+    [told] = [one for one in found if (one["level"], one["section"]) == ("FAIL", "socket")]
+    assert "`dreamctl service restart`" in told["advice"]
+    installed.dreamctl("service", verb)
+    assert status(installed)["state"] == "ok"
+
+
+def test_a_state_folder_that_is_gone_is_made(installed):
+    """The sandbox could not be set up without it."""
+    installed.drop_in("")
+    installed.systemctl("stop", "dreamd.service")
+    (installed.state / "dreamd").rename(installed.state / "away")
+    try:
+        assert status(installed)["state"] == "ok"
+        assert (installed.state / "dreamd").stat().st_mode & 0o777 == 0o700
+    finally:
+        installed.systemctl("stop", "dreamd.service")
+        shutil.rmtree(installed.state / "dreamd")
+        (installed.state / "away").rename(installed.state / "dreamd")

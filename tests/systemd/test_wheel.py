@@ -1,12 +1,16 @@
 """What users get: the two wheels, in an environment with nothing of the checkout in it, install a service."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
 import zipfile
+from email import message_from_bytes
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -65,6 +69,30 @@ def test_the_wheels_hold_what_they_need_and_no_more(wheels):
     assert "dreamclient/py.typed" in client
     tops = [{name.partition("/")[0].partition("-")[0] for name in held} for held in names]
     assert tops == [{"dreamd"}, {"dreamclient", "dreamd_client"}]
+
+
+@pytest.mark.parametrize(("which", "not_needed"), [(0, {"phonenumbers"}), (1, {"dreamd"})])
+def test_the_wheels_ask_for_what_they_import_and_no_more(wheels, which, not_needed):
+    """The environment below borrows all that, so it would miss nothing."""
+    wheel = zipfile.ZipFile(wheels[which])
+    nodes = [
+        node
+        for name in wheel.namelist()
+        if name.endswith(".py")
+        for node in ast.walk(ast.parse(wheel.read(name)))
+    ]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {
+        node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level
+    }
+    tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    ours = {"dreamd": ["dreamd"], "dreamclient": ["dreamd-client"]}
+    owners = metadata.packages_distributions() | ours
+    imported = {owner for top in tops for owner in owners.get(top, [top])}
+    [about] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    told = message_from_bytes(wheel.read(about))
+    asked = {re.match(r"[\w.-]+", one)[0] for one in told.get_all("Requires-Dist") if "extra ==" not in one}
+    assert asked == imported - {told["Name"]} - not_needed
 
 
 def test_a_wheel_installs_a_service_that_the_doctor_finds_well(manager, environment, run):

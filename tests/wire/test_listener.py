@@ -76,18 +76,58 @@ def held(state):
 
 
 def test_p8_a_forked_child_does_not_hold_its_parents_folder(tmp_path):
-    with state_lock(tmp_path) as lock:
-        copy = os.dup(lock)  # what a fork leaves in the child
-        release_in_child(copy, tmp_path)
+    with state_lock(tmp_path) as locks:
+        copies = folder, file = os.dup(locks[0]), os.dup(locks[1])  # what a fork leaves in the child
+        release_in_child(copies, tmp_path)
         assert held(tmp_path)
-    assert not held(tmp_path)
-    os.fstat(copy)  # the number stays taken
-    release_in_child(copy, tmp_path)  # again: it is the lock no more, and is left alone
-    os.close(copy)
-    release_in_child(copy, tmp_path)
+        with pytest.raises(StartError), state_lock(tmp_path):
+            pass
+    with state_lock(tmp_path):
+        pass
+    for copy in copies:
+        os.fstat(copy)  # the number stays taken
+    release_in_child(copies, tmp_path)  # again: they are the locks no more, and are left alone
+    for copy in copies:
+        os.close(copy)
+    release_in_child(copies, tmp_path)
     with (tmp_path / "other").open("w") as another:
-        release_in_child(another.fileno(), tmp_path)
+        release_in_child((folder, another.fileno()), tmp_path)
         another.write("still open")
+    assert file != folder
+
+
+def test_p8_a_lock_file_that_was_removed_lets_nobody_in(tmp_path):
+    with state_lock(tmp_path) as (folder, _):
+        (tmp_path / "dreamd.lock").unlink()
+        with pytest.raises(StartError, match="another dreamd \\(pid unknown\\) serves") as caught:
+            with state_lock(tmp_path):
+                pass
+        assert caught.value.exit_code == 3
+        listener = Listener(tmp_path / "s", state=folder)  # its own folder is not waited for
+        listener.close()
+    with state_lock(tmp_path):
+        pass
+
+
+def test_a_folder_of_others_is_waited_for_no_longer_than_a_bind_takes(tmp_path):
+    with state_lock(tmp_path / "state"):
+        listener = Listener(tmp_path / "state" / "of-another")
+        assert connects(tmp_path / "state" / "of-another")
+        listener.close()
+
+
+def test_where_folders_cannot_be_locked_the_file_does(tmp_path, monkeypatch):
+    """As on NFS."""
+    lock = fcntl.flock
+
+    def files_only(handle, how):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", files_only)
+    with state_lock(tmp_path), pytest.raises(StartError), state_lock(tmp_path):
+        pass
 
 
 def a_file(path):
@@ -273,9 +313,28 @@ def test_a_socket_that_systemd_passed_is_systemds(tmp_path):
     listener = Listener(tmp_path / "other", passed)
     assert listener.path == tmp_path / "s"
     assert listener.socket is passed
-    (tmp_path / "s").rename(tmp_path / "moved")
     assert not listener.vanished
-    (tmp_path / "moved").rename(tmp_path / "s")
     listener.close()
+    passed.close()
     assert (tmp_path / "s").exists()
     assert not (tmp_path / "other").exists()
+
+
+def test_one_whose_file_has_vanished_gives_way_to_one_of_our_own(tmp_path):
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(tmp_path / "s"))
+        passed.listen()
+        listener = Listener(tmp_path / "other", passed)
+        (tmp_path / "s").unlink()
+        assert listener.vanished
+        listener.bind()
+        assert not listener.vanished
+        assert connects(tmp_path / "s")
+        listener.socket.close()  # it dies, and its file stays
+        again = Listener(tmp_path / "other", passed)
+        assert again.vanished
+        again.bind()
+        assert connects(tmp_path / "s")
+        again.close()
+        assert not (tmp_path / "s").exists()
+        listener.close()

@@ -30,6 +30,8 @@ CURES = {
     "newer version": "upgrade dreamd, or put a database of this version back",
     "not dreamd's": "move away what stands in its place: it is no database of dreamd's (section database)",
     "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
+    "socket vanished": "move away what stands in its place, if anything does, then `dreamctl service restart`",
+    "state folder replaced": "put the one that it holds back in its place, or `dreamctl service restart`",
     "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
     "alone (docs/inbox.md); what is owed follows by itself",
     "InboxBusy": "another program holds the inbox's lock: end it; what is owed follows by itself",

@@ -119,8 +119,11 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
     )
 
 
-def check(facts: Database) -> Iterator[Finding]:
-    if not facts.exists:
+def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
+    """`trouble` is what a daemon that runs tells of it."""
+    if not facts.exists and trouble:
+        yield fail("database", f"{facts.path} is not there, and a daemon runs", "see section daemon")
+    elif not facts.exists:
         yield ok("database", f"{facts.path} is not there yet; the first start makes it")
     elif facts.error == NO_FILE:
         yield fail(

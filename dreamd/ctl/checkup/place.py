@@ -13,7 +13,6 @@ from dreamclient.paths import SOCKET_PATH_BYTES
 
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.layout import size
-from dreamd.wire.listener import LOCK_NAME
 
 # On these the locks that SQLite and dreamd rely on may not hold, or not between machines.
 NETWORK = frozenset(
@@ -89,7 +88,14 @@ def check_socket(
         yield fail(
             "socket",
             f"there is none at {facts.path}, and a daemon (pid {holder}) has the state folder",
-            "it listens elsewhere, or binds a file that vanished anew within 15 s: set DREAMD_SOCKET for all of them",
+            "it makes a file that vanished anew within 15 s, else `dreamctl service restart` does; where it listens "
+            "elsewhere, set DREAMD_SOCKET for all of them",
+        )
+    elif facts.kind == "absent" and guarded:
+        yield fail(
+            "socket",
+            f"there is none at {facts.path}, though systemd listens: its file has vanished",
+            "`dreamctl service restart`; where dreamd.socket listens elsewhere, set DREAMD_SOCKET for all of them",
         )
     elif facts.kind == "absent":
         yield ok("socket", f"none at {facts.path}, as no daemon runs")
@@ -120,7 +126,7 @@ def look_at_state(path: Path) -> StateFacts:
     if not path.is_dir():
         return StateFacts(path, "other" if os.path.lexists(path) else "absent")
     disk = os.statvfs(path)
-    holder = lock_holder(path / LOCK_NAME, Path("/proc/locks").read_text(encoding="utf-8"))
+    holder = lock_holder(path, Path("/proc/locks").read_text(encoding="utf-8"))
     return StateFacts(
         path,
         "folder",
@@ -182,7 +188,7 @@ def mount_point(path: Path, mounts: str) -> tuple[str, str]:
 
 
 def lock_holder(lock: Path, locks: str) -> int:
-    """The pid that holds an flock on the file, by the text of /proc/locks; 0 where nobody does."""
+    """The pid that holds an flock on the folder or file, by the text of /proc/locks; 0 where nobody does."""
     try:
         inode = lock.stat().st_ino
     except OSError:

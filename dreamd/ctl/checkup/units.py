@@ -3,16 +3,24 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
-from dreamd.ctl.units import is_edited, unit_folder
+from dreamd.ctl.checkup.place import StateFacts
+from dreamd.ctl.units import is_edited, served, started, text_of, unit_folder
 
 SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
-_ASKED = "ActiveState,SubState,Result,UnitFileState,ExecMainStatus,NRestarts,DropInPaths,StatusText"
+_ASKED = (
+    "ActiveState,SubState,Result,UnitFileState,ExecMainCode,ExecMainStatus,NRestarts,DropInPaths,StatusText,"
+    "Listen,MainPID"
+)
+_BY_SIGNAL = ("2", "3")  # CLD_KILLED, CLD_DUMPED: then the status is the signal's number
 _LINGER = Path("/var/lib/systemd/linger")
 
 AGAIN = (
@@ -44,6 +52,8 @@ class Units:
     edited: tuple[Path, ...] = ()
     interpreter: str = ""  # of the service
     runs: bool = True  # whether that interpreter is there
+    running: str = ""  # the interpreter of the process; empty where none runs
+    state: Path | None = None  # the state folder that the service names
     lingers: bool = False
     shown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -69,20 +79,22 @@ def look(env: Mapping[str, str]) -> Units:
     if shutil.which("systemctl") is None:
         return Units(installed=service.exists())
     shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
-    texts = {path: path.read_text(encoding="utf-8") for path in (folder / SOCKET, service) if path.exists()}
-    interpreter = _interpreter(texts.get(service, ""))
+    texts = {path: text_of(path) for path in (folder / SOCKET, service) if path.exists()}
+    interpreter = next(iter(started(texts.get(service, ""))), "")
     return Units(
         manager=bool(shown[SERVICE]),
         installed=service in texts,
         edited=tuple(path for path, text in texts.items() if is_edited(text)),
         interpreter=interpreter,
         runs=not interpreter or os.access(interpreter, os.X_OK),
+        running=_program(shown[SERVICE].get("MainPID", "0")),
+        state=served(texts.get(service, "")),
         lingers=(_LINGER / pwd.getpwuid(os.getuid()).pw_name).exists(),
         shown=shown if service in texts else {},
     )
 
 
-def check(units: Units, answers: bool) -> Iterator[Finding]:
+def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
     if not units.manager and not units.installed:
         yield ok("service", "no user manager of systemd here; `dreamctl service start` runs it without")
         return
@@ -99,13 +111,19 @@ def check(units: Units, answers: bool) -> Iterator[Finding]:
         return
     if not units.runs:
         yield fail("service", f"its interpreter {units.interpreter} is gone", "`dreamctl service install`")
+    elif units.running not in ("", units.interpreter):
+        yield warn(
+            "service",
+            f"{units.running} runs, and the unit names {units.interpreter}",
+            "`dreamctl service restart`",
+        )
     if units.edited:
         yield warn(
             "service",
             f"edited by hand: {', '.join(map(str, units.edited))}",
             "`systemctl --user edit dreamd.service` for your changes, then `dreamctl service install --force`",
         )
-    yield from _state(units)
+    yield from _state(units, state)
     if units.says(SOCKET, "UnitFileState") == "enabled":
         yield ok("service", f"{SOCKET} is enabled")
     else:
@@ -120,19 +138,52 @@ def check(units: Units, answers: bool) -> Iterator[Finding]:
         yield ok("service", "ends with your last session", "`loginctl enable-linger` keeps it from boot on")
 
 
-def _state(units: Units) -> Iterator[Finding]:
-    failed = [unit for unit in (SERVICE, SOCKET) if units.says(unit, "ActiveState") == "failed"]
-    code, restarts = units.says(SERVICE, "ExecMainStatus"), units.says(SERVICE, "NRestarts")
-    drop_ins = units.says(SERVICE, "DropInPaths")
+def check_places(units: Units, state: Path, socket: Path) -> Iterator[Finding]:
+    """Whether the service is where leo and dreamctl look for it, by the options and the environment."""
+    knock, ours = units.says(SOCKET, "Listen").removesuffix(" (Stream)"), units.state or state
+    if state.name.endswith(f"@{socket.stem}"):
+        advice = f"`dreamctl service status --instance {socket.stem}` tells of the one that you look at"
+        yield ok("service", f"{SERVICE} is another leo's", advice)
+        return
+    if knock and knock != str(socket):
+        yield warn(
+            "service",
+            f"{SOCKET} listens at {knock}, and leo is to knock at {socket}",
+            f"set DREAMD_SOCKET={quote(knock)} for leo and dreamctl, or `dreamctl service install`",
+        )
+    if ours != state:
+        yield warn(
+            "service",
+            f"{SERVICE} serves {ours}, and dreamctl looks into {state}",
+            f"set DREAMD_STATE_DIR={quote(str(ours))} and DREAMD_SOCKET={quote(knock or str(socket))} for dreamctl",
+        )
+
+
+def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
+    """How the service ended, why that is, and what to do first."""
+    code = units.says(SERVICE, "ExecMainStatus")
+    if units.says(SERVICE, "ExecMainCode") in _BY_SIGNAL:
+        killed = f", killed by {signal.Signals(int(code)).name}"
+        return killed, "", "`dreamctl service logs` and `dmesg` may say by whom: mend that"
     why, cure = EXITS.get(code, ("it ends at its start", "`dreamctl service logs` says why: mend that"))
+    if code == "226" and state.kind == "absent":
+        why = "a folder that it may write is not there"
+        cure = f"make the state folder: `mkdir -p -m 700 {quote(str(state.path))}`"
+    return (f", exit code {code}" if code not in ("", "0") else ""), why, cure
+
+
+def _state(units: Units, state: StateFacts) -> Iterator[Finding]:
+    failed = [unit for unit in (SERVICE, SOCKET) if units.says(unit, "ActiveState") == "failed"]
+    restarts = units.says(SERVICE, "NRestarts")
+    drop_ins = units.says(SERVICE, "DropInPaths")
+    end, why, cure = _end(units, state)
     result = ", ".join(f"{unit}: {units.says(unit, 'Result')}" for unit in failed)
     changed = f"; changed by {drop_ins}" if drop_ins else ""
     if failed:
         times = f" after {restarts} restarts" if restarts not in ("", "0") else ""
-        exit_code = f", exit code {code}: {why}" if code not in ("", "0") else ""
         yield fail(
             "service",
-            f"systemd has given up{times} ({result}){exit_code}{changed}",
+            f"systemd has given up{times} ({result}){end}{f': {why}' if end and why else ''}{changed}",
             f"{cure}; {AGAIN}",
         )
     elif units.says(SERVICE, "SubState") == "auto-restart":
@@ -153,8 +204,8 @@ def _show(unit: str) -> dict[str, str]:
     return {} if ran.returncode else {name: value for name, _, value in pairs}
 
 
-def _interpreter(unit: str) -> str:
-    """The first word of ExecStart, as `dreamctl service install` writes it."""
-    [line] = [line for line in unit.splitlines() if line.startswith("ExecStart=")] or [""]
-    word = line.partition("=")[2]
-    return word[1 : word.find('"', 1)].replace("%%", "%") if word.startswith('"') else word.partition(" ")[0]
+def _program(pid: str) -> str:
+    """The first word of a process's command line; empty where there is none, as of pid 0."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").partition("\0")[0]
+    return ""

@@ -1,0 +1,46 @@
+"""A cgroup of a test's own, so that a manager of services takes nobody else's processes for its own."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# The hierarchies in which systemd looks for processes, as /proc/PID/cgroup names them; one of them or both are there.
+TRACKED = ("", "name=systemd")
+
+
+@contextmanager
+def cgroups(name: str) -> Iterator[list[Path]]:
+    """The `cgroup.procs` files into which a process writes its pid to be in it; none where that is not permitted."""
+    made: list[Path] = []
+    for folder in _ours():
+        try:
+            (folder / name).mkdir()
+        except OSError:
+            continue
+        made.append(folder / name)
+    try:
+        yield [group / "cgroup.procs" for group in made]
+    finally:
+        for group in made:
+            for folder, _, _ in os.walk(group, topdown=False):
+                os.rmdir(folder)  # fails where a process is left
+
+
+def _ours() -> Iterator[Path]:
+    """The folders of this process's cgroups."""
+    places = dict(_mounts())
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, hierarchy, path = line.split(":", 2)
+        if hierarchy in places:
+            yield places[hierarchy] / path.lstrip("/")
+
+
+def _mounts() -> Iterator[tuple[str, Path]]:
+    """Where these hierarchies are mounted: proc(5)."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split()
+        for hierarchy in TRACKED:
+            if kind == ("cgroup" if hierarchy else "cgroup2") and hierarchy in f",{options},":
+                yield hierarchy, Path(before.split()[4])

@@ -1,0 +1,276 @@
+"""What may stand in the way of `service install`, and what it leaves behind: nothing is half done."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.waiting import until
+
+
+class Ran:
+    """A dreamctl that may fail: its exit code, and what it said."""
+
+    def __init__(self, manager, *arguments, **env):
+        ran = subprocess.run(
+            [sys.executable, "-m", "dreamd.ctl", *map(str, arguments)],
+            env={name: value for name, value in {**manager.env, **env}.items() if value is not None},
+            capture_output=True, text=True, timeout=60, check=False, cwd=manager.base,
+        )  # fmt: skip
+        self.code, self.out, self.said = ran.returncode, ran.stdout, ran.stdout + ran.stderr
+        assert "Traceback" not in self.said, self.said
+
+    def well(self):
+        """It has succeeded; what it printed."""
+        assert self.code == 0, self.said
+        return self.out
+
+
+@pytest.fixture
+def dreamctl(manager):
+    yield lambda *arguments, **env: Ran(manager, *arguments, **env)
+    Ran(manager, "service", "uninstall", "--force")
+    Ran(manager, "service", "stop")
+    manager.systemctl("reset-failed", check=False)
+
+
+@pytest.fixture
+def folder(manager):
+    return manager.config / "systemd" / "user"
+
+
+ALONE = {"XDG_RUNTIME_DIR": None, "DBUS_SESSION_BUS_ADDRESS": None}  # as under su
+
+
+def units_in(folder):
+    return sorted(path.name for path in folder.rglob("*") if "dreamd" in path.name and not path.is_dir())
+
+
+def warned(dreamctl, text, **env):
+    """The advice of the one finding of the doctor's about the service that says so."""
+    found = json.loads(dreamctl("doctor", "--json", **env).out)["findings"]
+    [advice] = [
+        one["advice"]
+        for one in found
+        if (one["level"], one["section"]) == ("WARN", "service") and text in one["text"]
+    ]
+    return advice
+
+
+def test_without_a_user_manager_nothing_is_written(dreamctl, folder):
+    told = dreamctl("service", "install", **ALONE)
+    assert told.code == 1
+    assert "no user manager of systemd answers here" in told.said
+    assert "`dreamctl service start`" in told.said
+    assert units_in(folder) == []
+
+
+def test_installed_and_without_a_user_manager_the_plain_form_works(manager, dreamctl, folder):
+    dreamctl("service", "install").well()
+    try:
+        started = dreamctl("service", "start", **ALONE)
+        assert (started.code, "no user manager answers: started a process" in started.said) == (0, True)
+        status = json.loads(dreamctl("service", "status", "--json", **ALONE).out)
+        assert (status["manager"], status["answers"], status["state"]) == (False, True, "ok")
+        assert status["socket"] == str(manager.state / "dreamd" / "dreamd.sock")
+    finally:
+        assert dreamctl("service", "stop", **ALONE).said == "the daemon was asked to stop\n"
+    removed = dreamctl("service", "uninstall", **ALONE)
+    assert (removed.code, units_in(folder)) == (0, [])
+    assert "stop nothing: no user manager of systemd answers" in removed.said
+
+
+def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, dreamctl, folder):
+    told = dreamctl("--socket", manager.base / ("x" * 100), "service", "install")
+    assert (told.code, "a Unix socket's path may have 107" in told.said) == (1, True)
+    assert units_in(folder) == []
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dreamd.service").symlink_to("/dev/null")
+    told = dreamctl("service", "install", "--force")
+    assert (told.code, "`systemctl --user unmask dreamd.service`" in told.said) == (1, True)
+    assert units_in(folder) == ["dreamd.service"]
+    manager.systemctl("unmask", "dreamd.service")
+    dreamctl("service", "install").well()
+
+
+@pytest.mark.parametrize("beside", [(), ("--socket", "elsewhere")])
+def test_a_daemon_that_is_not_systemds_is_not_fought(manager, dreamctl, folder, beside):
+    """Nor by `start`, when it was started while the unit was stopped."""
+    dreamctl(*beside, "service", "start").well()
+    told = dreamctl(*beside, "service", "install")
+    assert (told.code, "a daemon that is not systemd's" in told.said, units_in(folder)) == (1, True, [])
+    words = re.search(r"first `dreamctl ([^`]+)`", told.said)[1].split()
+    dreamctl(*words).well()  # the advice; it has ended then
+    dreamctl("service", "install").well()
+    manager.systemctl("stop", "dreamd.socket", "dreamd.service")
+    dreamctl("service", "start", **ALONE).well()
+    told = dreamctl("service", "start")
+    assert (told.code, "a daemon that is not systemd's" in told.said) == (1, True)
+    dreamctl("service", "stop", **ALONE).well()
+    dreamctl("service", "start").well()
+    assert json.loads(dreamctl("status", "--json").out)["pid"] == manager.main_pid()
+
+
+def test_who_listens_at_the_socket_for_another_folder_is_not_fought(manager, dreamctl, folder):
+    other = manager.base / "other"
+    dreamctl("--state-dir", other, "--socket", manager.socket, "service", "start").well()
+    told = dreamctl("service", "install")
+    assert (told.code, "somebody else listens at" in told.said, units_in(folder)) == (1, True, [])
+    words = re.search(r"first `dreamctl ([^`]+)`", told.said)[1].split()
+    dreamctl(*words).well()
+    dreamctl("service", "install").well()
+
+
+def test_moved_he_is_found_where_leo_looks(manager, dreamctl):
+    """The state folder is another, the socket is the same; the doctor says what dreamctl has to be told."""
+    dreamctl("service", "install").well()
+    before = json.loads(dreamctl("status", "--json").out)
+    moved = manager.base / "moved"
+    dreamctl("--state-dir", moved, "service", "install").well()
+    after = json.loads(dreamctl("status", "--json").out)
+    assert (after["state_dir"], after["pid"] != before["pid"]) == (str(moved), True)
+    advice = warned(dreamctl, f"dreamd.service serves {moved}")
+    env = dict(word.split("=") for word in re.findall(r"DREAMD_\w+=\S+", advice))
+    assert env == {"DREAMD_STATE_DIR": str(moved), "DREAMD_SOCKET": str(manager.socket)}
+    found = json.loads(dreamctl("doctor", "--json", **env).well())["findings"]
+    assert {one["level"] for one in found if one["section"] in ("socket", "daemon", "service")} == {"OK"}
+
+
+def test_another_socket_is_listened_at_at_once_and_the_old_one_is_gone(manager, dreamctl):
+    dreamctl("service", "install").well()
+    dreamctl("status").well()
+    other = manager.runtime / "other.sock"
+    dreamctl("--socket", other, "service", "install").well()
+    assert (other.exists(), manager.socket.exists()) == (True, False)
+    running = json.loads(dreamctl("--socket", other, "status", "--json").out)
+    assert (running["state"], running["pid"]) == ("ok", manager.main_pid())
+    advice = warned(dreamctl, f"dreamd.socket listens at {other}")
+    assert f"DREAMD_SOCKET={other} " in advice
+
+
+def test_uninstall_leaves_no_second_leo_behind(manager, dreamctl, folder):
+    dreamctl("service", "install").well()
+    dreamctl("service", "install", "--instance", "bob").well()
+    sock = manager.runtime / "dreamd" / "bob.sock"
+    bob = json.loads(dreamctl("--socket", sock, "status", "--json").out)
+    assert bob["state_dir"] == str(manager.state / "dreamd@bob")
+    assert manager.systemctl("is-enabled", "dreamd@bob.socket") == "enabled"
+    (folder / "dreamd@.service").write_text("# mine\n")
+    told = dreamctl("service", "uninstall")
+    assert (told.code, "edited by hand" in told.said) == (1, True)
+    assert manager.systemctl("is-active", "dreamd@bob.service") == "active"
+    dreamctl("service", "uninstall", "--force").well()
+    assert units_in(folder) == []
+    assert (sock.exists(), Path(f"/proc/{bob['pid']}").exists()) == (False, False)
+
+
+def test_one_instance_is_managed_beside_the_other(manager, dreamctl, folder):
+    dreamctl("service", "install").well()
+    main = json.loads(dreamctl("status", "--json").out)["pid"]
+    bob = ("--instance", "bob")
+    # As it is in bob's own environment.
+    his = {"DREAMD_SOCKET": str(manager.runtime / "dreamd" / "bob.sock")}
+    his["DREAMD_STATE_DIR"] = str(manager.state / "dreamd@bob")
+    dreamctl("service", "install", *bob, **his).well()
+    assert json.loads(dreamctl("status", "--json", **his).out)["state_dir"] == his["DREAMD_STATE_DIR"]
+    assert dreamctl("service", "start", *bob).said == "started the unit dreamd@bob.service\n"
+    first = json.loads(dreamctl("status", "--json", **his).out)["pid"]
+    dreamctl("service", "restart", *bob).well()
+    status = json.loads(dreamctl("service", "status", "--json", *bob).out)
+    assert set(status["units"]) == {"dreamd@bob.socket", "dreamd@bob.service"}
+    assert (status["socket"], status["state"]) == (his["DREAMD_SOCKET"], "ok")
+    assert json.loads(dreamctl("status", "--json", **his).out)["pid"] != first
+    dreamctl("service", "stop", *bob).well()
+    dreamctl("service", "uninstall", *bob).well()
+    assert [name for name in units_in(folder) if "bob" in name] == []
+    assert json.loads(dreamctl("status", "--json").out)["pid"] == main == manager.main_pid()
+    assert dreamctl("service", "stop", "--instance", "a/b").code == 2
+
+
+def test_after_an_upgrade_the_new_interpreter_runs(manager, dreamctl, folder):
+    """`install` restarts; until then the doctor sees that another one runs."""
+    dreamctl("service", "install").well()
+    old = manager.base / "old-python"
+    old.symlink_to(sys.executable)
+    home = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    ran = subprocess.run(
+        [str(old), "-m", "dreamd.ctl", "service", "install"],
+        env={**manager.env, **home}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    unit = folder / "dreamd.service"
+    assert f'ExecStart="{old}"' in unit.read_text()
+    manager.drop_in(f"[Service]\nEnvironment={' '.join(f'{k}={v}' for k, v in home.items())}\n")
+    try:
+        dreamctl("service", "start").well()
+        dreamctl("service", "install", "--dry-run").well()
+        ours = unit.read_text().replace(str(old), sys.executable)
+        unit.write_text(ours)
+        assert warned(dreamctl, f"{old} runs, and the unit names {sys.executable}")
+        dreamctl("service", "install", "--force").well()
+        program = Path(f"/proc/{manager.main_pid()}/cmdline").read_text().partition("\0")[0]
+        assert program == sys.executable
+    finally:
+        manager.drop_in("")
+
+
+def test_what_cannot_be_written_or_read_is_named(manager, dreamctl, folder, tmp_path):
+    file = manager.base / "file"
+    file.touch()
+    told = dreamctl("--state-dir", file, "service", "install")
+    assert (told.code, told.said) == (1, f"Error: {file}: File exists\n")
+    told = dreamctl("--state-dir", "/proc/nope", "service", "install")
+    assert (told.code, told.said) == (1, "Error: /proc/nope: No such file or directory\n")
+    (tmp_path / "systemd").touch()
+    told = dreamctl("service", "install", XDG_CONFIG_HOME=str(tmp_path))
+    assert (told.code, f"Error: {tmp_path}/systemd" in told.said) == (1, True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dreamd.service").write_bytes(b"\xff\xfe")
+    assert "edited by hand" in dreamctl("service", "install").said
+    assert warned(dreamctl, "edited by hand")
+
+
+def test_a_wrong_setting_is_named_by_start(manager, dreamctl):
+    dreamctl("service", "install").well()
+    config = manager.config / "dreamd" / "config.toml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text("[gate]\nchanse = 1\n")
+    try:
+        told = dreamctl("service", "start")
+    finally:
+        config.unlink()
+    assert told.code == 1
+    assert "gate.chanse" in told.said
+    assert "`dreamctl doctor`" in told.said
+    assert "plain background process" not in told.said
+
+
+def test_no_journal_is_said(dreamctl):
+    dreamctl("service", "install").well()
+    told = dreamctl("service", "logs", "--json")
+    assert json.loads(told.out) == {"log": "journal", "lines": []}
+    assert "the journal has nothing of dreamd.service" in told.said
+    assert "`log.level`" in told.said
+
+
+def test_a_state_folder_of_any_name(manager, dreamctl):
+    state = manager.base / 'a ${HOME} $$ 100% %i "b" \\c'
+    dreamctl("--state-dir", state, "service", "install").well()
+    assert json.loads(dreamctl("status", "--json").out)["state_dir"] == str(state)
+    assert f"serves {state}" in dreamctl("doctor", "--json").out.encode().decode("unicode_escape")
+    until(lambda: (state / "dream.sqlite3").exists(), "its database is there")
+
+
+def test_a_dry_run_reads_as_english(manager, dreamctl, folder):
+    state = manager.base / "fresh"
+    said = dreamctl("--state-dir", state, "service", "install", "--dry-run").said
+    assert f"would create the folder {state}\n" in said
+    told = json.loads(dreamctl("--state-dir", state, "service", "install", "--dry-run", "--json").out)
+    assert (told["done"], f"create the folder {state}" in told["would"]) == ([], True)
+    state.mkdir()
+    assert str(state) not in dreamctl("--state-dir", state, "service", "install", "--dry-run").said
+    assert units_in(folder) == []
