@@ -8,10 +8,10 @@ import errno
 import fcntl
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from time import sleep
 
 from dreamclient.errors import SocketPathError
 from dreamclient.paths import check_socket_path
@@ -21,7 +21,7 @@ from dreamd.errors import StartError
 LOCK_NAME = "dreamd.lock"
 BACKLOG = 128  # hosts that knock while the daemon starts
 
-FOLDER_WAIT_S = 0.5  # far longer than a bind takes
+FOLDER_TRIES, FOLDER_TRY_S = 50, 0.01  # together far longer than a bind takes
 
 EXIT_TAKEN, EXIT_STATE, EXIT_SOCKET = 3, 4, 5
 
@@ -210,12 +210,11 @@ def _folder_lock(folder: Path, state: int) -> Iterator[None]:
     folder holds it anyway, and it is not waited for longer than a bind takes."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        until = time.monotonic() + (0 if holds(state, folder) else FOLDER_WAIT_S)
-        while time.monotonic() < until:
+        for _ in range(0 if holds(state, folder) else FOLDER_TRIES):
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            time.sleep(0.01)
+            sleep(FOLDER_TRY_S)
         yield
     finally:
         os.close(handle)

@@ -43,7 +43,6 @@ COMMANDS = [
     "inbox ack sim-2",
     "inbox token --scope memory.inbox.dreams.write --ttl 60",
     "inbox schema",
-    "service install --dry-run",
     "service uninstall --dry-run",
     "service status",
     "leo check {folder} --python {python}",
@@ -96,10 +95,8 @@ def person(dreamt: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[
     monkeypatch.setattr(sys, "prefix", "/usr")
 
     def run(command: str, columns: int, term: str, *, piped: bool = False) -> tuple[int, str]:
-        state = "/var/lib/dreamd" if "service install" in command else dreamt["state"]
-        monkeypatch.setattr(
-            sys, "argv", ["dreamctl", "--state-dir", state, *command.format(**dreamt).split()]
-        )
+        argv = ["dreamctl", "--state-dir", dreamt["state"], *command.format(**dreamt).split()]
+        monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setenv("TERM", term)
         ours, theirs = os.pipe() if piped else pty.openpty()  # each holds more than any of them prints

@@ -78,11 +78,14 @@ def test_as_a_module_it_is_the_daemon(tmp_path):
 
 
 def test_the_unexpected_is_one_line_and_exit_code_1(tmp_path):
-    """A descriptor that is no socket, passed as if by systemd."""
-    start = f"LISTEN_PID=$$ LISTEN_FDS=1 exec {sys.executable} -m dreamd --state-dir {tmp_path / 'state'} 3</dev/null"
-    ran = subprocess.run(["sh", "-c", start], capture_output=True, text=True, check=False, timeout=30)
+    """A fault of our own, made by hand: a daemon that cannot be called."""
+    faulty = (
+        "import sys, dreamd.app; from dreamd.__main__ import main; dreamd.app.Daemon = None; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", faulty, "--state-dir", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert re.fullmatch(r"dreamd: unexpected \w+ at \w+\.py:\d+\n", ran.stderr)
+    assert re.fullmatch(r"dreamd: unexpected TypeError at app\.py:\d+\n", ran.stderr)
 
 
 @pytest.mark.parametrize("option", ["--state-dir", "--socket"])
