@@ -57,7 +57,7 @@ class Stage:
         settings: tuple[str, ...] | None = None,
         absent: bool = False,
         stopped: bool = False,
-        diet: bool = True,
+        diet: str = "diet",
     ) -> Found:
         """What scenes.py found, and what the daemon did; without `settings` there is no daemon, and no attachment
         unless one is said to be `absent`."""
@@ -123,9 +123,10 @@ def conversation(stage: Stage, prompts: int) -> None:
         ("dreaming off", {"settings": NEVER}),
         ("daemon absent", {"absent": True}),
         ("daemon stopped", {"settings": NEVER, "stopped": True}),
+        ("dreams not taken", {"settings": FORCED, "diet": "nothing"}),
     ):
-        same = stage.run("replies", FIRST_SEED, prompts, **options)["replies"]
-        alike = sum(a == b for a, b in zip(off["replies"], same, strict=True))
+        same = stage.run("replies", FIRST_SEED, prompts, **options)
+        alike = sum(a == b for a, b in zip(off["replies"], same["replies"], strict=True))
         print(f"  {name:<20}{alike} of {prompts}")
     natural = stage.run("replies", FIRST_SEED, prompts, settings=NATURAL)
     forced = stage.run("replies", FIRST_SEED, prompts, settings=FORCED)
@@ -136,11 +137,13 @@ def conversation(stage: Stage, prompts: int) -> None:
         print(f"\n{prompts} prompts, {name}")
         dreams(found)
     print("\nreply latency, s             p50     p95")
-    figures = {name: latency(found["seconds"]) for name, found in (("off", off), ("forced", forced))}
+    ways = {"off": off, "forced": forced, "forced, none taken": same}  # the latter: the same replies as off
+    figures = {name: latency(found["seconds"]) for name, found in ways.items()}
     for name, (middle, high) in figures.items():
         print(f"  {name:<24}{middle:8.3f}{high:8.3f}")
-    ratios = [forced / off for forced, off in zip(figures["forced"], figures["off"], strict=True)]
-    print(f"  {'forced / off':<24}{ratios[0]:8.3f}{ratios[1]:8.3f}")
+    for name in list(ways)[1:]:
+        ratios = [taken / off for taken, off in zip(figures[name], figures["off"], strict=True)]
+        print(f"  {name + ' / off':<24}{ratios[0]:8.3f}{ratios[1]:8.3f}")
 
 
 def dreams(found: Found) -> None:
@@ -169,7 +172,7 @@ def health(stage: Stage, scene: str, seeds: int) -> None:
     else:
         print(f"\n{TALK} prompts with a dream after each: 100 probe replies, over the same without dreams")
     print("            seed  distinct-2  vocabulary  trigrams gained  lines  taken")
-    table: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
+    table: dict[str, list[tuple[float, ...]]] = {"diet": [], "whole lines": []}
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         control = stage.run("talk", seed, TALK) if scene == "talk" else None
         for diet, rows in table.items():
@@ -187,9 +190,8 @@ def health(stage: Stage, scene: str, seeds: int) -> None:
     print(f"  trigrams gained with the diet, over those with whole lines: {kept[0] / kept[1]:.2f}")
 
 
-def row(diet: bool, seed: str, figures: tuple[float, ...]) -> None:
+def row(kind: str, seed: str, figures: tuple[float, ...]) -> None:
     pairs, vocabulary, gain, lines, taken = figures
-    kind = "diet" if diet else "whole lines"
     print(
         f"  {kind:<12}{seed:>6}{pairs:10.3f}{vocabulary:12.3f}{gain:17.0f}{lines:7.0f}{taken:7.2f}",
         flush=True,

@@ -17,12 +17,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path.cwd()))
 import leo  # type: ignore[import-not-found]  # the checkout's
-from dreamclient.field_hooks import Everything
+from dreamclient.diet import Diet
+from dreamclient.field_hooks import Chooses, Everything
 from dreamclient.leo import attach
 from dreamclient.messages import DreamContext, PulseSnapshot
 
 PROBES = 100
 PROBE_SETS = (88001, 88002)  # seeds of the two sets of probe replies, whose mean is taken
+DIETS: dict[str, Chooses] = {
+    "diet": Diet(),
+    "whole lines": Everything(),
+    "nothing": Diet(common=-1, few=-1, common_alone=-1),
+}
 CONNECT_S = 10.0
 A_PROMPT_S = 20.0  # from one prompt to the next, by the clock that leo sees
 
@@ -67,7 +73,7 @@ def attached(field: Any, spec: Spec) -> Any:
     """The client of the bond with the daemon; None without one."""
     if not spec["socket"]:
         return None
-    client = attach(field, socket_path=spec["socket"], diet=None if spec["diet"] else Everything()).client
+    client = attach(field, socket_path=spec["socket"], diet=DIETS[spec["diet"]]).client
     client.start(CONNECT_S)
     return client
 
