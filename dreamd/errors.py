@@ -5,6 +5,7 @@ DreamdError
 ├── StartError             the daemon cannot start; carries the exit code
 ├── Refusal              a request that is not granted; carries the code that the peer gets
 └── StoreError
+    ├── Unreadable         what was kept of one dialogue cannot be read; names the column
     ├── StoreUnavailable   the database cannot take a write now; `trouble` is a word of the closed list
     ├── StoreTooNew        a database of a later version: refused, and left untouched
     └── StoreForeign       a database that holds tables of others: never opened for writing
@@ -29,6 +30,10 @@ class StartError(DreamdError):
 
 class StoreError(DreamdError):
     """Something about the dream database."""
+
+
+class Unreadable(StoreError):
+    """What was kept of one dialogue is not as it was written."""
 
 
 class StoreUnavailable(StoreError):

@@ -1,6 +1,7 @@
 """dreamctl: the options that all commands share, and the table of commands."""
 
 import os
+import sys
 from importlib import import_module
 from keyword import iskeyword
 
@@ -99,7 +100,19 @@ def cli(context: click.Context, socket: str | None, state_dir: str | None, as_js
 def main() -> None:
     """The command `dreamctl`."""
     prepare()
-    cli(prog_name="dreamctl")
+    try:
+        try:
+            cli(prog_name="dreamctl")
+        finally:
+            if sys.stdout:  # None where it was closed
+                sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # No file was opened: what was printed could not leave. Python would try once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        click.echo(f"dreamctl: what it prints cannot be written: {error.strerror}", err=True)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

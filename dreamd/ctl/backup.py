@@ -18,12 +18,13 @@ from dreamclient.paths import state_dir
 from dreamd.ctl.connection import Target, emit, json_option
 from dreamd.ctl.layout import labelled, size, width
 from dreamd.ctl.plain import Plain
+from dreamd.ctl.regular import regular
 from dreamd.store.file import PARTS, Tell, copy_into, is_alone, read_only
 from dreamd.store.trouble import DAMAGED, FULL, LOCKED, name_of, trouble_of
 
 
 @click.command
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 @click.pass_obj

@@ -16,6 +16,7 @@ from dreamd.ctl.connection import ANSWER_S, DIALOGUE_S, Target, emit, json_optio
 from dreamd.ctl.hook_commands import Commands, unwinding
 
 COMMAND_S = 25.0  # the daemon itself gives up after 30, and would not know why
+LONGEST_S = 86400.0  # to wait: a day
 FIELD_CHARS = 1 << 20  # more makes a slower field, and no wiser one
 
 
@@ -31,10 +32,16 @@ def _words(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     return words
 
 
+def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is None or 0 < value <= LONGEST_S:  # not so a NaN
+        return value
+    raise click.BadParameter(f"expected seconds above 0, at most {LONGEST_S:g}")
+
+
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a number here
 @click.argument("method")
 @click.argument("params", metavar="[JSON]...", nargs=-1)
-@click.option("--timeout", "timeout_s", type=click.FloatRange(0, min_open=True), help="Seconds to wait.")
+@click.option("--timeout", "timeout_s", type=float, callback=_seconds, help="Seconds to wait.")
 @click.option(
     "--msgpack", "as_msgpack", is_flag=True, help="Print the answer as MessagePack; with -, read it too."
 )
@@ -43,7 +50,8 @@ def _words(_: click.Context, __: click.Parameter, value: str | None) -> list[str
 @click.option(
     "--cmd-timeout",
     "command_s",
-    type=click.FloatRange(0, min_open=True),
+    type=float,
+    callback=_seconds,
     default=COMMAND_S,
     show_default=True,
     help="Seconds for one run.",

@@ -92,7 +92,12 @@ class Daemon:
         except UsageError as error:
             raise click.UsageError(f"{method}: {error}") from None
         except (CallTimeout, NotConnected) as error:
+            from dreamd.ctl.checkup.place import listens  # needed by who fails alone
+
             where = "" if str(self._socket) in str(error) else f"{self._socket}: "
+            if listens(self._socket):
+                hint = f"Somebody listens there; `{command('doctor')}` says what is wrong."
+                raise Unreachable(f"{where}{error}.\n{hint}") from None
             given = command("", "dreamd")
             which = "" if " " in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
             raise Unreachable(f"{where}{error}.\nStart one with `{given}`{which}.") from None

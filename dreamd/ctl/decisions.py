@@ -20,7 +20,8 @@ def _cooldown(decision: Mapping[str, Any]) -> str:
 
 
 def _mute(decision: Mapping[str, Any]) -> str:
-    return f"the last dialogue came back empty; asked again in {decision.get('wait_s', 0):.0f} s"
+    wait_s = decision.get("wait_s", 0)
+    return f"the last dialogue said nothing (`{command('doctor')}` says why); asked again in {wait_s:.0f} s"
 
 
 def _calm(decision: Mapping[str, Any]) -> str:

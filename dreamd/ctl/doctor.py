@@ -50,22 +50,23 @@ def examine(target: Target) -> Iterator[Finding]:
     installed = units.look(os.environ)
     folder = place.look_at_state(state)
     # Where systemd would start a daemon at a knock, none is: that would not be looking.
-    listens = not installed.guarded and place.listens(target.socket)
-    answers = daemon.ask(target.socket) if listens and not folder.stopped else daemon.Answers()
+    listener = None if installed.guarded else place.listener(target.socket)
+    asked = listener is not None and not folder.stopped
+    answers = daemon.ask(target.socket) if asked else daemon.Answers()
     file = database.look(state / "dream.sqlite3")
     box = inbox.look(state, answers)
     socket = place.look_at_socket(target.socket)
     alive = answers.status is not None
 
-    held = {"listens": listens, "guarded": installed.guarded, "holder": folder.holder}
-    yield from found("socket", place.check_socket, socket, os.getuid(), **held)
+    held = {"listener": listener, "guarded": installed.guarded, "holder": folder.holder}
+    yield from found("socket", place.check_socket, socket, os.getuid(), deaf=bool(answers.silence), **held)
     yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed)
     yield from found("versions", daemon.check_versions, answers)
     yield from found("service", units.check, installed, alive, folder)
     yield from found("service", units.check_places, installed, state, target.socket)
     trouble = answers.status and answers.status.get("database", {}).get("trouble")
     yield from found("database", database.check, file, trouble)
-    yield from found("database", place.check_state, folder)
+    yield from found("database", place.check_state, folder, trouble)
     yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
     yield from found("inbox", inbox.check, box, answers, file.owed)
     yield from found("leo", dreaming.check_leo, answers, file, now)

@@ -18,6 +18,7 @@ from dreamd.ctl.complete import checkpoints
 from dreamd.ctl.connection import Target, command, emit, json_option, utc_option
 from dreamd.ctl.layout import fold, moment, number, span, table, width
 from dreamd.ctl.plain import is_plain
+from dreamd.ctl.regular import regular
 
 KIND = "dreamd.friend"  # what an exported file says it is
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
@@ -94,7 +95,7 @@ def restore(target: Target, name: str) -> None:
 
 
 @friend.command
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
 @click.option("--checkpoint", "name", shell_complete=checkpoints, help="Not as he is, but as he was then.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
@@ -125,7 +126,7 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
 
 
 @friend.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
 @json_option
 @click.pass_obj
 def import_(target: Target, file: Path) -> None:
@@ -150,7 +151,7 @@ def import_(target: Target, file: Path) -> None:
 
 
 @friend.command
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_obj

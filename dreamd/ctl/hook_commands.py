@@ -30,7 +30,7 @@ class CommandTimeout(Exception):
 
 
 class CommandMute(Exception):
-    """It could not be started, or what it printed is no text, or far too much."""
+    """It could not be started, or what it printed is no text, no such map, or far too much."""
 
 
 class Commands:
@@ -46,8 +46,9 @@ class Commands:
         """The hook: what the command prints is the line, or a JSON map with its `text`."""
 
         def generate(seed: str, temperature: float, semantic_weight: float, meta: Any) -> Any:
-            said = self._said(Method.GENERATE, words, [seed, temperature, semantic_weight, meta])
-            return said if (found := _map(said)) is None else found
+            params = [seed, temperature, semantic_weight, meta]
+            said, found = self._said(Method.GENERATE, words, params)
+            return said if found is None else found
 
         return generate
 
@@ -55,7 +56,7 @@ class Commands:
         """The hook: what the command prints is nothing, or a JSON map of measures."""
 
         def observe(text: str, meta: Any) -> Any:
-            return _map(self._said(Method.OBSERVE, words, [text, meta]))
+            return self._said(Method.OBSERVE, words, [text, meta])[1]
 
         return observe
 
@@ -66,9 +67,10 @@ class Commands:
             if self._running is not None:
                 os.killpg(self._running.pid, signal.SIGKILL)
 
-    def _said(self, hook: str, words: Words, params: list[Any]) -> str:
+    def _said(self, hook: str, words: Words, params: list[Any]) -> tuple[str, dict[str, Any] | None]:
         try:
-            return self._run(words, params)
+            said = self._run(words, params)
+            return said, _map(hook, said)
         except (CommandFailed, CommandTimeout, CommandMute) as error:
             if not self._closed:
                 click.echo(f"{hook}: the command {error}", err=True)
@@ -130,13 +132,23 @@ def _ready(descriptor: int, deadline: float) -> int:
     return descriptor
 
 
-def _map(said: str) -> dict[str, Any] | None:
-    """A JSON map, or None for any other text."""
+def _map(hook: str, said: str) -> dict[str, Any] | None:
+    """A JSON map, or None for any other text. Raises CommandMute for a map that the hook may not answer."""
     try:
         found = json.loads(said) if said.startswith("{") else None
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    from msgspec import ValidationError, convert
+
+    from dreamd.dream.shapes import Answer, Heard, settle_metrics
+
+    try:
+        settle_metrics(convert(found, Answer if hook == Method.GENERATE else Heard))
+    except ValidationError as error:  # which names places and types, no texts
+        raise CommandMute(f"printed a map that is no answer: {error}") from None
+    return found
 
 
 @contextmanager

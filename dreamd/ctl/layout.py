@@ -9,6 +9,7 @@ from dreamd.ctl.plain import in_ascii, is_plain
 
 NARROWEST, WIDEST = 30, 100  # columns; beyond, a line of prose is hard to read
 GAP = "  "
+FILLER = "\0"  # in no clean text
 
 
 def width() -> int:
@@ -22,16 +23,27 @@ def clean(text: str) -> str:
     return in_ascii(shown) if is_plain() else shown
 
 
+def _in_cells(text: str) -> str:
+    """A clean text, as long as it is wide: behind each character that takes two cells stands a FILLER."""
+    if text.isascii():
+        return text
+    from unicodedata import east_asian_width  # not for those who never need it
+
+    return "".join(char + FILLER * (east_asian_width(char) in "WF") for char in text)
+
+
 def fold(text: str, columns: int, indent: str = "", first: str | None = None) -> str:
     """A text in lines of `columns`, each behind `indent`; the first behind `first`, where given."""
-    return textwrap.fill(
-        clean(text),
-        columns,
+    cells = _in_cells(clean(text))
+    folded = textwrap.fill(
+        cells,
+        columns - (FILLER in cells),  # a line may end between a character and its filler
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_on_hyphens=False,
         break_long_words="/" not in text,  # a path stays whole, or it could not be copied
     )
+    return folded.replace(FILLER, "")
 
 
 def labelled(rows: Iterable[tuple[str, str]], columns: int) -> str:
@@ -44,7 +56,7 @@ def labelled(rows: Iterable[tuple[str, str]], columns: int) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> str:
     """Rows under their heads. Columns that have no room are left out, the last ones first."""
-    cells = [head, *([clean(cell) for cell in row] for row in rows)]
+    cells = [head, *([_in_cells(clean(cell)) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     fitting = len(widths)
     while fitting > 1 and sum(widths[:fitting]) + len(GAP) * (fitting - 1) > columns:
@@ -52,7 +64,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> s
     lines = (
         GAP.join(f"{cell:{size}}" for cell, size in zip(row, widths[:fitting], strict=False)) for row in cells
     )
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in lines).replace(FILLER, "")
 
 
 def number(value: float | None) -> str:

@@ -39,12 +39,14 @@ def exposition(figures: Figures) -> str:
 def _of_now(figures: Figures) -> Iterator[Family]:
     if "state" not in figures:
         return
-    inbox, database = figures["inbox"], figures["database"]
     yield _gauge("build", "The daemon's version, as a label.", 1, version=figures["version"])
     yield _gauge(
         "well", "Whether the daemon is well; if not, dreamctl status says why.", figures["state"] == "ok"
     )
     yield _gauge("uptime_seconds", "Since the daemon started.", figures["uptime_s"], unit="seconds")
+    if "database" not in figures:  # of another protocol: it says no more
+        return
+    inbox, database = figures["inbox"], figures["database"]
     leos = [session for session in figures["sessions"] if {"generate", "observe"} <= set(session["provides"])]
     yield _gauge("leos", "Connected leos who can dream.", len(leos))
     mute = sum(leo["mute_s"] > 0 for leo in leos)

@@ -11,6 +11,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.connection import Daemon, Target, emit, json_option, utc_option
 from dreamd.ctl.layout import size
+from dreamd.ctl.regular import regular
 
 MOST = 2000  # dialogues on one page
 DECISIONS = 256  # as many as the daemon keeps
@@ -21,6 +22,7 @@ SLOW = 200  # from so many dialogues on, progress is shown
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=regular,
     default="dreams.html",
     show_default=True,
     help="Where to.",

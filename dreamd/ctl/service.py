@@ -212,14 +212,17 @@ def status(target: Target, instance: str) -> None:
     if any(active):
         socket = units.listened(pair.units[0])
     found |= {"socket": str(socket), "answers": False}
+    said = "does not run"
     try:
         if not socket.exists():
             raise Unreachable("no socket")
         if active != [True, False]:  # only a daemon that runs is asked: a knock at the socket would start one
             with connected(socket) as daemon:
                 found |= {"answers": True, "state": daemon.call("status")["state"]}
+            said = f"answers, {found['state']}"
     except (Unreachable, Refused):
-        pass
+        if active != [True, False] and listens(socket):
+            said = f"does not answer; `{command('doctor')}` says why"
     if target.as_json:
         emit(found)
         return
@@ -229,7 +232,7 @@ def status(target: Target, instance: str) -> None:
         rows.append(("systemd", "no user manager answers"))
     rows += [
         ("socket", str(socket)),
-        ("daemon", f"answers, {found['state']}" if found["answers"] else "does not run"),
+        ("daemon", said),
     ]
     click.echo(labelled(rows, width()))
 

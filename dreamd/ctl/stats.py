@@ -12,6 +12,7 @@ from dreamd.ctl.layout import counted, labelled, number, span, width
 Figures = Mapping[str, Any]
 
 _OF_STATUS = ("version", "state", "uptime_s", "decisions", "hooks", "failures")
+_EXPOSED_TOO = ("sessions", "database", "inbox")
 
 
 @click.command
@@ -31,7 +32,8 @@ def stats(target: Target, openmetrics: bool) -> None:
         _expose(target)
         return
     with target.daemon() as daemon:
-        figures = _of_now(daemon.call(Method.STATUS)) | _since_the_beginning(daemon)
+        ever = _since_the_beginning(daemon)  # first: a daemon of another protocol answers `status` alone
+        figures = _of_now(daemon.call(Method.STATUS)) | ever
     if target.as_json:
         emit(figures)
     else:
@@ -46,7 +48,7 @@ def _expose(target: Target) -> None:
     try:
         with target.daemon() as daemon:
             status = daemon.call(Method.STATUS)
-            figures = _of_now(status) | {key: status[key] for key in ("sessions", "database", "inbox")}
+            figures = {key: status[key] for key in (*_OF_STATUS, *_EXPOSED_TOO) if key in status}
             figures |= _since_the_beginning(daemon)
     except (Unreachable, Refused):
         click.echo(exposition(figures), nl=False)

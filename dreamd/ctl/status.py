@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
-from dreamclient.messages import Method
+from dreamclient.messages import PROTOCOL_VERSION, Method
 
+from dreamd import __version__
 from dreamd.ctl.connection import Daemon, Target, emit, emit_line, json_option, utc_option
 from dreamd.ctl.layout import counted, fold, labelled, moment, size, span, width
 
@@ -100,12 +101,10 @@ def _status_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, s
 
 
 def _daemon(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
-    yield (
-        "daemon",
-        f"{status['state']}, up {span(status['uptime_s'])}, pid {status['pid']}, {status['version']}",
-    )
-    yield "socket", status["socket"]
-    yield "state", status["state_dir"]
+    words = f"{status['state']}, up {span(status['uptime_s'])}, pid {status['pid']}, {status['version']}"
+    if (protocol := status.get("protocol")) != PROTOCOL_VERSION:
+        words += f", protocol {protocol} (dreamctl {__version__} speaks {PROTOCOL_VERSION})"
+    yield "daemon", words
 
 
 def _sessions(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
@@ -143,6 +142,8 @@ _UNSEEDED = "not seeded yet: the first leo that connects brings it"
 # In the order of showing. What a daemon of another version lacks is left out.
 _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]]] = {
     "state": _daemon,
+    "socket": lambda status, _: iter([("socket", status["socket"])]),
+    "state_dir": lambda status, _: iter([("state", status["state_dir"])]),
     "sessions": _sessions,
     "seeded": lambda status, _: iter([("origin", "seeded" if status["seeded"] else _UNSEEDED)]),
     "decisions": lambda status, _: iter([("decisions", counted(status["decisions"]))]),
@@ -207,5 +208,5 @@ def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
 def _verdict(decision: Mapping[str, Any]) -> str:
     who = f"{decision['client']} " if decision.get("client", "leo") != "leo" else ""
     if decision["dream"]:
-        return f"{who}dreamt dialogue {decision.get('dialog')}; "
+        return f"{who}began dialogue {decision.get('dialog')}; "
     return f"{who}did not dream; "

@@ -13,16 +13,23 @@ CUT = "…"  # here the data ends, or nests too deep
 
 TYPES = {(4, REQUEST): "call", (4, RESPONSE): "answer", (3, NOTIFICATION): "notification"}
 
+METHODS = frozenset(name for word, name in vars(Method).items() if word.isupper())
+# The keys that a host, who may make up others, is to send. docs/protocol.md describes them.
+KEYS = frozenset({
+    "added_at", "arousal", "cap_token", "dialog", "dialogs", "entropy", "expert", "failures", "fragments", "math_state",
+    "meta", "name", "novelty", "origin", "overlap", "pid", "prompt", "protocol", "provides", "pulse", "quality",
+    "readme", "reply", "result", "seed", "taken", "text", "themes", "trauma", "trauma_level", "turns", "type",
+    "version", "weight", "where",
+})  # fmt: skip
 # Under these keys stand names. What is no name there, and every other text, is hidden.
 _NAMES = frozenset({
-    "client", "expert", "folder", "kind", "method", "name", "outcome", "path", "provides", "reason", "role", "socket",
+    "client", "folder", "kind", "method", "name", "outcome", "path", "provides", "reason", "role", "socket",
     "speaker", "state", "state_dir", "trace_id", "trouble", "type", "version", "where",
 })  # fmt: skip
 _NAME = re.compile(r"[\w.:/<>+-]{1,200}( in [\w.<>]{1,100})?|", re.ASCII)
 # Below these a host, or another memory system, may put anything.
 _FREE = frozenset({"cap_token", "math_state", "matada_nodes", "payload", "result", "seed", "shards"})
-_WORD = re.compile(r"[A-Za-z_]\w{0,63}", re.ASCII)
-_KEY, _ERROR = "\0key", "\0error"  # for what stands under no key
+_KEY, _ERROR, _METHOD = "\0key", "\0error", "\0method"  # for what stands under no key
 # What the texts among the params of a method are.
 _PARAMS = {
     Method.CHECKPOINT: "name",
@@ -81,7 +88,7 @@ class _Reader:
         if name is None:
             return None
         msgid = None if name == "notification" else self._value()
-        method = None if name == "answer" else self._value("method")
+        method = None if name == "answer" else self._value(_METHOD)
         if not (msgid is None or type(msgid) is int) or not (method is None or isinstance(method, str)):
             return None
         error = self._value(_ERROR) if name == "answer" else None
@@ -123,7 +130,8 @@ class _Reader:
             if self._ended:
                 break
             key = f"{key} #{place}" if key in values else key  # two that are hidden may look the same
-            values[key] = self._value(key, free=free or key in _FREE, depth=depth)
+            made_up = not (self._ours or key in KEYS)
+            values[key] = self._value(key, free=free or made_up or key in _FREE, depth=depth)
         return values
 
     def _shown(self, value: Any, key: str, free: bool, start: int) -> Any:
@@ -144,7 +152,9 @@ class _Reader:
         """Whether this is no text of a dream. The daemon's keys and errors are its own words."""
         ours = self._ours and not free
         if key == _KEY:
-            return ours or _WORD.fullmatch(text) is not None
+            return ours or (not free and text in KEYS)
+        if key == _METHOD:
+            return text in METHODS
         if key == _ERROR:
             return ours
         return not free and key in _NAMES and _NAME.fullmatch(text) is not None

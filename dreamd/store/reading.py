@@ -1,18 +1,21 @@
 """What is read from the database. Each costs the same after a million lines: by index, or from a counter."""
 
+from collections.abc import Callable
 from math import isfinite
 from sqlite3 import Connection
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from dreamd.dream.dialogue import DialogueSettings
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Context, Fragment, Line
+from dreamd.errors import Unreadable
 from dreamd.store.rows import Memory, StoredDialog
 from dreamd.store.transactions import LAST_RUN, OUTCOME
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 _DIALOG: Final = (
     "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
@@ -74,7 +77,8 @@ def get(connection: Connection, dialog_id: int) -> Row | None:
 
 
 def script(connection: Connection, dialog_id: int) -> Script | None:
-    """All that `replay` needs of a finished dialogue of ours; None where there is none, or its texts were not kept."""
+    """All that `replay` needs of a finished dialogue of ours; None where there is none, or its texts were not kept.
+    Raises Unreadable."""
     found = connection.execute(
         """SELECT context, settings, rng_seed, friend_state, recalled, outcome FROM dream_dialogs
         WHERE id = ? AND finished_at IS NOT NULL AND context IS NOT NULL AND friend_state IS NOT NULL""",
@@ -85,16 +89,25 @@ def script(connection: Connection, dialog_id: int) -> Script | None:
     context, settings, rng_seed, state, recalled, outcome = found
     turns = _rows(connection, f"{_TURN}, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id)
     return Script(
-        context=msgspec.json.decode(context, type=Context),
-        settings=msgspec.json.decode(settings, type=DialogueSettings),
+        context=_kept("context", context, Context),
+        settings=_kept("settings", settings, DialogueSettings),
         rng_seed=int(rng_seed),
         fragments=[
-            _as_it_was(connection, *of) for of in msgspec.msgpack.decode(state, type=list[tuple[int, float]])
+            _as_it_was(connection, *of)
+            for of in _kept("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
         ],
-        recalled=msgspec.json.decode(recalled or "[]", type=list[str]),
+        recalled=_kept("recalled", recalled or "[]", list[str]),
         lines=[Line(**{name: turn[name] for name in Line.__struct_fields__}) for turn in turns],
         outcome=outcome,
     )
+
+
+def _kept(column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode) -> T:
+    """What stands in a column. Raises Unreadable, which names it."""
+    try:
+        return decode(data, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
+        raise Unreadable(f"the stored {column} cannot be read") from None
 
 
 def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment:

@@ -157,7 +157,7 @@ class Store:
         return await self._read(reading.get, dialog_id)
 
     async def script(self, dialog_id: int) -> Script | None:
-        """What `replay` needs; None where there is no such dialogue, or it was not kept."""
+        """What `replay` needs; None where there is no such dialogue, or it was not kept. Raises Unreadable."""
         return await self._read(reading.script, dialog_id)
 
     async def drift(self, n: int) -> list[dict[str, Any]]:

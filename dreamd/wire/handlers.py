@@ -17,7 +17,7 @@ from msgspec.structs import replace
 import dreamd
 from dreamd.dream.replay import first_difference
 from dreamd.dream.shapes import settle_context
-from dreamd.errors import Refusal
+from dreamd.errors import Refusal, Unreadable
 from dreamd.wire import params
 from dreamd.wire.service import Served, Service
 from dreamd.wire.session import Session
@@ -111,7 +111,11 @@ async def get(service: Service, session: Session, asked: params.DialogParams) ->
 
 
 async def replay(service: Service, session: Session, asked: params.DialogParams) -> dict[str, Any]:
-    found = await service.engine.store.script(asked.id)
+    try:
+        found = await service.engine.store.script(asked.id)
+    except Unreadable as error:
+        lines = (await get(service, session, asked))["lines"]
+        return {"id": asked.id, "lines": lines, "same": False, "difference": str(error)}
     if found is None:
         raise Refusal(
             Code.NOT_FOUND, f"dialogue {asked.id}: not kept (never run here, or store.diagnostics was false)"

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sqlite3
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -168,6 +169,23 @@ def test_a_file_that_is_there_stays_unless_forced(state: Path, place: Path) -> N
     assert contents(place / "b") == contents(state / "dream.sqlite3")
     assert os.stat(place / "b").st_mode & 0o777 == 0o600
     assert names(place) == ["b"]
+
+
+def test_what_is_no_regular_file_is_never_replaced(state: Path, place: Path) -> None:
+    os.mkfifo(place / "fifo")
+    (place / "link").symlink_to(place / "fifo")
+    for command in (
+        ["backup", "--force"],
+        ["friend", "export", "--force"],
+        ["friend", "import"],
+        ["report", "--out"],
+    ):
+        for file in (place / "fifo", place / "link"):
+            result = dreamctl("--state-dir", state, *command, file)
+            assert (result.exit_code, result.stdout) == (2, "")
+            assert f"{file} is no regular file" in result.stderr
+    assert stat.S_ISFIFO(os.stat(place / "fifo").st_mode)
+    assert names(place) == ["fifo", "link"]
 
 
 @pytest.mark.parametrize("part", ["", "-wal", "-shm"])

@@ -173,6 +173,11 @@ def test_who_hears_nothing_can_speak(daemon: DaemonProcess, tmp_path: Path) -> N
         ("import os, time; os.close(1); time.sleep(1000)", "did not end within 0.5 s", "CommandTimeout"),
         ("print('the secret ' * 10_000)", "printed more than 65536 bytes", "CommandMute"),
         ("import os; os.write(1, b'\\xff')", "printed what is not UTF-8", "CommandMute"),
+        (
+            'print(\'{"text": 5, "secret": "the secret"}\')',
+            "printed a map that is no answer: Expected `str`, got `int` - at `$.text`",
+            "CommandMute",
+        ),
     ],
 )
 def test_a_command_that_does_not_speak_is_an_error_of_the_hook(
@@ -267,7 +272,8 @@ def test_the_demo_field_dreams_what_a_file_taught_it(daemon: DaemonProcess, tmp_
         (["--observe-cmd", "cat"], "--observe-cmd goes with --generate-cmd"),
         (["--generate-cmd", "cat", "--field", os.devnull], "--field speaks and hears by itself"),
         (["--field", "no-such-file"], "no-such-file"),
-        (["--cmd-timeout", "0"], "0"),
+        *((["--cmd-timeout", value], "expected seconds above 0") for value in ("0", "-1", "inf")),
+        *((["--timeout", value], "expected seconds above 0") for value in ("0", "inf", "nan", "1e30")),
     ],
 )
 def test_what_cannot_be_a_leo_is_wrong_usage(tmp_path: Path, options: list[str], said: str) -> None:

@@ -61,11 +61,14 @@ def only(findings):
 @pytest.mark.parametrize(
     ("facts", "seen", "says"),
     [
-        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"listens": True}, "OK /r/s"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"listener": 5}, "OK /r/s"),
+        (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 5, "deaf": True, "holder": 5}, "OK /r/s"),
+        (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 5, "deaf": True}, "FAIL pid 5 listens at /r/s, and"),
+        (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 0, "deaf": True}, "FAIL another program listens at"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"guarded": True}, "OK /r/s"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {}, "FAIL /r/s is stale: nobody listens"),
-        (SocketFacts(Path("/r/s"), "socket", OURS, 0o666, 0o700), {"listens": True}, "WARN /r/s has mode 0666"),
-        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o777), {"listens": True}, "WARN /r/s has mode 0600"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o666, 0o700), {"listener": 5}, "WARN /r/s has mode 0666"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o777), {"listener": 5}, "WARN /r/s has mode 0600"),
         (SocketFacts(Path("/r/s"), "socket", OURS + 1, 0o600, 0o700), {}, f"FAIL /r/s belongs to uid {OURS + 1}"),
         (SocketFacts(Path("/r/s"), "other"), {}, "FAIL /r/s is no socket"),
         (SocketFacts(Path("/r/s"), "absent"), {}, "OK none at /r/s"),
@@ -75,8 +78,14 @@ def only(findings):
     ],
 )  # fmt: skip
 def test_sockets(facts, seen, says):
-    whole = {"listens": False, "guarded": False, "holder": 0} | seen
+    whole = {"listener": None, "deaf": False, "guarded": False, "holder": 0} | seen
     assert only(place.check_socket(facts, OURS, **whole)).startswith(says)
+
+
+def test_a_socket_that_others_may_use_is_closed_to_them_by_a_command():
+    facts = SocketFacts(Path("/r/a b"), "socket", OURS, 0o666, 0o700)
+    [finding] = place.check_socket(facts, OURS, listener=5, deaf=False, guarded=False, holder=5)
+    assert finding.advice.endswith("; `chmod 600 '/r/a b'`")
 
 
 def test_a_full_backlog_is_somebody_who_listens(tmp_path):
@@ -84,11 +93,13 @@ def test_a_full_backlog_is_somebody_who_listens(tmp_path):
 
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(str(tmp_path / "s"))
-        assert not place.listens(tmp_path / "s")
+        assert place.listener(tmp_path / "s") is None
         listener.listen(0)
         first.connect(str(tmp_path / "s"))
-        assert place.listens(tmp_path / "s")
-    assert not place.listens(tmp_path / "gone")
+        assert place.listener(tmp_path / "s") == 0
+        listener.accept()[0].close()
+        assert place.listener(tmp_path / "s") == os.getpid()
+    assert place.listener(tmp_path / "gone") is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,8 @@ def test_a_full_backlog_is_somebody_who_listens(tmp_path):
         ({"writable": False}, ["FAIL /s cannot be written", "OK "]),
         ({"file_system": "nfs4"}, ["WARN /s lies on nfs4, where SQLite's locks cannot be relied on", "OK "]),
         ({"file_system": "fuse.sshfs"}, ["WARN /s lies on fuse.sshfs", "OK "]),
-        ({"free_bytes": LITTLE_BYTES - 1}, ["WARN the disk is full: 16.8 MB left"]),
+        ({"free_bytes": LITTLE_BYTES - 1}, ["WARN the disk is nearly full: 16.8 MB left"]),
+        ({"free_bytes": 127_000}, ["WARN the disk is nearly full: 127 kB left"]),
         ({"free_bytes": 0}, ["FAIL the disk is full: 0 B left"]),
     ],
 )
@@ -111,6 +123,12 @@ def test_state_folders(facts, says):
         )
     )
     assert [line.startswith(start) for line, start in zip(told, says, strict=True)] == [True] * len(says)
+
+
+def test_little_room_is_a_fault_where_the_daemon_found_it_too_little():
+    facts = StateFacts(Path("/s"), "folder", free_bytes=127_000)
+    assert only(place.check_state(facts, "disk full")).startswith("FAIL the disk is full: 127 kB left")
+    assert only(place.check_state(facts, "locked")).startswith("WARN ")
 
 
 MOUNTS = """\
@@ -183,6 +201,8 @@ def test_a_daemon_that_does_not_run_is_a_fault_unless_systemd_waits_for_the_knoc
     assert failed.guarded
     assert told(failed) == "FAIL does not run -> see section service"
     assert told(Units()) == "FAIL does not run -> `dreamctl service start`"
+    [taken] = daemon.check_daemon(Answers(silence="not a word"), STATE, Path("/r/s"), Units())
+    assert (taken.level, taken.advice) == ("FAIL", "see section socket")
     assert told(Units(manager=True)) == "FAIL does not run -> `dreamctl service install`"
 
 
@@ -213,9 +233,20 @@ def test_one_who_holds_the_state_folder_and_does_not_answer(state, answers, unit
 
 def test_failures_are_told_where_they_belong():
     failures = {"host: observe": 2, "peer: slow reader": 3, "generate: TypeError": 4, "store: locked": 1}
-    answers = Answers(STATUS | {"failures": failures})
+    told_to_who_asked = {
+        "unknown method: refused (3)": 1,
+        "why: invalid params": 1,
+        "dream.now: refused (13)": 1,
+    }
+    told_to_nobody = {
+        "dream.context: invalid params": 1,
+        "hello: refused (6)": 1,
+        "dream.now: refused (10)": 1,
+    }
+    answers = Answers(STATUS | {"failures": failures | told_to_who_asked | told_to_nobody})
     assert lines(daemon.check_daemon(answers, STATE, Path("/r/s"), Units()))[1:] == [
-        "WARN 3 × peer: slow reader"
+        "WARN 3 × peer: slow reader",
+        *(f"WARN 1 × {kind}" for kind in told_to_nobody),
     ]
     assert lines(daemon.check_host(answers)) == ["WARN 2 × observe raised"]
 
@@ -437,7 +468,7 @@ def test_thresholds_are_proposed_amid_what_leo_measures(decisions, lines):
     proposed = re.findall(r"`(\w+_above = [^`]+)`", finding.advice)
     assert proposed == lines or len(proposed) == lines
     assert finding.level == "WARN"
-    assert finding.advice.endswith(" in '/my config', then `kill -HUP 7`") == bool(lines)
+    assert (" in '/my config', then `kill -HUP 7`; where --set or " in finding.advice) == bool(lines)
 
 
 @pytest.mark.parametrize(

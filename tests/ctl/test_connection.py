@@ -9,7 +9,8 @@ import pytest
 
 from dreamd.ctl.__main__ import cli
 from dreamd.ctl.connection import SIGNALS, Target, command, undisturbed
-from tests.helpers.dreamctl import dreamctl
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.little_daemon import LittleDaemon
 
 
@@ -56,6 +57,18 @@ def test_a_command_to_copy_asks_the_same_daemon(target: Target, words: str) -> N
     assert command("", "dreamd") == "dreamd"
 
 
+def test_one_who_listens_and_does_not_answer_is_there(daemon: DaemonProcess) -> None:
+    """A second one beside it is no cure."""
+    os.kill(daemon.process.pid, signal.SIGSTOP)  # the helper lets it go on at the end
+    state = daemon.state_dir
+    told = dreamctl("--state-dir", state, "status")
+    assert (told.exit_code, told.stdout) == (3, "")
+    assert f"Somebody listens there; `dreamctl --state-dir {state} doctor` says what is wrong." in told.stderr
+    assert "Start one" not in told.stderr
+    told = dreamctl("--state-dir", state, "service", "status", HOME=str(state))
+    assert f"does not answer; `dreamctl --state-dir {state} doctor` says why" in " ".join(told.stdout.split())
+
+
 def test_hints_say_which_daemon(socket: Path) -> None:
     empty = {"dialogs.recent": lambda *_: [], "friend.checkpoints": lambda *_: []}
     with LittleDaemon(socket, empty):
@@ -66,3 +79,34 @@ def test_hints_say_which_daemon(socket: Path) -> None:
         ):
             told = dreamctl("--socket", socket, *asked.split())
             assert f"dreamctl --socket {socket} {hint}" in " ".join(told.output.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "doctor",
+        "stats --openmetrics",
+        "completions bash",
+        "--socket s status",
+        "--socket s call many",
+    ],
+)
+def test_what_cannot_be_printed_is_said_in_one_line(socket: Path, tmp_path: Path, words: str) -> None:
+    """Little waits in a buffer, much goes out at once: both fail."""
+    answers = {"status": lambda *_: {"state": "ok"}, "many": lambda *_: ["words"] * 10_000}
+    with LittleDaemon(socket, answers), open("/dev/full", "wb") as full:
+        process = spawn_dreamctl(
+            "--state-dir", "none", *words.split(), cwd=tmp_path, stdout=full.fileno(), PYTHONUNBUFFERED=""
+        )
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert said == "dreamctl: what it prints cannot be written: No space left on device\n"
+
+
+def test_a_reader_who_has_seen_enough_is_told_nothing(socket: Path, tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with LittleDaemon(socket, {"many": lambda *_: ["words"] * 10_000}), open(theirs, "wb") as pipe:
+        process = spawn_dreamctl("--socket", socket, "call", "many", cwd=tmp_path, stdout=pipe.fileno())
+        assert (process.communicate(timeout=30)[1], process.returncode) == ("", 1)

@@ -31,7 +31,10 @@ CASES = [
     (decided(degraded=True), "degraded: no dream can be kept now; `dreamctl status` says why"),
     (decided(has_hooks=False), "no_hooks: this session provides no generate or no observe"),
     (decided(busy=True), "busy: a dialogue of this session was running"),
-    (decided(mute_left_s=25.4), "mute: the last dialogue came back empty; asked again in 25 s"),
+    (
+        decided(mute_left_s=25.4),
+        "mute: the last dialogue said nothing (`dreamctl doctor` says why); asked again in 25 s",
+    ),
     (decided(cooldown_left_s=41.2), "cooldown: 41 s of 180 left"),
     (decided(), "calm: trauma 0.31 ≤ 0.5, novelty 0.12 ≤ 0.7, quality 0.78 outside 0.35-0.55"),
     (decided(Context()), "calm: no measures were given"),

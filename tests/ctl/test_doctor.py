@@ -117,8 +117,26 @@ def test_one_who_only_looks(daemon, state):
         assert (
             Told(state)
             .worst("leo")
-            .startswith(f"FAIL half (pid {os.getpid()}) is connected, and provides no")
+            .startswith(
+                f"FAIL half (pid {os.getpid()}) is connected, and provides no generate and no observe"
+            )
         )
+
+
+def test_one_who_lacks_a_hook_is_told_beside_one_who_dreams(daemon, state):
+    with DreamClient(saying, socket_path=daemon.socket, name="half") as half:
+        assert half.start(20)
+        lacks = f"half (pid {os.getpid()}) is connected, and provides no observe"
+        assert Told(state).worst("leo").startswith(f"FAIL {lacks}")
+        with (
+            DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo,
+            DreamClient(socket_path=daemon.socket, name="looks") as looks,
+        ):
+            assert leo.start(20)
+            assert looks.start(20)
+            told = Told(state)
+            assert told.worst("leo").startswith(f"WARN {lacks}")
+            assert "looks" not in str(told.findings)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +149,7 @@ def test_one_who_only_looks(daemon, state):
     ],
 )
 def test_gates_that_never_move(state, measures, level, text):
-    with DaemonProcess(state, "--set", "gate.chance=0") as daemon, DreamClient(
+    with DaemonProcess(state, "--set", "gate.chance=1e-9") as daemon, DreamClient(
         saying, lambda _: None, socket_path=daemon.socket
     ) as leo:  # fmt: skip
         assert leo.start(20)
@@ -146,12 +164,25 @@ def test_gates_that_never_move(state, measures, level, text):
         assert Told(state).worst("gates").startswith(f"{level} {text} -> ")
 
 
-def test_gates_that_are_switched_off(state):
-    with DaemonProcess(state, "--set", "gate.enabled=false") as daemon:
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [("enabled=false", "gate.enabled is false"), ("chance=0", "gate.chance is 0, he never dreams")],
+)
+def test_gates_that_are_switched_off(state, setting, says):
+    with DaemonProcess(state, "--set", f"gate.{setting}") as daemon:
         with DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo:
             assert leo.start(20)
             leo.call("dream.context", STIRRED)
-            assert Told(state).worst("gates").startswith("WARN shut: gate.enabled is false")
+            found = Told(state).worst("gates")
+            assert found.startswith(f"WARN shut: {says} -> under [gate] `")
+            assert "where --set or DREAMD_GATE__.. says it, that holds" in found
+
+
+def test_what_was_asked_amiss_is_no_failure_of_the_daemon(daemon, state):
+    for asked in (["replay", 99], ["call", "nope"], ["friend", "checkpoint", "../x"], ["dream"]):
+        assert dreamctl("--state-dir", state, *asked).exit_code == 4
+    assert len(daemon.call("status")["failures"]) == 4
+    assert Told(state).worst("daemon").startswith("OK well")
 
 
 def test_what_hosts_swallowed(daemon, state):

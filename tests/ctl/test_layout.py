@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from rich.cells import cell_len
 
 from dreamd.ctl import layout
 
@@ -22,6 +23,19 @@ def test_clean_leaves_nothing_that_steers_a_terminal() -> None:
 def test_labelled_folds_values_beside_their_labels() -> None:
     text = layout.labelled([("a", "one two three four five six seven"), ("long", "x")], 20)
     assert text == "a     one two three\n      four five six\n      seven\nlong  x"
+
+
+@pytest.mark.parametrize("text", ["雨が降る夜に屋根を聞く" * 9, "a 🌧 b 🏠 " * 20, "ａ雨bé" * 30, "雨 " * 50])
+@pytest.mark.parametrize("columns", [30, 31])
+def test_what_is_wide_is_folded_by_its_cells(text: str, columns: int) -> None:
+    lines = layout.fold(text, columns, "  ", "x ").splitlines()
+    assert columns - 4 <= max(map(cell_len, lines)) <= columns
+    assert "".join(lines).replace(" ", "") == "x" + text.replace(" ", "")
+
+
+def test_a_table_stands_straight_whatever_is_in_it() -> None:
+    rows = [["雨が", "1"], ["rain", "2"], ["a", "3"]]
+    assert layout.table(["what", "n"], rows, 8).splitlines() == ["what  n", "雨が  1", "rain  2", "a     3"]
 
 
 def test_table_leaves_out_the_last_columns_where_there_is_no_room() -> None:

@@ -112,6 +112,25 @@ def test_a_dialogue_that_is_not_there_or_not_meant_alone(
         assert "no dialogue yet" in dreamctl("--socket", socket, "show").stderr
 
 
+def test_a_whole_trace_id_finds_the_oldest_dialogue(socket: Path) -> None:
+    """By the number in it: it may be beyond those that are looked through."""
+    answers = {"dialogs.recent": lambda *_: [], "dialogs.get": lambda _, params: DIALOGUE | {"id": params[0]}}
+    with LittleDaemon(socket, answers):
+        found = dreamctl("--socket", socket, "show", DIALOGUE["trace_id"], "--json")
+        assert json.loads(found.stdout)["id"] == 7
+        other = dreamctl("--socket", socket, "show", "dream-1741086000-7-0a1b2c3e")
+    assert (other.exit_code, other.stdout) == (4, "")
+    assert "NOT_FOUND" in other.stderr
+
+
+@pytest.mark.parametrize("number", ["0", "000", "9" * 19, "9" * 5000])
+def test_a_number_that_no_dialogue_has_is_wrong_usage(socket: Path, number: str) -> None:
+    with LittleDaemon(socket):
+        result = dreamctl("--socket", socket, "show", number)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no dialogue has such a number" in result.stderr
+
+
 def test_times_are_local_or_in_utc(socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at = DIALOGUE | {"started_at": 86400.0 * 365, "finished_at": None}
     try:

@@ -1,6 +1,8 @@
 """`stats`: what a person sees, what a script gets, and what a scraper takes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ from tests.helpers.dreamctl import dreamctl
 from tests.helpers.little_daemon import LittleDaemon, fails
 from tests.helpers.openmetrics import parse
 from tests.helpers.shapes import differences, shape_of
+from tests.helpers.waiting import until
+
+DATA = Path(__file__).parents[1] / "data"
 
 STATS = {
     "dialogs": 12, "lines": 31, "fragments": 39, "origin_fragments": 3, "avg_trauma": 0.3125, "avg_arousal": 0.41,
@@ -214,6 +219,29 @@ def test_a_database_in_trouble_leaves_out_what_comes_from_it(socket: Path) -> No
     assert families["dreamd_well"].samples == {("", ()): 0}
     assert "dreamd_lines" not in families
     assert "UNAVAILABLE" in exposed.stderr
+
+
+def test_a_daemon_of_another_protocol_is_named_with_its_version(socket: Path) -> None:
+    """The real one, frozen: it answers `status` alone, and of that little."""
+    old = subprocess.Popen([sys.executable, DATA / "old_daemon.py", socket])
+    try:
+        until(socket.exists, "the old daemon listens")
+        shown = dreamctl("--socket", socket, "status")
+        results = [
+            dreamctl("--socket", socket, "stats", *form) for form in ((), ("--json",), ("--openmetrics",))
+        ]
+    finally:
+        old.kill()
+        old.wait()
+    assert shown.exit_code == 0
+    assert f"daemon  ok, up 1 s, pid {old.pid}, 0.0.9, protocol 0 (dreamctl " in shown.stdout
+    for result in results:
+        assert result.exit_code == 3
+        assert "dreamd 0.0.9 speaks 0; upgrade the older" in " ".join(result.stderr.split())
+    assert [result.stdout for result in results[:2]] == ["", ""]
+    families = parse(results[2].stdout)
+    assert families.keys() == {f"dreamd_{name}" for name in ("up", "build", "well", "uptime_seconds")}
+    assert families["dreamd_up"].samples == {("", ()): 1}
 
 
 def test_two_formats_at_once_are_wrong_usage(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ DECISIONS = [
 def test_why_as_text() -> None:
     assert show_why(DECISIONS, 80, NOW) == (
         "11:59:58  did not dream; cooldown: 41 s of 180 left\n"
-        "2025-03-03 11:00  leo-demo dreamt dialogue 7; asked: a dream was asked for, past\n"
+        "2025-03-03 11:00  leo-demo began dialogue 7; asked: a dream was asked for, past\n"
         "          all gates\n"
         "\n"
         "Of these 2: 1 asked, 1 cooldown."

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.ctl.unpacked import CUT, in_hex, unpack
+from dreamd.ctl.unpacked import CUT, KEYS, in_hex, unpack
+from dreamd.dream.copies import Copy
+from dreamd.dream.shapes import Answer, Context, Heard, Pulse
+from dreamd.store.rows import LeosTables
+from dreamd.wire.params import Hello, Persist, Seed
 
+EXPERT = {"expert": "<0 chars>"}
 META = {"kind": "dream", "dialog": 1, "trace_id": "dream-1-2-0a", "turn": 1, "speaker": "leo", "expert": ""}
 GENERATE = [0, 7, "generate", ["the rain is near", 0.75, 0.5, META]]
 
@@ -21,7 +26,7 @@ def values(message: Any, *, ours: bool = False, show_text: bool = False) -> Any:
 def test_a_call_an_answer_and_a_notification() -> None:
     call = unpack(msgpack.packb(GENERATE), ours=True, show_text=False)
     assert call[:4] == ("call", 7, "generate", None)
-    assert call.values == ["<16 chars>", 0.75, 0.5, META]
+    assert call.values == ["<16 chars>", 0.75, 0.5, META | EXPERT]
     answer = unpack(msgpack.packb([1, 7, None, "a roof"]), ours=False, show_text=False)
     assert answer[:5] == ("answer", 7, None, None, "<6 chars>")
     told = unpack(msgpack.packb([2, "error", [8, "no MessagePack"]]), ours=True, show_text=False)
@@ -37,13 +42,18 @@ def test_with_show_text_everything_is_there() -> None:
 @pytest.mark.parametrize(
     ("params", "shown"),
     [
-        ({"prompt": "who are you", "expert": "structural"}, {"prompt": "<11 chars>", "expert": "structural"}),
-        ({"expert": "two words"}, {"expert": "<9 chars>"}),  # no name, whatever it stands under
-        ({"math_state": {"name": "Ann"}}, {"math_state": {"name": "<3 chars>"}}),  # a host may put anything there
+        ({"prompt": "who are you", "expert": "structural"}, {"prompt": "<11 chars>", "expert": "<10 chars>"}),
+        ({"name": "leo"}, {"name": "leo"}),
+        ({"name": "two words"}, {"name": "<9 chars>"}),  # no name, whatever it stands under
+        ({"math_state": {"name": "Ann"}}, {"math_state": {"<4 chars>": "<3 chars>"}}),  # a host may put anything there
+        ({"math_state": {"rain": 3}}, {"math_state": {"<4 chars>": 3}}),
+        ({"failures": {"rain": 1}}, {"failures": {"<4 chars>": 1}}),
+        ({"rain": {"name": "Ann"}}, {"<4 chars>": {"<4 chars>": "<3 chars>"}}),
+        ({"seed": {"constraints": {"flags": {"rain": 1}}}}, {"seed": {"<11 chars>": {"<5 chars>": {"<4 chars>": 1}}}}),
         ({"I love": 1, "I hate": 2}, {"<6 chars>": 1, "<6 chars> #1": 2}),
         ({"themes": [1, 2], "pulse": {"novelty": None}}, {"themes": [1, 2], "pulse": {"novelty": None}}),
-        ({"a": b"\x00", "b": float("nan")}, {"a": "<1 bytes>", "b": "nan"}),
-        ({"cap_token": {"type": "secret"}}, {"cap_token": {"type": "<6 chars>"}}),
+        ({"text": b"\x00", "weight": float("nan")}, {"text": "<1 bytes>", "weight": "nan"}),
+        ({"cap_token": {"type": "secret"}}, {"cap_token": {"<4 chars>": "<6 chars>"}}),
     ],
 )  # fmt: skip
 def test_texts_of_a_peer_are_hidden_and_names_are_not(params: Any, shown: Any) -> None:
@@ -67,7 +77,7 @@ def test_the_daemons_own_words_are_shown_but_not_what_it_passes_on() -> None:
     assert values([2, "event", [event]], ours=True) == [event | {"text": "<8 chars>"}]
     file = {"trace_id": "t-1", "shards": [{"what I said": "x"}], "seed": {"goal": "g"}}
     assert values([1, 1, None, file], ours=True) == {
-        "trace_id": "t-1", "shards": [{"<11 chars>": "<1 chars>"}], "seed": {"goal": "<1 chars>"},
+        "trace_id": "t-1", "shards": [{"<11 chars>": "<1 chars>"}], "seed": {"<4 chars>": "<1 chars>"},
     }  # fmt: skip
     assert values([0, 1, "inbox.ack", ["dream-1"]]) == ["dream-1"]
     assert values([0, 1, "observe", ["rain"]], ours=True) == ["<4 chars>"]
@@ -80,6 +90,19 @@ def test_hidden_bytes_are_dots_and_all_others_are_there() -> None:
         "92..........c3"
     )
     assert in_hex(data, unpack(data, ours=True, show_text=True).hidden) == data.hex()
+    keyed = msgpack.packb([2, "dream.context", [{"math_state": {"rain": 3}}]])
+    assert b"rain".hex() not in in_hex(keyed, unpack(keyed, ours=False, show_text=False).hidden)
+
+
+def test_a_method_that_nobody_serves_is_a_text() -> None:
+    data = msgpack.packb([2, "rain", []])
+    assert unpack(data, ours=False, show_text=False).method == "<4 chars>"
+    assert unpack(data, ours=False, show_text=True).method == "rain"
+
+
+def test_the_keys_that_a_host_may_send_are_known() -> None:
+    shapes = (Context, Pulse, Answer, Heard, Hello, Seed, Persist, Copy, LeosTables)
+    assert {key for shape in shapes for key in shape.__struct_fields__} <= KEYS
 
 
 @pytest.mark.parametrize(

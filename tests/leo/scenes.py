@@ -24,10 +24,19 @@ from dreamclient.messages import DreamContext, PulseSnapshot
 
 PROBES = 100
 PROBE_SETS = (88001, 88002)  # seeds of the two sets of probe replies, whose mean is taken
+
+
+class Nothing:
+    """No line is taken: leo stays who he was."""
+
+    def portions(self, *_: object) -> list[str]:
+        return []
+
+
 DIETS: dict[str, Chooses] = {
     "diet": Diet(),
     "whole lines": Everything(),
-    "nothing": Diet(common=-1, few=-1, common_alone=-1),
+    "nothing": Nothing(),
 }
 CONNECT_S = 10.0
 A_PROMPT_S = 20.0  # from one prompt to the next, by the clock that leo sees

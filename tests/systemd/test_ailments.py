@@ -21,7 +21,7 @@ import pytest
 from dreamclient import DreamClient
 from dreamclient.leo import attach
 
-from dreamd.ctl.checkup.place import look_at_state
+from dreamd.ctl.checkup.place import listens, look_at_state
 from tests.helpers import leo_double
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.mounts import Mounts, fill, mounts
@@ -175,6 +175,21 @@ def test_a_stale_socket(patient: Patient) -> None:
     is_cured(patient.env, "socket", "daemon")
 
 
+def test_another_program_listens(patient: Patient) -> None:
+    patient.state.mkdir(mode=0o700)
+    deaf = "import signal, socket as s, sys; a = s.socket(s.AF_UNIX); a.bind(sys.argv[1]); a.listen(); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", deaf, str(patient.socket)]) as other:
+        try:
+            until(lambda: listens(patient.socket), "it listens")
+            advice = ails(
+                patient.env, "socket", f"pid {other.pid} listens at {patient.socket}, and is no dreamd"
+            )
+            follow(patient.env, advice)
+        finally:
+            other.kill()
+    is_cured(patient.env, "socket", "daemon")
+
+
 # 3
 
 
@@ -242,7 +257,7 @@ def test_a_leo_whose_lines_stay_empty(patient: Patient) -> None:
 def test_gates_that_never_move(patient: Patient, below: float, state: str) -> None:
     """They are a WARN: he may be calm. What he measures goes from `below` to 0.39 more."""
     patient.config.parent.mkdir(parents=True)
-    patient.config.write_text("[gate]\nchance = 0\n")
+    patient.config.write_text("[gate]\nchance = 1e-9\n")
     pid = patient.start()
     leo = patient.leo()
 
@@ -260,7 +275,7 @@ def test_gates_that_never_move(patient: Patient, below: float, state: str) -> No
     assert found["text"] == f"{state} at each of the last 14 replies: trauma {below:.2f}-{below + 0.39:.2f}"
     advice = re.fullmatch(
         r"does leo measure \(`(?P<look>[^`]+)`\)\? If so, under \[gate\] `(?P<line>[^`]+)` in (?P<file>\S+), then "
-        r"`(?P<take_up>[^`]+)`",
+        r"`(?P<take_up>[^`]+)`; where --set or DREAMD_GATE__.. says it, that holds: .+",
         found["advice"],
     )
     assert advice is not None
@@ -281,8 +296,17 @@ def test_a_full_disk(patient: Patient, mounted: Mounts) -> None:
     patient.start()
     leo = patient.leo()
     leo.dream_now(STIRRED)
-    fill(patient.state)
-    until(lambda: leo.call("status")["state"] == "degraded: disk full", "it is noticed")
+    until(lambda: not leo.call("status")["database"]["wal_bytes"], "its log is brought in")
+    is_full = "degraded: disk full"
+
+    def is_noticed() -> bool:
+        """By a daemon that has something to write, on a disk that is full even if its log gave some back."""
+        fill(patient.state)
+        if leo.call("status")["state"] != is_full:
+            leo.dream_now(STIRRED)
+        return bool(leo.call("status")["state"] == is_full)
+
+    until(is_noticed, "it is noticed")
     assert "make room" in ails(patient.env, "daemon", "degraded: disk full")
     assert "make room" in ails(
         patient.env, "database", f"the disk is full: 0 B left where {patient.state} is"

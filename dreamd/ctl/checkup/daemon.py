@@ -1,12 +1,13 @@
 """The daemon: does it answer, how does it say it is, and is it of our version."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Method
+from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
 
 from dreamd import __version__
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
@@ -67,6 +68,8 @@ def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units
     if status is None:
         if state.holder:
             yield _silent(answers.silence, state, units)
+        elif answers.silence:
+            yield fail("daemon", "does not run", "see section socket")
         elif units.waits:
             yield ok("daemon", "does not run; it starts at the first knock")
         elif units.installed:
@@ -111,13 +114,18 @@ def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
 
 
 def _counted(status: Mapping[str, Any]) -> Iterator[Finding]:
-    ours = {kind: n for kind, n in status["failures"].items() if not kind.startswith(("host: ", *_ELSEWHERE))}
-    for kind, times in ours.items():
-        yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
+    for kind, times in status["failures"].items():
+        if not (kind.startswith(("host: ", *_ELSEWHERE)) or _ANSWERED.fullmatch(kind)):
+            yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
 
 
 # Failures that another section speaks of.
 _ELSEWHERE = ("generate: ", "observe: ", "recall: ", "inbox: ", "store: ")
+# What was asked amiss, and told to who asked. Nobody is told of a `dream.context`, and at `hello` a host is lost.
+_ASKED_AMISS = (Code.INVALID_PARAMS, Code.UNKNOWN_METHOD, Code.NOT_FOUND, Code.NO_HOOKS, Code.BUSY)
+_ANSWERED = re.compile(
+    rf"(?!dream\.context:|hello:).+: (invalid params|refused \(({'|'.join(map(str, _ASKED_AMISS))})\))"
+)
 
 
 def check_versions(answers: Answers) -> Iterator[Finding]:

@@ -30,26 +30,28 @@ def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Find
 
 def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
     hosts = [session for session in status["sessions"] if session["name"] != "dreamctl"]
-    needed = {Method.GENERATE, Method.OBSERVE}
-    able = [session for session in hosts if needed <= set(session["provides"])]
-    for session in able:
-        yield ok(
-            "leo",
-            f"{session['name']} (pid {session['pid']}) is connected, provides {', '.join(session['provides'])}",
-        )
-    if not able and hosts:
-        names = ", ".join(f"{session['name']} (pid {session['pid']})" for session in hosts)
-        yield fail(
-            "leo",
-            f"{names} is connected, and provides no generate and observe",
-            "give DreamClient both hooks, or call dreamclient.leo.attach(field)",
-        )
-    elif not able:
+    able = [session for session in hosts if not _lacks(session)]
+    for session in hosts:
+        who, lacks = f"{session['name']} (pid {session['pid']}) is connected", _lacks(session)
+        if not lacks:
+            yield ok("leo", f"{who}, provides {', '.join(session['provides'])}")
+        elif not able or len(lacks) == 1:  # beside one who dreams, others may only look
+            yield (warn if able else fail)(
+                "leo",
+                f"{who}, and provides no {' and no '.join(lacks)}",
+                "give DreamClient both hooks, or call dreamclient.leo.attach(field)",
+            )
+    if not hosts:
         yield warn(
             "leo",
             "none is connected",
             "start leo; `dreamctl leo check PATH` says whether he knows of dreamd",
         )
+
+
+def _lacks(session: Mapping[str, Any]) -> list[str]:
+    """The hooks without which there is no dialogue."""
+    return [hook for hook in (Method.GENERATE, Method.OBSERVE) if hook not in session["provides"]]
 
 
 def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
@@ -119,12 +121,19 @@ def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
 
 def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
     """Of the decisions that came to the measures: were some calm, and some not? `file` is that of the settings."""
-    take_up = f"in {quote(str(file))}, then `kill -HUP {(answers.status or {}).get('pid')}`"
+    take_up = (
+        f"in {quote(str(file))}, then `kill -HUP {(answers.status or {}).get('pid')}`; where --set or DREAMD_GATE__.. "
+        "says it, that holds: change it there, and restart"
+    )
     reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
     calm = [d for d in reached if d["reason"] == "calm"]
-    newest = answers.decisions[0]["reason"] if answers.decisions else ""
-    if newest == "disabled":
+    newest = answers.decisions[0] if answers.decisions else {}
+    if newest.get("reason") == "disabled":
         yield warn("gates", "shut: gate.enabled is false", f"under [gate] `enabled = true` {take_up}")
+    elif (newest.get("gate") or {}).get("chance", 1.0) <= 0.0:
+        yield warn(
+            "gates", "shut: gate.chance is 0, he never dreams", f"under [gate] `chance = 0.3` {take_up}"
+        )
     elif len(reached) < ENOUGH:
         yield ok("gates", f"{len(reached)} replies came to them; too few to judge")
     elif len(calm) == len(reached):

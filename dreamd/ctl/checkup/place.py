@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from struct import Struct
 
 from dreamclient.paths import SOCKET_PATH_BYTES
 
@@ -20,6 +21,8 @@ NETWORK = frozenset(
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.davfs2", "davfs"}
 )
 LITTLE_BYTES = 16 << 20  # a year of dreams
+PAGE_BYTES = 4096  # of the database: with less nothing can be written
+_UCRED = Struct("iII")  # pid, uid, gid: unix(7)
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,28 @@ def look_at_socket(path: Path) -> SocketFacts:
 
 def listens(path: Path) -> bool:
     """Whether somebody accepts connections there. A unit's socket starts its daemon by this."""
+    return listener(path) is not None
+
+
+def listener(path: Path) -> int | None:
+    """The pid of who listens there, None where nobody does; 0 where it cannot be told. It is a knock, too."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(str(path))
         except BlockingIOError:  # its backlog is full
-            return True
+            return 0
         except OSError:
-            return False
-    return True
+            return None
+        pid: int = _UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0]
+    return pid
 
 
 def check_socket(
-    facts: SocketFacts, uid: int, *, listens: bool, guarded: bool, holder: int
+    facts: SocketFacts, uid: int, *, listener: int | None, deaf: bool, guarded: bool, holder: int
 ) -> Iterator[Finding]:
-    """`guarded`: systemd listens, in place of a daemon. `holder`: the pid of a daemon that has
-    the state folder, or 0."""
+    """`listener`: its pid, 0 where unknown, None where nobody listens; `deaf`: it does not answer as dreamd does.
+    `guarded`: systemd listens, in place of a daemon. `holder`: the pid of a daemon that has the state folder, or 0."""
     length = len(os.fsencode(facts.path))
     if length > SOCKET_PATH_BYTES:
         yield fail(
@@ -105,17 +114,27 @@ def check_socket(
             f"{facts.path} belongs to uid {facts.uid}, you are {uid}",
             "run dreamctl and leo as the user of the daemon, or set DREAMD_SOCKET to one of your own",
         )
-    elif not (listens or guarded):
+    elif listener is None and not guarded:
         yield fail(
             "socket",
             f"{facts.path} is stale: nobody listens",
             "start dreamd, which clears it away: `dreamctl service start`",
         )
+    elif deaf and not holder:
+        yield fail(
+            "socket",
+            f"{f'pid {listener}' if listener else 'another program'} listens at {facts.path}, and is no dreamd that "
+            "answers",
+            f"end it: {f'`kill {listener}`' if listener else '`ss -xlp` may name it'}, then `dreamctl service start`; "
+            "or set DREAMD_SOCKET to another place, for all of them",
+        )
     elif facts.mode & 0o077 or facts.folder_mode & 0o022:
+        ours = f"`chmod 600 {quote(str(facts.path))}`"
         yield warn(
             "socket",
             f"{facts.path} has mode {facts.mode:04o}, its folder {facts.folder_mode:04o}",
-            f"others are refused by their credentials all the same; chmod 600 {facts.path}",
+            "others are refused by their credentials all the same; "
+            f"{ours if facts.mode & 0o077 else 'name a folder that you alone write, in DREAMD_SOCKET'}",
         )
     else:
         yield ok("socket", str(facts.path))
@@ -138,7 +157,8 @@ def look_at_state(path: Path) -> StateFacts:
     )
 
 
-def check_state(facts: StateFacts) -> Iterator[Finding]:
+def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Finding]:
+    """`trouble` is what a daemon that runs tells of its database."""
     if facts.kind == "other":
         yield fail("database", f"{facts.path} is no folder", set_aside(facts.path))
     if facts.kind != "folder":
@@ -156,9 +176,10 @@ def check_state(facts: StateFacts) -> Iterator[Finding]:
             "move the state folder to a local disk: --state-dir, or DREAMD_STATE_DIR",
         )
     if facts.free_bytes < LITTLE_BYTES:
-        yield (fail if facts.free_bytes < LITTLE_BYTES // 64 else warn)(
+        full = facts.free_bytes < PAGE_BYTES or trouble == "disk full"
+        yield (fail if full else warn)(
             "database",
-            f"the disk is full: {size(facts.free_bytes)} left where {facts.path} is",
+            f"the disk is {'' if full else 'nearly '}full: {size(facts.free_bytes)} left where {facts.path} is",
             "make room; the daemon goes on by itself",
         )
     else:
