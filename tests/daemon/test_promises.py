@@ -207,7 +207,8 @@ def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(tmp_path):
         path.chmod(0o755)
     command = (
         # All is imported first: that user may not be able to read this Python.
-        "import concurrent.futures.thread, dreamd.wire.status, os, sys, uvloop; from pathlib import Path; "
+        "import concurrent.futures.thread, dreamd.wire.status, os, sys, urllib.parse, uvloop; "
+        "from pathlib import Path; "
         "from dreamd.app import run; from dreamd.settings import Settings; state = Path(sys.argv[1]); "
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(run(Settings, state, state / 'dreamd.sock'))"
     )
