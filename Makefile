@@ -41,7 +41,8 @@ fuzz: venv  ## long hunts: new examples for every property, every fault at every
 	@HYPOTHESIS_PROFILE=hunt HUNT=1 $(BIN)/python -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults $(ARGS)
 
 bench: venv  ## figures, as ratios to a floor in the same run
-	@for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in $(basename $(notdir $(wildcard tests/bench/*.py))); do \
+	  echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
 
 man: venv  ## the manual pages, from the texts of --help and the settings
 	@$(BIN)/python -m dreamd.ctl.manual man

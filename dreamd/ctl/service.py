@@ -160,7 +160,7 @@ def stop(target: Target, instance: str) -> None:
     if pair.managed:
         units.tell("stop", *pair.units)
         done.append(f"stopped the unit {pair.units[1]} and its socket")
-    if not done or look_at_state(pair.state).holder or listens(pair.socket):
+    if not done or _runs(pair):
         plain.stop(pair.state, pair.socket)
         done.append("the daemon was asked to stop")
     _report(target, done)
@@ -183,7 +183,7 @@ def restart(context: click.Context, instance: str) -> None:
         units.tell_to_run("restart", pair)
         _report(target, [f"restarted the unit {pair.units[1]}"])
         return
-    if look_at_state(pair.state).holder or listens(pair.socket):
+    if _runs(pair):
         plain.stop(pair.state, pair.socket)
     context.invoke(start, instance=instance)
 
@@ -268,6 +268,11 @@ def logs(target: Target, count: int, instance: str) -> None:
         emit({"log": source, "lines": lines})
     else:
         click.echo("".join(f"{line}\n" for line in lines), nl=False)
+
+
+def _runs(pair: units.Pair) -> bool:
+    """Whether a daemon holds its state folder, or listens where it would."""
+    return bool(look_at_state(pair.state).holder) or listens(pair.socket)
 
 
 def _calls(calls: Sequence[tuple[str, ...]]) -> list[str]:

@@ -63,6 +63,7 @@ class Session(asyncio.Protocol):
         self._failures = failures
         self._peer = Peer(CODEC)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: list[bytes] | None = None  # what is said while a chunk is read; it goes out in one write
         self._lost_events = 0
         self._sweep: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -77,6 +78,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         peer = self._peer
+        self._held = []
         for event in peer.receive_data(data, self._show_taps if self.taps else None):
             if isinstance(event, Reply):
                 self._settle(event)
@@ -85,6 +87,7 @@ class Session(asyncio.Protocol):
         if peer.data_owed:
             for owed in peer.messages_to_send():
                 self.send(owed)
+        self._release()
         if peer.unknown_answers or peer.refused_calls:
             self._count_misuse()
         if peer.broken is not None:
@@ -122,10 +125,20 @@ class Session(asyncio.Protocol):
 
     def send(self, message: bytes) -> None:
         """Write one message to the peer; to a lost one, nothing."""
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        if self._held is None:
             self._transport.write(message)
-            if self.taps:
-                self._show_taps([message], OUT)
+        else:
+            self._held.append(message)
+        if self.taps:
+            self._show_taps([message], OUT)
+
+    def _release(self) -> None:
+        """Write what was held: one write a chunk, since asyncio's own transport counts its whole buffer at each."""
+        held, self._held = self._held, None
+        if held and self._transport is not None:
+            self._transport.write(b"".join(held))
 
     def _show_taps(self, messages: list[bytes], way: str = IN) -> None:
         for tap in self.taps.values():
@@ -181,6 +194,7 @@ class Session(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is buffered, then close; cut off a peer that does not take it."""
+        self._release()
         if self._transport is not None:
             self._transport.close()
             self._loop.call_later(GRACE_S, self.abort)

@@ -16,9 +16,12 @@ from pathlib import Path
 
 from dreamclient import DreamClient
 
+from tests.helpers.daemon import DaemonProcess
+
 IDLE_S = 60.0
 MOST_MS = 5.0
-READY_S = 60.0  # two ticks, and some
+EMPTIED_S = 60.0  # two ticks, and some, until its log has been emptied
+SETTLED_S = 20.0  # one more tick, which finds nothing changed any more
 WRITES = "write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,ftruncate,rename,renameat,renameat2,unlink,unlinkat"
 LINES = (
     "the sea is quiet tonight",
@@ -48,45 +51,41 @@ def write_calls(pid: int, seconds: float) -> Counter[str]:
             ["strace", "-f", "-qq", "-e", f"trace={WRITES}", "-p", str(pid), "-o", out.name],
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(seconds)
+        time.sleep(seconds)  # the measurement itself: what happens in so many seconds
         tracer.terminate()
         tracer.wait()
         return Counter(re.findall(r"^\d+ +(\w+)\(", out.read(), re.MULTILINE))
 
 
-def quiet_daemon(stack: ExitStack) -> subprocess.Popen[bytes]:
-    """One that has dreamt, with a leo connected and its log emptied."""
+def quiet_daemon(stack: ExitStack) -> int:
+    """The process id of one that has dreamt, with a leo connected and its log emptied."""
     state = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
-    daemon = subprocess.Popen([sys.executable, "-m", "dreamd", "--state-dir", str(state)])
-    stack.callback(daemon.wait)
-    stack.callback(daemon.terminate)
+    daemon = stack.enter_context(DaemonProcess(state))
     lines = iter(LINES * 9)
-    leo = DreamClient(lambda *_: next(lines), lambda _: None, socket_path=state / "dreamd.sock", origin=LINES)
+    leo = DreamClient(lambda *_: next(lines), lambda _: None, socket_path=daemon.socket, origin=LINES)
     stack.enter_context(leo)
-    until = time.monotonic() + READY_S
-    while not leo.start(1.0) and time.monotonic() < until:
-        time.sleep(0.1)
+    leo.start(10.0)
     leo.dream_now()
-    wal = state / "dream.sqlite3-wal"
+    wal, until = state / "dream.sqlite3-wal", time.monotonic() + EMPTIED_S
     while wal.stat().st_size:
         if time.monotonic() > until:
             raise SystemExit("the log was not emptied")
-        time.sleep(1.0)
-    time.sleep(20.0)  # the tick that finds nothing changed any more
-    return daemon
+        time.sleep(1.0)  # nothing tells of it, and the daemon is not to be disturbed
+    time.sleep(SETTLED_S)  # its tick is what is waited for
+    return daemon.process.pid
 
 
 def main() -> int:
     with ExitStack() as stack:
-        daemon = quiet_daemon(stack)
-        cpu, slept = cpu_ms(daemon.pid), switches(daemon.pid)
-        time.sleep(IDLE_S)
-        used, woken = cpu_ms(daemon.pid) - cpu, switches(daemon.pid) - slept
+        pid = quiet_daemon(stack)
+        cpu, slept = cpu_ms(pid), switches(pid)
+        time.sleep(IDLE_S)  # the measurement itself: what is used in so many seconds
+        used, woken = cpu_ms(pid) - cpu, switches(pid) - slept
         print(f"idle, {IDLE_S:g} s: {used:.2f} ms processor time (at most {MOST_MS:g}), {woken} wake-ups")
         if shutil.which("strace") is None:
             print("no strace here: write calls were not counted")
             return int(used > MOST_MS)
-        calls = write_calls(daemon.pid, IDLE_S)
+        calls = write_calls(pid, IDLE_S)
         print(f"idle, {IDLE_S:g} s: {calls.total()} write calls (none are due) {dict(calls)}")
         return int(used > MOST_MS or calls.total() > 0)
 

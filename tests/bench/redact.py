@@ -1,6 +1,6 @@
 """How long redaction takes on hostile text, against plain text of the same size.
 
-    python tests/bench/redact.py [--json]
+    python -m tests.bench.redact [--json]
 
 Each hostile text is 1 MiB of one piece over and over: what a pattern begins with, what almost completes it, what it
 could be tried on from every character. The bound is 3 (issue "The dream inbox"); the exit code is 1 above it.

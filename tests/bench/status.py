@@ -14,9 +14,10 @@ from pathlib import Path
 
 from dreamclient import DreamClient
 
+from tests.helpers.daemon import DaemonProcess
+
 ROUNDS, WARM = 40, 3
 MOST = 2.5  # times the floor
-READY_S = 20.0
 LINES = (
     "the sea is quiet tonight",
     "I hear the river under the house",
@@ -31,15 +32,11 @@ def took_ms(command: Sequence[str], folder: Path) -> float:
     return (time.perf_counter() - before) * 1000
 
 
-def dreamt(folder: Path, daemon: "subprocess.Popen[bytes]") -> None:
+def dreamt(daemon: DaemonProcess) -> None:
     """Have a leo dream once."""
     lines = iter(LINES)
-    with DreamClient(lambda *_: next(lines), lambda _: None, socket_path=folder / "state/dreamd.sock") as leo:
-        until = time.monotonic() + READY_S
-        while not leo.start(1.0):
-            if daemon.poll() is not None or time.monotonic() > until:
-                raise SystemExit("the daemon did not start")
-            time.sleep(0.05)
+    with DreamClient(lambda *_: next(lines), lambda _: None, socket_path=daemon.socket) as leo:
+        leo.start(10.0)
         leo.dream_now()
 
 
@@ -48,13 +45,9 @@ def main() -> int:
         folder, script = Path(name), Path(sys.executable).with_name("dreamctl")
         os.environ["DREAMD_STATE_DIR"] = str(folder / "state")
         floor, status = [sys.executable, "-c", "import click"], [str(script), "status"]
-        daemon = subprocess.Popen([sys.executable, "-m", "dreamd"])
-        try:
-            dreamt(folder, daemon)
+        with DaemonProcess(folder / "state") as daemon:
+            dreamt(daemon)
             pairs = [(took_ms(floor, folder), took_ms(status, folder)) for _ in range(WARM + ROUNDS)][WARM:]
-        finally:
-            daemon.terminate()
-            daemon.wait(20)
     least, taken = (statistics.median(times) for times in zip(*pairs, strict=True))
     print(f"python -c 'import click': p50 {least:.1f} ms")
     print(f"dreamctl status: p50 {taken:.1f} ms = {taken / least:.2f} x that (at most {MOST:g})")

@@ -12,7 +12,7 @@ from dreamclient.hooks import Hooks
 from dreamclient.host import Host
 from dreamclient.link import HOT_BYTES, Link
 from dreamclient.messages import MESSAGE_BYTES, Code
-from dreamclient.rpc import Event, Notification, Peer, Reply, Request, packed
+from dreamclient.rpc import Notification, Peer, Reply, Request, packed
 
 from tests.helpers.little_daemon import DEADLINE_S, until
 
@@ -29,9 +29,9 @@ class Ends:
         self.peer = Peer()
         self.theirs.settimeout(DEADLINE_S)
 
-    def reads(self, count: int) -> list[Event]:
+    def reads(self, count: int) -> list[Any]:
         """The next `count` messages."""
-        events: list[Event] = []
+        events: list[Any] = []
         while len(events) < count:
             events += self.peer.receive_data(self.theirs.recv(1 << 20))
             assert self.peer.broken is None
@@ -138,7 +138,7 @@ class Reader(threading.Thread):
     def __init__(self, ends: Ends, count: int) -> None:
         super().__init__(daemon=True)
         self._ends, self._count = ends, count
-        self._events: list[Event] = []
+        self._events: list[Any] = []
         self.start()
 
     def run(self) -> None:
@@ -159,8 +159,10 @@ def test_a_context_that_finds_the_lock_held_is_sent_by_its_holder(ends: Ends) ->
     assert ends.failures == {}
 
 
-def test_mail_that_comes_while_a_context_is_sent_goes_next(ends: Ends) -> None:
-    ends.link._lock = Lock(on_first=lambda: setattr(ends.link, "_mail", context("b")))  # type: ignore[assignment]
+def test_mail_that_comes_while_a_context_is_sent_goes_next(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ends.link, "_lock", Lock(on_first=lambda: setattr(ends.link, "_mail", context("b"))))
     assert ends.link.offer(context("a"))
     assert ends.prompts(2) == ["a", "b"]
 
@@ -197,8 +199,10 @@ class Lock:
         self.release()
 
 
-def test_mail_that_its_holder_could_no_longer_see_is_sent_all_the_same(ends: Ends) -> None:
-    ends.link._lock = Lock(on_first=lambda: False)  # type: ignore[assignment]
+def test_mail_that_its_holder_could_no_longer_see_is_sent_all_the_same(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ends.link, "_lock", Lock(on_first=lambda: False))
     assert ends.link.offer(context("just too late"))
     assert ends.prompts(1) == ["just too late"]
 
@@ -218,9 +222,11 @@ def test_mail_is_never_put_between_the_parts_of_a_message(narrow: Ends) -> None:
     assert narrow.failures == {"stalled": 1}
 
 
-def test_mail_that_someone_else_has_sent_is_not_sent_twice(ends: Ends) -> None:
+def test_mail_that_someone_else_has_sent_is_not_sent_twice(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ends.link._mail = context("a")
-    ends.link._lock = Lock(on_first=lambda: setattr(ends.link, "_mail", None))  # type: ignore[assignment]
+    monkeypatch.setattr(ends.link, "_lock", Lock(on_first=lambda: setattr(ends.link, "_mail", None)))
     ends.link._release()
     assert ends.link.offer(context("b"))
     assert ends.prompts(1) == ["b"]
@@ -231,8 +237,8 @@ def test_many_threads_offer_at_once_and_each_context_is_sent_or_counted(ends: En
 
     def read() -> None:
         while "end" not in prompts:
-            events = ends.peer.receive_data(ends.theirs.recv(1 << 20))
-            prompts.extend(event.params[0]["prompt"] for event in events)  # type: ignore[union-attr]
+            events: list[Any] = ends.peer.receive_data(ends.theirs.recv(1 << 20))
+            prompts.extend(event.params[0]["prompt"] for event in events)
 
     def reply(number: int) -> None:
         for count in range(200):
@@ -294,7 +300,7 @@ def test_a_large_context_tells_the_failures_too(ends: Ends) -> None:
     assert ends.link.offer(context("x" * HOT_BYTES))
     ends.link.flush()
     (event,) = ends.reads(1)
-    assert event.params[0]["failures"] == {"connect": 1}  # type: ignore[union-attr]
+    assert event.params[0]["failures"] == {"connect": 1}
     assert ends.host.failures.untold() == {}
 
 
@@ -410,14 +416,14 @@ def test_requests_are_answered_in_full(ends: Ends) -> None:
             ends.link.fail(msgid, Code.HOOK_FAILED, "generate raised E", {"type": "E"})
         (reply,) = ends.reads(1)
         assert isinstance(reply, Reply)
-        assert reply.result == "a line" or reply.error.detail == {"type": "E"}  # type: ignore[union-attr]
+        assert reply.result == "a line" or reply.error.detail == {"type": "E"}
 
 
 def test_a_peer_that_breaks_the_protocol_is_told_once_and_lost(ends: Ends) -> None:
     ends.theirs.sendall(packed([2, "event", [{}]]) + b"\xc1")
     assert ends.link.receive() == [Notification("event", [{}])]
     (event,) = ends.reads(1)
-    assert (event.method, event.params[0]) == ("error", Code.MALFORMED)  # type: ignore[union-attr]
+    assert (event.method, event.params[0]) == ("error", Code.MALFORMED)
     with pytest.raises(NotConnected, match="broke the protocol: no MessagePack"):
         ends.link.receive()
 

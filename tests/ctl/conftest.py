@@ -1,12 +1,16 @@
 """A daemon for the commands that look, and a leo for those who dream."""
 
+import json
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from dreamclient.blocking import DreamClient
 
 from tests.helpers.daemon import DaemonProcess
+from tests.helpers.leo_database import FIELD
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +51,25 @@ def leo(daemon: DaemonProcess) -> Iterator[tuple[Speaker, DreamClient]]:
     with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
         assert client.start(10.0)
         yield speaker, client
+
+
+SHARDS = {
+    "seed": {"goal": "g", "ul_tags": ["pwd=hunter2hunter2"]},
+    "result": {"trace_id": "sim-1", "shards": [{"index": 0, "timestamp": 1, "text": "a@b.example"}]},
+    "cap_token": {"scopes": ["memory.inbox.dreams.write"]},
+}
+
+
+@contextmanager
+def at_home(folder: Path, words: tuple[str, ...], origin: str) -> Iterator[tuple[DaemonProcess, DreamClient]]:
+    """A daemon with its state in `folder`/state, a leo with an origin, and beside them what commands are given: leo's
+    dream.py, his database, and shards."""
+    speaker = Speaker(words)
+    (folder / "dream.py").write_text('"""His own."""\n')
+    (folder / "shards.json").write_text(json.dumps(SHARDS))
+    shutil.copy(FIELD, folder / "leo.sqlite3")
+    with DaemonProcess(folder / "state", "--set", "gate.cooldown_s=0") as daemon:
+        with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
+            assert client.start(10.0)
+            client.call("dream.seed", {"origin": [origin]})
+            yield daemon, client

@@ -23,12 +23,11 @@ from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
 from tests.helpers.mounts import fill, mounts
-from tests.helpers.ptrace import Call, Kill, traced, why_not
+from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced
 from tests.helpers.shapes import differences, shape_of
 from tests.helpers.store_rows import one_dream
 from tests.helpers.terminal import Terminal
 
-REASON = why_not()
 PWRITE = "call 18"  # so SQLite writes
 
 
@@ -282,7 +281,7 @@ def at_each_write(
     return fault
 
 
-@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+@needs_ptrace
 @pytest.mark.parametrize("times", [0, 1, 400])
 def test_who_is_killed_leaves_the_old_one_and_the_next_clears_up(
     large: Path, place: Path, times: int
@@ -302,7 +301,7 @@ def test_who_is_killed_leaves_the_old_one_and_the_next_clears_up(
     assert contents(file) == before
 
 
-@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+@needs_ptrace
 def test_a_copy_that_goes_on_is_not_cleared_away_by_another(large: Path, place: Path) -> None:
     results = []
 
@@ -315,7 +314,7 @@ def test_a_copy_that_goes_on_is_not_cleared_away_by_another(large: Path, place: 
     assert contents(place / "b") == contents(large / "dream.sqlite3")
 
 
-@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+@needs_ptrace
 def test_it_is_on_disk_before_it_takes_its_name(large: Path, place: Path) -> None:
     calls = []
 
@@ -327,7 +326,7 @@ def test_it_is_on_disk_before_it_takes_its_name(large: Path, place: Path) -> Non
     assert calls[-3:] == [("fsync", ".part"), ("rename", ""), ("fsync", "")]
 
 
-@pytest.mark.skipif(REASON is not None, reason=REASON or "")
+@needs_ptrace
 @pytest.mark.parametrize("times", [0, 300])
 def test_ctrl_c_leaves_nothing(large: Path, place: Path, times: int) -> None:
     (place / "b").write_text("an older one")

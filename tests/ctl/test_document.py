@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,13 +10,11 @@ from typing import Any
 
 import click
 import pytest
-from dreamclient.blocking import DreamClient
 
 from dreamd.ctl.__main__ import COMMANDS, cli
-from tests.ctl.conftest import LINES, Speaker
+from tests.ctl.conftest import LINES, at_home
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
-from tests.helpers.leo_database import FIELD
 from tests.helpers.shapes import TEXT, differences, events_of, parsed, shape_of
 
 # What is asked of a daemon in which leo has dreamt once, and the beginning of its row, or the section, in the document.
@@ -61,35 +58,18 @@ ASKED = [
 SERVICE = ["start", "restart", "status", "logs", "stop", "uninstall"]
 EVENTS = ["watch", "trace", "demo"]
 ELSEWHERE = ["service install"]  # needs a user manager: tests/systemd/test_install.py
-SHARDS = {
-    "seed": {"goal": "g", "ul_tags": ["pwd=hunter2hunter2"]},
-    "result": {"trace_id": "sim-1", "shards": [{"index": 0, "timestamp": 1, "text": "a@b.example"}]},
-    "cap_token": {"scopes": ["memory.inbox.dreams.write"]},
-}
 
 
 @pytest.fixture(scope="module")
 def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonProcess, dict[str, str]]]:
     """A daemon in which a leo, who is still there, has dreamt once; and what the commands speak of."""
-    folder, speaker = tmp_path_factory.mktemp("document"), Speaker(LINES)
-    (folder / "dream.py").write_text('"""His own."""\n')
-    (folder / "shards.json").write_text(json.dumps(SHARDS))
-    shutil.copy(FIELD, folder / "leo.sqlite3")
-    with DaemonProcess(folder / "state", "--set", "gate.cooldown_s=0") as daemon:
-        with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
-            assert client.start(10.0)
-            client.call("dream.seed", {"origin": ["I am small."]})
-            client.dream_now()
-            (waiting,) = client.call("inbox.list")
-            (daemon.state_dir / "inbox/dreams/.tmp/sim-9.json").write_text("half")
-            yield (
-                daemon,
-                {
-                    "folder": str(folder),
-                    "trace": waiting["trace_id"],
-                    "python": sys.executable,
-                },
-            )
+    folder = tmp_path_factory.mktemp("document")
+    with at_home(folder, LINES, "I am small.") as (daemon, client):
+        client.dream_now()
+        (waiting,) = client.call("inbox.list")
+        (daemon.state_dir / "inbox/dreams/.tmp/sim-9.json").write_text("half")
+        named = {"folder": str(folder), "trace": waiting["trace_id"], "python": sys.executable}
+        yield daemon, named
 
 
 @pytest.mark.parametrize(("command", "about"), ASKED, ids=[command for command, _ in ASKED])

@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import sys
 import threading
@@ -12,14 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dreamclient.blocking import DreamClient
 
 from dreamd.ctl.__main__ import main
-from tests.ctl.conftest import Speaker
-from tests.ctl.test_document import SHARDS
-from tests.helpers.daemon import DaemonProcess
+from tests.ctl.conftest import SHARDS, at_home
 from tests.helpers.dreamctl import UNSET, spawn_dreamctl
-from tests.helpers.leo_database import FIELD
 from tests.helpers.little_daemon import LittleDaemon
 from tests.helpers.terminal import Terminal
 
@@ -59,24 +54,14 @@ WORDS = ("quiet old word, old “door”", "the rain is 3 × as near", "who keep
 @pytest.fixture(scope="module")
 def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A daemon in which leo has dreamt, and what the commands speak of."""
-    folder, speaker = tmp_path_factory.mktemp("terminal"), Speaker(WORDS)
-    (folder / "dream.py").write_text('"""His own."""\n')
-    (folder / "shards.json").write_text(json.dumps(SHARDS))
-    shutil.copy(FIELD, folder / "leo.sqlite3")
-    with DaemonProcess(folder / "state", "--set", "gate.cooldown_s=0") as daemon:
-        with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
-            assert client.start(10.0)
-            client.call("dream.seed", {"origin": ["I am small ≤ as I am."]})
-            client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}})
-            client.dream_now()
-            client.call("friend.checkpoint", "one")
-            for trace_id in ("sim-1", "sim-2"):
-                client.call("inbox.persist", SHARDS | {"result": SHARDS["result"] | {"trace_id": trace_id}})
-            yield {
-                "folder": str(folder),
-                "state": str(daemon.state_dir),
-                "python": sys.executable,
-            }
+    folder = tmp_path_factory.mktemp("terminal")
+    with at_home(folder, WORDS, "I am small ≤ as I am.") as (daemon, client):
+        client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}})
+        client.dream_now()
+        client.call("friend.checkpoint", "one")
+        for trace_id in ("sim-1", "sim-2"):
+            client.call("inbox.persist", SHARDS | {"result": SHARDS["result"] | {"trace_id": trace_id}})
+        yield {"folder": str(folder), "state": str(daemon.state_dir), "python": sys.executable}
 
 
 def read(fd: int) -> bytes:

@@ -14,10 +14,9 @@ import pytest
 
 from dreamd.inbox import Inbox, InboxUnavailable
 from tests.helpers.inbox_check import files, indexes, temporaries
-from tests.helpers.ptrace import FILE_CALLS, Call, Kill, traced, why_not
+from tests.helpers.ptrace import FILE_CALLS, Call, Kill, needs_ptrace, traced
 
-REASON = why_not()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+pytestmark = needs_ptrace
 
 LONG = bool(os.environ.get("HUNT"))
 UNAVAILABLE = 3  # exit code of a child whose caller was given the typed error

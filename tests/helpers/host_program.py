@@ -6,14 +6,17 @@ Each of the twins answers the same prompts from the same seed. To stdout go the 
 REPL would print them, and nothing else; to the descriptor $REPORT_TO a report as JSON lines: when he is connected
 or has given up trying, and at the end. Between the two a line is awaited on stdin. SOCKET "off" is no dreamd at
 all. STEP "dropin": by leo's dream module, "autostart": the client starts the daemon, "silent": it need not be
-waited for, "fork", "hang".
+waited for, "fork", "hang", "hold:N": at the Nth line, recorded already, his hook and then he wait for one more line on
+stdin.
 """
 
+import functools
 import json
 import os
 import random
 import statistics
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -44,6 +47,7 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
     sys.stdin.readline()
     if step == "hang":
         hang(attachment)
+    held = hold(attachment, int(step[5:])) if step.startswith("hold:") else None
     took, same = [], []
     chance = dict.fromkeys((leo, twin), random.Random(1).getstate())  # each his own, from the same seed
     for n in range(int(replies)):
@@ -60,6 +64,8 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
         print(said)
         if step == "fork" and n == int(replies) // 2:
             fork(leo, home)
+        if held and n == int(replies) // 2:
+            held.wait(20)
     counted = attachment.client.failures if attachment else {}
     report(
         later_ms=statistics.quantiles(took, n=4)[0] * 1000 if took else 0, same=all(same), failures=counted
@@ -97,8 +103,6 @@ def fork(leo, home: Path) -> None:
 
 def hang(attachment) -> None:
     """From here on a line takes for ever; wait until one is asked for."""
-    import threading
-
     asked = threading.Event()
 
     def for_ever(**_):
@@ -110,6 +114,24 @@ def hang(attachment) -> None:
     attachment.offer(leo_double_context())
     asked.wait(20)
     leo_double.generate_reply = speak
+
+
+def hold(attachment, line: int) -> threading.Event:
+    """His observe hook waits at that line, having reported it; the event is set when it may go on."""
+    hooks, lines, may_go_on = attachment.client._host.hooks._hooks, [], threading.Event()
+    observe = hooks["observe"]
+
+    @functools.wraps(observe)
+    def held(*arguments):
+        lines.append(arguments)
+        if len(lines) == line:
+            report(holds=line)
+            sys.stdin.readline()
+            may_go_on.set()
+        return observe(*arguments)
+
+    hooks["observe"] = held
+    return may_go_on
 
 
 def leo_double_context():

@@ -1,6 +1,6 @@
 """A child's system calls, seen and broken one by one: what `strace -e inject` does, with no strace installed.
 
-Linux on x86-64 only (the two registers below); `why_not()` says whether, and why not, it works here.
+Linux on x86-64 only (the two registers below); where it does not work, `needs_ptrace` skips a test and says why.
 """
 
 import ctypes
@@ -11,6 +11,8 @@ import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import pytest
 
 _TRACEME, _POKEUSER, _SYSCALL, _SETOPTIONS, _SYSCALL_INFO = 0, 6, 24, 0x4200, 0x420E
 _SYSGOOD, _EXITKILL = 1, 1 << 20
@@ -58,7 +60,7 @@ class Kill:
     """Kill the child before the call is run."""
 
 
-def why_not() -> str | None:
+def _why_not() -> str | None:
     """None where children can be traced, else the reason."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "the registers of this machine are not known to tests/helpers/ptrace.py"
@@ -137,3 +139,8 @@ def _next(pid: int) -> int | None:
 def _ptrace(request: int, pid: int, address: int, data: int) -> None:
     if _libc.ptrace(request, pid, address, data) < 0 and ctypes.get_errno() != errno.ESRCH:
         raise OSError(ctypes.get_errno(), "ptrace")
+
+
+_REASON = _why_not()
+# Nothing else stops a child at each call: what cannot be tried here is skipped, and counted in the closing lines.
+needs_ptrace = pytest.mark.skipif(_REASON is not None, reason=_REASON or "")

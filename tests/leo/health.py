@@ -136,14 +136,20 @@ def conversation(stage: Stage, prompts: int) -> None:
     ):
         print(f"\n{prompts} prompts, {name}")
         dreams(found)
-    print("\nreply latency, s             p50     p95")
-    ways = {"off": off, "forced": forced, "forced, none taken": same}  # the latter: the same replies as off
-    figures = {name: latency(found["seconds"]) for name, found in ways.items()}
-    for name, (middle, high) in figures.items():
-        print(f"  {name:<24}{middle:8.3f}{high:8.3f}")
-    for name in list(ways)[1:]:
-        ratios = [taken / off for taken, off in zip(figures[name], figures["off"], strict=True)]
-        print(f"  {name + ' / off':<24}{ratios[0]:8.3f}{ratios[1]:8.3f}")
+    print("\nreply latency, s               p50     p95")
+    row_of_latency("off", latency(off["seconds"]))
+    row_of_latency("forced", latency(forced["seconds"]))
+    row_of_latency("forced / off", latency(forced["seconds"]), latency(off["seconds"]))
+    # Dreams that are taken make other replies, short or long: what dreaming costs shows where they are the same.
+    both = zip(off["replies"], same["replies"], off["seconds"], same["seconds"], strict=True)
+    alike_s = [(off_s, same_s) for one, other, off_s, same_s in both if one == other]
+    without, beside = (latency(list(seconds)) for seconds in zip(*alike_s, strict=True))
+    row_of_latency(f"same {len(alike_s)} replies", beside, without)
+
+
+def row_of_latency(name: str, figures: tuple[float, ...], over: tuple[float, ...] = (1, 1)) -> None:
+    middle, high = (figure / floor for figure, floor in zip(figures, over, strict=True))
+    print(f"  {name:<24}{middle:8.3f}{high:8.3f}", flush=True)
 
 
 def dreams(found: Found) -> None:

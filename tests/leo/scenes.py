@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path.cwd()))
 import leo  # type: ignore[import-not-found]  # the checkout's
+import numpy as np
 from dreamclient.diet import Diet
 from dreamclient.field_hooks import Chooses, Everything
 from dreamclient.leo import attach
@@ -56,8 +57,11 @@ def topics() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def born() -> Any:
-    """A leo who has read his README, without his own dream layer, whose chance depends on the hour."""
+def born(seed: int) -> Any:
+    """A leo who has read his README, without his own dream layer, whose chance depends on the hour. His MathBrain is
+    born from chance, and his subwords are chosen by numpy's: without the seeds no two of him are the same."""
+    random.seed(seed)
+    np.random.seed(seed)
     connection = leo.init_db()
     leo.bootstrap_if_needed(connection)
     leo.maybe_run_dream = None
@@ -133,9 +137,8 @@ def context(prompt: str, reply: str, said: Any) -> DreamContext:
 
 def replies(spec: Spec) -> dict[str, Any]:
     """A conversation: what he says, and how long each reply takes, with whatever the daemon makes of it."""
-    field = born()
+    field = born(spec["seed"])
     attached(field, spec)
-    random.seed(spec["seed"])
     said, seconds = [], []
     for _, reply, took_s in conversation(field, spec):
         said.append(reply)
@@ -146,9 +149,8 @@ def replies(spec: Spec) -> dict[str, Any]:
 
 def alone(spec: Spec) -> dict[str, Any]:
     """Dreams without a conversation, each of a prompt and a reply that he does not learn from."""
-    field = born()
+    field = born(spec["seed"])
     client = attached(field, spec)
-    random.seed(spec["seed"])
     before, had = width(field), trigrams(field)
     for prompt in random.Random(spec["seed"]).choices(topics(), k=spec["prompts"]):
         reply = spoken(field, prompt)
@@ -159,9 +161,8 @@ def alone(spec: Spec) -> dict[str, Any]:
 
 def talk(spec: Spec) -> dict[str, Any]:
     """A conversation, with a dream after each reply where there is a daemon."""
-    field = born()
+    field = born(spec["seed"])
     client = attached(field, spec)
-    random.seed(spec["seed"])
     had = trigrams(field)
     for _ in conversation(field, spec):
         if client is not None:
