@@ -9,8 +9,8 @@ BIN      := $(VENV)/bin
 run: venv  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@$(BIN)/dreamctl --state-dir state demo $(ARGS)
 
-test: venv  ## the whole suite
-	@$(BIN)/python -m pytest $(ARGS)
+test: venv  ## the whole suite, on up to four cores
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 venv: $(VENV)/.made  ## both distributions (editable) and the test tools
 

@@ -1,8 +1,11 @@
-"""Two ways to run the properties: in `make test` always the same examples, in `make fuzz` ever new ones."""
+"""How the suite is run: by several processes, a file in one of them; properties with always the same examples in
+`make test`, and ever new ones in `make fuzz`."""
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
@@ -14,3 +17,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 # A shell that starts the suite in the background leaves Ctrl-C ignored, and every child would inherit it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests share a daemon; and all of tests/systemd the one place of user managers on this machine."""
+    for item in items:
+        shared = TESTS / "systemd" if item.path.is_relative_to(TESTS / "systemd") else item.path
+        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(TESTS))))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests have recorded, in the closing lines."""
+    for report in terminalreporter.getreports("passed"):
+        for name, figure in report.user_properties:
+            terminalreporter.write_line(f"{name}: {figure}")

@@ -444,7 +444,7 @@ def test_what_hosts_have_is_encoded_as_values(sent: Any, arrives: Any) -> None:
     assert msgpack.unpackb(rpc.packed(sent)) == arrives
 
 
-@pytest.mark.parametrize("sent", [Bare(), {1, 2}, 2**64, object(), ["\ud800", Bare()]], ids=repr)
+@pytest.mark.parametrize("sent", [Bare(), {1, 2}, 2**64, object(), ["\ud800", Bare()]], ids=type)
 def test_what_no_message_can_hold_is_a_usage_error(sent: Any) -> None:
     with pytest.raises(UsageError) as caught:
         rpc.packed(sent)

@@ -5,6 +5,7 @@ import asyncio
 import os
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -122,12 +123,18 @@ def as_nobody(work):
     return found.decode()
 
 
+def reachable(folder):
+    """Everybody may go as far as `folder`."""
+    for path in (folder, *folder.parents):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o005 != 0o005:
+            path.chmod(mode | 0o055)
+
+
 def loosened(daemon, tmp_path):
     """Everybody may reach the socket, if it went by the file modes."""
-    for path in (
-        daemon.socket,
-        *[p for p in daemon.socket.parents if tmp_path.parent.parent in (p, *p.parents)],
-    ):
+    reachable(tmp_path)
+    for path in (daemon.socket, daemon.socket.parent, tmp_path):
         path.chmod(0o777)
 
 
@@ -158,8 +165,7 @@ def test_p9_another_user_is_refused_even_with_the_modes_loosened(tmp_path):
 @as_root
 def test_p9_with_the_modes_as_they_are_another_user_does_not_even_get_that_far(tmp_path):
     with DaemonProcess(tmp_path / "s") as daemon:
-        for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            path.chmod(0o755)
+        reachable(tmp_path)
 
         def knock():
             with socket.socket(socket.AF_UNIX) as sock:
@@ -191,7 +197,7 @@ def test_p9_a_descriptor_that_was_passed_on_is_judged_by_who_connected(tmp_path)
             sock.connect(str(daemon.socket))
             there.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))])
 
-        as_nobody(connect_and_pass)
+        assert as_nobody(connect_and_pass) == "None"
         _, [passed], _, _ = socket.recv_fds(here, 1, 1)
         with here, there, socket.socket(fileno=passed) as theirs:
             assert answered(theirs)[2][0] == 9
@@ -203,8 +209,7 @@ def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(tmp_path):
     state = tmp_path / "s"
     state.mkdir()
     os.chown(state, NOBODY, NOBODY)
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(0o755)
+    reachable(tmp_path)
     command = (
         # All is imported first: that user may not be able to read this Python.
         "import concurrent.futures.thread, dreamd.wire.status, os, sys, urllib.parse, uvloop; "

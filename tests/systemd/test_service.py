@@ -174,7 +174,7 @@ def test_a_second_leo_has_a_service_of_his_own(installed):
     installed.systemctl("stop", "dreamd@other.socket", "dreamd@other.service")
 
 
-def test_units_are_verified_and_locked_down(installed, capfd):
+def test_units_are_verified_and_locked_down(installed, record_property):
     folder = installed.config / "systemd" / "user"
     names = ["dreamd.socket", "dreamd.service"]
     ran = subprocess.run(
@@ -188,8 +188,7 @@ def test_units_are_verified_and_locked_down(installed, capfd):
             env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, check=False,
         ).stdout  # fmt: skip
         exposure = float(said.split("exposure level for")[1].split(":")[1].split()[0])
-        with capfd.disabled():
-            print(f"\nexposure of {name}: {exposure}")
+        record_property(f"exposure of {name}", exposure)
         assert exposure <= 1.2
 
 
