@@ -65,7 +65,7 @@ class Diet:
         if ways:
             return third not in ways and _common(third, ways, known) <= self.common
         ways = known.after(second)
-        if len(ways) <= self.few:
+        if not ways or len(ways) <= self.few:
             return True
         return len(ways) <= self.many and _common(third, ways, known) <= self.common_alone
 

@@ -1,6 +1,7 @@
 """Leo's database, on connections of our own: his is bound to the thread that made it, and refuses others.
 
-Each call opens and closes one, so that there is nothing to fork, to hand between threads or to leave open.
+Each call opens and closes one, so that there is nothing to hand between threads or to leave open, and no fork
+happens meanwhile.
 What is ingested is picked up by leo's next `observe`; it counts towards nothing of his, memory decay included.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamclient.errors import UsageError
+from dreamclient.forks import unforked
 
 # Seconds that a writer waits for another: sqlite3's own default. With none, four of 821 writes failed.
 BUSY_S = 5.0
@@ -33,7 +35,7 @@ def database_of(field: Any, names: Mapping[str, Any]) -> Path:
 def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """A connection to an existing database; `mode` is "ro" or "rw". What is not committed is rolled back."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S)) as connection:
+    with unforked(), closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S)) as connection:
         connection.row_factory = sqlite3.Row  # as leo's own has
         if mode == "rw":
             connection.execute("PRAGMA synchronous=NORMAL")  # WAL: a power cut may cost a dream, no more

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dreamclient.errors import DreamError
+from dreamclient.forks import unforked
 
 if TYPE_CHECKING:
     import asyncio
@@ -112,15 +113,16 @@ class ThreadTurns:
         self._state()
         with self._one_hook:
             self._wait()
-            self._chance.swap()
-            try:
-                return work()
-            finally:
-                with self._changed:
-                    if not self._overtaken:  # else leo has drawn meanwhile, and goes on from there
-                        self._chance.swap()
-                    self._given = self._overtaken = False
-                    self._changed.notify_all()
+            with unforked():
+                self._chance.swap()
+                try:
+                    return work()
+                finally:
+                    with self._changed:
+                        if not self._overtaken:  # else leo has drawn meanwhile, and goes on from there
+                            self._chance.swap()
+                        self._given = self._overtaken = False
+                        self._changed.notify_all()
 
     def _wait(self) -> None:
         with self._changed:

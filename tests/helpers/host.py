@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -32,7 +33,7 @@ class HostProcess:
         ]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=kept | {"REPORT_TO": str(writing)} | env, pass_fds=(writing,),
+            env=kept | {"REPORT_TO": str(writing)} | env, pass_fds=(writing,), start_new_session=True,
         )  # fmt: skip
         os.close(writing)
         self._reports = os.fdopen(reading)
@@ -62,9 +63,9 @@ class HostProcess:
 
     def __exit__(self, *_: object) -> None:
         self._reports.close()
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
+        if self.process.returncode is None:  # it did not end by itself; its children have its output open, too
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate(timeout=DEADLINE_S)
 
 
 class Ended:
