@@ -203,10 +203,14 @@ def test_replaced_while_a_dialogue_runs(patient: Patient):
     with closing(sqlite3.connect(patient.database)) as old, closing(sqlite3.connect(other)) as copy:
         old.backup(copy)
 
+    def noticed() -> bool:
+        status = patient.status()  # it may be well again by now, and has ended the dialogue
+        return status["database"]["trouble"] == "database replaced" or "store_error" in status["dialogues"]
+
     def replace(*_: object) -> str:
         if other.exists():
             other.rename(patient.database)
-            until(lambda: patient.status()["database"]["trouble"] == "database replaced", "noticed")
+            until(noticed, "noticed")
         return saying()
 
     with DreamClient(replace, lambda _: None, socket_path=patient.daemon.socket, name="late") as late:
