@@ -104,6 +104,7 @@ def test_an_interpreter_that_is_gone_and_units_that_were_edited(installed):
 def test_the_drop_in_for_hosts_without_user_namespaces_needs_none(installed):
     """As docs/operations.md has it: the daemon is in the namespaces of its manager, each and every one."""
     text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    installed.systemctl("start", "dreamd.service")
     before = namespaces(installed.main_pid())
     installed.drop_in(text.partition("```ini\n")[2].partition("```")[0])
     try:
