@@ -18,6 +18,7 @@ from dreamd.failures import Failures
 from dreamd.wire.typed import CODEC
 
 UNSENT_BYTES = 4 << 20  # beyond, the peer does not read, and is let go
+HELD_BYTES = 64 << 10  # of answers, while what asks for them is read
 EVENT_BYTES = 256 << 10  # beyond, a subscriber loses events instead
 # A peer that does not read keeps close() waiting for ever: after this long it is cut off.
 GRACE_S = 0.5
@@ -63,7 +64,8 @@ class Session(asyncio.Protocol):
         self._failures = failures
         self._peer = Peer(CODEC)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._held: list[bytes] | None = None  # what is said while a chunk is read; it goes out in one write
+        self._reading = False
+        self._held = bytearray()  # what is said while a chunk is read
         self._lost_events = 0
         self._sweep: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -78,7 +80,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         peer = self._peer
-        self._held = []
+        self._reading = True
         for event in peer.receive_data(data, self._show_taps if self.taps else None):
             if isinstance(event, Reply):
                 self._settle(event)
@@ -87,7 +89,8 @@ class Session(asyncio.Protocol):
         if peer.data_owed:
             for owed in peer.messages_to_send():
                 self.send(owed)
-        self._release()
+        self._reading = False
+        self._flush()
         if peer.unknown_answers or peer.refused_calls:
             self._count_misuse()
         if peer.broken is not None:
@@ -127,18 +130,20 @@ class Session(asyncio.Protocol):
         """Write one message to the peer; to a lost one, nothing."""
         if self._transport is None:
             return
-        if self._held is None:
-            self._transport.write(message)
+        if self._reading:
+            self._held += message
+            if len(self._held) > HELD_BYTES:
+                self._flush()
         else:
-            self._held.append(message)
+            self._transport.write(message)
         if self.taps:
             self._show_taps([message], OUT)
 
-    def _release(self) -> None:
-        """Write what was held: one write a chunk, since asyncio's own transport counts its whole buffer at each."""
-        held, self._held = self._held, None
+    def _flush(self) -> None:
+        """Write what is held. Not each message by itself: asyncio's own transport counts all it has at each write."""
+        held, self._held = self._held, bytearray()
         if held and self._transport is not None:
-            self._transport.write(b"".join(held))
+            self._transport.write(held)
 
     def _show_taps(self, messages: list[bytes], way: str = IN) -> None:
         for tap in self.taps.values():
@@ -194,7 +199,7 @@ class Session(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is buffered, then close; cut off a peer that does not take it."""
-        self._release()
+        self._flush()
         if self._transport is not None:
             self._transport.close()
             self._loop.call_later(GRACE_S, self.abort)

@@ -204,3 +204,57 @@ async def test_close_flushes_and_cuts_off_who_does_not_take_it(monkeypatch):
         made.session.close()
         await peer.closed()
         assert peer.told.get_nowait() == ("bye", [])
+
+
+class Written:
+    """A transport that notes the size of each write."""
+
+    def __init__(self, transport):
+        self._transport, self.sizes = transport, []
+
+    def write(self, data):
+        self.sizes.append(len(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+
+@pytest.mark.parametrize("answer", [b"", b"x" * 1000, b"x" * (module.HELD_BYTES + 1)], ids=len)
+async def test_p11_the_answers_to_one_chunk_go_out_together_but_never_too_many_of_them(answer, monkeypatch):
+    """A write each would cost asyncio's own transport the square of them; all in one, the daemon's memory."""
+    count = 100
+    async with pair() as (made, sock):
+        made.session._transport = written = Written(made.session._transport)
+        monkeypatch.setattr(
+            made.session, "_dispatch", lambda session, asked: session.respond(asked.msgid, answer)
+        )
+        made.session.data_received(b"".join(msgpack.packb([0, n, "a", []]) for n in range(count)))
+        each = len(msgpack.packb([1, 0, None, answer]))
+        assert max(written.sizes) <= max(module.HELD_BYTES + 2 * each, each)
+        assert len(written.sizes) <= count * each // module.HELD_BYTES + 1
+        unpacker, got = msgpack.Unpacker(), []
+        async with asyncio.timeout(20):
+            while len(got) < count:
+                unpacker.feed(await asyncio.get_running_loop().sock_recv(sock, 1 << 20))
+                got += [message[1] for message in unpacker]
+        assert got == list(range(count))
+        made.session.respond(0, answer)  # later, it is not held
+        assert len(await asyncio.get_running_loop().sock_recv(sock, 1 << 20)) > 0
+
+
+async def test_what_is_held_goes_out_before_the_end(monkeypatch):
+    async with pair() as (made, sock):
+
+        def refuse(session, asked):
+            session.fail(asked.msgid, 3, "no")
+            session.close()
+
+        monkeypatch.setattr(made.session, "_dispatch", refuse)
+        made.session.data_received(msgpack.packb([0, 7, "a", []]))
+        assert msgpack.unpackb(await asyncio.get_running_loop().sock_recv(sock, 1 << 20)) == [
+            1,
+            7,
+            [3, "no"],
+            None,
+        ]
