@@ -33,6 +33,8 @@ class Ran:
 @pytest.fixture
 def dreamctl(manager):
     yield lambda *arguments, **env: Ran(manager, *arguments, **env)
+    # Units whose files are gone are known to systemd alone: it would start the daemon again at a knock.
+    manager.systemctl("stop", "dreamd*.socket", "dreamd*.service", check=False)
     Ran(manager, "service", "uninstall", "--force")
     Ran(manager, "service", "stop")
     manager.systemctl("reset-failed", check=False)
