@@ -92,7 +92,7 @@ class Engine:
         """Take up what the store holds and complete what was left undone: at start, and at every tick of the
         daemon, once whatever was in the way has gone."""
         loaded = self._loaded == self.store.opened
-        if self.trouble is not None or (loaded and not self._owing):
+        if self._closing or self.store.trouble is not None or (loaded and not self._owing):
             return
         try:
             if not loaded:
@@ -114,7 +114,9 @@ class Engine:
     @property
     def trouble(self) -> str | None:
         """Why no dream can be kept now, or None."""
-        return "stopping" if self._closing else self.store.trouble
+        if self._closing:
+            return "stopping"
+        return self.store.trouble or (None if self._loaded == self.store.opened else "starting")
 
     @property
     def ailment(self) -> str | None:
@@ -124,11 +126,7 @@ class Engine:
     @property
     def owes(self) -> bool:
         """Whether shards may still be due: until then no acknowledged file may go, it is what remembers them."""
-        return self._owing or not self._ready
-
-    @property
-    def _ready(self) -> bool:
-        return self.trouble is None and self._loaded == self.store.opened
+        return self._owing or self.trouble is not None
 
     @property
     def doing(self) -> str:
@@ -198,7 +196,7 @@ class Engine:
             busy=dreamer.run is not None,
             mute_left_s=dreamer.mute.left_s(self._clock.monotonic()),
             cooldown_left_s=self.cooldown.left_s(session.name, now, gate.cooldown_s),
-            degraded=not self._ready,
+            degraded=self.trouble is not None,
             draw=draw,
         )
         decision.session = session.number
@@ -214,8 +212,8 @@ class Engine:
         dreamer = self._who_dreams(caller, number)
         if dreamer.run is not None:
             raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
-        if not self._ready:
-            raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble or 'starting'}")
+        if self.trouble:
+            raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble}")
         now = self._clock.wall()
         dialog, task = self._begin(dreamer, ctx or dreamer.latest or Context(prompt="", reply=""), now)
         name, session = dreamer.session.name, dreamer.session.number
@@ -225,8 +223,8 @@ class Engine:
 
     async def import_leo(self, tables: LeosTables, *, dry: bool) -> dict[str, int]:
         """Take over leo's own dreams while dialogues go on; `dry`: only count. Raises Refusal, StoreUnavailable."""
-        if not self._ready:
-            raise Refusal(Code.UNAVAILABLE, f"nothing can be kept now: {self.trouble or 'starting'}")
+        if self.trouble:
+            raise Refusal(Code.UNAVAILABLE, f"nothing can be kept now: {self.trouble}")
         if dry:
             return await self.store.rehearse_import(tables)
         return await self.keeper.to_its_end(self._import_leo(tables))

@@ -111,7 +111,10 @@ async def test_a_database_begun_afresh_keeps_the_origin_and_ends_what_ran(tmp_pa
         for _ in range(2):
             await service.engine.store.probe()
         assert service.engine.owes
+        # Open again, but what it holds has not been taken up: nobody is told that all is well.
+        assert (await peer.call("status"))["state"] == "degraded: starting"
         await service.engine.settle_debts()
+        assert service.engine.ailment is None
         assert await dreaming == {"dialog": 1, "outcome": "store_error", "lines": 0}
         gate.opened.set()
         assert [f.text for f in service.engine.keeper.friend.fragments if f.origin] == origin
