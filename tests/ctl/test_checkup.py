@@ -179,7 +179,9 @@ def test_who_holds_the_lock(tmp_path):
 # The daemon.
 
 
-@pytest.mark.parametrize("trouble", [*(word for word in TROUBLES if word != CLOSED), *SHORTAGES, "starting", "stopping"])
+@pytest.mark.parametrize(
+    "trouble", [*(word for word in TROUBLES if word != CLOSED), *SHORTAGES, "starting", "stopping"]
+)
 def test_every_trouble_has_its_cure(trouble):
     answers = Answers(STATUS | {"state": f"degraded: {trouble}"})
     [finding] = daemon.check_daemon(answers, STATE, Path("/r/s"), Units())
