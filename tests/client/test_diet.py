@@ -71,20 +71,29 @@ def test_feeding_a_line_strengthens_no_link_of_three_words():
 
 
 @pytest.mark.parametrize(("times", "taken"), [(1, True), (4, True), (5, False), (9, False)])
-def test_a_further_way_leads_to_no_word_over_twice_as_common_as_those_there(times, taken):
+def test_a_way_that_was_gone_once_is_joined_by_none_to_a_word_over_twice_as_common(times, taken):
     field = Heard("red boat sails .", "sails far .", *["gold falls ."] * times)
     assert field.count("sails") == 2
+    assert portions("red boat gold", field) == (["red boat gold"] if taken else [])
+
+
+@pytest.mark.parametrize(
+    ("gone", "times", "taken"), [(3, 9, True), (3, 10, False), (9, 54, True), (9, 55, False)]
+)
+def test_the_more_often_the_ways_were_gone_the_more_common_a_word_may_join_them(gone, times, taken):
+    field = Heard(*["red boat sails ."] * gone, *["gold falls ."] * times)
+    assert field.count("sails") == gone  # he comes to words 1.5 times as common: (3 * 3 + 9) / 4 over 3
     assert portions("red boat gold", field) == (["red boat gold"] if taken else [])
 
 
 def test_the_ways_there_are_weighed_by_how_often_they_are_taken():
     # now and then to a common word, mostly to a rare one: the mean is near the rare one
     field = Heard(
-        *["red boat sails ."] * 1, *["red boat waits ."] * 9, *["sails on ."] * 99, *["gold falls ."] * 60
+        *["red boat sails ."] * 1, *["red boat waits ."] * 9, *["sails on ."] * 99, *["gold falls ."] * 120
     )
     assert field.count("sails") == 100
     assert field.count("waits") == 9
-    assert portions("red boat gold", field) == []  # 60 is over twice 18.1, under twice the plain mean 54.5
+    assert portions("red boat gold", field) == []  # 120 is over 6.5 times 18.1, and under that of 54.5
 
 
 def test_a_pair_that_leads_nowhere_yet_goes_to_no_more_common_word_than_its_second_alone():
