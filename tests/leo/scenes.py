@@ -24,7 +24,7 @@ from dreamclient.leo import attach
 from dreamclient.messages import DreamContext, PulseSnapshot
 
 PROBES = 100
-PROBE_SETS = range(88001, 88007)  # seeds of the sets of probe replies, whose mean is taken: one alone varies by 4 %
+PROBE_SETS = range(88001, 88007)  # their seeds; the mean is taken, since one alone varies by 4 %
 
 
 class Nothing:
