@@ -4,8 +4,8 @@ A dream is made of what leo says most anyway. Fed to him whole it makes the stro
 rest back to his commonest words: after 60 dreams without a conversation his replies had 0.93 of the distinct word
 pairs they had before, and 0.88 of the words. So a line is taken apart into links, three words in a row, which is
 what he chooses his next word by. Of those that he does not have yet, the ones are fed that open a further way and
-do not lead to a more common word than he would have come to: with them the same 60 dreams leave him 1.03 of the
-word pairs and all of the words, and bring 0.55 of the links that whole lines bring. docs/leo.md has it all.
+do not make what he says there much more common than it was: with them the same 60 dreams leave him 1.02 of the word
+pairs and 0.99 of the words, and bring 0.6 of the links that whole lines bring. docs/leo.md has it all.
 
 A link that is known is never fed again, so a line that repeats another is refused by itself, and what was taken
 once is not strengthened. Hence no budget of dream words against people's words is kept: nothing was left for one.
@@ -41,8 +41,8 @@ class Diet:
     few: int = 3
     # ... where it has more, the link may lead to a word so many times as common as those ...
     common_alone: float = 1.0
-    # ... and where it has more than `many`, all would be lost for one. At 20 he takes 0.47 of the links that whole
-    # lines bring, at 48 0.53, at 64 0.55; with no bound his vocabulary begins to shrink.
+    # ... and where it has more than `many`, all would be lost for one. At 16 he takes 0.54 of the links that whole
+    # lines bring, at 64 0.63; with no bound his vocabulary begins to shrink.
     many: int = 64
 
     def portions(self, tokens: Sequence[str], known: Known) -> list[str]:
