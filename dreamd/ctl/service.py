@@ -132,10 +132,7 @@ def start(target: Target, instance: str) -> None:
     dreamctl service start
     """
     pair = units.meant(target, instance)
-    if pair.managed:
-        units.refuse_taken_from_installed(pair)
-        units.tell_to_run("start", pair)
-        _report(target, [f"started the unit {pair.units[1]}"])
+    if _by_its_unit(target, pair, "start"):
         return
     if listens(pair.socket):
         with connected(pair.socket) as daemon:
@@ -178,10 +175,7 @@ def restart(context: click.Context, instance: str) -> None:
     """
     target: Target = context.obj
     pair = units.meant(target, instance)
-    if pair.managed:
-        units.refuse_taken_from_installed(pair)
-        units.tell_to_run("restart", pair)
-        _report(target, [f"restarted the unit {pair.units[1]}"])
+    if _by_its_unit(target, pair, "restart"):
         return
     if _runs(pair):
         plain.stop(pair.state, pair.socket)
@@ -268,6 +262,16 @@ def logs(target: Target, count: int, instance: str) -> None:
         emit({"log": source, "lines": lines})
     else:
         click.echo("".join(f"{line}\n" for line in lines), nl=False)
+
+
+def _by_its_unit(target: Target, pair: units.Pair, verb: str) -> bool:
+    """Start or restart it where a unit is installed, and say so; whether one is."""
+    if not pair.managed:
+        return False
+    units.refuse_taken_from_installed(pair)
+    units.tell_to_run(verb, pair)
+    _report(target, [f"{verb}ed the unit {pair.units[1]}"])
+    return True
 
 
 def _runs(pair: units.Pair) -> bool:

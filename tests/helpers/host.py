@@ -63,9 +63,7 @@ class HostProcess:
 
     def __exit__(self, *_: object) -> None:
         self._reports.close()
-        if (
-            self.process.returncode is None
-        ):  # it did not end by itself; its children have its output open, too
+        if self.process.returncode is None:  # its children have its output open, too
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate(timeout=DEADLINE_S)
 
