@@ -1,4 +1,4 @@
-"""A fork waits for what a hook is in the middle of.
+"""A fork waits for what hooks are in the middle of.
 
 A child has only the thread that forked. If a hook's thread was in SQLite just then, SQLite's own locks stay held
 in the child, and its first query hangs for ever; if it had leo's turn, the child has the dreams' chance for its own.
@@ -12,29 +12,57 @@ from contextlib import contextmanager
 # Seconds. A hook's work takes milliseconds; one that hangs must not hang whoever forks.
 FORK_WAITS_S = 1.0
 
-_lock = threading.RLock()  # a hook that forks waits for nobody
-_forking = threading.local()
+
+class _Forks:
+    """The hooks at work in this process, and its forks: these go first, and hooks work side by side."""
+
+    def __init__(self) -> None:
+        self._mine = threading.local()
+        self._renew()
+
+    def _renew(self) -> None:
+        self._changed = threading.Condition()
+        self._at_work = self._depth  # in a child, the hook that forked it goes on
+        self._pending = 0  # forks that wait, or happen
+
+    @property
+    def _depth(self) -> int:
+        """How many blocks this thread is in."""
+        depth: int = getattr(self._mine, "depth", 0)
+        return depth
+
+    @contextmanager
+    def unforked(self) -> Iterator[None]:
+        with self._changed:
+            if not self._depth:
+                self._changed.wait_for(lambda: not self._pending, FORK_WAITS_S)
+            self._count(1)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._count(-1)
+                self._changed.notify_all()
+
+    def _count(self, more: int) -> None:
+        self._at_work += more
+        self._mine.depth = self._depth + more
+
+    def before(self) -> None:
+        self._changed.acquire()  # until the fork has happened: a child must not find it held by another thread
+        self._pending += 1
+        # Not for this thread's own: it may be a hook that forks.
+        self._changed.wait_for(lambda: self._at_work == self._depth, FORK_WAITS_S)
+
+    def in_parent(self) -> None:
+        self._pending -= 1
+        self._changed.notify_all()
+        self._changed.release()
+
+    def in_child(self) -> None:
+        self._renew()
 
 
-@contextmanager
-def unforked() -> Iterator[None]:
-    """No fork happens in here."""
-    with _lock:
-        yield
-
-
-def _before() -> None:
-    _forking.waited = _lock.acquire(timeout=FORK_WAITS_S)
-
-
-def _in_parent() -> None:
-    if _forking.waited:
-        _lock.release()
-
-
-def _in_child() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+_forks = _Forks()
+unforked = _forks.unforked  # a context manager: no fork happens in its block
+os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)

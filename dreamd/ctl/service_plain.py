@@ -13,7 +13,8 @@ from dreamd.ctl.connection import Unreachable, connected
 from dreamd.wire.listener import make_private_folder
 
 LOG_BYTES = 1 << 20  # a log that is longer is put aside at the next start, and the one before it goes
-START_S = 10.0
+START_S = 90.0  # a disk may be slow; systemd waits as long
+STOP_S = 10.0
 
 
 def log_file(state: Path) -> Path:
@@ -46,7 +47,11 @@ def spawn(state: Path, socket: Path) -> tuple[int, Path]:
                 return int(daemon.call("status")["pid"]), log
         time.sleep(0.02)
     said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
-    raise ClickException(f"it did not start: {said or 'no word from it'}")
+    if process.poll() is None:
+        raise ClickException(
+            f"it does not answer yet, and goes on starting (pid {process.pid}): {said or log}"
+        )
+    raise ClickException(f"it did not start: {said or f'it ended with {process.returncode}'}")
 
 
 def stop(state: Path, socket: Path) -> None:
@@ -62,6 +67,6 @@ def stop(state: Path, socket: Path) -> None:
         )
     with connected(socket) as daemon:
         daemon.call("shutdown")
-    until = time.monotonic() + START_S
+    until = time.monotonic() + STOP_S
     while (listens(socket) or look_at_state(state).holder) and time.monotonic() < until:
         time.sleep(0.02)

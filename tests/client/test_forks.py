@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,14 @@ def found_in_child(find: Callable[[], object]) -> str:
         text = said.read()
     os.waitpid(child, 0)
     return text
+
+
+def fed_on_a_thread(path: Path) -> bool:
+    """Whether a hook of this process gets to its end."""
+    hook = threading.Thread(target=ingest, args=(path, ["a"], lambda *_: None), daemon=True)
+    hook.start()
+    hook.join(DEADLINE_S / 4)
+    return not hook.is_alive()
 
 
 @pytest.fixture
@@ -81,6 +90,27 @@ def test_a_fork_waits_for_the_end_of_a_turn(forking: threading.Event) -> None:
     hook.join(DEADLINE_S)
 
 
+def test_a_hook_goes_on_within_its_turn_while_a_fork_waits_for_its_end(
+    forking: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forks, "FORK_WAITS_S", DEADLINE_S)
+
+    def feed_often(midst: Callable[[], None]) -> None:
+        with unforked():
+            midst()
+            for _ in range(10_000):  # the fork begins to wait somewhere among them
+                with unforked():
+                    pass
+
+    hook = Busy(forking, feed_often)
+    hook.start()
+    assert hook.began.wait(DEADLINE_S)
+    started = time.monotonic()
+    assert found_in_child(lambda: hook.inside) == "False"
+    assert time.monotonic() - started < DEADLINE_S
+    hook.join(DEADLINE_S)
+
+
 def test_a_hook_that_hangs_does_not_hang_who_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "FORK_WAITS_S", 0.01)
     path = tmp_path / "leo.sqlite3"
@@ -95,8 +125,72 @@ def test_a_hook_that_hangs_does_not_hang_who_forks(tmp_path: Path, monkeypatch: 
     hook = threading.Thread(target=hang)
     hook.start()
     assert began.wait(DEADLINE_S)
-    assert found_in_child(lambda: ingest(path, ["a"], lambda *_: None)) == "None"
+    assert found_in_child(lambda: fed_on_a_thread(path)) == "True"
     end.set()
     hook.join(DEADLINE_S)
     with unforked():  # the parent's is whole
-        assert found_in_child(lambda: ingest(path, ["a"], lambda *_: None)) == "None"
+        assert found_in_child(lambda: fed_on_a_thread(path)) == "True"
+
+
+def test_a_hook_that_forks_does_not_wait_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "FORK_WAITS_S", DEADLINE_S * 2)
+    path = tmp_path / "leo.sqlite3"
+    sqlite3.connect(path).close()
+
+    def in_child() -> object:
+        with unforked():  # it is still in the hook, and may go on
+            return ingest(path, ["a"], lambda *_: None)
+
+    started = time.monotonic()
+    with unforked(), unforked():
+        assert found_in_child(in_child) == "None"
+    assert time.monotonic() - started < DEADLINE_S
+
+
+def test_the_hooks_of_two_fields_work_side_by_side() -> None:
+    """P1: a slow one of the one field does not keep the other leo waiting for his turn's end."""
+    both = threading.Barrier(2)
+
+    def work() -> None:
+        with unforked():
+            both.wait(DEADLINE_S)
+
+    hooks = [threading.Thread(target=work) for _ in range(2)]
+    for hook in hooks:
+        hook.start()
+    for hook in hooks:
+        hook.join(DEADLINE_S)
+    assert not both.broken
+
+
+def test_a_hook_that_feeds_without_a_pause_lets_forks_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork that waits goes before the hook's next turn, however soon that comes."""
+    monkeypatch.setattr(forks, "FORK_WAITS_S", 4.0)
+    path = tmp_path / "leo.sqlite3"
+    sqlite3.connect(path).execute("CREATE TABLE fed (text)").connection.close()
+    over = threading.Event()
+
+    def feed() -> None:
+        while not over.is_set():
+            ingest(
+                path,
+                ["a"],
+                lambda connection, text: connection.execute("INSERT INTO fed VALUES (?)", (text,)),
+            )
+
+    def child_feeds() -> object:
+        own = sqlite3.connect(":memory:")
+        return own.execute("CREATE TABLE fed (text)").fetchall()
+
+    hook = threading.Thread(target=feed)
+    hook.start()
+    try:
+        for _ in range(20):
+            started = time.monotonic()
+            assert found_in_child(child_feeds) == "[]"
+            assert time.monotonic() - started < forks.FORK_WAITS_S
+    finally:
+        over.set()
+        hook.join(DEADLINE_S)

@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from dreamclient import DreamClient
 
 from dreamd.ctl.checkup.place import is_stopped
-from dreamd.ctl.service_plain import LOG_BYTES, log_file
+from dreamd.ctl.service_plain import LOG_BYTES, START_S, log_file
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
-from tests.helpers.waiting import until
+from tests.helpers.waiting import DEADLINE_S, until
 
 
 class Service:
@@ -29,7 +32,7 @@ class Service:
             "--state-dir", self.state, "service", command, *arguments,
             cwd=self.home, HOME=str(self.home), XDG_CONFIG_HOME=str(self.home / "config"),
         )  # fmt: skip
-        out, err = ran.communicate(timeout=30)
+        out, err = ran.communicate(timeout=START_S + DEADLINE_S)
         return ran.returncode, out + err
 
     def start(self) -> int:
@@ -87,7 +90,7 @@ def test_two_starts_at_once_make_one_daemon(service):
         )
         for _ in range(2)
     ]
-    said = ["".join(one.communicate(timeout=30)) for one in both]
+    said = ["".join(one.communicate(timeout=START_S + DEADLINE_S)) for one in both]
     assert 0 in [one.returncode for one in both]
     assert all("pid" in text for text in said), said
     [holder] = {
@@ -138,6 +141,23 @@ def test_one_that_cannot_start_says_why(service):
     assert code == 1
     assert "it did not start: dreamd: " in said
     assert "is no socket; move it away" in said
+
+
+def test_one_that_is_slow_to_start_is_told_from_one_that_ended(service):
+    hasty = "from dreamd.ctl import __main__, service_plain; service_plain.START_S = 0.0; __main__.cli()"
+    ran = subprocess.run(
+        [sys.executable, "-c", hasty, "--state-dir", service.state, "service", "start"],
+        env={**os.environ, "HOME": str(service.home), "XDG_CONFIG_HOME": str(service.home / "config")},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    said = rf"Error: it does not answer yet, and goes on starting \(pid (\d+)\): {service.log}\n"
+    slow = re.fullmatch(said, ran.stderr)
+    assert (ran.returncode, bool(slow)) == (1, True), ran.stderr
+    until(lambda: "serving at" in service.log.read_text(), "it serves after all")
+    assert service("start") == (0, f"nothing: it runs already (pid {slow[1]})\n")
 
 
 @pytest.mark.parametrize("command", ["stop", "restart"])
