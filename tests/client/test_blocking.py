@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from dreamclient.rpc import packed
 
 from tests.helpers.little_daemon import DEADLINE_S, Connection, LittleDaemon, fails, until, welcome
 
-QUICK = Timing(hello_s=0.2, first_retry_s=0.01, last_retry_s=0.02, tick_s=0.02)
+QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02, tick_s=0.02)
+HASTY = replace(QUICK, hello_s=0.2)  # for a daemon that does not answer
 CONTEXT = DreamContext("who are you", "a field", pulse=PulseSnapshot(0.1, 0.2, 0.3))
 
 
@@ -321,7 +323,7 @@ def test_a_daemon_that_is_none_costs_nothing_and_is_tried_again(
 ) -> None:
     """P1: silent, garbage, half a message, closed: no call on the reply path notices more than a count."""
     daemon = RawDaemon(path, says, ends=ends)
-    client = make()
+    client = make(timing=HASTY if "0.2 s" in trouble else QUICK)
     assert not client.start(DEADLINE_S)
     assert not client.offer(CONTEXT)
     assert daemon.twice.wait(DEADLINE_S)

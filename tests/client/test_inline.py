@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -13,7 +14,7 @@ from dreamclient.inline import InlineClient
 
 from tests.helpers.little_daemon import LittleDaemon, fails
 
-SOON = Timing(hello_s=0.05, tick_s=0.01)
+SOON = Timing(hello_s=10.0, tick_s=0.01)
 DREAMS = {"dream": True, "dialog": 7}
 
 
@@ -57,17 +58,17 @@ def test_a_call_is_answered_or_refused_or_given_up(client, daemon):
 
 
 @pytest.mark.parametrize(
-    ("hello", "error"),
+    ("hello", "hello_s", "error"),
     [
-        (lambda *_: threading.Event().wait(0.5), CallTimeout),
-        (lambda *_: {"protocol": 99}, NotConnected),
-        (fails(9, "full"), NotConnected),
+        (lambda *_: threading.Event().wait(0.5), 0.05, CallTimeout),
+        (lambda *_: {"protocol": 99}, SOON.hello_s, NotConnected),
+        (fails(9, "full"), SOON.hello_s, NotConnected),
     ],
 )
-def test_a_daemon_that_does_not_welcome_is_left(client, daemon, hello, error):
+def test_a_daemon_that_does_not_welcome_is_left(client, daemon, hello, hello_s, error):
     daemon.answers["hello"] = hello
     with pytest.raises(error):
-        client()
+        client(timing=replace(SOON, hello_s=hello_s))
     assert daemon.arrival().ended.wait(10)
 
 
