@@ -27,7 +27,7 @@ from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
 from dreamd.tick import Tick
 from dreamd.wire.handlers import TABLE, TEST_SWITCH, TEST_TABLE
-from dreamd.wire.listener import Listener, holds, state_lock
+from dreamd.wire.listener import Listener, holds, is_held, state_lock
 from dreamd.wire.server import Server, session_cap
 from dreamd.wire.service import Service
 
@@ -61,8 +61,7 @@ class Daemon:
     locks: tuple[int, int] = field(init=False)  # the descriptors that hold the state folder
     server: Server = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    # While it serves: take these settings from now on; names those that need a restart.
-    reload: Callable[[Settings], list[str]] = lambda _: []
+    reload: Callable[[Callable[[], Settings]], None] = field(init=False)  # take new settings, while it serves
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Service]:
@@ -109,13 +108,22 @@ class Daemon:
             if listener is not None:
                 await server.listen(listener.socket)
             parts.push_async_callback(self._stop, server, engine)
-            mine = partial(holds, self.locks[0], self.state_dir)
-            tick = Tick(engine, delivery, listener, server, failures, self.notifier.tell, mine)
+            tick = Tick(engine, delivery, listener, server, failures, self.notifier.tell, self._is_mine)
             parts.callback(asyncio.create_task(tick.run(self.tick_s)).cancel)
-            self.reload = engine.change_settings
+            self.reload = partial(_reload, engine, failures)
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
             log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
             yield service
+
+    def _is_mine(self) -> bool:
+        """Whether the state folder is still the one that is held. Where another daemon serves what has taken its
+        place, this one ends: nobody would find it any more."""
+        if holds(self.locks[0], self.state_dir):
+            return True
+        if is_held(self.state_dir):
+            log.error("another daemon serves %s now", self.state_dir)
+            self.stopping.set()
+        return False
 
     def _listener(self) -> Listener | None:
         return Listener(self.socket_path, self.passed, self.locks[0]) if self.socket_path else None
@@ -200,22 +208,29 @@ async def _until_stopped(
         tick_s=_tick_s(os.environ),
     )
 
-    def reload() -> None:
-        try:
-            later = daemon.reload(load())
-        except SettingsError as error:
-            log.warning("not reloaded: %s", error)
-        else:
-            log.warning(
-                "settings reloaded%s", f"; a restart is needed for {', '.join(later)}" if later else ""
-            )
-
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    again = asyncio.Event()  # asked for while it starts
+    loop.add_signal_handler(signal.SIGHUP, again.set)
     async with daemon.serve():
+        loop.add_signal_handler(signal.SIGHUP, daemon.reload, load)
+        if again.is_set():
+            daemon.reload(load)
         await daemon.stopping.wait()
+
+
+def _reload(engine: Engine, failures: Failures, load: Callable[[], Settings]) -> None:
+    """Take what may change while it serves. The rest is counted, and so is what is wrong: a signal has no answer."""
+    try:
+        later = engine.change_settings(load())
+    except SettingsError as error:
+        failures.count("reload", "SettingsError")
+        log.warning("not reloaded: %s", error)
+        return
+    for name in later:
+        failures.count("reload", "restart needed", place=name)
+    log.warning("settings reloaded%s", f"; a restart is needed for {', '.join(later)}" if later else "")
 
 
 def _tick_s(env: Mapping[str, str]) -> float:

@@ -58,7 +58,7 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise StartError(
                 f"another dreamd (pid {pid}) serves the state folder {state_dir}; "
-                f"stop it with `dreamctl --state-dir '{state_dir}' call shutdown`, or name another with --state-dir",
+                f"end it (`kill {pid}`), or name another with --state-dir",
                 EXIT_TAKEN,
             ) from None
         with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
@@ -83,6 +83,21 @@ def holds(folder: int, state_dir: Path) -> bool:
         return os.path.samestat(os.fstat(folder), os.stat(state_dir))
     except OSError:
         return False
+
+
+def is_held(state_dir: Path) -> bool:
+    """Whether a daemon holds what lies at `state_dir`, asked by one that does not."""
+    try:
+        lock = os.open(state_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _unusable(state_dir: Path, error: OSError) -> str:
@@ -122,6 +137,10 @@ class Listener:
             self.socket = passed
             if _is_bound(self.path):
                 self._hold()
+            else:  # the file of a daemon before this one, which had vanished before; what is in the way, the tick tells
+                with suppress(StartError):
+                    self.bind()
+                    passed.close()
 
     def bind(self) -> None:
         """Bind and listen, again after the file has vanished; raise StartError where the path is taken or none."""

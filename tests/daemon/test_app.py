@@ -271,7 +271,33 @@ def test_settings_are_read_again_at_sighup_and_wrong_ones_change_nothing(tmp_pat
             config.write_text(text)
             daemon.process.send_signal(signal.SIGHUP)
             wait_until(lambda says=says: says in daemon.said().splitlines()[-1], says)
-        assert daemon.call("status")["state"] == "ok"
+        status = daemon.call("status")
+        assert status["state"] == "ok"
+        assert status["failures"] == {"reload: SettingsError": 1, "reload: restart needed": 1}
+        assert [one["where"] for one in status["last_errors"]] == ["reload (log)", "reload"]
+
+
+def test_a_sighup_that_comes_while_it_starts_is_not_lost(tmp_path):
+    inbox = tmp_path / "s" / "inbox" / "dreams"
+    inbox.mkdir(mode=0o700, parents=True)
+    with (inbox / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # it waits there
+        daemon = DaemonProcess(tmp_path / "s", "--set", "log.level=info").spawn()
+        wait_until((tmp_path / "s" / "dream.sqlite3").exists, "its database is made")
+        daemon.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "settings reloaded" in daemon.said(), "it is told")
+    serving, reloaded = daemon.said().splitlines()
+    assert ("serving" in serving, "reloaded" in reloaded) == (True, True)
+    assert daemon.stop() == 0
+
+
+def test_p8_a_daemon_ends_where_another_serves_what_has_taken_the_place_of_its_folder(tmp_path):
+    state = tmp_path / "s"
+    with DaemonProcess(state, env={"WATCHDOG_USEC": "20000"}) as first:
+        state.rename(tmp_path / "away")
+        with DaemonProcess(state) as second:
+            assert first.wait() == 0
+            assert second.call("status")["state"] == "ok"
 
 
 @pytest.mark.parametrize(

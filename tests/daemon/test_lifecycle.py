@@ -53,8 +53,8 @@ def test_p8_the_second_daemon_on_a_folder_exits_3_and_the_first_still_serves(tmp
         )  # fmt: skip
         assert second.returncode == 3
         assert second.stderr == (
-            f"dreamd: another dreamd (pid {pid}) serves the state folder {tmp_path / 's'}; stop it with "
-            f"`dreamctl --state-dir '{tmp_path / 's'}' call shutdown`, or name another with --state-dir\n"
+            f"dreamd: another dreamd (pid {pid}) serves the state folder {tmp_path / 's'}; "
+            f"end it (`kill {pid}`), or name another with --state-dir\n"
         )
         assert not (tmp_path / "other").exists()
         assert first.call("status")["pid"] == pid

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from dreamd.errors import StartError
-from dreamd.wire.listener import Listener, make_private_folder, release_in_child, state_lock
+from dreamd.wire.listener import Listener, is_held, make_private_folder, release_in_child, state_lock
 
 
 def mode(path):
@@ -332,9 +332,28 @@ def test_one_whose_file_has_vanished_gives_way_to_one_of_our_own(tmp_path):
         assert connects(tmp_path / "s")
         listener.socket.close()  # it dies, and its file stays
         again = Listener(tmp_path / "other", passed)
-        assert again.vanished
-        again.bind()
+        assert not again.vanished
         assert connects(tmp_path / "s")
         again.close()
         assert not (tmp_path / "s").exists()
         listener.close()
+
+
+def test_one_whose_place_is_taken_meanwhile_stays_systemds(tmp_path):
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(tmp_path / "s"))
+        passed.listen()
+        (tmp_path / "s").unlink()
+        (tmp_path / "s").write_text("in the way")
+        listener = Listener(tmp_path / "other", passed)
+        assert listener.socket is passed
+        assert listener.vanished
+        listener.close()
+        assert (tmp_path / "s").read_text() == "in the way"
+
+
+def test_who_holds_a_folder_is_told_from_none(tmp_path):
+    assert not is_held(tmp_path / "none")
+    with state_lock(tmp_path / "state"):
+        assert is_held(tmp_path / "state")
+    assert not is_held(tmp_path / "state")
