@@ -8,10 +8,8 @@ any crash.
 import asyncio
 import atexit
 import logging
-import os
 import socket
 import threading
-import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
@@ -21,6 +19,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dreamclient.errors import NotConnected
+from dreamclient.forks import call_in_child
 
 from dreamd import settings as sources
 from dreamd.app import Daemon
@@ -63,8 +62,7 @@ class Embedded:
         self._thread.start()
         self._loop, self._service = self._started.result()
         atexit.register(self.close)
-        child = weakref.WeakMethod(self._in_child)  # the registration has no end; the daemon has
-        os.register_at_fork(after_in_child=lambda: (method := child()) and method())
+        call_in_child(self._in_child)
 
     @property
     def alive(self) -> bool:

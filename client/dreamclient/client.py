@@ -3,12 +3,12 @@
 import os
 import random
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from dreamclient.connect import Connect, Connector
 from dreamclient.errors import NotConnected, UsageError
+from dreamclient.forks import call_in_child
 from dreamclient.hooks import Hook, Hooks
 from dreamclient.host import FROZEN, NOT_STARTED, TIMING, Backoff, Host, Timing
 
@@ -67,8 +67,7 @@ class Client(Generic[L]):
         self._backoff = Backoff(timing.first_retry_s, timing.last_retry_s, draw)
         self._forked = False
         self._idle()
-        child = weakref.WeakMethod(self._in_child)  # the registration has no end; the client has
-        os.register_at_fork(after_in_child=lambda: (method := child()) and method())
+        call_in_child(self._in_child)
 
     def _idle(self) -> None:
         """Nothing is started."""

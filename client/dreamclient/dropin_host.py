@@ -2,8 +2,12 @@
 
 import os
 import threading
+import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+from dreamclient.forks import call_in_child
 
 if TYPE_CHECKING:
     from dreamclient.blocking import DreamClient
@@ -24,7 +28,7 @@ class Config(Protocol):
 
 # Where `dreamclient.leo` keeps the attachment of a field.
 ATTACHMENT = "_dreamd_attachment"
-ANSWER_S = 1.0  # for who asks for figures: a daemon answers in a millisecond
+FIGURES_S = 1.0  # for who asks for figures: a daemon answers in a millisecond
 
 
 class Host:
@@ -37,10 +41,13 @@ class Host:
         self._readme: list[str] = []
         self._daemon: EmbeddedDaemon | None = None
         self._database: str | None = None  # that it serves
-        self._untold: list[str] = []  # failures from before there was a client
+        self._attached: Callable[[], DreamClient | WaitingClient | None] = lambda: (
+            None
+        )  # a field's, the latest
+        self._untold: Counter[str] = Counter()  # failures from before there was a client
         self._missing = False  # dreamclient cannot be imported whole: msgpack is not there
         self._renew()
-        os.register_at_fork(after_in_child=self._renew)
+        call_in_child(self._renew)
 
     def _renew(self) -> None:
         """In a forked child the thread that held the lock is not there."""
@@ -66,6 +73,9 @@ class Host:
             attach(caller, client=client)
         except UsageError:  # no field; or one that is attached
             client.close()
+        else:
+            self._attached = weakref.ref(client)
+            self._tell(client)
 
     def replied(
         self,
@@ -97,8 +107,9 @@ class Host:
             from dreamclient.host import Timing
             from dreamclient.inline import InlineClient
 
-            with InlineClient(self._connect(db_path), timing=Timing(hello_s=ANSWER_S)) as daemon:
-                return daemon.call(method, *params)
+            timing = Timing(hello_s=FIGURES_S, tick_s=FIGURES_S)
+            with InlineClient(self._connect(db_path), timing=timing) as daemon:
+                return daemon.call(method, *params, timeout_s=FIGURES_S)
         except Exception:  # noqa: BLE001 who asks gets nothing, as from leo's own
             self._count("ask")
             return None
@@ -151,8 +162,7 @@ class Host:
         if self._client is None:
             self._client = self._new_client()
             self._client.serve(self._generate, self._observe)
-            for kind in self._untold:
-                self._client.count(kind)
+            self._tell(self._client)
             self._client.start()
         return self._client
 
@@ -183,7 +193,11 @@ class Host:
 
     def _count(self, kind: str) -> None:
         """Have the daemon told of what was swallowed here, once a client is there to tell it."""
-        if self._client is None:
-            self._untold.append(kind)
-        else:
-            self._client.count(kind)
+        self._untold[kind] += 1
+        if client := self._attached() or self._client:
+            self._tell(client)
+
+    def _tell(self, client: "DreamClient | WaitingClient") -> None:
+        untold, self._untold = self._untold, Counter()
+        for kind in untold.elements():
+            client.count(kind)

@@ -4,7 +4,6 @@
 dialogue has ended.
 """
 
-import random
 import socket
 import threading
 import time
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dreamclient.connect import Connect, Connector
 from dreamclient.errors import DreamError, NotConnected
 from dreamclient.field_hooks import FieldHooks
+from dreamclient.field_turns import OwnChance
+from dreamclient.forks import call_in_child
 from dreamclient.hooks import Hook, Hooks
 from dreamclient.host import Failures
 from dreamclient.inline import InlineClient
@@ -45,6 +46,11 @@ class EmbeddedDaemon:
         self._state = state
         self._database = None if database is None else Path(database)
         self._host: Embedded | None = None
+        self._renew()
+        call_in_child(self._renew)
+
+    def _renew(self) -> None:
+        """In a forked child another thread of the parent may have held the lock."""
         self._starting = threading.Lock()
 
     def __call__(self) -> socket.socket:
@@ -71,7 +77,7 @@ class EmbeddedDaemon:
 
     def _running(self) -> "Embedded | None":
         """Our daemon, started where it is not; None where another has the state folder."""
-        if not self._starting.acquire(timeout=START_S):  # or a thread that a fork has left behind holds it
+        if not self._starting.acquire(timeout=START_S):
             raise NotConnected("the embedded daemon does not start")
         try:
             if self._host is None or not self._host.alive:
@@ -148,21 +154,12 @@ class WaitingClient:
 
 
 class OwnTurn:
-    """The turn of a hook that runs on leo's own thread, which waits for it: it may touch the field now.
-
-    The shared `random`, whose state decides leo's replies, is lent to it in a state of the dreams' own and put
-    back. Left as it is, each line would draw what the last one drew.
-    """
+    """The turn of a hook that runs on leo's own thread, which waits for it: it may touch the field now."""
 
     def __init__(self) -> None:
-        self._dreams = random.Random().getstate()
+        self._chance = OwnChance()
 
     def take(self, work: Callable[[], T]) -> T:
         """What `work` returns."""
-        leos = random.getstate()
-        random.setstate(self._dreams)
-        try:
+        with self._chance.turn():
             return work()
-        finally:
-            self._dreams = random.getstate()
-            random.setstate(leos)

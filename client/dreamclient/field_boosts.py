@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dreamclient.field_ingest import opened
+from dreamclient.field_ingest import IN_TURN_S, opened
 from dreamclient.field_names import plain_expert
 
 # What the word most tied to the seed gains at semantic weight 1: ×13. Leo's own boosts reach ×1.3, which at the
@@ -52,7 +52,7 @@ def neighbours(co_occur: Mapping[str, Mapping[str, int]], seed: Iterable[str]) -
 def wounds(path: Path) -> dict[str, float]:
     """Leo's wounded words, the worst being 1, in both cases that he writes them; none where he keeps none."""
     rows: list[Any] = []
-    with suppress(sqlite3.OperationalError), opened(path, "ro") as connection:
+    with suppress(sqlite3.OperationalError), opened(path, "ro", IN_TURN_S) as connection:
         rows = connection.execute(
             "SELECT token, weight FROM trauma_tokens ORDER BY weight DESC LIMIT ?", (WOUNDED_WORDS,)
         ).fetchall()

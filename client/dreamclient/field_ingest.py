@@ -16,6 +16,7 @@ from dreamclient.forks import unforked
 
 # Seconds that a writer waits for another: sqlite3's own default. With none, four of 821 writes failed.
 BUSY_S = 5.0
+IN_TURN_S = 0.25  # the same within a turn of a hook, for whose end leo waits
 
 
 def database_of(field: Any, names: Mapping[str, Any]) -> Path:
@@ -32,10 +33,11 @@ def database_of(field: Any, names: Mapping[str, Any]) -> Path:
 
 
 @contextmanager
-def opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    """A connection to an existing database; `mode` is "ro" or "rw". What is not committed is rolled back."""
+def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[sqlite3.Connection]:
+    """A connection to an existing database; `mode` is "ro" or "rw". It waits up to `busy_s` seconds for who has it
+    locked. What is not committed is rolled back."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with unforked(), closing(sqlite3.connect(uri, uri=True, timeout=BUSY_S)) as connection:
+    with unforked(), closing(sqlite3.connect(uri, uri=True, timeout=busy_s)) as connection:
         connection.row_factory = sqlite3.Row  # as leo's own has
         if mode == "rw":
             connection.execute("PRAGMA synchronous=NORMAL")  # WAL: a power cut may cost a dream, no more

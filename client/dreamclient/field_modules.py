@@ -4,15 +4,13 @@ None may hurt: each works in a turn between leo's calls, on what is marked as a 
 counted as `into: <module>` and goes no further. docs/leo.md has what each was measured to do.
 """
 
-import sqlite3
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dreamclient.errors import UsageError
 from dreamclient.field_hooks import SpokenLine
-from dreamclient.field_ingest import opened
+from dreamclient.field_ingest import IN_TURN_S, opened
 from dreamclient.field_names import level
 from dreamclient.field_turns import Turns
 
@@ -109,7 +107,7 @@ class Modules:
         quality = line.measures.get("quality", 0.0)
         if getattr(leo, "santa", None) is None or quality < SNAPSHOT_ABOVE:
             return
-        with opened(self._path, "rw") as connection:
+        with opened(self._path, "rw", IN_TURN_S) as connection:
             connection.execute(
                 "DELETE FROM snapshots WHERE origin = 'dream' AND id NOT IN"
                 " (SELECT id FROM snapshots WHERE origin = 'dream' ORDER BY id DESC LIMIT ?)",
@@ -149,15 +147,17 @@ class Modules:
             for word, weight in after.items()
             if weight > before.get(word, 0.0)
         ]
-        with opened(self._path, "rw") as connection:
+        with opened(self._path, "rw", IN_TURN_S) as connection:
             connection.executemany("UPDATE trauma_tokens SET weight = ? WHERE token = ?", damped)
             connection.execute("DELETE FROM trauma_events WHERE id > ?", (events,))  # his level averages them
             connection.commit()
 
     def _wounds(self) -> tuple[dict[str, float], int]:
         """The weights of leo's wounded words, and the id of his last wound."""
-        with suppress(sqlite3.OperationalError), opened(self._path, "ro") as connection:
+        with opened(self._path, "ro", IN_TURN_S) as connection:
+            tables = "SELECT 1 FROM sqlite_master WHERE name IN ('trauma_tokens', 'trauma_events')"
+            if len(connection.execute(tables).fetchall()) < 2:  # he makes them with his first wound
+                return {}, 0
             words = connection.execute("SELECT token, weight FROM trauma_tokens").fetchall()
             ((last,),) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM trauma_events").fetchall()
             return dict(words), last
-        return {}, 0  # he makes the tables with his first wound

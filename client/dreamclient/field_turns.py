@@ -4,16 +4,15 @@ A plain lock starves the hooks, since a leo who talks takes it again at once. So
 turn as leo leaves a call, and his next call waits for that one turn.
 """
 
-import os
 import random
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dreamclient.errors import DreamError
-from dreamclient.forks import unforked
+from dreamclient.forks import call_in_child, unforked
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,6 +48,16 @@ class OwnChance:
         theirs, self._other = self._other, random.getstate()
         random.setstate(theirs)
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A whole turn, on leo's own thread."""
+        with unforked():
+            self.swap()
+            try:
+                yield
+            finally:
+                self.swap()
+
 
 class ThreadTurns:
     """Turns of a `LeoField`: its calls come from any threads of leo's, the hooks' from others.
@@ -62,9 +71,10 @@ class ThreadTurns:
         self._depth = threading.local()
         self._chance = OwnChance()
         self._renew()
+        call_in_child(self._renew)
 
     def _renew(self) -> None:
-        self._pid = os.getpid()
+        """In a forked child another thread of the parent may have held the lock."""
         self._changed = threading.Condition()
         self._one_hook = threading.Lock()
         self._inside = int(self._nested > 0)  # how many of leo's threads are in a call
@@ -77,40 +87,32 @@ class ThreadTurns:
         nested: int = getattr(self._depth, "calls", 0)
         return nested
 
-    def _state(self) -> threading.Condition:
-        """The lock over all of it. In a forked child another thread of the parent may have held it."""
-        if self._pid != os.getpid():
-            self._renew()
-        return self._changed
-
     # leo's threads
 
     def enter(self) -> bool:
         """Leo begins a call. True where it is not within another."""
         nested = self._nested
         if not nested:
-            with self._state():
-                if self._given and not self._changed.wait_for(lambda: not self._given, LEO_WAITS_S):
-                    self._overtaken = True
+            with self._changed:
+                if self._given and not self._overtaken:  # who hangs is waited for once
+                    self._overtaken = not self._changed.wait_for(lambda: not self._given, LEO_WAITS_S)
                 self._inside += 1
         self._depth.calls = nested + 1
         return not nested
 
     def leave(self) -> None:
         """Leo's call has ended; who waits gets a turn."""
-        changed = self._state()
         self._depth.calls = nested = self._nested - 1
         if not nested:
-            with changed:
+            with self._changed:
                 self._inside -= 1
                 if self._waiting and not self._inside and self._ready():
                     self._given = True
-                    changed.notify_all()
+                    self._changed.notify_all()
 
     # the hooks' thread
 
     def take(self, work: Callable[[], T]) -> T:
-        self._state()
         with self._one_hook:
             self._wait()
             with unforked():
@@ -148,8 +150,10 @@ class _Asked:
     def run(self) -> None:
         try:
             self._result = self._work()
-        except BaseException as error:  # noqa: BLE001 it is raised where the turn was asked for
-            self._error = error
+        except BaseException as error:
+            self._error = error  # it is raised where the turn was asked for
+            if not isinstance(error, Exception):  # and here, where a signal of leo's was handled meanwhile
+                raise
         finally:
             self._done.set()
 
@@ -186,10 +190,12 @@ class LoopTurns:
 
     def serve(self) -> None:
         """On the loop: the turn that is waited for, if leo is in no call."""
-        if self._asked and not self._lock.locked() and self._ready():
-            self._chance.swap()
-            self._asked.popleft().run()
-            self._chance.swap()
+        if not self._asked or self._lock.locked() or not self._ready():
+            return
+        with suppress(IndexError):  # it has been given up just now
+            asked = self._asked.popleft()
+            with self._chance.turn():
+                asked.run()
 
     def take(self, work: Callable[[], T]) -> T:
         loop, asked = self._loop, _Asked(work)

@@ -1,4 +1,4 @@
-"""A fork waits for what hooks are in the middle of.
+"""A host that forks: the fork waits for what hooks are in the middle of, and the child begins anew.
 
 A child has only the thread that forked. If a hook's thread was in SQLite just then, SQLite's own locks stay held
 in the child, and its first query hangs for ever; if it had leo's turn, the child has the dreams' chance for its own.
@@ -6,7 +6,8 @@ in the child, and its first query hangs for ever; if it had leo's turn, the chil
 
 import os
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # Seconds. A hook's work takes milliseconds; one that hangs must not hang whoever forks.
@@ -34,8 +35,8 @@ class _Forks:
     @contextmanager
     def unforked(self) -> Iterator[None]:
         with self._changed:
-            if not self._depth:
-                self._changed.wait_for(lambda: not self._pending, FORK_WAITS_S)
+            if not self._depth and not self._changed.wait_for(lambda: not self._pending, FORK_WAITS_S):
+                self._pending = 0  # an interrupt at a fork: it does not say that it is over
             self._count(1)
         try:
             yield
@@ -49,15 +50,15 @@ class _Forks:
         self._mine.depth = self._depth + more
 
     def before(self) -> None:
-        self._changed.acquire()  # until the fork has happened: a child must not find it held by another thread
-        self._pending += 1
-        # Not for this thread's own: it may be a hook that forks.
-        self._changed.wait_for(lambda: self._at_work == self._depth, FORK_WAITS_S)
+        with self._changed:
+            self._pending += 1
+            # Not for this thread's own: it may be a hook that forks.
+            self._changed.wait_for(lambda: self._at_work == self._depth, FORK_WAITS_S)
 
     def in_parent(self) -> None:
-        self._pending -= 1
-        self._changed.notify_all()
-        self._changed.release()
+        with self._changed:
+            self._pending = max(0, self._pending - 1)
+            self._changed.notify_all()
 
     def in_child(self) -> None:
         self._renew()
@@ -66,3 +67,9 @@ class _Forks:
 _forks = _Forks()
 unforked = _forks.unforked  # a context manager: no fork happens in its block
 os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)
+
+
+def call_in_child(method: Callable[[], object]) -> None:
+    """Call a bound method in each forked child, as long as its object lives: the registration has no end."""
+    here = weakref.WeakMethod(method)
+    os.register_at_fork(after_in_child=lambda: (call := here()) and call())

@@ -118,7 +118,9 @@ class Attachment:
         self._senses = senses
         self._after_reply = after_reply
         self._attached = True
-        self._under_way: dict[str, bool] = {}  # prompts that leo answers, and whether the daemon was told
+        self._under_way: dict[
+            str | None, bool
+        ] = {}  # prompts that leo answers, and whether the daemon was told
         self._wrapped: dict[str, Callable[..., Any]] = {}
         wrap = self._async_call if isinstance(turns, LoopTurns) else self._call
         for call in _ASYNC_CALLS if isinstance(turns, LoopTurns) else _CALLS:
@@ -128,6 +130,7 @@ class Attachment:
             setattr(field, call, wrapper)
         setattr(field, _MARK, self)
         self._end = weakref.finalize(field, client.close)
+        self._end.atexit = False  # the client sees to that itself
 
     def offer(self, ctx: DreamContext) -> bool:
         """Tell the daemon of a reply, with what leo does not know of it. Never waits, never raises."""
@@ -161,14 +164,16 @@ class Attachment:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if not self._attached:
                 return original(*args, **kwargs)
-            outermost = turns.enter()
+            outermost, text = turns.enter(), None
             try:
-                text = self._heard(call, args, kwargs) if outermost else None
+                if outermost:
+                    text = self._heard(call, args, kwargs)
                 result = original(*args, **kwargs)
                 if text is not None:
                     self._answered(text, result)
                 return result
             finally:
+                self._under_way.pop(text, None)
                 turns.leave()
 
         return wrapper
@@ -182,6 +187,7 @@ class Attachment:
             if not self._attached:
                 return await original(*args, **kwargs)
             turns.note_loop()
+            text = None
             try:
                 text = self._heard(call, args, kwargs)
                 result = await original(*args, **kwargs)
@@ -189,6 +195,7 @@ class Attachment:
                     self._answered(text, result)
                 return result
             finally:
+                self._under_way.pop(text, None)
                 turns.serve()
 
         return wrapper

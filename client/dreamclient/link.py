@@ -130,9 +130,11 @@ class Link:
         """See to the mail, unless someone has the lock, and so will do it on letting go."""
         while self._mail is not None and self._lock.acquire(False):
             mail, self._mail = self._mail, None
-            if mail is not None:
-                self._offer_locked(mail)
-            self._lock.release()
+            try:
+                if mail is not None:
+                    self._offer_locked(mail)
+            finally:
+                self._lock.release()
 
     # any thread that may wait
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
-from dreamclient import dropin
+from dreamclient import dropin, dropin_host
 from dreamclient.dropin import (
     BOOTSTRAP_TEXT,
     DreamConfig,
@@ -29,7 +29,7 @@ from dreamclient.rpc import plain
 
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess
-from tests.helpers.little_daemon import until
+from tests.helpers.little_daemon import DEADLINE_S, LittleDaemon, until
 from tests.helpers.peer import saying
 
 NOW = 1_800_000_000.0
@@ -426,6 +426,27 @@ def test_p10_a_field_that_cannot_be_attached_is_counted_and_told(service, databa
     init_dream(database)
     until(lambda: maybe_run_dream(STIRRED, leo.generate, leo.observe, database) or asked("why"))
     assert asked("status")["failures"]["host: init"] == 1
+
+
+def test_p10_what_fails_beside_an_attached_field_is_told_by_its_client(tmp_path, monkeypatch, host):
+    double = Double(monkeypatch, tmp_path)
+    for _ in range(3):
+        assert get_dream_stats() == {}  # nobody listens
+    assert double.field._dreamd_attachment.client.failures["ask"] == 3
+    assert not host._untold
+    double.end()
+
+
+def test_figures_are_waited_for_a_second_alone(monkeypatch, tmp_path):
+    """P1: against a daemon that welcomes, and then is silent."""
+    end = threading.Event()
+    monkeypatch.setattr(dropin_host, "FIGURES_S", 0.05)
+    monkeypatch.setenv("DREAMD_SOCKET", str(tmp_path / "s"))
+    with LittleDaemon(tmp_path / "s", {"stats": lambda *_: end.wait(DEADLINE_S)}):
+        began = time.monotonic()
+        assert get_dream_stats() == {}
+        assert time.monotonic() - began < DEADLINE_S / 2
+        end.set()
 
 
 def test_p10_an_offer_that_fails_is_counted(service, leo, host):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from dreamclient import forks
+from dreamclient.embedded import OwnTurn
 from dreamclient.field_ingest import ingest
-from dreamclient.field_turns import ThreadTurns
+from dreamclient.field_turns import ThreadTurns, Turns
 from dreamclient.forks import unforked
 
 DEADLINE_S = 20.0
@@ -80,10 +81,10 @@ def test_a_fork_waits_for_the_end_of_what_is_fed(tmp_path: Path, forking: thread
     hook.join(DEADLINE_S)
 
 
-def test_a_fork_waits_for_the_end_of_a_turn(forking: threading.Event) -> None:
+@pytest.mark.parametrize("turns", [ThreadTurns, OwnTurn])
+def test_a_fork_waits_for_the_end_of_a_turn(forking: threading.Event, turns: Callable[[], Turns]) -> None:
     """P13: else the child draws from the dreams' chance."""
-    turns = ThreadTurns()
-    hook = Busy(forking, turns.take)
+    hook = Busy(forking, turns().take)
     hook.start()
     assert hook.began.wait(DEADLINE_S)
     assert found_in_child(lambda: hook.inside) == "False"
@@ -130,6 +131,22 @@ def test_a_hook_that_hangs_does_not_hang_who_forks(tmp_path: Path, monkeypatch: 
     hook.join(DEADLINE_S)
     with unforked():  # the parent's is whole
         assert found_in_child(lambda: fed_on_a_thread(path)) == "True"
+
+
+def test_an_interrupt_at_a_fork_costs_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ctrl-C may come between the fork and its telling that it is over."""
+    forks._forks.before()
+    monkeypatch.setattr(forks, "FORK_WAITS_S", 0.01)
+    with unforked():
+        pass
+    monkeypatch.setattr(forks, "FORK_WAITS_S", 4.0)
+    started = time.monotonic()
+    with unforked():
+        pass
+    forks._forks.in_parent()  # of another fork, of which nobody knows any more
+    with unforked():
+        pass
+    assert time.monotonic() - started < forks.FORK_WAITS_S
 
 
 def test_a_hook_that_forks_does_not_wait_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

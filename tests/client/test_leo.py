@@ -334,11 +334,22 @@ def test_what_fails_in_the_host_is_counted_and_costs_no_reply(leo, client, capfd
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_turn_is_free_again_after_a_call_of_leos_that_raised(leo, client):
+def test_nothing_is_left_of_a_call_of_leos_that_raised(leo, client, monkeypatch):
     attachment = attach(leo, client=client)
     with pytest.raises(AttributeError):
         leo.observe(7)
     assert attachment._turns.take(lambda: 1) == 1
+    monkeypatch.setattr(leo_double, "generate_reply", None)
+    with pytest.raises(TypeError):
+        leo.reply(PROMPT)
+    assert attachment._under_way == {}
+    attachment.detach()
+
+
+def test_the_exit_of_the_host_waits_for_the_client_once(leo, client):
+    """P1: the client ends itself then, in half a second at most."""
+    attachment = attach(leo, client=client)
+    assert not attachment._end.atexit
     attachment.detach()
 
 

@@ -97,6 +97,14 @@ def test_trauma_takes_a_tenth_of_a_wound_once_a_dialogue(leo):
     assert dict(rows("SELECT * FROM trauma_tokens"))["rain"] == pytest.approx(0.3)
 
 
+def test_wounds_that_cannot_be_read_are_left_alone(leo):
+    """Else all of them would pass for what the line has done."""
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as other:
+        other.execute("ALTER TABLE trauma_events RENAME COLUMN id TO number")
+    assert tell(leo, "trauma", OLD) == {"into: trauma": 1}
+    assert rows("SELECT * FROM trauma_tokens") == []
+
+
 def test_trauma_takes_no_line_of_few_old_words(leo):
     assert not tell(leo, "trauma", replace(LINE, text="seventeen penguins waltz in heavy rain"))
     assert rows("SELECT * FROM trauma_tokens") == []

@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import os
 import random
+import sys
 import threading
+import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -29,6 +32,15 @@ def until(condition) -> None:
             return
         limit.wait(0.001)
     raise AssertionError("it did not come to that")
+
+
+@contextlib.contextmanager
+def hook_that_waits(turns, hook, work):
+    """For the step of the loop in which it has its turn. What it raises is raised on its own thread, too."""
+    asked = hook(turns.take, work)
+    until(lambda: turns._asked)
+    yield
+    assert isinstance(asked.exception(DEADLINE_S), SystemExit)
 
 
 def test_a_hook_has_its_turn_at_once_while_leo_is_idle(hook):
@@ -103,6 +115,11 @@ def test_leo_overtakes_a_hook_that_hangs_and_keeps_his_own_chance(hook, monkeypa
     turns.enter()
     drawn = random.random()
     turns.leave()
+    monkeypatch.setattr(field_turns, "LEO_WAITS_S", DEADLINE_S * 2)
+    began = time.monotonic()
+    turns.enter()  # he has waited once
+    turns.leave()
+    assert time.monotonic() - began < DEADLINE_S / 2
     after = random.getstate()
     end.set()
     asked.result(DEADLINE_S)
@@ -154,15 +171,6 @@ def test_a_child_forked_within_a_call_leaves_it():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
 
 
-def test_another_process_starts_with_nothing_held():
-    turns = ThreadTurns(hook_waits_s=0.01)
-    turns.enter()
-    turns._pid = 0  # as a child finds it
-    turns._changed = turns._one_hook = None
-    turns.leave()
-    assert turns.take(lambda: 1) == 1
-
-
 # on a loop
 
 
@@ -202,6 +210,28 @@ async def test_on_a_loop_what_the_work_raises_is_raised(hook):
 
         with pytest.raises(error):
             await asyncio.wrap_future(hook(turns.take, fail))
+    assert random.getstate() == before
+
+
+async def test_on_a_loop_what_a_signal_of_leos_raises_ends_him(hook):
+    """P1: his handler may run while a hook does, which is on his own thread there."""
+    turns = LoopTurns(asyncio.Lock())
+    turns.note_loop()
+    before = random.getstate()
+    with hook_that_waits(turns, hook, sys.exit), pytest.raises(SystemExit):
+        turns.serve()
+    assert random.getstate() == before
+
+
+async def test_on_a_loop_a_hook_may_give_up_as_its_turn_comes():
+    class Emptied(deque):
+        def __bool__(self):
+            return True
+
+    turns = LoopTurns(asyncio.Lock())
+    turns._asked = Emptied()
+    before = random.getstate()
+    turns.serve()
     assert random.getstate() == before
 
 

@@ -207,6 +207,23 @@ def test_mail_that_its_holder_could_no_longer_see_is_sent_all_the_same(
     assert ends.prompts(1) == ["just too late"]
 
 
+def test_an_interrupt_while_mail_is_sent_leaves_the_link_usable(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P1: a signal handler of leo's may raise at any line."""
+
+    def interrupted(_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    ends.link._mail = context("lost")
+    with monkeypatch.context() as patch:
+        patch.setattr(ends.link, "_offer_locked", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ends.link._deliver()
+    assert ends.link.offer(context("after"))
+    assert ends.prompts(1) == ["after"]
+
+
 def test_mail_is_never_put_between_the_parts_of_a_message(narrow: Ends) -> None:
     """P1: found by thinking, not by luck: the holder leaves a tail, and there is mail."""
     narrow.link._lock.acquire()
