@@ -1,5 +1,6 @@
 """A daemon in the client's own process, and the client that waits for its dreams."""
 
+import os
 import random
 import sqlite3
 import sys
@@ -230,3 +231,13 @@ def test_the_thread_that_offers_serves_the_hooks(make):
     )
     leo.offer(STIRRED)
     assert ran == {threading.current_thread()}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_may_start_a_daemon_while_its_parent_does(tmp_path):
+    daemon = EmbeddedDaemon(tmp_path)
+    with daemon._starting:
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if daemon._starting.acquire(blocking=False) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
