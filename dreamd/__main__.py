@@ -11,7 +11,7 @@ import dreamd
 from dreamd import settings
 from dreamd.errors import SettingsError
 
-EXIT_USAGE = 2
+EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 
 
 def _path(text: str) -> str:
@@ -28,7 +28,7 @@ def arguments() -> argparse.ArgumentParser:
         description="The daemon in which leo dreams. It serves one user's leo over a Unix socket, in the foreground.",
         epilog="Exit codes: 0 stopped in order, 1 unexpected, 2 wrong usage or a wrong setting, 3 another daemon "
         "serves this state folder or listens at this socket, 4 the state folder cannot be used, 5 no socket can be "
-        "made there, 6 the database is of a newer version, or not dreamd's.",
+        "made there, 6 the database is of a newer version, or not dreamd's, 130 Ctrl-C while it started.",
     )
     parser.add_argument(
         "--state-dir", metavar="D", type=_path, help="database, inbox and lock (default: the XDG state home)"
@@ -52,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         paths.state_dir(asked.state_dir),
         paths.socket_path(asked.socket, state=asked.state_dir),
     )
-    from dreamd import app  # not for --help and --version
-
     try:
+        from dreamd import app  # not for --help and --version
+
         return app.run(lambda: settings.load(file=file, assignments=asked.set), state_dir, socket)
     except SettingsError as error:
         print(f"dreamd: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:  # while it starts; once it serves, it stops in order
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

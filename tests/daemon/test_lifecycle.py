@@ -44,6 +44,16 @@ def refused(*arguments, state, code):
 # --- one daemon a folder, one socket a daemon --------------------------------------------------------
 
 
+def test_a_ctrl_c_while_it_starts_is_no_traceback(tmp_path):
+    config = tmp_path / "c.toml"
+    os.mkfifo(config)
+    daemon = DaemonProcess(tmp_path / "s", "--config", str(config)).spawn()
+    with config.open("w"):  # returns when it reads its settings
+        daemon.process.send_signal(signal.SIGINT)
+        assert daemon.wait() == 130
+    assert daemon.said() == ""
+
+
 def test_p8_the_second_daemon_on_a_folder_exits_3_and_the_first_still_serves(tmp_path):
     with DaemonProcess(tmp_path / "s") as first:
         pid = first.call("status")["pid"]
