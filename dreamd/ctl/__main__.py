@@ -4,11 +4,13 @@ import os
 import sys
 from importlib import import_module
 from keyword import iskeyword
+from typing import Any
 
 import click
 
 from dreamd import __version__
 from dreamd.ctl.connection import Target
+from dreamd.ctl.layout import width
 from dreamd.ctl.plain import prepare
 
 # Command -> the file it lives in. One that is not asked for is not imported: `status` must answer fast.
@@ -48,6 +50,17 @@ HEADINGS = {
 class Commands(click.Group):
     """The commands, each imported when it is needed."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As wide as the terminal, for the commands too; click's own least width is 50."""
+        return super().make_context(*args, terminal_width=min(width(), 80) - 2, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Ctrl-C ends it, and says nothing."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(1) from None
+
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -63,7 +76,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Under their headings."""
         heading, heads = "", dict[str, list[tuple[str, str]]]()
-        room = formatter.width - 6 - max(map(len, COMMANDS))
+        room = max(45, formatter.width - 6 - max(map(len, COMMANDS)))  # with less it is folded
         for name in COMMANDS:
             heading = HEADINGS.get(name, heading)
             found = self.get_command(ctx, name)
@@ -109,6 +122,10 @@ def main() -> None:
     except OSError as error:
         if error.filename is not None:
             raise
+        if isinstance(error, FileNotFoundError):  # of os.getcwd; no write fails so
+            raise SystemExit(
+                "dreamctl: the current folder is not there any more; go to one that is"
+            ) from None
         # No file was opened: what was printed could not leave. Python would try once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         click.echo(f"dreamctl: what it prints cannot be written: {error.strerror}", err=True)

@@ -1,13 +1,10 @@
 """`backup`: the dream database in one file, copied by SQLite itself, with a daemon or without one."""
 
-import fcntl
-import glob
 import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,8 @@ from dreamclient.paths import state_dir
 from dreamd.ctl.connection import Target, emit, json_option
 from dreamd.ctl.layout import labelled, size, width
 from dreamd.ctl.plain import Plain
-from dreamd.ctl.regular import regular
-from dreamd.store.file import PARTS, Tell, copy_into, is_alone, read_only
+from dreamd.ctl.regular import check_free, regular, replacing
+from dreamd.store.file import Tell, copy_into, is_alone, look, read_only
 from dreamd.store.trouble import DAMAGED, FULL, LOCKED, name_of, trouble_of
 
 
@@ -41,10 +38,7 @@ def backup(target: Target, file: Path, force: bool) -> None:
     database = _database(target)
     if not os.path.isfile(database):
         raise click.ClickException(f"there is no database at {database}; name its folder with --state-dir")
-    if os.path.realpath(file) in {os.path.realpath(database) + part for part in PARTS}:
-        raise click.UsageError(f"{file} is the database itself; name another FILE")
-    if os.path.lexists(file) and not force:
-        raise click.ClickException(f"{file} is there already; --force overwrites it")
+    check_free(file, database.parent, force=force)
     with _bar() as tell:
         about = {"path": str(file), "database": str(database), **_back_up(database, file, tell)}
     if target.as_json:
@@ -55,10 +49,8 @@ def backup(target: Target, file: Path, force: bool) -> None:
 
 
 def _database(target: Target) -> Path:
-    """That of the state folder; where only a socket was named, that of the daemon behind it, which may be another."""
-    if (target.given_socket or os.environ.get("DREAMD_SOCKET")) and not (
-        target.given_state or os.environ.get("DREAMD_STATE_DIR")
-    ):
+    """That of the state folder; where only a socket was named, that of the daemon behind it."""
+    if target.socket_alone:
         with target.daemon() as daemon:
             return Path(daemon.call(Method.STATUS)["database"]["path"])
     return state_dir(target.given_state) / "dream.sqlite3"
@@ -66,13 +58,12 @@ def _database(target: Target) -> Path:
 
 def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:
     try:
-        with _part_of(file) as (part, number):
+        tables = look(database).tables
+        if "dream_dialogs" not in tables or not all(name.startswith("dream_") for name in tables):
+            raise click.ClickException(f"{database} is no database of dreamd's; no backup was made")
+        with replacing(file) as (part, number):
             copy(database, part, tell)
-            about = _checked(part)
-            os.fsync(number)
-            os.rename(part, file)
-            _sync(file.parent)
-            return {"bytes": os.fstat(number).st_size, **about}
+            return {**_checked(part), "bytes": os.fstat(number).st_size}
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
     except sqlite3.Error as error:
@@ -116,41 +107,7 @@ def _checked(copy: Path) -> dict[str, int]:
             damage = sqlite3.DatabaseError()
             damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise damage
-        known = ask("SELECT count(*) FROM sqlite_schema WHERE name = 'dream_dialogs'")
-        return {
-            "pages": ask("PRAGMA page_count"),
-            "dialogues": ask("SELECT count(*) FROM dream_dialogs") if known else 0,
-        }
-
-
-@contextmanager
-def _part_of(file: Path) -> Iterator[tuple[Path, int]]:
-    """An empty file beside `file`, and its descriptor; at the end it is gone, unless it was renamed. It is locked:
-    one that is not was left behind by somebody who was killed, and goes now."""
-    for left in file.parent.glob(f".{glob.escape(file.name)}.*.part"):
-        with suppress(OSError), open(left, "rb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(left)
-    number, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
-    with open(number, "rb"):
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX)
-            yield Path(name), number
-        finally:
-            _remove(Path(name))
-
-
-def _remove(part: Path) -> None:
-    for beside in PARTS:
-        Path(f"{part}{beside}").unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+        return {"pages": ask("PRAGMA page_count"), "dialogues": ask("SELECT count(*) FROM dream_dialogs")}
 
 
 @contextmanager

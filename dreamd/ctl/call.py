@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import click
 from dreamclient.hooks import Hook
-from dreamclient.messages import Method
+from dreamclient.messages import MESSAGE_BYTES, Method
 from msgpack import packb, unpackb
 
 from dreamd.ctl.connection import ANSWER_S, DIALOGUE_S, Target, emit, json_option
@@ -17,6 +17,7 @@ from dreamd.ctl.hook_commands import Commands, unwinding
 
 COMMAND_S = 25.0  # the daemon itself gives up after 30, and would not know why
 LONGEST_S = 86400.0  # to wait: a day
+STDIN_BYTES = 8 * MESSAGE_BYTES  # as JSON, with its escapes and spaces, a message is longer
 FIELD_CHARS = 1 << 20  # more makes a slower field, and no wiser one
 
 
@@ -118,7 +119,11 @@ def _from_words(params: tuple[str, ...]) -> list[Any]:
 
 
 def _from_stdin(as_msgpack: bool) -> list[Any]:
-    data = sys.stdin.buffer.read() if sys.stdin else b""  # None where it was closed
+    data = sys.stdin.buffer.read(STDIN_BYTES + 1) if sys.stdin else b""  # None where it was closed
+    if len(data) > STDIN_BYTES:
+        raise click.UsageError(
+            f"stdin holds more than {STDIN_BYTES} bytes; a message has {MESSAGE_BYTES} at most"
+        )
     try:
         values = unpackb(data) if as_msgpack else json.loads(data)
     except (ValueError, RecursionError):

@@ -67,11 +67,16 @@ def traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
     """The trace ids that wait in the inbox."""
     from dreamd.ctl.inbox import opened
 
-    try:
-        with opened(_target(context)) as box:
-            return [each["trace_id"] for each in box.list() if each["trace_id"].startswith(typed)]
-    except click.ClickException:
-        return []
+    target = _target(context)
+    if target.socket_alone:
+        waiting = _asked(context, Method.INBOX_LIST)
+    else:
+        try:
+            with opened(target) as box:
+                waiting = [*box.list()]
+        except click.ClickException:
+            return []
+    return [each["trace_id"] for each in waiting if each["trace_id"].startswith(typed)]
 
 
 def _asked(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +63,13 @@ class Target:
         """Where the daemon listens."""
         return socket_path(self.given_socket, state=self.given_state)
 
+    @property
+    def socket_alone(self) -> bool:
+        """Whether a socket was named, and no state folder: then that of the daemon behind it, which may be another
+        than the usual one, is meant."""
+        named = self.given_socket or os.environ.get("DREAMD_SOCKET")
+        return bool(named) and not (self.given_state or os.environ.get("DREAMD_STATE_DIR"))
+
     @contextmanager
     def daemon(self, on_event: OnEvent | None = None, hooks: HooksByName | None = None) -> Iterator["Daemon"]:
         """The daemon, connected to while in the block; `on_event` and `hooks` are called on a thread of the client."""
@@ -90,7 +97,10 @@ class Daemon:
             name = _CODES.get(error.code, "error")
             raise Refused(f"{name} ({error.code}): {error.message}") from None
         except UsageError as error:
-            raise click.UsageError(f"{method}: {error}") from None
+            why = str(error).removeprefix(f"{method}: ")
+            if (large := _too_large(params)) is not None:
+                why = f"{large} has more than 64 bits"
+            raise click.UsageError(f"{method}: {why}") from None
         except (CallTimeout, NotConnected) as error:
             from dreamd.ctl.checkup.place import listens  # needed by who fails alone
 
@@ -101,6 +111,17 @@ class Daemon:
             given = command("", "dreamd")
             which = "" if " " in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
             raise Unreachable(f"{where}{error}.\nStart one with `{given}`{which}.") from None
+
+
+def _too_large(params: Iterable[Any]) -> int | None:
+    """A whole number in them that MessagePack cannot hold."""
+    left = [*params]
+    while left:
+        value = left.pop()
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+            return value
+        left += value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return None
 
 
 @contextmanager

@@ -36,8 +36,8 @@ def daemon_for(
     It listens at `wanted`, or, where that is too long or another state folder's, in a private folder; with
     `insist` that is an error. Raises Unreachable with the reason for which no daemon started.
     """
-    serving = _status(wanted) if listens(wanted) else None
-    if serving is not None and _serves(serving, state):
+    serving = status_at(wanted) if listens(wanted) else None
+    if serving is not None and serves(serving, state):
         yield wanted, False
         return
     if serving is not None and insist:
@@ -49,7 +49,7 @@ def daemon_for(
         if serving is not None or not (insist or _fits(wanted)):
             wanted = stack.enter_context(_private_folder()) / SOCKET_NAME
         stack.enter_context(_own(state, wanted, settings))
-        if not _serves(_status(wanted), state):
+        if not serves(status_at(wanted), state):
             raise Unreachable(f"{wanted} was taken by another daemon meanwhile; try again")
         yield wanted, True
 
@@ -68,7 +68,7 @@ def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
-                    env={name: value for name, value in os.environ.items() if name not in _SUPERVISOR},
+                    env=own_environment(),
                     start_new_session=True,  # Ctrl-C is for us: we stop it in order
                 )
             _await(process, wanted, errors)
@@ -113,13 +113,20 @@ def _ask_to_stop(process: "subprocess.Popen[bytes]", wanted: Path) -> None:
         process.terminate()
 
 
-def _status(path: Path) -> Mapping[str, Any]:
+def own_environment() -> dict[str, str]:
+    """The environment for a daemon of ours."""
+    return {name: value for name, value in os.environ.items() if name not in _SUPERVISOR}
+
+
+def status_at(path: Path) -> Mapping[str, Any]:
+    """What the daemon there says of itself. Raises Unreachable."""
     with connected(path) as daemon:
         status: Mapping[str, Any] = daemon.call(Method.STATUS)
         return status
 
 
-def _serves(status: Mapping[str, Any], state: Path) -> bool:
+def serves(status: Mapping[str, Any], state: Path) -> bool:
+    """Whether a daemon of that status serves this state folder."""
     return os.path.realpath(str(status.get("state_dir"))) == os.path.realpath(state)
 
 

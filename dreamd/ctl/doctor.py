@@ -66,6 +66,7 @@ def examine(target: Target) -> Iterator[Finding]:
     yield from found("service", units.check_places, installed, state, target.socket)
     trouble = answers.status and answers.status.get("database", {}).get("trouble")
     yield from found("database", database.check, file, trouble)
+    yield from found("database", database.check_damaged, database.damaged(state / "dream.sqlite3"))
     yield from found("database", place.check_state, folder, trouble)
     yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
     yield from found("inbox", inbox.check, box, answers, file.owed)

@@ -2,7 +2,6 @@
 `drift`: how far they have gone from the origin."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +17,9 @@ from dreamd.ctl.complete import checkpoints
 from dreamd.ctl.connection import Target, command, emit, json_option, utc_option
 from dreamd.ctl.layout import fold, moment, number, span, table, width
 from dreamd.ctl.plain import is_plain
-from dreamd.ctl.regular import regular
+from dreamd.ctl.regular import check_free, regular, write
 
-KIND = "dreamd.friend"  # what an exported file says it is
+KIND, VERSION = "dreamd.friend", 1  # what an exported file says it is
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
 ROWS = 8  # of the chart
 
@@ -70,11 +69,13 @@ def checkpoint(target: Target, name: str | None, again: bool) -> None:
     """
     with target.daemon() as daemon:
         answer = (
-            daemon.call(Method.CHECKPOINT, name, again) if name else daemon.call(Method.CHECKPOINTS, 1000)
+            daemon.call(Method.CHECKPOINTS, 1000)
+            if name is None
+            else daemon.call(Method.CHECKPOINT, name, again)
         )
     if target.as_json:
         emit(answer)
-    elif name:
+    elif name is not None:
         click.echo(f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin.")
     else:
         click.echo(show_checkpoints(answer, width(), time.time()))
@@ -108,17 +109,11 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
     dreamctl friend export then.json --checkpoint tuesday
     """
     with target.daemon() as daemon:
-        fragments = daemon.call(Method.FRAGMENTS, *([name] if name else []))
+        check_free(file, Path(daemon.call(Method.STATUS)["state_dir"]), force=force)
+        fragments = daemon.call(Method.FRAGMENTS, *([] if name is None else [name]))
     kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]
-    text = json.dumps({"kind": KIND, "version": 1, "fragments": kept}, ensure_ascii=False, indent=1)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
-    try:
-        with open(os.open(file, flags, 0o600), "w", encoding="utf-8") as out:
-            out.write(text + "\n")
-    except FileExistsError:
-        raise click.ClickException(f"{file} is there already; --force overwrites it") from None
-    except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}") from None
+    text = json.dumps({"kind": KIND, "version": VERSION, "fragments": kept}, ensure_ascii=False, indent=1)
+    write(file, f"{text}\n".encode())
     if target.as_json:
         emit({"path": str(file), "fragments": len(kept)})
     else:
@@ -275,13 +270,16 @@ def _read(file: Path) -> str:
 
 
 def _exported(text: str) -> list[dict[str, Any]] | None:
-    """The fragments of an exported file; None where it is another text."""
+    """The fragments of an exported file; None where it is another text. Raises click.UsageError."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or found.get("kind") != KIND:
         return None
+    version = found.get("version", VERSION)
+    if version != VERSION:
+        raise click.UsageError(f"the file is of version {version!r}, and this dreamctl knows {VERSION}")
     return list(_maps(found.get("fragments")))
 
 

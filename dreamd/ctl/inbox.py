@@ -5,9 +5,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
+from dreamclient.messages import Method
 from dreamclient.paths import state_dir
 
 from dreamd import settings
@@ -17,6 +19,7 @@ from dreamd.ctl.layout import labelled, moment, size, table, width
 from dreamd.errors import SettingsError
 from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder, key_file
 from dreamd.inbox.capability import WRITE_SCOPE
+from dreamd.inbox.document import MOST_FILE_BYTES
 
 PROBLEM = 1
 
@@ -41,19 +44,28 @@ def inbox() -> None:
 
 @contextmanager
 def opened(target: Target) -> Iterator[Inbox]:
-    """The inbox that the daemon of this target writes to. Raises Wrong, Refused, click.UsageError."""
+    """The inbox that the daemon of this target writes to. Raises Wrong, Refused, Unreachable, click.UsageError."""
     state = state_dir(target.given_state)
+    told = None
+    if target.socket_alone:
+        with target.daemon() as daemon:
+            status = daemon.call(Method.STATUS)
+        state, told = Path(status["state_dir"]), Path(status["inbox"]["folder"])
     try:
         chosen = settings.load().inbox
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    folder = inbox_folder(chosen, state)
+    folder = told or inbox_folder(chosen, state)
     try:
         yield Inbox(folder, chosen, key_file=key_file(state))
     except (CapabilityError, ValidationError) as error:
         raise Refused(str(error)) from None
-    except (InboxError, OSError) as error:
-        raise Wrong(f"{folder}: {getattr(error, 'strerror', None) or error}") from None
+    except InboxError as error:
+        raise Wrong(f"{folder}: {_words(error)}") from None
+
+
+def _words(error: InboxError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 @inbox.command()
@@ -112,19 +124,25 @@ def _shard_row(shard: object) -> tuple[str, str]:
 @json_option
 @click.pass_obj
 def ack(target: Target, trace_ids: tuple[str, ...]) -> None:
-    """Acknowledge traces: their files move to done/.
+    """Acknowledge traces: their files move to done/. Exit code 1 where one could not be; the others are.
 
     \b
     dreamctl inbox ack dream-1700000000-7-0a1b2c3d
     """
-    done = []
+    done, problems = [], []
     with opened(target) as box:
         for trace_id in trace_ids:
-            done.append(box.ack(trace_id))
-            if not target.as_json:
-                click.echo(done[-1]["path"])
+            try:
+                done.append(box.ack(trace_id))
+            except InboxError as error:
+                problems.append(f"{trace_id}: {_words(error)}")
     if target.as_json:
         emit(done)
+    else:
+        for each in done:
+            click.echo(each["path"])
+    if problems:
+        raise Wrong("\n".join(problems))
 
 
 @inbox.command()
@@ -139,7 +157,12 @@ def persist(target: Target, file: Any) -> None:
     simulate | dreamctl inbox persist -
     """
     try:
-        asked = json.load(file)
+        text = file.read(MOST_FILE_BYTES + 1)
+        if len(text) > MOST_FILE_BYTES:
+            raise click.UsageError(
+                f"{file.name}: more than {MOST_FILE_BYTES} bytes, which no inbox file may have"
+            )
+        asked = json.loads(text)
         seed, result, token = asked["seed"], asked["result"], asked["cap_token"]
     except (ValueError, RecursionError) as error:
         raise click.UsageError(f"{file.name}: not JSON ({type(error).__name__})") from None
@@ -218,7 +241,8 @@ def token(target: Target, scopes: tuple[str, ...], ttl_s: float, trace_id: str) 
     dreamctl inbox token --scope memory.inbox.dreams.write --ttl 3600
     """
     with opened(target) as box:
-        emit(box.token(ttl_s, scopes, trace_id))
+        minted = box.token(ttl_s, scopes, trace_id)
+    emit(minted)
     unknown = ", ".join(sorted(set(scopes) - {WRITE_SCOPE}))
     if unknown:
         permits = "" if WRITE_SCOPE in scopes else ", and this token permits nothing"

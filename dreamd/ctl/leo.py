@@ -26,7 +26,14 @@ except Exception as error:
 print(json.dumps([sys.version.split()[0], problem]))
 """
 
-_path = click.argument("path", type=click.Path(path_type=Path))
+
+def _folder(_: click.Context, __: click.Parameter, value: str) -> Path:
+    if not value:  # a variable that was not set must not mean the current folder
+        raise click.BadParameter("expected a path, not an empty text")
+    return Path(value)
+
+
+_path = click.argument("path", type=click.Path(), callback=_folder)
 _python = click.option("--python", "python", metavar="EXE", help="The interpreter that leo runs with.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing, say what would be done.")
 

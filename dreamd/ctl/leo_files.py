@@ -88,6 +88,9 @@ class LeoFiles:
         except OSError as error:
             what = "missing" if isinstance(error, FileNotFoundError | NotADirectoryError) else "unreadable"
             return Plan(what, "refuse", f"no {DREAM} can be read in {self.folder}: {error.strerror}")
+        if kept is None and now.endswith(IMPORT.encode()):
+            message = f"{ORIGINAL}, which {DREAM} was made from, is gone; bring leo's own {DREAM} back, then install"
+            return Plan("missing", "refuse", message, _docstring(now) is not None)
         if kept is None and DROPIN in now:
             return Plan("hand-made", "refuse", "", _docstring(now) is not None)
         try:

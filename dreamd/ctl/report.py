@@ -1,6 +1,5 @@
 """`report`: one HTML page to look at."""
 
-import os
 import sys
 import webbrowser
 from pathlib import Path
@@ -11,7 +10,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.connection import Daemon, Target, emit, json_option, utc_option
 from dreamd.ctl.layout import size
-from dreamd.ctl.regular import regular
+from dreamd.ctl.regular import check_free, regular, write
 
 MOST = 2000  # dialogues on one page
 DECISIONS = 256  # as many as the daemon keeps
@@ -30,42 +29,40 @@ SLOW = 200  # from so many dialogues on, progress is shown
 @click.option(
     "-n", "most", type=click.IntRange(0, MOST), default=MOST, show_default=True, help="Dialogues, at most."
 )
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @click.option("--open", "look", is_flag=True, help="Show it in the browser.")
 @json_option
 @utc_option
 @click.pass_obj
-def report(target: Target, out: Path, most: int, look: bool) -> None:
+def report(target: Target, out: Path, most: int, force: bool, look: bool) -> None:
     """Write a page with decisions, dialogues, drift, latency and transcripts. It needs no network.
 
     The transcripts are his dreams: the page is made readable for you alone.
 
     \b
-    dreamctl report --open
+    dreamctl report --open --force
     dreamctl report --out last.html -n 100
     """
     from dreamd.ctl.page import page
 
     with target.daemon() as daemon:
+        status = daemon.call(Method.STATUS)
+        check_free(out, Path(status["state_dir"]), force=force)
         text = page(
-            daemon.call(Method.STATUS),
+            status,
             daemon.call(Method.STATS),
             daemon.call(Method.WHY, DECISIONS),
             dialogs := _dialogs(daemon, most),
             daemon.call(Method.DRIFT, most),
         )
     data = text.encode("utf-8", "replace")
-    try:
-        with open(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(data)
-    except OSError as error:
-        raise click.ClickException(f"{out}: {error.strerror}") from None
+    write(out, data)
     if target.as_json:
         emit({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
     else:
         click.echo(f"{out}: {len(dialogs)} dialogues, {size(len(data))}")
-    if look:
-        webbrowser.open(out.absolute().as_uri())
+    if look and not webbrowser.open(out.absolute().as_uri()):
+        click.echo(f"No browser could be opened; the page is {out.absolute()}", err=True)
 
 
 def _dialogs(daemon: Daemon, most: int) -> list[dict[str, Any]]:

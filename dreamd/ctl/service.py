@@ -5,15 +5,15 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import click
 
 from dreamd.ctl import service_plain as plain
 from dreamd.ctl import service_units as units
 from dreamd.ctl.checkup.place import listens, look_at_state
-from dreamd.ctl.connection import Refused, Target, Unreachable, command, connected, emit, json_option
+from dreamd.ctl.connection import Target, emit, json_option
 from dreamd.ctl.layout import labelled, width
+from dreamd.ctl.service_status import look, rows
 from dreamd.wire.listener import make_private_folder
 
 
@@ -35,6 +35,8 @@ def _files_named() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.filename is None:  # what was printed could not leave
+            raise
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
@@ -134,11 +136,11 @@ def start(target: Target, instance: str) -> None:
     pair = units.meant(target, instance)
     if _by_its_unit(target, pair, "start"):
         return
-    if listens(pair.socket):
-        with connected(pair.socket) as daemon:
-            _report(target, [f"nothing: it runs already (pid {daemon.call('status')['pid']})"])
+    pid = None if listens(pair.socket) else plain.spawn(pair.state, pair.socket)
+    if pid is None:
+        _report(target, [f"nothing: it runs already (pid {plain.serving(pair.state, pair.socket)})"])
         return
-    pid, log = plain.spawn(pair.state, pair.socket)
+    log = plain.log_file(pair.state)
     why = "no user manager answers" if pair.file.exists() else "no unit is installed"
     _report(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
 
@@ -158,7 +160,7 @@ def stop(target: Target, instance: str) -> None:
         units.tell("stop", *pair.units)
         done.append(f"stopped the unit {pair.units[1]} and its socket")
     if not done or _runs(pair):
-        plain.stop(pair.state, pair.socket)
+        plain.stop(pair.state, pair.socket, pair.units)
         done.append("the daemon was asked to stop")
     _report(target, done)
 
@@ -177,8 +179,10 @@ def restart(context: click.Context, instance: str) -> None:
     pair = units.meant(target, instance)
     if _by_its_unit(target, pair, "restart"):
         return
+    if listens(pair.socket) and not look_at_state(pair.state).stopped:
+        plain.serving(pair.state, pair.socket)  # or it is not ours to stop
     if _runs(pair):
-        plain.stop(pair.state, pair.socket)
+        plain.stop(pair.state, pair.socket, pair.units)
     context.invoke(start, instance=instance)
 
 
@@ -192,43 +196,13 @@ def status(target: Target, instance: str) -> None:
     \b
     dreamctl service status
     """
-    pair = units.meant(target, instance)
-    installed, managed, socket = pair.file.exists(), pair.managed, pair.socket
-    found: dict[str, Any] = {
-        "installed": installed,
-        "manager": managed or units.manager_answers(),
-        "units": {},
-    }
-    if managed:
-        for unit in pair.units:
-            found["units"][unit] = {ask: units.asked(ask, unit) for ask in ("enabled", "active")}
-    active = [states["active"] == "active" for states in found["units"].values()]
-    if any(active):
-        socket = units.listened(pair.units[0])
-    found |= {"socket": str(socket), "answers": False}
-    said = "does not run"
-    try:
-        if not socket.exists():
-            raise Unreachable("no socket")
-        if active != [True, False]:  # only a daemon that runs is asked: a knock at the socket would start one
-            with connected(socket) as daemon:
-                found |= {"answers": True, "state": daemon.call("status")["state"]}
-            said = f"answers, {found['state']}"
-    except (Unreachable, Refused):
-        if active != [True, False] and listens(socket):
-            said = f"does not answer; `{command('doctor')}` says why"
+    found, said, is_well = look(units.meant(target, instance))
     if target.as_json:
         emit(found)
-        return
-    rows = [("installed", "yes" if installed else f"no; `{command('service install')}`")]
-    rows += [(unit, ", ".join(states.values())) for unit, states in found["units"].items()]
-    if installed and not managed:
-        rows.append(("systemd", "no user manager answers"))
-    rows += [
-        ("socket", str(socket)),
-        ("daemon", said),
-    ]
-    click.echo(labelled(rows, width()))
+    else:
+        click.echo(labelled(rows(found, said), width()))
+    if not is_well:
+        raise SystemExit(1)
 
 
 @service.command()
@@ -238,6 +212,7 @@ def status(target: Target, instance: str) -> None:
 @instance_option
 @json_option
 @click.pass_obj
+@_files_named()
 def logs(target: Target, count: int, instance: str) -> None:
     """Print the last lines of its log (journal, or the file in the state folder).
 
@@ -254,6 +229,7 @@ def logs(target: Target, count: int, instance: str) -> None:
             told = "is there one here? Logs are off by default: `log.level`, docs/operations.md"
             click.echo(f"the journal has nothing of {unit}; {told}", err=True)
     elif log.exists():
+        plain.check_log(log)
         source, said = str(log), log.read_bytes()
     else:
         raise click.ClickException(f"there is no log at {log}")

@@ -3,13 +3,16 @@
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from click import ClickException
 
-from dreamd.ctl.checkup.place import listens, look_at_state
+from dreamd.ctl.checkup.place import awaits_knock, listener, listens, look_at_state
 from dreamd.ctl.connection import Unreachable, connected
+from dreamd.ctl.daemon import own_environment, serves, status_at
 from dreamd.wire.listener import make_private_folder
 
 LOG_BYTES = 1 << 20  # a log that is longer is put aside at the next start, and the one before it goes
@@ -22,10 +25,29 @@ def log_file(state: Path) -> Path:
     return state / "dreamd.log"
 
 
-def spawn(state: Path, socket: Path) -> tuple[int, Path]:
-    """Start a daemon that outlives this process, and wait until it answers: its pid, and its log."""
+def check_log(log: Path) -> None:
+    """Raise ClickException where something else stands in its place: a FIFO would keep us waiting."""
+    if log.exists() and not log.is_file():
+        raise ClickException(f"{log} is no regular file; move it away")
+
+
+def serving(state: Path, socket: Path) -> int:
+    """The pid of the daemon that answers there; ClickException where that is another state folder's."""
+    status = status_at(socket)
+    pid, theirs = int(status["pid"]), status.get("state_dir")
+    if theirs and not serves(status, state):
+        raise ClickException(
+            f"the daemon at {socket} (pid {pid}) serves {theirs}, not {state}: give its --state-dir, or another "
+            f"--socket, or end it: `dreamctl --socket {quote(str(socket))} service stop`"
+        )
+    return pid
+
+
+def spawn(state: Path, socket: Path) -> int | None:
+    """Start a daemon that outlives this process, and wait until it answers: its pid, or None where another does."""
     make_private_folder(state)
     log = log_file(state)
+    check_log(log)
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     words = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(socket)]
@@ -37,14 +59,20 @@ def spawn(state: Path, socket: Path) -> tuple[int, Path]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
+            env=own_environment(),
             start_new_session=True,
             cwd="/",
         )
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:
         if listens(socket):
-            with suppress(Unreachable), connected(socket) as daemon:  # it may yet find that it cannot serve
-                return int(daemon.call("status")["pid"]), log
+            with suppress(Unreachable):  # it may yet find that it cannot serve
+                if status_at(socket)["pid"] == process.pid:
+                    return process.pid
+                process.terminate()  # or it would serve once the other ends
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_S)
+                return None
         time.sleep(0.02)
     said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
     if process.poll() is None:
@@ -54,8 +82,9 @@ def spawn(state: Path, socket: Path) -> tuple[int, Path]:
     raise ClickException(f"it did not start: {said or f'it ended with {process.returncode}'}")
 
 
-def stop(state: Path, socket: Path) -> None:
-    """Ask the daemon to stop, and wait until it has let go of the state folder: it listens no more before."""
+def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
+    """Ask the daemon at `socket`, whose state folder may be another, to stop, and wait until it has let go of that: it
+    listens no more before. ClickException where it goes on, or systemd starts it again, by `units`."""
     facts = look_at_state(state)
     if facts.stopped:
         raise ClickException(
@@ -66,7 +95,22 @@ def stop(state: Path, socket: Path) -> None:
             f"the daemon of {state} (pid {facts.holder}) does not listen at {socket}: end it, `kill {facts.holder}`"
         )
     with connected(socket) as daemon:
+        status = daemon.call("status")
+        folder = Path(status.get("state_dir", state))
+        holder = look_at_state(folder).holder
+        pid = holder or int(status["pid"])  # its folder may be replaced
         daemon.call("shutdown")
+
+    def runs() -> bool:
+        return (look_at_state(folder).holder if holder else listener(socket)) == pid
+
     until = time.monotonic() + STOP_S
-    while (listens(socket) or look_at_state(state).holder) and time.monotonic() < until:
+    while runs():
+        if time.monotonic() > until:
+            raise ClickException(f"it was asked to stop, and still runs (pid {pid})")
         time.sleep(0.02)
+    if awaits_knock(socket):
+        raise ClickException(
+            f"the daemon (pid {pid}) ended, and systemd, which listens at {socket}, starts it again at a knock: "
+            f"`systemctl --user stop {' '.join(units)}` stops both"
+        )

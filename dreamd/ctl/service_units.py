@@ -1,6 +1,7 @@
 """The service as units of systemd: which are meant, what stands in their way, and the user manager told of them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from click import ClickException
+from click import ClickException, UsageError
 from dreamclient.errors import SocketPathError
 from dreamclient.paths import SOCKET_NAME, check_socket_path, socket_path, state_dir
 
 from dreamd.ctl.checkup.place import listens, look_at_state
-from dreamd.ctl.checkup.units import EXITS
+from dreamd.ctl.checkup.units import EXITS, MANAGER_HANGS, MANAGER_S, UNMASK, failed_before
 from dreamd.ctl.connection import Target, command
-from dreamd.ctl.units import NAMES, filled, is_edited, served, text_of, unit_folder
+from dreamd.ctl.units import NAMES, filled, is_edited, is_masked, served, text_of, unit_folder
 from dreamd.errors import SettingsError
 
 
@@ -65,6 +66,11 @@ class Pair:
         """Whether it is installed, and a user manager answers."""
         return self.file.exists() and manager_answers()
 
+    @property
+    def served(self) -> Path:
+        """The state folder of the unit as it is installed, else its own."""
+        return served(text_of(self.file), self.instance) or self.state
+
     def texts(self) -> dict[Path, str]:
         """The unit files as they are to be."""
         runtime = os.environ.get("XDG_RUNTIME_DIR")
@@ -86,6 +92,11 @@ def meant(target: Target, instance: str) -> Pair:
 
 def check(pair: Pair, force: bool) -> None:
     """Raise where units of this pair could not work; nothing has been written yet."""
+    if str(pair.knock).endswith((" ", "\\")) or re.search(r"[\n\r]", f"{pair.knock}{pair.state}"):
+        raise UsageError(
+            "a unit cannot hold a --socket that ends with a space or a backslash, nor a --socket or --state-dir with a "
+            "line break in it"
+        )
     if not manager_answers():
         raise ClickException(
             "no user manager of systemd answers here (su, sudo and containers start none), so nothing was written; "
@@ -106,9 +117,9 @@ def check(pair: Pair, force: bool) -> None:
 
 def refuse_edited(paths: Iterable[Path], force: bool) -> None:
     """Raise where a unit is its owner's: masked, or (unless `force`) edited."""
-    masked = [path.name for path in paths if os.path.realpath(path) == os.devnull]
+    masked = [path.name for path in paths if is_masked(path)]
     if masked:
-        raise ClickException(f"masked: first `systemctl --user unmask {' '.join(masked)}`")
+        raise ClickException(f"masked: first `{UNMASK} {' '.join(masked)}`")
     edited = [str(path) for path in paths if path.exists() and is_edited(text_of(path))]
     if edited and not force:
         raise ClickException(
@@ -123,11 +134,10 @@ def refuse_taken(pair: Pair, state: Path, socket: Path) -> None:
     holder = look_at_state(state).holder
     if holder and str(holder) != show(service, "MainPID"):
         raise ClickException(
-            f"a daemon that is not systemd's (pid {holder}) serves {state}: "
-            f"first `{command('service stop')}`, which ends it"
+            f"a daemon that is not systemd's (pid {holder}) serves {state}: first `kill {holder}`, which ends it"
         )
     # A knock at systemd's own socket would start the daemon. Where it listens is unknown once its file is gone.
-    if not (is_active(ours) and listened(ours) in (socket, Path())) and listens(socket):
+    if not (is_active(ours) and listened(ours) in (socket, None)) and listens(socket):
         raise ClickException(
             f"somebody else listens at {socket}: first `dreamctl --socket {socket} service stop`, which ends it"
         )
@@ -135,24 +145,33 @@ def refuse_taken(pair: Pair, state: Path, socket: Path) -> None:
 
 def refuse_taken_from_installed(pair: Pair) -> None:
     """The same for the places of the unit as it is installed."""
-    refuse_taken(pair, served(text_of(pair.file), pair.instance) or pair.state, listened(pair.units[0]))
+    refuse_taken(pair, pair.served, listened(pair.units[0]) or pair.knock)
 
 
 def tell_to_run(verb: str, pair: Pair) -> None:
-    """Start or restart it; where that fails, ClickException says why, as far as the exit code tells."""
+    """Start or restart it, though systemd has given up on it; where that fails, ClickException says why, as far as the
+    exit code tells."""
     socket, service = pair.units
     try:
+        tell("reset-failed", *pair.known)
         if verb == "restart":
             tell("stop", service)  # a socket of its own making, in place of one that vanished, goes with it
-        if not listened(socket).exists():
+        if (knock := listened(socket)) and not knock.exists():
             tell("restart", socket)  # systemd does not notice that
         tell("start", socket, service)
     except ClickException as error:
-        code, exited = show(service, "ExecMainStatus"), show(service, "ExecMainCode") == "1"  # CLD_EXITED
-        known = exited and code in EXITS
-        why = (known and code == "2" and _wrong_setting()) or (EXITS[code][0] if known else error.message)
+        code = _exit_code(service)
+        why = (code == "2" and _wrong_setting()) or (EXITS[code][0] if code in EXITS else error.message)
         advice = f"`{command('doctor')}` says what to do"
         raise ClickException(f"{service} did not start: {why}\n{advice}") from None
+
+
+def _exit_code(service: str) -> str:
+    """Of the last start; empty where it tells nothing."""
+    before = failed_before(show(service, "ExecStartPre"))
+    if before is None and show(service, "ExecMainCode") == "1":  # CLD_EXITED
+        return show(service, "ExecMainStatus")
+    return before or ""
 
 
 def _wrong_setting() -> str:
@@ -168,7 +187,7 @@ def _wrong_setting() -> str:
 
 def manager_answers() -> bool:
     """Whether there is a user manager of systemd, and we can speak to it."""
-    return shutil.which("systemctl") is not None and _run("show", "--property=Version").returncode == 0
+    return shutil.which("systemctl") is not None and _question("show", "--property=Version").returncode == 0
 
 
 def tell(*arguments: str) -> None:
@@ -186,12 +205,12 @@ def tell_all(calls: Iterable[tuple[str, ...]]) -> None:
 
 def show(unit: str, name: str) -> str:
     """A property of a unit."""
-    return _run("show", "-P", name, unit).stdout.strip()
+    return _question("show", "-P", name, unit).stdout.strip()
 
 
 def asked(question: str, unit: str) -> str:
     """The word of `systemctl is-active` or `is-enabled`."""
-    return _run(f"is-{question}", unit).stdout.strip() or "unknown"
+    return _question(f"is-{question}", unit).stdout.strip() or "unknown"
 
 
 def is_active(unit: str) -> bool:
@@ -199,10 +218,21 @@ def is_active(unit: str) -> bool:
     return asked("active", unit) == "active"
 
 
-def listened(socket: str) -> Path:
-    """Where a socket unit listens, or would."""
-    return Path(show(socket, "Listen").removesuffix(" (Stream)"))
+def listened(socket: str) -> Path | None:
+    """Where a socket unit listens, or would; None where systemd does not know it."""
+    place = show(socket, "Listen").removesuffix(" (Stream)")
+    return Path(place) if place else None
 
 
-def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["systemctl", "--user", *arguments], capture_output=True, text=True, check=False)
+def _question(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """What changes nothing is answered at once, or not at all."""
+    try:
+        return _run(*arguments, timeout_s=MANAGER_S)
+    except subprocess.TimeoutExpired:
+        raise ClickException(f"{MANAGER_HANGS} in {MANAGER_S:g} s") from None
+
+
+def _run(*arguments: str, timeout_s: float | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["systemctl", "--user", *arguments], capture_output=True, text=True, check=False, timeout=timeout_s
+    )

@@ -125,6 +125,8 @@ def _database(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     database = status["database"]
     sizes = f"{size(database['database_bytes'])}, WAL {size(database['wal_bytes'])}"
     yield "database", _troubled(sizes, database)
+    for note in database.get("notes", ()):
+        yield "note", note
 
 
 def _failures(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
@@ -157,8 +159,13 @@ _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]
 
 
 def _session(session: Mapping[str, Any]) -> str:
+    who = (
+        f"{session['name']} {session['version']}, pid {session['pid']}"
+        if session["name"]
+        else "no hello yet, or one refused"
+    )
     parts = [
-        f"{session['session']}: {session['name']} {session['version']}, pid {session['pid']}",
+        f"{session['session']}: {who}",
         f"connected {span(session['connected_s'])}",
         f"provides {', '.join(session['provides'])}" if session["provides"] else "only looks",
     ]

@@ -1,6 +1,7 @@
 """The unit files: found, filled in, and told from those that a person has edited."""
 
 import hashlib
+import os
 import re
 import shlex
 import sys
@@ -31,6 +32,11 @@ def filled(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str
         .replace("@SOCKET@", "%t/dreamd/dreamd.sock" if socket == usual else str(socket).replace("%", "%%"))
     )
     return f"{_MARK}{_digest(text)}\n{text}"
+
+
+def is_masked(path: Path) -> bool:
+    """Whether its owner has said that a unit is never to start: systemctl(1)."""
+    return os.path.realpath(path) == os.devnull
 
 
 def is_edited(text: str) -> bool:

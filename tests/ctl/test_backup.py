@@ -194,7 +194,7 @@ def test_the_database_itself_is_never_overwritten(state: Path, place: Path, part
     for file in (state / f"dream.sqlite3{part}", place / "link"):
         result = dreamctl("--state-dir", state, "backup", "--force", file)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "the database itself" in result.stderr
+        assert "is dreamd's own" in result.stderr
     assert contents(state / "dream.sqlite3") == before
 
 
@@ -233,6 +233,16 @@ def test_a_damaged_database_is_told_and_not_kept(state: Path, place: Path, at: i
     refused(dreamctl("--state-dir", state, "backup", "--force", place / "b"), "damaged", "dreamctl doctor")
     assert names(place) == ["b"]
     assert (place / "b").read_text() == "an older one"
+
+
+@pytest.mark.parametrize("tables", [[], ["tokens"], ["dream_dialogs", "tokens"]])
+def test_a_database_of_others_is_not_taken_for_leos(tmp_path: Path, place: Path, tables: list[str]) -> None:
+    with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
+        for table in tables:
+            database.execute(f"CREATE TABLE {table} (id INTEGER)")
+        database.commit()
+    refused(dreamctl("--state-dir", tmp_path, "backup", place / "b"), "is no database of dreamd's")
+    assert names(place) == []
 
 
 def test_a_full_disk_and_one_that_cannot_be_written(large: Path, tmp_path: Path) -> None:

@@ -73,6 +73,16 @@ def test_what_is_no_array_on_stdin_is_wrong_usage(tmp_path: Path, given: bytes, 
     assert "stdin holds no array in " in runner.stderr
 
 
+@pytest.mark.parametrize("form", [[], ["--msgpack"]])
+def test_stdin_is_not_read_for_ever(tmp_path: Path, form: list[str]) -> None:
+    with open("/dev/zero", "rb") as zeros:
+        command = ["--state-dir", tmp_path, "call", "why", "-", *form]
+        process = spawn_dreamctl(*command, cwd=tmp_path, stdin=zeros.fileno())
+        out, said = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert "stdin holds more than 8388608 bytes; a message has 1048576 at most" in said
+
+
 def test_messagepack_is_for_programs(daemon: DaemonProcess) -> None:
     code, said = answer(daemon, "why", 1, "--msgpack", given=b"")
     assert (code, type(msgpack.unpackb(said))) == (0, list)
@@ -88,9 +98,10 @@ def test_what_is_not_json_is_wrong_usage(tmp_path: Path, text: str) -> None:
 
 
 def test_what_messagepack_cannot_hold_is_wrong_usage(daemon: DaemonProcess) -> None:
-    result = dreamctl("--socket", daemon.socket, "call", "why", str(1 << 70))
-    assert result.exit_code == 2
-    assert "cannot be sent" in result.stderr
+    for command in (["call", "why", f'[{{"n": {1 << 70}}}]'], ["trace", "--session", 1 << 70]):
+        result = dreamctl("--socket", daemon.socket, *command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f": {1 << 70} has more than 64 bits\n" in result.stderr
 
 
 def test_help_lists_every_command_and_each_has_its_own() -> None:

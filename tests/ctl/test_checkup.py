@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,13 @@ def test_state_folders(facts, says):
         )
     )
     assert [line.startswith(start) for line, start in zip(told, says, strict=True)] == [True] * len(says)
+
+
+def test_a_folder_that_cannot_be_written_and_the_cure():
+    ours = StateFacts(Path("/s"), "folder", writable=False)
+    assert next(place.check_state(ours)).advice == "make it writable: `chmod u+rwx /s`"
+    read_only = place.check_state(replace(ours, read_only=True))
+    assert next(read_only).advice == "as root, `mount -o remount,rw /`"
 
 
 def test_little_room_is_a_fault_where_the_daemon_found_it_too_little():
@@ -302,6 +310,16 @@ def installed(**of_service):
         (Units(installed=True), "WARN the units are installed, and no user manager answers"),
         (installed(), "OK waiting for leo"),
         (installed(StatusText=""), "OK active"),
+        (replace(installed(), running="/y", interpreter="/x"), "WARN /y runs, and the unit names /x"),
+        (
+            replace(
+                installed(ActiveState="activating"), running="/y", interpreter="/x"
+            ),  # before it is executed
+            "OK waiting for leo",
+        ),
+        (installed(LoadState="not-found"), "FAIL systemd has no dreamd.service"),
+        (Units(hangs=True), "FAIL the user manager of systemd does not answer"),
+        (Units(True, True, masked=("dreamd.service",)), "FAIL masked: dreamd.service"),
         (installed(DropInPaths="/d.conf"), "OK waiting for leo; changed by /d.conf"),
         (
             installed(SubState="auto-restart", NRestarts="3"),
@@ -338,6 +356,14 @@ def test_a_sandbox_that_cannot_be_set_up(kind, advice):
     facts = installed(ActiveState="failed", Result="exit-code", ExecMainCode="1", ExecMainStatus="226")
     found = next(units.check(facts, False, StateFacts(Path("/my state"), kind)))
     assert found.advice.startswith(advice)
+
+
+def test_a_daemon_that_answers_beside_units_that_are_stopped_is_no_fault():
+    beside = next(units.check(Units(True, True), True, replace(STATE, holder=5)))
+    assert (beside.level, beside.advice) == (
+        "WARN",
+        "end that one, `kill 5`, then `dreamctl service start`",
+    )
 
 
 def test_without_units_a_daemon_that_answers_is_well():

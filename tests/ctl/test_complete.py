@@ -41,7 +41,8 @@ def offered(daemon: DaemonProcess, *words: str) -> list[str]:
     shell = get_completion_class("bash")
     assert shell is not None
     completion = shell(cli, {}, "dreamctl", "_DREAMCTL_COMPLETE")
-    given = ["--state-dir", str(daemon.state_dir), *words[:-1]]
+    place = [] if "--socket" in words else ["--state-dir", str(daemon.state_dir)]
+    given = [*place, *words[:-1]]
     return [item.value for item in completion.get_completions(given, words[-1])]
 
 
@@ -53,7 +54,7 @@ def test_commands_and_options_are_offered(dreamt: DaemonProcess) -> None:
     assert offered(dreamt, "completions", "") == list(SHELLS)
 
 
-def test_ids_and_names_are_offered(dreamt: DaemonProcess) -> None:
+def test_ids_and_names_are_offered(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     recent = json.loads(dreamctl("--socket", dreamt.socket, "recent", "--json").stdout)
     newest, oldest = (each["trace_id"] for each in recent)
     for command in ("show", "replay"):
@@ -68,6 +69,8 @@ def test_ids_and_names_are_offered(dreamt: DaemonProcess) -> None:
     for command in ("show", "ack"):
         assert set(offered(dreamt, "inbox", command, "")) == {newest, oldest}
         assert offered(dreamt, "inbox", command, newest[:-1]) == [newest]
+    monkeypatch.delenv("DREAMD_STATE_DIR", raising=False)
+    assert offered(dreamt, "--socket", str(dreamt.socket), "inbox", "ack", newest) == [newest]
 
 
 def test_what_cannot_be_known_is_not_offered(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

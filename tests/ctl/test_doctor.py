@@ -258,7 +258,15 @@ def test_a_damaged_database_and_the_cure(state):
     assert "a fresh one is begun" in found
     with DaemonProcess(state):
         until(lambda: Told(state).exit_code == 0, "a fresh one was begun")
-    assert len(list(state.glob("dream.sqlite3.damaged-*"))) == 1
+        (aside,) = state.glob("dream.sqlite3.damaged-*")
+        assert f"note the database was damaged: it is kept as {aside.name}" in " ".join(
+            dreamctl("--state-dir", state, "status").stdout.split()
+        )
+    found = Told(state).worst("database")
+    assert found.startswith(f"WARN {aside}: damaged, set aside, and a new one was begun -> ")
+    assert found.endswith(f"`rm {aside}`")
+    aside.unlink()
+    assert Told(state).worst("database").startswith("OK ")
 
 
 def test_databases_that_are_not_for_this_dreamd(state):
@@ -294,7 +302,15 @@ def test_an_inbox_in_disorder(daemon, state):
         found = Told(state).worst("inbox")
         assert "FAIL" in found
         assert "1 shards are owed" in found
-        assert "something else stands in a place of the inbox: move it away" in found
+        assert f"-> move it away: `mv -n {inbox} {inbox}.aside`; what is owed follows by itself" in found
+        (state / "inbox").rename(state / "aside-too")
+        (state / "inbox").symlink_to("aside-too/dreams")
+        (state / "inbox.aside").touch()
+        (state / "inbox.aside-2").touch()
+        found = Told(state).worst("inbox")
+        assert f"-> move it away: `mv -n {state}/inbox {state}/inbox.aside-3`; what" in found
+        (state / "inbox").unlink()
+        (state / "aside-too").rename(state / "inbox")
     daemon.stop()
     inbox.unlink()
     texts = [one["text"] for one in Told(state).findings if one["section"] == "inbox"]
@@ -305,12 +321,29 @@ def test_an_inbox_in_disorder(daemon, state):
     ).worst("inbox")
 
 
+@pytest.mark.parametrize("place", ["/dev/null", "fifo"])
+def test_what_is_not_for_this_user_to_move_stays(tmp_path, place):
+    os.mkfifo(tmp_path / "fifo")
+    told = dreamctl("--socket", tmp_path / place, "--state-dir", tmp_path / place, "doctor", "--json")
+    findings = {one["section"]: one for one in json.loads(told.stdout)["findings"] if one["level"] == "FAIL"}
+    assert findings["socket"]["advice"] == "name another with --socket; then start dreamd"
+    assert findings["database"]["advice"] == "name another with --state-dir"
+    assert "mv -n" not in told.stdout
+
+
 def test_a_state_folder_that_is_a_file(state):
     state.write_text("")
     assert (
         Told(state).worst("database")
         == f"FAIL {state} is no folder -> move it away: `mv -n {state} {state}.aside`"
     )
+
+
+def test_a_state_folder_that_no_file_system_takes(tmp_path):
+    state = tmp_path / ("x" * 300)
+    texts = [one["text"] for one in Told(state).findings if one["section"] == "database"]
+    assert f"{state}: File name too long" in texts
+    assert f"{state / 'dream.sqlite3'} cannot be looked at: File name too long" in texts
 
 
 def test_on_a_terminal(daemon, state):

@@ -109,6 +109,8 @@ def test_a_checkpoint_is_kept_listed_and_restored(daemon: DaemonProcess, kept: l
     assert friend(daemon, "checkpoint", "tuesday") == {"name": "tuesday", "fragments": 4, "origin": 3}
     taken = dreamctl("--socket", daemon.socket, "friend", "checkpoint", "tuesday")
     assert (taken.exit_code, taken.stdout) == (4, "")
+    for empty in (["checkpoint", ""], ["export", daemon.state_dir.parent / "f", "--checkpoint", ""]):
+        assert dreamctl("--socket", daemon.socket, "friend", *empty).exit_code == 4
     again = dreamctl("--socket", daemon.socket, "friend", "checkpoint", "tuesday", "--again")
     assert again.stdout == "Kept as tuesday: 4 fragments, 3 of them origin.\n"
     (newest, *_) = friend(daemon, "checkpoint")
@@ -193,6 +195,26 @@ def test_what_is_no_export_is_wrong_usage(daemon: DaemonProcess, tmp_path: Path,
     result = dreamctl("--socket", daemon.socket, "friend", "import", file)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize("command", [["import"], ["reseed", "--yes"]])
+def test_a_file_of_a_version_to_come_is_refused(
+    daemon: DaemonProcess, kept: list[dict], tmp_path: Path, command: list[str]
+) -> None:
+    file = tmp_path / "f.json"
+    file.write_text('{"kind": "dreamd.friend", "version": 2, "fragments": [{"text": "the sea"}]}')
+    result = dreamctl("--socket", daemon.socket, "friend", *command, file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the file is of version 2, and this dreamctl knows 1" in result.stderr
+    assert friend(daemon) == kept
+
+
+def test_a_file_that_no_message_holds_is_told_once(daemon: DaemonProcess, tmp_path: Path) -> None:
+    file = tmp_path / "f.json"
+    file.write_text(json.dumps({"kind": "dreamd.friend", "fragments": [{"text": "x" * (1 << 20)}]}))
+    result = dreamctl("--socket", daemon.socket, "friend", "import", file)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("friend.import: ") == 1
 
 
 def test_a_weight_that_is_none_is_refused_by_name(daemon: DaemonProcess, tmp_path: Path) -> None:

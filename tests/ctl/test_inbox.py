@@ -1,12 +1,14 @@
-"""`dreamctl inbox`: by the folder alone, no daemon."""
+"""`dreamctl inbox`: by the folder alone, no daemon needed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from dreamd.ctl.__main__ import cli
 from dreamd.inbox.capability import WRITE_SCOPE
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
 
@@ -47,6 +49,52 @@ def test_the_life_of_a_trace(run, tmp_path):
     assert json.loads(run("sweep", "--json").output) == []
     (tmp_path / "inbox/dreams/.tmp/sim-9.json").write_text("half")
     assert run("sweep").output == "1 temporaries removed\n"
+
+
+def test_who_acknowledges_several_is_told_of_each(run, tmp_path):
+    for as_json in (False, True):
+        run("persist", "-", said=request())
+        told = run("ack", "nope", "sim-1", "../x", *["--json"] * as_json)
+        assert told.exit_code == 1
+        paths = [each["path"] for each in json.loads(told.stdout)] if as_json else told.stdout.splitlines()
+        assert [Path(path).parent for path in paths] == [tmp_path / "inbox/dreams/done"]
+        assert "nope: no file of that trace id is waiting" in told.stderr
+        assert "\n../x: " in told.stderr
+        assert run("ls").output.startswith("Nothing waits")
+
+
+def test_what_cannot_be_printed_is_no_fault_of_the_inbox(run, tmp_path):
+    run("persist", "-", said=request())
+    with open("/dev/full", "wb") as full:
+        for command in (["ack", "sim-1"], ["token", "--scope", WRITE_SCOPE, "--ttl", "60"]):
+            process = spawn_dreamctl(
+                "--state-dir", tmp_path, "inbox", *command, cwd=tmp_path, stdout=full.fileno()
+            )
+            _, said = process.communicate(timeout=30)
+            assert (process.returncode, said) == (
+                1,
+                "dreamctl: what it prints cannot be written: No space left on device\n",
+            )
+
+
+def test_a_file_without_end_is_refused(run):
+    endless = run("persist", "/dev/zero")
+    assert (endless.exit_code, endless.stdout) == (2, "")
+    assert "/dev/zero: more than 16777216 bytes, which no inbox file may have" in " ".join(
+        endless.stderr.split()
+    )
+
+
+def test_where_only_a_socket_is_named_it_is_the_inbox_of_its_daemon(daemon, leo, tmp_path):
+    """And not that of the usual state folder, which may be another leo's."""
+    leo[1].dream_now()
+    (waiting,) = leo[1].call("inbox.list")
+    for socket, env in ((["--socket", daemon.socket], {}), ([], {"DREAMD_SOCKET": str(daemon.socket)})):
+        result = dreamctl(*socket, "inbox", "ls", "--json", HOME=str(tmp_path), **env)
+        assert json.loads(result.stdout) == [waiting]
+    acked = dreamctl("--socket", daemon.socket, "inbox", "ack", waiting["trace_id"], HOME=str(tmp_path))
+    assert acked.stdout.startswith(str(daemon.state_dir / "inbox/dreams/done"))
+    assert dreamctl("--socket", tmp_path / "s", "inbox", "ls", HOME=str(tmp_path)).exit_code == 3
 
 
 def test_what_was_written_is_told_to_people(run, tmp_path):

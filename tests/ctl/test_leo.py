@@ -90,6 +90,7 @@ def test_the_json_of_all_three(folder):
         ({"dream.py": b"\x00"}, "unreadable"),
         ({"dream.py": OWN, "dream_original.py": b"another = 1\n"}, "in the way"),
         ({"dream.py": rendered(OWN) + b"X = 2\n", "dream_original.py": OWN}, "changed"),
+        ({"dream.py": rendered(OWN)}, "missing"),
     ],
 )
 @pytest.mark.parametrize("command", ["install", "uninstall"])
@@ -237,3 +238,10 @@ def test_his_own_environment_comes_first_then_the_usual_one(folder, tmp_path, mo
 def test_a_docstring_that_would_not_survive_is_refused(folder, monkeypatch):
     monkeypatch.setattr("dreamd.ctl.leo_files._head", lambda _: b'"another"')
     assert LeoFiles(folder).installing().state == "unreadable"
+
+
+@pytest.mark.parametrize("verb", ["check", "install", "uninstall"])
+def test_an_empty_path_is_not_the_current_folder(verb: str) -> None:
+    refused = dreamctl("leo", verb, "")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "expected a path, not an empty text" in refused.stderr

@@ -21,7 +21,8 @@ from dreamd.ctl.page import PAGE_BYTES, page
 from dreamd.store import Store, transactions
 from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.daemon import DaemonProcess
-from tests.helpers.dreamctl import dreamctl
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
+from tests.helpers.mounts import fill, mounts
 from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog
 
 WORDS = "sea river house light snow door word small old quiet speak listen friend name water night".split()  # noqa: SIM905 - one list of words reads better as words
@@ -136,7 +137,7 @@ def test_2000_dialogues_are_at_most_3_mb_and_for_their_owner_alone(
 ) -> None:
     out = tmp_path / "dreams.html"
     out.touch(0o644)
-    result = dreamctl("--socket", long_lived.socket, "report", "--out", out, "--json")
+    result = dreamctl("--socket", long_lived.socket, "report", "--out", out, "--force", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     told = json.loads(result.stdout)
     assert told == {"path": str(out), "bytes": out.stat().st_size, "dialogues": MANY}
@@ -151,16 +152,66 @@ def test_a_report_of_a_few_and_one_that_cannot_be_written(
     long_lived: DaemonProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = []
-    monkeypatch.setattr("webbrowser.open", looked.append)
+    monkeypatch.setattr("webbrowser.open", lambda page: not looked.append(page))
     out = tmp_path / "few.html"
     result = dreamctl(
         "--socket", long_lived.socket, "report", "-n", 3, "--out", out, "--open", "--utc", TZ="UTC"
     )
     assert result.stdout == f"{out}: 3 dialogues, {out.stat().st_size / 1000:.0f} kB\n"
     assert looked == [out.as_uri()]
-    failed = dreamctl("--socket", long_lived.socket, "report", "-n", 0, "--out", tmp_path / "no" / "x.html")
-    assert (failed.exit_code, failed.stdout) == (1, "")
-    assert "No such file" in failed.stderr
+    for there, says in ((out, "there already; --force"), (tmp_path / "no" / "x.html", "No such file")):
+        failed = dreamctl("--socket", long_lived.socket, "report", "-n", 0, "--out", there)
+        assert (failed.exit_code, failed.stdout) == (1, "")
+        assert says in failed.stderr
+    assert out.read_text().count("<details class=dream>") == 3
+    words = ["--socket", long_lived.socket, "report", "-n", 0, "--out", "page", "--open"]
+    process = spawn_dreamctl(*words, cwd=tmp_path, PATH=str(tmp_path), BROWSER="")
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, f"No browser could be opened; the page is {tmp_path / 'page'}\n")
+
+
+WRITERS = (["report", "-n", 0, "--force", "--out"], ["friend", "export", "--force"])
+
+
+@pytest.mark.parametrize(
+    "name", ["dream.sqlite3", "dream.sqlite3-journal", "dreamd.lock", "inbox/dreams/x.json"]
+)
+@pytest.mark.parametrize("command", WRITERS, ids=["report", "friend"])
+def test_what_is_dreamds_own_is_never_replaced(
+    long_lived: DaemonProcess, tmp_path: Path, command: list[object], name: str
+) -> None:
+    before = os.stat(long_lived.state_dir / "dream.sqlite3")
+    (tmp_path / "link").symlink_to(long_lived.state_dir / name)
+    for file in (long_lived.state_dir / name, tmp_path / "link"):
+        refused = dreamctl("--socket", long_lived.socket, *command, file)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert f"{file} is dreamd's own" in refused.stderr
+    assert os.stat(long_lived.state_dir / "dream.sqlite3") == before
+
+
+@pytest.mark.parametrize("command", WRITERS, ids=["report", "friend"])
+def test_a_full_disk_costs_no_earlier_page(
+    long_lived: DaemonProcess, tmp_path: Path, command: list[object]
+) -> None:
+    """Nor does it leave half of a new one; and what a link leads to stays as it is."""
+    with mounts() as made:
+        disk = made.tmpfs(tmp_path / "disk", "64k")
+        (disk / "page").write_text("an earlier one")
+        fill(disk)
+        full = dreamctl("--socket", long_lived.socket, *command, disk / "page")
+        assert (full.exit_code, full.stdout) == (1, "")
+        assert f"{disk / 'page'}: No space left" in full.stderr
+        assert sorted(os.listdir(disk)) == ["ballast", "page"]
+        assert (disk / "page").read_text() == "an earlier one"
+    (tmp_path / "other").write_text("of others")
+    (tmp_path / "other").chmod(0o644)
+    (tmp_path / "link").symlink_to("other")
+    assert dreamctl("--socket", long_lived.socket, *command, tmp_path / "link").exit_code == 0
+    assert ((tmp_path / "other").read_text(), (tmp_path / "other").stat().st_mode & 0o777) == (
+        "of others",
+        0o644,
+    )
+    assert not (tmp_path / "link").is_symlink()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -3,18 +3,24 @@
 import json
 import os
 import re
+import shlex
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from dreamclient import DreamClient
 
 from dreamd.ctl.checkup.place import is_stopped
-from dreamd.ctl.service_plain import LOG_BYTES, START_S, log_file
+from dreamd.ctl.service_plain import LOG_BYTES, START_S, log_file, spawn
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
+from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.waiting import DEADLINE_S, until
 
 
@@ -26,11 +32,11 @@ class Service:
         self.state = home / "state"
         self.log = log_file(self.state)
 
-    def __call__(self, command: str, *arguments: str) -> tuple[int, str]:
+    def __call__(self, command: str, *arguments: str, **env: str) -> tuple[int, str]:
         """The exit code, and all that was printed."""
         ran = spawn_dreamctl(
             "--state-dir", self.state, "service", command, *arguments,
-            cwd=self.home, HOME=str(self.home), XDG_CONFIG_HOME=str(self.home / "config"),
+            cwd=self.home, HOME=str(self.home), XDG_CONFIG_HOME=str(self.home / "config"), **env,
         )  # fmt: skip
         out, err = ran.communicate(timeout=START_S + DEADLINE_S)
         return ran.returncode, out + err
@@ -76,6 +82,15 @@ def test_it_runs_in_the_background_and_says_where_its_log_is(service):
     assert "does not run" in service("status")[1]
 
 
+def test_what_a_supervisor_gave_to_its_own_is_not_for_the_daemon(service):
+    theirs = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1000000", "LISTEN_PID": "1", "LISTEN_FDS": "1"}
+    code, said = service("start", **theirs)
+    assert code == 0
+    pid = re.search(r"\(pid (\d+)\)", said)[1]
+    names = {entry.partition("=")[0] for entry in Path(f"/proc/{pid}/environ").read_text().split("\0")}
+    assert names.isdisjoint(theirs)
+
+
 def test_a_second_start_starts_nothing(service):
     pid = service.start()
     assert service("start") == (0, f"nothing: it runs already (pid {pid})\n")
@@ -93,10 +108,18 @@ def test_two_starts_at_once_make_one_daemon(service):
     said = ["".join(one.communicate(timeout=START_S + DEADLINE_S)) for one in both]
     assert 0 in [one.returncode for one in both]
     assert all("pid" in text for text in said), said
-    [holder] = {
-        json.loads(dreamctl("--state-dir", service.state, "status", "--json").stdout)["pid"] for _ in range(2)
-    }
+    holder = json.loads(dreamctl("--state-dir", service.state, "status", "--json").stdout)["pid"]
     assert (service.state / "dreamd.lock").read_text() == f"{holder}\n"
+    assert [f"started a process of its own (pid {holder})" in text for text in said].count(True) == 1
+
+
+def test_who_finds_another_faster_ends_his_own(service):
+    """Or that would serve once the other ends."""
+    pid, log = service.start(), service.log.read_text()
+    assert spawn(service.state, service.state / "dreamd.sock") is None
+    assert service("stop")[0] == 0
+    until(lambda: not is_running(pid), "it has ended")
+    assert service.log.read_text().count("serving at") == log.count("serving at")
 
 
 def test_after_a_kill_it_starts_again_over_the_stale_socket(service):
@@ -143,21 +166,59 @@ def test_one_that_cannot_start_says_why(service):
     assert "is no socket; move it away" in said
 
 
-def test_one_that_is_slow_to_start_is_told_from_one_that_ended(service):
-    hasty = "from dreamd.ctl import __main__, service_plain; service_plain.START_S = 0.0; __main__.cli()"
-    ran = subprocess.run(
-        [sys.executable, "-c", hasty, "--state-dir", service.state, "service", "start"],
+def hasty(service, command):
+    """With no patience."""
+    told = "from dreamd.ctl import __main__, service_plain as p; p.START_S = p.STOP_S = 0.0; __main__.cli()"
+    return subprocess.run(
+        [sys.executable, "-c", told, "--state-dir", service.state, "service", command],
         env={**os.environ, "HOME": str(service.home), "XDG_CONFIG_HOME": str(service.home / "config")},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
         check=False,
     )
+
+
+def test_one_that_is_slow_to_start_is_told_from_one_that_ended(service):
+    ran = hasty(service, "start")
     said = rf"Error: it does not answer yet, and goes on starting \(pid (\d+)\): {service.log}\n"
     slow = re.fullmatch(said, ran.stderr)
     assert (ran.returncode, bool(slow)) == (1, True), ran.stderr
     until(lambda: "serving at" in service.log.read_text(), "it serves after all")
     assert service("start") == (0, f"nothing: it runs already (pid {slow[1]})\n")
+
+
+def test_one_that_goes_on_is_not_said_to_have_stopped(service):
+    """It waits for the hook of a leo, for 1.5 s."""
+    pid, asked, speak = service.start(), threading.Event(), threading.Event()
+
+    def generate(*_):
+        asked.set()
+        speak.wait(DEADLINE_S)
+        return "the sea is quiet"
+
+    leo = DreamClient(generate, lambda _: None, socket_path=service.state / "dreamd.sock", **ORIGIN)
+    with leo, ThreadPoolExecutor(1) as pool:
+        assert leo.start(DEADLINE_S)
+        dream = pool.submit(leo.dream_now, STIRRED)
+        assert asked.wait(DEADLINE_S)
+        ran = hasty(service, "stop")
+        speak.set()
+        dream.exception(DEADLINE_S)
+    assert (ran.returncode, ran.stderr) == (1, f"Error: it was asked to stop, and still runs (pid {pid})\n")
+    until(lambda: not is_running(pid), "it has ended")
+
+
+def test_a_daemon_of_another_folder_is_not_taken_for_ours(service):
+    pid, folder = service.start(), service.state
+    service.state = service.home / "other"
+    for command in ("start", "restart"):
+        code, said = service(command, DREAMD_SOCKET=f"{folder}/dreamd.sock")
+        assert (code, f"(pid {pid}) serves {folder}, not {service.state}" in said) == (1, True)
+    assert is_running(pid)
+    words = shlex.split(re.search("`dreamctl ([^`]+)`", said)[1])
+    assert dreamctl(*words, HOME=str(service.home)).exit_code == 0  # the advice
+    until(lambda: not is_running(pid), "it has ended")
 
 
 @pytest.mark.parametrize("command", ["stop", "restart"])
@@ -178,6 +239,37 @@ def test_one_that_listens_elsewhere_is_named(service):
     elsewhere = ("--socket", str(service.home / "other.sock"))
     ran = dreamctl(*elsewhere, "--state-dir", service.state, "service", "stop", HOME=str(service.home))
     assert (ran.exit_code, f"end it, `kill {pid}`" in ran.stderr) == (1, True)
+
+
+def test_one_that_does_not_listen_is_told_from_none(service):
+    pid, place = service.start(), service.state / "dreamd.sock"
+    place.rename(service.home / "aside")
+    code, said = service("status")
+    assert (code, f"runs (pid {pid}), but does not listen at {place};" in " ".join(said.split())) == (1, True)
+    assert json.loads(service("status", "--json")[1])["holder"] == pid
+    if not place.exists():  # it may have made it anew
+        (service.home / "aside").rename(place)
+
+
+def test_one_that_does_not_answer_is_told_from_none(service, monkeypatch):
+    service.state.mkdir()
+    monkeypatch.setattr("dreamd.ctl.connection.CONNECT_S", 0.1)
+    with socket.socket(socket.AF_UNIX) as rude:
+        rude.bind(str(service.state / "dreamd.sock"))
+        rude.listen()
+
+        def hang_up():
+            with suppress(OSError):
+                while True:
+                    rude.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        ran = dreamctl("--state-dir", service.state, "service", "status", HOME=str(service.home))
+        rude.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    (service.state / "dreamd.sock").unlink()
+    assert (ran.exit_code, "does not answer; `dreamctl" in " ".join(ran.stdout.split())) == (1, True)
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(service):
@@ -201,6 +293,26 @@ def test_no_log_no_daemon_no_units(service):
     assert service("logs") == (1, f"Error: there is no log at {service.log}\n")
     assert service("stop")[0] == 3
     assert service("uninstall") == (0, "nothing: it is not installed\n")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_stands_in_the_place_of_its_log_is_named(service, make):
+    service.state.mkdir(mode=0o700)
+    make(service.log)
+    for command in ("start", "logs"):
+        assert service(command) == (1, f"Error: {service.log} is no regular file; move it away\n")
+
+
+def test_what_it_prints_cannot_be_written(service):
+    with open("/dev/full", "w") as full:
+        ran = spawn_dreamctl(
+            "--state-dir", service.state, "service", "start", cwd=service.home, stdout=full, HOME=str(service.home)
+        )  # fmt: skip
+        said = ran.communicate(timeout=START_S + DEADLINE_S)[1]
+    assert (ran.returncode, said) == (
+        1,
+        "dreamctl: what it prints cannot be written: No space left on device\n",
+    )
 
 
 def test_a_client_may_start_its_daemon(tmp_path, monkeypatch):

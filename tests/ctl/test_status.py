@@ -42,7 +42,13 @@ STATUS = {
     "decisions": {"calm": 4, "dream": 1},
     "dialogues": {"complete": 1},
     "hooks": {"generate": {"calls": 4, "p50_ms": 3.14, "p99_ms": 12.0}},
-    "database": {"path": "/x", "database_bytes": 40960, "wal_bytes": 0, "trouble": "disk full"},
+    "database": {
+        "path": "/x",
+        "database_bytes": 40960,
+        "wal_bytes": 0,
+        "trouble": "disk full",
+        "notes": ["the database was damaged"],
+    },
     "inbox": {
         "folder": "/x/inbox",
         "enabled": True,
@@ -66,6 +72,7 @@ decisions  4 calm, 1 dream
 dialogues  1 complete
 generate   4 calls, p50 3.1 ms, p99 12.0 ms
 database   disk full: 41 kB, WAL 0 B
+note       the database was damaged
 inbox      2 waiting, 1 set aside in /x/inbox
 failed     2 × generate: TypeError
 error      11:59:00 TypeError in leo.py:7 in reply"""
@@ -97,6 +104,10 @@ def test_status_of_a_fresh_daemon_and_of_other_versions() -> None:
     del fresh["dialogues"]
     text = show_status(fresh, 100, NOW)
     assert "connected 1 min 1 s, only looks\n" in text
+    unknown = STATUS["sessions"][0] | {"name": "", "version": "", "pid": 0, "provides": [], "dreaming": None}
+    assert "session  3: no hello yet, or one refused, connected" in show_status(
+        {"sessions": [unknown]}, 100, NOW
+    )
     assert "session    none that could dream" in text
     assert "origin     not seeded yet" in text
     assert "inbox      disabled" in text

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ COMMANDS = [
     "friend",
     "friend checkpoint",
     "drift",
-    "report --out {folder}/page.html",
+    "report --out {folder}/page.html --force",
     "inbox ls",
     "inbox show sim-1",
     "inbox persist {folder}/shards.json",
@@ -162,7 +163,15 @@ def test_ctrl_c_is_no_traceback(socket: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=30)
         go_on.set()
-    assert (process.returncode, out, said.strip()) == (1, "", "Aborted!")
+    assert (process.returncode, out, said) == (1, "", "")
+
+
+def test_a_current_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    lost = ["sh", "-c", 'mkdir lost && cd lost && rmdir ../lost && exec "$@"', "sh"]
+    command = [*lost, sys.executable, "-m", "dreamd.ctl", "--state-dir", "x", "status"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "dreamctl: the current folder is not there any more; go to one that is\n"
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(80, "client  trauma"), (40, "client\r\n")])

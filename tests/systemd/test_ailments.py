@@ -89,11 +89,7 @@ class Patient:
     def __init__(self, home: Path, stack: ExitStack) -> None:
         self.home, self.state, self.stack = home, home / "state", stack
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("DREAM", "XDG_", "DBUS_"))}
-        self.env = kept | {
-            "HOME": str(home),
-            "DREAMD_STATE_DIR": str(self.state),
-            "WATCHDOG_USEC": str(int(TICK_S * 2e6)),  # it looks for what has healed as often
-        }
+        self.env = kept | {"HOME": str(home), "DREAMD_STATE_DIR": str(self.state)}
         self.config = home / ".config" / "dreamd" / "config.toml"
         self.socket, self.database = self.state / "dreamd.sock", self.state / "dream.sqlite3"
         stack.callback(self.end)
@@ -102,6 +98,14 @@ class Patient:
         """Its pid."""
         run(self.env, "dreamctl", "service", "start")
         return self.pid
+
+    def start_ticking(self) -> None:
+        """As a supervisor does: it looks for what has healed at each tick."""
+        ticking = self.env | {"WATCHDOG_USEC": str(int(TICK_S * 2e6))}
+        process = subprocess.Popen([sys.executable, "-m", "dreamd"], env=ticking)
+        self.stack.callback(process.wait)
+        self.stack.callback(process.kill)
+        until(lambda: listens(self.socket), "it listens")
 
     @property
     def pid(self) -> int:
@@ -293,7 +297,7 @@ def test_gates_that_never_move(patient: Patient, below: float, state: str) -> No
 
 def test_a_full_disk(patient: Patient, mounted: Mounts) -> None:
     mounted.tmpfs(patient.state, "1m")
-    patient.start()
+    patient.start_ticking()
     leo = patient.leo()
     leo.dream_now(STIRRED)
     until(lambda: not leo.call("status")["database"]["wal_bytes"], "its log is brought in")
@@ -330,9 +334,10 @@ def test_a_damaged_database(patient: Patient) -> None:
     damaged = patient.database.read_bytes()
     advice = ails(patient.env, "database", f"{patient.database} is damaged: ")
     follow(patient.env, advice)
-    is_cured(patient.env, "daemon", "database")
     [aside] = patient.state.glob("dream.sqlite3.damaged-*Z")
     assert aside.read_bytes() == damaged
+    follow(patient.env, Findings(patient.env).one("WARN", "database")["advice"])
+    is_cured(patient.env, "daemon", "database")
 
 
 def test_a_folder_in_the_place_of_the_database(patient: Patient) -> None:
@@ -399,12 +404,12 @@ def test_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts) -> N
     patient.env["DREAM_INBOX_DIR"] = str(inbox)
     if os.geteuid() == 0:
         mounted.tmpfs(inbox, "1m")
-        patient.start()
+        patient.start_ticking()
         mounted.read_only(inbox)
         why = "Read-only file system"
     else:
         inbox.mkdir()
-        patient.start()
+        patient.start_ticking()
         inbox.chmod(0o500)
         why = "Permission denied"
     leo = patient.leo()

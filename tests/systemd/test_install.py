@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,12 +64,22 @@ def warned(dreamctl, text, **env):
     return advice
 
 
+def failed(dreamctl):
+    """What FAILs about the service, and the advice."""
+    found = json.loads(dreamctl("doctor", "--json").out)["findings"]
+    return {
+        one["text"]: one["advice"] for one in found if (one["level"], one["section"]) == ("FAIL", "service")
+    }
+
+
 def test_without_a_user_manager_nothing_is_written(dreamctl, folder):
     told = dreamctl("service", "install", **ALONE)
     assert told.code == 1
     assert "no user manager of systemd answers here" in told.said
     assert "`dreamctl service start`" in told.said
     assert units_in(folder) == []
+    status = dreamctl("service", "status", **ALONE).well()
+    assert ("no user manager answers" in status, "service install" in status) == (True, False)
 
 
 def test_installed_and_without_a_user_manager_the_plain_form_works(manager, dreamctl, folder):
@@ -87,6 +98,9 @@ def test_installed_and_without_a_user_manager_the_plain_form_works(manager, drea
 
 
 def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, dreamctl, folder):
+    for option, path in (("--socket", "/run/x "), ("--socket", "/run/x\\"), ("--state-dir", "/x\ny")):
+        told = dreamctl(option, path, "service", "install")
+        assert (told.code, option in told.said, units_in(folder)) == (2, True, [])
     told = dreamctl("--socket", manager.base / ("x" * 100), "service", "install")
     assert (told.code, "a Unix socket's path may have 107" in told.said) == (1, True)
     assert units_in(folder) == []
@@ -94,6 +108,7 @@ def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, 
     (folder / "dreamd.service").symlink_to("/dev/null")
     told = dreamctl("service", "install", "--force")
     assert (told.code, "`systemctl --user unmask dreamd.service`" in told.said) == (1, True)
+    assert failed(dreamctl) == {"masked: dreamd.service": "`systemctl --user unmask dreamd.service`"}
     assert units_in(folder) == ["dreamd.service"]
     manager.systemctl("unmask", "dreamd.service")
     dreamctl("service", "install").well()
@@ -105,16 +120,35 @@ def test_a_daemon_that_is_not_systemds_is_not_fought(manager, dreamctl, folder, 
     dreamctl(*beside, "service", "start").well()
     told = dreamctl(*beside, "service", "install")
     assert (told.code, "a daemon that is not systemd's" in told.said, units_in(folder)) == (1, True, [])
-    words = re.search(r"first `dreamctl ([^`]+)`", told.said)[1].split()
-    dreamctl(*words).well()  # the advice; it has ended then
+    kill(manager, told.said)
     dreamctl("service", "install").well()
-    manager.systemctl("stop", "dreamd.socket", "dreamd.service")
     dreamctl("service", "start", **ALONE).well()
     told = dreamctl("service", "start")
     assert (told.code, "a daemon that is not systemd's" in told.said) == (1, True)
-    dreamctl("service", "stop", **ALONE).well()
+    manager.systemctl("start", "dreamd.service", check=False)  # as at leo's knock
+    advices = {}
+
+    def is_told():
+        found = json.loads(dreamctl("doctor", "--json").out)["findings"]
+        advices.update({one["section"]: one["advice"] for one in found if one["level"] == "FAIL"})
+        return advices.keys() == {"daemon", "service"}
+
+    until(is_told, "it crashes, and is to be started again")
+    assert [re.findall(KILL, advice) for advice in advices.values()] == [re.findall(KILL, told.said)] * 2
+    kill(manager, told.said)
     dreamctl("service", "start").well()
     assert json.loads(dreamctl("status", "--json").out)["pid"] == manager.main_pid()
+
+
+KILL = r"`(kill \d+)`"
+
+
+def kill(manager, advice):
+    """Do what it says."""
+    [command] = re.findall(KILL, advice)
+    manager.run(*command.split())
+    stat = Path(f"/proc/{command.split()[1]}/stat")
+    until(lambda: not stat.exists() or ") Z " in stat.read_text(), "it has ended")
 
 
 def test_who_listens_at_the_socket_for_another_folder_is_not_fought(manager, dreamctl, folder):
@@ -220,6 +254,29 @@ def test_after_an_upgrade_the_new_interpreter_runs(manager, dreamctl, folder):
         manager.drop_in("")
 
 
+def test_a_unit_that_systemd_has_not_is_told_and_cured(manager, dreamctl, folder):
+    """It listens on, and starts nothing."""
+    dreamctl("service", "install").well()
+    (folder / "dreamd.socket").unlink()
+    manager.systemctl("daemon-reload")
+    assert f"\nsocket          {manager.socket}\n" in dreamctl("service", "status").well()
+    assert failed(dreamctl) == {"systemd has no dreamd.socket": "`dreamctl service install`"}
+    dreamctl("service", "install").well()
+    assert failed(dreamctl) == {}
+    dreamctl("status").well()
+
+
+def test_what_systemd_would_start_again_is_not_said_to_have_stopped(manager, dreamctl, tmp_path):
+    """Where dreamctl does not see the units, and systemd knows them."""
+    dreamctl("service", "install").well()
+    for command in ("stop", "restart"):
+        pid = json.loads(dreamctl("status", "--json").out)["pid"]
+        told = dreamctl("service", command, XDG_CONFIG_HOME=str(tmp_path))
+        assert (told.code, f"(pid {pid}) ended, and systemd, which listens" in told.said) == (1, True)
+    manager.run(*re.search("`(systemctl [^`]+)`", told.said)[1].split())  # the advice
+    assert (manager.main_pid(), manager.socket.exists()) == (0, False)
+
+
 def test_what_cannot_be_written_or_read_is_named(manager, dreamctl, folder, tmp_path):
     file = manager.base / "file"
     file.touch()
@@ -241,14 +298,48 @@ def test_a_wrong_setting_is_named_by_start(manager, dreamctl):
     config = manager.config / "dreamd" / "config.toml"
     config.parent.mkdir(exist_ok=True)
     config.write_text("[gate]\nchanse = 1\n")
+    manager.drop_in("[Unit]\nStartLimitBurst=2\n")
     try:
         told = dreamctl("service", "start")
+        dreamctl("status")  # a knock
+        until(
+            lambda: manager.systemctl("is-failed", "dreamd.socket", check=False) == "failed",
+            "systemd gave up",
+        )
+        assert dreamctl("service", "status").code == 1
     finally:
         config.unlink()
+    try:
+        dreamctl("service", "start").well()  # what is mended is tried, though systemd has given up
+    finally:
+        manager.drop_in("")
     assert told.code == 1
     assert "gate.chanse" in told.said
     assert "`dreamctl doctor`" in told.said
     assert "plain background process" not in told.said
+
+
+def test_a_user_manager_that_hangs_is_told(manager, dreamctl):
+    """With less patience here."""
+    dreamctl("service", "install").well()
+    dreamctl("service", "start").well()
+    hasty = "from dreamd.ctl.checkup import units; units.MANAGER_S = 0.3; from dreamd.ctl.__main__ import main; main()"
+    manager.process.send_signal(signal.SIGSTOP)
+    try:
+        said = {
+            words: subprocess.run(
+                [sys.executable, "-c", hasty, *words.split()],
+                env=manager.env, capture_output=True, text=True, timeout=20, check=False,
+            )
+            for words in ("service status", "doctor --json")
+        }  # fmt: skip
+    finally:
+        manager.process.send_signal(signal.SIGCONT)
+    status = said["service status"]
+    assert (status.returncode, "the user manager of systemd does not answer" in status.stderr) == (1, True)
+    findings = json.loads(said["doctor --json"].stdout)["findings"]
+    [service] = [one for one in findings if one["section"] == "service"]
+    assert (service["level"], service["text"]) == ("WARN", "the user manager of systemd does not answer")
 
 
 def test_no_journal_is_said(dreamctl):

@@ -72,11 +72,28 @@ def test_thirty_crashes_at_the_start(installed):
         found = failing(installed, "service")
         assert f"systemd has given up after {CRASHES} restarts" in found["text"]
         assert f"changed by {drop_in}" in found["text"]
-        assert "`systemctl --user reset-failed dreamd.socket dreamd.service`" in found["advice"]
+        assert "`dreamctl service start`" in found["advice"]
     finally:
         drop_in.unlink()  # the cause, which the doctor names
         installed.systemctl("daemon-reload")
     follow(installed, found["advice"])
+    is_well(installed)
+
+
+def test_a_sandbox_that_cannot_be_set_up(installed):
+    """Already for what runs before the daemon."""
+    installed.systemctl("stop", "dreamd.service")
+    installed.drop_in(f"[Service]\nReadWritePaths={installed.base}/nofolder\n")
+    try:
+        with pytest.raises(AssertionError, match="did not start: the sandbox cannot be set up here"):
+            installed.dreamctl("service", "start")
+        found = failing(installed, "service")
+        assert "exit code 226: the sandbox cannot be set up here" in found["text"]
+        assert "docs/operations.md" in found["advice"]
+    finally:
+        (installed.config / "systemd" / "user" / "dreamd.service.d" / "test.conf").unlink()
+        installed.systemctl("daemon-reload")
+    installed.dreamctl("service", "start")
     is_well(installed)
 
 

@@ -12,7 +12,7 @@ from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
 from dreamd import __version__
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import StateFacts
-from dreamd.ctl.checkup.units import Units
+from dreamd.ctl.checkup.units import SERVICE, Units
 from dreamd.ctl.connection import connected
 from dreamd.ctl.layout import span
 
@@ -101,7 +101,8 @@ def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
     pid, holds = state.holder, f"pid {state.holder} holds {state.path}"
     if state.stopped:
         return fail("daemon", f"{holds}, and is stopped (SIGSTOP)", f"let it go on: `kill -CONT {pid}`")
-    if units.waits:
+    beside = units.shown and (units.state or state.path) == state.path
+    if not silence and beside and units.says(SERVICE, "MainPID") != str(pid):
         return fail(
             "daemon", f"{holds}, and the service cannot start beside it", f"end that one: `kill {pid}`"
         )

@@ -4,6 +4,7 @@ That process may take long over a large file, hang on a dead disk, or even crash
 goes on. `python -m dreamd.ctl.checkup.database FILE` prints what it found as JSON.
 """
 
+import glob
 import json
 import os
 import sqlite3
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import set_aside
 from dreamd.ctl.layout import size
+from dreamd.store.file import PARTS
 from dreamd.store.schema import MIGRATIONS
 
 PATIENCE_S = 60.0  # a million lines take two seconds
@@ -62,12 +65,20 @@ def look(path: Path) -> Database:
         return Database(str(path), error=f"the process that read it ended with {ran.returncode}")
 
 
+def damaged(path: Path) -> list[str]:
+    """The files of those that were set aside in its place, the oldest first."""
+    return sorted(glob.glob(f"{glob.escape(str(path))}.damaged-*"))
+
+
 def read(path: Path) -> Database:
     """Read it, in this process."""
-    if not path.exists():
-        return Database(str(path), exists=False)
-    if not path.is_file():
-        return Database(str(path), error=NO_FILE)
+    try:
+        if not path.exists():
+            return Database(str(path), exists=False)
+        if not path.is_file():
+            return Database(str(path), error=NO_FILE)
+    except OSError as error:
+        return Database(str(path), error=str(error.strerror))
     try:
         with closing(_open(path)) as connection:
             return _read(path, connection)
@@ -127,7 +138,9 @@ def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
         yield ok("database", f"{facts.path} is not there yet; the first start makes it")
     elif facts.error == NO_FILE:
         yield fail(
-            "database", f"{facts.path} is no file, but a folder or the like", set_aside(Path(facts.path))
+            "database",
+            f"{facts.path} is no file, but a folder or the like",
+            set_aside(Path(facts.path), "--state-dir"),
         )
     elif facts.error in ("SQLITE_CORRUPT", "SQLITE_NOTADB") or facts.complaints:
         what = facts.complaints[0] if facts.complaints else facts.error
@@ -147,13 +160,14 @@ def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
         yield fail(
             "database",
             f"{facts.path} holds tables of others ({', '.join(facts.foreign[:4])})",
-            f"dreamd writes to no such file; {set_aside(Path(facts.path), 'foreign')}",
+            f"dreamd writes to no such file; {set_aside(Path(facts.path), '--state-dir', 'foreign')}",
         )
     elif facts.newer:
         yield fail(
             "database",
             f"{facts.path} is of version {facts.version}, this dreamd knows {len(MIGRATIONS)}",
-            f"upgrade dreamd; or begin a fresh one and {set_aside(Path(facts.path), f'version-{facts.version}')}",
+            "upgrade dreamd; or begin a fresh one and "
+            f"{set_aside(Path(facts.path), '--state-dir', f'version-{facts.version}')}",
         )
     elif facts.version < len(MIGRATIONS):
         yield ok(
@@ -161,6 +175,17 @@ def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
         )
     else:
         yield ok("database", f"{facts.path}, {size(facts.bytes)}, quick_check ok")
+
+
+def check_damaged(files: list[str]) -> Iterator[Finding]:
+    """`files`, with their logs, were set aside as damaged."""
+    if databases := [file for file in files if not file.endswith(PARTS[1:])]:
+        yield warn(
+            "database",
+            f"{' and '.join(databases)}: damaged, set aside, and a new one was begun",
+            "look at the disk; if its dreams matter, put a backup in the place of the new one (docs/operations.md); "
+            f"then remove what was set aside: `rm {' '.join(map(quote, files))}`",
+        )
 
 
 def check_sqlite(version: tuple[int, ...]) -> Iterator[Finding]:

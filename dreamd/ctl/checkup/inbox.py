@@ -12,9 +12,10 @@ from dreamd import settings
 from dreamd.clock import Clock
 from dreamd.ctl.checkup.daemon import CURES, Answers
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
-from dreamd.ctl.checkup.place import mount_of
+from dreamd.ctl.checkup.place import remount, set_aside
 from dreamd.errors import SettingsError
-from dreamd.inbox import Inbox, InboxError, InboxSettings, inbox_folder
+from dreamd.inbox import Inbox, InboxError, InboxSettings, ValidationError, inbox_folder
+from dreamd.inbox.folder import DONE, TEMPORARY
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,24 @@ def _said(error: InboxError) -> str:
 def _cure(error: InboxError, folder: Path) -> str:
     """What to do where this process could not write to the folder, or to the one that it would be made in."""
     follows = "what is owed follows by itself"
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if isinstance(error, ValidationError) and (culprit := _culprit(folder)):
+        return f"{set_aside(culprit, 'inbox.dir')}; {follows}"
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
     match getattr(error, "errno", None):
         case errno.EROFS:
-            return f"as root, `mount -o remount,rw {quote(mount_of(there)[0])}`; {follows}"
+            return f"{remount(there)}; {follows}"
         case errno.EACCES:
             return f"as its owner, `chmod u+rwx {quote(str(there))}`; {follows}"
     return CURES.get(type(error).__name__, f"mend that; {follows}")
+
+
+def _culprit(folder: Path) -> Path | None:
+    """What stands where the inbox needs a folder; on the way to it links are followed."""
+    for place in (*reversed(folder.parents), folder, folder / TEMPORARY, folder / DONE):
+        is_link = place.is_relative_to(folder) and os.path.islink(place)
+        if is_link or (os.path.lexists(place) and not os.path.isdir(place)):
+            return place
+    return None
 
 
 def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:

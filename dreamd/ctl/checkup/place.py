@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from shlex import quote
 from struct import Struct
@@ -22,6 +23,7 @@ NETWORK = frozenset(
 )
 LITTLE_BYTES = 16 << 20  # a year of dreams
 PAGE_BYTES = 4096  # of the database: with less nothing can be written
+_MOVABLE = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFSOCK})
 _UCRED = Struct("iII")  # pid, uid, gid: unix(7)
 
 
@@ -39,15 +41,17 @@ class SocketFacts:
 @dataclass(frozen=True)
 class StateFacts:
     """`holder` is the pid that holds the folder's lock, 0 where nobody does, and `stopped` whether by SIGSTOP it does
-    nothing else; `free_bytes` for this user. `kind` is absent, folder or other."""
+    nothing else; `free_bytes` for this user. `kind` is absent, folder, other, or unknown because of `error`."""
 
     path: Path
     kind: str
     writable: bool = True
+    read_only: bool = False  # its file system
     file_system: str = ""
     free_bytes: int = 0
     holder: int = 0
     stopped: bool = False
+    error: str = ""
 
 
 def look_at_socket(path: Path) -> SocketFacts:
@@ -79,6 +83,13 @@ def listener(path: Path) -> int | None:
     return pid
 
 
+def awaits_knock(path: Path) -> bool:
+    """Whether a socket listens there; nobody is knocked at. proc_pid_net(5)."""
+    lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+    listening = (line.split(maxsplit=7) for line in lines if " 00010000 " in line)  # __SO_ACCEPTCON
+    return path.exists() and any(fields[7:] == [str(path)] for fields in listening)
+
+
 def check_socket(
     facts: SocketFacts, uid: int, *, listener: int | None, deaf: bool, guarded: bool, holder: int
 ) -> Iterator[Finding]:
@@ -92,7 +103,9 @@ def check_socket(
             "name a shorter one in DREAMD_SOCKET, for leo and the daemon",
         )
     elif facts.kind == "other":
-        yield fail("socket", f"{facts.path} is no socket", f"{set_aside(facts.path)}; then start dreamd")
+        yield fail(
+            "socket", f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}; then start dreamd"
+        )
     elif facts.kind == "absent" and holder:
         yield fail(
             "socket",
@@ -142,14 +155,18 @@ def check_socket(
 
 def look_at_state(path: Path) -> StateFacts:
     """The folder, its file system, and who holds its lock."""
-    if not path.is_dir():
-        return StateFacts(path, "other" if os.path.lexists(path) else "absent")
-    disk = os.statvfs(path)
+    try:
+        if not path.is_dir():
+            return StateFacts(path, "other" if os.path.lexists(path) else "absent")
+        disk = os.statvfs(path)
+    except OSError as error:
+        return StateFacts(path, "unknown", error=str(error.strerror))
     holder = lock_holder(path, Path("/proc/locks").read_text(encoding="utf-8"))
     return StateFacts(
         path,
         "folder",
         writable=os.access(path, os.W_OK | os.X_OK) and not disk.f_flag & os.ST_RDONLY,
+        read_only=bool(disk.f_flag & os.ST_RDONLY),
         file_system=mount_of(path)[1],
         free_bytes=disk.f_bavail * disk.f_frsize,
         holder=holder,
@@ -160,15 +177,18 @@ def look_at_state(path: Path) -> StateFacts:
 def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Finding]:
     """`trouble` is what a daemon that runs tells of its database."""
     if facts.kind == "other":
-        yield fail("database", f"{facts.path} is no folder", set_aside(facts.path))
+        yield fail("database", f"{facts.path} is no folder", set_aside(facts.path, "--state-dir"))
+    if facts.kind == "unknown":
+        yield fail(
+            "database", f"{facts.path}: {facts.error}", "name another: --state-dir, or DREAMD_STATE_DIR"
+        )
     if facts.kind != "folder":
         return
     if not facts.writable:
-        yield fail(
-            "database",
-            f"{facts.path} cannot be written",
-            f"make it writable: `chmod u+rwx {quote(str(facts.path))}`",
-        )
+        cure = f"make it writable: `chmod u+rwx {quote(str(facts.path))}`"
+        if facts.read_only:
+            cure = remount(facts.path)
+        yield fail("database", f"{facts.path} cannot be written", cure)
     if facts.file_system in NETWORK:
         yield warn(
             "database",
@@ -186,9 +206,21 @@ def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Findi
         yield ok("database", f"{facts.path} lies on {facts.file_system}")
 
 
-def set_aside(path: Path, label: str = "aside") -> str:
-    """The advice to give a thing another name, beside it."""
-    return f"move it away: `mv -n {quote(str(path))} {quote(f'{path}.{label}')}`"
+def set_aside(path: Path, option: str, label: str = "aside") -> str:
+    """The advice to give a thing another name, beside it, that is free. What is no file, folder, link or socket of this
+    user stays: then the advice is to name another by `option`."""
+    with suppress(OSError):
+        found = path.lstat()
+        if stat.S_IFMT(found.st_mode) in _MOVABLE and found.st_uid == os.getuid():
+            names = chain([f"{path}.{label}"], (f"{path}.{label}-{number}" for number in count(2)))
+            free = next(name for name in names if not os.path.lexists(name))
+            return f"move it away: `mv -n {quote(str(path))} {quote(free)}`"
+    return f"name another with {option}"
+
+
+def remount(path: Path) -> str:
+    """The advice where the file system of a folder is read-only."""
+    return f"as root, `mount -o remount,rw {quote(mount_of(path)[0])}`"
 
 
 def mount_of(path: Path) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -13,20 +14,21 @@ from shlex import quote
 
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import StateFacts
-from dreamd.ctl.units import is_edited, served, started, text_of, unit_folder
+from dreamd.ctl.units import is_edited, is_masked, served, started, text_of, unit_folder
 
 SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
 _ASKED = (
-    "ActiveState,SubState,Result,UnitFileState,ExecMainCode,ExecMainStatus,NRestarts,DropInPaths,StatusText,"
-    "Listen,MainPID"
+    "LoadState,ActiveState,SubState,Result,UnitFileState,ExecStartPre,ExecMainCode,ExecMainStatus,NRestarts,DropInPaths,"
+    "StatusText,Listen,MainPID"
 )
+SYSTEMD_EXITS = 200  # and above: systemd.exec(5)
 _BY_SIGNAL = ("2", "3")  # CLD_KILLED, CLD_DUMPED: then the status is the signal's number
 _LINGER = Path("/var/lib/systemd/linger")
 
-AGAIN = (
-    f"then `systemctl --user reset-failed {SOCKET} {SERVICE}` and `dreamctl service start`: "
-    "systemd tries no more until it is told to"
-)
+MANAGER_S = 5.0  # it answers in milliseconds
+MANAGER_HANGS = "the user manager of systemd does not answer"
+UNMASK = "systemctl --user unmask"
+AGAIN = "then `dreamctl service start`: systemd tries no more until it is told to"
 # Exit code of dreamd -> what it means, and what to do first. docs/operations.md lists them.
 EXITS = {
     "2": ("wrong usage, or a wrong setting", "`dreamctl service logs` names it: correct it"),
@@ -45,10 +47,12 @@ EXITS = {
 
 @dataclass(frozen=True)
 class Units:
-    """`manager`: a user manager answers. What `systemctl show` says of each unit; empty where not installed."""
+    """`manager`: a user manager answers; `hangs`: it is there, and does not. What `systemctl show` says of each unit;
+    empty where not installed."""
 
     manager: bool = False
     installed: bool = False
+    masked: tuple[str, ...] = ()
     edited: tuple[Path, ...] = ()
     interpreter: str = ""  # of the service
     runs: bool = True  # whether that interpreter is there
@@ -56,6 +60,7 @@ class Units:
     state: Path | None = None  # the state folder that the service names
     lingers: bool = False
     shown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hangs: bool = False
 
     def says(self, unit: str, name: str) -> str:
         """A property of a unit, or nothing."""
@@ -69,7 +74,12 @@ class Units:
     @property
     def waits(self) -> bool:
         """Whether it does so at leo's first knock, as it should."""
-        return self.guarded and self.says(SERVICE, "ActiveState") == "inactive"
+        return self.guarded and self.says(SERVICE, "ActiveState") == "inactive" and not self.unknown
+
+    @property
+    def unknown(self) -> list[str]:
+        """The units of which systemd has no file; one of them keeps the other from starting."""
+        return [unit for unit in (SOCKET, SERVICE) if self.says(unit, "LoadState") == "not-found"]
 
 
 def look(env: Mapping[str, str]) -> Units:
@@ -78,12 +88,16 @@ def look(env: Mapping[str, str]) -> Units:
     service = folder / SERVICE
     if shutil.which("systemctl") is None:
         return Units(installed=service.exists())
-    shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
+    try:
+        shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
+    except subprocess.TimeoutExpired:
+        return Units(installed=service.exists(), hangs=True)
     texts = {path: text_of(path) for path in (folder / SOCKET, service) if path.exists()}
     interpreter = next(iter(started(texts.get(service, ""))), "")
     return Units(
         manager=bool(shown[SERVICE]),
         installed=service in texts,
+        masked=tuple(path.name for path in texts if is_masked(path)),
         edited=tuple(path for path, text in texts.items() if is_edited(text)),
         interpreter=interpreter,
         runs=not interpreter or os.access(interpreter, os.X_OK),
@@ -95,23 +109,12 @@ def look(env: Mapping[str, str]) -> Units:
 
 
 def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
-    if not units.manager and not units.installed:
-        yield ok("service", "no user manager of systemd here; `dreamctl service start` runs it without")
-        return
-    if not units.installed:
-        advice = "`dreamctl service install`: then leo's first knock starts it, after a crash or a boot too"
-        yield (ok if answers else warn)("service", "no units are installed", advice)
-        return
-    if not units.manager:
-        yield warn(
-            "service",
-            "the units are installed, and no user manager answers",
-            "log in properly (su and sudo start none), or `dreamctl service start`",
-        )
+    if unfit := _unfit(units, answers):
+        yield unfit
         return
     if not units.runs:
         yield fail("service", f"its interpreter {units.interpreter} is gone", "`dreamctl service install`")
-    elif units.running not in ("", units.interpreter):
+    elif units.says(SERVICE, "ActiveState") == "active" and units.running not in ("", units.interpreter):
         yield warn(
             "service",
             f"{units.running} runs, and the unit names {units.interpreter}",
@@ -123,7 +126,11 @@ def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
             f"edited by hand: {', '.join(map(str, units.edited))}",
             "`systemctl --user edit dreamd.service` for your changes, then `dreamctl service install --force`",
         )
-    yield from _state(units, state)
+    if units.unknown:
+        missing = f"systemd has no {' and no '.join(units.unknown)}"
+        yield (warn if answers else fail)("service", missing, "`dreamctl service install`")
+        return
+    yield from _state(units, answers, state)
     if units.says(SOCKET, "UnitFileState") == "enabled":
         yield ok("service", f"{SOCKET} is enabled")
     else:
@@ -159,37 +166,75 @@ def check_places(units: Units, state: Path, socket: Path) -> Iterator[Finding]:
         )
 
 
+def _unfit(units: Units, answers: bool) -> Finding | None:
+    """What there is to be said where systemd cannot run it at all."""
+    if units.hangs:
+        advice = (
+            "where `ps -o pid,stat,args -C systemd` shows it with a T, `kill -CONT` its pid; else log in anew"
+        )
+        return (warn if answers else fail)("service", MANAGER_HANGS, advice)
+    if not units.installed and not units.manager:
+        return ok("service", "no user manager of systemd here; `dreamctl service start` runs it without")
+    if not units.installed:
+        advice = "`dreamctl service install`: then leo's first knock starts it, after a crash or a boot too"
+        return (ok if answers else warn)("service", "no units are installed", advice)
+    if not units.manager:
+        return warn(
+            "service",
+            "the units are installed, and no user manager answers",
+            "log in properly (su and sudo start none), or `dreamctl service start`",
+        )
+    if units.masked:
+        return fail("service", f"masked: {', '.join(units.masked)}", f"`{UNMASK} {' '.join(units.masked)}`")
+    return None
+
+
+def failed_before(commands: str) -> str | None:
+    """By its ExecStartPre: None where the last start got as far as the daemon; else systemd's own exit code, or nothing
+    where a command failed by itself: its codes are not dreamd's."""
+    failed = re.search(r"code=exited ; status=([1-9]\d*)", commands)
+    return None if failed is None else failed[1] if int(failed[1]) >= SYSTEMD_EXITS else ""
+
+
 def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
     """How the service ended, why that is, and what to do first."""
-    code = units.says(SERVICE, "ExecMainStatus")
-    if units.says(SERVICE, "ExecMainCode") in _BY_SIGNAL:
+    before = failed_before(units.says(SERVICE, "ExecStartPre"))
+    code = units.says(SERVICE, "ExecMainStatus") if before is None else before
+    if before is None and units.says(SERVICE, "ExecMainCode") in _BY_SIGNAL:
         killed = f", killed by {signal.Signals(int(code)).name}"
         return killed, "", "`dreamctl service logs` and `dmesg` may say by whom: mend that"
     why, cure = EXITS.get(code, ("it ends at its start", "`dreamctl service logs` says why: mend that"))
     if code == "226" and state.kind == "absent":
         why = "a folder that it may write is not there"
         cure = f"make the state folder: `mkdir -p -m 700 {quote(str(state.path))}`"
+    if code == "3" and state.holder:
+        cure = f"end that one: `kill {state.holder}`"
     return (f", exit code {code}" if code not in ("", "0") else ""), why, cure
 
 
-def _state(units: Units, state: StateFacts) -> Iterator[Finding]:
+def _state(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
     failed = [unit for unit in (SERVICE, SOCKET) if units.says(unit, "ActiveState") == "failed"]
     restarts = units.says(SERVICE, "NRestarts")
     drop_ins = units.says(SERVICE, "DropInPaths")
     end, why, cure = _end(units, state)
+    ended = f"{end}: {why}" if end and why else end
     result = ", ".join(f"{unit}: {units.says(unit, 'Result')}" for unit in failed)
     changed = f"; changed by {drop_ins}" if drop_ins else ""
     if failed:
         times = f" after {restarts} restarts" if restarts not in ("", "0") else ""
         yield fail(
             "service",
-            f"systemd has given up{times} ({result}){end}{f': {why}' if end and why else ''}{changed}",
+            f"systemd has given up{times} ({result}){ended}{changed}",
             f"{cure}; {AGAIN}",
         )
     elif units.says(SERVICE, "SubState") == "auto-restart":
-        yield fail("service", f"crashes and is started again, {restarts} times so far{changed}", cure)
+        yield fail("service", f"crashes and is started again, {restarts} times so far{ended}{changed}", cure)
     elif units.says(SOCKET, "ActiveState") != "active" and units.says(SERVICE, "ActiveState") != "active":
-        yield fail("service", "stopped, and its socket too", "`dreamctl service start`")
+        if answers and state.holder:
+            beside = f"end that one, `kill {state.holder}`, then `dreamctl service start`"
+            yield warn("service", "stopped, and its socket too, and a daemon runs without them", beside)
+        else:
+            yield fail("service", "stopped, and its socket too", "`dreamctl service start`")
     else:
         said = units.says(SERVICE, "StatusText") or units.says(SERVICE, "ActiveState")
         yield ok("service", f"{said}{changed}")
@@ -198,10 +243,17 @@ def _state(units: Units, state: StateFacts) -> Iterator[Finding]:
 def _show(unit: str) -> dict[str, str]:
     """Empty where no user manager answers."""
     ran = subprocess.run(
-        ["systemctl", "--user", "show", unit, "-p", _ASKED], capture_output=True, text=True, check=False
+        ["systemctl", "--user", "show", unit, "-p", _ASKED],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=MANAGER_S,
     )
-    pairs = (line.partition("=") for line in ran.stdout.splitlines())
-    return {} if ran.returncode else {name: value for name, _, value in pairs}
+    shown: dict[str, str] = {}
+    for line in [] if ran.returncode else ran.stdout.splitlines():
+        name, _, value = line.partition("=")
+        shown[name] = f"{shown[name]}\n{value}" if name in shown else value  # one ExecStartPre a line
+    return shown
 
 
 def _program(pid: str) -> str:
