@@ -14,6 +14,9 @@ from dreamd.ctl.layout import number, span
 
 Row = dict[str, Any]
 
+# By which an earlier report is known.
+HEAD = "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=generator content='dreamctl report'>"
+
 COLUMNS = 48  # of counts over time: as many as can be told apart
 POINTS = 240  # of a curve: three units of the drawing each
 PAGE_BYTES = 3_000_000  # opens at once, and can be mailed; what does not fit is named
@@ -31,7 +34,7 @@ def page(
     policy = f"default-src 'none';style-src 'unsafe-inline';script-src 'sha256-{ours}';img-src data:"
     above = "".join(
         [
-            "<!doctype html><html lang=en><head><meta charset=utf-8>",
+            HEAD,
             '<meta name=viewport content="width=device-width,initial-scale=1">',
             f'<meta http-equiv=Content-Security-Policy content="{policy}">',
             '<link rel=icon href="data:,">',

@@ -29,7 +29,7 @@ SLOW = 200  # from so many dialogues on, progress is shown
 @click.option(
     "-n", "most", type=click.IntRange(0, MOST), default=MOST, show_default=True, help="Dialogues, at most."
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite a file that is no report.")
 @click.option("--open", "look", is_flag=True, help="Show it in the browser.")
 @json_option
 @utc_option
@@ -37,17 +37,17 @@ SLOW = 200  # from so many dialogues on, progress is shown
 def report(target: Target, out: Path, most: int, force: bool, look: bool) -> None:
     """Write a page with decisions, dialogues, drift, latency and transcripts. It needs no network.
 
-    The transcripts are his dreams: the page is made readable for you alone.
+    The transcripts are his dreams: the page is made readable for you alone. It takes the place of an earlier one.
 
     \b
-    dreamctl report --open --force
+    dreamctl report --open
     dreamctl report --out last.html -n 100
     """
-    from dreamd.ctl.page import page
+    from dreamd.ctl.page import HEAD, page
 
     with target.daemon() as daemon:
         status = daemon.call(Method.STATUS)
-        check_free(out, Path(status["state_dir"]), force=force)
+        check_free(out, Path(status["state_dir"]), force=force or _begins(out, HEAD))
         text = page(
             status,
             daemon.call(Method.STATS),
@@ -63,6 +63,14 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
         click.echo(f"{out}: {len(dialogs)} dialogues, {size(len(data))}")
     if look and not webbrowser.open(out.absolute().as_uri()):
         click.echo(f"No browser could be opened; the page is {out.absolute()}", err=True)
+
+
+def _begins(file: Path, text: str) -> bool:
+    try:
+        with file.open("rb") as there:
+            return there.read(len(text)) == text.encode()
+    except OSError:
+        return False
 
 
 def _dialogs(daemon: Daemon, most: int) -> list[dict[str, Any]]:

@@ -159,11 +159,15 @@ def test_a_report_of_a_few_and_one_that_cannot_be_written(
     )
     assert result.stdout == f"{out}: 3 dialogues, {out.stat().st_size / 1000:.0f} kB\n"
     assert looked == [out.as_uri()]
-    for there, says in ((out, "there already; --force"), (tmp_path / "no" / "x.html", "No such file")):
+    (other := tmp_path / "other.html").write_text("<!doctype html>")
+    for there, says in ((other, "there already; --force"), (tmp_path / "no" / "x.html", "No such file")):
         failed = dreamctl("--socket", long_lived.socket, "report", "-n", 0, "--out", there)
         assert (failed.exit_code, failed.stdout) == (1, "")
         assert says in failed.stderr
+    assert other.read_text() == "<!doctype html>"
     assert out.read_text().count("<details class=dream>") == 3
+    dreamctl("--socket", long_lived.socket, "report", "-n", 2, "--out", out)  # a report gives way to the next
+    assert out.read_text().count("<details class=dream>") == 2
     words = ["--socket", long_lived.socket, "report", "-n", 0, "--out", "page", "--open"]
     process = spawn_dreamctl(*words, cwd=tmp_path, PATH=str(tmp_path), BROWSER="")
     _, said = process.communicate(timeout=30)
