@@ -15,7 +15,7 @@ from dreamd.ctl.layout import number, span
 Row = dict[str, Any]
 
 # By which an earlier report is known.
-HEAD = "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=generator content='dreamctl report'>"
+HEAD = "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=generator content=dreamctl>"
 
 COLUMNS = 48  # of counts over time: as many as can be told apart
 POINTS = 240  # of a curve: three units of the drawing each
