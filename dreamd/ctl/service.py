@@ -193,6 +193,8 @@ def restart(context: click.Context, instance: str) -> None:
 def status(target: Target, instance: str) -> None:
     """Whether the units are there, enabled and running, and whether a daemon answers.
 
+    Exit code 1 where one that runs does not answer, or a unit has failed.
+
     \b
     dreamctl service status
     """
