@@ -25,7 +25,7 @@ SYSTEMD_EXITS = 200  # and above: systemd.exec(5)
 _BY_SIGNAL = ("2", "3")  # CLD_KILLED, CLD_DUMPED: then the status is the signal's number
 _LINGER = Path("/var/lib/systemd/linger")
 
-MANAGER_S = 5.0  # it answers in milliseconds
+MANAGER_S = 20.0  # it answers in milliseconds, on a machine that stands still for a while too
 MANAGER_HANGS = "the user manager of systemd does not answer"
 UNMASK = "systemctl --user unmask"
 AGAIN = "then `dreamctl service start`: systemd tries no more until it is told to"
