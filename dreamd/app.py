@@ -120,7 +120,7 @@ class Daemon:
         place, this one ends: nobody would find it any more."""
         if holds(self.locks[0], self.state_dir):
             return True
-        if is_held(self.state_dir):
+        if is_held(self.state_dir, self.locks[1]):
             log.error("another daemon serves %s now", self.state_dir)
             self.stopping.set()
         return False
@@ -211,13 +211,18 @@ async def _until_stopped(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
-    again = asyncio.Event()  # asked for while it starts
+    again = asyncio.Event()  # settings are to be read again; while it starts, that waits
     loop.add_signal_handler(signal.SIGHUP, again.set)
     async with daemon.serve():
-        loop.add_signal_handler(signal.SIGHUP, daemon.reload, load)
-        if again.is_set():
-            daemon.reload(load)
+        reloads = asyncio.create_task(_reload_when(again, partial(daemon.reload, load)))
         await daemon.stopping.wait()
+        reloads.cancel()
+
+
+async def _reload_when(again: asyncio.Event, reload: Callable[[], None]) -> None:
+    while await again.wait():
+        again.clear()
+        asyncio.get_running_loop().call_soon(reload)  # what it raises, the loop's handler tells
 
 
 def _reload(engine: Engine, failures: Failures, load: Callable[[], Settings]) -> None:

@@ -42,7 +42,9 @@ def write(file: Path, data: bytes) -> None:
 @contextmanager
 def replacing(file: Path) -> Iterator[tuple[Path, int]]:
     """An empty file beside `file`, and its descriptor. At the end of the block it is `file`, and on disk; after an
-    error it is gone. It is locked: one that is not was left behind by somebody who was killed, and goes now."""
+    error it is gone. It is locked: one that is not was left behind by somebody who was killed, and goes now. Of a link,
+    what it leads to is replaced."""
+    file = Path(os.path.realpath(file))
     for left in file.parent.glob(f".{escape(file.name)}.*.part"):
         with suppress(OSError), open(left, "rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -97,12 +97,12 @@ def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
     with connected(socket) as daemon:
         status = daemon.call("status")
         folder = Path(status.get("state_dir", state))
-        holder = look_at_state(folder).holder
-        pid = holder or int(status["pid"])  # its folder may be replaced
+        pid = int(status["pid"])
+        holds = look_at_state(folder).holder == pid  # else its folder has been replaced
         daemon.call("shutdown")
 
     def runs() -> bool:
-        return (look_at_state(folder).holder if holder else listener(socket)) == pid
+        return (look_at_state(folder).holder if holds else listener(socket)) == pid
 
     until = time.monotonic() + STOP_S
     while runs():

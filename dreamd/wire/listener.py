@@ -85,14 +85,15 @@ def holds(folder: int, state_dir: Path) -> bool:
         return False
 
 
-def is_held(state_dir: Path) -> bool:
-    """Whether a daemon holds what lies at `state_dir`, asked by one that does not."""
+def is_held(state_dir: Path, ours: int) -> bool:
+    """Whether another daemon holds what lies at `state_dir`; `ours` is the lock file that we hold, wherever it is."""
     try:
         lock = os.open(state_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock), os.fstat(ours)):
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -140,7 +141,7 @@ class Listener:
             else:  # the file of a daemon before this one, which had vanished before; what is in the way, the tick tells
                 with suppress(StartError):
                     self.bind()
-                    passed.close()
+                    _turn_away(passed)
 
     def bind(self) -> None:
         """Bind and listen, again after the file has vanished; raise StartError where the path is taken or none."""
@@ -181,6 +182,14 @@ class Listener:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _turn_away(passed: socket.socket) -> None:
+    """Close it, and who has knocked there, or systemd would start the daemon for them for ever: they come again."""
+    passed.setblocking(False)
+    with passed, suppress(BlockingIOError):
+        while True:
+            passed.accept()[0].close()
 
 
 def _is_bound(path: Path) -> bool:

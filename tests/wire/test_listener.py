@@ -5,6 +5,7 @@ import fcntl
 import os
 import socket
 import stat
+from contextlib import ExitStack
 
 import pytest
 
@@ -321,10 +322,13 @@ def test_a_socket_that_systemd_passed_is_systemds(tmp_path):
 
 
 def test_one_whose_file_has_vanished_gives_way_to_one_of_our_own(tmp_path):
-    with socket.socket(socket.AF_UNIX) as passed:
+    with ExitStack() as stack, socket.socket(socket.AF_UNIX) as passed:
         passed.bind(str(tmp_path / "s"))
         passed.listen()
         listener = Listener(tmp_path / "other", passed)
+        stack.enter_context(passed.dup())  # systemd's
+        knock = stack.enter_context(socket.socket(socket.AF_UNIX))
+        knock.connect(str(tmp_path / "s"))
         (tmp_path / "s").unlink()
         assert listener.vanished
         listener.bind()
@@ -333,6 +337,8 @@ def test_one_whose_file_has_vanished_gives_way_to_one_of_our_own(tmp_path):
         listener.socket.close()  # it dies, and its file stays
         again = Listener(tmp_path / "other", passed)
         assert not again.vanished
+        knock.settimeout(20)
+        assert knock.recv(1) == b""  # it is turned away, and may come again
         assert connects(tmp_path / "s")
         again.close()
         assert not (tmp_path / "s").exists()
@@ -353,7 +359,11 @@ def test_one_whose_place_is_taken_meanwhile_stays_systemds(tmp_path):
 
 
 def test_who_holds_a_folder_is_told_from_none(tmp_path):
-    assert not is_held(tmp_path / "none")
-    with state_lock(tmp_path / "state"):
-        assert is_held(tmp_path / "state")
-    assert not is_held(tmp_path / "state")
+    with state_lock(tmp_path / "ours") as (_, ours):
+        assert not is_held(tmp_path / "none", ours)
+        with state_lock(tmp_path / "state"):
+            assert is_held(tmp_path / "state", ours)
+        assert not is_held(tmp_path / "state", ours)
+        (tmp_path / "moved").mkdir()
+        (tmp_path / "ours" / "dreamd.lock").rename(tmp_path / "moved" / "dreamd.lock")
+        assert not is_held(tmp_path / "moved", ours)  # our own lock file, in another folder
