@@ -41,9 +41,7 @@ class Host:
         self._readme: list[str] = []
         self._daemon: EmbeddedDaemon | None = None
         self._database: str | None = None  # that it serves
-        self._attached: Callable[[], DreamClient | WaitingClient | None] = lambda: (
-            None
-        )  # a field's, the latest
+        self._attached: Callable[[], Any] = lambda: None  # the client of the field that was made last
         self._untold: Counter[str] = Counter()  # failures from before there was a client
         self._missing = False  # dreamclient cannot be imported whole: msgpack is not there
         self._renew()

@@ -118,9 +118,8 @@ class Attachment:
         self._senses = senses
         self._after_reply = after_reply
         self._attached = True
-        self._under_way: dict[
-            str | None, bool
-        ] = {}  # prompts that leo answers, and whether the daemon was told
+        # Prompts that leo answers, and whether the daemon was told.
+        self._under_way: dict[str | None, bool] = {}
         self._wrapped: dict[str, Callable[..., Any]] = {}
         wrap = self._async_call if isinstance(turns, LoopTurns) else self._call
         for call in _ASYNC_CALLS if isinstance(turns, LoopTurns) else _CALLS:
@@ -216,7 +215,7 @@ class Attachment:
 
     def _answered(self, prompt: str, reply: Any) -> None:
         try:
-            told = self._under_way.pop(prompt, True)
+            told = self._under_way.get(prompt, True)
             if self._after_reply and not told:
                 self.offer(self._senses.context(self._field, prompt, reply))
             self._senses.answered(prompt)

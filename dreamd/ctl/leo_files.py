@@ -15,6 +15,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from dreamd.ctl.regular import sync
+
 DREAM, ORIGINAL = "dream.py", "dream_original.py"
 DROPIN = b"dreamclient.dropin"
 IMPORT = """\
@@ -77,7 +79,7 @@ class LeoFiles:
             self._write(self.dream, plan.content)
         elif plan.action == "uninstall":
             os.replace(self.original, self.dream)
-        self._sync(self.folder)
+        sync(self.folder)
 
     def _look(self) -> Plan:
         if self.dream.is_symlink():
@@ -126,13 +128,6 @@ class LeoFiles:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
-
-    def _sync(self, folder: Path) -> None:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def rendered(original: bytes) -> bytes:

@@ -57,7 +57,7 @@ def replacing(file: Path) -> Iterator[tuple[Path, int]]:
             yield part, number
             os.fsync(number)
             os.rename(part, file)
-            _sync(file.parent)
+            sync(file.parent)
         finally:
             _remove(part)
 
@@ -68,7 +68,8 @@ def _remove(part: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Have the names in a folder on disk."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(number)

@@ -55,10 +55,11 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _hold_folder(folder)
         except BlockingIOError:
-            pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip()  # none, if the disk was full
+            end = f"end it (`kill {pid}`)" if pid else "end it"
             raise StartError(
-                f"another dreamd (pid {pid}) serves the state folder {state_dir}; "
-                f"end it (`kill {pid}`), or name another with --state-dir",
+                f"another dreamd (pid {pid or 'unknown'}) serves the state folder {state_dir}; {end}, "
+                "or name another with --state-dir",
                 EXIT_TAKEN,
             ) from None
         with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
@@ -187,7 +188,7 @@ class Listener:
 def _turn_away(passed: socket.socket) -> None:
     """Close it, and who has knocked there, or systemd would start the daemon for them for ever: they come again."""
     passed.setblocking(False)
-    with passed, suppress(BlockingIOError):
+    with passed, suppress(OSError):  # nobody is left
         while True:
             passed.accept()[0].close()
 
