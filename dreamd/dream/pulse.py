@@ -133,8 +133,9 @@ def likeness(product: float, square_a: float, square_b: float) -> float:
 
 
 def overlap(text: str, origin: Profile) -> float:
-    """How much of the origin is in a text: the cosine of their profiles."""
-    return cosine(profile(text), origin)
+    """Return the share of a text's word pairs that the origin holds, whatever its size; 0 without words."""
+    own = profile(text).counts
+    return sum(count for gram, count in own.items() if gram in origin.counts) / max(1.0, sum(own.values()))
 
 
 @dataclass(frozen=True, slots=True)

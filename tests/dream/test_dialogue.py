@@ -236,11 +236,20 @@ def test_a_line_is_measured_where_the_hook_does_not_say() -> None:
     line = drive(start(), hooks(["Leo is a small door!", *LINES]))[1].lines[0]
     text = "Leo is a small door!"
     overlap = pulse.overlap(text, BORN.origin_profile)
-    assert overlap == pytest.approx(3 / 4)
+    assert overlap == pytest.approx(3 / 4)  # "leo is", "is a", "a small"
     assert line.novelty == pulse.novelty(text, pulse.phrases("who are you") | pulse.phrases("leo is leo"))
     assert (line.arousal, line.entropy, line.overlap) == (pulse.arousal(text), pulse.entropy(text), overlap)
     assert line.trauma == pytest.approx(0.5 * 0.4 + 0.5 * overlap)
     assert line.quality is None
+
+
+@pytest.mark.parametrize("fragments", [4, 256])
+def test_the_trauma_of_a_line_that_quotes_the_origin_does_not_depend_on_its_size(fragments: int) -> None:
+    origin = [f"stone{n} keeps the river{n} and a light{n}" for n in range(fragments)]
+    born = made_of([(text, 1.0, True) for text in origin])
+    quoted, other = drive(start(friend=born), hooks([origin[0], *LINES]))[1].lines[:2]
+    assert (quoted.overlap, quoted.trauma) == (1.0, pytest.approx(0.5 * 0.4 + 0.5))
+    assert (other.overlap, other.trauma) == (0.0, pytest.approx(0.5 * 0.4))
 
 
 def test_the_earlier_lines_are_no_longer_new() -> None:

@@ -1,7 +1,5 @@
 """The measures of a text: what they say of plain ones, and their range for any."""
 
-import math
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,13 +115,28 @@ def test_entropy_is_how_evenly_the_words_are_spread() -> None:
     assert pulse.entropy("one") == pulse.entropy("") == 0.0
 
 
-def test_overlap_is_the_cosine_of_word_pairs() -> None:
-    assert pulse.overlap("Leo is a small organism.", pulse.profile("leo is a small organism")) == 1.0
-    # two of two pairs, of five pairs in the origin
-    assert pulse.overlap("is a small", ORIGIN) == pytest.approx(2 / math.sqrt(2 * 5))
+def test_overlap_is_the_share_of_word_pairs_that_the_origin_holds() -> None:
+    assert pulse.overlap("Leo is a small organism.", ORIGIN) == pulse.overlap("is a small", ORIGIN) == 1.0
+    # three pairs of five: "leo is", "is a", "a small"
+    assert pulse.overlap("Leo is a small, quiet house", ORIGIN) == pytest.approx(3 / 5)
+    assert pulse.overlap("he listens, he listens", ORIGIN) == pytest.approx(2 / 3)
     assert pulse.overlap("organism small a", ORIGIN) == 0.0
-    assert pulse.overlap("", ORIGIN) == pulse.overlap("leo", pulse.blend([])) == 0.0
+    assert (
+        pulse.overlap("", ORIGIN)
+        == pulse.overlap("...", ORIGIN)
+        == pulse.overlap("leo", pulse.blend([]))
+        == 0.0
+    )
     assert pulse.overlap("leo", pulse.profile("Leo!")) == 1.0
+
+
+@pytest.mark.parametrize("fragments", [1, 4, 64, 256])
+def test_overlap_does_not_depend_on_the_size_of_the_origin(fragments: int) -> None:
+    born = [f"stone{n} keeps the river{n} and a light{n}" for n in range(fragments)]
+    origin = pulse.blend((pulse.profile(text), 1.0) for text in born)
+    assert pulse.overlap(born[0], origin) == pulse.overlap(born[-1], origin) == 1.0
+    assert pulse.overlap(f"{born[0]} then some other words follow it", origin) == pytest.approx(1 / 2)
+    assert pulse.overlap("they never said such a thing here", origin) == 0.0
 
 
 def test_a_blend_is_the_weighted_sum() -> None:
