@@ -26,7 +26,7 @@ from dreamd.friend_keeper import FriendKeeper
 from dreamd.hooks import Caller, Hooks, Latency
 from dreamd.run import Publish, Run
 from dreamd.settings import Settings
-from dreamd.store import Finish, LeosTables, Store
+from dreamd.store import Finish, Store
 
 DECISIONS = 256  # kept for `why`
 UNDREAMT = 64  # names whose latest undreamt context is kept
@@ -220,23 +220,6 @@ class Engine:
         self._note(Decision(at=now, dream=True, reason="asked", client=name, session=session, dialog=dialog))
         result = await asyncio.shield(task)
         return {"dialog": dialog, "outcome": result.outcome, "lines": len(result.lines)}
-
-    async def import_leo(self, tables: LeosTables, *, dry: bool) -> dict[str, int]:
-        """Take over leo's own dreams while dialogues go on; `dry`: only count. Raises Refusal, StoreUnavailable."""
-        if self.trouble:
-            raise Refusal(Code.UNAVAILABLE, f"nothing can be kept now: {self.trouble}")
-        if dry:
-            return await self.store.rehearse_import(tables)
-        return await self.keeper.to_its_end(self._import_leo(tables))
-
-    async def _import_leo(self, tables: LeosTables) -> dict[str, int]:
-        # The numbers are taken before the first await: a dialogue announced meanwhile gets one beyond them.
-        first, self._next_dialog = self._next_dialog, self._next_dialog + len(tables.dialogs)
-        counts, memory = await self.keeper.import_leo(tables, first)
-        self.outcomes["imported"] += counts["dialogs"]
-        for client, at in memory.last_run.items():
-            self.cooldown.last_run_s.setdefault(client, at)
-        return counts
 
     def why(self, n: int) -> list[Decision]:
         """The last n decisions, newest first."""

@@ -12,7 +12,7 @@ from dreamd.dream.copies import Copy, copies_of, to_take_in
 from dreamd.dream.friend import Friend, FriendSettings, split_origin
 from dreamd.dream.shapes import Fragment
 from dreamd.errors import Refusal
-from dreamd.store import Finish, LeosTables, Memory, Store
+from dreamd.store import Finish, Memory, Store
 from dreamd.store.checkpoints import PREVIOUS
 
 T = TypeVar("T")
@@ -72,17 +72,17 @@ class FriendKeeper:
 
     async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         """The first seed that is not empty makes the origin; returns how many fragments were stored."""
-        return await self.to_its_end(self._seed(origin, readme))
+        return await self._to_its_end(self._seed(origin, readme))
 
     async def reseed(self, origin: Sequence[str], readme: Sequence[str]) -> dict[str, Any]:
         """P4: the one way to another origin. What was learned stays. Raises Refusal where there is no text."""
-        return await self.to_its_end(self._reseed(origin, readme))
+        return await self._to_its_end(self._reseed(origin, readme))
 
     # checkpoints
 
     async def checkpoint(self, name: str, *, again: bool) -> dict[str, Any]:
         """Keep the friend under a name; `again` takes the place of an earlier one. Raises Refusal."""
-        return await self.to_its_end(self._checkpoint(name, again))
+        return await self._to_its_end(self._checkpoint(name, again))
 
     async def copies(self, name: str) -> list[Copy]:
         """What a checkpoint holds. Raises Refusal."""
@@ -101,18 +101,7 @@ class FriendKeeper:
         """Replace what was learned, and the weights of the origin, by those of `copies`; what was there stays as
         the checkpoint `previous`. Returns {fragments, origin, drift: of the new friend; kept, added, left, skipped:
         how many}."""
-        return await self.to_its_end(self._take_in(copies))
-
-    # leo's own dreams
-
-    async def import_leo(self, tables: LeosTables, first: int) -> tuple[dict[str, int], Memory]:
-        """`Store.import_leo`, and the friend with what came to him."""
-        async with self._changing:
-            counts, memory = await self._store.import_leo(
-                tables, copies_of(self.friend.fragments), first=first
-            )
-            self._take_up(memory)
-        return counts, memory
+        return await self._to_its_end(self._take_in(copies))
 
     # under the lock
 
@@ -171,7 +160,7 @@ class FriendKeeper:
     def _split(self, origin: Sequence[str], readme: Sequence[str]) -> list[str]:
         return split_origin(list(origin), list(readme), self.settings.origin_most)
 
-    async def to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result. What the store and the memory hold must not part, whoever is gone in between."""
         task = asyncio.get_running_loop().create_task(work)
         self._changes.add(task)

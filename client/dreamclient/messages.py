@@ -36,7 +36,6 @@ class Method:
     RESTORE = "friend.restore"
     IMPORT = "friend.import"
     RESEED = "friend.reseed"
-    IMPORT_LEO = "leo.import"
     STATS = "stats"
     SUBSCRIBE = "events.subscribe"
     TRACE = "trace.subscribe"

@@ -32,7 +32,6 @@ COMMANDS = {
     "call": "call",
     "service": "service",
     "backup": "backup",
-    "import": "leo_dreams",
     "leo": "leo",
     "completions": "complete",
     "demo": "demo",

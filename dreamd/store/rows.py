@@ -1,8 +1,8 @@
 """What goes into the store and comes out of it. Times are unix seconds; maps are ready for the wire."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from dreamd.dream.friend import Change
 from dreamd.dream.shapes import Fragment, Line
@@ -59,26 +59,3 @@ class StoredDialog(Struct, frozen=True, kw_only=True):
     finished_at: float
     outcome: str
     turns: list[dict[str, Any]]
-
-
-# leo's own dreams, row by row, with his columns in their order. A number of his is one that can be added up, a time
-# one that a calendar can show, and an integer one that SQLite can hold.
-Number = Annotated[float, Meta(ge=-1e12, le=1e12)]
-Integer = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-LeosMeta = tuple[str, str | None]  # key, value
-LeosFragment = tuple[Integer, str, Annotated[float, Meta(gt=0, le=1)]]  # id, text, weight
-LeosDialog = tuple[  # id, started_at, finished_at, episodes_count, avg_trauma, avg_arousal, note
-    Integer, Number, Number | None, Integer | None, Number | None, Number | None, str | None
-]
-LeosTurn = tuple[  # id, dialog_id, speaker, text, trauma_level, pulse_novelty, pulse_arousal, pulse_entropy
-    Integer, Integer | None, str, str, Number | None, Number | None, Number | None, Number | None
-]
-
-
-class LeosTables(Struct, frozen=True, kw_only=True):
-    """Rows of the four tables that leo's own dream.py kept; a dialogue comes with all of its turns."""
-
-    meta: list[LeosMeta] = []
-    fragments: list[LeosFragment] = []
-    dialogs: list[LeosDialog] = []
-    turns: list[LeosTurn] = []

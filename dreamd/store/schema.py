@@ -30,12 +30,6 @@ LEOS_TABLES: Final = {
     ),
 }
 
-# The cooldown that leo kept goes on in ours. Import runs this too.
-CONTINUE_COOLDOWN: Final = """
-    INSERT OR IGNORE INTO dream_meta (key, value)
-    SELECT 'dream_last_run_ts', value FROM dream_meta WHERE key = 'last_run_ts' AND CAST(value AS REAL) > 0
-"""
-
 _FROM_LEOS_TABLES: Final = (
     *(f"CREATE TABLE IF NOT EXISTS {name} ({columns})" for name, columns in LEOS_TABLES.items()),
     "ALTER TABLE dream_bootstrap_fragments ADD COLUMN origin INTEGER NOT NULL DEFAULT 0",
@@ -92,7 +86,9 @@ _FROM_LEOS_TABLES: Final = (
        WHERE avg_arousal IS NOT NULL""",
     """INSERT INTO dream_meta SELECT 'dream_sum_arousal', total(avg_arousal) FROM dream_dialogs
        WHERE avg_trauma IS NOT NULL""",
-    CONTINUE_COOLDOWN,
+    # The cooldown that leo kept goes on in ours.
+    """INSERT OR IGNORE INTO dream_meta (key, value)
+       SELECT 'dream_last_run_ts', value FROM dream_meta WHERE key = 'last_run_ts' AND CAST(value AS REAL) > 0""",
 )
 
 _CHECKPOINTS: Final = (

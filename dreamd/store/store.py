@@ -14,11 +14,11 @@ from dreamd.dream.copies import Copy
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
-from dreamd.store import checkpoints, leo_import, reading, transactions
+from dreamd.store import checkpoints, reading, transactions
 from dreamd.store.connection import Database, OnConnection
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, back_up, set_aside
 from dreamd.store.opening import mark_suspect, open_file
-from dreamd.store.rows import Finish, LeosTables, Memory, NewDialog, StoredDialog
+from dreamd.store.rows import Finish, Memory, NewDialog, StoredDialog
 from dreamd.store.trouble import (
     CLOSED,
     DAMAGED,
@@ -167,21 +167,6 @@ class Store:
     async def stats(self) -> dict[str, Any]:
         """{dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
         return await self._read(reading.stats)
-
-    async def import_leo(
-        self, tables: LeosTables, before: Sequence[Copy] = (), *, first: int | None = None
-    ) -> tuple[dict[str, int], Memory]:
-        """Take over what leo's own dream.py kept; dialogues get the ids from `first` on, or the next ones. Where
-        fragments came, the friend as he was `before` is kept as a checkpoint, in the same transaction.
-
-        Returns how many of {dialogs, lines, fragments, meta} are new, and how many rows were `known` already; and
-        what is to be kept in memory now.
-        """
-        return await self._write(leo_import.take_over, tables, first, before, self._clock.wall())
-
-    async def rehearse_import(self, tables: LeosTables) -> dict[str, int]:
-        """What `import_leo` would count; nothing is written."""
-        return await self._write(leo_import.rehearse, tables, self._clock.wall())
 
     async def backup(self, target: Path) -> None:
         """A copy in one file, which must not exist yet. Other calls wait meanwhile."""

@@ -171,12 +171,6 @@ def reseed(
     return service.engine.keeper.reseed(asked.seed.origin, asked.seed.readme)
 
 
-def import_leo(
-    service: Service, session: Session, asked: params.ImportLeoParams
-) -> Coroutine[Any, Any, dict[str, int]]:
-    return service.engine.import_leo(asked.tables, dry=asked.dry)
-
-
 # --- the inbox ---------------------------------------------------------------------------------------
 
 
@@ -256,7 +250,6 @@ TABLE: dict[str, Served] = {
     Method.RESTORE: _served(restore, params.RestoreParams),
     Method.IMPORT: _served(take_in, params.ImportParams),
     Method.RESEED: _served(reseed, params.SeedParams),
-    Method.IMPORT_LEO: _served(import_leo, params.ImportLeoParams),
     Method.STATS: _served(stats, params.NoParams),
     Method.INBOX_PERSIST: _served(persist, params.PersistParams),
     Method.INBOX_LIST: _served(waiting, params.NoParams),

@@ -12,7 +12,6 @@ from msgspec import Meta, Struct
 
 from dreamd.dream.copies import Copy
 from dreamd.dream.shapes import Context
-from dreamd.store import LeosTables
 
 NAME_CHARS = 64
 SEED_TEXTS = 4096  # 256 fragments are kept of them
@@ -93,11 +92,6 @@ class ImportParams(Struct, array_like=True, forbid_unknown_fields=True):
         for number, copy in enumerate(self.fragments):
             if not copy.text.strip():
                 raise ValueError(f"fragments[{number}].text is empty")
-
-
-class ImportLeoParams(Struct, array_like=True, forbid_unknown_fields=True):
-    tables: LeosTables
-    dry: bool = False
 
 
 class Persist(Struct, forbid_unknown_fields=True):

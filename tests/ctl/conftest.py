@@ -1,7 +1,6 @@
 """A daemon for the commands that look, and a leo for those who dream."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from dreamclient.blocking import DreamClient
 
 from tests.helpers.daemon import DaemonProcess
-from tests.helpers.leo_database import FIELD
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +61,10 @@ SHARDS = {
 @contextmanager
 def at_home(folder: Path, words: tuple[str, ...], origin: str) -> Iterator[tuple[DaemonProcess, DreamClient]]:
     """A daemon with its state in `folder`/state, a leo with an origin, and beside them what commands are given: leo's
-    dream.py, his database, and shards."""
+    dream.py and shards."""
     speaker = Speaker(words)
     (folder / "dream.py").write_text('"""His own."""\n')
     (folder / "shards.json").write_text(json.dumps(SHARDS))
-    shutil.copy(FIELD, folder / "leo.sqlite3")
     with DaemonProcess(folder / "state", "--set", "gate.cooldown_s=0") as daemon:
         with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
             assert client.start(10.0)

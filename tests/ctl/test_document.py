@@ -37,7 +37,6 @@ ASKED = [
     ("report --out {folder}/page.html", "report"),
     ("stats", "stats"),
     ("backup {folder}/copy.sqlite3", "backup"),
-    ("import {folder}/leo.sqlite3 --dry-run", "import"),
     ("call why 1", "call"),
     ("inbox ls", "inbox ls"),
     ("inbox show {trace}", "inbox show"),

@@ -47,7 +47,6 @@ COMMANDS = [
     "call why 1",
     "stats",
     "backup {folder}/copy.sqlite3 --force",
-    "import {folder}/leo.sqlite3 --dry-run",
 ]
 WORDS = ("quiet old word, old “door”", "the rain is 3 × as near", "who keeps the café", "you do")
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from dreamd.ctl.unpacked import CUT, KEYS, in_hex, unpack
 from dreamd.dream.copies import Copy
 from dreamd.dream.shapes import Answer, Context, Heard, Pulse
-from dreamd.store.rows import LeosTables
 from dreamd.wire.params import Hello, Persist, Seed
 
 EXPERT = {"expert": "<0 chars>"}
@@ -101,7 +100,7 @@ def test_a_method_that_nobody_serves_is_a_text() -> None:
 
 
 def test_the_keys_that_a_host_may_send_are_known() -> None:
-    shapes = (Context, Pulse, Answer, Heard, Hello, Seed, Persist, Copy, LeosTables)
+    shapes = (Context, Pulse, Answer, Heard, Hello, Seed, Persist, Copy)
     assert {key for shape in shapes for key in shape.__struct_fields__} <= KEYS
 
 

@@ -90,10 +90,6 @@ WRONG = {
     Method.CHECKPOINTS: [["1"], [-1], [1.5], [None], [1, 2]],
     Method.RESTORE: [[], [5], [None], [HUGE], [""], ["a", "b"]],
     Method.IMPORT: [[], [5], [None], [[]], [[5]], [[{}]], [[{"text": 5}]], [{}], [[{"text": "a", "weight": "b"}]]],
-    Method.IMPORT_LEO: [
-        [], [None], [5], [[]], [{"meta": 5}], [{"meta": [["a"]]}], [{"fragments": [[1, 2, 3]]}], [{"turns": [[1]]}],
-        [{"dialogs": [5]}], [{}, None], [{}, 1], [{}, False, 1],
-    ],
     Method.RESEED: [[], [None], [[]], [{"origin": "text"}], [{"origin": [5]}], [{"readme": {}}], [{}, {}]],
     Method.DRIFT: [["1"], [-1], [1.5], [None], [10_001], [1, 2]],
     Method.STATS: [[1], [None]],
