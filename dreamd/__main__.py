@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from dreamclient import paths
@@ -44,6 +45,10 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def _warn(text: str) -> None:
+    print(f"dreamd: {text}", file=sys.stderr)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon in the foreground; the exit code (docs/operations.md)."""
     asked = arguments().parse_args(argv)
@@ -55,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from dreamd import app  # not for --help and --version
 
-        return app.run(lambda: settings.load(file=file, assignments=asked.set), state_dir, socket)
+        load = partial(settings.load, file=file, assignments=asked.set, warn=_warn)
+        return app.run(load, state_dir, socket)
     except SettingsError as error:
         print(f"dreamd: {error}", file=sys.stderr)
         return EXIT_USAGE

@@ -1,12 +1,14 @@
 """Frozen settings: defaults, then a TOML file, then the environment, then --set; later ones win.
 
 Each group is defined beside the rule that it tunes, with its reasons; here they are put together and read.
-A wrong key or value is an error that names it and the nearest right one.
+A wrong key or value is an error that names it and the nearest right one. A setting that an earlier version had
+is ignored, with one warning.
 """
 
 import os
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -49,9 +51,20 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
 }
 KEYS = tuple(f"{name}.{key}" for name, group in GROUPS.items() for key in group.__struct_fields__)
 
+# Settings of earlier versions -> why they are gone. They are ignored, so that an existing installation starts.
+GONE = {
+    "inbox.require_signed": "tokens are no longer signed; the socket's owner alone can write",
+}
+
 # After DREAMD_: no settings of the daemon, but what resolves its paths or belongs to the client (docs/leo.md).
 _OTHER_VARIABLES = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
 _FOR_TESTS = "TEST_RPC"
+# What Kubernetes and Docker's links set in containers for a service whose name begins with "dreamd".
+_OF_A_SERVICE = re.compile(
+    r"(?:\w+_)?(?:SERVICE_HOST=.*|SERVICE_PORT(?:_\w+)?=.*|PORT(?:_\d+_(?:TCP|UDP|SCTP))?=\w+://.*"
+    r"|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)=.*)|NAME=/.*|ENV_\w+=.*",
+    re.DOTALL,
+)
 # What users of the earlier inbox writer have in their environment.
 _INBOX_VARIABLES = {
     "DREAM_INBOX_DIR": "inbox.dir",
@@ -75,27 +88,37 @@ def load(
     file: Path | None = None,
     env: Mapping[str, str] = os.environ,
     assignments: Iterable[str] = (),
+    warn: Callable[[str], object] | None = None,
 ) -> Settings:
-    """Settings from `file` (or $DREAMD_CONFIG, or dreamd/config.toml in the configuration home, if there), the
-    environment (DREAMD_GATE__CHANCE=1) and `assignments` (gate.chance=1). Raises SettingsError."""
+    """Return the settings of `file` (or $DREAMD_CONFIG, or dreamd/config.toml in the configuration home, if there),
+    the environment (DREAMD_GATE__CHANCE=1) and `assignments` (gate.chance=1). Raise SettingsError.
+
+    `warn` is called at most once, with one line that names all settings that are gone.
+    """
     groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
     sources: dict[str, str] = {}  # of each key that was set: where, as its last source calls it
+    gone: list[str] = []
     for source, pairs, read in (
         ("", _from_file(file, env), _typed),
         ("", _from_environment(env), _from_text),
         ("--set ", _from_assignments(assignments), _from_text),
     ):
         for name, key, value in pairs:
+            if key not in KEYS and key in GONE:
+                gone.append(f"{source}{name} ({GONE[key]})")
+                continue
             if key not in KEYS:
                 raise SettingsError(f"{source}{name}: there is no such setting{_nearest(key, KEYS)}")
             group, _, field = key.partition(".")
             groups[group][field] = read(source + name, _type_of(group, field), value)
             sources[key] = source + name
+    if gone and warn:
+        warn(f"ignored, since this version has no such setting: {', '.join(gone)}")
     return Settings(**{name: _together(name, values, sources) for name, values in groups.items()})
 
 
 def _together(group: str, values: Mapping[str, Any], sources: Mapping[str, str]) -> Any:
-    """A group of settings; SettingsError, with the sources of those it names, where they do not go together."""
+    """Return a group of settings. Raise SettingsError, with the sources of those it names, if they conflict."""
     try:
         return msgspec.convert(values, GROUPS[group])
     except msgspec.ValidationError as error:
@@ -113,7 +136,10 @@ def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[tuple[str,
     named = file is not None or env.get("DREAMD_CONFIG")
     path = file or config_file(env)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
+        if b"\0" in data:  # every key is ASCII, so each UTF-16 file has some
+            raise SettingsError(f"{path}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8")
+        table = tomllib.loads(data.decode("utf-8-sig"))  # some editors begin a file with a byte order mark
     except OSError as error:
         if not named and isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
             return
@@ -132,15 +158,16 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
     for name, key in _INBOX_VARIABLES.items():
         if env.get(name):
             yield name, key, env[name]
-    variables = {key.upper().replace(".", "__"): key for key in KEYS}
+    variables = {key.upper().replace(".", "__"): key for key in (*KEYS, *GONE)}
     for name, value in env.items():
         word = name.removeprefix("DREAMD_")
         if word == name or word in (*_OTHER_VARIABLES, _FOR_TESTS):
             continue
-        if word not in variables:
-            nearest = _nearest(word, (*_OTHER_VARIABLES, *variables), "DREAMD_")
-            raise SettingsError(f"{name}: there is no such variable{nearest}")
-        yield name, variables[word], value
+        if word in variables:
+            yield name, variables[word], value
+        elif not _OF_A_SERVICE.fullmatch(f"{word}={value}"):
+            known = (*_OTHER_VARIABLES, *(word for word, key in variables.items() if key in KEYS))
+            raise SettingsError(f"{name}: there is no such variable{_nearest(word, known, 'DREAMD_')}")
 
 
 def _from_assignments(assignments: Iterable[str]) -> Iterator[tuple[str, str, Any]]:

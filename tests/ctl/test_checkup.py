@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamd import settings
 from dreamd.ctl.checkup import daemon, database, dreaming, inbox, place, units
 from dreamd.ctl.checkup.daemon import CURES, Answers
 from dreamd.ctl.checkup.database import Database
@@ -519,3 +520,13 @@ def test_an_inbox_that_is_busy():
     [finding] = inbox.check(InboxFacts(Path("/s/inbox")), Answers(theirs), 0)
     assert (finding.level, finding.text) == ("FAIL", "/s/inbox: InboxBusy")
     assert finding.advice == CURES["InboxBusy"]
+
+
+def test_settings_that_are_gone_are_told_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens"})
+    monkeypatch.setenv("DREAMD_GATE__SHUT", "1")
+    facts = inbox.look(tmp_path, Answers())
+    told = [finding for finding in inbox.check(facts, Answers(), 0) if finding.level == "WARN"]
+    assert [finding.text for finding in told] == [
+        "ignored, since this version has no such setting: DREAMD_GATE__SHUT (it opens)"
+    ]

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import dreamd
+from dreamd import settings
 from dreamd.__main__ import main
 from tests.helpers.daemon import DaemonProcess
 
@@ -31,6 +32,24 @@ def test_a_wrong_setting_is_exit_2_with_the_nearest_right_one(capsys, tmp_path):
     assert said.err == "dreamd: --set gate.chanse: there is no such setting; did you mean gate.chance?\n"
     assert said.out == ""
     assert not (tmp_path / "s").exists()
+
+
+def test_a_setting_that_is_gone_is_one_line_on_standard_error(tmp_path, monkeypatch, capsys):
+    from dreamd import app
+
+    monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens"})
+    monkeypatch.setattr(app, "run", lambda load, *_: load() and 0)
+    assert main(["--state-dir", str(tmp_path / "s"), "--set", "gate.shut=1"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "dreamd: ignored, since this version has no such setting: --set gate.shut (it opens)\n"
+    assert said.out == ""
+
+
+def test_it_starts_beside_a_service_of_its_name(tmp_path):
+    service = {"DREAMD_PORT": "tcp://10.0.0.1:80", "DREAMD_SERVICE_HOST": "10.0.0.1"}
+    with DaemonProcess(tmp_path / "s", env=service) as daemon:
+        assert daemon.call("status")["state"] == "ok"
+    assert (daemon.process.returncode, daemon.said()) == (0, "")
 
 
 def test_a_wrong_settings_file_is_exit_2(capsys, tmp_path):

@@ -151,6 +151,75 @@ def test_all_that_do_not_go_together_are_named(tmp_path):
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, encoding, newline):
+    file = tmp_path / "config.toml"
+    file.write_bytes(f"# träumt{newline}[gate]{newline}chance = 1{newline}".encode(encoding))
+    assert load(file=file, env={}).gate.chance == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_a_file_in_utf_16_is_named_as_such(tmp_path, encoding):
+    file = tmp_path / "config.toml"
+    file.write_bytes("[gate]\nchance = 1\n".encode(encoding))
+    with pytest.raises(SettingsError) as caught:
+        load(file=file, env={})
+    assert str(caught.value) == f"{file}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8"
+
+
+def test_settings_that_are_gone_are_ignored_with_one_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens", "inbox.signed": "none is"})
+    file = tmp_path / "config.toml"
+    file.write_text("[gate]\nshut = 'maybe'\nchance = 1\n[inbox]\nsigned = true\n")
+    env = {"DREAMD_INBOX__SIGNED": "whatever"}
+    said: list[str] = []
+    chosen = load(file=file, env=env, assignments=["gate.shut=1"], warn=said.append)
+    assert chosen == load(file=NOTHING, env={}, assignments=["gate.chance=1"])
+    [line] = said
+    assert line == (
+        f"ignored, since this version has no such setting: {file}: gate.shut (it opens), {file}: inbox.signed "
+        "(none is), DREAMD_INBOX__SIGNED (none is), --set gate.shut (it opens)"
+    )
+    assert load(file=file, env=env) == chosen
+
+
+def test_nothing_is_said_of_settings_that_are_there():
+    said: list[str] = []
+    load(file=NOTHING, env={}, assignments=["gate.chance=1"], warn=said.append)
+    assert not said
+
+
+def test_the_variables_of_a_service_called_dreamd_are_no_settings():
+    env = {
+        "DREAMD_SERVICE_HOST": "10.0.0.1",
+        "DREAMD_SERVICE_PORT": "1234",
+        "DREAMD_SERVICE_PORT_NAME": "1234",
+        "DREAMD_SERVICE_PORT_HTTP_METRICS": "9090",
+        "DREAMD_PORT": "tcp://10.0.0.1:1234",
+        "DREAMD_PORT_1234_TCP": "tcp://10.0.0.1:1234",
+        "DREAMD_PORT_1234_TCP_PROTO": "tcp",
+        "DREAMD_PORT_1234_TCP_PORT": "1234",
+        "DREAMD_PORT_1234_TCP_ADDR": "10.0.0.1",
+        "DREAMD_PORT_53_UDP": "udp://[fd00::1]:53",
+        "DREAMD_PORT_53_UDP_ADDR": "fd00::1",
+        "DREAMD_PORT_9_SCTP_PROTO": "sctp",
+        "DREAMD_NAME": "/leo/dreamd",
+        "DREAMD_ENV_PATH": "/usr/bin",
+    }
+    named = {f"DREAMD_WEB_UI{name.removeprefix('DREAMD')}": value for name, value in list(env.items())[:-2]}
+    assert load(file=NOTHING, env=env | named) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DREAMD_PORT", "1234"), ("DREAMD_HOST", "10.0.0.1"), ("DREAMD_NAME", "leo"), ("DREAMD_SERVICE", "1")],
+)
+def test_what_only_looks_like_a_services_variable_is_refused(name, value):
+    with pytest.raises(SettingsError, match=f"{name}: there is no such variable"):
+        load(file=NOTHING, env={name: value})
+
+
 def test_all_variables_are_listed():
     with pytest.raises(SettingsError) as caught:
         load(file=NOTHING, env={"DREAMD_Q": "1"})

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -20,7 +20,8 @@ from dreamd.inbox.folder import DONE, TEMPORARY
 
 @dataclass(frozen=True)
 class InboxFacts:
-    """`error` is why it could not be written or read, `cure` what to do; `wrong` why the settings cannot be read."""
+    """`error` is why it could not be written or read, `cure` what to do; `wrong` why the settings cannot be read,
+    `ignored` which of them are gone."""
 
     folder: Path
     enabled: bool = True
@@ -28,24 +29,26 @@ class InboxFacts:
     cure: str = ""
     counts: dict[str, Any] = field(default_factory=dict)
     wrong: str = ""
+    ignored: tuple[str, ...] = ()
 
 
 def look(state: Path, answers: Answers) -> InboxFacts:
     """The folder that the daemon writes to, or would."""
-    wrong = ""
+    wrong, ignored = "", list[str]()
     try:
-        chosen = settings.load(env=os.environ).inbox
+        chosen = settings.load(env=os.environ, warn=ignored.append).inbox
     except SettingsError as error:
         chosen, wrong = InboxSettings(), str(error)
     folder, enabled = inbox_folder(chosen, state), chosen.enabled
     if theirs := (answers.status or {}).get("inbox"):
         folder, enabled = Path(theirs["folder"]), theirs["enabled"]
     inbox = Inbox(folder, chosen, clock=Clock())
+    facts = InboxFacts(folder, enabled, wrong=wrong, ignored=tuple(ignored))
     try:
         inbox.check()
-        return InboxFacts(folder, enabled, counts=inbox.counts(), wrong=wrong)
+        return replace(facts, counts=inbox.counts())
     except InboxError as error:
-        return InboxFacts(folder, enabled, error=_said(error), cure=_cure(error, folder), wrong=wrong)
+        return replace(facts, error=_said(error), cure=_cure(error, folder))
 
 
 def _said(error: InboxError) -> str:
@@ -83,6 +86,8 @@ def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
             f"the settings cannot be read: {facts.wrong}",
             "correct them; dreamd starts with none such",
         )
+    for text in facts.ignored:
+        yield warn("inbox", text, "remove them, where they are set")
     if not facts.enabled:
         yield ok("inbox", "disabled (inbox.enabled)")
         return
