@@ -33,9 +33,8 @@ class Client(Generic[L]):
     observe(text: str[, meta]) -> None | Mapping of measures
     recall(query: str, n: int) -> Sequence[str]
 
-    `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `autostart`
-    starts a daemon where none listens. `connect`, `timing`, `monotonic` and `draw` (a number in [0, 1) for
-    the back-off) stand in for the socket, the clock and chance.
+    `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `connect`,
+    `timing`, `monotonic` and `draw` (a number in [0, 1) for the back-off) replace the socket, the clock and chance.
     """
 
     def __init__(
@@ -46,7 +45,6 @@ class Client(Generic[L]):
         *,
         socket_path: str | os.PathLike[str] | None = None,
         name: str = "leo",
-        autostart: bool = False,
         origin: Sequence[str] = (),
         readme: Sequence[str] = (),
         on_event: Callable[[dict[str, Any]], object] | None = None,
@@ -58,7 +56,7 @@ class Client(Generic[L]):
         hooks = Hooks(generate, observe, recall)
         self._host = Host(hooks, name=name, origin=origin, readme=readme, on_event=on_event)
         if connect is None:
-            connect = Connector(socket_path, autostart=autostart, timing=timing, monotonic=monotonic)
+            connect = Connector(socket_path)
         self._connect = connect
         self._timing = timing
         self._monotonic = monotonic

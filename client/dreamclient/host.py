@@ -37,7 +37,6 @@ class Timing:
     last_retry_s: float = 60.0
     tick_s: float = 1.0  # how late a stalled or large message may be looked at again
     close_s: float = 0.5  # what the exit of the host may wait: DESIGN §11
-    spawn_s: float = 60.0  # between two attempts to start a daemon
 
 
 TIMING = Timing()

@@ -40,12 +40,11 @@ def attach(
     diet: Chooses | None = None,
     origin: Sequence[str] | None = None,
     readme: Sequence[str] = (),
-    autostart: bool = False,
 ) -> "Attachment":
     """Let a `LeoField` or an `AsyncLeoField` dream; returns at once, and connects in the background.
 
     `client`       one that has not started and has no hooks; else one is made of name, socket_path, origin (leo's
-                   own bootstrap text), readme and autostart
+                   own bootstrap text) and readme
     `recall`       dreams may begin from leo's snapshots; if None, where $DREAMD_RECALL is 1
     `after_reply`  tell the daemon of each reply that leo's own dream layer did not tell of
     `into`         which of leo's other modules hear of a dream: "episodes", "game", "mathbrain", "santa", "trauma";
@@ -66,7 +65,6 @@ def attach(
         client = DreamClient(
             socket_path=socket_path,
             name=name,
-            autostart=autostart,
             origin=born if origin is None else origin,
             readme=readme,
         )

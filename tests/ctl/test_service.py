@@ -313,19 +313,3 @@ def test_what_it_prints_cannot_be_written(service):
         1,
         "dreamctl: what it prints cannot be written: No space left on device\n",
     )
-
-
-def test_a_client_may_start_its_daemon(tmp_path, monkeypatch):
-    """`autostart`: the daemon that it starts serves the socket and the state folder of its environment."""
-    state = tmp_path / "state"
-    monkeypatch.setenv("DREAMD_STATE_DIR", str(state))
-    with DreamClient(lambda *_: "the sea is quiet", lambda _: None, autostart=True) as leo:
-        leo.start(0)
-        until(lambda: leo.connected, "its daemon answers")
-        assert leo.call("status")["state_dir"] == str(state)
-        assert leo.failures == {
-            "connect": leo.failures["connect"]
-        }  # the attempts before it listened, no others
-        pid = leo.daemon["pid"]
-        assert leo.call("shutdown") is True
-        until(lambda: not is_running(pid), "stopped")

@@ -130,15 +130,6 @@ def test_it_is_killed_while_leo_talks(tmp_path, off, quiet_daemon):
     untouched(ended, off)
 
 
-def test_its_state_folder_cannot_be_written(tmp_path, off):
-    """Where the client is to start a daemon, and none can start."""
-    connected, ended = talk(
-        tmp_path, tmp_path / "state" / "dreamd.sock", "autostart", DREAMD_STATE_DIR="/proc/no/such/state"
-    )
-    untouched(ended, off)
-    assert not connected
-
-
 def test_by_the_drop_in(tmp_path, off, quiet_daemon):
     connected, ended = talk(tmp_path, "", "dropin", DREAMD_SOCKET=str(quiet_daemon.socket))
     untouched(ended, off)

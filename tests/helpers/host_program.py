@@ -5,9 +5,8 @@
 Each of the twins answers the same prompts from the same seed. To stdout go the replies of the attached one, as a
 REPL would print them, and nothing else; to the descriptor $REPORT_TO a report as JSON lines: when he is connected
 or has given up trying, and at the end. Between the two a line is awaited on stdin. SOCKET "off" is no dreamd at
-all. STEP "dropin": by leo's dream module, "autostart": the client starts the daemon, "silent": it need not be
-waited for, "fork", "hang", "hold:N": at the Nth line, recorded already, his hook and then he wait for one more line on
-stdin.
+all. STEP "dropin": by leo's dream module, "silent": it need not be waited for, "fork", "hang", "hold:N": at the
+Nth line, recorded already, his hook and then he wait for one more line on stdin.
 """
 
 import functools
@@ -39,7 +38,7 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
     if socket != "off" and step != "dropin":
         from dreamclient.leo import attach
 
-        attach(leo, socket_path=socket, autostart=step == "autostart")
+        attach(leo, socket_path=socket)
     attachment = getattr(leo, "_dreamd_attachment", None)
     if attachment:
         attachment.client.start(0.2 if step == "silent" else 2.0)
