@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,8 @@ from dreamclient.messages import Code, Method
 from dreamd.clock import Clock
 from dreamd.delivery import Delivery
 from dreamd.dream.dialogue import Outcome, Result
-from dreamd.dream.gate import Cooldown, Decision, Mute, decide
+from dreamd.dream.gate import Decision, decide
+from dreamd.dream.names import Named, Names
 from dreamd.dream.shapes import Context
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
@@ -29,9 +30,9 @@ from dreamd.settings import Settings
 from dreamd.store import Finish, Store
 
 DECISIONS = 256  # kept for `why`
-UNDREAMT = 64  # names whose latest undreamt context is kept
-# A dialogue that ended this way says nothing of whether its leo can speak.
-_NOT_HIS_FAULT: frozenset[Outcome] = frozenset({"lost", "shutdown", "store_error"})
+LOSSES = 2  # in a row, from which on a client that is lost before its first line is paused like a mute one
+# A dialogue that ended this way does not tell whether its client can speak.
+_UNDECIDED: frozenset[Outcome] = frozenset({"shutdown", "store_error"})
 
 
 @dataclass
@@ -39,9 +40,9 @@ class Dreamer:
     """What the engine knows of one session."""
 
     session: Caller
+    name: str  # of its last hello
     latest: Context | None = None
     latest_at: float = 0.0  # unix s
-    mute: Mute = field(default_factory=Mute)
     run: Run | None = None
 
     @property
@@ -72,14 +73,12 @@ class Engine:
         self.outcomes: Counter[str] = Counter()
         self.latency = Latency()
         self.keeper = FriendKeeper(store, clock, settings.friend)
-        self.cooldown = Cooldown()
+        self.names = Names()
         self._clock = clock
         self._failures = failures
         self._publish = publish
         self._chance = chance
         self._dreamers: dict[int, Dreamer] = {}
-        # A leo of one prompt is gone before he can dream of it. By name: the context, and the draw that was for it.
-        self._undreamt: dict[str, tuple[Context, float | None]] = {}
         self._running: dict[int, tuple[Run, asyncio.Task[Result]]] = {}  # by dialogue
         self._next_dialog = 1
         self._loaded = 0  # which opening of the store; after the next one what is kept here is old
@@ -156,7 +155,7 @@ class Engine:
             for run, _ in self._running.values():
                 run.hooks.abandon("store_error")
         memory = await self.keeper.load()
-        self.cooldown.last_run_s.update(memory.last_run)
+        self.names.load(memory.last_run)
         self.outcomes = Counter(memory.outcomes)
         self._next_dialog = max(self._next_dialog, memory.next_dialog)
         self._loaded = opened
@@ -164,15 +163,24 @@ class Engine:
     # sessions
 
     def join(self, session: Caller) -> None:
-        """A session has said hello. What its name was kept from dreaming of is decided anew, but for the draw."""
-        dreamer = self._dreamers.setdefault(session.number, Dreamer(session))
-        if dreamer.has_hooks and session.name in self._undreamt:
-            ctx, drawn = self._undreamt.pop(session.name)
-            self._decide(dreamer, ctx, self._chance.random if drawn is None else lambda: drawn)
+        """Take a session that has said hello. The context that is kept for its name is decided, with the draw that
+        was made for it, and not kept again (a client that dies of it would die at each start)."""
+        if session.number in self._dreamers:
+            self.names.leave(self._dreamers[session.number].name)
+        dreamer = self._dreamers.setdefault(session.number, Dreamer(session, session.name))
+        dreamer.name = session.name
+        self.names.join(session.name)
+        kept = self.names[session.name].take(self._clock.monotonic()) if dreamer.has_hooks else None
+        if kept is not None:
+            self.names[session.name].lost = max(1, self.names[session.name].lost)
+            drawn = kept.drawn
+            self._decide(dreamer, kept.ctx, self._chance.random if drawn is None else lambda: drawn)
 
     def leave(self, number: int) -> None:
         """A session has gone; its dialogue, if one runs, ends by itself."""
-        self._dreamers.pop(number, None)
+        dreamer = self._dreamers.pop(number, None)
+        if dreamer is not None:
+            self.names.leave(dreamer.name)
 
     def dreamer(self, number: int) -> Dreamer | None:
         """What is known of a session that has said hello."""
@@ -187,15 +195,16 @@ class Engine:
     def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float]) -> Decision:
         session, gate, now = dreamer.session, self.settings.gate, self._clock.wall()
         dreamer.latest, dreamer.latest_at = ctx, now
+        named, now_s = self.names[dreamer.name], self._clock.monotonic()
         decision = decide(
             ctx,
             gate,
             at=now,
             client=session.name,
             has_hooks=dreamer.has_hooks,
-            busy=dreamer.run is not None,
-            mute_left_s=dreamer.mute.left_s(self._clock.monotonic()),
-            cooldown_left_s=self.cooldown.left_s(session.name, now, gate.cooldown_s),
+            busy=dreamer.run is not None or named.running > 0,
+            mute_left_s=named.mute_left_s(now_s),
+            cooldown_left_s=named.cooldown_left_s(now, gate.cooldown_s),
             degraded=self.trouble is not None,
             draw=draw,
         )
@@ -203,7 +212,7 @@ class Engine:
         if decision.dream:
             decision.dialog, _ = self._begin(dreamer, ctx, now, decision.drawn)
         elif decision.reason == "no_hooks":
-            self._keep(session.name, ctx, None)
+            named.keep(ctx, None, now_s)
         self._note(decision)
         return decision
 
@@ -243,13 +252,6 @@ class Engine:
             raise Refusal(Code.NO_HOOKS, "no session provides generate and observe; is leo running?")
         return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))
 
-    def _keep(self, name: str, ctx: Context, drawn: float | None) -> None:
-        """A leo of this name could not dream of it, and may when he is back. The oldest of too many is dropped."""
-        self._undreamt.pop(name, None)
-        self._undreamt[name] = ctx, drawn
-        if len(self._undreamt) > UNDREAMT:
-            del self._undreamt[next(iter(self._undreamt))]
-
     # dialogues
 
     def _begin(
@@ -265,15 +267,17 @@ class Engine:
             at=at,
             ctx=ctx,
             session=session,
+            client=dreamer.name,
             hooks=hooks,
             settings=settings,
             store=self.store,
-            cooldown=self.cooldown,
+            names=self.names,
             clock=self._clock,
             failures=self._failures,
             publish=self._publish,
             chance=self._chance,
         )
+        self.names[run.client].begin(dialog, at)
         task = asyncio.get_running_loop().create_task(self._dream(dreamer, run, drawn))
         self._running[dialog] = run, task
         return dialog, task
@@ -319,10 +323,8 @@ class Engine:
     ) -> None:
         """The session may dream again, and those who look on are told; `end` is what the store has of it."""
         dreamer.run = None
-        if result.outcome == "lost" and not result.spoke and drawn is not None:
-            self._keep(run.session.name, run.ctx, drawn)
-        if result.outcome not in _NOT_HIS_FAULT:
-            dreamer.mute.came_back(result.spoke, self._clock.monotonic())
+        self._account(self.names[run.client], run, result, drawn)
+        self.names.end(run.client, run.dialog)
         change = end.change if end else None
         run.tell(
             "dialog.finished",
@@ -331,3 +333,19 @@ class Engine:
             drift=end.drift if end else None,
             admitted=[fragment.text for fragment in change.added] if change else [],
         )
+
+    def _account(self, named: Named, run: Run, result: Result, drawn: float | None) -> None:
+        """Note what an end says of its client. A context that it was lost with is delivered once more, unless
+        that was tried already; from then on each loss doubles the pause, until a dialogue ends in another way."""
+        now_s = self._clock.monotonic()
+        if result.outcome == "lost" and not result.spoke:
+            named.lost += 1
+            if named.lost >= LOSSES:
+                named.came_back(False, now_s)
+            elif drawn is not None:
+                named.keep(run.ctx, drawn, now_s)
+        elif result.outcome == "lost":
+            named.lost = 0
+        elif result.outcome not in _UNDECIDED:
+            named.lost = 0
+            named.came_back(result.spoke, now_s)

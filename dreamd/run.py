@@ -11,31 +11,33 @@ from dreamclient.messages import Method
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import Effect, Ended, Generate, Observe, Recall, Record, Result, dialogue
 from dreamd.dream.friend import Friend
-from dreamd.dream.gate import Cooldown
+from dreamd.dream.names import Names
 from dreamd.dream.shapes import Context, Line
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.hooks import Caller, Hooks
 from dreamd.settings import Settings
 from dreamd.store import NewDialog, Store
-from dreamd.store.rows import Observed
+from dreamd.store.rows import Charge, Observed
 
 Publish = Callable[[dict[str, Any]], None]
 
 
 @dataclass
 class Run:
-    """A dialogue of `session` that starts `at` (unix s) from `ctx`; `observed` and `recalled` fill as it goes."""
+    """A dialogue of `session` that starts `at` (unix s) from `ctx`; `observed` and `recalled` fill as it goes. `client`
+    is the name that the session had then: it may say another hello meanwhile."""
 
     dialog: int
     trace_id: str
     at: float
     ctx: Context
     session: Caller
+    client: str
     hooks: Hooks
     settings: Settings
     store: Store
-    cooldown: Cooldown
+    names: Names
     clock: Clock
     failures: Failures
     publish: Publish
@@ -94,7 +96,7 @@ class Run:
             id=self.dialog,
             trace_id=self.trace_id,
             session=self.session.number,
-            client=self.session.name,
+            client=self.client,
             started_at=self.at,
             rng_seed=rng_seed,
             context=msgspec.json.encode(self.ctx),
@@ -106,17 +108,17 @@ class Run:
         except StoreUnavailable as error:
             raise self._unrecorded("begin", error) from None
         self.begun = True
-        self.tell("dialog.started", session=self.session.number, client=self.session.name)
+        self.tell("dialog.started", session=self.session.number, client=self.client)
 
     async def _record(self, line: Line) -> None:
-        """On disk before anyone hears it (P2), and with it, for the first line, that this leo has dreamt."""
-        charge = (self.session.name, self.at) if line.turn == 1 else None
+        """Record a line before it is observed (P2), and with the first one that this client has dreamt."""
+        charge = Charge(self.client, self.at, tuple(self.names.forgotten)) if line.turn == 1 else None
         try:
             await self.store.record(self.dialog, line, self.clock.wall(), charge=charge)
         except StoreUnavailable as error:
             raise self._unrecorded("record", error) from None
         if charge is not None:
-            self.cooldown.charge(*charge)
+            self.names.charged(charge.client, charge.at, charge.forget)
         self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
 
     def _unrecorded(self, what: str, error: StoreUnavailable) -> Ended:

@@ -1,12 +1,9 @@
 """The gate: whether to dream now, and if not, why not.
 
-One function decides, from what it is handed. Two small memories, of mute leos and of past dreams, tell how
-long is left to wait. Nothing here touches a disk or a clock.
+One function decides, from what it is handed. Nothing here touches a disk or a clock.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import inf
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -18,19 +15,14 @@ Reason = Literal[
 ]  # fmt: skip
 
 # In the order of decision: the first that holds is the reason.
-#   disabled   the setting says so              mute      the last dialogue of this session came back empty
+#   disabled   the setting says so              mute      the last dialogue of this name came back empty
 #   degraded   the store cannot take a dream    cooldown  this leo dreamt not long ago
 #   no_hooks   no generate or no observe        calm      neither trauma, nor novelty, nor a middling reply
-#   busy       a dialogue of it is running      chance    the draw was against it
+#   busy       a dialogue of this name runs     chance    the draw was against it
 #   dream      yes                              asked     nothing was decided: `dream.now` goes past the gate
 REASONS: tuple[Reason, ...] = (
     "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked",
 )  # fmt: skip
-
-# Seconds. A leo whose hooks give nothing is asked again after 30 s, then ever less often, at last hourly: one
-# who is mended dreams again the same evening.
-MUTE_FIRST_S = 30.0
-MUTE_MOST_S = 3600.0
 
 
 class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,42 +117,3 @@ def _weigh(
         drawn=drawn,
         gate=settings,
     )
-
-
-@dataclass
-class Mute:
-    """How long a session is left alone whose dialogues come back empty. Times are monotonic seconds."""
-
-    _pause_s: float = 0.0
-    _until_s: float = -inf
-
-    def came_back(self, spoke: bool, now_s: float) -> None:
-        """A dialogue ended: one that spoke forgets all, an empty one doubles the pause."""
-        if spoke:
-            self._pause_s, self._until_s = 0.0, -inf
-        else:
-            self._pause_s = min(MUTE_MOST_S, max(MUTE_FIRST_S, 2 * self._pause_s))
-            self._until_s = now_s + self._pause_s
-
-    def left_s(self, now_s: float) -> float:
-        return max(0.0, self._until_s - now_s)
-
-
-@dataclass
-class Cooldown:
-    """When each client, by its `hello` name, last dreamt. Times are unix seconds: they outlive a restart."""
-
-    last_run_s: dict[str, float] = field(default_factory=dict)
-
-    def left_s(self, name: str, now_s: float, interval_s: float) -> float:
-        """What is left of the interval. A clock that jumped back never blocks longer than one interval."""
-        last_s = self.last_run_s.get(name)
-        if last_s is None:
-            return 0.0
-        if now_s < last_s:
-            self.last_run_s[name] = last_s = now_s
-        return max(0.0, interval_s - (now_s - last_s))
-
-    def charge(self, name: str, at_s: float) -> None:
-        """A dialogue of this client spoke."""
-        self.last_run_s[name] = at_s

@@ -24,6 +24,14 @@ class NewDialog(Struct, frozen=True, kw_only=True):
     friend_state: bytes  # ids and weights of the friend's fragments, packed by the engine
 
 
+class Charge(Struct, frozen=True):
+    """A client that has dreamt `at`, by name, and the names whose time is not kept any more."""
+
+    client: str
+    at: float
+    forget: tuple[str, ...] = ()
+
+
 class Finish(Struct, frozen=True, kw_only=True):
     """How a dialogue ended."""
 

@@ -18,7 +18,7 @@ from dreamd.store import checkpoints, reading, transactions
 from dreamd.store.connection import Database, OnConnection
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, back_up, set_aside
 from dreamd.store.opening import mark_suspect, open_file
-from dreamd.store.rows import Finish, Memory, NewDialog, StoredDialog
+from dreamd.store.rows import Charge, Finish, Memory, NewDialog, StoredDialog
 from dreamd.store.trouble import (
     CLOSED,
     DAMAGED,
@@ -96,10 +96,8 @@ class Store:
         """Returns the dialogue's id."""
         return await self._write(transactions.begin, new)
 
-    async def record(
-        self, dialog_id: int, line: Line, at: float, *, charge: tuple[str, float] | None = None
-    ) -> None:
-        """P2, P3: on return the line is on disk, with its mark "sent to observe". `charge`: (client, at)."""
+    async def record(self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None) -> None:
+        """P2, P3: on return the line is on disk, with its mark "sent to observe"; and the charge, with the first."""
         await self._write(transactions.record, dialog_id, line, at, charge)
 
     async def finish(self, dialog_id: int, end: Finish) -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from dreamd.dream.friend import Change
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError
-from dreamd.store.rows import Finish, NewDialog
+from dreamd.store.rows import Charge, Finish, NewDialog
 
 LAST_RUN: Final = "dream_last_run_ts"  # leo's; any other client's has ":name" behind it
 OUTCOME: Final = "dream_outcome:"
@@ -41,10 +41,8 @@ def begin(connection: Connection, new: NewDialog) -> int:
     return cursor.lastrowid
 
 
-def record(
-    connection: Connection, dialog_id: int, line: Line, at: float, charge: tuple[str, float] | None
-) -> None:
-    """A line, marked as sent to `observe` before it is; `charge` (client, at) starts a cooldown."""
+def record(connection: Connection, dialog_id: int, line: Line, at: float, charge: Charge | None) -> None:
+    """Store a line, marked as sent to `observe` before it is; `charge` starts a cooldown."""
     counted = connection.execute(
         "UPDATE dream_dialogs SET episodes_count = episodes_count + 1 WHERE id = ? AND finished_at IS NULL",
         (dialog_id,),
@@ -62,9 +60,16 @@ def record(
         asdict(line) | {"dialog_id": dialog_id, "at": at},
     )
     if charge:
-        client, charged_at = charge
-        key = LAST_RUN if client == "leo" else f"{LAST_RUN}:{client}"
-        connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, ?)", (key, charged_at))
+        gone = [(_last_run_key(name),) for name in charge.forget]
+        connection.executemany("DELETE FROM dream_meta WHERE key = ?", gone)
+        connection.execute(
+            "INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, ?)",
+            (_last_run_key(charge.client), charge.at),
+        )
+
+
+def _last_run_key(client: str) -> str:
+    return LAST_RUN if client == "leo" else f"{LAST_RUN}:{client}"
 
 
 def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:

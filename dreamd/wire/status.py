@@ -52,7 +52,9 @@ def _session(service: "Service", session: Session) -> dict[str, Any]:
         "provides": sorted(session.provides),
         "connected_s": asyncio.get_running_loop().time() - session.connected_at,
         "dreaming": dreamer.run.dialog if dreamer and dreamer.run else None,
-        "mute_s": dreamer.mute.left_s(service.clock.monotonic()) if dreamer else 0.0,
+        "mute_s": service.engine.names[dreamer.name].mute_left_s(service.clock.monotonic())
+        if dreamer
+        else 0.0,
     }
 
 

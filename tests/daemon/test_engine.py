@@ -76,11 +76,10 @@ async def test_a_dialogue_that_was_lost_says_nothing_of_its_leo(tmp_path):
         peer = await leo(service, generate=gate)
         peer.send([0, 99, "dream.now", [None]])
         await gate.reached.wait()
-        dreamer = service.engine.dreamer(1)
         await peer.close()
         await settled(service)
         assert service.engine.outcomes == {"lost": 1, "interrupted": 0}
-        assert dreamer.mute.left_s(service.clock.monotonic()) == 0
+        assert service.engine.names["leo"].mute_left_s(service.clock.monotonic()) == 0
         assert service.engine.dreamer(1) is None
         assert service.failures.counts == {"generate: connection lost": 1}
 

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from dreamd import engine as engine_module
-from tests.daemon.test_dreaming import STIRRED, leo, settled
+from dreamd.dream import names
+from tests.helpers.dreaming import STIRRED, Gate, leo, settled, until
 from tests.helpers.peer import PlainPeer, hearing, saying
-from tests.helpers.service import serving
+from tests.helpers.service import TestClock, serving
 
 
 async def gone(service, peer: PlainPeer) -> None:
@@ -17,7 +17,7 @@ async def gone(service, peer: PlainPeer) -> None:
 
 
 async def one_shot(service, name="leo", ctx=STIRRED) -> None:
-    """Connects, tells of its reply, and is gone before it has said a line."""
+    """Connect, offer the context (None: dream of the one that was kept), and leave before the first line."""
     asked = asyncio.Event()
 
     async def never(*_):
@@ -25,7 +25,8 @@ async def one_shot(service, name="leo", ctx=STIRRED) -> None:
         await asyncio.Event().wait()
 
     peer = await leo(service, name, generate=never)
-    assert (await peer.call("dream.context", ctx))["reason"] == "dream"
+    if ctx is not None:
+        assert (await peer.call("dream.context", ctx))["reason"] == "dream"
     await asked.wait()
     await gone(service, peer)
 
@@ -74,7 +75,7 @@ async def test_a_leo_without_hooks_who_is_back_without_hooks_keeps_it(tmp_path):
         await one_shot(service)
         async with await PlainPeer.connect(service.socket) as peer:
             await peer.hello("leo")
-        assert service.engine._undreamt["leo"][1] == service.engine.decisions[0].drawn
+        assert service.engine.names["leo"]._kept.drawn == service.engine.decisions[0].drawn
         assert await heard(service)
 
 
@@ -111,7 +112,7 @@ async def test_a_no_of_the_gate_stays_a_no(tmp_path):
 async def test_it_is_weighed_anew_when_he_is_back(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service)
-        service.engine.cooldown.charge("leo", service.engine._clock.wall())
+        service.engine.names.charged("leo", service.engine._clock.wall(), ())
         assert await heard(service) == []
         assert service.engine.decisions[-1].reason == "cooldown"
 
@@ -150,12 +151,103 @@ async def test_a_dream_that_was_asked_for_is_not_repeated(tmp_path):
         assert await heard(service) == []
 
 
-async def test_names_are_few(tmp_path, monkeypatch):
-    """P11: the oldest of too many is dropped."""
-    monkeypatch.setattr(engine_module, "UNDREAMT", 2)
+async def test_a_context_that_its_client_dies_of_is_delivered_once_more_and_then_the_client_is_paused(
+    tmp_path,
+):
+    """A supervised leo whose hook crashes him is not killed again at each start."""
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1) as service:
+        await one_shot(service)
+        await one_shot(service, ctx=None)
+        assert await heard(service) == []
+        assert service.engine.outcomes["lost"] == 2
+        peer = await leo(service)
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "mute"
+        time.pass_s(names.MUTE_FIRST_S)
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
+        await settled(service)
+        assert service.engine.names["leo"].lost == 0
+        await peer.close()
+
+
+async def test_a_context_of_a_client_without_hooks_is_delivered_once(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service:
-        for name in ("a", "b", "a", "c"):
+        async with await PlainPeer.connect(service.socket) as peer:
+            await peer.hello("leo")
+            await peer.call("dream.context", STIRRED)
+        await one_shot(service, ctx=None)
+        assert await heard(service) == []
+
+
+async def test_a_context_is_delivered_within_a_day_or_not_at_all(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1) as service:
+        await one_shot(service)
+        time.pass_s(names.KEPT_S)
+        assert await heard(service) == []
+
+
+async def test_the_names_of_clients_that_are_gone_are_few(tmp_path, monkeypatch):
+    """P11: in memory, and in the database; and so is what they were kept from dreaming of."""
+    monkeypatch.setattr(names, "ABSENT", 2)
+    async with serving(tmp_path, gate__chance=1) as service:
+        async with await PlainPeer.connect(service.socket, generate=saying, observe=hearing) as peer:
+            for name in ("a", "b", "c", "d", "e"):
+                await peer.hello(name)
+                assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
+                await settled(service)
+        for name in ("f", "g", "h"):
             async with await PlainPeer.connect(service.socket) as peer:
                 await peer.hello(name)
                 await peer.call("dream.context", STIRRED)
-        assert list(service.engine._undreamt) == ["a", "c"]
+        while service.sessions:
+            await asyncio.sleep(0)
+        assert set(service.engine.names._named) == {"d", "e"}
+        assert set((await service.engine.store.load()).last_run) == {"c", "d", "e"}
+
+
+async def test_the_pause_of_a_mute_client_is_kept_by_its_name(tmp_path):
+    """As a process a prompt it would dream each time, were it kept with the connection."""
+
+    def wrong(*_):
+        raise ValueError
+
+    async with serving(tmp_path, gate__chance=1) as service:
+        peer = await leo(service, generate=wrong)
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
+        await settled(service)
+        await gone(service, peer)
+        peer = await leo(service)
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "mute"
+        await gone(service, peer)
+
+
+async def test_one_cooldown_for_all_sessions_of_a_name_from_the_decision_on(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path, gate__chance=1) as service:
+        first, second = await leo(service, generate=gate), await leo(service)
+        assert (await first.call("dream.context", STIRRED))["reason"] == "dream"
+        await gate.reached.wait()
+        assert (await second.call("dream.context", STIRRED))["reason"] == "busy"
+        gate.opened.set()
+        await settled(service)
+        assert (await second.call("dream.context", STIRRED))["reason"] == "cooldown"
+        await first.close()
+        await second.close()
+
+
+async def test_a_dialogue_keeps_the_name_that_it_began_with(tmp_path):
+    gate = Gate()
+    async with serving(tmp_path, gate__chance=1) as service, await leo(service, generate=gate) as peer:
+        await peer.call("dream.context", STIRRED)
+        await gate.reached.wait()
+        renamed = asyncio.create_task(peer.hello("someone"))
+        decided = asyncio.create_task(peer.call("dream.context", STIRRED))
+        await until(lambda: service.engine.reasons["busy"])
+        gate.opened.set()
+        await asyncio.gather(renamed, decided)
+        await settled(service)
+        assert (await service.engine.store.load()).last_run.keys() == {"leo"}
+        assert (await service.engine.store.recent(1))[0]["client"] == "leo"
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
+        await settled(service)

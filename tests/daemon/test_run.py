@@ -77,7 +77,7 @@ async def test_the_cooldown_is_charged_with_the_first_line_and_by_name(tmp_path)
     ):
         dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
         await gate.reached.wait()
-        assert service.engine.cooldown.last_run_s == {"other": time.now}
+        assert service.engine.names["other"].last_run_s == time.now
         kept = rows(tmp_path, "SELECT key, value FROM dream_meta WHERE key LIKE 'dream_last_run%'")
         assert kept == [("dream_last_run_ts:other", str(time.now))]
         gate.opened.set()
@@ -87,7 +87,8 @@ async def test_the_cooldown_is_charged_with_the_first_line_and_by_name(tmp_path)
 async def test_a_dialogue_that_said_nothing_is_not_charged(tmp_path):
     async with serving(tmp_path) as service, await leo(service, generate=lambda *_: "") as peer:
         assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "empty", "lines": 0}
-        assert service.engine.cooldown.last_run_s == {}
+        assert service.engine.names["leo"].last_run_s is None
+        assert service.engine.names["leo"].reserved == {}
 
 
 async def test_lines_are_told_as_they_happen(tmp_path):

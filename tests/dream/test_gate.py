@@ -1,20 +1,14 @@
-"""The gate: each reason alone, in order, and the two memories of how long to wait."""
+"""The gate: each reason alone, and in order."""
 
 from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dreamd.dream.gate import (
-    MUTE_FIRST_S,
-    MUTE_MOST_S,
     REASONS,
-    Cooldown,
     Decision,
     GateSettings,
-    Mute,
     Reason,
     decide,
 )
@@ -137,55 +131,3 @@ def test_a_decision_carries_the_numbers_that_made_it_and_what_they_were_held_aga
 def test_settings_refuse_what_they_do_not_know(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, GateSettings)
-
-
-def test_a_mute_leo_is_left_alone_for_ever_longer_until_he_speaks() -> None:
-    mute, now_s, pauses = Mute(), -5.0, []
-    assert mute.left_s(now_s) == 0.0
-    for _ in range(9):
-        mute.came_back(False, now_s)
-        pauses.append(mute.left_s(now_s))
-        now_s += pauses[-1]
-        assert mute.left_s(now_s) == 0.0
-    assert pauses == [30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
-    assert (pauses[0], pauses[-1]) == (MUTE_FIRST_S, MUTE_MOST_S)
-    mute.came_back(False, now_s)
-    mute.came_back(True, now_s)
-    assert mute.left_s(now_s) == 0.0
-    mute.came_back(False, now_s)
-    assert mute.left_s(now_s + 10.0) == 20.0
-
-
-def test_a_client_that_never_dreamt_waits_for_nothing() -> None:
-    cooldown = Cooldown()
-    cooldown.charge("leo", 100.0)
-    assert cooldown.left_s("mia", 100.0, 180.0) == 0.0
-    assert cooldown.left_s("leo", 100.0, 180.0) == 180.0
-
-
-def test_the_cooldown_runs_down_to_the_second() -> None:
-    cooldown = Cooldown({"leo": 100.0})
-    assert cooldown.left_s("leo", 239.0, 180.0) == 41.0
-    assert cooldown.left_s("leo", 279.5, 180.0) == 0.5
-    assert cooldown.left_s("leo", 280.0, 180.0) == 0.0
-    assert cooldown.left_s("leo", 100.0, 0.0) == 0.0
-
-
-def test_a_clock_that_jumped_back_blocks_one_interval_and_no_longer() -> None:
-    cooldown = Cooldown({"leo": 1e12})
-    assert cooldown.left_s("leo", 1000.0, 180.0) == 180.0
-    assert cooldown.left_s("leo", 1179.0, 180.0) == 1.0
-    assert cooldown.left_s("leo", 1180.0, 180.0) == 0.0
-
-
-TIMES = st.floats(-1e12, 1e12)
-
-
-@settings(derandomize=True, print_blob=True)
-@given(last_s=st.floats(), clock=st.lists(TIMES, min_size=1), interval_s=st.floats(0, 1e9))
-def test_no_clock_makes_the_cooldown_longer_than_its_interval(
-    last_s: float, clock: list[float], interval_s: float
-) -> None:
-    cooldown = Cooldown({"leo": last_s})
-    assert all(0.0 <= cooldown.left_s("leo", now_s, interval_s) <= interval_s for now_s in clock)
-    assert cooldown.left_s("leo", max(clock) + 2 * interval_s + 1.0, interval_s) == 0.0

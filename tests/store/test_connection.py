@@ -12,6 +12,7 @@ import pytest
 
 from dreamd.store import Store
 from dreamd.store.connection import Database, transaction
+from dreamd.store.rows import Charge
 from tests.helpers.store_rows import STARTED_AT, line, new_dialog
 
 
@@ -74,7 +75,7 @@ async def test_cancelling_a_record_anywhere_leaves_it_whole_or_away(store: Store
     """At whichever await a task is cancelled: the line, its count and its charge are all there, or none is."""
     numbers = [await store.begin(new_dialog(f"dream-{n}")) for n in range(50)]
     tasks = [
-        asyncio.create_task(store.record(number, line(1), STARTED_AT, charge=(f"client-{number}", 1.0)))
+        asyncio.create_task(store.record(number, line(1), STARTED_AT, charge=Charge(f"client-{number}", 1.0)))
         for number in numbers
     ]
     for steps, task in enumerate(tasks):

@@ -12,6 +12,7 @@ import pytest
 
 from dreamd.errors import StoreError
 from dreamd.store import Store
+from dreamd.store.rows import Charge
 from tests.helpers.store_rows import (
     SEED,
     STARTED_AT,
@@ -167,7 +168,7 @@ async def test_a_turn_told_twice_is_refused_whole(store: Store):
     number = await store.begin(new_dialog())
     await store.record(number, line(1), STARTED_AT)
     with pytest.raises(StoreError, match="SQLITE_CONSTRAINT_UNIQUE"):
-        await store.record(number, line(1, "another"), STARTED_AT, charge=("leo", STARTED_AT))
+        await store.record(number, line(1, "another"), STARTED_AT, charge=Charge("leo", STARTED_AT))
     assert (await store.get(number))["lines"] == 1
     assert (await store.load()).last_run == {}
 
@@ -187,11 +188,14 @@ async def test_the_newest_come_first(store: Store):
 async def test_cooldowns_are_kept_by_client(store: Store, path: Path, open_store: OpenStore):
     for turn, charge in enumerate((("leo", 10.5), ("cat", 20.25), ("leo", 30.125), ("", 1.0)), 1):
         number = await store.begin(new_dialog(f"dream-{turn}"))
-        await store.record(number, line(1), STARTED_AT, charge=charge)
+        await store.record(number, line(1), STARTED_AT, charge=Charge(*charge))
     await store.close()
     assert ("dream_last_run_ts", "30.125") in rows(path, "SELECT key, value FROM dream_meta")
     again = await open_store(path)
     assert (await again.load()).last_run == {"leo": 30.125, "cat": 20.25, "": 1.0}
+    number = await again.begin(new_dialog("dream-5"))
+    await again.record(number, line(1), STARTED_AT, charge=Charge("new", 40.0, ("leo", "cat", "new")))
+    assert (await again.load()).last_run == {"new": 40.0, "": 1.0}
 
 
 async def test_counters_agree_with_the_rows(store: Store, path: Path):
@@ -243,13 +247,14 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from dreamd.clock import Clock
 from dreamd.store import Store
+from dreamd.store.rows import Charge
 from tests.helpers.store_rows import line, new_dialog
 
 async def main():
     store = await Store.open(Path(sys.argv[1]), clock=Clock())
     await store.begin(new_dialog("dream-silent"))
     number = await store.begin(new_dialog("dream-spoke"))
-    await store.record(number, line(1, trauma=0.8), 1.0, charge=("leo", 1.0))
+    await store.record(number, line(1, trauma=0.8), 1.0, charge=Charge("leo", 1.0))
     await store.record(number, line(2, trauma=0.4), 2.0)
     os.kill(os.getpid(), signal.SIGKILL)
 

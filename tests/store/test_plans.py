@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dreamd.store import Store
+from dreamd.store.rows import Charge
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 OpenStore = Callable[..., Awaitable[Store]]
@@ -19,7 +20,7 @@ async def everything(store: Store) -> None:
     await store.close_interrupted(STARTED_AT)
     await store.seed(["one stone"], STARTED_AT)
     number = await store.begin(new_dialog())
-    await store.record(number, line(1), STARTED_AT, charge=("leo", STARTED_AT))
+    await store.record(number, line(1), STARTED_AT, charge=Charge("leo", STARTED_AT))
     changed = change(added=(fragment(2),), weights=((1, 0.9),), left=(2,))
     await store.finish(number, finish(line(1), change=changed, drift=0.1, observed={1: "answered"}))
     await store.unwritten()

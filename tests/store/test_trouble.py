@@ -13,6 +13,7 @@ import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import Store
+from dreamd.store.rows import Charge
 from dreamd.store.trouble import TROUBLES, name_of, trouble_of
 from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog, one_dream
 from tests.store.conftest import fill
@@ -145,7 +146,7 @@ async def test_full_writes_are_refused_reads_work_and_it_recovers_without_reopen
     running = await store.begin(new_dialog("dream-2"))
     await limit_pages(store, 1)
     long = line(1, "stones " * 10_000)
-    assert await refused(store.record(running, long, STARTED_AT, charge=("leo", 1.0))) == "disk full"
+    assert await refused(store.record(running, long, STARTED_AT, charge=Charge("leo", 1.0))) == "disk full"
     assert store.trouble == "disk full"
     assert await store.probe() == "disk full"
     assert (await store.get(number))["lines"] == 3
