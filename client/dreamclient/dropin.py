@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dreamclient.dropin_host import Generate, Host, Observe, Path
@@ -117,9 +118,9 @@ def init_dream(
 ) -> None:
     """Called by leo as his field is made: the calling method's `self` is the field, which is attached to the
     daemon. The texts are the origin of his friend, where the daemon has none."""
-    caller = sys._getframe(1).f_locals.get("self")  # noqa: SLF001 leo tells it no other way
+    frame = sys._getframe(1)  # noqa: SLF001 leo tells it no other way
     _guard_first_start(db_path)
-    _host.born(caller, db_path, bootstrap_text, readme_fragments or ())
+    _host.born(frame, db_path, bootstrap_text, readme_fragments or ())
 
 
 def maybe_run_dream(
@@ -132,14 +133,27 @@ def maybe_run_dream(
 ) -> None:
     """Tell the daemon of a reply; whether leo dreams is for its gates to say. The functions are the hooks where
     they are no methods of an attached field, whose own are better."""
-    _host.replied(ctx, (generate_fn, observe_fn), db_path, config, now)
+    frame = sys._getframe(1)  # noqa: SLF001
+    _host.replied(ctx, (generate_fn, observe_fn), frame, db_path, config, now)
 
 
 def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
     """`{total_dialogs, total_turns, total_fragments, avg_trauma, avg_arousal}`; empty without a daemon."""
-    stats = _host.ask(db_path, Method.STATS)
-    if stats is None:
-        return {}
+    return _host.answer(lambda: _stats_as_leo_has_them(_host.ask(db_path, Method.STATS))) or {}
+
+
+def get_recent_dreams(db_path: Path | None = None, n: int = 5) -> list[dict[str, Any]]:
+    """The last n dialogues, newest first, each with its `turns`; empty without a daemon."""
+    ids = _host.answer(lambda: [each["id"] for each in _host.ask(db_path, Method.DIALOGS_RECENT, n)])
+    dreams = (_host.answer(partial(_dream, db_path, each)) for each in ids or ())
+    return [dream for dream in dreams if dream]
+
+
+def _dream(db_path: Path | None, dialog: int) -> dict[str, Any]:
+    return _as_leo_has_it(_host.ask(db_path, Method.DIALOGS_GET, dialog))
+
+
+def _stats_as_leo_has_them(stats: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "total_dialogs": stats["dialogs"],
         "total_turns": stats["lines"],
@@ -147,16 +161,6 @@ def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
         "avg_trauma": stats["avg_trauma"] or 0.0,
         "avg_arousal": stats["avg_arousal"] or 0.0,
     }
-
-
-def get_recent_dreams(db_path: Path | None = None, n: int = 5) -> list[dict[str, Any]]:
-    """The last n dialogues, newest first, each with its `turns`; empty without a daemon."""
-    dreams = []
-    for dialog in _host.ask(db_path, Method.DIALOGS_RECENT, n) or ():
-        whole = _host.ask(db_path, Method.DIALOGS_GET, dialog["id"])
-        if whole is not None:
-            dreams.append(_as_leo_has_it(whole))
-    return dreams
 
 
 def _as_leo_has_it(dialog: Mapping[str, Any]) -> dict[str, Any]:

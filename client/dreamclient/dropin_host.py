@@ -5,7 +5,9 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dreamclient.forks import call_in_child
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from dreamclient.connect import Connect
     from dreamclient.embedded import EmbeddedDaemon, WaitingClient
 
+T = TypeVar("T")
 Path = str | os.PathLike[str]
 Generate = Callable[[str, float, float], str]
 Observe = Callable[[str], Any]
@@ -28,7 +31,26 @@ class Config(Protocol):
 
 # Where `dreamclient.leo` keeps the attachment of a field.
 ATTACHMENT = "_dreamd_attachment"
+FRAMES = 4  # how far above the call of leo's dream layer his field is looked for: he may use helper functions
 FIGURES_S = 1.0  # for who asks for figures: a daemon answers in a millisecond
+
+
+def leo_near(functions: tuple[Callable[..., Any], ...], frame: FrameType | None) -> Any:
+    """Return the field whose methods `functions` are, else the `self` of the frame or of one that called it, if a
+    field is there; else None."""
+    from dreamclient.errors import UsageError
+    from dreamclient.field_names import names_of
+
+    found = [getattr(getattr(function, "func", function), "__self__", None) for function in functions]
+    while frame is not None and len(found) < len(functions) + FRAMES:
+        found.append(frame.f_locals.get("self"))
+        frame = frame.f_back
+    for candidate in found:
+        if candidate is not None:
+            with suppress(UsageError):
+                names_of(candidate)
+                return candidate
+    return None
 
 
 class Host:
@@ -37,6 +59,7 @@ class Host:
     def __init__(self) -> None:
         self._functions: tuple[Generate, Observe] | None = None  # the latest hooks that are no field's
         self._client: DreamClient | WaitingClient | None = None  # theirs
+        self._mute: DreamClient | WaitingClient | None = None  # that of a field which cannot dream
         self._origin: list[str] = []
         self._readme: list[str] = []
         self._daemon: EmbeddedDaemon | None = None
@@ -52,44 +75,58 @@ class Host:
         self._one_at_a_time = threading.RLock()
         self._dreaming = False
 
-    def born(self, caller: Any, db_path: Path, origin: str | None, readme: Sequence[str]) -> None:
-        """`caller` is a field that is being made, or anything else that prepares a database."""
+    def born(self, frame: FrameType | None, db_path: Path, origin: str | None, readme: Sequence[str]) -> None:
+        """Attach the field that is being made where `init_dream` is called, if one is."""
         self._origin, self._readme = [origin] if origin else [], list(readme)
         try:
             if self._waits:
-                self.ask(db_path, "dream.seed", {"origin": self._origin, "readme": self._readme})
-            self._attach(caller)
+                fragments = {"origin": self._origin, "readme": self._readme}
+                self.answer(lambda: self.ask(db_path, "dream.seed", fragments))
+            field = leo_near((), frame)
+            if field is not None:
+                self._attach(field)
         except Exception:  # noqa: BLE001 leo must not break over it
             self._count("init")
 
-    def _attach(self, caller: Any) -> None:
-        from dreamclient.errors import UsageError
-        from dreamclient.leo import attach
+    def _attach(self, field: Any) -> Any:
+        """The field's attachment, made if there is none; None if he is to be left alone."""
+        from dreamclient.leo import attach, is_left_alone, leave_alone
 
+        attachment = getattr(field, ATTACHMENT, None)
+        if attachment is not None or is_left_alone(field):
+            return attachment
         client: Any = self._new_client()
         try:
-            attach(caller, client=client)
-        except UsageError:  # no field; or one that is attached
-            client.close()
-        else:
-            self._attached = weakref.ref(client)
+            attachment = attach(field, client=client)
+        except Exception:  # noqa: BLE001 counted
+            leave_alone(field)  # the next reply would fail again
+            self._count("init")
             self._tell(client)
+            self._mute = client  # it has no hooks, and tells the daemon of the failure
+            client.start()
+            return None
+        self._attached = weakref.ref(client)
+        self._tell(client)
+        return attachment
 
     def replied(
         self,
         ctx: Any,
         functions: tuple[Generate, Observe],
+        frame: FrameType | None,
         db_path: Path | None,
         config: Config | None,
         now: float | None,
     ) -> None:
-        """Offer a context through the attachment of the field whose methods the functions are, else with them
-        as hooks."""
+        """Offer a context: through the attachment of the field that replied, or, if the caller is no leo, with the
+        functions as hooks."""
         if self._missing:  # each try would cost a reply what a search of all folders costs
             return
         try:
-            field = getattr(functions[0], "__self__", None)
-            target = getattr(field, ATTACHMENT, None) or self._plain(functions)
+            field = leo_near(functions, frame)
+            target = self._plain(functions) if field is None else self._attach(field)
+            if target is None:
+                return
             if self._waits:
                 self._offer_and_wait(target, ctx, db_path, config, now)
             else:
@@ -100,15 +137,19 @@ class Host:
             self._count("offer")
 
     def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
-        """The daemon's answer to a call, or None."""
-        try:
-            from dreamclient.host import Timing
-            from dreamclient.inline import InlineClient
+        """Return the daemon's answer to a call; raise if there is none."""
+        from dreamclient.host import Timing
+        from dreamclient.inline import InlineClient
 
-            timing = Timing(hello_s=FIGURES_S, tick_s=FIGURES_S)
-            with InlineClient(self._connect(db_path), timing=timing) as daemon:
-                return daemon.call(method, *params, timeout_s=FIGURES_S)
-        except Exception:  # noqa: BLE001 who asks gets nothing, as from leo's own
+        timing = Timing(hello_s=FIGURES_S, tick_s=FIGURES_S)
+        with InlineClient(self._connect(db_path), timing=timing) as daemon:
+            return daemon.call(method, *params, timeout_s=FIGURES_S)
+
+    def answer(self, make: Callable[[], T]) -> T | None:
+        """Return what `make` makes of the daemon's answer; if it raises, count that and return None."""
+        try:
+            return make()
+        except Exception:  # noqa: BLE001 as leo's own does
             self._count("ask")
             return None
 

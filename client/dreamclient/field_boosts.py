@@ -22,10 +22,10 @@ WOUNDED_WORDS = 24
 SEED_WORDS = 64  # that look for their neighbours; a seed has about a hundred
 
 
-def boosts(leo: Any, path: Path, seed: Iterable[str], weight: float, expert: Any) -> dict[str, float]:
+def boosts(leo: Any, path: Path | None, seed: Iterable[str], weight: float, expert: Any) -> dict[str, float]:
     """Towards the neighbours of the seed's words at semantic `weight`, and, wounded, towards what hurts."""
     found = {word: weight * SEMANTIC_GAIN * tie for word, tie in neighbours(leo.co_occur, seed).items()}
-    if plain_expert(expert) == "wounded":
+    if path is not None and plain_expert(expert) == "wounded":
         for word, hurt in wounds(path).items():
             found[word] = found.get(word, 0.0) + WOUNDED_GAIN * hurt
     return found

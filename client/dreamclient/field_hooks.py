@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from dreamclient.diet import Known
 from dreamclient.errors import DreamError
 from dreamclient.field_boosts import boosts
-from dreamclient.field_ingest import ingest, recall
+from dreamclient.field_ingest import FieldDatabase, ingest, recall
 from dreamclient.field_known import KnownToLeo
 from dreamclient.field_names import given
 from dreamclient.field_turns import Turns
@@ -49,7 +49,7 @@ class SpokenLine:
     measures: Mapping[str, float]  # what `generate` told of it
 
 
-Digest = Callable[[Any, SpokenLine, Turns], None]
+Digest = Callable[[Any, SpokenLine, Turns, Path], None]
 
 
 @dataclass
@@ -59,9 +59,10 @@ class FieldHooks:
 
     field: weakref.ref[Any]
     names: Mapping[str, Any]
-    path: Path
+    database: FieldDatabase
     turns: Turns
     diet: Chooses
+    count: Callable[[str], None]
     digest: Digest | None = None
     _known: KnownToLeo = dataclass_field(default_factory=KnownToLeo)
     _accepted: frozenset[str] | None = None
@@ -82,18 +83,26 @@ class FieldHooks:
         tokenize = self.names["tokenize"]
         known = self._known.now(leo)
         portions = self.diet.portions(tokenize(text), known)
-        if not portions:
+        path = self._path(leo) if portions else None
+        if path is None:
             return {"taken": False}
-        ingest(self.path, portions, self.names["ingest_text"])
+        ingest(path, portions, self.names["ingest_text"])
         for portion in portions:
             known.fed(tokenize(portion))
         if self.digest is not None:
-            self.digest(leo, SpokenLine(text, meta, self._measures or {}), self.turns)
+            self.digest(leo, SpokenLine(text, meta, self._measures or {}), self.turns, path)
         return {"taken": True}
 
     def recall(self, query: str, n: int) -> list[str]:
         """Up to n of leo's own snapshots that have to do with `query`."""
-        return recall(self.path, query, n, self.names["tokenize"])
+        path = self._path(self._leo())
+        return [] if path is None else recall(path, query, n, self.names["tokenize"])
+
+    def _path(self, leo: Any) -> Path | None:
+        path = self.database.path(leo)
+        if path is None:
+            self.count("no_database")
+        return path
 
     def _leo(self) -> Any:
         leo = self.field()
@@ -130,7 +139,7 @@ class FieldHooks:
         if "token_boosts" in accepted:
             weight = 0.0 if "semantic_weight" in accepted else semantic_weight
             words = self.names["tokenize"](seed)
-            possible["token_boosts"] = boosts(leo, self.path, words, weight, meta.get("expert"))
+            possible["token_boosts"] = boosts(leo, self.database.path(leo), words, weight, meta.get("expert"))
         answer = speak(**{name: value for name, value in possible.items() if name in accepted})
         if isinstance(answer, str):
             return {"text": answer, **self._own_measures(leo, answer)}

@@ -1,17 +1,20 @@
-"""Leo's database, on connections of our own: his is bound to the thread that made it, and refuses others.
+"""Leo's database: which file it is, and connections of our own to it: his is bound to the thread that made it.
 
-Each call opens and closes one, so that there is nothing to hand between threads or to leave open, and no fork
-happens meanwhile.
-What is ingested is picked up by leo's next `observe`; it counts towards nothing of his, memory decay included.
+The file is never guessed: what is written there is leo's own memory, or another leo's. It is the one that his
+connection names, asked on a thread that may ask. A leo in memory has no file; then nothing is fed, and counted.
+
+Each call opens and closes a connection, so that there is nothing to hand between threads or to leave open, and no
+fork happens meanwhile. What is ingested is picked up by leo's next `observe`; it counts towards nothing of his,
+memory decay included.
 """
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from dreamclient.errors import UsageError
 from dreamclient.forks import unforked
 
 # Seconds that a writer waits for another: sqlite3's own default. With none, four of 821 writes failed.
@@ -19,23 +22,61 @@ BUSY_S = 5.0
 IN_TURN_S = 0.25  # the same within a turn of a hook, for whose end leo waits
 
 
-def database_of(field: Any, names: Mapping[str, Any]) -> Path:
-    """The file behind `field`: what its connection says, where this thread may ask it, else leo's DB_PATH."""
+class _Seen(NamedTuple):
+    """What a connection of leo's said of its file."""
+
+    connection: Any
+    path: Path | None
+    device_and_inode: tuple[int, int] | None
+
+
+class FieldDatabase:
+    """The file behind one field, as far as it is known."""
+
+    def __init__(self) -> None:
+        self._seen: _Seen | None = None
+
+    def look(self, leo: Any) -> None:
+        """Ask leo's connection for its file, unless it was asked before. A thread that may not ask learns nothing:
+        leo's own threads call this with each of his calls."""
+        connection = getattr(leo, "conn", None)
+        if connection is None or (self._seen is not None and self._seen.connection is connection):
+            return
+        try:
+            rows = connection.execute("PRAGMA database_list").fetchall()
+        except (sqlite3.Error, AttributeError):
+            return
+        path = next((Path(file) for _, schema, file in rows if schema == "main" and file), None)
+        self._seen = _Seen(connection, path, _identity(path))
+
+    def path(self, leo: Any) -> Path | None:
+        """Return the file behind leo's connection, or None: there is none, it is not known yet, or another file
+        has taken its place."""
+        seen = self._seen
+        if seen is None or seen.connection is not getattr(leo, "conn", None):
+            return None
+        here = _identity(seen.path)
+        return seen.path if here is not None and here == seen.device_and_inode else None
+
+    def forget(self) -> None:
+        """Let go of leo's connection."""
+        self._seen = None
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
     try:
-        for _, schema, file in field.conn.execute("PRAGMA database_list").fetchall():
-            if schema == "main" and file:
-                return Path(file)
-    except (sqlite3.Error, AttributeError):
-        pass
-    if names.get("DB_PATH") is None:
-        raise UsageError("this field's database is in no file that could be found")
-    return Path(names["DB_PATH"])
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
 def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[sqlite3.Connection]:
-    """A connection to an existing database; `mode` is "ro" or "rw". It waits up to `busy_s` seconds for who has it
-    locked. What is not committed is rolled back."""
+    """A connection to an existing database; `mode` is "ro" or "rw". It waits up to `busy_s` seconds for another
+    connection that has it locked. What is not committed is rolled back."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     with unforked(), closing(sqlite3.connect(uri, uri=True, timeout=busy_s)) as connection:
         connection.row_factory = sqlite3.Row  # as leo's own has

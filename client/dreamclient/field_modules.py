@@ -36,7 +36,6 @@ class Modules:
         self,
         into: Collection[str],
         names: Mapping[str, Any],
-        path: Path,
         count: Callable[[str], None],
     ) -> None:
         tellers = (self._episode, self._game, self._mathbrain, self._snapshot, self._trauma)
@@ -45,11 +44,12 @@ class Modules:
             raise UsageError(f"no module {sorted(unknown)} of leo's; there are {list(MODULES)}")
         self._tellers = {name: tell for name, tell in zip(MODULES, tellers, strict=True) if name in into}
         self._names = names
-        self._path = path
+        self._path: Path  # of the line that is told now
         self._count = count
         self._hurt: Any = None  # the dialogue that left a wound last
 
-    def __call__(self, leo: Any, line: SpokenLine, turns: Turns) -> None:
+    def __call__(self, leo: Any, line: SpokenLine, turns: Turns, path: Path) -> None:
+        self._path = path
         for name, tell in self._tellers.items():
             try:
                 turns.take(lambda tell=tell: tell(leo, line))  # type: ignore[misc]

@@ -12,7 +12,9 @@ _NEEDED = ("generate_reply", "ingest_text", "tokenize")
 
 
 def names_of(field: Any) -> Mapping[str, Any]:
-    """The live namespace of the module that `field`'s class comes from. Raises UsageError where it is no leo."""
+    """Return the live namespace of the module that `field`'s class comes from. Raises UsageError if it is no leo."""
+    if not (hasattr(field, "bigrams") and (hasattr(field, "reply") or hasattr(field, "async_reply"))):
+        raise UsageError(f"a {type(field).__name__} is no field of leo's: it has no bigrams, or cannot reply")
     for kind in type(field).__mro__:
         module = sys.modules.get(kind.__module__)
         names = {} if module is None else vars(module)

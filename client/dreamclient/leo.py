@@ -8,6 +8,7 @@ fails is counted by kind, told to the daemon, and costs leo nothing.
 import os
 import weakref
 from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
@@ -15,7 +16,7 @@ from dreamclient.blocking import DreamClient
 from dreamclient.diet import Diet
 from dreamclient.errors import UsageError
 from dreamclient.field_hooks import Chooses, Everything, FieldHooks
-from dreamclient.field_ingest import database_of
+from dreamclient.field_ingest import FieldDatabase
 from dreamclient.field_modules import MODULES, Modules
 from dreamclient.field_names import names_of
 from dreamclient.field_sense import Senses
@@ -59,7 +60,8 @@ def attach(
     if recall is None:
         recall = os.environ.get("DREAMD_RECALL") == "1"
     names = names_of(field)
-    path = database_of(field, names)
+    database = FieldDatabase()
+    database.look(field)
     if client is None:
         born = [text for text in (names.get("EMBEDDED_BOOTSTRAP"),) if isinstance(text, str)]
         client = DreamClient(
@@ -78,10 +80,11 @@ def attach(
         turns = ThreadTurns(lambda: _loaded(here()))
     if diet is None:
         diet = Everything() if os.environ.get("DREAMD_DIET") == "0" else Diet()
-    digest = Modules(into, names, path, client.count) if into else None
-    hooks = FieldHooks(here, names, path, turns, diet, digest)
+    digest = Modules(into, names, client.count) if into else None
+    hooks = FieldHooks(here, names, database, turns, diet, client.count, digest)
     client.serve(hooks.generate, hooks.observe, hooks.recall if recall else None)
-    attachment = Attachment(field, client, turns, Senses(field, names), after_reply)
+    _LEFT_ALONE.pop(id(field), None)
+    attachment = Attachment(field, client, turns, Senses(field, names), database, after_reply)
     client.start()
     return attachment
 
@@ -92,6 +95,23 @@ def _asked_for(count: Callable[[str], None]) -> list[str]:
     for unknown in sorted(asked.difference(MODULES)):
         count(f"into: {unknown}")
     return [name for name in MODULES if name in asked]
+
+
+# Fields that are to be left alone: detached on purpose, or none that could speak. By id, since a field may have an
+# equality of its own; a field that is gone takes its entry with it.
+_LEFT_ALONE: dict[int, weakref.ref[Any]] = {}
+
+
+def leave_alone(field: Any) -> None:
+    """Have the drop-in leave this field alone, until `attach` is called for it."""
+    place = id(field)
+    _LEFT_ALONE[place] = weakref.ref(field, lambda _: _LEFT_ALONE.pop(place, None))
+
+
+def is_left_alone(field: Any) -> bool:
+    """Return whether the drop-in must not attach this field."""
+    known = _LEFT_ALONE.get(id(field))
+    return known is not None and known() is field
 
 
 def _loaded(field: Any) -> bool:
@@ -108,16 +128,16 @@ class Attachment:
         client: DreamClient,
         turns: ThreadTurns | LoopTurns,
         senses: Senses,
+        database: FieldDatabase,
         after_reply: bool,
     ) -> None:
         self.client = client
         self._field = field
         self._turns = turns
         self._senses = senses
+        self._database = database
         self._after_reply = after_reply
         self._attached = True
-        # Prompts that leo answers, and whether the daemon was told.
-        self._under_way: dict[str | None, bool] = {}
         self._wrapped: dict[str, Callable[..., Any]] = {}
         wrap = self._async_call if isinstance(turns, LoopTurns) else self._call
         for call in _ASYNC_CALLS if isinstance(turns, LoopTurns) else _CALLS:
@@ -132,8 +152,9 @@ class Attachment:
     def offer(self, ctx: DreamContext) -> bool:
         """Tell the daemon of a reply, with what leo does not know of it. Never waits, never raises."""
         try:
-            if ctx.prompt in self._under_way:
-                self._under_way[ctx.prompt] = True
+            call = _CALL.get()
+            if call is not None and call.attachment is self:
+                call.told = True
             return self.client.offer(self._senses.sharpened(ctx))
         except Exception:  # noqa: BLE001 the reply must go on
             self.client.count("offer")
@@ -148,6 +169,8 @@ class Attachment:
             if vars(self._field).get(call) is wrapper:
                 delattr(self._field, call)
         delattr(self._field, _MARK)
+        leave_alone(self._field)
+        self._database.forget()
         self._end.detach()
         self.client.close()
 
@@ -161,16 +184,20 @@ class Attachment:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             if not self._attached:
                 return original(*args, **kwargs)
-            outermost, text = turns.enter(), None
+            if not turns.enter():
+                try:
+                    return original(*args, **kwargs)
+                finally:
+                    turns.leave()
+            here = _Call(self)
+            entered = _CALL.set(here)
             try:
-                if outermost:
-                    text = self._heard(call, args, kwargs)
+                self._heard(here, call, args, kwargs)
                 result = original(*args, **kwargs)
-                if text is not None:
-                    self._answered(text, result)
+                self._answered(here, result)
                 return result
             finally:
-                self._under_way.pop(text, None)
+                _CALL.reset(entered)
                 turns.leave()
 
         return wrapper
@@ -184,38 +211,48 @@ class Attachment:
             if not self._attached:
                 return await original(*args, **kwargs)
             turns.note_loop()
-            text = None
+            here = _Call(self)
+            entered = _CALL.set(here)
             try:
-                text = self._heard(call, args, kwargs)
+                self._heard(here, call, args, kwargs)
                 result = await original(*args, **kwargs)
-                if text is not None:
-                    self._answered(text, result)
+                self._answered(here, result)
                 return result
             finally:
-                self._under_way.pop(text, None)
+                _CALL.reset(entered)
                 turns.serve()
 
         return wrapper
 
-    def _heard(self, call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        """Leo is about to hear or answer this text; the prompt where he answers."""
-        text = args[0] if args else kwargs.get("prompt", kwargs.get("text"))
-        if not isinstance(text, str):
-            return None
+    def _heard(self, here: "_Call", call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Leo is about to hear or answer a text: measure it, and keep it if he answers."""
         try:
-            self._senses.prompt(self._field, text)
-            if not call.endswith("reply"):
-                return None
-            self._under_way[text] = False
+            self._database.look(self._field)
+            text = args[0] if args else kwargs.get("prompt", kwargs.get("text"))
+            if isinstance(text, str):
+                self._senses.prompt(self._field, text)
+                here.prompt = text if call.endswith("reply") else None
         except Exception:  # noqa: BLE001 leo must hear it whatever we make of it
             self.client.count("listen")
-        return text
 
-    def _answered(self, prompt: str, reply: Any) -> None:
+    def _answered(self, here: "_Call", reply: Any) -> None:
+        if here.prompt is None:
+            return
         try:
-            told = self._under_way.get(prompt, True)
-            if self._after_reply and not told:
-                self.offer(self._senses.context(self._field, prompt, reply))
-            self._senses.answered(prompt)
+            if self._after_reply and not here.told:
+                self.offer(self._senses.context(self._field, here.prompt, reply))
+            self._senses.answered(here.prompt)
         except Exception:  # noqa: BLE001 leo has answered
             self.client.count("listen")
+
+
+class _Call:
+    """One call of leo's that is under way. Two people may say the same at one time: a text is no identity."""
+
+    def __init__(self, attachment: Attachment) -> None:
+        self.attachment = attachment
+        self.prompt: str | None = None  # that he answers
+        self.told = False  # whether the daemon knows of the reply
+
+
+_CALL: ContextVar[_Call | None] = ContextVar("dreamd_call", default=None)

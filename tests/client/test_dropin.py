@@ -1,5 +1,6 @@
 """The dream module that leo imports: his names, his signatures, and the three ways to reach a daemon."""
 
+import gc
 import inspect
 import os
 import random
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from contextlib import closing
 from dataclasses import replace
 from types import ModuleType
@@ -410,6 +412,52 @@ def test_a_field_is_attached_as_it_is_made(service, tmp_path, monkeypatch):
     double.end()
 
 
+def test_a_field_that_was_detached_stays_so(service, tmp_path, monkeypatch, host):
+    double = Double(monkeypatch, tmp_path)
+    client = double.field._dreamd_attachment.client
+    assert client.start(DEADLINE_S)
+    double.field._dreamd_attachment.detach()
+    for n in range(3):
+        double.field.reply(f"the rain {n}")
+    assert not hasattr(double.field, "_dreamd_attachment")
+    assert host._client is None
+    assert not asked("status")["decisions"]
+    gone, double.field = weakref.ref(double.field), None
+    gc.collect()
+    assert gone() is None
+    double.connection.close()
+
+
+class Helper(leo_double.LeoField):
+    """Another leo's code: he has helper functions, and passes lambdas."""
+
+    def _dream(self, prompt, context):
+        ctx = DreamContext(prompt, context.output, trauma_level=0.9)
+        maybe_run_dream(ctx, lambda *a: self._dream_generate(*a), lambda text: self._dream_observe(text))
+
+
+def prepare(path, origin, readme):
+    init_dream(path, origin, readme)
+
+
+@pytest.mark.parametrize("init", [prepare, lambda *_: None])
+def test_a_leo_is_attached_once_whatever_his_code_is_like(service, tmp_path, monkeypatch, init, host):
+    monkeypatch.setattr(leo_double, "init_dream", init)
+    monkeypatch.setattr(leo_double, "maybe_run_dream", None)
+    with closing(leo_double.settle(tmp_path)) as connection:
+        leo = Helper(connection)
+        assert hasattr(leo, "_dreamd_attachment") == (init is prepare)
+        leo.reply("what does the river say")
+        assert leo._dreamd_attachment.client.start(DEADLINE_S)
+        before = len(asked("why", 100))
+        for n in range(3):
+            leo.reply(f"what does the rain say {n}")
+        until(lambda: len(asked("why", 100)) >= before + 3)
+        assert len(asked("why", 100)) == before + 3
+        assert host._client is None
+        leo._dreamd_attachment.detach()
+
+
 def test_a_second_init_of_a_field_changes_nothing(tmp_path, monkeypatch):
     double = Double(monkeypatch, tmp_path)
     attached = double.field._dreamd_attachment
@@ -418,14 +466,20 @@ def test_a_second_init_of_a_field_changes_nothing(tmp_path, monkeypatch):
     double.end()
 
 
-def test_p10_a_field_that_cannot_be_attached_is_counted_and_told(service, database, leo, monkeypatch):
+def test_p10_a_field_that_cannot_be_attached_is_left_alone_and_counted(service, tmp_path, monkeypatch, host):
     def broken(*_, **__):
         raise AttributeError
 
     monkeypatch.setattr("dreamclient.leo.attach", broken)
-    init_dream(database)
-    until(lambda: maybe_run_dream(STIRRED, leo.generate, leo.observe, database) or asked("why"))
-    assert asked("status")["failures"]["host: init"] == 1
+    leo = Double(monkeypatch, tmp_path).field
+    assert not hasattr(leo, "_dreamd_attachment")
+    assert leo.reply("and on he talks")
+    until(lambda: asked("status")["sessions"])
+    status = asked("status")
+    assert status["failures"]["host: init"] == 1
+    assert [session["provides"] for session in status["sessions"] if session["name"] == "leo"] == [[], []]
+    host._mute.close()
+    leo.conn.close()
 
 
 def test_p10_what_fails_beside_an_attached_field_is_told_by_its_client(tmp_path, monkeypatch, host):
@@ -435,6 +489,17 @@ def test_p10_what_fails_beside_an_attached_field_is_told_by_its_client(tmp_path,
     assert double.field._dreamd_attachment.client.failures["ask"] == 3
     assert not host._untold
     double.end()
+
+
+@pytest.mark.parametrize("stats", [{"dialogs": 1}, [1], None, "7"])
+@pytest.mark.parametrize("recent", [[{"id": 1}, {"id": 2}], [{}], 5, None, [7]])
+@pytest.mark.parametrize("dialog", [{"id": 1}, [], None, {"turns": [3]}])
+def test_p1_a_daemon_of_another_version_has_no_figures(monkeypatch, tmp_path, host, stats, recent, dialog):
+    answers = {"stats": stats, "dialogs.recent": recent, "dialogs.get": dialog}
+    monkeypatch.setattr(host, "ask", lambda _, method, *__: answers[method])
+    assert get_dream_stats() == {}
+    assert get_recent_dreams() == []
+    assert host._untold["ask"] >= 2
 
 
 def test_figures_are_waited_for_a_second_alone(monkeypatch, tmp_path):
@@ -451,9 +516,8 @@ def test_figures_are_waited_for_a_second_alone(monkeypatch, tmp_path):
 
 def test_p10_an_offer_that_fails_is_counted(service, leo, host):
     maybe_run_dream(CALM, leo.generate, leo.observe)
-    target = type("Field", (), {"generate": lambda *_: ""})()
-    target._dreamd_attachment = object()  # which has no `offer`
-    maybe_run_dream(STIRRED, target.generate, leo.observe)
+    host._client.offer, host._client._offer = None, host._client.offer
+    maybe_run_dream(STIRRED, leo.generate, leo.observe)
     assert host._client.failures["offer"] == 1
 
 

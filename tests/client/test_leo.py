@@ -6,6 +6,7 @@ import random
 import sqlite3
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -270,6 +271,25 @@ def test_a_reply_that_the_dream_layer_did_not_tell_of_is_told(leo, client):
     assert ctx.pulse.novelty == pytest.approx(0.5 * 1 / 4 + 0.5)
 
 
+def test_each_of_those_who_say_the_same_at_one_time_is_told(leo, client, monkeypatch):
+    """A text is no identity: every reply is told, once."""
+    everyone = threading.Barrier(5)
+    monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: f"yes {everyone.wait(20)}")
+    attachment = attach(leo, client=client)
+    with ThreadPoolExecutor(5) as people:
+        said = list(people.map(leo.reply, [PROMPT] * 5))
+    attachment.detach()
+    assert sorted(ctx.reply for ctx in client.offered) == sorted(said)
+
+
+async def test_each_of_those_who_say_the_same_on_one_loop_is_told(connection, client):
+    leo = leo_double.AsyncLeoField(connection)
+    attachment = attach(leo, client=client)
+    said = await asyncio.gather(*[leo.async_reply(PROMPT) for _ in range(3)])
+    attachment.detach()
+    assert sorted(ctx.reply for ctx in client.offered) == sorted(said)
+
+
 async def test_an_async_reply_is_told(connection, client):
     leo = leo_double.AsyncLeoField(connection)
     attachment = attach(leo, client=client)
@@ -313,18 +333,24 @@ def test_a_context_of_no_reply_can_be_offered(leo, client):
     assert client.failures["not_connected"] == 1
 
 
-def test_what_fails_in_the_host_is_counted_and_costs_no_reply(leo, client, capfd):
+def test_what_fails_in_the_host_is_counted_and_costs_no_reply(leo, client, capfd, monkeypatch):
     """P10: each by its kind. P1: nothing is raised, nothing printed."""
 
+    class Broken:
+        def prompt(self, *_):
+            raise ZeroDivisionError
+
     attachment = attach(leo, client=client)
-    vocabulary, leo.vocab = leo.vocab, None
-    attachment._heard("reply", ("what is it to him?",), {})
-    assert client.failures.pop("listen") == 1
-    leo.vocab, leo.themes = vocabulary, None
-    attachment._answered(PROMPT, "r")  # not under way: told
-    attachment._under_way[PROMPT] = False
-    attachment._answered(PROMPT, "r")
+    attachment._senses, senses = Broken(), attachment._senses
+    leo.observe("what is it to him?")
+    assert client.failures["listen"] == 1
+    attachment._senses = senses
+    monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: setattr(self, "themes", None))
+    leo.themes, themes = None, leo.themes
+    del leo.__dict__["reply"]
+    attachment._call("reply", leo.reply)(PROMPT)
     assert client.failures["listen"] == 2
+    leo.themes = themes
     assert attachment.offer("no context") is False
     assert client.failures["offer"] == 1
     with pytest.raises(TypeError):
@@ -342,7 +368,6 @@ def test_nothing_is_left_of_a_call_of_leos_that_raised(leo, client, monkeypatch)
     monkeypatch.setattr(leo_double, "generate_reply", None)
     with pytest.raises(TypeError):
         leo.reply(PROMPT)
-    assert attachment._under_way == {}
     attachment.detach()
 
 

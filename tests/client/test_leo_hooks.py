@@ -4,6 +4,7 @@ import random
 import sqlite3
 import weakref
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -12,7 +13,7 @@ from dreamclient.diet import Diet
 from dreamclient.errors import UsageError
 from dreamclient.field_boosts import neighbours, wounds
 from dreamclient.field_hooks import Everything, FieldGone, FieldHooks
-from dreamclient.field_ingest import database_of, opened
+from dreamclient.field_ingest import FieldDatabase, opened
 from dreamclient.field_names import given, level, names_of, plain_expert
 from dreamclient.field_turns import ThreadTurns
 
@@ -28,9 +29,11 @@ def leo(tmp_path):
         yield leo_double.LeoField(connection)
 
 
-def hooks_of(leo, diet=None, names=None) -> FieldHooks:
+def hooks_of(leo, diet=None, names=None, count=None) -> FieldHooks:
     names = names or vars(leo_double)
-    return FieldHooks(weakref.ref(leo), names, leo_double.DB_PATH, ThreadTurns(), diet or Everything())
+    database = FieldDatabase()
+    database.look(leo)
+    return FieldHooks(weakref.ref(leo), names, database, ThreadTurns(), diet or Everything(), count or str)
 
 
 def said_by_chance(leo, seed: str, weight: float, draws: int, expert: str = "") -> Counter:
@@ -218,11 +221,17 @@ def test_an_ingest_that_fails_leaves_no_transaction_open(leo):
 
 
 def test_a_database_that_is_gone_is_not_made_anew(leo, tmp_path):
-    hooks = hooks_of(leo)
-    hooks.path = tmp_path / "gone.sqlite3"
-    with pytest.raises(sqlite3.OperationalError):
-        hooks.observe("x y z", META)
-    assert not hooks.path.exists()
+    failed = []
+    hooks = hooks_of(leo, count=failed.append)
+    leo_double.DB_PATH.rename(tmp_path / "elsewhere.sqlite3")
+    assert hooks.observe("x y z", META) == {"taken": False}
+    assert hooks.recall("rain", 2) == []
+    assert failed == ["no_database"] * 2
+    assert not leo_double.DB_PATH.exists()
+    sqlite3.connect(leo_double.DB_PATH).close()  # another one in its place
+    leo_double.DB_PATH.touch()
+    assert hooks.observe("x y z", META) == {"taken": False}
+    assert leo_double.DB_PATH.stat().st_size == 0
 
 
 # recall
@@ -242,17 +251,46 @@ def test_recall_finds_snapshots_that_have_to_do_with_it_and_writes_nothing(leo):
 # whose field, and where
 
 
-def test_the_database_is_the_connections_own_and_from_another_thread_leos_path(leo, tmp_path, monkeypatch):
-    elsewhere = tmp_path / "elsewhere.sqlite3"
-    own = leo_double.DB_PATH
-    monkeypatch.setattr(leo_double, "DB_PATH", elsewhere)
-    assert database_of(leo, vars(leo_double)) == own
-    leo.conn = None
-    assert database_of(leo, vars(leo_double)) == elsewhere
-    with closing(sqlite3.connect(":memory:")) as leo.conn:
-        assert database_of(leo, vars(leo_double)) == elsewhere
-        with pytest.raises(UsageError):
-            database_of(leo, {})
+def test_a_leo_in_memory_is_fed_nowhere(leo):
+    """`DB_PATH` may be another leo's: it is never what a connection without a file is taken for."""
+    failed, before = [], rows("SELECT SUM(count) FROM trigrams")
+    with closing(sqlite3.connect(":memory:")) as memory:
+        leo.conn.backup(memory)
+        leo.conn = memory
+        hooks = hooks_of(leo, count=failed.append)
+        assert hooks.observe("x y z", META) == {"taken": False}
+        assert hooks.recall("rain", 2) == []
+        assert hooks.generate(SEED, 0.8, 0.3, META | {"expert": "wounded"})["text"]
+    assert failed == ["no_database"] * 2
+    assert rows("SELECT SUM(count) FROM trigrams") == before
+
+
+@pytest.mark.parametrize("connection", [None, "no connection"])
+def test_a_connection_that_cannot_be_asked_names_no_file(leo, connection):
+    leo.conn = connection
+    assert hooks_of(leo).database.path(leo) is None
+
+
+def test_another_threads_connection_is_asked_later_on_its_own(leo):
+    database = FieldDatabase()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(database.look, leo).result()
+    assert database.path(leo) is None
+    database.look(leo)
+    assert database.path(leo) == leo_double.DB_PATH
+    database.forget()
+    assert database.path(leo) is None
+
+
+def test_what_one_connection_said_is_not_taken_for_the_next(leo, tmp_path):
+    """As a worker process of a web server does it, which opens one of its own."""
+    database = FieldDatabase()
+    database.look(leo)
+    with closing(sqlite3.connect(tmp_path / "another.sqlite3")) as leo.conn:
+        assert database.path(leo) is None
+        leo.conn.execute("CREATE TABLE it_exists (now)")
+        database.look(leo)
+        assert database.path(leo) == tmp_path / "another.sqlite3"
 
 
 def test_what_is_no_field_of_leos_is_refused(leo):
@@ -264,6 +302,12 @@ def test_what_is_no_field_of_leos_is_refused(leo):
     assert names_of(Derived(leo.conn)) is vars(leo_double)
     with pytest.raises(UsageError, match="a dict is no field"):
         names_of({})
+
+    class Test:  # in a module that imports leo's functions, as his own tests do
+        bigrams = None
+
+    with pytest.raises(UsageError, match="cannot reply"):
+        names_of(Test())
 
 
 def test_names_and_numbers_as_leo_writes_them():

@@ -27,11 +27,9 @@ def leo(tmp_path):
 
 def tell(leo, into, *lines, names=None, turns=None) -> Counter:
     failed = Counter()
-    modules = Modules(
-        [into], names or vars(leo_double), leo_double.DB_PATH, lambda kind: failed.update([kind])
-    )
+    modules = Modules([into], names or vars(leo_double), lambda kind: failed.update([kind]))
     for line in lines:
-        modules(leo, line, turns or ThreadTurns())
+        modules(leo, line, turns or ThreadTurns(), leo_double.DB_PATH)
     return failed
 
 
@@ -158,4 +156,4 @@ def test_a_leo_who_is_busy_for_too_long_is_not_told(leo):
 
 def test_a_module_that_leo_never_had_is_refused():
     with pytest.raises(UsageError, match=r"no module \['soul'\]"):
-        Modules(["soul", "game"], {}, None, None)
+        Modules(["soul", "game"], {}, None)
