@@ -21,7 +21,7 @@ from dreamd.delivery import Delivery, StoppableFiles
 from dreamd.engine import Engine
 from dreamd.errors import SettingsError, StartError, StoreError, StoreForeign
 from dreamd.failures import Failures
-from dreamd.inbox import Inbox, inbox_folder, key_file
+from dreamd.inbox import Inbox, inbox_folder
 from dreamd.settings import Settings
 from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
@@ -83,7 +83,6 @@ class Daemon:
                 settings.inbox,
                 files=files,
                 clock=self.clock,
-                key_file=key_file(self.state_dir),
             )
 
             def publish(event: dict[str, Any]) -> None:

@@ -14,10 +14,10 @@ from dreamclient.paths import state_dir
 
 from dreamd import settings
 from dreamd.ctl.complete import traces
-from dreamd.ctl.connection import Refused, Target, command, emit, json_option
+from dreamd.ctl.connection import Refused, Target, emit, json_option
 from dreamd.ctl.layout import labelled, moment, size, table, width
 from dreamd.errors import SettingsError
-from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder, key_file
+from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder
 from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.inbox.document import MOST_FILE_BYTES
 
@@ -57,7 +57,7 @@ def opened(target: Target) -> Iterator[Inbox]:
         raise click.UsageError(str(error)) from None
     folder = told or inbox_folder(chosen, state)
     try:
-        yield Inbox(folder, chosen, key_file=key_file(state))
+        yield Inbox(folder, chosen)
     except (CapabilityError, ValidationError) as error:
         raise Refused(str(error)) from None
     except InboxError as error:
@@ -168,8 +168,8 @@ def persist(target: Target, file: Any) -> None:
         raise click.UsageError(f"{file.name}: not JSON ({type(error).__name__})") from None
     except (KeyError, TypeError):
         raise click.UsageError(
-            f"{file.name}: expected a mapping with seed, result and cap_token; "
-            f"`{command(f'inbox token --scope {WRITE_SCOPE} --ttl 3600')}` mints a token"
+            f"{file.name}: expected a mapping with seed, result and cap_token, "
+            f'such as "cap_token": {{"scopes": ["{WRITE_SCOPE}"]}}'
         ) from None
     with opened(target) as box:
         report = box.persist(seed, result, token)
@@ -224,29 +224,6 @@ def sweep(target: Target) -> None:
         emit(removed)
     else:
         click.echo(f"{len(removed)} temporaries removed")
-
-
-@inbox.command()
-@click.option("--scope", "scopes", multiple=True, required=True, help=f"What it permits: {WRITE_SCOPE}")
-@click.option(
-    "--ttl", "ttl_s", type=click.FloatRange(0, min_open=True), required=True, help="Seconds it is valid."
-)
-@click.option("--trace", "trace_id", default="*", show_default=True, help="The one trace id it is good for.")
-@json_option
-@click.pass_obj
-def token(target: Target, scopes: tuple[str, ...], ttl_s: float, trace_id: str) -> None:
-    """Mint a signed token, for writers over the socket. Printed as JSON; the key is made on first use.
-
-    \b
-    dreamctl inbox token --scope memory.inbox.dreams.write --ttl 3600
-    """
-    with opened(target) as box:
-        minted = box.token(ttl_s, scopes, trace_id)
-    emit(minted)
-    unknown = ", ".join(sorted(set(scopes) - {WRITE_SCOPE}))
-    if unknown:
-        permits = "" if WRITE_SCOPE in scopes else ", and this token permits nothing"
-        click.echo(f"dreamd knows no scope {unknown}{permits}; there is {WRITE_SCOPE}.", err=True)
 
 
 @inbox.command()

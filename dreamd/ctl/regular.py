@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 # How the names begin that dreamd itself gives in its state folder.
-OWN = ("dream.sqlite3", "dreamd.", "inbox.key", "inbox/")
+OWN = ("dream.sqlite3", "dreamd.", "inbox/")
 
 
 def regular(_: click.Context, __: click.Parameter, value: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The dream inbox: a folder of JSON files other memory systems read dreams out of it, and write into it.
+"""The dream inbox: a folder of JSON files through which other memory systems read dreams and write their own.
 
 Importing it starts nothing and pulls in neither asyncio, aiosqlite, uvloop nor numpy. Format: docs/inbox.md.
 """
@@ -16,7 +16,7 @@ from dreamd.inbox.errors import (
 from dreamd.inbox.inbox import Inbox
 from dreamd.inbox.node import node_schema
 from dreamd.inbox.persist import persist_dream_shards
-from dreamd.inbox.settings import InboxSettings, inbox_folder, key_file, settings_from_env
+from dreamd.inbox.settings import InboxSettings, inbox_folder, settings_from_env
 
 __all__ = [
     "CapabilityError",
@@ -30,7 +30,6 @@ __all__ = [
     "ValidationError",
     "dream_document",
     "inbox_folder",
-    "key_file",
     "node_schema",
     "persist_dream_shards",
     "settings_from_env",

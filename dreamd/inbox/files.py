@@ -51,10 +51,6 @@ class Files:
     def rename(self, name: str, at: int, new_name: str, new_at: int) -> None:
         os.rename(name, new_name, src_dir_fd=at, dst_dir_fd=new_at)
 
-    def link(self, name: str, at: int, new_name: str) -> None:
-        """A second name in the same folder; fails where that name is taken."""
-        os.link(name, new_name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
-
     def unlink(self, name: str, at: int) -> None:
         os.unlink(name, dir_fd=at)
 

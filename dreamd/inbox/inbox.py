@@ -2,20 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from os import urandom
 from pathlib import Path
 from typing import Any
 
 from dreamd.clock import Clock
 from dreamd.inbox import reader, writer
-from dreamd.inbox.capability import ANY_TRACE, WRITE_SCOPE, check, mint
+from dreamd.inbox.capability import check
 from dreamd.inbox.document import Json, check_trace_id, clean_seed, clean_shard, plain_list
 from dreamd.inbox.errors import CapabilityError, ValidationError
 from dreamd.inbox.files import Files
 from dreamd.inbox.folder import Folder, check_folder, locked, open_folder, typed_errors
-from dreamd.inbox.key import make_key, read_key
 from dreamd.inbox.node import check_node
 from dreamd.inbox.redact import NODE_KEPT, SHARD_KEPT, redact
 from dreamd.inbox.settings import InboxSettings
@@ -26,8 +24,8 @@ log = logging.getLogger("dreamd.inbox")
 class Inbox:
     """One inbox folder. Synchronous; any number of threads and processes may use the same folder at once.
 
-    `key_file` is where the key for signed tokens lies. Every call raises InboxUnavailable where a file call
-    fails, and InboxBusy where others hold the folder's lock for too long.
+    Every call raises InboxUnavailable if a file call fails, and InboxBusy if others hold the folder's lock for too
+    long.
     """
 
     def __init__(
@@ -37,16 +35,12 @@ class Inbox:
         *,
         files: Files | None = None,
         clock: Clock | None = None,
-        key_file: Path | None = None,
-        entropy: Callable[[int], bytes] = urandom,
     ) -> None:
         self.folder = Path(folder).absolute()
         self.settings = settings or InboxSettings()
-        self.key_file = key_file
         self.refused: Counter[str] = Counter()  # refused tokens, by reason
         self._files = files or Files()
         self._clock = clock or Clock()
-        self._entropy = entropy
 
     def write(
         self,
@@ -83,10 +77,10 @@ class Inbox:
         `result` is `{trace_id, shards, matada_nodes?, schema_ref?}`. CapabilityError, ValidationError: nothing was
         changed.
         """
+        self._permit(cap_token)
         if not isinstance(result, Mapping):
             raise ValidationError(f"result is a {type(result).__name__}, expected a mapping")
         trace_id = check_trace_id(result.get("trace_id"))
-        self._permit(cap_token, trace_id)
         return self.write(
             seed,
             result.get("shards"),
@@ -95,27 +89,12 @@ class Inbox:
             schema_ref=result.get("schema_ref"),
         )
 
-    def _permit(self, token: object, trace_id: str) -> None:
-        settings = self.settings
+    def _permit(self, token: object) -> None:
         try:
-            check(
-                token,
-                trace_id,
-                now_s=self._clock.wall(),
-                require_expiry=settings.require_expiry,
-                require_signed=settings.require_signed,
-                key=self._key_for(token),
-            )
+            check(token, now_s=self._clock.wall(), require_expiry=self.settings.require_expiry)
         except CapabilityError as refusal:
             self.refused[refusal.reason] += 1
             raise
-
-    def _key_for(self, token: object) -> bytes | None:
-        """The key, where the token needs one and we have it: a key file in disorder is no unsigned token's fault."""
-        if self.key_file is None or not isinstance(token, Mapping) or "sig" not in token:
-            return None
-        with typed_errors("read the inbox's key"):
-            return read_key(self.key_file, self._files)
 
     def _good_nodes(self, nodes: Sequence[object]) -> tuple[list[Json], int]:
         """The valid nodes, and how many are not; in strict mode the first that is not raises."""
@@ -176,14 +155,6 @@ class Inbox:
         """Raise where a write could not be made now; this only looks."""
         with typed_errors("look at the inbox"):
             check_folder(self.folder, self._files)
-
-    def token(self, ttl_s: float, scopes: Sequence[str] = (WRITE_SCOPE,), trace_id: str = ANY_TRACE) -> Json:
-        """A signed token, valid for `ttl_s` seconds; the key is made on first use."""
-        if self.key_file is None:
-            raise ValidationError("there is no key file set, so no token can be signed")
-        with typed_errors("make the inbox's key"):
-            key = make_key(self.key_file, self._files, self._entropy)
-        return mint(scopes, ttl_s=ttl_s, now_s=self._clock.wall(), key=key, trace_id=trace_id)
 
     @contextmanager
     def _locked(self, doing: str) -> Iterator[Folder]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dreamd.inbox.errors import ValidationError
 from dreamd.inbox.inbox import Inbox
-from dreamd.inbox.settings import inbox_folder, key_file, settings_from_env
+from dreamd.inbox.settings import inbox_folder, settings_from_env
 
 
 def persist_dream_shards(
@@ -28,9 +28,8 @@ def persist_dream_shards(
     from dreamclient.paths import state_dir  # not on import: this module must stay light
 
     settings = settings_from_env(os.environ)
-    state = state_dir()
-    folder = inbox_folder(settings, state) if base_dir is None else _checked(base_dir)
-    return Inbox(folder, settings, key_file=key_file(state)).persist(seed, result, cap_token)
+    folder = inbox_folder(settings, state_dir()) if base_dir is None else _checked(base_dir)
+    return Inbox(folder, settings).persist(seed, result, cap_token)
 
 
 def _checked(base_dir: object) -> Path:

@@ -14,7 +14,7 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Settings `inbox.*`; names carry their unit.
 
     `mode` is the files' mode, as octal text ("0600", "0640", "0660") or as the number itself: only owner and
-    group can be given anything. `require_signed` concerns writes that come over the socket.
+    group can be given anything.
     """
 
     enabled: bool = True  # leave shards
@@ -22,7 +22,6 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     redact: bool = False  # mask what looks private
     validate: bool = False  # an invalid node fails the write, instead of being skipped
     require_expiry: bool = False  # a token must say when it ends
-    require_signed: bool = False  # a token that comes over the socket must be signed
     mode: int | str = "0600"  # of the files
     retention_s: float = 30 * DAY_S  # how long an acknowledged file is kept; a month of looking back
 
@@ -75,8 +74,3 @@ def _of_home(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # "~nobody": there is no such home, so it is a name like any other
         return Path(text)
-
-
-def key_file(state_dir: Path) -> Path:
-    """Where the key lies that signs capability tokens."""
-    return state_dir / "inbox.key"

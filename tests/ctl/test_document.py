@@ -43,7 +43,6 @@ ASKED = [
     ("inbox persist {folder}/shards.json", "inbox persist"),
     ("inbox sweep", "inbox sweep"),
     ("inbox verify", "inbox verify"),
-    ("inbox token --scope memory.inbox.dreams.write --ttl 60", "inbox token"),
     ("inbox schema", "inbox schema"),
     ("inbox ack {trace}", "inbox ack"),
     ("service uninstall --dry-run", "service uninstall"),

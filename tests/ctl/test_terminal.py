@@ -37,7 +37,6 @@ COMMANDS = [
     "inbox verify",
     "inbox sweep",
     "inbox ack sim-2",
-    "inbox token --scope memory.inbox.dreams.write --ttl 60",
     "inbox schema",
     "service uninstall --dry-run",
     "service status",
@@ -116,7 +115,7 @@ def test_a_command_as_a_person_sees_it(person: Callable[..., tuple[int, str]], c
     code, wide = person(command, 80, "xterm")
     assert code == 0
     narrow, dumb = person(command, 40, "xterm")[1], person(command, 80, "dumb")[1]
-    folded = not command.startswith(("completions", "call", "inbox schema", "inbox token"))
+    folded = not command.startswith(("completions", "call", "inbox schema"))
     for text, columns in ((plain(wide), 80), (plain(narrow), 40), (dumb, 80)):
         assert text.strip()
         assert [

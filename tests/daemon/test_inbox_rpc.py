@@ -6,9 +6,9 @@ import json
 import msgpack
 import pytest
 
-from dreamd.inbox import Inbox, InboxSettings, key_file, persist_dream_shards
+from dreamd.inbox import Inbox, persist_dream_shards
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
-from tests.helpers.service import TestClock, serving
+from tests.helpers.service import serving
 
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
 SEED = {"goal": "simulate", "ul_tags": ["sim"], "constraints": {"flags": {"x": 1}}}
@@ -112,27 +112,6 @@ async def test_a_trace_that_no_message_can_hold_is_refused_with_the_remedy(tmp_p
             for spare in range(len(said))
         ]
         assert 0 < len(said) < 12
-
-
-async def test_signed_tokens_where_they_are_required(tmp_path):
-    time = TestClock()
-    async with (
-        serving(tmp_path, clock=time.clock, inbox__require_signed="true") as service,
-        await connected(service) as peer,
-    ):
-        with pytest.raises(PeerError) as refused:
-            await peer.call("inbox.persist", request())
-        assert refused.value.code == 15
-        minting = Inbox(
-            tmp_path / "inbox/dreams", InboxSettings(), clock=time.clock, key_file=key_file(tmp_path)
-        )
-        token = minting.token(60, trace_id="sim-1")
-        assert (await peer.call("inbox.persist", request(token=token)))["shards_written"] == 1
-        with pytest.raises(PeerError):
-            await peer.call("inbox.persist", request(trace_id="sim-2", token=token))
-        time.pass_s(61)
-        with pytest.raises(PeerError):
-            await peer.call("inbox.persist", request(token=token))
 
 
 async def test_dialogues_and_outside_writers_share_one_folder(tmp_path):

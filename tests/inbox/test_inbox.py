@@ -64,7 +64,6 @@ def make(tmp_path: Path, now: Now, **settings: Any) -> Inbox:
         InboxSettings(**settings),
         clock=Clock(now, now),
         files=Waiting(now),
-        key_file=tmp_path / "inbox.key",
     )
 
 
@@ -568,40 +567,3 @@ def test_a_result_of_wrong_types(result: Any, inbox: Inbox) -> None:
     with pytest.raises(ValidationError):
         inbox.persist({}, result, TOKEN)
     assert not inbox.folder.exists()
-
-
-def test_signed_tokens_are_made_and_checked_with_the_same_key(tmp_path: Path, now: Now) -> None:
-    inbox = make(tmp_path, now, require_signed=True)
-    result = {"trace_id": "t", "shards": [shard(0)]}
-    with pytest.raises(CapabilityError, match="no signature"):
-        inbox.persist({}, result, TOKEN)
-    token = inbox.token(60, trace_id="t")
-    assert make(tmp_path, now, require_signed=True).persist({}, result, token)["shards_written"] == 1
-    with pytest.raises(CapabilityError, match="another trace"):
-        inbox.persist({}, result | {"trace_id": "u"}, token)
-    now.s += 61
-    with pytest.raises(CapabilityError, match="expired"):
-        inbox.persist({}, result, token)
-    assert inbox.refused == {"unsigned": 1, "trace": 1, "expired": 1}
-
-
-def test_a_key_file_in_disorder_concerns_signed_tokens_only(tmp_path: Path, inbox: Inbox) -> None:
-    signed = inbox.token(60)
-    (tmp_path / "inbox.key").chmod(0o644)
-    result = {"trace_id": "t", "shards": [shard(0)]}
-    with pytest.raises(CapabilityError, match="0600"):
-        inbox.persist({}, result, signed)
-    assert inbox.refused == {"signature": 1}
-    (tmp_path / "inbox.key").rename(tmp_path / "moved")
-    (tmp_path / "inbox.key").symlink_to(tmp_path / "moved")
-    with pytest.raises(ValidationError):
-        inbox.persist({}, result, signed)
-    assert inbox.persist({}, result, TOKEN)["shards_written"] == 1
-
-
-def test_without_a_key_file_no_token_is_signed_or_believed(tmp_path: Path, inbox: Inbox) -> None:
-    bare = Inbox(tmp_path / "bare")
-    with pytest.raises(ValidationError):
-        bare.token(60)
-    with pytest.raises(CapabilityError, match="no key"):
-        bare.persist({}, {"trace_id": "t"}, inbox.token(60))

@@ -96,13 +96,11 @@ def test_anything_else_is_no(no: str, home: Path, monkeypatch: pytest.MonkeyPatc
     assert (report["redacted"], report["nodes_skipped"]) == ({}, 1)
 
 
-def test_a_token_signed_with_the_daemons_key_is_good_here(home: Path) -> None:
-    state = home / ".local/state/dreamd"
-    state.mkdir(parents=True)
-    signed = Inbox(home / "x", key_file=state / "inbox.key").token(60)
-    assert persist([{"a": 1}], home / "x", token=signed)["shards_written"] == 1
+@pytest.mark.parametrize("result", [None, {"trace_id": "../x"}, {"trace_id": "t", "shards": []}])
+def test_the_token_is_checked_before_all_else(result: Any, home: Path) -> None:
+    """So that a caller without a token learns nothing of what would be taken."""
     with pytest.raises(CapabilityError):
-        persist([{"a": 2}], home / "x", token=signed | {"exp_ts": 4_000_000_000})
+        persist_dream_shards(seed=5, result=result, cap_token={"scopes": []}, base_dir=home / "x")  # type: ignore[arg-type]
 
 
 def nested(depth: int) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dreamd.inbox.settings import InboxSettings, inbox_folder, key_file, settings_from_env
+from dreamd.inbox.settings import InboxSettings, inbox_folder, settings_from_env
 
 
 def test_defaults_are_for_the_owner_alone() -> None:
@@ -44,4 +44,3 @@ def test_where_it_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inbox_folder(InboxSettings(dir="~nobody-of-that-name/x"), state) == Path(
         "/state/~nobody-of-that-name/x"
     )
-    assert key_file(state) == Path("/state/inbox.key")
