@@ -6,70 +6,93 @@ BIN      := $(VENV)/bin
 
 .PHONY: run test venv lint types cov bench fuzz man dist install uninstall lock clean
 
-run: venv  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
-	@$(BIN)/dreamctl --state-dir state demo $(ARGS)
+run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
+	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
 
 test: venv  ## the whole suite, on up to four cores
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
-venv: $(VENV)/.made  ## both distributions (editable) and the test tools
+venv: $(VENV)/.test  ## .venv with both distributions (editable) and the test tools
 
-$(VENV)/.made: pyproject.toml client/pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "dreamd needs Python 3.11 or newer; say which: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	@$(PYTHON) -m venv "$(VENV)" || \
-	  { echo "This Python cannot make a virtual environment (on Debian: apt install python3-venv)." >&2; exit 1; }
+# Locks are installed as they are. A resolver would look at the index, and refuse the lock when the index has moved on.
+# Python compiles what the demo imports when it imports it; pip would compile numpy's own tests too, for seconds.
+INSTALL := "$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-compile --no-deps
+COMPILE := "$(BIN)/python" -m compileall -q -j 0 -x '/(tests|pip)/' "$(VENV)/lib" || true
+CHECK   := "$(BIN)/python" -m pip --disable-pip-version-check check
+FAILED  := { echo '$(VENV) could not be prepared. pip says why above. Packages come from the network: try again, or `make clean` first.' >&2; exit 1; }
+
+$(VENV)/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "dreamd needs Python 3.11 or newer. Name one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "preparing $(VENV) (once)..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e client -e .
+	@"$(PYTHON)" -m venv "$(VENV)" || \
+	  { echo "This Python cannot make a virtual environment (on Debian: apt install python3-venv)." >&2; exit 1; }
+
+$(VENV)/.run: pyproject.toml client/pyproject.toml requirements/run.lock | $(VENV)/bin/python
+	@$(INSTALL) --require-hashes -r requirements/run.lock || $(FAILED)
+	@$(INSTALL) --no-build-isolation -e client -e . || $(FAILED)
+	@$(CHECK) >/dev/null || $(CHECK) || $(FAILED)
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run requirements/test.lock
+	@echo "adding the test tools (once)..."
+	@$(INSTALL) --require-hashes -r requirements/test.lock || $(FAILED)
+	@$(COMPILE)
+	@$(CHECK) >/dev/null || $(CHECK) || $(FAILED)
 	@touch $@
 
 lint: venv
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
 
 types: venv
-	@$(BIN)/mypy
+	@"$(BIN)/mypy"
 
 cov: venv  ## the suite with branch coverage of both packages, daemon processes included
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q $(ARGS)
-	@$(BIN)/coverage combine -q
-	@$(BIN)/coverage report
+	@"$(BIN)/coverage" erase
+	@"$(BIN)/coverage" run -m pytest -q $(ARGS)
+	@"$(BIN)/coverage" combine -q
+	@"$(BIN)/coverage" report
 
 fuzz: venv  ## long hunts: new examples for every property, every fault at every system call
-	@HYPOTHESIS_PROFILE=hunt HUNT=1 $(BIN)/python -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults $(ARGS)
+	@HYPOTHESIS_PROFILE=hunt HUNT=1 "$(BIN)/python" -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults $(ARGS)
 
 bench: venv  ## figures, as ratios to a floor in the same run
 	@for name in $(basename $(notdir $(wildcard tests/bench/*.py))); do \
-	  echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
+	  echo "== $$name"; "$(BIN)/python" -m tests.bench.$$name || exit 1; done
 
 man: venv  ## the manual pages, from the texts of --help and the settings
-	@$(BIN)/python -m dreamd.ctl.manual man
+	@"$(BIN)/python" -m dreamd.ctl.manual man
 
 leo: venv  ## what dreaming does to a real leo: make leo LEO=PATH_OF_HIS_CHECKOUT; an hour
 	@test -f "$(LEO)/leo.py" || { echo "make leo LEO=PATH: say where a checkout of leo is" >&2; exit 2; }
 	@$(MAKE) --no-print-directory $(LEO_VENV)/.made
-	@$(BIN)/python -m tests.leo.health "$(LEO)" --python "$(abspath $(LEO_VENV))/bin/python" $(ARGS)
+	@"$(BIN)/python" -m tests.leo.health "$(LEO)" --python "$(abspath $(LEO_VENV))/bin/python" $(ARGS)
 
 $(LEO_VENV)/.made:
-	@$(PYTHON) -m venv "$(LEO_VENV)"
-	@$(LEO_VENV)/bin/python -m pip install --quiet --disable-pip-version-check numpy sentencepiece aiosqlite msgpack
+	@"$(PYTHON)" -m venv "$(LEO_VENV)"
+	@"$(LEO_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check numpy sentencepiece aiosqlite msgpack
 	@touch $@
 
 dist: venv  ## wheels and source archives of both distributions, in dist/
-	@$(BIN)/python -m build --no-isolation --outdir dist client
-	@$(BIN)/python -m build --no-isolation --outdir dist .
+	@"$(BIN)/python" -m build --no-isolation --outdir dist client
+	@"$(BIN)/python" -m build --no-isolation --outdir dist .
 
 install: venv  ## dreamd as a user service of systemd, from this checkout
-	@$(BIN)/dreamctl service install
+	@"$(BIN)/dreamctl" service install
 
 uninstall: venv
-	@$(BIN)/dreamctl service uninstall
+	@"$(BIN)/dreamctl" service uninstall
 
-lock:  ## names, versions and hashes of all that `make venv` installs; needs uv
-	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate --no-emit-package dreamd-client -o requirements.lock
+LOCK := compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
+  --no-header --no-annotate --no-emit-package dreamd-client --quiet
+
+lock:  ## both locks: names, versions and hashes; run.lock for `make run`, test.lock for what `make test` adds
+	@"$(PYTHON)" -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@echo "hatchling>=1.27" | .venv-lock/bin/uv pip $(LOCK) pyproject.toml - -o requirements/run.lock
+	@.venv-lock/bin/uv pip $(LOCK) pyproject.toml --extra test -c requirements/run.lock -o requirements/test.lock \
+	  $$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements/run.lock)
 
 clean:
-	rm -rf $(VENV) $(LEO_VENV) dist .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" "$(LEO_VENV)" .venv-lock dist .coverage* .mypy_cache .ruff_cache .pytest_cache

@@ -6,6 +6,7 @@ import socket as socketlib
 import stat
 import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 import pytest
@@ -117,9 +118,8 @@ def test_one_that_does_not_listen_in_time_is_not_left_behind(
 def test_a_socket_taken_meanwhile_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever listens in the end, it is asked whose it is."""
     swap = tmp_path / "python"
-    swap.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -m dreamd --state-dir {tmp_path}/theirs --socket "$6"\n'
-    )
+    start = f"exec {quote(sys.executable)} -m dreamd --state-dir {quote(str(tmp_path / 'theirs'))}"
+    swap.write_text(f'#!/bin/sh\n{start} --socket "$6"\n')
     swap.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(swap))
     with (

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from shlex import quote
 
 import pytest
 
@@ -143,7 +144,7 @@ def test_a_corpus_without_words_is_wrong_usage(tmp_path: Path, content: bytes | 
 
 
 def test_a_corpus_that_cannot_be_read_is_a_problem_even_with_stdin_closed(tmp_path: Path) -> None:
-    command = f"exec {sys.executable} -m dreamd.ctl demo --corpus /proc/self/mem <&-"
+    command = f"exec {quote(sys.executable)} -m dreamd.ctl demo --corpus /proc/self/mem <&-"
     ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=DEADLINE_S)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "/proc/self/mem" in ended.stderr

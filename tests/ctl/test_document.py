@@ -76,7 +76,8 @@ def test_each_shape_is_as_documented(
 ) -> None:
     daemon, named = dreamt
     place = ["--socket", daemon.socket, "--state-dir", daemon.state_dir]
-    result = dreamctl(*place, *command.format(**named).split(), "--json", XDG_CONFIG_HOME=named["folder"])
+    words = [word.format(**named) for word in command.split()]  # a path may hold a space
+    result = dreamctl(*place, *words, "--json", XDG_CONFIG_HOME=named["folder"])
     assert (result.exit_code, result.stderr) == (0, "")
     answer = json.loads(result.stdout)
     assert answer != []

@@ -79,7 +79,12 @@ def person(dreamt: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[
     monkeypatch.setattr(sys, "prefix", "/usr")
 
     def run(command: str, columns: int, term: str, *, piped: bool = False) -> tuple[int, str]:
-        argv = ["dreamctl", "--state-dir", dreamt["state"], *command.format(**dreamt).split()]
+        argv = [
+            "dreamctl",
+            "--state-dir",
+            dreamt["state"],
+            *(word.format(**dreamt) for word in command.split()),
+        ]
         monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setenv("TERM", term)
