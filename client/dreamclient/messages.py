@@ -33,6 +33,7 @@ class Method:
     DRIFT = "friend.drift"
     CHECKPOINT = "friend.checkpoint"
     CHECKPOINTS = "friend.checkpoints"
+    DELETE_CHECKPOINT = "friend.delete_checkpoint"
     RESTORE = "friend.restore"
     IMPORT = "friend.import"
     RESEED = "friend.reseed"
@@ -63,7 +64,7 @@ class Code:
     TOO_LARGE = 7  # a message over MESSAGE_BYTES: the connection ends; or the answer would be one
     MALFORMED = 8  # no MessagePack-RPC message; the connection ends
     REFUSED = 9  # the daemon is full, or will not talk to this peer
-    UNAVAILABLE = 10  # not now: shutting down, or the store is in trouble
+    UNAVAILABLE = 10  # not now: shutting down, the store is in trouble, or as many are kept as may be
     HOOK_FAILED = 11  # sent by a host: its hook raised; the map names type and place
     NOT_FOUND = 12
     NO_HOOKS = 13  # nobody who could dream is connected

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import click
@@ -39,9 +38,10 @@ def friend(context: click.Context, count: int) -> None:
     dreamctl friend                       his fragments, their weights, where they came from
     dreamctl friend checkpoint tuesday    keep him as he is
     dreamctl friend restore tuesday       make him what he was then
-    dreamctl friend restore previous      undo the last restore or import
+    dreamctl friend restore previous      take back the last restore, import or reseed
 
-    The origin, what leo was born with, stays through all of these; only reseed replaces it.
+    The origin is what leo was born with. Dreams never remove it. restore, import and reseed may put another in its
+    place, and the one that goes stays as a checkpoint: `origin~1`, `origin~2` and so on.
     """
     if context.invoked_subcommand is not None:
         return
@@ -56,29 +56,38 @@ def friend(context: click.Context, count: int) -> None:
 
 @friend.command
 @click.argument("name", required=False, shell_complete=checkpoints)
-@click.option("--again", is_flag=True, help="Let it take the place of an earlier one of that name.")
+@click.option("--again", is_flag=True, help="Replace an earlier checkpoint of that name.")
+@click.option("--delete", is_flag=True, help="Delete the checkpoint NAME. There is no way back.")
 @json_option
 @utc_option
 @click.pass_obj
-def checkpoint(target: Target, name: str | None, again: bool) -> None:
-    """Keep the friend as he is, under NAME; without one, list what is kept.
+def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> None:
+    """Keep the friend as he is, under NAME. Without a name, list the checkpoints.
+
+    At most 32 may be kept under names of your own.
 
     \b
     dreamctl friend checkpoint tuesday
     dreamctl friend checkpoint
+    dreamctl friend checkpoint --delete tuesday
     """
+    if delete and (name is None or again):
+        raise click.UsageError("--delete takes the NAME of a checkpoint, and no --again")
     with target.daemon() as daemon:
-        answer = (
-            daemon.call(Method.CHECKPOINTS, 1000)
-            if name is None
-            else daemon.call(Method.CHECKPOINT, name, again)
-        )
+        if name is None:
+            answer = daemon.call(Method.CHECKPOINTS, 1000)
+        elif delete:
+            answer = daemon.call(Method.DELETE_CHECKPOINT, name)
+        else:
+            answer = daemon.call(Method.CHECKPOINT, name, again)
     if target.as_json:
         emit(answer)
-    elif name is not None:
-        click.echo(f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin.")
-    else:
+    elif name is None:
         click.echo(show_checkpoints(answer, width(), time.time()))
+    elif delete:
+        click.echo(f"Deleted the checkpoint {name}.")
+    else:
+        click.echo(f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin.")
 
 
 @friend.command
@@ -86,10 +95,14 @@ def checkpoint(target: Target, name: str | None, again: bool) -> None:
 @json_option
 @click.pass_obj
 def restore(target: Target, name: str) -> None:
-    """Make the friend what he was at the checkpoint NAME; the origin stays that of now.
+    """Make the friend what he was at the checkpoint NAME, his origin included.
+
+    What was there before is kept as `previous`, what was there before that as `previous~2`, and so on to
+    `previous~5`. If NAME holds what is there already, nothing changes, and `previous` stays.
 
     \b
     dreamctl friend restore tuesday
+    dreamctl friend restore previous        take back the last restore, import or reseed
     """
     with target.daemon() as daemon:
         _tell(target, "Restored", daemon.call(Method.RESTORE, name))
@@ -125,7 +138,9 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
 @json_option
 @click.pass_obj
 def import_(target: Target, file: Path) -> None:
-    """Make the friend what FILE says, which `dreamctl friend export` wrote. The origin stays.
+    """Make the friend what FILE says, which `dreamctl friend export` wrote, his origin included.
+
+    A file without an origin leaves his own in place. `dreamctl friend restore previous` takes an import back.
 
     \b
     dreamctl friend import friend.json
@@ -137,10 +152,8 @@ def import_(target: Target, file: Path) -> None:
         answer = daemon.call(Method.IMPORT, exported)
     _tell(target, "Imported", answer)
     if not target.as_json and answer["skipped"]:
-        takes = command(f"friend reseed {quote(str(file))}")
         click.echo(
-            f"{answer['skipped']} had no place: another leo's origin (`{takes}` takes it), "
-            "the same words twice, or more than the buffer holds.",
+            f"{answer['skipped']} had no place: they say the same words twice, or are more than the buffer holds.",
             err=True,
         )
 
@@ -154,6 +167,9 @@ def reseed(target: Target, file: Path, yes: bool) -> None:
     """Give the friend another origin: the sentences and short paragraphs of FILE, or the origin of a friend that
     was exported to it. What he has learnt since stays.
 
+    `dreamctl friend restore previous` takes a reseed back. The origin that goes also stays as a checkpoint of its
+    own, `origin~1` for example, at most 16 of them.
+
     \b
     dreamctl friend reseed README.md
     """
@@ -161,7 +177,7 @@ def reseed(target: Target, file: Path, yes: bool) -> None:
     exported = _exported(text)
     origin = [text] if exported is None else [each["text"] for each in exported if each.get("origin")]
     if not yes and not can_ask():
-        raise click.UsageError("this replaces what leo was born with; say --yes where nobody can be asked")
+        raise click.UsageError("this replaces what leo was born with; say --yes if this is no terminal")
     if not yes:
         click.confirm("This replaces what leo was born with. Go on?", abort=True, err=True)
     with target.daemon() as daemon:
@@ -188,7 +204,7 @@ def drift(target: Target, count: int) -> None:
 
 
 def can_ask() -> bool:
-    """Whether somebody sits there."""
+    """Return whether standard input is a terminal."""
     return sys.stdin.isatty()
 
 
@@ -257,8 +273,13 @@ def _tell(target: Target, done: str, answer: Row) -> None:
     words = (
         f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
         f"{number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went. "
-        "What was there before is the checkpoint `previous`."
     )
+    if not answer["undo"] and not answer["added"]:
+        words += "Nothing changed."
+    elif answer["undo"]:
+        words += f"`{command('friend restore ' + answer['undo'])}` takes this back."
+    if answer["origin_kept"] is not None:
+        words += f" The origin that went is kept as {answer['origin_kept']}."
     click.echo(fold(words, width()))
 
 

@@ -32,6 +32,7 @@ _KEY, _ERROR, _METHOD = "\0key", "\0error", "\0method"  # for what stands under 
 # What the texts among the params of a method are.
 _PARAMS = {
     Method.CHECKPOINT: "name",
+    Method.DELETE_CHECKPOINT: "name",
     Method.RESTORE: "name",
     Method.FRAGMENTS: "name",
     Method.INBOX_READ: "trace_id",

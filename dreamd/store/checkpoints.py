@@ -1,33 +1,74 @@
-"""The friend's buffer as a whole: kept under a name, and replaced. One function a transaction."""
+"""The friend's buffer as a whole: kept under a name, and replaced. One function a transaction.
 
-from collections.abc import Sequence
+`previous`, `previous~2` .. `previous~5` are the friend before the last five changes, `origin~1`, `origin~2` .. the
+friend when an origin was replaced. All other names are given by clients.
+"""
+
+from collections.abc import Collection, Sequence
 from sqlite3 import Connection
 from typing import Any, Final
 
 import msgspec
+from dreamclient.messages import MESSAGE_BYTES, Code
 from msgspec.structs import asdict
 
-from dreamd.dream.copies import Copy
+from dreamd.dream.copies import Copy, copies_of
+from dreamd.errors import Refusal
 from dreamd.store.reading import load
 from dreamd.store.rows import Memory
 from dreamd.store.transactions import retire_fragment
 
-PREVIOUS: Final = "previous"  # the friend before it was last replaced
+UNDOS: Final = ("previous", "previous~2", "previous~3", "previous~4", "previous~5")
+ORIGIN: Final = "origin"  # then ~ and a number
+MOST_NAMED: Final = 32
+MOST_ORIGINS: Final = 16  # a person's changes of mind
+MOST_BYTES: Final = (
+    MESSAGE_BYTES  # of a checkpoint that a client names: `friend.fragments` must answer it whole
+)
+
+_NAMED: Final = "name <> 'previous' AND instr(name, '~') = 0"
 
 
-def keep(connection: Connection, name: str, copies: Sequence[Copy], at: float, again: bool) -> bool:
-    """Keep `copies` under `name`; False where that is taken, unless `again`."""
-    origin = sum(copy.origin for copy in copies)
-    kept = connection.execute(
-        f"INSERT OR {'REPLACE' if again else 'IGNORE'} INTO dream_checkpoints"  # noqa: S608 - one of two words
-        " (name, at, learned, origin, fragments) VALUES (?, ?, ?, ?, ?)",
-        (name, at, len(copies) - origin, origin, msgspec.json.encode(copies).decode()),
-    )
-    return kept.rowcount > 0
+def keep(connection: Connection, name: str, at: float, again: bool) -> dict[str, Any]:
+    """Keep the friend under `name`, in place of an earlier checkpoint of that name if `again`.
+
+    Return {name, fragments: count, origin: count}. Raise Refusal if the name is taken or reserved, or there are too
+    many, or the friend is too large.
+    """
+    if name in (UNDOS[0], ORIGIN) or "~" in name:
+        raise Refusal(
+            Code.INVALID_PARAMS,
+            "`previous`, `origin` and names with `~` are the daemon's own; choose another name",
+        )
+    copies = copies_of(load(connection).fragments)
+    if (size := len(_encoded(copies))) > MOST_BYTES:
+        raise Refusal(
+            Code.UNAVAILABLE, f"the friend takes {size} bytes; a checkpoint holds at most {MOST_BYTES}"
+        )
+    taken = connection.execute("SELECT 1 FROM dream_checkpoints WHERE name = ?", (name,)).fetchone()
+    if taken and not again:
+        raise Refusal(
+            Code.INVALID_PARAMS,
+            "there is a checkpoint of that name already; choose another name, or replace it (`--again`)",
+        )
+    ((named,),) = connection.execute(f"SELECT count(*) FROM dream_checkpoints WHERE {_NAMED}")  # noqa: S608 - a constant
+    if named >= MOST_NAMED and not taken:
+        raise Refusal(
+            Code.UNAVAILABLE,
+            f"{named} checkpoints are kept, and {MOST_NAMED} is the most; delete one that you need no more: "
+            "`dreamctl friend checkpoint --delete NAME`",
+        )
+    _insert(connection, name, copies, at)
+    return {"name": name, "fragments": len(copies), "origin": sum(copy.origin for copy in copies)}
+
+
+def delete(connection: Connection, name: str) -> bool:
+    """Delete a checkpoint; return whether there was one of that name."""
+    return connection.execute("DELETE FROM dream_checkpoints WHERE name = ?", (name,)).rowcount > 0
 
 
 def latest(connection: Connection, n: int) -> list[dict[str, Any]]:
-    """The last n checkpoints, newest first, without their fragments."""
+    """Return the last n checkpoints, newest first, without their fragments."""
     found = connection.execute(
         "SELECT name, at, learned, origin FROM dream_checkpoints ORDER BY rowid DESC LIMIT ?", (n,)
     )
@@ -35,17 +76,36 @@ def latest(connection: Connection, n: int) -> list[dict[str, Any]]:
 
 
 def content(connection: Connection, name: str) -> list[Copy] | None:
-    """What was kept under `name`."""
+    """Return what was kept under `name`."""
     found = connection.execute("SELECT fragments FROM dream_checkpoints WHERE name = ?", (name,)).fetchone()
-    return None if found is None else msgspec.json.decode(found[0], type=list[Copy])
+    return None if found is None else _decoded(found[0])
 
 
 def replace_buffer(
-    connection: Connection, copies: Sequence[Copy], before: Sequence[Copy], at: float
-) -> tuple[Memory, dict[str, int]]:
-    """A fragment whose text is among `copies` keeps its id, a new one gets one that nobody had, and what goes is
-    retired: a replay finds each by its id."""
-    keep(connection, PREVIOUS, before, at, again=True)
+    connection: Connection, copies: Sequence[Copy], at: float
+) -> tuple[Memory, dict[str, Any]]:
+    """Put `copies` in the buffer's place. Keep what was there as `previous`, and an origin that goes as `origin~N`.
+
+    Return the new memory and {kept: count, added: count, left: count, undo: the checkpoint with what was there, nil
+    if that was nothing or did not change, origin_kept: that with the origin that went, nil if none did}. Raise
+    Refusal if too many origins are kept.
+    """
+    fragments = load(connection).fragments
+    added, left = _replace_rows(connection, copies, at)
+    memory = load(connection)
+    undo = origin_kept = None
+    if fragments and memory.fragments != fragments:
+        before, now = copies_of(fragments), copies_of(memory.fragments)
+        undo = _push(connection, before, now, at)
+        if (gone := _origin(before)) and gone != _origin(now):
+            origin_kept = _keep_origin(connection, before, gone, at)
+    counts = {"kept": len(copies) - added, "added": added, "left": left}
+    return memory, {**counts, "undo": undo, "origin_kept": origin_kept}
+
+
+def _replace_rows(connection: Connection, copies: Sequence[Copy], at: float) -> tuple[int, int]:
+    """A fragment whose text is among `copies` keeps its id, a new one gets an id that was never used, and what goes
+    is retired: a replay finds each by its id. Return how many came and went."""
     there: dict[str, list[int]] = {}
     for number, text in connection.execute("SELECT id, text FROM dream_bootstrap_fragments ORDER BY id"):
         there.setdefault(text, []).append(number)
@@ -63,7 +123,7 @@ def replace_buffer(
     left = [number for numbers in there.values() for number in numbers]
     for number in left:
         retire_fragment(connection, number, at)
-    return load(connection), {"kept": len(copies) - added, "added": added, "left": len(left)}
+    return added, len(left)
 
 
 def _add(connection: Connection, copy: Copy) -> None:
@@ -74,3 +134,66 @@ def _add(connection: Connection, copy: Copy) -> None:
                 :text, :weight, :origin, :dialog, :added_at)""",
         asdict(copy),
     )
+
+
+def _push(connection: Connection, before: Sequence[Copy], now: Sequence[Copy], at: float) -> str:
+    """Keep `before` as the newest undo, and return its name. The oldest goes if there are five; what is the same as
+    `before` or `now` goes first, so that undoing to and fro drops no older one."""
+    undos = ", ".join(f"'{name}'" for name in UNDOS)
+    connection.execute(
+        f"DELETE FROM dream_checkpoints WHERE name IN ({undos}) AND fragments IN (?, ?)",  # noqa: S608 - constants
+        (_encoded(before), _encoded(now)),
+    )
+    held = {name for (name,) in connection.execute("SELECT name FROM dream_checkpoints")}
+    free = next((n for n, name in enumerate(UNDOS) if name not in held), len(UNDOS) - 1)
+    delete(connection, UNDOS[free])
+    for number in range(free, 0, -1):
+        connection.execute(
+            "UPDATE dream_checkpoints SET name = ? WHERE name = ?", (UNDOS[number], UNDOS[number - 1])
+        )
+    _insert(connection, UNDOS[0], before, at)
+    return UNDOS[0]
+
+
+def _keep_origin(connection: Connection, copies: Sequence[Copy], origin: Collection[str], at: float) -> str:
+    """Keep the friend for the sake of its origin, unless that is kept already. Return the checkpoint's name."""
+    found = connection.execute("SELECT name, fragments FROM dream_checkpoints WHERE name LIKE 'origin~%'")
+    kept = {name: _origin(_decoded(fragments)) for name, fragments in found}
+    for name, known in kept.items():
+        if known == origin:
+            return str(name)
+    if len(kept) >= MOST_ORIGINS:
+        raise Refusal(
+            Code.UNAVAILABLE,
+            f"{len(kept)} earlier origins are kept, and {MOST_ORIGINS} is the most; delete one that you need no more: "
+            f"`dreamctl friend checkpoint --delete {min(kept, key=_number)}` (`dreamctl friend checkpoint` lists them)",
+        )
+    name = f"{ORIGIN}~{1 + max(map(_number, kept), default=0)}"
+    _insert(connection, name, copies, at)
+    return name
+
+
+def _number(name: str) -> int:
+    return int(name.partition("~")[2])
+
+
+def _origin(copies: Sequence[Copy]) -> set[str]:
+    return {copy.text for copy in copies if copy.origin}
+
+
+def _insert(connection: Connection, name: str, copies: Sequence[Copy], at: float) -> None:
+    origin = sum(copy.origin for copy in copies)
+    connection.execute(
+        "INSERT OR REPLACE INTO dream_checkpoints (name, at, learned, origin, fragments) VALUES (?, ?, ?, ?, ?)",
+        (name, at, len(copies) - origin, origin, _encoded(copies)),
+    )
+
+
+def _encoded(copies: Sequence[Copy]) -> str:
+    """Return `copies` as JSON, in an order that depends on nothing else: what is the same is the same text."""
+    ordered = sorted(copies, key=lambda copy: (not copy.origin, copy.added_at, copy.text))
+    return msgspec.json.encode(ordered).decode()
+
+
+def _decoded(fragments: str) -> list[Copy]:
+    return msgspec.json.decode(fragments, type=list[Copy])

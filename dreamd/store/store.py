@@ -126,24 +126,26 @@ class Store:
         """The origin, at weight 1.0. Returns how many were stored: 0 if there is an origin already."""
         return await self._write(transactions.seed, fragments, at) if fragments else 0
 
-    async def keep(self, name: str, copies: Sequence[Copy], at: float, *, again: bool) -> bool:
-        """A checkpoint of that name; False where there is one already, unless `again`."""
-        return await self._write(checkpoints.keep, name, copies, at, again)
+    async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
+        """Keep the friend as a checkpoint; return {name, fragments: count, origin: count}. Raise Refusal."""
+        return await self._write(checkpoints.keep, name, at, again)
+
+    async def delete_checkpoint(self, name: str) -> bool:
+        """Delete a checkpoint; return whether there was one of that name."""
+        return await self._write(checkpoints.delete, name)
 
     async def checkpoints(self, n: int) -> list[dict[str, Any]]:
-        """{name, at, learned: count, origin: count} of the last n checkpoints, newest first."""
+        """Return {name, at, learned: count, origin: count} of the last n checkpoints, newest first."""
         return await self._read(checkpoints.latest, n)
 
     async def checkpoint(self, name: str) -> list[Copy] | None:
-        """The friend as it was then; None where there is no checkpoint of that name."""
+        """Return the friend as it was then; None if there is no checkpoint of that name."""
         return await self._read(checkpoints.content, name)
 
-    async def replace_friend(
-        self, copies: Sequence[Copy], before: Sequence[Copy], at: float
-    ) -> tuple[Memory, dict[str, int]]:
-        """Put `copies` in the buffer's place, and keep what was there `before` as a checkpoint, in one
-        transaction. Returns what is to be kept in memory now, and how many {kept, added, left}."""
-        return await self._write(checkpoints.replace_buffer, copies, before, at)
+    async def replace_friend(self, copies: Sequence[Copy], at: float) -> tuple[Memory, dict[str, Any]]:
+        """Put `copies` in the buffer's place, and keep what was there as a checkpoint, in one transaction. Return what
+        is to be kept in memory now, and {kept, added, left, undo, origin_kept}. Raise Refusal."""
+        return await self._write(checkpoints.replace_buffer, copies, at)
 
     async def recent(self, n: int) -> list[dict[str, Any]]:
         """The last n dialogues, newest first: {id, trace_id, started_at, finished_at, outcome, lines: count,

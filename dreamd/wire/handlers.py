@@ -153,8 +153,13 @@ def checkpoints(service: Service, session: Session, asked: params.CountParams) -
     return service.engine.store.checkpoints(asked.n)
 
 
+async def delete_checkpoint(service: Service, session: Session, asked: params.NameParams) -> dict[str, Any]:
+    await service.engine.keeper.delete_checkpoint(asked.name)
+    return {"name": asked.name}
+
+
 def restore(
-    service: Service, session: Session, asked: params.RestoreParams
+    service: Service, session: Session, asked: params.NameParams
 ) -> Coroutine[Any, Any, dict[str, Any]]:
     return service.engine.keeper.restore(asked.name)
 
@@ -247,7 +252,8 @@ TABLE: dict[str, Served] = {
     Method.DRIFT: _served(drift, params.CountParams),
     Method.CHECKPOINT: _served(checkpoint, params.CheckpointParams),
     Method.CHECKPOINTS: _served(checkpoints, params.CountParams),
-    Method.RESTORE: _served(restore, params.RestoreParams),
+    Method.DELETE_CHECKPOINT: _served(delete_checkpoint, params.NameParams),
+    Method.RESTORE: _served(restore, params.NameParams),
     Method.IMPORT: _served(take_in, params.ImportParams),
     Method.RESEED: _served(reseed, params.SeedParams),
     Method.STATS: _served(stats, params.NoParams),

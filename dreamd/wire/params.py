@@ -18,7 +18,7 @@ SEED_TEXTS = 4096  # 256 fragments are kept of them
 
 Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
-Checkpoint = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Checkpoint = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}\Z")]
 
 
 class Hello(Struct):
@@ -81,7 +81,7 @@ class CheckpointParams(Struct, array_like=True, forbid_unknown_fields=True):
     again: bool = False
 
 
-class RestoreParams(Struct, array_like=True, forbid_unknown_fields=True):
+class NameParams(Struct, array_like=True, forbid_unknown_fields=True):
     name: Checkpoint
 
 

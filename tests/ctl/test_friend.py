@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.helpers.little_daemon import LittleDaemon
 
 NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 ORIGIN = {"origin": ["I am small.", "I listen."], "readme": ["Words are doors."]}
-REPLACED = {"fragments", "origin", "drift", "kept", "added", "left", "skipped"}
+REPLACED = {"fragments", "origin", "drift", "kept", "added", "left", "skipped", "undo", "origin_kept"}
 
 FRAGMENTS = [
     {"id": 1, "text": "I am small, and I listen to the water below", "weight": 1.0, "origin": True, "dialog": None,
@@ -149,27 +150,61 @@ def test_what_is_exported_can_be_imported(daemon: DaemonProcess, kept: list[dict
     assert "another" in file.read_text()
 
 
-def test_p4_another_leos_origin_is_named_and_taken_only_by_a_reseed(
+def friend_file(path: Path, *fragments: dict) -> Path:
+    path.write_text(json.dumps({"kind": "dreamd.friend", "version": 1, "fragments": fragments}))
+    return path
+
+
+def test_p4_the_origin_goes_by_an_import_or_a_reseed_and_a_restore_brings_it_back(
     daemon: DaemonProcess, kept: list[dict], tmp_path: Path
 ) -> None:
-    file = tmp_path / "other.json"
-    fragments = [
-        {"text": "I am another.", "weight": 1.0, "origin": True},
-        {"text": "the hill", "weight": 0.2},
-    ]
-    file.write_text(json.dumps({"kind": "dreamd.friend", "version": 1, "fragments": fragments}))
+    another = {"text": "I am another.", "weight": 1.0, "origin": True}
+    file = friend_file(tmp_path / "other.json", another, another, {"text": "the hill", "weight": 0.2})
     imported = dreamctl("--socket", daemon.socket, "friend", "import", file)
-    assert imported.stdout.startswith("Imported: 4 fragments, 3 of them origin")
-    assert "1 had no place" in imported.stderr
+    told = " ".join(imported.stdout.split())
+    assert told.startswith("Imported: 2 fragments, 1 of them origin")
+    assert f"`dreamctl --socket {daemon.socket} friend restore previous` takes this back. The origin" in told
+    name = re.search(r"The origin that went is kept as (origin~\d+)\.$", told)[1]
+    restored = dreamctl("--socket", daemon.socket, "friend", "restore", "previous").stdout
+    assert "takes this back. The origin that went" in " ".join(restored.split())
+    assert measured(friend(daemon)) == measured(kept)
+    friend(daemon, "checkpoint", "now", "--again")
+    unchanged = dreamctl("--socket", daemon.socket, "friend", "restore", "now").stdout
+    assert unchanged.endswith("0 came, 0 went.\nNothing changed.\n")
+    assert friend(daemon, "restore", "previous")["origin"] == 1
+
     unasked = dreamctl("--socket", daemon.socket, "friend", "reseed", file)
     assert (unasked.exit_code, unasked.stdout) == (2, "")
     assert "--yes" in unasked.stderr
-    assert sum(f["origin"] for f in friend(daemon)) == 3
-    reseeded = friend(daemon, "reseed", file, "--yes")
-    assert (reseeded["origin"], reseeded["fragments"]) == (1, 2)
     text = tmp_path / "birth.txt"
     text.write_text("A new birth.\n\nAnd a second thought.")
     assert friend(daemon, "reseed", text, "--yes")["origin"] == 2
+    assert friend(daemon, "reseed", file, "--yes")["origin"] == 1
+    assert friend(daemon, "restore", name)["origin"] == 3
+
+
+def test_what_says_the_same_twice_has_no_place(
+    daemon: DaemonProcess, kept: list[dict], tmp_path: Path
+) -> None:
+    many = [{"text": f"line {number}", "weight": 0.2} for number in range(66)]
+    file = friend_file(tmp_path / "many.json", *many)
+    imported = dreamctl("--socket", daemon.socket, "friend", "import", file)
+    assert imported.stdout.startswith("Imported: 67 fragments, 3 of them origin")
+    assert imported.stderr.startswith("2 had no place: ")
+
+
+def test_a_checkpoint_is_deleted_by_its_name(daemon: DaemonProcess, kept: list[dict]) -> None:
+    friend(daemon, "checkpoint", "wednesday", "--again")
+    assert friend(daemon, "checkpoint", "--delete", "wednesday") == {"name": "wednesday"}
+    assert "wednesday" not in [each["name"] for each in friend(daemon, "checkpoint")]
+    gone = dreamctl("--socket", daemon.socket, "friend", "checkpoint", "--delete", "wednesday")
+    assert (gone.exit_code, gone.stdout) == (4, "")
+    assert "no checkpoint of that name" in gone.stderr
+    friend(daemon, "checkpoint", "thursday", "--again")
+    told = dreamctl("--socket", daemon.socket, "friend", "checkpoint", "thursday", "--delete")
+    assert told.stdout == "Deleted the checkpoint thursday.\n"
+    for wrong in (["--delete"], ["--delete", "--again", "a"]):
+        assert dreamctl("--socket", daemon.socket, "friend", "checkpoint", *wrong).exit_code == 2
 
 
 def test_a_reseed_asks_who_can_be_asked(

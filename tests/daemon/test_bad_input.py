@@ -88,6 +88,7 @@ WRONG = {
     Method.FRAGMENTS: [[1], [[]], [HUGE], [""], [None, None]],
     Method.CHECKPOINT: [[], [5], [None], [HUGE], [""], ["a", 1], ["a", False, None]],
     Method.CHECKPOINTS: [["1"], [-1], [1.5], [None], [1, 2]],
+    Method.DELETE_CHECKPOINT: [[], [5], [None], [HUGE], [""], ["a", "b"]],
     Method.RESTORE: [[], [5], [None], [HUGE], [""], ["a", "b"]],
     Method.IMPORT: [[], [5], [None], [[]], [[5]], [[{}]], [[{"text": 5}]], [{}], [[{"text": "a", "weight": "b"}]]],
     Method.RESEED: [[], [None], [[]], [{"origin": "text"}], [{"origin": [5]}], [{"readme": {}}], [{}, {}]],

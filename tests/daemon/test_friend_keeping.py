@@ -42,6 +42,7 @@ async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(
             "fragments": len(now), "origin": kept["origin"],
             "drift": pytest.approx(service.engine.keeper.friend.drift()),
             "kept": len(then), "added": 0, "left": len(later) - len(then), "skipped": 0,
+            "undo": "previous", "origin_kept": None,
         }  # fmt: skip
         assert measured(await peer.call("friend.fragments", "previous")) == measured(later)
     async with serving(tmp_path) as service, await onlooker(service) as peer:
@@ -50,15 +51,14 @@ async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(
         assert names == [("previous", kept["origin"]), ("first-week", kept["origin"])]
 
 
-async def test_the_name_previous_is_kept_for_what_was_there_before(tmp_path):
+async def test_names_of_the_daemons_own_cannot_be_taken(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
-        for again in (False, True):
-            with pytest.raises(
-                PeerError, match="`previous` is kept for what was there before a change"
-            ) as caught:
-                await peer.call("friend.checkpoint", "previous", again)
-            assert caught.value.code == Code.INVALID_PARAMS
+        for name in ("previous", "previous~2", "previous~9", "origin", "origin~1"):
+            for again in (False, True):
+                with pytest.raises(PeerError, match="the daemon's own") as caught:
+                    await peer.call("friend.checkpoint", name, again)
+                assert caught.value.code == Code.INVALID_PARAMS
         assert await peer.call("friend.checkpoints") == []
 
 
@@ -80,18 +80,40 @@ async def test_p13_what_was_dreamt_before_and_after_a_restore_replays(tmp_path):
     assert [answer["difference"] for answer in answers] == [None] * 13
 
 
-async def test_p4_no_restore_and_no_import_replaces_the_origin(tmp_path):
+async def test_p4_a_restore_brings_back_the_origin_of_its_checkpoint(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 2)
+        before = await peer.call("friend.fragments")
+        reseeded = await peer.call("friend.reseed", {"readme": ["A new birth."]})
+        assert (reseeded["undo"], reseeded["origin_kept"]) == ("previous", "origin~1")
+        poem = measured(await peer.call("friend.fragments"))
+        for name, other in (("previous", poem), ("previous", measured(before)), ("origin~1", poem)):
+            restored = await peer.call("friend.restore", name)
+            assert restored["undo"] == "previous"
+            assert measured(await peer.call("friend.fragments", "previous")) == other
+        assert measured(await peer.call("friend.fragments")) == measured(before)
+        assert (await peer.call("friend.restore", "origin~1"))["undo"] is None  # nothing to change
+        assert measured(await peer.call("friend.fragments", "previous")) == poem
+        assert await peer.call("dream.seed", {"origin": ["Another."]}) == 0
+        await dreams(peer, 2)
+        born = texts(before, origin=True)
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        now = await peer.call("friend.fragments")
+        assert texts(now, origin=True) == born
+        assert min(f["weight"] for f in now if f["origin"]) >= 0.2
+
+
+async def test_p4_an_import_without_an_origin_takes_no_more_than_weights(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         born = texts(await peer.call("friend.fragments"), origin=True)
-        await peer.call("friend.checkpoint", "old")
         brought = [
-            {"text": "I am another.", "weight": 1.0, "origin": True, "id": 1, "dialog": 99, "added_at": 5.0},
-            {"text": born[0], "weight": 0.0, "origin": False},
+            {"text": born[0], "weight": 0.0, "origin": False, "id": 1, "dialog": 99, "added_at": 5.0},
             {"text": "the sea", "weight": 0.7, "dialog": 99},
         ]
         answer = await peer.call("friend.import", brought)
-        assert (answer["added"], answer["skipped"]) == (1, 1)
+        assert (answer["added"], answer["skipped"], answer["origin_kept"]) == (1, 0, None)
         now = await peer.call("friend.fragments")
         assert texts(now, origin=True) == born
         assert {f["weight"] for f in now if f["text"] == born[0]} == {0.2}
@@ -99,10 +121,57 @@ async def test_p4_no_restore_and_no_import_replaces_the_origin(tmp_path):
             ("the sea", 0.7, None)
         ]
 
-        await peer.call("friend.reseed", {"readme": ["A new birth."]})
-        await peer.call("friend.restore", "old")
-        assert texts(await peer.call("friend.fragments"), origin=True) == ["A new birth."]
-        assert await peer.call("dream.seed", ORIGIN) == 0
+
+async def test_p4_an_import_with_an_origin_keeps_the_one_that_goes(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        born = texts(await peer.call("friend.fragments"), origin=True)
+        answer = await peer.call("friend.import", [{"text": "I am another.", "weight": 1.0, "origin": True}])
+        assert (answer["origin"], answer["undo"], answer["origin_kept"]) == (1, "previous", "origin~1")
+        assert texts(await peer.call("friend.fragments"), origin=True) == ["I am another."]
+        for name in ("previous", "origin~1"):
+            assert texts(await peer.call("friend.fragments", name), origin=True) == born
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u00a0\u2003"])
+async def test_an_empty_text_is_not_imported(tmp_path, text):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        before = await peer.call("friend.fragments")
+        with pytest.raises(PeerError, match=r"fragments\[1\].text is empty") as caught:
+            await peer.call("friend.import", [{"text": "a", "weight": 1.0}, {"text": text, "weight": 1.0}])
+        assert caught.value.code == Code.INVALID_PARAMS
+        assert await peer.call("friend.fragments") == before
+
+
+async def test_checkpoints_are_bounded_and_can_be_deleted(tmp_path):
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        for number in range(32):
+            await peer.call("friend.checkpoint", f"c{number}")
+        with pytest.raises(PeerError, match="32 checkpoints are kept, and 32 is the most") as caught:
+            await peer.call("friend.checkpoint", "one-more")
+        assert caught.value.code == Code.UNAVAILABLE
+        assert await peer.call("friend.delete_checkpoint", "c3") == {"name": "c3"}
+        with pytest.raises(PeerError, match="no checkpoint of that name") as caught:
+            await peer.call("friend.delete_checkpoint", "c3")
+        assert caught.value.code == Code.NOT_FOUND
+        await peer.call("friend.checkpoint", "one-more")
+        assert len(await peer.call("friend.checkpoints", 100)) == 32
+
+
+async def test_restores_at_the_same_time_each_take_what_the_name_holds_then(tmp_path):
+    """The name is looked up when the change begins, not when it was asked for."""
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        first = measured(await peer.call("friend.fragments"))
+        await peer.call("friend.import", [{"text": "the sea", "weight": 0.5}])
+        second = measured(await peer.call("friend.fragments"))
+        keeper = service.engine.keeper
+        await asyncio.gather(keeper.restore("previous"), keeper.restore("previous"))
+        assert measured(await peer.call("friend.fragments")) == second
+        await keeper.restore("previous")
+        assert measured(await peer.call("friend.fragments")) == first
 
 
 async def test_p4_a_reseed_replaces_the_origin_and_keeps_what_was_learned(tmp_path):
@@ -134,7 +203,7 @@ async def test_a_friend_without_an_origin_takes_that_of_an_import(tmp_path):
 async def test_a_name_is_one_that_is_not_taken_and_fits_a_shell(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         await peer.call("friend.checkpoint", "a")
-        with pytest.raises(PeerError, match="a checkpoint of that name already") as caught:
+        with pytest.raises(PeerError, match="a checkpoint of that name already; choose another") as caught:
             await peer.call("friend.checkpoint", "a")
         assert caught.value.code == 2
         await peer.call("friend.checkpoint", "a", True)

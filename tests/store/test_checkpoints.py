@@ -3,12 +3,15 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from dreamclient.messages import Code
 
 from dreamd.dream.copies import Copy, copies_of
-from dreamd.errors import StoreError
+from dreamd.errors import Refusal, StoreError
 from dreamd.store import Store
+from dreamd.store.checkpoints import UNDOS
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 SEA = Copy(text="the sea", weight=0.4, dialog=7, added_at=STARTED_AT)
@@ -22,33 +25,139 @@ async def friend_of_three(store: Store) -> list[Copy]:
     return copies_of((await store.load()).fragments)
 
 
+async def names(store: Store) -> list[str]:
+    return [each["name"] for each in await store.checkpoints(100)]
+
+
+async def replaced(store: Store, *texts: str, origin: str = "one stone") -> dict[str, Any]:
+    """Put an origin of one fragment and these learned ones in the friend's place."""
+    copies = [Copy(text=origin, weight=1.0, origin=True), *(Copy(text=text, weight=0.3) for text in texts)]
+    return (await store.replace_friend(copies, STARTED_AT))[1]
+
+
+async def learned(store: Store, name: str) -> list[str]:
+    return [copy.text for copy in await store.checkpoint(name) or () if not copy.origin]
+
+
 async def test_a_checkpoint_comes_back_as_it_was_kept(store: Store):
     copies = await friend_of_three(store)
-    assert await store.keep("first", copies, STARTED_AT, again=False)
+    kept = await store.keep("first", STARTED_AT, again=False)
+    assert kept == {"name": "first", "fragments": 3, "origin": 2}
     assert await store.checkpoint("first") == copies
     assert await store.checkpoint("other") is None
     assert await store.checkpoints(5) == [{"name": "first", "at": STARTED_AT, "learned": 1, "origin": 2}]
 
 
 async def test_a_name_that_is_taken_is_given_again_only_on_purpose(store: Store):
+    await replaced(store)
     for name in ("first", "second"):
-        assert await store.keep(name, [SEA], STARTED_AT, again=False)
-    assert not await store.keep("first", [], STARTED_AT + 1, again=False)
-    assert await store.checkpoint("first") == [SEA]
-    assert await store.keep("first", [], STARTED_AT + 2, again=True)
-    assert [(c["name"], c["at"]) for c in await store.checkpoints(5)] == [
-        ("first", STARTED_AT + 2),
-        ("second", STARTED_AT),
+        await store.keep(name, STARTED_AT, again=False)
+    await replaced(store, "a third")
+    with pytest.raises(Refusal, match="choose another name, or replace it"):
+        await store.keep("first", STARTED_AT + 1, again=False)
+    assert await learned(store, "first") == []
+    await store.keep("first", STARTED_AT + 2, again=True)
+    assert await learned(store, "first") == ["a third"]
+    assert await names(store) == ["first", "previous", "second"]
+    assert [c["at"] for c in await store.checkpoints(1)] == [STARTED_AT + 2]
+
+
+@pytest.mark.parametrize("name", ["previous", "previous~2", "origin", "origin~1", "a~b"])
+async def test_names_of_the_daemons_own_are_refused(store: Store, name: str):
+    await friend_of_three(store)
+    for again in (False, True):
+        with pytest.raises(Refusal, match="the daemon's own") as caught:
+            await store.keep(name, STARTED_AT, again=again)
+        assert caught.value.code == Code.INVALID_PARAMS
+    assert await names(store) == []
+
+
+async def test_at_most_32_are_kept_by_name_and_one_can_be_deleted(store: Store):
+    await friend_of_three(store)
+    for number in range(32):
+        await store.keep(f"c{number}", STARTED_AT, again=False)
+    await replaced(store, "a change")  # neither the undo nor an origin counts
+    await replaced(store, origin="another origin")
+    with pytest.raises(Refusal, match=r"32 is the most.*--delete NAME") as caught:
+        await store.keep("one-more", STARTED_AT, again=False)
+    assert caught.value.code == Code.UNAVAILABLE
+    await store.keep("c5", STARTED_AT, again=True)
+    assert await store.delete_checkpoint("c7")
+    assert not await store.delete_checkpoint("c7")
+    await store.keep("one-more", STARTED_AT, again=False)
+    assert len(await names(store)) == 32 + 2 + 2
+
+
+async def test_a_checkpoint_is_bounded_in_bytes(store: Store):
+    await replaced(store, *(f"{number} {'x' * 400}" for number in range(3000)))
+    with pytest.raises(Refusal, match=r"takes .* bytes; a checkpoint holds at most 1048576"):
+        await store.keep("large", STARTED_AT, again=False)
+    assert await names(store) == []
+
+
+async def test_five_changes_can_be_taken_back(store: Store):
+    assert (await replaced(store, "state 0"))["undo"] is None
+    for number in range(1, 8):
+        assert (await replaced(store, f"state {number}"))["undo"] == "previous"
+    for number, name in enumerate(UNDOS):
+        assert await learned(store, name) == [f"state {6 - number}"]
+    assert await names(store) == list(UNDOS)
+
+
+async def test_what_changes_nothing_leaves_the_undo_alone(store: Store):
+    await replaced(store, "a state")
+    await replaced(store, "another")
+    for _ in range(6):
+        answer = await replaced(store, "another")
+        assert (answer["kept"], answer["added"], answer["left"], answer["undo"]) == (2, 0, 0, None)
+    assert await learned(store, "previous") == ["a state"]
+
+
+async def test_undoing_to_and_fro_drops_no_older_undo(store: Store):
+    for number in range(1, 7):
+        await replaced(store, f"state {number}")
+    for _ in range(6):
+        await store.replace_friend(await store.checkpoint("previous") or [], STARTED_AT)
+    kept = [await learned(store, name) for name in UNDOS]
+    assert kept == [["state 5"], ["state 4"], ["state 3"], ["state 2"], ["state 1"]]
+
+
+async def test_p4_each_origin_that_ever_was_is_kept_once(store: Store):
+    await replaced(store, "with the first", origin="first")
+    assert (await replaced(store, "with the first, later", origin="first"))["origin_kept"] is None
+    assert (await replaced(store, origin="second"))["origin_kept"] == "origin~1"
+    assert (await replaced(store, origin="third"))["origin_kept"] == "origin~2"
+    assert await learned(store, "origin~1") == ["with the first, later"]
+    for _ in range(3):
+        await store.replace_friend(await store.checkpoint("origin~1") or [], STARTED_AT)
+        assert (await replaced(store, origin="third"))["origin_kept"] == "origin~1"
+    assert sorted(name for name in await names(store) if "origin" in name) == [
+        "origin~1",
+        "origin~2",
+        "origin~3",
     ]
-    assert [c["name"] for c in await store.checkpoints(1)] == ["first"]
+
+
+async def test_p4_no_origin_goes_when_16_are_kept(store: Store):
+    for number in range(17):
+        await replaced(store, origin=f"birth {number}")
+    before = await store.load()
+    kept = await names(store)
+    with pytest.raises(Refusal, match=r"16 is the most.*--delete origin~1`") as caught:
+        await replaced(store, "more", origin="birth 17")
+    assert caught.value.code == Code.UNAVAILABLE
+    assert (await store.load(), await names(store)) == (before, kept)
+    await replaced(store, "what leaves the origin alone goes on", origin="birth 16")
+    await store.delete_checkpoint("origin~3")
+    assert (await replaced(store, origin="birth 17"))["origin_kept"] == "origin~17"
 
 
 async def test_what_stays_keeps_its_id_and_what_goes_can_still_be_found(store: Store, path: Path):
     """P13: a replay finds a fragment by the id that it had."""
     before = await friend_of_three(store)
     wanted = [Copy(text="two lamps", weight=0.8, origin=True), SEA, Copy(text="two lamps", weight=0.1)]
-    memory, counts = await store.replace_friend(wanted, before, STARTED_AT + 20)
-    assert counts == {"kept": 1, "added": 2, "left": 2}
+    memory, counts = await store.replace_friend(wanted, STARTED_AT + 20)
+    assert counts == {"kept": 1, "added": 2, "left": 2, "undo": "previous", "origin_kept": "origin~1"}
     assert [(f.id, f.text, f.weight, f.origin, f.dialog) for f in memory.fragments] == [
         (2, "two lamps", 0.8, True, None),
         (4, "the sea", 0.4, False, 7),
@@ -56,17 +165,22 @@ async def test_what_stays_keeps_its_id_and_what_goes_can_still_be_found(store: S
     ]
     assert (await store.load()) == memory
     assert memory.next_fragment_id == 6
-    assert await store.checkpoint("previous") == before
+    assert await store.checkpoint("previous") == await store.checkpoint("origin~1") == before
     await store.close()
     with closing(sqlite3.connect(path)) as connection:
         past = connection.execute("SELECT id, text, left_at FROM dream_fragments_past").fetchall()
     assert past == [(1, "one stone", STARTED_AT + 20), (3, "a third", STARTED_AT + 20)]
 
 
-async def test_it_is_replaced_whole_or_not_at_all(store: Store):
+@pytest.mark.parametrize(
+    "failing",
+    ["INSERT ON dream_bootstrap_fragments", "INSERT ON dream_checkpoints", "INSERT ON dream_fragments_past"],
+)
+async def test_p4_it_is_replaced_whole_or_not_at_all(store: Store, path: Path, failing: str):
     before = await friend_of_three(store)
-    wrong = [SEA, Copy(text=None, weight=0.5)]  # type: ignore[arg-type]
-    with pytest.raises(StoreError, match="NOTNULL"):
-        await store.replace_friend(wrong, before, STARTED_AT)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TRIGGER t BEFORE {failing} BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(StoreError):
+        await replaced(store, "the sea", origin="another origin")
     assert copies_of((await store.load()).fragments) == before
     assert await store.checkpoints(5) == []
