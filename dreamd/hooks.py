@@ -1,4 +1,4 @@
-"""The hooks of one session, as one dialogue asks them: typed answers, deadlines, and the account of both.
+"""The hooks of one session, as one dialogue asks them: typed answers, deadlines, and the figures of both.
 
 Whatever goes wrong is counted with its reason and ends the dialogue with a word of its closed list.
 """
@@ -13,7 +13,7 @@ from dreamclient.messages import Method
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Outcome
-from dreamd.dream.shapes import Answer, Heard, Line, LineMetrics, settle_metrics
+from dreamd.dream.shapes import Answer, Heard, Line, cut
 from dreamd.failures import Failures, hook_failure
 
 SAMPLES = 1024  # calls that the latency figures of `status` look back on
@@ -43,7 +43,7 @@ class Latency:
         self._recent_ms: dict[str, deque[float]] = {}
 
     def add(self, method: str, seconds: float) -> None:
-        """Count one answered call."""
+        """Count one call that was answered, or that took too long: how long it has taken by then."""
         self._calls[method] = self._calls.get(method, 0) + 1
         self._recent_ms.setdefault(method, deque(maxlen=SAMPLES)).append(seconds * 1000)
 
@@ -54,14 +54,19 @@ class Latency:
             ordered = sorted(recent)
             found[method] = {
                 "calls": self._calls[method],
-                "p50_ms": round(ordered[len(ordered) // 2], 3),
-                "p99_ms": round(ordered[len(ordered) * 99 // 100], 3),
+                "p50_ms": _rank(ordered, 50),
+                "p99_ms": _rank(ordered, 99),
             }
         return found
 
 
+def _rank(ordered: list[float], percent: int) -> float:
+    """Return the nearest rank: the least of the values that `percent` of all do not exceed."""
+    return round(ordered[-(-len(ordered) * percent // 100) - 1], 3)
+
+
 class Hooks:
-    """Asks `session` for the lines of one dialogue. Every method raises `dialogue.Ended` where it failed."""
+    """Asks `session` for the lines of one dialogue. Every method raises `dialogue.Ended` if it fails."""
 
     def __init__(
         self,
@@ -103,7 +108,7 @@ class Hooks:
             if ended.outcome != "hook_error":
                 raise
             return []
-        return snapshots
+        return [cut(snapshot) for snapshot in snapshots[:n]]
 
     def abandon(self, outcome: Outcome) -> None:
         """End the dialogue: the call on its way is not waited for, and no further one is made."""
@@ -131,19 +136,21 @@ class Hooks:
         try:
             self._asking = self._session.call(method, params, min(left_s, self._settings.call_deadline_s))
             raw = await self._asking
-            self._latency.add(method, self._monotonic() - started)
-            answer = decoder.decode(raw)
-            return settle_metrics(answer) if isinstance(answer, LineMetrics) else answer
         except RemoteError as error:
+            self._latency.add(method, self._monotonic() - started)
             kind, place = hook_failure(error.message, error.detail)
             raise self._end(method, kind, "hook_error", place) from None
         except CallTimeout:
+            self._latency.add(method, self._monotonic() - started)
             raise self._end(method, "timeout", "deadline") from None
         except NotConnected:
             raise self._end(method, "connection lost", "lost") from None
         except UsageError:  # what the context brought along does not fit into one message any more
             raise self._end(method, "too large to ask", "hook_error") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        self._latency.add(method, self._monotonic() - started)
+        try:
+            return decoder.decode(raw)
+        except Exception:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
             raise self._end(method, "wrong answer", "hook_error") from None
 
     def _end(self, method: str, reason: str, outcome: Outcome, place: str = "") -> Ended:

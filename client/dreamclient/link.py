@@ -223,7 +223,7 @@ class Link:
             raise NotConnected(f"the connection has ended: {os.strerror(error.errno or 0)}") from None
         if not data:
             raise NotConnected("the daemon closed the connection")
-        events = self._peer.receive_data(data)
+        events = list(self._peer.receive_data(data))
         owed = self._peer.data_to_send()
         if owed:
             with self._held(None):

@@ -7,7 +7,8 @@ the daemon, the blocking client and the asyncio client are thin drivers of the s
 Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
 """
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from msgpack import Packer, Unpacker, unpackb
@@ -108,6 +109,11 @@ class Framer:
                 "no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md"
             )
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a message has begun to come and is not whole."""
+        return bool(self._partial)
+
     def _look(self) -> ProtocolError | None:
         """Whether what has come of the next message is too large, or says that it will be."""
         size = len(self._partial)
@@ -163,24 +169,24 @@ def _announced(head: bytes | bytearray, limit: int) -> int:
 
 
 def decode(frame: bytes) -> Message:
-    """Read one whole message; raise Malformed, with the id of the request where that can be told."""
+    """Read one whole message; raise Malformed, with the id of the request if it can be read."""
     try:
         message = unpackb(frame, strict_map_key=True, max_ext_len=0)
-    except ValueError as error:  # UnicodeDecodeError among them
+    except Exception as error:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
         raise malformed(frame, f"unreadable MessagePack ({type(error).__name__})") from None
     if type(message) is not list or not message or type(message[0]) is not int:
         raise malformed(frame)
     match message:
-        case [0, int(msgid), str(method), list(params)] if _is_msgid(msgid):
+        case [0, int(msgid), str() | bytes() as method, list(params)] if _is_msgid(msgid):
             if too_deep(params, NESTING + 1):
-                raise Malformed(f"{method}: nested deeper than {NESTING} levels", msgid)
-            return Request(msgid, method, params)
+                raise Malformed(f"params are nested deeper than {NESTING} levels", msgid)
+            return Request(msgid, text_of(method), params)
         case [1, int(msgid), error, result] if _is_msgid(msgid):
             return Answer(msgid, remote_error(error), result)
-        case [2, str(method), list(params)]:
+        case [2, str() | bytes() as method, list(params)]:
             if too_deep(params, NESTING + 1):
-                raise Malformed(f"{method}: nested deeper than {NESTING} levels")
-            return Notification(method, params)
+                raise Malformed(f"params are nested deeper than {NESTING} levels")
+            return Notification(text_of(method), params)
     raise malformed(frame)
 
 
@@ -209,17 +215,22 @@ def _is_msgid(value: object) -> bool:
     return type(value) is int and 0 <= value <= MSGID_MASK
 
 
+def text_of(value: str | bytes) -> str:
+    """Return a text that a peer may also send as `bin`, as pynvim sends its method names."""
+    return value if isinstance(value, str) else value.decode(errors="replace")
+
+
 def remote_error(error: Any) -> RemoteError | None:
-    """A peer's error as ours. Foreign peers may send any value: a text is taken as the message."""
+    """Return a peer's error as ours. Foreign peers may send any value: a text is taken as the message."""
     match error:
         case None:
             return None
-        case [int(code), str(message), dict(detail), *_]:
-            return RemoteError(code, message, detail)
-        case [int(code), str(message), *_]:
-            return RemoteError(code, message)
-        case str(message) | [_, str(message), *_]:
-            return RemoteError(0, message)
+        case [code, str() | bytes() as message, *rest]:
+            number = int(code) if isinstance(code, float) and code.is_integer() else code
+            detail = rest[0] if rest and isinstance(rest[0], dict) else None
+            return RemoteError(number if type(number) is int else 0, text_of(message), detail)
+        case str() | bytes():
+            return RemoteError(0, text_of(error))
     return RemoteError(0, f"an error of type {type(error).__name__}")
 
 
@@ -286,8 +297,8 @@ PLAIN = Codec(packed, decode)
 class Peer:
     """One end of a connection. Feed `receive_data`, send what the other methods return.
 
-    `receive_data` never raises for what the peer did: `broken` then says what it was, and the connection
-    should be closed once `data_to_send` (answers that this end owes on its own account) has gone out.
+    `receive_data` never raises for what the peer did: once its events are taken, `broken` says what it was, and the
+    connection should be closed when `data_to_send` (the answers that this end makes by itself) has been sent.
     """
 
     def __init__(
@@ -300,6 +311,9 @@ class Peer:
         self._encode, self._decode = codec
         self._message_bytes = message_bytes
         self._framer = Framer(message_bytes)
+        self._frames: deque[bytes] = deque()  # whole messages that are not read yet
+        self._breach: ProtocolError | None = None  # what broke the stream behind them
+        self.messages = 0  # that came whole
         self._limit = calls_in_flight
         self._serving = 0
         self._next_id = 0
@@ -311,41 +325,56 @@ class Peer:
 
     # what the peer sent
 
-    def receive_data(self, data: bytes, tap: Callable[[list[bytes]], object] | None = None) -> list[Event]:
-        """Take bytes of any split; return what they mean, in order. Nothing more once `broken`. `tap` is shown the
-        messages that are whole now, before they are read."""
-        if self.broken is not None:
-            return []
-        frames, error = self._framer.feed(data)
-        if tap is not None:
-            tap(frames)
-        events: list[Event] = []
-        try:
-            for frame in frames:
-                self._route(self._decode(frame), events)
-        except Malformed as malformed:
-            error = malformed
-        if error is not None:
-            self._break(error)
-        return events
+    def receive_data(
+        self, data: bytes, tap: Callable[[list[bytes]], object] | None = None
+    ) -> Iterator[Event]:
+        """Take bytes of any split, and return `events`. `tap` is shown the messages that are whole now, before they
+        are read."""
+        if self.broken is None and self._breach is None:
+            frames, self._breach = self._framer.feed(data)
+            if tap is not None:
+                tap(frames)
+            self.messages += len(frames)
+            self._frames += frames
+        return self.events()
 
-    def _route(self, message: Message, events: list[Event]) -> None:
+    def events(self) -> Iterator[Event]:
+        """Yield what has come, in order; nothing more once `broken`. Each message is read only when its event is
+        asked for: the call that a Reply ends is in `pending` until then."""
+        while self._frames:
+            try:
+                message = self._decode(self._frames.popleft())
+            except Malformed as error:
+                self._frames.clear()
+                self._breach = error
+                break
+            event = self._event(message)
+            if event is not None:
+                yield event
+        if self._breach is not None and self.broken is None:
+            self._break(self._breach)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a message has begun to come and is not whole."""
+        return self._framer.unfinished
+
+    def _event(self, message: Message) -> Event | None:
         if isinstance(message, Notification):
-            events.append(message)
-        elif isinstance(message, Request):
-            if self._serving >= self._limit:
-                self.refused_calls += 1
-                text = f"more than {self._limit} calls in flight; wait for answers"
-                self._owed.append(self._encode([RESPONSE, message.msgid, [Code.TOO_MANY, text], None]))
-            else:
+            return message
+        if isinstance(message, Request):
+            if self._serving < self._limit:
                 self._serving += 1
-                events.append(message)
-        else:
-            token = self.pending.pop(message.msgid, None)
-            if token is None:
-                self.unknown_answers += 1
-            else:
-                events.append(Reply(token, message.error, message.result))
+                return message
+            self.refused_calls += 1
+            text = f"more than {self._limit} calls in flight; wait for answers"
+            self._owed.append(self._encode([RESPONSE, message.msgid, [Code.TOO_MANY, text], None]))
+            return None
+        token = self.pending.pop(message.msgid, None)
+        if token is None:
+            self.unknown_answers += 1
+            return None
+        return Reply(token, message.error, message.result)
 
     def _break(self, error: ProtocolError) -> None:
         self.broken = error

@@ -142,10 +142,10 @@ def _map(hook: str, said: str) -> dict[str, Any] | None:
         return None
     from msgspec import ValidationError, convert
 
-    from dreamd.dream.shapes import Answer, Heard, settle_metrics
+    from dreamd.dream.shapes import Answer, Heard
 
     try:
-        settle_metrics(convert(found, Answer if hook == Method.GENERATE else Heard))
+        convert(found, Answer if hook == Method.GENERATE else Heard)
     except ValidationError as error:  # which names places and types, no texts
         raise CommandMute(f"printed a map that is no answer: {error}") from None
     return found

@@ -1,19 +1,54 @@
-"""What the dream reads and makes: contexts, lines, fragments, and the one way their numbers are settled.
+"""What the dream reads and makes: contexts, lines, fragments, and the bounds of what others send.
 
-A number that others send is nil, or finite and clamped to [0, 1]. All in range is the hot path: it
-has no copy and no loop.
+A measure that others send is nil, or finite and clamped to [0, 1]. Of all else only what a dream uses is kept, cut to
+its bound: a context is kept with its session and its dialogue, whatever its size on the wire was.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 from math import isfinite
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from msgspec import Meta, Struct, ValidationError
+from msgspec import Meta, Struct
 
-# The bound of every free-form value (DESIGN §13). Deeper is an attack.
+# The bound of every free-form value. Deeper is an attack.
 MOST_LEVELS = 32
+# Of a prompt, a reply, a hook's line: leo never says as much, and a seed of several fits into a message many times.
+TEXT_CHARS, TEXT_BYTES = 4_000, 12_000
+EXPERT_CHARS = 64
+THEMES = 64
+STATE_NUMBERS, STATE_NAME_CHARS = 32, 40  # leo's own state has 18 numbers, with names of up to 20
 
 Speaker = Literal["leo", "friend"]
+if TYPE_CHECKING:
+    Whole = int
+    Count = int
+else:  # a float as it comes, an int once `whole` has seen it
+    Whole = int | float
+    Count = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
+
+
+def whole(number: float, field: str) -> int:
+    """Return a whole number as an int: peers that know doubles alone send 3.0. Raise ValueError for any other."""
+    if isinstance(number, float) and not (number.is_integer() and abs(number) < 1 << 63):
+        raise ValueError(f"`{field}` is {number}, send a whole number of at most 64 bits")
+    return int(number)
+
+
+def cut(text: str) -> str:
+    """Return the text, at most TEXT_CHARS characters and TEXT_BYTES of UTF-8 of it."""
+    if len(text) <= TEXT_BYTES // 4:  # whatever its characters are
+        return text
+    return text[:TEXT_CHARS].encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
+
+
+def clamped(value: float | None, field: str) -> float | None:
+    """Return a measure, clamped to [0, 1]. Raise ValueError, naming the field, for one that is not finite."""
+    if value is None or 0.0 <= value <= 1.0:
+        return value
+    if not isfinite(value):
+        raise ValueError(f"`{field}` is {value}, send a finite number or nil")
+    return min(1.0, max(0.0, value))
 
 
 class Pulse(Struct):
@@ -23,20 +58,38 @@ class Pulse(Struct):
     arousal: float | None = None
     entropy: float | None = None
 
+    def __post_init__(self) -> None:
+        self.novelty = clamped(self.novelty, "novelty")
+        self.arousal = clamped(self.arousal, "arousal")
+        self.entropy = clamped(self.entropy, "entropy")
+
 
 class Context(Struct):
-    """What a host tells after a reply. Unknown keys are ignored, missing ones are empty or nil."""
+    """What a host reports after a reply. Unknown keys are ignored, missing ones are empty or nil. Of `math_state` the
+    first numbers of its first level are kept."""
 
     prompt: str = ""
     reply: str = ""
     math_state: dict[str, Any] | None = None
     pulse: Pulse | None = None
     trauma_level: float | None = None
-    themes: list[int] = []
+    themes: list[Whole] = []
     expert: str = ""
     quality: float | None = None
     # What the host swallowed since its last message, by kind.
-    failures: dict[str, Annotated[int, Meta(ge=0)]] | None = None
+    failures: dict[str, Count] | None = None
+
+    def __post_init__(self) -> None:
+        self.prompt, self.reply = cut(self.prompt), cut(self.reply)
+        self.trauma_level = clamped(self.trauma_level, "trauma_level")
+        self.quality = clamped(self.quality, "quality")
+        self.expert = self.expert[:EXPERT_CHARS]
+        if self.themes:
+            self.themes = [whole(theme, "themes") for theme in self.themes[:THEMES]]
+        if self.failures:
+            self.failures = {kind: whole(times, "failures") for kind, times in self.failures.items()}
+        if self.math_state:
+            self.math_state = _numbers_of(self.math_state)
 
 
 class LineMetrics(Struct):
@@ -49,6 +102,10 @@ class LineMetrics(Struct):
     overlap: float | None = None
     quality: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in LineMetrics.__struct_fields__:
+            setattr(self, name, clamped(getattr(self, name), name))
+
 
 class Heard(LineMetrics):
     """What `observe` answers: `taken` tells whether the line went into the host's field, nil where it is not said."""
@@ -60,6 +117,10 @@ class Answer(LineMetrics, kw_only=True):
     """What `generate` answers, in its map form."""
 
     text: str
+
+    def __post_init__(self) -> None:
+        self.text = cut(self.text)
+        super().__post_init__()
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -92,68 +153,37 @@ class Fragment(Struct, frozen=True, kw_only=True):
     added_at: float  # unix s
 
 
-def settle_context(ctx: Context) -> Context:
-    """The same context, with its numbers clamped to [0, 1].
-
-    Raises msgspec.ValidationError, naming the field, on a number that is not finite and on a `math_state`
-    that is nested too deep or holds what JSON cannot.
-    """
-    pulse = ctx.pulse
-    if pulse is not None:  # each field written out: a loop over names takes three times as long
-        if (n := pulse.novelty) is not None and not 0.0 <= n <= 1.0:
-            pulse.novelty = _clamped(n, "$.pulse.novelty")
-        if (n := pulse.arousal) is not None and not 0.0 <= n <= 1.0:
-            pulse.arousal = _clamped(n, "$.pulse.arousal")
-        if (n := pulse.entropy) is not None and not 0.0 <= n <= 1.0:
-            pulse.entropy = _clamped(n, "$.pulse.entropy")
-    if (n := ctx.trauma_level) is not None and not 0.0 <= n <= 1.0:
-        ctx.trauma_level = _clamped(n, "$.trauma_level")
-    if (n := ctx.quality) is not None and not 0.0 <= n <= 1.0:
-        ctx.quality = _clamped(n, "$.quality")
-    state = ctx.math_state
-    if state is not None and not _PLAIN.issuperset(map(type, state.values())):
-        _check_free_form(state, "$.math_state")
-    return ctx
-
-
-Metrics = TypeVar("Metrics", bound=LineMetrics)
-
-
-def settle_metrics(metrics: Metrics) -> Metrics:
-    """The same metrics, with their numbers clamped to [0, 1]; raises as settle_context does."""
-    for name in LineMetrics.__struct_fields__:
-        value = getattr(metrics, name)
-        if value is not None and not 0.0 <= value <= 1.0:
-            setattr(metrics, name, _clamped(value, f"$.{name}"))
-    return metrics
-
-
-def _clamped(value: float, field: str) -> float:
-    if not isfinite(value):
-        raise ValidationError(f"`{field}` is {value}, send a finite number or nil")
-    return min(1.0, max(0.0, value))
+def _numbers_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the first numbers of a state. Raise ValueError if it is nested too deep or holds what JSON cannot."""
+    if not _PLAIN.issuperset(map(type, state.values())):
+        _check_free_form(state)
+    numbers = (
+        (name, value)
+        for name, value in state.items()
+        if isinstance(value, int | float) and isfinite(value) and len(name) <= STATE_NAME_CHARS
+    )
+    return dict(islice(numbers, STATE_NUMBERS))
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-def _check_free_form(value: Any, field: str) -> None:
-    """Level by level, so that depth costs no stack: maps with plain keys, lists and plain values only."""
-    level = [value]
+def _check_free_form(value: dict[str, Any]) -> None:
+    """Check it level by level, so that depth costs no stack: maps with plain keys, lists and plain values only."""
+    level: list[Any] = [value]
     for _ in range(MOST_LEVELS):
-        level = [part for whole in level for part in _parts(whole, field) if type(part) not in _PLAIN]
+        level = [part for container in level for part in _parts(container) if type(part) not in _PLAIN]
         if not level:
             return
-    raise ValidationError(f"`{field}` is nested deeper than {MOST_LEVELS} levels, send it flatter")
+    raise ValueError(f"`math_state` is nested deeper than {MOST_LEVELS} levels, send it flatter")
 
 
-def _parts(whole: Any, field: str) -> Iterable[Any]:
-    if isinstance(whole, list):
-        return whole
-    if not isinstance(whole, dict):
-        raise ValidationError(
-            f"`{field}` holds a {type(whole).__name__}, send numbers, strings, lists and maps"
-        )
-    if not all(isinstance(key, (str, int)) for key in whole):
-        raise ValidationError(f"`{field}` holds a map whose keys are neither strings nor integers")
-    return whole.values()
+def _parts(container: Any) -> Iterable[Any]:
+    if isinstance(container, list):
+        return container
+    if not isinstance(container, dict):
+        kind = type(container).__name__
+        raise ValueError(f"`math_state` holds a {kind}, send numbers, strings, lists and maps")
+    if not {str, int}.issuperset(map(type, container)):
+        raise ValueError("`math_state` holds a map whose keys are neither strings nor integers")
+    return container.values()

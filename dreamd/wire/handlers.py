@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 import dreamd
 from dreamd.dream.replay import first_difference
-from dreamd.dream.shapes import settle_context
+from dreamd.dream.shapes import Context
 from dreamd.errors import Refusal, Unreadable
 from dreamd.wire import params
 from dreamd.wire.service import Served, Service
@@ -77,14 +77,18 @@ def trace(service: Service, session: Session, asked: params.TraceSubscribeParams
 
 
 def context(service: Service, session: Session, asked: params.ContextParams) -> Any:
-    ctx = settle_context(asked.context)
-    if ctx.failures:
-        service.failures.from_host(ctx.failures)
-    return service.engine.offer(session, ctx)
+    return service.engine.offer(session, _counted(service, asked.context))
+
+
+def _counted(service: Service, ctx: Context) -> Context:
+    """Count what the host swallowed, and take it out of what is kept of the context."""
+    failures, ctx.failures = ctx.failures, None
+    service.failures.from_host(failures or {})
+    return ctx
 
 
 def now(service: Service, session: Session, asked: params.NowParams) -> Coroutine[Any, Any, dict[str, Any]]:
-    ctx = None if asked.context is None else settle_context(asked.context)
+    ctx = None if asked.context is None else _counted(service, asked.context)
     return service.engine.dream_now(session, ctx, asked.session)
 
 

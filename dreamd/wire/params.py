@@ -4,32 +4,44 @@ Positional: a method's params are an array, whose elements are the fields below 
 refused, missing ones too, but for those with a default.
 """
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from dreamclient.messages import Method
 from msgspec import Meta, Struct
 
 from dreamd.dream.copies import Copy
-from dreamd.dream.shapes import Context
+from dreamd.dream.shapes import Context, Count, Whole, whole
 
 NAME_CHARS = 64
 SEED_TEXTS = 4096  # 256 fragments are kept of them
 
-Count = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
+if TYPE_CHECKING:
+    Page = int
+    DialogId = int
+else:
+    _of_a_page = Meta(ge=0, le=4000)
+    Page = Annotated[int, _of_a_page] | Annotated[float, _of_a_page]
+    _of_a_row = Meta(ge=1, le=(1 << 63) - 1)  # SQLite's integers are signed
+    DialogId = Annotated[int, _of_a_row] | Annotated[float, _of_a_row]
 Checkpoint = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}\Z")]
 
 
 class Hello(Struct):
     """Who a client is, and the hooks it provides."""
 
-    protocol: int
+    protocol: Whole
     name: Name
     version: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
     pid: Count = 0
     provides: Annotated[list[str], Meta(max_length=64)] = []
     failures: dict[str, Count] | None = None
+
+    def __post_init__(self) -> None:
+        self.protocol, self.pid = whole(self.protocol, "protocol"), whole(self.pid, "pid")
+        if self.failures:
+            self.failures = {kind: whole(times, "failures") for kind, times in self.failures.items()}
 
 
 class Seed(Struct):
@@ -39,53 +51,63 @@ class Seed(Struct):
     readme: Annotated[list[str], Meta(max_length=SEED_TEXTS)] = []
 
 
-class NoParams(Struct, array_like=True, forbid_unknown_fields=True):
-    """None at all."""
+class Params(Struct, array_like=True, forbid_unknown_fields=True):
+    """The params of one method. Every number among them is whole."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            number = getattr(self, name)
+            if isinstance(number, float):
+                setattr(self, name, whole(number, name))
 
 
-class HelloParams(Struct, array_like=True, forbid_unknown_fields=True):
+class NoParams(Params):
+    """No params."""
+
+
+class HelloParams(Params):
     hello: Hello
 
 
-class ContextParams(Struct, array_like=True, forbid_unknown_fields=True):
+class ContextParams(Params):
     context: Context
 
 
-class NowParams(Struct, array_like=True, forbid_unknown_fields=True):
+class NowParams(Params):
     context: Context | None = None
-    session: int | None = None
+    session: Whole | None = None
 
 
-class SeedParams(Struct, array_like=True, forbid_unknown_fields=True):
+class SeedParams(Params):
     seed: Seed
 
 
-class CountParams(Struct, array_like=True, forbid_unknown_fields=True):
-    n: Annotated[int, Meta(ge=0, le=4000)] = 10
+class CountParams(Params):
+    n: Page = 10
 
 
-class TraceSubscribeParams(Struct, array_like=True, forbid_unknown_fields=True):
-    session: int | None = None
+class TraceSubscribeParams(Params):
+    session: Whole | None = None
 
 
-class DialogParams(Struct, array_like=True, forbid_unknown_fields=True):
-    id: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]  # SQLite's integers are signed
+class DialogParams(Params):
+    id: DialogId
 
 
-class FragmentsParams(Struct, array_like=True, forbid_unknown_fields=True):
+class FragmentsParams(Params):
     checkpoint: Checkpoint | None = None
 
 
-class CheckpointParams(Struct, array_like=True, forbid_unknown_fields=True):
+class CheckpointParams(Params):
     name: Checkpoint
     again: bool = False
 
 
-class NameParams(Struct, array_like=True, forbid_unknown_fields=True):
+class NameParams(Params):
     name: Checkpoint
 
 
-class ImportParams(Struct, array_like=True, forbid_unknown_fields=True):
+class ImportParams(Params):
     fragments: Annotated[list[Copy], Meta(min_length=1, max_length=SEED_TEXTS)]
 
     def __post_init__(self) -> None:
@@ -102,16 +124,19 @@ class Persist(Struct, forbid_unknown_fields=True):
     cap_token: Any
 
 
-class PersistParams(Struct, array_like=True, forbid_unknown_fields=True):
+class PersistParams(Params):
     request: Persist
 
 
-class TraceParams(Struct, array_like=True, forbid_unknown_fields=True):
+class TraceParams(Params):
     trace_id: str
 
 
-class BlockParams(Struct, array_like=True, forbid_unknown_fields=True):
+class BlockParams(Params):
     seconds: float
+
+    def __post_init__(self) -> None:
+        """Keep the fraction."""
 
 
 def explain(error: Exception, shape: type[Struct]) -> str:

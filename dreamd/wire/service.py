@@ -19,7 +19,6 @@ from dreamd.inbox import CapabilityError, DamagedFile, InboxUnavailable, Unknown
 from dreamd.wire import params
 from dreamd.wire.session import UNTAPPED, Session, Tap
 from dreamd.wire.trace import Trace
-from dreamd.wire.typed import UNREADABLE
 
 
 class Served(NamedTuple):
@@ -46,6 +45,8 @@ CODES: dict[type[Exception], int] = {
 
 def _known(error: Exception) -> tuple[int, str]:
     """The code for an error, and the reason under which it is counted."""
+    if isinstance(error, InvalidParams):
+        return error.code, "invalid params"
     if isinstance(error, Refusal):
         return error.code, f"refused ({error.code})"
     for kind, code in CODES.items():
@@ -53,6 +54,19 @@ def _known(error: Exception) -> tuple[int, str]:
             reason = getattr(error, "reason", None) or getattr(error, "trouble", None)
             return code, reason or type(error).__name__
     return Code.INTERNAL, type(error).__name__
+
+
+class InvalidParams(Refusal):
+    """Params that are not of their method's types."""
+
+
+def _read_params(method: Served, message: Request | Notification) -> Any:
+    """Return the params of a message as their type. Whatever reading them raises, they are what is wrong."""
+    try:
+        return method.params.decode(message.params)
+    except Exception as error:  # noqa: BLE001 - ValueError, OverflowError and RecursionError are among them
+        text = f"{message.method}: {params.explain(error, method.shape)}"
+        raise InvalidParams(Code.INVALID_PARAMS, text) from None
 
 
 @dataclass
@@ -87,7 +101,7 @@ class Service:
                 raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/protocol.md")
             if isinstance(message, Notification) and not method.told:
                 raise Refusal(Code.INVALID_PARAMS, f"{message.method} is a request")
-            result = method.serve(self, session, method.params.decode(message.params))
+            result = method.serve(self, session, _read_params(method, message))
             if isinstance(message, Notification):
                 return
             if isinstance(result, Coroutine):
@@ -106,12 +120,8 @@ class Service:
     def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
         """Every failure is counted; a request is always answered."""
         where = message.method if message.method in self.table else "unknown method"
-        if isinstance(error, UNREADABLE):
-            code, reason = Code.INVALID_PARAMS, "invalid params"
-            text = f"{where}: {params.explain(error, self.table[where].shape)}"
-        else:
-            code, reason = _known(error)
-            text = str(error)
+        code, reason = _known(error)
+        text = str(error)
         if code == Code.INTERNAL:
             text = f"{where}: failed ({reason}); the daemon's status counts it"
             fault = {"message": where, "exception": error, "counted": True}

@@ -17,21 +17,28 @@ from dreamclient.rpc import (
     Notification,
     Request,
     malformed,
+    packed,
     remote_error,
+    text_of,
 )
 
 _ENVELOPE = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _UNSIGNED = msgspec.msgpack.Decoder(int)
-_TEXT = msgspec.msgpack.Decoder(str)
 _ANY = msgspec.msgpack.Decoder(Any)
 _encode = msgspec.msgpack.Encoder().encode
+
+
+def encode(value: Any) -> bytes:
+    """Write one message. Lone surrogates, as a path that is no UTF-8 holds them, become question marks."""
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return packed(msgspec.to_builtins(value, builtin_types=(bytes,)))
+
 
 # How the one frequent message begins when written the shortest way: [2, "dream.context", ...
 _CONTEXT = _encode([NOTIFICATION, Method.CONTEXT, []])[:-1]
 _NIL = b"\xc0"
-
-# What decoding a peer's bytes can raise.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(frame: bytes) -> Message:
@@ -45,7 +52,7 @@ def decode(frame: bytes) -> Message:
             case 0, [msgid, method, params]:
                 number = _msgid(msgid)
                 if number is not None and _is_array(params):
-                    return Request(number, _TEXT.decode(method), params)
+                    return Request(number, _name(method), params)
             case 1, [msgid, error, result]:
                 number = _msgid(msgid)
                 if number is not None:
@@ -53,8 +60,8 @@ def decode(frame: bytes) -> Message:
                     return Answer(number, said, result)
             case 2, [method, params]:
                 if _is_array(params):
-                    return Notification(_TEXT.decode(method), params)
-    except UNREADABLE as error:
+                    return Notification(_name(method), params)
+    except Exception as error:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
         raise malformed(frame, f"unreadable message ({type(error).__name__})") from None
     raise malformed(frame)
 
@@ -62,6 +69,13 @@ def decode(frame: bytes) -> Message:
 def _msgid(raw: msgspec.Raw) -> int | None:
     number = _UNSIGNED.decode(raw)
     return number if 0 <= number <= MSGID_MASK else None
+
+
+def _name(raw: msgspec.Raw) -> str:
+    name = _ANY.decode(raw)
+    if not isinstance(name, str | bytes):
+        raise TypeError("a method is named by a text")
+    return text_of(name)
 
 
 def _is_array(raw: msgspec.Raw) -> bool:
@@ -72,4 +86,4 @@ def _begins_array(first: int) -> bool:
     return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
 
 
-CODEC = Codec(_encode, decode)
+CODEC = Codec(encode, decode)

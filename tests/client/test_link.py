@@ -230,7 +230,7 @@ def test_mail_is_never_put_between_the_parts_of_a_message(narrow: Ends) -> None:
     assert narrow.link.offer(context("mail"))
     assert narrow.link._offer_locked(context("y" * 20_000))
     assert narrow.link._tail
-    assert narrow.peer.receive_data(narrow.theirs.recv(1 << 20)) == []  # now there would be room
+    assert list(narrow.peer.receive_data(narrow.theirs.recv(1 << 20))) == []  # now there would be room
     narrow.link._release()
     reader = Reader(narrow, 1)
     while narrow.link._tail:
@@ -254,7 +254,7 @@ def test_many_threads_offer_at_once_and_each_context_is_sent_or_counted(ends: En
 
     def read() -> None:
         while "end" not in prompts:
-            events: list[Any] = ends.peer.receive_data(ends.theirs.recv(1 << 20))
+            events: list[Any] = list(ends.peer.receive_data(ends.theirs.recv(1 << 20)))
             prompts.extend(event.params[0]["prompt"] for event in events)
 
     def reply(number: int) -> None:

@@ -119,14 +119,14 @@ def test_a_tap_is_shown_each_whole_message_that_cannot_be_read_too() -> None:
     frames = [msgpack.packb([2, "a", []]), msgpack.packb([0, 1, "b", ["x" * 300]]), msgpack.packb([9])]
     peer, shown = Peer(), list[bytes]()
     for piece in singly(b"".join(frames)):
-        peer.receive_data(piece, shown.extend)
+        list(peer.receive_data(piece, shown.extend))
     assert shown == frames
     assert peer.broken is not None
 
 
 def test_what_a_peer_owes_can_be_taken_message_by_message() -> None:
     peer = Peer(calls_in_flight=1)
-    peer.receive_data(b"".join(msgpack.packb([0, n, "m", []]) for n in range(3)))
+    list(peer.receive_data(b"".join(msgpack.packb([0, n, "m", []]) for n in range(3))))
     assert [msgpack.unpackb(message)[1] for message in peer.messages_to_send()] == [1, 2]
     assert (peer.data_owed, peer.data_to_send()) == (False, b"")
 
@@ -236,8 +236,8 @@ def notification_of(size: int) -> bytes:
 def test_a_message_of_the_limit_is_taken_and_one_byte_more_is_not(codec: Codec) -> None:
     """P11: what a session can hold is bounded."""
     peer = Peer(codec)
-    assert len(peer.receive_data(notification_of(MESSAGE_BYTES))) == 1
-    assert len(peer.receive_data(notification_of(100))) == 1  # by a new Unpacker
+    assert len(list(peer.receive_data(notification_of(MESSAGE_BYTES)))) == 1
+    assert len(list(peer.receive_data(notification_of(100)))) == 1  # by a new Unpacker
     for split in (MESSAGE_BYTES + 1, 1000, MESSAGE_BYTES):
         peer = Peer(codec)
         data = notification_of(MESSAGE_BYTES + 1)
@@ -249,8 +249,8 @@ def test_a_message_of_the_limit_is_taken_and_one_byte_more_is_not(codec: Codec) 
 @both_codecs
 def test_the_limit_counts_messages_and_not_what_is_read_at_once(codec: Codec) -> None:
     peer = Peer(codec, message_bytes=100)
-    assert len(peer.receive_data(notification_of(100) * 50)) == 50
-    assert len(peer.receive_data(notification_of(100) + notification_of(101))) == 1
+    assert len(list(peer.receive_data(notification_of(100) * 50))) == 50
+    assert len(list(peer.receive_data(notification_of(100) + notification_of(101)))) == 1
     assert isinstance(peer.broken, MessageTooLarge)
 
 
@@ -259,9 +259,9 @@ def test_a_message_without_end_is_refused_at_the_limit(codec: Codec) -> None:
     """P11: many small values that never end are as bounded as one large one."""
     peer = Peer(codec, message_bytes=1000)
     opening = b"\x93\x02\xa1x\xdc\x03\xe8"  # a list of 1000
-    assert peer.receive_data(opening + b"\xc0" * 900) == []
+    assert list(peer.receive_data(opening + b"\xc0" * 900)) == []
     assert peer.broken is None
-    assert peer.receive_data(b"\xc0" * 100) == []
+    assert list(peer.receive_data(b"\xc0" * 100)) == []
     assert isinstance(peer.broken, MessageTooLarge)
 
 
@@ -280,9 +280,9 @@ def test_a_giant_is_refused_when_its_length_is_read(codec: Codec, length: str) -
     announced = bytes.fromhex(f"93 02 a178 dc0040 {BEFORE_A_LENGTH} {length}40000000")
     peer = Peer(codec)
     for piece in singly(announced[:-1]):
-        assert peer.receive_data(piece) == []
+        assert list(peer.receive_data(piece)) == []
         assert peer.broken is None
-    assert peer.receive_data(announced[-1:]) == []
+    assert list(peer.receive_data(announced[-1:])) == []
     assert isinstance(peer.broken, MessageTooLarge)
     assert str(2**30) in str(peer.broken)
 
@@ -291,8 +291,8 @@ def test_a_giant_is_refused_when_its_length_is_read(codec: Codec, length: str) -
 def test_a_giant_behind_another_message_is_refused_as_soon(codec: Codec) -> None:
     peer = Peer(codec)
     before = notification_of(1000)
-    assert peer.receive_data(before[:900]) == []
-    assert len(peer.receive_data(before[900:] + b"\x93\x02\xa1x\x91\xdb\x40\x00\x00\x00")) == 1
+    assert list(peer.receive_data(before[:900])) == []
+    assert len(list(peer.receive_data(before[900:] + b"\x93\x02\xa1x\x91\xdb\x40\x00\x00\x00"))) == 1
     assert isinstance(peer.broken, MessageTooLarge)
 
 
@@ -311,9 +311,9 @@ def test_the_buffer_of_a_large_message_is_given_back() -> None:
 @both_codecs
 def test_a_giant_far_inside_a_message_is_refused_by_what_has_come(codec: Codec) -> None:
     peer = Peer(codec, message_bytes=2000)
-    peer.receive_data(b"\x93\x02\xa1x\x92" + msgpack.packb("x" * 300) + b"\xdb\x40\x00\x00\x00")
+    list(peer.receive_data(b"\x93\x02\xa1x\x92" + msgpack.packb("x" * 300) + b"\xdb\x40\x00\x00\x00"))
     assert peer.broken is None
-    peer.receive_data(b"x" * 2000)
+    list(peer.receive_data(b"x" * 2000))
     assert isinstance(peer.broken, MessageTooLarge)
 
 
@@ -321,7 +321,7 @@ def test_a_giant_far_inside_a_message_is_refused_by_what_has_come(codec: Codec) 
 def test_nesting_of_ten_thousand_is_malformed() -> None:
     for opening in (b"\x91", b"\x81\xa1x"):
         peer = Peer()
-        assert peer.receive_data(opening * 10_000) == []
+        assert list(peer.receive_data(opening * 10_000)) == []
         assert isinstance(peer.broken, Malformed)
 
 
@@ -332,7 +332,7 @@ def test_free_values_nest_to_the_limit_and_no_deeper() -> None:
     assert not rpc.too_deep(within)
     assert rpc.too_deep([within])
     assert rpc.too_deep({"a": 1, "b": {"c": within}})
-    assert len(Peer().receive_data(msgpack.packb([2, "x", [within]]))) == 1
+    assert len(list(Peer().receive_data(msgpack.packb([2, "x", [within]])))) == 1
 
 
 @both_codecs
@@ -365,6 +365,31 @@ def test_an_answer_to_no_call_is_counted_and_ignored(codec: Codec) -> None:
     assert (peer.unknown_answers, peer.broken, peer.data_owed) == (3, None, False)
 
 
+@both_codecs
+def test_a_call_is_pending_until_its_reply_is_taken(codec: Codec) -> None:
+    """Its caller is failed with the others if what stands before it costs the connection."""
+    peer = Peer(codec)
+    first, _ = peer.call("a", [], "first")
+    second, _ = peer.call("b", [], "second")
+    data = b"".join(msgpack.packb([1, msgid, None, True]) for msgid in (first, second))
+    events = peer.receive_data(data + msgpack.packb([9]))
+    assert seen(next(events))[1] == "first"
+    assert (peer.pending, peer.broken) == ({second: "second"}, None)
+    assert [seen(event)[1] for event in peer.events()] == ["second"]  # by any reader
+    assert isinstance(peer.broken, Malformed)
+
+
+@both_codecs
+def test_how_far_a_peer_has_got(codec: Codec) -> None:
+    peer = Peer(codec)
+    message = msgpack.packb([2, "x", []])
+    assert (peer.messages, peer.unfinished) == (0, False)
+    assert len(list(peer.receive_data(message * 2 + message[:3]))) == 2
+    assert (peer.messages, peer.unfinished) == (2, True)
+    assert len(list(peer.receive_data(message[3:]))) == 1
+    assert (peer.messages, peer.unfinished) == (3, False)
+
+
 def test_message_ids_go_round_and_pass_over_those_still_out() -> None:
     peer = Peer()
     peer._next_id = rpc.MSGID_MASK
@@ -381,7 +406,7 @@ def test_what_is_too_large_to_send_is_never_sent(codec: Codec) -> None:
         with pytest.raises(UsageError, match=r"^x: \d+ bytes to send; the limit is 1000$"):
             send()
     assert peer.pending == {}
-    peer.receive_data(msgpack.packb([0, 4, "why", []]))
+    list(peer.receive_data(msgpack.packb([0, 4, "why", []])))
     answer = msgpack.unpackb(peer.respond(4, "y" * 1000))
     assert answer[:2] == [1, 4]
     assert answer[2][0] == Code.TOO_LARGE
@@ -397,7 +422,13 @@ def test_what_is_too_large_to_send_is_never_sent(codec: Codec) -> None:
         ([5, "say hello", {"type": "E"}], 5, "say hello", {"type": "E"}),
         ([5, "say hello", None], 5, "say hello", {}),
         ([5, "say hello", {"type": "E"}, 1], 5, "say hello", {"type": "E"}),
-        (["code", "say hello"], 0, "say hello", {}),
+        ([5.0, "say hello", {"type": "E"}], 5, "say hello", {"type": "E"}),
+        ([5, b"say hello"], 5, "say hello", {}),
+        ([5.5, "say hello"], 0, "say hello", {}),
+        ([float("inf"), "say hello"], 0, "say hello", {}),
+        ([True, "say hello"], 0, "say hello", {}),
+        (["code", "say hello", {"type": "E"}], 0, "say hello", {"type": "E"}),
+        (b"say hello", 0, "say hello", {}),
         ("say hello", 0, "say hello", {}),
         (17, 0, "an error of type int", {}),
         ([], 0, "an error of type list", {}),

@@ -8,7 +8,7 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate
-from dreamd.dream.shapes import Answer, Heard, Line
+from dreamd.dream.shapes import TEXT_CHARS, Answer, Heard, Line
 from dreamd.hooks import SAMPLES, Hooks, Latency
 from tests.helpers.connection import pair
 from tests.helpers.service import TestClock
@@ -20,6 +20,10 @@ LINE = Line(
     turn=1, speaker="leo", text="hi", novelty=0, arousal=0, entropy=0, trauma=0, overlap=0, seed="s",
     temperature=0.6, semantic_weight=0.3, expert="", said="hi",
 )  # fmt: skip
+
+
+# A timestamp of the first second of the year 10000: reading it raises ValueError, which is no msgspec error.
+TOO_LATE = b"\xc7\x0c\xff" + bytes(4) + (253402300800).to_bytes(8, "big")
 
 
 class Host:
@@ -36,7 +40,9 @@ class Host:
         asking = asyncio.create_task(call)
         _, msgid, *self.asked = msgpack.unpackb(await self.loop.sock_recv(self.sock, 1 << 20))
         raw = result if isinstance(result, bytes) else msgpack.packb(result)
-        self.sock.send(b"\x94\x01" + msgpack.packb(msgid) + msgpack.packb(error) + raw)
+        await self.loop.sock_sendall(
+            self.sock, b"\x94\x01" + msgpack.packb(msgid) + msgpack.packb(error) + raw
+        )
         return await asking
 
 
@@ -76,6 +82,7 @@ async def test_what_is_asked_and_what_comes_back():
     [
         *(None, 5, [], {}, {"text": 5}, {"text": "x", "novelty": "y"}, {"text": "x", "trauma": float("nan")}),
         *(b"\xa2\xff\xff", b"\x91" * 600 + b"\xc0"),
+        *(TOO_LATE, b"\x82\xa4text\xa1x\xa7novelty" + TOO_LATE),
     ],
 )
 async def test_p10_a_wrong_answer_ends_the_dialogue_and_is_counted(result):
@@ -184,6 +191,38 @@ def test_latency_figures_are_of_the_last_calls_and_counts_of_all():
     latency = Latency()
     for number in range(SAMPLES + 100):
         latency.add("generate", 1.0 if number < 100 else (number - 100) / 1e6)
-    assert latency.figures() == {"generate": {"calls": SAMPLES + 100, "p50_ms": 0.512, "p99_ms": 1.013}}
+    assert latency.figures() == {"generate": {"calls": SAMPLES + 100, "p50_ms": 0.511, "p99_ms": 1.013}}
     latency.add("observe", 0.25)
     assert latency.figures()["observe"] == {"calls": 1, "p50_ms": 250.0, "p99_ms": 250.0}
+
+
+def test_latency_figures_are_nearest_ranks():
+    latency = Latency()
+    for number in range(1, 101):
+        latency.add("generate", number / 1000)
+    assert latency.figures()["generate"] == {"calls": 100, "p50_ms": 50.0, "p99_ms": 99.0}
+    for seconds in (0.1, 0.001):
+        latency.add("observe", seconds)
+    assert latency.figures()["observe"] == {"calls": 2, "p50_ms": 1.0, "p99_ms": 100.0}
+
+
+async def test_a_call_that_failed_or_took_too_long_counts_in_the_latency_figures():
+    """Without them the figures would be those of the calls that went well."""
+    async with host(call_deadline_s=0.01) as leo:
+        with pytest.raises(Ended):
+            await leo.hooks.generate(ASK)
+        assert leo.latency.figures()["generate"]["calls"] == 1
+        assert leo.latency.figures()["generate"]["p50_ms"] >= 9
+        await leo.loop.sock_recv(leo.sock, 1 << 20)
+    async with host() as leo:
+        for answer in ({"error": [11, "TypeError"]}, {"result": 5}):
+            with pytest.raises(Ended):
+                await leo.answers(leo.hooks.generate(ASK), **answer)
+        assert leo.latency.figures()["generate"]["calls"] == 2
+
+
+async def test_p11_of_an_answer_no_more_is_kept_than_a_seed_holds():
+    async with host() as leo:
+        assert (await leo.answers(leo.hooks.generate(ASK), result="x" * 100_000)).text == "x" * TEXT_CHARS
+        snapshots = await leo.answers(leo.hooks.recall("q", 2), result=["y" * 100_000] * 9)
+        assert snapshots == ["y" * TEXT_CHARS] * 2

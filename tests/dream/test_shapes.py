@@ -1,4 +1,4 @@
-"""The one way numbers are settled: clamped where finite, refused by the field's name where not."""
+"""The bounds of what others send: measures are clamped or refused, and what is kept has a size."""
 
 import math
 from typing import Any
@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from dreamd.dream.shapes import (
     MOST_LEVELS,
+    STATE_NUMBERS,
+    TEXT_BYTES,
+    TEXT_CHARS,
+    THEMES,
     Answer,
     Context,
     LineMetrics,
     Pulse,
-    settle_context,
-    settle_metrics,
+    cut,
 )
 
 CONTEXT_FIELDS = ["pulse.novelty", "pulse.arousal", "pulse.entropy", "trauma_level", "quality"]
@@ -48,9 +51,7 @@ def number_of(ctx: Context, field: str) -> Any:
     ],
 )
 def test_a_context_number_is_nil_or_in_range(field: str, sent: float | None, settled: float | None) -> None:
-    ctx = context_with(field, sent)
-    assert settle_context(ctx) is ctx
-    assert number_of(ctx, field) == settled
+    assert number_of(context_with(field, sent), field) == settled
 
 
 @pytest.mark.parametrize("field", CONTEXT_FIELDS)
@@ -58,34 +59,33 @@ def test_a_context_number_is_nil_or_in_range(field: str, sent: float | None, set
 def test_a_context_number_that_is_not_finite_is_an_error_that_names_its_field(
     field: str, value: float
 ) -> None:
-    with pytest.raises(msgspec.ValidationError) as error:
-        settle_context(context_with(field, value))
-    assert str(error.value) == f"`$.{field}` is {value}, send a finite number or nil"
+    with pytest.raises(
+        ValueError, match=f"^`{field.split('.')[-1]}` is {value}, send a finite number or nil$"
+    ):
+        context_with(field, value)
 
 
 @pytest.mark.parametrize("field", METRIC_FIELDS)
 @pytest.mark.parametrize(("sent", "settled"), [(None, None), (0.5, 0.5), (-3.0, 0.0), (3.0, 1.0)])
 def test_a_metric_is_nil_or_in_range(field: str, sent: float | None, settled: float | None) -> None:
     answer = Answer(text="hello", **{field: sent})
-    assert settle_metrics(answer) is answer
     assert getattr(answer, field) == settled
     assert answer.text == "hello"
 
 
 @pytest.mark.parametrize("field", METRIC_FIELDS)
 def test_a_metric_that_is_not_finite_is_an_error_that_names_its_field(field: str) -> None:
-    with pytest.raises(msgspec.ValidationError, match=rf"`\$\.{field}` is nan"):
-        settle_metrics(LineMetrics(**{field: math.nan}))
+    with pytest.raises(ValueError, match=f"`{field}` is nan"):
+        LineMetrics(**{field: math.nan})
 
 
 @settings(derandomize=True, print_blob=True)
 @given(pulse=st.none() | st.builds(Pulse, NUMBERS, NUMBERS, NUMBERS), trauma=NUMBERS, quality=NUMBERS)
-def test_settling_twice_changes_nothing(
+def test_a_kept_context_comes_back_as_it_was(
     pulse: Pulse | None, trauma: float | None, quality: float | None
 ) -> None:
-    ctx = settle_context(Context(pulse=pulse, trauma_level=trauma, quality=quality))
-    once = msgspec.json.encode(ctx)
-    assert msgspec.json.encode(settle_context(ctx)) == once
+    ctx = Context(pulse=pulse, trauma_level=trauma, quality=quality)
+    assert msgspec.json.decode(msgspec.json.encode(ctx), type=Context) == ctx
     numbers = [number_of(ctx, field) for field in CONTEXT_FIELDS if pulse or "." not in field]
     assert all(number is None or 0.0 <= number <= 1.0 for number in numbers)
 
@@ -99,14 +99,14 @@ def nested(levels: int, leaf: Any = 1, *, as_map: bool = False) -> dict[str, Any
 
 @pytest.mark.parametrize("as_map", [True, False])
 def test_math_state_has_a_deepest_level(as_map: bool) -> None:
-    settle_context(Context(math_state=nested(MOST_LEVELS, as_map=as_map)))
-    with pytest.raises(msgspec.ValidationError, match=r"`\$\.math_state` is nested deeper than 32 levels"):
-        settle_context(Context(math_state=nested(MOST_LEVELS + 1, as_map=as_map)))
+    Context(math_state=nested(MOST_LEVELS, as_map=as_map))
+    with pytest.raises(ValueError, match="`math_state` is nested deeper than 32 levels"):
+        Context(math_state=nested(MOST_LEVELS + 1, as_map=as_map))
 
 
 def test_a_math_state_that_is_endlessly_deep_costs_no_stack() -> None:
-    with pytest.raises(msgspec.ValidationError, match="deeper than 32"):
-        settle_context(Context(math_state=nested(100_000)))
+    with pytest.raises(ValueError, match="deeper than 32"):
+        Context(math_state=nested(100_000))
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,15 @@ def test_a_math_state_that_is_endlessly_deep_costs_no_stack() -> None:
         ({"a": [msgspec.msgpack.Ext(5, b"secret")]}, "holds a Ext, send"),
         ({"a": {("secret", 1): 1}}, "keys are neither strings nor integers"),
         ({"a": [{None: "secret"}]}, "keys are neither strings nor integers"),
+        ({"seen": {True: "secret"}}, "keys are neither strings nor integers"),
+        ({"seen": {1.0: "secret"}}, "keys are neither strings nor integers"),
+        ({"seen": {b"secret": 1}}, "keys are neither strings nor integers"),
     ],
 )
 def test_math_state_holds_what_json_holds(state: dict[str, Any], complaint: str) -> None:
     """P14: and the error says what kind of thing it is, never what it says."""
-    with pytest.raises(msgspec.ValidationError, match=complaint) as error:
-        settle_context(Context(math_state=state))
+    with pytest.raises(ValueError, match=complaint) as error:
+        Context(math_state=state)
     assert "secret" not in str(error.value)
 
 
@@ -137,8 +140,43 @@ JSON_LIKE = st.recursive(
 
 @settings(derandomize=True, print_blob=True)
 @given(state=st.dictionaries(st.text(max_size=3), JSON_LIKE, max_size=3))
-def test_a_settled_context_goes_into_json(state: dict[str, Any]) -> None:
-    msgspec.json.encode(settle_context(Context(math_state=state)))
+def test_of_a_math_state_the_numbers_of_its_first_level_are_kept(state: dict[str, Any]) -> None:
+    kept = Context(math_state=state).math_state
+    assert kept == {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    }
+    msgspec.json.encode(kept)
+
+
+WIDE = "\U0001f30a"
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "夢", WIDE])
+def test_p11_a_context_is_kept_in_few_bytes_whatever_was_sent(letter: str) -> None:
+    ctx = Context(
+        prompt=letter * 200_000,
+        reply=letter * 200_000,
+        themes=list(range(100_000)),
+        expert=letter * 100_000,
+        math_state={"n" * 1000: 1, "text": letter * 100_000} | {f"{n}{letter}": n / 7 for n in range(10_000)},
+    )
+    assert ctx.prompt == ctx.reply == letter * min(TEXT_CHARS, TEXT_BYTES // len(letter.encode()))
+    assert ctx.themes == list(range(THEMES))
+    assert ctx.math_state is not None
+    assert len(ctx.math_state) == STATE_NUMBERS
+    assert len(msgspec.json.encode(ctx)) < 28 * 1024
+    assert msgspec.json.decode(msgspec.json.encode(ctx), type=Context) == ctx
+
+
+def test_a_cut_text_ends_with_a_whole_character() -> None:
+    assert cut("x" * 2 + WIDE * 4000) == "x" * 2 + WIDE * 2999
+    assert cut("x" * 3999 + "\ud83d!") == "x" * 3999 + "?"  # a lone surrogate is no text
+
+
+def test_a_hook_keeps_no_more_of_its_line() -> None:
+    assert Answer(text="x" * 100_000).text == "x" * TEXT_CHARS
 
 
 def test_unknown_keys_are_ignored_and_missing_ones_are_empty() -> None:
@@ -154,6 +192,7 @@ def test_unknown_keys_are_ignored_and_missing_ones_are_empty() -> None:
         ({"prompt": 1}, r"\$\.prompt"),
         ({"pulse": {"novelty": "x"}}, r"\$\.pulse\.novelty"),
         ({"themes": [1, "x"]}, r"\$\.themes\[1\]"),
+        ({"themes": [1, 0.5]}, "`themes` is 0.5"),
         ({"failures": {"generate": -1}}, r"\$\.failures"),
         ({"trauma_level": True}, r"\$\.trauma_level"),
     ],

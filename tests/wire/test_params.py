@@ -4,15 +4,12 @@ import msgpack
 import msgspec
 import pytest
 
-from dreamd.dream.shapes import settle_context
 from dreamd.wire import params
 from dreamd.wire.handlers import TABLE
 
 
 def read(shape, value):
-    """As a handler does it: the settings of a context are checked by the same kind of error."""
-    data = value if isinstance(value, bytes) else msgpack.packb(value)
-    settle_context(msgspec.msgpack.decode(data, type=shape).context)
+    return msgspec.msgpack.decode(value if isinstance(value, bytes) else msgpack.packb(value), type=shape)
 
 
 def refused(shape, value):
@@ -34,7 +31,7 @@ def refused(shape, value):
         (
             params.HelloParams,
             [{"protocol": "1", "name": "x"}],
-            "Expected `int`, got `str` - at `hello.protocol`",
+            "Expected `int | float`, got `str` - at `hello.protocol`",
         ),
         (
             params.HelloParams,
@@ -45,9 +42,17 @@ def refused(shape, value):
         (
             params.ContextParams,
             [{"quality": float("nan")}],
-            "`context.quality` is nan, send a finite number or nil",
+            "`quality` is nan, send a finite number or nil - at `context`",
         ),
-        (params.NowParams, [{"trauma_level": float("inf")}, None], "`context.trauma_level` is inf"),
+        (
+            params.NowParams,
+            [{"trauma_level": float("inf")}, None],
+            "`trauma_level` is inf, send a finite number or nil - at `context`",
+        ),
+        (params.CountParams, [1.5], "`n` is 1.5, send a whole number of at most 64 bits; expected [n]"),
+        (params.HelloParams, [{"protocol": 1.5, "name": "x"}], "`protocol` is 1.5, send a whole number"),
+        (params.ContextParams, [{"themes": [0.5]}], "`themes` is 0.5, send a whole number"),
+        (params.DialogParams, [2.0**63], "`id` is 9.223372036854776e+18, send a whole number"),
         (params.CountParams, [-1], "Expected `int` >= 0 - at `n`; expected [n]"),
         (
             params.ImportParams,
@@ -68,6 +73,40 @@ def refused(shape, value):
 )
 def test_the_field_and_its_type_are_named(shape, value, says):
     assert says in refused(shape, value)
+
+
+def doubled(value):
+    """The value as a peer sends it whose numbers are all doubles."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return float(value)
+        case list():
+            return [doubled(part) for part in value]
+        case dict():
+            return {key: doubled(part) for key, part in value.items()}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        (params.HelloParams, [{"protocol": 1, "name": "x", "pid": 7, "failures": {"stalled": 2}}]),
+        (
+            params.ContextParams,
+            [{"themes": [1, -2], "failures": {"stalled": 2}, "math_state": {"reply_len": 3}}],
+        ),
+        (params.NowParams, [{"themes": [1]}, 5]),
+        (params.CountParams, [3]),
+        (params.DialogParams, [1 << 60]),
+        (params.TraceSubscribeParams, [2]),
+    ],
+)
+def test_a_double_that_is_whole_is_an_integer(shape, value):
+    whole = read(shape, doubled(value))
+    assert whole == read(shape, value)
+    assert "." not in msgspec.json.encode(whole).decode().replace('"reply_len":3.0', "")
 
 
 def test_an_event_is_one_notification():

@@ -223,7 +223,7 @@ class Written:
 @pytest.mark.parametrize("answer", [b"", b"x" * 1000, b"x" * (module.HELD_BYTES + 1)], ids=len)
 async def test_p11_the_answers_to_one_chunk_go_out_together_but_never_too_many_of_them(answer, monkeypatch):
     """A write each would cost asyncio's own transport the square of them; all in one, the daemon's memory."""
-    count = 100
+    count = 60
     async with pair() as (made, sock):
         made.session._transport = written = Written(made.session._transport)
         monkeypatch.setattr(
