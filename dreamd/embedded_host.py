@@ -18,8 +18,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from dreamclient.clients.process import call_in_child
 from dreamclient.errors import NotConnected
-from dreamclient.forks import call_in_child
 
 from dreamd import settings as sources
 from dreamd.app import Daemon

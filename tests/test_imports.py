@@ -116,10 +116,10 @@ def test_the_wire_knows_no_dream(module):
 
 def test_the_client_never_imports_the_daemon():
     for module in MODULES:
-        if module.startswith("dreamclient") and module != "dreamclient.embedded":
+        if module.startswith("dreamclient") and module != "dreamclient.clients.embedded":
             assert "dreamd" not in outside(imported_by(module)), module
-    if "dreamclient.embedded" in MODULES:  # there inside a function, when asked to
-        assert "dreamd" not in outside(imported_by("dreamclient.embedded", inside_functions=False))
+    if "dreamclient.clients.embedded" in MODULES:  # there inside a function, when asked to
+        assert "dreamd" not in outside(imported_by("dreamclient.clients.embedded", inside_functions=False))
 
 
 def test_the_client_needs_msgpack_and_nothing_else():

@@ -5,8 +5,8 @@
 
 TYPE_CHECKING = False  # that of `typing`, which would have to be imported
 if TYPE_CHECKING:
-    from dreamclient.aio import AsyncDreamClient
-    from dreamclient.blocking import DreamClient
+    from dreamclient.clients.loop import AsyncDreamClient
+    from dreamclient.clients.thread import DreamClient
     from dreamclient.errors import (
         CallTimeout,
         DreamError,
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
         SocketPathError,
         UsageError,
     )
-    from dreamclient.host import Timing
     from dreamclient.leo import Attachment, attach
     from dreamclient.messages import (
         PROTOCOL_VERSION,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         PulseSnapshot,
     )
     from dreamclient.paths import socket_path, state_dir
+    from dreamclient.protocol.session import Timing
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -58,9 +58,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "aio": ("AsyncDreamClient",),
-    "blocking": ("DreamClient",),
-    "host": ("Timing",),
+    "clients.loop": ("AsyncDreamClient",),
+    "clients.thread": ("DreamClient",),
     "leo": ("Attachment", "attach"),
     "messages": (
         "PROTOCOL_VERSION",
@@ -72,6 +71,7 @@ _HOMES = {
         "PulseSnapshot",
     ),
     "paths": ("socket_path", "state_dir"),
+    "protocol.session": ("Timing",),
 }
 
 

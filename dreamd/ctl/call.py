@@ -8,8 +8,8 @@ from contextlib import closing
 from typing import Any, TextIO
 
 import click
-from dreamclient.hooks import Hook
 from dreamclient.messages import MESSAGE_BYTES, Method
+from dreamclient.protocol.hooks import Hook
 from msgpack import packb, unpackb
 
 from dreamd.ctl.connection import ANSWER_S, DIALOGUE_S, Target, emit, json_option

@@ -12,11 +12,11 @@ from shlex import quote
 from typing import Any
 
 import click
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
-from dreamclient.hooks import Hook
 from dreamclient.messages import Code
 from dreamclient.paths import check_socket_path, socket_path
+from dreamclient.protocol.hooks import Hook
 
 from dreamd.ctl.plain import is_plain
 

@@ -12,8 +12,8 @@ from subprocess import PIPE, Popen
 from typing import Any, NoReturn
 
 import click
-from dreamclient.hooks import Hook
 from dreamclient.messages import Method
+from dreamclient.protocol.hooks import Hook
 
 OUTPUT_BYTES = 64 << 10  # far beyond any line, or any map of measures
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 from dreamclient.messages import DreamContext, Method, PulseSnapshot
 
 from dreamd.ctl.connection import ANSWER_S, DIALOGUE_S, Daemon, Refused, Unreachable, start

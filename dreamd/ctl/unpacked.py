@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from dreamclient.messages import NESTING, Method
-from dreamclient.rpc import NOTIFICATION, REQUEST, RESPONSE
+from dreamclient.protocol.rpc import NOTIFICATION, REQUEST, RESPONSE
 from msgpack import Unpacker
 from msgpack.exceptions import OutOfData
 

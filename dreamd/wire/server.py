@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from dreamclient.messages import Code, Method
-from dreamclient.rpc import Peer
+from dreamclient.protocol.rpc import Peer
 
 from dreamd.failures import Failures
 from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap

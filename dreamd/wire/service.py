@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from dreamclient.messages import Code
-from dreamclient.rpc import Notification, Request
+from dreamclient.protocol.rpc import Notification, Request
 
 import dreamd
 from dreamd.clock import Clock

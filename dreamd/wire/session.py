@@ -1,4 +1,4 @@
-"""One connection: an asyncio driver of `dreamclient.rpc`.
+"""One connection: an asyncio driver of `dreamclient.protocol.rpc`.
 
 The reader never awaits. What arrives is routed at once: an answer to the call that waits for it, everything
 else to `dispatch`, which answers now or starts a task that this session owns. What one peer can hold here is
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import msgspec
 from dreamclient.errors import CallTimeout, NotConnected
-from dreamclient.rpc import Notification, Peer, Reply, Request
+from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
 from dreamd.failures import Failures
 from dreamd.wire.typed import CODEC

@@ -1,14 +1,14 @@
 """The daemon's codec: frames are read with their types by msgspec, without building what nobody looks at.
 
 The envelope is opened here; `params` and `result` stay raw bytes until a handler or a pending call, which
-know their type, decode them. The protocol itself is `dreamclient.rpc`, the same at both ends.
+know their type, decode them. The protocol itself is `dreamclient.protocol.rpc`, the same at both ends.
 """
 
 from typing import Any
 
 import msgspec
 from dreamclient.messages import Method
-from dreamclient.rpc import (
+from dreamclient.protocol.rpc import (
     MSGID_MASK,
     NOTIFICATION,
     Answer,

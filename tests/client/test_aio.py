@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dreamclient.aio import AsyncDreamClient
+from dreamclient.clients.loop import AsyncDreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
-from dreamclient.host import Timing
 from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext
-from dreamclient.rpc import Peer, Reply, Request, packed
+from dreamclient.protocol.rpc import Peer, Reply, Request, packed
+from dreamclient.protocol.session import Timing
 
 DEADLINE_S = 10.0
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)

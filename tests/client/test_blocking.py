@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dreamclient.blocking import DreamClient
-from dreamclient.connect import Connector
+from dreamclient.clients.connect import Connector
+from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
-from dreamclient.host import Timing
 from dreamclient.messages import Code, DreamContext, PulseSnapshot
-from dreamclient.rpc import packed
+from dreamclient.protocol.rpc import packed
+from dreamclient.protocol.session import Timing
 
 from tests.helpers.little_daemon import DEADLINE_S, Connection, LittleDaemon, fails, until, welcome
 
@@ -381,7 +381,7 @@ def test_a_full_backlog_is_not_waited_for(path: Path, make: Make) -> None:
 # A daemon that is a process, so that it can be stopped, or stops itself after hello ("stop").
 COUNTING = """
 import os, signal, socket, sys
-from dreamclient.rpc import Peer
+from dreamclient.protocol.rpc import Peer
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 listener.listen()

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from dreamclient.connect import Connector
+from dreamclient.clients.connect import Connector
 from dreamclient.errors import NotConnected, SocketPathError
 
 

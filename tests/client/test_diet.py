@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from dreamclient.diet import Diet
+from dreamclient.leo.diet import Diet
 
 
 class Heard:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
-from dreamclient import dropin, dropin_host
+from dreamclient import dropin
 from dreamclient.dropin import (
     BOOTSTRAP_TEXT,
     DreamConfig,
@@ -25,9 +25,10 @@ from dreamclient.dropin import (
     init_dream,
     maybe_run_dream,
 )
-from dreamclient.dropin_host import Host
+from dreamclient.dropin import process as dropin_host
+from dreamclient.dropin.process import Host
 from dreamclient.messages import PulseSnapshot
-from dreamclient.rpc import plain
+from dreamclient.protocol.rpc import plain
 
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess
@@ -163,8 +164,8 @@ def test_p1_the_import_loads_next_to_nothing():
         "sqlite3",
         "dreamd",
         "numpy",
-        "dreamclient.rpc",
-        "dreamclient.blocking",
+        "dreamclient.protocol.rpc",
+        "dreamclient.clients.thread",
     )
     assert not set(heavy) & set(loaded)
 
@@ -470,7 +471,7 @@ def test_p10_a_field_that_cannot_be_attached_is_left_alone_and_counted(service, 
     def broken(*_, **__):
         raise AttributeError
 
-    monkeypatch.setattr("dreamclient.leo.attach", broken)
+    monkeypatch.setattr("dreamclient.leo.attachment.attach", broken)
     leo = Double(monkeypatch, tmp_path).field
     assert not hasattr(leo, "_dreamd_attachment")
     assert leo.reply("and on he talks")

@@ -7,12 +7,12 @@ import sys
 import threading
 
 import pytest
-from dreamclient import embedded as module
-from dreamclient.blocking import DreamClient
+from dreamclient.clients import embedded as module
+from dreamclient.clients.embedded import EmbeddedDaemon, OwnTurn, WaitingClient
+from dreamclient.clients.inline import InlineClient
+from dreamclient.clients.thread import DreamClient
 from dreamclient.dropin import DreamContext
-from dreamclient.embedded import EmbeddedDaemon, OwnTurn, WaitingClient
 from dreamclient.errors import NotConnected
-from dreamclient.inline import InlineClient
 from dreamclient.leo import attach
 
 from tests.helpers import leo_double

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from dreamclient.field_known import KnownToLeo
+from dreamclient.leo.known import KnownToLeo
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from dreamclient import forks
-from dreamclient.embedded import OwnTurn
-from dreamclient.field_ingest import ingest
-from dreamclient.field_turns import ThreadTurns, Turns
-from dreamclient.forks import unforked
+from dreamclient.clients import process as forks
+from dreamclient.clients.embedded import OwnTurn
+from dreamclient.clients.process import unforked
+from dreamclient.leo.database import ingest
+from dreamclient.leo.turns import ThreadTurns, Turns
 
 DEADLINE_S = 20.0
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dreamclient.hooks import TEXT_CHARS, Failure, Hooks, takes
 from dreamclient.messages import Code
+from dreamclient.protocol.hooks import TEXT_CHARS, Failure, Hooks, takes
 
 META = {"kind": "dream", "turn": 1}
 GENERATE = ["a seed", 0.7, 0.3, META]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from dreamclient.errors import NotConnected, RemoteError
-from dreamclient.hooks import Hooks
-from dreamclient.host import Backoff, Failures, Host
 from dreamclient.messages import PROTOCOL_VERSION, Code, DreamContext
-from dreamclient.rpc import Notification, Reply
+from dreamclient.protocol.hooks import Hooks
+from dreamclient.protocol.rpc import Notification, Reply
+from dreamclient.protocol.session import Backoff, Failures, Host
 
 
 def host(**keywords: Any) -> Host:

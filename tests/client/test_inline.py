@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from dreamclient.connect import Connector
+from dreamclient.clients.connect import Connector
+from dreamclient.clients.inline import InlineClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError
-from dreamclient.hooks import Hooks
-from dreamclient.host import Failures, Timing
-from dreamclient.inline import InlineClient
+from dreamclient.protocol.hooks import Hooks
+from dreamclient.protocol.session import Failures, Timing
 
 from tests.helpers.little_daemon import LittleDaemon, fails
 

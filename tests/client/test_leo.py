@@ -11,9 +11,9 @@ from contextlib import closing
 
 import pytest
 from dreamclient import DreamClient, DreamContext, UsageError
-from dreamclient.diet import Diet
-from dreamclient.field_hooks import Everything
 from dreamclient.leo import attach
+from dreamclient.leo.diet import Diet
+from dreamclient.leo.hooks import Everything
 
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from dreamclient import field_boosts
-from dreamclient.diet import Diet
 from dreamclient.errors import UsageError
-from dreamclient.field_boosts import neighbours, wounds
-from dreamclient.field_hooks import Everything, FieldGone, FieldHooks
-from dreamclient.field_ingest import FieldDatabase, opened
-from dreamclient.field_names import given, level, names_of, plain_expert
-from dreamclient.field_turns import ThreadTurns
+from dreamclient.leo import neighbours as field_boosts
+from dreamclient.leo.database import FieldDatabase, opened
+from dreamclient.leo.diet import Diet
+from dreamclient.leo.hooks import Everything, FieldGone, FieldHooks
+from dreamclient.leo.names import given, level, names_of, plain_expert
+from dreamclient.leo.neighbours import neighbours, wounds
+from dreamclient.leo.turns import ThreadTurns
 
 from tests.helpers import leo_double
 

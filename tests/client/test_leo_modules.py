@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 from dreamclient.errors import UsageError
-from dreamclient.field_hooks import SpokenLine
-from dreamclient.field_modules import SNAPSHOTS, Modules
-from dreamclient.field_turns import ThreadTurns
+from dreamclient.leo.hooks import SpokenLine
+from dreamclient.leo.modules import SNAPSHOTS, Modules
+from dreamclient.leo.turns import ThreadTurns
 
 from tests.helpers import leo_double
 

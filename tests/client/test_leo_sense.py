@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import msgpack
 import pytest
-from dreamclient.field_sense import PROMPT_CHARS, REMEMBERED, Senses, foresight, novelty
+from dreamclient.leo.measures import PROMPT_CHARS, REMEMBERED, Senses, foresight, novelty
 from dreamclient.messages import MESSAGE_BYTES, DreamContext, PulseSnapshot
 
 from tests.helpers import leo_double

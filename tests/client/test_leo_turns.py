@@ -11,8 +11,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from dreamclient import field_turns
-from dreamclient.field_turns import LoopTurns, NoTurn, ThreadTurns
+from dreamclient.leo import turns as field_turns
+from dreamclient.leo.turns import LoopTurns, NoTurn, ThreadTurns
 
 DEADLINE_S = 20
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from dreamclient.clients.link import HOT_BYTES, Link
 from dreamclient.errors import CallTimeout, NotConnected, UsageError
-from dreamclient.hooks import Hooks
-from dreamclient.host import Host
-from dreamclient.link import HOT_BYTES, Link
 from dreamclient.messages import MESSAGE_BYTES, Code
-from dreamclient.rpc import Notification, Peer, Reply, Request, packed
+from dreamclient.protocol.hooks import Hooks
+from dreamclient.protocol.rpc import Notification, Peer, Reply, Request, packed
+from dreamclient.protocol.session import Host
 
 from tests.helpers.little_daemon import DEADLINE_S, until
 

@@ -1,8 +1,8 @@
 """What crosses the wire, as hosts make it."""
 
 import msgpack
-from dreamclient import rpc
 from dreamclient.messages import Code, DreamContext, Method, PulseSnapshot
+from dreamclient.protocol import rpc
 
 
 def test_a_context_is_the_map_of_the_contract() -> None:

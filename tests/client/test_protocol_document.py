@@ -8,7 +8,6 @@ from typing import Any
 
 import msgpack
 import pytest
-from dreamclient import rpc
 from dreamclient.messages import (
     CALLS_IN_FLIGHT,
     MESSAGE_BYTES,
@@ -19,7 +18,8 @@ from dreamclient.messages import (
     LineMetrics,
     Method,
 )
-from dreamclient.rpc import Notification, Peer, Reply, Request
+from dreamclient.protocol import rpc
+from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
 from dreamd.dream import gate
 from dreamd.wire import typed

@@ -12,10 +12,10 @@ import msgpack
 import msgspec
 import numpy as np
 import pytest
-from dreamclient import rpc
 from dreamclient.errors import DreamError, Malformed, MessageTooLarge, RemoteError, UsageError
 from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code, PulseSnapshot
-from dreamclient.rpc import PLAIN, Codec, Notification, Peer, Reply, Request
+from dreamclient.protocol import rpc
+from dreamclient.protocol.rpc import PLAIN, Codec, Notification, Peer, Reply, Request
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgpack import fallback

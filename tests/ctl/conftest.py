@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from tests.helpers.daemon import DaemonProcess
 

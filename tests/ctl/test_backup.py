@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.clock import Clock
 from dreamd.ctl.__main__ import cli

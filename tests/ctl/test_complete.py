@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import get_completion_class
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import COMMANDS, cli
 from dreamd.ctl.complete import SHELLS

@@ -4,7 +4,7 @@ import json
 import time
 from pathlib import Path
 
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.dream import show_line, show_recent
 from tests.ctl.conftest import LINES, Speaker

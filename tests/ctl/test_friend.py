@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.friend import show_checkpoints, show_drift, show_fragments
 from tests.helpers.daemon import DaemonProcess

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.show import show_dialogue
 from tests.ctl.conftest import Speaker

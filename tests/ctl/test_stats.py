@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.openmetrics import exposition
 from dreamd.ctl.stats import show_stats

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 from dreamclient.messages import DreamContext, PulseSnapshot
 
 from dreamd.ctl.status import show_status, show_why

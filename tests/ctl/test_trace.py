@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.trace import OPEN_CALLS, Reading, show
 from tests.ctl.conftest import Speaker

@@ -11,7 +11,7 @@ from subprocess import Popen
 from typing import IO, Any
 
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.watch import Screen
 from tests.ctl.conftest import Speaker

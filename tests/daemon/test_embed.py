@@ -13,9 +13,9 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.inline import InlineClient
+from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import NotConnected
-from dreamclient.inline import InlineClient
 
 from dreamd import embedded_host
 from dreamd.app import Daemon, embed
@@ -192,7 +192,7 @@ def test_p1_a_fault_at_its_end_reaches_nobody(start, monkeypatch):
 HOST = """
 import logging, os, sys, threading
 from pathlib import Path
-from dreamclient.blocking import DreamClient
+from dreamclient.clients.thread import DreamClient
 from dreamd.app import embed
 from tests.helpers.service import chosen
 embedded = embed(Path(sys.argv[1]), settings=chosen(gate__chance=1, gate__cooldown_s=0))

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from contextlib import asynccontextmanager
 
-from dreamclient.rpc import Request
+from dreamclient.protocol.rpc import Request
 
 from dreamd.clock import Clock
 from dreamd.failures import Failures

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dreamclient.messages import PROTOCOL_VERSION
-from dreamclient.rpc import Event, Notification, Peer, Reply, Request
+from dreamclient.protocol.rpc import Event, Notification, Peer, Reply, Request
 
 DEADLINE_S = 10.0  # after which a test that waits has failed
 

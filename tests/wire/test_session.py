@@ -5,7 +5,7 @@ import asyncio
 import msgpack
 import pytest
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError
-from dreamclient.rpc import Notification, Request
+from dreamclient.protocol.rpc import Notification, Request
 
 from dreamd.wire import session as module
 from tests.helpers.connection import pair, talking

@@ -3,7 +3,7 @@
 import msgpack
 import pytest
 from dreamclient.errors import Malformed
-from dreamclient.rpc import Answer, Notification, Request
+from dreamclient.protocol.rpc import Answer, Notification, Request
 
 from dreamd.wire import typed
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dreamclient.dropin_host import Generate, Host, Observe, Path
+from dreamclient.dropin.process import Generate, Host, Observe, Path
 from dreamclient.messages import DreamContext as WireContext
 from dreamclient.messages import Method, PulseSnapshot
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from dreamclient.connect import Connect
+from dreamclient.clients.connect import Connect
+from dreamclient.clients.link import Link
 from dreamclient.errors import CallTimeout, NotConnected
-from dreamclient.hooks import Hooks
-from dreamclient.host import TIMING, Failures, Host, Timing
-from dreamclient.link import Link
 from dreamclient.messages import Method
-from dreamclient.rpc import Event, Notification, Reply, Request
+from dreamclient.protocol.hooks import Hooks
+from dreamclient.protocol.rpc import Event, Notification, Reply, Request
+from dreamclient.protocol.session import TIMING, Failures, Host, Timing
 
 NO_HOOKS = Hooks()
 ANSWER_S = 10.0  # a daemon answers in a millisecond; one that is stopped, never

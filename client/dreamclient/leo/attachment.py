@@ -12,15 +12,15 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-from dreamclient.blocking import DreamClient
-from dreamclient.diet import Diet
+from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import UsageError
-from dreamclient.field_hooks import Chooses, Everything, FieldHooks
-from dreamclient.field_ingest import FieldDatabase
-from dreamclient.field_modules import MODULES, Modules
-from dreamclient.field_names import names_of
-from dreamclient.field_sense import Senses
-from dreamclient.field_turns import LoopTurns, ThreadTurns
+from dreamclient.leo.database import FieldDatabase
+from dreamclient.leo.diet import Diet
+from dreamclient.leo.hooks import Chooses, Everything, FieldHooks
+from dreamclient.leo.measures import Senses
+from dreamclient.leo.modules import MODULES, Modules
+from dreamclient.leo.names import names_of
+from dreamclient.leo.turns import LoopTurns, ThreadTurns
 from dreamclient.messages import DreamContext
 
 _MARK = "_dreamd_attachment"
@@ -50,7 +50,7 @@ def attach(
     `after_reply`  tell the daemon of each reply that leo's own dream layer did not tell of
     `into`         which of leo's other modules hear of a dream: "episodes", "game", "mathbrain", "santa", "trauma";
                    if None, those of $DREAMD_INTO, comma-separated
-    `diet`         what of the lines reaches the field; if None, dreamclient.diet.Diet(), or, where $DREAMD_DIET
+    `diet`         what of the lines reaches the field; if None, dreamclient.leo.diet.Diet(), or, where $DREAMD_DIET
                    is 0, all of them whole
 
     Raises UsageError where `field` is no field of leo's, or is attached already.

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dreamclient.field_ingest import IN_TURN_S, opened
-from dreamclient.field_names import plain_expert
+from dreamclient.leo.database import IN_TURN_S, opened
+from dreamclient.leo.names import plain_expert
 
 # What the word most tied to the seed gains at semantic weight 1: ×13. Leo's own boosts reach ×1.3, which at the
 # 0.3-0.6 that a dream asks for moves nothing that could be measured: docs/leo.md has what this moves.

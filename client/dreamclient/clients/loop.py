@@ -13,17 +13,17 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
-from dreamclient.client import Client
+from dreamclient.clients.base import Client
 from dreamclient.errors import CallTimeout, DreamError, NotConnected, UsageError
-from dreamclient.host import CONNECTING, Host
 from dreamclient.messages import Method
-from dreamclient.rpc import Peer, Reply, Request
+from dreamclient.protocol.rpc import Peer, Reply, Request
+from dreamclient.protocol.session import CONNECTING, Host
 
 UNSENT_BYTES = 64 * 1024  # beyond, the daemon does not read, and contexts are dropped
 
 
 class AsyncLink(asyncio.Protocol):
-    """One connection: the asyncio counterpart of `dreamclient.link.Link`. `lost` says when and why it ended."""
+    """One connection: the asyncio counterpart of `dreamclient.clients.link.Link`. `lost` says when and why it ended."""
 
     def __init__(
         self, sock: socket.socket, host: Host, serve: Callable[["AsyncLink", Request], None]
@@ -130,7 +130,7 @@ class AsyncLink(asyncio.Protocol):
 class AsyncDreamClient(Client[AsyncLink]):
     """Connects a host to dreamd, keeps it connected, and serves its hooks, which may be async functions.
 
-    The arguments are those of `dreamclient.client.Client`.
+    The arguments are those of `dreamclient.clients.base.Client`.
     """
 
     def _idle(self) -> None:

@@ -9,12 +9,12 @@ import threading
 from types import TracebackType
 from typing import Any, Self
 
-from dreamclient.client import Client
+from dreamclient.clients.base import Client
+from dreamclient.clients.link import Link
 from dreamclient.errors import CallTimeout, DreamError, NotConnected, UsageError
-from dreamclient.host import CONNECTING
-from dreamclient.link import Link
 from dreamclient.messages import Method
-from dreamclient.rpc import Event, Reply, Request
+from dreamclient.protocol.rpc import Event, Reply, Request
+from dreamclient.protocol.session import CONNECTING
 
 
 class _Waiter:
@@ -35,7 +35,7 @@ class _Waiter:
 class DreamClient(Client[Link]):
     """Connects a host to dreamd, keeps it connected, and serves its hooks.
 
-    The arguments are those of `dreamclient.client.Client`. Hooks and `on_event` run on the client's thread,
+    The arguments are those of `dreamclient.clients.base.Client`. Hooks and `on_event` run on the client's thread,
     one at a time; they may `offer`, but not `call`. All methods may be called from any thread.
     """
 

@@ -9,12 +9,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from dreamclient.forks import call_in_child
+from dreamclient.clients.process import call_in_child
 
 if TYPE_CHECKING:
-    from dreamclient.blocking import DreamClient
-    from dreamclient.connect import Connect
-    from dreamclient.embedded import EmbeddedDaemon, WaitingClient
+    from dreamclient.clients.connect import Connect
+    from dreamclient.clients.embedded import EmbeddedDaemon, WaitingClient
+    from dreamclient.clients.thread import DreamClient
 
 T = TypeVar("T")
 Path = str | os.PathLike[str]
@@ -39,7 +39,7 @@ def leo_near(functions: tuple[Callable[..., Any], ...], frame: FrameType | None)
     """Return the field whose methods `functions` are, else the `self` of the frame or of one that called it, if a
     field is there; else None."""
     from dreamclient.errors import UsageError
-    from dreamclient.field_names import names_of
+    from dreamclient.leo.names import names_of
 
     found = [getattr(getattr(function, "func", function), "__self__", None) for function in functions]
     while frame is not None and len(found) < len(functions) + FRAMES:
@@ -90,7 +90,7 @@ class Host:
 
     def _attach(self, field: Any) -> Any:
         """The field's attachment, made if there is none; None if he is to be left alone."""
-        from dreamclient.leo import attach, is_left_alone, leave_alone
+        from dreamclient.leo.attachment import attach, is_left_alone, leave_alone
 
         attachment = getattr(field, ATTACHMENT, None)
         if attachment is not None or is_left_alone(field):
@@ -138,8 +138,8 @@ class Host:
 
     def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
         """Return the daemon's answer to a call; raise if there is none."""
-        from dreamclient.host import Timing
-        from dreamclient.inline import InlineClient
+        from dreamclient.clients.inline import InlineClient
+        from dreamclient.protocol.session import Timing
 
         timing = Timing(hello_s=FIGURES_S, tick_s=FIGURES_S)
         with InlineClient(self._connect(db_path), timing=timing) as daemon:
@@ -167,13 +167,13 @@ class Host:
     def _connect(self, db_path: Path | None = None) -> "Connect":
         """What connects: to the service, to the daemon in this process, or to the one for `db_path` there."""
         if not self._mode:
-            from dreamclient.connect import Connector
+            from dreamclient.clients.connect import Connector
 
             return Connector()
         return self._embedded(db_path if self._waits else None)
 
     def _embedded(self, db_path: Path | None) -> "EmbeddedDaemon":
-        from dreamclient.embedded import EmbeddedDaemon
+        from dreamclient.clients.embedded import EmbeddedDaemon
 
         database = None if db_path is None else os.path.abspath(db_path)
         if self._daemon is not None and database in (None, self._database):
@@ -186,10 +186,10 @@ class Host:
 
     def _new_client(self) -> "DreamClient | WaitingClient":
         if self._waits:
-            from dreamclient.embedded import WaitingClient
+            from dreamclient.clients.embedded import WaitingClient
 
             return WaitingClient(lambda: self._connect()())
-        from dreamclient.blocking import DreamClient
+        from dreamclient.clients.thread import DreamClient
 
         connect = self._connect() if self._mode else None
         return DreamClient(connect=connect, origin=self._origin, readme=self._readme)

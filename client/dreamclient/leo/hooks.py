@@ -11,13 +11,13 @@ from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dreamclient.diet import Known
 from dreamclient.errors import DreamError
-from dreamclient.field_boosts import boosts
-from dreamclient.field_ingest import FieldDatabase, ingest, recall
-from dreamclient.field_known import KnownToLeo
-from dreamclient.field_names import given
-from dreamclient.field_turns import Turns
+from dreamclient.leo.database import FieldDatabase, ingest, recall
+from dreamclient.leo.diet import Known
+from dreamclient.leo.known import KnownToLeo
+from dreamclient.leo.names import given
+from dreamclient.leo.neighbours import boosts
+from dreamclient.leo.turns import Turns
 
 MAX_TOKENS = 50  # of a line; leo's own dreams have 50
 
@@ -27,7 +27,7 @@ class FieldGone(DreamError):
 
 
 class Chooses(Protocol):
-    """What of a dream's line reaches leo: see dreamclient.diet."""
+    """What of a dream's line reaches leo: see dreamclient.leo.diet."""
 
     def portions(self, tokens: Sequence[str], known: Known) -> list[str]:
         """The pieces to be fed, one by one; none where the line is refused."""

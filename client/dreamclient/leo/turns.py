@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from dreamclient.clients.process import call_in_child, unforked
 from dreamclient.errors import DreamError
-from dreamclient.forks import call_in_child, unforked
 
 if TYPE_CHECKING:
     import asyncio

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dreamclient.errors import UsageError
-from dreamclient.field_hooks import SpokenLine
-from dreamclient.field_ingest import IN_TURN_S, opened
-from dreamclient.field_names import level
-from dreamclient.field_turns import Turns
+from dreamclient.leo.database import IN_TURN_S, opened
+from dreamclient.leo.hooks import SpokenLine
+from dreamclient.leo.names import level
+from dreamclient.leo.turns import Turns
 
 # Weight of a dream against a moment that was lived: what leo asks of an episode or a snapshot is its quality.
 DREAM_QUALITY = 0.5

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from dreamclient.connect import Connect, Connector
+from dreamclient.clients.connect import Connect, Connector
+from dreamclient.clients.process import call_in_child
 from dreamclient.errors import NotConnected, UsageError
-from dreamclient.forks import call_in_child
-from dreamclient.hooks import Hook, Hooks
-from dreamclient.host import FROZEN, NOT_STARTED, TIMING, Backoff, Host, Timing
+from dreamclient.protocol.hooks import Hook, Hooks
+from dreamclient.protocol.session import FROZEN, NOT_STARTED, TIMING, Backoff, Host, Timing
 
 
 class Connection(Protocol):
@@ -115,7 +115,7 @@ class Client(Generic[L]):
 
     @property
     def failures(self) -> dict[str, int]:
-        """What was swallowed so far, by kind: `dreamclient.host` has the list."""
+        """What was swallowed so far, by kind: `dreamclient.protocol.session` has the list."""
         return dict(self._host.failures.counts)
 
     @property

@@ -19,9 +19,9 @@ from typing import Any
 from msgpack import Packer
 
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
-from dreamclient.host import Host
 from dreamclient.messages import MESSAGE_BYTES, Method
-from dreamclient.rpc import NOTIFICATION, Event, Peer, packed, plain
+from dreamclient.protocol.rpc import NOTIFICATION, Event, Peer, packed, plain
+from dreamclient.protocol.session import Host
 
 READ_BYTES = 64 * 1024
 # Up to here a send was seen to be all or nothing; larger ones go in parts, and cost the reply path a copy.

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dreamclient.errors import NotConnected
-from dreamclient.hooks import Failure, Hooks
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
-from dreamclient.rpc import Notification, Reply, plain
+from dreamclient.protocol.hooks import Failure, Hooks
+from dreamclient.protocol.rpc import Notification, Reply, plain
 
 # Served by any daemon, whatever protocol it speaks, so that an old one can be seen and stopped.
 FROZEN = frozenset({Method.HELLO, Method.STATUS, Method.SHUTDOWN})
