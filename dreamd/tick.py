@@ -65,9 +65,9 @@ class Tick:
                 self._settling.cancel()
 
     async def _look(self) -> None:
+        for session in list(self._server.sessions.values()):
+            session.tick()
         self._engine.shortage = shortage = await self._shortage()
-        for session in self._server.sessions.values():
-            session.tell_losses()
         if shortage != REPLACED or self._engine.store.trouble is None:
             await self._engine.store.probe()  # once it is noticed, what lies there now is another daemon's
 

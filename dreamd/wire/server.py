@@ -97,10 +97,18 @@ class Server:
         return session
 
     def refusal(self, transport: asyncio.Transport) -> str:
-        """Why the peer is not let in, or nothing."""
+        """Return why the peer is not let in, or an empty string. If there are too many sessions, the oldest that has
+        long not said hello gives way."""
         if peer_uid(transport.get_extra_info("socket")) not in (os.geteuid(), 0):
             return "another user"
-        return "too many sessions" if len(self.sessions) >= self._cap else ""
+        if sum(not session.ending for session in self.sessions.values()) < self._cap:
+            return ""
+        silent = next((session for session in self.sessions.values() if session.gives_way), None)
+        if silent is None:
+            return "too many sessions"
+        self._failures.count("server", "gave way")
+        silent.turn_away(Code.REFUSED, "another client needs this place; say hello at once")
+        return ""
 
     def refuse(self, transport: asyncio.Transport, reason: str) -> None:
         """Say why, if it goes out at once, and close."""

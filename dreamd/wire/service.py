@@ -113,7 +113,9 @@ class Service:
 
     async def _later(self, session: Session, message: Request, work: Coroutine[Any, Any, Any]) -> None:
         try:
-            session.respond(message.msgid, await work)
+            result = await work
+            await session.caught_up()
+            session.respond(message.msgid, result)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
             self._failed(session, message, error)
 

@@ -1,27 +1,35 @@
 """One connection: an asyncio driver of `dreamclient.protocol.rpc`.
 
-The reader never awaits. What arrives is routed at once: an answer to the call that waits for it, everything
-else to `dispatch`, which answers now or starts a task that this session owns. What one peer can hold here is
-bounded: bytes unsent, calls in flight, and the time of each call.
+The reader never awaits. What arrives is routed at once: a reply to the call that it ends, everything else to
+`dispatch`, which answers now or starts a task that this session owns. What one peer can hold here is bounded: while it
+leaves more than UNSENT_BYTES unread, nothing more is read from it, and what this session waits for must come within
+PATIENCE_S.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+import select
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
 from dreamclient.errors import CallTimeout, NotConnected
-from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
+from dreamclient.messages import Code, Method
+from dreamclient.protocol.rpc import Event, Notification, Peer, Reply, Request
 
 from dreamd.failures import Failures
 from dreamd.wire.typed import CODEC
 
-UNSENT_BYTES = 4 << 20  # beyond, the peer does not read, and is let go
+UNSENT_BYTES = (
+    4 << 20
+)  # beyond, the peer reads more slowly than it asks: it is not read from until it has caught up
+# How long a peer may get no further while this session waits for it: to read, to end its message, to say hello. The
+# daemon's tick looks, so it may take a tick longer.
+PATIENCE_S = 30.0
 HELD_BYTES = 64 << 10  # of answers, while what asks for them is read
 EVENT_BYTES = 256 << 10  # beyond, a subscriber loses events instead
-# A peer that does not read keeps close() waiting for ever: after this long it is cut off.
-GRACE_S = 0.5
+HELLO_S = 5.0  # after that long without one a session gives way, if there are too many
+GRACE_S = 0.5  # a peer that does not read what is sent before the end is cut off after this long
 TICK_S = 0.001  # a timer of uvloop may ring this much early
 
 Dispatch = Callable[["Session", Request | Notification], None]
@@ -58,6 +66,7 @@ class Session(asyncio.Protocol):
         self.name, self.version, self.pid = "", "", 0
         self.provides: frozenset[str] = frozenset()
         self.connected_at = 0.0  # the loop's clock, s
+        self.ending = False
         self.taps = taps
         self._dispatch = dispatch
         self._on_lost = on_lost
@@ -65,6 +74,12 @@ class Session(asyncio.Protocol):
         self._peer = Peer(CODEC)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False
+        self._caught_up = asyncio.Event()  # not set while more than UNSENT_BYTES are unsent
+        self._caught_up.set()
+        self._half_closed = False  # the peer sends nothing more, and may read on
+        self._sent = 0  # bytes that were given to the transport
+        self._awaited: tuple[str, int] | None = None  # what the last tick found to be waited for
+        self._awaited_since = 0.0
         self._held = bytearray()  # what is said while a chunk is read
         self._lost_events = 0
         self._sweep: asyncio.TimerHandle | None = None
@@ -79,16 +94,21 @@ class Session(asyncio.Protocol):
         self.connected_at = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
+        self._take(self._peer.receive_data(data, self._show_taps if self.taps else None))
+
+    def _take(self, events: Iterator[Event]) -> None:
+        """Route events until there are no more, or too much is unsent: the others wait in the peer."""
         peer = self._peer
         self._reading = True
-        for event in peer.receive_data(data, self._show_taps if self.taps else None):
+        for event in events:
             if isinstance(event, Reply):
                 self._settle(event)
             else:
                 self._dispatch(self, event)
-        if peer.data_owed:
-            for owed in peer.messages_to_send():
-                self.send(owed)
+            if not self._caught_up.is_set():
+                break
+        for answer in peer.messages_to_send() if peer.data_owed else ():
+            self.send(answer)
         self._reading = False
         self._flush()
         if peer.unknown_answers or peer.refused_calls:
@@ -97,22 +117,58 @@ class Session(asyncio.Protocol):
             self._failures.count("peer", type(peer.broken).__name__)
             self.close()
 
+    def eof_received(self) -> bool:
+        """Answer what a peer asked before it closed its sending half, then close; it can answer no call itself."""
+        self._half_closed = True
+        self._fail_calls()
+        return bool(self._tasks) and not self._hung_up()
+
+    def _hung_up(self) -> bool:
+        """Whether the peer has closed both halves: the kernel reports that by itself."""
+        poll = select.poll()
+        poll.register(cast(asyncio.Transport, self._transport).get_extra_info("socket").fileno(), 0)
+        return bool(poll.poll(0))
+
     def pause_writing(self) -> None:
-        """UNSENT_BYTES wait and the peer does not read them: it is cut off, and nobody else notices."""
-        self._failures.count("peer", "slow reader")
-        self.abort()
+        """Read no more: UNSENT_BYTES are unsent."""
+        self._caught_up.clear()
+        if self._readable:
+            cast(asyncio.Transport, self._transport).pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on in the next round of the loop: what is taken now may be written at once."""
+        self._caught_up.set()
+        self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._caught_up.is_set():
+            self._take(self._peer.events())
+        if self._caught_up.is_set() and self._readable:
+            cast(asyncio.Transport, self._transport).resume_reading()
+
+    @property
+    def _readable(self) -> bool:
+        return self._transport is not None and not (self._transport.is_closing() or self._half_closed)
+
+    async def caught_up(self) -> None:
+        """Wait until there is room for an answer."""
+        while not self._caught_up.is_set():
+            await self._caught_up.wait()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
         if self._sweep is not None:
             self._sweep.cancel()
+        self._fail_calls()
+        for task in self._tasks:
+            task.cancel()
+        self._on_lost(self)
+
+    def _fail_calls(self) -> None:
         for call in self._peer.pending.values():
             if not call.future.done():
                 call.future.set_exception(NotConnected("the connection was lost"))
         self._peer.pending.clear()
-        for task in self._tasks:
-            task.cancel()
-        self._on_lost(self)
 
     def _count_misuse(self) -> None:
         peer = self._peer
@@ -127,7 +183,7 @@ class Session(asyncio.Protocol):
     # what the daemon says
 
     def send(self, message: bytes) -> None:
-        """Write one message to the peer; to a lost one, nothing."""
+        """Write one message, unless the peer is lost."""
         if self._transport is None:
             return
         if self._reading:
@@ -135,7 +191,7 @@ class Session(asyncio.Protocol):
             if len(self._held) > HELD_BYTES:
                 self._flush()
         else:
-            self._transport.write(message)
+            self._write(message)
         if self.taps:
             self._show_taps([message], OUT)
 
@@ -143,7 +199,11 @@ class Session(asyncio.Protocol):
         """Write what is held. Not each message by itself: asyncio's own transport counts all it has at each write."""
         held, self._held = self._held, bytearray()
         if held and self._transport is not None:
-            self._transport.write(held)
+            self._write(held)
+
+    def _write(self, data: bytes | bytearray) -> None:
+        self._sent += len(data)
+        cast(asyncio.Transport, self._transport).write(data)
 
     def _show_taps(self, messages: list[bytes], way: str = IN) -> None:
         for tap in self.taps.values():
@@ -161,7 +221,7 @@ class Session(asyncio.Protocol):
     def call(self, method: str, params: list[Any], deadline_s: float) -> asyncio.Future[msgspec.Raw]:
         """Call the peer. The future has the raw result, or RemoteError, CallTimeout or NotConnected."""
         future: asyncio.Future[msgspec.Raw] = self._loop.create_future()
-        if self._transport is None:
+        if self._transport is None or self._half_closed:
             future.set_exception(NotConnected("the connection was lost"))
             return future
         call = _Call(future, self._loop.time() + deadline_s)
@@ -171,17 +231,17 @@ class Session(asyncio.Protocol):
         return future
 
     def event(self, data: bytes) -> None:
-        """Pass on one encoded `event` notification, or count it as lost where the peer reads too slowly."""
+        """Send one encoded `event` notification, or count it as lost if the peer reads too slowly."""
         if self._transport is None:
             return
         if self.behind:
             self._lost_events += 1
             return
-        self.tell_losses()
+        self._report_losses()
         self.send(data)
 
-    def tell_losses(self) -> None:
-        """Say how many events were lost, once the peer reads again: before the next one, or at the daemon's tick."""
+    def _report_losses(self) -> None:
+        """Send how many events were lost, once the peer reads again."""
         if self._lost_events and self._transport and not self.behind:
             lost, self._lost_events = self._lost_events, 0
             self.send(self._peer.notify("event", [{"type": "lost", "count": lost}]))
@@ -195,7 +255,12 @@ class Session(asyncio.Protocol):
         """Run `work` as a task that ends with this session."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._disown)
+
+    def _disown(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._half_closed and not self._tasks and self._transport is not None:
+            self._transport.close()
 
     def close(self) -> None:
         """Send what is buffered, then close; cut off a peer that does not take it."""
@@ -204,16 +269,57 @@ class Session(asyncio.Protocol):
             self._transport.close()
             self._loop.call_later(GRACE_S, self.abort)
 
+    def turn_away(self, code: int, why: str) -> None:
+        """Close, and tell the peer why."""
+        self.ending = True
+        self.send(self._peer.notify(Method.ERROR, [code, why]))
+        self.close()
+
     def abort(self) -> None:
         """Close now."""
         if self._transport is not None:
             self._transport.abort()
 
+    # the daemon's tick
+
+    def tick(self) -> None:
+        """Report lost events, and end this session if its peer got no further for PATIENCE_S."""
+        self._report_losses()
+        awaited, now = self._waits_for(), self._loop.time()
+        if awaited is None or awaited != self._awaited:
+            self._awaited, self._awaited_since = awaited, now
+        elif now - self._awaited_since >= PATIENCE_S:
+            self._failures.count("peer", awaited[0])
+            if awaited[0] == "slow reader":
+                self.abort()
+            else:
+                code = Code.REFUSED if awaited[0] == "no hello" else Code.MALFORMED
+                self.turn_away(code, f"{awaited[0]} within {PATIENCE_S:g} s")
+
+    def _waits_for(self) -> tuple[str, int] | None:
+        """Return what the peer has to do next, and how far it has got; None if this session does not wait for it."""
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if unsent and (self._half_closed or not self._caught_up.is_set()):
+            return "slow reader", self._sent - unsent
+        if self._peer.unfinished:
+            return "unfinished message", self._peer.messages
+        return ("no hello", self._peer.messages) if self.waits_for_hello else None
+
+    @property
+    def waits_for_hello(self) -> bool:
+        """Whether the peer has not said who it is, and nothing is being done for it."""
+        return not (self.greeted or self.ending or self._tasks)
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether another may have this place: its peer has had time to say hello."""
+        return self.waits_for_hello and self._loop.time() - self.connected_at >= HELLO_S
+
     # calls and their deadlines
 
     def _settle(self, reply: Reply) -> None:
         call: _Call = reply.token
-        if call.future.done():  # whoever waited has been cancelled
+        if call.future.done():  # its caller was cancelled
             return
         if reply.error is not None:
             call.future.set_exception(reply.error)

@@ -11,6 +11,7 @@ import pytest
 from dreamclient.messages import Method
 
 from dreamd.inbox.capability import WRITE_SCOPE
+from dreamd.wire import session
 from dreamd.wire.handlers import TABLE
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
@@ -286,8 +287,12 @@ async def _without_end(send, *arguments):
         await send(*arguments)
 
 
-async def test_p11_a_client_that_never_reads_is_cut_off_and_nobody_else_notices(tmp_path):
-    async with besides(tmp_path) as service, await PlainPeer.connect(service.socket) as asker:
+async def test_p11_a_client_that_never_reads_is_cut_off_and_nobody_else_notices(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "PATIENCE_S", 0.1)
+    async with (
+        besides(tmp_path, tick_s=0.05) as service,
+        await PlainPeer.connect(service.socket) as asker,
+    ):
         await asker.hello("asker")
         await asker.call("dream.seed", ORIGIN)
         with socket.socket(socket.AF_UNIX) as deaf:

@@ -25,6 +25,8 @@ class Ours:
         if isinstance(message, Request):
             if message.method == "echo":
                 session.respond(message.msgid, "heard")
+            elif message.method == "much":
+                session.respond(message.msgid, self.answer)
             elif message.method == "fail":
                 session.fail(message.msgid, 3, "no")
 

@@ -13,6 +13,7 @@ import uvloop
 from dreamd.clock import Clock
 from dreamd.failures import Failures
 from dreamd.wire import server as module
+from dreamd.wire import session as session_module
 from dreamd.wire.server import Server, descriptors_left, peer_uid, session_cap
 from tests.helpers.dreaming import until
 from tests.helpers.peer import PlainPeer
@@ -69,6 +70,29 @@ async def test_p11_beyond_the_cap_a_peer_is_told_and_let_go_and_the_next_one_is_
         await made.close()
         await asyncio.gather(first.closed(), fourth.closed())
     await first.close()
+
+
+async def test_p11_sessions_without_a_hello_do_not_shut_the_door(made, tmp_path, monkeypatch):
+    await made.listen(listening(tmp_path / "s"))
+    silent = [await PlainPeer.connect(tmp_path / "s") for _ in range(2)]
+    await until(lambda: len(made.sessions) == 2)
+    made.sessions[2].greeted = True
+    monkeypatch.setattr(session_module, "HELLO_S", 0.0)  # that time has passed
+    async with await PlainPeer.connect(tmp_path / "s") as third:
+        assert await third.call("in") == "in"
+        await silent[0].closed()
+        assert silent[0].told.get_nowait() == (
+            "error",
+            [9, "another client needs this place; say hello at once"],
+        )
+        made.sessions[3].greeted = True
+        async with await PlainPeer.connect(tmp_path / "s") as fourth:
+            await fourth.closed()
+        assert made.failures.counts == {"server: gave way": 1, "server: too many sessions": 1}
+        assert await silent[1].call("still") == "still"
+        await made.close()
+    for peer in silent:
+        await peer.close()
 
 
 async def test_p9_another_user_is_told_and_refused(made, tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """One connection, over a real pair of sockets: routing, deadlines, bounds, and its end."""
 
 import asyncio
+import socket
 
 import msgpack
 import pytest
+import uvloop
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError
 from dreamclient.protocol.rpc import Notification, Request
 
@@ -130,15 +132,216 @@ async def test_p11_beyond_64_calls_in_flight_a_call_is_answered_too_many():
             task.cancel()
 
 
-async def test_p11_a_peer_that_does_not_read_is_cut_off_at_four_mebibytes():
-    async with pair() as (made, _):
-        sent = 0
-        while made.session._transport is not None and sent < 64:
-            made.session.send(bytes(1 << 20))
-            sent += 1
-            await asyncio.sleep(0)
-        assert sent < 8
+def asking_much(count):
+    """So many requests, each of which is answered with 300 KB."""
+    return b"".join(msgpack.packb([0, n, "much", []]) for n in range(count))
+
+
+async def clogged(made, sock, count=64):
+    """Ask for more than the peer reads, until nothing more is read from it; how many answers have been made."""
+    made.answer = "x" * 300_000
+    await asyncio.get_running_loop().sock_sendall(sock, asking_much(count))
+    await until(lambda: not made.session._caught_up.is_set())
+    return len(made.heard)
+
+
+LOOPS = pytest.mark.parametrize(
+    "loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+
+
+@LOOPS
+def test_p11_a_peer_is_not_read_from_until_it_has_read(loop_factory):
+    """Each of the 64 calls that it may have in flight is answered, however large the answers are together."""
+
+    async def talk():
+        async with pair() as (made, sock):
+            loop, unpacker, got = asyncio.get_running_loop(), msgpack.Unpacker(max_buffer_size=0), []
+            made_first = await clogged(made, sock)
+            assert made_first * 300_000 < module.UNSENT_BYTES + 600_000
+            await loop.sock_sendall(sock, asking_much(1))  # stays in the socket
+            await asyncio.sleep(0.01)
+            assert len(made.heard) == made_first
+            async with asyncio.timeout(20):
+                while len(got) < 65:
+                    unpacker.feed(await loop.sock_recv(sock, 1 << 20))
+                    got += [message[1] for message in unpacker]
+                    unsent = made.session._transport.get_write_buffer_size()
+                    assert unsent < module.UNSENT_BYTES + 600_000
+            assert got == [*range(64), 0]
+            made.session.tick()
+            assert made.failures.counts == {}
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(talk())
+
+
+async def test_p11_a_peer_that_reads_nothing_is_cut_off_and_one_that_reads_slowly_is_not(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)  # each tick finds that time is up
+    async with pair() as (made, sock):
+        await clogged(made, sock)
+        made.session.tick()
+        for _ in range(3):
+            left = made.session._transport.get_write_buffer_size()
+            while made.session._transport.get_write_buffer_size() == left:  # what the kernel holds goes first
+                await asyncio.get_running_loop().sock_recv(sock, 1 << 16)
+                await asyncio.sleep(0)
+            made.session.tick()
+        assert made.failures.counts == {}
+        made.session.tick()
+        await made.lost.wait()
         assert made.failures.counts == {"peer: slow reader": 1}
+
+
+async def test_p11_an_answer_of_a_task_waits_until_the_peer_has_read():
+    async with pair() as (made, sock):
+        await clogged(made, sock)
+        answered = []
+
+        async def answer(number):
+            await made.session.caught_up()
+            made.session.send(bytes(module.UNSENT_BYTES + 1))
+            answered.append(number)
+
+        for number in range(2):
+            made.session.own(answer(number))
+        await asyncio.sleep(0.01)
+        assert answered == []
+        while len(answered) < 2:
+            assert await asyncio.get_running_loop().sock_recv(sock, 1 << 20)
+            assert made.session._transport.get_write_buffer_size() < 3 * module.UNSENT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("sent", "greeted", "kind", "code"),
+    [
+        (b"", False, "no hello", 9),
+        (msgpack.packb([2, "x", []]), False, "no hello", 9),
+        (b"\x94\x00", False, "unfinished message", 8),
+        (b"\x94\x00", True, "unfinished message", 8),
+        (b"\x93\x02\xa1x\x91\xc6\x00\x08\x00\x00" + bytes(100_000), True, "unfinished message", 8),
+    ],
+)
+async def test_p11_what_a_session_waits_for_has_a_deadline(monkeypatch, sent, greeted, kind, code):
+    """A peer that never says hello, or lets a message drip, holds its place for a time and not longer."""
+    async with talking() as (made, peer):
+        made.session.greeted = greeted
+        peer.send(sent)
+        await until(lambda: made.session._peer.messages or made.session._peer.unfinished or not sent)
+        await peer.writer.drain()
+        made.session.tick()
+        made.session.tick()
+        assert made.failures.counts == {}
+        monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+        peer.send(sent[:1] if made.session._peer.unfinished else b"")  # one byte more is no progress
+        await asyncio.sleep(0.01)
+        made.session.tick()
+        await peer.closed()
+        assert peer.told.get_nowait() == ("error", [code, f"{kind} within 0 s"])
+        assert made.failures.counts == {f"peer: {kind}": 1}
+
+
+async def test_a_session_that_has_said_hello_may_be_silent(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    async with talking() as (made, peer):
+        made.session.greeted = True
+        for _ in range(3):
+            made.session.tick()
+        assert await peer.call("echo") == "heard"
+        assert made.failures.counts == {}
+
+
+async def test_one_that_asks_without_a_hello_gets_further(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    async with talking() as (made, peer):
+        for _ in range(3):
+            assert await peer.call("echo") == "heard"
+            made.session.tick()
+        made.session.own(asyncio.Event().wait())  # and while something is done for it, it is not waited for
+        for _ in range(3):
+            made.session.tick()
+        assert made.failures.counts == {}
+
+
+@LOOPS
+@pytest.mark.parametrize("size", [10, 3 << 20], ids=["small", "large"])
+def test_a_peer_that_has_closed_its_sending_half_gets_its_answers(loop_factory, size):
+    """As `socat` and `nc -N` do when their input ends."""
+
+    async def talk():
+        async with pair() as (made, sock):
+            loop = asyncio.get_running_loop()
+            called = made.session.call("generate", [], 60.0)
+            done = asyncio.Event()
+
+            async def answer(msgid):
+                await done.wait()
+                await made.session.caught_up()
+                made.session.send(msgpack.packb([1, msgid, None, "x" * size]))
+
+            made.session._dispatch = lambda session, asked: session.own(answer(asked.msgid))
+            sock.send(b"".join(msgpack.packb([0, n, "later", []]) for n in range(3)))
+            sock.shutdown(socket.SHUT_WR)
+            with pytest.raises(NotConnected):
+                await called  # it has no answer any more
+            with pytest.raises(NotConnected):
+                await made.session.call("generate", [], 60.0)
+            done.set()
+            unpacker = msgpack.Unpacker(max_buffer_size=0)
+            async with asyncio.timeout(20):
+                while data := await loop.sock_recv(sock, 1 << 20):
+                    unpacker.feed(data)
+            assert [message[1] for message in unpacker] == [0, 0, 1, 2]  # our call, and the answers
+            await made.lost.wait()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(talk())
+
+
+@LOOPS
+def test_a_peer_that_has_gone_is_let_go_at_once(loop_factory):
+    async def talk():
+        async with pair() as (made, sock):
+            made.session._dispatch = lambda session, _: session.own(asyncio.Event().wait())
+            sock.send(msgpack.packb([0, 1, "later", []]))
+            await until(lambda: made.session._tasks)
+            sock.close()
+            await asyncio.wait_for(made.lost.wait(), 20)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(talk())
+
+
+async def test_p11_a_half_closed_peer_that_does_not_read_is_cut_off(monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    async with pair() as (made, sock):
+        made.session._dispatch = lambda session, asked: session.send(bytes(1 << 20))
+        sock.send(msgpack.packb([0, 1, "much", []]))
+        sock.shutdown(socket.SHUT_WR)
+        await until(lambda: made.session._half_closed)
+        for _ in range(2):
+            made.session.tick()
+        await made.lost.wait()
+        assert made.failures.counts == {"peer: slow reader": 1}
+
+
+@pytest.mark.parametrize("close", ["close", "abort"])
+async def test_p11_a_call_is_ended_by_whatever_ends_its_connection(close, monkeypatch):
+    """A fault in what stands before an answer in the same chunk leaves no call without an end."""
+    async with pair() as (made, sock):
+
+        def broken(session, asked):
+            getattr(session, close)()
+            raise RuntimeError(asked)
+
+        monkeypatch.setattr(made.session, "_dispatch", broken)
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        calls = [made.session.call("generate", [], 60.0) for _ in range(2)]
+        answers = [msgpack.packb([1, n, None, "line"]) for n in range(2)]
+        sock.send(answers[0] + msgpack.packb([2, "x", []]) + answers[1])
+        assert msgpack.unpackb(await calls[0]) == "line"
+        with pytest.raises(NotConnected):
+            await asyncio.wait_for(calls[1], 20)
 
 
 async def test_p11_a_slow_subscriber_loses_events_and_is_told_how_many():
@@ -223,7 +426,7 @@ class Written:
 @pytest.mark.parametrize("answer", [b"", b"x" * 1000, b"x" * (module.HELD_BYTES + 1)], ids=len)
 async def test_p11_the_answers_to_one_chunk_go_out_together_but_never_too_many_of_them(answer, monkeypatch):
     """A write each would cost asyncio's own transport the square of them; all in one, the daemon's memory."""
-    count = 60
+    count = 100
     async with pair() as (made, sock):
         made.session._transport = written = Written(made.session._transport)
         monkeypatch.setattr(
