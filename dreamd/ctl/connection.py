@@ -14,7 +14,7 @@ from typing import Any
 import click
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
-from dreamclient.messages import Code
+from dreamclient.messages import PAGE, Code
 from dreamclient.paths import check_socket_path, socket_path
 from dreamclient.protocol.hooks import Hook
 
@@ -111,6 +111,17 @@ class Daemon:
             given = command("", "dreamd")
             which = "" if " " in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
             raise Unreachable(f"{where}{error}.\nStart one with `{given}`{which}.") from None
+
+    def newest(self, method: str, n: int) -> list[dict[str, Any]]:
+        """Return the newest n entries of a list, by as many calls as it takes pages. Raises as `call` does."""
+        found: list[dict[str, Any]] = []
+        while len(found) < n:
+            asked = min(PAGE, n - len(found))
+            page = self.call(method, asked, *([found[-1]["id"]] if found else []))
+            found += page
+            if len(page) < asked:
+                break
+        return found
 
 
 def _too_large(params: Iterable[Any]) -> int | None:

@@ -196,7 +196,7 @@ def drift(target: Target, count: int) -> None:
     dreamctl drift -n 1000
     """
     with target.daemon() as daemon:
-        answer = daemon.call(Method.DRIFT, count)
+        answer = daemon.newest(Method.DRIFT, count)
     if target.as_json:
         emit(answer)
     else:

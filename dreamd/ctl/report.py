@@ -53,7 +53,7 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
             daemon.call(Method.STATS),
             daemon.call(Method.WHY, DECISIONS),
             dialogs := _dialogs(daemon, most),
-            daemon.call(Method.DRIFT, most),
+            daemon.newest(Method.DRIFT, most),
         )
     data = text.encode("utf-8", "replace")
     write(out, data)
@@ -75,7 +75,7 @@ def _begins(file: Path, text: str) -> bool:
 
 def _dialogs(daemon: Daemon, most: int) -> list[dict[str, Any]]:
     """The last dialogues with their lines, newest first."""
-    recent = daemon.call(Method.DIALOGS_RECENT, most)
+    recent = daemon.newest(Method.DIALOGS_RECENT, most)
     hidden = len(recent) < SLOW or not sys.stderr.isatty()
     with click.progressbar(recent, label="dialogues", file=sys.stderr, hidden=hidden) as dialogs:
         return [daemon.call(Method.DIALOGS_GET, dialog["id"]) for dialog in dialogs]

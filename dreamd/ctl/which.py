@@ -25,7 +25,7 @@ def dialogue(daemon: Daemon, asked: str) -> int:
         named = daemon.call(Method.DIALOGS_GET, int(whole[1]))
         found = [named] if named["trace_id"] == asked else []
     else:
-        recent = daemon.call(Method.DIALOGS_RECENT, LOOKED_THROUGH)
+        recent = daemon.newest(Method.DIALOGS_RECENT, LOOKED_THROUGH)
         found = [each for each in recent if (each["trace_id"] or "").startswith(asked)]
     if not found:
         what = (

@@ -35,7 +35,7 @@ class FriendSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Weights and shares are in [0, 1]."""
 
     # Fragments beside the origin: some weeks of dialogues, yet all of them compared in under 1 ms.
-    buffer: Annotated[int, Meta(ge=1)] = 64
+    buffer: Annotated[int, Meta(ge=1, le=256)] = 64
     # Weight of a new fragment: heard, yet far below an origin fragment's 1.0.
     admit_weight: Share = 0.3
     # Weight that a fragment gains when it is said again.
@@ -48,8 +48,9 @@ class FriendSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origin_floor: Share = 0.2
     # A second line of a dialogue enters from this strength on (the largest of arousal, overlap and trauma).
     second_above: float = 0.5
-    # Origin fragments, at most: what is sampled and compared for each dialogue stays bounded.
-    origin_most: Annotated[int, Meta(ge=1)] = 256
+    # Origin fragments, at most: what is sampled and compared for each dialogue stays bounded, and all of the friend
+    # fits into one message.
+    origin_most: Annotated[int, Meta(ge=1, le=256)] = 256
 
 
 class Change(Struct, frozen=True):

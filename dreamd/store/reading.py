@@ -65,9 +65,11 @@ def load(connection: Connection) -> Memory:
     )
 
 
-def recent(connection: Connection, n: int) -> list[Row]:
-    """The last n dialogues, newest first, without their lines."""
-    return _rows(connection, _DIALOG, "dream_dialogs ORDER BY started_at DESC, id DESC LIMIT ?", n)
+def recent(connection: Connection, n: int, before: int | None = None) -> list[Row]:
+    """Return the last n dialogues, newest first, without their lines; if asked, those before a dialogue."""
+    place = "WHERE (started_at, id) < (SELECT started_at, id FROM dream_dialogs WHERE id = ?)"
+    found = f"dream_dialogs {place if before else ''} ORDER BY started_at DESC, id DESC LIMIT ?"
+    return _rows(connection, _DIALOG, found, *([before] if before else []), n)
 
 
 def get(connection: Connection, dialog_id: int) -> Row | None:
@@ -128,10 +130,14 @@ def unwritten(connection: Connection, after: int, n: int) -> list[StoredDialog]:
     return [StoredDialog(**row, turns=_turns(connection, row["id"])) for row in found]
 
 
-def drift(connection: Connection, n: int) -> list[Row]:
-    """How far the friend was from its origin after each of the last n dialogues that spoke, newest first."""
-    found = "dream_dialogs INDEXED BY dream_dialogs_drift WHERE drift IS NOT NULL ORDER BY id DESC LIMIT ?"
-    return _rows(connection, "id, finished_at AS at, drift", found, n)
+def drift(connection: Connection, n: int, before: int | None = None) -> list[Row]:
+    """Return how far the friend was from its origin after each of the last n dialogues that spoke, newest first; if
+    asked, of those before a dialogue."""
+    found = (
+        "dream_dialogs INDEXED BY dream_dialogs_drift WHERE drift IS NOT NULL AND id < ?"
+        " ORDER BY id DESC LIMIT ?"
+    )
+    return _rows(connection, "id, finished_at AS at, drift", found, before or (1 << 63) - 1, n)
 
 
 def stats(connection: Connection) -> Row:

@@ -147,10 +147,10 @@ class Store:
         is to be kept in memory now, and {kept, added, left, undo, origin_kept}. Raise Refusal."""
         return await self._write(checkpoints.replace_buffer, copies, at)
 
-    async def recent(self, n: int) -> list[dict[str, Any]]:
-        """The last n dialogues, newest first: {id, trace_id, started_at, finished_at, outcome, lines: count,
-        client, avg_trauma, avg_arousal, drift, note}."""
-        return await self._read(reading.recent, n)
+    async def recent(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
+        """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,
+        finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note}."""
+        return await self._read(reading.recent, n, before)
 
     async def get(self, dialog_id: int) -> dict[str, Any] | None:
         """One of `recent` with `turns`, a map a line; None where there is no such dialogue."""
@@ -160,9 +160,9 @@ class Store:
         """What `replay` needs; None where there is no such dialogue, or it was not kept. Raises Unreadable."""
         return await self._read(reading.script, dialog_id)
 
-    async def drift(self, n: int) -> list[dict[str, Any]]:
-        """{id, at, drift} of the last n dialogues that spoke, newest first."""
-        return await self._read(reading.drift, n)
+    async def drift(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
+        """Return {id, at, drift} of the last n dialogues that spoke (before a dialogue), newest first."""
+        return await self._read(reading.drift, n, before)
 
     async def stats(self) -> dict[str, Any]:
         """{dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
-from dreamclient.messages import MESSAGE_BYTES, PROTOCOL_VERSION, Code, Method
+from dreamclient.messages import MESSAGE_BYTES, NESTING, PROTOCOL_VERSION, Code, Method
+from dreamclient.protocol.rpc import too_deep
 from msgspec.structs import replace
 
 import dreamd
@@ -103,8 +104,8 @@ def why(service: Service, session: Session, asked: params.CountParams) -> Any:
 # --- looking -----------------------------------------------------------------------------------------
 
 
-def recent(service: Service, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.recent(asked.n)
+def recent(service: Service, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.store.recent(asked.n, asked.before)
 
 
 async def get(service: Service, session: Session, asked: params.DialogParams) -> dict[str, Any]:
@@ -143,8 +144,8 @@ async def fragments(service: Service, session: Session, asked: params.FragmentsP
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 
-def drift(service: Service, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.drift(asked.n)
+def drift(service: Service, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.store.drift(asked.n, asked.before)
 
 
 def checkpoint(
@@ -202,22 +203,32 @@ async def persist(service: Service, session: Session, asked: params.PersistParam
     return report
 
 
-def waiting(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
-    return asyncio.to_thread(service.engine.delivery.inbox.list)
+async def waiting(service: Service, session: Session, asked: params.WaitingParams) -> Any:
+    """Return a page of what waits. Behind a file that waits no more, it is the first: what is left is all unread."""
+    found = await asyncio.to_thread(service.engine.delivery.inbox.list)
+    begins = next((at + 1 for at, entry in enumerate(found) if entry["trace_id"] == asked.after), 0)
+    return found[begins : begins + asked.n]
 
 
 ENVELOPE_BYTES = 8  # of an answer around its result: [1, msgid, nil, ..]
 
 
-async def read(service: Service, session: Session, asked: params.TraceParams) -> dict[str, Any]:
+async def read(service: Service, session: Session, asked: params.TraceParams) -> msgspec.Raw:
     document = await asyncio.to_thread(service.engine.delivery.inbox.read, asked.trace_id)
-    if len(msgspec.msgpack.encode(document)) > MESSAGE_BYTES - ENVELOPE_BYTES:  # it would not say the remedy
-        raise Refusal(
-            Code.TOO_LARGE,
-            f"the trace has more than the {MESSAGE_BYTES} bytes of one message; "
-            f"`dreamctl inbox show {asked.trace_id}` reads it, or read its file",
+    why = f"has more than the {MESSAGE_BYTES} bytes of one message"
+    try:
+        if too_deep(document, 2 * NESTING):
+            raise RecursionError
+        data = msgspec.msgpack.encode(document)
+    except (OverflowError, RecursionError, UnicodeEncodeError):  # JSON can say more than MessagePack
+        data, why = (
+            b"",
+            "holds what no message can: a number of more than 64 bits, text that is no Unicode, or depth",
         )
-    return document
+    if not 0 < len(data) <= MESSAGE_BYTES - ENVELOPE_BYTES:
+        remedy = f"`dreamctl inbox show {asked.trace_id}` reads it, or read its file"
+        raise Refusal(Code.TOO_LARGE, f"the trace {why}; {remedy}")
+    return msgspec.Raw(data)
 
 
 def ack(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:
@@ -249,11 +260,11 @@ TABLE: dict[str, Served] = {
     Method.NOW: _served(now, params.NowParams),
     Method.SEED: _served(seed, params.SeedParams),
     Method.WHY: _served(why, params.CountParams),
-    Method.DIALOGS_RECENT: _served(recent, params.CountParams),
+    Method.DIALOGS_RECENT: _served(recent, params.PageParams),
     Method.DIALOGS_GET: _served(get, params.DialogParams),
     Method.DIALOGS_REPLAY: _served(replay, params.DialogParams),
     Method.FRAGMENTS: _served(fragments, params.FragmentsParams),
-    Method.DRIFT: _served(drift, params.CountParams),
+    Method.DRIFT: _served(drift, params.PageParams),
     Method.CHECKPOINT: _served(checkpoint, params.CheckpointParams),
     Method.CHECKPOINTS: _served(checkpoints, params.CountParams),
     Method.DELETE_CHECKPOINT: _served(delete_checkpoint, params.NameParams),
@@ -262,7 +273,7 @@ TABLE: dict[str, Served] = {
     Method.RESEED: _served(reseed, params.SeedParams),
     Method.STATS: _served(stats, params.NoParams),
     Method.INBOX_PERSIST: _served(persist, params.PersistParams),
-    Method.INBOX_LIST: _served(waiting, params.NoParams),
+    Method.INBOX_LIST: _served(waiting, params.WaitingParams),
     Method.INBOX_READ: _served(read, params.TraceParams),
     Method.INBOX_ACK: _served(ack, params.TraceParams),
 }

@@ -7,7 +7,7 @@ refused, missing ones too, but for those with a default.
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from dreamclient.messages import Method
+from dreamclient.messages import PAGE, Method
 from msgspec import Meta, Struct
 
 from dreamd.dream.copies import Copy
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Page = int
     DialogId = int
 else:
-    _of_a_page = Meta(ge=0, le=4000)
+    _of_a_page = Meta(ge=0, le=PAGE)
     Page = Annotated[int, _of_a_page] | Annotated[float, _of_a_page]
     _of_a_row = Meta(ge=1, le=(1 << 63) - 1)  # SQLite's integers are signed
     DialogId = Annotated[int, _of_a_row] | Annotated[float, _of_a_row]
@@ -84,6 +84,16 @@ class SeedParams(Params):
 
 class CountParams(Params):
     n: Page = 10
+
+
+class PageParams(Params):
+    n: Page = 10
+    before: DialogId | None = None
+
+
+class WaitingParams(Params):
+    n: Page = PAGE
+    after: str | None = None
 
 
 class TraceSubscribeParams(Params):

@@ -3,12 +3,13 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from dreamd.ctl.__main__ import cli
-from dreamd.ctl.connection import SIGNALS, Target, command, undisturbed
+from dreamd.ctl.connection import PAGE, SIGNALS, Daemon, Target, command, undisturbed
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.little_daemon import LittleDaemon
@@ -110,3 +111,21 @@ def test_a_reader_who_has_seen_enough_is_told_nothing(socket: Path, tmp_path: Pa
     with LittleDaemon(socket, {"many": lambda *_: ["words"] * 10_000}), open(theirs, "wb") as pipe:
         process = spawn_dreamctl("--socket", socket, "call", "many", cwd=tmp_path, stdout=pipe.fileno())
         assert (process.communicate(timeout=30)[1], process.returncode) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted"), [(2500, 2400), (2500, 3000), (1000, 1000), (1000, 1001), (0, 5), (9, 0)]
+)
+def test_a_long_list_is_asked_for_by_pages(there: int, wanted: int) -> None:
+    class Listing(Daemon):
+        def __init__(self) -> None:
+            pass
+
+        def call(self, method: str, *params: Any, timeout_s: float = 0.0) -> Any:
+            n, *before = params
+            assert n <= PAGE
+            newest = before[0] - 1 if before else there
+            return [{"id": number} for number in range(newest, max(0, newest - n), -1)]
+
+    found = Listing().newest("dialogs.recent", wanted)
+    assert [each["id"] for each in found] == [*range(there, max(0, there - wanted), -1)]

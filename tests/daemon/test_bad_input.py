@@ -56,6 +56,8 @@ async def counted(service):
 # --- params ------------------------------------------------------------------------------------------
 
 NAN, INF = math.nan, math.inf
+# A timestamp of its first second: reading it raises ValueError, as nothing else does.
+YEAR_10000 = b"\xc7\x0c\xff" + bytes(4) + (253402300800).to_bytes(8, "big")
 WRONG = {
     Method.HELLO: [
         [], [None], [[]], [{}], [{"protocol": 1}], [{"name": "leo"}], [{"name": 5, "protocol": 1}],
@@ -75,6 +77,8 @@ WRONG = {
         [{"pulse": []}], [{"pulse": {"novelty": NAN}}], [{"pulse": {"arousal": "x"}}], [{"themes": 5}],
         [{"themes": ["a"]}], [{"themes": [1.5]}], [{"expert": None}], [{"math_state": []}],
         [{"math_state": {"a": DEEP}}], [{"math_state": {"a": b"x"}}], [{"math_state": {"a": {1.5: 2}}}],
+        [{"math_state": {"a": {True: 2}}}], [{"math_state": {1: 2}}], [{"math_state": {b"a": 2}}],
+        [b"\x81\xaamath_state\x81\xa1k" + YEAR_10000], [YEAR_10000], [{"themes": [1e300]}], [{"themes": [NAN]}],
         [{"failures": {"a": "b"}}], [{"failures": []}], [b"\x81\x81\x01\x02\x03"],
     ],
     Method.NOW: [[5], [None, "1"], [None, 1.5], [{}, {}], [1, {}], [None, None, None], [{"quality": NAN}]],
@@ -83,7 +87,9 @@ WRONG = {
         [{"origin": ["a"] * 5000}], [["a"], ["b"]], [{}, {}],
     ],
     Method.WHY: [["1"], [-1], [1.5], [NAN], [None], [10_001], [1, 2], [1 << 63], [[]]],
-    Method.DIALOGS_RECENT: [["1"], [-1], [1.5], [INF], [None], [10_001], [1, 2], [{}]],
+    Method.DIALOGS_RECENT: [
+        ["1"], [-1], [1.5], [INF], [None], [1001], [1, 0], [1, "2"], [1, 1.5], [1, 1 << 63], [1, 2, 3], [{}],
+    ],
     Method.DIALOGS_GET: [[], ["1"], [-1], [0], [1.5], [NAN], [None], [1, 2], [1 << 63], [(1 << 64) - 1], [-(1 << 63)]],
     Method.DIALOGS_REPLAY: [[], ["1"], [-1], [0], [1.5], [None], [1, 2], [1 << 63]],
     Method.FRAGMENTS: [[1], [[]], [HUGE], [""], [None, None]],
@@ -93,13 +99,13 @@ WRONG = {
     Method.RESTORE: [[], [5], [None], [HUGE], [""], ["a", "b"]],
     Method.IMPORT: [[], [5], [None], [[]], [[5]], [[{}]], [[{"text": 5}]], [{}], [[{"text": "a", "weight": "b"}]]],
     Method.RESEED: [[], [None], [[]], [{"origin": "text"}], [{"origin": [5]}], [{"readme": {}}], [{}, {}]],
-    Method.DRIFT: [["1"], [-1], [1.5], [None], [10_001], [1, 2]],
+    Method.DRIFT: [["1"], [-1], [1.5], [None], [1001], [1, 0], [1, 2, 3]],
     Method.STATS: [[1], [None]],
     Method.INBOX_PERSIST: [
         [], [None], [{}], [{"seed": {}, "result": {}}], [{"seed": {}, "result": {}, "cap_token": {}, "base_dir": "/"}],
         [{}, {}, {}], [HUGE], [b"\x81\xa4seed\x81\x81\x01\x02\x03"],
     ],
-    Method.INBOX_LIST: [[1], [None], ["x"]],
+    Method.INBOX_LIST: [[None], ["x"], [-1], [1001], [1.5], [1, 2], [1, "a", 2], [1, b"a"]],
     Method.INBOX_READ: [[], [5], [None], ["a", "b"], [b"a"], [[]]],
     Method.INBOX_ACK: [[], [5], [None], ["a", "b"], [b"a"], [{}]],
 }  # fmt: skip

@@ -186,6 +186,9 @@ async def test_dream_bootstrap_drift(tmp_path):
             await peer.call("dream.now", STIRRED)
         after = await peer.call("friend.fragments")
         drift = await peer.call("friend.drift", 200)
+        assert await peer.call("friend.drift", 5, drift[4]["id"]) == drift[5:10]
+        recent = await peer.call("dialogs.recent", 200)
+        assert await peer.call("dialogs.recent", 5.0, float(recent[4]["id"])) == recent[5:10]
     origin = [f for f in after if f["origin"]]
     learned = sorted((f for f in after if not f["origin"]), key=lambda f: f["id"])
     assert {f["text"] for f in origin} == {f["text"] for f in before}

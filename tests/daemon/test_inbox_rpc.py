@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+from contextlib import suppress
 
 import msgpack
 import pytest
@@ -112,6 +114,71 @@ async def test_a_trace_that_no_message_can_hold_is_refused_with_the_remedy(tmp_p
             for spare in range(len(said))
         ]
         assert 0 < len(said) < 12
+
+
+@pytest.mark.parametrize(
+    "shard",
+    [
+        '{"id": 123456789012345678901234567890}',
+        '{"id": -18446744073709551616}', '{"text": "\\ud83d"}', f'{{"deep": {"[" * 500}{"]" * 500}}}'],
+    ids=["large", "small", "surrogate", "deep"],
+)  # fmt: skip
+async def test_p10_a_file_of_another_program_is_never_our_own_fault(tmp_path, shard):
+    """JSON can say more than MessagePack: what a file holds is read, or refused with its reason."""
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        await peer.call("inbox.persist", request("t"))
+        file = tmp_path / "inbox/dreams/t.json"
+        file.write_text(file.read_text().replace('"shards":[', f'"shards":[{shard},'))
+        with pytest.raises(PeerError) as refused:
+            await peer.call("inbox.read", "t")
+        assert refused.value.code in (7, 16)
+        assert "INTERNAL" not in str(refused.value)
+        for method, params in (
+            ("inbox.persist", [request("t", [{"index": 7}])]),
+            ("inbox.list", []),
+            ("inbox.ack", ["t"]),
+        ):
+            with suppress(PeerError):
+                await peer.call(method, *params)
+        failures = (await peer.call("status"))["failures"]
+        assert {key for key in failures if "Error" in key} <= {
+            f"inbox.{m}: ValidationError" for m in ("persist", "read")
+        }
+
+
+async def test_what_waits_is_listed_by_pages_the_oldest_first(tmp_path):
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        names = [f"t{n}" for n in range(5)]
+        for age, name in enumerate(reversed(names)):
+            await peer.call("inbox.persist", request(name))
+            os.utime(tmp_path / f"inbox/dreams/{name}.json", (1000 - age, 1000 - age))
+
+        async def listed(*params):
+            return [entry["trace_id"] for entry in await peer.call("inbox.list", *params)]
+
+        assert await listed() == names
+        assert await listed(2) == ["t0", "t1"]
+        assert await listed(2, "t1") == ["t2", "t3"]
+        assert await listed(2.0, "t3") == ["t4"]
+        assert await listed(2, "t4") == []
+        for name in ("t0", "t1"):
+            await peer.call("inbox.ack", name)
+        assert await listed(2, "t1") == ["t2", "t3"]  # what was acknowledged is nothing to stand behind
+        assert await listed(0) == []
+
+
+async def test_p11_a_page_of_the_inbox_is_an_answer_however_much_waits(tmp_path):
+    folder = tmp_path / "inbox" / "dreams"
+    folder.mkdir(parents=True, mode=0o700)
+    for n in range(9000):
+        (folder / f"{'x' * 120}-{n:05}.json").touch()
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        seen, page = [], await peer.call("inbox.list")
+        while page:
+            assert len(page) == 1000
+            seen += [entry["trace_id"] for entry in page]
+            page = await peer.call("inbox.list", 1000, seen[-1])
+        assert len(set(seen)) == len(seen) == 9000
 
 
 async def test_dialogues_and_outside_writers_share_one_folder(tmp_path):

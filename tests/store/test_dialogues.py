@@ -183,6 +183,8 @@ async def test_the_newest_come_first(store: Store):
     for number, at in enumerate((10.0, 30.0, 20.0, 30.0)):
         await one_dream(store, f"dream-{number}", at=at)
     assert [dialog["id"] for dialog in await store.recent(3)] == [4, 2, 3]
+    for before, page in ((4, [2, 3]), (2, [3, 1]), (1, []), (99, [])):
+        assert [dialog["id"] for dialog in await store.recent(2, before)] == page
 
 
 async def test_cooldowns_are_kept_by_client(store: Store, path: Path, open_store: OpenStore):

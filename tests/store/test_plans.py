@@ -26,8 +26,9 @@ async def everything(store: Store) -> None:
     await store.unwritten()
     await store.shard_written(number, STARTED_AT)
     await store.recent(5)
+    await store.recent(5, number)
     await store.get(number)
-    await store.drift(5)
+    await store.drift(5, number)
     await store.stats()
     await store.probe()
 
