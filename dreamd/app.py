@@ -9,8 +9,7 @@ import socket
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Executor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dreamd.clock import Clock
 from dreamd.delivery import Delivery, StoppableFiles
 from dreamd.engine import Engine
-from dreamd.errors import SettingsError, StartError, StoreError, StoreForeign
+from dreamd.errors import SettingsError, StartError, StoreError, StoreForeign, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox, inbox_folder
 from dreamd.settings import Settings
@@ -57,7 +56,6 @@ class Daemon:
     tick_s: float = TICK_S
     database: Path | None = None  # dream.sqlite3 in the state folder, unless given
     sessions: int | None = None  # at most; as many as there are descriptors for, unless given
-    inbox_thread: Executor | None = None  # where the inbox blocks; a thread of its own, unless given
     locks: tuple[int, int] = field(init=False)  # the descriptors that hold the state folder
     server: Server = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -90,27 +88,28 @@ class Daemon:
                 if event["type"] in ("dialog.started", "dialog.finished"):
                     asyncio.get_running_loop().call_soon(self._say, engine)
 
-            delivery = Delivery(store, inbox, self.clock, failures, publish, self.inbox_thread)
+            delivery = Delivery(store, inbox, self.clock, failures, publish)
             parts.callback(delivery.close)
             engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
             where = str(listener.path) if listener else ""
             table = TABLE | TEST_TABLE if os.environ.get(TEST_SWITCH) else TABLE
             service = Service(table, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
+            parts.callback(service.close)
             cap = self.sessions or session_cap()
             self.server = server = Server(service.dispatch, service.forget, failures, cap, service.taps)
             service.sessions = server.sessions
 
-            await engine.settle_debts()
-            if not engine.owes:
-                await delivery.tidy()
-            await delivery.look()
+            with suppress(StoreUnavailable):  # its trouble is told; the pending work loads it once it can
+                await engine.load()
             if listener is not None:
                 await server.listen(listener.socket)
+            parts.callback(asyncio.create_task(engine.pending.run()).cancel)
             parts.push_async_callback(self._stop, server, engine)
-            tick = Tick(engine, delivery, listener, server, failures, self.notifier.tell, self._is_mine)
+            tick = Tick(engine, listener, server, failures, self.notifier.tell, self._is_mine)
             parts.callback(asyncio.create_task(tick.run(self.tick_s)).cancel)
             self.reload = partial(_reload, engine, failures)
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
+            engine.pending.wake()
             log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
             yield service
 
@@ -154,7 +153,7 @@ class Daemon:
         try:
             await asyncio.wait_for(engine.close(), STOP_S)
         except TimeoutError:
-            log.warning("dialogues did not end in %s s; they are completed at the next start", STOP_S)
+            log.warning("not all was done in %s s; it is completed at the next start", STOP_S)
         await server.close()
         log.info("stopped")
 

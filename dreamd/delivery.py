@@ -1,14 +1,15 @@
 """From the store into the inbox: every dialogue that spoke leaves one file (P5).
 
-A shard is always made from what the store holds, so a dialogue just ended and one that a crash cut short leave
-the same file by the same way. The store knows which are still owed.
+A file is always made from what the store holds, so that a dialogue just ended and one that a crash cut short are
+delivered in one way. The store knows which have none yet.
 """
 
 import asyncio
 import errno
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
@@ -16,10 +17,13 @@ from dreamd.clock import Clock
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, dream_document
 from dreamd.inbox.files import Files
+from dreamd.pending import Pause
 from dreamd.run import Publish
 from dreamd.store import Store, StoredDialog
+from dreamd.threads import Looker, OneThread
 
 TIDY_S = 3600.0
+LOOK_S = 0.5  # a check of the inbox takes microseconds; one that hangs is trouble
 
 T = TypeVar("T")
 
@@ -39,87 +43,135 @@ class StoppableFiles(Files):
             raise InboxBusy(errno.ECANCELED, "the daemon stops")
 
 
+# The whole inbox is in trouble, not one file.
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
+
+
+@dataclass
+class Parked:
+    """A dialogue whose own file could not be written: others go on, and it is tried again after its pause."""
+
+    trace_id: str
+    failure: str = ""
+    pause: Pause = field(default_factory=Pause)
+
+
 class Delivery:
-    """Delivers shards, one at a time."""
+    """Delivers files, one at a time."""
 
     def __init__(
-        self,
-        store: Store,
-        inbox: Inbox,
-        clock: Clock,
-        failures: Failures,
-        publish: Publish,
-        thread: Executor | None = None,
+        self, store: Store, inbox: Inbox, clock: Clock, failures: Failures, publish: Publish
     ) -> None:
         self.inbox = inbox
-        self._failed: str | None = None
-        self._closed_to_us: str | None = None
+        self._failed: str | None = None  # why the last file could not be written: the inbox as a whole
+        self.closed_to_us: str | None = None  # why none could be written, as the last look found
+        self._parked: dict[int, Parked] = {}  # by dialogue
         self._store = store
         self._clock = clock
         self._failures = failures
         self._publish = publish
         self._tidy_again = -inf  # monotonic s
-        self._one_at_a_time = asyncio.Lock()
-        # fsync blocks: the inbox has a thread of its own, as the database has.
-        self._thread = thread or ThreadPoolExecutor(max_workers=1, thread_name_prefix="dreamd-inbox")
+        # fsync blocks: the inbox has a thread of its own, as the database has. Another one only looks.
+        self._thread = OneThread("dreamd-inbox")
+        self._reader = OneThread("dreamd-inbox-read")
+        self._looker = Looker("dreamd-inbox-look", self._check)
 
     @property
     def trouble(self) -> str | None:
-        """Why a shard could not be delivered, or none could be now; else None."""
-        return self._failed or self._closed_to_us
+        """Why a file could not be delivered, or none could be now; else None."""
+        parked = next(iter(self._parked.values()), None)
+        return self._failed or self.closed_to_us or (parked.failure if parked else None)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to do now that no dialogue's end has announced."""
+        now_s = self._clock.monotonic()
+        tidy = self.inbox.settings.enabled and now_s >= self._tidy_again
+        return tidy or any(parked.pause.over(now_s) for parked in self._parked.values())
 
     async def deliver(self) -> bool:
-        """Deliver what is owed; returns whether nothing is owed any more. What failed is counted, and owed still.
-        Raises StoreUnavailable."""
-        async with self._one_at_a_time:
-            failed, last = None, 0
-            while owed := await self._store.unwritten(after=last):
-                for dialog in owed:
-                    try:
-                        await self._deliver(dialog)
-                    except InboxError as error:
-                        self._failed = failed = type(error).__name__
-                        self._failures.count("inbox", failed, place=f"dialogue {dialog.id}")
-                        if isinstance(error, InboxUnavailable):  # the next one would fare no better
-                            return False
-                last = owed[-1].id
-            self._failed = failed
-            return failed is None
+        """Write the file of each dialogue that has none yet. Return False if the inbox could not take it; a dialogue
+        whose own file is in trouble is parked, and the others go on. Raises StoreUnavailable."""
+        while dialogs := await self._store.unwritten(self._resting()):
+            for dialog in dialogs:
+                if not await self._deliver(dialog):
+                    return False
+        self._failed = None
+        return True
 
     async def look(self) -> None:
-        """Whether a shard could be delivered, before there is one: in `trouble`."""
+        """Find out whether a file could be written, before there is one: in `trouble`."""
         if not self.inbox.settings.enabled:
             return
         try:
-            if self.inbox.settings.dir is None:  # beside the database, which the tick looks at as well
-                self.inbox.check()
-            else:  # it may be on a file system that hangs
-                await self.on_thread(self.inbox.check)
+            answered = await self._looker.ask(LOOK_S)
         except InboxError as error:
-            self._closed_to_us = type(error).__name__
+            self.closed_to_us = type(error).__name__
         else:
-            self._closed_to_us = None
+            self.closed_to_us = None if answered else InboxUnavailable.__name__
 
     async def tidy(self) -> None:
-        """Once an hour: remove what killed writers left, and what was acknowledged long ago."""
+        """Once an hour: remove what killed writers left, and what was acknowledged long ago. An acknowledged file
+        stays until its dialogue is known to be written: it is what remembers the acknowledgement."""
         if not self.inbox.settings.enabled or self._clock.monotonic() < self._tidy_again:
             return
         self._tidy_again = self._clock.monotonic() + TIDY_S
+        unsure = frozenset(parked.trace_id for parked in self._parked.values())
         try:
             await self.on_thread(self.inbox.sweep, TIDY_S)
-            await self.on_thread(self.inbox.retire)
+            await self.on_thread(self.inbox.retire, unsure)
         except InboxError as error:
             self._failures.count("inbox", type(error).__name__, place="tidy")
 
     async def on_thread(self, function: Callable[..., T], *args: Any) -> T:
-        """Run one call of the inbox that writes on its thread. Those that only read must not wait behind it."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        """Run one call of the inbox that writes on its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
+
+    async def reading(self, function: Callable[..., T], *args: Any) -> T:
+        """Run one call of the inbox that only reads, which does not wait behind those that write."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, partial(function, *args))
 
     def close(self) -> None:
-        """Let the thread go; what it does now, it does whole."""
+        """Let the threads end; what the inbox's does now, it does whole."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._looker.close()
 
-    async def _deliver(self, dialog: StoredDialog) -> None:
+    def _check(self) -> bool:
+        self.inbox.check()
+        return True
+
+    def _resting(self) -> list[int]:
+        now_s = self._clock.monotonic()
+        return [dialog for dialog, parked in self._parked.items() if not parked.pause.over(now_s)]
+
+    async def _deliver(self, dialog: StoredDialog) -> bool:
+        """Return whether others may be tried after this one."""
+        try:
+            await self._write_and_tell(dialog)
+        except InboxError as error:
+            failure = type(error).__name__
+            self._failures.count("inbox", failure, place=f"dialogue {dialog.id}")
+            if await self._is_of_the_folder(error):
+                self._failed = failure
+                return False
+            parked = self._parked.setdefault(dialog.id, Parked(dialog.trace_id))
+            parked.failure = failure
+            parked.pause.failed(self._clock.monotonic())
+        else:
+            self._parked.pop(dialog.id, None)
+        return True
+
+    async def _is_of_the_folder(self, error: InboxError) -> bool:
+        if isinstance(error, InboxBusy) or getattr(error, "errno", None) in _OF_THE_DISK:
+            return True
+        try:
+            await self.on_thread(self.inbox.check)
+        except InboxError:
+            return True
+        return False
+
+    async def _write_and_tell(self, dialog: StoredDialog) -> None:
         if self.inbox.settings.enabled:
             report = await self.on_thread(self._write, dialog)
             self._publish(

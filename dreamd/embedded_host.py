@@ -11,11 +11,9 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dreamclient.clients.process import call_in_child
@@ -55,7 +53,6 @@ class Embedded:
             clock=clock,
             database=db_path,
             sessions=SESSIONS,
-            inbox_thread=OneThread("dreamd-inbox"),
         )
         self._started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
         self._thread = threading.Thread(target=self._run, name="dreamd", daemon=True)
@@ -130,43 +127,6 @@ class Embedded:
         async with self._daemon.serve() as service:
             self._started.set_result((asyncio.get_running_loop(), service))
             await self._daemon.stopping.wait()
-
-
-class OneThread(Executor):
-    """Runs calls one by one on a daemon thread. ThreadPoolExecutor takes no work once the interpreter ends, which
-    is when a host's daemon has its last shard to write, and makes the exit wait for what it does."""
-
-    def __init__(self, name: str) -> None:
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future: Future[T] = Future()
-        self._calls.put(partial(_settle, future, partial(fn, *args, **kwargs)))
-        if self._thread.ident is None:
-            self._thread.start()
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the thread go; what it has begun it ends, as far as the process lets it."""
-        while cancel_futures and not self._calls.empty():
-            self._calls.get()
-        self._calls.put(None)
-        if wait and self._thread.ident is not None:
-            self._thread.join()
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
-
-
-def _settle(future: Future[T], call: Callable[[], T]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-        future.set_exception(error)
 
 
 @contextmanager

@@ -25,11 +25,14 @@ from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.friend_keeper import FriendKeeper
 from dreamd.hooks import Caller, Hooks, Latency
-from dreamd.run import Publish, Run
+from dreamd.pending import Pending
+from dreamd.run import UNANSWERED, Publish, Run, answered
 from dreamd.settings import Settings
 from dreamd.store import Finish, Store
 
 DECISIONS = 256  # kept for `why`
+# `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.
+DELIVERY_S = 0.25
 LOSSES = 2  # in a row, from which on a client that is lost before its first line is paused like a mute one
 # A dialogue that ended this way does not tell whether its client can speak.
 _UNDECIDED: frozenset[Outcome] = frozenset({"shutdown", "store_error"})
@@ -68,6 +71,7 @@ class Engine:
         self.store = store
         self.delivery = delivery
         self.shortage: str | None = None  # what the process has lost or run out of, as its tick found
+        self.unanswered = False  # the database or the inbox does not answer its look
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.reasons: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -83,49 +87,57 @@ class Engine:
         self._next_dialog = 1
         self._loaded = 0  # which opening of the store; after the next one what is kept here is old
         self._closing = False
-        self._owing = True  # dialogues to be closed, or shards to be delivered
+        self.pending = Pending(self._complete, self._is_due, clock, failures)
 
     # start and end
 
-    async def settle_debts(self) -> None:
-        """Take up what the store holds and complete what was left undone: at start, and at every tick of the
-        daemon, once whatever was in the way has gone."""
-        loaded = self._loaded == self.store.opened
-        if self._closing or self.store.trouble is not None or (loaded and not self._owing):
-            return
-        try:
-            if not loaded:
-                await self._load()
-            running = set(self._running)
-            self.outcomes["interrupted"] += await self.store.close_interrupted(self._clock.wall(), running)
-            self._owing = not await self.delivery.deliver()
-        except StoreUnavailable as error:
-            self._failures.count("store", error.trouble, place="recovery")
+    async def load(self) -> None:
+        """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
+        if self.store.trouble is None and self._loaded != self.store.opened:
+            await self._load()
+
+    async def _complete(self) -> bool:
+        """Load the store, end what a crash left open, deliver the files, tidy the inbox. Return whether all is done."""
+        await self.load()
+        if self.store.trouble is not None:
+            return False
+        running = set(self._running)
+        self.outcomes["interrupted"] += await self.store.close_interrupted(self._clock.wall(), running)
+        delivered = await self.delivery.deliver()
+        if delivered:
+            await self.delivery.tidy()
+        return delivered
+
+    def _is_due(self) -> bool:
+        return self._loaded != self.store.opened or self.delivery.due
 
     async def close(self) -> None:
-        """Abandon the lines in flight; what was said is kept, and delivered."""
+        """Abandon the lines in flight. What was said is kept, and delivered unless the inbox is in trouble."""
         self._closing = True
         for run, _ in self._running.values():
             run.hooks.abandon("shutdown")
         running = [task for _, task in self._running.values()]
         await asyncio.gather(*running, self.keeper.close(), return_exceptions=True)
+        await self.pending.attempt()
 
     @property
     def trouble(self) -> str | None:
         """Why no dream can be kept now, or None."""
         if self._closing:
             return "stopping"
-        return self.store.trouble or (None if self._loaded == self.store.opened else "starting")
+        if self.store.trouble or self._loaded == self.store.opened:
+            return self.store.trouble or (UNANSWERED if self.unanswered else None)
+        return "starting"
+
+    @property
+    def hindered(self) -> bool:
+        """Whether pending work cannot be done: once it can, it is tried at once."""
+        return bool(self.store.trouble or self.unanswered or self.delivery.closed_to_us)
 
     @property
     def ailment(self) -> str | None:
         """The worst that is wrong, dreams or no dreams, in a word that operations.md lists."""
         return self.shortage or self.trouble or self.delivery.trouble
-
-    @property
-    def owes(self) -> bool:
-        """Whether shards may still be due: until then no acknowledged file may go, it is what remembers them."""
-        return self._owing or self.trouble is not None
 
     @property
     def doing(self) -> str:
@@ -228,6 +240,7 @@ class Engine:
         name, session = dreamer.session.name, dreamer.session.number
         self._note(Decision(at=now, dream=True, reason="asked", client=name, session=session, dialog=dialog))
         result = await asyncio.shield(task)
+        await self.pending.wait_idle(DELIVERY_S)
         return {"dialog": dialog, "outcome": result.outcome, "lines": len(result.lines)}
 
     def why(self, n: int) -> list[Decision]:
@@ -288,24 +301,22 @@ class Engine:
             result = await run.perform(self.keeper.friend)
             end = await self._finish(run, result) if run.begun else None
             self._let_go(dreamer, run, result, drawn, end)
-            if end and result.spoke and not await self.delivery.deliver():
-                self._owing = True
         except StoreUnavailable as error:
             self._failures.count("store", error.trouble, place="finish")
-            self._owing = True
         except Exception as error:  # noqa: BLE001 - a fault of ours costs this dialogue; it is counted and told
             self._failures.count("engine", type(error).__name__)
-            self._owing = True
             fault = {"message": "a dialogue", "exception": error, "counted": True}
             asyncio.get_running_loop().call_exception_handler(fault)
         finally:
+            run.hooks.close()
             if dreamer.run is run:
                 self._let_go(dreamer, run, result, drawn, None)
             del self._running[run.dialog]
+            self.pending.add()  # its file, or its end in the store
         return result
 
     async def _finish(self, run: Run, result: Result) -> Finish:
-        """The end in the store and the next friend, together."""
+        """Store the end and the next friend, together. It goes on if the store takes too long to answer."""
         end = Finish(
             at=self._clock.wall(),
             outcome=result.outcome,
@@ -314,9 +325,13 @@ class Engine:
             observed=run.observed,
             recalled=run.recalled,
         )
-        end = await self.keeper.finish(run.dialog, end)
-        self.outcomes[result.outcome] += 1
-        return end
+
+        async def finish() -> Finish:
+            finished = await self.keeper.finish(run.dialog, end)
+            self.outcomes[result.outcome] += 1
+            return finished
+
+        return await answered(finish(), run.settings.dialogue.call_deadline_s)
 
     def _let_go(
         self, dreamer: Dreamer, run: Run, result: Result, drawn: float | None, end: Finish | None

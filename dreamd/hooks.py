@@ -16,6 +16,7 @@ from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Outcome
 from dreamd.dream.shapes import Answer, Heard, Line, cut
 from dreamd.failures import Failures, hook_failure
 
+SLACK_S = 1.0  # from the deadline of a dialogue until it is ended, if its call has not noticed
 SAMPLES = 1024  # calls that the latency figures of `status` look back on
 
 _ANSWER = msgspec.msgpack.Decoder(str | Answer)
@@ -86,6 +87,9 @@ class Hooks:
         self._latency = latency
         self._until = clock.monotonic() + settings.deadline_s
         self._asking: asyncio.Future[msgspec.Raw] | None = None
+        self._asked = ""  # the method
+        # Each call has its deadline. This one holds, whatever happens to a call.
+        self._timer = asyncio.get_running_loop().call_later(settings.deadline_s + SLACK_S, self._expire)
         self._ended: Ended | None = None
         self.failed = ""  # what ended the dialogue, by hook and type; shown as its note
 
@@ -116,6 +120,15 @@ class Hooks:
         if self._asking is not None and not self._asking.done():
             self._asking.set_exception(self._ended)
 
+    def close(self) -> None:
+        """Stop the clock of a dialogue that has ended."""
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        if self._asking is not None and not self._asking.done():
+            self._ended = self._end(self._asked, "dialogue deadline", "deadline")
+            self._asking.set_exception(self._ended)
+
     def _meta(self, line: Generate | Line) -> dict[str, Any]:
         return {
             **self._about,
@@ -134,6 +147,7 @@ class Hooks:
         if left_s <= 0:
             raise self._end(method, "dialogue deadline", "deadline")
         try:
+            self._asked = method
             self._asking = self._session.call(method, params, min(left_s, self._settings.call_deadline_s))
             raw = await self._asking
         except RemoteError as error:

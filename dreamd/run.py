@@ -1,9 +1,10 @@
 """One dialogue as it runs: each effect that `dream/dialogue.py` asks for, done for real."""
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from dreamclient.messages import Method
@@ -21,6 +22,17 @@ from dreamd.store import NewDialog, Store
 from dreamd.store.rows import Charge, Observed
 
 Publish = Callable[[dict[str, Any]], None]
+T = TypeVar("T")
+
+UNANSWERED = "database does not answer"
+
+
+async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:
+    """Return what the store answers; it goes on without its caller. Raises StoreUnavailable if it takes too long."""
+    try:
+        return await asyncio.wait_for(asyncio.shield(work), patience_s)
+    except TimeoutError:
+        raise StoreUnavailable(UNANSWERED, "the database does not answer") from None
 
 
 @dataclass
@@ -104,7 +116,7 @@ class Run:
             friend_state=msgspec.msgpack.encode([(f.id, f.weight) for f in friend.fragments]),
         )
         try:
-            await self.store.begin(new)
+            await self._stored(self.store.begin(new))
         except StoreUnavailable as error:
             raise self._unrecorded("begin", error) from None
         self.begun = True
@@ -114,12 +126,16 @@ class Run:
         """Record a line before it is observed (P2), and with the first one that this client has dreamt."""
         charge = Charge(self.client, self.at, tuple(self.names.forgotten)) if line.turn == 1 else None
         try:
-            await self.store.record(self.dialog, line, self.clock.wall(), charge=charge)
+            await self._stored(self.store.record(self.dialog, line, self.clock.wall(), charge=charge))
         except StoreUnavailable as error:
             raise self._unrecorded("record", error) from None
         if charge is not None:
             self.names.charged(charge.client, charge.at, charge.forget)
         self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
+
+    async def _stored(self, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for the store as long as for a hook. What it does not answer in time it may still do."""
+        await answered(work, self.settings.dialogue.call_deadline_s)
 
     def _unrecorded(self, what: str, error: StoreUnavailable) -> Ended:
         self.failures.count("store", error.trouble, place=what)

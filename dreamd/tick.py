@@ -1,11 +1,10 @@
-"""Everything periodic, in one place: health and recovery, the socket's file, what is owed, the watchdog."""
+"""Everything periodic, in one place: health and recovery, the socket's file, pending work, the watchdog."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from dreamd.delivery import Delivery
 from dreamd.engine import Engine
 from dreamd.errors import StartError
 from dreamd.failures import Failures
@@ -13,7 +12,10 @@ from dreamd.wire.listener import Listener
 from dreamd.wire.server import Server, descriptors_left
 
 SHORTAGES = REPLACED, VANISHED, EXHAUSTED = "state folder replaced", "socket vanished", "out of descriptors"
-SETTLE_S = 1.0  # how long a tick waits for what was owed, so as to tell at once that it is well again
+SETTLE_S = 1.0  # how long a tick waits for pending work, so as to tell at once that all is well
+# How long a tick waits for its look at the database and the inbox, which takes milliseconds: less where the watchdog
+# is impatient.
+LOOK_S, LOOK_LEAST_S = 4.0, 0.25
 
 log = logging.getLogger("dreamd")
 
@@ -25,7 +27,6 @@ class Tick:
     def __init__(
         self,
         engine: Engine,
-        delivery: Delivery,
         listener: Listener | None,
         server: Server,
         failures: Failures,
@@ -33,7 +34,6 @@ class Tick:
         mine: Callable[[], bool],
     ) -> None:
         self._engine = engine
-        self._delivery = delivery
         self._listener = listener
         self._server = server
         self._failures = failures
@@ -41,28 +41,31 @@ class Tick:
         self._mine = mine
         self._state: str | None = None  # as it was told
         self._told = len(engine.store.notes)
-        self._settling: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._hindered = False
 
     async def run(self, every_s: float) -> None:
-        """Until cancelled. What fails is told, counted, and tried again at the next tick."""
+        """Tick until cancelled. What fails is counted, and tried again at the next tick."""
+        patience_s = min(LOOK_S, max(every_s / 4, LOOK_LEAST_S))
         self._log_changes()
         try:
             while True:
                 await asyncio.sleep(every_s)
-                await _tried(self._look())
+                # Beside the tick: a database that is checked, or a disk that hangs, must not starve the watchdog.
+                if self._looking is None or self._looking.done():
+                    self._looking = asyncio.create_task(_tried(self._look()))
+                await asyncio.wait([self._looking], timeout=patience_s)
+                self._engine.unanswered = not self._looking.done()
                 self._log_changes()
                 said = self._engine.doing
                 self._tell("WATCHDOG=1", f"STATUS={said}")
-                # Beside the tick: an inbox whose lock is held, or whose disk hangs, must not starve the watchdog.
-                if self._settling is None or self._settling.done():
-                    self._settling = asyncio.create_task(_tried(self._settle()))
-                    await asyncio.wait([self._settling], timeout=SETTLE_S)
+                await self._have_pending_done()
                 self._log_changes()
                 if self._engine.doing != said:
                     self._tell(f"STATUS={self._engine.doing}")
         finally:
-            if self._settling is not None:
-                self._settling.cancel()
+            if self._looking is not None:
+                self._looking.cancel()
 
     async def _look(self) -> None:
         for session in list(self._server.sessions.values()):
@@ -70,6 +73,16 @@ class Tick:
         self._engine.shortage = shortage = await self._shortage()
         if shortage != REPLACED or self._engine.store.trouble is None:
             await self._engine.store.probe()  # once it is noticed, what lies there now is another daemon's
+        await self._engine.delivery.look()
+
+    async def _have_pending_done(self) -> None:
+        """Wake the task of the pending work, and wait a little for it, so as to tell at once that all is well."""
+        pending, hindered = self._engine.pending, self._engine.hindered
+        if self._hindered and not hindered:
+            pending.retry()
+        self._hindered = hindered
+        pending.wake()
+        await pending.wait_idle(SETTLE_S)
 
     async def _shortage(self) -> str | None:
         """What is wrong with what the process holds: its folder, its socket, its descriptors."""
@@ -84,12 +97,6 @@ class Tick:
                 return VANISHED
             await self._server.listen(self._listener.socket)
         return None if descriptors_left() else EXHAUSTED
-
-    async def _settle(self) -> None:
-        await self._engine.settle_debts()
-        if not self._engine.owes:
-            await self._delivery.tidy()
-        await self._delivery.look()
 
     def _log_changes(self) -> None:
         """Changes, no ticks: a log of no-ops is read by nobody."""

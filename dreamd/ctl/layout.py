@@ -84,8 +84,10 @@ def span(seconds: float) -> str:
     return f"{seconds / 86400:.1f} d"
 
 
-def size(count: int) -> str:
-    """A number of bytes."""
+def size(count: int | None) -> str:
+    """Return a number of bytes in words; None is what a disk did not tell."""
+    if count is None:
+        return "not known"
     if count < 1000:
         return f"{count} B"
     return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"

@@ -64,10 +64,13 @@ def _of_now(figures: Figures) -> Iterator[Family]:
         figures["failures"],
     )
     yield _hooks(figures["hooks"])
-    yield _gauge("database_bytes", "The dream database.", database["database_bytes"], unit="bytes")
-    yield _gauge("wal_bytes", "Its write-ahead log.", database["wal_bytes"], unit="bytes")
+    if database["database_bytes"] is not None:  # None: its disk did not answer in time
+        yield _gauge("database_bytes", "The dream database.", database["database_bytes"], unit="bytes")
+        yield _gauge("wal_bytes", "Its write-ahead log.", database["wal_bytes"], unit="bytes")
     files = [
-        Sample("", {"state": key}, inbox[key]) for key in ("waiting", "done", "set_aside") if key in inbox
+        Sample("", {"state": key}, inbox[key])
+        for key in ("waiting", "done", "set_aside")
+        if inbox.get(key) is not None
     ]
     yield Family("inbox_files", "gauge", "Files of the inbox.", files)
 

@@ -179,6 +179,8 @@ def _session(session: Mapping[str, Any]) -> str:
 def _inbox(inbox: Mapping[str, Any]) -> str:
     if not inbox["enabled"]:
         return "disabled"
+    if any(inbox.get(key, 0) is None for key in _INBOX_COUNTS):
+        return _troubled(f"counts not known, in {inbox['folder']}", inbox)
     counts = [f"{inbox[key]} {key.replace('_', ' ')}" for key in _INBOX_COUNTS if inbox.get(key)]
     return _troubled(f"{', '.join(counts) or 'nothing'} in {inbox['folder']}", inbox)
 

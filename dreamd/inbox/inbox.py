@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,13 +133,13 @@ class Inbox:
         with self._locked("sweep the inbox") as folder:
             return writer.sweep(folder, older_than_s, self._clock.wall())
 
-    def retire(self) -> Sequence[str]:
-        """Remove, and name, the acknowledged files that are older than `retention_s`.
+    def retire(self, keep: Collection[str] = ()) -> Sequence[str]:
+        """Remove the acknowledged files that are older than `retention_s`, and return their names.
 
-        First write what a crash interrupted: an acknowledgement is remembered by its file.
+        `keep` are traces that may still be written: their acknowledgement is remembered by its file.
         """
         with self._locked("retire from the inbox") as folder:
-            return writer.retire(folder, self.settings.retention_s, self._clock.wall())
+            return writer.retire(folder, self.settings.retention_s, self._clock.wall(), keep)
 
     def verify(self) -> Sequence[Json]:
         """`{file, problems}` of every file there is; read-only."""

@@ -3,7 +3,7 @@
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from dreamd.inbox.document import SCHEMA_REF, Json, empty_document, encode
@@ -117,11 +117,12 @@ def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
     return swept
 
 
-def retire(folder: Folder, retention_s: float, wall_s: float) -> list[str]:
-    """Remove acknowledged files whose trace was last acknowledged more than `retention_s` seconds ago."""
+def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[str] = ()) -> list[str]:
+    """Remove acknowledged files whose trace was last acknowledged more than `retention_s` seconds ago, but for those
+    of the traces `keep`."""
     parts: dict[str, dict[int, str]] = defaultdict(dict)
     for name in folder.files.names(folder.done):
-        if known := _DONE_NAME.fullmatch(name):
+        if (known := _DONE_NAME.fullmatch(name)) and known[1] not in keep:
             parts[known[1]][int(known[2] or 1)] = name
     retired = []
     for _, names in sorted(parts.items()):

@@ -1,6 +1,6 @@
 """What is read from the database. Each costs the same after a million lines: by index, or from a counter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import isfinite
 from sqlite3 import Connection
 from typing import Any, Final, TypeVar
@@ -25,9 +25,10 @@ _TURN: Final = (
     "turn, speaker, text, pulse_novelty AS novelty, pulse_arousal AS arousal, pulse_entropy AS entropy,"
     " trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight, expert, observed, at"
 )
-_OWING: Final = (
+_UNWRITTEN: Final = (
     "dream_dialogs INDEXED BY dream_dialogs_unwritten WHERE shard_at IS NULL AND finished_at IS NOT NULL"
-    " AND trace_id IS NOT NULL AND episodes_count > 0 AND id > ? ORDER BY id LIMIT ?"
+    " AND trace_id IS NOT NULL AND episodes_count > 0 AND id NOT IN (SELECT value FROM json_each(?))"
+    " ORDER BY id LIMIT ?"
 )
 
 
@@ -124,9 +125,12 @@ def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragm
     )
 
 
-def unwritten(connection: Connection, after: int, n: int) -> list[StoredDialog]:
-    """Up to n dialogues with lines whose shard is not written yet, by id, beyond the id `after`."""
-    found = _rows(connection, "id, trace_id, client, started_at, finished_at, outcome", _OWING, after, n)
+def unwritten(connection: Connection, but: Collection[int], n: int) -> list[StoredDialog]:
+    """Return up to n dialogues with lines whose inbox file is not written yet, by id, but for those of `but`."""
+    skipped = msgspec.json.encode(list(but)).decode()
+    found = _rows(
+        connection, "id, trace_id, client, started_at, finished_at, outcome", _UNWRITTEN, skipped, n
+    )
     return [StoredDialog(**row, turns=_turns(connection, row["id"])) for row in found]
 
 
@@ -173,7 +177,7 @@ def _numbers(connection: Connection) -> dict[str, float]:
     return numbers
 
 
-def _rows(connection: Connection, columns: str, found: str, *arguments: int) -> list[Row]:
+def _rows(connection: Connection, columns: str, found: str, *arguments: int | str) -> list[Row]:
     cursor = connection.execute(f"SELECT {columns} FROM {found}", arguments)  # noqa: S608 - constants of this file
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -104,9 +104,9 @@ class Store:
         """The end of a dialogue and what it changed in the friend, together or not at all."""
         await self._write(transactions.finish, dialog_id, end, self._keep_texts)
 
-    async def unwritten(self, after: int = 0, n: int = 100) -> list[StoredDialog]:
-        """Finished dialogues that owe a shard, by id, from beyond the id `after`."""
-        return await self._read(reading.unwritten, after, n)
+    async def unwritten(self, but: Collection[int] = (), n: int = 100) -> list[StoredDialog]:
+        """Return finished dialogues that have lines and no inbox file yet, by id, but for those of `but`."""
+        return await self._read(reading.unwritten, but, n)
 
     async def shard_written(self, dialog_id: int, at: float) -> None:
         """The inbox file is on disk. Without diagnostics the dialogue's texts are emptied with this."""

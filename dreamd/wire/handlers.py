@@ -205,7 +205,7 @@ async def persist(service: Service, session: Session, asked: params.PersistParam
 
 async def waiting(service: Service, session: Session, asked: params.WaitingParams) -> Any:
     """Return a page of what waits. Behind a file that waits no more, it is the first: what is left is all unread."""
-    found = await asyncio.to_thread(service.engine.delivery.inbox.list)
+    found = await service.engine.delivery.reading(service.engine.delivery.inbox.list)
     begins = next((at + 1 for at, entry in enumerate(found) if entry["trace_id"] == asked.after), 0)
     return found[begins : begins + asked.n]
 
@@ -214,7 +214,7 @@ ENVELOPE_BYTES = 8  # of an answer around its result: [1, msgid, nil, ..]
 
 
 async def read(service: Service, session: Session, asked: params.TraceParams) -> msgspec.Raw:
-    document = await asyncio.to_thread(service.engine.delivery.inbox.read, asked.trace_id)
+    document = await service.engine.delivery.reading(service.engine.delivery.inbox.read, asked.trace_id)
     why = f"has more than the {MESSAGE_BYTES} bytes of one message"
     try:
         if too_deep(document, 2 * NESTING):

@@ -16,6 +16,7 @@ from dreamd.engine import Engine
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import CapabilityError, DamagedFile, InboxUnavailable, UnknownTrace, ValidationError
+from dreamd.threads import Looker
 from dreamd.wire import params
 from dreamd.wire.session import UNTAPPED, Session, Tap
 from dreamd.wire.trace import Trace
@@ -87,6 +88,16 @@ class Service:
 
     def __post_init__(self) -> None:
         self.started = self.clock.monotonic()
+        # What `status` looks up on disks that may hang.
+        self.sizes: Looker[dict[str, int]] = Looker("dreamd-sizes", lambda: self.engine.store.sizes())
+        self.counts: Looker[dict[str, Any]] = Looker(
+            "dreamd-counts", lambda: self.engine.delivery.inbox.counts()
+        )
+
+    def close(self) -> None:
+        """End the threads that look."""
+        self.sizes.close()
+        self.counts.close()
 
     def dispatch(self, session: Session, message: Request | Notification) -> None:
         """Serve one message of a session: the one place where a request becomes an answer."""

@@ -14,9 +14,17 @@ if TYPE_CHECKING:
     from dreamd.wire.service import Service
 
 
+PATIENCE_S = (
+    0.3  # for what has to be looked up on a disk, which may hang: it is answered within 0.5 s all the same
+)
+UNKNOWN_COUNTS = dict.fromkeys(("waiting", "done", "set_aside", "temporaries"))
+UNKNOWN_SIZES = dict.fromkeys(("database_bytes", "wal_bytes"))
+
+
 async def status_of(service: "Service") -> dict[str, Any]:
-    """The map of DESIGN §12."""
+    """Return what is known of the daemon now; what a disk does not tell in time is null."""
     engine, store = service.engine, service.engine.store
+    sizes, inbox = await asyncio.gather(service.sizes.ask(PATIENCE_S), _inbox(service))
     return {
         "version": dreamd.__version__,
         "protocol": PROTOCOL_VERSION,
@@ -32,11 +40,11 @@ async def status_of(service: "Service") -> dict[str, Any]:
         "hooks": engine.latency.figures(),
         "database": {
             "path": str(store.path),
-            **store.sizes(),
+            **(sizes or UNKNOWN_SIZES),
             "trouble": store.trouble,
             "notes": store.notes,
         },
-        "inbox": await _inbox(service),
+        "inbox": inbox,
         "failures": service.failures.counts,
         "last_errors": list(service.failures.last),
     }
@@ -63,7 +71,7 @@ async def _inbox(service: "Service") -> dict[str, Any]:
     inbox = delivery.inbox
     about: dict[str, Any] = {"folder": str(inbox.folder), "enabled": inbox.settings.enabled}
     try:
-        about |= await asyncio.to_thread(inbox.counts)
+        about |= await service.counts.ask(PATIENCE_S) or UNKNOWN_COUNTS
     except InboxError as error:
         return about | {"trouble": type(error).__name__}
     return about | {"trouble": delivery.trouble}

@@ -27,6 +27,7 @@ from dreamd.ctl.checkup.place import (
 from dreamd.ctl.checkup.units import SERVICE, SOCKET, Units
 from dreamd.ctl.units import started
 from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
+from dreamd.run import UNANSWERED
 from dreamd.store.trouble import CLOSED, TROUBLES
 from dreamd.tick import SHORTAGES
 from tests.helpers.waiting import until
@@ -189,7 +190,8 @@ def test_who_holds_the_lock(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "trouble", [*(word for word in TROUBLES if word != CLOSED), *SHORTAGES, "starting", "stopping"]
+    "trouble",
+    [*(word for word in TROUBLES if word != CLOSED), *SHORTAGES, UNANSWERED, "starting", "stopping"],
 )
 def test_every_trouble_has_its_cure(trouble):
     answers = Answers(STATUS | {"state": f"degraded: {trouble}"})

@@ -11,7 +11,7 @@ import pytest
 
 from dreamd.delivery import TIDY_S, StoppableFiles
 from dreamd.inbox import InboxBusy
-from tests.helpers.dreaming import STIRRED, leo, onlooker
+from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
 from tests.helpers.service import TestClock, serving
 
 
@@ -58,15 +58,17 @@ async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_ca
         folder.rename(tmp_path / "aside")
         folder.write_text("in the way")
         ended = [await peer.call("dream.now", STIRRED) for _ in range(3)]
+        await settled(service)
         assert [e["outcome"] for e in ended] == ["complete"] * 3
         assert service.engine.delivery.trouble == "ValidationError"
-        # Each is tried by itself: one that can never be written does not hold up the others.
-        assert service.failures.counts == {"inbox: ValidationError": 1 + 2 + 3}
-        await service.engine.settle_debts()
+        # The folder is in trouble, not one file: the next one is not tried, nor each one again with the next dialogue.
+        assert service.failures.counts == {"inbox: ValidationError": 1}
+        await completed(service)
+        assert service.failures.counts == {"inbox: ValidationError": 2}
         assert len(owed(tmp_path)) == 3
         folder.unlink()
         (tmp_path / "aside").rename(folder)
-        await service.engine.settle_debts()
+        await completed(service)
         assert service.engine.delivery.trouble is None
         assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [
             e["lines"] for e in ended
@@ -79,15 +81,17 @@ async def test_an_inbox_that_is_unavailable_is_not_tried_again_for_each(tmp_path
     time = TestClock()
     async with serving(tmp_path, clock=time.clock) as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)
+        await settled(service)
         inbox = service.engine.delivery.inbox
         inbox._files.pause = lambda _: time.pass_s(60)
         with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             for _ in range(2):
                 await peer.call("dream.now", STIRRED)
+                await completed(service)
             assert service.failures.counts == {"inbox: InboxBusy": 2}
             assert service.engine.delivery.trouble == "InboxBusy"
-        await service.engine.settle_debts()
+        await completed(service)
         assert len(inbox_files(tmp_path)) == 3
         assert service.engine.delivery.trouble is None
 
@@ -135,6 +139,7 @@ async def test_litter_is_swept_and_the_acknowledged_retired_once_an_hour(tmp_pat
         await leo(service) as peer,
     ):
         await peer.call("dream.now", STIRRED)
+        await settled(service)
         [file] = inbox_files(tmp_path)
         await peer.call("inbox.ack", file.stem)
         [done] = (file.parent / "done").iterdir()
@@ -181,3 +186,78 @@ async def test_a_write_that_was_not_begun_is_dropped_at_the_end(tmp_path):
     await asyncio.gather(second, return_exceptions=True)
     assert done == ["begun"]
     assert second.cancelled()
+
+
+async def test_a_file_in_trouble_is_tried_ever_more_seldom_and_holds_up_neither_others_nor_retention(
+    tmp_path,
+):
+    time = TestClock()
+    async with (
+        serving(tmp_path, clock=time.clock, inbox__retention_s=60) as service,
+        await leo(service, observe=in_the_way(tmp_path / "inbox" / "dreams")) as peer,
+    ):
+        for _ in range(2):
+            await peer.call("dream.now", STIRRED)
+            await settled(service)
+        assert [file.is_file() for file in inbox_files(tmp_path)] == [False, True]
+        assert service.failures.counts == {"inbox: ValidationError": 1}
+        assert service.engine.ailment == "ValidationError"
+        await peer.call("inbox.ack", inbox_files(tmp_path)[1].stem)
+        for _ in range(100):
+            time.pass_s(60)
+            service.engine.pending.wake()
+            await service.engine.pending.attempt()
+        assert list((tmp_path / "inbox" / "dreams" / "done").iterdir()) == []
+        assert service.failures.counts["inbox: ValidationError"] < 35  # once in 5 minutes at last
+        [blocked] = inbox_files(tmp_path)
+        blocked.rmdir()
+        time.pass_s(300)
+        await service.engine.pending.attempt()
+        assert [file.is_file() for file in inbox_files(tmp_path)] == [True]
+        assert service.engine.ailment is None
+
+
+def in_the_way(folder):
+    """An observe hook that puts a folder in the place of its first dialogue's file."""
+
+    def observe(text, meta):
+        if meta["dialog"] == 1 and meta["turn"] == 1:
+            (folder / f"{meta['trace_id']}.json").mkdir()
+
+    return observe
+
+
+async def test_p5_what_may_still_be_written_is_not_retired(tmp_path):
+    """Its acknowledged file is what remembers the acknowledgement: without it the dialogue would come back."""
+    time = TestClock()
+    async with (
+        serving(tmp_path, clock=time.clock, inbox__retention_s=60) as service,
+        await leo(service) as peer,
+    ):
+        await peer.call("dream.now", STIRRED)
+        await settled(service)
+        [file] = inbox_files(tmp_path)
+        await peer.call("inbox.ack", file.stem)
+        with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
+            database.execute("UPDATE dream_dialogs SET shard_at = NULL")  # killed before that was stored
+        file.mkdir()
+        service.engine.pending.add()
+        for _ in range(3):
+            time.pass_s(TIDY_S)
+            await service.engine.pending.attempt()
+        assert [done.stem for done in (file.parent / "done").iterdir()] == [file.stem]
+        file.rmdir()
+        time.pass_s(TIDY_S)
+        await completed(service)
+        assert inbox_files(tmp_path) == []
+        assert list((file.parent / "done").iterdir()) == []
+
+
+async def test_a_dialogue_asked_for_is_answered_when_it_has_ended_not_when_its_file_is_written(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+            assert inbox_files(tmp_path) == []
+        await settled(service)
+        assert len(inbox_files(tmp_path)) == 1

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from dreamclient.errors import NotConnected
 
 from dreamd import embedded_host
 from dreamd.app import Daemon, embed
-from dreamd.embedded_host import OneThread
 from dreamd.errors import StartError
 from dreamd.store.schema import MIGRATIONS
 from dreamd.wire.listener import LOCK_NAME, state_lock
@@ -291,44 +289,3 @@ def test_a_fork_after_its_end_touches_nothing(start):
             assert os.path.samestat(os.fstat(number), before)
             os.close(number)
         embedded._in_child()
-
-
-# --- the inbox's thread --------------------------------------------------------------------------------
-
-
-def test_calls_run_one_by_one_and_their_results_come_back():
-    thread = OneThread("one")
-    ran = []
-    answers = [thread.submit(lambda n=n: ran.append(n) or threading.current_thread().name) for n in range(3)]
-    assert [answer.result(DEADLINE_S) for answer in answers] == ["one"] * 3
-    assert ran == [0, 1, 2]
-    with pytest.raises(ZeroDivisionError):
-        thread.submit(lambda: 1 / 0).result(DEADLINE_S)
-    thread.shutdown()
-
-
-def test_what_waits_can_be_cancelled_and_what_runs_ends_whole():
-    thread, reached, go = OneThread("one"), threading.Event(), threading.Event()
-    first = thread.submit(lambda: reached.set() or go.wait(DEADLINE_S))
-    assert reached.wait(DEADLINE_S)
-    cancelled, dropped = thread.submit(int), thread.submit(int)
-    assert cancelled.cancel()
-    go.set()
-    assert first.result(DEADLINE_S) is True
-    assert dropped.result(DEADLINE_S) == 0
-    with pytest.raises(CancelledError):
-        cancelled.result(0)
-    thread.shutdown()
-    OneThread("never used").shutdown()
-
-
-def test_shutdown_drops_what_waits():
-    thread, reached, go = OneThread("one"), threading.Event(), threading.Event()
-    first = thread.submit(lambda: reached.set() or go.wait(DEADLINE_S))
-    assert reached.wait(DEADLINE_S)
-    waits = thread.submit(int)
-    thread.shutdown(wait=False, cancel_futures=True)
-    go.set()
-    assert first.result(DEADLINE_S) is True
-    thread.shutdown()
-    assert not waits.done()

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from dreamd.engine import DECISIONS
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.service import TestClock, chosen, serving
 
@@ -172,24 +172,24 @@ async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(
         assert await service.engine.store.probe() is None
         with pytest.raises(PeerError, match="no dream can be kept now: starting"):
             await peer.call("dream.now", STIRRED)
-        await service.engine.settle_debts()
+        await completed(service)
         assert service.engine.keeper.seeded
         assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
 
 
 async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(tmp_path):
     async with serving(tmp_path) as service:
-        service.engine._owing = True
+        service.engine.pending.left = True
         (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
-        await service.engine.settle_debts()
+        await completed(service)
         assert service.failures.counts == {"store: database deleted": 1}
-        assert service.engine._owing
-        await service.engine.settle_debts()
+        assert service.engine.pending.left
+        await completed(service)
         assert service.failures.counts == {"store: database deleted": 1}  # told once
         (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
         await service.engine.store.probe()
-        await service.engine.settle_debts()
-        assert not service.engine._owing
+        await completed(service)
+        assert not service.engine.pending.left
 
 
 async def test_p10_a_fault_of_ours_costs_one_dialogue_and_is_told_without_text(tmp_path, caplog):
@@ -225,7 +225,7 @@ async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counte
         assert service.engine.keeper.friend is before
         aside.rename(database)
         await service.engine.store.probe()
-        await service.engine.settle_debts()
+        await completed(service)
         status = await peer.call("status")
         assert status["dialogues"] == {"interrupted": 1}
         assert status["inbox"]["waiting"] == 1
@@ -268,6 +268,7 @@ async def test_fifty_sessions_dream_at_once_and_the_friend_learns_from_each(tmp_
         await (first := await onlooker(service)).call("dream.seed", ORIGIN)
         peers = [await leo(service, f"leo{n}", generate=generate) for n in range(count)]
         ended = await asyncio.gather(*(peer.call("dream.now", STIRRED) for peer in peers))
+        await settled(service)
         dialogs = {d["id"]: d for d in await first.call("dialogs.recent", 100)}
         fragments = await first.call("friend.fragments")
         for peer, end in zip(peers, ended, strict=True):

@@ -7,7 +7,7 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, until
 from tests.helpers.peer import saying
 from tests.helpers.service import TestClock, serving
 
@@ -126,7 +126,7 @@ async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_p
         assert next(e["where"] for e in service.failures.last) == f"store ({when})"
         aside.rename(database)
         assert await service.engine.store.probe() is None  # as the tick does
-        await service.engine.settle_debts()
+        await completed(service)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         found = {d["id"]: (d["outcome"], d["lines"]) for d in await peer.call("dialogs.recent")}
         dialogues = (await peer.call("status"))["dialogues"]

@@ -281,6 +281,7 @@ def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: Mounts):
 def test_descriptors_exhausted(patient: Patient):
     """Nobody new can be let in; who is connected goes on, and the watchdog is fed."""
     patient.dream()
+    until(lambda: patient.status()["inbox"]["waiting"] == 1, "its file is written, and closed")
     pid = patient.daemon.process.pid
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     used = len(os.listdir(f"/proc/{pid}/fd"))

@@ -34,9 +34,16 @@ async def onlooker(service: Service) -> PlainPeer:
 
 
 async def settled(service: Service) -> None:
-    """Wait until no dialogue runs."""
+    """Wait until no dialogue runs, and until what ended is delivered as far as it can be."""
     while running := [task for _, task in service.engine._running.values()]:
         await asyncio.wait(running)
+    await service.engine.pending.attempt()
+
+
+async def completed(service: Service) -> None:
+    """Have the pending work done now, whatever failed before."""
+    service.engine.pending.retry()
+    await service.engine.pending.attempt()
 
 
 async def until(holds: Callable[[], Any]) -> None:

@@ -54,4 +54,5 @@ async def serving(
         tick_s=tick_s,
     )
     async with daemon.serve() as service:
+        await service.engine.pending.attempt()  # what an earlier daemon left
         yield service

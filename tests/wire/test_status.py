@@ -45,6 +45,7 @@ async def test_a_dreaming_daemon(tmp_path):
         assert [(s["name"], s["dreaming"]) for s in status["sessions"]] == [("leo", 1), ("onlooker", None)]
         gate.opened.set()
         lines = (await dreaming)["lines"]
+        await settled(service)
         status = await other.call("status")
     assert status["seeded"] is True
     assert status["decisions"] == {"no_hooks": 1, "asked": 1}
@@ -92,6 +93,7 @@ async def test_p10_trouble_of_the_store_and_of_the_inbox_is_the_state(tmp_path):
         inbox.rename(tmp_path / "aside")
         inbox.write_text("in the way")
         await peer.call("dream.now", STIRRED)
+        await settled(service)
         status = await peer.call("status")
         assert status["state"] == "degraded: ValidationError"
         assert status["inbox"]["trouble"] == "ValidationError"

@@ -37,6 +37,7 @@ CURES = {
     "alone (docs/inbox.md); what is owed follows by itself",
     "InboxBusy": "another program holds the inbox's lock: end it; what is owed follows by itself",
     "ValidationError": "something else stands in a place of the inbox: move it away",
+    "database does not answer": "look at the disk if it stays so; a large database that is checked takes a while",
     "starting": "nothing: it is taking up what its database holds",
     "stopping": "nothing: it is on its way out",
 }

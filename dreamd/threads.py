@@ -1,0 +1,75 @@
+"""Threads for calls that block, or hang. They keep no exit waiting: a call that hangs ends with the process."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class OneThread(Executor):
+    """Runs calls one by one on a daemon thread. The exit waits for a ThreadPoolExecutor's threads, and it takes no
+    work once the interpreter ends, which is when an embedded daemon has its last file to write."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[tuple[Future[object], Callable[[], object]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        self._calls.put((future, partial(fn, *args, **kwargs)))  # type: ignore[arg-type]
+        if self._thread.ident is None:
+            self._thread.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the thread once it has done what it has begun, as far as the process lets it."""
+        with suppress(Empty):  # the thread may take the last call at any time
+            while cancel_futures and (taken := self._calls.get_nowait()) is not None:
+                taken[0].cancel()
+        self._calls.put(None)
+        if wait and self._thread.ident is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while (taken := self._calls.get()) is not None:
+            future, call = taken
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                future.set_exception(error)
+
+
+class Looker(Generic[T]):
+    """Makes one call that may hang, on a thread of its own: never two at a time, and no caller waits for long."""
+
+    def __init__(self, name: str, call: Callable[[], T]) -> None:
+        self._thread = OneThread(name)
+        self._call = call
+        self._asked: asyncio.Future[T] | None = None
+
+    async def ask(self, patience_s: float) -> T | None:
+        """Return what the call returns, or None if that is not known in time; raise what it raises."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.get_running_loop().run_in_executor(self._thread, self._call)
+            self._asked.add_done_callback(_retrieved)
+        asked = self._asked
+        await asyncio.wait([asked], timeout=patience_s)
+        return asked.result() if asked.done() else None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _retrieved(future: "asyncio.Future[T]") -> None:
+    if not future.cancelled():
+        future.exception()  # its caller may have gone
