@@ -2,11 +2,13 @@
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 
 import msgspec
 import pytest
 
+from dreamd import hooks
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, until
 from tests.helpers.peer import saying
 from tests.helpers.service import TestClock, serving
@@ -150,3 +152,31 @@ async def test_a_line_that_the_host_kept_out_of_its_field_is_told_apart(tmp_path
     assert [turn["observed"] for turn in turns] == ["answered", "refused", "answered", "answered"][
         : ended["lines"]
     ]
+
+
+async def test_a_dialogue_ends_at_its_deadline_whatever_becomes_of_its_call(tmp_path, monkeypatch):
+    monkeypatch.setattr(hooks, "SLACK_S", 0.0)
+    async with serving(tmp_path, dialogue__deadline_s=0.05) as service, await leo(service) as peer:
+        [session] = service.sessions.values()
+        session.call = lambda *_: asyncio.get_running_loop().create_future()  # no one will ever answer it
+        assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "deadline", "lines": 0}
+        assert service.failures.counts == {"generate: dialogue deadline": 1}
+        assert service.engine._running == {}
+
+
+async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
+    """What the database does later is in order: the dialogue is closed there, and counted once."""
+    hold = threading.Event()
+    async with (
+        serving(tmp_path, dialogue__call_deadline_s=0.05) as service,
+        await leo(service) as peer,
+    ):
+        hung = asyncio.create_task(service.engine.store._read(lambda _: hold.wait(20)))
+        assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "store_error", "lines": 0}
+        assert service.failures.counts == {"store: database does not answer": 1}
+        assert (await peer.call("status"))["dialogues"] == {}
+        hold.set()
+        await hung
+        await completed(service)
+        assert (await peer.call("status"))["dialogues"] == {"interrupted": 1}
+        assert [d["outcome"] for d in await peer.call("dialogs.recent")] == ["interrupted"]

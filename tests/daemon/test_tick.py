@@ -122,3 +122,17 @@ async def test_a_database_begun_afresh_keeps_the_origin_and_ends_what_ran(tmp_pa
         assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
         assert [d["id"] for d in await peer.call("dialogs.recent")] == [2]
         assert service.engine.outcomes["complete"] == 1
+
+
+async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):
+    """A whole one may be checked for minutes; a disk may hang."""
+    monkeypatch.setattr(tick, "LOOK_LEAST_S", 0.01)
+    hold = threading.Event()
+    async with serving(tmp_path, tick_s=0.005) as service, await leo(service) as peer:
+        hung = asyncio.create_task(service.engine.store._read(lambda _: hold.wait(20)))
+        await until(lambda: service.engine.unanswered)
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "degraded"
+        assert (await peer.call("status"))["state"] == "degraded: database does not answer"
+        hold.set()
+        await hung
+        await until(lambda: service.engine.ailment is None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 
 import dreamd
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
@@ -116,3 +117,28 @@ async def test_p14_no_text_of_a_dream_is_in_the_last_errors(tmp_path):
         await peer.call("dream.now", STIRRED)
         [error] = (await peer.call("status"))["last_errors"]
     assert (error["type"], error["where"], error["times"]) == ("ValueError", "generate (session 1)", 1)
+
+
+async def test_it_answers_at_once_if_a_disk_hangs_and_says_what_it_does_not_know(tmp_path):
+    """No matter how often it is asked: it is the one call that an operator has then."""
+    hold, calls = threading.Event(), []
+
+    def hang():
+        calls.append(1)
+        hold.wait(20)
+        return {"waiting": 0}
+
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        real = service.engine.store.sizes, service.engine.delivery.inbox.counts
+        service.engine.store.sizes = service.engine.delivery.inbox.counts = hang
+        for status in await asyncio.gather(*(peer.call("status") for _ in range(8))):
+            assert (status["database"]["database_bytes"], status["database"]["wal_bytes"]) == (None, None)
+            assert (status["inbox"]["waiting"], status["inbox"]["done"]) == (None, None)
+            assert status["state"] == "ok"
+        assert len(calls) == 2
+        hold.set()
+        service.engine.store.sizes, service.engine.delivery.inbox.counts = real
+        await peer.call("status")
+        status = await peer.call("status")
+        assert status["database"]["database_bytes"] > 0
+        assert status["inbox"]["waiting"] == 0
