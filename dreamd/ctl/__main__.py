@@ -32,6 +32,7 @@ COMMANDS = {
     "call": "call",
     "service": "service",
     "backup": "backup",
+    "restore": "restore",
     "leo": "leo",
     "completions": "complete",
     "demo": "demo",

@@ -39,7 +39,7 @@ def backup(target: Target, file: Path, force: bool) -> None:
     if not os.path.isfile(database):
         raise click.ClickException(f"there is no database at {database}; name its folder with --state-dir")
     check_free(file, database.parent, force=force)
-    with _bar() as tell:
+    with bar("backup") as tell:
         about = {"path": str(file), "database": str(database), **_back_up(database, file, tell)}
     if target.as_json:
         emit(about)
@@ -99,20 +99,23 @@ def _stamp(file: Path) -> tuple[int, ...]:
 
 def _checked(copy: Path) -> dict[str, int]:
     with closing(read_only(copy)) as connection:
-
-        def ask(sql: str) -> Any:
-            return connection.execute(sql).fetchone()[0]
-
-        if ask("PRAGMA quick_check(1)") != "ok":
+        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             damage = sqlite3.DatabaseError()
             damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise damage
-        return {"pages": ask("PRAGMA page_count"), "dialogues": ask("SELECT count(*) FROM dream_dialogs")}
+        return measured(connection)
+
+
+def measured(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many pages and dialogues a dream database has."""
+    ((pages,),) = connection.execute("PRAGMA page_count")
+    ((dialogues,),) = connection.execute("SELECT count(*) FROM dream_dialogs")
+    return {"pages": pages, "dialogues": dialogues}
 
 
 @contextmanager
-def _bar() -> Iterator[Tell | None]:
-    """How far it is, on a terminal."""
+def bar(label: str) -> Iterator[Tell | None]:
+    """Show on a terminal how far the copy is: yield what is to be called after each step, or None."""
     if not sys.stderr.isatty() or isinstance(sys.stderr, Plain):
         yield None
         return
@@ -120,5 +123,5 @@ def _bar() -> Iterator[Tell | None]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("backup", total=None)
+        task = progress.add_task(label, total=None)
         yield lambda left, of: progress.update(task, total=of, completed=of - left)

@@ -5,13 +5,15 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 
 import click
 
 # How the names begin that dreamd itself gives in its state folder.
 OWN = ("dream.sqlite3", "dreamd.", "inbox/")
+# How those of temporary files begin and end. A name in the user's file system may be no longer than 143 bytes, and what
+# SQLite puts beside it is longer.
+_BEGINS, _ENDS = ".dreamd-", ".part"
 
 
 def regular(_: click.Context, __: click.Parameter, value: Path) -> Path:
@@ -41,30 +43,49 @@ def write(file: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[tuple[Path, int]]:
-    """An empty file beside `file`, and its descriptor. At the end of the block it is `file`, and on disk; after an
-    error it is gone. It is locked: one that is not was left behind by somebody who was killed, and goes now. Of a link,
-    what it leads to is replaced."""
+    """Yield an empty file beside `file`, and its descriptor. At the end of the block it is `file`, and on disk; after
+    an error it is gone. If `file` is a link, what it leads to is replaced."""
     file = Path(os.path.realpath(file))
-    for left in file.parent.glob(f".{escape(file.name)}.*.part"):
-        with suppress(OSError), open(left, "rb") as held:
+    with temporary(file.parent) as (part, number):
+        yield part, number
+        put(part, number, file)
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield an empty file in `folder`, readable for its owner alone, and its descriptor; remove it at the end if it
+    still has its name, which is short and hidden. It is locked: one that is not was left by a process that was killed,
+    and is removed now."""
+    for left in folder.glob(f"{_BEGINS}*{_ENDS}"):
+        if not left.is_file() or left.is_symlink():  # none of ours
+            continue
+        with suppress(OSError), left.open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _remove(left)
-    number, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
-    part = Path(name)
-    with open(number, "rb"):
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX)
-            yield part, number
-            os.fsync(number)
-            os.rename(part, file)
-            sync(file.parent)
-        finally:
-            _remove(part)
+    while True:
+        number, name = tempfile.mkstemp(prefix=_BEGINS, suffix=_ENDS, dir=folder)
+        part = Path(name)
+        with open(number, "rb"):
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX)
+                if not part.exists():  # another process took it for left over, before it was locked
+                    continue
+                yield part, number
+            finally:
+                _remove(part)
+        return
+
+
+def put(part: Path, number: int, file: Path) -> None:
+    """Give a temporary file, open as `number`, the name `file`, on disk."""
+    os.fsync(number)
+    os.rename(part, file)
+    sync(file.parent)
 
 
 def _remove(part: Path) -> None:
-    """And what SQLite may have left beside it."""
-    for left in part.parent.glob(f"{escape(part.name)}*"):
+    """Remove it, and what SQLite may have left beside it."""
+    for left in part.parent.glob(f"{part.name}*"):
         left.unlink(missing_ok=True)
 
 

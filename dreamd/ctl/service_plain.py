@@ -92,7 +92,8 @@ def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
         )
     if facts.holder and not listens(socket):
         raise ClickException(
-            f"the daemon of {state} (pid {facts.holder}) does not listen at {socket}: end it, `kill {facts.holder}`"
+            f"the daemon of {state} (pid {facts.holder}) does not listen at {socket}, so it cannot be asked to stop: "
+            f"end it, `kill {facts.holder}` (if it is embedded in leo, that ends leo)"
         )
     with connected(socket) as daemon:
         status = daemon.call("status")

@@ -1,14 +1,20 @@
 """A daemon for the commands that look, and a leo for those who dream."""
 
+import asyncio
 import json
+import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from dreamclient.clients.thread import DreamClient
 
+from dreamd.clock import Clock
+from dreamd.store import Store
 from tests.helpers.daemon import DaemonProcess
+from tests.helpers.store_rows import one_dream
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +76,41 @@ def at_home(folder: Path, words: tuple[str, ...], origin: str) -> Iterator[tuple
             assert client.start(10.0)
             client.call("dream.seed", {"origin": [origin]})
             yield daemon, client
+
+
+async def _dreamt(state: Path) -> None:
+    async with await Store.open(state / "dream.sqlite3", clock=Clock()) as store:
+        await one_dream(store)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder in which leo dreamt once, and no daemon runs."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    asyncio.run(_dreamt(folder))
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where backups go."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def contents(file: Path) -> list[str]:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        return list(database.iterdump())
+
+
+def refused(result: object, *words: str) -> None:
+    """One line, exit code 1, nothing on stdout."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert [word for word in ("Error: ", *words) if word not in result.stderr] == []

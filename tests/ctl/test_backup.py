@@ -1,6 +1,5 @@
 """`backup`: whole or not there at all, whatever happens to the database, the disk, and the one who copies."""
 
-import asyncio
 import json
 import os
 import signal
@@ -15,34 +14,17 @@ import click
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.clock import Clock
 from dreamd.ctl.__main__ import cli
 from dreamd.ctl.backup import copy
-from dreamd.store import Store
-from tests.ctl.conftest import Speaker
+from tests.ctl.conftest import Speaker, contents, names, refused
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
 from tests.helpers.mounts import fill, mounts
 from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced
 from tests.helpers.shapes import differences, shape_of
-from tests.helpers.store_rows import one_dream
 from tests.helpers.terminal import Terminal
 
 PWRITE = "call 18"  # so SQLite writes
-
-
-async def dreamt(state: Path) -> None:
-    async with await Store.open(state / "dream.sqlite3", clock=Clock()) as store:
-        await one_dream(store)
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    """A state folder in which leo dreamt once, and nobody is."""
-    folder = tmp_path / "state"
-    folder.mkdir()
-    asyncio.run(dreamt(folder))
-    return folder
 
 
 @pytest.fixture
@@ -52,30 +34,6 @@ def large(state: Path) -> Path:
         database.execute("INSERT INTO dream_meta VALUES ('x', zeroblob(3000000))")
         database.commit()
     return state
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Where backups go."""
-    folder = tmp_path / "backups"
-    folder.mkdir()
-    return folder
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
-
-
-def contents(file: Path) -> list[str]:
-    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
-        return list(database.iterdump())
-
-
-def refused(result: object, *words: str) -> None:
-    """One line, exit code 1, nothing on stdout."""
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert len(result.stderr.splitlines()) == 1
-    assert [word for word in ("Error: ", *words) if word not in result.stderr] == []
 
 
 def test_a_backup_of_a_daemon_at_work(
@@ -170,6 +128,18 @@ def test_a_file_that_is_there_stays_unless_forced(state: Path, place: Path) -> N
     assert names(place) == ["b"]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_takes(
+    daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], place: Path
+) -> None:
+    """The temporary file beside it has a short name of its own, for SQLite's file beside that too."""
+    file = place / ("x" * 255)
+    for command in (["backup"], ["backup", "--force"], ["friend", "export", "--force"], ["report", "--out"]):
+        file.unlink(missing_ok=True) if command[0] == "report" else None
+        result = dreamctl("--state-dir", daemon.state_dir, *command, file)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert names(place) == [file.name]
+
+
 def test_what_is_no_regular_file_is_never_replaced(state: Path, place: Path) -> None:
     os.mkfifo(place / "fifo")
     (place / "link").symlink_to(place / "fifo")
@@ -215,7 +185,7 @@ def test_what_is_in_the_way_is_told_in_one_line(state: Path, place: Path) -> Non
     backup = ("--state-dir", state, "backup")
     refused(dreamctl("--state-dir", place, "backup", place / "b"), "no database at", "--state-dir")
     refused(dreamctl(*backup, place / "no" / "b"), str(place / "no/b"), "No such file")
-    refused(dreamctl(*backup, place / ("x" * 250)), "File name too long")
+    refused(dreamctl(*backup, place / ("x" * 256)), "File name too long")
     with closing(sqlite3.connect(state / "dream.sqlite3", isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("INSERT INTO dream_meta VALUES ('x', 'y')")
@@ -298,16 +268,17 @@ def test_who_is_killed_leaves_the_old_one_and_the_next_clears_up(
 ) -> None:
     file = place / "b [x]*"  # which means something in a pattern
     file.write_text("an older one")
-    (place / ".b.other.part").write_text("of another file")
+    (place / ".b.other.part").write_text("of another program")
+    os.mkfifo(place / ".dreamd-fifo.part")
     before = contents(large / "dream.sqlite3")
     ended = traced(backing_up(large, file), at_each_write(lambda _: Kill, times))
     assert ended == -signal.SIGKILL
     assert file.read_text() == "an older one"
-    assert len(names(place)) > 2
+    assert len(names(place)) > 3
     assert contents(large / "dream.sqlite3") == before
 
     assert dreamctl("--state-dir", large, "backup", "--force", file).exit_code == 0
-    assert names(place) == [".b.other.part", file.name]
+    assert names(place) == [".b.other.part", ".dreamd-fifo.part", file.name]
     assert contents(file) == before
 
 

@@ -30,6 +30,7 @@ ASKED = [
     ("friend checkpoint one", "friend checkpoint NAME"),
     ("friend checkpoint", "friend checkpoint`"),
     ("friend restore one", "friend restore"),
+    ("friend checkpoint one --delete", "friend checkpoint --delete"),
     ("friend export {folder}/friend.json --force", "friend export"),
     ("friend import {folder}/friend.json", "friend import"),
     ("friend reseed {folder}/friend.json --yes", "friend reseed"),
@@ -55,7 +56,8 @@ ASKED = [
 # What is asked of a state folder whose daemon `service start` has started, in this order.
 SERVICE = ["start", "restart", "status", "logs", "stop", "uninstall"]
 EVENTS = ["watch", "trace", "demo"]
-ELSEWHERE = ["service install"]  # needs a user manager: tests/systemd/test_install.py
+# The first needs a user manager, the second ends the daemon: tests/systemd/test_install.py, test_restore.py.
+ELSEWHERE = ["service install", "restore"]
 
 
 @pytest.fixture(scope="module")
