@@ -151,11 +151,6 @@ def import_(target: Target, file: Path) -> None:
     with target.daemon() as daemon:
         answer = daemon.call(Method.IMPORT, exported)
     _tell(target, "Imported", answer)
-    if not target.as_json and answer["skipped"]:
-        click.echo(
-            f"{answer['skipped']} had no place: they say the same words twice, or are more than the buffer holds.",
-            err=True,
-        )
 
 
 @friend.command
@@ -272,15 +267,18 @@ def _tell(target: Target, done: str, answer: Row) -> None:
         return
     words = (
         f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
-        f"{number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went. "
+        f"{number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went."
     )
-    if not answer["undo"] and not answer["added"]:
-        words += "Nothing changed."
-    elif answer["undo"]:
-        words += f"`{command('friend restore ' + answer['undo'])}` takes this back."
-    if answer["origin_kept"] is not None:
-        words += f" The origin that went is kept as {answer['origin_kept']}."
+    if undo := answer.get("undo", "previous"):  # a daemon of 0.1.0 does not name it
+        words += f" `{command(f'friend restore {undo}')}` takes this back."
+    elif not answer["added"]:
+        words += " Nothing changed."
+    if kept := answer.get("origin_kept"):
+        words += f" The origin that went is kept as {kept}."
     click.echo(fold(words, width()))
+    if skipped := answer["skipped"]:
+        why = "they say the same words twice, or are more than the buffer holds"
+        click.echo(f"{skipped} had no place: {why}.", err=True)
 
 
 def _read(file: Path) -> str:

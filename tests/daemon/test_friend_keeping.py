@@ -1,11 +1,16 @@
 """The friend kept, restored, imported and reseeded, while leo dreams on."""
 
 import asyncio
+import threading
+from contextlib import suppress
 
 import pytest
+from dreamclient.clients.thread import DreamClient
+from dreamclient.errors import DreamError
 from dreamclient.messages import Code
 
 from dreamd.errors import StoreUnavailable
+from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
 from tests.helpers.peer import PeerError
 from tests.helpers.service import serving
@@ -261,3 +266,30 @@ async def test_p10_a_store_in_trouble_leaves_the_friend_as_he_was(tmp_path):
         with pytest.raises(StoreUnavailable):
             await service.engine.keeper.checkpoint("c", again=False)
         (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
+
+
+def test_p4_no_origin_is_lost_when_the_daemon_is_killed(tmp_path):
+    """Killed while it replaces the origin, or just before or after: each that was there is there still."""
+    daemon, born = DaemonProcess(tmp_path / "state"), []
+    for number in range(4):
+        with daemon, DreamClient(socket_path=daemon.socket) as client:
+            assert client.start(10.0)
+            names = [each["name"] for each in client.call("friend.checkpoints", 100)]
+            kept = [
+                client.call("friend.fragments"),
+                *(client.call("friend.fragments", name) for name in names),
+            ]
+            origins = {tuple(texts(fragments, origin=True)) for fragments in kept}
+            assert origins >= set(born)
+            now = tuple(texts(kept[0], origin=True))
+            born += [now] if now and now not in born else []
+
+            def reseed(client: DreamClient = client, text: str = f"birth {number}") -> None:
+                with suppress(DreamError):
+                    client.call("friend.reseed", {"origin": [text]})
+
+            asked = threading.Thread(target=reseed)
+            asked.start()
+            asked.join(number * 0.002)  # so the kill comes before, while or after it is written
+            daemon.kill()
+            asked.join()
