@@ -13,11 +13,11 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
-from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.messages import Code, Method
 from dreamclient.protocol.rpc import Event, Notification, Peer, Reply, Request
 
 from dreamd.failures import Failures
+from dreamd.wire.calls import Calls, lost
 from dreamd.wire.typed import CODEC
 
 UNSENT_BYTES = (
@@ -30,23 +30,12 @@ HELD_BYTES = 64 << 10  # of answers, while what asks for them is read
 EVENT_BYTES = 256 << 10  # beyond, a subscriber loses events instead
 HELLO_S = 5.0  # after that long without one a session gives way, if there are too many
 GRACE_S = 0.5  # a peer that does not read what is sent before the end is cut off after this long
-TICK_S = 0.001  # a timer of uvloop may ring this much early
 
 Dispatch = Callable[["Session", Request | Notification], None]
 Tap = Callable[["Session", str, bytes], None]  # is shown a message that came IN, or went OUT
 
 IN, OUT = "in", "out"
 UNTAPPED: Mapping[int, Tap] = MappingProxyType({})
-
-
-class _Call:
-    """A call on its way: its future, and when it is given up (the loop's clock, s)."""
-
-    __slots__ = ("deadline", "future")
-
-    def __init__(self, future: asyncio.Future[msgspec.Raw], deadline: float) -> None:
-        self.future = future
-        self.deadline = deadline
 
 
 class Session(asyncio.Protocol):
@@ -72,6 +61,7 @@ class Session(asyncio.Protocol):
         self._on_lost = on_lost
         self._failures = failures
         self._peer = Peer(CODEC)
+        self._calls = Calls(self._peer.pending)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False
         self._caught_up = asyncio.Event()  # not set while more than UNSENT_BYTES are unsent
@@ -82,7 +72,6 @@ class Session(asyncio.Protocol):
         self._awaited_since = 0.0
         self._held = bytearray()  # what is said while a chunk is read
         self._lost_events = 0
-        self._sweep: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
 
@@ -102,7 +91,7 @@ class Session(asyncio.Protocol):
         self._reading = True
         for event in events:
             if isinstance(event, Reply):
-                self._settle(event)
+                self._calls.settle(event)
             else:
                 self._dispatch(self, event)
             if not self._caught_up.is_set():
@@ -120,7 +109,7 @@ class Session(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what a peer asked before it closed its sending half, then close; it can answer no call itself."""
         self._half_closed = True
-        self._fail_calls()
+        self._calls.fail()
         return bool(self._tasks) and not self._hung_up()
 
     def _hung_up(self) -> bool:
@@ -157,18 +146,10 @@ class Session(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
-        if self._sweep is not None:
-            self._sweep.cancel()
-        self._fail_calls()
+        self._calls.fail()
         for task in self._tasks:
             task.cancel()
         self._on_lost(self)
-
-    def _fail_calls(self) -> None:
-        for call in self._peer.pending.values():
-            if not call.future.done():
-                call.future.set_exception(NotConnected("the connection was lost"))
-        self._peer.pending.clear()
 
     def _count_misuse(self) -> None:
         peer = self._peer
@@ -220,15 +201,14 @@ class Session(asyncio.Protocol):
 
     def call(self, method: str, params: list[Any], deadline_s: float) -> asyncio.Future[msgspec.Raw]:
         """Call the peer. The future has the raw result, or RemoteError, CallTimeout or NotConnected."""
-        future: asyncio.Future[msgspec.Raw] = self._loop.create_future()
         if self._transport is None or self._half_closed:
-            future.set_exception(NotConnected("the connection was lost"))
+            future: asyncio.Future[msgspec.Raw] = self._loop.create_future()
+            future.set_exception(lost())
             return future
-        call = _Call(future, self._loop.time() + deadline_s)
+        call = self._calls.new(deadline_s)
         _, data = self._peer.call(method, params, call)
-        self._arm(call.deadline)
         self.send(data)
-        return future
+        return call.future
 
     def event(self, data: bytes) -> None:
         """Send one encoded `event` notification, or count it as lost if the peer reads too slowly."""
@@ -314,33 +294,3 @@ class Session(asyncio.Protocol):
     def gives_way(self) -> bool:
         """Whether another may have this place: its peer has had time to say hello."""
         return self.waits_for_hello and self._loop.time() - self.connected_at >= HELLO_S
-
-    # calls and their deadlines
-
-    def _settle(self, reply: Reply) -> None:
-        call: _Call = reply.token
-        if call.future.done():  # its caller was cancelled
-            return
-        if reply.error is not None:
-            call.future.set_exception(reply.error)
-        else:
-            call.future.set_result(reply.result)
-
-    def _arm(self, deadline: float) -> None:
-        """One timer a session, at the earliest deadline; an answered call leaves it to run out."""
-        if self._sweep is None or deadline < self._sweep.when():
-            if self._sweep is not None:
-                self._sweep.cancel()
-            self._sweep = self._loop.call_at(deadline, self._sweep_calls)
-
-    def _sweep_calls(self) -> None:
-        self._sweep = None
-        now = self._loop.time() + TICK_S
-        pending = self._peer.pending
-        for msgid, call in list(pending.items()):
-            if call.deadline <= now or call.future.done():
-                del pending[msgid]
-                if not call.future.done():
-                    call.future.set_exception(CallTimeout("no answer in time"))
-        if pending:
-            self._arm(min(call.deadline for call in pending.values()))

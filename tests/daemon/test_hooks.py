@@ -130,7 +130,7 @@ async def test_a_dialogue_that_takes_too_long():
     async with host(time.clock, deadline_s=10, call_deadline_s=8) as leo:
         time.pass_s(9)
         assert await leo.answers(leo.hooks.generate(ASK), result="x") == Answer(text="x")
-        [timer] = [leo.made.session._sweep]
+        [timer] = [leo.made.session._calls._sweep]
         assert timer.when() < leo.loop.time() + 1.01  # what was left of the dialogue's, not the call's
         time.pass_s(1)
         with pytest.raises(Ended) as ended:

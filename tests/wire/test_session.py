@@ -37,15 +37,17 @@ async def test_a_call_gets_the_answer_or_the_error_of_its_hook():
 async def test_each_call_has_its_own_deadline_and_one_timer_serves_all():
     async with pair() as (made, _):
         late = made.session.call("late", [], 30.0)
-        first = made.session._sweep
+        first = made.session._calls._sweep
         later = made.session.call("later", [], 60.0)
-        assert made.session._sweep is first
+        assert made.session._calls._sweep is first
         soon = made.session.call("soon", [], 0.01)
         with pytest.raises(CallTimeout):
             await asyncio.wait_for(soon, 20)
         assert not late.done()
         assert not later.done()
-        assert made.session._sweep.when() == min(c.deadline for c in made.session._peer.pending.values())
+        assert made.session._calls._sweep.when() == min(
+            c.deadline for c in made.session._peer.pending.values()
+        )
     for lost in (late, later):
         with pytest.raises(NotConnected):
             await lost
@@ -60,7 +62,7 @@ async def test_a_call_given_up_leaves_nothing_behind_and_its_answer_is_ignored()
             await waited
         assert given_up.cancelled()
         assert made.session._peer.pending == {}
-        assert made.session._sweep is None
+        assert made.session._calls._sweep is None
     assert made.failures.counts == {}
 
 

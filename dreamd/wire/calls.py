@@ -1,0 +1,78 @@
+"""The calls to one peer that have no answer yet: each ends by its deadline, and all with the connection."""
+
+import asyncio
+
+import msgspec
+from dreamclient.errors import CallTimeout, NotConnected
+from dreamclient.protocol.rpc import Reply
+
+TICK_S = 0.001  # a timer of uvloop may ring this much early
+
+
+class Call:
+    """A call without an answer: its future, and when it is given up (the loop's clock, s)."""
+
+    __slots__ = ("deadline", "future")
+
+    def __init__(self, future: asyncio.Future[msgspec.Raw], deadline: float) -> None:
+        self.future = future
+        self.deadline = deadline
+
+
+class Calls:
+    """The futures of a peer's pending calls. `pending` is the protocol's table of them, by message id."""
+
+    def __init__(self, pending: dict[int, Call]) -> None:
+        self._pending = pending
+        self._loop = asyncio.get_running_loop()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def new(self, deadline_s: float) -> Call:
+        """Return a call, to be made the token of a request. Its future has the raw result, or RemoteError,
+        CallTimeout or NotConnected."""
+        call = Call(self._loop.create_future(), self._loop.time() + deadline_s)
+        self._arm(call.deadline)
+        return call
+
+    def settle(self, reply: Reply) -> None:
+        """End the call that a reply is for."""
+        call: Call = reply.token
+        if call.future.done():  # its caller was cancelled
+            return
+        if reply.error is not None:
+            call.future.set_exception(reply.error)
+        else:
+            call.future.set_result(reply.result)
+
+    def fail(self) -> None:
+        """End all calls: nothing more comes from this peer."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        for call in self._pending.values():
+            if not call.future.done():
+                call.future.set_exception(lost())
+        self._pending.clear()
+
+    def _arm(self, deadline: float) -> None:
+        """Set the one timer to the earliest deadline; an answered call leaves it to run out."""
+        if self._sweep is None or deadline < self._sweep.when():
+            if self._sweep is not None:
+                self._sweep.cancel()
+            self._sweep = self._loop.call_at(deadline, self._time_out)
+
+    def _time_out(self) -> None:
+        self._sweep = None
+        now = self._loop.time() + TICK_S
+        for msgid, call in list(self._pending.items()):
+            if call.deadline <= now or call.future.done():
+                del self._pending[msgid]
+                if not call.future.done():
+                    call.future.set_exception(CallTimeout("no answer in time"))
+        if self._pending:
+            self._arm(min(call.deadline for call in self._pending.values()))
+
+
+def lost() -> NotConnected:
+    """Return the error of a call that can have no answer any more."""
+    return NotConnected("the connection was lost")
