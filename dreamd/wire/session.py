@@ -26,6 +26,7 @@ UNSENT_BYTES = (
 # How long a peer may get no further while this session waits for it: to read, to end its message, to say hello. The
 # daemon's tick looks, so it may take a tick longer.
 PATIENCE_S = 30.0
+ROUND_EVENTS = 500  # of one session, then it is another's turn: they take some ms
 HELD_BYTES = 64 << 10  # of answers, while what asks for them is read
 EVENT_BYTES = 256 << 10  # beyond, a subscriber loses events instead
 HELLO_S = 5.0  # after that long without one a session gives way, if there are too many
@@ -86,15 +87,20 @@ class Session(asyncio.Protocol):
         self._take(self._peer.receive_data(data, self._show_taps if self.taps else None))
 
     def _take(self, events: Iterator[Event]) -> None:
-        """Route events until there are no more, or too much is unsent: the others wait in the peer."""
+        """Route events until there are no more, too much is unsent, or other sessions have waited long enough: what is
+        left stays in the peer."""
         peer = self._peer
         self._reading = True
-        for event in events:
+        for number, event in enumerate(events, 1):
             if isinstance(event, Reply):
                 self._calls.settle(event)
             else:
                 self._dispatch(self, event)
             if not self._caught_up.is_set():
+                break
+            if number == ROUND_EVENTS:
+                self._stop_reading()
+                self._loop.call_soon(self._resume)
                 break
         for answer in peer.messages_to_send() if peer.data_owed else ():
             self.send(answer)
@@ -121,23 +127,25 @@ class Session(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Read no more: UNSENT_BYTES are unsent."""
         self._caught_up.clear()
-        if self._readable:
-            cast(asyncio.Transport, self._transport).pause_reading()
+        self._stop_reading()
 
     def resume_writing(self) -> None:
         """Go on in the next round of the loop: what is taken now may be written at once."""
         self._caught_up.set()
         self._loop.call_soon(self._resume)
 
-    def _resume(self) -> None:
-        if self._caught_up.is_set():
-            self._take(self._peer.events())
-        if self._caught_up.is_set() and self._readable:
-            cast(asyncio.Transport, self._transport).resume_reading()
+    def _stop_reading(self) -> None:
+        transport = self._transport
+        if transport is not None and transport.is_reading() and not transport.is_closing():
+            transport.pause_reading()
 
-    @property
-    def _readable(self) -> bool:
-        return self._transport is not None and not (self._transport.is_closing() or self._half_closed)
+    def _resume(self) -> None:
+        transport = self._transport
+        if transport is None or not self._caught_up.is_set():
+            return
+        if not self._half_closed:
+            transport.resume_reading()  # first: what is taken now may stop it again
+        self._take(self._peer.events())
 
     async def caught_up(self) -> None:
         """Wait until there is room for an answer."""

@@ -178,6 +178,45 @@ def test_p11_a_peer_is_not_read_from_until_it_has_read(loop_factory):
         runner.run(talk())
 
 
+@LOOPS
+def test_p11_no_session_is_read_from_for_long_at_a_time(loop_factory):
+    """What came in one piece is taken in rounds, in order, and others have their turn between them."""
+    count = 4 * module.ROUND_EVENTS + 7
+
+    async def talk():
+        async with pair() as (made, sock):
+            rounds = []
+            take = made.session._take
+
+            def noted(events):
+                before = len(made.heard)
+                take(events)
+                rounds.append(len(made.heard) - before)
+
+            made.session._take = noted
+            sock.setblocking(False)
+            data = b"".join(msgpack.packb([2, f"{n}", []]) for n in range(count))
+            made.session.data_received(data)
+            await asyncio.get_running_loop().sock_sendall(sock, msgpack.packb([2, "last", []]))
+            sock.shutdown(socket.SHUT_WR)
+            await until(lambda: made.heard[-1].method == "last")
+            assert [message.method for message in made.heard] == [*map(str, range(count)), "last"]
+            assert max(rounds) == module.ROUND_EVENTS
+            await made.lost.wait()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(talk())
+
+
+async def test_what_was_not_taken_before_the_connection_was_lost_is_not_served():
+    async with pair() as (made, _):
+        made.session.data_received(msgpack.packb([2, "x", []]) * (2 * module.ROUND_EVENTS + 1))
+        made.session.abort()
+        await made.lost.wait()
+        await asyncio.sleep(0)
+        assert len(made.heard) == 2 * module.ROUND_EVENTS  # one round was taken before the loop knew
+
+
 async def test_p11_a_peer_that_reads_nothing_is_cut_off_and_one_that_reads_slowly_is_not(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_S", 0.0)  # each tick finds that time is up
     async with pair() as (made, sock):
