@@ -147,7 +147,7 @@ def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
         yield fail(
             "database",
             f"{facts.path} is damaged: {what}",
-            "put a backup in its place while dreamd is stopped; or `dreamctl service restart`: the file is set "
+            "`dreamctl restore FILE` puts a backup in its place; or `dreamctl service restart`: the file is set "
             "aside, never deleted, and a fresh one is begun",
         )
     elif facts.error:
@@ -183,8 +183,8 @@ def check_damaged(files: list[str]) -> Iterator[Finding]:
         yield warn(
             "database",
             f"{' and '.join(databases)}: damaged, set aside, and a new one was begun",
-            "look at the disk; if its dreams matter, put a backup in the place of the new one (docs/operations.md); "
-            f"then remove what was set aside: `rm {' '.join(map(quote, files))}`",
+            "look at the disk; if its dreams matter, `dreamctl restore FILE` puts a backup in the place of the new "
+            f"one; then remove what was set aside: `rm {' '.join(map(quote, files))}`",
         )
 
 
