@@ -19,7 +19,7 @@ from dreamd.ctl.layout import labelled, moment, size, table, width
 from dreamd.errors import SettingsError
 from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder
 from dreamd.inbox.capability import WRITE_SCOPE
-from dreamd.inbox.document import MOST_FILE_BYTES
+from dreamd.inbox.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_BYTES
 
 PROBLEM = 1
 
@@ -108,6 +108,7 @@ def show(target: Target, trace_id: str) -> None:
     seed = document.get("seed", {})
     tags = ", ".join(map(str, seed.get("ul_tags", []))) or "-"
     about = [("trace id", trace_id), ("goal", str(seed.get("goal", ""))), ("tags", tags)]
+    about.append(("saved ts", str(document.get("saved_ts", "-"))))
     shards = [_shard_row(shard) for shard in document["shards"]]
     click.echo(labelled(about + shards, width()))
 
@@ -121,19 +122,28 @@ def _shard_row(shard: object) -> tuple[str, str]:
 
 @inbox.command()
 @click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True, shell_complete=traces)
+@click.option(
+    "--saved-ts",
+    type=int,
+    metavar="MS",
+    help="The saved_ts of the file as it was read: refused if it grew since.",
+)
 @json_option
 @click.pass_obj
-def ack(target: Target, trace_ids: tuple[str, ...]) -> None:
-    """Acknowledge traces: their files move to done/. Exit code 1 where one could not be; the others are.
+def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> None:
+    """Acknowledge traces: their files move to done/. Exit code 1 if one could not be moved; the others are.
 
     \b
     dreamctl inbox ack dream-1700000000-7-0a1b2c3d
+    dreamctl inbox ack sim-1 --saved-ts 1700000004321
     """
+    if saved_ts is not None and len(trace_ids) > 1:
+        raise click.UsageError("--saved-ts is that of one file: give one TRACE_ID")
     done, problems = [], []
     with opened(target) as box:
         for trace_id in trace_ids:
             try:
-                done.append(box.ack(trace_id))
+                done.append(box.ack(trace_id, saved_ts))
             except InboxError as error:
                 problems.append(f"{trace_id}: {_words(error)}")
     if target.as_json:
@@ -146,7 +156,7 @@ def ack(target: Target, trace_ids: tuple[str, ...]) -> None:
 
 
 @inbox.command()
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @json_option
 @click.pass_obj
 def persist(target: Target, file: Any) -> None:
@@ -156,19 +166,20 @@ def persist(target: Target, file: Any) -> None:
     dreamctl inbox persist shards.json
     simulate | dreamctl inbox persist -
     """
+    name = getattr(file, "name", "standard input")
     try:
-        text = file.read(MOST_FILE_BYTES + 1)
-        if len(text) > MOST_FILE_BYTES:
-            raise click.UsageError(
-                f"{file.name}: more than {MOST_FILE_BYTES} bytes, which no inbox file may have"
-            )
-        asked = json.loads(text)
+        data = file.read(MOST_READ_BYTES + 1)
+        if len(data) > MOST_READ_BYTES:
+            raise click.UsageError(f"{name}: more than {MOST_READ_BYTES} bytes; give a smaller file")
+        if data.startswith(BYTE_ORDER_MARKS):
+            raise click.UsageError(f"{name}: {MARKED}")
+        asked = json.loads(data)
         seed, result, token = asked["seed"], asked["result"], asked["cap_token"]
     except (ValueError, RecursionError) as error:
-        raise click.UsageError(f"{file.name}: not JSON ({type(error).__name__})") from None
+        raise click.UsageError(f"{name}: not JSON ({type(error).__name__})") from None
     except (KeyError, TypeError):
         raise click.UsageError(
-            f"{file.name}: expected a mapping with seed, result and cap_token, "
+            f"{name}: expected a mapping with seed, result and cap_token, "
             f'such as "cap_token": {{"scopes": ["{WRITE_SCOPE}"]}}'
         ) from None
     with opened(target) as box:

@@ -4,6 +4,7 @@ Everything that comes in is copied into plain JSON values first, checked on the 
 is written. No message quotes a value or a key of the caller's: both may be private.
 """
 
+import codecs
 import math
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from dreamd.inbox.errors import DamagedFile, ValidationError
+from dreamd.inbox.errors import DamagedFile, ForeignFile, ValidationError
 
 Json = dict[str, Any]
 
@@ -19,15 +20,20 @@ VERSION = 1
 SCHEMA_REF = "lukhas://schemas/matada_node_v1.json"
 MOST_TAGS = 20
 MOST_DEPTH = 32  # of free-form values, as on the wire: deeper is an attack
-MOST_SHARD_BYTES = 2 << 20
-MOST_FILE_BYTES = 16 << 20
+MOST_SHARD_BYTES = 768 << 10  # of a shard or a node: with a seed it fits a file
+MOST_SEED_BYTES = 64 << 10
+MOST_FILE_BYTES = (1 << 20) - 1024  # of a file that is written: one message of the wire answers it whole
+MOST_READ_BYTES = 16 << 20  # of a file that is read: what earlier versions wrote, and others may
+
+BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MARKED = "begins with a byte order mark; save it as UTF-8 without one"
 
 _TRACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1  # what msgpack, and most readers of JSON, can hold
 
 
 class Constraints(msgspec.Struct):
-    flags: dict[str, Any]
+    flags: Any  # usually a mapping or a list
 
 
 class Seed(msgspec.Struct):
@@ -58,16 +64,26 @@ def check_trace_id(trace_id: object) -> str:
 
 
 def plain(value: object, what: str, depth: int = MOST_DEPTH) -> Any:
-    """A copy of `value` in plain JSON types; ValidationError, naming `what`, for what JSON cannot say."""
+    """Return a copy of `value` in plain JSON types. Raise ValidationError, naming `what`, if JSON cannot say it.
+
+    A key that is a number becomes text, as Python's own `json` writes it.
+    """
     if not isinstance(value, Mapping | list | tuple):
         return _plain_scalar(value, what)
     if depth == 0:
         raise ValidationError(f"{what} is nested deeper than {MOST_DEPTH}")
     if not isinstance(value, Mapping):
         return [plain(item, what, depth - 1) for item in value]
-    if not all(isinstance(key, str) for key in value):
+    copy = {_plain_key(key, what): plain(item, what, depth - 1) for key, item in value.items()}
+    if len(copy) < len(value):
+        raise ValidationError(f"{what} holds a mapping with a number and the text of that number as keys")
+    return copy
+
+
+def _plain_key(key: object, what: str) -> str:
+    if isinstance(key, bool) or not isinstance(key, str | int | float):
         raise ValidationError(f"{what} holds a mapping with a key that is no string")
-    return {_plain_scalar(key, what): plain(item, what, depth - 1) for key, item in value.items()}
+    return str(_plain_scalar(key, what))
 
 
 def _plain_scalar(value: object, what: str) -> Any:
@@ -97,19 +113,30 @@ def _encodes(text: str) -> bool:
     return True
 
 
-def plain_mapping(value: object, what: str) -> Json:
-    """A plain copy of a mapping that is no larger than a shard may be."""
+def plain_mapping(value: object, what: str, most: int = MOST_SHARD_BYTES) -> Json:
+    """Return a plain copy of a mapping. Raise ValidationError if it has more than `most` bytes."""
     if not isinstance(value, Mapping):
         raise ValidationError(f"{what} is a {type(value).__name__}, expected a mapping")
     copy: Json = plain(value, what)
-    size = len(msgspec.json.encode(copy))
-    if size > MOST_SHARD_BYTES:
-        raise ValidationError(f"{what} is {size} bytes, at most {MOST_SHARD_BYTES} are taken")
+    if (size := weight(copy)) > most:
+        raise ValidationError(f"{what} is {size} bytes, at most {most} are taken")
     return copy
 
 
+def weight(value: Any) -> int:
+    """Return the bytes of a plain value as JSON or as MessagePack, whichever are more.
+
+    A file is the one and travels as the other, which is larger for floats.
+    """
+    data = len(msgspec.json.encode(value))
+    try:
+        return max(data, len(msgspec.msgpack.encode(value)))
+    except OverflowError:  # an integer of more than 64 bits, in another program's file
+        return data
+
+
 def plain_list(value: object, what: str) -> list[object]:
-    """The items of a list or tuple, unchecked; an absent one is empty."""
+    """Return the items of a list or tuple, unchecked. An absent one is empty."""
     if value is None:
         return []
     if isinstance(value, list | tuple):
@@ -118,31 +145,40 @@ def plain_list(value: object, what: str) -> list[object]:
 
 
 def clean_seed(seed: object) -> Json:
-    """Of a seed only what the file shows: goal, at most 20 tags, and the flags of its constraints."""
-    if not isinstance(seed, Mapping):
+    """Return of a seed only what the file shows: goal, at most 20 tags, and the flags of its constraints.
+
+    A goal or a tag that is no text is kept as text. An absent seed is empty.
+    """
+    if not isinstance(seed, Mapping | None):
         raise ValidationError(f"seed is a {type(seed).__name__}, expected a mapping")
-    goal = seed.get("goal")
-    tags = plain_list(seed.get("ul_tags"), "seed.ul_tags")[:MOST_TAGS]
+    seed = seed or {}
     constraints = seed.get("constraints")
-    flags = constraints.get("flags") if isinstance(constraints, Mapping) else constraints
+    if not isinstance(constraints, Mapping | None):
+        raise ValidationError(f"seed.constraints is a {type(constraints).__name__}, expected a mapping")
+    goal, flags = seed.get("goal"), (constraints or {}).get("flags")
+    tags = plain_list(seed.get("ul_tags"), "seed.ul_tags")[:MOST_TAGS]
     found = {
-        "goal": "" if goal is None else goal,
-        "ul_tags": tags,
+        "goal": "" if goal is None else _text(goal),
+        "ul_tags": [_text(tag) for tag in tags],
         "constraints": {"flags": {} if flags is None else flags},
     }
-    copy = plain_mapping(found, "seed")
+    return plain_mapping(found, "seed", MOST_SEED_BYTES)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
     try:
-        msgspec.convert(copy, Seed)
-    except msgspec.ValidationError as wrong:
-        raise ValidationError(f"seed: {wrong}") from None
-    return copy
+        return str(value)
+    except (ValueError, TypeError, RecursionError):  # an integer of 5,000 digits, a list that holds itself
+        raise ValidationError(f"seed holds a {type(value).__name__} that no text stands for") from None
 
 
 def clean_shard(shard: object, number: int) -> Json:
-    """One shard, plain; `index`, `timestamp` and `trace_id`, where there, must be able to name it."""
+    """Return one shard, plain. Raise ValidationError if its `index`, `timestamp` or `trace_id` cannot name it."""
     what = f"shards[{number}]"
     copy = plain_mapping(shard, what)
-    for key, types in (("index", int), ("timestamp", int | float | str), ("trace_id", str)):
+    for key, types in (("index", int | float), ("timestamp", int | float | str), ("trace_id", str)):
         value = copy.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, types)):
             raise ValidationError(f"{what}.{key} is a {type(value).__name__}")
@@ -163,21 +199,40 @@ def empty_document(trace_id: str) -> Json:
 
 
 def encode(document: Json) -> bytes:
-    """The bytes of a file; ValidationError where they are too many."""
-    data = msgspec.json.encode(document) + b"\n"
-    if len(data) > MOST_FILE_BYTES:
-        raise ValidationError(f"the file would be {len(data)} bytes, at most {MOST_FILE_BYTES} are taken")
-    return data
+    """Return the bytes of a file."""
+    return msgspec.json.encode(document) + b"\n"
 
 
 def decode(data: bytes) -> Json:
-    """A document out of a file's bytes, odd shards and unknown keys included; else DamagedFile."""
+    """Return the document in a file's bytes, odd shards and unknown keys included. Raise DamagedFile, or
+    ForeignFile if it may be whole for another program."""
+    if data.startswith(BYTE_ORDER_MARKS):
+        raise ForeignFile(f"the file {MARKED}")
     try:
         found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (msgspec.ValidationError, RecursionError):  # the first for an integer of 5,000 digits
+        raise ForeignFile("the file is nested too deep, or holds a number that is too long") from None
+    except ValueError:  # DecodeError and UnicodeDecodeError
         raise DamagedFile("the file is no JSON") from None
     if not isinstance(found, dict) or not isinstance(found.get("shards"), list):
         raise DamagedFile("the file holds JSON, but no mapping with a list of shards")
     if not isinstance(found.setdefault("matada_nodes", []), list):
         raise DamagedFile("the file's matada_nodes are no list")
     return found
+
+
+def check_trace(document: Json, trace_id: str) -> None:
+    """Raise ForeignFile if a file's trace_id is not the one of its name."""
+    if document.get("trace_id", trace_id) != trace_id:
+        raise ForeignFile(
+            "the file's trace_id is not the one of its name; `dreamctl inbox verify` names the file"
+        )
+
+
+def check_own(document: Json, trace_id: str) -> None:
+    """Raise ForeignFile if a file is of another trace, or of a version that this one does not know."""
+    check_trace(document, trace_id)
+    if document.get("version", VERSION) != VERSION:
+        raise ForeignFile(
+            f"the file's version is not {VERSION}; a newer program wrote it, so write with that one"
+        )

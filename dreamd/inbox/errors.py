@@ -9,6 +9,7 @@ InboxError (a DreamdError)
     ├── InboxUnavailable   an OSError: a file call failed (disk full, input/output error, no permission)
     │   └── InboxBusy      the folder's lock was held by others for too long
     └── DamagedFile        a file that cannot be read as an inbox document
+        └── ForeignFile    one that may be whole for another program; also a ValidationError
 """
 
 from dreamd.errors import DreamdError
@@ -44,3 +45,7 @@ class InboxBusy(InboxUnavailable):
 
 class DamagedFile(InboxError):
     """A file in the folder is no inbox document."""
+
+
+class ForeignFile(DamagedFile, ValidationError):
+    """A file in the folder is whole as far as we can tell, but not one that we may change."""

@@ -63,6 +63,13 @@ class Files:
     def stat(self, name: str, at: int) -> os.stat_result:
         return os.stat(name, dir_fd=at, follow_symlinks=False)
 
+    def exists(self, name: str, at: int) -> bool:
+        try:
+            self.stat(name, at)
+        except FileNotFoundError:
+            return False
+        return True
+
     def fstat(self, fd: int) -> os.stat_result:
         return os.fstat(fd)
 

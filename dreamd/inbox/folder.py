@@ -1,9 +1,10 @@
 """The inbox's folder as open descriptors, its lock, and the one way a file gets into it.
 
-    <folder>/<trace_id>.json          waiting
-    <folder>/done/<trace_id>.json     acknowledged; <trace_id>~2.json where it was acknowledged again
+    <folder>/<trace_id>.json          waiting; <trace_id>~2.json and so on: parts.py
+    <folder>/done/<trace_id>.json     acknowledged
     <folder>/<..>.json.corrupt-<ms>   set aside
-    <folder>/.tmp/<trace_id>.json     being written; only ever under the lock, so that all others are litter
+    <folder>/.keys/<trace_id>         keys.py
+    <folder>/.tmp/<name>              being written; only ever under the lock, so that all others are litter
     <folder>/.lock
 
 Every name is looked up in an open folder and without following symbolic links: one planted in the place of
@@ -12,6 +13,7 @@ the folder, a sub-folder or a file is refused, and cannot lead a write elsewhere
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -19,17 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamd.clock import Clock
-from dreamd.inbox.document import MOST_FILE_BYTES, Json, decode
+from dreamd.inbox.document import MOST_READ_BYTES, Json, decode
 from dreamd.inbox.errors import InboxBusy, InboxUnavailable, ValidationError
 from dreamd.inbox.files import Files
+from dreamd.inbox.parts import aside_name
 from dreamd.inbox.settings import InboxSettings
 
 LOCK = ".lock"
 TEMPORARY = ".tmp"
 DONE = "done"
-SUFFIX = ".json"
-CORRUPT = ".corrupt-"
-AGAIN = "~"  # no trace id holds it
 
 LOCK_WAIT_S = 15.0  # a write takes milliseconds, a very large one on a slow disk a second
 _PAUSES_S = (0.001, 0.002, 0.004, 0.008)  # between two tries for the lock; the last again and again
@@ -62,8 +62,12 @@ class Folder:
     temporary: int
     done: int
 
-    def put(self, name: str, data: bytes) -> None:
-        """Make `data` the file of that name, whole and on disk when this returns. Call it under the lock."""
+    def put(self, name: str, data: bytes, *, into: int | None = None, written_s: float | None = None) -> None:
+        """Make `data` the file of that name, whole and on disk when this returns. Call it under the lock.
+
+        `into` is another folder than the main one; `written_s` the time of a file that this one takes the place of.
+        """
+        into = self.main if into is None else into
         with contextlib.ExitStack() as on_failure:
             fd = self._open_temporary(name)
             on_failure.callback(self._drop_temporary, name)
@@ -72,10 +76,12 @@ class Folder:
                 rest = memoryview(data)
                 while rest:
                     rest = rest[self.files.write(fd, rest) :]
+                if written_s is not None:
+                    self.files.touch(name, self.temporary, written_s)
                 self.files.fsync(fd)
-            self.files.rename(name, self.temporary, name, self.main)
+            self.files.rename(name, self.temporary, name, into)
             on_failure.pop_all()
-        self.files.fsync(self.main)
+        self.files.fsync(into)
 
     def _open_temporary(self, name: str) -> int:
         try:
@@ -93,45 +99,28 @@ class Folder:
             self.files.unlink(name, self.temporary)
 
     def sync(self, name: str) -> None:
-        """Bring a file, and its name, to the disk: whoever put it there may have died in between."""
+        """Bring a file, and its name, to the disk: the writer that put it there may have died in between."""
         with self.files.closing(self.files.open_read(name, self.main)) as fd:
             self.files.fsync(fd)
         self.files.fsync(self.main)
 
-    def set_aside(self, name: str, at: int, wall_s: float) -> str:
-        """Give a damaged file a name that no other has, and that name back."""
-        aside = f"{name}{CORRUPT}{int(wall_s * 1000)}"
-        free, count = aside, 1
-        while self.exists(free, at):
-            count += 1
-            free = f"{aside}-{count}"
-        self.files.rename(name, at, free, at)
-        self.files.fsync(at)
+    def set_aside(self, name: str, wall_s: float) -> str:
+        """Rename a damaged file to a name that no other has. Return that name."""
+        attempts = (aside_name(name, int(wall_s * 1000), attempt) for attempt in itertools.count(1))
+        free = next(aside for aside in attempts if not self.files.exists(aside, self.main))
+        self.files.rename(name, self.main, free, self.main)
+        self.files.fsync(self.main)
         return free
 
-    def exists(self, name: str, at: int) -> bool:
-        try:
-            self.files.stat(name, at)
-        except FileNotFoundError:
-            return False
-        return True
 
-    def parts_done(self, trace_id: str) -> Iterator[str]:
-        """The names under which a trace was acknowledged, the first time first."""
-        number = 1
-        while self.exists(name := done_name(trace_id, number), self.done):
-            yield name
-            number += 1
-
-
-def read_document(files: Files, name: str, at: int) -> Json | None:
-    """The document of that name; None where there is none; DamagedFile where it is none."""
-    data = read_bytes(files, name, at)
+def read_document(files: Files, name: str, at: int, most: int = MOST_READ_BYTES) -> Json | None:
+    """Return the document of that name, or None if there is none. Raise DamagedFile if it cannot be read."""
+    data = read_bytes(files, name, at, most)
     return None if data is None else decode(data)
 
 
-def read_bytes(files: Files, name: str, at: int) -> bytes | None:
-    """A regular file's bytes, or None where there is no such name."""
+def read_bytes(files: Files, name: str, at: int, most: int) -> bytes | None:
+    """Return a regular file's bytes, or None if there is no such name."""
     try:
         fd = files.open_read(name, at)
     except FileNotFoundError:
@@ -140,27 +129,22 @@ def read_bytes(files: Files, name: str, at: int) -> bytes | None:
         found = files.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise ValidationError("something that is no regular file stands in the place of an inbox file")
-        if found.st_size > MOST_FILE_BYTES:
-            raise ValidationError(f"the file is {found.st_size} bytes, at most {MOST_FILE_BYTES} are read")
-        parts = []
-        while part := files.read(fd, found.st_size + 1):
-            parts.append(part)
-        return b"".join(parts)
-
-
-def done_name(trace_id: str, number: int) -> str:
-    """The name of an acknowledged file; a trace can be acknowledged again, each time with what was new."""
-    return f"{trace_id}{SUFFIX}" if number == 1 else f"{trace_id}{AGAIN}{number}{SUFFIX}"
+        if found.st_size > most:
+            raise ValidationError(f"the file is {found.st_size} bytes, at most {most} are read")
+        data = b"".join(iter(lambda: files.read(fd, found.st_size + 1), b""))
+        if len(data) < found.st_size:  # a disk that gives less than there is: this is no evidence of damage
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
 
 
 @contextlib.contextmanager
 def open_folder(path: Path, settings: InboxSettings, files: Files) -> Iterator[Folder]:
-    """The folder, opened for writing, and made where it is missing."""
+    """Open the folder for writing. Make it if it is missing."""
     mode = settings.folder_mode
     with (
         files.closing(_open_top(files, path, mode)) as main,
-        files.closing(_open_inside(files, TEMPORARY, main, mode)) as temporary,
-        files.closing(_open_inside(files, DONE, main, mode)) as done,
+        files.closing(open_inside(files, TEMPORARY, main, mode)) as temporary,
+        files.closing(open_inside(files, DONE, main, mode)) as done,
     ):
         yield Folder(path, files, settings, main, temporary, done)
 
@@ -171,10 +155,11 @@ def _open_top(files: Files, path: Path, mode: int) -> int:
     except FileNotFoundError:
         above = _open_top(files, path.parent, 0o700)
     with files.closing(above):
-        return _open_inside(files, path.name, above, mode)
+        return open_inside(files, path.name, above, mode)
 
 
-def _open_inside(files: Files, name: str, at: int, mode: int) -> int:
+def open_inside(files: Files, name: str, at: int, mode: int) -> int:
+    """Open a folder in an open one. Make it if it is missing."""
     with contextlib.suppress(FileNotFoundError):
         return files.open_dir(name, at)
     with contextlib.suppress(FileExistsError):  # another writer was quicker

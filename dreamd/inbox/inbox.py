@@ -10,15 +10,18 @@ from typing import Any
 from dreamd.clock import Clock
 from dreamd.inbox import reader, writer
 from dreamd.inbox.capability import check
-from dreamd.inbox.document import Json, check_trace_id, clean_seed, clean_shard, plain_list
+from dreamd.inbox.document import Json, check_trace_id, clean_seed, clean_shard, plain, plain_list
 from dreamd.inbox.errors import CapabilityError, ValidationError
 from dreamd.inbox.files import Files
 from dreamd.inbox.folder import Folder, check_folder, locked, open_folder, typed_errors
 from dreamd.inbox.node import check_node
+from dreamd.inbox.parts import asked_part
 from dreamd.inbox.redact import NODE_KEPT, SHARD_KEPT, redact
 from dreamd.inbox.settings import InboxSettings
 
 log = logging.getLogger("dreamd.inbox")
+
+MOST_REF = 1024  # characters of a schema_ref
 
 
 class Inbox:
@@ -50,19 +53,26 @@ class Inbox:
         *,
         trace_id: str,
         schema_ref: object = None,
+        may_be_empty: bool = True,
     ) -> dict[str, Any]:
         """Add shards and nodes (lists of mappings) to a trace, without a token: for our own dialogues.
 
-        Returns `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
+        Return `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
         set_aside}` once the file is whole and on disk. ValidationError: nothing was changed. Everything that
         comes in is checked here, so the types promise nothing.
         """
         check_trace_id(trace_id)
-        if schema_ref is not None and (not isinstance(schema_ref, str) or not schema_ref):
-            raise ValidationError(f"schema_ref is a {type(schema_ref).__name__}, expected text")
+        if schema_ref is not None and (
+            not isinstance(schema_ref, str) or not 0 < len(schema_ref) <= MOST_REF
+        ):
+            what = f"schema_ref is a {type(schema_ref).__name__}"
+            raise ValidationError(f"{what}, expected text of 1 to {MOST_REF} characters")
+        plain(schema_ref, "schema_ref")
         clean = [clean_shard(shard, number) for number, shard in enumerate(plain_list(shards, "shards"))]
         good, skipped = self._good_nodes(plain_list(nodes, "matada_nodes"))
         own_seed = clean_seed(seed)
+        if not (clean or may_be_empty):
+            raise ValidationError("shards is empty, expected one or more; matada_nodes alone are not taken")
         masked: Counter[str] = Counter()
         if self.settings.redact:
             (own_seed,) = redact([own_seed], masked)
@@ -87,6 +97,7 @@ class Inbox:
             result.get("matada_nodes"),
             trace_id=trace_id,
             schema_ref=result.get("schema_ref"),
+            may_be_empty=False,
         )
 
     def _permit(self, token: object) -> None:
@@ -108,22 +119,36 @@ class Inbox:
                 log.warning("node skipped: %s", wrong)
         return good, len(nodes) - len(good)
 
-    def list(self) -> Sequence[Json]:
-        """`{trace_id, bytes, written_at}` (unix seconds) of every file that waits, the oldest first."""
+    def list(self, most: int | None = None, after: str | None = None) -> Sequence[Json]:
+        """Return `{trace_id, bytes, written_at}` (unix seconds) of the files that wait, the oldest first.
+
+        `most` is how many at most. `after` is the `trace_id` of the entry after which to go on; if that one does not
+        wait any more, the oldest come again. A file that grows keeps its place. A trace that has outgrown a file
+        waits in parts, and `trace_id` is then what `read` and `ack` take for a part, `t~2`.
+        """
         with self._reading("list the inbox") as rooms:
-            return reader.waiting(rooms, self._files)
+            return reader.waiting(rooms, self._files, most, after)
 
     def read(self, trace_id: str) -> Json:
-        """A trace's document: the waiting one, else the last acknowledged. UnknownTrace, DamagedFile."""
-        check_trace_id(trace_id)
+        """Return a trace's document: the first that waits, else the last acknowledged.
+
+        Raise UnknownTrace, DamagedFile.
+        """
         with self._reading("read the inbox") as rooms:
             return reader.read(rooms, self._files, trace_id)
 
-    def ack(self, trace_id: str) -> dict[str, Any]:
-        """Move a trace's file to done/, atomically: `{trace_id, path}`. Again is no error. UnknownTrace."""
-        check_trace_id(trace_id)
+    def ack(self, trace_id: str, saved_ts: int | None = None) -> dict[str, Any]:
+        """Move a trace's file, the first that waits, to done/, atomically. Return `{trace_id, path}`.
+
+        Again is no error. `saved_ts` is that of the file as it was read: if it has grown since, ValidationError.
+        Raise UnknownTrace.
+        """
+        asked_part(trace_id)
+        if saved_ts is not None and (isinstance(saved_ts, bool) or not isinstance(saved_ts, int)):
+            raise ValidationError(f"saved_ts is a {type(saved_ts).__name__}, expected an integer")
         with self._locked("acknowledge in the inbox") as folder:
-            return {"trace_id": trace_id, "path": writer.acknowledge(folder, trace_id, self._clock.wall())}
+            path = writer.acknowledge(folder, trace_id, saved_ts, self._clock.wall())
+            return {"trace_id": trace_id, "path": path}
 
     def sweep(self, older_than_s: float = 0.0) -> Sequence[str]:
         """Remove, and name, the temporaries that killed writers left; `older_than_s` spares the younger ones.
@@ -134,7 +159,7 @@ class Inbox:
             return writer.sweep(folder, older_than_s, self._clock.wall())
 
     def retire(self, keep: Collection[str] = ()) -> Sequence[str]:
-        """Remove the acknowledged files that are older than `retention_s`, and return their names.
+        """Remove the files that were acknowledged more than `retention_s` ago, and return their names.
 
         `keep` are traces that may still be written: their acknowledgement is remembered by its file.
         """

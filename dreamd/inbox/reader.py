@@ -1,24 +1,30 @@
 """What only looks: listing, reading, counting, verifying. It needs no lock: every file is always whole."""
 
 import contextlib
+import itertools
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from dreamd.inbox.document import Document, Json, check_trace_id, clean_shard
+from dreamd.inbox.document import Document, Json, clean_shard
 from dreamd.inbox.errors import DamagedFile, UnknownTrace, ValidationError
 from dreamd.inbox.files import Files
-from dreamd.inbox.folder import AGAIN, CORRUPT, DONE, SUFFIX, TEMPORARY, done_name, read_document
+from dreamd.inbox.folder import DONE, TEMPORARY, read_document
+from dreamd.inbox.keys import read_keys
 from dreamd.inbox.node import check_node
+from dreamd.inbox.parts import CORRUPT, SUFFIX, asked_part, handle_of, handles, part_name, part_of_name
+from dreamd.inbox.trace import first_waiting, last_acknowledged
+
+Rooms = dict[str, int]
 
 
 @contextlib.contextmanager
-def open_rooms(path: Path, files: Files) -> Iterator[dict[str, int]]:
+def open_rooms(path: Path, files: Files) -> Iterator[Rooms]:
     """The descriptors of what there is of the inbox: "" for the folder itself, `done`, `.tmp`."""
     with contextlib.ExitStack() as opened:
-        rooms: dict[str, int] = {}
+        rooms: Rooms = {}
         with contextlib.suppress(FileNotFoundError):
             rooms[""] = opened.enter_context(files.closing(files.open_dir(str(path))))
             for name in (DONE, TEMPORARY):
@@ -27,46 +33,57 @@ def open_rooms(path: Path, files: Files) -> Iterator[dict[str, int]]:
         yield rooms
 
 
-def waiting(rooms: dict[str, int], files: Files) -> list[Json]:
-    """`{trace_id, bytes, written_at}` (unix seconds) of every file that waits, the oldest first."""
+def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | None = None) -> list[Json]:
+    """Return `{trace_id, bytes, written_at}` (unix seconds) of the files that wait, the oldest first: at most so many,
+    and only those behind the one called `after`, if that still waits.
+
+    A file that grows keeps its place. Of the parts of one trace, the first goes by the trace id.
+    """
     found = []
     for name in _names(rooms, "", files):
-        if (trace_id := _trace_id(name)) is not None:
+        if (part := part_of_name(name)) is not None:
             with contextlib.suppress(FileNotFoundError):  # acknowledged at this moment
                 about = files.stat(name, rooms[""])
                 if stat.S_ISREG(about.st_mode):
-                    found.append({"trace_id": trace_id, "bytes": about.st_size, "written_at": about.st_mtime})
-    return sorted(found, key=lambda entry: (entry["written_at"], entry["trace_id"]))
+                    found.append((about.st_mtime_ns, part, about))
+    called = handles(part for _, part, _ in found)
+    found.sort(key=lambda one: one[:2])
+    last = (n for n, (_, part, _) in enumerate(found, 1) if after in (called[part], handle_of(*part)))
+    return [
+        {"trace_id": called[part], "bytes": about.st_size, "written_at": about.st_mtime}
+        for _, part, about in itertools.islice(found, next(last, 0), None)
+    ][:most]
 
 
-def read(rooms: dict[str, int], files: Files, trace_id: str) -> Json:
-    """The document of a trace: the waiting one, else the last that was acknowledged."""
-    found = read_document(files, trace_id + SUFFIX, rooms[""]) if "" in rooms else None
-    if found is not None:
-        return found
-    number = 1
-    while (
-        DONE in rooms and (part := read_document(files, done_name(trace_id, number), rooms[DONE])) is not None
-    ):
-        found, number = part, number + 1
-    if found is None:
-        raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
-    return found
+def read(rooms: Rooms, files: Files, handle: str) -> Json:
+    """Return a document: of a trace the first that waits, else the last that was acknowledged; or of one part."""
+    trace_id, number = asked_part(handle)
+    if "" in rooms:
+        keys = read_keys(files, rooms[""], trace_id)
+        number = number or first_waiting(files, rooms[""], keys)
+        if number is None and DONE in rooms:
+            number = last_acknowledged(files, rooms[DONE], keys)
+        for room in ("", DONE) if number else ():
+            if room in rooms and (
+                found := read_document(files, part_name(trace_id, number or 1), rooms[room])
+            ):
+                return found
+    raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
 
 
-def counts(rooms: dict[str, int], files: Files) -> dict[str, int]:
-    """How many files wait, are acknowledged, were set aside, are temporaries."""
+def counts(rooms: Rooms, files: Files) -> dict[str, int]:
+    """Return how many files wait, are acknowledged, were set aside, are temporaries."""
     main = _names(rooms, "", files)
     return {
-        "waiting": sum(_trace_id(name) is not None for name in main),
+        "waiting": sum(part_of_name(name) is not None for name in main),
         "done": sum(name.endswith(SUFFIX) for name in _names(rooms, DONE, files)),
         "set_aside": sum(SUFFIX + CORRUPT in name for name in main),
         "temporaries": len(_names(rooms, TEMPORARY, files)),
     }
 
 
-def verify(rooms: dict[str, int], files: Files) -> list[Json]:
-    """`{file, problems}` of every file, acknowledged and set aside ones too; a sound one has no problem."""
+def verify(rooms: Rooms, files: Files) -> list[Json]:
+    """Return `{file, problems}` of every file, acknowledged and set aside ones too; a sound one has no problem."""
     return [
         {"file": str(Path(room) / name), "problems": _problems(files, name, rooms[room], room)}
         for room in rooms
@@ -80,8 +97,8 @@ def _problems(files: Files, name: str, at: int, room: str) -> list[str]:
         return ["a temporary: being written, or litter for `dreamctl inbox sweep`"]
     if SUFFIX + CORRUPT in name:
         return ["set aside: it could not be read when its trace was written to"]
-    trace_id = _trace_id(name.partition(AGAIN)[0] + SUFFIX if room == DONE and AGAIN in name else name)
-    if trace_id is None:
+    part = part_of_name(name)
+    if part is None:
         return ["its name is none of an inbox file"]
     try:
         document = read_document(files, name, at)
@@ -89,7 +106,7 @@ def _problems(files: Files, name: str, at: int, room: str) -> list[str]:
         return [str(wrong)]
     except OSError as wrong:
         return [f"it cannot be read: {wrong.strerror}"]
-    return [] if document is None else [*_document_problems(document, trace_id), *_part_problems(document)]
+    return [] if document is None else [*_document_problems(document, part[0]), *_part_problems(document)]
 
 
 def _document_problems(document: Json, trace_id: str) -> Iterator[str]:
@@ -110,15 +127,5 @@ def _part_problems(document: Json) -> Iterator[str]:
                 yield str(wrong)
 
 
-def _names(rooms: dict[str, int], room: str, files: Files) -> list[str]:
+def _names(rooms: Rooms, room: str, files: Files) -> list[str]:
     return sorted(files.names(rooms[room])) if room in rooms else []
-
-
-def _trace_id(name: str) -> str | None:
-    """The trace id of an inbox file's name; None for any other name."""
-    if not name.endswith(SUFFIX):
-        return None
-    try:
-        return check_trace_id(name.removesuffix(SUFFIX))
-    except ValidationError:
-        return None

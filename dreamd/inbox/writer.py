@@ -1,17 +1,20 @@
 """What changes the inbox: a write, an acknowledgement, the sweep, retention. Call it under the lock."""
 
-import re
 import stat
+import sys
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
-from dreamd.inbox.document import SCHEMA_REF, Json, empty_document, encode
-from dreamd.inbox.errors import DamagedFile, UnknownTrace, ValidationError
-from dreamd.inbox.folder import DONE, SUFFIX, Folder, done_name, read_document
+from dreamd.inbox.document import MOST_FILE_BYTES, SCHEMA_REF, Json, check_trace, empty_document, weight
+from dreamd.inbox.errors import DamagedFile, ForeignFile, UnknownTrace, ValidationError
+from dreamd.inbox.files import Files
+from dreamd.inbox.folder import DONE, Folder, read_document
+from dreamd.inbox.keys import read_keys
 from dreamd.inbox.merge import Held, put_nodes
-
-_DONE_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:~(\d{1,9}))?\.json")
+from dreamd.inbox.parts import asked_part, part_name, part_of_name
+from dreamd.inbox.trace import Trace, first_waiting, last_acknowledged
 
 
 def write(
@@ -28,29 +31,25 @@ def write(
     What was acknowledged counts as held, so that it never comes back. The answer has `path`, `bytes`,
     `shards_written`, `duplicates`, `conflicts`, `nodes_written`, and `set_aside`: a damaged file's new name.
     """
-    name = trace_id + SUFFIX
-    existing, damaged = _read_or_damaged(folder, name, folder.main)
-    held = Held(trace_id)
+    trace = Trace(folder, trace_id)
+    existing, damaged = _read(trace)
+    held = Held(trace_id, trace.earlier)
     if existing is not None:
         held.add(existing)
-    acknowledged = list(folder.parts_done(trace_id))
-    for part in acknowledged:
-        document, _ = _read_or_damaged(folder, part, folder.done)
-        if document is not None:
-            held.add(document)
     new, conflicts = held.new_shards(shards)
     changed = held.new_nodes(nodes)
     aside = None
-    if new or changed or not (existing or acknowledged):
-        data = encode(_grown(existing, trace_id, seed, new, changed, schema_ref, wall_s))
+    if new or changed or trace.latest() is None:
         if damaged:
-            aside = folder.set_aside(name, folder.main, wall_s)
-        folder.put(name, data)
-    elif existing:
-        folder.sync(name)
-    where, at = (name, folder.main) if folder.exists(name, folder.main) else (acknowledged[-1], folder.done)
+            aside = folder.set_aside(trace.name, wall_s)
+        fresh = empty_document(trace_id) | {"seed": seed, "schema_ref": schema_ref or SCHEMA_REF}
+        document = fresh if existing is None else _continued(existing, fresh, schema_ref)
+        _grow(trace, document, fresh, [*new, *changed.values()], len(new), wall_s)
+    elif existing is not None:
+        folder.sync(trace.name)
+    where, at = trace.latest() or (trace.name, folder.main)
     return {
-        "path": str(folder.path / where if at == folder.main else folder.path / DONE / where),
+        "path": _path(folder, where, at),
         "bytes": folder.files.stat(where, at).st_size,
         "shards_written": len(new),
         "duplicates": len(shards) - len(new),
@@ -60,49 +59,97 @@ def write(
     }
 
 
-def _read_or_damaged(folder: Folder, name: str, at: int) -> tuple[Json | None, bool]:
+def _read(trace: Trace) -> tuple[Json | None, bool]:
+    """Return the part that is written to, and whether it is damaged, so that it is to be set aside."""
     try:
-        return read_document(folder.files, name, at), False
+        return trace.read(), False
+    except ForeignFile:
+        raise
     except DamagedFile:
         return None, True
 
 
-def _grown(
-    existing: Json | None,
-    trace_id: str,
-    seed: Json,
-    shards: list[Json],
-    nodes: dict[str, Json],
-    schema_ref: str | None,
-    wall_s: float,
-) -> Json:
-    """The document with what is new; its first seed stays, and so do keys that we do not know."""
-    document = empty_document(trace_id) | (existing or {})
-    return document | {
-        "trace_id": trace_id,
-        "saved_ts": int(wall_s * 1000),
-        "seed": document["seed"] or seed,
-        "shards": document["shards"] + shards,
-        "matada_nodes": put_nodes(document["matada_nodes"], nodes),
-        "schema_ref": schema_ref or document["schema_ref"] or SCHEMA_REF,
-    }
+def _continued(existing: Json, fresh: Json, schema_ref: str | None) -> Json:
+    """Return a file's document with what it lacks; its first seed stays, and so do keys that we do not know."""
+    document = fresh | existing
+    seed = existing.get("seed") or fresh["seed"]
+    return document | {"seed": seed, "schema_ref": schema_ref or document["schema_ref"] or SCHEMA_REF}
 
 
-def acknowledge(folder: Folder, trace_id: str, wall_s: float) -> str:
-    """Move a trace's file to done/, atomically; its path there, also where that was done before."""
-    files, name = folder.files, trace_id + SUFFIX
-    done = list(folder.parts_done(trace_id))
-    if folder.exists(name, folder.main):
-        if not stat.S_ISREG(files.stat(name, folder.main).st_mode):
-            raise ValidationError("something that is no regular file stands in the place of an inbox file")
-        done.append(done_name(trace_id, len(done) + 1))
-        files.touch(name, folder.main, wall_s)  # retention counts from here
-        files.rename(name, folder.main, done[-1], folder.done)
-        files.fsync(folder.done)
+def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: int, wall_s: float) -> None:
+    """Write items, the first `shards` of which are shards and the rest nodes, to this part and, once it is full, the
+    next ones."""
+    while True:
+        room = MOST_FILE_BYTES - weight(document)
+        fitting = sum(1 for size in accumulate(weight(item) + 1 for item in items) if size <= room)
+        if fitting or not items:
+            nodes = {node["id"]: node for node in items[shards:fitting]}
+            document = document | {
+                "shards": document["shards"] + items[: min(shards, fitting)],
+                "matada_nodes": put_nodes(document["matada_nodes"], nodes),
+            }
+            trace.put(document, wall_s)
+        items, shards = items[fitting:], max(0, shards - fitting)
+        if not items:
+            return
+        trace.begin_next(document)
+        document = trace.read() or fresh
+
+
+def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float) -> str:
+    """Move a part to done/, atomically. Return its path there, also if that was done before.
+
+    `saved_ts` is that of the file as it was read: raise ValidationError if the file has grown since.
+    """
+    files = folder.files
+    trace_id, asked = asked_part(handle)
+    keys = read_keys(files, folder.main, trace_id)
+    number = asked or first_waiting(files, folder.main, keys)
+    grown = False
+    if number and files.exists(part_name(trace_id, number), folder.main):
+        if _is_as_read(files, trace_id, number, folder.main, saved_ts):
+            return _path(folder, _move_to_done(folder, trace_id, number, wall_s), folder.done)
+        grown = True  # or it is the next part, and the one that was read is acknowledged
+    number = asked or last_acknowledged(files, folder.done, keys)
+    is_done = number and files.exists(part_name(trace_id, number), folder.done)
+    if number and is_done and (not grown or _is_as_read(files, trace_id, number, folder.done, saved_ts)):
+        files.fsync(folder.done)  # the process that moved it may have died before this
         files.fsync(folder.main)
-    elif not done:
-        raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
-    return str(folder.path / DONE / done[-1])
+        return _path(folder, part_name(trace_id, number), folder.done)
+    if grown:
+        raise ValidationError("the file has grown since it was read; read it again, then acknowledge it")
+    raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
+
+
+def _is_as_read(files: Files, trace_id: str, number: int, at: int, saved_ts: int | None) -> bool:
+    try:
+        document = read_document(files, part_name(trace_id, number), at, sys.maxsize) or {}
+    except DamagedFile:
+        document = {}
+    check_trace(document, trace_id)
+    return saved_ts is None or document.get("saved_ts") == saved_ts
+
+
+def _move_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> str:
+    """Rename a part into done/, to its own name if that is free there. Return the name."""
+    files, name, target, tried = (
+        folder.files,
+        part_name(trace_id, number),
+        part_name(trace_id, number),
+        number,
+    )
+    while files.exists(target, folder.done) or (tried > number and files.exists(target, folder.main)):
+        tried += 1
+        target = part_name(trace_id, tried)
+    files.touch(name, folder.main, wall_s)  # retention counts from here
+    files.rename(name, folder.main, target, folder.done)
+    files.fsync(folder.done)
+    files.fsync(folder.main)
+    return target
+
+
+def _path(folder: Folder, name: str, at: int) -> str:
+    return str(folder.path / name if at == folder.main else folder.path / DONE / name)
 
 
 def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
@@ -118,20 +165,43 @@ def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
 
 
 def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[str] = ()) -> list[str]:
-    """Remove acknowledged files whose trace was last acknowledged more than `retention_s` seconds ago, but for those
-    of the traces `keep`."""
-    parts: dict[str, dict[int, str]] = defaultdict(dict)
-    for name in folder.files.names(folder.done):
-        if (known := _DONE_NAME.fullmatch(name)) and known[1] not in keep:
-            parts[known[1]][int(known[2] or 1)] = name
-    retired = []
-    for _, names in sorted(parts.items()):
-        times = [folder.files.stat(name, folder.done).st_mtime for name in names.values()]
-        if wall_s - max(times) > retention_s:
-            # The last part first: a gap in the row would hide what is behind it from the next write.
-            for _, name in sorted(names.items(), reverse=True):
-                folder.files.unlink(name, folder.done)
-                retired.append(name)
+    """Remove each part that was acknowledged more than `retention_s` seconds ago, but for the traces `keep`.
+
+    A trace whose files cannot be read holds up no other one; the first failure is raised at the end.
+    """
+    files, parts = folder.files, defaultdict[str, dict[int, bool]](dict)
+    for name in files.names(folder.done):
+        if (part := part_of_name(name)) and part[0] not in keep:
+            found = files.stat(name, folder.done)
+            parts[part[0]][part[1]] = stat.S_ISREG(found.st_mode) and wall_s - found.st_mtime > retention_s
+    retired: list[str] = []
+    failures: list[Exception] = []
+    for trace_id, is_old in sorted(parts.items()):
+        try:
+            retired += _retire(
+                folder, trace_id, [n for n in sorted(is_old) if is_old[n]], all(is_old.values())
+            )
+        except (OSError, ValidationError) as failure:
+            failures.append(failure)
     if retired:
-        folder.files.fsync(folder.done)
+        files.fsync(folder.done)
+    if failures:
+        raise failures[0]
     return retired
+
+
+def _retire(folder: Folder, trace_id: str, numbers: list[int], is_all: bool) -> Iterator[str]:
+    """Remove parts of one trace. What its other parts hold, and which numbers it has used, stays known."""
+    ended = None
+    if numbers and not (is_all and read_keys(folder.files, folder.main, trace_id).number == 1):
+        trace = Trace(folder, trace_id)
+        trace.keys.forget(numbers)
+        if trace.goes_on_without(numbers):
+            trace.save_keys()
+        else:
+            ended = trace
+    for number in numbers:
+        folder.files.unlink(name := part_name(trace_id, number), folder.done)
+        yield name
+    if ended:
+        ended.drop_keys()

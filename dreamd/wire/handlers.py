@@ -203,11 +203,8 @@ async def persist(service: Service, session: Session, asked: params.PersistParam
     return report
 
 
-async def waiting(service: Service, session: Session, asked: params.WaitingParams) -> Any:
-    """Return a page of what waits. Behind a file that waits no more, it is the first: what is left is all unread."""
-    found = await service.engine.delivery.reading(service.engine.delivery.inbox.list)
-    begins = next((at + 1 for at, entry in enumerate(found) if entry["trace_id"] == asked.after), 0)
-    return found[begins : begins + asked.n]
+def waiting(service: Service, session: Session, asked: params.WaitingParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.delivery.reading(service.engine.delivery.inbox.list, asked.n, asked.after)
 
 
 ENVELOPE_BYTES = 8  # of an answer around its result: [1, msgid, nil, ..]
@@ -231,8 +228,9 @@ async def read(service: Service, session: Session, asked: params.TraceParams) ->
     return msgspec.Raw(data)
 
 
-def ack(service: Service, session: Session, asked: params.TraceParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.delivery.on_thread(service.engine.delivery.inbox.ack, asked.trace_id)
+def ack(service: Service, session: Session, asked: params.AckParams) -> Coroutine[Any, Any, Any]:
+    inbox = service.engine.delivery.inbox
+    return service.engine.delivery.on_thread(inbox.ack, asked.trace_id, asked.saved_ts)
 
 
 # --- the table ---------------------------------------------------------------------------------------
@@ -275,7 +273,7 @@ TABLE: dict[str, Served] = {
     Method.INBOX_PERSIST: _served(persist, params.PersistParams),
     Method.INBOX_LIST: _served(waiting, params.WaitingParams),
     Method.INBOX_READ: _served(read, params.TraceParams),
-    Method.INBOX_ACK: _served(ack, params.TraceParams),
+    Method.INBOX_ACK: _served(ack, params.AckParams),
 }
 
 

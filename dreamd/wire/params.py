@@ -142,6 +142,11 @@ class TraceParams(Params):
     trace_id: str
 
 
+class AckParams(Params):
+    trace_id: str
+    saved_ts: Whole | None = None
+
+
 class BlockParams(Params):
     seconds: float
 

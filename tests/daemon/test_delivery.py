@@ -240,13 +240,14 @@ async def test_p5_what_may_still_be_written_is_not_retired(tmp_path):
         await peer.call("inbox.ack", file.stem)
         with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
             database.execute("UPDATE dream_dialogs SET shard_at = NULL")  # killed before that was stored
-        file.mkdir()
+        in_the_way = file.with_name(f"{file.stem}~2.json")  # where the dialogue would go on
+        in_the_way.mkdir()
         service.engine.pending.add()
         for _ in range(3):
             time.pass_s(TIDY_S)
             await service.engine.pending.attempt()
         assert [done.stem for done in (file.parent / "done").iterdir()] == [file.stem]
-        file.rmdir()
+        in_the_way.rmdir()
         time.pass_s(TIDY_S)
         await completed(service)
         assert inbox_files(tmp_path) == []

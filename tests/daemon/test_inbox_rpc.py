@@ -5,10 +5,9 @@ import json
 import os
 from contextlib import suppress
 
-import msgpack
 import pytest
 
-from dreamd.inbox import Inbox, persist_dream_shards
+from dreamd.inbox import persist_dream_shards
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.service import serving
 
@@ -93,27 +92,57 @@ async def test_unknown_traces_and_a_switched_off_inbox(tmp_path):
             assert refused.value.code == code
 
 
-async def test_a_trace_that_no_message_can_hold_is_refused_with_the_remedy(tmp_path):
-    """Two messages make it, each below the limit; byte by byte around the limit it is either read or refused so."""
+@pytest.mark.parametrize("part", ["x" * 1000, [0.5] * 120, [True] * 400, {"n": 10**18}], ids=type)
+async def test_what_persist_accepts_read_answers(tmp_path, part):
+    """As many shards as make two files and more, of parts that JSON or MessagePack says in more bytes."""
+    many = [{"index": n, "timestamp": n, "part": part} for n in range(300)]
     async with serving(tmp_path) as service, await connected(service) as peer:
-        inbox = Inbox(tmp_path / "inbox/dreams")
-        inbox.write(SEED, [{"text": "x"}], trace_id="t")
-        most = (1 << 20) - 8 - len(msgpack.packb(await peer.call("inbox.read", "t")))
-        peer._next = 1 << 31  # an answer's number takes the most bytes
-        answers = {}
-        for spare in range(12):
-            inbox.write(SEED, [{"text": "x" * (most - spare)}], trace_id=f"t{spare}")
-            try:
-                answers[spare] = await peer.call("inbox.read", f"t{spare}")
-            except PeerError as error:
-                answers[spare] = f"{error.code} {error.message}"
-        said = [answer for answer in answers.values() if isinstance(answer, str)]
-        assert said == [
-            f"7 the trace has more than the 1048576 bytes of one message; `dreamctl inbox show t{spare}` reads it, or "
-            "read its file"
-            for spare in range(len(said))
-        ]
-        assert 0 < len(said) < 12
+        for turn in range(9):
+            shards = [shard | {"index": 300 * turn + shard["index"]} for shard in many]
+            await peer.call("inbox.persist", request(shards=shards))
+        seen = []
+        while waiting := await peer.call("inbox.list"):
+            for entry in waiting:
+                document = await peer.call("inbox.read", entry["trace_id"])
+                seen += [shard["index"] for shard in document["shards"]]
+                await peer.call("inbox.ack", entry["trace_id"])
+    assert sorted(seen) == list(range(2700))
+
+
+async def test_a_file_that_grew_since_it_was_read_is_not_acknowledged(tmp_path):
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        await peer.call("inbox.persist", request())
+        read = (await peer.call("inbox.read", "sim-1"))["saved_ts"]
+        await peer.call("inbox.persist", request(shards=[{"index": 1}]))
+        with pytest.raises(PeerError) as refused:
+            await peer.call("inbox.ack", "sim-1", read)
+        assert (refused.value.code, "has grown" in refused.value.message) == (16, True)
+        assert [entry["trace_id"] for entry in await peer.call("inbox.list")] == ["sim-1"]
+        read = (await peer.call("inbox.read", "sim-1"))["saved_ts"]
+        await peer.call("inbox.ack", "sim-1", float(read))
+        assert await peer.call("inbox.list") == []
+
+
+async def test_a_file_that_no_message_can_hold_is_refused_with_the_remedy(tmp_path):
+    """No write of ours makes one, but another program may."""
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        await peer.call("inbox.persist", request(trace_id="t"))
+        path = tmp_path / "inbox/dreams/t.json"
+        path.write_text(path.read_text().replace("a shard", "x" * (1 << 20)))
+        with pytest.raises(PeerError) as refused:
+            await peer.call("inbox.read", "t")
+    assert refused.value.code == 7
+    assert "`dreamctl inbox show t` reads it" in refused.value.message
+
+
+async def test_the_largest_shard_is_read_and_a_larger_one_refused(tmp_path):
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        shard = {"text": "x" * ((768 << 10) - 11)}
+        await peer.call("inbox.persist", request(shards=[shard]))
+        assert (await peer.call("inbox.read", "sim-1"))["shards"] == [shard]
+        with pytest.raises(PeerError) as refused:
+            await peer.call("inbox.persist", request(shards=[{"text": "x" * ((768 << 10) - 10)}]))
+        assert refused.value.code == 16
 
 
 @pytest.mark.parametrize(

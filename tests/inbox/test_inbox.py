@@ -192,7 +192,7 @@ def test_p7_a_file_that_cannot_be_read_is_set_aside_each_time_under_a_new_name(i
 def test_a_refused_write_sets_nothing_aside(inbox: Inbox) -> None:
     write(inbox)
     (inbox.folder / "t.json").write_bytes(b"{")
-    large = [{"text": "x" * (2_000_000), "index": index} for index in range(9)]
+    large = [shard(0), {"text": "x" * 2_000_000}]
     with pytest.raises(ValidationError, match="bytes"):
         write(inbox, *large)
     assert sorted(path.name for path in inbox.folder.glob("t.*")) == ["t.json"]
@@ -283,10 +283,10 @@ def test_retention_removes_acknowledged_files_only(tmp_path: Path, now: Now) -> 
     inbox.ack("again")
     assert list(inbox.retire()) == []
     now.s += 2 * DAY_S
-    assert list(inbox.retire()) == ["old.json"]
-    assert write(inbox, shard(0), trace_id="again")["duplicates"] == 1
+    assert list(inbox.retire()) == ["again.json", "old.json"]
+    assert write(inbox, shard(1), trace_id="again")["duplicates"] == 1
     now.s += 9 * DAY_S
-    assert list(inbox.retire()) == ["again~2.json", "again.json"]
+    assert list(inbox.retire()) == ["again~2.json"]
     assert sorted(path.name for path in inbox.folder.rglob("*.json")) == ["of others.json", "waits.json"]
     now.s -= 100 * DAY_S  # a clock that jumped back removes nothing
     inbox.ack("waits")
@@ -551,19 +551,29 @@ def test_what_is_persisted_for_others_needs_a_token_and_refusals_are_counted(inb
     assert inbox.counts()["refused"] == {"malformed": 2, "scope": 1, "expired": 2}
     assert inbox.persist({"goal": "g"}, result, TOKEN)["shards_written"] == 1
     assert inbox.read("t")["schema_ref"] == "x://y"
-    assert inbox.persist({"goal": "g"}, {"trace_id": "t"}, TOKEN)["shards_written"] == 0
 
 
-@pytest.mark.parametrize("bad", [5, "", b"x", ["x"]])
+@pytest.mark.parametrize("bad", [5, "", b"x", ["x"], "x" * 1025, "\ud800"])
 def test_a_schema_ref_that_is_no_text(bad: Any, inbox: Inbox) -> None:
     with pytest.raises(ValidationError, match="schema_ref"):
         inbox.persist({}, {"trace_id": "t", "schema_ref": bad}, TOKEN)
 
 
 @pytest.mark.parametrize(
-    "result", [None, [], "x", {}, {"trace_id": "t", "shards": {}}, {"trace_id": "t", "matada_nodes": "x"}]
+    "result",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"trace_id": "t", "shards": {}},
+        {"trace_id": "t", "matada_nodes": "x"},
+        {"trace_id": "t"},
+        {"trace_id": "t", "shards": []},
+        {"trace_id": "t", "shards": (), "matada_nodes": [node(1)]},
+    ],
 )
-def test_a_result_of_wrong_types(result: Any, inbox: Inbox) -> None:
+def test_a_result_of_wrong_types_or_without_shards(result: Any, inbox: Inbox) -> None:
     with pytest.raises(ValidationError):
         inbox.persist({}, result, TOKEN)
     assert not inbox.folder.exists()

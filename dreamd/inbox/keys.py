@@ -1,0 +1,74 @@
+"""The keys of a trace's earlier parts, with which a write compares what comes, so that it reads no earlier part.
+
+<folder>/.keys/<trace_id>    there once a trace has more than one part; made from the parts if it is missing
+"""
+
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator
+from itertools import chain
+
+import msgspec
+
+from dreamd.inbox.document import Json
+from dreamd.inbox.files import Files
+from dreamd.inbox.folder import read_bytes
+from dreamd.inbox.merge import DIGEST_BYTES, keys_of
+
+KEYS = ".keys"
+
+_NUMBER_BYTES = 4
+_RECORD_BYTES = 2 * DIGEST_BYTES + _NUMBER_BYTES
+
+
+class Keys(msgspec.Struct):
+    """A keys file. `records` are sorted; each is the digest of a name, that of a content, and the part's number."""
+
+    trace_id: str
+    number: int = 1  # of the part that is written to
+    waiting: list[int] = []  # earlier parts that were full before they were acknowledged
+    records: bytes = b""
+
+    def hold(self, keys: bytes, is_there: Callable[[int], bool]) -> bool:
+        """Return whether an earlier part that is still there holds what begins with these digests."""
+        at = bisect_left(range(len(self.records) // _RECORD_BYTES), keys, key=self._record)
+        while (record := self._record(at)).startswith(keys):
+            if is_there(int.from_bytes(record[-_NUMBER_BYTES:], "big")):
+                return True
+            at += 1
+        return False
+
+    def add(self, document: Json) -> None:
+        """Take in what the part that is written to holds. Its node of an id replaces an earlier part's."""
+        shards, nodes = keys_of(document, self.trace_id)
+        number = self.number.to_bytes(_NUMBER_BYTES, "big")
+        kept = (record for record in self._all() if record[:DIGEST_BYTES] not in nodes)
+        added = (keys + number for keys in chain(shards, map(b"".join, nodes.items())))
+        self.records = b"".join(sorted({*kept, *added}))
+
+    def forget(self, numbers: Collection[int]) -> None:
+        """Drop what parts held that are gone."""
+        gone = {number.to_bytes(_NUMBER_BYTES, "big") for number in numbers}
+        self.records = b"".join(record for record in self._all() if record[-_NUMBER_BYTES:] not in gone)
+
+    def _record(self, at: int) -> bytes:
+        return self.records[at * _RECORD_BYTES : (at + 1) * _RECORD_BYTES]
+
+    def _all(self) -> Iterator[bytes]:
+        return map(self._record, range(len(self.records) // _RECORD_BYTES))
+
+
+def read_keys(files: Files, main: int, trace_id: str) -> Keys:
+    """Return the keys of a trace's earlier parts, as they were last written. This needs no lock."""
+    try:
+        room = files.open_dir(KEYS, main)
+    except FileNotFoundError:
+        return Keys(trace_id)
+    with files.closing(room):
+        data = read_bytes(files, trace_id, room, sys.maxsize)
+    try:
+        found = msgspec.msgpack.decode(data or b"", type=Keys)
+    except msgspec.DecodeError:
+        return Keys(trace_id)
+    whole = found.trace_id == trace_id and len(found.records) % _RECORD_BYTES == 0 and found.number > 0
+    return found if whole else Keys(trace_id)
