@@ -111,11 +111,12 @@ class Delivery:
             self.closed_to_us = None if answered else InboxUnavailable.__name__
 
     async def tidy(self) -> None:
-        """Once an hour: remove what killed writers left, and what was acknowledged long ago. An acknowledged file
-        stays until its dialogue is known to be written: it is what remembers the acknowledgement."""
+        """Remove what killed writers left, and what was acknowledged long ago: once an hour, or as often as files are
+        to be removed. An acknowledged file stays until its dialogue is known to be written: it is what remembers
+        the acknowledgement."""
         if not self.inbox.settings.enabled or self._clock.monotonic() < self._tidy_again:
             return
-        self._tidy_again = self._clock.monotonic() + TIDY_S
+        self._tidy_again = self._clock.monotonic() + min(TIDY_S, self.inbox.settings.retention_s)
         unsure = frozenset(parked.trace_id for parked in self._parked.values())
         try:
             await self.on_thread(self.inbox.sweep, TIDY_S)

@@ -23,6 +23,7 @@ from dreamd import settings as sources
 from dreamd.app import Daemon
 from dreamd.clock import Clock
 from dreamd.settings import Settings
+from dreamd.threads import OneThread as OneThread  # where other programs find it
 from dreamd.wire.listener import release_in_child
 
 if TYPE_CHECKING:

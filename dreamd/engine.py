@@ -33,7 +33,7 @@ from dreamd.store import Finish, Store
 DECISIONS = 256  # kept for `why`
 # `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.
 DELIVERY_S = 0.25
-LOSSES = 2  # in a row, from which on a client that is lost before its first line is paused like a mute one
+LOSSES = 3  # in a row, from which on a client that is lost before its first line is paused like a mute one
 # A dialogue that ended this way does not tell whether its client can speak.
 _UNDECIDED: frozenset[Outcome] = frozenset({"shutdown", "store_error"})
 
@@ -192,6 +192,8 @@ class Engine:
         """A session has gone; its dialogue, if one runs, ends by itself."""
         dreamer = self._dreamers.pop(number, None)
         if dreamer is not None:
+            if dreamer.run is not None:
+                self.names[dreamer.run.client].running.discard(dreamer.run.dialog)
             self.names.leave(dreamer.name)
 
     def dreamer(self, number: int) -> Dreamer | None:
@@ -214,7 +216,7 @@ class Engine:
             at=now,
             client=session.name,
             has_hooks=dreamer.has_hooks,
-            busy=dreamer.run is not None or named.running > 0,
+            busy=dreamer.run is not None or bool(named.running),
             mute_left_s=named.mute_left_s(now_s),
             cooldown_left_s=named.cooldown_left_s(now, gate.cooldown_s),
             degraded=self.trouble is not None,
@@ -350,14 +352,14 @@ class Engine:
         )
 
     def _account(self, named: Named, run: Run, result: Result, drawn: float | None) -> None:
-        """Note what an end says of its client. A context that it was lost with is delivered once more, unless
-        that was tried already; from then on each loss doubles the pause, until a dialogue ends in another way."""
+        """Note what an end says of its client. A context that it was lost with is delivered once more, the second in
+        a row is not, and from the third loss on each doubles the pause, until a dialogue ends in another way."""
         now_s = self._clock.monotonic()
         if result.outcome == "lost" and not result.spoke:
             named.lost += 1
             if named.lost >= LOSSES:
                 named.came_back(False, now_s)
-            elif drawn is not None:
+            elif named.lost == 1 and drawn is not None:
                 named.keep(run.ctx, drawn, now_s)
         elif result.outcome == "lost":
             named.lost = 0

@@ -35,7 +35,7 @@ class Named:
     last_run_s: float | None = None
     reserved: dict[int, float] = field(default_factory=dict)  # by dialogue: the cooldown that it holds
     sessions: int = 0
-    running: int = 0  # dialogues
+    running: set[int] = field(default_factory=set)  # dialogues whose client is connected
     lost: int = (
         0  # dialogues in a row that lost their client before a line; a redelivered context counts, too
     )
@@ -59,12 +59,12 @@ class Named:
     def begin(self, dialog: int, at_s: float) -> None:
         """Reserve the cooldown for a dialogue that starts."""
         self.reserved[dialog] = at_s
-        self.running += 1
+        self.running.add(dialog)
 
     def end(self, dialog: int) -> None:
         """Give back what a dialogue reserved; what it was charged for its first line stays."""
-        if self.reserved.pop(dialog, None) is not None:
-            self.running -= 1
+        self.reserved.pop(dialog, None)
+        self.running.discard(dialog)
 
     # the pause of a client whose dialogues come back empty
 

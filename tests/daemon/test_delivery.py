@@ -132,10 +132,13 @@ async def test_an_inbox_that_is_off_owes_nothing(tmp_path):
     assert not (tmp_path / "inbox").exists()
 
 
-async def test_litter_is_swept_and_the_acknowledged_retired_once_an_hour(tmp_path):
+@pytest.mark.parametrize(("retention_s", "every_s"), [(2 * TIDY_S, TIDY_S), (60, 60)])
+async def test_the_inbox_is_tidied_once_an_hour_or_as_often_as_files_are_to_go(
+    tmp_path, retention_s, every_s
+):
     time = TestClock()
     async with (
-        serving(tmp_path, clock=time.clock, inbox__retention_s=60) as service,
+        serving(tmp_path, clock=time.clock, inbox__retention_s=retention_s) as service,
         await leo(service) as peer,
     ):
         await peer.call("dream.now", STIRRED)
@@ -144,11 +147,14 @@ async def test_litter_is_swept_and_the_acknowledged_retired_once_an_hour(tmp_pat
         await peer.call("inbox.ack", file.stem)
         [done] = (file.parent / "done").iterdir()
         delivery = service.engine.delivery
-        time.pass_s(TIDY_S - 1)
-        await delivery.tidy()
-        assert done.exists()
-        time.pass_s(1)
-        await delivery.tidy()
+        retire, tidied = delivery.inbox.retire, []
+        delivery.inbox.retire = lambda keep: (tidied.append(time.now), retire(keep))
+        for _ in range(3):
+            time.pass_s(every_s - 1)
+            await delivery.tidy()
+            time.pass_s(1)
+            await delivery.tidy()
+        assert len(tidied) == 3
         assert not done.exists()
 
 

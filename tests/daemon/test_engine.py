@@ -264,7 +264,7 @@ async def test_fifty_sessions_dream_at_once_and_the_friend_learns_from_each(tmp_
     def generate(*_):
         return f"line number {next(calls)} of the long night {next(calls)}"
 
-    async with serving(tmp_path, friend__buffer=1000) as service:
+    async with serving(tmp_path, friend__buffer=256) as service:
         await (first := await onlooker(service)).call("dream.seed", ORIGIN)
         peers = [await leo(service, f"leo{n}", generate=generate) for n in range(count)]
         ended = await asyncio.gather(*(peer.call("dream.now", STIRRED) for peer in peers))

@@ -1,6 +1,7 @@
 """A leo of one prompt (`leo.py "prompt"`) is gone before he can dream of it: he dreams when he is back."""
 
 import asyncio
+import threading
 
 from dreamd.dream import names
 from tests.helpers.dreaming import STIRRED, Gate, leo, settled, until
@@ -161,6 +162,8 @@ async def test_a_context_that_its_client_dies_of_is_delivered_once_more_and_then
         await one_shot(service, ctx=None)
         assert await heard(service) == []
         assert service.engine.outcomes["lost"] == 2
+        await one_shot(service)
+        assert await heard(service) == []
         peer = await leo(service)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "mute"
         time.pass_s(names.MUTE_FIRST_S)
@@ -251,3 +254,20 @@ async def test_a_dialogue_keeps_the_name_that_it_began_with(tmp_path):
         assert (await service.engine.store.recent(1))[0]["client"] == "leo"
         assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
         await settled(service)
+
+
+async def test_a_client_that_is_back_is_not_busy_with_the_dialogue_that_its_connection_took_along(tmp_path):
+    """Its end may still wait for the disk."""
+    hold = threading.Event()
+    async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0) as service:
+        peer = await leo(service)
+        hung = asyncio.create_task(service.engine.store._read(lambda _: hold.wait(20)))
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
+        await peer.close()
+        await until(lambda: not service.sessions)
+        async with await leo(service) as back:
+            assert (await back.call("dream.context", STIRRED))["reason"] == "dream"
+            hold.set()
+            await hung
+            await settled(service)
+    assert service.engine.outcomes["lost"] == 1

@@ -44,10 +44,10 @@ def test_the_cooldown_runs_down_to_the_second() -> None:
 def test_a_cooldown_is_reserved_while_a_dialogue_runs_and_given_back_if_it_was_not_charged() -> None:
     named = Named(last_run_s=100.0)
     named.begin(1, 300.0)
-    assert (named.cooldown_left_s(310.0, 180.0), named.running) == (170.0, 1)
+    assert (named.cooldown_left_s(310.0, 180.0), named.running) == (170.0, {1})
     named.end(1)
     named.end(1)  # an end that is told twice
-    assert (named.cooldown_left_s(310.0, 180.0), named.running) == (0.0, 0)
+    assert (named.cooldown_left_s(310.0, 180.0), named.running) == (0.0, set())
 
 
 def test_a_clock_that_jumped_back_blocks_one_interval_and_no_longer() -> None:
