@@ -12,7 +12,7 @@ from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageErro
 from dreamclient.messages import Method
 
 from dreamd.clock import Clock
-from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Outcome
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe, Outcome
 from dreamd.dream.shapes import Answer, Heard, Line, cut
 from dreamd.failures import Failures, hook_failure
 
@@ -95,13 +95,14 @@ class Hooks:
 
     async def generate(self, ask: Generate) -> Answer:
         """The line that leo says to this."""
-        params = [ask.seed, ask.temperature, ask.semantic_weight, self._meta(ask)]
+        params = [ask.seed, ask.temperature, ask.semantic_weight, self._meta(ask, ask.candidate)]
         answer = await self._ask(Method.GENERATE, params, _ANSWER)
         return answer if isinstance(answer, Answer) else Answer(text=answer)
 
-    async def observe(self, line: Line) -> Heard | None:
+    async def observe(self, what: Observe) -> Heard | None:
         """Feed a recorded line into leo's field."""
-        heard: Heard | None = await self._ask(Method.OBSERVE, [line.text, self._meta(line)], _HEARD)
+        params = [what.line.text, self._meta(what.line, what.candidate)]
+        heard: Heard | None = await self._ask(Method.OBSERVE, params, _HEARD)
         return heard
 
     async def recall(self, query: str, n: int) -> list[str]:
@@ -129,7 +130,7 @@ class Hooks:
             self._ended = self._end(self._asked, "dialogue deadline", "deadline")
             self._asking.set_exception(self._ended)
 
-    def _meta(self, line: Generate | Line) -> dict[str, Any]:
+    def _meta(self, line: Generate | Line, candidate: int) -> dict[str, Any]:
         return {
             **self._about,
             "turn": line.turn,
@@ -137,6 +138,7 @@ class Hooks:
             "role": _ROLES[line.speaker],
             "expert": line.expert,
             "max_tokens": self._settings.max_tokens,
+            "candidate": candidate,
         }
 
     async def _ask(self, method: str, params: list[Any], decoder: msgspec.msgpack.Decoder[Any]) -> Any:

@@ -95,7 +95,7 @@ class Run:
                 await self._record(line)
             case Observe(line):
                 self.observed[line.turn] = "failed"
-                heard = await self.hooks.observe(line)
+                heard = await self.hooks.observe(effect)
                 self.observed[line.turn] = "refused" if heard and heard.taken is False else "answered"
                 return heard
             case Recall(query, n):  # pragma: no branch - there is no other

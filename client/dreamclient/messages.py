@@ -108,6 +108,7 @@ class LineMeta(TypedDict):
     role: str  # "leo_dream" or "friend"
     expert: str
     max_tokens: int
+    candidate: int  # from 1: of `generate`, which of several answers for a line; of `observe`, the one that was taken
 
 
 class LineMetrics(TypedDict, total=False):

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from dreamd.dream import pulse
+from dreamd.dream.candidates import Choice, Length, Usage, choose
 from dreamd.dream.friend import Friend
 from dreamd.dream.shapes import Answer, Context, Line, LineMetrics, Pulse, Speaker
 
@@ -38,6 +39,8 @@ RECALLED = 2
 SEED_PART_CHARS = 4000
 # Trauma above which the friend speaks as leo's "wounded" expert (leo's own value).
 WOUNDED_ABOVE = 0.7
+# Words that a line should have. The friend is short: he answers, leo dreams.
+LEO_WANTED, FRIEND_WANTED = 14, 9
 
 
 class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,13 +49,19 @@ class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Lines: three or four short exchanges, as leo's author has it.
     turns_min: Annotated[int, Meta(ge=1)] = 3
     turns_max: Annotated[int, Meta(ge=1)] = 4
-    # Words, and characters, of one line: an utterance is a breath, not an essay.
+    # Calls of `generate` for a line: the better of two answers is worth a second call, a third adds nothing.
+    # 0: one call, and its text is the line, cut at so many words as tokens were asked for.
+    candidates: Annotated[int, Meta(ge=0)] = 2
+    # Tokens that `generate` is asked for: leo's own dreams have as many.
     max_tokens: Annotated[int, Meta(ge=1)] = 50
+    # Words of a line of leo's and of the friend's, and characters of either: an utterance is a breath, not an essay.
+    leo_words: Annotated[int, Meta(ge=1)] = 30
+    friend_words: Annotated[int, Meta(ge=1)] = 18
     max_chars: Annotated[int, Meta(ge=1)] = 400
     # Seconds for one hook call: a grown leo takes up to 15 to reply, and hooks wait their turn.
     call_deadline_s: Annotated[float, Meta(gt=0)] = 30.0
-    # Seconds for the whole dialogue: its nine calls, all at their deadline, would be 270.
-    deadline_s: Annotated[float, Meta(gt=0)] = 300.0
+    # Seconds for the whole dialogue: its thirteen calls, all at their deadline, would be 390.
+    deadline_s: Annotated[float, Meta(gt=0)] = 420.0
 
     def __post_init__(self) -> None:
         if self.turns_min > self.turns_max:
@@ -67,7 +76,7 @@ class Recall(Struct, frozen=True):
 
 
 class Generate(Struct, frozen=True):
-    """Wants an Answer."""
+    """Wants an Answer: one of several for a line, of which the best is taken."""
 
     turn: int
     speaker: Speaker
@@ -76,6 +85,7 @@ class Generate(Struct, frozen=True):
     temperature: float
     semantic_weight: float
     expert: str
+    candidate: int = 1  # from 1
 
 
 class Record(Struct, frozen=True):
@@ -85,9 +95,10 @@ class Record(Struct, frozen=True):
 
 
 class Observe(Struct, frozen=True):
-    """Wants the line fed into leo's field; answers LineMetrics or None."""
+    """Wants the line fed into leo's field; answers LineMetrics or None. `candidate` is the one that it came from."""
 
     line: Line
+    candidate: int = 1
 
 
 Effect: TypeAlias = Recall | Generate | Record | Observe
@@ -146,22 +157,52 @@ def _turns(
         snapshots: list[str] = yield Recall(_joined(seed_now), RECALLED)
         seed_now += map(_part, snapshots[:RECALLED])
 
+    usage = Usage(friend.fragment_words())
+    for text in seed_now:
+        usage.hear(text)
+    before = _joined([seed_now[0], *seed_origin])
     for turn in range(1, turns + 1):
         ask = _first(ctx, seed_now, seed_origin) if turn == 1 else _next(ctx, turn, seed_origin, lines)
-        answer: Answer = yield ask
-        text = pulse.clamped(answer.text, most_words=settings.max_tokens, most_chars=settings.max_chars)
-        if not text:
-            return "empty"
-        if any(pulse.repeats(text, earlier.text) for earlier in lines):
-            return "repeat"
-        line = _measured(ask, answer, text, ctx, friend, lately)
+        answers: list[Answer] = []
+        for candidate in range(1, max(1, settings.candidates) + 1):
+            answers += [(yield replace(ask, candidate=candidate))]
+        texts = [answer.text for answer in answers]
+        choice = _choice(texts, before, lines, usage, ask.speaker, settings)
+        if choice is None:
+            return "repeat" if any(map(str.strip, texts)) else "empty"
+        line = _measured(ask, answers[choice.candidate], choice.text, texts, ctx, friend, lately)
         yield Record(line)
         lines.append(line)
-        metrics: LineMetrics | None = yield Observe(line)
+        metrics: LineMetrics | None = yield Observe(line, choice.candidate + 1)
         if metrics is not None:
             lines[-1] = _corrected(line, metrics)
-        lately |= pulse.phrases(text)
+        lately |= pulse.phrases(line.text)
+        usage.hear(line.text)
+        before = line.text
     return "complete"
+
+
+def _choice(
+    texts: list[str],
+    before: str,
+    lines: list[Line],
+    usage: Usage,
+    speaker: Speaker,
+    settings: DialogueSettings,
+) -> Choice | None:
+    """Return the line in the answers of a hook to `before`; None if there is none that was not said already."""
+    earlier = [line.text for line in lines]
+    if not settings.candidates:
+        text = pulse.clamped(texts[0], most_words=settings.max_tokens, most_chars=settings.max_chars)
+        said = not text or any(pulse.repeats(text, line) for line in earlier)
+        return None if said else Choice(text, 0)
+    wanted, most_words = (
+        (LEO_WANTED, settings.leo_words) if speaker == "leo" else (FRIEND_WANTED, settings.friend_words)
+    )
+    length = Length(wanted, min(most_words, settings.max_tokens), settings.max_chars)
+    return choose(
+        texts, before=before, earlier=earlier, usage=usage, length=length, max_tokens=settings.max_tokens
+    )
 
 
 def _first(ctx: Context, seed_now: list[str], seed_origin: list[str]) -> Generate:
@@ -202,9 +243,15 @@ def _leo(turn: int, seed: list[str], entropy: float, novelty: float, expert: str
 
 
 def _measured(
-    ask: Generate, answer: Answer, text: str, ctx: Context, friend: Friend, lately: set[str]
+    ask: Generate,
+    answer: Answer,
+    text: str,
+    candidates: list[str],
+    ctx: Context,
+    friend: Friend,
+    lately: set[str],
 ) -> Line:
-    """The line, each measure as the hook told it, else as estimated from the text."""
+    """Return the line, each measure as the hook told it, else as estimated from the text."""
     overlap = pulse.overlap(text, friend.origin_profile)
     estimate = Line(
         turn=ask.turn,
@@ -220,7 +267,7 @@ def _measured(
         temperature=ask.temperature,
         semantic_weight=ask.semantic_weight,
         expert=ask.expert,
-        said=answer.text,
+        candidates=tuple(candidates),
     )
     return _corrected(estimate, answer)
 

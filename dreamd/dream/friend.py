@@ -131,6 +131,10 @@ class Friend:
         square = usual * usual * origin.square + 2.0 * usual * across + apart.square
         return 1.0 - likeness(usual * origin.square + across, square, origin.square)
 
+    def fragment_words(self) -> list[tuple[str, ...]]:
+        """Return the words of each fragment."""
+        return [self._reading(fragment.text).words for fragment in self.fragments]
+
     def _reading(self, text: str) -> Reading:
         known = self._readings.get(text)
         if known is None:

@@ -52,15 +52,15 @@ def first_difference(script: Script, rng: "np.random.Generator") -> str | None: 
                     if script.outcome == "complete":
                         return f"line {turn}: asked for, though the dialogue was complete"
                     effect = run.throw(Ended(script.outcome))
-                case Generate(turn):
+                case Generate(turn, candidate=candidate):
                     line = script.lines[turn - 1]
                     if found := _compare(
                         effect, line, ("speaker", "seed", "temperature", "semantic_weight", "expert")
                     ):
                         return found
-                    effect = run.send(_answer(line))
+                    effect = run.send(_answer(line, candidate))
                 case Record(line):
-                    if found := _compare(line, script.lines[line.turn - 1], ("text", "said")):
+                    if found := _compare(line, script.lines[line.turn - 1], ("text", "candidates")):
                         return found
                     effect = run.send(None)
                 case Observe(line) if line.turn == len(script.lines) and script.outcome not in (
@@ -79,8 +79,9 @@ _BY_TEXT = ("empty", "repeat")
 _MEASURES = ("novelty", "arousal", "entropy", "trauma", "overlap", "quality")
 
 
-def _answer(line: Line) -> Answer:
-    return Answer(text=line.said, **{name: getattr(line, name) for name in _MEASURES})
+def _answer(line: Line, candidate: int) -> Answer:
+    """Return the candidate as the hook gave it; the measures of the one that was taken are those of the line."""
+    return Answer(text=line.candidates[candidate - 1], **{name: getattr(line, name) for name in _MEASURES})
 
 
 def _compare(made: Generate | Line, stored: Line, names: Sequence[str]) -> str | None:

@@ -139,7 +139,7 @@ class Line(Struct, frozen=True, kw_only=True):
     temperature: float
     semantic_weight: float
     expert: str
-    said: str  # the hook's text before clamping
+    candidates: tuple[str, ...]  # what the hook returned, of which the line is a part
 
 
 class Fragment(Struct, frozen=True, kw_only=True):

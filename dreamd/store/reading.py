@@ -6,6 +6,7 @@ from sqlite3 import Connection
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from dreamd.dream.dialogue import DialogueSettings
 from dreamd.dream.replay import Script
@@ -90,10 +91,18 @@ def script(connection: Connection, dialog_id: int) -> Script | None:
     if found is None:
         return None
     context, settings, rng_seed, state, recalled, outcome = found
-    turns = _rows(connection, f"{_TURN}, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id)
+    turns = _rows(
+        connection, f"{_TURN}, candidates, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id
+    )
+    how = _kept("settings", settings, DialogueSettings)
+    for turn in turns:
+        if turn["candidates"] is None:  # of 0.1.0, which took what was said as it was
+            turn["candidates"], how = (turn["said"],), replace(how, candidates=0)
+        else:
+            turn["candidates"] = _kept("candidates", turn["candidates"], tuple[str, ...])
     return Script(
         context=_kept("context", context, Context),
-        settings=_kept("settings", settings, DialogueSettings),
+        settings=how,
         rng_seed=int(rng_seed),
         fragments=[
             _as_it_was(connection, *of)

@@ -99,8 +99,13 @@ _CHECKPOINTS: Final = (
     )""",
 )
 
+_AFTER_0_1_0: Final = (
+    # What the hook returned for a line, of which it is a part: a JSON list. nil: not kept, or of 0.1.0, with `said`.
+    "ALTER TABLE dream_turns ADD COLUMN candidates TEXT",
+)
+
 # The n-th brings version n to n + 1. Only ever append: what is released is never edited.
-MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES, _CHECKPOINTS)
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES, _CHECKPOINTS, _AFTER_0_1_0)
 
 
 def check(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:

@@ -52,12 +52,13 @@ def record(connection: Connection, dialog_id: int, line: Line, at: float, charge
     connection.execute(
         """INSERT INTO dream_turns (
             dialog_id, turn, speaker, text, trauma_level, pulse_novelty, pulse_arousal, pulse_entropy,
-            overlap, quality, seed, temperature, semantic_weight, expert, said, observed, at
+            overlap, quality, seed, temperature, semantic_weight, expert, candidates, observed, at
         ) VALUES (
             :dialog_id, :turn, :speaker, :text, :trauma, :novelty, :arousal, :entropy,
-            :overlap, :quality, :seed, :temperature, :semantic_weight, :expert, :said, 'sent', :at
+            :overlap, :quality, :seed, :temperature, :semantic_weight, :expert, :candidates, 'sent', :at
         )""",
-        asdict(line) | {"dialog_id": dialog_id, "at": at},
+        asdict(line)
+        | {"candidates": msgspec.json.encode(line.candidates).decode(), "dialog_id": dialog_id, "at": at},
     )
     if charge:
         gone = [(_last_run_key(name),) for name in charge.forget]
@@ -134,7 +135,8 @@ def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts:
 def _empty_texts(connection: Connection, dialog_id: int) -> None:
     connection.execute("UPDATE dream_dialogs SET context = NULL, recalled = NULL WHERE id = ?", (dialog_id,))
     connection.execute(
-        "UPDATE dream_turns SET text = '', seed = '', said = '' WHERE dialog_id = ?", (dialog_id,)
+        "UPDATE dream_turns SET text = '', seed = '', said = NULL, candidates = NULL WHERE dialog_id = ?",
+        (dialog_id,),
     )
 
 

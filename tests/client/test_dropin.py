@@ -81,9 +81,12 @@ class Functions:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.heard: list[str] = []
+        self._again = False
 
     def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
-        self.said.append(saying())
+        if not self._again:
+            self.said.append(saying())
+        self._again = not self._again  # both candidates of a line are alike
         return self.said[-1]
 
     def observe(self, text: str) -> None:

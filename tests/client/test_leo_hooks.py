@@ -112,6 +112,18 @@ def test_the_semantic_weight_changes_the_distribution_of_lines(leo):
     assert none < less - 0.05 < more - 0.1
 
 
+def test_his_modules_hear_the_measures_of_the_candidate_that_became_the_line(leo):
+    digested = []
+    hooks = hooks_of(leo)
+    hooks.digest = lambda _leo, line, *_: digested.append(line.measures)
+    answers = [hooks.generate(SEED, 0.8, 0.3, META | {"candidate": n}) for n in (1, 2)]
+    for n in (2, 1):
+        hooks.observe(f"the {'moon' * n} was never here", META | {"candidate": n})
+    told = [{name: value for name, value in answer.items() if name != "text"} for answer in answers]
+    assert told[0] != told[1]
+    assert digested == told[::-1]
+
+
 def test_a_wounded_line_leans_to_the_words_that_hurt(leo, monkeypatch):
     with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
         connection.executemany("INSERT INTO trauma_tokens VALUES (?, ?)", [("grass", 4.0), ("door", 1.0)])

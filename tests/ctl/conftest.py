@@ -19,7 +19,8 @@ from tests.helpers.store_rows import one_dream
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    with DaemonProcess(tmp_path_factory.mktemp("ctl") / "state", "--set", "gate.cooldown_s=0") as running:
+    state = tmp_path_factory.mktemp("ctl") / "state"
+    with DaemonProcess(state, "--set", "gate.cooldown_s=0", "--set", "dialogue.candidates=1") as running:
         yield running
 
 

@@ -134,7 +134,7 @@ async def test_dream_generates_internal_dialog(tmp_path):
         assert rows[-1] == (text,)  # P2: recorded before observed
         recorded.append(len(rows))
 
-    async with serving(tmp_path) as service:
+    async with serving(tmp_path, dialogue__candidates=1) as service:
         async with await leo(service, generate=lambda *_: next(lines), observe=observe) as peer:
             await peer.call("dream.seed", ORIGIN)
             ended = await peer.call("dream.now", STIRRED)

@@ -200,7 +200,7 @@ EXITS_IN_A_LINE = """
 called, said = threading.Event(), []
 def generate(seed, temperature, weight):
     said.append(1)
-    if len(said) == 2:
+    if len(said) == 3:  # two candidates of the first line came before
         called.set()
         threading.Event().wait()
     return 'the rain came over the hill'

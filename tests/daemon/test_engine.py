@@ -303,7 +303,7 @@ async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is
         return saying() if hook == "generate" else None
 
     reached = asyncio.Event()
-    async with serving(tmp_path) as service:
+    async with serving(tmp_path, dialogue__candidates=1) as service:
         peer = await PlainPeer.connect(
             service.socket, **({"generate": saying, "observe": hearing} | {hook: second})
         )

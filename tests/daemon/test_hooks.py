@@ -7,7 +7,7 @@ import msgpack
 import pytest
 
 from dreamd.clock import Clock
-from dreamd.dream.dialogue import DialogueSettings, Ended, Generate
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe
 from dreamd.dream.shapes import TEXT_CHARS, Answer, Heard, Line
 from dreamd.hooks import SAMPLES, Hooks, Latency
 from tests.helpers.connection import pair
@@ -18,7 +18,7 @@ ASK = Generate(
 )
 LINE = Line(
     turn=1, speaker="leo", text="hi", novelty=0, arousal=0, entropy=0, trauma=0, overlap=0, seed="s",
-    temperature=0.6, semantic_weight=0.3, expert="", said="hi",
+    temperature=0.6, semantic_weight=0.3, expert="", candidates=("hi",),
 )  # fmt: skip
 
 
@@ -56,16 +56,16 @@ async def test_what_is_asked_and_what_comes_back():
     async with host(max_tokens=9) as leo:
         assert await leo.answers(leo.hooks.generate(ASK), result="a line") == Answer(text="a line")
         about = {"kind": "dream", "dialog": 5, "trace_id": "t-5", "max_tokens": 9}
-        meta = about | {"turn": 2, "speaker": "friend", "role": "friend", "expert": "wounded"}
+        meta = about | {"turn": 2, "speaker": "friend", "role": "friend", "expert": "wounded", "candidate": 1}
         assert leo.asked == ["generate", ["s", 0.7, 0.5, meta]]
         answer = await leo.answers(leo.hooks.generate(ASK), result={"text": "x", "novelty": 7, "new": []})
         assert answer == Answer(text="x", novelty=1.0)
-        assert await leo.answers(leo.hooks.observe(LINE)) is None
-        assert leo.asked == [
-            "observe",
-            ["hi", about | {"turn": 1, "speaker": "leo", "role": "leo_dream", "expert": ""}],
-        ]
-        assert await leo.answers(leo.hooks.observe(LINE), result={"trauma": -1}) == Heard(trauma=0.0)
+        assert await leo.answers(leo.hooks.observe(Observe(LINE, 2))) is None
+        meta = about | {"turn": 1, "speaker": "leo", "role": "leo_dream", "expert": "", "candidate": 2}
+        assert leo.asked == ["observe", ["hi", meta]]
+        assert await leo.answers(leo.hooks.observe(Observe(LINE, 2)), result={"trauma": -1}) == Heard(
+            trauma=0.0
+        )
         assert await leo.answers(leo.hooks.recall("q", 2), result=["a"]) == ["a"]
         assert leo.asked == ["recall", ["q", 2]]
         assert {name: f["calls"] for name, f in leo.latency.figures().items()} == {
@@ -101,7 +101,7 @@ async def test_p10_an_exception_is_counted_by_its_type_and_place():
             await leo.answers(leo.hooks.generate(ASK), error=error)
         assert ended.value.outcome == "hook_error"
         with pytest.raises(Ended):
-            await leo.answers(leo.hooks.observe(LINE), error="secret words")
+            await leo.answers(leo.hooks.observe(Observe(LINE, 2)), error="secret words")
         assert [(e["type"], e["where"]) for e in leo.made.failures.last] == [
             ("TypeError", "generate (session 1, leo.py:42 in reply)"), ("error", "observe (session 1)"),
         ]  # fmt: skip
@@ -134,7 +134,7 @@ async def test_a_dialogue_that_takes_too_long():
         assert timer.when() < leo.loop.time() + 1.01  # what was left of the dialogue's, not the call's
         time.pass_s(1)
         with pytest.raises(Ended) as ended:
-            await leo.hooks.observe(LINE)
+            await leo.hooks.observe(Observe(LINE, 2))
         assert ended.value.outcome == "deadline"
         assert leo.made.failures.counts == {"observe: dialogue deadline": 1}
 
@@ -157,7 +157,7 @@ async def test_a_question_too_large_for_one_message():
             **{name: getattr(LINE, name) for name in LINE.__struct_fields__} | {"expert": "x" * (1 << 20)}
         )
         with pytest.raises(Ended) as ended:
-            await leo.hooks.observe(line)
+            await leo.hooks.observe(Observe(line))
         assert ended.value.outcome == "hook_error"
         assert leo.made.failures.counts == {"observe: too large to ask": 1}
         assert leo.made.session._peer.pending == {}
@@ -173,7 +173,7 @@ async def test_abandoned_it_waits_for_nothing_and_asks_no_more():
         assert ended.value.outcome == "shutdown"
         leo.hooks.abandon("shutdown")
         with pytest.raises(Ended) as ended:
-            await leo.hooks.observe(LINE)
+            await leo.hooks.observe(Observe(LINE, 2))
         assert ended.value.outcome == "shutdown"
         assert leo.made.failures.counts == {}  # nobody's failure
         with pytest.raises(BlockingIOError):

@@ -123,7 +123,7 @@ async def test_a_dialogue_that_spoke_is_a_dream_that_was_had(tmp_path):
 
     async def once(*_, said=[]):  # noqa: B006
         said.append(1)
-        if len(said) == 1:
+        if len(said) <= 2:  # the candidates of the first line
             return saying()
         asked.set()
         return await asyncio.Event().wait()

@@ -21,7 +21,7 @@ class Plain:
         self.connection, self.unpacker = socket.socket(socket.AF_UNIX), msgpack.Unpacker()
         self.connection.settimeout(20)
         self.connection.connect(str(path))
-        self.msgid, self.lines, self.generated, self.observed = 0, iter(SAID), [], []
+        self.msgid, self.lines, self.line, self.generated, self.observed = 0, iter(SAID), "", [], []
 
     def call(self, method, *params):
         self.msgid += 1
@@ -39,8 +39,10 @@ class Plain:
         answer = None
         if method == "generate":
             seed, temperature, semantic_weight, meta = params
-            self.generated.append((meta["turn"], meta["speaker"], seed, temperature, semantic_weight))
-            answer = next(self.lines)
+            if meta["candidate"] == 1:
+                self.generated.append((meta["turn"], meta["speaker"], seed, temperature, semantic_weight))
+                self.line = next(self.lines)
+            answer = self.line
         else:
             text, meta = params
             self.observed.append((meta["turn"], meta["speaker"], text))

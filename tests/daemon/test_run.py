@@ -113,7 +113,8 @@ async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_p
     database, aside = tmp_path / "dream.sqlite3", tmp_path / "aside"
 
     def generate(*asked):
-        if when == "record" and asked[3]["turn"] == 2 and asked[3]["dialog"] == 1:
+        meta = asked[3]
+        if when == "record" and (meta["dialog"], meta["turn"], meta["candidate"]) == (1, 2, 1):
             database.rename(aside)
         return saying()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dreamd.dream import pulse
 from dreamd.dream.dialogue import (
@@ -25,7 +26,7 @@ from dreamd.dream.dialogue import (
     dialogue,
 )
 from dreamd.dream.friend import Friend, FriendSettings
-from dreamd.dream.shapes import Answer, Context, Fragment, Line, LineMetrics, Pulse
+from dreamd.dream.shapes import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse
 
 LINES = ["the sea was here", "no one came home", "a door stood open", "light on the water"]
 CTX = Context(
@@ -35,7 +36,7 @@ CTX = Context(
     trauma_level=0.4,
     expert="structural",
 )
-FOUR, THREE = DialogueSettings(turns_min=4), DialogueSettings(turns_max=3)
+FOUR = DialogueSettings(turns_min=4, candidates=1)
 BORN = Friend(
     (Fragment(id=1, text="leo is a small organism", weight=1.0, origin=True, dialog=None, added_at=0.0),), 2
 )
@@ -121,6 +122,15 @@ def test_each_line_is_recorded_and_then_observed() -> None:
     assert [line.turn for line in result.lines] == [1, 2, 3, 4]
 
 
+def test_each_line_is_asked_for_as_often_as_there_are_candidates() -> None:
+    effects, result = drive(start(how=DialogueSettings(turns_min=4, candidates=3)), hooks())
+    assert kinds(effects) == [*["Generate"] * 3, "Record", "Observe"] * 4
+    assert [ask.candidate for ask in asks(effects)] == [1, 2, 3] * 4
+    first, *others = asks(effects)[:3]
+    assert [replace(other, candidate=1) for other in others] == [first] * 2
+    assert [line.candidates for line in result.lines] == [(text,) * 3 for text in LINES]
+
+
 def test_speakers_alternate_and_leo_is_first() -> None:
     effects, result = drive(start(), hooks())
     assert [(ask.speaker, ask.role) for ask in asks(effects)] == [
@@ -131,7 +141,10 @@ def test_speakers_alternate_and_leo_is_first() -> None:
 
 
 def test_a_dialogue_has_three_or_four_lines() -> None:
-    lengths = [len(drive(start(seed=seed, how=DialogueSettings()), hooks())[1].lines) for seed in range(40)]
+    lengths = [
+        len(drive(start(seed=seed, how=DialogueSettings(candidates=1)), hooks())[1].lines)
+        for seed in range(40)
+    ]
     assert set(lengths) == {3, 4}
     assert 10 <= lengths.count(3) <= 30
 
@@ -273,12 +286,78 @@ def test_what_the_hooks_tell_goes_before_the_estimate_and_observe_last() -> None
     assert msgspec.structs.replace(final, novelty=0.1, trauma=recorded.trauma) == recorded
 
 
-def test_a_line_is_clamped_and_what_was_said_is_kept() -> None:
-    said = "  " + "one two three " * 20
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({}, (30, 18)),
+        ({"leo_words": 9, "friend_words": 12}, (9, 12)),
+        ({"max_tokens": 6}, (6, 6)),
+        ({"max_chars": 16}, (2, 2)),
+        ({"candidates": 0}, (50, 50)),
+    ],
+)
+def test_a_line_is_short_and_what_was_said_is_kept(how: dict[str, Any], words: tuple[int, int]) -> None:
+    said = ["  " + "seven later rivers " * 20, "eight other stones " * 20, *LINES]
+    leo, friend = drive(start(how=DialogueSettings(**{"candidates": 1} | how)), hooks(said))[1].lines[:2]
+    assert (leo.text, leo.candidates) == (" ".join(said[0].split()[: words[0]]), (said[0],))
+    assert (friend.text, friend.candidates) == (" ".join(said[1].split()[: words[1]]), (said[1],))
+
+
+def test_what_is_beyond_ten_lines_is_neither_read_nor_kept() -> None:
+    said = "stone " * 1000 + "Here it ends."
     line = drive(start(), hooks([said, *LINES]))[1].lines[0]
-    assert (line.text, line.said) == (" ".join(said.split()[:50]), said)
-    short = drive(start(how=DialogueSettings(max_chars=9)), hooks([said, *LINES]))[1].lines[0]
-    assert short.text == "one two"
+    assert (line.text, line.candidates) == (" ".join(["stone"] * 30), (said[:TEXT_CHARS],))
+
+
+class Talk:
+    """A host whose answers differ by turn and candidate."""
+
+    def __init__(self, *lines: tuple[str | Answer, ...]) -> None:
+        self.lines = lines
+
+    def __call__(self, effect: Effect) -> Any:
+        if not isinstance(effect, Generate):
+            return None
+        said = self.lines[effect.turn - 1][effect.candidate - 1]
+        return said if isinstance(said, Answer) else Answer(text=said)
+
+
+TWO = DialogueSettings(turns_min=4)
+
+
+def test_the_line_is_of_the_candidate_that_answers_the_line_before() -> None:
+    """The first one answers the prompt and the fragments that were drawn."""
+    talk = Talk(
+        ("A wall is high. The garden waits.", "Organism means: something small grows. And then some more of"),
+        (Answer(text="We go home now.", novelty=0.9), Answer(text="Something grows in me.", novelty=0.1)),
+        ("My garden grows slowly. The wall is far.", "You are late today."),
+        ("It rains on the garden.", "They went out."),
+    )
+    effects, result = drive(start(how=TWO), talk)
+    assert [line.text for line in result.lines] == [
+        "Organism means: something small grows.",
+        "Something grows in me.",
+        "My garden grows slowly.",
+        "It rains on the garden.",
+    ]
+    assert result.lines[1].novelty == 0.1  # as told of that candidate
+    assert [effect.candidate for effect in effects if isinstance(effect, Observe)] == [2, 2, 1, 1]
+
+
+def test_a_candidate_that_repeats_a_line_gives_way_to_another() -> None:
+    talk = Talk(
+        ("The sea was here.", "The SEA was here."),
+        ("The sea was here!", "A boat came."),
+        ("", "It went."),
+        ("A boat came.", "It went."),
+    )
+    _, result = drive(start(how=TWO), talk)
+    assert (result.outcome, [line.text for line in result.lines]) == (
+        "repeat",
+        ["The sea was here.", "A boat came.", "It went."],
+    )
+    silent = Talk(*talk.lines[:3], ("", " \n"))
+    assert drive(start(how=TWO), silent)[1].outcome == "empty"
 
 
 # --- how it ends
@@ -392,7 +471,8 @@ def traced(effects: list[Effect], result: Result) -> list[str]:
     metrics=st.none() | METRICS,
     recalled=st.lists(TEXT, max_size=2),
     seed=st.integers(0, 2**63),
-    end_at=st.none() | st.integers(0, 12),
+    end_at=st.none() | st.integers(0, 16),
+    candidates=st.integers(0, 3),
 )
 def test_any_answers_give_a_dialogue_in_range_and_the_same_one_again(
     ctx: Context,
@@ -402,9 +482,10 @@ def test_any_answers_give_a_dialogue_in_range_and_the_same_one_again(
     recalled: list[str],
     seed: int,
     end_at: int | None,
+    candidates: int,
 ) -> None:
     """P13: same seed, same answers, same effects to the byte; whatever was worked out before."""
-    how = DialogueSettings()
+    how = DialogueSettings(candidates=candidates)
     friend = made_of(parts)
     warm, _ = friend.after(
         [], dialog=1, at=0.0, settings=FriendSettings(decay=1.0, floor=0.0, origin_floor=0.0)
@@ -436,5 +517,5 @@ def check_line(line: Line, how: DialogueSettings) -> None:
     assert all(0.0 <= measure <= 1.0 for measure in measures)
     assert line.text == line.text.strip() != ""
     assert len(line.text) <= how.max_chars
-    assert len(pulse.words(line.text)) <= how.max_tokens
-    assert line.said.strip().startswith(line.text)
+    assert len(pulse.words(line.text)) <= (30 if how.candidates else how.max_tokens)
+    assert any(line.text in said for said in line.candidates)

@@ -44,7 +44,7 @@ def said(
         temperature=0.7,
         semantic_weight=0.5,
         expert="",
-        said=text,
+        candidates=(text,),
     )
 
 

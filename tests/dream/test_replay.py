@@ -39,11 +39,11 @@ def spoken(
                     effect = run.send(recalled)
                 case Generate(turn) if turn == end_at and not at_observe:
                     effect = run.throw(Ended(outcome))
-                case Generate(turn):
+                case Generate(turn, candidate=candidate):
                     said = (
                         ""
                         if turn == empty_at
-                        else f"line {turn} of {seed} says a new thing and more than it may"
+                        else f"line {turn} of {seed} says a new thing and more than it may, {candidate}"
                     )
                     effect = run.send(Answer(text=said, arousal=0.25) if turn % 2 else Answer(text=said))
                 case effect if type(effect).__name__ == "Observe" and effect.line.turn == end_at:
@@ -88,7 +88,7 @@ def test_an_empty_line_ends_it_again():
     ("field", "value"),
     [
         ("seed", "another"), ("temperature", 0.1), ("semantic_weight", 0.1), ("expert", "x"), ("speaker", "friend"),
-        ("text", "line 1 of 7 sais"), ("said", "another thing"),
+        ("text", "line 1 of 7 sais"), ("candidates", ("another thing",) * 2),
     ],
 )  # fmt: skip
 def test_one_changed_byte_is_named(field, value):
@@ -97,7 +97,7 @@ def test_one_changed_byte_is_named(field, value):
     found = difference(
         Script(**{name: getattr(script, name) for name in script.__struct_fields__} | {"lines": changed})
     )
-    assert found == f"line 1: another {'text' if field == 'said' else field}"
+    assert found == f"line 1: another {'text' if field == 'candidates' else field}"
 
 
 def test_another_length_or_end_is_named():

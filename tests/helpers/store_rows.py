@@ -39,7 +39,7 @@ def line(turn: int, text: str = "the river keeps its stones", **fields: Any) -> 
         "temperature": 0.75,
         "semantic_weight": 0.35,
         "expert": "",
-        "said": text + " and more",
+        "candidates": (text + " and more", "another"),
     }
     return Line(**given | fields)
 

@@ -122,7 +122,8 @@ async def test_what_a_replay_needs_is_kept_to_the_byte(store: Store, path: Path)
         recalled,
         3,
     )
-    assert rows(path, "SELECT said FROM dream_turns") == [("the river keeps its stones and more",)]
+    kept = '["the river keeps its stones and more","another"]'
+    assert rows(path, "SELECT candidates, said FROM dream_turns") == [(kept, None)]
 
 
 async def test_leos_columns_keep_their_meaning(store: Store, path: Path):
@@ -302,7 +303,7 @@ async def test_a_dialogue_takes_the_id_that_it_was_announced_with(store: Store):
 def texts(path: Path) -> list[tuple]:
     return rows(
         path,
-        "SELECT context, recalled, text, seed, said FROM dream_dialogs LEFT JOIN dream_turns ON dialog_id = 1",
+        "SELECT context, recalled, text, seed, candidates FROM dream_dialogs LEFT JOIN dream_turns ON dialog_id = 1",
     )
 
 
@@ -315,7 +316,7 @@ async def test_without_diagnostics_texts_live_until_the_shard_is_written(path: P
     turn = (await store.get(number))["turns"][0]
     assert (turn["text"], turn["seed"], turn["trauma"]) == ("", "", 0.4)
     await store.close()
-    assert texts(path) == [(None, None, "", "", "")]
+    assert texts(path) == [(None, None, "", "", None)]
     left = path.read_bytes()
     assert b"river" not in left
     assert b"a seed of words" not in left
@@ -334,5 +335,5 @@ async def test_with_diagnostics_texts_stay(store: Store, path: Path):
     number = await one_dream(store, lines=1)
     await store.shard_written(number, STARTED_AT + 10)
     await store.close()
-    [(context, recalled, text, seed, said)] = texts(path)
-    assert all((context, recalled, text, seed, said))
+    [(context, recalled, text, seed, candidates)] = texts(path)
+    assert all((context, recalled, text, seed, candidates))

@@ -52,7 +52,7 @@ async def test_a_dreaming_daemon(tmp_path):
     assert status["decisions"] == {"no_hooks": 1, "asked": 1}
     assert status["dialogues"] == {"complete": 1}
     assert {name: figures["calls"] for name, figures in status["hooks"].items()} == {
-        "generate": lines,
+        "generate": 2 * lines,
         "observe": lines,
     }
     assert all(0 <= f["p50_ms"] <= f["p99_ms"] for f in status["hooks"].values())

@@ -44,7 +44,7 @@ def said(message):
 
 async def test_every_message_of_a_dream_is_seen_both_ways_in_order(tmp_path):
     lines = iter(["the sea is quiet", "nothing holds light", "we were born", "snow began to speak"])
-    async with serving(tmp_path) as service, await tracer(service) as watcher:
+    async with serving(tmp_path, dialogue__candidates=1) as service, await tracer(service) as watcher:
         hooks = {"generate": lambda *_: next(lines), "observe": hearing}
         async with await PlainPeer.connect(service.socket, **hooks) as peer:
             await peer.hello()

@@ -66,15 +66,20 @@ class FieldHooks:
     digest: Digest | None = None
     _known: KnownToLeo = dataclass_field(default_factory=KnownToLeo)
     _accepted: frozenset[str] | None = None
-    _measures: Mapping[str, float] | None = None  # of the line that was said last
+    _measures: dict[int, Mapping[str, float]] = dataclass_field(
+        default_factory=dict
+    )  # by candidate of a line
 
     def generate(
         self, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """A line of leo's, with its own measures: `{text, entropy?, quality?, novelty?, arousal?}`."""
+        """Return a line of leo's, with its own measures: `{text, entropy?, quality?, novelty?, arousal?}`."""
         leo = self._leo()
         answer = self.turns.take(lambda: self._say(leo, seed, temperature, semantic_weight, meta))
-        self._measures = {name: value for name, value in answer.items() if name != "text"}
+        candidate = meta.get("candidate", 1)
+        if candidate == 1:
+            self._measures.clear()
+        self._measures[candidate] = {name: value for name, value in answer.items() if name != "text"}
         return answer
 
     def observe(self, text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +95,8 @@ class FieldHooks:
         for portion in portions:
             known.fed(tokenize(portion))
         if self.digest is not None:
-            self.digest(leo, SpokenLine(text, meta, self._measures or {}), self.turns, path)
+            measures = self._measures.get(meta.get("candidate", 1), {})
+            self.digest(leo, SpokenLine(text, meta, measures), self.turns, path)
         return {"taken": True}
 
     def recall(self, query: str, n: int) -> list[str]:

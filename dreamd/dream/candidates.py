@@ -1,0 +1,172 @@
+"""What of a hook's text becomes the line: the run of whole sentences that best answers the line before.
+
+No list of words is kept, of no language: which words are rare, and which only hold others together, is counted in
+the friend's fragments, in the prompt and the reply, and in the lines since.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from dreamd.dream.pulse import clamped, ngrams, repeats, words
+
+# Sentences of a candidate that are compared, so that a text of one-word sentences costs milliseconds.
+MOST_SENTENCES = 64
+# Letters: words that are no longer hold others together in the languages that have such words (the, und, что).
+SHORT_LETTERS = 3
+# So does a word that was met three times, and is a hundredth of all words.
+FREQUENT_TIMES, FREQUENT_SHARE = 3, 0.01
+# From this share of the tokens that were asked for, a text may have been stopped within its last sentence.
+STOPPED_FROM = 0.9
+# The score of a run of sentences: the words that it shares with the line before count at most 1.5. The share of its
+# word pairs that earlier lines hold costs 1.5 times what is above 0.35. A word off the wanted length costs 1/40.
+MOST_SHARED = 1.5
+REPETITION_COST, REPETITION_FREE = 1.5, 0.35
+WORDS_A_POINT = 40
+
+_TOKEN = re.compile(r"[\w']+|[^\w\s]")
+_ENDING = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[”’」』）]*")
+
+
+class Length(Struct, frozen=True):
+    """How long a line is: the words wanted, and the most words and characters that it may have."""
+
+    wanted: int
+    most_words: int
+    most_chars: int
+
+
+class Choice(Struct, frozen=True):
+    """A line, and the index of the candidate that it is a part of."""
+
+    text: str
+    candidate: int
+
+
+class Usage:
+    """How often words are used, and which of them a text has ended on."""
+
+    def __init__(self, texts: Iterable[Sequence[str]]) -> None:
+        """Count the words of whole texts."""
+        self._times: Counter[str] = Counter()
+        self._endings: set[str] = set()
+        for tokens in texts:
+            self._times.update(tokens)
+            self._endings.update(tokens[-1:])
+
+    def hear(self, text: str) -> None:
+        """Count the words of a text that may break off anywhere."""
+        self._times.update(words(text))
+
+    def binds(self, word: str) -> bool:
+        """Return whether this is a function word: a short or a frequent one."""
+        times = self._times[word]
+        frequent = times >= FREQUENT_TIMES and times >= FREQUENT_SHARE * self._times.total()
+        return frequent or len(word) <= SHORT_LETTERS
+
+    def may_end(self, word: str) -> bool:
+        """Return whether a line may end on the word: no function word, unless a whole text has ended on it."""
+        return word in self._endings or not self.binds(word)
+
+    def shared(self, tokens: Iterable[str], others: Collection[str]) -> float:
+        """Return the sum of 1 / sqrt(frequency) over the words of content that both hold."""
+        both = [word for word in dict.fromkeys(tokens) if word in others and not self.binds(word)]
+        return sum(float(max(1, self._times[word]) ** -0.5) for word in both)
+
+
+def choose(
+    candidates: Sequence[str],
+    *,
+    before: str,
+    earlier: Sequence[str],
+    usage: Usage,
+    length: Length,
+    max_tokens: int,
+) -> Choice | None:
+    """Return the run of whole sentences that best answers the text `before`; of equals the first one.
+
+    If no candidate has a whole sentence that is short enough, sentences are cut at a word. `max_tokens` is what the
+    hook was asked for. None if there is no text, or if every run repeats one of the lines `earlier`.
+    """
+    texts = [candidate.strip() for candidate in candidates]
+    runs = [
+        Choice(run, index)
+        for index, text in enumerate(texts)
+        for run in _whole_runs(text, usage, length, _stopped(text, max_tokens))
+    ] or [
+        Choice(part, index)
+        for index, text in enumerate(texts)
+        for part in _cut_sentences(text, usage, length, _stopped(text, max_tokens))
+    ]
+    asked = set(words(before))
+    said = {pair for line in earlier for pair in ngrams(words(line), 2)}
+    runs.sort(key=lambda run: -_score(words(run.text), asked, said, usage, length.wanted))
+    return next((run for run in runs if not any(repeats(run.text, line) for line in earlier)), None)
+
+
+def _score(
+    tokens: list[str], asked: Collection[str], said: Collection[str], usage: Usage, wanted: int
+) -> float:
+    pairs = ngrams(tokens, 2)
+    repetition = sum(pair in said for pair in pairs) / max(1, len(pairs))
+    return (
+        min(MOST_SHARED, usage.shared(tokens, asked))
+        - REPETITION_COST * max(0.0, repetition - REPETITION_FREE)
+        - abs(len(tokens) - wanted) / WORDS_A_POINT
+    )
+
+
+class _Sentence(Struct, frozen=True):
+    start: int
+    end: int
+    tokens: list[str]
+    ended: bool  # by a mark
+
+
+def _sentences(text: str) -> list[_Sentence]:
+    """Return the sentences that have a word, in order; what has none belongs to the next one."""
+    found: list[_Sentence] = []
+    start = looked = 0
+    for end, ended in [*((mark.end(), True) for mark in _ENDING.finditer(text)), (len(text), False)]:
+        tokens = words(text[looked:end])
+        if tokens:
+            found.append(_Sentence(start, end, tokens, ended))
+            start = end
+        looked = end
+        if len(found) == MOST_SENTENCES:
+            break
+    return found
+
+
+def _stopped(text: str, max_tokens: int) -> bool:
+    return len(_TOKEN.findall(text)) >= STOPPED_FROM * max_tokens
+
+
+def _whole_runs(text: str, usage: Usage, length: Length, stopped: bool) -> Iterator[str]:
+    sentences = _sentences(text)
+    if stopped and len(sentences) > 1:
+        sentences.pop()
+    for first in range(len(sentences)):
+        count = 0
+        for sentence in sentences[first:]:
+            run = text[sentences[first].start : sentence.end].strip()
+            count += len(sentence.tokens)
+            whole = sentence.ended and usage.may_end(sentence.tokens[-1])
+            if not whole or count > length.most_words or len(run) > length.most_chars:
+                break
+            yield run
+
+
+def _cut_sentences(text: str, usage: Usage, length: Length, stopped: bool) -> Iterator[str]:
+    """Yield each sentence as long as a line may be; one that is cut ends on no function word, if it has another."""
+    parts = [text[sentence.start : sentence.end].strip() for sentence in _sentences(text)]
+    for part in parts or [text]:
+        kept = clamped(part, most_chars=length.most_chars, most_words=length.most_words)
+        if kept != part or stopped:
+            tokens = words(kept)
+            count = max((n for n, word in enumerate(tokens, 1) if usage.may_end(word)), default=len(tokens))
+            kept = clamped(kept, most_chars=length.most_chars, most_words=count).rstrip(" ,;:–—-") or kept
+        if kept:
+            yield kept
