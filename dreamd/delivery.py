@@ -189,5 +189,7 @@ class Delivery:
 
     def _write(self, dialog: StoredDialog) -> dict[str, object]:
         goal = f"dream of {dialog.client}"
-        seed, shards, nodes = dream_document(dialog.trace_id, dialog.turns, goal=goal, tags=["dream"])
-        return self.inbox.write(seed, shards, nodes, trace_id=dialog.trace_id)
+        form = self.inbox.settings.node_form
+        document = dream_document(dialog.trace_id, dialog.turns, goal=goal, tags=["dream"], node_form=form)
+        # A file that was delivered and acknowledged does not come back when another version makes other nodes.
+        return self.inbox.write(*document, trace_id=dialog.trace_id, nodes_of_new_shards=True)

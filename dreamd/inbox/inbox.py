@@ -54,8 +54,11 @@ class Inbox:
         trace_id: str,
         schema_ref: object = None,
         may_be_empty: bool = True,
+        nodes_of_new_shards: bool = False,
     ) -> dict[str, Any]:
         """Add shards and nodes (lists of mappings) to a trace, without a token: for our own dialogues.
+
+        With `nodes_of_new_shards` a write whose shards are all there changes no node.
 
         Return `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
         set_aside}` once the file is whole and on disk. ValidationError: nothing was changed. Everything that
@@ -78,7 +81,10 @@ class Inbox:
             (own_seed,) = redact([own_seed], masked)
             clean, good = redact(clean, masked, SHARD_KEPT), redact(good, masked, NODE_KEPT)
         with self._locked("write to the inbox") as folder:
-            report = writer.write(folder, trace_id, own_seed, clean, good, schema_ref, self._clock.wall())
+            wall_s = self._clock.wall()
+            report = writer.write(
+                folder, trace_id, own_seed, clean, good, schema_ref, wall_s, nodes_of_new_shards
+            )
         return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
 
     def persist(self, seed: object, result: object, cap_token: object) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from dreamd.inbox.node import NodeForm
+
 _YES = frozenset({"1", "true", "yes", "on"})
 
 DAY_S = 86_400.0
@@ -22,6 +24,7 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     redact: bool = False  # mask what looks private
     validate: bool = False  # an invalid node fails the write, instead of being skipped
     require_expiry: bool = False  # a token must say when it ends
+    node_form: NodeForm = "simulation"  # of the nodes that our own dialogues leave
     mode: int | str = "0600"  # of the files
     retention_s: float = 30 * DAY_S  # how long an acknowledged file is kept; a month of looking back
 

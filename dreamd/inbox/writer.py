@@ -25,6 +25,7 @@ def write(
     nodes: Sequence[Json],
     schema_ref: str | None,
     wall_s: float,
+    nodes_of_new_shards: bool = False,
 ) -> dict[str, Any]:
     """Add to a trace what is new of these, all checked and plain. `wall_s` is now, in unix seconds.
 
@@ -37,7 +38,7 @@ def write(
     if existing is not None:
         held.add(existing)
     new, conflicts = held.new_shards(shards)
-    changed = held.new_nodes(nodes)
+    changed = {} if nodes_of_new_shards and not new else held.new_nodes(nodes)
     aside = None
     if new or changed or trace.latest() is None:
         if damaged:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from dreamd.inbox import persist_dream_shards
+from dreamd.inbox import Inbox, persist_dream_shards
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.service import serving
 
@@ -208,6 +208,39 @@ async def test_p11_a_page_of_the_inbox_is_an_answer_however_much_waits(tmp_path)
             seen += [entry["trace_id"] for entry in page]
             page = await peer.call("inbox.list", 1000, seen[-1])
         assert len(set(seen)) == len(seen) == 9000
+
+
+async def test_nodes_of_both_forms_are_kept_and_ours_have_the_one_that_is_set(tmp_path):
+    provenance = {
+        "producer": "sim",
+        "capabilities": ["x"],
+        "tenant": "t",
+        "trace_id": "sim-1",
+        "consent_scopes": [],
+    }
+    general = {
+        "version": 1,
+        "id": "LT-sim-1#N1",
+        "type": "EMOTION",
+        "state": {"confidence": 0.5, "salience": 0.5},
+        "timestamps": {"created_ts": 5},
+        "provenance": provenance,
+    }
+    asked = request()
+    asked["result"]["matada_nodes"] = [general, general | {"type": "JOY"}]
+    async with (
+        serving(tmp_path, inbox__node_form="published") as service,
+        await connected(service, generate=saying, observe=hearing) as leo,
+    ):
+        report = await leo.call("inbox.persist", asked)
+        assert (report["nodes_written"], report["nodes_skipped"]) == (1, 1)
+        assert (await leo.call("inbox.read", "sim-1"))["matada_nodes"] == [general]
+        lines = (await leo.call("dream.now"))["lines"]
+        while len(waiting := await leo.call("inbox.list")) < 2:
+            await asyncio.sleep(0)
+        nodes = (await leo.call("inbox.read", waiting[1]["trace_id"]))["matada_nodes"]
+    assert [node["type"] for node in nodes] == ["HYPOTHESIS"] * lines
+    assert all(entry["problems"] == [] for entry in Inbox(tmp_path / "inbox/dreams").verify())
 
 
 async def test_dialogues_and_outside_writers_share_one_folder(tmp_path):

@@ -577,3 +577,21 @@ def test_a_result_of_wrong_types_or_without_shards(result: Any, inbox: Inbox) ->
     with pytest.raises(ValidationError):
         inbox.persist({}, result, TOKEN)
     assert not inbox.folder.exists()
+
+
+def test_p5_other_nodes_of_shards_that_are_there_bring_no_file_back(inbox: Inbox) -> None:
+    """P5: an upgrade, or another node form, between two deliveries of a dialogue."""
+    line = {
+        "speaker": "leo",
+        "text": "so",
+        "novelty": 0.1,
+        "arousal": 0.2,
+        "entropy": 0.3,
+        "trauma": 0.4,
+        "at": 5.0,
+    }
+    inbox.write(*dream_document("t", [line]), trace_id="t", nodes_of_new_shards=True)
+    inbox.ack("t")
+    again = dream_document("t", [line], node_form="published")
+    assert inbox.write(*again, trace_id="t", nodes_of_new_shards=True)["nodes_written"] == 0
+    assert list(inbox.list()) == []
