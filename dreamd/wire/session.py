@@ -50,6 +50,7 @@ class Session(asyncio.Protocol):
         on_lost: Callable[["Session"], None],
         failures: Failures,
         taps: Mapping[int, Tap] = UNTAPPED,
+        spare: list[Any] | None = None,
     ):
         self.number = number
         self.greeted = False
@@ -61,7 +62,7 @@ class Session(asyncio.Protocol):
         self._dispatch = dispatch
         self._on_lost = on_lost
         self._failures = failures
-        self._peer = Peer(CODEC)
+        self._peer = Peer(CODEC, spare=spare)
         self._calls = Calls(self._peer.pending)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False

@@ -299,13 +299,27 @@ def test_a_giant_behind_another_message_is_refused_as_soon(codec: Codec) -> None
 def test_the_buffer_of_a_large_message_is_given_back() -> None:
     """P11: an Unpacker keeps the largest buffer that it ever had, so it goes, where no message is begun."""
     framer = rpc.Framer()
-    first = framer._unpacker
     framer.feed(notification_of(1000))
-    assert framer._unpacker is first
+    [first] = framer._spare
     framer.feed(notification_of(rpc.LARGE_BYTES) + b"\x93")
-    assert framer._unpacker is first
+    assert (framer._unpacker, framer._spare) == (first, [])
     framer.feed(b"\x02\xa1x\x90")
-    assert framer._unpacker is not first
+    assert (framer._unpacker, framer._spare) == (None, [])
+
+
+def test_peers_share_what_they_need_for_an_unfinished_message_alone() -> None:
+    """P11: an idle connection would keep 44 KiB for it."""
+    spare: list[Any] = []
+    peers = [Peer(spare=spare) for _ in range(2 * rpc.SPARE)]
+    message = notification_of(1000)
+    for cut in (1000, 400, 1000, 1, 1000):
+        for peer in peers:
+            assert len(list(peer.receive_data(message[:cut]))) == (cut == 1000)
+        assert len(spare) == (1 if cut == 1000 else 0)
+        for peer in peers if cut < 1000 else ():
+            assert len(list(peer.receive_data(message[cut:]))) == 1
+        assert 1 <= len(spare) <= rpc.SPARE
+        del spare[1:]
 
 
 @both_codecs

@@ -9,7 +9,8 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -237,6 +238,43 @@ def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(tmp_path):
 
 
 # --- P11: one client can harm only itself ------------------------------------------------------------
+
+
+def resident_kib(process):
+    """VmRSS."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+LARGEST = {
+    "prompt": "x" * 200_000, "reply": "y" * 200_000, "expert": "z" * 50_000, "themes": list(range(60_000)),
+    "math_state": {f"{n:030}": n / 7 for n in range(4000)}, "failures": {f"kind{n}": 1 for n in range(4000)},
+}  # fmt: skip
+
+
+def test_p11_what_sessions_make_the_daemon_keep_is_bounded_in_bytes_and_comes_back(tmp_path):
+    """Each sends what a message can hold, under a name of its own, and stays: 64 KiB a session; 48 KiB for each of the
+    64 names that are remembered, when they have gone."""
+    context = msgpack.packb([0, 2, "dream.context", [LARGEST]])
+    hello = {"protocol": 1, "version": "v" * 64, "provides": ["generate", "observe", "recall", "x" * 100_000]}
+    with DaemonProcess(tmp_path / "s") as daemon, ExitStack() as crowd:
+        before = resident_kib(daemon.process)
+        for number in range(150):
+            client = crowd.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(daemon.socket))
+            client.settimeout(20)
+            hooks = hello if number % 2 else hello | {"provides": []}
+            client.sendall(msgpack.packb([0, 1, "hello", [hooks | {"name": f"{number:064}"}]]))
+            assert answered(client)[2] is None
+            client.sendall(context)
+            assert answered(client)[3]["dream"] is False
+        # And what the largest message takes while it is read.
+        assert resident_kib(daemon.process) - before < 150 * 64 + 8 * 1024
+        crowd.close()
+        wait_until(
+            lambda: resident_kib(daemon.process) - before < 64 * 48 + 8 * 1024, "the memory comes back"
+        )
+        assert len(daemon.call("status")["sessions"]) == 1
 
 
 def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_recovers(tmp_path):

@@ -22,6 +22,7 @@ MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
 
 # An Unpacker never gives its buffer back, so one that met a large message is replaced.
 LARGE_BYTES = 64 * 1024
+SPARE = 4  # Unpackers that are kept for the next message
 # How far into an unfinished message its length fields are read, to refuse a giant before it is sent.
 LOOK_BYTES = 256
 
@@ -68,15 +69,14 @@ class Framer:
     """Cuts a stream into whole messages, each at most `limit` bytes.
 
     `Unpacker.skip` walks over a message without building it, so a hostile one costs its bytes and no more.
-    The Unpacker's own limits are no help: its C form does not count what it has parsed already.
+    The Unpacker's own limits are no help: its C form does not count what it has parsed already. It takes 44 KiB, so
+    a Framer has one while a message is unfinished only; `spare` holds those of all Framers of a thread.
     """
 
-    def __init__(self, limit: int = MESSAGE_BYTES) -> None:
+    def __init__(self, limit: int = MESSAGE_BYTES, spare: list[Unpacker] | None = None) -> None:
         self._limit = limit
-        self._renew()
-
-    def _renew(self) -> None:
-        self._unpacker = Unpacker(read_size=4096, max_buffer_size=0)
+        self._spare = [] if spare is None else spare
+        self._unpacker: Unpacker | None = None
         self._end = 0  # where, in the Unpacker's count, the last whole message ended
         self._partial = bytearray()  # of the next one; grown in place, a drip costs no square
         self._looked = False
@@ -84,6 +84,9 @@ class Framer:
     def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
         """Return the messages that `data` completes, and what broke the stream behind them, if anything."""
         unpacker = self._unpacker
+        if unpacker is None:
+            unpacker = self._spare.pop() if self._spare else Unpacker(read_size=4096, max_buffer_size=0)
+            self._unpacker, self._end = unpacker, unpacker.tell()
         unpacker.feed(data)
         partial = self._partial
         if partial:
@@ -117,8 +120,10 @@ class Framer:
     def _look(self) -> ProtocolError | None:
         """Whether what has come of the next message is too large, or says that it will be."""
         size = len(self._partial)
-        if not size and self._end > LARGE_BYTES:
-            self._renew()
+        if not size:
+            if self._end <= LARGE_BYTES and len(self._spare) < SPARE:
+                self._spare.append(self._unpacker)
+            self._unpacker = None
         if size > self._limit:
             return self._too_large(size)
         if size and not self._looked:
@@ -298,7 +303,8 @@ class Peer:
     """One end of a connection. Feed `receive_data`, send what the other methods return.
 
     `receive_data` never raises for what the peer did: once its events are taken, `broken` says what it was, and the
-    connection should be closed when `data_to_send` (the answers that this end makes by itself) has been sent.
+    connection should be closed when `data_to_send` (the answers that this end makes by itself) has been sent. Peers
+    of one thread may share a list of `spare` parts, which they fill.
     """
 
     def __init__(
@@ -307,10 +313,11 @@ class Peer:
         *,
         message_bytes: int = MESSAGE_BYTES,
         calls_in_flight: int = CALLS_IN_FLIGHT,
+        spare: list[Unpacker] | None = None,
     ) -> None:
         self._encode, self._decode = codec
         self._message_bytes = message_bytes
-        self._framer = Framer(message_bytes)
+        self._framer = Framer(message_bytes, spare)
         self._frames: deque[bytes] = deque()  # whole messages that are not read yet
         self._breach: ProtocolError | None = None  # what broke the stream behind them
         self.messages = 0  # that came whole
