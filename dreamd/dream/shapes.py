@@ -6,7 +6,7 @@ its bound: a context is kept with its session and its dialogue, whatever its siz
 
 from collections.abc import Iterable
 from itertools import islice
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -18,6 +18,7 @@ TEXT_CHARS, TEXT_BYTES = 4_000, 12_000
 EXPERT_CHARS = 64
 THEMES = 64
 STATE_NUMBERS, STATE_NAME_CHARS = 32, 40  # leo's own state has 18 numbers, with names of up to 20
+STATE_LOOKED_AT = 64  # entries of a state, for its numbers
 
 Speaker = Literal["leo", "friend"]
 if TYPE_CHECKING:
@@ -58,10 +59,13 @@ class Pulse(Struct):
     arousal: float | None = None
     entropy: float | None = None
 
-    def __post_init__(self) -> None:
-        self.novelty = clamped(self.novelty, "novelty")
-        self.arousal = clamped(self.arousal, "arousal")
-        self.entropy = clamped(self.entropy, "entropy")
+    def __post_init__(self) -> None:  # each field written out: a loop over names takes three times as long
+        if (n := self.novelty) is not None and not 0.0 <= n <= 1.0:
+            self.novelty = clamped(n, "novelty")
+        if (n := self.arousal) is not None and not 0.0 <= n <= 1.0:
+            self.arousal = clamped(n, "arousal")
+        if (n := self.entropy) is not None and not 0.0 <= n <= 1.0:
+            self.entropy = clamped(n, "entropy")
 
 
 class Context(Struct):
@@ -81,10 +85,12 @@ class Context(Struct):
 
     def __post_init__(self) -> None:
         self.prompt, self.reply = cut(self.prompt), cut(self.reply)
-        self.trauma_level = clamped(self.trauma_level, "trauma_level")
-        self.quality = clamped(self.quality, "quality")
+        if (n := self.trauma_level) is not None and not 0.0 <= n <= 1.0:
+            self.trauma_level = clamped(n, "trauma_level")
+        if (n := self.quality) is not None and not 0.0 <= n <= 1.0:
+            self.quality = clamped(n, "quality")
         self.expert = self.expert[:EXPERT_CHARS]
-        if self.themes:
+        if len(self.themes) > THEMES or float in map(type, self.themes):
             self.themes = [whole(theme, "themes") for theme in self.themes[:THEMES]]
         if self.failures:
             self.failures = {kind: whole(times, "failures") for kind, times in self.failures.items()}
@@ -155,17 +161,23 @@ class Fragment(Struct, frozen=True, kw_only=True):
 
 def _numbers_of(state: dict[str, Any]) -> dict[str, Any]:
     """Return the first numbers of a state. Raise ValueError if it is nested too deep or holds what JSON cannot."""
-    if not _PLAIN.issuperset(map(type, state.values())):
+    if _NUMBERS.issuperset(map(type, state.values())):
+        # Nearly always: finite numbers, and not many. Looked at without a loop, since contexts are many.
+        few = len(state) <= STATE_NUMBERS and max(map(len, state)) <= STATE_NAME_CHARS
+        if few and isfinite(sum(state.values())):
+            return state
+    elif not _PLAIN.issuperset(map(type, state.values())):
         _check_free_form(state)
-    numbers = (
-        (name, value)
-        for name, value in state.items()
-        if isinstance(value, int | float) and isfinite(value) and len(name) <= STATE_NAME_CHARS
-    )
-    return dict(islice(numbers, STATE_NUMBERS))
+    numbers = {
+        name: value
+        for name, value in islice(state.items(), STATE_LOOKED_AT)
+        if type(value) in _NUMBERS and -inf < value < inf and len(name) <= STATE_NAME_CHARS
+    }
+    return numbers if len(numbers) <= STATE_NUMBERS else dict(islice(numbers.items(), STATE_NUMBERS))
 
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+_NUMBERS = frozenset({int, float, bool})
+_PLAIN = _NUMBERS | {str, type(None)}
 
 
 def _check_free_form(value: dict[str, Any]) -> None:
