@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,15 +23,21 @@ LONG = bool(os.environ.get("HUNT"))
 UNAVAILABLE = 3  # exit code of a child whose caller was given the typed error
 
 SEED = {"goal": "hold"}
+LARGE = {"text": "x" * 700_000}
 GARBAGE = b'{"shards": [{"in'
 
 
-def shard(index: int) -> dict[str, int]:
+def shard(index: int) -> dict[str, Any]:
     return {"index": index, "timestamp": 1000 + index}
 
 
 def write(inbox: Inbox) -> None:
     inbox.write(SEED, [shard(0), shard(1)], trace_id="t")
+
+
+def write_on(inbox: Inbox) -> None:
+    """What does not fit the file that waits."""
+    inbox.write(SEED, [shard(0) | LARGE, shard(1) | LARGE], trace_id="t")
 
 
 def acknowledge(inbox: Inbox) -> None:
@@ -67,6 +74,10 @@ def half_acknowledged(inbox: Inbox) -> None:
     inbox.write(SEED, [shard(0)], trace_id="t")
 
 
+def full(inbox: Inbox) -> None:
+    inbox.write(SEED, [shard(9) | LARGE], trace_id="t")
+
+
 SCENES = [
     Scene("a new folder", lambda inbox: None, write, frozenset({0, 1})),
     Scene("a growing file", growing, write, frozenset({0, 1, 9})),
@@ -76,9 +87,10 @@ SCENES = [
     Scene("partly acknowledged", half_acknowledged, write, frozenset({0, 1, 9})),
     Scene("an acknowledgement", write, acknowledge, frozenset({0, 1})),
     Scene("a second acknowledgement", half_acknowledged, acknowledge, frozenset({0, 9})),
+    Scene("a full file", full, write_on, frozenset({0, 1, 9})),
 ]
 # Of these each (call, number) of one write, and of one acknowledgement, is broken in every run.
-SHORT = [SCENES[0], SCENES[1], SCENES[2], SCENES[6]]
+SHORT = [SCENES[0], SCENES[1], SCENES[2], SCENES[6], SCENES[8]]
 
 
 def scenes(chosen: list[Scene]) -> pytest.MarkDecorator:
@@ -97,12 +109,12 @@ def child(inbox: Inbox, act: Callable[[Inbox], object]) -> Callable[[], int]:
 
 
 def calls_of(scene: Scene, folder: Path) -> list[tuple[str, int]]:
-    """Each system call that the scene makes, by name and number."""
+    """Each system call on files that the scene makes, by name and number. Those for memory differ from run to run."""
     inbox = Inbox(folder)
     scene.before(inbox)
     seen: list[tuple[str, int]] = []
     assert traced(child(inbox, scene.act), lambda call: seen.append((call.name, call.nth))) == 0
-    return seen
+    return [call for call in seen if call[0] in FILE_CALLS]
 
 
 def at(name: str, nth: int, answer: int | type[Kill]) -> Callable[[Call], int | type[Kill] | None]:
@@ -160,7 +172,7 @@ def test_p7_killed_at_each_system_call_in_turn(scene: Scene, tmp_path: Path) -> 
 def test_p7_each_file_call_fails_in_turn(scene: Scene, error: int, tmp_path: Path) -> None:
     """P6, P7: the caller gets a typed error or all of it is there; nothing is lost or half written."""
     told = 0
-    calls = [call for call in calls_of(scene, tmp_path / "reference") if call[0] in FILE_CALLS]
+    calls = calls_of(scene, tmp_path / "reference")
     for number, (name, nth) in enumerate(calls):
         inbox = Inbox(tmp_path / str(number))
         known = known_before(scene, inbox)
@@ -188,31 +200,112 @@ def test_p7_killed_and_the_retry_killed_too(scene: Scene, tmp_path: Path) -> Non
         check_retry(scene, inbox)
 
 
-def test_p6_the_order_of_calls(tmp_path: Path) -> None:
-    """P6: write, sync the file, rename, sync the folder, and only then is anyone told."""
-    inbox = Inbox(tmp_path / "inbox")
-    growing(inbox)
-    temporary, told = str(inbox.folder / ".tmp" / "t.json"), str(tmp_path / "told")
-    steps: list[tuple[str, str]] = []
+def steps(inbox: Inbox, act: Callable[[Inbox], object], told: Path) -> list[tuple[str, str]]:
+    """What is written, synced, renamed and removed, and where, until the caller is told."""
+    seen: list[tuple[str, str]] = []
+
+    def place(path: str) -> str:
+        return "told" if path == str(told) else os.path.relpath(path, inbox.folder)
 
     def see(call: Call) -> None:
         if call.name in ("write", "fsync"):
-            steps.append((call.name, call.file))
+            seen.append((call.name, place(call.file)))
         elif call.name in ("renameat", "renameat2"):
-            steps.append(("rename", call.file))
+            seen.append(("rename", f"{place(call.file)} -> {place(call.target)}"))
+        elif call.name == "unlinkat":
+            seen.append(("remove", place(call.file)))
 
     def tell() -> None:
-        inbox.write(SEED, [shard(0)], trace_id="t")
-        os.write(os.open(told, os.O_WRONLY | os.O_CREAT), b"written")
+        act(inbox)
+        os.write(os.open(told, os.O_WRONLY | os.O_CREAT), b"done")
 
     assert traced(tell, see) == 0
-    assert steps == [
-        ("write", temporary),
-        ("fsync", temporary),
-        ("rename", str(inbox.folder / ".tmp")),
-        ("fsync", str(inbox.folder)),
-        ("write", told),
+    return seen
+
+
+def put(name: str, into: str = ".") -> list[tuple[str, str]]:
+    return [
+        ("write", f".tmp/{name}"),
+        ("fsync", f".tmp/{name}"),
+        ("rename", f".tmp -> {into}"),
+        ("fsync", into),
     ]
+
+
+def aged(inbox: Inbox) -> None:
+    """A trace of three parts: two acknowledged, the first long ago."""
+    half_acknowledged(inbox)
+    inbox.ack("t")
+    os.utime(inbox.folder / "done" / "t.json", (0, 0))
+    inbox.write(SEED, [shard(1)], trace_id="t")
+
+
+MOVED = [("rename", ". -> done"), ("fsync", "done"), ("fsync", ".")]
+ORDERS: list[tuple[str, Callable[[Inbox], object], Callable[[Inbox], object], list[tuple[str, str]]]] = [
+    ("a growing file", growing, write, put("t.json")),
+    ("duplicates alone", write, write, [("fsync", "t.json"), ("fsync", ".")]),
+    ("duplicates that were acknowledged", lambda box: [write(box), box.ack("t")], write, []),
+    ("an acknowledgement", write, acknowledge, MOVED),
+    ("it again", lambda box: [write(box), box.ack("t")], acknowledge, MOVED[1:]),
+    ("a damaged file", damaged, write, [("rename", ". -> ."), ("fsync", "."), *put("t.json")]),
+    (
+        "a full file",
+        full,
+        write_on,
+        [("fsync", "."), *put("t", ".keys"), *put("t~2.json"), *put("t", ".keys"), *put("t~3.json")],
+    ),
+    ("retention", aged, Inbox.retire, [*put("t", ".keys"), ("remove", "done"), ("fsync", "done")]),
+    ("a sweep", littered, Inbox.sweep, [("remove", ".tmp")]),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "act", "order"), [one[1:] for one in ORDERS], ids=[one[0] for one in ORDERS]
+)
+def test_p6_the_order_of_calls(
+    before: Callable[[Inbox], object],
+    act: Callable[[Inbox], object],
+    order: list[tuple[str, str]],
+    tmp_path: Path,
+) -> None:
+    """P6: write, sync the file, rename, sync the folder, and only then is the caller told; so is each other change.
+
+    The keys of a part are there before the next part is, and before an acknowledged one is removed.
+    """
+    inbox = Inbox(tmp_path / "inbox")
+    before(inbox)
+    assert steps(inbox, act, tmp_path / "told") == [*order, ("write", "told")]
+
+
+def retire(inbox: Inbox) -> None:
+    inbox.retire()
+
+
+def check_retired(inbox: Inbox) -> None:
+    """Whatever retention has done, no other part is touched, and what they hold is not written again."""
+    assert (
+        {"done/t~2.json", "t~3.json"}
+        <= set(files(inbox.folder))
+        <= {"done/t.json", "done/t~2.json", "t~3.json"}
+    )
+    report = inbox.write(SEED, [shard(0), shard(1)], trace_id="t")
+    assert (report["shards_written"], report["duplicates"]) == (0, 2)
+
+
+@pytest.mark.parametrize("answer", [Kill, errno.EIO, errno.ENOSPC], ids=["killed", "EIO", "ENOSPC"])
+def test_p7_retention_stopped_at_each_call_in_turn(answer: int | type[Kill], tmp_path: Path) -> None:
+    """P7: it removes no more than it should, and the next one completes it."""
+    scene = Scene("retention", aged, retire, frozenset())
+    calls = calls_of(scene, tmp_path / "reference")
+    for number, (name, nth) in enumerate(calls):
+        inbox = Inbox(tmp_path / str(number))
+        aged(inbox)
+        assert traced(child(inbox, retire), at(name, nth, answer)) in (-9, 0, UNAVAILABLE), (name, nth)
+        check_retired(inbox)
+        inbox.retire()
+        check_retired(inbox)
+        assert set(files(inbox.folder)) == {"done/t~2.json", "t~3.json"}
+        assert temporaries(inbox.folder) == [] or inbox.sweep()
 
 
 def test_p6_a_new_folder_is_on_disk_before_its_files(tmp_path: Path) -> None:

@@ -43,17 +43,23 @@ _libc.ptrace.restype = ctypes.c_long
 
 @dataclass(frozen=True)
 class Call:
-    """A system call at its entry: its name, how many of that name came before it, its first argument."""
+    """A system call at its entry: its name, how many of that name came before it, its first and third arguments."""
 
     name: str
     nth: int
     pid: int
     first: int
+    third: int
 
     @property
     def file(self) -> str:
         """What the descriptor that is its first argument stands for."""
         return os.readlink(f"/proc/{self.pid}/fd/{self.first}")
+
+    @property
+    def target(self) -> str:
+        """What the descriptor that is its third argument stands for: the folder that a file is renamed into."""
+        return os.readlink(f"/proc/{self.pid}/fd/{self.third}")
 
 
 class Kill:
@@ -112,7 +118,7 @@ def traced(run: Callable[[], int | None], fault: Callable[[Call], int | type[Kil
         _ptrace(_SYSCALL_INFO, pid, ctypes.sizeof(info), ctypes.addressof(info))
         name = _NAMES.get(info.number, f"call {info.number}")
         seen[name] = seen.get(name, 0) + 1
-        wanted = fault(Call(name, seen[name], pid, info.args[0]))
+        wanted = fault(Call(name, seen[name], pid, info.args[0], info.args[2]))
         if wanted is Kill:
             os.kill(pid, signal.SIGKILL)
         elif isinstance(wanted, int):
