@@ -73,6 +73,7 @@ class Delivery:
         self._tidy_again = -inf  # monotonic s
         # fsync blocks: the inbox has a thread of its own, as the database has. Another one only looks.
         self._thread = OneThread("dreamd-inbox")
+        self._turn = asyncio.Lock()
         self._reader = OneThread("dreamd-inbox-read")
         self._looker = Looker("dreamd-inbox-look", self._check)
 
@@ -127,6 +128,12 @@ class Delivery:
     async def on_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run one call of the inbox that writes on its thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
+
+    async def for_a_client(self, function: Callable[..., T], *args: Any) -> T:
+        """Run one call that a client asked for on the inbox's thread. They take turns, so that a file of ours waits
+        for one of them, however many there are."""
+        async with self._turn:
+            return await self.on_thread(function, *args)
 
     async def reading(self, function: Callable[..., T], *args: Any) -> T:
         """Run one call of the inbox that only reads, which does not wait behind those that write."""

@@ -189,7 +189,7 @@ async def persist(service: Service, session: Session, asked: params.PersistParam
     if not inbox.settings.enabled:
         raise Refusal(Code.UNAVAILABLE, "the inbox is off: inbox.enabled is false")
     what = asked.request
-    report = await service.engine.delivery.on_thread(inbox.persist, what.seed, what.result, what.cap_token)
+    report = await service.engine.delivery.for_a_client(inbox.persist, what.seed, what.result, what.cap_token)
     trace_id = what.result["trace_id"]
     service.publish(
         {
@@ -230,7 +230,7 @@ async def read(service: Service, session: Session, asked: params.TraceParams) ->
 
 def ack(service: Service, session: Session, asked: params.AckParams) -> Coroutine[Any, Any, Any]:
     inbox = service.engine.delivery.inbox
-    return service.engine.delivery.on_thread(inbox.ack, asked.trace_id, asked.saved_ts)
+    return service.engine.delivery.for_a_client(inbox.ack, asked.trace_id, asked.saved_ts)
 
 
 # --- the table ---------------------------------------------------------------------------------------

@@ -3,15 +3,17 @@
 import asyncio
 import fcntl
 import json
+import os
 import sqlite3
 import threading
 from contextlib import closing
+from time import time as wall_s
 
 import pytest
 
 from dreamd.delivery import TIDY_S, StoppableFiles
 from dreamd.inbox import InboxBusy
-from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
+from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled, until
 from tests.helpers.service import TestClock, serving
 
 
@@ -258,6 +260,52 @@ async def test_p5_what_may_still_be_written_is_not_retired(tmp_path):
         await completed(service)
         assert inbox_files(tmp_path) == []
         assert list((file.parent / "done").iterdir()) == []
+
+
+async def test_p11_a_file_of_ours_waits_for_one_write_of_a_client_however_many_there_are(tmp_path):
+    async with (
+        serving(tmp_path) as service,
+        await leo(service) as peer,
+        await onlooker(service) as client,
+    ):
+        inbox, steps, go_on = service.engine.delivery.inbox, [], threading.Semaphore(0)
+        persist, write = inbox.persist, inbox.write
+
+        def slow(*args):
+            steps.append("begins")
+            assert go_on.acquire(timeout=20)
+            steps.append("ends")
+            return persist(*args)
+
+        def seen(*args, nodes_of_new_shards=False, **more):
+            steps.extend(["ours"] * nodes_of_new_shards)
+            return write(*args, nodes_of_new_shards=nodes_of_new_shards, **more)
+
+        inbox.persist, inbox.write = slow, seen
+        result = {"trace_id": "t", "shards": [{"index": 0}]}
+        asked = {"seed": None, "result": result, "cap_token": {"scopes": ["memory.inbox.dreams.write"]}}
+        calls = [asyncio.create_task(client.call("inbox.persist", asked)) for _ in range(20)]
+        await until(lambda: steps == ["begins"])
+        await peer.call("dream.now", STIRRED)
+        await until(
+            lambda: service.engine.delivery._thread._calls.qsize() > 0
+        )  # ours, behind the one that blocks
+        go_on.release(20)
+        await settled(service)
+        await asyncio.gather(*calls)
+    assert steps.index("ours") == 2
+    assert steps.count("ends") == 20
+
+
+async def test_a_sweep_at_the_start_removes_what_a_killed_writer_left(tmp_path):
+    litter = tmp_path / "inbox" / "dreams" / ".tmp"
+    litter.mkdir(parents=True)
+    for name, age_s in (("old.json", 2 * TIDY_S), ("young.json", 5)):
+        (litter / name).write_text("{")
+        os.utime(litter / name, (wall_s() - age_s, wall_s() - age_s))
+    async with serving(tmp_path) as service:
+        await completed(service)
+    assert [path.name for path in litter.iterdir()] == ["young.json"]
 
 
 async def test_a_dialogue_asked_for_is_answered_when_it_has_ended_not_when_its_file_is_written(tmp_path):
