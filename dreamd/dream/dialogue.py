@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dreamd.dream import pulse
 from dreamd.dream.candidates import Choice, Length, Usage, choose
 from dreamd.dream.friend import Friend
-from dreamd.dream.shapes import Answer, Context, Line, LineMetrics, Pulse, Speaker
+from dreamd.dream.shapes import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,9 +34,6 @@ OUTCOMES: tuple[Outcome, ...] = (
 
 # Snapshots of the past that leo is asked for.
 RECALLED = 2
-# Characters taken of prompt, reply and each snapshot: however long they are, a seed fits into a message many
-# times over. leo himself never says as much.
-SEED_PART_CHARS = 4000
 # Trauma above which the friend speaks as leo's "wounded" expert (leo's own value).
 WOUNDED_ABOVE = 0.7
 # Words that a line should have. The friend is short: he answers, leo dreams.
@@ -278,7 +275,7 @@ def _corrected(line: Line, metrics: LineMetrics) -> Line:
 
 
 def _part(text: str) -> str:
-    return pulse.clamped(text, most_chars=SEED_PART_CHARS)
+    return pulse.clamped(text, most_chars=TEXT_CHARS)
 
 
 def _joined(parts: list[str]) -> str:

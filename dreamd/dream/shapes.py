@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from dreamd.dream import pulse
+
 # The bound of every free-form value. Deeper is an attack.
 MOST_LEVELS = 32
 # Of a prompt, a reply, a hook's line: leo never says as much, and a seed of several fits into a message many times.
@@ -37,10 +39,12 @@ def whole(number: float, field: str) -> int:
 
 
 def cut(text: str) -> str:
-    """Return the text, at most TEXT_CHARS characters and TEXT_BYTES of UTF-8 of it."""
+    """Return the text, at most TEXT_CHARS characters and TEXT_BYTES of UTF-8 of it, if possible whole words."""
     if len(text) <= TEXT_BYTES // 4:  # whatever its characters are
         return text
-    return text[:TEXT_CHARS].encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
+    if len(text) > TEXT_CHARS:
+        text = pulse.clamped(text, most_chars=TEXT_CHARS)
+    return text.encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
 
 
 def clamped(value: float | None, field: str) -> float | None:

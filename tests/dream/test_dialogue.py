@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from dreamd.dream import pulse
 from dreamd.dream.dialogue import (
     OUTCOMES,
-    SEED_PART_CHARS,
     DialogueSettings,
     Effect,
     Ended,
@@ -26,7 +25,7 @@ from dreamd.dream.dialogue import (
     dialogue,
 )
 from dreamd.dream.friend import Friend, FriendSettings
-from dreamd.dream.shapes import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse
+from dreamd.dream.shapes import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse, cut
 
 LINES = ["the sea was here", "no one came home", "a door stood open", "light on the water"]
 CTX = Context(
@@ -238,8 +237,8 @@ def test_what_a_context_does_not_know_counts_as_nothing(felt: Pulse | None) -> N
 def test_a_seed_stays_small_whatever_the_host_sends() -> None:
     much = "word " * 100_000
     effects, _ = drive(start(Context(prompt=much, reply=much), can_recall=True), hooks(recalled=[much, much]))
-    assert len(effects[0].query) <= 2 * SEED_PART_CHARS + 1  # type: ignore[union-attr]
-    assert len(asks(effects)[0].seed) <= 4 * SEED_PART_CHARS + 100
+    assert len(effects[0].query) <= 2 * TEXT_CHARS + 1  # type: ignore[union-attr]
+    assert len(asks(effects)[0].seed) <= 4 * TEXT_CHARS + 100
 
 
 # --- the measures
@@ -306,7 +305,7 @@ def test_a_line_is_short_and_what_was_said_is_kept(how: dict[str, Any], words: t
 def test_what_is_beyond_ten_lines_is_neither_read_nor_kept() -> None:
     said = "stone " * 1000 + "Here it ends."
     line = drive(start(), hooks([said, *LINES]))[1].lines[0]
-    assert (line.text, line.candidates) == (" ".join(["stone"] * 30), (said[:TEXT_CHARS],))
+    assert (line.text, line.candidates) == (" ".join(["stone"] * 30), (cut(said),))
 
 
 class Talk:
