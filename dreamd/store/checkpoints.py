@@ -5,6 +5,7 @@ friend when an origin was replaced. All other names are given by clients.
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -106,6 +107,7 @@ def replace_buffer(
 def _replace_rows(connection: Connection, copies: Sequence[Copy], at: float) -> tuple[int, int]:
     """A fragment whose text is among `copies` keeps its id, a new one gets an id that was never used, and what goes
     is retired: a replay finds each by its id. Return how many came and went."""
+    _forget_unused(connection)
     there: dict[str, list[int]] = {}
     for number, text in connection.execute("SELECT id, text FROM dream_bootstrap_fragments ORDER BY id"):
         there.setdefault(text, []).append(number)
@@ -124,6 +126,21 @@ def _replace_rows(connection: Connection, copies: Sequence[Copy], at: float) -> 
     for number in left:
         retire_fragment(connection, number, at)
     return added, len(left)
+
+
+def _forget_unused(connection: Connection) -> None:
+    """Delete what left the buffer and no dialogue began with, so that a client that replaces the friend again and again
+    does not fill the database. What leaves now is kept: a dialogue may be about to begin with it. The highest id stays,
+    for the next one to be higher."""
+    used: set[int] = set()
+    for (state,) in connection.execute(
+        "SELECT friend_state FROM dream_dialogs WHERE friend_state IS NOT NULL"
+    ):
+        with suppress(msgspec.DecodeError):  # a replay cannot read it either
+            used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
+    left = [number for (number,) in connection.execute("SELECT id FROM dream_fragments_past ORDER BY id")]
+    unused = [(number,) for number in left[:-1] if number not in used]
+    connection.executemany("DELETE FROM dream_fragments_past WHERE id = ?", unused)
 
 
 def _add(connection: Connection, copy: Copy) -> None:

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from dreamclient.messages import Code
 
@@ -170,6 +171,27 @@ async def test_what_stays_keeps_its_id_and_what_goes_can_still_be_found(store: S
     with closing(sqlite3.connect(path)) as connection:
         past = connection.execute("SELECT id, text, left_at FROM dream_fragments_past").fetchall()
     assert past == [(1, "one stone", STARTED_AT + 20), (3, "a third", STARTED_AT + 20)]
+
+
+async def test_a_client_that_replaces_it_again_and_again_fills_nothing(store: Store, path: Path):
+    """What a dialogue began with is kept for its replay, and no id is given twice."""
+    await replaced(store, *(f"dreamt {number}" for number in range(5)))
+    dreamt = (await store.load()).fragments
+    state = msgspec.msgpack.encode([(each.id, each.weight) for each in dreamt])
+    number = await store.begin(new_dialog(friend_state=state))
+    await store.record(number, line(1), STARTED_AT)
+    await store.finish(number, finish(line(1)))
+    ids = {each.id for each in dreamt}
+    for round_ in range(20):
+        await replaced(store, *(f"brought {round_} {number}" for number in range(50)))
+        new = {each.id for each in (await store.load()).fragments} - {1}
+        assert not new & ids
+        ids |= new
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        past = [text for (text,) in connection.execute("SELECT text FROM dream_fragments_past ORDER BY id")]
+    assert past[:5] == [f"dreamt {number}" for number in range(5)]
+    assert len(past) <= 5 + 50 + 1
 
 
 @pytest.mark.parametrize(
