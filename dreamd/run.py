@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,10 +11,20 @@ import msgspec
 from dreamclient.messages import Method
 
 from dreamd.clock import Clock
-from dreamd.dream.dialogue import Effect, Ended, Generate, Observe, Recall, Record, Result, dialogue
+from dreamd.dream.dialogue import (
+    Effect,
+    Ended,
+    Generate,
+    Observe,
+    Recall,
+    Record,
+    Result,
+    corrected,
+    dialogue,
+)
 from dreamd.dream.friend import Friend
 from dreamd.dream.names import Names
-from dreamd.dream.shapes import Context, Line
+from dreamd.dream.shapes import Context, Line, LineMetrics
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.hooks import Caller, Hooks
@@ -94,12 +105,10 @@ class Run:
             case Record(line):
                 await self._record(line)
             case Observe(line):
-                self.observed[line.turn] = "failed"
-                heard = await self.hooks.observe(effect)
-                self.observed[line.turn] = "refused" if heard and heard.taken is False else "answered"
-                return heard
+                return await self._observe(effect, line)
             case Recall(query, n):  # pragma: no branch - there is no other
                 self.recalled = (await self.hooks.recall(query, n))[:n]
+                await self._note("recall", self.store.recalled(self.dialog, self.recalled))
                 return self.recalled
         return None
 
@@ -115,31 +124,40 @@ class Run:
             settings=msgspec.json.encode(self.settings.dialogue),
             friend_state=msgspec.msgpack.encode([(f.id, f.weight) for f in friend.fragments]),
         )
-        try:
-            await self._stored(self.store.begin(new))
-        except StoreUnavailable as error:
-            raise self._unrecorded("begin", error) from None
+        await self._kept("begin", self.store.begin(new))
         self.begun = True
         self.tell("dialog.started", session=self.session.number, client=self.client)
 
     async def _record(self, line: Line) -> None:
         """Record a line before it is observed (P2), and with the first one that this client has dreamt."""
         charge = Charge(self.client, self.at, tuple(self.names.forgotten)) if line.turn == 1 else None
-        try:
-            await self._stored(self.store.record(self.dialog, line, self.clock.wall(), charge=charge))
-        except StoreUnavailable as error:
-            raise self._unrecorded("record", error) from None
+        await self._kept("record", self.store.record(self.dialog, line, self.clock.wall(), charge=charge))
         if charge is not None:
             self.names.charged(charge.client, charge.at, charge.forget)
         self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
 
-    async def _stored(self, work: Coroutine[Any, Any, object]) -> None:
-        """Wait for the store as long as for a hook. What it does not answer in time it may still do."""
-        await answered(work, self.settings.dialogue.call_deadline_s)
+    async def _observe(self, effect: Observe, line: Line) -> LineMetrics | None:
+        """Observe a line, and store what came of it before the next one is asked for with it (P13)."""
+        self.observed[line.turn] = "failed"
+        heard = await self.hooks.observe(effect)
+        how: Observed = "refused" if heard and heard.taken is False else "answered"
+        self.observed[line.turn] = how
+        final = corrected(line, heard) if heard else line
+        await self._note("observe", self.store.observed(self.dialog, final, how))
+        return heard
 
-    def _unrecorded(self, what: str, error: StoreUnavailable) -> Ended:
-        self.failures.count("store", error.trouble, place=what)
-        return Ended("store_error")
+    async def _note(self, what: str, work: Coroutine[Any, Any, object]) -> None:
+        """Store what a hook told, so that a crash loses none of it. If it cannot be stored now, the end stores it."""
+        with suppress(Ended):
+            await self._kept(what, work)
+
+    async def _kept(self, what: str, work: Coroutine[Any, Any, object]) -> None:
+        """Wait for the store as long as for a hook; what it does not answer in time it may still do. Raises Ended."""
+        try:
+            await answered(work, self.settings.dialogue.call_deadline_s)
+        except StoreUnavailable as error:
+            self.failures.count("store", error.trouble, place=what)
+            raise Ended("store_error") from None
 
     def tell(self, kind: str, **what: Any) -> None:
         """Publish an event of this dialogue."""

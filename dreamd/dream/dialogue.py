@@ -172,7 +172,7 @@ def _turns(
         lines.append(line)
         metrics: LineMetrics | None = yield Observe(line, choice.candidate + 1)
         if metrics is not None:
-            lines[-1] = _corrected(line, metrics)
+            lines[-1] = corrected(line, metrics)
         lately |= pulse.phrases(line.text)
         usage.hear(line.text)
         before = line.text
@@ -266,10 +266,11 @@ def _measured(
         expert=ask.expert,
         candidates=tuple(candidates),
     )
-    return _corrected(estimate, answer)
+    return corrected(estimate, answer)
 
 
-def _corrected(line: Line, metrics: LineMetrics) -> Line:
+def corrected(line: Line, metrics: LineMetrics) -> Line:
+    """Return the line with the measures that a hook gave for it."""
     told = {name: getattr(metrics, name) for name in LineMetrics.__struct_fields__}
     return replace(line, **{name: value for name, value in told.items() if value is not None})
 

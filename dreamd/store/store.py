@@ -18,7 +18,7 @@ from dreamd.store import checkpoints, reading, transactions
 from dreamd.store.connection import Database, OnConnection
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, back_up, set_aside
 from dreamd.store.opening import mark_suspect, open_file
-from dreamd.store.rows import Charge, Finish, Memory, NewDialog, StoredDialog
+from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, StoredDialog
 from dreamd.store.trouble import (
     CLOSED,
     DAMAGED,
@@ -99,6 +99,14 @@ class Store:
     async def record(self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None) -> None:
         """P2, P3: on return the line is on disk, with its mark "sent to observe"; and the charge, with the first."""
         await self._write(transactions.record, dialog_id, line, at, charge)
+
+    async def observed(self, dialog_id: int, line: Line, how: Observed) -> None:
+        """Store how `observe` was answered, and the measures that the line has from there on."""
+        await self._write(transactions.observed, dialog_id, {line.turn: how}, [line])
+
+    async def recalled(self, dialog_id: int, texts: Sequence[str]) -> None:
+        """Store what the client recalled for a dialogue."""
+        await self._write(transactions.recalled, dialog_id, texts)
 
     async def finish(self, dialog_id: int, end: Finish) -> None:
         """The end of a dialogue and what it changed in the friend, together or not at all."""

@@ -4,7 +4,7 @@
 which there are a few hundred at most.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import Final
 
@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from dreamd.dream.friend import Change
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError
-from dreamd.store.rows import Charge, Finish, NewDialog
+from dreamd.store.rows import Charge, Finish, NewDialog, Observed
 
 LAST_RUN: Final = "dream_last_run_ts"  # leo's; any other client's has ":name" behind it
 OUTCOME: Final = "dream_outcome:"
@@ -73,22 +73,35 @@ def _last_run_key(client: str) -> str:
     return LAST_RUN if client == "leo" else f"{LAST_RUN}:{client}"
 
 
-def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
-    """All that is known at the end, the friend's change included."""
+def observed(
+    connection: Connection, dialog_id: int, how: Mapping[int, Observed], lines: Sequence[Line]
+) -> None:
+    """Store how `observe` was answered, by turn, and the measures that the lines have from there on."""
     connection.executemany(
         """UPDATE dream_turns SET
             trauma_level = :trauma, pulse_novelty = :novelty, pulse_arousal = :arousal,
             pulse_entropy = :entropy, overlap = :overlap, quality = :quality
         WHERE dialog_id = :dialog_id AND turn = :turn""",
-        [asdict(line) | {"dialog_id": dialog_id} for line in end.lines],
+        [asdict(line) | {"dialog_id": dialog_id} for line in lines],
     )
     connection.executemany(
         "UPDATE dream_turns SET observed = ? WHERE dialog_id = ? AND turn = ?",
-        [(observed, dialog_id, turn) for turn, observed in end.observed.items()],
+        [(answer, dialog_id, turn) for turn, answer in how.items()],
     )
+
+
+def recalled(connection: Connection, dialog_id: int, texts: Sequence[str]) -> None:
+    """Store what the client recalled for a dialogue."""
+    kept = msgspec.json.encode(list(texts)).decode()
+    connection.execute("UPDATE dream_dialogs SET recalled = ? WHERE id = ?", (kept, dialog_id))
+
+
+def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
+    """Store all that is known at the end, the friend's change included."""
+    observed(connection, dialog_id, end.observed, end.lines)
+    recalled(connection, dialog_id, end.recalled)
     connection.execute(
-        "UPDATE dream_dialogs SET note = ?, drift = ?, recalled = ? WHERE id = ?",
-        (end.ended_by, end.drift, msgspec.json.encode(end.recalled).decode(), dialog_id),
+        "UPDATE dream_dialogs SET note = ?, drift = ? WHERE id = ?", (end.ended_by, end.drift, dialog_id)
     )
     _close(connection, dialog_id, end.at, end.outcome, keep_texts)
     if end.change:

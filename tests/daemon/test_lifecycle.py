@@ -14,7 +14,7 @@ from contextlib import closing
 import pytest
 
 from tests.helpers.daemon import DaemonProcess
-from tests.helpers.dreaming import STIRRED, Gate, leo_at
+from tests.helpers.dreaming import STIRRED, Gate, leo_at, onlooker_at
 from tests.helpers.peer import hearing, saying
 from tests.helpers.waiting import until
 
@@ -148,7 +148,6 @@ async def test_asked_to_stop_in_mid_dialogue_it_keeps_and_delivers_what_was_said
     assert rows(tmp_path / "s", "SELECT outcome, episodes_count FROM dream_dialogs") == [("shutdown", 1)]
     [[text]] = shards(tmp_path / "s")
     assert rows(tmp_path / "s", "SELECT text, observed FROM dream_turns") == [(text, "failed")]
-    assert rows(tmp_path / "s", "SELECT count(*) FROM dream_dialogs WHERE shard_at IS NULL") == [(0,)]
 
 
 @pytest.mark.parametrize("hook", ["generate", "observe"])
@@ -181,7 +180,7 @@ async def test_p3_p5_killed_in_mid_dialogue_it_completes_it_at_the_next_start(tm
                 assert again.asked == []
             assert (dialog["outcome"], dialog["lines"]) == ("interrupted", lines)
             assert [turn["text"] for turn in turns] == heard
-            assert shards(tmp_path / "s") == [heard]
+            until(lambda: shards(tmp_path / "s") == [heard], "its file is written")
 
 
 async def test_p5_what_was_acknowledged_before_the_kill_is_not_resurrected(tmp_path):
@@ -195,9 +194,10 @@ async def test_p5_what_was_acknowledged_before_the_kill_is_not_resurrected(tmp_p
         database.execute("UPDATE dream_dialogs SET shard_at = NULL")  # as killed before it was marked
     database.close()
     with daemon:
+        left = "SELECT count(*) FROM dream_dialogs WHERE shard_at IS NULL"
+        until(lambda: rows(tmp_path / "s", left) == [(0,)], "it is marked as written")
         assert daemon.call("status")["inbox"]["waiting"] == 0
     assert len(shards(tmp_path / "s")) == 1
-    assert rows(tmp_path / "s", "SELECT count(*) FROM dream_dialogs WHERE shard_at IS NULL") == [(0,)]
 
 
 # --- when it cannot start ----------------------------------------------------------------------------
@@ -252,3 +252,32 @@ def test_a_newer_database_is_exit_6_and_untouched(tmp_path):
     assert "upgrade dreamd" in said
     assert (tmp_path / "s" / "dream.sqlite3").read_bytes() == before
     assert {path.name for path in (tmp_path / "s").iterdir()} == {"dream.sqlite3", "dreamd.lock"}
+
+
+async def test_p13_what_a_kill_interrupted_was_made_with_what_is_stored(tmp_path):
+    """What was recalled, and the measures that `observe` gave, are on disk before a line is asked for with them."""
+    reached = asyncio.Event()
+
+    async def blocks_at_the_third(*arguments):
+        if arguments[-1]["turn"] == 3:
+            reached.set()
+            await asyncio.Event().wait()
+        return saying()
+
+    daemon = DaemonProcess(tmp_path / "s").start()
+    hooks = {
+        "generate": blocks_at_the_third,
+        "observe": lambda *_: {"arousal": 0.93, "entropy": 0.11},
+        "recall": lambda *_: ["once there was a river"],
+    }
+    async with await leo_at(daemon.socket, **hooks) as peer:
+        peer.send([0, 99, "dream.now", [STIRRED]])
+        await reached.wait()
+        daemon.kill()
+    with daemon:
+        async with await onlooker_at(daemon.socket) as peer:
+            assert (await peer.call("dialogs.replay", 1))["difference"] is None
+            turns = (await peer.call("dialogs.get", 1))["turns"]
+    assert [(turn["arousal"], turn["entropy"], turn["observed"]) for turn in turns] == [
+        (0.93, 0.11, "answered")
+    ] * 2

@@ -28,7 +28,12 @@ async def leo_at(socket: Any, name: str = "leo", **hooks: Callable[..., Any]) ->
 
 async def onlooker(service: Service) -> PlainPeer:
     """A peer that has said hello and provides nothing."""
-    peer = await PlainPeer.connect(service.socket)
+    return await onlooker_at(service.socket)
+
+
+async def onlooker_at(socket: Any) -> PlainPeer:
+    """A peer that provides nothing, for a daemon of which only the socket is known."""
+    peer = await PlainPeer.connect(socket)
     await peer.hello("onlooker")
     return peer
 

@@ -241,7 +241,7 @@ async def test_a_dialogue_is_unwritten_until_its_shard_is(store: Store):
         (third, "dream-2", "complete"),
     ]
     assert owing[0].turns == (await store.get(first))["turns"]
-    assert [dialog.id for dialog in await store.unwritten(after=first)] == [third]
+    assert [dialog.id for dialog in await store.unwritten([first])] == [third]
     assert [dialog.id for dialog in await store.unwritten(n=1)] == [first]
 
 
