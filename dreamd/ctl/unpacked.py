@@ -139,6 +139,8 @@ class _Reader:
             return str(value)  # JSON has none of these
         if value is None or isinstance(value, bool | int | float):
             return value
+        if key == _METHOD and isinstance(value, bytes):  # as pynvim sends it
+            value = value.decode(errors="replace")
         if isinstance(value, str) and (self._show_text or self._is_name(value, key, free)):
             return value
         if isinstance(value, bytes) and self._show_text:

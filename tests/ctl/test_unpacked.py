@@ -154,3 +154,12 @@ def test_wherever_it_is_cut_no_text_is_seen(message: Any, data: st.DataObject) -
 def test_no_bytes_whatever_are_a_fault(data: bytes) -> None:
     found = unpack(data, ours=True, show_text=False)
     assert len(in_hex(data, found.hidden)) == 2 * len(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"dream.now", "dream.now"), (b"secret", "<6 chars>"), (b"\xff", "<1 chars>")]
+)
+def test_a_method_may_be_named_by_bytes(name: bytes, shown: str) -> None:
+    data = msgpack.packb([0, 1, name, []])
+    assert unpack(data, ours=False, show_text=False).method == shown
+    assert unpack(data, ours=False, show_text=True).method == name.decode(errors="replace")
