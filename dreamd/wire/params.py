@@ -124,6 +124,7 @@ class ImportParams(Params):
         for number, copy in enumerate(self.fragments):
             if not copy.text.strip():
                 raise ValueError(f"fragments[{number}].text is empty")
+            whole(copy.dialog or 0, f"fragments[{number}].dialog")
 
 
 class Persist(Struct, forbid_unknown_fields=True):

@@ -59,6 +59,11 @@ def refused(shape, value):
             [[{"text": "a", "weight": 1.0}, {"text": " \n", "weight": 1.0}]],
             "fragments[1].text is empty; expected [fragments]",
         ),
+        (
+            params.ImportParams,
+            [[{"text": "a", "weight": 1, "dialog": 1.5}]],
+            "`fragments[0].dialog` is 1.5, send",
+        ),
         (params.NoParams, [1], "Expected `array` of at most length 0, got 1; expected []"),
         (params.DialogParams, [1 << 63], "at `id`; expected [id]"),
         (
@@ -101,6 +106,9 @@ def doubled(value):
         (params.CountParams, [3]),
         (params.DialogParams, [1 << 60]),
         (params.TraceSubscribeParams, [2]),
+        (params.PageParams, [3, 7]),
+        (params.WaitingParams, [3]),
+        (params.AckParams, ["t", 1_700_000_000_000]),
     ],
 )
 def test_a_double_that_is_whole_is_an_integer(shape, value):
