@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dreamd.clock import Clock
 from dreamd.delivery import Delivery, StoppableFiles
 from dreamd.engine import Engine
-from dreamd.errors import SettingsError, StartError, StoreError, StoreForeign, StoreUnavailable
+from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox, inbox_folder
 from dreamd.settings import Settings
@@ -26,7 +26,14 @@ from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
 from dreamd.tick import Tick
 from dreamd.wire.handlers import TABLE, TEST_SWITCH, TEST_TABLE
-from dreamd.wire.listener import Listener, holds, is_held, state_lock
+from dreamd.wire.listener import (
+    LOCK_NAME,
+    Listener,
+    file_lock,
+    holds,
+    note_end,
+    state_lock,
+)
 from dreamd.wire.server import Server, session_cap
 from dreamd.wire.service import Service
 
@@ -34,7 +41,7 @@ if TYPE_CHECKING:
     from dreamd.embedded_host import Embedded
 
 DATABASE = "dream.sqlite3"
-EXIT_UNEXPECTED, EXIT_DATABASE = 1, 6
+EXIT_UNEXPECTED, EXIT_DATABASE, EXIT_LOST = 1, 6, 7
 TICK_S = 15.0  # everything periodic happens then: dreamd/tick.py
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
 # then is completed at the next start
@@ -57,13 +64,18 @@ class Daemon:
     database: Path | None = None  # dream.sqlite3 in the state folder, unless given
     sessions: int | None = None  # at most; as many as there are descriptors for, unless given
     locks: tuple[int, int] = field(init=False)  # the descriptors that hold the state folder
+    database_locks: dict[Path, int] = field(
+        default_factory=dict
+    )  # those of a database elsewhere, by their file
+    lost: str = ""  # why it ended by itself: what it served is gone, another's, or damaged
+    exit_code: int = 0
     server: Server = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     reload: Callable[[Callable[[], Settings]], None] = field(init=False)  # take new settings, while it serves
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Service]:
-        """Serve until the block ends; whoever wants it to end sets `stopping`. Raises StartError."""
+        """Serve until the block ends; a caller that wants it to end sets `stopping`. Raises StartError."""
         failures = Failures(self.clock)
         _tell_of_faults(failures)
         async with AsyncExitStack() as parts:
@@ -72,6 +84,7 @@ class Daemon:
             listener = self._listener()
             if listener is not None:
                 parts.callback(listener.close)
+            parts.callback(self._unlock_databases)
             store = await parts.enter_async_context(await self._open_store())
             settings = self.settings
             files = StoppableFiles()
@@ -114,29 +127,53 @@ class Daemon:
             yield service
 
     def _is_mine(self) -> bool:
-        """Whether the state folder is still the one that is held. Where another daemon serves what has taken its
-        place, this one ends: nobody would find it any more."""
+        """Return whether the state folder is still the one that is held. If not, this daemon ends: no client would
+        find it any more."""
         if holds(self.locks[0], self.state_dir):
             return True
-        if is_held(self.state_dir, self.locks[1]):
-            log.error("another daemon serves %s now", self.state_dir)
-            self.stopping.set()
+        self._lose(f"state folder replaced ({self.state_dir})")
         return False
+
+    def _lose(self, why: str, exit_code: int = EXIT_LOST) -> None:
+        """End by itself, and say why wherever a person looks: standard error, clients, the lock file."""
+        if not self.lost:
+            self.lost, self.exit_code = why, exit_code
+            note_end(self.locks[1], why)
+            self.stopping.set()
+
+    def _lose_database(self, error: StoreError) -> None:
+        self._lose(str(error), EXIT_LOST if isinstance(error, StoreUnavailable) else EXIT_DATABASE)
+
+    def _lock_database(self, path: Path) -> None:
+        """Hold a database that does not lie in its own place. Raises StoreTaken."""
+        file = path.with_name(LOCK_NAME if path.name == DATABASE else f"{path.name}.lock")
+        if file not in self.database_locks and file != self.state_dir / LOCK_NAME:
+            try:
+                self.database_locks[file] = file_lock(file)
+            except BlockingIOError:
+                raise StoreTaken(
+                    f"another dreamd has {path} open; end it, or name another database"
+                ) from None
+
+    def _unlock_databases(self) -> None:
+        while self.database_locks:
+            os.close(self.database_locks.popitem()[1])
 
     def _listener(self) -> Listener | None:
         return Listener(self.socket_path, self.passed, self.locks[0]) if self.socket_path else None
 
     async def _open_store(self) -> Store:
-        path = self.database or self.state_dir / DATABASE
-        keep = self.settings.store.diagnostics
         try:
-            try:
-                store = await Store.open(path, clock=self.clock, diagnostics=keep)
-            except StoreForeign:
-                if self.database is None:
-                    raise
-                store = await Store.open(path.with_name(DATABASE), clock=self.clock, diagnostics=keep)
+            store = await Store.open(
+                self.state_dir / DATABASE,
+                given=self.database,
+                clock=self.clock,
+                diagnostics=self.settings.store.diagnostics,
+                lock=self._lock_database,
+                on_lost=self._lose_database,
+            )
         except StoreError as error:
+            path = self.database or self.state_dir / DATABASE
             raise StartError(f"the database {path}: {error}", EXIT_DATABASE) from None
         for note in store.notes:
             log.warning("%s", note)
@@ -154,7 +191,7 @@ class Daemon:
             await asyncio.wait_for(engine.close(), STOP_S)
         except TimeoutError:
             log.warning("not all was done in %s s; it is completed at the next start", STOP_S)
-        await server.close()
+        await server.close(self.lost)
         log.info("stopped")
 
 
@@ -162,10 +199,12 @@ def embed(
     state_dir: Path, *, db_path: Path | None = None, settings: Settings | None = None, clock: Clock = Clock()
 ) -> "Embedded":
     """The same daemon on a thread of this process, reached by `Embedded.connect`, with no socket in the file
-    system. It ends with the process, or by `close`. Raises StartError, SettingsError.
+    system. It ends with the process, by `close`, or if its database is replaced or removed. Raises StartError,
+    SettingsError.
 
-    `db_path` takes the place of the state folder's dream.sqlite3; one that holds tables of others is left
-    alone, for a dream.sqlite3 beside it. `settings` are those of file and environment, unless given.
+    `db_path` takes the place of the state folder's dream.sqlite3; a file that is not known to be dreamd's (an empty
+    or unreadable one too) is left alone, for a dream.sqlite3 beside it. `settings` are those of file and environment,
+    unless given.
     """
     from dreamd.embedded_host import Embedded
 
@@ -183,19 +222,21 @@ def run(load: Callable[[], Settings], state_dir: Path, socket_path: Path) -> int
     _log_to_stderr(settings.log.level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_until_stopped(load, settings, state_dir, socket_path))
+            daemon = runner.run(_until_stopped(load, settings, state_dir, socket_path))
         except StartError as error:
             print(f"dreamd: {error}", file=sys.stderr)
             return error.exit_code
         except Exception as error:  # noqa: BLE001 - one line without its text, which may hold a dream's
             print(f"dreamd: unexpected {type(error).__name__}{place_of(error)}", file=sys.stderr)
             return EXIT_UNEXPECTED
-    return 0
+    if daemon.lost:
+        print(f"dreamd: {daemon.lost}; the next start serves what is there then", file=sys.stderr)
+    return daemon.exit_code
 
 
 async def _until_stopped(
     load: Callable[[], Settings], settings: Settings, state_dir: Path, socket_path: Path
-) -> None:
+) -> Daemon:
     notifier = Notifier(os.environ.pop("NOTIFY_SOCKET", None))
     daemon = Daemon(
         settings,
@@ -215,6 +256,7 @@ async def _until_stopped(
         reloads = asyncio.create_task(_reload_when(again, partial(daemon.reload, load)))
         await daemon.stopping.wait()
         reloads.cancel()
+    return daemon
 
 
 async def _reload_when(again: asyncio.Event, reload: Callable[[], None]) -> None:

@@ -22,9 +22,10 @@ from dreamclient.errors import NotConnected
 from dreamd import settings as sources
 from dreamd.app import Daemon
 from dreamd.clock import Clock
+from dreamd.errors import StartError
 from dreamd.settings import Settings
 from dreamd.threads import OneThread as OneThread  # where other programs find it
-from dreamd.wire.listener import release_in_child
+from dreamd.wire.listener import LOCK_NAME, release_in_child
 
 if TYPE_CHECKING:
     from dreamd.wire.service import Service
@@ -38,7 +39,8 @@ SESSIONS = 64  # a process has a few leos, and the descriptors are its own
 
 
 class Embedded:
-    """A daemon that serves from this process until `close`, or until the process ends.
+    """A daemon that serves from this process until `close`, or until the process ends. If its database is lost it ends,
+    and the next `connect` starts one on what is there then.
 
     All methods may be called from any thread. In a forked child it is closed: the daemon is the parent's.
     """
@@ -46,21 +48,27 @@ class Embedded:
     def __init__(
         self, state_dir: Path, *, db_path: Path | None, settings: Settings | None, clock: Clock
     ) -> None:
-        """Returns when it serves; raises StartError, SettingsError."""
+        """Return when it serves. Raises StartError, SettingsError."""
+        self._state_dir, self._db_path, self._clock = state_dir, db_path, clock
+        self._settings = settings or sources.load()
+        self._starting = threading.Lock()
+        self._start()
+        atexit.register(self.close)
+        call_in_child(self._in_child)
+
+    def _start(self) -> None:
         self._daemon = Daemon(
-            settings or sources.load(),
-            state_dir,
+            self._settings,
+            self._state_dir,
             None,
-            clock=clock,
-            database=db_path,
+            clock=self._clock,
+            database=self._db_path,
             sessions=SESSIONS,
         )
         self._started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
         self._thread = threading.Thread(target=self._run, name="dreamd", daemon=True)
         self._thread.start()
         self._loop, self._service = self._started.result()
-        atexit.register(self.close)
-        call_in_child(self._in_child)
 
     @property
     def alive(self) -> bool:
@@ -68,7 +76,9 @@ class Embedded:
         return self._thread.is_alive()  # in a forked child it is not
 
     def connect(self) -> socket.socket:
-        """A connection to it, as a non-blocking socket. Raises NotConnected where it has ended."""
+        """Return a connection to it, as a non-blocking socket. Raises NotConnected if it has ended, or does not start
+        again."""
+        self._start_again()
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         ours.setblocking(False)
@@ -80,8 +90,19 @@ class Embedded:
             raise
         return ours
 
+    def _start_again(self) -> None:
+        with self._starting:
+            if self._daemon.lost and not self.alive:
+                try:
+                    self._start()
+                except StartError as error:
+                    self._daemon.lost = str(error)  # the next attempt tries again
+                    raise NotConnected(str(error)) from None
+
     def adopt(self, settings: Settings) -> None:
         """Take other settings for the gates, dialogues and friend of the dreams to come. Raises NotConnected."""
+
+        self._settings = settings
 
         async def take() -> None:
             self._service.engine.settings = settings
@@ -91,6 +112,7 @@ class Embedded:
     def close(self) -> None:
         """Stop in order, waiting half a second at most. Safe to call twice, and at exit."""
         atexit.unregister(self.close)
+        self._daemon.lost = ""
         if self.alive:
             with suppress(RuntimeError):  # it is ending by itself
                 self._loop.call_soon_threadsafe(self._daemon.stopping.set)
@@ -111,7 +133,9 @@ class Embedded:
             raise NotConnected(f"the embedded daemon does not answer ({type(error).__name__})") from None
 
     def _in_child(self) -> None:
-        release_in_child(self._daemon.locks, self._daemon.state_dir)
+        daemon, state = self._daemon, self._daemon.state_dir
+        held = zip((state, state / LOCK_NAME), daemon.locks, strict=True)
+        release_in_child([*held, *daemon.database_locks.items()])
 
     # the daemon's thread
 

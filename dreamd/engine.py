@@ -85,7 +85,7 @@ class Engine:
         self._dreamers: dict[int, Dreamer] = {}
         self._running: dict[int, tuple[Run, asyncio.Task[Result]]] = {}  # by dialogue
         self._next_dialog = 1
-        self._loaded = 0  # which opening of the store; after the next one what is kept here is old
+        self._loaded = False
         self._closing = False
         self.pending = Pending(self._complete, self._is_due, clock, failures)
 
@@ -93,8 +93,12 @@ class Engine:
 
     async def load(self) -> None:
         """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
-        if self.store.trouble is None and self._loaded != self.store.opened:
-            await self._load()
+        if self.store.trouble is None and not self._loaded:
+            memory = await self.keeper.load()
+            self.names.load(memory.last_run)
+            self.outcomes = Counter(memory.outcomes)
+            self._next_dialog = memory.next_dialog
+            self._loaded = True
 
     async def _complete(self) -> bool:
         """Load the store, end what a crash left open, deliver the files, tidy the inbox. Return whether all is done."""
@@ -109,7 +113,7 @@ class Engine:
         return delivered
 
     def _is_due(self) -> bool:
-        return self._loaded != self.store.opened or self.delivery.due
+        return not self._loaded or self.delivery.due
 
     async def close(self) -> None:
         """Abandon the lines in flight. What was said is kept, and delivered unless the inbox is in trouble."""
@@ -125,7 +129,7 @@ class Engine:
         """Why no dream can be kept now, or None."""
         if self._closing:
             return "stopping"
-        if self.store.trouble or self._loaded == self.store.opened:
+        if self.store.trouble or self._loaded:
             return self.store.trouble or (UNANSWERED if self.unanswered else None)
         return "starting"
 
@@ -160,17 +164,6 @@ class Engine:
         self.settings = msgspec.structs.replace(settings, **kept)
         self.keeper.settings = self.settings.friend
         return later
-
-    async def _load(self) -> None:
-        opened = self.store.opened
-        if self._loaded:  # another file, perhaps: what runs belongs to the old one
-            for run, _ in self._running.values():
-                run.hooks.abandon("store_error")
-        memory = await self.keeper.load()
-        self.names.load(memory.last_run)
-        self.outcomes = Counter(memory.outcomes)
-        self._next_dialog = max(self._next_dialog, memory.next_dialog)
-        self._loaded = opened
 
     # sessions
 

@@ -8,7 +8,8 @@ DreamdError
     ├── Unreadable         what was kept of one dialogue cannot be read; names the column
     ├── StoreUnavailable   the database cannot take a write now; `trouble` is a word of the closed list
     ├── StoreTooNew        a database of a later version: refused, and left untouched
-    └── StoreForeign       a database that holds tables of others: never opened for writing
+    ├── StoreForeign       a file that is not known to be dreamd's: never opened for writing
+    └── StoreTaken         another dreamd has the database open
 """
 
 
@@ -57,4 +58,8 @@ class Refusal(DreamdError):
 
 
 class StoreForeign(StoreError):
-    """The database holds tables of others, leo's own for example; take another file beside it."""
+    """The file is not known to be dreamd's, leo's own for example; take another file beside it."""
+
+
+class StoreTaken(StoreError):
+    """Another dreamd has the database open."""

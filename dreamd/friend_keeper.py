@@ -40,14 +40,11 @@ class FriendKeeper:
         return [fragment for fragment in self.friend.fragments if fragment.origin]
 
     async def load(self) -> Memory:
-        """Load what the store holds. A fresh database gets the origin that is in memory (P4)."""
+        """Load what the store holds; return all of it."""
         return await self._change(self._load)
 
     async def _load(self) -> Memory:
         memory = await self._store.load()
-        origin = [fragment.text for fragment in self._origin]
-        if origin and await self._store.seed(origin, self._clock.wall()):
-            memory = await self._store.load()
         self._take_up(memory)
         return memory
 

@@ -11,7 +11,7 @@ from dreamd.failures import Failures
 from dreamd.wire.listener import Listener
 from dreamd.wire.server import Server, descriptors_left
 
-SHORTAGES = REPLACED, VANISHED, EXHAUSTED = "state folder replaced", "socket vanished", "out of descriptors"
+SHORTAGES = VANISHED, EXHAUSTED = "socket vanished", "out of descriptors"
 SETTLE_S = 1.0  # how long a tick waits for pending work, so as to tell at once that all is well
 # How long a tick waits for its look at the database and the inbox, which takes milliseconds: less where the watchdog
 # is impatient.
@@ -21,8 +21,8 @@ log = logging.getLogger("dreamd")
 
 
 class Tick:
-    """`run` it as a task. `tell` tells the service manager; `listener` is None where nobody can knock. `mine`:
-    whether the state folder is still the one that is held."""
+    """`run` it as a task. `tell` tells the service manager; `listener` is None in the embedded form. `mine` returns
+    whether the state folder is still the one that is held; if not, it has the daemon end."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class Tick:
     async def _look(self) -> None:
         for session in list(self._server.sessions.values()):
             session.tick()
-        self._engine.shortage = shortage = await self._shortage()
-        if shortage != REPLACED or self._engine.store.trouble is None:
-            await self._engine.store.probe()  # once it is noticed, what lies there now is another daemon's
-        await self._engine.delivery.look()
+        if self._mine():  # what lies there now may be another daemon's
+            self._engine.shortage = await self._shortage()
+            await self._engine.store.probe()
+            await self._engine.delivery.look()
 
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so as to tell at once that all is well."""
@@ -85,9 +85,7 @@ class Tick:
         await pending.wait_idle(SETTLE_S)
 
     async def _shortage(self) -> str | None:
-        """What is wrong with what the process holds: its folder, its socket, its descriptors."""
-        if not self._mine():
-            return REPLACED
+        """Return what is wrong with the socket and the descriptors that the process holds, or None."""
         if self._listener is not None and self._listener.vanished:
             if self._engine.shortage != VANISHED:
                 self._failures.count("listener", VANISHED)

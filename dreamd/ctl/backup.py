@@ -17,6 +17,7 @@ from dreamd.ctl.layout import labelled, size, width
 from dreamd.ctl.plain import Plain
 from dreamd.ctl.regular import check_free, regular, replacing
 from dreamd.store.file import Tell, copy_into, is_alone, look, read_only
+from dreamd.store.schema import others
 from dreamd.store.trouble import DAMAGED, FULL, LOCKED, name_of, trouble_of
 
 
@@ -59,7 +60,7 @@ def _database(target: Target) -> Path:
 def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:
     try:
         tables = look(database).tables
-        if "dream_dialogs" not in tables or not all(name.startswith("dream_") for name in tables):
+        if "dream_dialogs" not in tables or others(tables):
             raise click.ClickException(f"{database} is no database of dreamd's; no backup was made")
         with replacing(file) as (part, number):
             copy(database, part, tell)

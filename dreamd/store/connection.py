@@ -9,13 +9,14 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import aiosqlite
 
-from dreamd.errors import StoreUnavailable
-from dreamd.store.trouble import DAMAGED, Identity, identity_of, moved
+from dreamd.store.files_open import FilesOpen
+from dreamd.store.trouble import with_quota
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,21 +24,24 @@ OnConnection = Callable[Concatenate[sqlite3.Connection, P], T]
 
 
 class Database(aiosqlite.Connection):
-    """Use `open`, then `read` and `write`; what they start runs to its end, whoever is cancelled."""
+    """Use `open`, then `read` and `write`; what they start runs to its end, whatever task is cancelled."""
 
-    path: Path
-    identity: Identity
-    size: int  # bytes; it only grows
-    log: Identity | None  # of the -wal, which stays the same file while it is open
+    files: FilesOpen
 
     @classmethod
-    async def open(cls, path: Path, connector: Callable[[], sqlite3.Connection]) -> Self:
-        """Run `connector` on the new thread. What it raises is raised here, when the thread is gone."""
+    async def open(
+        cls, path: Path, connector: Callable[[], sqlite3.Connection], name: Path | None = None
+    ) -> Self:
+        """Run `connector` on the new thread; it opens `path`, asked for by `name`, which may be a link. What it raises
+        is raised here, when the thread is gone."""
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # its debug lines hold texts (P14)
         made: list[sqlite3.Connection] = []
+        files: list[FilesOpen] = []
 
         def connect() -> sqlite3.Connection:
-            made.append(connector())
+            with with_quota(path.parent):
+                made.append(connector())
+            files.append(FilesOpen(path, name or path))
             return made[0]
 
         database = cls(connect, iter_chunk_size=64)
@@ -46,50 +50,56 @@ class Database(aiosqlite.Connection):
             await database
         except BaseException:
             await asyncio.to_thread(database._thread.join)
-            for connection in made:  # cancelled in between: nobody got it
+            for connection in made:  # cancelled in between: no caller got it
                 connection.close()
+            for opened in files:
+                opened.close()
             raise
-        found = identity_of(path)
-        database.path, database.identity, database.size = path, found or (0, 0), 0
-        database.log = identity_of(path.with_name(f"{path.name}-wal"))
+        [database.files] = files
         return database
 
+    async def close(self) -> None:
+        """Close the connection, then its files. Nothing is written if they are lost."""
+        self.files.before_close()
+        await super().close()
+        self.files.close()
+
     async def read(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        """`function(connection, ...)` on the database thread."""
+        """Return `function(connection, ...)`, run on the database thread."""
         done: T = await self._execute(  # type: ignore[no-untyped-call]
-            function, self._conn, *args, **kwargs
+            self._looked_into, function, self._conn, *args, **kwargs
         )
         return done
 
     async def write(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same as one transaction, unless the file is no longer there: StoreUnavailable."""
+        """Run it as one transaction, unless the files are no longer those that were opened: StoreUnavailable."""
         done: T = await self._execute(  # type: ignore[no-untyped-call]
-            self._transaction, function, *args, **kwargs
+            self._looked_into, self._transaction, function, *args, **kwargs
         )
         return done
 
     def glance(self, connection: sqlite3.Connection) -> int:
-        """Look whether the file is there and answers, a page of each table. Returns the changes made on this
+        """Look whether the file is there and answers, a page of each table. Return the changes made on this
         connection so far."""
-        self.check_identity()
+        self.files.check(connection)
         connection.execute("PRAGMA shrink_memory")  # what is cached says nothing of the file
         for table in ("dream_meta", "dream_bootstrap_fragments", "dream_dialogs", "dream_turns"):
             connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()  # noqa: S608 - constants
         return connection.total_changes
 
-    def _transaction(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        self.check_identity()
-        return transaction(self._conn, function, *args, **kwargs)
+    def _looked_into(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a function; if it fails as the files are lost or a quota is used up, say that instead."""
+        try:
+            with with_quota(self.files.folder):
+                return function(*args, **kwargs)
+        except (sqlite3.Error, OSError):
+            with suppress(OSError):
+                self.files.check()
+            raise
 
-    def check_identity(self) -> None:
-        """Raise StoreUnavailable where the path no longer leads to the file that is open, or that was cut short:
-        what the log has of it is still read, so that nothing else may tell before the log is gone."""
-        if trouble := moved(self.path, self.identity):
-            raise StoreUnavailable(trouble, f"{trouble} while it was open")
-        size = self.path.stat().st_size
-        if size < self.size:
-            raise StoreUnavailable(DAMAGED, "cut short while it was open")
-        self.size = size
+    def _transaction(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        self.files.check(self._conn)
+        return transaction(self._conn, function, *args, **kwargs)
 
 
 def transaction(

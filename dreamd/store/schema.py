@@ -5,7 +5,7 @@ and adds our columns to them. So a fresh database and an old one are made by the
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -108,14 +108,31 @@ _AFTER_0_1_0: Final = (
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES, _CHECKPOINTS, _AFTER_0_1_0)
 
 
+# What Litestream keeps in the databases that it replicates.
+_LITESTREAMS: Final = frozenset({"_litestream_seq", "_litestream_lock"})
+
+
+def others(tables: Iterable[str]) -> list[str]:
+    """Return the names that are neither dreamd's nor known to live beside its own, sorted."""
+    return sorted(name for name in tables if not name.startswith("dream_") and name not in _LITESTREAMS)
+
+
+def is_dreamds(contents: Contents) -> bool:
+    """Return whether the tables prove that dreamd, or leo's own dream.py, made the database."""
+    if contents.version == 0:
+        return contents.tables == LEOS_TABLES.keys()
+    return contents.version > 0 and contents.tables >= {*LEOS_TABLES, "dream_fragments_past"}
+
+
 def check(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Refuse what is not ours to write to: StoreForeign, StoreTooNew."""
-    others = sorted(name for name in contents.tables if not name.startswith("dream_"))
-    if others:
-        shown = ", ".join(others[:4]) + (", .." if len(others) > 4 else "")
+    """Raise StoreForeign and StoreTooNew for what is not ours to write to."""
+    if foreign := others(contents.tables):
+        shown = ", ".join(foreign[:4]) + (", .." if len(foreign) > 4 else "")
         raise StoreForeign(
             f"it holds tables of others ({shown}); dreamd writes only to a database of its own"
         )
+    if contents.version < 0:
+        raise StoreForeign(f"it is of version {contents.version}, which no dreamd has written")
     if contents.version > len(migrations):
         raise StoreTooNew(
             f"it is of version {contents.version}, this dreamd knows {len(migrations)}: upgrade dreamd;"

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -13,29 +13,18 @@ from dreamd.clock import Clock
 from dreamd.dream.copies import Copy
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Line
-from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
+from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
 from dreamd.store import checkpoints, reading, transactions
 from dreamd.store.connection import Database, OnConnection
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, back_up, set_aside
-from dreamd.store.opening import mark_suspect, open_file
+from dreamd.store.opening import Opening, mark_suspect, open_file
 from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, StoredDialog
-from dreamd.store.trouble import (
-    CLOSED,
-    DAMAGED,
-    READ_ONLY,
-    REOPEN,
-    REPLACED,
-    STICKY,
-    UNREACHABLE,
-    identity_of,
-    moved,
-    name_of,
-    trouble_of,
-)
+from dreamd.store.trouble import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Stamp = tuple[int, int, int, int]
+OnLost = Callable[[StoreError], None]
 
 
 class Store:
@@ -43,43 +32,59 @@ class Store:
 
     Every method may raise StoreUnavailable: the file cannot take it now, `trouble` says why in a word of
     trouble.TROUBLES, and `probe` clears it when a write works again. StoreError is a mistake of the caller.
-    Cancelling a caller never splits what it started.
+    Cancelling a caller never splits what it started. Once the database is lost nothing more is written, and `on_lost`
+    was called with the reason, once.
     """
 
     def __init__(
-        self, path: Path, *, clock: Clock, diagnostics: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S
+        self,
+        own: Path,
+        *,
+        clock: Clock,
+        given: Path | None = None,
+        diagnostics: bool = True,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        lock: Callable[[Path], None] = lambda _: None,
+        on_lost: OnLost = lambda _: None,
     ) -> None:
-        self.path = path.resolve()
+        beside = [given, given.with_name(own.name)] if given else []
+        self._name, *self._others = dict.fromkeys(
+            [*beside, own]
+        )  # a place, and those to take if it is foreign
+        self.path = self._name.resolve()
         self.trouble: str | None = None
         self.notes: list[str] = []  # what opening had to do: set aside, migrated
-        self.opened = 0  # how often
+        self._own = own.resolve()
         self._clock = clock
         self._keep_texts = diagnostics
         self._busy_timeout_s = busy_timeout_s
+        self._lock = lock
+        self._on_lost = on_lost
         self._database: Database | None = None
         self._closed = False
         self._changes_seen = 0
         self._looked: tuple[Stamp | None, Stamp | None] | None = None
 
     @classmethod
-    async def open(
-        cls, path: Path, *, clock: Clock, diagnostics: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S
-    ) -> Self:
-        """Open or make the database.
+    async def open(cls, own: Path, **options: Any) -> Self:
+        """Open or make the database: `own`, dreamd's place in the state folder, or `given`. A file at any other place
+        than `own` that is not known to be dreamd's is left alone: the one of the name of `own` beside it is taken.
 
-        Raises StoreTooNew and StoreForeign, the file untouched. Where it cannot be opened now (disk full,
-        locked, ..), the store comes back with its `trouble`; once `probe` has cleared that, `load` works.
+        Raises StoreTooNew, StoreForeign and StoreTaken, the file untouched. If it cannot be opened now (disk full,
+        locked, ..), the store comes back with its `trouble`; once `probe` has cleared that, `load` works. `options` as
+        of the constructor; `lock` as of opening.Opening.
         """
-        store = cls(path, clock=clock, diagnostics=diagnostics, busy_timeout_s=busy_timeout_s)
+        store = cls(own, **options)
         with suppress(StoreUnavailable):  # told as `trouble`
             await store._connect()
         return store
 
     async def close(self) -> None:
-        """Finish what was started and let go of the file. Safe to call twice."""
+        """Finish what was started and close the file. Safe to call twice."""
         self._closed = True
-        with suppress(OSError):
-            self._set_log_aside()
+        if self._database is not None and self.trouble not in LOST:
+            with suppress(StoreError), self._noticing():
+                await self._database.read(self._database.glance)
         await self._disconnect()
 
     async def __aenter__(self) -> Self:
@@ -190,26 +195,27 @@ class Store:
         return {"database_bytes": _bytes(self.path), "wal_bytes": _bytes(self._wal)}
 
     async def probe(self) -> str | None:
-        """The daemon's regular look: notices and clears trouble, empties an idle log. Returns `trouble`.
-
-        What is damaged, read-only or has been replaced is opened anew; `opened` counts that, and whoever keeps
-        something of the database in memory has to `load` it again.
-        """
-        with suppress(StoreUnavailable, StoreTooNew, StoreForeign):  # told as `trouble`
-            await self._probe()
+        """Notice and clear trouble, empty an idle log: the daemon's regular look. Return `trouble`."""
+        if self.trouble not in LOST:
+            try:
+                await self._probe()
+            except StoreUnavailable:  # told as `trouble`
+                pass
+            except (StoreTooNew, StoreForeign, StoreTaken) as error:  # it could not be opened before
+                self._on_lost(error)
         return self.trouble
 
     async def _probe(self) -> None:
         still = self._still()
-        if self.trouble in REOPEN and (still or self.trouble != REPLACED):
+        if self.trouble == READ_ONLY and self._database:  # SQLite opens a read-only file once and for all
             with self._noticing():
-                self._set_log_aside()
-                await self._disconnect()
+                await self._database.read(self._database.glance)
+            await self._disconnect()
         database = self._database
         if database is None:
             return await self._connect()
         if still and not self.trouble and not _bytes(self._wal):
-            return None  # nobody has touched it since it was found well: idle wakes not even its thread
+            return None  # untouched since it was found well: an idle daemon wakes not even its thread
         with self._noticing():
             changes = await database.read(database.glance)
             if self.trouble:
@@ -218,7 +224,7 @@ class Store:
                 self.trouble = None
             elif changes == self._changes_seen and _bytes(self._wal):
                 await database.read(transactions.truncate_wal)
-                database.check_identity()  # it has grown by what was in the log
+                await database.read(database.glance)  # it has grown by what was in the log
             self._changes_seen = changes
         return None
 
@@ -227,24 +233,23 @@ class Store:
         return self.path.with_name(self.path.name + "-wal")
 
     def _still(self) -> bool:
-        """Whether the files are as at the last look: nobody is in the midst of copying others into their place."""
-        before, self._looked = self._looked, (_stamp(self.path), _stamp(self._wal))
+        """Return whether the files are as at the last look."""
+        before, self._looked = self._looked, (_stamp(self._name), _stamp(self._wal))
         return self._looked == before
 
-    def _set_log_aside(self) -> None:
-        """Before closing. Where another file has taken the database's place, the log beside it is still that of
-        the old one, and SQLite would play it into the new one."""
-        old = self._database
-        if (
-            old
-            and moved(self.path, old.identity) == REPLACED
-            and old.log
-            and identity_of(self._wal) == old.log
-        ):
-            aside = set_aside(self.path, "replaced", self._clock.wall(), PARTS[1:])
-            self.notes.append(
-                f"the database was replaced: the log of the old one is kept as {aside.name}-wal"
-            )
+    def _lose(self, error: StoreUnavailable) -> None:
+        """Write nothing more. If another database lies in its place, the log beside it is still that of the old one:
+        SQLite would play it into the new one."""
+        self.trouble = error.trouble
+        if error.trouble == DAMAGED:
+            mark_suspect(self.path)
+        kept = ""
+        if self._database is not None:
+            self._database.files.lost = error.trouble
+            with suppress(OSError):
+                if self._database.files.has_old_log:
+                    kept = f"; its log is kept as {set_aside(self.path, 'replaced', self._clock.wall(), PARTS[1:])}-wal"
+        self._on_lost(StoreUnavailable(error.trouble, f"{error.trouble} ({self.path}){kept}"))
 
     async def _disconnect(self) -> None:
         database, self._database = self._database, None
@@ -254,19 +259,30 @@ class Store:
     async def _connect(self) -> None:
         if self._closed:
             raise StoreUnavailable(CLOSED, "the store is closed")
-        connector = partial(
-            open_file,
-            self.path,
+        while True:
+            try:
+                with self._noticing():
+                    await self._open_place()
+                break
+            except StoreForeign as error:
+                if not self._others:
+                    raise
+                left, self._name = self._name, self._others.pop(0)
+                self.path = self._name.resolve()
+                self.notes.append(f"not dreamd's: {left}: {error}; dreams are kept in {self.path}")
+        self.trouble = None
+
+    async def _open_place(self) -> None:
+        how = Opening(
+            own=self._own,
             at=self._clock.wall(),
             keep_texts=self._keep_texts,
             busy_timeout_s=self._busy_timeout_s,
             notes=self.notes,
+            lock=self._lock,
         )
-        with self._noticing():
-            self._database = await Database.open(self.path, connector)
-            self.opened += 1
-            await self._database.write(transactions.forget_the_write)
-        self.trouble = None
+        self._database = await Database.open(self.path, partial(open_file, self.path, how), self._name)
+        await self._database.write(transactions.forget_the_write)
 
     def _ready(self) -> Database:
         if self._database is None:
@@ -281,7 +297,7 @@ class Store:
 
     async def _write(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
         database = self._ready()
-        if self.trouble in STICKY:
+        if self.trouble in LOST:
             raise StoreUnavailable(self.trouble, f"nothing is written: {self.trouble}")
         with self._noticing():
             result = await database.write(function, *args, **kwargs)
@@ -294,28 +310,26 @@ class Store:
         try:
             yield
         except StoreUnavailable as error:
-            self.trouble = error.trouble
-            if error.trouble == DAMAGED:
-                mark_suspect(self.path)
-            raise
-        except (StoreTooNew, StoreForeign) as error:
-            self.trouble = trouble_of(error)
-            raise
+            raise self._hold(error) from None
         except (sqlite3.Error, OSError) as error:
             trouble = self._trouble_of(error)
             if trouble is None:
                 raise StoreError(f"the dream database refused: {name_of(error)}") from None
-            self.trouble = trouble
-            raise StoreUnavailable(trouble, f"the dream database: {trouble} ({name_of(error)})") from None
+            text = f"the dream database: {trouble} ({name_of(error)})"
+            raise self._hold(StoreUnavailable(trouble, text)) from None
+
+    def _hold(self, error: StoreUnavailable) -> StoreUnavailable:
+        lost = self.trouble in LOST
+        if not lost:
+            self.trouble = error.trouble
+        if error.trouble in LOST and not lost:
+            self._lose(error)
+        return error
 
     def _trouble_of(self, error: sqlite3.Error | OSError) -> str | None:
         trouble = trouble_of(error)
-        if trouble and self._database and (gone := moved(self.path, self._database.identity)):
-            return gone  # whatever else it looks like
         if trouble == UNREACHABLE and self.path.parent.exists() and not os.access(self.path.parent, os.W_OK):
             return READ_ONLY  # SQLite needs to write beside the database, even to read
-        if trouble == DAMAGED:
-            mark_suspect(self.path)
         return trouble
 
 

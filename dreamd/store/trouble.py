@@ -1,38 +1,35 @@
 """What can be wrong with the database, in words from a closed list.
 
-Trouble is a state, not an event: it is held until a write works again, and shown by `status`. SQLite's codes:
-sqlite.org/rescode.html.
+Trouble is a state, not an event: it is held until a write works again, and shown by `status`. What is in `LOST`
+stays: the daemon ends. SQLite's codes: sqlite.org/rescode.html.
 """
 
 import errno
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
-
-from dreamd.errors import StoreForeign, StoreTooNew
 
 FULL: Final = "disk full"
 LOCKED: Final = "locked"  # by another process, for longer than the busy timeout
 READ_ONLY: Final = "read-only"
 DAMAGED: Final = "damaged"
 DELETED: Final = "database deleted"
-REPLACED: Final = "database replaced"
+REPLACED: Final = "database replaced"  # another file has its name, or another program wrote over it
+LOG_LOST: Final = "database log lost"  # the -wal was removed or replaced
 UNREACHABLE: Final = "cannot open"  # no permission, no descriptor left, its folder gone
 FAILING: Final = "input/output error"
-NEWER: Final = "newer version"  # found by a daemon that serves; one that starts refuses to
-FOREIGN: Final = "not dreamd's"  # likewise
 CLOSED: Final = "closed"
 
 TROUBLES: Final = (
-    FULL, LOCKED, READ_ONLY, DAMAGED, DELETED, REPLACED, UNREACHABLE, FAILING, NEWER, FOREIGN, CLOSED,
+    FULL, LOCKED, READ_ONLY, DAMAGED, DELETED, REPLACED, LOG_LOST, UNREACHABLE, FAILING, CLOSED,
 )  # fmt: skip
 
-# No write is tried in these: it would go into a file that nobody will find, or make the damage worse.
-STICKY: Final = frozenset({DAMAGED, DELETED, REPLACED})
-
-# What is open will never be well again; the file may be. SQLite opens a read-only file once and for all.
-REOPEN: Final = frozenset({DAMAGED, REPLACED, READ_ONLY})
+# Nothing is written in these: it would go into a file that no later daemon finds, or make the damage worse.
+LOST: Final = frozenset({DAMAGED, DELETED, REPLACED, LOG_LOST})
 
 _BY_CODE: Final = {
     sqlite3.SQLITE_FULL: FULL,
@@ -59,26 +56,48 @@ _BY_ERRNO: Final = {
     errno.ENFILE: UNREACHABLE,
 }
 
+PROBE_BYTES: Final = 64 * 1024
+
 Identity = tuple[int, int]
 
 
-def trouble_of(error: sqlite3.Error | OSError | StoreTooNew | StoreForeign) -> str | None:
-    """The word for an error, or None where the error is no trouble of the file but a mistake of ours."""
-    if isinstance(error, StoreTooNew | StoreForeign):
-        return NEWER if isinstance(error, StoreTooNew) else FOREIGN
+def trouble_of(error: sqlite3.Error | OSError) -> str | None:
+    """Return the word for an error, or None if it is no trouble of the file but a mistake of ours."""
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, FAILING)
     code = getattr(error, "sqlite_errorcode", 0)  # errors of the Python module itself carry none
     return _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF)
 
 
+@contextmanager
+def with_quota(folder: Path) -> Iterator[None]:
+    """Raise OSError for an input/output error that comes of a quota or a full disk: SQLite does not say so."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if trouble_of(error) == FAILING:
+            _try_a_file(folder)
+        raise
+
+
+def _try_a_file(folder: Path) -> None:
+    """Raise OSError if the disk has no room for a file that is gone again at once."""
+    try:
+        with TemporaryFile(dir=folder, buffering=0) as file:
+            os.pwrite(file.fileno(), bytes(PROBE_BYTES), 0)
+            os.fsync(file.fileno())
+    except OSError as error:
+        if trouble_of(error) == FULL:
+            raise
+
+
 def name_of(error: Exception) -> str:
-    """The error without its message, which may hold text: SQLite's name for it, or the exception's type."""
+    """Return SQLite's name for the error, or the exception's type: its message may hold text."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
 def identity_of(path: Path) -> Identity | None:
-    """(device, inode) of the file at this path, None where there is none."""
+    """Return (device, inode) of the file at this path, or None if there is none."""
     try:
         found = os.stat(path)
     except FileNotFoundError:
@@ -87,7 +106,7 @@ def identity_of(path: Path) -> Identity | None:
 
 
 def moved(path: Path, opened: Identity) -> str | None:
-    """The word for a file that is no longer the one that was opened."""
+    """Return the word for a file that is no longer the one that was opened, or None."""
     found = identity_of(path)
     if found is None:
         return DELETED

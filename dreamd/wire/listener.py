@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import sleep
@@ -68,6 +68,32 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
         yield folder, lock
 
 
+def note_end(lock: int, why: str) -> None:
+    """Write into the lock file, behind the pid, why this daemon ends by itself: `dreamctl doctor` says it."""
+    with suppress(OSError):
+        os.pwrite(lock, b"%d\n%s\n" % (os.getpid(), os.fsencode(why)), 0)
+
+
+def end_noted(state_dir: Path) -> str:
+    """Return why the last daemon of this state folder ended by itself, or an empty string."""
+    try:
+        lines = (state_dir / LOCK_NAME).read_bytes().split(b"\n")
+    except OSError:
+        return ""
+    return os.fsdecode(lines[1]) if len(lines) > 2 else ""
+
+
+def file_lock(file: Path) -> int:
+    """Hold a lock file, made if there is none; return its descriptor. Raises BlockingIOError if it is held."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
 def _hold_folder(folder: int) -> None:
     """BlockingIOError where another holds it. Network file systems lock no folders: there the file has to do."""
     try:
@@ -86,22 +112,6 @@ def holds(folder: int, state_dir: Path) -> bool:
         return False
 
 
-def is_held(state_dir: Path, ours: int) -> bool:
-    """Whether another daemon holds what lies at `state_dir`; `ours` is the lock file that we hold, wherever it is."""
-    try:
-        lock = os.open(state_dir / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if not os.path.samestat(os.fstat(lock), os.fstat(ours)):
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
 def _unusable(state_dir: Path, error: OSError) -> str:
     """What is wrong with the state folder, and what to do."""
     lock = state_dir / LOCK_NAME
@@ -112,9 +122,9 @@ def _unusable(state_dir: Path, error: OSError) -> str:
     return f"{error.strerror}; make it writable"
 
 
-def release_in_child(held: tuple[int, int], state_dir: Path) -> None:
-    """In a forked child: let go of the parent's locks, which a copy of a descriptor would keep held."""
-    for lock, path in zip(held, (state_dir, state_dir / LOCK_NAME), strict=True):
+def release_in_child(held: Iterable[tuple[Path, int]]) -> None:
+    """Release the parent's locks in a forked child, which a copy of a descriptor would keep held."""
+    for path, lock in held:
         if holds(lock, path):  # it has not been given back already
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             os.dup2(null, lock, inheritable=False)  # the number stays taken: others may close it yet
@@ -224,7 +234,7 @@ def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         code = probe.connect_ex(str(path))
-    if code == errno.ECONNREFUSED:
+    if code == errno.ECONNREFUSED and not _is_bound(path):  # else a program has it that does not listen yet
         path.unlink()
     elif code != errno.ENOENT:
         state = "a daemon listens" if code in (0, errno.EAGAIN) else os.strerror(code)

@@ -151,10 +151,13 @@ class Server:
         if self._listening is not None:
             self._listening.close()
 
-    async def close(self) -> None:
-        """Let every session go. Clients first: since Python 3.12 wait_closed() waits for idle ones."""
+    async def close(self, why: str = "") -> None:
+        """Close every session, and tell it `why`. Sessions first: since Python 3.12 wait_closed() waits for idle
+        ones."""
         await self.stop_listening()
         for session in list(self.sessions.values()):
+            if why:
+                session.send(Peer(CODEC).notify(Method.ERROR, [Code.UNAVAILABLE, why]))
             session.close()
         await self._all_gone.wait()
 

@@ -20,6 +20,7 @@ from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, until
 from tests.helpers.peer import PlainPeer
 from tests.helpers.service import chosen, serving
+from tests.helpers.trouble import Trouble
 from tests.helpers.waiting import until as wait_until
 
 
@@ -61,17 +62,15 @@ async def test_the_tick_feeds_the_watchdog_with_the_state_and_logs_changes_alone
     async with managed(tmp_path, tick_s=0.01) as (daemon, manager), daemon.serve() as service:
         await manager.hears()
         assert await manager.hears() == ["WATCHDOG=1", "STATUS=waiting for leo"]
-        database, aside = tmp_path / "s" / "dream.sqlite3", tmp_path / "aside"
-        database.rename(aside)
-        while await manager.hears() != ["WATCHDOG=1", "STATUS=degraded: database deleted"]:
-            pass
-        assert await manager.hears() == ["WATCHDOG=1", "STATUS=degraded: database deleted"]
-        aside.rename(database)
+        async with Trouble(service.engine.store):
+            while await manager.hears() != ["WATCHDOG=1", "STATUS=degraded: locked"]:
+                pass
+            assert await manager.hears() == ["WATCHDOG=1", "STATUS=degraded: locked"]
         while await manager.hears() != ["WATCHDOG=1", "STATUS=waiting for leo"]:
             pass
         assert service.engine.trouble is None
     told = [record.message for record in caplog.records if record.message.startswith("state: ")]
-    assert [state.rpartition(": ")[2] for state in told] == ["database deleted", "ok"]
+    assert [state.rpartition(": ")[2] for state in told] == ["locked", "ok"]
 
 
 async def test_a_socket_file_that_was_deleted_is_bound_again_by_the_tick(tmp_path):
@@ -110,24 +109,18 @@ async def test_p10_a_tick_that_fails_is_counted_and_the_next_one_tries_again(tmp
 
 
 async def test_p8_another_folder_in_the_place_of_ours_is_not_written_to(tmp_path):
-    """Its database may be another daemon's."""
-    async with (
-        managed(tmp_path, tick_s=0.01) as (daemon, manager),
-        daemon.serve() as service,
-        asyncio.timeout(20),
-    ):
-        state, away, other = tmp_path / "s", tmp_path / "away", tmp_path / "other"
-        shutil.copytree(state, other, ignore=shutil.ignore_patterns("*.sock"))
-        state.rename(away)
-        other.rename(state)
-        for _ in range(5):
-            while await manager.hears() != ["WATCHDOG=1", "STATUS=degraded: state folder replaced"]:
-                pass
-        assert service.engine.trouble in ("database deleted", "database replaced")
-        assert service.engine.store.opened == 1
-        shutil.rmtree(state)
-        away.rename(state)
-        await until(lambda: service.engine.ailment is None)
+    """Its database may be another daemon's: this one ends."""
+    async with managed(tmp_path, tick_s=0.01) as (daemon, _), asyncio.timeout(20):
+        async with daemon.serve():
+            state, other = tmp_path / "s", tmp_path / "other"
+            shutil.copytree(state, other, ignore=shutil.ignore_patterns("*.sock"))
+            before = (other / "dream.sqlite3").read_bytes()
+            state.rename(tmp_path / "away")
+            other.rename(state)
+            await daemon.stopping.wait()
+        assert daemon.lost.startswith(("state folder replaced", "database "))  # the database is gone with it
+        assert daemon.exit_code == 7
+        assert (state / "dream.sqlite3").read_bytes() == before
 
 
 async def test_what_ails_it_from_the_start_is_logged(tmp_path, caplog):
@@ -291,12 +284,12 @@ def test_a_sighup_that_comes_while_it_starts_is_not_lost(tmp_path):
     assert daemon.stop() == 0
 
 
-def test_p8_a_daemon_ends_where_another_serves_what_has_taken_the_place_of_its_folder(tmp_path):
+def test_p8_a_daemon_ends_if_another_serves_what_has_taken_the_place_of_its_folder(tmp_path):
     state = tmp_path / "s"
     with DaemonProcess(state, env={"WATCHDOG_USEC": "20000"}) as first:
         state.rename(tmp_path / "away")
         with DaemonProcess(state) as second:
-            assert first.wait() == 0
+            assert first.wait() == 7
             assert second.call("status")["state"] == "ok"
 
 

@@ -9,12 +9,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from dreamclient.clients.embedded import EmbeddedDaemon
 from dreamclient.clients.inline import InlineClient
 from dreamclient.clients.thread import DreamClient
-from dreamclient.errors import NotConnected
+from dreamclient.errors import DreamError, NotConnected
+from dreamclient.protocol.hooks import Hooks
 
 from dreamd import embedded_host
 from dreamd.app import Daemon, embed
@@ -24,6 +27,7 @@ from dreamd.wire.listener import LOCK_NAME, state_lock
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.peer import hearing, saying
 from tests.helpers.service import chosen
+from tests.helpers.waiting import until
 
 DEADLINE_S = 20.0
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
@@ -289,3 +293,68 @@ def test_a_fork_after_its_end_touches_nothing(start):
             assert os.path.samestat(os.fstat(number), before)
             os.close(number)
         embedded._in_child()
+
+
+def test_two_with_one_database_the_second_is_refused(start, tmp_path):
+    """P8: the state folders differ, and the database is held by itself."""
+    shared = tmp_path / "shared.sqlite3"
+    first = start(tmp_path / "a", shared, **EAGER)
+    for _ in range(2):
+        with pytest.raises(StartError, match=r"another dreamd has .*shared\.sqlite3 open") as refused:
+            start(tmp_path / "b", shared)
+        assert refused.value.exit_code == 6
+    with InlineClient(first.connect, Hooks(saying, hearing)) as leo:
+        assert leo.call("dream.now")["outcome"] == "complete"
+        leo.dream(STIRRED)
+    first.close()
+    second = start(tmp_path / "b", shared)
+    assert status(second)["dialogues"] == {"complete": 2}
+
+
+def test_the_database_in_another_daemons_state_folder_is_refused(start, tmp_path):
+    start(tmp_path / "a")
+    with pytest.raises(StartError, match="another dreamd has"):
+        start(tmp_path / "b", tmp_path / "a" / "dream.sqlite3")
+    start(tmp_path / "b")
+
+
+@pytest.mark.parametrize("how", ["EmbeddedDaemon", "embed"])
+def test_its_database_replaced_its_thread_ends_and_the_client_connects_again(start, tmp_path, how):
+    """To a daemon that serves what is there then; the lost one writes nothing over it."""
+    database = tmp_path / "state" / "dream.sqlite3"
+    daemon = EmbeddedDaemon(tmp_path / "state") if how == "EmbeddedDaemon" else start().connect
+    with DreamClient(saying, hearing, connect=daemon) as leo:
+        assert leo.start(DEADLINE_S)
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
+        [thread] = [thread for thread in threading.enumerate() if thread.name == "dreamd"]
+        with closing(sqlite3.connect(database)) as old, closing(sqlite3.connect(tmp_path / "b")) as copy:
+            old.backup(copy)
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
+        os.replace(tmp_path / "b", database)
+        assert leo.dream_now(STIRRED)["outcome"] == "store_error"
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+        until(lambda: leo.connected, "connected again")
+        assert leo.trouble == ""
+        assert leo.call("status")["dialogues"] == {"complete": 1}
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
+    if how == "EmbeddedDaemon":
+        daemon.close()
+
+
+def test_a_lost_one_that_does_not_start_again_says_why_and_tries_at_each_attempt(start, tmp_path):
+    embedded, database = start(), tmp_path / "state" / "dream.sqlite3"
+    database.rename(tmp_path / "away")
+    database.mkdir()
+    with InlineClient(embedded.connect) as asking, pytest.raises(DreamError):
+        asking.call("dream.seed", {"origin": ["a stone"]})
+    embedded._thread.join(DEADLINE_S)
+    for _ in range(2):
+        with pytest.raises(NotConnected, match="no file stands in its place"):
+            embedded.connect()
+    database.rmdir()
+    (tmp_path / "away").rename(database)
+    assert status(embedded)["state"] == "ok"
+    embedded.close()
+    with pytest.raises(NotConnected):
+        embedded.connect()

@@ -11,6 +11,7 @@ from dreamd.engine import DECISIONS
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.service import TestClock, chosen, serving
+from tests.helpers.trouble import Locked, Trouble, impatient
 
 
 async def reason(peer, ctx=STIRRED):
@@ -44,11 +45,8 @@ async def test_each_reason_in_its_turn(tmp_path):
             assert await reason(peer) == "dream"
             await settled(service)
             assert await reason(peer) == "mute"
-            (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
-            await service.engine.store.probe()
-            assert await reason(peer) == "degraded"
-            (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
-            await service.engine.store.probe()
+            async with Trouble(service.engine.store):
+                assert await reason(peer) == "degraded"
         assert service.engine.reasons == {
             "no_hooks": 1, "dream": 2, "busy": 1, "cooldown": 1, "calm": 1, "mute": 1, "degraded": 1,
         }  # fmt: skip
@@ -148,12 +146,10 @@ async def test_a_dialogue_goes_on_when_who_asked_for_it_has_gone(tmp_path):
 
 async def test_no_dream_is_begun_that_cannot_be_kept(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
-        (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
-        await service.engine.store.probe()
-        with pytest.raises(PeerError, match="no dream can be kept now: database deleted") as caught:
-            await peer.call("dream.now", STIRRED)
-        assert caught.value.code == 10
-        (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+        async with Trouble(service.engine.store):
+            with pytest.raises(PeerError, match="no dream can be kept now: locked") as caught:
+                await peer.call("dream.now", STIRRED)
+            assert caught.value.code == 10
 
 
 async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(tmp_path):
@@ -179,14 +175,16 @@ async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(
 
 async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(tmp_path):
     async with serving(tmp_path) as service:
+        await impatient(service.engine.store)
         service.engine.pending.left = True
-        (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
+        lock = Locked(tmp_path)
+        lock.begin()
         await completed(service)
-        assert service.failures.counts == {"store: database deleted": 1}
+        assert service.failures.counts == {"store: locked": 1}
         assert service.engine.pending.left
         await completed(service)
-        assert service.failures.counts == {"store: database deleted": 1}  # told once
-        (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
+        assert service.failures.counts == {"store: locked": 1}  # told once
+        lock.end()
         await service.engine.store.probe()
         await completed(service)
         assert not service.engine.pending.left
@@ -208,22 +206,23 @@ async def test_p10_a_fault_of_ours_costs_one_dialogue_and_is_told_without_text(t
 
 async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counted_once(tmp_path):
     """P5: its lines are delivered then. The friend has not learnt from it, in memory as on disk."""
-    database, aside = tmp_path / "dream.sqlite3", tmp_path / "aside"
 
     def observe(text, meta):
         if meta["turn"] == 3:
-            database.rename(aside)
+            lock.begin()
 
     async with (
         serving(tmp_path, dialogue__turns_max=3) as service,
         await leo(service, observe=observe) as peer,
     ):
+        lock = Locked(tmp_path)
+        await impatient(service.engine.store)
         await peer.call("dream.seed", ORIGIN)
         before = service.engine.keeper.friend
         assert (await peer.call("dream.now", STIRRED)) == {"dialog": 1, "outcome": "complete", "lines": 3}
-        assert service.failures.counts == {"store: database deleted": 2}  # what observe told, and the end
+        assert service.failures.counts == {"store: locked": 2}  # what observe told, and the end
         assert service.engine.keeper.friend is before
-        aside.rename(database)
+        lock.end()
         await service.engine.store.probe()
         await completed(service)
         status = await peer.call("status")
@@ -339,11 +338,8 @@ async def test_what_it_is_doing_in_a_few_words(tmp_path):
             dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
             await gate.reached.wait()
             assert service.engine.doing == "dreaming with session 1"
-            (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
-            await service.engine.store.probe()
-            assert service.engine.doing == "degraded: database deleted"
-            (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
-            await service.engine.store.probe()
+            async with Trouble(service.engine.store):
+                assert service.engine.doing == "degraded: locked"
             gate.opened.set()
             await dreaming
 

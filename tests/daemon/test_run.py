@@ -12,6 +12,7 @@ from dreamd import hooks
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, until
 from tests.helpers.peer import saying
 from tests.helpers.service import TestClock, serving
+from tests.helpers.trouble import Locked, impatient
 
 
 def rows(state, query):
@@ -109,25 +110,26 @@ async def test_lines_are_told_as_they_happen(tmp_path):
 
 @pytest.mark.parametrize("when", ["begin", "record"])
 async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_path, when):
-    """The database is taken away before the dialogue, or after its first line; it comes back, and all is whole."""
-    database, aside = tmp_path / "dream.sqlite3", tmp_path / "aside"
+    """The database is locked before the dialogue, or after its first line; the lock is released, and all is whole."""
 
     def generate(*asked):
         meta = asked[3]
         if when == "record" and (meta["dialog"], meta["turn"], meta["candidate"]) == (1, 2, 1):
-            database.rename(aside)
+            lock.begin()
         return saying()
 
     async with serving(tmp_path) as service, await leo(service, generate=generate) as peer:
+        lock = Locked(tmp_path)
+        await impatient(service.engine.store)
         if when == "begin":
-            database.rename(aside)
+            lock.begin()
         answer = await peer.call("dream.now", STIRRED)
         expected = {"begin": ("store_error", 0), "record": ("store_error", 1)}[when]
         assert (answer["outcome"], answer["lines"]) == expected
         # What never began need not be ended; what was begun could not be.
-        assert service.failures.counts == {"store: database deleted": 1 if when == "begin" else 2}
+        assert service.failures.counts == {"store: locked": 1 if when == "begin" else 2}
         assert next(e["where"] for e in service.failures.last) == f"store ({when})"
-        aside.rename(database)
+        lock.end()
         assert await service.engine.store.probe() is None  # as the tick does
         await completed(service)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"

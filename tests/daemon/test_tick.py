@@ -6,7 +6,7 @@ import threading
 
 from dreamd import tick
 from dreamd.wire import server
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled, until
+from tests.helpers.dreaming import STIRRED, leo, onlooker, settled, until
 from tests.helpers.service import serving
 
 
@@ -93,35 +93,6 @@ async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, mo
             await until(lambda: service.engine.ailment == "out of descriptors")
             assert service.engine.doing == "degraded: out of descriptors"
         await until(lambda: service.engine.ailment is None)
-
-
-async def test_a_database_begun_afresh_keeps_the_origin_and_ends_what_ran(tmp_path):
-    """P4. The dialogue that ran in the old file ends; it is not continued in the new one."""
-    gate = Gate()
-    async with (
-        serving(tmp_path) as service,
-        await leo(service, generate=gate),
-        await onlooker(service) as peer,
-    ):
-        await peer.call("dream.seed", ORIGIN)
-        origin = [f.text for f in service.engine.keeper.friend.fragments]
-        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
-        await gate.reached.wait()
-        fresh = tmp_path / "fresh"
-        fresh.touch()
-        fresh.replace(tmp_path / "dream.sqlite3")
-        for _ in range(2):
-            await service.engine.store.probe()
-        # Open again, but what it holds has not been taken up: nobody is told that all is well.
-        assert (await peer.call("status"))["state"] == "degraded: starting"
-        await completed(service)
-        assert service.engine.ailment is None
-        assert await dreaming == {"dialog": 1, "outcome": "store_error", "lines": 0}
-        gate.opened.set()
-        assert [f.text for f in service.engine.keeper.friend.fragments if f.origin] == origin
-        assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
-        assert [d["id"] for d in await peer.call("dialogs.recent")] == [2]
-        assert service.engine.outcomes["complete"] == 1
 
 
 async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):

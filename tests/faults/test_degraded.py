@@ -106,43 +106,6 @@ def patient(tmp_path: Path, stack: ExitStack) -> Patient:
     return Patient(tmp_path / "state", stack)
 
 
-def test_damaged_it_is_set_aside_and_begun_afresh_with_the_origin(patient: Patient):
-    """P4: the origin is permanent. The damaged file is kept."""
-    patient.dream()
-    before = patient.status()["dialogues"]
-    origin = [f["text"] for f in patient.watcher.call("friend.fragments") if f["origin"]]
-    until(lambda: patient.status()["database"]["wal_bytes"] == 0, "all of it is in the database")
-    size = patient.database.stat().st_size
-    with patient.database.open("r+b") as file:
-        file.seek(100)
-        file.write(b"\xff" * (size - 100))
-    until(lambda: patient.status()["database"]["notes"], "noticed")
-    assert before == {"complete": 1}
-    patient.recovers()
-    [note] = patient.status()["database"]["notes"]
-    assert "the database was damaged: it is kept as dream.sqlite3.damaged-" in note
-    assert note in patient.daemon.said()
-    [aside] = patient.state.glob("dream.sqlite3.damaged-*Z")
-    assert aside.stat().st_size == size
-    assert [f["text"] for f in patient.watcher.call("friend.fragments") if f["origin"]] == origin
-
-
-@pytest.mark.parametrize("logged", [False, True], ids=["idle", "while its log holds all"])
-def test_emptied(patient: Patient, logged: bool):
-    """What the log has of it would be read on, and be lost with the daemon."""
-    patient.dream()
-    if not logged:
-        until(lambda: patient.status()["database"]["wal_bytes"] == 0, "all of it is in the database")
-    os.truncate(patient.database, 0)
-    until(lambda: patient.status()["database"]["notes"], "noticed")
-    patient.recovers()
-    asides = list(patient.state.glob("dream.sqlite3.damaged-*Z"))
-    [note] = patient.status()["database"]["notes"]
-    assert note in patient.daemon.said()
-    lost = asides and "the database was damaged: it is kept as" in note
-    assert lost or (logged and note == "the database was suspect: it was checked, and is whole")
-
-
 def test_locked(patient: Patient):
     with closing(sqlite3.connect(patient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -152,72 +115,6 @@ def test_locked(patient: Patient):
         patient.refuses("locked")
         other.execute("ROLLBACK")
     patient.recovers()
-
-
-def test_deleted_and_put_back(patient: Patient):
-    patient.dream()
-    patient.database.rename(patient.state / "away")
-    patient.is_degraded("database deleted")
-    patient.refuses("database deleted")
-    assert "is not there, and a daemon runs -> see section daemon" in patient.doctor("database")["FAIL"]
-    assert not patient.database.exists()  # who deletes dreams does not want them back
-    (patient.state / "away").rename(patient.database)
-    patient.recovers()
-    assert patient.status()["dialogues"] == {"complete": 2}
-
-
-def test_a_folder_in_its_place(patient: Patient):
-    """Which SQLite would tell of as an input/output error. It is left alone; once it is gone, a fresh one is begun."""
-    patient.dream()
-    patient.database.rename(patient.state / "away")
-    patient.database.mkdir()
-    patient.is_degraded("not dreamd's")
-    patient.refuses("not dreamd's")
-    assert f"{patient.database} is no file, but a folder" in patient.doctor("database")["FAIL"]
-    patient.database.rename(patient.state / "folder")
-    patient.recovers()
-    assert patient.status()["dialogues"] == {"complete": 1}
-
-
-def test_deleted_and_a_backup_put_in_its_place(patient: Patient):
-    """The restored dreams are taken up, and no later one of the daemon's memory is mixed into them."""
-    patient.dream()
-    with (
-        closing(sqlite3.connect(patient.database)) as old,
-        closing(sqlite3.connect(patient.state / "b")) as copy,
-    ):
-        old.backup(copy)
-    patient.dream()
-    patient.database.unlink()
-    patient.is_degraded("database deleted")
-    (patient.state / "b").rename(patient.database)
-    patient.recovers()
-    assert patient.status()["dialogues"] == {"complete": 2}
-    assert [d["id"] for d in patient.watcher.call("dialogs.recent")] == [3, 1]
-
-
-def test_replaced_while_a_dialogue_runs(patient: Patient):
-    """Its lines are not written into the other file; it ends, and says why."""
-    patient.dream()
-    other = patient.state / "other"
-    with closing(sqlite3.connect(patient.database)) as old, closing(sqlite3.connect(other)) as copy:
-        old.backup(copy)
-
-    def noticed() -> bool:
-        status = patient.status()  # it may be well again by now, and has ended the dialogue
-        return status["database"]["trouble"] == "database replaced" or "store_error" in status["dialogues"]
-
-    def replace(*_: object) -> str:
-        if other.exists():
-            other.rename(patient.database)
-            until(noticed, "noticed")
-        return saying()
-
-    with DreamClient(replace, lambda _: None, socket_path=patient.daemon.socket, name="late") as late:
-        late.start(20)
-        assert late.dream_now(STIRRED) == {"dialog": 2, "outcome": "store_error", "lines": 0}
-    patient.recovers()
-    assert [d["id"] for d in patient.watcher.call("dialogs.recent")] == [3, 1]
 
 
 def test_read_only(tmp_path: Path, stack: ExitStack, mounted: Mounts):
@@ -284,8 +181,9 @@ def test_descriptors_exhausted(patient: Patient):
     until(lambda: patient.status()["inbox"]["waiting"] == 1, "its file is written, and closed")
     pid = patient.daemon.process.pid
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    used = len(os.listdir(f"/proc/{pid}/fd"))
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, hard))
+    used = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
+    free = next(number for number in range(len(used) + 1) if number not in used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
     patient.tells("degraded: out of descriptors")
     assert patient.status()["state"] == "degraded: out of descriptors"
     assert patient.dream()["outcome"] == "complete"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dreamd.clock import Clock
-from dreamd.errors import StoreForeign, StoreTooNew, StoreUnavailable
+from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
 from dreamd.store import Store
 from dreamd.store.file import Contents, beside, look, set_aside
 from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate
@@ -295,29 +295,31 @@ async def test_a_log_without_its_database_is_kept(path: Path, open_store: OpenSt
     assert store.trouble is None
 
 
-@pytest.mark.parametrize("next_look", ["probe", "start"])
-async def test_damage_found_while_running_stops_writing_and_is_set_aside_at_the_next_look(
-    path: Path, open_store: OpenStore, next_look: str
+async def test_damage_found_while_running_stops_writing_and_is_set_aside_at_the_next_start(
+    path: Path, open_store: OpenStore
 ):
     store = await open_store(path)
     number = await one_dream(store)
     await store.close()
     damage_table(path, "dream_turns")
 
-    store = await open_store(path)
+    told: list[StoreError] = []
+    store = await open_store(path, on_lost=told.append)
     assert (store.notes, store.trouble) == ([], None)  # the start reads no lines
-    with pytest.raises(StoreUnavailable, match="damaged"):
-        await store.get(number)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="damaged"):
+            await store.get(number)
     assert store.trouble == "damaged"
+    assert [str(error) for error in told] == [f"damaged ({path})"]
     with pytest.raises(StoreUnavailable, match="nothing is written: damaged"):
         await store.begin(new_dialog("dream-2"))
     assert len(await store.recent(1)) == 1
-    if next_look == "start":
-        await store.close()
-        store = await open_store(path)
-    assert await store.probe() is None
+    assert await store.probe() == "damaged"
+    await store.close()
+    store = await open_store(path)
     assert "damaged" in store.notes[0]
     assert (await store.load()).dialogs == 0
+    assert not path.with_name("dream.sqlite3.suspect").exists()
     await store.close()
     assert (await open_store(path)).notes == []
 

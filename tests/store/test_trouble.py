@@ -29,53 +29,6 @@ async def refused(awaitable: Awaitable[object]) -> str:
     return error.value.trouble
 
 
-# The file is gone.
-
-
-async def test_a_deleted_database_is_noticed_before_the_next_write(store: Store, path: Path):
-    number = await one_dream(store)
-    path.unlink()
-    assert await refused(store.begin(new_dialog("dream-2"))) == "database deleted"
-    assert store.trouble == "database deleted"
-    assert await refused(store.begin(new_dialog("dream-2"))) == "database deleted"
-    assert await store.probe() == "database deleted"
-    assert (await store.get(number))["lines"] == 3  # what is open can still be read
-    assert not path.exists()
-
-
-async def test_a_replaced_database_is_noticed_by_the_probe_and_left_alone(
-    store: Store, path: Path, open_store: OpenStore
-):
-    other = path.with_name("other.sqlite3")
-    await (await open_store(other)).close()
-    before = other.read_bytes()
-    os.replace(other, path)
-    assert await store.probe() == "database replaced"
-    assert await refused(store.seed(["a stone"], STARTED_AT)) == "database replaced"
-    await store.close()
-    assert path.read_bytes() == before
-
-
-async def test_a_database_that_comes_back_is_written_to_again(store: Store, path: Path):
-    away = path.with_name("away.sqlite3")
-    path.rename(away)
-    assert await store.probe() == "database deleted"
-    away.rename(path)
-    assert await store.probe() is None
-    await one_dream(store)
-
-
-async def test_an_error_of_a_file_that_is_gone_is_told_as_that(store: Store, path: Path):
-    """Whatever SQLite makes of it: it is not damage, and the new file is not suspect."""
-
-    def garbled(_: sqlite3.Connection) -> None:
-        raise corrupt()
-
-    path.unlink()
-    assert await refused(store._read(garbled)) == "database deleted"
-    assert not path.with_name("dream.sqlite3.suspect").exists()
-
-
 def corrupt() -> sqlite3.DatabaseError:
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT"
@@ -89,48 +42,6 @@ async def test_damage_that_can_not_be_marked_is_still_damage(store: Store, path:
     path.with_name("dream.sqlite3.suspect").mkdir()  # in the way of the mark
     assert await refused(store._read(garbled)) == "damaged"
     assert await refused(store.begin(new_dialog())) == "damaged"
-
-
-# The file was cut short.
-
-
-@pytest.mark.parametrize("logged", [False, True], ids=["the log is empty", "the log holds all"])
-@pytest.mark.parametrize("noticed_by", ["probe", "write"])
-async def test_a_database_that_was_emptied_is_noticed(
-    path: Path, open_store: OpenStore, logged: bool, noticed_by: str
-):
-    """What the log has would be read on, and be lost with the daemon."""
-    store = await open_store(path)
-    await one_dream(store)
-    if not logged:
-        while store.sizes()["wal_bytes"]:
-            assert await store.probe() is None
-    os.truncate(path, 0)
-    if noticed_by == "write":
-        assert await refused(store.begin(new_dialog("dream-2"))) == "damaged"
-    else:
-        assert await store.probe() == "damaged"
-    assert await store.probe() is None
-    [note] = store.notes
-    if logged:
-        assert note == "the database was suspect: it was checked, and is whole"
-        assert (await store.load()).dialogs == 1
-    else:
-        assert "the database was damaged: it is kept as dream.sqlite3.damaged-" in note
-        assert list(path.parent.glob("dream.sqlite3.damaged-*Z"))
-    await store.begin(new_dialog("dream-2"))
-
-
-async def test_a_database_that_lost_its_end_is_set_aside_with_what_is_left(store: Store, path: Path):
-    await one_dream(store)
-    while store.sizes()["wal_bytes"]:
-        await store.probe()
-    os.truncate(path, path.stat().st_size - 3 * 4096)
-    left = path.read_bytes()
-    assert await store.probe() == "damaged"
-    assert await store.probe() is None
-    [aside] = path.parent.glob("dream.sqlite3.damaged-*Z")
-    assert aside.read_bytes() == left
 
 
 # The disk is full.
@@ -397,68 +308,6 @@ async def test_half_a_backup_is_removed(small_disk: Path, store: Store):
     assert store.trouble is None
 
 
-# Another file in its place, while it is open.
-
-
-async def other_database(path: Path, open_store: OpenStore) -> Path:
-    """A whole database with one dialogue, in one file."""
-    other = path.with_name("other.sqlite3")
-    store = await open_store(other)
-    await one_dream(store, "dream-of-the-other")
-    await store.backup(path.with_name("backup.sqlite3"))
-    await store.close()
-    return path.with_name("backup.sqlite3")
-
-
-async def test_what_took_its_place_is_taken_up_once_it_lies_still(
-    store: Store, path: Path, open_store: OpenStore
-):
-    """A backup that was put back. The log of the old one is not played into it, and not lost."""
-    await one_dream(store, "dream-of-the-old")
-    assert store.opened == 1
-    os.replace(await other_database(path, open_store), path)
-    assert await store.probe() == "database replaced"
-    os.utime(path, (1, 1))  # somebody still copies
-    assert await store.probe() == "database replaced"
-    assert await store.probe() is None
-    assert store.opened == 2
-    assert [dialog["trace_id"] for dialog in await store.recent(9)] == ["dream-of-the-other"]
-    assert "the log of the old one is kept as dream.sqlite3.replaced-20260102T150000Z-wal" in store.notes[0]
-    assert path.with_name("dream.sqlite3.replaced-20260102T150000Z-wal").stat().st_size > 0
-    await one_dream(store, "dream-2")
-
-
-async def test_the_log_of_the_old_one_is_no_trap_for_the_next_start(
-    store: Store, path: Path, open_store: OpenStore
-):
-    await one_dream(store, "dream-of-the-old")
-    os.replace(await other_database(path, open_store), path)
-    await store.close()
-    assert [d["trace_id"] for d in await (await open_store(path)).recent(9)] == ["dream-of-the-other"]
-
-
-async def test_a_log_that_came_with_the_new_one_is_left_to_it(store: Store, path: Path):
-    for part in ("", "-wal"):
-        path.with_name(f"new{part}").write_bytes(b"not looked at")
-        os.replace(path.with_name(f"new{part}"), f"{path}{part}")
-    assert await store.probe() == "database replaced"
-    await store.close()
-    assert Path(f"{path}-wal").read_bytes() == b"not looked at"
-
-
-async def test_a_log_that_cannot_be_set_aside_keeps_the_new_one_closed(
-    store: Store, path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
-):
-    os.replace(await other_database(path, open_store), path)
-    assert await store.probe() == "database replaced"
-    before = path.read_bytes()
-    with monkeypatch.context() as full:
-        full.setattr("dreamd.store.file.os.rename", raising(OSError(errno.ENOSPC, "no room")))
-        assert await store.probe() == "database replaced"
-        await store.close()
-    assert path.read_bytes() == before
-
-
 def raising(error: Exception) -> Callable[..., None]:
     def raise_it(*_: object) -> None:
         raise error
@@ -467,29 +316,27 @@ def raising(error: Exception) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "word"),
-    [("PRAGMA user_version = 99", "newer version"), ("CREATE TABLE tokens (id INTEGER)", "not dreamd's")],
+    ("spoil", "why"),
+    [("PRAGMA user_version = 99", "version 99"), ("CREATE TABLE tokens (id INTEGER)", "tables of others")],
 )
-async def test_a_file_that_is_not_ours_is_trouble_while_it_is_there(
-    path: Path, open_store: OpenStore, spoil: str, word: str
+async def test_a_file_that_turns_out_not_to_be_ours_is_left_as_it_is(
+    path: Path, open_store: OpenStore, spoil: str, why: str
 ):
-    """It was locked at the start, so that nobody could look; it is left as it is."""
-    other = path.with_name("own.sqlite3")
-    await (await open_store(other)).close()
+    """It was locked at the start, so that what it holds could not be read."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(spoil)
+    told: list[StoreError] = []
     with hold(path, "EXCLUSIVE") as holder:
-        store = await open_store(path, busy_timeout_s=0.01)
+        store = await open_store(path, busy_timeout_s=0.01, on_lost=told.append)
         assert store.trouble == "locked"
         holder.communicate()
     before = path.read_bytes()
-    assert await store.probe() == word
-    assert await refused(store.begin(new_dialog())) == word
+    await store.probe()
+    assert why in str(told[0])
+    with pytest.raises(StoreUnavailable):
+        await store.begin(new_dialog())
     assert path.read_bytes() == before
-    os.replace(other, path)
-    assert await store.probe() is None
-    await one_dream(store)
 
 
 async def test_a_read_only_file_is_noticed_at_the_start_and_opened_anew_once_it_can_be(

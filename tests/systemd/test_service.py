@@ -137,6 +137,16 @@ def test_killed_in_mid_dialogue_it_is_back_and_loses_no_line(installed, knock):
         waiting.receive()  # nothing is observed twice
 
 
+def test_a_database_that_is_removed_while_it_serves_has_it_started_again(installed):
+    """By its exit code, on what is there then: a fresh one."""
+    before = status(installed)["pid"]
+    (installed.state / "dreamd" / "dream.sqlite3").unlink()
+    installed.dreamctl("call", "dream.seed", '{"origin": ["a stone"]}', check=False)  # a write
+    until(lambda: installed.main_pid() not in (0, before), "started again")
+    assert status(installed)["state"] == "ok"
+    assert (installed.state / "dreamd" / "dream.sqlite3").is_file()
+
+
 @pytest.mark.parametrize("fault", ["stopped", "blocked"])
 def test_the_watchdog_restarts_a_daemon_that_hangs(installed, fault, knock):
     installed.drop_in("[Service]\nWatchdogSec=2\nEnvironment=DREAMD_TEST_RPC=1\n")

@@ -16,6 +16,7 @@ from dreamd.wire.service import Served
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer
 from tests.helpers.service import serving
+from tests.helpers.trouble import Locked, impatient
 
 SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {
     Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.EVENT, Method.ERROR,
@@ -239,10 +240,12 @@ async def test_what_blocks_the_loop_is_there_for_tests_alone(tmp_path, monkeypat
 
 async def test_a_store_in_trouble_is_named_to_who_asks(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
-        (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
+        lock = Locked(tmp_path)
+        await impatient(service.engine.store)
+        lock.begin()
         with pytest.raises(PeerError) as caught:
             await peer.call("dream.seed", ORIGIN)
         assert caught.value.code == 10
-        assert service.failures.counts == {"dream.seed: database deleted": 1}
-        (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+        assert service.failures.counts == {"dream.seed: locked": 1}
+        lock.end()
         await settled(service)

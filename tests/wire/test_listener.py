@@ -10,7 +10,15 @@ from contextlib import ExitStack
 import pytest
 
 from dreamd.errors import StartError
-from dreamd.wire.listener import Listener, is_held, make_private_folder, release_in_child, state_lock
+from dreamd.wire.listener import (
+    Listener,
+    end_noted,
+    file_lock,
+    make_private_folder,
+    note_end,
+    release_in_child,
+    state_lock,
+)
 
 
 def mode(path):
@@ -77,9 +85,12 @@ def held(state):
 
 
 def test_p8_a_forked_child_does_not_hold_its_parents_folder(tmp_path):
+    def paired(descriptors):
+        return zip((tmp_path, tmp_path / "dreamd.lock"), descriptors, strict=True)
+
     with state_lock(tmp_path) as locks:
         copies = folder, file = os.dup(locks[0]), os.dup(locks[1])  # what a fork leaves in the child
-        release_in_child(copies, tmp_path)
+        release_in_child(paired(copies))
         assert held(tmp_path)
         with pytest.raises(StartError), state_lock(tmp_path):
             pass
@@ -87,12 +98,12 @@ def test_p8_a_forked_child_does_not_hold_its_parents_folder(tmp_path):
         pass
     for copy in copies:
         os.fstat(copy)  # the number stays taken
-    release_in_child(copies, tmp_path)  # again: they are the locks no more, and are left alone
+    release_in_child(paired(copies))  # again: they are the locks no more, and are left alone
     for copy in copies:
         os.close(copy)
-    release_in_child(copies, tmp_path)
+    release_in_child(paired(copies))
     with (tmp_path / "other").open("w") as another:
-        release_in_child((folder, another.fileno()), tmp_path)
+        release_in_child(paired((folder, another.fileno())))
         another.write("still open")
     assert file != folder
 
@@ -358,12 +369,30 @@ def test_one_whose_place_is_taken_meanwhile_stays_systemds(tmp_path):
         assert (tmp_path / "s").read_text() == "in the way"
 
 
-def test_who_holds_a_folder_is_told_from_none(tmp_path):
-    with state_lock(tmp_path / "ours") as (_, ours):
-        assert not is_held(tmp_path / "none", ours)
-        with state_lock(tmp_path / "state"):
-            assert is_held(tmp_path / "state", ours)
-        assert not is_held(tmp_path / "state", ours)
-        (tmp_path / "moved").mkdir()
-        (tmp_path / "ours" / "dreamd.lock").rename(tmp_path / "moved" / "dreamd.lock")
-        assert not is_held(tmp_path / "moved", ours)  # our own lock file, in another folder
+def test_a_socket_that_is_bound_and_does_not_listen_yet_is_not_removed(tmp_path):
+    """The kernel refuses a connection to it as to a stale one."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "s"))
+        with pytest.raises(StartError, match="taken") as refused:
+            Listener(tmp_path / "s")
+        assert refused.value.exit_code == 3
+        assert (tmp_path / "s").is_socket()
+    Listener(tmp_path / "s").close()
+
+
+def test_why_a_daemon_ended_by_itself_is_in_its_lock_file_until_the_next_start(tmp_path):
+    assert end_noted(tmp_path) == ""
+    with state_lock(tmp_path) as (_, lock):
+        assert end_noted(tmp_path) == ""
+        note_end(lock, "database deleted (/s/dream.sqlite3)")
+    assert end_noted(tmp_path) == "database deleted (/s/dream.sqlite3)"
+    with state_lock(tmp_path):
+        assert end_noted(tmp_path) == ""
+
+
+def test_a_lock_file_is_held_once(tmp_path):
+    lock = file_lock(tmp_path / "x.lock")
+    with pytest.raises(BlockingIOError):
+        file_lock(tmp_path / "x.lock")
+    os.close(lock)
+    os.close(file_lock(tmp_path / "x.lock"))

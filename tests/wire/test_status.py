@@ -8,6 +8,7 @@ import dreamd
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
 from tests.helpers.peer import PlainPeer
 from tests.helpers.service import TestClock, serving
+from tests.helpers.trouble import Locked, impatient
 
 KEYS = {
     "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "seeded", "sessions", "decisions",
@@ -99,13 +100,15 @@ async def test_p10_trouble_of_the_store_and_of_the_inbox_is_the_state(tmp_path):
         assert status["state"] == "degraded: ValidationError"
         assert status["inbox"]["trouble"] == "ValidationError"
         assert status["failures"] == {"inbox: ValidationError": 1}
-        (tmp_path / "dream.sqlite3").rename(tmp_path / "moved")
+        lock = Locked(tmp_path)
+        await impatient(service.engine.store)
+        lock.begin()
         await peer.call("dream.now", STIRRED)
         status = await peer.call("status")
-        assert status["state"] == "degraded: database deleted"
-        assert status["database"]["trouble"] == "database deleted"
-        assert status["failures"]["store: database deleted"] == 1
-        (tmp_path / "moved").rename(tmp_path / "dream.sqlite3")
+        assert status["state"] == "degraded: locked"
+        assert status["database"]["trouble"] == "locked"
+        assert status["failures"]["store: locked"] == 1
+        lock.end()
         await settled(service)
 
 

@@ -115,6 +115,7 @@ class Host:
         self._on_event = on_event
         self._welcome = False
         self._last_words = ""  # what the daemon said before it ended the connection
+        self._ended = ""  # that of an earlier connection, until there is another one
 
     def hello(self) -> dict[str, Any]:
         """The map of `hello`. Once it has gone out, its `failures` are told."""
@@ -138,7 +139,7 @@ class Host:
         if error is None and type(protocol) is not int:
             raise NotConnected("whoever answers there is no dreamd: its answer to hello names no protocol")
         if error is None and protocol == PROTOCOL_VERSION:
-            self.trouble = ""
+            self.trouble = self._ended = ""
             self._welcome = True
             return True
         theirs = _protocol_of(self.daemon) if error is None else error.message[:200]
@@ -149,9 +150,11 @@ class Host:
         return False
 
     def lost(self, error: Exception) -> None:
-        """An attempt to connect has failed, or a connection ended."""
+        """Note that an attempt to connect has failed, or a connection ended. Why the daemon ended the last one is said
+        until there is another."""
         self.failures.count("lost" if self._welcome else "connect")
-        self.trouble = self._last_words or str(error)
+        before = f"; before, {self._ended}" if self._ended else ""
+        self.trouble = self._last_words or f"{error}{before}"
         self._welcome, self._last_words = False, ""
 
     def seed(self) -> dict[str, list[str]] | None:
@@ -179,7 +182,7 @@ class Host:
                 except Exception:  # noqa: BLE001 the host's own code must not end the connection
                     self.failures.count("on_event")
             case Notification(Method.ERROR, [_, str(message), *_]):
-                self._last_words = f"the daemon ended the connection: {message}"
+                self._last_words = self._ended = f"the daemon ended the connection: {message}"
 
 
 def _protocol_of(daemon: Mapping[str, Any]) -> str:

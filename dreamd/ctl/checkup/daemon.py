@@ -20,19 +20,17 @@ DECISIONS = 256  # as many as the daemon keeps
 
 # A word of `status` -> what to do. docs/operations.md has the same list.
 CURES = {
-    "disk full": "make room where the state folder is; it goes on by itself",
+    "disk full": "make room where the state folder is, or raise your quota (`quota -s`); it goes on by itself",
     "locked": "another program holds the database: end it",
     "read-only": "make the database writable again",
-    "damaged": "wait 15 s: the file is set aside, never deleted, and a fresh one is begun",
-    "database deleted": "put it back, or `dreamctl service restart` to begin a fresh one",
-    "database replaced": "wait 30 s: what took its place is taken up once nobody writes it any more",
+    "damaged": "nothing: the daemon ends, and the next start sets the file aside, never deletes it",
+    "database deleted": "nothing: the daemon ends, and the next start begins a fresh one; put the old one back before",
+    "database replaced": "nothing: the daemon ends, and the next start serves what is there then",
+    "database log lost": "nothing: the daemon ends, and the next start serves what is there then",
     "cannot open": "look at the permissions of the state folder",
     "input/output error": "look at the disk: `dmesg`",
-    "newer version": "upgrade dreamd, or put a database of this version back",
-    "not dreamd's": "move away what stands in its place: it is no database of dreamd's (section database)",
     "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
     "socket vanished": "move away what stands in its place, if anything does, then `dreamctl service restart`",
-    "state folder replaced": "put the one that it holds back in its place, or `dreamctl service restart`",
     "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
     "alone (docs/inbox.md); what is owed follows by itself",
     "InboxBusy": "another program holds the inbox's lock: end it; what is owed follows by itself",
@@ -70,6 +68,12 @@ def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units
     if status is None:
         if state.holder:
             yield _silent(answers.silence, state, units)
+        elif state.ended:
+            yield fail(
+                "daemon",
+                f"does not run; the last one ended by itself: {state.ended}",
+                "`dreamctl service start`: it serves what is there now",
+            )
         elif answers.silence:
             yield fail("daemon", "does not run", "see section socket")
         elif units.waits:

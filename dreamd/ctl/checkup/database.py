@@ -21,7 +21,8 @@ from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import set_aside
 from dreamd.ctl.layout import size
 from dreamd.store.file import PARTS
-from dreamd.store.schema import MIGRATIONS
+from dreamd.store.schema import MIGRATIONS, others
+from dreamd.store.trouble import LOST
 
 PATIENCE_S = 60.0  # a million lines take two seconds
 LATEST = 64  # dialogues that are looked at
@@ -105,7 +106,7 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
         str(path),
         bytes=path.stat().st_size,
         version=version,
-        foreign=tuple(sorted(name for name in names if not name.startswith(("dream_", "sqlite_")))),
+        foreign=tuple(others(name for name in names if not name.startswith("sqlite_"))),
         complaints=tuple(row[0] for row in connection.execute("PRAGMA quick_check(8)") if row[0] != "ok"),
     )
     if about.foreign or about.complaints or version != len(MIGRATIONS):
@@ -134,6 +135,8 @@ def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
     """`trouble` is what a daemon that runs tells of it."""
     if not facts.exists and trouble:
         yield fail("database", f"{facts.path} is not there, and a daemon runs", "see section daemon")
+    elif trouble in LOST:
+        yield fail("database", f"{trouble}: {facts.path}", "see section daemon")
     elif not facts.exists:
         yield ok("database", f"{facts.path} is not there yet; the first start makes it")
     elif facts.error == NO_FILE:

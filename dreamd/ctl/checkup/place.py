@@ -15,6 +15,7 @@ from dreamclient.paths import SOCKET_PATH_BYTES
 
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.layout import size
+from dreamd.wire.listener import end_noted
 
 # On these the locks that SQLite and dreamd rely on may not hold, or not between machines.
 NETWORK = frozenset(
@@ -51,6 +52,7 @@ class StateFacts:
     free_bytes: int = 0
     holder: int = 0
     stopped: bool = False
+    ended: str = ""  # why the last daemon ended by itself, if it did
     error: str = ""
 
 
@@ -171,6 +173,7 @@ def look_at_state(path: Path) -> StateFacts:
         free_bytes=disk.f_bavail * disk.f_frsize,
         holder=holder,
         stopped=is_stopped(holder),
+        ended="" if holder else end_noted(path),
     )
 
 

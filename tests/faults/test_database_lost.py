@@ -1,0 +1,155 @@
+"""A database that is removed, replaced or damaged while a daemon serves it: the daemon ends with an exit code of its
+own, says why to clients, to `doctor` and on standard error, and the next start serves what is there then."""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from dreamclient import DreamClient
+from dreamclient.errors import DreamError
+
+from dreamd.app import EXIT_LOST
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreamctl import dreamctl
+from tests.helpers.dreaming import ORIGIN, STIRRED
+from tests.helpers.peer import saying
+from tests.helpers.waiting import until
+
+OFTEN = {"WATCHDOG_USEC": "200000"}  # ten ticks a second
+SELDOM = {"WATCHDOG_USEC": "20000000"}
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture(scope="module")
+def one_dream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The backup of a daemon with one dialogue."""
+    folder = tmp_path_factory.mktemp("one")
+    with DaemonProcess(folder / "state") as daemon, leo(daemon) as dreaming:
+        assert dreaming.dream_now(STIRRED)["outcome"] == "complete"
+        assert dreamctl("--state-dir", folder / "state", "backup", folder / "backup").exit_code == 0
+    return folder / "backup"
+
+
+@pytest.fixture
+def backup(one_dream: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(one_dream, tmp_path / "backup"))
+
+
+def leo(daemon: DaemonProcess, generate: Callable[..., str] = saying) -> DreamClient:
+    client = DreamClient(generate, lambda _: None, socket_path=daemon.socket, **ORIGIN)
+    assert client.start(20)
+    return client
+
+
+def doctor(state: Path) -> str:
+    ran = dreamctl("--state-dir", state, "doctor", "--json")
+    return " ".join(
+        f"{one['text']} -> {one['advice']}"
+        for one in json.loads(ran.stdout)["findings"]
+        if one["level"] == "FAIL"
+    )
+
+
+def remove(state: Path, _: Path) -> str:
+    (state / "dream.sqlite3").unlink()
+    return "database deleted"
+
+
+def replace(state: Path, backup: Path) -> str:
+    os.replace(backup, state / "dream.sqlite3")
+    return "database replaced"
+
+
+def copy_over(state: Path, backup: Path) -> str:
+    shutil.copyfile(backup, state / "dream.sqlite3")
+    return "database replaced"
+
+
+def remove_log(state: Path, _: Path) -> str:
+    (state / "dream.sqlite3-wal").unlink()
+    (state / "dream.sqlite3-shm").unlink()
+    return "database log lost"
+
+
+def put_a_folder(state: Path, _: Path) -> str:
+    (state / "dream.sqlite3").rename(state / "away")
+    (state / "dream.sqlite3").mkdir()
+    return "database replaced"
+
+
+@pytest.mark.parametrize(
+    ("lose", "often"),
+    [(remove, True), (replace, True), (copy_over, True), (remove_log, True), (remove_log, False)],
+    ids=["removed", "replaced", "copied over", "log removed", "noticed before a write"],
+)
+def test_it_ends_and_says_why(state: Path, backup: Path, lose: Callable[..., str], often: bool):
+    with DaemonProcess(state, env=OFTEN if often else SELDOM) as daemon, leo(daemon) as dreaming:
+        assert dreaming.dream_now(STIRRED)["outcome"] == "complete"
+        trouble = lose(state, backup)
+        if not often:
+            assert dreaming.dream_now(STIRRED)["outcome"] == "store_error"
+        assert daemon.wait() == EXIT_LOST
+        [line] = daemon.said().splitlines()
+        assert line.startswith(f"dreamd: {trouble} ({state / 'dream.sqlite3'})")
+        until(lambda: trouble in dreaming.trouble, "the client says why")
+        assert f"the last one ended by itself: {trouble}" in doctor(state)
+        with DaemonProcess(state) as again:
+            until(lambda: dreaming.connected, "the client is back")
+            assert dreaming.trouble == ""
+            lines = {"database replaced": 1, "database log lost": 1, "database deleted": 0}[trouble]
+            assert again.call("status")["dialogues"].get("complete", 0) == lines
+            assert dreaming.dream_now(STIRRED)["outcome"] == "complete"
+            with DreamClient(socket_path=again.socket, name="onlooker") as onlooker:
+                assert onlooker.start(20)
+                assert [f for f in onlooker.call("friend.fragments") if f["origin"]]
+        assert "ended by itself" not in doctor(state)
+
+
+def test_a_dialogue_that_runs_ends_and_nothing_of_it_is_written(state: Path, backup: Path):
+    def lost(*_: object) -> str:
+        if backup.exists():
+            os.replace(backup, state / "dream.sqlite3")
+        return saying()
+
+    with DaemonProcess(state, env=SELDOM) as daemon, leo(daemon, lost) as dreaming:
+        before = backup.read_bytes()
+        assert dreaming.dream_now(STIRRED) == {"dialog": 1, "outcome": "store_error", "lines": 0}
+        assert daemon.wait() == EXIT_LOST
+    assert (state / "dream.sqlite3").read_bytes() == before
+
+
+def test_what_is_not_dreamds_in_its_place_is_left_alone(state: Path):
+    with DaemonProcess(state, env=OFTEN) as daemon:
+        put_a_folder(state, state)
+        assert daemon.wait() == EXIT_LOST
+    assert daemon.spawn().wait() == 6
+    assert (state / "dream.sqlite3").is_dir()
+
+
+def test_damage_that_is_met_while_it_serves(state: Path):
+    with DaemonProcess(state) as daemon, leo(daemon) as dreaming:
+        dreaming.dream_now(STIRRED)
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'dream_turns'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    with (state / "dream.sqlite3").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xa5" * size)
+    with DaemonProcess(state) as again, leo(again) as asking:
+        with pytest.raises(DreamError):
+            asking.call("dialogs.get", 1)
+        assert again.wait() == EXIT_LOST
+        assert again.said().startswith("dreamd: damaged (")
+    with DaemonProcess(state) as fresh:
+        [note] = fresh.call("status")["database"]["notes"]
+        assert "the database was damaged: it is kept as dream.sqlite3.damaged-" in note
+    assert len(list(state.glob("dream.sqlite3.damaged-*Z"))) == 1
