@@ -22,7 +22,7 @@ from dreamd.ctl.service import instance_option
 from dreamd.errors import StartError, StoreError, StoreForeign, StoreTooNew
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, beside, look, read_only
 from dreamd.store.reading import load
-from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, check
+from dreamd.store.schema import MIGRATIONS, check, is_dreamds
 from dreamd.store.trouble import DAMAGED, FULL, LOCKED, name_of, trouble_of
 from dreamd.wire.listener import make_private_folder, state_lock
 
@@ -92,8 +92,8 @@ def _refuse_others(file: Path) -> None:
     with _explained(file):
         contents = look(file)
         check(contents)
-    if missing := sorted(LEOS_TABLES.keys() - contents.tables):
-        raise click.ClickException(f"{file} is no dream database: it has no table {missing[0]}")
+    if not is_dreamds(contents):
+        raise click.ClickException(f"{file} is no dream database: tables are missing")
 
 
 def _checked(file: Path, part: Path) -> dict[str, int]:

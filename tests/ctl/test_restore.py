@@ -192,7 +192,7 @@ def without_a_column(file: Path) -> str:
 def without_a_table(file: Path) -> str:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("DROP TABLE dream_turns")
-    return "is no dream database: it has no table dream_turns"
+    return "is no dream database: tables are missing"
 
 
 def text(file: Path) -> str:
@@ -385,3 +385,18 @@ def test_p8_no_daemon_starts_in_between(state: Path, backup: Path, name: str) ->
     assert traced(restoring(state, backup), start) == 0
     assert [ended.returncode for ended in exits] == [3]
     assert contents(state / "dream.sqlite3") == contents(backup)
+
+
+def test_what_litestream_keeps_in_it_goes_along(state: Path, place: Path) -> None:
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        database.execute("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)")
+        database.execute("CREATE TABLE _litestream_lock (id INTEGER)")
+        database.execute("INSERT INTO _litestream_seq VALUES (1, 5)")
+        database.commit()
+    assert dreamctl("--state-dir", state, "backup", place / "b").exit_code == 0
+    change(state / "dream.sqlite3")
+    assert dreamctl("--state-dir", state, "restore", place / "b").exit_code == 0
+    assert contents(state / "dream.sqlite3") == contents(place / "b")
+    assert any("_litestream_seq" in line and "(1,5)" in line for line in contents(place / "b"))
+    with DaemonProcess(state) as daemon:
+        assert daemon.call("status")["state"] == "ok"
