@@ -24,7 +24,7 @@ CHANCE = {"random", "secrets", "uuid"}
 DREAM = sorted(name for name in MODULES if name.startswith("dreamd.dream"))
 PURE_INBOX = [
     f"dreamd.inbox.{name}"
-    for name in ("capability", "redact", "node", "document", "dream", "shapes", "errors")
+    for name in ("capability", "redact", "node", "document", "dream", "shapes", "names", "values", "errors")
 ]
 WIRE_WITHOUT_DREAM = [f"dreamd.wire.{name}" for name in ("server", "session", "listener", "typed")]
 

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,9 @@ class Inbox:
             raise ValidationError("shards is empty, expected one or more; matada_nodes alone are not taken")
         masked: Counter[str] = Counter()
         if self.settings.redact:
-            (own_seed,) = redact([own_seed], masked)
-            clean, good = redact(clean, masked, SHARD_KEPT), redact(good, masked, NODE_KEPT)
+            mask = partial(redact, masked=masked, regions=self.settings.regions)
+            (own_seed,) = mask([own_seed])
+            clean, good = mask(clean, kept=SHARD_KEPT), mask(good, kept=NODE_KEPT)
         with self._locked("write to the inbox") as folder:
             wall_s = self._clock.wall()
             report = writer.write(

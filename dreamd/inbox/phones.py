@@ -1,118 +1,87 @@
-"""Phone numbers in text: international ones, and national ones that are grouped as people write them. Pure.
+"""Phone numbers in text: international ones with a `+`, and what `phonenumbers` knows of the regions that are set.
 
-A candidate is a run of digits and separators. The rules here know the plain cases. Where the library
-`phonenumbers` is installed (the extra `dreamd[phones]`), it is asked whether an international candidate has a
-possible length for its country, and whether a national one that the rules do not know is valid somewhere.
+The library is the extra `dreamd[phones]`. There are no patterns for national numbers here: they take dates, versions
+and lists of numbers for one, and miss most countries.
 """
 
 import re
 from collections import Counter
-from functools import cache
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
-# The least phone numbers have 7 digits, the longest 15 (ITU-T E.164). A run is taken whole, whatever follows it:
+# E.164: at most 15 digits; the shortest have 8, with the country's code. A run is taken whole, whatever follows it:
 # what fails behind a long run would be tried again from each of its digits.
-_CANDIDATE = re.compile(
-    r"(?<![\w+.$€£¥#])(?<!\w-)(?<!\d[,:/])([+(]?\d(?:[ \u00a0.()/\u2010\u2011-]{0,2}+\d){6,}+\)?)"
-    r"(?:[ ]?(?:x|ext\.?)[ ]?\d{1,5})?+"
+_BETWEEN = r"[ \u00a0.()/\u2010\u2011-]{0,2}+"
+_EXTENSION = r"(?:[ ]?(?:x|ext\.?)[ ]?\d{1,5})?+"
+_INTERNATIONAL = re.compile(
+    rf"(?:(?<![\w+])|(?<=\\[nrt]))((?:\+|%2[bB])[1-9](?:{_BETWEEN}\d){{7,}}+\)?){_EXTENSION}"
 )
-_DIGITS = re.compile(r"\d+")
-_DATE = re.compile(r"\d{4}[-/.]\d\d?[-/.]\d\d?(?!\d)|(?<!\d)\d\d?[-/.]\d\d?[-/.]\d{4}")
-_QUAD = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")
+_CANDIDATE = re.compile(
+    rf"(?<![\w+.$€£¥#])(?<!\w-)(?<!\d[,:/])([(]?\d(?:{_BETWEEN}\d){{6,}}+\)?){_EXTENSION}"
+)
 _NOT_BEHIND = re.compile(r"\w|[-,.:/]\d|-\w|%")
-_MOST_CHARS = 34  # 17 digits, with 00 in front, and their separators
-
-# Asking the library takes as long as reading a thousand characters: this often a shard, then the rules decide.
-_MOST_ASKED = 16
-# Where people who write numbers without a leading 0 or brackets live; a few, as each costs a question.
-_REGIONS = ("ES", "PL", "BR", "RU", "IT", "NO", "DK", "IN", "CN", "MX")
+# A date or an address behind "+1", a coordinate (+48.856613), a postal code (02139-4307), a date without separators,
+# seconds since 1970.
+_OTHER = re.compile(
+    r"\d{4}[-/.]\d\d?[-/.]\d\d?(?!\d)|[ ]\d{1,3}(?:\.\d{1,3}){3}\Z|\A(?:\+|%2[bB])\d{1,3}\.\d{1,8}\Z|\A\d{5}-\d{4}\Z"
+    r"|\A(?:19|20)\d\d(?:0[1-9]|1[0-2])[0-3]\d{1,7}\Z|\A1\d{9}(?:\d{3})?(?:\.\d+)?\Z"
+)
+_MOST_DIGITS = 15
+_MOST_CHARS = 40
+# Asking takes as long as reading thousands of characters. Of a part with more candidates the rest is masked unasked.
+_MOST_ASKED = 500
 
 
 class Phones:
-    """Masks phone numbers in the texts of one shard, node or seed."""
+    """Masks phone numbers in the texts of one shard, node or seed; national ones of `regions` ("DE", "US")."""
 
-    def __init__(self) -> None:
+    def __init__(self, regions: tuple[str, ...] = ()) -> None:
+        self._regions = regions
         self._asked = 0
 
     def mask(self, text: str, masked: Counter[str], *, whole: bool = False) -> str:
-        """The text with phone numbers masked; `whole`: it stood under a key that says it is one."""
+        """Return the text with phone numbers masked; `whole`: it stood under a key that says it is one."""
+        text = _INTERNATIONAL.sub(partial(self._replace, masked, _any), text)
+        if whole:
+            return _CANDIDATE.sub(partial(self._replace, masked, _any), text)
+        return (
+            _CANDIDATE.sub(partial(self._replace, masked, self._is_national), text) if self._regions else text
+        )
 
-        def replace(match: re.Match[str]) -> str:
-            found = match[1]
-            if len(found) > _MOST_CHARS or _NOT_BEHIND.match(text, match.end()):
-                return match[0]
-            if not (whole or self._is_phone(found)):
-                return match[0]
-            masked["phone"] += 1
-            return "[phone])" if found[-1] == ")" and "(" not in found else "[phone]"
+    def _replace(self, masked: Counter[str], is_phone: Callable[[str], bool], match: re.Match[str]) -> str:
+        found = match[1]
+        digits = sum(map(str.isdecimal, found.removeprefix("%2")))
+        fits = digits <= _MOST_DIGITS and len(found) <= _MOST_CHARS and not _OTHER.search(found)
+        if not fits or _NOT_BEHIND.match(match.string, match.end()) or not is_phone(found):
+            return match[0]
+        masked["phone"] += 1
+        return "[phone])" if found[-1] == ")" and "(" not in found else "[phone]"
 
-        return _CANDIDATE.sub(replace, text)
-
-    def _is_phone(self, number: str) -> bool:
-        groups = _DIGITS.findall(number)
-        sizes = [len(group) for group in groups]
-        if number[0] == "+":
-            return groups[0][0] != "0" and 8 <= sum(sizes) <= 15 and self._ask(number, None)
-        if len(sizes) > 1 and _is_national(number, groups, sizes):
-            return not _is_other(number)
-        if self._asked >= _MOST_ASKED or not _may_be_national(number, sizes) or _is_other(number):
-            return False
-        return any(self._ask(number, region) for region in _REGIONS)
-
-    def _ask(self, number: str, region: str | None) -> bool:
-        """What the library says; without it, or when it was asked too often, what the rules would."""
-        library = _library()
-        if library is None or self._asked >= _MOST_ASKED:
-            return region is None
+    def _is_national(self, number: str) -> bool:
+        """Return whether this is a number of the regions that were set, grouped as it is written there."""
         self._asked += 1
-        try:
-            parsed = library.parse(number, region)
-        except library.NumberParseException:
-            return False
-        if region is not None:
-            return bool(library.is_valid_number(parsed))
-        # Stricter than is_possible_number, which takes a local number behind a country's code.
-        return bool(library.is_possible_number_with_reason(parsed) == library.ValidationResult.IS_POSSIBLE)
+        if self._asked > _MOST_ASKED:
+            return True
+        import phonenumbers
+
+        leniency = phonenumbers.Leniency.STRICT_GROUPING
+        found = (phonenumbers.PhoneNumberMatcher(number, region, leniency) for region in self._regions)
+        return any(matcher.has_next() for matcher in found)
 
 
-def _is_national(number: str, groups: list[str], sizes: list[int]) -> bool:
-    """The forms that need no library, such as 415-555-2671, (415) 555-2671, 020 7946 0958, 0049 30 123456."""
-    digits = sum(sizes)
-    if number[0] == "(":
-        return sizes[0] in range(2, 6) and ")" in number and 8 <= digits <= 12
-    if number[0] == "0":
-        if number[1] == "0":
-            return number[2] != "0" and 10 <= digits <= 17
-        return min(sizes) >= 2 and 9 <= digits <= 12
-    if sizes == [3, 3, 4] or (sizes == [1, 3, 3, 4] and groups[0] == "1"):
-        return "-" in number or "." in number or "(" in number or groups[-3][0] in "23456789"
-    return sizes == [1, 3, 3, 2, 2] and groups[0] == "8"
+def _any(_number: str) -> bool:
+    return True
 
 
-def _may_be_national(number: str, sizes: list[int]) -> bool:
-    """Worth a question: groups of unlike sizes, not 1 234 567, not 123-45-6789, no list of small numbers."""
-    thousands = sizes[0] <= 3 and set(sizes[1:]) == {3}
-    return (
-        9 <= sum(sizes) <= 12
-        and len(sizes) >= 3
-        and min(sizes) >= 2
-        and len(set(sizes)) > 1
-        and "." not in number
-        and not thousands
-        and sizes != [3, 2, 4]
-    )
-
-
-def _is_other(number: str) -> bool:
-    """Whether it is, or holds, a date, or is an IP address."""
-    return bool(_DATE.search(number) or _QUAD.fullmatch(number))
-
-
-@cache
-def _library() -> Any:
-    """The library, imported when the first candidate asks for it; None where it is not installed."""
+def wrong_regions(regions: tuple[str, ...]) -> str:
+    """Return what is wrong with regions that were set, or an empty string."""
     try:
         import phonenumbers
     except ImportError:
-        return None
-    return phonenumbers
+        return "needs the library phonenumbers: pip install dreamd[phones]"
+    unknown = [region for region in regions if region not in phonenumbers.SUPPORTED_REGIONS]
+    return (
+        f"names no region that is known: {', '.join(unknown)}; expected codes such as DE, US"
+        if unknown
+        else ""
+    )

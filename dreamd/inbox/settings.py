@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from dreamd.inbox.node import NodeForm
+from dreamd.inbox.phones import wrong_regions
 
 _YES = frozenset({"1", "true", "yes", "on"})
 
@@ -22,6 +23,7 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     enabled: bool = True  # leave shards
     dir: str | None = None  # nil: inbox/dreams in the state folder; a relative one lies in it too
     redact: bool = False  # mask what looks private
+    phone_regions: str = ""  # "DE, US": mask their national phone numbers too; needs the library phonenumbers
     validate: bool = False  # an invalid node fails the write, instead of being skipped
     require_expiry: bool = False  # a token must say when it ends
     node_form: NodeForm = "simulation"  # of the nodes that our own dialogues leave
@@ -31,10 +33,17 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if self.dir and "\0" in self.dir:
             raise ValueError("dir holds a NUL, which no path can")
+        if self.regions and (wrong := wrong_regions(self.regions)):
+            raise ValueError(f"phone_regions {wrong}")
         if not 0 <= self.retention_s < float("inf"):
             raise ValueError("retention_s must be a finite number of seconds, 0 or more")
         if self.file_mode & 0o600 != 0o600 or self.file_mode & ~0o660:
             raise ValueError('mode must be "0600", "0640" or "0660", or that octal number')
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The codes of the regions whose national phone numbers are masked."""
+        return tuple(self.phone_regions.upper().replace(",", " ").split())
 
     @property
     def file_mode(self) -> int:

@@ -1,72 +1,96 @@
-"""Secrets and e-mail addresses by their shape in text. Pure, and linear in the text's length.
+r"""Secrets and e-mail addresses by their shape in text. Pure, and linear in the text's length.
 
-How it stays linear: loops are possessive (`++`), so nothing is tried twice from one start; a start is only where
-a run of word characters begins; and what a start can run over before it fails is bounded, or ends at a character
-that a later start lies behind.
+How it stays linear: loops are possessive (`++`), so nothing is tried twice from one start, and what a start can run
+over before it fails is bounded, or ends at a character that a later start lies behind.
 """
 
 import re
+from base64 import b64decode
+from binascii import Error
 from collections import Counter
+from collections.abc import Callable
+from itertools import groupby
 
-REDACTED = "***REDACTED***"
+from dreamd.inbox.values import REDACTED, looks_random
 
-# Grouped by beginnings, as it is tried often.
-_NAME = (
-    r"(?=[acjprst])(?:a(?:ccess[-_]?(?:key|token)|pi[-_]?key|uth(?:[-_]?token)?)|c(?:lient[-_]?secret|redential)|jwt|"
-    r"p(?:ass(?:phrase|wd|word)|rivate[-_]?key|wd)|refresh[-_]?token|"
-    r"s(?:ec(?:ret(?:[-_]?key)?|urity[-_]?token)|ession[-_]?token|ig(?:nature)?)|token)"
+# Where a word begins: behind an escape of JSON or of a URL, too.
+_BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbfv])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
+
+# The formats that their makers publish, in their documentation of tokens or of secret scanning. These are tried behind
+# any character, so that a word before them hides none.
+_ANYWHERE = r"""
+    AGE-SECRET-KEY-1[A-Z0-9]{50,}+   (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])
+    ABSK[A-Za-z0-9+/]{60,}+={0,2}   bedrock-api-key-[\w+/=-]{20,}+   AIza[\w-]{35}   ya29\.[\w-]{20,}+
+    GOCSPX-[\w-]{20,}+   AQ\.Ab[\w-]{30,}+
+    gh[pousr]_(?:\d{1,20}_eyJ[\w-]*+(?:\.[\w-]++)*+|[A-Za-z0-9]{30,}+)   github_pat_\w{22,}+
+    gl(?:agent|cbt|dt|ffct|ft|imt|oas|pat|ptt|rt|rtr|soat|wt)-[\w.-]{18,}[\w-]   xox[a-z]-(?:\d-)?[\w-]{10,}+
+    xoxe\.xox[a-z]-[\w-]{10,}+   xapp-[\w-]{10,}+
+    hooks\.slack\.com(?:/|%2F)(?:services|triggers|workflows)(?:[\w/-]|%2F){20,}+
+    discord(?:app)?\.com(?:/|%2F)api(?:[\w/]|%2F){1,20}webhooks(?:/|%2F)\d{10,20}(?:/|%2F)[\w-]{20,}+
+    webhook\.office\.com(?:/|%2F)webhookb2(?:[\w@/-]|%2F|%40){40,}+
+    sk-(?:admin|ant|lf|or|proj|svcacct)-[\w-]{20,}+
+    sk-(?=[a-z0-9]{0,40}+[A-Z])(?=[A-Za-z]{0,40}+\d)[A-Za-z0-9]{32,}+   SG\.[\w-]{22}\.[\w-]{43}
+    [MNO](?=[A-Za-z_-]{0,27}+\d)[\w-]{23,27}\.[\w-]{6}\.[\w-]{27,40}   [rs]k_(?:live|test)_\w{16,}+
+    whsec_[\w+/=]{16,}+   npm_[A-Za-z0-9]{36}   pypi-[\w-]{50,}+   hf_[A-Za-z0-9]{30,}+
+    rubygems_[a-f0-9]{48}   dckr_[op]at_[\w-]{20,}+   do[opr]_v1_[a-f0-9]{64}
+    shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}   dapi[a-f0-9]{32}   lin_(?:api|oauth)_\w{32,}+   hv[bsr]\.[\w-]{24,}+
+    atlasv1\.[\w-]{40,}+   ATATT3[\w=-]{40,}+   ATBB[A-Za-z0-9]{28,}+   glsa_[A-Za-z0-9]{30,}_[a-f0-9]{8}
+    glc_[\w+/=]{30,}+   NRAK-[A-Z0-9]{20,}+   PMAK-[a-f0-9]{20,}-[a-f0-9]{30,}+   sntry[su]_[\w+/=-]{40,}+
+    sbp_[a-f0-9]{40}   sb_secret_[\w-]{20,}+   pscale_(?:oauth|pw|tkn)_[\w.-]{30,}[\w-]
+    ntn_[A-Za-z0-9]{40,}+   figd_[\w-]{30,}+   tskey-[a-z]{3,10}-[\w-]{15,}+   sq0(?:atp|csp|idp)-[\w-]{22,}+
+    gsk_[A-Za-z0-9]{40,}+   xai-[A-Za-z0-9]{60,}+   pplx-[A-Za-z0-9]{40,}+   nvapi-[\w-]{50,}+
+    r8_[A-Za-z0-9]{36,}+   lsv2_[ps][tk]_[a-f0-9_]{32,}+   pcsk_\w{40,}+   tvly-[\w-]{20,}+
+    fm2_[\w+/=]{60,}+   xkeysib-[a-f0-9-]{60,}+   \w{3}8Q~[\w.~-]{31,34}   key-[a-f0-9]{32}(?!\w)
+    b3BlbnNzaC1rZXktdjE[\w+/=]{20,}+   xprv[1-9A-HJ-NP-Za-km-z]{100,}+   nsec1[ac-hj-np-z02-9]{58}
+    (?:\$|%24)(?:2[abxy]|[156y]|apr1|argon2(?:id|i|d))(?:\$|%24)[\w./$=,+%-]{20,}+
+"""
+# These look like words unless one begins there.
+_AT_BEGINNING = r"""
+    sk-(?=[a-z-]{0,40}+[A-Z0-9_])[\w-]{20,}+   SG\.[\w-]{16,64}+\.[\w-]{16,}+   SK[a-f0-9]{32}(?!\w)
+    dp\.(?:audit|ct|pt|sa|scim|st)\.[\w.-]{30,}[\w-]   pat[A-Za-z0-9]{14}\.[a-f0-9]{60,}+
+    [a-f0-9]{32}-us\d\d?(?!\w)   1//0[\w-]{30,}+
+"""
+
+
+def _one_of(patterns: str) -> str:
+    """Return an alternation. Those that begin alike are tried together: most places in a text are left at once."""
+    rows = sorted(patterns.split())
+    heads = groupby(rows, lambda row: row[0] if row[0].isalnum() and row[1] not in "?*+{" else "")
+    return "|".join(f"{head}(?:{'|'.join(row[len(head) :] for row in same)})" for head, same in heads)
+
+
+_FORMATS = re.compile(
+    rf"(?P<key>{_one_of(_ANYWHERE)}|{_BEGINS}(?:{_one_of(_AT_BEGINNING)})"
+    r"|(?<!\d)\d{8,10}(?::|%3[aA])AA[\w-]{30,}+)"  # Telegram
+    r"|(?P<jwt>eyJ[\w-]{8,}+\.(?:eyJ[\w-]*+|[\w-]{8,}+\.|\.[\w-]{8,}+)(?:\.?[\w-]++){0,3}+)"
+    r"|(?P<bearer>(?i:bearer)(?:[ \t]++|%20|\+)(?P<bearer_value>[\w.~+/=-]{8,}+))"
+    r"|(?P<basic>(?i:basic)(?:[ \t]++|%20|\+)(?P<basic_value>[A-Za-z0-9+/]{8,}+={0,2}))"
+    r"|(?P<login>:\\*+/\\*+/(?P<login_value>[^\s/\"'<>`\\]*)@)"
+    r"|(?P<encoded>(?i:%3a%2f%2f)(?P<encoded_value>(?:(?!%2[fF])[^\s/&\"'<>`\\])*)%40)"
+    rf"|(?P<user>{_BEGINS}(?<!-)(?:-u|--user)(?:[ \t]++|=|%20|\+)\\*+[\"']?(?!\d++:\d)[\w.@-]{{1,64}}(?::|%3[aA])"
+    r"(?P<user_value>[^\s\"'\\&]{3,}+))"
 )
-
-# Each alternative that is named here masks by that name's rule, below. The formats are those that their makers
-# publish, in their documentation of tokens or of secret scanning.
-_SECRETS = re.compile(
-    rf"""(?<![\w-])(?=\w|["']\w|(?<=//):)(?:
-      (?P<key>
-        sk-[\w-]{{20,}}+                                      # OpenAI, Anthropic and others after them
-      | gh[pousr]_[A-Za-z0-9]{{30,}}+ | github_pat_\w{{22,}}+ # GitHub
-      | gl(?:pat|ptt|dt|rt|cbt)-[\w-]{{20,}}+                 # GitLab
-      | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{16}}(?!\w)           # Amazon
-      | xox[abeoprs]-[\w-]{{10,}}+ | xapp-[\w-]{{10,}}+       # Slack
-      | AIza[\w-]{{35}} | ya29\.[\w-]{{20,}}+ | GOCSPX-[\w-]{{20,}}+  # Google
-      | [sr]k_(?:live|test)_\w{{16,}}+ | whsec_[\w+/=]{{16,}}+        # Stripe
-      | npm_[A-Za-z0-9]{{36}} | pypi-[\w-]{{50,}}+ | hf_[A-Za-z0-9]{{30,}}+
-      | SG\.[\w-]{{16,64}}+\.[\w-]{{16,}}+                    # SendGrid
-      | do[opr]_v1_[a-f0-9]{{64}} | shp(?:at|ca|pa|ss)_[a-fA-F0-9]{{32}}
-      | hv[bs]\.[\w-]{{24,}}+ | dapi[a-f0-9]{{32}} | lin_api_\w{{32,}}+
-      | AGE-SECRET-KEY-1[A-Z0-9]{{50,}}+
-      | \d{{8,10}}:AA[\w-]{{32,}}+                            # Telegram
-      )
-    | (?P<jwt> eyJ[\w-]{{8,}}+\.[\w-]{{8,}}+\.[\w-]{{8,}}+ )
-    | (?P<bearer> (?i:bearer)[ \t]++(?P<bearer_value>[\w.~+/=-]{{8,}}+) )
-    | (?P<header>
-        (?i:(?:proxy-)?authorization)["']?+[ \t]*+[:=][ \t]*+["']?+
-        (?i:basic|bearer|token|digest|negotiate|apikey)[ \t]++(?P<header_value>[^\s"',;]++) )
-    | (?P<cookie> (?i:(?:set-)?cookie):[ \t]*+(?P<cookie_value>[^\s=;,:]{{1,64}}+=[^\r\n"]++) )
-    | (?<=[?&;\#]) (?P<query> (?i:(?:[A-Za-z0-9]++[-_.])*?{_NAME})=(?P<query_value>[^&\s\#"'<>;]++) )
-    | (?<=://) (?P<login> (?P<login_value>[^\s/@:"'<>]*+:[^\s/@"'<>]++)@ )
-    | (?P<quoted>
-        ["'](?i:(?:[A-Za-z0-9]++[-_.])*?{_NAME})["'][ \t]*+:[ \t]*+
-        (?P<quoted_value>"(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+') )
-    | (?P<environment>
-        (?:[A-Z0-9]++_)*?(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_KEY|SECRET_KEY|PRIVATE_KEY)
-        =(?P<environment_value>[^\s;&]++) )
-    )""",
-    re.VERBOSE,
-)
+_COUNTED_AS = {"encoded": "login", "user": "login", "basic": "header"}
 _WHOLE = {"key": "[key]", "jwt": "[jwt]"}
-_ONLY_IF_RANDOM = ("bearer", "header")
 
-_PEM_BEGIN = "-----BEGIN "
-_PEM_PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_PEM_END = re.compile(r"-----END [A-Z0-9 ]{0,40}-----")
+_PEM_PRIVATE = re.compile(r"-----BEGIN[A-Z0-9 +%]{0,60}PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?-----")
+_PEM_END = re.compile(r"-----END[A-Z0-9 +%]{0,60}-----")
+_PEM_BEGIN = "-----BEGIN"
 
-_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]++(?:@|%40)(?P<host>[\w-]++(?:\.[\w-]++)++)")
-# What follows an @ in icon@2x.png; none of these is a top-level domain.
-_FILES = frozenset({"css", "gif", "jpeg", "jpg", "js", "json", "pdf", "png", "svg", "txt", "webp"})
+_EMAIL = re.compile(
+    r"(?<![\w.+-])(?P<local>[\w.+-]++)(?:@|%40)(?P<host>[\w-]++(?:\.[\w-]++)++)(?!:(?:[\w.~-]{0,64}/|[\w.-]{1,64}\.git\b))"
+)
+_VERSION = re.compile(r"\d+(?:\.\d|x\.)")
+# What follows an @ in icon@2x.png and in unit@name.service; none of these is a top-level domain.
+_FILES = frozenset(
+    {"automount", "avif", "bmp", "conf", "css", "device", "gif", "heic", "ico", "jpeg", "jpg", "js"}
+    | {"json", "log", "mount", "path", "pdf", "png", "scope", "service", "slice", "socket", "svg", "swap"}
+    | {"target", "tiff", "timer", "toml", "ttf", "txt", "webm", "webp", "woff", "xml", "yaml", "yml"}
+)
 
 
-def mask_secrets(text: str, masked: Counter[str]) -> str:
-    """The text with keys, tokens, headers, logins and private keys masked; `masked` counts by kind."""
+def mask_formats(text: str, masked: Counter[str]) -> str:
+    """Return the text with keys, tokens, logins and private keys masked; `masked` counts by kind."""
     text = _mask_private_keys(text, masked)
 
     def mask(match: re.Match[str]) -> str:
@@ -75,23 +99,43 @@ def mask_secrets(text: str, masked: Counter[str]) -> str:
             masked[kind] += 1
             return _WHOLE[kind]
         value = match[number + 1]  # its one inner group
-        bare = value[1:-1] if kind == "quoted" else value
-        if not bare or bare == REDACTED or (kind in _ONLY_IF_RANDOM and not _looks_random(value)):
+        if value.startswith(REDACTED) or not _IS_SECRET[kind](value):
             return match[0]
-        masked[kind] += 1
+        masked[_COUNTED_AS.get(kind, kind)] += 1
         start, end = match.span(number + 1)
-        return text[match.start() : start] + value.replace(bare, REDACTED) + text[end : match.end()]
+        return text[match.start() : start] + REDACTED + text[end : match.end()]
 
-    return _SECRETS.sub(mask, text)
+    return _FORMATS.sub(mask, text)
 
 
-def _looks_random(value: str) -> bool:
-    """Whether this may be a credential, where prose could stand as well ("the bearer presented")."""
-    return len(value) >= 24 or not value.strip(".").isalpha() or not (value.islower() or value.istitle())
+def _is_login(value: str) -> bool:
+    """Return whether this stands before a host as user and password, or as a token alone."""
+    user, _, password = re.sub("%3[aA]", ":", value).partition(":")
+    return bool(password) or (len(user) >= 16 and looks_random(user))
+
+
+def _is_basic(value: str) -> bool:
+    """Return whether this is "user:password" in base64, and not a word behind "basic"."""
+    try:
+        return (
+            ":" in (said := b64decode(value.rstrip("=") + "=" * (-len(value.rstrip("=")) % 4)).decode())
+            and said.isprintable()
+        )
+    except (Error, UnicodeDecodeError):
+        return False
+
+
+_IS_SECRET: dict[str, Callable[[str], bool]] = {
+    "bearer": looks_random,
+    "basic": _is_basic,
+    "login": _is_login,
+    "encoded": _is_login,
+    "user": bool,
+}
 
 
 def _mask_private_keys(text: str, masked: Counter[str]) -> str:
-    """PEM and PGP private keys; one without an end reaches to the end of the text."""
+    """Mask PEM and PGP private keys; one without an end reaches to the end of the text."""
     parts: list[str] = []
     done = 0
     begin = text.find(_PEM_BEGIN)
@@ -108,13 +152,17 @@ def _mask_private_keys(text: str, masked: Counter[str]) -> str:
 
 
 def mask_email(text: str, masked: Counter[str]) -> str:
-    """The text with e-mail addresses masked."""
+    """Return the text with e-mail addresses masked; `git@host`, `name@1.2.3` and `host:path` behind it are none."""
 
     def mask(match: re.Match[str]) -> str:
-        last = match["host"].rpartition(".")[2]
-        if len(last) < 2 or not last.isalpha() or last.lower() in _FILES:
+        local, host, start = match["local"], match["host"], match.start()
+        last = host.rpartition(".")[2].lower()
+        if len(last) < 2 or not last.isalpha() or last in _FILES or local == "git" or _VERSION.match(host):
+            return match[0]
+        if text[start - 3 : start] == "://":
             return match[0]
         masked["email"] += 1
-        return "[email]"
+        is_escape = text[start - 1 : start] == "\\" and local[0] in "nrtbf"
+        return local[:1] * is_escape + "[email]"
 
     return _EMAIL.sub(mask, text)
