@@ -129,13 +129,12 @@ def _replace_rows(connection: Connection, copies: Sequence[Copy], at: float) -> 
 
 
 def _forget_unused(connection: Connection) -> None:
-    """Delete what left the buffer and no dialogue began with, so that a client that replaces the friend again and again
-    does not fill the database. What leaves now is kept: a dialogue may be about to begin with it. The highest id stays,
-    for the next one to be higher."""
+    """Delete what left the buffer and no dialogue that a replay can repeat began with: a client that replaces the
+    friend again and again is not to fill the database. What leaves now is kept: a dialogue may be about to begin with
+    it. The highest id stays, for the next one to be higher."""
     used: set[int] = set()
-    for (state,) in connection.execute(
-        "SELECT friend_state FROM dream_dialogs WHERE friend_state IS NOT NULL"
-    ):
+    replayed = "SELECT friend_state FROM dream_dialogs WHERE context IS NOT NULL AND friend_state IS NOT NULL"
+    for (state,) in connection.execute(replayed):
         with suppress(msgspec.DecodeError):  # a replay cannot read it either
             used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
     left = [number for (number,) in connection.execute("SELECT id FROM dream_fragments_past ORDER BY id")]
