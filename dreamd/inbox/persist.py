@@ -12,7 +12,7 @@ from dreamd.inbox.settings import inbox_folder, settings_from_env
 
 def persist_dream_shards(
     *,
-    seed: Mapping[str, Any],
+    seed: Mapping[str, Any] | None,
     result: Mapping[str, Any],
     cap_token: Mapping[str, Any],
     base_dir: str | os.PathLike[str] | None = None,

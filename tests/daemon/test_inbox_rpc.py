@@ -52,6 +52,14 @@ async def test_persist_list_read_ack_and_the_event(tmp_path):
     assert status["inbox"]["done"] == 1
 
 
+async def test_what_the_users_of_the_earlier_writer_pass_is_taken_over_the_wire_too(tmp_path):
+    asked = {"seed": None, "result": {"trace_id": "t", "shards": [{"index": 0.5, 1: {2: 3}}]}}
+    async with serving(tmp_path) as service, await connected(service) as peer:
+        scopes = {"memory.inbox.dreams.write": True, "other": None}
+        await peer.call("inbox.persist", asked | {"cap_token": {"scopes": scopes}})
+        assert (await peer.call("inbox.read", "t"))["shards"] == [{"index": 0.5, "1": {"2": 3}}]
+
+
 @pytest.mark.parametrize(
     ("params", "code", "reason"),
     [

@@ -88,6 +88,32 @@ def test_the_variables_that_mask_and_check(yes: str, home: Path, monkeypatch: py
         persist([], home / "x", matada_nodes=[{}])
 
 
+def test_what_the_users_of_the_earlier_writer_pass(home: Path) -> None:
+    """It kept all of this; what JSON says of it is kept here."""
+    shard = {"index": 0.5, "timestamp": 1, 1: {2: "x"}}
+    for number, seed in enumerate(
+        (
+            None,
+            {"goal": 5, "ul_tags": [1, None, "x"], "constraints": {"flags": ["no_pii"]}},
+            {"constraints": {"flags": "x"}},
+        )
+    ):
+        for scopes in (
+            {"memory.inbox.dreams.write": 1},
+            [7, "memory.inbox.dreams.write"],
+            {None, "memory.inbox.dreams.write"},
+        ):
+            result = {"trace_id": f"t{number}", "shards": [shard]}
+            persist_dream_shards(seed=seed, result=result, cap_token={"scopes": scopes}, base_dir=home / "x")
+    found = [Inbox(home / "x").read(f"t{number}") for number in range(3)]
+    assert [one["shards"] for one in found] == [[{"index": 0.5, "timestamp": 1, "1": {"2": "x"}}]] * 3
+    assert found[1]["seed"] == {
+        "goal": "5",
+        "ul_tags": ["1", "None", "x"],
+        "constraints": {"flags": ["no_pii"]},
+    }
+
+
 @pytest.mark.parametrize("no", ["0", "false", "no", "off", "", "2"])
 def test_anything_else_is_no(no: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_INBOX_REDACT", no)
