@@ -1,10 +1,10 @@
 """What only looks: listing, reading, counting, verifying. It needs no lock: every file is always whole."""
 
 import contextlib
-import itertools
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,7 +14,7 @@ from dreamd.inbox.files import Files
 from dreamd.inbox.folder import DONE, TEMPORARY, read_document
 from dreamd.inbox.keys import read_keys
 from dreamd.inbox.node import check_node
-from dreamd.inbox.parts import CORRUPT, SUFFIX, asked_part, handle_of, handles, part_name, part_of_name
+from dreamd.inbox.parts import CORRUPT, SUFFIX, Part, asked_part, handle_of, handles, part_name, part_of_name
 from dreamd.inbox.trace import first_waiting, last_acknowledged
 
 Rooms = dict[str, int]
@@ -39,20 +39,24 @@ def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | No
 
     A file that grows keeps its place. Of the parts of one trace, the first goes by the trace id.
     """
-    found = []
-    for name in _names(rooms, "", files):
-        if (part := part_of_name(name)) is not None:
-            with contextlib.suppress(FileNotFoundError):  # acknowledged at this moment
-                about = files.stat(name, rooms[""])
-                if stat.S_ISREG(about.st_mode):
-                    found.append((about.st_mtime_ns, part, about))
-    called = handles(part for _, part, _ in found)
+    found: list[tuple[int, Part, Any]] = []
+    for part in filter(None, map(part_of_name, files.names(rooms[""]) if "" in rooms else ())):
+        try:
+            about = files.stat(part_name(*part), rooms[""])
+        except FileNotFoundError:  # acknowledged at this moment
+            continue
+        if stat.S_ISREG(about.st_mode):
+            found.append((about.st_mtime_ns, part, about))
     found.sort(key=lambda one: one[:2])
-    last = (n for n, (_, part, _) in enumerate(found, 1) if after in (called[part], handle_of(*part)))
+    called = handles(part for _, part, _ in found)
+    begin = 0
+    if after is not None:
+        places = (n for n, (_, part, _) in enumerate(found, 1) if after in (called[part], handle_of(*part)))
+        begin = next(places, 0)
     return [
         {"trace_id": called[part], "bytes": about.st_size, "written_at": about.st_mtime}
-        for _, part, about in itertools.islice(found, next(last, 0), None)
-    ][:most]
+        for _, part, about in found[begin:][:most]
+    ]
 
 
 def read(rooms: Rooms, files: Files, handle: str) -> Json:

@@ -129,7 +129,7 @@ REFUSED = {
         (asked_to_persist({"trace_id": "t", "shards": []}, seed=5), 16),
         *(
             (asked_to_persist({"trace_id": "t", "shards": shards}), 16)
-            for shards in (5, [5], [{"a": NAN}], [{"a": b"x"}], [{"a": DEEP}], [{5: 6}])
+            for shards in (5, [5], [{"a": NAN}], [{"a": b"x"}], [{"a": DEEP}], [{None: 6}], [{5: 6, "5": 7}], [])
         ),
     ],
     Method.DIALOGS_GET: [([1 << 62], 12)],
