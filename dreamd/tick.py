@@ -51,6 +51,7 @@ class Tick:
         try:
             while True:
                 await asyncio.sleep(every_s)
+                await _tried(self._server.tick())
                 # Beside the tick: a database that is checked, or a disk that hangs, must not starve the watchdog.
                 if self._looking is None or self._looking.done():
                     self._looking = asyncio.create_task(_tried(self._look()))
@@ -68,8 +69,6 @@ class Tick:
                 self._looking.cancel()
 
     async def _look(self) -> None:
-        for session in list(self._server.sessions.values()):
-            session.tick()
         if self._mine():  # what lies there now may be another daemon's
             self._engine.shortage = await self._shortage()
             await self._engine.store.probe()

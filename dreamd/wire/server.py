@@ -18,7 +18,6 @@ from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap
 from dreamd.wire.typed import CODEC
 
 SESSIONS = 1024
-GIVE_BACK_S = 0.5  # after the end of a session: it takes 1 ms, once for all that end together
 RESERVE = 64  # descriptors kept for the database, the inbox and the listener
 
 
@@ -76,7 +75,7 @@ class Server:
         self._failures = failures
         self._cap = cap
         self._taps = taps
-        self._giving_back = False
+        self._some_ended = False
         self._spare: list[Any] = []  # of the sessions' peers
         self._next = 1
         self._listening: asyncio.Server | None = None
@@ -136,15 +135,15 @@ class Server:
         self._tell_gone(session)
         if not self.sessions:
             self._all_gone.set()
-        if (
-            self._listening is not None and not self._giving_back
-        ):  # in a host's process the memory is the host's
-            self._giving_back = True
-            asyncio.get_running_loop().call_later(GIVE_BACK_S, self._give_back)
+        self._some_ended = True
 
-    def _give_back(self) -> None:
-        self._giving_back = False
-        give_back_memory()
+    async def tick(self) -> None:
+        """Look after the sessions, and give back the memory of those that have ended."""
+        for session in list(self.sessions.values()):
+            session.tick()
+        if self._some_ended and self._listening is not None:  # in a host's process the memory is the host's
+            give_back_memory()
+        self._some_ended = False
 
     async def stop_listening(self) -> None:
         """No more sessions; those that are open go on."""

@@ -82,7 +82,7 @@ def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
     else:
         host.kill()
         host.wait(20)
-        wait_until(lambda: daemon.call("status")["dialogues"], "the end of the dialogue")
+    wait_until(lambda: daemon.call("status")["dialogues"], "the end of the dialogue")
     [outcome] = daemon.call("status")["dialogues"]
     assert outcome == ("interrupted" if killed == "daemon" else "lost")
     with socket.socket(socket.AF_UNIX) as again:  # the same leo comes back, and hears nothing
@@ -257,7 +257,8 @@ def test_p11_what_sessions_make_the_daemon_keep_is_bounded_in_bytes_and_comes_ba
     64 names that are remembered, when they have gone."""
     context = msgpack.packb([0, 2, "dream.context", [LARGEST]])
     hello = {"protocol": 1, "version": "v" * 64, "provides": ["generate", "observe", "recall", "x" * 100_000]}
-    with DaemonProcess(tmp_path / "s") as daemon, ExitStack() as crowd:
+    ticking = {"WATCHDOG_USEC": "400000"}  # each 0.2 s
+    with DaemonProcess(tmp_path / "s", env=ticking) as daemon, ExitStack() as crowd:
         before = resident_kib(daemon.process)
         for number in range(150):
             client = crowd.enter_context(socket.socket(socket.AF_UNIX))
@@ -453,8 +454,8 @@ async def test_p12_an_idle_daemon_wakes_for_its_tick_alone(tmp_path):
         await settled(service)
         loop = asyncio.get_running_loop()
         for session in service.sessions.values():  # an answered call leaves its timer to run out, once
-            if session._sweep is not None:
-                session._sweep.cancel()
+            if session._calls._sweep is not None:
+                session._calls._sweep.cancel()
         waiting = [timer for timer in loop._scheduled if not timer.cancelled()]
         ticks = [timer for timer in waiting if 10 < timer.when() - loop.time() <= 15]
         assert len(ticks) == 1

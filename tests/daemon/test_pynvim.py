@@ -41,7 +41,8 @@ def test_a_pynvim_session_serves_the_hooks_and_dreams(tmp_path: Path, python_wit
         found = json.loads(ran.stdout)
         assert found["dream"]["outcome"] == "complete"
         assert found["dream"]["lines"] in (3, 4)
-        assert found["turns"] == found["said"] == found["heard"]
+        assert found["turns"] == found["heard"]
+        assert set(found["turns"]) <= set(found["said"])
         assert found["told"][0] == ["event", "decision"]
         assert ["event", "dialog.finished"] in found["told"]
         assert found["refused"].startswith("no such method")

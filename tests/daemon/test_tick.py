@@ -6,6 +6,7 @@ import threading
 
 from dreamd import tick
 from dreamd.wire import server
+from dreamd.wire.server import Server
 from tests.helpers.dreaming import STIRRED, leo, onlooker, settled, until
 from tests.helpers.service import serving
 
@@ -26,7 +27,7 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
         runner = tick.Tick(
             service.engine,
             None,
-            type("NoSessions", (), {"sessions": {}}),
+            Server(lambda *_: None, lambda _: None, service.failures),
             service.failures,
             lambda *said: told.append(said),
             lambda: True,
