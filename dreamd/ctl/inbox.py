@@ -191,7 +191,7 @@ def persist(target: Target, file: Any) -> None:
 
 
 def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What was written, and where; what was set aside or masked, where anything was."""
+    """Yield what was written, and the path; also what was set aside or masked, if anything was."""
     for name, value in report.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{count} {kind}" for kind, count in value.items())
@@ -203,7 +203,7 @@ def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 @json_option
 @click.pass_obj
 def verify(target: Target) -> None:
-    """Read every file against its schema, and say what is wrong with which. Exit code 1 where anything is.
+    """Read every file against its schema, and say what is wrong with which. Exit code 1 if anything is.
 
     \b
     dreamctl inbox verify

@@ -18,7 +18,7 @@ class Files:
         return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
 
     def check_writable(self, fd: int) -> None:
-        """Raise where this process could make no file in an open folder; nothing is tried."""
+        """Raise OSError if this process could make no file in an open folder; nothing is tried."""
         if os.fstatvfs(fd).f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True):

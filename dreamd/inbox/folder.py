@@ -171,7 +171,7 @@ def open_inside(files: Files, name: str, at: int, mode: int) -> int:
 
 
 def check_folder(path: Path, files: Files) -> None:
-    """Raise OSError where `open_folder` could not make the folder, or nothing could be put into it."""
+    """Raise OSError if `open_folder` could not make the folder, or nothing could be put into it."""
     try:
         fd = files.open_dir(str(path))
     except FileNotFoundError:
@@ -185,7 +185,7 @@ def check_folder(path: Path, files: Files) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the folder's lock; InboxBusy where others hold it for longer than `wait_s` seconds."""
+    """Hold the folder's lock. Raise InboxBusy if others hold it for longer than `wait_s` seconds."""
     files, until = folder.files, clock.monotonic() + wait_s
     while True:
         with files.closing(files.open_lock(LOCK, folder.main, folder.settings.file_mode)) as fd:
@@ -212,7 +212,7 @@ def _wait_for_lock(files: Files, fd: int, clock: Clock, until: float) -> None:
 
 
 def _is_still_there(folder: Folder, ours: os.stat_result) -> bool:
-    """Whether the lock we hold is the one others will take: somebody may have removed the file meanwhile."""
+    """Return whether the lock we hold is the one others will take: its file may have been removed meanwhile."""
     try:
         theirs = folder.files.stat(LOCK, folder.main)
     except FileNotFoundError:

@@ -90,7 +90,7 @@ class Inbox:
         return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
 
     def persist(self, seed: object, result: object, cap_token: object) -> dict[str, Any]:
-        """Write what others ask for, where their token permits it; the answer is that of `write`.
+        """Write what others ask for, if their token permits it. The answer is that of `write`.
 
         `result` is `{trace_id, shards, matada_nodes?, schema_ref?}`. CapabilityError, ValidationError: nothing was
         changed.
@@ -185,7 +185,7 @@ class Inbox:
             return {**reader.counts(rooms, self._files), "refused": dict(self.refused)}
 
     def check(self) -> None:
-        """Raise where a write could not be made now; this only looks."""
+        """Raise if a write could not be made now; this only looks."""
         with typed_errors("look at the inbox"):
             check_folder(self.folder, self._files)
 

@@ -4,6 +4,8 @@ Both carry the id `lukhas://schemas/matada_node_v1.json`. What they are for: doc
 """
 
 import re
+from collections.abc import Mapping
+from types import GenericAlias
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -14,162 +16,95 @@ from dreamd.inbox.errors import ValidationError
 
 NodeForm = Literal["simulation", "published"]
 
-Lane = Literal["simulation", "reflex", "deliberation", "adapter"]
-NodeType = Literal[
-    "SENSORY_IMG", "SENSORY_AUD", "SENSORY_VID", "SENSORY_TOUCH", "EMOTION", "INTENT", "DECISION", "CONTEXT", "MEMORY",
-    "REFLECTION", "CAUSAL", "TEMPORAL", "AWARENESS", "HYPOTHESIS", "REPLAY", "DRM",
-]  # fmt: skip
-Link = Literal["temporal", "causal", "semantic", "emotional", "spatial", "evidence"]
-Direction = Literal["bidirectional", "unidirectional"]
-Reflected = Literal["regret", "affirmation", "dissonance_resolution", "moral_conflict", "self_question"]
-Kind = Literal["trace", "doc", "url", "input_key", "consent_record", "artifact"]
-Ref = Literal["lukhas://schemas/matada_node_v1.json", "lukhas://schemas/matriz_node_v1.json"]
-
 Text = Annotated[str, Meta(min_length=1)]
 Short = Annotated[str, Meta(min_length=1, max_length=64)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Unset = msgspec.UnsetType  # of a key that may be left out, but is not null
-
-
-class Trace(msgspec.Struct):
-    """Where in its trace a node stands."""
-
-    trace_id: Text
-    order: Annotated[int, Meta(ge=1)]
-
-
-class SimulationNode(msgspec.Struct):
-    """The simulation lane's form: the typed twin of a shard. Unknown keys are allowed, and kept."""
-
-    id: Text
-    type: Text
-    version: Text
-    lane: Lane
-    trace: Trace
-    metadata: dict[str, Any]
-    payload: dict[str, Any]
-    provenance: dict[str, Any]
-
-
-class State(msgspec.Struct):
-    """What a published node says of itself. Unknown keys are allowed here, and kept."""
-
-    confidence: Share
-    salience: Share
-    valence: Annotated[float, Meta(ge=-1, le=1)] | Unset = msgspec.UNSET
-    arousal: Share | Unset = msgspec.UNSET
-    novelty: Share | Unset = msgspec.UNSET
-    urgency: Share | Unset = msgspec.UNSET
-    shock_factor: Share | Unset = msgspec.UNSET
-    risk: Share | Unset = msgspec.UNSET
-    utility: Share | Unset = msgspec.UNSET
-
-
-class Closed(msgspec.Struct, forbid_unknown_fields=True):
-    """A part of a published node that has no other keys than these."""
-
-
-class Timestamps(Closed):
-    """Unix milliseconds."""
-
-    created_ts: int
-    updated_ts: int | Unset = msgspec.UNSET
-    observed_ts: int | Unset = msgspec.UNSET
-
-
-class Colony(Closed):
-    """The group of programs that a producer belongs to."""
-
-    id: Short
-    role: Short
-    iteration: Annotated[int, Meta(ge=0)] | Unset = msgspec.UNSET
-
-
-class Provenance(Closed):
-    """Who made a node, and what that program was permitted to do."""
-
-    producer: str
-    capabilities: Annotated[list[str], Meta(min_length=1)]
-    tenant: str
-    trace_id: str
-    consent_scopes: list[str]
-    subject_pseudonym: str | Unset = msgspec.UNSET
-    model_signature: str | Unset = msgspec.UNSET
-    policy_version: str | Unset = msgspec.UNSET
-    colony: Colony | Unset = msgspec.UNSET
-
-
-class NodeLink(Closed):
-    """A relation to another node."""
-
-    target_node_id: str
-    link_type: Link
-    direction: Direction
-    weight: Share | Unset = msgspec.UNSET
-    explanation: str | Unset = msgspec.UNSET
-
-
-class Trigger(Closed):
-    """What made a node come about."""
-
-    event_type: str
-    timestamp: int
-    trigger_node_id: str | Unset = msgspec.UNSET
-    effect: str | Unset = msgspec.UNSET
-
-
-class Reflection(Closed):
-    """How a node was seen later."""
-
-    reflection_type: Reflected
-    timestamp: int
-    old_state: State | Unset = msgspec.UNSET
-    new_state: State | Unset = msgspec.UNSET
-    cause: str | Unset = msgspec.UNSET
-
-
-class Embedding(Closed):
-    """A node as a vector."""
-
-    space: str
-    vector: list[float]
-    dim: int | Unset = msgspec.UNSET
-    norm: float | Unset = msgspec.UNSET
-
-
-class Evidence(Closed):
-    """What a node rests on."""
-
-    kind: Kind | Unset = msgspec.UNSET
-    uri: str | Unset = msgspec.UNSET
-    hash: str | Unset = msgspec.UNSET
-
-
-class PublishedNode(Closed):
-    """The published form, version 1.1. No other keys are allowed."""
-
-    version: Literal[1]
-    id: Annotated[str, Meta(min_length=3, max_length=128)]
-    type: NodeType
-    state: State
-    timestamps: Timestamps
-    provenance: Provenance
-    labels: Annotated[list[Short], Meta(max_length=12)] | Unset = msgspec.UNSET
-    links: list[NodeLink] | Unset = msgspec.UNSET
-    evolves_to: list[str] | Unset = msgspec.UNSET
-    triggers: list[Trigger] | Unset = msgspec.UNSET
-    reflections: list[Reflection] | Unset = msgspec.UNSET
-    embeddings: list[Embedding] | Unset = msgspec.UNSET
-    evidence: list[Evidence] | Unset = msgspec.UNSET
-    schema_ref: Ref | Unset = msgspec.UNSET
-
-
-FORMS: dict[NodeForm, type[msgspec.Struct]] = {"simulation": SimulationNode, "published": PublishedNode}
-_KEYS = {form: frozenset(shape.__struct_fields__) for form, shape in FORMS.items()}
-_WORDS = {
-    "lane": Lane, "type": NodeType, "version": Literal[1], "link_type": Link, "direction": Direction,
-    "reflection_type": Reflected, "kind": Kind, "schema_ref": Ref,
+Count = Annotated[int, Meta(ge=0)]
+_WORDS: dict[str, Any] = {
+    "lane": Literal["simulation", "reflex", "deliberation", "adapter"],
+    "version": Literal[1],
+    "type": Literal[
+        "SENSORY_IMG", "SENSORY_AUD", "SENSORY_VID", "SENSORY_TOUCH", "EMOTION", "INTENT", "DECISION", "CONTEXT",
+        "MEMORY", "REFLECTION", "CAUSAL", "TEMPORAL", "AWARENESS", "HYPOTHESIS", "REPLAY", "DRM",
+    ],
+    "link_type": Literal["temporal", "causal", "semantic", "emotional", "spatial", "evidence"],
+    "direction": Literal["bidirectional", "unidirectional"],
+    "reflection_type": Literal["regret", "affirmation", "dissonance_resolution", "moral_conflict", "self_question"],
+    "kind": Literal["trace", "doc", "url", "input_key", "consent_record", "artifact"],
+    "schema_ref": Literal[SCHEMA_REF, "lukhas://schemas/matriz_node_v1.json"],
 }  # fmt: skip
+
+
+def _shape(
+    name: str, required: Mapping[str, Any], optional: Mapping[str, Any] = {}, *, closed: bool = True
+) -> Any:
+    """Return the type of a mapping with these keys, and with others too unless it is closed."""
+    may_lack = ((key, kind | msgspec.UnsetType, msgspec.UNSET) for key, kind in optional.items())
+    return msgspec.defstruct(name, [*required.items(), *may_lack], forbid_unknown_fields=closed)
+
+
+def _of(*keys: str) -> dict[str, Any]:
+    """Return the closed lists of words of these keys."""
+    return {key: _WORDS[key] for key in keys}
+
+
+_State = _shape(
+    "State",
+    {"confidence": Share, "salience": Share},
+    {"valence": Annotated[float, Meta(ge=-1, le=1)]}
+    | dict.fromkeys(("arousal", "novelty", "urgency", "shock_factor", "risk", "utility"), Share),
+    closed=False,
+)
+_Provenance = _shape(
+    "Provenance",
+    {
+        "producer": str,
+        "capabilities": Annotated[list[str], Meta(min_length=1)],
+        "tenant": str,
+        "trace_id": str,
+        "consent_scopes": list[str],
+    },
+    dict.fromkeys(("subject_pseudonym", "model_signature", "policy_version"), str)
+    | {"colony": _shape("Colony", {"id": Short, "role": Short}, {"iteration": Count})},
+)
+_Timestamps = _shape("Timestamps", {"created_ts": int}, {"updated_ts": int, "observed_ts": int})
+_LISTED = {
+    "links": _shape(
+        "Link", {"target_node_id": str} | _of("link_type", "direction"), {"weight": Share, "explanation": str}
+    ),
+    "evolves_to": str,
+    "triggers": _shape(
+        "Trigger", {"event_type": str, "timestamp": int}, {"trigger_node_id": str, "effect": str}
+    ),
+    "reflections": _shape(
+        "Reflection",
+        {"timestamp": int} | _of("reflection_type"),
+        {"old_state": _State, "new_state": _State, "cause": str},
+    ),
+    "embeddings": _shape("Embedding", {"space": str, "vector": list[float]}, {"dim": int, "norm": float}),
+    "evidence": _shape("Evidence", {}, _of("kind") | {"uri": str, "hash": str}),
+}
+
+FORMS: dict[NodeForm, Any] = {
+    "simulation": _shape(
+        "SimulationNode",
+        {"id": Text, "type": Text, "version": Text}
+        | _of("lane")
+        | {"trace": _shape("Trace", {"trace_id": Text, "order": Annotated[int, Meta(ge=1)]}, closed=False)}
+        | dict.fromkeys(("metadata", "payload", "provenance"), dict[str, Any]),
+        closed=False,
+    ),
+    "published": _shape(
+        "PublishedNode",
+        {"id": Annotated[str, Meta(min_length=3, max_length=128)]}
+        | _of("version", "type")
+        | {"state": _State, "timestamps": _Timestamps, "provenance": _Provenance},
+        {"labels": Annotated[list[Short], Meta(max_length=12)]}
+        | {key: GenericAlias(list, (kind,)) for key, kind in _LISTED.items()}
+        | _of("schema_ref"),
+    ),
+}
+_KEYS = {form: frozenset(shape.__struct_fields__) for form, shape in FORMS.items()}
 
 
 def node_schema() -> Json:
@@ -199,15 +134,9 @@ def check_node(node: object, number: int) -> Json:
 
 def meant_form(node: Json) -> NodeForm:
     """Return the form that a node is of, or whose keys it has more of."""
-    own = {
-        form: len((keys & node.keys()) - _KEYS[other])
-        for form, keys in _KEYS.items()
-        for other in FORMS
-        if other != form
-    }
-    if own["published"] != own["simulation"]:
-        return "published" if own["published"] > own["simulation"] else "simulation"
-    return "published" if isinstance(node.get("version"), int) else "simulation"
+    published, simulation = _KEYS["published"] & node.keys(), _KEYS["simulation"] & node.keys()
+    more = len(published - simulation) - len(simulation - published)
+    return "published" if more > 0 or (more == 0 and isinstance(node.get("version"), int)) else "simulation"
 
 
 def _wrong(node: Json, form: NodeForm) -> str:

@@ -33,7 +33,7 @@ def persist_dream_shards(
 
 
 def _checked(base_dir: object) -> Path:
-    """`base_dir` as a path; ValidationError where it is none."""
+    """Return `base_dir` as a path. Raise ValidationError if it is none."""
     if not isinstance(base_dir, str | os.PathLike) or not isinstance(text := os.fspath(base_dir), str):
         raise ValidationError(f"base_dir is a {type(base_dir).__name__}, expected a path or its text")
     try:
