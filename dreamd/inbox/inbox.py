@@ -127,15 +127,15 @@ class Inbox:
                 log.warning("node skipped: %s", wrong)
         return good, len(nodes) - len(good)
 
-    def list(self, most: int | None = None, after: str | None = None) -> Sequence[Json]:
+    def list(self, n: int | None = None, after: str | None = None) -> Sequence[Json]:
         """Return `{trace_id, bytes, written_at}` (unix seconds) of the files that wait, the oldest first.
 
-        `most` is how many at most. `after` is the `trace_id` of the entry after which to go on; if that one does not
+        `n` is how many at most. `after` is the `trace_id` of the entry after which to go on; if that one does not
         wait any more, the oldest come again. A file that grows keeps its place. A trace that has outgrown a file
         waits in parts, and `trace_id` is then what `read` and `ack` take for a part, `t~2`.
         """
         with self._reading("list the inbox") as rooms:
-            return reader.waiting(rooms, self._files, most, after)
+            return reader.waiting(rooms, self._files, n, after)
 
     def read(self, trace_id: str) -> Json:
         """Return a trace's document: the first that waits, else the last acknowledged.

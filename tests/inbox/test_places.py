@@ -1,12 +1,16 @@
 """What was planted where a file or a folder should be: refused, and nothing outside is written or changed."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dreamd.inbox import Inbox, InboxError, InboxUnavailable, ValidationError
+from dreamd.inbox import Inbox, InboxError, InboxSettings, InboxUnavailable, ValidationError
+from tests.helpers.inbox_check import indexes
+from tests.helpers.ptrace import fork
 
 SHARD = {"index": 0, "timestamp": 1}
 
@@ -168,3 +172,31 @@ def test_a_folder_that_others_own_is_unavailable(inbox: Inbox, monkeypatch: pyte
     monkeypatch.setattr("dreamd.inbox.files.os.access", lambda *_, **__: False)
     with pytest.raises(InboxUnavailable, match="look at the inbox: Permission denied"):
         inbox.check()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_a_group_writes_and_acknowledges_where_it_may() -> None:
+    """The files of an inbox with mode 0660, by a user who does not own them."""
+    place = Path(tempfile.mkdtemp())
+    try:
+        place.chmod(0o755)
+        inbox = Inbox(place / "inbox", InboxSettings(mode="0660"))
+        inbox.write({}, [{"index": 0}], trace_id="t")
+        for path in (inbox.folder, *inbox.folder.rglob("*")):
+            os.chown(path, 0, 4321)
+        inbox.folder.chmod(0o2770)
+
+        def as_another() -> None:
+            os.setgroups([])
+            os.setgid(4321)
+            os.setuid(4321)
+            for index in (1, 2):
+                inbox.ack("t")
+                inbox.write({}, [{"index": index}], trace_id="t")
+
+        assert os.waitpid(fork(as_another), 0)[1] == 0
+        assert indexes(inbox.folder, "t") == {0: 1, 1: 1, 2: 1}
+        inbox.write({}, [{"index": 3}], trace_id="t")
+        inbox.ack("t")
+    finally:
+        shutil.rmtree(place)
