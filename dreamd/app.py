@@ -169,6 +169,7 @@ class Daemon:
                 given=self.database,
                 clock=self.clock,
                 diagnostics=self.settings.store.diagnostics,
+                replayable=self.settings.store.replay_dialogues,
                 lock=self._lock_database,
                 on_lost=self._lose_database,
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -26,7 +26,9 @@ from dreamd.inbox.settings import InboxSettings
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How dreams are kept."""
 
-    diagnostics: bool = True  # false: a line's text is emptied once its shard is written
+    diagnostics: bool = True  # false: no text is kept once its inbox file is written
+    # What `replay` needs is kept for the newest ones: months of dreams, and a few MB.
+    replay_dialogues: Annotated[int, msgspec.Meta(ge=0)] = 256
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

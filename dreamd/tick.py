@@ -42,6 +42,7 @@ class Tick:
         self._state: str | None = None  # as it was told
         self._told = len(engine.store.notes)
         self._looking: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._hindered = False
 
     async def run(self, every_s: float) -> None:
@@ -56,6 +57,8 @@ class Tick:
                 if self._looking is None or self._looking.done():
                     self._looking = asyncio.create_task(_tried(self._look()))
                 await asyncio.wait([self._looking], timeout=patience_s)
+                if self._tidying is None or self._tidying.done():  # minutes for a large database of 0.1.0
+                    self._tidying = asyncio.create_task(_tried(self._engine.store.tidy()))
                 self._engine.unanswered = not self._looking.done()
                 self._log_changes()
                 said = self._engine.doing
@@ -65,8 +68,9 @@ class Tick:
                 if self._engine.doing != said:
                     self._tell(f"STATUS={self._engine.doing}")
         finally:
-            if self._looking is not None:
-                self._looking.cancel()
+            for task in (self._looking, self._tidying):
+                if task is not None:
+                    task.cancel()
 
     async def _look(self) -> None:
         if self._mine():  # what lies there now may be another daemon's

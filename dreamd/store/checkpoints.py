@@ -5,7 +5,6 @@ friend when an origin was replaced. All other names are given by clients.
 """
 
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from dreamd.dream.copies import Copy, copies_of
 from dreamd.errors import Refusal
 from dreamd.store.reading import load
 from dreamd.store.rows import Memory
+from dreamd.store.tidying import forget_fragments
 from dreamd.store.transactions import retire_fragment
 
 UNDOS: Final = ("previous", "previous~2", "previous~3", "previous~4", "previous~5")
@@ -83,7 +83,7 @@ def content(connection: Connection, name: str) -> list[Copy] | None:
 
 
 def replace_buffer(
-    connection: Connection, copies: Sequence[Copy], at: float
+    connection: Connection, copies: Sequence[Copy], at: float, keep_texts: bool = True
 ) -> tuple[Memory, dict[str, Any]]:
     """Put `copies` in the buffer's place. Keep what was there as `previous`, and an origin that goes as `origin~N`.
 
@@ -92,7 +92,7 @@ def replace_buffer(
     Refusal if too many origins are kept.
     """
     fragments = load(connection).fragments
-    added, left = _replace_rows(connection, copies, at)
+    added, left = _replace_rows(connection, copies, at, keep_texts)
     memory = load(connection)
     undo = origin_kept = None
     if fragments and memory.fragments != fragments:
@@ -104,10 +104,12 @@ def replace_buffer(
     return memory, {**counts, "undo": undo, "origin_kept": origin_kept}
 
 
-def _replace_rows(connection: Connection, copies: Sequence[Copy], at: float) -> tuple[int, int]:
+def _replace_rows(
+    connection: Connection, copies: Sequence[Copy], at: float, keep_texts: bool
+) -> tuple[int, int]:
     """A fragment whose text is among `copies` keeps its id, a new one gets an id that was never used, and what goes
     is retired: a replay finds each by its id. Return how many came and went."""
-    _forget_unused(connection)
+    forget_fragments(connection, at)  # what leaves now is kept: a dialogue may be about to begin with it
     there: dict[str, list[int]] = {}
     for number, text in connection.execute("SELECT id, text FROM dream_bootstrap_fragments ORDER BY id"):
         there.setdefault(text, []).append(number)
@@ -124,22 +126,8 @@ def _replace_rows(connection: Connection, copies: Sequence[Copy], at: float) -> 
             added += 1
     left = [number for numbers in there.values() for number in numbers]
     for number in left:
-        retire_fragment(connection, number, at)
+        retire_fragment(connection, number, at, keep_texts)
     return added, len(left)
-
-
-def _forget_unused(connection: Connection) -> None:
-    """Delete what left the buffer and no dialogue that a replay can repeat began with: a client that replaces the
-    friend again and again is not to fill the database. What leaves now is kept: a dialogue may be about to begin with
-    it. The highest id stays, for the next one to be higher."""
-    used: set[int] = set()
-    replayed = "SELECT friend_state FROM dream_dialogs WHERE context IS NOT NULL AND friend_state IS NOT NULL"
-    for (state,) in connection.execute(replayed):
-        with suppress(msgspec.DecodeError):  # a replay cannot read it either
-            used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
-    left = [number for (number,) in connection.execute("SELECT id FROM dream_fragments_past ORDER BY id")]
-    unused = [(number,) for number in left[:-1] if number not in used]
-    connection.executemany("DELETE FROM dream_fragments_past WHERE id = ?", unused)
 
 
 def _add(connection: Connection, copy: Copy) -> None:

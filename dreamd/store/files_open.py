@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from dreamd.errors import StoreUnavailable
+from dreamd.store.file import size_of
 from dreamd.store.trouble import DAMAGED, LOG_LOST, REPLACED, Identity, identity_of, moved
 
 # Bytes that stay as they are while it is open: the magic, the page size, "this has a log" (sqlite.org/fileformat.html).
@@ -88,7 +89,7 @@ class FilesOpen:
     def before_close(self) -> None:
         """Keep SQLite from writing the log into a file that is lost, which it would do at the last close. If the log
         alone was removed, SQLite still has it open, and saves what is in it."""
-        if self.lost is None or (self.lost == LOG_LOST and not _size(self._log)):
+        if self.lost is None or (self.lost == LOG_LOST and not size_of(self._log)):
             return
         shared = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, SHARED_FIRST, SHARED_SIZE, 0)
         with suppress(OSError):  # a file system without such locks
@@ -99,10 +100,3 @@ class FilesOpen:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -124,11 +124,14 @@ def _kept(column: str, data: Any, shape: type[T], decode: Callable[..., T] = msg
 
 def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment:
     """A fragment at the weight that it had, from the buffer or from what has left it."""
-    ((text, origin, added_at),) = connection.execute(
+    found = connection.execute(
         """SELECT text, origin, added_at FROM dream_bootstrap_fragments WHERE id = :id
         UNION ALL SELECT text, origin, added_at FROM dream_fragments_past WHERE id = :id LIMIT 1""",
         {"id": fragment_id},
-    )
+    ).fetchone()
+    if found is None:
+        raise Unreadable(f"fragment {fragment_id} of the stored friend_state is missing")
+    text, origin, added_at = found
     return Fragment(
         id=fragment_id, text=text, weight=weight, origin=bool(origin), dialog=None, added_at=added_at
     )

@@ -14,16 +14,15 @@ from dreamd.dream.copies import Copy
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
-from dreamd.store import checkpoints, reading, transactions
+from dreamd.store import checkpoints, reading, tidying, transactions
 from dreamd.store.connection import Database, OnConnection
-from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, back_up, set_aside
+from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, Stamp, back_up, set_aside, size_of, stamp
 from dreamd.store.opening import Opening, mark_suspect, open_file
 from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, StoredDialog
 from dreamd.store.trouble import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Stamp = tuple[int, int, int, int]
 OnLost = Callable[[StoreError], None]
 
 
@@ -43,6 +42,7 @@ class Store:
         clock: Clock,
         given: Path | None = None,
         diagnostics: bool = True,
+        replayable: int = 256,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         lock: Callable[[Path], None] = lambda _: None,
         on_lost: OnLost = lambda _: None,
@@ -57,6 +57,8 @@ class Store:
         self._own = own.resolve()
         self._clock = clock
         self._keep_texts = diagnostics
+        self._replayable = replayable
+        self._untidied = True  # something was written since the last `tidy`, or by an earlier daemon
         self._busy_timeout_s = busy_timeout_s
         self._lock = lock
         self._on_lost = on_lost
@@ -158,7 +160,7 @@ class Store:
     async def replace_friend(self, copies: Sequence[Copy], at: float) -> tuple[Memory, dict[str, Any]]:
         """Put `copies` in the buffer's place, and keep what was there as a checkpoint, in one transaction. Return what
         is to be kept in memory now, and {kept, added, left, undo, origin_kept}. Raise Refusal."""
-        return await self._write(checkpoints.replace_buffer, copies, at)
+        return await self._write(checkpoints.replace_buffer, copies, at, self._keep_texts)
 
     async def recent(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,
@@ -192,7 +194,19 @@ class Store:
 
     def sizes(self) -> dict[str, int]:
         """Bytes of the database and of its write-ahead log."""
-        return {"database_bytes": _bytes(self.path), "wal_bytes": _bytes(self._wal)}
+        return {"database_bytes": size_of(self.path), "wal_bytes": size_of(self._wal)}
+
+    async def tidy(self) -> None:
+        """Empty what is kept for a time only, some of it a transaction, unless nothing was written since."""
+        while self._untidied and self.trouble is None and self._database is not None:
+            self._untidied = False
+            limits = self._replayable, self._keep_texts, self._clock.wall()
+            try:
+                with self._noticing():
+                    done = await self._database.write(tidying.tidy, *limits)
+            except StoreUnavailable:  # told as `trouble`
+                done = False
+            self._untidied = self._untidied or not done
 
     async def probe(self) -> str | None:
         """Notice and clear trouble, empty an idle log: the daemon's regular look. Return `trouble`."""
@@ -214,7 +228,7 @@ class Store:
         database = self._database
         if database is None:
             return await self._connect()
-        if still and not self.trouble and not _bytes(self._wal):
+        if still and not self.trouble and not size_of(self._wal):
             return None  # untouched since it was found well: an idle daemon wakes not even its thread
         with self._noticing():
             changes = await database.read(database.glance)
@@ -222,7 +236,7 @@ class Store:
                 await database.write(transactions.try_a_write)
                 await database.write(transactions.forget_the_write)
                 self.trouble = None
-            elif changes == self._changes_seen and _bytes(self._wal):
+            elif changes == self._changes_seen and size_of(self._wal):
                 await database.read(transactions.truncate_wal)
                 await database.read(database.glance)  # it has grown by what was in the log
             self._changes_seen = changes
@@ -234,7 +248,7 @@ class Store:
 
     def _still(self) -> bool:
         """Return whether the files are as at the last look."""
-        before, self._looked = self._looked, (_stamp(self._name), _stamp(self._wal))
+        before, self._looked = self._looked, (stamp(self._name), stamp(self._wal))
         return self._looked == before
 
     def _lose(self, error: StoreUnavailable) -> None:
@@ -301,7 +315,7 @@ class Store:
             raise StoreUnavailable(self.trouble, f"nothing is written: {self.trouble}")
         with self._noticing():
             result = await database.write(function, *args, **kwargs)
-        self.trouble = None
+        self.trouble, self._untidied = None, True
         return result
 
     @contextmanager
@@ -331,18 +345,3 @@ class Store:
         if trouble == UNREACHABLE and self.path.parent.exists() and not os.access(self.path.parent, os.W_OK):
             return READ_ONLY  # SQLite needs to write beside the database, even to read
         return trouble
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _bytes(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

@@ -15,6 +15,7 @@ from dreamd.dream.friend import Change
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError
 from dreamd.store.rows import Charge, Finish, NewDialog, Observed
+from dreamd.store.tidying import empty_texts
 
 LAST_RUN: Final = "dream_last_run_ts"  # leo's; any other client's has ":name" behind it
 OUTCOME: Final = "dream_outcome:"
@@ -105,7 +106,7 @@ def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool
     )
     _close(connection, dialog_id, end.at, end.outcome, keep_texts)
     if end.change:
-        _change_friend(connection, end.change, end.at)
+        _change_friend(connection, end.change, end.at, keep_texts)
 
 
 def close_interrupted(connection: Connection, at: float, running: Collection[int], keep_texts: bool) -> int:
@@ -135,22 +136,14 @@ def _close(connection: Connection, dialog_id: int, at: float, outcome: str, keep
     add(connection, "dream_lines", lines)
     add_averages(connection, trauma, arousal)
     if not lines and not keep_texts:  # no shard will come for it
-        _empty_texts(connection, dialog_id)
+        empty_texts(connection, dialog_id)
 
 
 def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts: bool) -> None:
     """The dialogue's inbox file is on disk; from here on its texts are for people only."""
     connection.execute("UPDATE dream_dialogs SET shard_at = ? WHERE id = ?", (at, dialog_id))
     if not keep_texts:
-        _empty_texts(connection, dialog_id)
-
-
-def _empty_texts(connection: Connection, dialog_id: int) -> None:
-    connection.execute("UPDATE dream_dialogs SET context = NULL, recalled = NULL WHERE id = ?", (dialog_id,))
-    connection.execute(
-        "UPDATE dream_turns SET text = '', seed = '', said = NULL, candidates = NULL WHERE dialog_id = ?",
-        (dialog_id,),
-    )
+        empty_texts(connection, dialog_id)
 
 
 # The friend.
@@ -176,7 +169,7 @@ def seed(connection: Connection, texts: Iterable[str], at: float) -> int:
     return stored
 
 
-def _change_friend(connection: Connection, change: Change, at: float) -> None:
+def _change_friend(connection: Connection, change: Change, at: float, keep_texts: bool) -> None:
     connection.executemany(
         "UPDATE dream_bootstrap_fragments SET weight = ? WHERE id = ?",
         [(weight, fragment_id) for fragment_id, weight in change.weights],
@@ -187,17 +180,18 @@ def _change_friend(connection: Connection, change: Change, at: float) -> None:
         [asdict(fragment) for fragment in change.added],
     )
     for fragment_id in change.left:
-        retire_fragment(connection, fragment_id, at)
+        retire_fragment(connection, fragment_id, at, keep_texts)
 
 
-def retire_fragment(connection: Connection, fragment_id: int, at: float) -> None:
-    """Take a fragment out of the buffer; a replay still finds its text."""
-    connection.execute(
-        """INSERT INTO dream_fragments_past (id, text, weight, origin, dialog_id, added_at, left_at)
-        SELECT id, text, weight, origin, dialog_id, added_at, ?
-        FROM dream_bootstrap_fragments WHERE id = ?""",
-        (at, fragment_id),
-    )
+def retire_fragment(connection: Connection, fragment_id: int, at: float, keep_texts: bool) -> None:
+    """Take a fragment out of the buffer; a replay still finds its text, if texts are kept."""
+    if keep_texts:
+        connection.execute(
+            """INSERT INTO dream_fragments_past (id, text, weight, origin, dialog_id, added_at, left_at)
+            SELECT id, text, weight, origin, dialog_id, added_at, ?
+            FROM dream_bootstrap_fragments WHERE id = ?""",
+            (at, fragment_id),
+        )
     connection.execute("DELETE FROM dream_bootstrap_fragments WHERE id = ?", (fragment_id,))
 
 

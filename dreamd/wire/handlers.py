@@ -123,7 +123,9 @@ async def replay(service: Service, session: Session, asked: params.DialogParams)
         return {"id": asked.id, "lines": lines, "same": False, "difference": str(error)}
     if found is None:
         raise Refusal(
-            Code.NOT_FOUND, f"dialogue {asked.id}: not kept (never run here, or store.diagnostics was false)"
+            Code.NOT_FOUND,
+            f"dialogue {asked.id}: not kept (never run here, older than store.replay_dialogues, or store.diagnostics "
+            "was false)",
         )
     from numpy.random import default_rng  # as in run.py
 

@@ -43,3 +43,27 @@ def test_the_daemon_starts_on_an_earlier_state_and_settings(state: Path):
     assert "Traceback" not in daemon.said()
     with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"), [("store.replay_dialogues=2", {14, 15}), ("store.diagnostics=false", set())]
+)
+def test_what_an_earlier_version_kept_for_good_is_emptied_at_the_tick(
+    state: Path, setting: str, kept: set[int]
+):
+    def held() -> set[int]:
+        with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+            of_dialogues = (
+                "SELECT id FROM dream_dialogs WHERE coalesce(context, friend_state, recalled) IS NOT NULL"
+            )
+            of_lines = "SELECT dialog_id FROM dream_turns WHERE seed <> '' OR said <> ''"
+            return {number for (number,) in database.execute(f"{of_dialogues} UNION {of_lines}")}
+
+    assert {1, 13, 14, 15} <= held()
+    ticks = {"WATCHDOG_USEC": "100000"}
+    with DaemonProcess(state, "--config", str(CONFIG), "--set", setting, env=ticks):
+        until(lambda: held() == kept, "emptied")
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        lines = database.execute("SELECT count(*) FROM dream_turns WHERE text <> ''").fetchone()
+        past = database.execute("SELECT count(*) FROM dream_fragments_past").fetchone()
+    assert (lines == (0,)) == (past == (0,)) == (not kept)

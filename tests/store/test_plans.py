@@ -58,7 +58,7 @@ def may_read_all(plan: str) -> bool:
     """A scan, or a search for all that is greater than something, which SQLite calls a search as well."""
     step, _ = plan.split(" in ", 1)
     grows = any(table in step for table in ("dream_dialogs", "dream_turns", "dream_fragments_past"))
-    endless = "SCAN" in step or ">?" in step or "<?" in step
+    endless = "SCAN" in step or (">?" in step) != ("<?" in step)
     return "TEMP B-TREE" in step or (grows and endless and not any(name in step for name in SHORT))
 
 

@@ -1,0 +1,109 @@
+"""What is kept for a time only: what `replay` needs, and without diagnostics every text.
+
+It is emptied at the tick, some dialogues a transaction, so that no other call waits for long, however large an older
+database is. How far this has come is a number in dream_meta: no dialogue up to it holds anything that is not kept.
+"""
+
+from contextlib import suppress
+from sqlite3 import Connection
+from typing import Final
+
+import msgspec
+
+REPLAY_EMPTIED: Final = "dream_replay_emptied"
+TEXTS_EMPTIED: Final = "dream_texts_emptied"
+
+MOST: Final = 64  # dialogues, or fragments, a transaction: some milliseconds
+# Seconds that a fragment which has left the buffer is kept at least: a dialogue may be about to begin with it.
+GRACE_S: Final = 60.0
+
+_REPLAY: Final = (
+    """UPDATE dream_dialogs SET context = NULL, settings = NULL, friend_state = NULL, recalled = NULL
+    WHERE id BETWEEN ? AND ? AND coalesce(context, settings, friend_state, recalled) IS NOT NULL""",
+    """UPDATE dream_turns SET seed = '', said = NULL, candidates = NULL
+    WHERE dialog_id BETWEEN ? AND ? AND (seed <> '' OR coalesce(said, candidates) IS NOT NULL)""",
+)
+_TEXTS: Final = (*_REPLAY, "UPDATE dream_turns SET text = '' WHERE dialog_id BETWEEN ? AND ? AND text <> ''")
+
+_OPEN: Final = """SELECT min(id) FROM dream_dialogs INDEXED BY dream_dialogs_open
+    WHERE finished_at IS NULL AND trace_id IS NOT NULL"""
+_UNWRITTEN: Final = """SELECT min(id) FROM dream_dialogs INDEXED BY dream_dialogs_unwritten
+    WHERE shard_at IS NULL AND finished_at IS NOT NULL AND trace_id IS NOT NULL AND episodes_count > 0"""
+_OLDER: Final = "SELECT id FROM dream_dialogs WHERE trace_id IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?"
+
+
+def tidy(connection: Connection, replayable: int, keep_texts: bool, at: float) -> bool:
+    """Empty what `replay` needs of dialogues older than the newest `replayable`, and every text unless `keep_texts`.
+    Return whether that is all done, or only a part of it."""
+    last = _before_open(connection, replayable)
+    if keep_texts:
+        done = _empty(connection, REPLAY_EMPTIED, last, _REPLAY)
+        return done and forget_fragments(connection, at - GRACE_S, MOST)
+    done = _empty(connection, TEXTS_EMPTIED, _before_unwritten(connection), _TEXTS)
+    # Lines that leo's own dream.py kept without a dialogue.
+    connection.execute("UPDATE dream_turns SET text = '' WHERE dialog_id IS NULL AND text <> ''")
+    past = "DELETE FROM dream_fragments_past WHERE id IN (SELECT id FROM dream_fragments_past LIMIT ?)"
+    return connection.execute(past, (MOST,)).rowcount < MOST and done
+
+
+def empty_texts(connection: Connection, dialog_id: int) -> None:
+    """Empty every text of one dialogue."""
+    for statement in _TEXTS:
+        connection.execute(statement, (dialog_id, dialog_id))
+
+
+def forget_fragments(connection: Connection, left_before: float, most: int = -1) -> bool:
+    """Delete what left the buffer, unless it is needed to replay a dialogue; but the highest id, for the next one to be
+    higher. Return whether that is all; `most` is how many, -1 for no limit."""
+    used: set[int] = set()
+    states = """SELECT friend_state FROM dream_dialogs
+        WHERE id > ? AND context IS NOT NULL AND friend_state IS NOT NULL"""
+    for (state,) in connection.execute(states, (_number(connection, REPLAY_EMPTIED),)):
+        with suppress(msgspec.DecodeError):  # a replay cannot read it either
+            used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
+    deleted = connection.execute(
+        """DELETE FROM dream_fragments_past WHERE id IN (
+            SELECT id FROM dream_fragments_past WHERE left_at <= ? AND id NOT IN (SELECT value FROM json_each(?))
+            AND id < (SELECT max(id) FROM dream_fragments_past) LIMIT ?
+        )""",
+        (left_before, msgspec.json.encode(sorted(used)).decode(), most),
+    )
+    return deleted.rowcount != most
+
+
+def _before_open(connection: Connection, newest: int) -> int:
+    """Return the last dialogue that is older than the newest ones, and than any that has not ended."""
+    older = connection.execute(_OLDER, (newest,)).fetchone()
+    (unfinished,) = connection.execute(_OPEN).fetchone()
+    last: int = older[0] if older else 0
+    return last if unfinished is None else min(last, unfinished - 1)
+
+
+def _before_unwritten(connection: Connection) -> int:
+    """Return the last dialogue that is older than any whose file is still to be written."""
+    last = _before_open(connection, 0)
+    (unwritten,) = connection.execute(_UNWRITTEN).fetchone()
+    return last if unwritten is None else min(last, unwritten - 1)
+
+
+def _empty(connection: Connection, mark: str, last: int, statements: tuple[str, ...]) -> bool:
+    """Empty the next dialogues behind the mark, up to `last`. Return whether those were all."""
+    after = _number(connection, mark)
+    until, count = connection.execute(
+        """SELECT max(id), count(*) FROM (
+            SELECT id FROM dream_dialogs WHERE id > ? AND id <= ? ORDER BY id LIMIT ?
+        )""",
+        (after, last, MOST),
+    ).fetchone()
+    if count:
+        for statement in statements:
+            connection.execute(statement, (after + 1, until))
+        connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, ?)", (mark, str(until)))
+    return bool(count < MOST)
+
+
+def _number(connection: Connection, mark: str) -> int:
+    found = connection.execute(
+        "SELECT CAST(value AS INTEGER) FROM dream_meta WHERE key = ?", (mark,)
+    ).fetchone()
+    return found[0] if found else 0

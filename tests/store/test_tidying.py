@@ -1,0 +1,228 @@
+"""What is kept for a time only is emptied at the tick: replay data of older dialogues, and without diagnostics every
+text, in every table and in older databases too."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dreamd.errors import Unreadable
+from dreamd.store import Store, tidying
+from dreamd.store.transactions import begin
+from tests.helpers.store_rows import STARTED_AT, change, finish, line, new_dialog, one_dream
+from tests.helpers.trouble import Locked, impatient
+
+OpenStore = Callable[..., Awaitable[Store]]
+
+
+def rows(path: Path, sql: str) -> list[tuple]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def replayable(path: Path) -> list[int]:
+    """The dialogues that hold anything of what `replay` needs."""
+    found = rows(
+        path,
+        """SELECT id FROM dream_dialogs WHERE coalesce(context, settings, friend_state, recalled) IS NOT NULL
+        UNION SELECT dialog_id FROM dream_turns WHERE seed <> '' OR coalesce(said, candidates) IS NOT NULL""",
+    )
+    return [number for (number,) in found]
+
+
+def words(path: Path) -> set[str]:
+    """Every text in the database, whatever its table and column."""
+    found = set()
+    with closing(sqlite3.connect(path)) as connection:
+        tables = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        ]
+        for table in tables:
+            for row in connection.execute(f"SELECT * FROM {table}"):
+                found |= {str(value) for value in row if isinstance(value, str | bytes)}
+    return found
+
+
+def state_of(*numbers: int) -> bytes:
+    return msgspec.msgpack.encode([(number, 0.5) for number in numbers])
+
+
+async def test_replay_data_is_kept_for_the_newest(path: Path, open_store: OpenStore):
+    store = await open_store(path, replayable=3)
+    for number in range(5):
+        await one_dream(store, f"dream-{number}")
+    assert replayable(path) == [1, 2, 3, 4, 5]
+    await store.tidy()
+    assert replayable(path) == [3, 4, 5]
+    [first] = [turn for turn in (await store.get(1))["turns"] if turn["turn"] == 1]
+    assert (first["text"], first["seed"], first["arousal"]) == ("the river keeps its stones", "", 0.2)
+    assert await store.script(1) is None
+    await one_dream(store, "dream-5")
+    await store.tidy()
+    assert replayable(path) == [4, 5, 6]
+    assert len(await store.unwritten()) == 6  # their files are still to be written, with all that is in them
+
+
+async def test_none_may_be_kept(path: Path, open_store: OpenStore):
+    store = await open_store(path, replayable=0)
+    await one_dream(store)
+    await store.tidy()
+    assert replayable(path) == []
+    assert words(path) >= {"the river keeps its stones"}
+
+
+async def test_a_dialogue_that_has_not_ended_keeps_its_own(path: Path, open_store: OpenStore):
+    """It may go on with what was recorded."""
+    store = await open_store(path, replayable=1)
+    running = await store.begin(new_dialog("dream-running"))
+    await store.record(running, line(1), STARTED_AT)
+    for number in range(3):
+        await one_dream(store, f"dream-{number}")
+    await store.tidy()
+    assert replayable(path) == [1, 2, 3, 4]
+    await store.finish(running, finish(line(1)))
+    await store.tidy()
+    assert replayable(path) == [4]
+
+
+async def test_a_tick_with_nothing_new_asks_for_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
+    await one_dream(store)
+    await store.tidy()
+    assert store._database
+    with monkeypatch.context() as idle:
+        idle.setattr(store._database, "_execute", None)
+        await store.tidy()
+
+
+async def test_an_older_database_is_emptied_some_dialogues_a_transaction(path: Path, open_store: OpenStore):
+    """Other calls come in between, and what a kill leaves is done by the next start."""
+    count = 5 * tidying.MOST
+    store = await open_store(path)
+    assert store._database
+    await store._database.write(
+        lambda connection: [
+            begin(connection, new_dialog(f"dream-{number}", friend_state=state_of(1)))
+            for number in range(count)
+        ]
+    )
+    await store.close_interrupted(STARTED_AT)
+    tidied = asyncio.create_task(store.tidy())
+    left = []
+    while not tidied.done():
+        await store.recent(1)
+        left.append(len(replayable(path)))
+    assert left == sorted(left, reverse=True)
+    assert max(a - b for a, b in pairwise(left)) <= 2 * tidying.MOST
+    assert len(replayable(path)) == 256
+    await store.close()
+
+    store = await open_store(path, replayable=10)
+    await store.tidy()
+    assert replayable(path) == list(range(count - 9, count + 1))
+
+
+async def test_trouble_ends_it_until_the_next_tick(path: Path, open_store: OpenStore):
+    store = await open_store(path, replayable=0)
+    await one_dream(store)
+    await impatient(store)
+    lock = Locked(path.parent)
+    lock.begin()
+    await store.tidy()
+    assert (store.trouble, replayable(path)) == ("locked", [1])
+    await store.tidy()
+    lock.end()
+    await store.probe()
+    await store.tidy()
+    assert replayable(path) == []
+
+
+async def test_what_left_the_buffer_goes_with_the_last_dialogue_that_began_with_it(
+    path: Path, open_store: OpenStore
+):
+    store = await open_store(path, replayable=2)
+    await store.seed(["one", "two", "three"], STARTED_AT)
+    for number, left in enumerate([(), (1,), (2,), (3,), ()]):
+        dialog = await store.begin(
+            new_dialog(f"dream-{number}", friend_state=state_of(*range(1 + number, 4)))
+        )
+        await store.finish(dialog, finish(change=change(left=left)))
+    await store.tidy()
+    assert rows(path, "SELECT id FROM dream_fragments_past") == [(3,)]  # that began with 3, and the highest
+    assert [f.id for f in (await store.load()).fragments] == []
+    assert (await store.load()).next_fragment_id == 4
+
+
+async def test_what_has_just_left_the_buffer_is_kept(path: Path, open_store: OpenStore, clock):
+    """A dialogue may be about to begin with it."""
+    store = await open_store(path)
+    await store.seed(["one", "two"], STARTED_AT)
+    dialog = await store.begin(new_dialog())
+    just = msgspec.structs.replace(finish(change=change(left=(1, 2))), at=clock.wall() - 5)
+    await store.finish(dialog, just)
+    await store.tidy()
+    assert rows(path, "SELECT id FROM dream_fragments_past") == [(1,), (2,)]
+
+
+async def test_a_fragment_that_is_missing_is_told(path: Path, open_store: OpenStore):
+    store = await open_store(path)
+    state = {"friend_state": state_of(9), "context": b"{}", "settings": b"{}"}
+    await store.finish(await store.begin(new_dialog(**state)), finish())
+    with pytest.raises(Unreadable, match="fragment 9"):
+        await store.script(1)
+
+
+# Without diagnostics.
+
+
+async def private(store: Store, trace_id: str, *, left: tuple[int, ...] = ()) -> int:
+    """A dialogue with texts in every place that takes one."""
+    number = await store.begin(new_dialog(trace_id, context=b'"a private prompt"'))
+    said = line(1, "a private line", seed="a private seed", candidates=("a private answer",))
+    await store.record(number, said, STARTED_AT)
+    await store.recalled(number, ["a private memory"])
+    await store.finish(number, finish(said, recalled=["a private memory"], change=change(left=left)))
+    return number
+
+
+async def test_without_diagnostics_what_leaves_the_buffer_is_not_kept(path: Path, open_store: OpenStore):
+    store = await open_store(path, diagnostics=False)
+    await store.seed(["a private fragment", "another"], STARTED_AT)
+    number = await private(store, "dream-1", left=(1,))
+    await store.shard_written(number, STARTED_AT)
+    assert not [word for word in words(path) if "private" in word]
+
+
+async def test_without_diagnostics_a_friend_that_is_replaced_is_not_kept(path: Path, open_store: OpenStore):
+    """But as the undo, which is the user's own."""
+    store = await open_store(path, diagnostics=False)
+    await store.seed(["a private fragment"], STARTED_AT)
+    await store.replace_friend([], STARTED_AT)
+    assert rows(path, "SELECT * FROM dream_fragments_past") == []
+
+
+async def test_turned_off_later_it_empties_what_was_kept_before(path: Path, open_store: OpenStore):
+    store = await open_store(path)
+    await store.seed(["a private fragment", "another", "a third"], STARTED_AT)
+    for number in range(1, 2 * tidying.MOST + 3):
+        await private(store, f"dream-{number}", left=(number,) if number < 3 else ())
+        await store.shard_written(number, STARTED_AT)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:  # as 0.1.0 did
+        connection.execute("UPDATE dream_turns SET said = 'a private word'")
+    assert len([word for word in words(path) if "private" in word]) >= 6
+    await store.close()
+
+    store = await open_store(path, diagnostics=False)
+    waits = await private(store, "dream-that-waits")
+    await store.tidy()
+    assert [d.id for d in await store.unwritten()] == [waits]
+    assert (await store.unwritten())[0].turns[0]["text"] == "a private line"  # until its file is written
+    await store.shard_written(waits, STARTED_AT)
+    await store.tidy()
+    assert not [word for word in words(path) if "private" in word]
+    await store.close()
+    assert b"private" not in path.read_bytes()
