@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from dreamclient import paths
+from dreamclient.errors import HomeUnknown
 
 import dreamd
 from dreamd import settings
 from dreamd.errors import SettingsError
 
-EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
+EXIT_USAGE, EXIT_STATE, EXIT_INTERRUPTED = 2, 4, 130
 
 
 def _path(text: str) -> str:
@@ -54,11 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon in the foreground; the exit code (docs/operations.md)."""
     asked = arguments().parse_args(argv)
     file = Path(asked.config) if asked.config else None
-    state_dir, socket = (
-        paths.state_dir(asked.state_dir),
-        paths.socket_path(asked.socket, state=asked.state_dir),
-    )
     try:
+        state_dir = paths.state_dir(asked.state_dir)
+        socket = paths.socket_path(asked.socket, state=asked.state_dir)
         from dreamd import app  # not for --help and --version
 
         load = partial(settings.load, file=file, assignments=asked.set, warn=_warn)
@@ -66,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"dreamd: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except HomeUnknown as error:
+        print(f"dreamd: the state folder is not known: {error}", file=sys.stderr)
+        return EXIT_STATE
     except KeyboardInterrupt:  # while it starts; once it serves, it stops in order
         return EXIT_INTERRUPTED
 

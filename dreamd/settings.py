@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
+from dreamclient.paths import config_home
 
 from dreamd.dream.dialogue import DialogueSettings
 from dreamd.dream.friend import FriendSettings
@@ -129,9 +130,8 @@ def _together(group: str, values: Mapping[str, Any], sources: Mapping[str, str])
 
 
 def config_file(env: Mapping[str, str]) -> Path:
-    """The settings file: $DREAMD_CONFIG, else dreamd/config.toml in the configuration home, there or not."""
-    home = Path(env.get("XDG_CONFIG_HOME") or Path(env.get("HOME") or "~").expanduser() / ".config")
-    return Path(env.get("DREAMD_CONFIG") or home / "dreamd" / "config.toml")
+    """Return the settings file: $DREAMD_CONFIG, else dreamd/config.toml in the configuration home, there or not."""
+    return Path(env.get("DREAMD_CONFIG") or config_home(env) / "dreamd" / "config.toml")
 
 
 def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:

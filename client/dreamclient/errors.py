@@ -8,6 +8,7 @@ DreamError
 ├── NotConnected           no daemon at the other end; the message says why
 ├── CallTimeout            no answer before the deadline
 ├── SocketPathError        a path that no Unix socket can have
+├── HomeUnknown            a default path is asked for, and this user has no home folder
 └── UsageError             a call that this side may not make
 """
 
@@ -60,6 +61,10 @@ class CallTimeout(DreamError):
 
 class SocketPathError(DreamError):
     """The path cannot be that of a Unix socket."""
+
+
+class HomeUnknown(DreamError):
+    """There is no home folder, so there is no default path."""
 
 
 class UsageError(DreamError):

@@ -1,28 +1,32 @@
 """Where the socket and the state folder are: the one resolver of daemon, client and dreamctl.
 
 All of them must come to the same answer from the same environment, or they never meet (tmux, cron and ssh
-have no XDG_RUNTIME_DIR; see docs/operations.md).
+have no XDG_RUNTIME_DIR; see docs/operations.md). They raise HomeUnknown if they need a home folder
+and there is none.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dreamclient.errors import SocketPathError
+from dreamclient.errors import HomeUnknown, SocketPathError
 
 SOCKET_NAME = "dreamd.sock"
 SOCKET_PATH_BYTES = 107  # sun_path of Linux is 108 bytes with its closing NUL: unix(7)
 
 
 def state_dir(explicit: str | os.PathLike[str] | None = None, env: Mapping[str, str] = os.environ) -> Path:
-    """The state folder: `explicit`, $DREAMD_STATE_DIR, $XDG_STATE_HOME/dreamd or ~/.local/state/dreamd."""
+    """Return the state folder: `explicit`, $DREAMD_STATE_DIR, $XDG_STATE_HOME/dreamd or ~/.local/state/dreamd."""
     given = _given_state_dir(explicit, env)
-    if given is not None:
-        return given
-    home = env.get("XDG_STATE_HOME")
-    # The XDG specification: a relative path there is to be ignored.
-    base = Path(home) if home and os.path.isabs(home) else _home(env) / ".local" / "state"
-    return base / "dreamd"
+    return given if given is not None else _xdg(env, "XDG_STATE_HOME", ".local/state") / "dreamd"
+
+
+def config_home(env: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the user's settings: $XDG_CONFIG_HOME or ~/.config; without a home one that is not there."""
+    try:
+        return _xdg(env, "XDG_CONFIG_HOME", ".config")
+    except HomeUnknown:
+        return Path("/nonexistent/.config")
 
 
 def socket_path(
@@ -31,7 +35,7 @@ def socket_path(
     state: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] = os.environ,
 ) -> Path:
-    """The socket: `explicit`, $DREAMD_SOCKET, else beside a state folder that was given (`state` or
+    """Return the socket: `explicit`, $DREAMD_SOCKET, else beside a state folder that was given (`state` or
     $DREAMD_STATE_DIR), else $XDG_RUNTIME_DIR/dreamd/dreamd.sock, else in the default state folder."""
     chosen = explicit or env.get("DREAMD_SOCKET")
     if chosen:
@@ -62,10 +66,28 @@ def _given_state_dir(explicit: str | os.PathLike[str] | None, env: Mapping[str, 
 
 def _absolute(chosen: str | os.PathLike[str], env: Mapping[str, str]) -> Path:
     text = os.fspath(chosen)
-    own = text.startswith("~/")  # of the environment given, which may not be that of this process
-    return _home(env) / text[2:] if own else Path(text).expanduser().absolute()
+    if text == "~" or text.startswith(
+        "~/"
+    ):  # of the environment given, which may not be that of this process
+        return _home(env) / text[2:]
+    return Path(os.path.expanduser(text)).absolute()  # an unknown user's ~name stays as it is
+
+
+def _xdg(env: Mapping[str, str], name: str, default: str) -> Path:
+    """Return a base folder of the XDG specification, by which a relative path there is ignored."""
+    named = env.get(name)
+    return Path(named) if named and os.path.isabs(named) else _home(env) / default
 
 
 def _home(env: Mapping[str, str]) -> Path:
-    home = env.get("HOME")
-    return Path(home) if home else Path.home()
+    if home := env.get("HOME"):
+        return Path(home).absolute()
+    import pwd  # seldom needed, and not in leo's start
+
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        raise HomeUnknown(
+            f"no home folder: HOME is not set, and uid {os.getuid()} has no entry in the user database; set HOME, or "
+            "DREAMD_STATE_DIR and DREAMD_SOCKET"
+        ) from None

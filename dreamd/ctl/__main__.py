@@ -7,6 +7,7 @@ from keyword import iskeyword
 from typing import Any
 
 import click
+from dreamclient.errors import HomeUnknown
 
 from dreamd import __version__
 from dreamd.ctl.connection import Target
@@ -47,6 +48,12 @@ HEADINGS = {
 }
 
 
+class NoPath(click.ClickException):
+    """No path can be told, as there is no home folder."""
+
+    exit_code = 2
+
+
 class Commands(click.Group):
     """The commands, each imported when it is needed."""
 
@@ -55,11 +62,13 @@ class Commands(click.Group):
         return super().make_context(*args, terminal_width=min(width(), 80) - 2, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Ctrl-C ends it, and says nothing."""
+        """Run the command. Ctrl-C ends it without a message."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise SystemExit(1) from None
+        except HomeUnknown as error:
+            raise NoPath(str(error)) from None
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -121,7 +130,7 @@ def main() -> None:
                 sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
-            raise
+            raise SystemExit(f"dreamctl: {error.filename}: {error.strerror}") from None
         if isinstance(error, FileNotFoundError):  # of os.getcwd; no write fails so
             raise SystemExit(
                 "dreamctl: the current folder is not there any more; go to one that is"

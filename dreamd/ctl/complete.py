@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
+from dreamclient.errors import HomeUnknown
 from dreamclient.messages import Method
 
 from dreamd.ctl.connection import Target, connected, emit, json_option
@@ -74,7 +75,7 @@ def traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
         try:
             with opened(target) as box:
                 waiting = [*box.list()]
-        except click.ClickException:
+        except (click.ClickException, HomeUnknown):
             return []
     return [each["trace_id"] for each in waiting if each["trace_id"].startswith(typed)]
 
@@ -83,7 +84,7 @@ def _asked(context: click.Context, method: str, *params: Any) -> list[dict[str, 
     try:
         with connected(_target(context).socket, wait_s=WAIT_S) as daemon:
             answer: list[dict[str, Any]] = daemon.call(method, *params, timeout_s=WAIT_S)
-    except click.ClickException:
+    except (click.ClickException, HomeUnknown):
         return []
     return answer
 

@@ -1,5 +1,6 @@
 """`service`: dreamd as a user service of systemd, and a plain background process where there is none."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -75,7 +76,7 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     after = [("daemon-reload",), ("enable", "--now", socket), ("try-restart", "dreamd@*.service")]
     if units.is_active(daemon):
         after.append(("restart", daemon))
-    folders = [] if pair.state.is_dir() else [f"create the folder {pair.state}"]
+    folders = [] if os.path.isdir(pair.state) else [f"create the folder {pair.state}"]
     if not dry_run:
         units.tell_all(before)
         make_private_folder(pair.state)  # the unit may write there alone, so it has to be there first
@@ -105,7 +106,11 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
     dreamctl service uninstall
     """
     pair = units.meant(target, instance)
-    files = [] if instance else [path for path in pair.files.values() if path.is_file() or path.is_symlink()]
+    files = (
+        []
+        if instance
+        else [path for path in pair.files.values() if os.path.isfile(path) or os.path.islink(path)]
+    )
     units.refuse_edited(files, force)
     names = pair.known if instance else (*pair.known, "dreamd@*.socket", "dreamd@*.service")
     files += [link for name in names for link in sorted(pair.file.parent.glob(f"*.wants/{name}"))]
@@ -141,7 +146,7 @@ def start(target: Target, instance: str) -> None:
         _report(target, [f"nothing: it runs already (pid {plain.serving(pair.state, pair.socket)})"])
         return
     log = plain.log_file(pair.state)
-    why = "no user manager answers" if pair.file.exists() else "no unit is installed"
+    why = "no user manager answers" if os.path.exists(pair.file) else "no unit is installed"
     _report(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
 
 
@@ -230,7 +235,7 @@ def logs(target: Target, count: int, instance: str) -> None:
         if not said:
             told = "is there one here? Logs are off by default: `log.level`, docs/operations.md"
             click.echo(f"the journal has nothing of {unit}; {told}", err=True)
-    elif log.exists():
+    elif os.path.exists(log):
         plain.check_log(log)
         source, said = str(log), log.read_bytes()
     else:

@@ -1,5 +1,6 @@
 """The service where no user manager of systemd answers: a plain process in the background."""
 
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ def log_file(state: Path) -> Path:
 
 def check_log(log: Path) -> None:
     """Raise ClickException where something else stands in its place: a FIFO would keep us waiting."""
-    if log.exists() and not log.is_file():
+    if os.path.exists(log) and not os.path.isfile(log):
         raise ClickException(f"{log} is no regular file; move it away")
 
 
@@ -48,7 +49,7 @@ def spawn(state: Path, socket: Path) -> int | None:
     make_private_folder(state)
     log = log_file(state)
     check_log(log)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
+    if os.path.exists(log) and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     words = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(socket)]
     log.touch(mode=0o600)

@@ -1,5 +1,6 @@
 """`service status`: the units, and the daemon, whoever started it. Nothing is started by looking."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ def look(pair: units.Pair) -> tuple[dict[str, Any], str, bool]:
     """What --json prints, the daemon in words, and whether nothing is amiss: one that is stopped may be meant to be."""
     managed, socket = pair.managed, pair.socket
     found: dict[str, Any] = {
-        "installed": pair.file.exists(),
+        "installed": os.path.exists(pair.file),
         "manager": managed or units.manager_answers(),
         "units": {},
     }
@@ -31,7 +32,7 @@ def look(pair: units.Pair) -> tuple[dict[str, Any], str, bool]:
 def _daemon(state: Path, socket: Path, waiting: str) -> tuple[dict[str, Any], str, bool]:
     """The same of the daemon alone; `waiting` is its service, where that does not run yet, and is not to be started."""
     try:
-        if waiting or not socket.exists():
+        if waiting or not os.path.exists(socket):
             raise Unreachable("nobody is asked")
         with connected(socket) as daemon:
             says = daemon.call("status")["state"]

@@ -53,7 +53,7 @@ class Pair:
     @property
     def files(self) -> dict[str, Path]:
         """The unit files that `install` writes, by name: for an instance the templates alone."""
-        folder = unit_folder(dict(os.environ))
+        folder = unit_folder(os.environ)
         return {name: folder / name for name in NAMES if "@" in name or not self.instance}
 
     @property
@@ -64,7 +64,7 @@ class Pair:
     @property
     def managed(self) -> bool:
         """Whether it is installed, and a user manager answers."""
-        return self.file.exists() and manager_answers()
+        return os.path.exists(self.file) and manager_answers()
 
     @property
     def served(self) -> Path:
@@ -120,7 +120,7 @@ def refuse_edited(paths: Iterable[Path], force: bool) -> None:
     masked = [path.name for path in paths if is_masked(path)]
     if masked:
         raise ClickException(f"masked: first `{UNMASK} {' '.join(masked)}`")
-    edited = [str(path) for path in paths if path.exists() and is_edited(text_of(path))]
+    edited = [str(path) for path in paths if os.path.exists(path) and is_edited(text_of(path))]
     if edited and not force:
         raise ClickException(
             f"edited by hand: {', '.join(edited)}; put your changes into a drop-in "
@@ -156,7 +156,7 @@ def tell_to_run(verb: str, pair: Pair) -> None:
         tell("reset-failed", *pair.known)
         if verb == "restart":
             tell("stop", service)  # a socket of its own making, in place of one that vanished, goes with it
-        if (knock := listened(socket)) and not knock.exists():
+        if (place := listened(socket)) and not os.path.exists(place):
             tell("restart", socket)  # systemd does not notice that
         tell("start", socket, service)
     except ClickException as error:

@@ -5,17 +5,20 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+
+from dreamclient.paths import config_home
 
 NAMES = ("dreamd.socket", "dreamd.service", "dreamd@.socket", "dreamd@.service")
 _MARK = "# Written by `dreamctl service install`; change it with `systemctl --user edit`. "
 
 
-def unit_folder(env: dict[str, str]) -> Path:
-    """Where the user manager looks for units: systemd.unit(5)."""
-    home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME") or "~").expanduser() / ".config")
-    return Path(home) / "systemd" / "user"
+def unit_folder(env: Mapping[str, str]) -> Path:
+    """Return where the user manager looks for units: systemd.unit(5)."""
+    return config_home(env) / "systemd" / "user"
 
 
 def filled(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str:
@@ -46,8 +49,10 @@ def is_edited(text: str) -> bool:
 
 
 def text_of(path: Path) -> str:
-    """A unit file, whoever wrote it; empty where there is none."""
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    """Return the text of a unit file; empty if there is none that can be read."""
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 def started(unit: str, instance: str = "") -> list[str]:

@@ -28,7 +28,12 @@ def persist_dream_shards(
     from dreamclient.paths import state_dir  # not on import: this module must stay light
 
     settings = settings_from_env(os.environ)
-    folder = inbox_folder(settings, state_dir()) if base_dir is None else _checked(base_dir)
+    if base_dir is not None:
+        folder = _checked(base_dir)
+    elif settings.dir and os.path.isabs(settings.dir):
+        folder = Path(settings.dir)  # in a container there may be no home, and so no state folder
+    else:
+        folder = inbox_folder(settings, state_dir())
     return Inbox(folder, settings).persist(seed, result, cap_token)
 
 

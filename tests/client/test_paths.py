@@ -1,10 +1,12 @@
 """Where the socket and the state are: the same answer for all who ask from the same environment."""
 
+import pwd
 from pathlib import Path
 
 import pytest
-from dreamclient.errors import SocketPathError
-from dreamclient.paths import check_socket_path, socket_path, state_dir
+from dreamclient import DreamClient
+from dreamclient.errors import HomeUnknown, SocketPathError
+from dreamclient.paths import check_socket_path, config_home, socket_path, state_dir
 
 HOME = {"HOME": "/home/leo"}
 STATE = Path("/home/leo/.local/state/dreamd")
@@ -69,3 +71,43 @@ def test_a_socket_path_has_107_bytes_at_most(name: str) -> None:
     for size in (108, 109):
         with pytest.raises(SocketPathError, match=f"has {size} bytes, and .* may have 107"):
             check_socket_path(path_of(size))
+
+
+@pytest.fixture
+def _homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME and without an entry in the user database, as in many containers."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("_homeless")
+def test_without_a_home_only_the_defaults_are_unknown() -> None:
+    for ask in (state_dir, socket_path):
+        with pytest.raises(HomeUnknown, match=r"no home folder: HOME is not set, and uid \d+ has no entry"):
+            ask(env={})
+    with pytest.raises(HomeUnknown):
+        state_dir("~/s", {})
+    assert state_dir(env={"XDG_STATE_HOME": "/x"}) == Path("/x/dreamd")
+    assert socket_path(env={"XDG_RUNTIME_DIR": "/run/user/7"}) == Path("/run/user/7/dreamd/dreamd.sock")
+    assert socket_path(env={"DREAMD_STATE_DIR": "/d"}) == Path("/d/dreamd.sock")
+    assert not config_home({}).exists()
+
+
+def test_a_tilde_of_an_unknown_user_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert state_dir("~no-such-user/s", {}) == tmp_path / "~no-such-user" / "s"
+    assert state_dir("~", HOME) == Path("/home/leo")
+    assert config_home(HOME | {"XDG_CONFIG_HOME": "relative"}) == Path("/home/leo/.config")
+
+
+@pytest.mark.usefixtures("_homeless")
+def test_without_a_home_the_client_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DREAMD_SOCKET", "DREAMD_STATE_DIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with DreamClient() as client:
+        client.start(1.0)
+        assert client.trouble.startswith("no home folder: HOME is not set")

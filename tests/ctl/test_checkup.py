@@ -505,15 +505,15 @@ def test_thresholds_are_proposed_amid_what_leo_measures(decisions, lines):
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (InboxUnavailable(errno.EACCES, "x"), "as its owner, `chmod u+rwx /usr`; what is owed"),
+        (InboxUnavailable(errno.EACCES, "x"), CURES["InboxUnavailable"]),
         (InboxUnavailable(errno.EROFS, "x"), "as root, `mount -o remount,rw "),
         (InboxUnavailable(errno.EIO, "x"), CURES["InboxUnavailable"]),
         (ValidationError("x"), CURES["ValidationError"]),
-        (DamagedFile("x"), "mend that; what is owed"),
+        (DamagedFile("x"), "mend that; pending shards"),
     ],
 )
-def test_an_inbox_that_cannot_be_written(error, advice):
-    """The folder that is there, of those on the way to it, is the one to be made writable."""
+def test_an_inbox_that_cannot_be_written(error, advice, monkeypatch):
+    monkeypatch.setattr(inbox, "refused", lambda folder: ("", ""))
     assert inbox._cure(error, Path("/usr/not there/inbox")).startswith(advice)
 
 
@@ -522,6 +522,12 @@ def test_an_inbox_that_is_busy():
     [finding] = inbox.check(InboxFacts(Path("/s/inbox")), Answers(theirs), 0)
     assert (finding.level, finding.text) == ("FAIL", "/s/inbox: InboxBusy")
     assert finding.advice == CURES["InboxBusy"]
+
+
+def test_an_inbox_that_this_user_may_not_enter(monkeypatch):
+    monkeypatch.setattr(inbox, "refused", lambda folder: ("/x belongs to root (uid 0)", f"`chown {folder}`"))
+    advice = inbox._cure(InboxUnavailable(errno.EACCES, "x"), Path("/x"))
+    assert advice == "`chown /x`; pending shards follow by themselves"
 
 
 def test_settings_that_are_gone_are_told_of(tmp_path, monkeypatch):

@@ -302,7 +302,7 @@ def test_an_inbox_in_disorder(daemon, state):
         found = Told(state).worst("inbox")
         assert "FAIL" in found
         assert "1 shards are owed" in found
-        assert f"-> move it away: `mv -n {inbox} {inbox}.aside`; what is owed follows by itself" in found
+        assert f"-> move it away: `mv -n {inbox} {inbox}.aside`; pending shards follow by themselves" in found
         (state / "inbox").rename(state / "aside-too")
         (state / "inbox").symlink_to("aside-too/dreams")
         (state / "inbox.aside").touch()

@@ -32,8 +32,8 @@ CURES = {
     "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
     "socket vanished": "move away what stands in its place, if anything does, then `dreamctl service restart`",
     "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
-    "alone (docs/inbox.md); what is owed follows by itself",
-    "InboxBusy": "another program holds the inbox's lock: end it; what is owed follows by itself",
+    "alone (docs/inbox.md); pending shards follow by themselves",
+    "InboxBusy": "another program holds the inbox's lock: end it; pending shards follow by themselves",
     "ValidationError": "something else stands in a place of the inbox: move it away",
     "database does not answer": "look at the disk if it stays so; a large database that is checked takes a while",
     "starting": "nothing: it is taking up what its database holds",

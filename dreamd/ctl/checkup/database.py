@@ -17,6 +17,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from dreamd.ctl.checkup.access import refused
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import set_aside
 from dreamd.ctl.layout import size
@@ -157,7 +158,8 @@ def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
         yield warn(
             "database",
             f"{facts.path} cannot be looked at: {facts.error}",
-            "SQLITE_BUSY: another program holds it; SQLITE_CANTOPEN: look at its permissions",
+            refused(Path(facts.path).parent)[1]
+            or "SQLITE_BUSY: another program holds it; SQLITE_CANTOPEN: look at its permissions",
         )
     elif facts.foreign:
         yield fail(

@@ -5,11 +5,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from dreamd import settings
 from dreamd.clock import Clock
+from dreamd.ctl.checkup.access import refused
 from dreamd.ctl.checkup.daemon import CURES, Answers
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.checkup.place import remount, set_aside
@@ -57,15 +57,14 @@ def _said(error: InboxError) -> str:
 
 def _cure(error: InboxError, folder: Path) -> str:
     """What to do where this process could not write to the folder, or to the one that it would be made in."""
-    follows = "what is owed follows by itself"
+    follows = "pending shards follow by themselves"
     if isinstance(error, ValidationError) and (culprit := _culprit(folder)):
         return f"{set_aside(culprit, 'inbox.dir')}; {follows}"
-    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
-    match getattr(error, "errno", None):
-        case errno.EROFS:
-            return f"{remount(there)}; {follows}"
-        case errno.EACCES:
-            return f"as its owner, `chmod u+rwx {quote(str(there))}`; {follows}"
+    if getattr(error, "errno", None) == errno.EROFS:
+        there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+        return f"{remount(there)}; {follows}"
+    if cure := refused(folder)[1]:
+        return f"{cure}; {follows}"
     return CURES.get(type(error).__name__, f"mend that; {follows}")
 
 

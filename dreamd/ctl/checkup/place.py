@@ -13,6 +13,7 @@ from struct import Struct
 
 from dreamclient.paths import SOCKET_PATH_BYTES
 
+from dreamd.ctl.checkup.access import refused
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
 from dreamd.ctl.layout import size
 from dreamd.wire.listener import end_noted
@@ -30,19 +31,23 @@ _UCRED = Struct("iII")  # pid, uid, gid: unix(7)
 
 @dataclass(frozen=True)
 class SocketFacts:
-    """`kind` is absent, socket or other; `uid` its owner; `mode` and `folder_mode` permission bits."""
+    """`kind` is absent, socket or other; `uid` its owner; `mode` and `folder_mode` permission bits. `refused`: why this
+    user could not reach or make it, `cure`: what to do then."""
 
     path: Path
     kind: str
     uid: int = 0
     mode: int = 0
     folder_mode: int = 0
+    refused: str = ""
+    cure: str = ""
 
 
 @dataclass(frozen=True)
 class StateFacts:
     """`holder` is the pid that holds the folder's lock, 0 where nobody does, and `stopped` whether by SIGSTOP it does
-    nothing else; `free_bytes` for this user. `kind` is absent, folder, other, or unknown because of `error`."""
+    nothing else; `free_bytes` for this user. `kind` is absent, folder, other, or unknown because of `error`. `refused`:
+    why this user cannot use or make it, `cure`: what to do then."""
 
     path: Path
     kind: str
@@ -54,14 +59,17 @@ class StateFacts:
     stopped: bool = False
     ended: str = ""  # why the last daemon ended by itself, if it did
     error: str = ""
+    refused: str = ""
+    cure: str = ""
 
 
 def look_at_socket(path: Path) -> SocketFacts:
-    """The file alone; nobody is knocked at."""
+    """Look at the file alone, without a connection."""
     try:
         found, folder = path.lstat(), path.parent.stat()
     except OSError:
-        return SocketFacts(path, "absent")
+        why, cure = refused(path.parent)
+        return SocketFacts(path, "absent", refused=why, cure=cure)
     kind = "socket" if stat.S_ISSOCK(found.st_mode) else "other"
     return SocketFacts(path, kind, found.st_uid, found.st_mode & 0o777, folder.st_mode & 0o777)
 
@@ -86,17 +94,18 @@ def listener(path: Path) -> int | None:
 
 
 def awaits_knock(path: Path) -> bool:
-    """Whether a socket listens there; nobody is knocked at. proc_pid_net(5)."""
-    lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+    """Return whether a socket listens there, without a connection: proc_pid_net(5)."""
+    lines = proc("net/unix").splitlines()
     listening = (line.split(maxsplit=7) for line in lines if " 00010000 " in line)  # __SO_ACCEPTCON
-    return path.exists() and any(fields[7:] == [str(path)] for fields in listening)
+    return os.path.exists(path) and any(fields[7:] == [str(path)] for fields in listening)
 
 
 def check_socket(
     facts: SocketFacts, uid: int, *, listener: int | None, deaf: bool, guarded: bool, holder: int
 ) -> Iterator[Finding]:
-    """`listener`: its pid, 0 where unknown, None where nobody listens; `deaf`: it does not answer as dreamd does.
-    `guarded`: systemd listens, in place of a daemon. `holder`: the pid of a daemon that has the state folder, or 0."""
+    """Check the socket. `listener`: its pid, 0 if unknown, None if no process listens; `deaf`: it does not answer as
+    dreamd does. `guarded`: systemd listens, in place of a daemon. `holder`: the pid of a daemon that has the state
+    folder, or 0."""
     length = len(os.fsencode(facts.path))
     if length > SOCKET_PATH_BYTES:
         yield fail(
@@ -108,21 +117,8 @@ def check_socket(
         yield fail(
             "socket", f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}; then start dreamd"
         )
-    elif facts.kind == "absent" and holder:
-        yield fail(
-            "socket",
-            f"there is none at {facts.path}, and a daemon (pid {holder}) has the state folder",
-            "it makes a file that vanished anew within 15 s, else `dreamctl service restart` does; where it listens "
-            "elsewhere, set DREAMD_SOCKET for all of them",
-        )
-    elif facts.kind == "absent" and guarded:
-        yield fail(
-            "socket",
-            f"there is none at {facts.path}, though systemd listens: its file has vanished",
-            "`dreamctl service restart`; where dreamd.socket listens elsewhere, set DREAMD_SOCKET for all of them",
-        )
     elif facts.kind == "absent":
-        yield ok("socket", f"none at {facts.path}, as no daemon runs")
+        yield _absent(facts, guarded, holder)
     elif facts.uid != uid:
         yield fail(
             "socket",
@@ -155,15 +151,39 @@ def check_socket(
         yield ok("socket", str(facts.path))
 
 
+def _absent(facts: SocketFacts, guarded: bool, holder: int) -> Finding:
+    path = facts.path
+    if facts.refused:
+        return fail("socket", f"{path} cannot be reached: {facts.refused}", facts.cure)
+    if holder:
+        return fail(
+            "socket",
+            f"there is none at {path}, and a daemon (pid {holder}) has the state folder",
+            "it makes a file that vanished again within 15 s, else `dreamctl service restart` does; if it listens "
+            "elsewhere, set DREAMD_SOCKET for all of them",
+        )
+    if guarded:
+        return fail(
+            "socket",
+            f"there is none at {path}, though systemd listens: its file has vanished",
+            "`dreamctl service restart`; if dreamd.socket listens elsewhere, set DREAMD_SOCKET for all of them",
+        )
+    return ok("socket", f"none at {path}, as no daemon runs")
+
+
 def look_at_state(path: Path) -> StateFacts:
-    """The folder, its file system, and who holds its lock."""
+    """Look at the folder, at its file system, and at which process holds its lock."""
+    why, cure = refused(path)
     try:
-        if not path.is_dir():
-            return StateFacts(path, "other" if os.path.lexists(path) else "absent")
+        found = path.stat()
         disk = os.statvfs(path)
+    except FileNotFoundError:
+        return StateFacts(path, "other" if os.path.lexists(path) else "absent", refused=why, cure=cure)
     except OSError as error:
-        return StateFacts(path, "unknown", error=str(error.strerror))
-    holder = lock_holder(path, Path("/proc/locks").read_text(encoding="utf-8"))
+        return StateFacts(path, "unknown", error=str(error.strerror), refused=why, cure=cure)
+    if not stat.S_ISDIR(found.st_mode):
+        return StateFacts(path, "other")
+    holder = lock_holder(path, proc("locks"))
     return StateFacts(
         path,
         "folder",
@@ -181,17 +201,18 @@ def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Findi
     """`trouble` is what a daemon that runs tells of its database."""
     if facts.kind == "other":
         yield fail("database", f"{facts.path} is no folder", set_aside(facts.path, "--state-dir"))
-    if facts.kind == "unknown":
-        yield fail(
-            "database", f"{facts.path}: {facts.error}", "name another: --state-dir, or DREAMD_STATE_DIR"
-        )
+    elif facts.read_only:
+        yield fail("database", f"{facts.path} cannot be written", remount(facts.path))
+    elif facts.refused:
+        yield fail("database", f"{facts.path} cannot be used: {facts.refused}", facts.cure)
+    elif facts.kind == "unknown":
+        advice = "name another: --state-dir, or DREAMD_STATE_DIR"
+        yield fail("database", f"{facts.path}: {facts.error}", advice)
+    elif not facts.writable:
+        cure = f"make it writable: `chmod u+rwx {quote(str(facts.path))}`"
+        yield fail("database", f"{facts.path} cannot be written", cure)
     if facts.kind != "folder":
         return
-    if not facts.writable:
-        cure = f"make it writable: `chmod u+rwx {quote(str(facts.path))}`"
-        if facts.read_only:
-            cure = remount(facts.path)
-        yield fail("database", f"{facts.path} cannot be written", cure)
     if facts.file_system in NETWORK:
         yield warn(
             "database",
@@ -206,7 +227,7 @@ def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Findi
             "make room; the daemon goes on by itself",
         )
     else:
-        yield ok("database", f"{facts.path} lies on {facts.file_system}")
+        yield ok("database", f"{facts.path} lies on {facts.file_system or 'a file system of unknown type'}")
 
 
 def set_aside(path: Path, option: str, label: str = "aside") -> str:
@@ -222,13 +243,13 @@ def set_aside(path: Path, option: str, label: str = "aside") -> str:
 
 
 def remount(path: Path) -> str:
-    """The advice where the file system of a folder is read-only."""
-    return f"as root, `mount -o remount,rw {quote(mount_of(path)[0])}`"
+    """Return the advice if the file system of a folder is read-only."""
+    return f"as root, `mount -o remount,rw {quote(mount_of(path)[0] or str(path))}`"
 
 
 def mount_of(path: Path) -> tuple[str, str]:
-    """Where the file system that `path` lies on is mounted, and its type."""
-    return mount_point(path, Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    """Return where the file system that `path` lies on is mounted, and its type; empty without /proc."""
+    return mount_point(path, proc("self/mountinfo"))
 
 
 def mount_point(path: Path, mounts: str) -> tuple[str, str]:
@@ -257,7 +278,12 @@ def lock_holder(lock: Path, locks: str) -> int:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process was sent SIGSTOP, and has been left so: proc(5)."""
+    """Return whether a process was sent SIGSTOP, and has been left so: proc(5)."""
+    return proc(f"{pid}/stat").rpartition(")")[2].split()[:1] == ["T"]
+
+
+def proc(name: str) -> str:
+    """Return a file of /proc; empty if it has none such, as in some containers."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
-    return False
+        return Path("/proc", name).read_text(encoding="utf-8", errors="replace")
+    return ""

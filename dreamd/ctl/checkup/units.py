@@ -1,19 +1,18 @@
 """The units of systemd: installed, enabled, lingering, and whether systemd has given up on them."""
 
 import os
-import pwd
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
+from dreamd.ctl.checkup.access import user_name
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
-from dreamd.ctl.checkup.place import StateFacts
+from dreamd.ctl.checkup.place import StateFacts, proc
 from dreamd.ctl.units import is_edited, is_masked, served, started, text_of, unit_folder
 
 SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
@@ -84,15 +83,15 @@ class Units:
 
 def look(env: Mapping[str, str]) -> Units:
     """Ask systemd; nothing is started."""
-    folder = unit_folder(dict(env))
+    folder = unit_folder(env)
     service = folder / SERVICE
     if shutil.which("systemctl") is None:
-        return Units(installed=service.exists())
+        return Units(installed=os.path.exists(service))
     try:
         shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
     except subprocess.TimeoutExpired:
-        return Units(installed=service.exists(), hangs=True)
-    texts = {path: text_of(path) for path in (folder / SOCKET, service) if path.exists()}
+        return Units(installed=os.path.exists(service), hangs=True)
+    texts = {path: text_of(path) for path in (folder / SOCKET, service) if os.path.exists(path)}
     interpreter = next(iter(started(texts.get(service, ""))), "")
     return Units(
         manager=bool(shown[SERVICE]),
@@ -103,7 +102,7 @@ def look(env: Mapping[str, str]) -> Units:
         runs=not interpreter or os.access(interpreter, os.X_OK),
         running=_program(shown[SERVICE].get("MainPID", "0")),
         state=served(texts.get(service, "")),
-        lingers=(_LINGER / pwd.getpwuid(os.getuid()).pw_name).exists(),
+        lingers=os.path.exists(_LINGER / (user_name(os.getuid()) or "?")),
         shown=shown if service in texts else {},
     )
 
@@ -257,7 +256,5 @@ def _show(unit: str) -> dict[str, str]:
 
 
 def _program(pid: str) -> str:
-    """The first word of a process's command line; empty where there is none, as of pid 0."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").partition("\0")[0]
-    return ""
+    """Return the first word of a process's command line; empty if there is none, as of pid 0."""
+    return proc(f"{pid}/cmdline").partition("\0")[0]
