@@ -20,6 +20,7 @@ from dreamd.delivery import Delivery
 from dreamd.dream.dialogue import Outcome, Result
 from dreamd.dream.gate import Decision, decide
 from dreamd.dream.names import Named, Names
+from dreamd.dream.pulse import overlap
 from dreamd.dream.shapes import Context
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
@@ -95,7 +96,7 @@ class Engine:
         """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
         if self.store.trouble is None and not self._loaded:
             memory = await self.keeper.load()
-            self.names.load(memory.last_run)
+            self.names.load(memory.last_run, memory.signals)
             self.outcomes = Counter(memory.outcomes)
             self._next_dialog = memory.next_dialog
             self._loaded = True
@@ -122,7 +123,19 @@ class Engine:
             run.hooks.abandon("shutdown")
         running = [task for _, task in self._running.values()]
         await asyncio.gather(*running, self.keeper.close(), return_exceptions=True)
+        await self._keep_signals()
         await self.pending.attempt()
+
+    async def _keep_signals(self) -> None:
+        """Store what came to the gates since the last dialogue, so that the next start ranks among it."""
+        changed = dict(self.names.changed())
+        if not changed or self.store.trouble or not self._loaded:
+            return
+        kept = {name: signals.take() for name, signals in changed.items()}
+        try:
+            await self.store.keep_signals(kept, self._clock.wall())
+        except StoreUnavailable as error:
+            self._failures.count("store", error.trouble, place="signals")
 
     @property
     def trouble(self) -> str | None:
@@ -197,7 +210,13 @@ class Engine:
 
     def offer(self, session: Caller, ctx: Context) -> Decision:
         """Decide on a context that was just settled; start its dialogue if it is to dream. Never blocks."""
-        return self._decide(self._dreamers[session.number], ctx, self._chance.random)
+        dreamer = self._dreamers[session.number]
+        if dreamer.has_hooks:  # a session that cannot dream is never ranked
+            self.names[dreamer.name].signals.add(ctx, self._overlap)
+        return self._decide(dreamer, ctx, self._chance.random)
+
+    def _overlap(self, text: str) -> float:
+        return overlap(text, self.keeper.friend.origin_profile)
 
     def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float]) -> Decision:
         session, gate, now = dreamer.session, self.settings.gate, self._clock.wall()
@@ -214,6 +233,8 @@ class Engine:
             cooldown_left_s=named.cooldown_left_s(now, gate.cooldown_s),
             degraded=self.trouble is not None,
             draw=draw,
+            signals=named.signals,
+            overlap=self._overlap,
         )
         decision.session = session.number
         if decision.dream:
@@ -312,6 +333,7 @@ class Engine:
 
     async def _finish(self, run: Run, result: Result) -> Finish:
         """Store the end and the next friend, together. It goes on if the store takes too long to answer."""
+        signals = self.names[run.client].signals
         end = Finish(
             at=self._clock.wall(),
             outcome=result.outcome,
@@ -319,10 +341,15 @@ class Engine:
             lines=result.lines,
             observed=run.observed,
             recalled=run.recalled,
+            signals={run.client: signals.take()},
         )
 
         async def finish() -> Finish:
-            finished = await self.keeper.finish(run.dialog, end)
+            try:
+                finished = await self.keeper.finish(run.dialog, end)
+            except BaseException:
+                signals.changed = True
+                raise
             self.outcomes[result.outcome] += 1
             return finished
 

@@ -64,18 +64,44 @@ def _stirred(decision: Mapping[str, Any]) -> str:
     return ", ".join(text for stirs, text in _measures(decision) if stirs) or "stirred"
 
 
+# A reply with more of a signal, and one with less, compared with others.
+_MORE = {
+    "trauma": ("more wounded", "less wounded"),
+    "overlap": ("nearer to the origin", "farther from the origin"),
+    "novelty": ("newer", "less new"),
+    "quality": ("better", "worse"),
+    "measured": ("better", "worse"),
+}
+
+
 def _measures(decision: Mapping[str, Any]) -> list[tuple[bool, str]]:
-    """Each measure against its threshold, and whether it calls for a dream."""
+    """Return each measure against its threshold, or among the last ones, and whether it calls for a dream."""
     gate = _gate(decision)
+    places = decision.get("places") or {}
     found = []
-    for name in ("trauma", "novelty"):
-        value, above = decision.get(name), gate.get(f"{name}_above", 0.5)
-        if value is not None:
+    for name in ("trauma", "novelty", "quality"):
+        value = decision.get(name)
+        if name in places:
+            found.append(_among(name, places[name]))
+        elif value is not None and name == "quality":
+            low, high = gate.get("quality_low") or 0.0, gate.get("quality_high") or 0.0
+            stirs = low <= value <= high
+            words = f"quality {value:.2g} {'within' if stirs else 'outside'} {low:g}-{high:g}"
+            found.append((stirs, words))
+        elif value is not None:
+            above = gate.get(f"{name}_above") or 0.0
             stirs = value > above
             found.append((stirs, f"{name} {value:.2g} {'>' if stirs else '≤'} {above:g}"))
-    quality = decision.get("quality")
-    if quality is not None:
-        low, high = gate.get("quality_low", 0.0), gate.get("quality_high", 0.0)
-        stirs = low <= quality <= high
-        found.append((stirs, f"quality {quality:.2g} {'within' if stirs else 'outside'} {low:g}-{high:g}"))
     return found
+
+
+def _among(name: str, place: Mapping[str, Any]) -> tuple[bool, str]:
+    """Return whether the gate is open, and in words where a value stands among the last ones."""
+    signal, value, among = place["signal"], place["value"], place["among"]
+    instead = "" if signal == name else f" (in place of {name}, which does not vary)"
+    if not place.get("varies", True):
+        return False, f"{signal} {value:.2g} does not vary, so it decides nothing"
+    more, less = _MORE.get(signal, ("higher", "lower"))
+    below, above = place["below"], place["above"]
+    beaten = f"{more} than after {below}" if below >= above else f"{less} than after {above}"
+    return bool(place.get("open")), f"{signal} {value:.2g}: {beaten} of his last {among} replies{instead}"

@@ -63,8 +63,8 @@ class Stage:
 
     def _decision(self, event: Event) -> None:
         self._console.print()
-        novelty, above = event.get("novelty"), (event.get("gate") or {}).get("novelty_above", 0.0)
-        if event["dream"] and novelty is not None and above < 0:
+        novelty, above = event.get("novelty"), (event.get("gate") or {}).get("novelty_above")
+        if event["dream"] and novelty is not None and above is not None and above < 0:
             why = f"{novelty:.0%} of what was said is new to it, and in this demo any share will do"
             self._prose(f"Does it dream? Yes: {why}.", "dim")
         elif event["dream"]:

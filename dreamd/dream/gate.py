@@ -7,8 +7,12 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from dreamd.dream.shapes import Context
+from dreamd.dream.signals import Place, Signal, Signals
+
+GATES: tuple[Signal, ...] = ("trauma", "novelty", "quality")
 
 Reason = Literal[
     "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked",
@@ -25,22 +29,43 @@ REASONS: tuple[Reason, ...] = (
 )  # fmt: skip
 
 
+# Thresholds in [0, 1], leo's own values: of `fixed` mode, and until there are enough contexts to rank one among.
+# Trauma above: the origin was touched. Novelty above: something new was said. Quality from low to high: the reply was
+# neither good nor bad, and practice helps.
+FIXED = {"trauma_above": 0.5, "novelty_above": 0.7, "quality_low": 0.35, "quality_high": 0.55}
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
 class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The thresholds take any finite number; beyond [0, 1] they mean always or never."""
+    """A threshold that is set makes its gate fixed. It takes any finite number: beyond [0, 1], always or never."""
 
     enabled: bool = True  # dream at all
     # Seconds from one dream of a leo to the next: the middle of the 120-300 s that leo's author asked for.
     cooldown_s: Annotated[float, Meta(ge=0)] = 180.0
     # Probability in [0, 1]: a dream stays rare even when everything calls for it (leo's own value).
     chance: float = 0.3
-    # Trauma in [0, 1]: above it, the origin was touched (leo's own value).
-    trauma_above: float = 0.5
-    # Novelty in [0, 1]: above it, something new was said (leo's own value).
-    novelty_above: float = 0.7
-    # Predicted quality in [0, 1]: from low to high a reply was neither good nor bad, and practice helps
-    # (leo's own values).
-    quality_low: float = 0.35
-    quality_high: float = 0.55
+    # adaptive: a measure calls for a dream if it is high among this leo's last ones; fixed: by thresholds alone.
+    mode: Literal["adaptive", "fixed"] = "adaptive"
+    trauma_share: Share = 0.2  # adaptive: open for so large a share of trauma, the highest
+    novelty_share: Share = 0.2  # adaptive: open for so large a share of novelty, the highest
+    quality_share: Share = 0.2  # adaptive: open for so large a share of predicted quality, the middle
+    trauma_above: float | None = None  # a threshold in place of a share; fixed: 0.5
+    novelty_above: float | None = None  # a threshold in place of a share; fixed: 0.7
+    # A range in place of a share, both ends included; fixed: 0.35 and 0.55.
+    quality_low: float | None = None
+    quality_high: float | None = None
+
+    def thresholds(self, gate: Signal) -> dict[str, float]:
+        """Return what the gate is held against in fixed mode, by setting."""
+        own = {name: getattr(self, name) for name in FIXED if name.startswith(gate)}
+        return {name: FIXED[name] if value is None else value for name, value in own.items()}
+
+    def is_fixed(self, gate: Signal) -> bool:
+        """Return whether a threshold decides, however much is known of the client."""
+        return self.mode == "fixed" or any(
+            getattr(self, name) is not None for name in FIXED if name.startswith(gate)
+        )
 
 
 class Decision(Struct, kw_only=True, omit_defaults=True):
@@ -56,8 +81,9 @@ class Decision(Struct, kw_only=True, omit_defaults=True):
     trauma: float | None = None  # these three with `calm`, `chance` and `dream`
     novelty: float | None = None
     quality: float | None = None
+    places: dict[Signal, Place] | None = None  # with these three: by gate, if a rank decided
     drawn: float | None = None  # with `chance` and `dream`: dream if below gate.chance
-    gate: GateSettings | None = None
+    gate: GateSettings | None = None  # the thresholds are those that decided; nil if a rank did
 
 
 def decide(
@@ -72,8 +98,13 @@ def decide(
     cooldown_left_s: float,
     degraded: bool,
     draw: Callable[[], float],
+    signals: Signals | None = None,
+    overlap: Callable[[str], float] = lambda _: 0.0,
 ) -> Decision:
-    """Whether to dream now. `draw` gives a number in [0, 1), asked for only when all else said yes."""
+    """Decide whether to dream now. `draw` gives a number in [0, 1), asked for only when all else said yes.
+
+    `signals` are those of the client's last contexts, this one among them; `overlap` is that of a text with the origin.
+    """
     reason: Reason
     wait_s = None
     if not settings.enabled:
@@ -89,20 +120,57 @@ def decide(
     elif cooldown_left_s > 0.0:
         reason, wait_s = "cooldown", cooldown_left_s
     else:
-        return _weigh(ctx, settings, at, client, draw)
+        places = _places(ctx, settings, signals, overlap)
+        return _weigh(ctx, settings, places, at, client, draw)
     return Decision(at=at, dream=False, reason=reason, client=client, wait_s=wait_s, gate=settings)
 
 
+def _places(
+    ctx: Context, settings: GateSettings, signals: Signals | None, overlap: Callable[[str], float]
+) -> dict[Signal, Place]:
+    """Return, by gate, where the context stands among the last ones; nothing for a gate that a threshold decides."""
+    if signals is None:
+        return {}
+    ranked = {gate: signals.place(ctx, gate, overlap) for gate in GATES if not settings.is_fixed(gate)}
+    return {
+        gate: replace(place, open=_is_open(gate, place, settings))
+        for gate, place in ranked.items()
+        if place is not None
+    }
+
+
+def _is_open(gate: Signal, place: Place, settings: GateSettings) -> bool:
+    """Return whether a rank calls for a dream: among the highest, or, of quality, in the middle."""
+    share: float = getattr(settings, f"{gate}_share")
+    if not place.varies:
+        return False
+    return abs(place.rank - 0.5) <= share / 2 if gate == "quality" else place.rank >= 1 - share
+
+
 def _weigh(
-    ctx: Context, settings: GateSettings, at: float, client: str, draw: Callable[[], float]
+    ctx: Context,
+    settings: GateSettings,
+    places: dict[Signal, Place],
+    at: float,
+    client: str,
+    draw: Callable[[], float],
 ) -> Decision:
     """Nothing forbids a dream: does the moment call for one, and does the draw agree?"""
     trauma, quality = ctx.trauma_level, ctx.quality
     novelty = None if ctx.pulse is None else ctx.pulse.novelty
+    limits: dict[str, float] = {}
+    for gate in GATES:
+        if gate not in places:
+            limits |= settings.thresholds(gate)
     stirred = (
-        (trauma is not None and trauma > settings.trauma_above)
-        or (novelty is not None and novelty > settings.novelty_above)
-        or (quality is not None and settings.quality_low <= quality <= settings.quality_high)
+        any(place.open for place in places.values())
+        or ("trauma" not in places and trauma is not None and trauma > limits["trauma_above"])
+        or ("novelty" not in places and novelty is not None and novelty > limits["novelty_above"])
+        or (
+            "quality" not in places
+            and quality is not None
+            and limits["quality_low"] <= quality <= limits["quality_high"]
+        )
     )
     drawn = draw() if stirred else None
     dream = drawn is not None and drawn < settings.chance
@@ -114,6 +182,7 @@ def _weigh(
         trauma=trauma,
         novelty=novelty,
         quality=quality,
+        places=places or None,
         drawn=drawn,
-        gate=settings,
+        gate=replace(settings, **limits),
     )

@@ -4,11 +4,12 @@ Clients make names up, so the names of clients that are not connected are bounde
 a clock.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
 from dreamd.dream.shapes import Context
+from dreamd.dream.signals import Signals
 
 ABSENT = 64  # names of clients that are not connected: more leos than one user has
 
@@ -34,6 +35,7 @@ class Named:
 
     last_run_s: float | None = None
     reserved: dict[int, float] = field(default_factory=dict)  # by dialogue: the cooldown that it holds
+    signals: Signals = field(default_factory=Signals)  # of its last contexts
     sessions: int = 0
     running: set[int] = field(default_factory=set)  # dialogues whose client is connected
     lost: int = (
@@ -107,8 +109,12 @@ class Names:
         """Return what is kept of a name: nothing, for a new one."""
         return self._named.setdefault(name, Named())
 
-    def load(self, last_run_s: Mapping[str, float]) -> None:
-        """Take what the store holds of past dreams. Of too many, the last ones stay."""
+    def load(
+        self, last_run_s: Mapping[str, float], signals: Mapping[str, Mapping[str, Sequence[float]]]
+    ) -> None:
+        """Take what the store holds of past dreams and contexts. Of too many, the last ones stay."""
+        for name, kept in signals.items():
+            self[name].signals.load(kept)
         for name, at_s in sorted(last_run_s.items(), key=lambda item: item[1]):
             self[name].last_run_s = at_s
         self._bound()
@@ -132,6 +138,12 @@ class Names:
         self[name].last_run_s = at_s
         gone = {name, *forgotten}
         self.forgotten = [other for other in self.forgotten if other not in gone]
+
+    def changed(self) -> Iterator[tuple[str, Signals]]:
+        """Yield the signals that came since they were kept, by name."""
+        for name, named in self._named.items():
+            if named.signals.changed:
+                yield name, named.signals
 
     def _put_last(self, name: str) -> None:
         named = self._named.pop(name)

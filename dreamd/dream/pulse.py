@@ -134,8 +134,9 @@ def likeness(product: float, square_a: float, square_b: float) -> float:
 
 def overlap(text: str, origin: Profile) -> float:
     """Return the share of a text's word pairs that the origin holds, whatever its size; 0 without words."""
-    own = profile(text).counts
-    return sum(count for gram, count in own.items() if gram in origin.counts) / max(1.0, sum(own.values()))
+    tokens = words(text)
+    pairs = ngrams(tokens, 2) or tokens
+    return sum(pair in origin.counts for pair in pairs) / max(1, len(pairs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """What is read from the database. Each costs the same after a million lines: by index, or from a counter."""
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from math import isfinite
 from sqlite3 import Connection
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from dreamd.dream.dialogue import DialogueSettings
@@ -16,6 +18,7 @@ from dreamd.store.rows import Memory, StoredDialog
 from dreamd.store.transactions import LAST_RUN, OUTCOME
 
 Row = dict[str, Any]
+Measure = Annotated[float, Meta(ge=0, le=1)]
 T = TypeVar("T")
 
 _DIALOG: Final = (
@@ -61,10 +64,20 @@ def load(connection: Connection) -> Memory:
         next_fragment_id=newest + 1,
         next_dialog=last_dialog + 1,
         last_run=last_run,
+        signals=_signals(connection),
         outcomes=outcomes,
         dialogs=sum(outcomes.values()),
         lines=int(numbers.get("dream_lines", 0)),
     )
+
+
+def _signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
+    """Return the kept signals by client name. What cannot be read is left out."""
+    found = {}
+    for client, recent in connection.execute("SELECT client, recent FROM dream_signals ORDER BY at"):
+        with suppress(Unreadable):
+            found[client] = _kept("recent", recent, dict[str, list[Measure]], msgspec.msgpack.decode)
+    return found
 
 
 def recent(connection: Connection, n: int, before: int | None = None) -> list[Row]:

@@ -43,6 +43,7 @@ class Finish(Struct, frozen=True, kw_only=True):
     recalled: list[str] = []
     change: Change | None = None
     drift: float | None = None
+    signals: dict[str, bytes] = {}  # by client name, as `dream_signals` has them
 
 
 class Memory(Struct, frozen=True, kw_only=True):
@@ -52,6 +53,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     next_fragment_id: int
     next_dialog: int
     last_run: dict[str, float]  # by client name
+    signals: dict[str, dict[str, list[float]]]  # by client name and signal
     outcomes: dict[str, int]  # finished dialogues by outcome
     dialogs: int  # finished dialogues
     lines: int  # lines of finished dialogues

@@ -102,6 +102,9 @@ _CHECKPOINTS: Final = (
 _AFTER_0_1_0: Final = (
     # What the hook returned for a line, of which it is a part: a JSON list. nil: not kept, or of 0.1.0, with `said`.
     "ALTER TABLE dream_turns ADD COLUMN candidates TEXT",
+    # What the gates rank a context among: by signal the last values, MessagePack.
+    "CREATE TABLE dream_signals (client TEXT PRIMARY KEY, at REAL NOT NULL, recent BLOB NOT NULL)",
+    "CREATE INDEX dream_signals_by_time ON dream_signals (at)",
 )
 
 # The n-th brings version n to n + 1. Only ever append: what is released is never edited.

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -118,6 +118,10 @@ class Store:
     async def finish(self, dialog_id: int, end: Finish) -> None:
         """The end of a dialogue and what it changed in the friend, together or not at all."""
         await self._write(transactions.finish, dialog_id, end, self._keep_texts)
+
+    async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
+        """Store what the gates rank contexts among, by client name."""
+        await self._write(transactions.keep_signals, signals, at)
 
     async def unwritten(self, but: Collection[int] = (), n: int = 100) -> list[StoredDialog]:
         """Return finished dialogues that have lines and no inbox file yet, by id, but for those of `but`."""

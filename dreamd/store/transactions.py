@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from dreamd.dream.friend import Change
+from dreamd.dream.names import ABSENT
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError
 from dreamd.store.rows import Charge, Finish, NewDialog, Observed
@@ -107,6 +108,18 @@ def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool
     _close(connection, dialog_id, end.at, end.outcome, keep_texts)
     if end.change:
         _change_friend(connection, end.change, end.at, keep_texts)
+    keep_signals(connection, end.signals, end.at)
+
+
+def keep_signals(connection: Connection, signals: Mapping[str, bytes], at: float) -> None:
+    """Store what the gates rank contexts among, by client name; those of the last clients stay."""
+    rows = [(client, at, recent) for client, recent in signals.items()]
+    connection.executemany("INSERT OR REPLACE INTO dream_signals (client, at, recent) VALUES (?, ?, ?)", rows)
+    connection.execute(
+        """DELETE FROM dream_signals WHERE client NOT IN
+        (SELECT client FROM dream_signals ORDER BY at DESC LIMIT ?)""",
+        (ABSENT,),
+    )
 
 
 def close_interrupted(connection: Connection, at: float, running: Collection[int], keep_texts: bool) -> int:

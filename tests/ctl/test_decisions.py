@@ -1,18 +1,37 @@
 """Each reason of the gate in words, from the gate's own decisions."""
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
 from dreamd.ctl.decisions import in_words
 from dreamd.dream.gate import REASONS, GateSettings, decide
 from dreamd.dream.shapes import Context, Pulse
+from dreamd.dream.signals import Signals
 
 MIDDLING = Context(trauma_level=0.31, pulse=Pulse(novelty=0.12), quality=0.5)
 CALM = Context(trauma_level=0.31, pulse=Pulse(novelty=0.12), quality=0.78)
 STIRRED = Context(trauma_level=0.9, pulse=Pulse(novelty=0.95), quality=0.78)
 
 
-def decided(ctx: Context = CALM, settings: GateSettings | None = None, **changes: object) -> dict:
+NEAR, FLAT = Context(trauma_level=1.0, reply="x" * 79), Context(pulse=Pulse(novelty=0.9))
+INSTEAD = "(in place of {}, which does not vary), and drew 0.25 < 0.3"
+PREDICTED = Context(quality=1.0, math_state={"quality": 0.5})
+
+
+def decided(
+    ctx: Context = CALM,
+    settings: GateSettings | None = None,
+    ranked: Sequence[Context] = (),
+    **changes: object,
+) -> dict:
+    def overlap(text: str) -> float:
+        return len(text) / 100
+
+    signals = Signals()
+    for other in [*ranked, ctx] if ranked else ():
+        signals.add(other, overlap)
     said = {
         "at": 1.0,
         "client": "leo",
@@ -22,6 +41,8 @@ def decided(ctx: Context = CALM, settings: GateSettings | None = None, **changes
         "cooldown_left_s": 0.0,
         "degraded": False,
         "draw": lambda: 0.25,
+        "signals": signals,
+        "overlap": overlap,
     }
     return msgspec.to_builtins(decide(ctx, settings or GateSettings(), **(said | changes)))
 
@@ -43,6 +64,26 @@ CASES = [
         "chance: trauma 0.9 > 0.5, novelty 0.95 > 0.7, but drew 0.84 ≥ 0.3",
     ),
     (decided(MIDDLING), "dream: quality 0.5 within 0.35-0.55, and drew 0.25 < 0.3"),
+    (
+        decided(Context(trauma_level=0.915), ranked=[Context(trauma_level=n / 100) for n in range(100)]),
+        "dream: trauma 0.92: more wounded than after 92 of his last 100 replies, and drew 0.25 < 0.3",
+    ),
+    (
+        decided(Context(trauma_level=0.205), ranked=[Context(trauma_level=n / 100) for n in range(100)]),
+        "calm: trauma 0.2: less wounded than after 79 of his last 100 replies",
+    ),
+    (
+        decided(NEAR, ranked=[Context(trauma_level=1.0, reply="x" * n) for n in range(80)]),
+        f"dream: overlap 0.8: nearer to the origin than after 79 of his last 80 replies {INSTEAD.format('trauma')}",
+    ),
+    (
+        decided(FLAT, ranked=[FLAT] * 80),
+        "calm: novelty 0.9 does not vary, so it decides nothing",
+    ),
+    (
+        decided(PREDICTED, ranked=[Context(quality=1.0, math_state={"quality": n / 80}) for n in range(80)]),
+        f"dream: measured 0.5: better than after 40 of his last 80 replies {INSTEAD.format('quality')}",
+    ),
     ({"reason": "asked", "dream": True}, "asked: a dream was asked for, past all gates"),
 ]
 

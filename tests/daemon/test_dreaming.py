@@ -78,7 +78,8 @@ async def test_dream_respects_each_threshold_alone(tmp_path, more, opens):
 async def test_dream_respects_cooldown_and_thresholds(tmp_path):
     """The exact clock: no dream before the interval is over, one at once when it is; chance as drawn."""
     time = TestClock()
-    async with serving(tmp_path, clock=time.clock, gate__chance=1) as service, await leo(service) as peer:
+    always = {"gate__chance": 1, "gate__mode": "fixed"}
+    async with serving(tmp_path, clock=time.clock, **always) as service, await leo(service) as peer:
         assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
         await settled(service)
         assert (await peer.call("dream.context", STIRRED))["wait_s"] == 180.0
@@ -106,7 +107,7 @@ async def test_dream_respects_cooldown_and_thresholds(tmp_path):
 
     drawn = random.Random(7)
     async with (
-        serving(tmp_path, seed=7, gate__cooldown_s=0, gate__chance=0.3) as service,
+        serving(tmp_path, seed=7, gate__mode="fixed", gate__cooldown_s=0, gate__chance=0.3) as service,
         await leo(service) as peer,
     ):
         first = (await peer.call("dream.context", STIRRED))["drawn"]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from dreamd.dream.gate import (
+    FIXED,
     REASONS,
     Decision,
     GateSettings,
@@ -13,6 +14,7 @@ from dreamd.dream.gate import (
     decide,
 )
 from dreamd.dream.shapes import Context, Pulse
+from dreamd.dream.signals import ENOUGH, Place, Signals
 
 STIRRED = Context(trauma_level=0.9)
 OPEN = {
@@ -127,7 +129,107 @@ def test_a_decision_carries_the_numbers_that_made_it_and_what_they_were_held_aga
     assert msgspec.convert({**told, "gate": gate}, Decision) == decided(ctx)
 
 
-@pytest.mark.parametrize("wrong", [{"cooldown_s": -1}, {"chanse": 1}, {"enabled": "yes"}])
+# --- ranks
+
+
+def known(contexts: list[Context]) -> Signals:
+    signals = Signals()
+    for ctx in contexts:
+        signals.add(ctx, overlap)
+    return signals
+
+
+def overlap(text: str) -> float:
+    return len(text) / 1000
+
+
+def spread(n: int) -> Context:
+    """The nth of a hundred contexts: trauma rises, novelty falls, quality goes up and down."""
+    return Context(trauma_level=n / 100, pulse=Pulse(novelty=1 - n / 100), quality=n * 37 % 100 / 100)
+
+
+HUNDRED = [spread(n) for n in range(100)]
+NEVER_BY_THRESHOLD = {"trauma_above": 2.0, "novelty_above": 2.0, "quality_low": 2.0, "quality_high": 2.0}
+
+
+@pytest.mark.parametrize("gate", ["trauma", "novelty", "quality"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 0.5, 1.0])
+def test_a_gate_is_open_for_its_share_of_what_was_told_of_late(gate: str, share: float) -> None:
+    others = {name: 2.0 for name in NEVER_BY_THRESHOLD if not name.startswith(gate)}
+    settings, signals = GateSettings(**{f"{gate}_share": share}, **others), known(HUNDRED)
+    opened = [ctx for ctx in HUNDRED if decided(ctx, settings, signals=signals).reason == "dream"]
+    assert len(opened) == round(100 * share)
+    values = {"trauma": [c.trauma_level for c in opened], "novelty": [c.pulse.novelty for c in opened],
+              "quality": [c.quality for c in opened]}[gate]  # fmt: skip
+    lowest = 0.5 - share / 2 if gate == "quality" else 1 - share
+    assert all(lowest - 0.011 <= value <= lowest + share + 0.011 for value in values)
+
+
+def test_until_there_are_enough_contexts_the_thresholds_decide() -> None:
+    for count, signal in ((ENOUGH - 1, None), (ENOUGH, "trauma")):
+        contexts = [Context(trauma_level=0.6 + n / 100) for n in range(count)]
+        lowest = decided(contexts[0], signals=known(contexts))
+        assert lowest.reason == ("calm" if signal else "dream")  # 0.6 > 0.5, and yet the lowest of all
+        assert (lowest.places or {}).get("trauma") == (
+            Place(signal="trauma", value=0.6, below=0, above=count - 1, among=count - 1) if signal else None
+        )
+
+
+def test_fixed_mode_never_ranks() -> None:
+    decision = decided(HUNDRED[55], GateSettings(mode="fixed"), signals=known(HUNDRED))
+    assert (decision.reason, decision.places) == ("dream", None)  # trauma 0.55 > 0.5
+    assert decision.gate == GateSettings(mode="fixed", **FIXED)
+
+
+@pytest.mark.parametrize(
+    ("gate", "threshold"),
+    [("trauma", "trauma_above"), ("novelty", "novelty_above"), ("quality", "quality_low"), ("quality", "quality_high")],
+)  # fmt: skip
+def test_a_threshold_that_was_set_makes_its_gate_fixed(gate: str, threshold: str) -> None:
+    settings = GateSettings(**{threshold: FIXED[threshold]})  # even at its default
+    decision = decided(HUNDRED[50], settings, signals=known(HUNDRED))
+    assert decision.places is not None
+    assert decision.places.keys() == {"trauma", "novelty", "quality"} - {gate}
+    assert decision.gate is not None
+    held = {name: getattr(decision.gate, name) for name in FIXED}
+    assert held == {name: FIXED[name] if name.startswith(gate) else None for name in FIXED}
+
+
+def test_what_does_not_vary_opens_nothing() -> None:
+    flat = [Context(trauma_level=0.95, pulse=Pulse(novelty=0.9), quality=0.5) for _ in range(50)]
+    decision = decided(flat[0], signals=known(flat), draw=never)
+    assert decision.reason == "calm"
+    assert [place.varies for place in (decision.places or {}).values()] == [False] * 3
+
+
+def test_the_overlap_with_the_origin_opens_the_gate_of_a_trauma_that_does_not_vary() -> None:
+    flat = [Context(trauma_level=0.95, reply="x" * 10 * n) for n in range(50)]
+    signals = known(flat)
+    found = [decided(ctx, signals=signals, overlap=overlap) for ctx in flat]
+    assert [decision.reason for decision in found] == ["calm"] * 40 + ["dream"] * 10
+    assert {place.signal for decision in found for place in (decision.places or {}).values()} == {"overlap"}
+
+
+def test_a_decision_by_rank_says_where_each_signal_stands() -> None:
+    told = msgspec.to_builtins(decided(HUNDRED[90], signals=known(HUNDRED)))
+    assert told["places"]["trauma"] == {
+        "signal": "trauma", "value": 0.9, "below": 90, "above": 9, "among": 99, "open": True,
+    }  # fmt: skip
+    assert "open" not in told["places"]["novelty"]
+    assert told["gate"]["trauma_above"] is None
+    assert msgspec.convert(told, Decision) == decided(HUNDRED[90], signals=known(HUNDRED))
+
+
+def test_ties_share_their_middle_rank() -> None:
+    """Thirty of a hundred are at the top: more than the highest fifth, and all are open. Half of them is too many."""
+    for at_the_top, reason in ((30, "dream"), (50, "calm")):
+        contexts = [Context(trauma_level=1.0 if n < at_the_top else n / 200) for n in range(100)]
+        assert decided(contexts[0], signals=known(contexts)).reason == reason
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"cooldown_s": -1}, {"chanse": 1}, {"enabled": "yes"}, {"mode": "off"}, {"trauma_share": 1.1}]
+)
 def test_settings_refuse_what_they_do_not_know(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, GateSettings)

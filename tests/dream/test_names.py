@@ -123,7 +123,7 @@ def test_a_name_with_a_dialogue_that_runs_stays() -> None:
 
 def test_of_too_many_in_the_store_the_last_to_dream_stay() -> None:
     names = Names()
-    names.load({f"leo-{number}": float(number) for number in range(ABSENT + 3)})
+    names.load({f"leo-{number}": float(number) for number in range(ABSENT + 3)}, {})
     assert known(names) == {f"leo-{number}" for number in range(3, ABSENT + 3)}
     assert names.forgotten == ["leo-0", "leo-1", "leo-2"]
     names.charged("leo-1", 100.0, ())  # it is back, and has dreamt again

@@ -20,7 +20,8 @@ said, heard, told = [], [], []
 
 def serve(method, params):
     if method == "generate":
-        said.append(f"{SAYINGS[len(said) % len(SAYINGS)]} {len(said)}")
+        if params[3]["candidate"] == 1:  # both candidates of a line are alike
+            said.append(f"{SAYINGS[len(said) % len(SAYINGS)]} {len(said)}")
         return said[-1]
     if method == "observe":
         heard.append(params[0])

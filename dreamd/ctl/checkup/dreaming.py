@@ -152,7 +152,8 @@ def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> 
     lines = []
     for name in ("trauma", "novelty"):
         low, high = _range(decisions, name)
-        if way == "open" and low <= decisions[0]["gate"][f"{name}_above"]:
+        above = decisions[0]["gate"][f"{name}_above"]
+        if above is None or (way == "open" and low <= above):  # None: its rank decides
             continue
         if high - low >= MOVES:
             lines.append(f"`{name}_above = {(low + high) / 2:.2f}`")
