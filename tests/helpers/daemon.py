@@ -43,6 +43,7 @@ class DaemonProcess:
                 return self
             except OSError:
                 if self.process.poll() is not None or time.monotonic() > until:
+                    self.kill()
                     raise AssertionError(f"no daemon: {self.said()}") from None
                 time.sleep(0.01)  # there is no event to wait for before there is a socket
 
