@@ -243,7 +243,8 @@ async def test_an_answer_that_nobody_asked_for_is_counted_and_ignored(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "kind", "told"),
-    [
+    ids=lambda value: value[:8].hex() if isinstance(value, bytes) else None,
+    argvalues=[
         (b"\xdb\x40\x00\x00\x00", "MessageTooLarge", 7),  # a text of 1 GiB
         (b"\x93\x02\xa4test\x91\xc6\x40\x00\x00\x00", "MessageTooLarge", 7),
         (b"\x94\x00\x01\xa4test\xdd\x40\x00\x00\x00", "MessageTooLarge", 7),

@@ -1,5 +1,6 @@
 """P13 through the daemon: 200 dialogues with changing hooks replay; a changed byte in the database is named."""
 
+import os
 import random
 import sqlite3
 from contextlib import closing
@@ -34,13 +35,16 @@ def moody(seed: int):
     }
 
 
-async def test_200_dialogues_replay_and_a_changed_byte_does_not(tmp_path):
+DIALOGUES = 200 if os.environ.get("HUNT") else 50
+
+
+async def test_dialogues_replay_and_a_changed_byte_does_not(tmp_path):
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket, **moody(1)) as leo:
         await leo.hello()
         await leo.call("dream.seed", {"origin": ["I am small. I listen."], "readme": ["Words are doors."]})
-        ended = [await leo.call("dream.now", {"prompt": f"p{n}", "reply": "r"}) for n in range(200)]
+        ended = [await leo.call("dream.now", {"prompt": f"p{n}", "reply": "r"}) for n in range(DIALOGUES)]
         answers = [await leo.call("dialogs.replay", dialog["dialog"]) for dialog in ended]
-    assert [answer["difference"] for answer in answers] == [None] * 200
+    assert [answer["difference"] for answer in answers] == [None] * DIALOGUES
     assert {dialog["outcome"] for dialog in ended} >= {"complete", "empty", "hook_error"}
 
     long = next(dialog["dialog"] for dialog in ended if dialog["lines"] > 2)

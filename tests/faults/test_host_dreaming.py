@@ -20,7 +20,7 @@ def daemon(tmp_path):
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
     """Leo talks on, and the daemon that comes after it finds every line that was recorded."""
-    with HostProcess(tmp_path / "host", daemon.socket, replies=200, step=f"hold:{turn}") as host:
+    with HostProcess(tmp_path / "host", daemon.socket, replies=60, step=f"hold:{turn}") as host:
         assert host.connected
         host.go_on()
         assert host.report() == {"holds": turn}
@@ -28,7 +28,7 @@ def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
         daemon.wait()
         host.go_on()
         ended = host.finish()
-    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", 200)
+    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", 60)
     assert ended.report["failures"]["lost"] == 1
     daemon.start()
     with DreamClient(socket_path=daemon.socket, name="reader") as reader:
