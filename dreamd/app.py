@@ -21,6 +21,7 @@ from dreamd.engine import Engine
 from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox, inbox_folder
+from dreamd.run import answered
 from dreamd.settings import Settings
 from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 DATABASE = "dream.sqlite3"
 EXIT_UNEXPECTED, EXIT_DATABASE, EXIT_LOST = 1, 6, 7
 TICK_S = 15.0  # everything periodic happens then: dreamd/tick.py
+LOAD_S = 0.5  # that a start waits for what the database holds; milliseconds, unless a disk hangs
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
 # then is completed at the next start
 
@@ -113,7 +115,7 @@ class Daemon:
             service.sessions = server.sessions
 
             with suppress(StoreUnavailable):  # its trouble is told; the pending work loads it once it can
-                await engine.load()
+                await answered(engine.load(), LOAD_S)
             if listener is not None:
                 await server.listen(listener.socket)
             parts.callback(asyncio.create_task(engine.pending.run()).cancel)

@@ -27,9 +27,10 @@ from dreamd.failures import Failures
 from dreamd.friend_keeper import FriendKeeper
 from dreamd.hooks import Caller, Hooks, Latency
 from dreamd.pending import Pending
-from dreamd.run import UNANSWERED, Publish, Run, answered
+from dreamd.run import Publish, Run, answered
 from dreamd.settings import Settings
-from dreamd.store import Finish, Store
+from dreamd.store import Finish, Memory, Store
+from dreamd.store.trouble import UNANSWERED
 
 DECISIONS = 256  # kept for `why`
 # `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.
@@ -95,7 +96,10 @@ class Engine:
     async def load(self) -> None:
         """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
         if self.store.trouble is None and not self._loaded:
-            memory = await self.keeper.load()
+            self._take_up(await self.keeper.load())
+
+    def _take_up(self, memory: Memory) -> None:
+        if not self._loaded:  # the start may have asked, too, and not waited
             self.names.load(memory.last_run, memory.signals)
             self.outcomes = Counter(memory.outcomes)
             self._next_dialog = memory.next_dialog

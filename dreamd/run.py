@@ -31,11 +31,10 @@ from dreamd.hooks import Caller, Hooks
 from dreamd.settings import Settings
 from dreamd.store import NewDialog, Store
 from dreamd.store.rows import Charge, Observed
+from dreamd.store.trouble import UNANSWERED
 
 Publish = Callable[[dict[str, Any]], None]
 T = TypeVar("T")
-
-UNANSWERED = "database does not answer"
 
 
 async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:

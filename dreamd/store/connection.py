@@ -8,8 +8,10 @@ below 0.23; a contract test says when that changes).
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -35,27 +37,35 @@ class Database(aiosqlite.Connection):
         """Run `connector` on the new thread; it opens `path`, asked for by `name`, which may be a link. What it raises
         is raised here, when the thread is gone."""
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # its debug lines hold texts (P14)
-        made: list[sqlite3.Connection] = []
-        files: list[FilesOpen] = []
+        made: list[tuple[sqlite3.Connection, FilesOpen]] = []
+        abandoned = threading.Event()
 
         def connect() -> sqlite3.Connection:
             with with_quota(path.parent):
-                made.append(connector())
-            files.append(FilesOpen(path, name or path))
-            return made[0]
+                connection = connector()
+            try:
+                database.files = FilesOpen(path, name or path)
+            except BaseException:
+                connection.close()
+                raise
+            made.append((connection, database.files))
+            if abandoned.is_set():
+                _close(made)
+            return connection
 
         database = cls(connect, iter_chunk_size=64)
-        database._thread.daemon = True  # embedded, it must not keep the exit of its host waiting
+        work, thread = database._thread.run, database._thread
+        thread.daemon = True  # embedded, it must not keep the exit of its host waiting
+        thread.run = partial(_quietly, work)  # type: ignore[method-assign]
         try:
             await database
-        except BaseException:
-            await asyncio.to_thread(database._thread.join)
-            for connection in made:  # cancelled in between: no caller got it
-                connection.close()
-            for opened in files:
-                opened.close()
+        except asyncio.CancelledError:  # a disk may hang: the thread closes what it opens when it can
+            abandoned.set()
+            _close(made)
             raise
-        [database.files] = files
+        except BaseException:
+            await asyncio.to_thread(thread.join)
+            raise
         return database
 
     async def close(self) -> None:
@@ -100,6 +110,20 @@ class Database(aiosqlite.Connection):
     def _transaction(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         self.files.check(self._conn)
         return transaction(self._conn, function, *args, **kwargs)
+
+
+def _close(made: list[tuple[sqlite3.Connection, FilesOpen]]) -> None:
+    """Close what was opened for no caller, once: either thread may come first."""
+    with suppress(IndexError):
+        connection, files = made.pop()
+        connection.close()
+        files.close()
+
+
+def _quietly(work: Callable[[], None]) -> None:
+    """Run the thread of a connection to its end. If the loop has ended before, no caller waits for its answer."""
+    with suppress(RuntimeError):
+        work()
 
 
 def transaction(

@@ -21,6 +21,8 @@ from dreamd.store.trouble import DAMAGED, READ_ONLY, trouble_of
 # Bytes. The -wal is cut back to this after a checkpoint: one large transaction does not keep the space.
 JOURNAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
+OPEN_BUSY_S: Final = 1.0  # less than a start waits for the opening: it says "locked" then
+
 _SUSPECT: Final = ".suspect"
 
 
@@ -32,9 +34,14 @@ class Opening:
     own: Path
     at: float  # unix s
     keep_texts: bool
-    busy_timeout_s: float
+    busy_timeout_s: float  # once it is open
     notes: list[str]
     lock: Callable[[Path], None]
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds to wait for another process until it is open."""
+        return min(OPEN_BUSY_S, self.busy_timeout_s)
 
 
 class _Damaged(Exception):
@@ -74,7 +81,7 @@ def _look(path: Path, how: Opening) -> Contents:
     own = path == how.own
     if not os.path.exists(path):
         _make(path, own, how)
-        return look(path, how.busy_timeout_s)
+        return look(path, how.patience_s)
     if not os.path.isfile(path):  # SQLite would tell of an input/output error, and hang on a pipe
         raise StoreForeign("no file stands in its place, but a folder or the like: move that away")
     empty = not os.path.getsize(path)  # SQLite would delete its -wal unread
@@ -82,7 +89,7 @@ def _look(path: Path, how: Opening) -> Contents:
         raise _Damaged
     if not own and (empty or not os.access(path, os.R_OK)):
         raise StoreForeign(f"it {'is empty' if empty else 'may not be read'}; it was left alone")
-    contents = look(path, how.busy_timeout_s)
+    contents = look(path, how.patience_s)
     schema.check(contents)
     if not own and not schema.is_dreamds(contents):
         raise StoreForeign("it is not known to be dreamd's; it was left alone")
@@ -90,9 +97,7 @@ def _look(path: Path, how: Opening) -> Contents:
 
 
 def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=how.busy_timeout_s, isolation_level=None, check_same_thread=False
-    )
+    connection = sqlite3.connect(path, timeout=how.patience_s, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("PRAGMA synchronous = FULL")
@@ -109,6 +114,7 @@ def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
         if note := schema.migrate(connection, path, contents, how.at):
             how.notes.append(note)
         load(connection)  # damage in what every start needs is found now
+        connection.execute(f"PRAGMA busy_timeout = {round(1000 * how.busy_timeout_s)}").fetchone()
     except BaseException:
         connection.close()
         raise

@@ -1,10 +1,10 @@
 """The front of the dream database: what the daemon asks for, and how healthy the file is."""
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
@@ -17,12 +17,15 @@ from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, Sto
 from dreamd.store import checkpoints, reading, tidying, transactions
 from dreamd.store.connection import Database, OnConnection
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, Stamp, back_up, set_aside, size_of, stamp
-from dreamd.store.opening import Opening, mark_suspect, open_file
+from dreamd.store.opening import mark_suspect
+from dreamd.store.places import Places
 from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, StoredDialog
 from dreamd.store.trouble import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+CLOSE_S = 5.0  # seconds that an end waits for what has begun, and for the last checkpoint
 OnLost = Callable[[StoreError], None]
 
 
@@ -47,20 +50,15 @@ class Store:
         lock: Callable[[Path], None] = lambda _: None,
         on_lost: OnLost = lambda _: None,
     ) -> None:
-        beside = [given, given.with_name(own.name)] if given else []
-        self._name, *self._others = dict.fromkeys(
-            [*beside, own]
-        )  # a place, and those to take if it is foreign
-        self.path = self._name.resolve()
+        self._places = Places(
+            own, given, clock=clock, keep_texts=diagnostics, busy_timeout_s=busy_timeout_s, lock=lock
+        )
         self.trouble: str | None = None
-        self.notes: list[str] = []  # what opening had to do: set aside, migrated
-        self._own = own.resolve()
+        self.notes = self._places.notes
         self._clock = clock
         self._keep_texts = diagnostics
         self._replayable = replayable
         self._untidied = True  # something was written since the last `tidy`, or by an earlier daemon
-        self._busy_timeout_s = busy_timeout_s
-        self._lock = lock
         self._on_lost = on_lost
         self._database: Database | None = None
         self._closed = False
@@ -84,10 +82,13 @@ class Store:
     async def close(self) -> None:
         """Finish what was started and close the file. Safe to call twice."""
         self._closed = True
-        if self._database is not None and self.trouble not in LOST:
-            with suppress(StoreError), self._noticing():
-                await self._database.read(self._database.glance)
-        await self._disconnect()
+        await self._places.close()
+        with suppress(TimeoutError):  # a disk that hangs: what was committed is in the log
+            async with asyncio.timeout(CLOSE_S):
+                if self._database is not None and self.trouble not in LOST:
+                    with suppress(StoreError), self._noticing():
+                        await self._database.read(self._database.glance)
+                await self._disconnect()
 
     async def __aenter__(self) -> Self:
         return self
@@ -247,12 +248,17 @@ class Store:
         return None
 
     @property
+    def path(self) -> Path:
+        """Where the database lies, links resolved."""
+        return self._places.path
+
+    @property
     def _wal(self) -> Path:
         return self.path.with_name(self.path.name + "-wal")
 
     def _still(self) -> bool:
         """Return whether the files are as at the last look."""
-        before, self._looked = self._looked, (stamp(self._name), stamp(self._wal))
+        before, self._looked = self._looked, (stamp(self._places.name), stamp(self._wal))
         return self._looked == before
 
     def _lose(self, error: StoreUnavailable) -> None:
@@ -277,30 +283,10 @@ class Store:
     async def _connect(self) -> None:
         if self._closed:
             raise StoreUnavailable(CLOSED, "the store is closed")
-        while True:
-            try:
-                with self._noticing():
-                    await self._open_place()
-                break
-            except StoreForeign as error:
-                if not self._others:
-                    raise
-                left, self._name = self._name, self._others.pop(0)
-                self.path = self._name.resolve()
-                self.notes.append(f"not dreamd's: {left}: {error}; dreams are kept in {self.path}")
+        with self._noticing():
+            self._database = await self._places.open()
+            await self._database.write(transactions.forget_the_write)
         self.trouble = None
-
-    async def _open_place(self) -> None:
-        how = Opening(
-            own=self._own,
-            at=self._clock.wall(),
-            keep_texts=self._keep_texts,
-            busy_timeout_s=self._busy_timeout_s,
-            notes=self.notes,
-            lock=self._lock,
-        )
-        self._database = await Database.open(self.path, partial(open_file, self.path, how), self._name)
-        await self._database.write(transactions.forget_the_write)
 
     def _ready(self) -> Database:
         if self._database is None:

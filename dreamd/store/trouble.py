@@ -22,10 +22,12 @@ REPLACED: Final = "database replaced"  # another file has its name, or another p
 LOG_LOST: Final = "database log lost"  # the -wal was removed or replaced
 UNREACHABLE: Final = "cannot open"  # no permission, no descriptor left, its folder gone
 FAILING: Final = "input/output error"
+UNANSWERED: Final = "database does not answer"  # a disk hangs, or a large file is checked or copied
 CLOSED: Final = "closed"
 
 TROUBLES: Final = (
-    FULL, LOCKED, READ_ONLY, DAMAGED, DELETED, REPLACED, LOG_LOST, UNREACHABLE, FAILING, CLOSED,
+    FULL, LOCKED, READ_ONLY, DAMAGED, DELETED, REPLACED, LOG_LOST, UNREACHABLE, FAILING, UNANSWERED,
+    CLOSED,
 )  # fmt: skip
 
 # Nothing is written in these: it would go into a file that no later daemon finds, or make the damage worse.

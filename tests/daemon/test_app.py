@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import threading
 from contextlib import ExitStack, asynccontextmanager, closing
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from dreamd import app
 from dreamd.app import Daemon, place_of
 from dreamd.errors import StartError
+from dreamd.store import places
 from dreamd.systemd import Notifier
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, until
@@ -121,6 +123,66 @@ async def test_p8_another_folder_in_the_place_of_ours_is_not_written_to(tmp_path
         assert daemon.lost.startswith(("state folder replaced", "database "))  # the database is gone with it
         assert daemon.exit_code == 7
         assert (state / "dream.sqlite3").read_bytes() == before
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """A database that does not open until it is set."""
+    go, real, failed = threading.Event(), places.open_file, []
+
+    def open_file(*arguments):
+        assert go.wait(20)
+        return real(*arguments)
+
+    monkeypatch.setattr(places, "OPEN_S", 0.01)
+    monkeypatch.setattr(places, "open_file", open_file)
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    yield go
+    go.set()
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            thread.join(20)
+    assert failed == []
+
+
+async def test_a_database_that_does_not_open_holds_up_neither_the_start_nor_the_end(tmp_path, stuck):
+    """A large one may be checked for minutes; a disk may hang."""
+    async with managed(tmp_path) as (daemon, manager):
+        async with daemon.serve() as service:
+            assert await manager.hears() == ["READY=1", "STATUS=degraded: database does not answer"]
+            async with await PlainPeer.connect(service.socket) as peer:
+                assert (await peer.call("status"))["state"] == "degraded: database does not answer"
+                daemon.stopping.set()
+        assert await manager.hears() == ["STOPPING=1"]
+    stuck.set()
+
+
+async def test_a_database_that_opens_late_is_taken_up(tmp_path, stuck):
+    async with serving(tmp_path, tick_s=0.01) as service, await leo(service) as peer:
+        stuck.set()
+        await until(lambda: service.engine.ailment is None)
+        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+
+
+async def test_a_database_that_turns_out_late_not_to_be_ours_ends_it(tmp_path, stuck):
+    (tmp_path / "s").mkdir()
+    with closing(sqlite3.connect(tmp_path / "s" / "dream.sqlite3")) as database:
+        database.execute("CREATE TABLE trigrams (a)")
+    async with managed(tmp_path, tick_s=0.01) as (daemon, _), asyncio.timeout(20):
+        async with daemon.serve():
+            stuck.set()
+            await daemon.stopping.wait()
+        assert daemon.exit_code == 6
+        assert "tables of others" in daemon.lost
+
+
+def test_embedded_a_database_that_does_not_open_holds_up_no_exit(tmp_path, stuck):
+    """And its thread, which outlives its loop, prints nothing."""
+    embedded = app.embed(tmp_path / "s", settings=chosen())
+    embedded.close()
+    embedded._thread.join(20)
+    assert not embedded.alive
+    stuck.set()
 
 
 async def test_what_ails_it_from_the_start_is_logged(tmp_path, caplog):

@@ -344,10 +344,11 @@ def test_its_database_replaced_its_thread_ends_and_the_client_connects_again(sta
 
 def test_a_lost_one_that_does_not_start_again_says_why_and_tries_at_each_attempt(start, tmp_path):
     embedded, database = start(), tmp_path / "state" / "dream.sqlite3"
-    database.rename(tmp_path / "away")
-    database.mkdir()
-    with InlineClient(embedded.connect) as asking, pytest.raises(DreamError):
-        asking.call("dream.seed", {"origin": ["a stone"]})
+    with InlineClient(embedded.connect) as asking:
+        database.rename(tmp_path / "away")
+        database.mkdir()
+        with pytest.raises(DreamError):
+            asking.call("dream.seed", {"origin": ["a stone"]})
     embedded._thread.join(DEADLINE_S)
     for _ in range(2):
         with pytest.raises(NotConnected, match="no file stands in its place"):
