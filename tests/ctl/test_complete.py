@@ -48,7 +48,7 @@ def offered(daemon: DaemonProcess, *words: str) -> list[str]:
 
 def test_commands_and_options_are_offered(dreamt: DaemonProcess) -> None:
     assert offered(dreamt, "") == list(COMMANDS)
-    assert offered(dreamt, "re") == ["recent", "replay", "report"]
+    assert offered(dreamt, "re") == ["recent", "replay", "report", "restore"]
     assert offered(dreamt, "inbox", "ver") == ["verify"]
     assert offered(dreamt, "show", "--f") == ["--full"]
     assert offered(dreamt, "completions", "") == list(SHELLS)
