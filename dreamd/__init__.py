@@ -4,3 +4,4 @@
 """
 
 __version__ = "0.1.0"
+__date__ = "2026-11-30"  # of this version: the manual pages bear it

@@ -122,6 +122,8 @@ def cli(context: click.Context, socket: str | None, state_dir: str | None, as_js
 def main() -> None:
     """The command `dreamctl`."""
     prepare()
+    if "_DREAMCTL_COMPLETE" in os.environ:
+        import_module("dreamd.ctl.complete")  # how bash tells its words
     try:
         try:
             cli(prog_name="dreamctl")

@@ -64,7 +64,7 @@ def stacked(
     )
     axis += _ends([columns[0][0], until] if columns else [])
     rows = [(label, *(str(counts.get(name, 0)) for name in names)) for label, counts in columns]
-    return _figure(title, f'<g class="grid">{axis}</g>{"".join(bars)}', names, ("", *names), rows)
+    return _figure(title, f'<g class="grid">{axis}</g>{"".join(bars)}', names, ("from", *names), rows)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

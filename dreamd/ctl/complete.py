@@ -4,10 +4,11 @@ Tab is no command: where the daemon is away or slow, or the inbox cannot be read
 """
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 from dreamclient.errors import HomeUnknown
 from dreamclient.messages import Method
 
@@ -38,6 +39,31 @@ def completions(context: click.Context, shell: str) -> None:
         emit({"shell": shell, "script": script})
     else:
         click.echo(script, nl=False)
+
+
+@add_completion_class
+class WholeWords(BashComplete):
+    """What bash asks. It takes words apart at "=" and ":", as in `--state-dir=DIR`, before it tells them."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        args, incomplete = super().get_completion_args()
+        return joined(args), incomplete
+
+
+def joined(words: Iterable[str]) -> list[str]:
+    """Return the words as they were typed: one that is a sign alone stood between its neighbours."""
+    whole: list[str] = []
+    behind_sign = False
+    for word in words:
+        is_sign = word in (":", "@") or (word == "=" and bool(whole) and whole[-1].startswith("--"))
+        if whole and (is_sign or behind_sign):
+            whole[-1] += word
+        else:
+            whole.append(word)
+        behind_sign = is_sign
+    if behind_sign and whole[-1].endswith("="):  # its value is what is typed now
+        whole[-1] = whole[-1][:-1]
+    return whole
 
 
 def dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:

@@ -10,6 +10,9 @@ from dreamd.ctl.plain import in_ascii, is_plain
 NARROWEST, WIDEST = 30, 100  # columns; beyond, a line of prose is hard to read
 GAP = "  "
 FILLER = "\0"  # in no clean text
+# Invisible, and part of words: joiners of Persian, Malayalam and emoji, soft hyphens, marks of direction. Those that
+# turn the direction of what follows (U+202A-202E, U+2066-2069) steer a terminal, and stay out.
+_IN_WORDS = frozenset("\u00ad\u061c\u06dd\u070f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 
 
 def width() -> int:
@@ -18,8 +21,10 @@ def width() -> int:
 
 
 def clean(text: str) -> str:
-    """A text of others for the terminal: on one line, without what would steer it, and as it can show it."""
-    shown = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+    """Return a text of others for the terminal: on one line, without what would steer it, and as it can show it."""
+    shown = text
+    if not text.isprintable():
+        shown = "".join(char if char.isprintable() or char in _IN_WORDS else " " for char in text)
     return in_ascii(shown) if is_plain() else shown
 
 

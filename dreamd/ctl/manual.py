@@ -7,16 +7,18 @@ import argparse
 import inspect
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
-from dreamd import __version__, settings
+from dreamd import __date__, __version__, settings
 from dreamd.__main__ import arguments
 from dreamd.ctl.__main__ import HEADINGS, cli
 
+COLUMNS = 78  # of a line of roff
 FILES = """\
 ~/.local/state/dreamd/dream.sqlite3: the dreams
 ~/.local/state/dreamd/inbox/dreams/: the files that dreams leave for other memory systems
@@ -111,7 +113,7 @@ def _comments(group: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def _head(name: str, number: int, about: str) -> Iterator[str]:
-    yield f'.TH {name.upper()} {number} "" "dreamd {__version__}" "dreamd"'
+    yield f'.TH {name.upper()} {number} {__date__} "dreamd {__version__}" "dreamd"'
     yield from (".SH NAME", rf"{name} \- {about}")
 
 
@@ -124,7 +126,7 @@ def _tail(also: str) -> Iterator[str]:
 
 
 def _tagged(tag: str, about: str) -> Iterator[str]:
-    yield from (".TP", rf"\fB{_text(tag)}\fR", _text(about))
+    yield from (".TP", rf"\fB{_text(tag)}\fR", *_wrapped(about))
 
 
 def _prose(text: str) -> Iterator[str]:
@@ -133,17 +135,33 @@ def _prose(text: str) -> Iterator[str]:
         if paragraph.startswith("\b\n"):
             yield from (".PP", ".nf", ".RS 4", *map(_text, paragraph.splitlines()[1:]), ".RE", ".fi")
         else:
-            yield from (".PP", *map(_text, paragraph.splitlines()))
+            yield from (".PP", *_wrapped(paragraph))
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """Yield lines of roff of at most 80 bytes, as mandoc wants them."""
+    escaped = _escaped(text)
+    for line in textwrap.wrap(escaped, COLUMNS, break_long_words=False, break_on_hyphens=False):
+        yield _not_a_macro(line)
 
 
 def _text(text: str) -> str:
-    """A text in which nothing is meant for roff."""
-    safe = text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq").replace("`", r"\(ga")
-    return r"\&" + safe if safe.startswith(".") else safe
+    """Return a line in which nothing is meant for roff."""
+    return _not_a_macro(_escaped(text))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq").replace("`", r"\(ga")
+
+
+def _not_a_macro(line: str) -> str:
+    return r"\&" + line if line.startswith(".") else line
 
 
 def _joined(lines: Iterator[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+    """Return a page. A paragraph begins behind a heading by itself."""
+    page = "".join(f"{line}\n" for line in lines)
+    return re.sub(r"^(\.S[HS] .*\n)\.PP\n", r"\1", page, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 const box = document.getElementById("search"), found = document.getElementById("found");
 const dreams = [...document.querySelectorAll(".dream")];
-const texts = dreams.map(dream => dream.textContent.toLowerCase());
+// As it is spelled, without what cannot be seen and is not typed: joiners, soft hyphens.
+const plain = text => text.normalize("NFKC").replace(/\p{Cf}/gu, "").toLowerCase();
+const texts = dreams.map(dream => plain(dream.textContent));
 function look() {
-  const words = box.value.toLowerCase().split(/\s+/);
+  const words = plain(box.value).split(/\s+/);
   dreams.forEach((dream, at) => dream.hidden = !words.every(word => texts[at].includes(word)));
   found.textContent = `${dreams.filter(dream => !dream.hidden).length} of ${dreams.length} dialogues`;
 }

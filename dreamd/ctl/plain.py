@@ -49,12 +49,11 @@ def is_plain() -> bool:
 
 
 def in_ascii(text: str) -> str:
-    """The same in ASCII, as well as that can be."""
+    """Return the text in ASCII, as well as that can be."""
     if text.isascii():
         return text
     import unicodedata  # not for those who never need it
 
     apart = unicodedata.normalize("NFKD", text.translate(_SIGNS))
-    return (
-        "".join(char for char in apart if not unicodedata.combining(char)).encode("ascii", "replace").decode()
-    )
+    seen = (char for char in apart if not unicodedata.combining(char) and unicodedata.category(char) != "Cf")
+    return "".join(seen).encode("ascii", "replace").decode()

@@ -14,7 +14,7 @@ from click.shell_completion import get_completion_class
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import COMMANDS, cli
-from dreamd.ctl.complete import SHELLS
+from dreamd.ctl.complete import SHELLS, joined
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -119,3 +119,38 @@ def test_tab_completes_in_a_real_bash(dreamt: DaemonProcess, tmp_path: Path) -> 
     assert "dreamctl friend restore monday " in terminal.seen
     assert "Dialogue 2, " in terminal.seen
     assert "Restored: " in terminal.seen
+
+
+@pytest.mark.parametrize(
+    ("words", "offers"),
+    [
+        (["--state-dir", "=", "{state}", "friend", "restore", "t"], ["tuesday"]),
+        (["--state-dir", "=", "{state}", "show", ""], ["last", "2", "1"]),
+        (["--socket", "=", "{state}/dreamd.sock", "friend", "restore", "m"], ["monday"]),
+        (["--json", "--state-dir", "=", "{state}", "recent", "--j"], ["--json"]),
+        (["--state-dir", "="], []),
+        (["--state-dir", "=", "/"], []),
+        (["--socket", "=", "/nowhere/a", ":", "b", "friend", "rest"], ["restore"]),
+    ],
+)
+def test_bash_takes_words_apart_and_they_are_understood(
+    dreamt: DaemonProcess, tmp_path: Path, words: list[str], offers: list[str]
+) -> None:
+    script = dreamctl("completions", "bash").stdout
+    given = " ".join(f"'{word.format(state=dreamt.state_dir)}'" for word in words)
+    asked = f"""{script}
+        COMP_WORDS=(dreamctl {given}) COMP_CWORD={len(words)}
+        _dreamctl_completion dreamctl 2>&1
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    env = {"PATH": PATH, "HOME": str(tmp_path)}
+    ran = subprocess.run(["bash", "-c", asked], env=env, capture_output=True, text=True, timeout=30)
+    assert ran.stdout.split() == offers
+
+
+def test_words_are_joined_as_they_were_typed() -> None:
+    assert joined(["a", "=", "b"]) == ["a", "=", "b"]
+    assert joined(["--x", "=", "b", "c"]) == ["--x=b", "c"]
+    assert joined(["--x", "="]) == ["--x"]
+    assert joined(["--x", "=", "a", ":", "b", "@", "c", "d"]) == ["--x=a:b@c", "d"]
+    assert joined([]) == []

@@ -6,6 +6,8 @@ import pytest
 from rich.cells import cell_len
 
 from dreamd.ctl import layout
+from dreamd.ctl.charts import safe
+from dreamd.ctl.plain import in_ascii
 
 NOON = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 
@@ -18,6 +20,34 @@ def test_width_is_that_of_the_terminal_within_reason(monkeypatch: pytest.MonkeyP
 
 def test_clean_leaves_nothing_that_steers_a_terminal() -> None:
     assert layout.clean("a\x1b[31m\nb\u202ec\x00 é 雨") == "a [31m b c  é 雨"
+
+
+# Persian, Malayalam, an emoji family, a soft hyphen, Arabic with a mark of direction.
+JOINED = [
+    "می\u200cخواهم خانه\u200cای",
+    "ന്\u200dറെ",
+    "👨\u200d👩\u200d👧",
+    "co\u00adoperate",
+    "abc\u200f אבג",
+    "a\u2060b",
+]
+
+
+@pytest.mark.parametrize("text", JOINED)
+def test_what_joins_letters_stays(text: str) -> None:
+    assert layout.clean(text) == text
+    assert layout.fold(text, 40) == text
+    assert layout.table(["a"], [[text]], 40).splitlines()[1] == text
+    assert safe(text) == text
+
+
+def test_what_turns_the_direction_of_others_goes() -> None:
+    for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xE0041, 0x9B, 0x7F, 0x2028):
+        assert layout.clean(f"a{chr(code)}b") == "a b"
+
+
+def test_in_ascii_what_joins_letters_is_left_out() -> None:
+    assert in_ascii("co\u00adop\u200cer\u200date") == "cooperate"
 
 
 def test_labelled_folds_values_beside_their_labels() -> None:

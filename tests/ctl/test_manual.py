@@ -1,6 +1,8 @@
 """The manual pages: they are there, they are current, and roff can read them."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ def test_a_page_is_current(name: str) -> None:
 def test_a_page_is_roff(name: str) -> None:
     lines = PAGES[name].splitlines()
     assert {line.split()[0] for line in lines if line[:1] in ".'"} <= MACROS
-    assert lines[0].startswith(".TH ")
+    assert re.match(r'\.TH [A-Z]+ \d 20\d\d-\d\d-\d\d "dreamd ', lines[0])  # mandoc -Tlint wants a date
     assert [line for line in lines if line in (".nf", ".fi")] == [".nf", ".fi"] * lines.count(".nf")
     assert set(re.findall(r"\\.", PAGES[name])) <= {r"\-", r"\f", r"\(", r"\e", r"\&"}
 
@@ -54,3 +56,12 @@ def test_dreamd_has_every_argument_and_what_is_said_of_each_setting() -> None:
     assert set(re.findall(r"(?<=\s)--[a-z-]+", arguments().format_help())) <= set(
         re.findall(r"--[a-z-]+", text)
     )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_mandoc_has_nothing_to_say(name: str) -> None:
+    if shutil.which("mandoc") is None:
+        pytest.skip("mandoc is not installed")
+    page = Path(__file__).parents[2] / "man" / name
+    ran = subprocess.run(["mandoc", "-Tlint", str(page)], capture_output=True, text=True, check=False)
+    assert ran.stdout == ""

@@ -263,3 +263,31 @@ def test_in_a_browser_what_was_said_does_nothing(tmp_path: Path) -> None:
         browser.run("document.querySelector('dd').innerHTML = '<img src=x onerror=\"document.title=1\">'")
         assert browser.run("document.title") == "leo's dreams"
         assert {fault["params"]["entry"]["source"] for fault in browser.faults()} <= {"security"}
+
+
+PERSIAN = "می\u200cخواهم خانه\u200cای"  # the joiners part letters of one word
+
+
+def test_a_joiner_stays_in_a_transcript() -> None:
+    text = page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": PERSIAN}]}], [])
+    assert f"<dd>{PERSIAN}" in text
+
+
+def test_every_column_of_a_table_has_a_head() -> None:
+    decisions = [{"at": STARTED_AT + at, "reason": "calm", "dream": False} for at in (60, 0)]
+    text = page(STATUS, STATS, decisions, [DIALOG], [])
+    assert text.count("<th ") > 6
+    assert '<th scope="col"></th>' not in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_in_a_browser_a_word_is_found_with_its_joiner_and_without(tmp_path: Path) -> None:
+    out = tmp_path / "persian.html"
+    said = [PERSIAN, "co\u00adoperate, cafe\u0301", "rain"]
+    dialogs = [DIALOG | {"turns": [{"speaker": "leo", "text": text}]} for text in said]
+    out.write_text(page(STATUS, STATS, [], dialogs, []))
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(out)
+        for typed in ("می\u200cخواهم", "میخواهم", "خانهای", "cooperate", "café"):
+            browser.type("#search", typed)
+            assert browser.run("document.getElementById('found').textContent") == "1 of 3 dialogues", typed
