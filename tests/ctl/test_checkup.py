@@ -524,6 +524,41 @@ def test_an_inbox_that_is_busy():
     assert finding.advice == CURES["InboxBusy"]
 
 
+def test_a_quota_is_told_from_a_full_disk():
+    facts = StateFacts(Path("/s"), "folder", free_bytes=5_000_000_000)
+    [finding] = place.check_state(facts, "disk full")
+    assert finding.level == "FAIL"
+    assert finding.text == "nothing more can be written where /s is, though 5000.0 MB are free"
+    assert "`quota -s`" in finding.advice
+
+
+NOW = 1_700_000_000.0
+
+
+def lost(count: int, lines: int = 0) -> tuple[dict, ...]:
+    return tuple(
+        {"outcome": "lost", "lines": lines, "note": None, "started_at": NOW - n, "trace_id": "t"}
+        for n in range(count)
+    )
+
+
+@pytest.mark.parametrize(("latest", "level"), [(lost(3), "FAIL"), (lost(2), None), (lost(3, lines=1), None)])
+def test_a_leo_who_goes_away_each_time_is_named(latest, level):
+    found = list(dreaming._mute(Answers(), Database("/s", latest=latest), NOW))
+    assert [finding.level for finding in found] == ([level] if level else [])
+    if level:
+        assert found[0].text.startswith(
+            "in each of the last 3 dialogues he was gone before his first line, since "
+        )
+
+
+def test_a_mute_leo_is_asked_again():
+    silent = ({"outcome": "empty", "lines": 0, "note": None, "started_at": NOW, "trace_id": "t"},)
+    status = {"sessions": [{"mute_s": 90.0}], "last_errors": []}
+    [finding] = dreaming._mute(Answers(status), Database("/s", latest=silent), NOW)
+    assert finding.advice.endswith("`dreamctl dream` tries at once, else he is asked again in 1 min 30 s")
+
+
 def test_an_inbox_that_this_user_may_not_enter(monkeypatch):
     monkeypatch.setattr(inbox, "refused", lambda folder: ("/x belongs to root (uid 0)", f"`chown {folder}`"))
     advice = inbox._cure(InboxUnavailable(errno.EACCES, "x"), Path("/x"))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from math import ceil, inf
 from pathlib import Path
 from shlex import quote
@@ -12,9 +13,10 @@ from dreamclient.messages import Method
 from dreamd.ctl.checkup.daemon import Answers
 from dreamd.ctl.checkup.database import Database
 from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
-from dreamd.ctl.layout import moment
+from dreamd.ctl.layout import moment, span
 
 MOVES = 0.05  # a measure that differs by less between replies tells none from another
+LOSSES = 3  # dialogues in a row: one may be a restart of his
 ENOUGH = 12  # replies that came to the gates, before "always" means something
 # These say nothing of whether he can speak; `engine.py` has the same list.
 _NOT_HIS = frozenset({"lost", "shutdown", "store_error", "interrupted"})
@@ -55,16 +57,30 @@ def _lacks(session: Mapping[str, Any]) -> list[str]:
 
 
 def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
+    """Say whether his dialogues speak: mute, if none since he last spoke did; gone, if he went away in each."""
+    lost = list(
+        takewhile(lambda dialog: dialog["outcome"] == "lost" and not dialog["lines"], database.latest)
+    )
+    if len(lost) >= LOSSES:
+        yield fail(
+            "leo",
+            f"in each of the last {len(lost)} dialogues he was gone before his first line, since "
+            f"{moment(lost[-1]['started_at'], now)}",
+            "does a hook end his process (a crash, too little memory)? Look at how that ended",
+        )
+        return
     ran = [dialog for dialog in database.latest if dialog["outcome"] not in _NOT_HIS]
     silent = list(_until_spoken(ran))
     if silent:
         why, cure = _cause(answers, silent[0]["note"])
         count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
         since = moment(silent[-1]["started_at"], now)
+        pause_s = max((each["mute_s"] for each in (answers.status or {}).get("sessions", [])), default=0.0)
+        again = f", else he is asked again in {span(pause_s)}" if pause_s else ""
         yield fail(
             "leo",
             f"mute: {count}, 0 spoke: {why}; since {since}",
-            f"{cure}; `dreamctl dream` tries at once",
+            f"{cure}; `dreamctl dream` tries at once{again}",
         )
     elif ran and ran[0]["outcome"] in ("hook_error", "deadline"):
         yield warn(

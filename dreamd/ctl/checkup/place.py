@@ -219,7 +219,13 @@ def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Findi
             f"{facts.path} lies on {facts.file_system}, where SQLite's locks cannot be relied on",
             "move the state folder to a local disk: --state-dir, or DREAMD_STATE_DIR",
         )
-    if facts.free_bytes < LITTLE_BYTES:
+    if trouble == "disk full" and facts.free_bytes >= LITTLE_BYTES:
+        yield fail(
+            "database",
+            f"nothing more can be written where {facts.path} is, though {size(facts.free_bytes)} are free",
+            "is a quota used up? `quota -s` tells: raise it, or make room; the daemon goes on by itself",
+        )
+    elif facts.free_bytes < LITTLE_BYTES:
         full = facts.free_bytes < PAGE_BYTES or trouble == "disk full"
         yield (fail if full else warn)(
             "database",
