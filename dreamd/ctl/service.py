@@ -155,7 +155,7 @@ def start(target: Target, instance: str) -> None:
 @json_option
 @click.pass_obj
 def stop(target: Target, instance: str) -> None:
-    """Stop it, its socket too: leo's next knock starts nothing until `start`.
+    """Stop it, its socket too: leo's next connection starts nothing until `start`.
 
     \b
     dreamctl service stop

@@ -308,7 +308,7 @@ def test_an_inbox_in_disorder(daemon, state):
         (state / "inbox.aside").touch()
         (state / "inbox.aside-2").touch()
         found = Told(state).worst("inbox")
-        assert f"-> move it away: `mv -n {state}/inbox {state}/inbox.aside-3`; what" in found
+        assert f"-> move it away: `mv -n {state}/inbox {state}/inbox.aside-3`; pending" in found
         (state / "inbox").unlink()
         (state / "aside-too").rename(state / "inbox")
     daemon.stop()
