@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ParamSpec, TypeVar
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from dreamclient.messages import Code
@@ -16,6 +17,26 @@ from dreamd.store import Finish, Memory, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _whole(
+    change: Callable[Concatenate["FriendKeeper", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["FriendKeeper", P], Coroutine[Any, Any, T]]:
+    """Run a change under the lock and to its end, even if the caller is cancelled: otherwise the store and the memory
+    could part."""
+
+    @wraps(change)
+    async def alone(self: "FriendKeeper", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async def locked() -> T:
+            async with self._changing:
+                return await change(self, *args, **kwargs)
+
+        task = asyncio.get_running_loop().create_task(locked())
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    return alone
 
 
 class FriendKeeper:
@@ -39,11 +60,9 @@ class FriendKeeper:
     def _origin(self) -> list[Fragment]:
         return [fragment for fragment in self.friend.fragments if fragment.origin]
 
+    @_whole
     async def load(self) -> Memory:
         """Load what the store holds; return all of it."""
-        return await self._change(self._load)
-
-    async def _load(self) -> Memory:
         memory = await self._store.load()
         self._take_up(memory)
         return memory
@@ -55,12 +74,10 @@ class FriendKeeper:
 
     # Dialogues.
 
+    @_whole
     async def finish(self, dialog: int, end: Finish) -> Finish:
         """Store the end of a dialogue and, if it spoke, the next friend, together. Return the end with the change and
         the drift."""
-        return await self._change(self._finish, dialog, end)
-
-    async def _finish(self, dialog: int, end: Finish) -> Finish:
         friend = self.friend
         if end.lines:
             said = [line for line in end.lines if line.speaker == "friend"]
@@ -72,11 +89,9 @@ class FriendKeeper:
 
     # The origin.
 
+    @_whole
     async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         """Make the first seed that is not empty the origin; return how many fragments were stored."""
-        return await self._change(self._seed, origin, readme)
-
-    async def _seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         if self.seeded:
             return 0
         stored = await self._store.seed(self._split(origin, readme), self._clock.wall())
@@ -84,12 +99,10 @@ class FriendKeeper:
             self._take_up(await self._store.load())
         return stored
 
+    @_whole
     async def reseed(self, origin: Sequence[str], readme: Sequence[str]) -> dict[str, Any]:
         """Put another origin in place of the one that is there, and keep what was learned. Return as `take_in`. Raise
         Refusal if there is no word in it."""
-        return await self._change(self._reseed, origin, readme)
-
-    async def _reseed(self, origin: Sequence[str], readme: Sequence[str]) -> dict[str, Any]:
         at = self._clock.wall()
         born = [Copy(text=text, weight=1.0, origin=True, added_at=at) for text in self._split(origin, readme)]
         if not born:
@@ -115,20 +128,19 @@ class FriendKeeper:
             raise _unknown()
         return found
 
+    @_whole
     async def restore(self, name: str) -> dict[str, Any]:
         """Make the friend what it was at a checkpoint, its origin included. Return as `take_in`. Raise Refusal."""
-        return await self._change(self._restore, name)
-
-    async def _restore(self, name: str) -> dict[str, Any]:
         return await self._replace(await self.copies(name))
 
+    @_whole
     async def take_in(self, copies: Sequence[Copy]) -> dict[str, Any]:
         """Make the friend what `copies` say; if they hold no origin, the origin stays.
 
         Return {fragments, origin, drift: of the new friend; kept, added, left, skipped: counts; undo, origin_kept:
         the checkpoints that keep what was there and the origin that went, nil if nothing did}. Raise Refusal.
         """
-        return await self._change(self._replace, copies)
+        return await self._replace(copies)
 
     async def _replace(self, copies: Sequence[Copy]) -> dict[str, Any]:
         origin = () if any(copy.origin for copy in copies) else self._origin
@@ -149,21 +161,6 @@ class FriendKeeper:
 
     def _split(self, origin: Sequence[str], readme: Sequence[str]) -> list[str]:
         return split_origin(list(origin), list(readme), self.settings.origin_most)
-
-    async def _change(
-        self, change: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a change under the lock and to its end, even if the caller is cancelled: otherwise the store and the
-        memory could part. Return its result."""
-
-        async def alone() -> T:
-            async with self._changing:
-                return await change(*args, **kwargs)
-
-        task = asyncio.get_running_loop().create_task(alone())
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        return await asyncio.shield(task)
 
 
 def _unknown() -> Refusal:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from dreamd.dream.friend import FRAGMENT_CHARS, FriendSettings, Share
 from dreamd.dream.pulse import clamped, words
-from dreamd.dream.shapes import Fragment, Whole
+from dreamd.dream.shapes import Fragment
 
 
 class Copy(Struct, frozen=True, kw_only=True):
@@ -17,7 +17,7 @@ class Copy(Struct, frozen=True, kw_only=True):
     text: str
     weight: Share
     origin: bool = False
-    dialog: Whole | None = None  # the dialogue it came from
+    dialog: int | None = None  # the dialogue it came from
     added_at: float = 0.0  # unix s
 
 

@@ -7,7 +7,7 @@ its bound: a context is kept with its session and its dialogue, whatever its siz
 from collections.abc import Iterable
 from itertools import islice
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -23,19 +23,7 @@ STATE_NUMBERS, STATE_NAME_CHARS = 32, 40  # leo's own state has 18 numbers, with
 STATE_LOOKED_AT = 64  # entries of a state, for its numbers
 
 Speaker = Literal["leo", "friend"]
-if TYPE_CHECKING:
-    Whole = int
-    Count = int
-else:  # a float as it comes, an int once `whole` has seen it
-    Whole = int | float
-    Count = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
-
-
-def whole(number: float, field: str) -> int:
-    """Return a whole number as an int: peers that know doubles alone send 3.0. Raise ValueError for any other."""
-    if isinstance(number, float) and not (number.is_integer() and abs(number) < 1 << 63):
-        raise ValueError(f"`{field}` is {number}, send a whole number of at most 64 bits")
-    return int(number)
+Count = Annotated[int, Meta(ge=0)]
 
 
 def cut(text: str) -> str:
@@ -81,7 +69,7 @@ class Context(Struct):
     math_state: dict[str, Any] | None = None
     pulse: Pulse | None = None
     trauma_level: float | None = None
-    themes: list[Whole] = []
+    themes: list[int] = []
     expert: str = ""
     quality: float | None = None
     # What the host swallowed since its last message, by kind.
@@ -94,10 +82,8 @@ class Context(Struct):
         if (n := self.quality) is not None and not 0.0 <= n <= 1.0:
             self.quality = clamped(n, "quality")
         self.expert = self.expert[:EXPERT_CHARS]
-        if len(self.themes) > THEMES or float in map(type, self.themes):
-            self.themes = [whole(theme, "themes") for theme in self.themes[:THEMES]]
-        if self.failures:
-            self.failures = {kind: whole(times, "failures") for kind, times in self.failures.items()}
+        if len(self.themes) > THEMES:
+            self.themes = self.themes[:THEMES]
         if self.math_state:
             self.math_state = _numbers_of(self.math_state)
 

@@ -64,7 +64,7 @@ class InvalidParams(Refusal):
 def _read_params(method: Served, message: Request | Notification) -> Any:
     """Return the params of a message as their type. Whatever reading them raises, they are what is wrong."""
     try:
-        return method.params.decode(message.params)
+        return params.read(message.params, method.params)
     except Exception as error:  # noqa: BLE001 - ValueError, OverflowError and RecursionError are among them
         text = f"{message.method}: {params.explain(error, method.shape)}"
         raise InvalidParams(Code.INVALID_PARAMS, text) from None
