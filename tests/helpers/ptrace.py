@@ -18,9 +18,10 @@ _TRACEME, _POKEUSER, _SYSCALL, _SETOPTIONS, _SYSCALL_INFO = 0, 6, 24, 0x4200, 0x
 _SYSGOOD, _EXITKILL = 1, 1 << 20
 _RAX, _ORIG_RAX = 10 * 8, 15 * 8  # offsets in struct user_regs_struct
 _NAMES = {
-    0: "read", 1: "write", 3: "close", 5: "fstat", 8: "lseek", 73: "flock", 74: "fsync", 82: "rename", 83: "mkdir",
-    87: "unlink", 91: "fchmod", 217: "getdents64", 257: "openat", 258: "mkdirat", 262: "newfstatat", 263: "unlinkat",
-    264: "renameat", 265: "linkat", 280: "utimensat", 316: "renameat2", 332: "statx",
+    0: "read", 1: "write", 3: "close", 5: "fstat", 8: "lseek", 18: "pwrite64", 73: "flock", 74: "fsync",
+    82: "rename", 83: "mkdir", 87: "unlink", 91: "fchmod", 217: "getdents64", 257: "openat", 258: "mkdirat",
+    262: "newfstatat", 263: "unlinkat", 264: "renameat", 265: "linkat", 280: "utimensat", 316: "renameat2",
+    332: "statx",
 }  # fmt: skip
 FILE_CALLS = frozenset(_NAMES.values())
 

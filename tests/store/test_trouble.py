@@ -14,7 +14,8 @@ import pytest
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import Store
 from dreamd.store.rows import Charge
-from dreamd.store.trouble import TROUBLES, name_of, trouble_of
+from dreamd.store.trouble import TROUBLES, name_of, trouble_of, with_quota
+from tests.helpers.ptrace import Call, needs_ptrace, traced
 from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog, one_dream
 from tests.store.conftest import fill
 
@@ -142,6 +143,28 @@ async def test_a_migration_waits_for_room_for_its_backup(small_disk: Path, open_
     filler.unlink()
     assert await store.probe() is None
     assert "migrated from version 0" in store.notes[0]
+
+
+@needs_ptrace
+@pytest.mark.parametrize(("code", "word"), [(errno.EDQUOT, "disk full"), (errno.EIO, "input/output error")])
+def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path, code: int, word: str):
+    """SQLite says of both that its input/output failed: the system call fails for real."""
+
+    def write() -> int:
+        with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as connection:
+            try:
+                with with_quota(tmp_path):
+                    connection.execute("CREATE TABLE dream_meta (key)")
+            except (sqlite3.Error, OSError) as error:
+                return TROUBLES.index(trouble_of(error) or "closed")
+        return 99
+
+    def fault(call: Call) -> int | None:
+        writes = call.name in ("write", "pwrite64") and call.file.startswith(str(tmp_path))
+        return code if writes else None
+
+    assert traced(write, fault) == TROUBLES.index(word)
+    assert [file.name for file in tmp_path.iterdir() if "dream" not in file.name] == []
 
 
 # Others.
