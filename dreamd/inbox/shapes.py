@@ -67,10 +67,11 @@ _FORMATS = re.compile(
     r"|(?P<basic>(?i:basic)(?:[ \t]++|%20|\+)(?P<basic_value>[A-Za-z0-9+/]{8,}+={0,2}))"
     r"|(?P<login>:\\*+/\\*+/(?P<login_value>[^\s/\"'<>`\\]*)@)"
     r"|(?P<encoded>(?i:%3a%2f%2f)(?P<encoded_value>(?:(?!%2[fF])[^\s/&\"'<>`\\])*)%40)"
+    r"|(?P<netrc>machine\s++\S{1,99}+\s++login\s++\S{1,99}+\s++password\s++(?P<netrc_value>\S++))"
     rf"|(?P<user>{_BEGINS}(?<!-)(?:-u|--user)(?:[ \t]++|=|%20|\+)\\*+[\"']?(?!\d++:\d)[\w.@-]{{1,64}}(?::|%3[aA])"
     r"(?P<user_value>[^\s\"'\\&]{3,}+))"
 )
-_COUNTED_AS = {"encoded": "login", "user": "login", "basic": "header"}
+_COUNTED_AS = {"encoded": "login", "user": "login", "netrc": "login", "basic": "header"}
 _WHOLE = {"key": "[key]", "jwt": "[jwt]"}
 
 _PEM_PRIVATE = re.compile(r"-----BEGIN[A-Z0-9 +%]{0,60}PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?-----")
@@ -131,6 +132,7 @@ _IS_SECRET: dict[str, Callable[[str], bool]] = {
     "login": _is_login,
     "encoded": _is_login,
     "user": bool,
+    "netrc": bool,
 }
 
 

@@ -41,6 +41,7 @@ _COOKIE = r"""[^\s=;,:"'\\]{1,64}+=(?:\\*+"[^"\\\r\n]*+\\*+"|\w{3},[ ][\w :-]{1,
 _COOKIES = re.compile(rf"{_COOKIE}(?:;[ ]?{_COOKIE}|;[ ]?(?i:httponly|partitioned|secure)\b)*+")
 # What a value without quotes goes up to, by where it stands.
 _OF_LIST = re.compile(r"""(?:(?!%2[0236Cc]|%3[Bb]|%0[aAdD])[^\s&;#"'`<>\\])++""")
+_OF_CLAUSE = re.compile(r"""[^;&"'`<>\\\r\n]{1,200}+(?=;)""")  # of a connection string
 _OF_LINE = re.compile(r"""(?:\\++(?!["'`nr\s])|[^\\\r\n"'`])++""")
 _OF_PARAMETER = re.compile(r"""[^\s&"'<>\\]++""")
 _OF_ELEMENT = re.compile(r"[^<]++")
@@ -122,7 +123,8 @@ def _span(text: str, match: re.Match[str], parts: tuple[str, ...], in_list: bool
     if "%" in match[0] and "cookie" not in parts and "authorization" not in parts:
         return at, _end(_OF_LIST, text, at), "query", REDACTED
     if in_list:
-        return at, _end(_OF_LIST, text, at), "query", REDACTED
+        clause = _OF_CLAUSE.match(text, at) if match["before"] == ";" else None
+        return at, clause.end() if clause else _end(_OF_LIST, text, at), "query", REDACTED
     return _unquoted(text, match, parts)
 
 
@@ -205,9 +207,14 @@ def _closing(text: str, start: int, quote: str) -> int:
     if mark not in _CLOSING:
         found = text.find(quote, start, limit)
         return found if found >= 0 else _end_of_line(text, start)
+    doubled = -1  # where the second of two begins, by which SQL and a spreadsheet write one
     for match in _CLOSING[mark].finditer(text, start, limit):
         more = len(match[1]) - depth
-        if more < 0 or more % (2 * depth + 2) == 0:
+        if match.start() == doubled:
+            continue
+        if depth == more == 0 and match.start() > start and text.startswith(mark, match.end()):
+            doubled = match.end()
+        elif more < 0 or more % (2 * depth + 2) == 0:
             return match.start() + max(more, 0)
     return _end_of_line(text, start)
 

@@ -45,6 +45,17 @@ def test_a_setting_that_is_gone_is_one_line_on_standard_error(tmp_path, monkeypa
     assert said.out == ""
 
 
+def test_an_installation_that_signed_tokens_starts(tmp_path):
+    signed = {"DREAMD_INBOX__REQUIRE_SIGNED": "true"}
+    with DaemonProcess(tmp_path / "s", "--set", "inbox.require_signed=yes", env=signed) as daemon:
+        assert daemon.call("status")["state"] == "ok"
+    [line] = daemon.said().splitlines()
+    assert line.startswith(
+        "dreamd: ignored, since this version has no such setting: DREAMD_INBOX__REQUIRE_SIGNED ("
+    )
+    assert "--set inbox.require_signed (tokens are no longer signed" in line
+
+
 def test_it_starts_beside_a_service_of_its_name(tmp_path):
     service = {"DREAMD_PORT": "tcp://10.0.0.1:80", "DREAMD_SERVICE_HOST": "10.0.0.1"}
     with DaemonProcess(tmp_path / "s", env=service) as daemon:
