@@ -112,26 +112,10 @@ class FriendKeeper:
 
     # Checkpoints.
 
-    async def checkpoint(self, name: str, *, again: bool) -> dict[str, Any]:
-        """Keep the friend under a name, in place of an earlier checkpoint of that name if `again`. Raise Refusal."""
-        return await self._store.keep(name, self._clock.wall(), again=again)
-
-    async def delete_checkpoint(self, name: str) -> None:
-        """Delete a checkpoint. Raise Refusal if there is none of that name."""
-        if not await self._store.delete_checkpoint(name):
-            raise _unknown()
-
-    async def copies(self, name: str) -> list[Copy]:
-        """Return what a checkpoint holds. Raise Refusal if there is none of that name."""
-        found = await self._store.checkpoint(name)
-        if found is None:
-            raise _unknown()
-        return found
-
     @_whole
     async def restore(self, name: str) -> dict[str, Any]:
         """Make the friend what it was at a checkpoint, its origin included. Return as `take_in`. Raise Refusal."""
-        return await self._replace(await self.copies(name))
+        return await self._replace(await self._store.checkpoint(name))
 
     @_whole
     async def take_in(self, copies: Sequence[Copy]) -> dict[str, Any]:
@@ -161,7 +145,3 @@ class FriendKeeper:
 
     def _split(self, origin: Sequence[str], readme: Sequence[str]) -> list[str]:
         return split_origin(list(origin), list(readme), self.settings.origin_most)
-
-
-def _unknown() -> Refusal:
-    return Refusal(Code.NOT_FOUND, "no checkpoint of that name; `dreamctl friend checkpoint` lists them")

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +98,8 @@ class Daemon:
             raise Refused(f"{name} ({error.code}): {error.message}") from None
         except UsageError as error:
             why = str(error).removeprefix(f"{method}: ")
-            if (large := _too_large(params)) is not None:
-                why = f"{large} has more than 64 bits"
+            if "MessagePack" in why:  # of what JSON can say, it lacks these alone
+                why = "a number has more than 64 bits"
             raise click.UsageError(f"{method}: {why}") from None
         except (CallTimeout, NotConnected) as error:
             from dreamd.ctl.checkup.place import listens  # needed by who fails alone
@@ -122,17 +122,6 @@ class Daemon:
             if len(page) < asked:
                 break
         return found
-
-
-def _too_large(params: Iterable[Any]) -> int | None:
-    """A whole number in them that MessagePack cannot hold."""
-    left = [*params]
-    while left:
-        value = left.pop()
-        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-            return value
-        left += value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
-    return None
 
 
 @contextmanager

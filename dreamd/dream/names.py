@@ -107,7 +107,10 @@ class Names:
 
     def __getitem__(self, name: str) -> Named:
         """Return what is kept of a name: nothing, for a new one."""
-        return self._named.setdefault(name, Named())
+        named = self._named.get(name)
+        if named is None:
+            named = self._named[name] = Named()
+        return named
 
     def load(
         self, last_run_s: Mapping[str, float], signals: Mapping[str, Mapping[str, Sequence[float]]]

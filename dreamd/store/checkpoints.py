@@ -63,9 +63,10 @@ def keep(connection: Connection, name: str, at: float, again: bool) -> dict[str,
     return {"name": name, "fragments": len(copies), "origin": sum(copy.origin for copy in copies)}
 
 
-def delete(connection: Connection, name: str) -> bool:
-    """Delete a checkpoint; return whether there was one of that name."""
-    return connection.execute("DELETE FROM dream_checkpoints WHERE name = ?", (name,)).rowcount > 0
+def delete(connection: Connection, name: str) -> None:
+    """Delete a checkpoint. Raise Refusal if there is none of that name."""
+    if not connection.execute("DELETE FROM dream_checkpoints WHERE name = ?", (name,)).rowcount:
+        raise _unknown()
 
 
 def latest(connection: Connection, n: int) -> list[dict[str, Any]]:
@@ -76,10 +77,16 @@ def latest(connection: Connection, n: int) -> list[dict[str, Any]]:
     return [dict(zip(("name", "at", "learned", "origin"), row, strict=True)) for row in found]
 
 
-def content(connection: Connection, name: str) -> list[Copy] | None:
-    """Return what was kept under `name`."""
+def content(connection: Connection, name: str) -> list[Copy]:
+    """Return what was kept under `name`. Raise Refusal if there is no checkpoint of that name."""
     found = connection.execute("SELECT fragments FROM dream_checkpoints WHERE name = ?", (name,)).fetchone()
-    return None if found is None else _decoded(found[0])
+    if found is None:
+        raise _unknown()
+    return _decoded(found[0])
+
+
+def _unknown() -> Refusal:
+    return Refusal(Code.NOT_FOUND, "no checkpoint of that name; `dreamctl friend checkpoint` lists them")
 
 
 def replace_buffer(
@@ -150,7 +157,7 @@ def _push(connection: Connection, before: Sequence[Copy], now: Sequence[Copy], a
     )
     held = {name for (name,) in connection.execute("SELECT name FROM dream_checkpoints")}
     free = next((n for n, name in enumerate(UNDOS) if name not in held), len(UNDOS) - 1)
-    delete(connection, UNDOS[free])
+    connection.execute("DELETE FROM dream_checkpoints WHERE name = ?", (UNDOS[free],))
     for number in range(free, 0, -1):
         connection.execute(
             "UPDATE dream_checkpoints SET name = ? WHERE name = ?", (UNDOS[number], UNDOS[number - 1])

@@ -150,16 +150,16 @@ class Store:
         """Keep the friend as a checkpoint; return {name, fragments: count, origin: count}. Raise Refusal."""
         return await self._write(checkpoints.keep, name, at, again)
 
-    async def delete_checkpoint(self, name: str) -> bool:
-        """Delete a checkpoint; return whether there was one of that name."""
-        return await self._write(checkpoints.delete, name)
+    async def delete_checkpoint(self, name: str) -> None:
+        """Delete a checkpoint. Raise Refusal if there is none of that name."""
+        await self._write(checkpoints.delete, name)
 
     async def checkpoints(self, n: int) -> list[dict[str, Any]]:
         """Return {name, at, learned: count, origin: count} of the last n checkpoints, newest first."""
         return await self._read(checkpoints.latest, n)
 
-    async def checkpoint(self, name: str) -> list[Copy] | None:
-        """Return the friend as it was then; None if there is no checkpoint of that name."""
+    async def checkpoint(self, name: str) -> list[Copy]:
+        """Return the friend as it was then. Raise Refusal if there is no checkpoint of that name."""
         return await self._read(checkpoints.content, name)
 
     async def replace_friend(self, copies: Sequence[Copy], at: float) -> tuple[Memory, dict[str, Any]]:

@@ -83,8 +83,9 @@ def context(service: Service, session: Session, asked: params.ContextParams) -> 
 
 def _counted(service: Service, ctx: Context) -> Context:
     """Count what the host swallowed, and take it out of what is kept of the context."""
-    failures, ctx.failures = ctx.failures, None
-    service.failures.from_host(failures or {})
+    if ctx.failures:
+        service.failures.from_host(ctx.failures)
+        ctx.failures = None
     return ctx
 
 
@@ -141,8 +142,8 @@ def stats(service: Service, session: Session, asked: params.NoParams) -> Corouti
 
 
 async def fragments(service: Service, session: Session, asked: params.FragmentsParams) -> Any:
-    keeper = service.engine.keeper
-    found = keeper.friend.fragments if asked.checkpoint is None else await keeper.copies(asked.checkpoint)
+    engine, name = service.engine, asked.checkpoint
+    found = engine.keeper.friend.fragments if name is None else await engine.store.checkpoint(name)
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 
@@ -153,7 +154,7 @@ def drift(service: Service, session: Session, asked: params.PageParams) -> Corou
 def checkpoint(
     service: Service, session: Session, asked: params.CheckpointParams
 ) -> Coroutine[Any, Any, dict[str, Any]]:
-    return service.engine.keeper.checkpoint(asked.name, again=asked.again)
+    return service.engine.store.keep(asked.name, service.clock.wall(), again=asked.again)
 
 
 def checkpoints(service: Service, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
@@ -161,7 +162,7 @@ def checkpoints(service: Service, session: Session, asked: params.CountParams) -
 
 
 async def delete_checkpoint(service: Service, session: Session, asked: params.NameParams) -> dict[str, Any]:
-    await service.engine.keeper.delete_checkpoint(asked.name)
+    await service.engine.store.delete_checkpoint(asked.name)
     return {"name": asked.name}
 
 

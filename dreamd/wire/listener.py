@@ -42,25 +42,23 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             make_private_folder(state_dir)
             folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             held.callback(os.close, folder)
-            file = state_dir / LOCK_NAME
-            lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            lock = file_lock(state_dir / LOCK_NAME)
             held.callback(os.close, lock)
-        except OSError as error:
-            raise StartError(
-                f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
-                "or name another with --state-dir",
-                EXIT_STATE,
-            ) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _hold_folder(folder)
         except BlockingIOError:
-            pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip()  # none, if the disk was full
+            written = (state_dir / LOCK_NAME).read_bytes()[:32]  # nothing, if the disk was full
+            pid = written.decode("ascii", "replace").strip()
             end = f"end it (`kill {pid}`)" if pid else "end it"
             raise StartError(
                 f"another dreamd (pid {pid or 'unknown'}) serves the state folder {state_dir}; {end}, "
                 "or name another with --state-dir",
                 EXIT_TAKEN,
+            ) from None
+        except OSError as error:
+            raise StartError(
+                f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
+                "or name another with --state-dir",
+                EXIT_STATE,
             ) from None
         with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
             os.ftruncate(lock, 0)

@@ -156,8 +156,9 @@ class Server:
         await self.stop_listening()
         for session in list(self.sessions.values()):
             if why:
-                session.send(Peer(CODEC).notify(Method.ERROR, [Code.UNAVAILABLE, why]))
-            session.close()
+                session.turn_away(Code.UNAVAILABLE, why)
+            else:
+                session.close()
         await self._all_gone.wait()
 
 

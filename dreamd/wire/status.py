@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from dreamd.wire.service import Service
 
 
-PATIENCE_S = (
-    0.3  # for what has to be looked up on a disk, which may hang: it is answered within 0.5 s all the same
-)
+# For what is looked up on a disk, which may hang: `status` is answered within 0.5 s all the same.
+PATIENCE_S = 0.3
 UNKNOWN_COUNTS = dict.fromkeys(("waiting", "done", "set_aside", "temporaries"))
 UNKNOWN_SIZES = dict.fromkeys(("database_bytes", "wal_bytes"))
 
@@ -52,6 +51,7 @@ async def status_of(service: "Service") -> dict[str, Any]:
 
 def _session(service: "Service", session: Session) -> dict[str, Any]:
     dreamer = service.engine.dreamer(session.number)
+    named = service.engine.names[dreamer.name] if dreamer else None
     return {
         "session": session.number,
         "name": session.name,
@@ -60,9 +60,7 @@ def _session(service: "Service", session: Session) -> dict[str, Any]:
         "provides": sorted(session.provides),
         "connected_s": asyncio.get_running_loop().time() - session.connected_at,
         "dreaming": dreamer.run.dialog if dreamer and dreamer.run else None,
-        "mute_s": service.engine.names[dreamer.name].mute_left_s(service.clock.monotonic())
-        if dreamer
-        else 0.0,
+        "mute_s": named.mute_left_s(service.clock.monotonic()) if named else 0.0,
     }
 
 

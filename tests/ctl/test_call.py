@@ -101,7 +101,7 @@ def test_what_messagepack_cannot_hold_is_wrong_usage(daemon: DaemonProcess) -> N
     for command in (["call", "why", f'[{{"n": {1 << 70}}}]'], ["trace", "--session", 1 << 70]):
         result = dreamctl("--socket", daemon.socket, *command)
         assert (result.exit_code, result.stdout) == (2, "")
-        assert f": {1 << 70} has more than 64 bits\n" in result.stderr
+        assert ": a number has more than 64 bits\n" in result.stderr
 
 
 def test_help_lists_every_command_and_each_has_its_own() -> None:

@@ -264,7 +264,7 @@ async def test_p10_a_store_in_trouble_leaves_the_friend_as_he_was(tmp_path):
         assert caught.value.code == 10
         assert service.engine.keeper.friend is before
         with pytest.raises(StoreUnavailable):
-            await service.engine.keeper.checkpoint("c", again=False)
+            await service.engine.store.keep("c", 0.0, again=False)
         (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
 
 

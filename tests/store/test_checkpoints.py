@@ -37,7 +37,7 @@ async def replaced(store: Store, *texts: str, origin: str = "one stone") -> dict
 
 
 async def learned(store: Store, name: str) -> list[str]:
-    return [copy.text for copy in await store.checkpoint(name) or () if not copy.origin]
+    return [copy.text for copy in await store.checkpoint(name) if not copy.origin]
 
 
 async def test_a_checkpoint_comes_back_as_it_was_kept(store: Store):
@@ -45,7 +45,8 @@ async def test_a_checkpoint_comes_back_as_it_was_kept(store: Store):
     kept = await store.keep("first", STARTED_AT, again=False)
     assert kept == {"name": "first", "fragments": 3, "origin": 2}
     assert await store.checkpoint("first") == copies
-    assert await store.checkpoint("other") is None
+    with pytest.raises(Refusal, match="no checkpoint of that name"):
+        await store.checkpoint("other")
     assert await store.checkpoints(5) == [{"name": "first", "at": STARTED_AT, "learned": 1, "origin": 2}]
 
 
@@ -83,8 +84,9 @@ async def test_at_most_32_are_kept_by_name_and_one_can_be_deleted(store: Store):
         await store.keep("one-more", STARTED_AT, again=False)
     assert caught.value.code == Code.UNAVAILABLE
     await store.keep("c5", STARTED_AT, again=True)
-    assert await store.delete_checkpoint("c7")
-    assert not await store.delete_checkpoint("c7")
+    await store.delete_checkpoint("c7")
+    with pytest.raises(Refusal, match="no checkpoint of that name"):
+        await store.delete_checkpoint("c7")
     await store.keep("one-more", STARTED_AT, again=False)
     assert len(await names(store)) == 32 + 2 + 2
 
@@ -118,7 +120,7 @@ async def test_undoing_to_and_fro_drops_no_older_undo(store: Store):
     for number in range(1, 7):
         await replaced(store, f"state {number}")
     for _ in range(6):
-        await store.replace_friend(await store.checkpoint("previous") or [], STARTED_AT)
+        await store.replace_friend(await store.checkpoint("previous"), STARTED_AT)
     kept = [await learned(store, name) for name in UNDOS]
     assert kept == [["state 5"], ["state 4"], ["state 3"], ["state 2"], ["state 1"]]
 
@@ -130,7 +132,7 @@ async def test_p4_each_origin_that_ever_was_is_kept_once(store: Store):
     assert (await replaced(store, origin="third"))["origin_kept"] == "origin~2"
     assert await learned(store, "origin~1") == ["with the first, later"]
     for _ in range(3):
-        await store.replace_friend(await store.checkpoint("origin~1") or [], STARTED_AT)
+        await store.replace_friend(await store.checkpoint("origin~1"), STARTED_AT)
         assert (await replaced(store, origin="third"))["origin_kept"] == "origin~1"
     assert sorted(name for name in await names(store) if "origin" in name) == [
         "origin~1",
