@@ -26,7 +26,7 @@ from dreamd.settings import Settings
 from dreamd.store import Store
 from dreamd.systemd import Notifier, passed_socket
 from dreamd.tick import Tick
-from dreamd.wire.handlers import TABLE, TEST_SWITCH, TEST_TABLE
+from dreamd.wire.handlers import TABLE
 from dreamd.wire.listener import (
     LOCK_NAME,
     Listener,
@@ -107,8 +107,7 @@ class Daemon:
             parts.callback(delivery.close)
             engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
             where = str(listener.path) if listener else ""
-            table = TABLE | TEST_TABLE if os.environ.get(TEST_SWITCH) else TABLE
-            service = Service(table, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
+            service = Service(TABLE, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
             parts.callback(service.close)
             cap = self.sessions or session_cap()
             self.server = server = Server(service.dispatch, service.forget, failures, cap, service.taps)

@@ -149,9 +149,8 @@ def test_the_engine_alone_brings_dream_and_world_together():
 def test_only_the_clock_and_the_inboxs_files_read_the_time():
     """Clock, randomness and file calls are handed in."""
     readers = {m for m in MODULES if m.startswith("dreamd.") and "time" in outside(imported_by(m))}
-    # handlers: test.block alone, which is served only where the tests of the service switch it on. listener: it
-    # sleeps between two tries for a lock, and reads no time.
-    allowed = {"dreamd.clock", "dreamd.inbox.files", "dreamd.wire.handlers", "dreamd.wire.listener"}
+    # listener: it sleeps between two tries for a lock, and reads no time.
+    allowed = {"dreamd.clock", "dreamd.inbox.files", "dreamd.wire.listener"}
     assert {m for m in readers if not m.startswith(("dreamd.ctl", "dreamd.demo"))} <= allowed
 
 

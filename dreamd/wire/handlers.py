@@ -6,7 +6,6 @@ as a task of that session. Refusals are exceptions that carry their code (`servi
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -278,13 +277,3 @@ TABLE: dict[str, Served] = {
     Method.INBOX_READ: _served(read, params.TraceParams),
     Method.INBOX_ACK: _served(ack, params.AckParams),
 }
-
-
-def block(service: Service, session: Session, asked: params.BlockParams) -> None:
-    """Hold the loop, as a bug would: what a watchdog is there for."""
-    time.sleep(asked.seconds)
-
-
-# Served only where the environment says so: for the tests of the watchdog.
-TEST_SWITCH = "DREAMD_TEST_RPC"
-TEST_TABLE = {"test.block": _served(block, params.BlockParams, frozen=True)}

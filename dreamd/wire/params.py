@@ -130,10 +130,6 @@ class AckParams(Params):
     saved_ts: int | None = None
 
 
-class BlockParams(Params):
-    seconds: float
-
-
 def read(data: msgspec.Raw, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
     """Decode the params of one method. Peers that know doubles alone send 3.0: it is taken for 3 if an int is wanted.
     Whatever this raises, the params are what is wrong."""

@@ -10,7 +10,7 @@ from dreamclient.messages import Method
 
 import dreamd
 from dreamd.inbox.capability import WRITE_SCOPE
-from dreamd.wire.handlers import TABLE, TEST_SWITCH
+from dreamd.wire.handlers import TABLE
 from dreamd.wire.params import NoParams
 from dreamd.wire.service import Served
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
@@ -227,15 +227,6 @@ async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_
         assert [await peer.call("why") for _ in range(70)] == [[]] * 70  # none of them is in flight any more
     assert "raises: KeyError at test_handlers.py" in caplog.text
     assert "secret" not in caplog.text
-
-
-async def test_what_blocks_the_loop_is_there_for_tests_alone(tmp_path, monkeypatch):
-    async with serving(tmp_path) as service, await onlooker(service) as peer:
-        with pytest.raises(PeerError, match="no such method"):
-            await peer.call("test.block", 0)
-    monkeypatch.setenv(TEST_SWITCH, "1")
-    async with serving(tmp_path) as service, await onlooker(service) as peer:
-        assert await peer.call("test.block", 0) is None
 
 
 async def test_a_store_in_trouble_is_named_to_who_asks(tmp_path):
