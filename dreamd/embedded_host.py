@@ -52,12 +52,13 @@ class Embedded:
         self._state_dir, self._db_path, self._clock = state_dir, db_path, clock
         self._settings = settings or sources.load()
         self._starting = threading.Lock()
+        self._closed = False
         self._start()
         atexit.register(self.close)
         call_in_child(self._in_child)
 
     def _start(self) -> None:
-        self._daemon = Daemon(
+        daemon = Daemon(
             self._settings,
             self._state_dir,
             None,
@@ -65,10 +66,11 @@ class Embedded:
             database=self._db_path,
             sessions=SESSIONS,
         )
-        self._started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
-        self._thread = threading.Thread(target=self._run, name="dreamd", daemon=True)
-        self._thread.start()
-        self._loop, self._service = self._started.result()
+        started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
+        thread = threading.Thread(target=_run, args=(daemon, started), name="dreamd", daemon=True)
+        thread.start()
+        self._loop, self._service = started.result()
+        self._daemon, self._thread = daemon, thread
 
     @property
     def alive(self) -> bool:
@@ -91,17 +93,17 @@ class Embedded:
         return ours
 
     def _start_again(self) -> None:
+        if self._closed:
+            return
         with self._starting:
             if self._daemon.lost and not self.alive:
                 try:
                     self._start()
                 except StartError as error:
-                    self._daemon.lost = str(error)  # the next attempt tries again
                     raise NotConnected(str(error)) from None
 
     def adopt(self, settings: Settings) -> None:
         """Take other settings for the gates, dialogues and friend of the dreams to come. Raises NotConnected."""
-
         self._settings = settings
 
         async def take() -> None:
@@ -112,7 +114,7 @@ class Embedded:
     def close(self) -> None:
         """Stop in order, waiting half a second at most. Safe to call twice, and at exit."""
         atexit.unregister(self.close)
-        self._daemon.lost = ""
+        self._closed = True
         if self.alive:
             with suppress(RuntimeError):  # it is ending by itself
                 self._loop.call_soon_threadsafe(self._daemon.stopping.set)
@@ -133,25 +135,27 @@ class Embedded:
             raise NotConnected(f"the embedded daemon does not answer ({type(error).__name__})") from None
 
     def _in_child(self) -> None:
+        self._closed = True
         daemon, state = self._daemon, self._daemon.state_dir
         held = zip((state, state / LOCK_NAME), daemon.locks, strict=True)
         release_in_child([*held, *daemon.database_locks.items()])
 
-    # the daemon's thread
 
-    def _run(self) -> None:
-        with silence("dreamd"):
-            try:
-                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                    runner.run(self._serve())
-            except BaseException as error:  # noqa: BLE001 - a thread has nobody to raise it to
-                if not self._started.done():
-                    self._started.set_exception(error)
+def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Service]]") -> None:
+    """Serve on this thread until the daemon stops; `started` gets what a caller needs, or why it did not start."""
 
-    async def _serve(self) -> None:
-        async with self._daemon.serve() as service:
-            self._started.set_result((asyncio.get_running_loop(), service))
-            await self._daemon.stopping.wait()
+    async def serve() -> None:
+        async with daemon.serve() as service:
+            started.set_result((asyncio.get_running_loop(), service))
+            await daemon.stopping.wait()
+
+    with silence("dreamd"):
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(serve())
+        except BaseException as error:  # noqa: BLE001 - a thread has no caller that it could raise to
+            if not started.done():
+                started.set_exception(error)
 
 
 @contextmanager

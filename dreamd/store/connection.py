@@ -104,12 +104,14 @@ class Database(aiosqlite.Connection):
                 return function(*args, **kwargs)
         except (sqlite3.Error, OSError):
             with suppress(OSError):
-                self.files.check()
+                self.files.check(self._conn)
             raise
 
     def _transaction(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         self.files.check(self._conn)
-        return transaction(self._conn, function, *args, **kwargs)
+        result = transaction(self._conn, function, *args, **kwargs)
+        self.files.written()
+        return result
 
 
 def _close(made: list[tuple[sqlite3.Connection, FilesOpen]]) -> None:

@@ -243,7 +243,7 @@ class Store:
                 self.trouble = None
             elif changes == self._changes_seen and size_of(self._wal):
                 await database.read(transactions.truncate_wal)
-                await database.read(database.glance)  # it has grown by what was in the log
+                database.files.written()
             self._changes_seen = changes
         return None
 

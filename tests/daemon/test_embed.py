@@ -26,6 +26,7 @@ from dreamd.store.schema import MIGRATIONS
 from dreamd.wire.listener import LOCK_NAME, state_lock
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.peer import hearing, saying
+from tests.helpers.ptrace import fork
 from tests.helpers.service import chosen
 from tests.helpers.waiting import until
 
@@ -316,6 +317,18 @@ def test_the_database_in_another_daemons_state_folder_is_refused(start, tmp_path
     with pytest.raises(StartError, match="another dreamd has"):
         start(tmp_path / "b", tmp_path / "a" / "dream.sqlite3")
     start(tmp_path / "b")
+
+
+def test_p8_a_forked_child_does_not_hold_a_database_that_was_given(start, tmp_path):
+    shared = tmp_path / "shared.sqlite3"
+    first = start(tmp_path / "a", shared)
+    ours, theirs = socket.socketpair()
+    child = fork(lambda: ours.close() or len(theirs.recv(1)))
+    first.close()
+    assert status(start(tmp_path / "b", shared))["state"] == "ok"
+    ours.close()
+    theirs.close()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("how", ["EmbeddedDaemon", "embed"])

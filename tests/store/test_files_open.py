@@ -148,6 +148,25 @@ async def test_its_log_replaced(lost: Lost, by: str):
     assert Path(f"{lost.path}-wal").read_bytes() == b"of another program"
 
 
+@BY
+async def test_the_index_of_its_log_removed(lost: Lost, open_store: OpenStore, by: str):
+    """Another program would make one of its own, and not see what is written."""
+    os.unlink(f"{lost.path}-shm")
+    await lost.is_noticed(by, "database log lost")
+    assert await traces(lost.path, open_store) == ["dream-of-the-old"]
+
+
+@BY
+async def test_its_log_emptied(lost: Lost, open_store: OpenStore, by: str):
+    """What was in it is gone; what is dreamt later would be, too."""
+    while lost.store.sizes()["wal_bytes"]:
+        await lost.store.probe()
+    await one_dream(lost.store, "dream-of-the-log")
+    os.truncate(f"{lost.path}-wal", 0)
+    await lost.is_noticed(by, "database log lost")
+    assert await traces(lost.path, open_store) == ["dream-of-the-old"]
+
+
 @pytest.mark.parametrize("by", ["write", "probe"])
 async def test_its_end_missing(lost: Lost, open_store: OpenStore, by: str):
     while lost.store.sizes()["wal_bytes"]:
