@@ -112,6 +112,7 @@ class Hooks:
         except Ended as ended:
             if ended.outcome != "hook_error":
                 raise
+            self.failed = ""
             return []
         return [cut(snapshot) for snapshot in snapshots[:n]]
 

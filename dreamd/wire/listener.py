@@ -146,7 +146,7 @@ class Listener:
             self.path = Path(passed.getsockname())
             self.socket = passed
             if _is_bound(self.path):
-                self._hold()
+                self._file = _held(self.path)
             else:  # the file of a daemon before this one, which had vanished before; what is in the way, the tick tells
                 with suppress(StartError):
                     self.bind()
@@ -158,10 +158,14 @@ class Listener:
             check_socket_path(self.path)
             make_private_folder(self.path.parent)
             with _folder_lock(self.path.parent, self._state):
-                self.socket = _bind(self.path)
-                self._own = True
+                fresh = _bind(self.path)
+                try:
+                    file = _held(self.path)
+                except OSError:
+                    fresh.close()  # or the next try would meet a daemon that listens there: this one
+                    raise
                 self._let_go()
-                self._hold()
+                self.socket, self._file, self._own = fresh, file, True
         except SocketPathError as error:
             raise StartError(str(error), EXIT_SOCKET) from None
         except OSError as error:
@@ -184,13 +188,14 @@ class Listener:
                     self.path.unlink()
         self._let_go()
 
-    def _hold(self) -> None:
-        self._file = os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-
     def _let_go(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _held(file: Path) -> int:
+    return os.open(file, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _turn_away(passed: socket.socket) -> None:

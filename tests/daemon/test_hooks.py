@@ -111,6 +111,7 @@ async def test_a_recall_that_fails_only_leaves_the_dream_without_it():
     async with host() as leo:
         assert await leo.answers(leo.hooks.recall("q", 2), result="no list") == []
         assert leo.made.failures.counts == {"recall: wrong answer": 1}
+        assert not leo.hooks.failed  # it ended nothing
         leo.sock.close()
         with pytest.raises(Ended) as ended:
             await leo.hooks.recall("q", 2)

@@ -304,6 +304,39 @@ def test_a_file_that_vanished_or_is_anothers_is_noticed_and_not_removed(tmp_path
     assert (tmp_path / "s").exists()
 
 
+def test_a_socket_whose_file_cannot_be_held_is_bound_at_the_next_try(tmp_path, monkeypatch):
+    listener = Listener(tmp_path / "s")
+    (tmp_path / "s").unlink()
+    opened = os.open
+
+    def exhausted(path, flags, *mode):
+        if flags & os.O_PATH:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(path, flags, *mode)
+
+    old = listener.socket
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", exhausted)
+        with pytest.raises(StartError, match="Too many open files"):
+            listener.bind()
+    assert listener.vanished
+    listener.bind()
+    assert not listener.vanished
+    assert connects(tmp_path / "s")
+    old.close()
+    listener.close()
+
+
+def test_a_folder_that_cannot_be_locked_is_an_error_that_says_so(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StartError, match="No locks available") as caught, state_lock(tmp_path):
+        pass
+    assert caught.value.exit_code == 4
+
+
 def test_a_file_that_becomes_anothers_while_its_folder_is_waited_for_is_kept(tmp_path, monkeypatch):
     listener = Listener(tmp_path / "s")
     lock = fcntl.flock
