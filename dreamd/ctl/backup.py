@@ -16,6 +16,7 @@ from dreamd.ctl.connection import Target, emit, json_option
 from dreamd.ctl.layout import labelled, size, width
 from dreamd.ctl.plain import Plain
 from dreamd.ctl.regular import check_free, regular, replacing
+from dreamd.errors import StoreError
 from dreamd.store.file import Tell, copy_into, is_alone, look, read_only
 from dreamd.store.schema import others
 from dreamd.store.trouble import DAMAGED, FULL, LOCKED, name_of, trouble_of
@@ -50,7 +51,7 @@ def backup(target: Target, file: Path, force: bool) -> None:
 
 
 def _database(target: Target) -> Path:
-    """That of the state folder; where only a socket was named, that of the daemon behind it."""
+    """Return that of the state folder; if only a socket was named, that of the daemon behind it."""
     if target.socket_alone:
         with target.daemon() as daemon:
             return Path(daemon.call(Method.STATUS)["database"]["path"])
@@ -59,37 +60,44 @@ def _database(target: Target) -> Path:
 
 def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:
     try:
-        tables = look(database).tables
-        if "dream_dialogs" not in tables or others(tables):
-            raise click.ClickException(f"{database} is no database of dreamd's; no backup was made")
-        with replacing(file) as (part, number):
-            copy(database, part, tell)
-            return {**_checked(part), "bytes": os.fstat(number).st_size}
+        with explained(database, file, "no backup was made", "damaged; `dreamctl doctor` says what to do"):
+            tables = look(database).tables
+            if "dream_dialogs" not in tables or others(tables):
+                raise click.ClickException(f"{database} is no database of dreamd's; no backup was made")
+            with replacing(file) as (part, number):
+                copy(database, part, tell)
+                with closing(read_only(part)) as copied:
+                    return {**checked(copied), "bytes": os.fstat(number).st_size}
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
+
+
+@contextmanager
+def explained(
+    file: Path, target: Path, undone: str, damaged: str = "no database, or damaged"
+) -> Iterator[None]:
+    """Turn what SQLite and the store say of `file`, or of a full disk at `target`, into one line."""
+    try:
+        yield
+    except StoreError as error:
+        raise click.ClickException(f"{file}: {error}") from None
     except sqlite3.Error as error:
         trouble = trouble_of(error)
         if trouble == FULL:
-            raise click.ClickException(f"{file}: {FULL}; no backup was made") from None
-        raise click.ClickException(
-            f"{database}: {_WORDS.get(trouble) or trouble or name_of(error)}"
-        ) from None
-
-
-_WORDS: dict[str | None, str] = {
-    DAMAGED: "damaged, no backup was made; `dreamctl doctor` says what to do",
-    LOCKED: "locked by another program; end it, and try again",
-}
+            raise click.ClickException(f"{target}: {FULL}; {undone}") from None
+        words = {DAMAGED: damaged, LOCKED: "locked by another program; end it, and try again"}
+        what = words.get(trouble or "") or trouble or name_of(error)
+        raise click.ClickException(f"{file}: {what}; {undone}") from None
 
 
 def copy(database: Path, part: Path, tell: Tell | None = None) -> None:
-    """Into an empty file, all of one moment. Raises sqlite3.Error, OSError, click.ClickException."""
+    """Copy into an empty file, all of one moment. Raise sqlite3.Error, OSError, click.ClickException."""
     before = _stamp(database) if is_alone(database) else None
     with closing(read_only(database)) as source:
-        source.execute("BEGIN")  # one moment: what others write meanwhile does not begin the copy anew
+        source.execute("BEGIN")  # one moment: what others write meanwhile does not begin the copy again
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         copy_into(source, part, tell)
-    if before not in (None, _stamp(database)):  # where nobody had it open, it is read without a lock
+    if before not in (None, _stamp(database)):  # if no program had it open, it is read without a lock
         raise click.ClickException(f"{database} was written to while it was copied: try again")
 
 
@@ -98,17 +106,12 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _checked(copy: Path) -> dict[str, int]:
-    with closing(read_only(copy)) as connection:
-        if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            damage = sqlite3.DatabaseError()
-            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise damage
-        return measured(connection)
-
-
-def measured(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many pages and dialogues a dream database has."""
+def checked(connection: sqlite3.Connection) -> dict[str, int]:
+    """Check a whole dream database; return how many pages and dialogues it has. Raise sqlite3.Error."""
+    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        damage = sqlite3.DatabaseError()
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage
     ((pages,),) = connection.execute("PRAGMA page_count")
     ((dialogues,),) = connection.execute("SELECT count(*) FROM dream_dialogs")
     return {"pages": pages, "dialogues": dialogues}

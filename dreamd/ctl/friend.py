@@ -4,7 +4,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -299,11 +299,11 @@ def _exported(text: str) -> list[dict[str, Any]] | None:
     version = found.get("version", VERSION)
     if version != VERSION:
         raise click.UsageError(f"the file is of version {version!r}, and this dreamctl knows {VERSION}")
-    return list(_maps(found.get("fragments")))
+    fragments = found.get("fragments")
+    if not isinstance(fragments, list) or not all(map(_has_text, fragments)):
+        raise click.UsageError("a fragment of the file is no map with a text")
+    return fragments
 
 
-def _maps(fragments: Any) -> Iterator[dict[str, Any]]:
-    for each in fragments if isinstance(fragments, list) else ():
-        if not (isinstance(each, dict) and isinstance(each.get("text"), str)):
-            raise click.UsageError("a fragment of the file is no map with a text")
-        yield each
+def _has_text(fragment: Any) -> bool:
+    return isinstance(fragment, dict) and isinstance(fragment.get("text"), str)

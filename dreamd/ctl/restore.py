@@ -13,18 +13,20 @@ from dreamclient.messages import Method
 
 from dreamd.ctl import service_plain as plain
 from dreamd.ctl import service_units as units
-from dreamd.ctl.backup import bar, copy, measured
+from dreamd.ctl.backup import bar, checked, copy, explained
 from dreamd.ctl.checkup.place import look_at_state
 from dreamd.ctl.connection import Target, emit, json_option, undisturbed
 from dreamd.ctl.layout import labelled, size, width
 from dreamd.ctl.regular import put, regular, sync, temporary
 from dreamd.ctl.service import instance_option
-from dreamd.errors import StartError, StoreError, StoreForeign, StoreTooNew
+from dreamd.errors import StartError, StoreForeign, StoreTooNew
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, beside, look, read_only
 from dreamd.store.reading import load
 from dreamd.store.schema import MIGRATIONS, check, is_dreamds
-from dreamd.store.trouble import DAMAGED, FULL, LOCKED, name_of, trouble_of
+from dreamd.store.trouble import LOCKED, trouble_of
 from dreamd.wire.listener import make_private_folder, state_lock
+
+UNDONE = "nothing was restored"
 
 
 @click.command
@@ -74,9 +76,9 @@ def _restore(file: Path, state: Path, database: Path, pair: units.Pair, about: d
     if database.parent.stat().st_uid != os.geteuid():
         raise click.ClickException(f"{database.parent} belongs to another user; restore as that user")
     with temporary(database.parent) as (part, number):
-        with bar("restore") as tell, _explained(file, database):
+        with bar("restore") as tell, explained(file, database, UNDONE):
             copy(file, part, tell)
-        about |= {**_checked(file, part), "bytes": os.fstat(number).st_size}
+            about |= {**_checked(part), "bytes": os.fstat(number).st_size}
         try:
             with _stopped(state, pair, about["done"]), undisturbed():
                 about["kept"] = _keep(database)
@@ -89,36 +91,20 @@ def _restore(file: Path, state: Path, database: Path, pair: units.Pair, about: d
 
 def _refuse_others(file: Path) -> None:
     """Raise click.ClickException if a file is no dream database that this dreamd can read."""
-    with _explained(file):
+    with explained(file, file, UNDONE):
         contents = look(file)
         check(contents)
     if not is_dreamds(contents):
         raise click.ClickException(f"{file} is no dream database: tables are missing")
 
 
-def _checked(file: Path, part: Path) -> dict[str, int]:
-    """Check the whole copy of FILE, as the daemon would read it; return its counts. Raise click.ClickException."""
-    with _explained(file), closing(read_only(part)) as connection:
-        if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
-            raise click.ClickException(f"{file} is damaged; nothing was restored")
+def _checked(part: Path) -> dict[str, int]:
+    """Check the whole copy, as the daemon would read it; return its counts."""
+    with closing(read_only(part)) as connection:
+        counts = checked(connection)
         if connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
             load(connection)
-        return measured(connection)
-
-
-@contextmanager
-def _explained(file: Path, target: Path | None = None) -> Iterator[None]:
-    """Turn what SQLite and the store say of FILE, or of a full disk at `target`, into one line."""
-    try:
-        yield
-    except StoreError as error:
-        raise click.ClickException(f"{file}: {error}") from None
-    except sqlite3.Error as error:
-        trouble = trouble_of(error)
-        if trouble == FULL and target:
-            raise click.ClickException(f"{target}: {FULL}; nothing was restored") from None
-        what = "no database, or damaged" if trouble == DAMAGED else trouble or name_of(error)
-        raise click.ClickException(f"{file}: {what}; nothing was restored") from None
+        return counts
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced
 from tests.helpers.shapes import differences, shape_of
 from tests.helpers.terminal import Terminal
 
-PWRITE = "call 18"  # so SQLite writes
+PWRITE = "pwrite64"  # so SQLite writes
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ CHANGES = {
     "fsync",
     "flock",
     "write",
-    "call 18",
+    "pwrite64",
     "call 75",
     "call 86",
     "linkat",
