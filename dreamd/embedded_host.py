@@ -6,26 +6,28 @@ any crash.
 """
 
 import asyncio
-import atexit
 import logging
+import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from dreamclient.clients.process import call_in_child
+from dreamclient import paths
+from dreamclient.clients import process
+from dreamclient.clients.connect import Connector
 from dreamclient.errors import NotConnected
 
 from dreamd import settings as sources
 from dreamd.app import Daemon
 from dreamd.clock import Clock
-from dreamd.errors import StartError
+from dreamd.errors import DreamdError, SettingsError, StartError
 from dreamd.settings import Settings
 from dreamd.threads import OneThread as OneThread  # where other programs find it
-from dreamd.wire.listener import LOCK_NAME, release_in_child
+from dreamd.wire.listener import EXIT_TAKEN, LOCK_NAME, release_in_child
 
 if TYPE_CHECKING:
     from dreamd.wire.service import Service
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CLOSE_S = 0.5  # what the exit of a host may wait: DESIGN §11
+START_S = 10.0  # it takes a tenth of a second
 CONNECT_S = 5.0  # it takes a millisecond; a loop that does not answer has ended
 SESSIONS = 64  # a process has a few leos, and the descriptors are its own
 
@@ -54,8 +56,7 @@ class Embedded:
         self._starting = threading.Lock()
         self._closed = False
         self._start()
-        atexit.register(self.close)
-        call_in_child(self._in_child)
+        process.call_in_child(self._in_child)
 
     def _start(self) -> None:
         daemon = Daemon(
@@ -71,6 +72,7 @@ class Embedded:
         thread.start()
         self._loop, self._service = started.result()
         self._daemon, self._thread = daemon, thread
+        process.started(self)
 
     @property
     def alive(self) -> bool:
@@ -112,13 +114,21 @@ class Embedded:
         self._ask(take())
 
     def close(self) -> None:
-        """Stop in order, waiting half a second at most. Safe to call twice, and at exit."""
-        atexit.unregister(self.close)
+        """Stop in order, waiting half a second at most. Safe to call twice."""
+        process.ended(self)
+        self.stop()
+        self.join(process.EXIT_WAITS_S)
+
+    def stop(self) -> None:
+        """Begin to stop, without waiting: at the exit of the process all that runs in it is waited for together."""
         self._closed = True
         if self.alive:
             with suppress(RuntimeError):  # it is ending by itself
                 self._loop.call_soon_threadsafe(self._daemon.stopping.set)
-            self._thread.join(CLOSE_S)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has stopped."""
+        self._thread.join(timeout_s)
 
     def _ask(self, work: Coroutine[Any, Any, object]) -> None:
         """Do `work` on the daemon's thread, and wait until it is done."""
@@ -156,6 +166,69 @@ def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Servi
         except BaseException as error:  # noqa: BLE001 - a thread has no caller that it could raise to
             if not started.done():
                 started.set_exception(error)
+
+
+class Shared:
+    """The daemon that the clients of this process share: `Embedded`, started when it is first asked for, or the daemon
+    that has the state folder already. `now` returns the time of its clock (unix s), or None for the real one."""
+
+    def __init__(
+        self,
+        state: str | os.PathLike[str] | None,
+        database: str | os.PathLike[str] | None,
+        now: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._state = state
+        self._database = None if database is None else Path(database)
+        real = Clock()
+        self._clock = Clock(wall=lambda: real.wall() if (set_to := now()) is None else set_to)
+        self._embedded: Embedded | None = None
+        self._renew()
+        process.call_in_child(self._renew)
+
+    def _renew(self) -> None:
+        """In a forked child another thread of the parent may have held the lock."""
+        self._starting = threading.Lock()
+
+    def connect(self) -> socket.socket:
+        """Return a connection. Raise NotConnected if there can be none."""
+        embedded = self._running()
+        return embedded.connect() if embedded else Connector(paths.socket_path(state=self._state))()
+
+    def adopt(self, assignments: Iterable[str]) -> None:
+        """Take settings such as "gate.chance=1" for the dreams to come, unless the daemon is another process's."""
+        embedded = self._running()
+        if embedded is not None:
+            try:
+                embedded.adopt(sources.load(assignments=assignments))
+            except SettingsError as error:
+                raise NotConnected(str(error)) from None
+
+    def close(self) -> None:
+        """End the daemon, if it is ours, in half a second at most."""
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.close()
+
+    def _running(self) -> Embedded | None:
+        """Return our daemon, started if it is not; None if another has the state folder."""
+        if not self._starting.acquire(timeout=START_S):
+            raise NotConnected("the embedded daemon does not start")
+        try:
+            if self._embedded is None or not self._embedded.alive:
+                self._embedded = self._start()
+            return self._embedded
+        finally:
+            self._starting.release()
+
+    def _start(self) -> Embedded | None:
+        state = paths.state_dir(self._state)
+        try:
+            return Embedded(state, db_path=self._database, settings=None, clock=self._clock)
+        except DreamdError as error:
+            if isinstance(error, StartError) and error.exit_code == EXIT_TAKEN:
+                return None
+            raise NotConnected(str(error)) from None
 
 
 @contextmanager

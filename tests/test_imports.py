@@ -114,6 +114,26 @@ def test_the_wire_knows_no_dream(module):
     }
 
 
+# The client's parts, from the contract up: each imports from those below it, and from itself.
+LAYERS = ("contract", "protocol", "clients", "leo", "dropin")
+
+
+def layer(module):
+    """Where a module of the client stands: its package's own, and the public name of a part, stand above all."""
+    if module in ("dreamclient", "dreamclient.embedded"):
+        return len(LAYERS)
+    first = module.split(".")[1]
+    return LAYERS.index(first) if first in LAYERS else 0
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("dreamclient")))
+def test_imports_of_the_client_point_downwards(module):
+    """Also those inside functions, which are late for the sake of speed, and not to point another way."""
+    for name in imported_by(module) & MODULES.keys():
+        if name.startswith("dreamclient."):
+            assert layer(name) <= layer(module), f"{module} imports {name}"
+
+
 def test_the_client_never_imports_the_daemon():
     for module in MODULES:
         if module.startswith("dreamclient") and module != "dreamclient.clients.embedded":

@@ -5,83 +5,36 @@
 
 TYPE_CHECKING = False  # that of `typing`, which would have to be imported
 if TYPE_CHECKING:
-    from dreamclient.clients.loop import AsyncDreamClient
-    from dreamclient.clients.thread import DreamClient
-    from dreamclient.errors import (
-        CallTimeout,
-        DreamError,
-        Malformed,
-        MessageTooLarge,
-        NotConnected,
-        ProtocolError,
-        RemoteError,
-        SocketPathError,
-        UsageError,
-    )
-    from dreamclient.leo import Attachment, attach
-    from dreamclient.messages import (
-        PROTOCOL_VERSION,
-        Code,
-        DreamContext,
-        LineMeta,
-        LineMetrics,
-        Method,
-        PulseSnapshot,
-    )
-    from dreamclient.paths import socket_path, state_dir
-    from dreamclient.protocol.session import Timing
-
-__all__ = [
-    "PROTOCOL_VERSION",
-    "AsyncDreamClient",
-    "Attachment",
-    "CallTimeout",
-    "Code",
-    "DreamClient",
-    "DreamContext",
-    "DreamError",
-    "LineMeta",
-    "LineMetrics",
-    "Malformed",
-    "MessageTooLarge",
-    "Method",
-    "NotConnected",
-    "ProtocolError",
-    "PulseSnapshot",
-    "RemoteError",
-    "SocketPathError",
-    "Timing",
-    "UsageError",
-    "attach",
-    "socket_path",
-    "state_dir",
-]
+    from dreamclient.clients.base import Timing as Timing
+    from dreamclient.clients.loop import AsyncDreamClient as AsyncDreamClient
+    from dreamclient.clients.thread import DreamClient as DreamClient
+    from dreamclient.errors import *  # noqa: F403
+    from dreamclient.leo import Attachment as Attachment
+    from dreamclient.leo import attach as attach
+    from dreamclient.messages import *  # noqa: F403
+    from dreamclient.paths import socket_path as socket_path
+    from dreamclient.paths import state_dir as state_dir
 
 _HOMES = {
-    "clients.loop": ("AsyncDreamClient",),
-    "clients.thread": ("DreamClient",),
-    "leo": ("Attachment", "attach"),
-    "messages": (
-        "PROTOCOL_VERSION",
-        "Code",
-        "DreamContext",
-        "LineMeta",
-        "LineMetrics",
-        "Method",
-        "PulseSnapshot",
-    ),
-    "paths": ("socket_path", "state_dir"),
-    "protocol.session": ("Timing",),
+    "clients.base": "Timing",
+    "clients.loop": "AsyncDreamClient",
+    "clients.thread": "DreamClient",
+    "errors": "CallTimeout DreamError Malformed MessageTooLarge NotConnected ProtocolError RemoteError"
+    " SocketPathError UsageError",
+    "leo": "Attachment attach",
+    "messages": "PROTOCOL_VERSION Code DreamContext LineMeta LineMetrics Method PulseSnapshot",
+    "paths": "socket_path state_dir",
 }
+_NAMES = {name: home for home, names in _HOMES.items() for name in names.split()}
+__all__ = sorted(_NAMES)
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    home = next((home for home, names in _HOMES.items() if name in names), "errors")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
     return value
 
 

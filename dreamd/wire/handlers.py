@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 from dreamclient.messages import MESSAGE_BYTES, NESTING, PROTOCOL_VERSION, Code, Method
-from dreamclient.protocol.rpc import too_deep
 from msgspec.structs import replace
 
 import dreamd
@@ -21,6 +20,7 @@ from dreamd.errors import Refusal, Unreadable
 from dreamd.wire import params
 from dreamd.wire.service import Served, Service
 from dreamd.wire.session import Session
+from dreamd.wire.typed import too_deep
 
 # --- the session itself ------------------------------------------------------------------------------
 

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import msgspec
 from dreamclient.messages import Code, Method
-from dreamclient.protocol.rpc import Event, Notification, Peer, Reply, Request
+from dreamclient.protocol.rpc import Event, Notification, Reply, Request
 
 from dreamd.failures import Failures
 from dreamd.wire.calls import Calls, lost
-from dreamd.wire.typed import CODEC
+from dreamd.wire.guarded import GuardedPeer
 
 UNSENT_BYTES = (
     4 << 20
@@ -62,7 +62,7 @@ class Session(asyncio.Protocol):
         self._dispatch = dispatch
         self._on_lost = on_lost
         self._failures = failures
-        self._peer = Peer(CODEC, spare=spare)
+        self._peer = GuardedPeer(spare=spare)
         self._calls = Calls(self._peer.pending)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False
@@ -85,7 +85,8 @@ class Session(asyncio.Protocol):
         self.connected_at = self._loop.time()
 
     def data_received(self, data: bytes) -> None:
-        self._take(self._peer.receive_data(data, self._show_taps if self.taps else None))
+        self._peer.tap = self._show_taps if self.taps else None
+        self._take(self._peer.receive_data(data))
 
     def _take(self, events: Iterator[Event]) -> None:
         """Route events until there are no more, too much is unsent, or other sessions have waited long enough: what is
@@ -103,7 +104,7 @@ class Session(asyncio.Protocol):
                 self._stop_reading()
                 self._loop.call_soon(self._resume)
                 break
-        for answer in peer.messages_to_send() if peer.data_owed else ():
+        for answer in peer.messages_to_send():
             self.send(answer)
         self._reading = False
         self._flush()

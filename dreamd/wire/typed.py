@@ -4,23 +4,30 @@ The envelope is opened here; `params` and `result` stay raw bytes until a handle
 know their type, decode them. The protocol itself is `dreamclient.protocol.rpc`, the same at both ends.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
-from dreamclient.messages import Method
+from dreamclient.errors import Malformed
+from dreamclient.messages import NESTING, Method
 from dreamclient.protocol.rpc import (
+    EXPECTED,
     MSGID_MASK,
     NOTIFICATION,
+    REQUEST,
+    RESPONSE,
     Answer,
     Codec,
     Message,
     Notification,
     Request,
-    malformed,
+    is_msgid,
     packed,
     remote_error,
     text_of,
 )
+from msgpack import Unpacker
+from msgpack.exceptions import OutOfData
 
 _ENVELOPE = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _UNSIGNED = msgspec.msgpack.Decoder(int)
@@ -62,8 +69,23 @@ def decode(frame: bytes) -> Message:
                 if _is_array(params):
                     return Notification(_name(method), params)
     except Exception as error:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
-        raise malformed(frame, f"unreadable message ({type(error).__name__})") from None
-    raise malformed(frame)
+        raise _malformed(frame, f"unreadable message ({type(error).__name__})") from None
+    raise _malformed(frame, EXPECTED)
+
+
+def _malformed(frame: bytes, message: str) -> Malformed:
+    """Return the error for a frame that is no message, addressed as far as its first values tell."""
+    kind = msgid = None
+    reader = Unpacker(read_size=64)
+    reader.feed(frame[:64])
+    with suppress(ValueError, OutOfData):
+        if reader.read_array_header():
+            kind = reader.unpack()
+            msgid = reader.unpack()
+    if type(kind) is not int:
+        return Malformed(message)
+    known = kind == REQUEST and is_msgid(msgid)
+    return Malformed(message, msgid if known else None, is_answer=kind == RESPONSE)
 
 
 def _msgid(raw: msgspec.Raw) -> int | None:
@@ -84,6 +106,21 @@ def _is_array(raw: msgspec.Raw) -> bool:
 
 def _begins_array(first: int) -> bool:
     return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
+
+
+def too_deep(value: Any, levels: int = NESTING) -> bool:
+    """Return whether lists and maps in `value` nest deeper than `levels`; level by level, so never recursive."""
+    level = [value] if isinstance(value, list | dict) else []
+    for _ in range(levels):
+        level = [
+            child
+            for container in level
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, list | dict)
+        ]
+        if not level:
+            return False
+    return True
 
 
 CODEC = Codec(encode, decode)

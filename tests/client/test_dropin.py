@@ -26,9 +26,10 @@ from dreamclient.dropin import (
     maybe_run_dream,
 )
 from dreamclient.dropin import process as dropin_host
-from dreamclient.dropin.process import Host
+from dreamclient.dropin.process import Process
+from dreamclient.leo.attachment import attachment_of
 from dreamclient.messages import PulseSnapshot
-from dreamclient.protocol.rpc import plain
+from dreamclient.protocol.contexts import small_context
 
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess
@@ -48,10 +49,10 @@ def host(monkeypatch, tmp_path):
         if name.startswith(("DREAM", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    host = Host()
-    monkeypatch.setattr(dropin, "_host", host)
+    host = Process()
+    monkeypatch.setattr(dropin, "_process", host)
     yield host
-    for part in (host._client, host._daemon):
+    for part in (host._client, host._silent, host._daemon):
         if part is not None:
             part.close()
 
@@ -133,8 +134,8 @@ def test_both_forms_of_the_context_are_one_on_the_wire():
     nested = DreamContext("hello", "I am here", pulse=PulseSnapshot(0.8, 0.6, 0.5), trauma_level=0.7, themes=(1, 2),
                           expert="wounded", quality=0.5)  # fmt: skip
     assert nested == STIRRED
-    assert plain(STIRRED) == {
-        "prompt": "hello", "reply": "I am here", "math_state": None, "pulse": PulseSnapshot(0.8, 0.6, 0.5),
+    assert small_context(STIRRED) == small_context(nested) == {
+        "prompt": "hello", "reply": "I am here", "pulse": {"novelty": 0.8, "arousal": 0.6, "entropy": 0.5},
         "trauma_level": 0.7, "themes": [1, 2], "expert": "wounded", "quality": 0.5,
     }  # fmt: skip
     assert (nested.pulse_novelty, nested.pulse_arousal, nested.pulse_entropy) == (0.8, 0.6, 0.5)
@@ -306,6 +307,69 @@ def test_a_dream_that_has_gone_meanwhile_is_left_out(waits, database, host, monk
 # --- waiting, otherwise --------------------------------------------------------------------------------
 
 
+def test_figures_of_another_database_end_no_dream(waits, tmp_path, leo, monkeypatch):
+    """On another thread they wait for its end, or go without; in a hook they are none."""
+    monkeypatch.setattr(dropin_host, "FIGURES_S", 0.01)
+    one, two = tmp_path / "one/d.sqlite3", tmp_path / "two/d.sqlite3"
+    other = []
+
+    def generate(*asked):
+        other.append(get_dream_stats(two))
+        asker = threading.Thread(target=lambda: other.append(get_dream_stats(two)))
+        asker.start()
+        asker.join()
+        return leo.generate(*asked)
+
+    maybe_run_dream(STIRRED, generate, leo.observe, one, ALWAYS)
+    assert rows(one, "SELECT outcome FROM dream_dialogs") == [("complete",)]
+    assert other == [{}] * len(other)
+    monkeypatch.setattr(dropin_host, "FIGURES_S", 5.0)
+    assert get_dream_stats(two)["total_dialogs"] == 0
+    assert get_dream_stats(one)["total_dialogs"] == 1
+
+
+def test_the_thread_that_waits_runs_the_functions(waits, database, leo):
+    """They may be bound to it, as leo's own connection is."""
+    ran = set()
+
+    def generate(*asked):
+        ran.add(threading.current_thread())
+        return leo.generate(*asked)
+
+    def observe(text):
+        ran.add(threading.current_thread())
+        leo.observe(text)
+
+    maybe_run_dream(STIRRED, generate, observe, database, ALWAYS)
+    assert ran == {threading.current_thread()}
+    assert leo.heard == leo.said != []
+
+
+def test_p10_what_waiting_swallows_is_counted_and_told(waits, database, leo, host, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("DREAMD_GATE__CHANCES", "1")  # with which no daemon starts
+        maybe_run_dream(STIRRED, leo.generate, leo.observe, database)
+    assert host._client.failures == {"offer": 1}
+    maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS)
+    assert asked_of(database, "status")["failures"]["host: offer"] == 1
+
+
+def asked_of(database, method, *params):
+    return dropin._process.ask(database, method, *params)
+
+
+def test_functions_are_held_weakly_if_they_are_an_objects(service, host):
+    class Caller(Functions):
+        pass
+
+    caller = Caller()
+    maybe_run_dream(CALM, caller.generate, caller.observe)
+    gone = weakref.ref(caller)
+    del caller
+    gc.collect()
+    assert gone() is None
+
+
 def test_each_database_has_its_own_dreams(waits, tmp_path, leo):
     for name in ("one", "two", "one"):
         maybe_run_dream(STIRRED, leo.generate, leo.observe, tmp_path / name / "d.sqlite3", ALWAYS)
@@ -355,7 +419,7 @@ class Double:
         self.field = leo_double.LeoField(self.connection)
 
     def end(self):
-        self.field._dreamd_attachment.detach()
+        attachment_of(self.field).detach()
         self.connection.close()
 
 
@@ -377,7 +441,7 @@ def test_p1_leo_waits_for_a_dream_within_his_reply_and_his_database_is_not_ours(
 
 def asked(method, *params):
     """The service's answer."""
-    return dropin._host.ask(None, method, *params)
+    return dropin._process.ask(None, method, *params)
 
 
 def test_functions_are_the_hooks_of_a_session(service, database, leo):
@@ -404,7 +468,7 @@ def test_the_latest_functions_are_asked(service, database, leo):
 
 def test_a_field_is_attached_as_it_is_made(service, tmp_path, monkeypatch):
     double = Double(monkeypatch, tmp_path / "service")
-    attached = double.field._dreamd_attachment
+    attached = attachment_of(double.field)
     until(lambda: attached.client.connected)
     double.field.reply("what does the river say")
     until(lambda: asked("why"))
@@ -418,12 +482,12 @@ def test_a_field_is_attached_as_it_is_made(service, tmp_path, monkeypatch):
 
 def test_a_field_that_was_detached_stays_so(service, tmp_path, monkeypatch, host):
     double = Double(monkeypatch, tmp_path)
-    client = double.field._dreamd_attachment.client
+    client = attachment_of(double.field).client
     assert client.start(DEADLINE_S)
-    double.field._dreamd_attachment.detach()
+    attachment_of(double.field).detach()
     for n in range(3):
         double.field.reply(f"the rain {n}")
-    assert not hasattr(double.field, "_dreamd_attachment")
+    assert not attachment_of(double.field)
     assert host._client is None
     assert not asked("status")["decisions"]
     gone, double.field = weakref.ref(double.field), None
@@ -450,23 +514,23 @@ def test_a_leo_is_attached_once_whatever_his_code_is_like(service, tmp_path, mon
     monkeypatch.setattr(leo_double, "maybe_run_dream", None)
     with closing(leo_double.settle(tmp_path)) as connection:
         leo = Helper(connection)
-        assert hasattr(leo, "_dreamd_attachment") == (init is prepare)
+        assert bool(attachment_of(leo)) == (init is prepare)
         leo.reply("what does the river say")
-        assert leo._dreamd_attachment.client.start(DEADLINE_S)
+        assert attachment_of(leo).client.start(DEADLINE_S)
         before = len(asked("why", 100))
         for n in range(3):
             leo.reply(f"what does the rain say {n}")
         until(lambda: len(asked("why", 100)) >= before + 3)
         assert len(asked("why", 100)) == before + 3
         assert host._client is None
-        leo._dreamd_attachment.detach()
+        attachment_of(leo).detach()
 
 
 def test_a_second_init_of_a_field_changes_nothing(tmp_path, monkeypatch):
     double = Double(monkeypatch, tmp_path)
-    attached = double.field._dreamd_attachment
+    attached = attachment_of(double.field)
     type("Again", (), {"go": lambda self: init_dream(tmp_path)}).go(double.field)
-    assert double.field._dreamd_attachment is attached
+    assert attachment_of(double.field) is attached
     double.end()
 
 
@@ -476,13 +540,13 @@ def test_p10_a_field_that_cannot_be_attached_is_left_alone_and_counted(service, 
 
     monkeypatch.setattr("dreamclient.leo.attachment.attach", broken)
     leo = Double(monkeypatch, tmp_path).field
-    assert not hasattr(leo, "_dreamd_attachment")
+    assert not attachment_of(leo)
     assert leo.reply("and on he talks")
     until(lambda: asked("status")["sessions"])
     status = asked("status")
     assert status["failures"]["host: init"] == 1
     assert [session["provides"] for session in status["sessions"] if session["name"] == "leo"] == [[], []]
-    host._mute.close()
+    host._silent.close()
     leo.conn.close()
 
 
@@ -490,7 +554,7 @@ def test_p10_what_fails_beside_an_attached_field_is_told_by_its_client(tmp_path,
     double = Double(monkeypatch, tmp_path)
     for _ in range(3):
         assert get_dream_stats() == {}  # nobody listens
-    assert double.field._dreamd_attachment.client.failures["ask"] == 3
+    assert attachment_of(double.field).client.failures["ask"] == 3
     assert not host._untold
     double.end()
 
@@ -572,7 +636,8 @@ def test_embedded_he_dreams_in_the_usual_state_folder_and_nobody_waits(
     free.set()
     until(
         lambda: (
-            get_dream_stats(database)["total_turns"] >= 3 and not host._daemon._host._service.engine._running
+            get_dream_stats(database)["total_turns"] >= 3
+            and not host._daemon._shared._embedded._service.engine._running
         )
     )
     assert leo.heard == leo.said

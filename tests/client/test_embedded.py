@@ -1,20 +1,18 @@
 """A daemon in the client's own process, and the client that waits for its dreams."""
 
 import os
-import random
 import sqlite3
 import sys
-import threading
 
 import pytest
-from dreamclient.clients import embedded as module
-from dreamclient.clients.embedded import EmbeddedDaemon, OwnTurn, WaitingClient
-from dreamclient.clients.inline import InlineClient
+from dreamclient.clients.embedded import EmbeddedDaemon
 from dreamclient.clients.thread import DreamClient
-from dreamclient.dropin import DreamContext
-from dreamclient.errors import NotConnected
+from dreamclient.dropin import DreamContext, waiting
+from dreamclient.dropin.waiting import WaitingClient
+from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.leo import attach
 
+from dreamd import embedded_host as module
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.peer import hearing, saying
@@ -46,7 +44,9 @@ def make(tmp_path):
 
 
 def asked(connect, method, *params):
-    with InlineClient(connect, name="onlooker") as onlooker:
+    with DreamClient(connect=connect, name="onlooker") as onlooker:
+        if not onlooker.start(DEADLINE_S):
+            raise NotConnected(onlooker.trouble)
         return onlooker.call(method, *params)
 
 
@@ -88,7 +88,7 @@ def test_p10_a_folder_that_is_held_with_no_socket_is_quiet_and_counted(make):
 
 
 def test_without_dreamd_it_says_what_is_missing(make, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dreamd.app", None)
+    monkeypatch.setitem(sys.modules, "dreamd.embedded_host", None)
     with pytest.raises(NotConnected, match="needs dreamd"):
         make()()
 
@@ -107,18 +107,20 @@ def test_what_keeps_it_from_starting_is_told(make, tmp_path, monkeypatch):
 
 def test_it_starts_once_however_many_ask(make, monkeypatch):
     daemon = make()
+    asked(daemon, "status")
     monkeypatch.setattr(module, "START_S", 0.02)
-    with daemon._starting, pytest.raises(NotConnected, match="does not start"):
+    with daemon._shared._starting, pytest.raises(NotConnected, match="does not start"):
         daemon()
 
 
 def test_settings_are_taken_and_wrong_ones_refused(make):
     daemon = make()
     daemon.adopt(["gate.enabled=false"])
-    with InlineClient(daemon) as leo:
-        assert leo.dream(STIRRED)["reason"] == "disabled"
+    with DreamClient(connect=daemon) as leo:
+        assert leo.start(DEADLINE_S)
+        assert leo.call("dream.context", STIRRED)["reason"] == "disabled"
         daemon.adopt([])
-        assert leo.dream(STIRRED)["reason"] == "no_hooks"
+        assert leo.call("dream.context", STIRRED)["reason"] == "no_hooks"
     with pytest.raises(NotConnected, match=r"gate\.chances"):
         daemon.adopt(["gate.chances=1"])
 
@@ -126,10 +128,11 @@ def test_settings_are_taken_and_wrong_ones_refused(make):
 def test_its_clock_may_be_set(make):
     daemon = make()
     daemon.now = 1_800_000_000.0
-    with InlineClient(daemon) as leo:
-        assert leo.dream(STIRRED)["at"] == 1_800_000_000.0
+    with DreamClient(connect=daemon) as leo:
+        assert leo.start(DEADLINE_S)
+        assert leo.call("dream.context", STIRRED)["at"] == 1_800_000_000.0
         daemon.now = None
-        assert leo.dream(STIRRED)["at"] != 1_800_000_000.0
+        assert leo.call("dream.context", STIRRED)["at"] != 1_800_000_000.0
 
 
 def test_after_close_it_starts_anew(make):
@@ -143,30 +146,57 @@ def test_after_close_it_starts_anew(make):
 # --- waiting -------------------------------------------------------------------------------------------
 
 
+class Waits(WaitingClient):
+    """One that waits for the dreams of one daemon."""
+
+    def __init__(self, daemon):
+        super().__init__(lambda _: daemon())
+
+
 def test_an_offer_returns_when_the_dream_has_ended(make):
     daemon, heard = make(), []
     daemon.adopt([*EAGER, "dialogue.turns_max=3"])
-    leo = WaitingClient(daemon)
+    leo = Waits(daemon)
     leo.serve(lambda seed, temperature, weight: saying(), heard.append)
     assert leo.start()
     assert leo.offer(STIRRED)
     assert len(heard) == 3
     (dialog,) = asked(daemon, "dialogs.recent", 5)
     assert (dialog["outcome"], dialog["lines"]) == ("complete", 3)
-    leo.close()
+    assert not asked(daemon, "status")["sessions"][1:]  # no connection outlives its offer
 
 
 def test_p10_what_waiting_swallows_is_counted_and_told(make):
     def unreachable():
-        raise NotConnected("nobody there")
+        raise NotConnected("no daemon there")
 
-    leo = WaitingClient(unreachable)
+    leo = Waits(unreachable)
     assert leo.offer(STIRRED) is False
-    assert (leo.failures, leo.trouble) == ({"not_connected": 1}, "nobody there")
-    leo._connect = daemon = make()
+    assert (leo.failures["not_connected"], leo.trouble) == (1, "no daemon there")
+    daemon = make()
+    leo._connect = daemon
     assert leo.offer(STIRRED)
     assert leo.trouble == ""
     assert asked(daemon, "status")["failures"]["host: not_connected"] == 1
+
+
+def test_an_end_that_is_never_said_is_asked_for(make, monkeypatch):
+    """As if the store could not take it."""
+    monkeypatch.setattr(waiting, "SILENCE_S", 0.01)
+    daemon = make()
+    daemon.adopt(EAGER)
+    leo = Waits(daemon)
+    leo.serve(saying, hearing)
+    leo._session.on_event = None
+    assert leo.offer(STIRRED)
+    assert len(asked(daemon, "dialogs.recent", 5)) == 1
+
+
+def test_a_hook_that_no_thread_waits_for_fails(make, monkeypatch):
+    monkeypatch.setattr(waiting, "HOOK_S", 0.01)
+    leo = Waits(make())
+    with pytest.raises(CallTimeout):
+        leo.on_the_waiting_thread(saying)("a seed", 0.7, 0.3)
 
 
 class Leo:
@@ -179,7 +209,7 @@ class Leo:
         daemon.adopt([*EAGER, "gate.novelty_above=-1"])
         self.connection = leo_double.settle(folder)
         self.field = kind(self.connection)
-        self.client = WaitingClient(daemon)
+        self.client = Waits(daemon)
         self.attachment = attach(self.field, client=self.client)
 
     def end(self):
@@ -210,34 +240,20 @@ async def test_p1_an_asynchronous_leo_may_wait_within_his_lock(make, tmp_path, m
     leo.end()
 
 
-def test_p1_a_turn_leaves_the_shared_random_alone_and_draws_anew_each_time():
-    random.seed(7)
-    before, turn = random.getstate(), OwnTurn()
-    drawn = {turn.take(random.random) for _ in range(3)}
-    assert len(drawn) == 3
-    assert random.getstate() == before
-    with pytest.raises(ZeroDivisionError):
-        turn.take(lambda: random.random() / 0)
-    assert random.getstate() == before
-
-
-def test_the_thread_that_offers_serves_the_hooks(make):
-    daemon, ran = make(), set()
-    daemon.adopt(EAGER)
-    leo = WaitingClient(daemon)
-    leo.serve(
-        lambda *_: ran.add(threading.current_thread()) or saying(),
-        lambda _: ran.add(threading.current_thread()),
-    )
-    leo.offer(STIRRED)
-    assert ran == {threading.current_thread()}
-
-
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_may_start_a_daemon_while_its_parent_does(tmp_path):
-    daemon = EmbeddedDaemon(tmp_path)
-    with daemon._starting:
+    shared = module.Shared(tmp_path, None)
+    with shared._starting:
         child = os.fork()
         if child == 0:
-            os._exit(0 if daemon._starting.acquire(blocking=False) else 1)
+            os._exit(0 if shared._starting.acquire(blocking=False) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_daemon_that_ends_by_itself_is_started_again(make):
+    daemon = make()
+    asked(daemon, "status")
+    embedded = daemon._shared._embedded
+    embedded.stop()
+    embedded.join(DEADLINE_S)
+    assert asked(daemon, "status")["state"] == "ok"

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from dreamclient.clients import process as forks
-from dreamclient.clients.embedded import OwnTurn
 from dreamclient.clients.process import unforked
 from dreamclient.leo.database import ingest
-from dreamclient.leo.turns import ThreadTurns, Turns
+from dreamclient.leo.namespace import SharedChance
 
 DEADLINE_S = 20.0
 
@@ -35,12 +34,21 @@ def found_in_child(find: Callable[[], object]) -> str:
     return text
 
 
-def fed_on_a_thread(path: Path) -> bool:
+def on_a_thread(work: Callable[[], object]) -> bool:
     """Whether a hook of this process gets to its end."""
-    hook = threading.Thread(target=ingest, args=(path, ["a"], lambda *_: None), daemon=True)
+    hook = threading.Thread(target=work, daemon=True)
     hook.start()
     hook.join(DEADLINE_S / 4)
     return not hook.is_alive()
+
+
+def fed_on_a_thread(path: Path) -> bool:
+    return on_a_thread(lambda: ingest(path, ["a"], lambda *_: None))
+
+
+def feed() -> None:
+    with unforked():
+        pass
 
 
 @pytest.fixture
@@ -81,17 +89,21 @@ def test_a_fork_waits_for_the_end_of_what_is_fed(tmp_path: Path, forking: thread
     hook.join(DEADLINE_S)
 
 
-@pytest.mark.parametrize("turns", [ThreadTurns, OwnTurn])
-def test_a_fork_waits_for_the_end_of_a_turn(forking: threading.Event, turns: Callable[[], Turns]) -> None:
+def test_a_fork_waits_for_the_end_of_a_line_that_borrows_chance(forking: threading.Event) -> None:
     """P13: else the child draws from the dreams' chance."""
-    hook = Busy(forking, turns().take)
+
+    def borrow(midst: Callable[[], None]) -> None:
+        with SharedChance().borrowed():
+            midst()
+
+    hook = Busy(forking, borrow)
     hook.start()
     assert hook.began.wait(DEADLINE_S)
     assert found_in_child(lambda: hook.inside) == "False"
     hook.join(DEADLINE_S)
 
 
-def test_a_hook_goes_on_within_its_turn_while_a_fork_waits_for_its_end(
+def test_a_hook_goes_on_within_its_work_while_a_fork_waits_for_its_end(
     forking: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forks, "FORK_WAITS_S", DEADLINE_S)
@@ -135,18 +147,13 @@ def test_a_hook_that_hangs_does_not_hang_who_forks(tmp_path: Path, monkeypatch: 
 
 def test_an_interrupt_at_a_fork_costs_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Ctrl-C may come between the fork and its telling that it is over."""
-    forks._forks.before()
+    forks._process.fork_begins()
     monkeypatch.setattr(forks, "FORK_WAITS_S", 0.01)
-    with unforked():
-        pass
-    monkeypatch.setattr(forks, "FORK_WAITS_S", 4.0)
-    started = time.monotonic()
-    with unforked():
-        pass
-    forks._forks.in_parent()  # of another fork, of which nobody knows any more
-    with unforked():
-        pass
-    assert time.monotonic() - started < forks.FORK_WAITS_S
+    assert on_a_thread(feed)
+    monkeypatch.setattr(forks, "FORK_WAITS_S", DEADLINE_S * 2)
+    assert on_a_thread(feed)
+    forks._process.fork_ends()  # of another fork, which was forgotten
+    assert on_a_thread(feed)
 
 
 def test_a_hook_that_forks_does_not_wait_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,22 +171,6 @@ def test_a_hook_that_forks_does_not_wait_for_itself(tmp_path: Path, monkeypatch:
     assert time.monotonic() - started < DEADLINE_S
 
 
-def test_the_hooks_of_two_fields_work_side_by_side() -> None:
-    """P1: a slow one of the one field does not keep the other leo waiting for his turn's end."""
-    both = threading.Barrier(2)
-
-    def work() -> None:
-        with unforked():
-            both.wait(DEADLINE_S)
-
-    hooks = [threading.Thread(target=work) for _ in range(2)]
-    for hook in hooks:
-        hook.start()
-    for hook in hooks:
-        hook.join(DEADLINE_S)
-    assert not both.broken
-
-
 def test_a_hook_that_feeds_without_a_pause_lets_forks_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +180,7 @@ def test_a_hook_that_feeds_without_a_pause_lets_forks_by(
     sqlite3.connect(path).execute("CREATE TABLE fed (text)").connection.close()
     over = threading.Event()
 
-    def feed() -> None:
+    def feed_on() -> None:
         while not over.is_set():
             ingest(
                 path,
@@ -201,7 +192,7 @@ def test_a_hook_that_feeds_without_a_pause_lets_forks_by(
         own = sqlite3.connect(":memory:")
         return own.execute("CREATE TABLE fed (text)").fetchall()
 
-    hook = threading.Thread(target=feed)
+    hook = threading.Thread(target=feed_on)
     hook.start()
     try:
         for _ in range(20):

@@ -1,22 +1,28 @@
 """attach(field) on the leo-shaped double, with a real daemon where one is spoken of."""
 
 import asyncio
+import copy
 import gc
 import random
 import sqlite3
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from unittest import mock
 
 import pytest
 from dreamclient import DreamClient, DreamContext, UsageError
 from dreamclient.leo import attach
+from dreamclient.leo import attachment as attachment_module
+from dreamclient.leo.attachment import attachment_of
 from dreamclient.leo.diet import Diet
 from dreamclient.leo.hooks import Everything
 
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess
+from tests.helpers.little_daemon import LittleDaemon
 
 PROMPT = "where is the rain"
 NOBODY = "/nonexistent/dreamd.sock"
@@ -102,6 +108,7 @@ def test_a_reply_is_told_and_dreamt_of_while_leo_talks_on(daemon, leo):
             leo.reply(PROMPT)
         decisions = attachment.client.call("why", 100)
         assert "dream" in {decision["reason"] for decision in decisions if decision["client"] == "b"}
+        leo.observe(PROMPT)
         assert leo.rag.episodes[0].prompt.startswith("dream:")
         hooks = attachment.client.call("status")["hooks"]
         assert hooks["recall"]["calls"] >= 1
@@ -125,7 +132,7 @@ async def test_an_async_leo_dreams_on_his_own_loop(daemon, connection):
         assert set(attachment.client.failures) <= {"stalled"}
     finally:
         attachment.detach()
-    assert "async_reply" not in vars(leo)
+    assert type(leo) is leo_double.AsyncLeoField
 
 
 def test_a_field_made_in_one_thread_and_asked_in_another(daemon, leo):
@@ -157,17 +164,20 @@ def test_attached_within_his_constructor_leo_is_asked_when_he_has_words(daemon, 
         assert not field.vocab
         bonds.append(attach(field, name="e", socket_path=daemon.socket))
         assert bonds[0].client.start(20)
+        asked = threading.Event()
+        generate = bonds[0].client._session.hooks._hooks["generate"]
+        monkeypatch.setattr(generate.__self__.voice, "examine", asked.set)
         dream = threading.Thread(target=lambda: bonds.append(bonds[0].client.dream_now(timeout_s=20)))
         dream.start()
         bonds.append(dream)
-        while dream.is_alive() and not bonds[0]._turns._waiting:
-            dream.join(0.001)
+        assert not asked.wait(0.05)
 
     monkeypatch.setattr(leo_double, "init_dream", init_dream)
-    leo_double.LeoField(connection)
+    leo = leo_double.LeoField(connection)
     attachment, dream = bonds[:2]
     dream.join()
     attachment.detach()
+    assert leo.vocab
     assert bonds[2]["lines"] >= 1
 
 
@@ -177,14 +187,136 @@ def test_attached_within_his_constructor_leo_is_asked_when_he_has_words(daemon, 
 @pytest.mark.parametrize("kind", [leo_double.LeoField, leo_double.AsyncLeoField])
 def test_detach_restores_everything(connection, kind):
     leo = kind(connection)
-    before = {name: value for name, value in vars(leo).items() if not name.startswith("_lock")}
+    before, methods = dict(vars(leo)), dict(vars(kind))
     attachment = attach(leo, socket_path=NOBODY)
-    assert vars(leo).keys() > before.keys()
+    assert isinstance(leo, kind)
+    assert type(leo).__name__ == kind.__name__
+    assert dict(vars(leo)) == before
+    thread = attachment.client._run.thread
     attachment.detach()
     attachment.detach()
-    assert {name: value for name, value in vars(leo).items() if not name.startswith("_lock")} == before
-    assert not attachment.client._thread.is_alive()
+    assert type(leo) is kind
+    assert (dict(vars(leo)), dict(vars(kind))) == (before, methods)
+    assert not thread.is_alive()
     attach(leo, socket_path=NOBODY).detach()
+
+
+def test_what_the_owner_has_set_on_the_object_is_heard_and_there_again(leo, client):
+    leo.reply = mine = lambda prompt: f"mine: {prompt}"
+    attachment = attach(leo, client=client)
+    assert leo.reply(PROMPT) == f"mine: {PROMPT}"
+    assert [ctx.reply for ctx in client.offered] == [f"mine: {PROMPT}"]
+    attachment.detach()
+    assert leo.reply is mine
+
+
+def test_a_class_that_is_patched_later_is_heard_as_it_is_then(leo, client, monkeypatch):
+    attachment = attach(leo, client=client)
+    monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: f"patched {self is leo}")
+    assert leo.reply(PROMPT) == "patched True"
+    mocked = mock.Mock(return_value="a mock takes no self")
+    monkeypatch.setattr(leo_double.LeoField, "reply", mocked)
+    assert leo.reply(PROMPT) == "a mock takes no self"
+    mocked.assert_called_once_with(PROMPT)
+    attachment.detach()
+    assert [ctx.reply for ctx in client.offered] == ["patched True", "a mock takes no self"]
+
+
+def test_a_patch_of_the_object_may_outlive_the_attachment_or_end_before_it(leo, client):
+    attachment = attach(leo, client=client)
+    with mock.patch.object(leo, "reply", return_value="a mock"):
+        assert leo.reply(PROMPT) == "a mock"
+        attachment.detach()
+        assert leo.reply(PROMPT) == "a mock"
+    assert "reply" not in vars(leo)
+    assert leo.reply(PROMPT)
+    with mock.patch.object(leo, "reply", return_value="a mock"):
+        attachment = attach(leo, socket_path=NOBODY)
+    assert leo.reply(PROMPT) != "a mock"
+    attachment.detach()
+    assert "reply" not in vars(leo)
+
+
+def test_a_copy_is_another_field(leo, client):
+    """Two attachments of different fields never see each other."""
+    attachment = attach(leo, client=client)
+    twin = copy.copy(leo)
+    twin.reply(PROMPT)
+    assert client.offered == []
+    other = Recorder()
+    bond = attach(twin, client=other)
+    assert (attachment_of(leo), attachment_of(twin)) == (attachment, bond)
+    leo.reply("only I")
+    twin.reply("only he")
+    attachment.detach()
+    twin.reply("still he")
+    bond.detach()
+    assert [ctx.prompt for ctx in client.offered] == ["only I"]
+    assert [ctx.prompt for ctx in other.offered] == ["only he", "still he"]
+    assert type(leo) is leo_double.LeoField
+
+
+def test_a_field_that_is_given_another_class_keeps_it(leo, client):
+    class Sub(leo_double.LeoField):
+        pass
+
+    attachment = attach(leo, client=client)
+    leo.__class__ = Sub
+    attachment.detach()
+    assert type(leo) is Sub
+
+
+def test_a_field_that_cannot_be_given_a_class_is_refused():
+    class Slots:
+        __slots__ = ("__weakref__", "bigrams", "vocab")
+        reply = observe = lambda self, text: text
+
+    Slots.__module__ = leo_double.__name__
+    slots = Slots()
+    slots.bigrams, slots.vocab = {}, []
+    bond = attach(slots, socket_path=NOBODY)  # slots are no obstacle
+    bond.detach()
+    assert type(slots) is Slots
+
+
+def test_an_interrupt_anywhere_in_a_call_leaves_nothing_behind(leo, client, monkeypatch):
+    """P1: a Ctrl-C, or an alarm around `reply`, at any line of ours: the next reply is heard as ever."""
+    attachment = attach(leo, client=client)
+    monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: "a reply")
+
+    class Alarm(BaseException):
+        pass
+
+    interrupted = 0
+    for line in range(1, 200):
+        passed = 0
+
+        def trace(frame, event, _, line=line):
+            nonlocal passed
+            if frame.f_code.co_filename != attachment_module.__file__:
+                return None
+            if event == "line":
+                passed += 1
+                if passed == line:
+                    raise Alarm
+            return trace
+
+        sys.settrace(trace)
+        try:
+            leo.reply(PROMPT)
+        except Alarm:
+            interrupted += 1
+        else:
+            break
+        finally:
+            sys.settrace(None)
+        assert attachment_module.Call.here() is None
+        assert not [here for here in attachment.replies.values() if here() is not None]
+        offered = len(client.offered)
+        leo.reply(f"and then {line}")
+        assert client.offered[offered].prompt == f"and then {line}"
+    attachment.detach()
+    assert interrupted > 15
 
 
 def test_a_wrapper_around_ours_is_left_on_and_only_passes_on(leo, client):
@@ -220,23 +352,22 @@ def test_replies_are_the_same_attached_and_not(tmp_path):
     assert said[0] == said[1]
 
 
-def test_the_attachment_ends_with_the_field(connection):
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_attachment_ends_with_the_field_which_it_does_not_keep_alive(connection, detached):
     leo = leo_double.LeoField(connection)
-    client = attach(leo, socket_path=NOBODY).client
+    leo.observe = lambda text: None
+    attachment = attach(leo, socket_path=NOBODY)
+    thread = attachment.client._run.thread
+    leo.reply(PROMPT)
+    if detached:
+        attachment.detach()
     gone = weakref.ref(leo)
     del leo
     gc.collect()
     assert gone() is None
-    client._thread.join(20)
-    assert client.trouble == "closed"
-
-
-def test_a_leo_who_has_no_refresh_is_attached_without(connection, client, monkeypatch):
-    leo = leo_double.LeoField(connection)
-    monkeypatch.delattr(leo_double.LeoField, "refresh")
-    attachment = attach(leo, client=client)
-    assert "reply" in vars(leo)
-    assert "refresh" not in vars(leo)
+    thread.join(20)
+    assert (thread.is_alive(), attachment.client.trouble) == (False, "closed")
+    assert attachment.offer(DreamContext(PROMPT, "r")) is False
     attachment.detach()
 
 
@@ -245,7 +376,7 @@ def test_attaching_waits_for_nobody(leo, client):
     assert client.waited == [0.0]
 
 
-def test_what_is_attached_or_no_leo_is_refused(leo, client):
+def test_what_is_attached_or_no_leo_or_cannot_speak_is_refused(leo, client, monkeypatch):
     attachment = attach(leo, client=client)
     with pytest.raises(UsageError, match="attached already"):
         attach(leo)
@@ -254,7 +385,10 @@ def test_what_is_attached_or_no_leo_is_refused(leo, client):
         attach(object())
     with pytest.raises(UsageError, match="hooks are set once"):
         attach(leo, client=client)
-    assert "reply" not in vars(leo)
+    monkeypatch.setattr(leo_double, "generate_reply", lambda prompt, soul: prompt)
+    with pytest.raises(UsageError, match="cannot dream: his generate_reply needs soul"):
+        attach(leo)
+    assert type(leo) is leo_double.LeoField
 
 
 # what is told
@@ -316,7 +450,7 @@ def test_his_dreams_are_on_a_diet_unless_it_is_set_off(leo, client, monkeypatch,
     if setting is not None:
         monkeypatch.setenv("DREAMD_DIET", setting)
     attach(leo, client=client).detach()
-    assert type(client._host.hooks._hooks["observe"].__self__.diet) is diet
+    assert type(client._session.hooks._hooks["observe"].__self__.diet) is diet
 
 
 def test_a_reply_is_not_told_where_that_is_not_wanted(leo, client):
@@ -337,20 +471,18 @@ def test_what_fails_in_the_host_is_counted_and_costs_no_reply(leo, client, capfd
     """P10: each by its kind. P1: nothing is raised, nothing printed."""
 
     class Broken:
-        def prompt(self, *_):
+        def __getattr__(self, name):
             raise ZeroDivisionError
 
     attachment = attach(leo, client=client)
-    attachment._senses, senses = Broken(), attachment._senses
-    leo.observe("what is it to him?")
-    assert client.failures["listen"] == 1
-    attachment._senses = senses
-    monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: setattr(self, "themes", None))
-    leo.themes, themes = None, leo.themes
-    del leo.__dict__["reply"]
-    attachment._call("reply", leo.reply)(PROMPT)
-    assert client.failures["listen"] == 2
-    leo.themes = themes
+    attachment.senses, senses = Broken(), attachment.senses
+    assert leo.reply(PROMPT)
+    assert client.failures["listen"] == 2  # the prompt, and the reply
+    monkeypatch.setattr(type(senses), "prompt", Broken.__getattr__)
+    attachment.senses = senses
+    assert leo.reply(PROMPT)
+    assert client.failures["listen"] == 3
+    assert [ctx.prompt for ctx in client.offered] == [PROMPT]  # though it was not measured
     assert attachment.offer("no context") is False
     assert client.failures["offer"] == 1
     with pytest.raises(TypeError):
@@ -364,25 +496,72 @@ def test_nothing_is_left_of_a_call_of_leos_that_raised(leo, client, monkeypatch)
     attachment = attach(leo, client=client)
     with pytest.raises(AttributeError):
         leo.observe(7)
-    assert attachment._turns.take(lambda: 1) == 1
     monkeypatch.setattr(leo_double, "generate_reply", None)
     with pytest.raises(TypeError):
         leo.reply(PROMPT)
+    assert attachment.replies == {}
     attachment.detach()
 
 
-def test_the_exit_of_the_host_waits_for_the_client_once(leo, client):
-    """P1: the client ends itself then, in half a second at most."""
+def test_a_line_waits_while_leo_is_in_a_reply(leo, client, monkeypatch):
     attachment = attach(leo, client=client)
-    assert not attachment._end.atexit
+    talks = client._session.hooks._hooks["generate"].__self__.talks
+    seen = []
+
+    def reply(self, prompt):
+        leo.observe("in the midst of it")
+        seen.append(talks())
+        attachment_module.Call.here().waits = True  # for the dream itself
+        seen.append(talks())
+        return "r"
+
+    monkeypatch.setattr(leo_double.LeoField, "reply", reply)
+    leo.reply(PROMPT)
     attachment.detach()
+    assert (seen, talks()) == ([True, False], False)
+
+
+def test_leos_modules_are_told_on_his_own_thread(leo, client):
+    attachment = attach(leo, client=client, into=["episodes"], diet=Everything())
+    observe = client._session.hooks._hooks["observe"]
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(observe, "the rain is late", {"dialog": 1}).result() == {"taken": True}
+    assert leo.rag.episodes == []
+    leo.observe(PROMPT)
+    assert [episode.reply for episode in leo.rag.episodes] == ["the rain is late"]
+    attachment.detach()
+
+
+def test_a_field_of_another_thread_is_fed_when_he_has_made_a_call(leo, connection, client):
+    """Attached by a web worker: whose file it is, is found out on leo's own thread."""
+    with ThreadPoolExecutor(1) as worker:
+        attachment = worker.submit(attach, leo, client=client, diet=Everything()).result()
+    observe = client._session.hooks._hooks["observe"]
+    assert observe("x y z", {}) == {"taken": False}
+    assert client.failures["no_database"] == 1
+    leo.observe(PROMPT)
+    assert observe("x y z", {}) == {"taken": True}
+    attachment.detach()
+    assert observe("x y z", {}) == {"taken": False}
+
+
+def test_a_hello_says_which_field_is_fed(leo, tmp_path):
+    path = tmp_path / "s"
+    with LittleDaemon(path) as daemon:
+        attachment = attach(leo, socket_path=path)
+        (hello,) = daemon.arrival().hears("hello")
+        attachment.detach()
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key = 'dreamd_field'").fetchone() == (
+            hello["field"],
+        )
 
 
 def test_settings_of_a_leo_who_cannot_pass_any(leo, monkeypatch):
     monkeypatch.setenv("DREAMD_RECALL", "1")
     monkeypatch.setenv("DREAMD_INTO", "episodes, game ,gmae")
     attachment = attach(leo, socket_path=NOBODY)
-    hooks = attachment.client._host.hooks
+    hooks = attachment.client._session.hooks
     attachment.detach()
     assert attachment.client.failures["into: gmae"] == 1  # he dreams all the same
     assert hooks.provides == ["generate", "observe", "recall"]
@@ -393,4 +572,4 @@ def test_the_origin_is_leos_own_bootstrap_text(leo, connection):
     for origin, expected in ((None, [leo_double.EMBEDDED_BOOTSTRAP]), (["mine"], ["mine"])):
         attachment = attach(leo, socket_path=NOBODY, origin=origin, readme=["x"])
         attachment.detach()
-        assert attachment.client._host._fragments == {"origin": expected, "readme": ["x"]}
+        assert attachment.client._session.fragments == {"origin": expected, "readme": ["x"]}

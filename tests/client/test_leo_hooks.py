@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import threading
 import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -9,13 +10,13 @@ from contextlib import closing
 
 import pytest
 from dreamclient.errors import UsageError
-from dreamclient.leo import neighbours as field_boosts
+from dreamclient.leo import hooks as module
 from dreamclient.leo.database import FieldDatabase, opened
 from dreamclient.leo.diet import Diet
 from dreamclient.leo.hooks import Everything, FieldGone, FieldHooks
 from dreamclient.leo.names import given, level, names_of, plain_expert
-from dreamclient.leo.neighbours import neighbours, wounds
-from dreamclient.leo.turns import ThreadTurns
+from dreamclient.leo.neighbours import neighbours
+from dreamclient.leo.voice import Voice
 
 from tests.helpers import leo_double
 
@@ -33,15 +34,16 @@ def hooks_of(leo, diet=None, names=None, count=None) -> FieldHooks:
     names = names or vars(leo_double)
     database = FieldDatabase()
     database.look(leo)
-    return FieldHooks(weakref.ref(leo), names, database, ThreadTurns(), diet or Everything(), count or str)
+    count = count or str
+    return FieldHooks(weakref.ref(leo), names, database, Voice(names, count), diet or Everything(), count)
 
 
-def said_by_chance(leo, seed: str, weight: float, draws: int, expert: str = "") -> Counter:
+def said_by_chance(leo, seed: str, weight: float, draws: int) -> Counter:
     """The words of as many lines, each from a chance of its own, the same ones each time."""
     said, hooks = Counter(), hooks_of(leo)
     for draw in range(draws):
-        hooks.turns._chance._other = random.Random(draw).getstate()
-        said.update(hooks.generate(seed, 0.8, weight, META | {"expert": expert})["text"].split())
+        hooks.voice._random.seed(draw)
+        said.update(hooks.generate(seed, 0.8, weight, META)["text"].split())
     return said
 
 
@@ -68,28 +70,6 @@ def test_the_measures_are_of_the_line_and_not_of_the_seed(leo):
     assert answer["novelty"] == leo_double.compute_prompt_novelty(tokens, leo.trigrams)
     leo.emotion = dict.fromkeys(leo.vocab, 0.01)
     assert 0 < hooks_of(leo).generate(SEED, 0.8, 0.3, META)["arousal"] <= 1
-
-
-def test_leo_is_given_only_what_he_accepts(leo):
-    asked = {}
-
-    def old(bigrams, vocab, centers, bias, prompt, max_tokens=80, temperature=1.0):
-        asked.update(prompt=prompt, max_tokens=max_tokens, temperature=temperature)
-        return "an old leo speaks"
-
-    def coming(prompt, semantic_weight, token_boosts):
-        asked.update(semantic_weight=semantic_weight, token_boosts=token_boosts)
-        return "a coming leo speaks"
-
-    bare = {"tokenize": leo_double.tokenize, "generate_reply": old}
-    assert hooks_of(leo, names=bare).generate(SEED, 0.7, 0.3, META | {"max_tokens": 9}) == {
-        "text": "an old leo speaks"
-    }
-    assert asked == {"prompt": SEED, "max_tokens": 9, "temperature": 0.7}
-    bare = {"tokenize": leo_double.tokenize, "generate_reply": coming}
-    assert hooks_of(leo, names=bare).generate(SEED, 0.7, 0.3, {})["text"] == "a coming leo speaks"
-    assert asked["semantic_weight"] == 0.3
-    assert set(asked["token_boosts"].values()) == {0.0}
 
 
 def test_an_empty_leo_says_nothing_rather_than_the_seed(leo):
@@ -124,25 +104,6 @@ def test_his_modules_hear_the_measures_of_the_candidate_that_became_the_line(leo
     assert digested == told[::-1]
 
 
-def test_a_wounded_line_leans_to_the_words_that_hurt(leo, monkeypatch):
-    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
-        connection.executemany("INSERT INTO trauma_tokens VALUES (?, ?)", [("grass", 4.0), ("door", 1.0)])
-    assert wounds(leo_double.DB_PATH) == {"grass": 1.0, "Grass": 1.0, "door": 0.25, "Door": 0.25}
-    monkeypatch.setattr(field_boosts, "WOUNDED_GAIN", 50.0)
-
-    def hurting(expert: str) -> int:
-        return said_by_chance(leo, SEED, 0.3, 200, expert)["grass"]
-
-    assert hurting("blend:wounded") > hurting("structural")
-
-
-def test_a_leo_who_keeps_no_wounds_has_none(leo):
-    assert wounds(leo_double.DB_PATH) == {}
-    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
-        connection.execute("DROP TABLE trauma_tokens")
-    assert wounds(leo_double.DB_PATH) == {}
-
-
 def test_neighbours_are_none_where_the_seed_is_unknown():
     assert neighbours({}, ["what"]) == {}
     assert neighbours({"a": {".": 3}}, ["a"]) == {}
@@ -160,21 +121,59 @@ def test_a_leo_whose_functions_measure_nothing_leaves_it_to_the_daemon(leo):
     assert hooks_of(leo, names=bare).generate(SEED, 0.8, 0.3, META).keys() == {"text", "entropy", "quality"}
 
 
-def test_replies_are_the_same_after_forty_lines_in_the_background(tmp_path):
-    """P1: the hooks leave leo's chance as it was."""
-    said = []
+def dream_on(hooks, lines: list[str], over: threading.Event) -> None:
+    while not over.is_set():
+        lines.append(hooks.generate(SEED, 0.8, 0.3, META)["text"])
+
+
+@pytest.mark.parametrize("while_he_talks", [False, True])
+def test_replies_are_the_same_while_lines_are_made_and_not_fed(tmp_path, while_he_talks):
+    """P1: at any moment, on another thread; his chance, and a seed that his owner sets, are his own."""
+    said, lines = [], []
     for dreams in (False, True):
         (tmp_path / str(dreams)).mkdir()
         with closing(leo_double.settle(tmp_path / str(dreams))) as connection:
             leo = leo_double.LeoField(connection)
-            random.seed(7)
+            hooks, over = hooks_of(leo), threading.Event()
+
+            dreamer = threading.Thread(target=dream_on, args=(hooks, lines, over))
+            if dreams and while_he_talks:
+                dreamer.start()
             replies = []
-            for _ in range(10):
+            for n in range(12):
+                leo.observe(f"THE RAIN is late {n}")  # what he feels changes in place
+                random.seed(n % 3)
                 replies.append(leo.reply("where is the rain"))
-                for _ in range(4 * dreams):
-                    hooks_of(leo).generate(SEED, 0.8, 0.3, META)
+                more = range(2 * (dreams and not while_he_talks))
+                lines += [hooks.generate(SEED, 0.8, 0.3, META)["text"] for _ in more]
+            over.set()
+            if dreams and while_he_talks:
+                dreamer.join()
             said.append(replies)
     assert said[0] == said[1]
+    assert len(lines) >= 2
+    assert len(set(lines)) > 0.9 * len(lines)  # each has a chance of its own, also while he is silent
+
+
+def test_a_line_waits_a_little_for_a_reply_to_end_and_nothing_waits_for_it(leo, monkeypatch):
+    hooks, looked = hooks_of(leo), []
+    hooks.talks = lambda: looked.append(1) or len(looked) < 4
+    monkeypatch.setattr(module, "LOOKS_AGAIN_S", 0.001)
+    assert hooks.generate(SEED, 0.8, 0.3, META)["text"]
+    assert len(looked) == 4
+    monkeypatch.setattr(module, "LINE_WAITS_S", 0.01)
+    hooks.talks = lambda: True
+    assert hooks.generate(SEED, 0.8, 0.3, META)["text"]
+
+
+def test_a_line_waits_for_a_field_that_is_being_loaded(leo, monkeypatch):
+    """Within his constructor leo has no words yet."""
+    monkeypatch.setattr(module, "LOOKS_AGAIN_S", 0.001)
+    words, leo.vocab = leo.vocab, []
+    loads = threading.Timer(0.02, lambda: setattr(leo, "vocab", words))
+    loads.start()
+    assert hooks_of(leo).generate(SEED, 0.8, 0.3, META)["text"]
+    loads.join()
 
 
 def test_the_field_is_held_weakly(tmp_path):
@@ -246,6 +245,28 @@ def test_a_database_that_is_gone_is_not_made_anew(leo, tmp_path):
     assert leo_double.DB_PATH.stat().st_size == 0
 
 
+def test_a_line_of_several_pieces_is_fed_whole_or_not_at_all(leo):
+    """leo's own function commits each piece; one that fails would leave the others in, and count as not fed."""
+    fed = []
+
+    class Pieces:
+        def portions(self, tokens, known):
+            return ["x y z", "u v w"]
+
+    def second_fails(connection, text):
+        leo_double.ingest_text(connection, text)
+        fed.append(text)
+        if len(fed) == 2:
+            raise ValueError
+
+    names = vars(leo_double) | {"ingest_text": second_fails}
+    with pytest.raises(ValueError):
+        hooks_of(leo, Pieces(), names).observe("a line", META)
+    assert rows("SELECT * FROM trigrams WHERE a IN ('x', 'u')") == []
+    assert hooks_of(leo, Pieces()).observe("a line", META) == {"taken": True}
+    assert len(rows("SELECT * FROM trigrams WHERE a IN ('x', 'u')")) == 2
+
+
 # recall
 
 
@@ -261,6 +282,23 @@ def test_recall_finds_snapshots_that_have_to_do_with_it_and_writes_nothing(leo):
 
 
 # whose field, and where
+
+
+def test_the_id_of_a_field_goes_with_its_file(leo, tmp_path):
+    found = hooks_of(leo).field_id()
+    assert found
+    assert hooks_of(leo).field_id() == found
+    assert rows("SELECT value FROM meta WHERE key = 'dreamd_field'") == [(found,)]
+    with closing(leo_double.settle(tmp_path / "..")) as elsewhere:
+        assert hooks_of(leo_double.LeoField(elsewhere)).field_id() not in (None, found)
+    leo_double.DB_PATH.unlink()
+
+
+def test_a_field_without_a_place_for_an_id_has_none(leo):
+    leo.conn.execute("DROP TABLE meta")
+    assert hooks_of(leo).field_id() is None
+    leo.conn = None
+    assert hooks_of(leo).field_id() is None
 
 
 def test_a_leo_in_memory_is_fed_nowhere(leo):

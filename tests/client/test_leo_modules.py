@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from dreamclient.errors import UsageError
 from dreamclient.leo.hooks import SpokenLine
-from dreamclient.leo.modules import SNAPSHOTS, Modules
-from dreamclient.leo.turns import ThreadTurns
+from dreamclient.leo.modules import SNAPSHOTS, WAITING, Modules
 
 from tests.helpers import leo_double
 
@@ -25,11 +24,12 @@ def leo(tmp_path):
         yield leo_double.LeoField(connection)
 
 
-def tell(leo, into, *lines, names=None, turns=None) -> Counter:
+def tell(leo, into, *lines, names=None) -> Counter:
     failed = Counter()
     modules = Modules([into], names or vars(leo_double), lambda kind: failed.update([kind]))
     for line in lines:
-        modules(leo, line, turns or ThreadTurns(), leo_double.DB_PATH)
+        modules(leo, line, leo_double.DB_PATH)
+        modules.tell_waiting(leo)
     return failed
 
 
@@ -68,7 +68,7 @@ def test_strong_lines_are_snapshots_of_their_own_origin_and_few(leo):
     many = [replace(LINE, text=f"line {n}") for n in range(SNAPSHOTS + 8)]
     assert not tell(leo, "santa", weak, replace(LINE, measures={}), *many)
     assert rows("SELECT COUNT(*), MIN(text), MAX(quality), MAX(origin) FROM snapshots") == [
-        (SNAPSHOTS, "line 10", 0.4, "dream")
+        (SNAPSHOTS, "line 0", 0.4, "dream")
     ]
 
 
@@ -95,12 +95,25 @@ def test_trauma_takes_a_tenth_of_a_wound_once_a_dialogue(leo):
     assert dict(rows("SELECT * FROM trauma_tokens"))["rain"] == pytest.approx(0.3)
 
 
-def test_wounds_that_cannot_be_read_are_left_alone(leo):
-    """Else all of them would pass for what the line has done."""
-    with closing(sqlite3.connect(leo_double.DB_PATH)) as other:
-        other.execute("ALTER TABLE trauma_events RENAME COLUMN id TO number")
-    assert tell(leo, "trauma", OLD) == {"into: trauma": 1}
-    assert rows("SELECT * FROM trauma_tokens") == []
+def test_nothing_that_another_process_writes_meanwhile_is_lost(leo):
+    """A wound that leo's owner gives him in another process, in the midst of a dream's."""
+
+    def run_trauma(**asked):
+        for path in {asked["db_path"], leo_double.DB_PATH}:
+            leo_double.run_trauma(**asked | {"db_path": path})
+        return leo_double.TraumaState(1.0)
+
+    assert not tell(leo, "trauma", OLD, names=vars(leo_double) | {"run_trauma": run_trauma})
+    assert rows("SELECT score FROM trauma_events") == [(1.0,)]
+    assert dict(rows("SELECT * FROM trauma_tokens"))["rain"] == pytest.approx(1.1)
+
+
+def test_snapshots_of_dreams_that_are_there_stay(leo):
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection, connection:
+        kept = [(f"kept {n}",) for n in range(SNAPSHOTS)]
+        connection.executemany("INSERT INTO snapshots (text, origin) VALUES (?, 'dream')", kept)
+    assert not tell(leo, "santa", LINE)
+    assert rows("SELECT text FROM snapshots") == kept
 
 
 def test_trauma_takes_no_line_of_few_old_words(leo):
@@ -108,23 +121,11 @@ def test_trauma_takes_no_line_of_few_old_words(leo):
     assert rows("SELECT * FROM trauma_tokens") == []
 
 
-def test_trauma_may_be_the_first(leo):
-    """Real leo makes his tables with his first wound."""
-    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
-        schema = [
-            sql
-            for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE name LIKE 'trauma_%'")
-            if sql
-        ]
-        connection.executescript("DROP TABLE trauma_tokens; DROP TABLE trauma_events")
-
-    def run_trauma(**asked):
-        with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
-            connection.executescript(";".join(schema))
-        return leo_double.run_trauma(**asked)
-
-    assert not tell(leo, "trauma", OLD, names=vars(leo_double) | {"run_trauma": run_trauma})
-    assert dict(rows("SELECT * FROM trauma_tokens"))["rain"] == pytest.approx(0.1)
+def test_a_leo_who_keeps_no_wounds_is_given_none(leo):
+    """Real leo makes his table with his first wound."""
+    leo.conn.executescript("DROP TABLE trauma_tokens; DROP TABLE trauma_events")
+    assert not tell(leo, "trauma", OLD)
+    assert rows("SELECT name FROM sqlite_master WHERE name LIKE 'trauma%'") == []
 
 
 @pytest.mark.parametrize(
@@ -148,10 +149,16 @@ def test_a_module_that_fails_is_counted_and_goes_no_further(leo, into):
     assert tell(leo, into, LINE, names=broken) == {f"into: {into}": 1}
 
 
-def test_a_leo_who_is_busy_for_too_long_is_not_told(leo):
-    turns = ThreadTurns(lambda: False, hook_waits_s=0.01)
-    assert tell(leo, "episodes", LINE, turns=turns) == {"into: episodes": 1}
+def test_what_leo_holds_in_memory_changes_on_his_own_thread_alone(leo):
+    modules = Modules(["episodes", "santa"], vars(leo_double), str)
+    for _ in range(WAITING + 8):
+        modules(leo, LINE, leo_double.DB_PATH)
     assert leo.rag.episodes == []
+    assert rows("SELECT COUNT(*) FROM snapshots") == [(SNAPSHOTS,)]
+    modules.tell_waiting(leo)
+    assert len(leo.rag.episodes) == WAITING  # the latest
+    modules.tell_waiting(leo)
+    assert len(leo.rag.episodes) == WAITING
 
 
 def test_a_module_that_leo_never_had_is_refused():

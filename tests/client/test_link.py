@@ -1,22 +1,20 @@
-"""One connection of the blocking client: whole messages, from any thread, without waiting where it must not."""
+"""One connection of the thread's client: whole messages, from any thread, without waiting where it must not."""
 
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dreamclient.clients.link import HOT_BYTES, Link
+from dreamclient.clients.link import Link
 from dreamclient.errors import CallTimeout, NotConnected, UsageError
-from dreamclient.messages import MESSAGE_BYTES, Code
+from dreamclient.messages import MESSAGE_BYTES
 from dreamclient.protocol.hooks import Hooks
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request, packed
-from dreamclient.protocol.session import Host
+from dreamclient.protocol.session import Session
 
 from tests.helpers.little_daemon import DEADLINE_S, until
-
-TICK_S = 0.02
 
 
 class Ends:
@@ -24,10 +22,15 @@ class Ends:
 
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
-        self.host = Host(Hooks(), name="leo")
-        self.link = Link(ours, self.host, TICK_S)
+        self.session = Session(Hooks(recall=lambda query, n: [query]), "leo", {})
+        self.link = Link(ours, self.session)
         self.peer = Peer()
         self.theirs.settimeout(DEADLINE_S)
+        self.replies: list[Reply | None] = []
+
+    def call(self, *params: Any, deadline: float | None = None) -> int:
+        soonest = time.monotonic() + (DEADLINE_S if deadline is None else deadline)
+        return self.link.call("why", list(params), self.replies.append, soonest)
 
     def reads(self, count: int) -> list[Any]:
         """The next `count` messages."""
@@ -45,17 +48,13 @@ class Ends:
     def stall(self) -> int:
         """Offer until no more fits; how many were taken."""
         taken = 0
-        while self.link.offer(context(f"{taken} {'x' * 1000}")):
+        while self.link.offer({"prompt": f"{taken} {'x' * 1000}"}):
             taken += 1
         return taken
 
     @property
     def failures(self) -> dict[str, int]:
-        return self.host.failures.counts
-
-
-def context(prompt: str, **more: Any) -> dict[str, Any]:
-    return {"prompt": prompt, "reply": "", **more}
+        return self.session.failures.counts
 
 
 @pytest.fixture
@@ -66,17 +65,12 @@ def ends() -> Iterator[Ends]:
     both.theirs.close()
 
 
-def soon() -> float:
-    return time.monotonic() + 0.05
-
-
 # --- the reply path ----------------------------------------------------------------------------------
 
 
 def test_a_context_is_one_message(ends: Ends) -> None:
-    assert ends.link.offer(context("a"))
-    assert ends.link.offer(context("b"))
-    ends.link.flush()  # with nothing to do
+    assert ends.link.offer({"prompt": "a"})
+    assert ends.link.offer({"prompt": "b"})
     assert ends.prompts(2) == ["a", "b"]
     assert ends.failures == {}
 
@@ -86,17 +80,14 @@ def test_a_daemon_that_does_not_read_costs_contexts_and_no_time(ends: Ends) -> N
     taken = ends.stall()
     assert taken > 10
     for _ in range(5):
-        assert not ends.link.offer(context("dropped"))
+        assert not ends.link.offer({"prompt": "dropped"})
     lost = ends.failures["stalled"]
     assert lost >= 5
-    ends.link.flush()  # nothing has been read: as before
-    assert not ends.link.offer(context("dropped"))
     ends.reads(taken)
-    ends.link.flush()
-    assert ends.link.offer(context("again"))
+    assert ends.link.offer({"prompt": "again"})
     (event,) = ends.reads(1)
-    assert event.params[0] == context("again", failures={"stalled": lost + 1})
-    assert ends.link.offer(context("and again"))
+    assert event.params[0]["failures"] == {"stalled": lost}
+    assert ends.link.offer({"prompt": "and again"})
     (event,) = ends.reads(1)
     assert "failures" not in event.params[0]
 
@@ -108,28 +99,81 @@ def narrow(ends: Ends) -> Ends:
     return ends
 
 
-def test_a_message_sent_in_part_is_completed_before_any_other(narrow: Ends) -> None:
-    """P1: what is dropped is dropped whole, so that the stream stays in step. P10: failures count as told only
-    when the message that carries them is out."""
-    link, failures = narrow.link, narrow.host.failures
-    failures.count("connect")
-    assert link.offer(context("x" * 20_000))
-    assert link._tail
-    assert not link.offer(context("dropped"))
-    assert failures.untold() == {"connect": 1, "stalled": 1}
-    with pytest.raises(CallTimeout, match="does not read"):
-        link.call("why", [10], "token", soon())
-    assert link._peer.pending == {}
-    link.flush()
-    reader = Reader(narrow, 2)
-    while link._tail:
-        link.flush()
-    assert failures.untold() == {"stalled": 1}
-    assert link.offer(context("next"))
-    assert [event.params[0] for event in reader.events()] == [
-        context("x" * 20_000, failures={"connect": 1}),
-        context("next", failures={"stalled": 1}),
-    ]
+def test_half_a_context_ends_the_connection_and_is_counted(narrow: Ends) -> None:
+    """P1: on a kernel that takes less at once, the rest would have to wait. What comes behind could not be read."""
+    narrow.session.failures.count("connect")
+    assert not narrow.link.offer({"prompt": "x" * 3000, "reply": "x" * 4000, "expert": "x" * 4000})
+    assert narrow.failures == {"connect": 1, "stalled": 1}
+    assert narrow.session.failures.untold() == {"connect": 1, "stalled": 1}  # no message has carried them
+    with pytest.raises(NotConnected):
+        narrow.link.receive()
+
+
+def test_a_context_that_finds_another_thread_sending_is_dropped_and_counted(ends: Ends) -> None:
+    """P1: neither waits, be it a thread, or a signal handler in the middle of an offer."""
+    with ends.link._lock:
+        assert not ends.link.offer({"prompt": "while it was held"})
+    assert ends.link.offer({"prompt": "then"})
+    (event,) = ends.reads(1)
+    assert event.params[0]["failures"] == {"busy": 1}
+
+
+def test_many_threads_offer_at_once_and_each_context_is_sent_or_counted(ends: Ends) -> None:
+    prompts: list[str] = []
+
+    def read() -> None:
+        while "end" not in prompts:
+            events: list[Any] = list(ends.peer.receive_data(ends.theirs.recv(1 << 20)))
+            prompts.extend(event.params[0]["prompt"] for event in events)
+
+    def reply(number: int) -> None:
+        for count in range(200):
+            ends.link.offer({"prompt": f"{number}.{count}"})
+
+    threads = [threading.Thread(target=reply, args=(number,)) for number in range(4)]
+    reader = threading.Thread(target=read)
+    for thread in [*threads, reader]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lost = sum(ends.failures.values())
+    until(lambda: ends.link.offer({"prompt": "end"}))
+    reader.join(DEADLINE_S)
+    assert ends.peer.broken is None
+    assert len(set(prompts)) == len(prompts) == 800 - lost + 1
+
+
+class Unsendable:
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("ctx", [{"prompt": Unsendable()}, Unsendable(), {1, 2}], ids=type)
+def test_a_context_that_no_message_can_hold_is_counted(ends: Ends, ctx: Any) -> None:
+    """P1: a host may offer anything."""
+    for _ in range(2):  # the second has failures to carry
+        assert not ends.link.offer(ctx)
+    assert ends.failures == {"unsendable": 2}
+    assert ends.link.offer({"prompt": "half \ud83d an emoji"})
+    assert ends.prompts(1) == ["half ? an emoji"]
+
+
+def test_a_connection_that_is_gone_costs_the_context_alone(ends: Ends) -> None:
+    ends.theirs.close()
+    assert not ends.link.offer({"prompt": "a"})
+    ends.link.end()
+    assert not ends.link.offer({"prompt": "a"})
+    assert ends.failures == {"not_connected": 2}
+
+
+# --- calls -------------------------------------------------------------------------------------------
+
+
+def test_a_call_is_answered(ends: Ends) -> None:
+    msgid = ends.call(10)
+    assert ends.reads(1) == [Request(msgid, "why", [10])]
+    ends.theirs.sendall(ends.peer.respond(msgid, [1]))
+    assert ends.link.receive() == []
+    assert [reply and reply.result for reply in ends.replies] == [[1]]
 
 
 class Reader(threading.Thread):
@@ -150,261 +194,58 @@ class Reader(threading.Thread):
         return self._events
 
 
-def test_a_context_that_finds_the_lock_held_is_sent_by_its_holder(ends: Ends) -> None:
-    """P1: two replies at once: neither waits, and neither context is lost to mere timing."""
-    assert ends.link._lock.acquire(blocking=False)
-    assert ends.link.offer(context("while it was held"))
-    ends.link._release()
-    assert ends.prompts(1) == ["while it was held"]
-    assert ends.failures == {}
-
-
-def test_mail_that_comes_while_a_context_is_sent_goes_next(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ends.link, "_lock", Lock(on_first=lambda: setattr(ends.link, "_mail", context("b"))))
-    assert ends.link.offer(context("a"))
-    assert ends.prompts(2) == ["a", "b"]
-
-
-def test_the_mailbox_has_one_place_and_the_newer_context_has_it(ends: Ends) -> None:
-    ends.link._lock.acquire()
-    assert ends.link.offer(context("old"))
-    assert ends.link.offer(context("new"))
-    ends.link._release()
-    (event,) = ends.reads(1)
-    assert event.params[0] == context("new", failures={"replaced": 1})
-
-
-class Lock:
-    """A lock with something that happens when it is first tried."""
-
-    def __init__(self, on_first: Callable[[], bool | None]) -> None:
-        self._real = threading.Lock()
-        self._on_first: Callable[[], bool | None] | None = on_first
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        first, self._on_first = self._on_first, None
-        if first is not None and first() is False:
-            return False
-        return self._real.acquire(blocking, timeout)
-
-    def release(self) -> None:
-        if self._real.locked():
-            self._real.release()
-
-    __enter__ = acquire
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-def test_mail_that_its_holder_could_no_longer_see_is_sent_all_the_same(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ends.link, "_lock", Lock(on_first=lambda: False))
-    assert ends.link.offer(context("just too late"))
-    assert ends.prompts(1) == ["just too late"]
-
-
-def test_an_interrupt_while_mail_is_sent_leaves_the_link_usable(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """P1: a signal handler of leo's may raise at any line."""
-
-    def interrupted(_: Any) -> bool:
-        raise KeyboardInterrupt
-
-    ends.link._mail = context("lost")
-    with monkeypatch.context() as patch:
-        patch.setattr(ends.link, "_offer_locked", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            ends.link._deliver()
-    assert ends.link.offer(context("after"))
-    assert ends.prompts(1) == ["after"]
-
-
-def test_mail_is_never_put_between_the_parts_of_a_message(narrow: Ends) -> None:
-    """P1: found by thinking, not by luck: the holder leaves a tail, and there is mail."""
-    narrow.link._lock.acquire()
-    assert narrow.link.offer(context("mail"))
-    assert narrow.link._offer_locked(context("y" * 20_000))
-    assert narrow.link._tail
-    assert list(narrow.peer.receive_data(narrow.theirs.recv(1 << 20))) == []  # now there would be room
-    narrow.link._release()
-    reader = Reader(narrow, 1)
-    while narrow.link._tail:
-        narrow.link.flush()
-    assert [event.params[0]["prompt"] for event in reader.events()] == ["y" * 20_000]
-    assert narrow.failures == {"stalled": 1}
-
-
-def test_mail_that_someone_else_has_sent_is_not_sent_twice(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ends.link._mail = context("a")
-    monkeypatch.setattr(ends.link, "_lock", Lock(on_first=lambda: setattr(ends.link, "_mail", None)))
-    ends.link._release()
-    assert ends.link.offer(context("b"))
-    assert ends.prompts(1) == ["b"]
-
-
-def test_many_threads_offer_at_once_and_each_context_is_sent_or_counted(ends: Ends) -> None:
-    prompts: list[str] = []
-
-    def read() -> None:
-        while "end" not in prompts:
-            events: list[Any] = list(ends.peer.receive_data(ends.theirs.recv(1 << 20)))
-            prompts.extend(event.params[0]["prompt"] for event in events)
-
-    def reply(number: int) -> None:
-        for count in range(200):
-            ends.link.offer(context(f"{number}.{count}"))
-
-    threads = [threading.Thread(target=reply, args=(number,)) for number in range(4)]
-    reader = threading.Thread(target=read)
-    for thread in [*threads, reader]:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    lost = sum(ends.failures.values())
-    until(lambda: ends.link.flush() or ends.link.offer(context("end")))
-    reader.join(DEADLINE_S)
-    assert ends.peer.broken is None
-    assert len(set(prompts)) == len(prompts) == 800 - lost + 1
-
-
-def test_a_large_context_is_left_to_the_background_thread(ends: Ends) -> None:
-    """P1: the reply path pays no copy of it and risks no part of it."""
-    ends.host.failures.count("connect")
-    large = context("x" * (HOT_BYTES * 8))
-    assert ends.link.offer(context("older " * HOT_BYTES))
-    assert ends.link.offer(large)
-    assert ends.link._large is large
-    with ends.link._lock:
-        ends.link.flush()  # does not wait for who is sending
-    assert ends.link._large is large
-    assert ends.link.offer(context("small"))
-    (event,) = ends.reads(1)
-    assert event.params[0] == context("small", failures={"connect": 1, "replaced": 1})
-    reader = Reader(ends, 1)
-    while ends.link._large is not None or ends.link._tail:
-        ends.link.flush()
-    assert [event.params[0] for event in reader.events()] == [large]
-    assert ends.failures == {"connect": 1, "replaced": 1}
-
-
-class Unsendable:
-    __slots__ = ()
-
-
-@pytest.mark.parametrize(
-    "ctx",
-    [context("x" * MESSAGE_BYTES), context("a", math_state=Unsendable()), Unsendable(), {1, 2}],
-    ids=type,
-)
-def test_a_context_that_no_message_can_hold_is_counted(ends: Ends, ctx: Any) -> None:
-    """P1: a host may offer anything."""
-    for _ in range(2):  # the second has failures to carry
-        assert not ends.link.offer(ctx)
-    assert ends.failures == {"unsendable": 2}
-    assert ends.link.offer(context("half \ud83d an emoji"))
-    assert ends.prompts(1) == ["half ? an emoji"]
-
-
-def test_a_large_context_tells_the_failures_too(ends: Ends) -> None:
-    ends.host.failures.count("connect")
-    assert ends.link.offer(context("x" * HOT_BYTES))
-    ends.link.flush()
-    (event,) = ends.reads(1)
-    assert event.params[0]["failures"] == {"connect": 1}
-    assert ends.host.failures.untold() == {}
-
-
-def test_a_large_context_that_changed_into_what_cannot_be_sent_is_counted(ends: Ends) -> None:
-    large = context("x" * HOT_BYTES * 2)
-    assert ends.link.offer(large)
-    large["math_state"] = Unsendable()
-    ends.link.flush()
-    assert ends.failures == {"unsendable": 1}
-    assert ends.link.offer(context("a"))
-
-
-def test_a_connection_that_is_gone_costs_the_context_alone(ends: Ends) -> None:
-    ends.theirs.close()
-    assert not ends.link.offer(context("a"))
-    ends.link.end()
-    assert not ends.link.offer(context("a"))
-    assert ends.failures == {"not_connected": 2}
-    ends.link._large = context("b")
-    ends.link.flush()  # and says nothing: reading tells
-
-
-# --- calls -------------------------------------------------------------------------------------------
-
-
-def test_a_call_is_answered_by_its_token(ends: Ends) -> None:
-    msgid = ends.link.call("why", [10], "token")
-    assert ends.reads(1) == [Request(msgid, "why", [10])]
-    ends.theirs.sendall(ends.peer.respond(msgid, [1]))
-    assert ends.link.receive() == [Reply("token", None, [1])]
-
-
 def test_a_call_waits_for_room_until_its_deadline(ends: Ends) -> None:
     taken = ends.stall()
+    with pytest.raises(CallTimeout, match="does not read"):
+        ends.call("x" * 100, deadline=0.02)  # nothing of it has gone out, so the connection stands
     reader = Reader(ends, taken + 1)
-    ends.link.call("why", ["x" * 100_000], "token", time.monotonic() + DEADLINE_S)
+    ends.call("x" * 100_000)
     assert isinstance(reader.events()[-1], Request)
-    assert ends.link.offer(context("a"))
+    assert ends.link.offer({"prompt": "a"})
 
 
-def test_a_call_that_went_out_in_part_is_completed_though_nobody_waits_for_it(narrow: Ends) -> None:
+def test_a_call_that_went_out_in_part_ends_the_connection_at_its_deadline(narrow: Ends) -> None:
     with pytest.raises(CallTimeout):
-        narrow.link.call("dream.now", ["x" * 50_000], "token", soon())
-    assert narrow.link._tail
-    assert narrow.link._peer.pending == {}
-    reader = Reader(narrow, 1)
-    while narrow.link._tail:
-        narrow.link.flush()
-    (request,) = reader.events()
-    narrow.theirs.sendall(narrow.peer.respond(request.msgid, {}))
-    assert narrow.link.receive() == []
-    assert narrow.link.offer(context("a"))
+        narrow.call("x" * 50_000, deadline=0.02)
+    with pytest.raises(NotConnected):
+        narrow.link.receive()
+    narrow.link.end()
+    assert narrow.replies == []  # its caller knows already
 
 
 def test_a_call_waits_for_the_lock_until_its_deadline(ends: Ends) -> None:
-    ends.link._lock.acquire()
-    with pytest.raises(CallTimeout):
-        ends.link.call("why", [], "token", soon())
-    ends.link._lock.release()
-    ends.link.call("why", [], "token", soon())
+    with ends.link._lock, pytest.raises(CallTimeout):
+        ends.call(deadline=0.02)
+    ends.call(deadline=0.02)
 
 
 def test_a_call_that_cannot_be_sent_is_refused_here(ends: Ends) -> None:
-    with pytest.raises(UsageError):
-        ends.link.call("why", [Unsendable()], "token")
-    assert ends.link._peer.pending == {}
+    for param in (Unsendable(), "x" * MESSAGE_BYTES):
+        with pytest.raises(UsageError):
+            ends.call(param)
+    ends.link.end()
+    assert ends.replies == []
 
 
 def test_a_call_on_a_lost_connection_says_so(ends: Ends) -> None:
-    msgid = ends.link.call("why", [], "first")
+    ends.call()
     ends.theirs.close()
     with pytest.raises(NotConnected, match="Broken pipe"):
-        ends.link.call("why", [], "second")
-    ends.link.forget(99)
-    assert ends.link._peer.pending == {msgid: "first"}
-    assert ends.link.end() == ["first"]
+        ends.call()
+    assert ends.replies == []
+    ends.link.end()
+    assert ends.replies == [None]  # the first, whose caller waits
     with pytest.raises(NotConnected, match="has ended"):
-        ends.link.call("why", [], "third")
+        ends.call()
 
 
-def test_an_end_wakes_who_waits_for_room(ends: Ends) -> None:
+def test_an_end_wakes_what_waits_for_room(ends: Ends) -> None:
     ends.stall()
     errors: list[Exception] = []
 
     def call() -> None:
         try:
-            ends.link.call("why", [], "token")
+            ends.call()
         except NotConnected as error:
             errors.append(error)
 
@@ -418,31 +259,36 @@ def test_an_end_wakes_who_waits_for_room(ends: Ends) -> None:
 # --- reading -----------------------------------------------------------------------------------------
 
 
-def test_reading_returns_after_a_tick(ends: Ends) -> None:
+def test_nothing_for_a_time_is_a_timeout(ends: Ends) -> None:
+    with pytest.raises(CallTimeout):
+        ends.link.receive(0.01)
+    assert ends.link._sock.gettimeout() == 0.01
+    ends.theirs.sendall(ends.peer.notify("event", [{}]))
     assert ends.link.receive() == []
+    assert ends.link._sock.gettimeout() is None  # from then on it waits in the kernel alone
 
 
-def test_requests_are_answered_in_full(ends: Ends) -> None:
+def test_requests_are_answered(ends: Ends) -> None:
     for answer in ("result", "error"):
-        msgid, data = ends.peer.call("generate", [], "theirs")
+        _, data = ends.peer.call("recall", ["a query", 1], "theirs")
         ends.theirs.sendall(data)
-        assert ends.link.receive() == [Request(msgid, "generate", [])]
+        (request,) = ends.link.receive()
         if answer == "result":
-            ends.link.respond(msgid, "a line")
+            ends.session.answer(request, ["a line"])
         else:
-            ends.link.fail(msgid, Code.HOOK_FAILED, "generate raised E", {"type": "E"})
+            ends.session.fail(request, ZeroDivisionError())
+        ends.link.flush()
         (reply,) = ends.reads(1)
         assert isinstance(reply, Reply)
-        assert reply.result == "a line" or reply.error.detail == {"type": "E"}
+        assert reply.result == ["a line"] or reply.error
 
 
 def test_a_peer_that_breaks_the_protocol_is_told_once_and_lost(ends: Ends) -> None:
     ends.theirs.sendall(packed([2, "event", [{}]]) + b"\xc1")
-    assert ends.link.receive() == [Notification("event", [{}])]
-    (event,) = ends.reads(1)
-    assert (event.method, event.params[0]) == ("error", Code.MALFORMED)
     with pytest.raises(NotConnected, match="broke the protocol: no MessagePack"):
         ends.link.receive()
+    (event,) = ends.reads(1)
+    assert event.method == "error"
 
 
 def test_the_end_of_the_connection_is_said(ends: Ends) -> None:
@@ -450,6 +296,7 @@ def test_the_end_of_the_connection_is_said(ends: Ends) -> None:
     with pytest.raises(NotConnected, match="the daemon closed the connection"):
         ends.link.receive()
     ends.link.end()
+    assert not ends.link.is_open
     with pytest.raises(NotConnected, match="Bad file descriptor"):
         ends.link.receive()
 
@@ -461,7 +308,7 @@ def test_a_forked_copy_is_closed_and_nothing_else_is(ends: Ends) -> None:
     ends.link.abandon()
     ends.link.abandon()
     with pytest.raises(NotConnected):
-        ends.link.respond(0, "a line")
+        ends.call()
     ends.theirs.sendall(b"still there")
     assert sock.recv(100) == b"still there"
     sock.close()

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_worked_calls_are_what_a_peer_makes() -> None:
         peer = Peer()
         match json.loads(message):
             case [0, msgid, method, params]:
-                peer._next_id = msgid
+                peer._ids = count(msgid)
                 assert peer.call(method, params, "token") == (msgid, data)
             case [1, msgid, None, result]:
                 assert peer.respond(msgid, result) == data

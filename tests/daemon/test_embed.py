@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 from dreamclient.clients.embedded import EmbeddedDaemon
-from dreamclient.clients.inline import InlineClient
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import DreamError, NotConnected
-from dreamclient.protocol.hooks import Hooks
 
 from dreamd import embedded_host
 from dreamd.app import Daemon, embed
@@ -50,7 +48,8 @@ def start(tmp_path):
 
 
 def status(embedded):
-    with InlineClient(embedded.connect, name="onlooker") as onlooker:
+    with DreamClient(connect=embedded.connect, name="onlooker") as onlooker:
+        assert onlooker.start(DEADLINE_S)
         return onlooker.call("status")
 
 
@@ -138,10 +137,11 @@ def test_a_database_of_a_newer_version_is_refused(start, tmp_path):
 
 def test_other_settings_are_taken_for_the_next_dream(start):
     embedded = start(**EAGER)
-    with InlineClient(embedded.connect) as leo:
-        assert leo.dream(STIRRED)["reason"] == "no_hooks"
+    with DreamClient(connect=embedded.connect) as leo:
+        assert leo.start(DEADLINE_S)
+        assert leo.call("dream.context", STIRRED)["reason"] == "no_hooks"
         embedded.adopt(chosen(gate__enabled=False))
-        assert leo.dream(STIRRED)["reason"] == "disabled"
+        assert leo.call("dream.context", STIRRED)["reason"] == "disabled"
 
 
 def test_it_runs_without_uvloop(start, monkeypatch):
@@ -162,7 +162,8 @@ def test_once_closed_it_says_so_and_closes_again(start):
 
 def test_shutdown_over_the_wire_ends_it(start):
     embedded = start()
-    with InlineClient(embedded.connect) as leo:
+    with DreamClient(connect=embedded.connect) as leo:
+        assert leo.start(DEADLINE_S)
         assert leo.call("shutdown") is True
     embedded._thread.join(DEADLINE_S)
     assert not embedded.alive
@@ -304,9 +305,10 @@ def test_two_with_one_database_the_second_is_refused(start, tmp_path):
         with pytest.raises(StartError, match=r"another dreamd has .*shared\.sqlite3 open") as refused:
             start(tmp_path / "b", shared)
         assert refused.value.exit_code == 6
-    with InlineClient(first.connect, Hooks(saying, hearing)) as leo:
-        assert leo.call("dream.now")["outcome"] == "complete"
-        leo.dream(STIRRED)
+    with DreamClient(saying, hearing, connect=first.connect) as leo:
+        assert leo.start(DEADLINE_S)
+        assert leo.dream_now()["outcome"] == "complete"
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
     first.close()
     second = start(tmp_path / "b", shared)
     assert status(second)["dialogues"] == {"complete": 2}
@@ -347,7 +349,7 @@ def test_its_database_replaced_its_thread_ends_and_the_client_connects_again(sta
         assert leo.dream_now(STIRRED)["outcome"] == "store_error"
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
-        until(lambda: leo.connected, "connected again")
+        until(lambda: "lost" in leo.failures and leo.connected, "connected again")
         assert leo.trouble == ""
         assert leo.call("status")["dialogues"] == {"complete": 1}
         assert leo.dream_now(STIRRED)["outcome"] == "complete"
@@ -357,7 +359,8 @@ def test_its_database_replaced_its_thread_ends_and_the_client_connects_again(sta
 
 def test_a_lost_one_that_does_not_start_again_says_why_and_tries_at_each_attempt(start, tmp_path):
     embedded, database = start(), tmp_path / "state" / "dream.sqlite3"
-    with InlineClient(embedded.connect) as asking:
+    with DreamClient(connect=embedded.connect) as asking:
+        assert asking.start(DEADLINE_S)
         database.rename(tmp_path / "away")
         database.mkdir()
         with pytest.raises(DreamError):

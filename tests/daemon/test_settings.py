@@ -230,7 +230,7 @@ def test_all_variables_are_listed():
 
 def test_variables_of_leos_process_are_none_of_the_daemons_settings():
     assert load(file=NOTHING, env={f"DREAMD_{name}": "x" for name in OTHERS}) == Settings()
-    sources = Path(dreamclient.__file__).parent.glob("*.py")
+    sources = Path(dreamclient.__file__).parent.rglob("*.py")
     assert {name for file in sources for name in re.findall(r"DREAMD_([A-Z_]+)", file.read_text())} <= {
         *OTHERS
     }

@@ -109,7 +109,6 @@ def hang(attachment) -> None:
         threading.Event().wait()
 
     leo_double.generate_reply, speak = for_ever, leo_double.generate_reply
-    attachment.client._host.hooks._hooks["generate"].__self__._accepted = frozenset({"prompt"})
     attachment.offer(leo_double_context())
     asked.wait(20)
     leo_double.generate_reply = speak
@@ -117,7 +116,7 @@ def hang(attachment) -> None:
 
 def hold(attachment, line: int) -> threading.Event:
     """His observe hook waits at that line, having reported it; the event is set when it may go on."""
-    hooks, lines, may_go_on = attachment.client._host.hooks._hooks, [], threading.Event()
+    hooks, lines, may_go_on = attachment.client._session.hooks._hooks, [], threading.Event()
     observe = hooks["observe"]
 
     @functools.wraps(observe)

@@ -43,6 +43,7 @@ def settle(folder: Path) -> sqlite3.Connection:
         CREATE TABLE IF NOT EXISTS snapshots (id INTEGER PRIMARY KEY, text, origin, quality, emotional, use_count);
         CREATE TABLE IF NOT EXISTS trauma_tokens (token PRIMARY KEY, weight REAL);
         CREATE TABLE IF NOT EXISTS trauma_events (id INTEGER PRIMARY KEY, score REAL);
+        CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);
     """)
     if connection.execute("SELECT COUNT(*) FROM trigrams").fetchone() == (0,):
         ingest_text(connection, EMBEDDED_BOOTSTRAP)
@@ -165,32 +166,10 @@ def generate_reply(
     return context if return_context else output
 
 
-class Value(NamedTuple):
-    data: float
-
-
-class Neuron(NamedTuple):
-    w: list[Value]
-    b: Value
-
-
-class Layer(NamedTuple):
-    neurons: list[Neuron]
-
-
-class Mlp(NamedTuple):
-    layers: list[Layer]
-
-
-def state_to_features(state: MathState) -> list[float]:
-    return [state.novelty, state.quality]
-
-
 class MathBrain:
     """One neuron: tanh(0.1 + 0.2 novelty + 0.5 quality)."""
 
     def __init__(self) -> None:
-        self.mlp = Mlp([Layer([Neuron([Value(0.2), Value(0.5)], Value(0.1))])])
         self.observed: list[MathState] = []
 
     def predict(self, state: MathState) -> float:
@@ -260,6 +239,10 @@ def run_trauma(
         "INSERT INTO trauma_tokens VALUES (?, ?) ON CONFLICT DO UPDATE SET weight = weight + excluded.weight"
     )
     with closing(sqlite3.connect(db_path)) as connection, connection:
+        connection.executescript("""
+            CREATE TABLE IF NOT EXISTS trauma_tokens (token PRIMARY KEY, weight REAL);
+            CREATE TABLE IF NOT EXISTS trauma_events (id INTEGER PRIMARY KEY, score REAL);
+        """)
         connection.executemany(add, [(word, score) for word in shared])
         connection.execute("INSERT INTO trauma_events (score) VALUES (?)", (score,))
     return TraumaState(0.98)
@@ -305,6 +288,7 @@ class _Memory:
         for a, b, count in self.conn.execute("SELECT * FROM co_occurrence ORDER BY a, b"):
             co_occur.setdefault(a, {})[b] = count
         self.bigrams, self.trigrams, self.co_occur = bigrams, trigrams, co_occur
+        self.token_to_themes = {"rain": [1], "grass": [1, 2], "door": [2]}
         self.vocab, self.themes = (
             sorted(bigrams.keys() | {b for row in bigrams.values() for b in row}),
             [Theme(1), Theme(2)],

@@ -4,29 +4,35 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from dreamclient.clients.connect import Connect, Connector
 from dreamclient.clients.process import call_in_child
-from dreamclient.errors import NotConnected, UsageError
+from dreamclient.errors import DreamError, NotConnected, UsageError
+from dreamclient.messages import Method
 from dreamclient.protocol.hooks import Hook, Hooks
-from dreamclient.protocol.session import FROZEN, NOT_STARTED, TIMING, Backoff, Host, Timing
+from dreamclient.protocol.rpc import Reply
+from dreamclient.protocol.session import NOT_STARTED, Session
+
+# Served by any daemon, whatever protocol it speaks, so that an old one can be seen and stopped.
+FROZEN = frozenset({Method.HELLO, Method.STATUS, Method.SHUTDOWN})
 
 
-class Connection(Protocol):
-    """What a client holds while it is connected."""
+@dataclass(frozen=True)
+class Timing:
+    """How long things may take, in seconds."""
 
-    def offer(self, ctx: Any) -> bool:
-        """Send a context, or hand it on; False where it was dropped, and counted."""
-
-    def abandon(self) -> None:
-        """In a forked child: close this copy. A shutdown would end the parent's connection too."""
-
-
-L = TypeVar("L", bound=Connection)
+    hello_s: float = 5.0  # a daemon answers in a millisecond; a stopped one never
+    first_retry_s: float = 1.0  # doubling, to
+    last_retry_s: float = 60.0
+    close_s: float = 0.5  # what `close` waits for a hook that is at work
 
 
-class Client(Generic[L]):
+TIMING = Timing()
+
+
+class Client:
     """Base of `DreamClient` and `AsyncDreamClient`.
 
     generate(seed: str, temperature: float, semantic_weight: float[, meta]) -> str | Mapping with `text`
@@ -36,6 +42,8 @@ class Client(Generic[L]):
     `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `connect`,
     `timing`, `monotonic` and `draw` (a number in [0, 1) for the back-off) replace the socket, the clock and chance.
     """
+
+    waits = False  # whether `offer` returns only when the dream has ended
 
     def __init__(
         self,
@@ -53,77 +61,130 @@ class Client(Generic[L]):
         monotonic: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] | None = None,
     ) -> None:
-        hooks = Hooks(generate, observe, recall)
-        self._host = Host(hooks, name=name, origin=origin, readme=readme, on_event=on_event)
-        if connect is None:
-            connect = Connector(socket_path)
-        self._connect = connect
+        fragments = {"origin": list(origin), "readme": list(readme)}
+        self._session = Session(Hooks(generate, observe, recall), name, fragments)
+        self._session.on_event = on_event
+        self._connect = connect or Connector(socket_path)
         self._timing = timing
         self._monotonic = monotonic
-        if draw is None:
-            draw = random.Random().random  # not the shared one: its state decides leo's replies
-        self._backoff = Backoff(timing.first_retry_s, timing.last_retry_s, draw)
-        self._forked = False
+        self._draw = draw or random.Random().random  # not the shared one: its state decides leo's replies
+        self._next_retry_s = timing.first_retry_s
+        self._wanted = self._forked = False  # started, and not closed; in a child that has not connected yet
+        self._retry_at = 0.0  # if it could not be started, when an offer tries again
         self._idle()
         call_in_child(self._in_child)
 
     def _idle(self) -> None:
-        """Nothing is started."""
-        self._link: L | None = None  # from connect to the end
-        self._ready: L | None = None  # the same, while the daemon has welcomed us
+        """Nothing runs."""
+        self._link: Any = None  # from connect to the end
+        self._ready: Any = None  # the same, while the daemon has welcomed us
+        self._ready_at: float | None = None  # since when (monotonic seconds)
+
+    def _begin(self) -> None:
+        """Begin to connect in the background, unless that has begun. Raise RuntimeError if nothing can begin now."""
+        raise NotImplementedError
+
+    def _began(self) -> bool:
+        """Begin; return False, and count it, if nothing can begin now: no thread, or no event loop."""
+        self._wanted = True
+        try:
+            self._begin()
+        except RuntimeError as error:
+            self._session.lost(error, was_ready=False)
+            self._retry_at = self._monotonic() + self._timing.first_retry_s
+            return False
+        self._retry_at, self._forked = float("inf"), False
+        return True
+
+    def _welcomed(self, link: Any) -> None:
+        self._ready, self._ready_at = link, self._monotonic()
+
+    def _failed(self, error: BaseException) -> float:
+        """Count that an attempt has failed, or a connection ended. Return how many seconds to wait for the next: double
+        the last wait, shortened by up to a quarter, so that many hosts do not try at one time. A connection that
+        lasted begins at the first again; one that a daemon ends at once does not."""
+        if not isinstance(error, DreamError | OSError):  # it must not end dreaming for good
+            self._session.failures.count("internal")
+            error = NotConnected(f"a bug in dreamclient: {type(error).__name__}")
+        self._session.lost(error, was_ready=self._ready_at is not None)
+        if self._ready_at is not None and self._monotonic() - self._ready_at > self._next_retry_s:
+            self._next_retry_s = self._timing.first_retry_s
+        wait_s, self._ready_at = self._next_retry_s, None
+        self._next_retry_s = min(2 * wait_s, self._timing.last_retry_s)
+        return wait_s * (1 - self._draw() / 4)
 
     def _in_child(self) -> None:
-        """After a fork the connection is the parent's; so are the thread and the task that served it."""
-        self._forked = self._forked or self._host.trouble != NOT_STARTED
+        """After a fork the connection is the parent's, and so is what served it: begin again with the next offer."""
+        self._forked, self._retry_at = self._wanted, 0.0
         if self._link is not None:
             self._link.abandon()
-        self._host.failures.forked()
         self._idle()
+        self._session.failures.forked()
 
     def offer(self, ctx: Any) -> bool:
-        """Tell the daemon of a reply: a `DreamContext`, or a mapping with its keys. False where it was
-        dropped, and counted. This is all that the reply path pays: it never waits and never raises."""
+        """Tell the daemon of a reply: a `DreamContext`, or a mapping with its keys. False if it was dropped, and
+        counted. This is all that the reply path pays: it never waits and never raises."""
         link = self._ready
-        if link is None:
-            self._host.failures.count("forked" if self._forked else "not_connected")
-            return False
-        return link.offer(ctx)
+        if link is not None:
+            sent: bool = link.offer(ctx)
+            return sent
+        self.count("forked" if self._forked else "not_connected")
+        if self._wanted and self._monotonic() >= self._retry_at:
+            self._began()
+        return False
 
     def serve(
-        self, generate: Hook | None = None, observe: Hook | None = None, recall: Hook | None = None
+        self,
+        generate: Hook | None = None,
+        observe: Hook | None = None,
+        recall: Hook | None = None,
+        field_id: Callable[[], str | None] | None = None,
     ) -> None:
-        """Set the hooks of a client that was made without and has not started. Else raises UsageError."""
-        if self._host.hooks.provides or self._host.trouble != NOT_STARTED:
+        """Set the hooks of a client that was made without and has not started. Else raise UsageError. `field_id` says
+        which field they feed, each time that the client connects."""
+        if self._session.hooks.provides or self._session.trouble != NOT_STARTED:
             raise UsageError("hooks are set once, before the client starts")
-        self._host.hooks = Hooks(generate, observe, recall)
+        self._session.hooks = Hooks(generate, observe, recall)
+        self._session.field_id = field_id or self._session.field_id
 
     def count(self, kind: str) -> None:
-        """Count what the host swallowed: it is told to the daemon with the next message."""
-        self._host.failures.count(kind)
+        """Count what the host swallowed: the daemon is told with the next message."""
+        self._session.failures.count(kind)
 
-    def _reach(self, method: str) -> L:
-        """The connection to call `method` on."""
+    def _reach(self, method: str) -> Any:
+        """Return the connection to call `method` on. Raise NotConnected if there is none."""
         link = self._link if method in FROZEN else self._ready
-        if link is None:
+        if link is None or not link.is_open:
             raise NotConnected(self.trouble)
         return link
 
     @property
     def connected(self) -> bool:
         """Whether the daemon has answered hello, and the connection stands."""
-        return self._ready is not None
+        return self._ready is not None and self._ready.is_open
 
     @property
     def failures(self) -> dict[str, int]:
         """What was swallowed so far, by kind: `dreamclient.protocol.session` has the list."""
-        return dict(self._host.failures.counts)
+        return dict(self._session.failures.counts)
 
     @property
     def trouble(self) -> str:
         """Why there is no connection, in a line; empty while there is one."""
-        return "this process was forked; start() connects it anew" if self._forked else self._host.trouble
+        if self._forked:
+            return "this process was forked; it connects with its next context, or start()"
+        return self._session.trouble or ("" if self.connected else "the event loop has ended")
 
     @property
     def daemon(self) -> dict[str, Any]:
         """The daemon's last answer to hello."""
-        return self._host.daemon
+        return self._session.daemon
+
+
+def result_of(reply: Reply | None) -> Any:
+    """Return what a call was answered. Raise RemoteError if that was an error, NotConnected if nothing was."""
+    if reply is None:
+        raise NotConnected("the connection ended before the answer")
+    if reply.error is not None:
+        raise reply.error
+    return reply.result

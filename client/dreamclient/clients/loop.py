@@ -10,116 +10,110 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Self, cast
 
-from dreamclient.clients.base import Client
-from dreamclient.errors import CallTimeout, DreamError, NotConnected, UsageError
+from dreamclient.clients.base import Client, result_of
+from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.messages import Method
-from dreamclient.protocol.rpc import Peer, Reply, Request
-from dreamclient.protocol.session import CONNECTING, Host
+from dreamclient.protocol.contexts import context_message, small_context
+from dreamclient.protocol.rpc import Reply, Request
+from dreamclient.protocol.session import CLOSED, CONNECTING, Session
 
 UNSENT_BYTES = 64 * 1024  # beyond, the daemon does not read, and contexts are dropped
 
 
-class AsyncLink(asyncio.Protocol):
-    """One connection: the asyncio counterpart of `dreamclient.clients.link.Link`. `lost` says when and why it ended."""
+class LoopLink(asyncio.Protocol):
+    """One connection, and the session that talks over it. `lost` says when and why it ended."""
 
-    def __init__(
-        self, sock: socket.socket, host: Host, serve: Callable[["AsyncLink", Request], None]
-    ) -> None:
-        self.lost: asyncio.Future[NotConnected] = asyncio.get_running_loop().create_future()
+    def __init__(self, sock: socket.socket, session: Session, run: Callable[[Request], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.answered: asyncio.Future[None] = loop.create_future()  # hello was
+        self.lost: asyncio.Future[NotConnected] = loop.create_future()
         self._sock = sock
-        self._host = host
-        self._serve = serve
-        self._peer = Peer()
-        self._stalled = False
-        self._transport: asyncio.Transport
+        self._session = session
+        self._run = run
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be written to."""
+        return not (self.lost.done() or self.lost.get_loop().is_closed())
 
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=UNSENT_BYTES, low=0)
-
-    def pause_writing(self) -> None:
-        self._stalled = True
-
-    def resume_writing(self) -> None:
-        self._stalled = False
+        self._session.begin()
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
-        for event in self._peer.receive_data(data):
-            if isinstance(event, Request):
-                self._serve(self, event)
-            elif isinstance(event, Reply):
-                if not event.token.done():  # its caller was cancelled, and has not run yet
-                    event.token.set_result(event)
-            else:
-                self._host.notified(event)
-        if self._peer.data_owed:
-            self._transport.write(self._peer.data_to_send())
-        if self._peer.broken is not None:
-            self._end(f"the peer broke the protocol: {self._peer.broken}")
+        try:
+            requests = self._session.receive(data)
+        except NotConnected as error:
+            self.flush()
+            self.end(error)
+            return
+        if self._session.answered and not self.answered.done():
+            self.answered.set_result(None)
+        for request in requests:
+            self._run(request)
+        self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._end(
-            "the daemon closed the connection" if error is None else f"the connection has ended: {error}"
-        )
-
-    def _end(self, why: str) -> None:
-        if not self.lost.done():
-            self.lost.set_result(NotConnected(why))
-        for future in self._peer.pending.values():
-            if not future.done():
-                future.set_exception(NotConnected("the connection ended before the answer"))
+        why = "the daemon closed the connection" if error is None else f"the connection has ended: {error}"
+        self.end(NotConnected(why))
 
     # the client calls these
 
+    def flush(self) -> None:
+        """Write what the session has to say."""
+        out, self._session.out = self._session.out, []
+        if out and self.is_open and self._transport is not None:
+            self._transport.write(b"".join(out))
+
     def offer(self, ctx: Any) -> bool:
-        """Write a context; False where it was dropped, and counted."""
-        failures = self._host.failures
-        if self._stalled or self.lost.done():
-            failures.count("stalled" if self._stalled else "not_connected")
+        """Write a context; False if it was dropped, and counted."""
+        failures, transport = self._session.failures, self._transport
+        if transport is None or not self.is_open or transport.get_write_buffer_size() > UNSENT_BYTES:
+            failures.count("stalled" if self.is_open else "not_connected")
             return False
         untold = failures.untold()
         try:
-            self._transport.write(self._peer.notify(Method.CONTEXT, [self._host.context(ctx, untold)]))
+            transport.write(context_message(ctx, untold))
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
             failures.count("unsendable")
             return False
         failures.told(untold)
         return True
 
-    async def call(self, method: str, params: list[Any], timeout_s: float) -> Reply:
-        """Call the daemon; its Reply. Raises NotConnected, CallTimeout, UsageError (it cannot be sent)."""
-        if self.lost.done():
-            raise self.lost.result()
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        msgid, data = self._peer.call(method, params, future)
-        self._transport.write(data)
+    async def call(self, method: str, params: list[Any], timeout_s: float) -> Reply | None:
+        """Call the daemon; return its Reply, or None if the connection ended. Raise CallTimeout, UsageError."""
+        if not self.is_open:
+            return None
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+
+        def done(reply: Reply | None) -> None:
+            if not future.done():  # its caller was cancelled, and has not run yet
+                future.set_result(reply)
+
+        msgid, data = self._session.call(method, params, done)
+        self._session.out.append(data)
+        self.flush()
         try:
             async with asyncio.timeout(timeout_s):
                 return await future
         except TimeoutError:
             raise CallTimeout(f"no answer to {method} in {timeout_s:g} s") from None
         finally:
-            self._peer.pending.pop(msgid, None)
+            self._session.forget(msgid)
 
-    def respond(self, msgid: int, result: Any) -> None:
-        """Answer a request; nothing where nobody is there to read it."""
+    def end(self, why: NotConnected) -> None:
+        """End it, if it has not ended, and close at once, whatever is unsent."""
         if not self.lost.done():
-            self._transport.write(self._peer.respond(msgid, result))
-
-    def fail(self, msgid: int, code: int, message: str, detail: dict[str, Any] | None) -> None:
-        """Answer a request with an error, likewise."""
-        if not self.lost.done():
-            self._transport.write(self._peer.fail(msgid, code, message, detail))
-
-    def abort(self) -> None:
-        """Close now, whatever is unsent."""
-        self._end("closed")
-        self._transport.abort()
+            self.lost.set_result(why)
+            self._session.end()
+        if self._transport is not None:
+            self._transport.abort()
 
     def abandon(self) -> None:
         """In a forked child: close this copy. A shutdown would end the parent's connection too."""
@@ -127,7 +121,7 @@ class AsyncLink(asyncio.Protocol):
             os.close(self._sock.detach())
 
 
-class AsyncDreamClient(Client[AsyncLink]):
+class AsyncDreamClient(Client):
     """Connects a host to dreamd, keeps it connected, and serves its hooks, which may be async functions.
 
     The arguments are those of `dreamclient.clients.base.Client`.
@@ -140,13 +134,9 @@ class AsyncDreamClient(Client[AsyncLink]):
         self._tried = asyncio.Event()
 
     async def start(self, wait_s: float = 0.0) -> bool:
-        """Start connecting; wait up to `wait_s` for the first attempt to end; whether it is connected.
-        Starting twice does nothing more, and a closed client stays closed."""
-        if self._task is None:
-            self._forked = False
-            self._host.trouble = CONNECTING
-            self._task = asyncio.create_task(self._run(), name="dreamd-client")
-        if wait_s:
+        """Start connecting; wait up to `wait_s` for the first attempt to end; return whether it is connected.
+        Starting twice does nothing more; after `close` it starts again."""
+        if self._began() and wait_s:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._tried.wait()
@@ -155,98 +145,92 @@ class AsyncDreamClient(Client[AsyncLink]):
     async def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
         """Call a method of the daemon (docs/protocol.md) and return its result.
 
-        Raises NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
-        reply = await self._reach(method).call(method, list(params), timeout_s)
-        if reply.error is not None:
-            raise reply.error
-        return reply.result
+        Raise NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
+        return result_of(await self._reach(method).call(method, list(params), timeout_s))
 
     async def dream_now(self, ctx: Any = None, timeout_s: float = 330.0) -> dict[str, Any]:
         """Dream past all gates with this host's hooks; return `{dialog, outcome, lines}` at its end."""
-        answer: dict[str, Any] = await self.call(Method.NOW, ctx, None, timeout_s=timeout_s)
+        small = None if ctx is None else small_context(ctx)
+        answer: dict[str, Any] = await self.call(Method.NOW, small, None, timeout_s=timeout_s)
         return answer
 
     async def close(self) -> None:
         """End the connection, and cancel the hooks that still run; wait half a second for them at most."""
+        self._wanted = False
         if self._task is not None:
             tasks = {self._task, *self._answers} - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
+            for each in tasks:
+                each.cancel()
             await asyncio.wait(tasks, timeout=self._timing.close_s)
-            self._host.trouble = "closed"
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._session()
-            except (DreamError, OSError) as error:
-                self._host.lost(error)
-            except Exception as error:  # noqa: BLE001 a bug of ours must not end dreaming for good
-                self._host.failures.count("internal")
-                self._host.lost(NotConnected(f"a bug in dreamclient: {type(error).__name__}"))
-            self._tried.set()
-            await asyncio.sleep(self._backoff.next_s())
+    def _begin(self) -> None:
+        if self._task is None or self._task.done() or self._task.get_loop().is_closed():
+            loop = asyncio.get_running_loop()
+            self._idle()
+            self._session.trouble = CONNECTING
+            self._task = loop.create_task(self._keep(), name="dreamd-client")
 
-    async def _session(self) -> None:
-        sock = self._connect()
-        link = AsyncLink(sock, self._host, self._serve)
-        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=sock)
-        self._link = link
+    async def _keep(self) -> None:
+        """Connect, and connect again when that has ended."""
         try:
-            await self._greet(link)
-            raise await asyncio.shield(link.lost)
+            while True:
+                try:
+                    error: BaseException = await self._connection()
+                except Exception as caught:  # noqa: BLE001 counted
+                    error = caught
+                wait_s = self._failed(error)
+                self._tried.set()
+                await asyncio.sleep(wait_s)
+        finally:
+            self._session.trouble = CLOSED
+
+    async def _connection(self) -> NotConnected:
+        sock = self._connect()
+        link = self._link = LoopLink(sock, self._session, self._serve)
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=sock)
+            first = (link.answered, link.lost)
+            await asyncio.wait(first, timeout=self._timing.hello_s, return_when=asyncio.FIRST_COMPLETED)
+            if not (link.answered.done() or link.lost.done()):
+                return NotConnected(f"the daemon did not answer hello in {self._timing.hello_s:g} s")
+            if self._session.ready:
+                self._welcomed(link)
+            self._tried.set()
+            return await asyncio.shield(link.lost)
         finally:
             self._link = self._ready = None
-            link.abort()
+            link.end(NotConnected("closed"))
 
-    async def _greet(self, link: AsyncLink) -> None:
-        hello = self._host.hello()
-        reply = await link.call(Method.HELLO, [hello], self._timing.hello_s)
-        self._host.failures.told(hello["failures"])
-        welcome = self._host.welcome(reply)
-        if welcome:
-            self._backoff.reset()
-            self._ready = link
-        self._tried.set()
-        seed = self._host.seed() if welcome else None
-        if seed is not None:
-            try:
-                taken = (await link.call(Method.SEED, [seed], self._timing.hello_s)).error is None
-            except (CallTimeout, UsageError):
-                taken = False
-            if not taken:
-                self._host.failures.count("seed")
-
-    def _serve(self, link: AsyncLink, request: Request) -> None:
-        hooks, method = self._host.hooks, request.method
+    def _serve(self, request: Request) -> None:
         try:
-            value = hooks.invoke(method, request.params)
-            if inspect.isawaitable(value):
-                task = asyncio.create_task(self._answer(link, request, value))
-                self._answers.add(task)
-                task.add_done_callback(self._answers.discard)
-                return
-            answer = hooks.settle(method, request.params, value)
+            value = self._session.invoke(request)
         except Exception as error:  # noqa: BLE001 whatever a hook raises is answered
-            link.fail(request.msgid, *self._host.failed(method, error))
+            self._session.fail(request, error)
+            return
+        if inspect.isawaitable(value):
+            task = asyncio.create_task(self._answer(self._link, request, value))
+            self._answers.add(task)
+            task.add_done_callback(self._answers.discard)
         else:
-            link.respond(request.msgid, answer)
+            self._session.answer(request, value)
 
-    async def _answer(self, link: AsyncLink, request: Request, value: Awaitable[Any]) -> None:
+    async def _answer(self, link: LoopLink, request: Request, value: Awaitable[Any]) -> None:
         try:
-            answer = self._host.hooks.settle(request.method, request.params, await value)
+            result = await value
         except BaseException as error:
-            link.fail(request.msgid, *self._host.failed(request.method, error))
+            if link.is_open:
+                self._session.fail(request, error)
+                link.flush()
             if not isinstance(error, Exception):  # a cancellation is never swallowed
                 raise
         else:
-            link.respond(request.msgid, answer)
+            if link.is_open:
+                self._session.answer(request, result)
+                link.flush()

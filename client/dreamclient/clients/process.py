@@ -1,75 +1,86 @@
-"""A host that forks: the fork waits for what hooks are in the middle of, and the child begins anew.
+"""What is done once for the whole process, however many clients it has: at a fork, and at its exit.
 
-A child has only the thread that forked. If a hook's thread was in SQLite just then, SQLite's own locks stay held
-in the child, and its first query hangs for ever; if it had leo's turn, the child has the dreams' chance for its own.
+A forked child has only the thread that forked. If a hook's thread was in SQLite just then, SQLite's own locks stay
+held in the child, and its first query hangs. So a fork waits for what hooks are in the middle of.
 """
 
+import atexit
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import MethodType
+from typing import Any, Protocol
 
-# Seconds. A hook's work takes milliseconds; one that hangs must not hang whoever forks.
+# Seconds. A hook's work takes milliseconds; one that hangs must not hang a host that forks.
 FORK_WAITS_S = 1.0
+EXIT_WAITS_S = 0.5  # what the exit of a host may wait, for all that runs here together
 
 
-class _Forks:
-    """The hooks at work in this process, and its forks: these go first, and hooks work side by side."""
+class Runs(Protocol):
+    """What has a thread of its own, to be ended at the exit of the process."""
 
+    def stop(self) -> None:
+        """Ask the thread to end, without waiting."""
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end."""
+
+
+class _Process:
     def __init__(self) -> None:
-        self._mine = threading.local()
-        self._renew()
+        self.working = threading.RLock()  # a hook that forks does not wait for itself
+        self.in_child: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
+        self.running: set[Runs] = set()
 
-    def _renew(self) -> None:
-        self._changed = threading.Condition()
-        self._at_work = self._depth  # in a child, the hook that forked it goes on
-        self._pending = 0  # forks that wait, or happen
+    def fork_begins(self) -> None:
+        self.working.acquire(timeout=FORK_WAITS_S)
 
-    @property
-    def _depth(self) -> int:
-        """How many blocks this thread is in."""
-        depth: int = getattr(self._mine, "depth", 0)
-        return depth
+    def fork_ends(self) -> None:
+        with suppress(RuntimeError):  # it was not had in that time
+            self.working.release()
 
-    @contextmanager
-    def unforked(self) -> Iterator[None]:
-        with self._changed:
-            if not self._depth and not self._changed.wait_for(lambda: not self._pending, FORK_WAITS_S):
-                self._pending = 0  # an interrupt at a fork: it does not say that it is over
-            self._count(1)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._count(-1)
-                self._changed.notify_all()
+    def child_begins(self) -> None:
+        self.working = threading.RLock()
+        self.running.clear()  # the threads are the parent's
+        for part, method in list(self.in_child.items()):
+            method(part)
 
-    def _count(self, more: int) -> None:
-        self._at_work += more
-        self._mine.depth = self._depth + more
-
-    def before(self) -> None:
-        with self._changed:
-            self._pending += 1
-            # Not for this thread's own: it may be a hook that forks.
-            self._changed.wait_for(lambda: self._at_work == self._depth, FORK_WAITS_S)
-
-    def in_parent(self) -> None:
-        with self._changed:
-            self._pending = max(0, self._pending - 1)
-            self._changed.notify_all()
-
-    def in_child(self) -> None:
-        self._renew()
+    def exit(self) -> None:
+        parts, deadline = list(self.running), time.monotonic() + EXIT_WAITS_S
+        for part in parts:
+            part.stop()
+        for part in parts:
+            part.join(max(0.0, deadline - time.monotonic()))
 
 
-_forks = _Forks()
-unforked = _forks.unforked  # a context manager: no fork happens in its block
-os.register_at_fork(before=_forks.before, after_in_parent=_forks.in_parent, after_in_child=_forks.in_child)
+_process = _Process()
+started = _process.running.add  # (part): have it ended at the exit of this process
+ended = _process.running.discard  # (part): it has ended, or been left behind
+
+
+@contextmanager
+def unforked() -> Iterator[None]:
+    """No fork happens in this block, for a second at least. Hooks of several leos take turns."""
+    lock = _process.working  # in a child that the block forks, it is another one
+    if not lock.acquire(timeout=FORK_WAITS_S):  # an interrupt at a fork: it does not say that it is over
+        lock = _process.working = threading.RLock()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def call_in_child(method: Callable[[], object]) -> None:
-    """Call a bound method in each forked child, as long as its object lives: the registration has no end."""
-    here = weakref.WeakMethod(method)
-    os.register_at_fork(after_in_child=lambda: (call := here()) and call())
+    """Call a bound method in each forked child, as long as its object lives; one method an object."""
+    assert isinstance(method, MethodType)
+    _process.in_child[method.__self__] = method.__func__
+
+
+os.register_at_fork(
+    before=_process.fork_begins, after_in_parent=_process.fork_ends, after_in_child=_process.child_begins
+)
+atexit.register(_process.exit)

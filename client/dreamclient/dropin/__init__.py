@@ -11,12 +11,12 @@ DREAMD_EMBEDDED   unset: a dreamd service, reached over its socket; `db_path`, `
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dreamclient.dropin.process import Generate, Host, Observe, Path
+from dreamclient.dropin.process import Path, Process
 from dreamclient.messages import DreamContext as WireContext
 from dreamclient.messages import Method, PulseSnapshot
 
@@ -120,13 +120,13 @@ def init_dream(
     daemon. The texts are the origin of his friend, where the daemon has none."""
     frame = sys._getframe(1)  # noqa: SLF001 leo tells it no other way
     _guard_first_start(db_path)
-    _host.born(frame, db_path, bootstrap_text, readme_fragments or ())
+    _process.born(frame, db_path, bootstrap_text, readme_fragments or ())
 
 
 def maybe_run_dream(
     ctx: Any,
-    generate_fn: Generate,
-    observe_fn: Observe,
+    generate_fn: Callable[[str, float, float], str],
+    observe_fn: Callable[[str], Any],
     db_path: Path | None = None,
     config: DreamConfig | None = None,
     now: float | None = None,
@@ -134,23 +134,25 @@ def maybe_run_dream(
     """Tell the daemon of a reply; whether leo dreams is for its gates to say. The functions are the hooks where
     they are no methods of an attached field, whose own are better."""
     frame = sys._getframe(1)  # noqa: SLF001
-    _host.replied(ctx, (generate_fn, observe_fn), frame, db_path, config, now)
+    _process.replied(
+        ctx, (generate_fn, observe_fn), frame, db_path, lambda: config.settings() if config else (), now
+    )
 
 
 def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
     """`{total_dialogs, total_turns, total_fragments, avg_trauma, avg_arousal}`; empty without a daemon."""
-    return _host.answer(lambda: _stats_as_leo_has_them(_host.ask(db_path, Method.STATS))) or {}
+    return _process.answer(lambda: _stats_as_leo_has_them(_process.ask(db_path, Method.STATS))) or {}
 
 
 def get_recent_dreams(db_path: Path | None = None, n: int = 5) -> list[dict[str, Any]]:
     """The last n dialogues, newest first, each with its `turns`; empty without a daemon."""
-    ids = _host.answer(lambda: [each["id"] for each in _host.ask(db_path, Method.DIALOGS_RECENT, n)])
-    dreams = (_host.answer(partial(_dream, db_path, each)) for each in ids or ())
+    ids = _process.answer(lambda: [each["id"] for each in _process.ask(db_path, Method.DIALOGS_RECENT, n)])
+    dreams = (_process.answer(partial(_dream, db_path, each)) for each in ids or ())
     return [dream for dream in dreams if dream]
 
 
 def _dream(db_path: Path | None, dialog: int) -> dict[str, Any]:
-    return _as_leo_has_it(_host.ask(db_path, Method.DIALOGS_GET, dialog))
+    return _as_leo_has_it(_process.ask(db_path, Method.DIALOGS_GET, dialog))
 
 
 def _stats_as_leo_has_them(stats: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,4 +193,4 @@ def _guard_first_start(db_path: Path) -> None:
         module.__doc__ = ""
 
 
-_host = Host()
+_process = Process()

@@ -4,67 +4,64 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType, MethodType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dreamclient.clients.process import call_in_child
 
 if TYPE_CHECKING:
+    import socket
+
     from dreamclient.clients.connect import Connect
-    from dreamclient.clients.embedded import EmbeddedDaemon, WaitingClient
+    from dreamclient.clients.embedded import EmbeddedDaemon
     from dreamclient.clients.thread import DreamClient
+    from dreamclient.leo.attachment import Attachment
 
 T = TypeVar("T")
 Path = str | os.PathLike[str]
-Generate = Callable[[str, float, float], str]
-Observe = Callable[[str], Any]
-
-
-class Config(Protocol):
-    """What a call asks of its dream."""
-
-    def settings(self) -> Sequence[str]:
-        """As settings of the daemon: "gate.chance=1"."""
-
-
-# Where `dreamclient.leo` keeps the attachment of a field.
-ATTACHMENT = "_dreamd_attachment"
 FRAMES = 4  # how far above the call of leo's dream layer his field is looked for: he may use helper functions
-FIGURES_S = 1.0  # for who asks for figures: a daemon answers in a millisecond
+FIGURES_S = 1.0  # how long a question for figures may take: a daemon answers in a millisecond
 
 
-def leo_near(functions: tuple[Callable[..., Any], ...], frame: FrameType | None) -> Any:
+def leo_near(functions: Sequence[Callable[..., Any]], frame: FrameType | None) -> Any:
     """Return the field whose methods `functions` are, else the `self` of the frame or of one that called it, if a
     field is there; else None."""
     from dreamclient.errors import UsageError
     from dreamclient.leo.names import names_of
 
-    found = [getattr(getattr(function, "func", function), "__self__", None) for function in functions]
-    while frame is not None and len(found) < len(functions) + FRAMES:
-        found.append(frame.f_locals.get("self"))
-        frame = frame.f_back
-    for candidate in found:
+    for candidate in _candidates(functions, frame):
         if candidate is not None:
-            with suppress(UsageError):
+            try:
                 names_of(candidate)
-                return candidate
+            except UsageError:
+                continue
+            return candidate
     return None
 
 
-class Host:
-    """One for a process: leo's API is a module, and has no other place for it. Nothing here raises."""
+def _candidates(functions: Sequence[Callable[..., Any]], frame: FrameType | None) -> Iterator[Any]:
+    for function in functions:
+        yield getattr(getattr(function, "func", function), "__self__", None)
+    for _ in range(FRAMES):
+        if frame is not None:
+            # Before Python 3.13 what is read there is kept until the function ends: no more than must be.
+            yield frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
+            frame = frame.f_back
+
+
+class Process:
+    """One for a process: leo's API is a module, and has no other place for it. Nothing here raises but `ask`."""
 
     def __init__(self) -> None:
-        self._functions: tuple[Generate, Observe] | None = None  # the latest hooks that are no field's
-        self._client: DreamClient | WaitingClient | None = None  # theirs
-        self._mute: DreamClient | WaitingClient | None = None  # that of a field which cannot dream
+        self._functions: list[Callable[[], Any]] = []  # return the latest hooks that are no field's
+        self._client: DreamClient | None = None  # theirs
+        self._silent: DreamClient | None = None  # of a field which cannot dream: it tells the daemon why
+        self._latest: Callable[[], DreamClient | None] = lambda: None  # of the field that was attached last
         self._origin: list[str] = []
         self._readme: list[str] = []
         self._daemon: EmbeddedDaemon | None = None
         self._database: str | None = None  # that it serves
-        self._attached: Callable[[], Any] = lambda: None  # the client of the field that was made last
         self._untold: Counter[str] = Counter()  # failures from before there was a client
         self._missing = False  # dreamclient cannot be imported whole: msgpack is not there
         self._renew()
@@ -79,43 +76,41 @@ class Host:
         """Attach the field that is being made where `init_dream` is called, if one is."""
         self._origin, self._readme = [origin] if origin else [], list(readme)
         try:
-            if self._waits:
+            if self._mode == "wait":
                 fragments = {"origin": self._origin, "readme": self._readme}
                 self.answer(lambda: self.ask(db_path, "dream.seed", fragments))
-            field = leo_near((), frame)
-            if field is not None:
+            if (field := leo_near((), frame)) is not None:
                 self._attach(field)
         except Exception:  # noqa: BLE001 leo must not break over it
             self._count("init")
 
-    def _attach(self, field: Any) -> Any:
-        """The field's attachment, made if there is none; None if he is to be left alone."""
-        from dreamclient.leo.attachment import attach, is_left_alone, leave_alone
+    def _attach(self, field: Any) -> "Attachment | None":
+        """Return the field's attachment, made if there is none; None if he is to be left alone."""
+        from dreamclient.leo.attachment import attach, attachment_of, is_left_alone, leave_alone
 
-        attachment = getattr(field, ATTACHMENT, None)
+        attachment = attachment_of(field)
         if attachment is not None or is_left_alone(field):
             return attachment
-        client: Any = self._new_client()
+        client = self._new_client()
         try:
             attachment = attach(field, client=client)
+            self._latest = weakref.ref(client)
         except Exception:  # noqa: BLE001 counted
             leave_alone(field)  # the next reply would fail again
             self._count("init")
             self._tell(client)
-            self._mute = client  # it has no hooks, and tells the daemon of the failure
+            self._silent = client
             client.start()
-            return None
-        self._attached = weakref.ref(client)
         self._tell(client)
         return attachment
 
     def replied(
         self,
         ctx: Any,
-        functions: tuple[Generate, Observe],
+        functions: Sequence[Callable[..., Any]],
         frame: FrameType | None,
         db_path: Path | None,
-        config: Config | None,
+        settings: Callable[[], Sequence[str]],
         now: float | None,
     ) -> None:
         """Offer a context: through the attachment of the field that replied, or, if the caller is no leo, with the
@@ -124,26 +119,48 @@ class Host:
             return
         try:
             field = leo_near(functions, frame)
-            target = self._plain(functions) if field is None else self._attach(field)
+            target: Any = self._plain(functions) if field is None else self._attach(field)
             if target is None:
                 return
-            if self._waits:
-                self._offer_and_wait(target, ctx, db_path, config, now)
-            else:
+            if self._mode != "wait":
                 target.offer(ctx)
+                return
+            with self._one_at_a_time:
+                if not self._dreaming:  # else a hook has come back in here
+                    self._wait_for(target, ctx, db_path, settings(), now)
         except ImportError:
             self._missing = True
         except Exception:  # noqa: BLE001 the reply must go on
             self._count("offer")
 
+    def _wait_for(
+        self, target: Any, ctx: Any, db_path: Path | None, settings: Sequence[str], now: float | None
+    ) -> None:
+        daemon = self._embedded(db_path)
+        daemon.now = now
+        daemon.adopt(settings)
+        getattr(target, "client", target).database = self._database
+        self._dreaming = True
+        try:
+            target.offer(ctx)
+        finally:
+            self._dreaming = False
+
     def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
         """Return the daemon's answer to a call; raise if there is none."""
-        from dreamclient.clients.inline import InlineClient
-        from dreamclient.protocol.session import Timing
+        from dreamclient.clients.base import Timing
+        from dreamclient.clients.thread import DreamClient
+        from dreamclient.errors import NotConnected
 
-        timing = Timing(hello_s=FIGURES_S, tick_s=FIGURES_S)
-        with InlineClient(self._connect(db_path), timing=timing) as daemon:
-            return daemon.call(method, *params, timeout_s=FIGURES_S)
+        if not self._one_at_a_time.acquire(timeout=FIGURES_S):
+            raise NotConnected("a dream is being waited for")
+        try:
+            with DreamClient(connect=self._connect(db_path), timing=Timing(hello_s=FIGURES_S)) as client:
+                if not client.start(FIGURES_S):
+                    raise NotConnected(client.trouble)
+                return client.call(method, *params, timeout_s=FIGURES_S)
+        finally:
+            self._one_at_a_time.release()
 
     def answer(self, make: Callable[[], T]) -> T | None:
         """Return what `make` makes of the daemon's answer; if it raises, count that and return None."""
@@ -160,83 +177,70 @@ class Host:
         mode = os.environ.get("DREAMD_EMBEDDED", "").strip().lower()
         return "" if mode in ("0", "no", "off", "false") else mode
 
-    @property
-    def _waits(self) -> bool:
-        return self._mode == "wait"
-
-    def _connect(self, db_path: Path | None = None) -> "Connect":
-        """What connects: to the service, to the daemon in this process, or to the one for `db_path` there."""
-        if not self._mode:
-            from dreamclient.clients.connect import Connector
-
-            return Connector()
-        return self._embedded(db_path if self._waits else None)
+    def _connect(self, db_path: Path | None = None) -> "Connect | None":
+        """What connects: to the service if None, to the daemon in this process, or to the one for `db_path` there."""
+        return self._embedded(db_path if self._mode == "wait" else None) if self._mode else None
 
     def _embedded(self, db_path: Path | None) -> "EmbeddedDaemon":
         from dreamclient.clients.embedded import EmbeddedDaemon
+        from dreamclient.errors import NotConnected
 
         database = None if db_path is None else os.path.abspath(db_path)
-        if self._daemon is not None and database in (None, self._database):
-            return self._daemon
-        if self._daemon is not None:
-            self._daemon.close()
-        folder = None if database is None else os.path.dirname(database)
-        self._daemon, self._database = EmbeddedDaemon(folder, database), database
+        if self._daemon is None or database != self._database:
+            if self._dreaming:
+                raise NotConnected("the dream that runs is another database's")
+            if self._daemon is not None:
+                self._daemon.close()
+            folder = None if database is None else os.path.dirname(database)
+            self._daemon, self._database = EmbeddedDaemon(folder, database), database
         return self._daemon
 
-    def _new_client(self) -> "DreamClient | WaitingClient":
-        if self._waits:
-            from dreamclient.clients.embedded import WaitingClient
+    def _connect_to(self, database: str | None) -> "socket.socket":
+        """For a client that waits, on its thread: to the daemon of its database, which runs while it waits."""
+        if self._daemon is None or database != self._database:
+            raise OSError("the daemon in this process serves another database")
+        return self._daemon()
 
-            return WaitingClient(lambda: self._connect()())
+    def _new_client(self) -> "DreamClient":
+        if self._mode == "wait":
+            from dreamclient.dropin.waiting import WaitingClient
+
+            return WaitingClient(self._connect_to)
         from dreamclient.clients.thread import DreamClient
 
-        connect = self._connect() if self._mode else None
-        return DreamClient(connect=connect, origin=self._origin, readme=self._readme)
+        return DreamClient(connect=self._connect(), origin=self._origin, readme=self._readme)
 
     # functions that are no field's
 
-    def _plain(self, functions: tuple[Generate, Observe]) -> "DreamClient | WaitingClient":
-        self._functions = functions
+    def _plain(self, functions: Sequence[Callable[..., Any]]) -> "DreamClient":
+        self._functions = [_weakly(function) for function in functions]
         if self._client is None:
-            self._client = self._new_client()
-            self._client.serve(self._generate, self._observe)
-            self._tell(self._client)
-            self._client.start()
+            client = self._new_client()
+            run = getattr(client, "on_the_waiting_thread", lambda hook: hook)
+            client.serve(run(self._generate), run(self._observe))
+            self._tell(client)
+            client.start()
+            self._client = client
         return self._client
 
-    def _generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
-        assert self._functions is not None
-        return self._functions[0](seed, temperature, semantic_weight)
+    def _generate(self, seed: str, temperature: float, semantic_weight: float) -> Any:
+        return self._functions[0]()(seed, temperature, semantic_weight)
 
     def _observe(self, text: str) -> Any:
-        assert self._functions is not None
-        return self._functions[1](text)
-
-    # DREAMD_EMBEDDED=wait
-
-    def _offer_and_wait(
-        self, target: Any, ctx: Any, db_path: Path | None, config: Config | None, now: float | None
-    ) -> None:
-        with self._one_at_a_time:
-            if self._dreaming:  # a hook has come back in here
-                return
-            self._dreaming = True
-            try:
-                daemon = self._embedded(db_path)
-                daemon.now = now
-                daemon.adopt(config.settings() if config else ())
-                target.offer(ctx)
-            finally:
-                self._dreaming = False
+        return self._functions[1]()(text)
 
     def _count(self, kind: str) -> None:
         """Have the daemon told of what was swallowed here, once a client is there to tell it."""
         self._untold[kind] += 1
-        if client := self._attached() or self._client:
+        if client := self._latest() or self._client:
             self._tell(client)
 
-    def _tell(self, client: "DreamClient | WaitingClient") -> None:
+    def _tell(self, client: "DreamClient") -> None:
         untold, self._untold = self._untold, Counter()
         for kind in untold.elements():
             client.count(kind)
+
+
+def _weakly(function: Callable[..., Any]) -> Callable[[], Any]:
+    """Return what returns the function, without keeping the object alive whose method it is."""
+    return weakref.WeakMethod(function) if isinstance(function, MethodType) else lambda: function

@@ -1,16 +1,17 @@
 """attach(field): a leo that dreams. His own code is neither changed nor imported.
 
-What is set on the field object itself, and taken off again by `detach`: wrappers of his calls, which keep dreams
-out of them (`field_turns`), and measure what he does not tell (`field_sense`). Everything here is silent: what
-fails is counted by kind, told to the daemon, and costs leo nothing.
+The field object gets a class of its own, under his: its methods see the prompt and the reply of his calls, and pass on
+to his class as it is then. `detach` gives the object its class back. Everything here is silent: what fails is counted
+by kind, told to the daemon, and costs leo nothing.
 """
 
 import os
+import types
 import weakref
 from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
-from functools import wraps
-from typing import Any
+from functools import partial, wraps
+from typing import Any, Self
 
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import UsageError
@@ -20,13 +21,15 @@ from dreamclient.leo.hooks import Chooses, Everything, FieldHooks
 from dreamclient.leo.measures import Senses
 from dreamclient.leo.modules import MODULES, Modules
 from dreamclient.leo.names import names_of
-from dreamclient.leo.turns import LoopTurns, ThreadTurns
+from dreamclient.leo.voice import Voice
 from dreamclient.messages import DreamContext
 
+# Those of his calls whose first argument is a text.
+_CALLS = ("reply", "observe", "async_reply", "async_observe")
 _MARK = "_dreamd_attachment"
-# What reads or replaces the words of the field. The first argument of all but `refresh` is a text.
-_CALLS = ("reply", "observe", "refresh")
-_ASYNC_CALLS = ("async_reply", "async_observe")
+# Fields that are to be left alone: detached on purpose, or none that could speak. By id, since a field may have an
+# equality of its own; a field that is gone takes its entry with it.
+_LEFT_ALONE: dict[int, weakref.ref[Any]] = {}
 
 
 def attach(
@@ -42,7 +45,7 @@ def attach(
     origin: Sequence[str] | None = None,
     readme: Sequence[str] = (),
 ) -> "Attachment":
-    """Let a `LeoField` or an `AsyncLeoField` dream; returns at once, and connects in the background.
+    """Let a `LeoField` or an `AsyncLeoField` dream; return at once, and connect in the background.
 
     `client`       one that has not started and has no hooks; else one is made of name, socket_path, origin (leo's
                    own bootstrap text) and readme
@@ -50,41 +53,30 @@ def attach(
     `after_reply`  tell the daemon of each reply that leo's own dream layer did not tell of
     `into`         which of leo's other modules hear of a dream: "episodes", "game", "mathbrain", "santa", "trauma";
                    if None, those of $DREAMD_INTO, comma-separated
-    `diet`         what of the lines reaches the field; if None, dreamclient.leo.diet.Diet(), or, where $DREAMD_DIET
+    `diet`         what of the lines reaches the field; if None, dreamclient.leo.Diet(), or, where $DREAMD_DIET
                    is 0, all of them whole
 
-    Raises UsageError where `field` is no field of leo's, or is attached already.
+    Raise UsageError if `field` is no field of leo's, is attached already, or cannot speak a line: the message says why.
     """
-    if getattr(field, _MARK, None) is not None:
+    if attachment_of(field) is not None:
         raise UsageError("this field is attached already; detach() it first")
-    if recall is None:
-        recall = os.environ.get("DREAMD_RECALL") == "1"
     names = names_of(field)
-    database = FieldDatabase()
-    database.look(field)
     if client is None:
         born = [text for text in (names.get("EMBEDDED_BOOTSTRAP"),) if isinstance(text, str)]
         client = DreamClient(
-            socket_path=socket_path,
-            name=name,
-            origin=born if origin is None else origin,
-            readme=readme,
+            socket_path=socket_path, name=name, origin=born if origin is None else origin, readme=readme
         )
+    voice = Voice(names, client.count)
+    voice.examine()
     if into is None:
         into = _asked_for(client.count)
-    here: weakref.ref[Any] = weakref.ref(field)
-    turns: ThreadTurns | LoopTurns
-    if hasattr(field, "async_reply"):
-        turns = LoopTurns(field._lock, lambda: _loaded(here()))  # noqa: SLF001 the lock of his calls
-    else:
-        turns = ThreadTurns(lambda: _loaded(here()))
+    modules = Modules(into, names, client.count) if into else None
     if diet is None:
         diet = Everything() if os.environ.get("DREAMD_DIET") == "0" else Diet()
-    digest = Modules(into, names, client.count) if into else None
-    hooks = FieldHooks(here, names, database, turns, diet, client.count, digest)
-    client.serve(hooks.generate, hooks.observe, hooks.recall if recall else None)
-    _LEFT_ALONE.pop(id(field), None)
-    attachment = Attachment(field, client, turns, Senses(field, names), database, after_reply)
+    hooks = FieldHooks(weakref.ref(field), names, FieldDatabase(), voice, diet, client.count, digest=modules)
+    remembers = os.environ.get("DREAMD_RECALL") == "1" if recall is None else recall
+    client.serve(hooks.generate, hooks.observe, hooks.recall if remembers else None, hooks.field_id)
+    attachment = Attachment(field, client, hooks, modules, after_reply)
     client.start()
     return attachment
 
@@ -97,15 +89,19 @@ def _asked_for(count: Callable[[str], None]) -> list[str]:
     return [name for name in MODULES if name in asked]
 
 
-# Fields that are to be left alone: detached on purpose, or none that could speak. By id, since a field may have an
-# equality of its own; a field that is gone takes its entry with it.
-_LEFT_ALONE: dict[int, weakref.ref[Any]] = {}
+def attachment_of(field: Any) -> "Attachment | None":
+    """Return the attachment of this object, if it has one; that of an object that it is a copy of is not its own."""
+    found: Attachment | None = getattr(type(field), _MARK, None)
+    return found if found is not None and found.field() is field else None
 
 
 def leave_alone(field: Any) -> None:
     """Have the drop-in leave this field alone, until `attach` is called for it."""
-    place = id(field)
-    _LEFT_ALONE[place] = weakref.ref(field, lambda _: _LEFT_ALONE.pop(place, None))
+    place, entries = (
+        id(field),
+        _LEFT_ALONE,
+    )  # at the end of the interpreter a module's names go before its objects
+    entries[place] = weakref.ref(field, lambda _: entries.pop(place, None))
 
 
 def is_left_alone(field: Any) -> bool:
@@ -114,145 +110,171 @@ def is_left_alone(field: Any) -> bool:
     return known is not None and known() is field
 
 
-def _loaded(field: Any) -> bool:
-    """Within his constructor leo has no words yet. One that is gone need not be waited for."""
-    return field is None or bool(field.vocab)
-
-
 class Attachment:
     """The bond between a field and its client. Ends with the field, if not detached before."""
 
     def __init__(
-        self,
-        field: Any,
-        client: DreamClient,
-        turns: ThreadTurns | LoopTurns,
-        senses: Senses,
-        database: FieldDatabase,
-        after_reply: bool,
+        self, field: Any, client: DreamClient, hooks: FieldHooks, modules: Modules | None, after_reply: bool
     ) -> None:
         self.client = client
-        self._field = field
-        self._turns = turns
-        self._senses = senses
-        self._database = database
-        self._after_reply = after_reply
-        self._attached = True
-        self._wrapped: dict[str, Callable[..., Any]] = {}
-        wrap = self._async_call if isinstance(turns, LoopTurns) else self._call
-        for call in _ASYNC_CALLS if isinstance(turns, LoopTurns) else _CALLS:
-            if hasattr(field, call):
-                self._wrapped[call] = wrap(call, getattr(field, call))
-        for call, wrapper in self._wrapped.items():
-            setattr(field, call, wrapper)
-        setattr(field, _MARK, self)
-        self._end = weakref.finalize(field, client.close)
-        self._end.atexit = False  # the client sees to that itself
+        self.field = hooks.field
+        self.senses = Senses(hooks.names)
+        self.database = hooks.database
+        self.modules = modules
+        self.after_reply = after_reply
+        self.replies: dict[int, weakref.ref[Call]] = {}  # under way
+        hooks.talks = lambda: any((call := each()) and not call.waits for each in list(self.replies.values()))
+        self.database.look(field)
+        self._class, self._bond = type(field), _class_for(self, type(field))
+        try:
+            field.__class__ = self._bond
+        except TypeError as error:
+            raise UsageError(f"this field cannot be attached: {error}") from None
+        # What the owner has set on the object itself hides its class.
+        own = getattr(field, "__dict__", {})
+        self._patched = {name: own[name] for name in _CALLS if name in own}
+        self._ours = {name: _on_the_object(self, name, theirs) for name, theirs in self._patched.items()}
+        own.update(self._ours)
+        _LEFT_ALONE.pop(id(field), None)
+        self._end = weakref.finalize(field, _ended, client, hooks.database)
+        self._end.atexit = False  # the process sees to that itself
+
+    @property
+    def stands(self) -> bool:
+        """Whether neither `detach` nor the end of the field has ended it."""
+        return self._end.alive
 
     def offer(self, ctx: DreamContext) -> bool:
         """Tell the daemon of a reply, with what leo does not know of it. Never waits, never raises."""
         try:
-            call = _CALL.get()
-            if call is not None and call.attachment is self:
-                call.told = True
-            return self.client.offer(self._senses.sharpened(ctx))
+            if (call := Call.here()) is not None and call.attachment is self:
+                call.told, call.waits = True, self.client.waits
+            sharpened = self.senses.sharpened(self.field(), ctx)
         except Exception:  # noqa: BLE001 the reply must go on
             self.client.count("offer")
             return False
+        return self.client.offer(sharpened)
 
     def detach(self) -> None:
-        """Take off all that `attach` set, and end the connection. Twice does nothing more."""
-        if not self._attached:
-            return
-        self._attached = False  # a wrapper that someone wrapped in turn can't be taken off: it only passes on
-        for call, wrapper in self._wrapped.items():
-            if vars(self._field).get(call) is wrapper:
-                delattr(self._field, call)
-        delattr(self._field, _MARK)
-        leave_alone(self._field)
-        self._database.forget()
-        self._end.detach()
+        """Take off all that `attach` set, and end the connection. The drop-in leaves the field alone from then on.
+        Twice does nothing more."""
+        field = self.field()
+        if field is not None and self._end.detach() is not None:
+            for name, theirs in self._patched.items():
+                if vars(field).get(name) is self._ours[name]:
+                    vars(field)[name] = theirs
+            if type(field) is self._bond:  # else it was given another class since, over ours
+                field.__class__ = self._class
+            leave_alone(field)
+        self.database.forget()
         self.client.close()
 
-    # leo's calls
 
-    def _call(self, call: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        turns = self._turns
-        assert isinstance(turns, ThreadTurns)
-
-        @wraps(original)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if not self._attached:
-                return original(*args, **kwargs)
-            if not turns.enter():
-                try:
-                    return original(*args, **kwargs)
-                finally:
-                    turns.leave()
-            here = _Call(self)
-            entered = _CALL.set(here)
-            try:
-                self._heard(here, call, args, kwargs)
-                result = original(*args, **kwargs)
-                self._answered(here, result)
-                return result
-            finally:
-                _CALL.reset(entered)
-                turns.leave()
-
-        return wrapper
-
-    def _async_call(self, call: str, original: Callable[..., Any]) -> Callable[..., Any]:
-        turns = self._turns
-        assert isinstance(turns, LoopTurns)
-
-        @wraps(original)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if not self._attached:
-                return await original(*args, **kwargs)
-            turns.note_loop()
-            here = _Call(self)
-            entered = _CALL.set(here)
-            try:
-                self._heard(here, call, args, kwargs)
-                result = await original(*args, **kwargs)
-                self._answered(here, result)
-                return result
-            finally:
-                _CALL.reset(entered)
-                turns.serve()
-
-        return wrapper
-
-    def _heard(self, here: "_Call", call: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Leo is about to hear or answer a text: measure it, and keep it if he answers."""
-        try:
-            self._database.look(self._field)
-            text = args[0] if args else kwargs.get("prompt", kwargs.get("text"))
-            if isinstance(text, str):
-                self._senses.prompt(self._field, text)
-                here.prompt = text if call.endswith("reply") else None
-        except Exception:  # noqa: BLE001 leo must hear it whatever we make of it
-            self.client.count("listen")
-
-    def _answered(self, here: "_Call", reply: Any) -> None:
-        if here.prompt is None:
-            return
-        try:
-            if self._after_reply and not here.told:
-                self.offer(self._senses.context(self._field, here.prompt, reply))
-            self._senses.answered(here.prompt)
-        except Exception:  # noqa: BLE001 leo has answered
-            self.client.count("listen")
+def _ended(client: DreamClient, database: FieldDatabase) -> None:
+    """End what serves a field. The garbage collector runs this: it takes no lock, and waits for nothing."""
+    database.forget()
+    client.stop()
 
 
-class _Call:
-    """One call of leo's that is under way. Two people may say the same at one time: a text is no identity."""
+class Call:
+    """One call of leo's: two people may say the same at one time, so a text is no identity. A signal may raise anywhere
+    in here, a timeout around `reply` for instance: what is noted of a call is noted weakly, and ends with it."""
 
-    def __init__(self, attachment: Attachment) -> None:
+    _here: ContextVar[Any] = ContextVar(
+        "dreamd_call", default=lambda: None
+    )  # several may be under way on one loop
+
+    def __init__(
+        self, attachment: Attachment, field: Any, name: str, args: tuple[Any, ...], more: Any
+    ) -> None:
         self.attachment = attachment
         self.prompt: str | None = None  # that he answers
         self.told = False  # whether the daemon knows of the reply
+        self.waits = False  # for a dream, in the middle of the reply
+        outer = self.here()
+        # Nothing is heard of a copy, nor within another call, nor after `detach`.
+        self._heard = field is not None and attachment.field() is field and attachment.stands
+        self._heard = self._heard and (outer is None or outer.attachment is not attachment)
+        self._field, self._name, self._arguments = field, name, (args, more)
+
+    @classmethod
+    def here(cls) -> "Call | None":
+        """Return the call that is under way on this thread, or in this task."""
+        call: Call | None = cls._here.get()()
+        return call
+
+    def __enter__(self) -> Self:
+        if not self._heard:
+            return self
+        self._before = self._here.get()
+        self._here.set(weakref.ref(self))
+        bond, (args, more) = self.attachment, self._arguments
+        try:
+            bond.database.look(self._field)
+            text = args[0] if args else more.get("prompt", more.get("text"))
+            if isinstance(text, str):
+                self.prompt = text if self._name.endswith("reply") else None
+                bond.senses.prompt(self._field, text)
+        except Exception:  # noqa: BLE001 leo must hear it whatever we make of it
+            bond.client.count("listen")
+        if self._name.endswith("reply"):
+            place, replies = id(self), bond.replies
+            replies[place] = weakref.ref(self, lambda _: replies.pop(place, None))
+        return self
+
+    def answered(self, reply: Any) -> Any:
+        """Tell of the reply, if it was not told of, and leo's modules of what he dreamt; return it."""
+        bond = self.attachment
+        bond.replies.pop(id(self), None)
+        try:
+            if self.prompt is not None:
+                if bond.after_reply and not self.told:
+                    bond.offer(bond.senses.context(self._field, self.prompt, reply))
+                bond.senses.answered(self.prompt)
+            if self._heard and bond.modules is not None:
+                bond.modules.tell_waiting(self._field)
+        except Exception:  # noqa: BLE001 leo has answered
+            bond.client.count("listen")
+        return reply
+
+    def __exit__(self, *_: object) -> None:
+        self.attachment.replies.pop(id(self), None)
+        if self._heard:
+            self._here.set(self._before)
 
 
-_CALL: ContextVar[_Call | None] = ContextVar("dreamd_call", default=None)
+def _class_for(attachment: Attachment, kind: type) -> type:
+    """Return a class under `kind` that tells `attachment` of the calls of its field."""
+    own: dict[str, Any] = {_MARK: attachment, "__slots__": ()}
+    own |= {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    for name in _CALLS:
+        if callable(theirs := getattr(kind, name, None)):
+            own[name] = wraps(theirs)(_listening(attachment, name, partial(_bound, kind, name)))
+    return types.new_class(kind.__name__, (kind,), exec_body=lambda body: body.update(own))
+
+
+def _on_the_object(attachment: Attachment, name: str, theirs: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what takes the place of `theirs` on the field object itself."""
+    method = _listening(attachment, name, lambda _: theirs)
+    return wraps(theirs)(lambda *args, **more: method(attachment.field(), *args, **more))
+
+
+def _bound(kind: type, name: str, field: Any) -> Any:
+    """Return what `field.name` would be if `kind` were its class: as that is now, patched perhaps."""
+    found = next(vars(base)[name] for base in kind.__mro__ if name in vars(base))
+    bind = getattr(type(found), "__get__", None)
+    return found if bind is None else bind(found, field, kind)
+
+
+def _listening(attachment: Attachment, name: str, resolve: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Return a method that tells `attachment` of the call, and passes it on to what `resolve` finds then."""
+
+    def method(field: Any, *args: Any, **more: Any) -> Any:
+        with Call(attachment, field, name, args, more) as call:
+            return call.answered(resolve(field)(*args, **more))
+
+    async def async_method(field: Any, *args: Any, **more: Any) -> Any:
+        with Call(attachment, field, name, args, more) as call:
+            return call.answered(await resolve(field)(*args, **more))
+
+    return async_method if name.startswith("async_") else method

@@ -19,7 +19,7 @@ from dreamclient.clients.process import unforked
 
 # Seconds that a writer waits for another: sqlite3's own default. With none, four of 821 writes failed.
 BUSY_S = 5.0
-IN_TURN_S = 0.25  # the same within a turn of a hook, for whose end leo waits
+FIELD_KEY = "dreamd_field"  # in leo's table `meta`: the id of the field, which goes with the file
 
 
 class _Seen(NamedTuple):
@@ -58,6 +58,22 @@ class FieldDatabase:
         here = _identity(seen.path)
         return seen.path if here is not None and here == seen.device_and_inode else None
 
+    def field_id(self, leo: Any) -> str | None:
+        """Return the id of the field in this file, made if it has none yet; None if there is no place for one."""
+        path = self.path(leo)
+        if path is None:
+            return None
+        with opened(path, "rw") as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                return None
+            read = "SELECT value FROM meta WHERE key = ?"
+            if not connection.execute(read, (FIELD_KEY,)).fetchone():
+                add = "INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)"
+                connection.execute(add, (FIELD_KEY, os.urandom(8).hex()))
+                connection.commit_all()
+            (found,) = connection.execute(read, (FIELD_KEY,)).fetchone()
+            return str(found)
+
     def forget(self) -> None:
         """Let go of leo's connection."""
         self._seen = None
@@ -73,12 +89,22 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+class _Held(sqlite3.Connection):
+    """A connection whose `commit` waits for ours: leo's functions commit each by itself."""
+
+    def commit(self) -> None:
+        """Nothing, yet."""
+
+    def commit_all(self) -> None:
+        super().commit()
+
+
 @contextmanager
-def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[sqlite3.Connection]:
+def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[_Held]:
     """A connection to an existing database; `mode` is "ro" or "rw". It waits up to `busy_s` seconds for another
-    connection that has it locked. What is not committed is rolled back."""
+    connection that has it locked. What is not committed by `commit_all` is rolled back."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with unforked(), closing(sqlite3.connect(uri, uri=True, timeout=busy_s)) as connection:
+    with unforked(), closing(sqlite3.connect(uri, uri=True, timeout=busy_s, factory=_Held)) as connection:
         connection.row_factory = sqlite3.Row  # as leo's own has
         if mode == "rw":
             connection.execute("PRAGMA synchronous=NORMAL")  # WAL: a power cut may cost a dream, no more
@@ -88,15 +114,16 @@ def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[sqlite3.Co
 def ingest(
     path: Path, texts: Iterable[str], ingest_text: Callable[[sqlite3.Connection, str], object]
 ) -> None:
-    """Feed each of `texts` into the field by leo's own `ingest_text`."""
+    """Feed each of `texts` into the field by leo's own `ingest_text`: all of them, or none."""
     with opened(path, "rw") as connection:
+        connection.execute("BEGIN IMMEDIATE")
         for text in texts:
             ingest_text(connection, text)
-        connection.commit()
+        connection.commit_all()
 
 
 def recall(path: Path, query: str, n: int, words_of: Callable[[str], list[str]]) -> list[str]:
-    """The n of leo's snapshots that share most words with `query`, by Jaccard; those that share none are left
+    """Return the n of leo's snapshots that share most words with `query`, by Jaccard; those that share none are left
     out. His counts of their use are not touched."""
     with opened(path, "ro") as connection:
         rows = connection.execute("SELECT text FROM snapshots ORDER BY id DESC LIMIT 512").fetchall()

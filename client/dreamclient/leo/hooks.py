@@ -1,9 +1,11 @@
 """What the daemon calls back for: a line of leo's, a line to feed him, his memories.
 
-The hooks hold the field weakly: a leo that his owner lets go of is not kept alive by his dreams.
+The hooks hold the field weakly: a leo that his owner lets go of is not kept alive by his dreams. They run at any time,
+on the client's thread: leo replaces his tables and never changes them in place, so a line that is made while he talks
+changes nothing of his.
 """
 
-import inspect
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +18,12 @@ from dreamclient.leo.database import FieldDatabase, ingest, recall
 from dreamclient.leo.diet import Known
 from dreamclient.leo.known import KnownToLeo
 from dreamclient.leo.names import given
-from dreamclient.leo.neighbours import boosts
-from dreamclient.leo.turns import Turns
+from dreamclient.leo.voice import Voice, text_of
 
-MAX_TOKENS = 50  # of a line; leo's own dreams have 50
+# Seconds. A line takes as long as a reply does, and both share the interpreter: while leo talks it can wait.
+LINE_WAITS_S = 1.0
+LOADING_WAITS_S = 25.0  # within his constructor leo has no words yet; the daemon gives a hook 30
+LOOKS_AGAIN_S = 0.02
 
 
 class FieldGone(DreamError):
@@ -30,7 +34,7 @@ class Chooses(Protocol):
     """What of a dream's line reaches leo: see dreamclient.leo.diet."""
 
     def portions(self, tokens: Sequence[str], known: Known) -> list[str]:
-        """The pieces to be fed, one by one; none where the line is refused."""
+        """The pieces to be fed, one by one; none if the line is refused."""
 
 
 class Everything:
@@ -49,23 +53,23 @@ class SpokenLine:
     measures: Mapping[str, float]  # what `generate` told of it
 
 
-Digest = Callable[[Any, SpokenLine, Turns, Path], None]
+Digest = Callable[[Any, SpokenLine, Path], None]
 
 
 @dataclass
 class FieldHooks:
-    """`generate`, `observe` and `recall` of one field; `digest` tells his other modules of a line that he took,
-    and does not raise."""
+    """`generate`, `observe` and `recall` of one field; `talks` says whether he is in a reply, `digest` tells his other
+    modules of a line that he took, and does not raise."""
 
     field: weakref.ref[Any]
     names: Mapping[str, Any]
     database: FieldDatabase
-    turns: Turns
+    voice: Voice
     diet: Chooses
     count: Callable[[str], None]
+    talks: Callable[[], bool] = lambda: False
     digest: Digest | None = None
     _known: KnownToLeo = dataclass_field(default_factory=KnownToLeo)
-    _accepted: frozenset[str] | None = None
     _measures: dict[int, Mapping[str, float]] = dataclass_field(
         default_factory=dict
     )  # by candidate of a line
@@ -75,12 +79,19 @@ class FieldHooks:
     ) -> dict[str, Any]:
         """Return a line of leo's, with its own measures: `{text, entropy?, quality?, novelty?, arousal?}`."""
         leo = self._leo()
-        answer = self.turns.take(lambda: self._say(leo, seed, temperature, semantic_weight, meta))
-        candidate = meta.get("candidate", 1)
+        _wait_while(lambda: not leo.vocab, LOADING_WAITS_S)
+        _wait_while(self.talks, LINE_WAITS_S)
+        if not leo.vocab or not leo.bigrams:
+            return {"text": ""}  # he would give the seed back
+        answer = self.voice.say(leo, seed, temperature, semantic_weight, meta.get("max_tokens"))
+        text = text_of(answer)
+        pulse, quality = getattr(answer, "pulse", None), getattr(answer, "quality", None)
+        told = given(entropy=getattr(pulse, "entropy", None), quality=getattr(quality, "overall", None))
+        measures, candidate = self._own_measures(leo, text) | told, meta.get("candidate", 1)
         if candidate == 1:
             self._measures.clear()
-        self._measures[candidate] = {name: value for name, value in answer.items() if name != "text"}
-        return answer
+        self._measures[candidate] = measures
+        return {"text": text, **measures}
 
     def observe(self, text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
         """Feed leo what his diet takes of a line: `{taken}`. His next `observe` picks it up."""
@@ -96,19 +107,18 @@ class FieldHooks:
             known.fed(tokenize(portion))
         if self.digest is not None:
             measures = self._measures.get(meta.get("candidate", 1), {})
-            self.digest(leo, SpokenLine(text, meta, measures), self.turns, path)
+            self.digest(leo, SpokenLine(text, meta, measures), path)
         return {"taken": True}
 
     def recall(self, query: str, n: int) -> list[str]:
-        """Up to n of leo's own snapshots that have to do with `query`."""
+        """Return up to n of leo's own snapshots that have to do with `query`."""
         path = self._path(self._leo())
         return [] if path is None else recall(path, query, n, self.names["tokenize"])
 
-    def _path(self, leo: Any) -> Path | None:
-        path = self.database.path(leo)
-        if path is None:
-            self.count("no_database")
-        return path
+    def field_id(self) -> str | None:
+        """Return the id of the field, or None if it has none."""
+        leo = self.field()
+        return None if leo is None else self.database.field_id(leo)
 
     def _leo(self) -> Any:
         leo = self.field()
@@ -116,53 +126,24 @@ class FieldHooks:
             raise FieldGone("the field is gone")
         return leo
 
-    def _say(
-        self, leo: Any, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        if not leo.vocab or not leo.bigrams:
-            return {"text": ""}  # he would give the seed back
-        speak = self.names["generate_reply"]
-        accepted = self._accepts(speak)
-        possible = {
-            "bigrams": leo.bigrams,
-            "vocab": leo.vocab,
-            "centers": leo.centers,
-            "bias": leo.bias,
-            "prompt": seed,
-            "max_tokens": meta.get("max_tokens") or MAX_TOKENS,
-            "temperature": temperature,
-            "echo": False,
-            "trigrams": leo.trigrams,
-            "co_occur": leo.co_occur,
-            "emotion_map": leo.emotion,
-            "return_context": True,
-            "themes": leo.themes,
-            "token_to_themes": leo.token_to_themes,
-            "use_experts": False,  # they would replace the temperature
-            "trauma_state": getattr(leo, "_trauma_state", None),
-            "semantic_weight": semantic_weight,
-        }
-        if "token_boosts" in accepted:
-            weight = 0.0 if "semantic_weight" in accepted else semantic_weight
-            words = self.names["tokenize"](seed)
-            possible["token_boosts"] = boosts(leo, self.database.path(leo), words, weight, meta.get("expert"))
-        answer = speak(**{name: value for name, value in possible.items() if name in accepted})
-        if isinstance(answer, str):
-            return {"text": answer, **self._own_measures(leo, answer)}
-        pulse, quality = getattr(answer, "pulse", None), getattr(answer, "quality", None)
-        told = given(entropy=getattr(pulse, "entropy", None), quality=getattr(quality, "overall", None))
-        return {"text": answer.output, **self._own_measures(leo, answer.output), **told}
-
-    def _accepts(self, speak: Callable[..., Any]) -> frozenset[str]:
-        if self._accepted is None:
-            self._accepted = frozenset(inspect.signature(speak).parameters)
-        return self._accepted
+    def _path(self, leo: Any) -> Path | None:
+        path = self.database.path(leo)
+        if path is None:
+            self.count("no_database")
+        return path
 
     def _own_measures(self, leo: Any, text: str) -> dict[str, float]:
         """Of the line itself: those that leo returns with it are of the seed."""
         tokens = self.names["tokenize"](text)
         novelty, arousal = self.names.get("compute_prompt_novelty"), self.names.get("compute_prompt_arousal")
         return given(
-            novelty=novelty(tokens, leo.trigrams) if novelty else None,
-            arousal=arousal(tokens, leo.emotion) if arousal else None,
+            novelty=novelty(tokens, getattr(leo, "trigrams", {})) if novelty else None,
+            arousal=arousal(tokens, getattr(leo, "emotion", {})) if arousal else None,
         )
+
+
+def _wait_while(holds: Callable[[], bool], most_s: float) -> None:
+    """Hold a line back: nothing of leo's waits for it."""
+    end = time.monotonic() + most_s
+    while holds() and time.monotonic() < end:
+        time.sleep(LOOKS_AGAIN_S)

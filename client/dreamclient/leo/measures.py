@@ -1,12 +1,10 @@
 """What leo does not tell his dreams, and the gates want to know: how new a prompt is, how good a reply will be.
 
 His callers observe the prompt before they ask for a reply, so that he always finds it known; and what he calls
-quality is measured of the reply, not predicted. Both are made good here, on the reply path, in well under 1 ms.
+quality is measured of the reply, not predicted. Both are made good here, on the reply path.
 """
 
-import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,64 +14,69 @@ from dreamclient.messages import DreamContext, PulseSnapshot
 
 # Characters: a longer text is no prompt (leo reads his README through `observe`), and would cost more than 1 ms.
 PROMPT_CHARS = 2000
-TOLD_CHARS = 100_000  # of a prompt, and of a reply: a message holds 1 MiB
 REMEMBERED = 8  # prompts, since several people may talk to one leo
+THEMES = 3  # that are active: as many as leo takes
 _WORD = re.compile(r"\w+")
 
 
 class Senses:
     """Of one leo; `names` is his namespace."""
 
-    def __init__(self, leo: Any, names: Mapping[str, Any]) -> None:
-        self._tokenize: Callable[[str], list[str]] = names["tokenize"]
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self._names = names
         self._novelty: dict[str, float] = {}  # by prompt
-        self._math_state = names.get("MathState")
-        self._foresight = foresight(getattr(leo, "_math_brain", None), names)
+
+    def _tokens(self, text: str) -> list[str]:
+        tokenize: Callable[[str], list[str]] = self._names["tokenize"]
+        return tokenize(text[:PROMPT_CHARS])
 
     def prompt(self, leo: Any, text: str) -> None:
-        """Leo is about to observe this, or to answer it: measure how new it is to him, the first time."""
+        """Measure how new a text is to leo, who is about to observe it, or to answer it for the first time."""
         if len(text) > PROMPT_CHARS or text in self._novelty:
             return
         if len(self._novelty) >= REMEMBERED:
             del self._novelty[next(iter(self._novelty))]
-        self._novelty[text] = novelty(text, self._tokenize(text), leo.vocab, leo.trigrams)
+        self._novelty[text] = novelty(text, self._tokens(text), leo.vocab, getattr(leo, "trigrams", {}))
 
     def answered(self, prompt: str) -> None:
-        """The reply to this is out: said again, it is no longer new."""
+        """Forget a prompt that was answered: said again, it is no longer new."""
         self._novelty.pop(prompt, None)
 
     def context(self, leo: Any, prompt: str, reply: str) -> DreamContext:
-        """What leo's own dream layer would tell of this reply."""
-        pulse, trauma = leo.last_pulse, level(getattr(leo, "_trauma_state", None))
+        """Return what leo's own dream layer would tell of this reply."""
+        pulse, trauma = getattr(leo, "last_pulse", None), level(getattr(leo, "_trauma_state", None))
         felt = PulseSnapshot(**{name: number(getattr(pulse, name, None)) for name in vars(PulseSnapshot())})
-        quality = number(getattr(leo.last_quality, "overall", None))
+        quality = number(getattr(getattr(leo, "last_quality", None), "overall", None))
         state = None
-        if self._math_state is not None:
+        if "MathState" in self._names:
             known = given(**vars(felt), pulse=getattr(pulse, "pulse", None), quality=quality)
-            state = self._math_state(**known, trauma_level=trauma)
-        return DreamContext(
-            prompt=prompt,
-            reply=reply,
-            math_state=state,
-            pulse=felt,
-            trauma_level=trauma,
-            themes=[theme.id for theme in leo.themes],
-            expert=getattr(leo.last_expert, "name", ""),
-            quality=quality,
-        )
+            state = self._names["MathState"](**known, trauma_level=trauma)
+        expert = getattr(getattr(leo, "last_expert", None), "name", "")
+        return DreamContext(prompt, reply, state, felt, trauma, [], expert, quality)
 
-    def sharpened(self, ctx: DreamContext) -> DreamContext:
-        """A copy of `ctx` with novelty where leo found none, quality as predicted, the expert's plain name; texts
-        that no message could hold are cut."""
+    def sharpened(self, leo: Any, ctx: DreamContext) -> DreamContext:
+        """Return a copy of `ctx` with novelty where leo found none, quality as his MathBrain predicts it, the themes
+        that the prompt touches, and the expert's plain name."""
         pulse, quality = ctx.pulse, ctx.quality
         seen = self._novelty.get(ctx.prompt)
         if seen is not None and not (pulse and pulse.novelty):
             pulse = replace(pulse, novelty=seen) if pulse else PulseSnapshot(novelty=seen)
-        if self._foresight is not None and ctx.math_state is not None:
-            quality = self._foresight(ctx.math_state)
+        predict = getattr(getattr(leo, "_math_brain", None), "predict", None)
+        if predict is not None and ctx.math_state is not None:
+            try:
+                quality = number(predict(ctx.math_state))
+            except Exception:  # noqa: BLE001 a brain that cannot tell keeps its gate shut
+                quality = None
         known = {**vars(ctx), "pulse": pulse, "quality": quality, "expert": plain_expert(ctx.expert)}
-        known["prompt"], known["reply"] = ctx.prompt[:TOLD_CHARS], ctx.reply[:TOLD_CHARS]
-        return DreamContext(**known)
+        return DreamContext(**known | {"themes": self._themes(leo, ctx.prompt)})
+
+    def _themes(self, leo: Any, prompt: str) -> list[int]:
+        """Those that most words of the prompt belong to."""
+        themes_of, found = getattr(leo, "token_to_themes", {}), dict[int, int]()
+        for token in self._tokens(prompt):
+            for theme in themes_of.get(token, ()):
+                found[theme] = found.get(theme, 0) + 1
+        return sorted(found, key=lambda theme: -found[theme])[:THEMES]
 
 
 def novelty(text: str, tokens: list[str], vocab: Iterable[str], trigrams: Mapping[Any, Any]) -> float:
@@ -91,41 +94,3 @@ def novelty(text: str, tokens: list[str], vocab: Iterable[str], trigrams: Mappin
         return strange
     old = sum(third in (trigrams.get((first, second)) or ()) for first, second, third in triples)
     return (strange + 1 - old / len(triples)) / 2
-
-
-def foresight(brain: Any, names: Mapping[str, Any]) -> Callable[[Any], float | None] | None:
-    """MathBrain's `predict`, or None where this leo has none.
-
-    His builds a graph of gradients that nobody asks for, 1.2-4 ms of it; where plain arithmetic over his
-    weights is seen to give the same, it is used instead.
-    """
-    if brain is None or not hasattr(brain, "predict"):
-        return None
-
-    def quietly(predict: Callable[[Any], Any]) -> Callable[[Any], float | None]:
-        def predicted(state: Any) -> float | None:
-            try:
-                return number(predict(state))
-            except Exception:  # noqa: BLE001 a brain that cannot tell keeps its gate shut
-                return None
-
-        return predicted
-
-    slow, fast = quietly(brain.predict), quietly(lambda state: _forward(brain, state))
-    try:
-        probe = names["MathState"]()
-    except Exception:  # noqa: BLE001 a leo without that class
-        return slow
-    right, ours = slow(probe), fast(probe)
-    same = right is not None and ours is not None and math.isclose(right, ours, abs_tol=1e-9)
-    return fast if same else slow
-
-
-def _forward(brain: Any, state: Any) -> float:
-    values: list[float] = sys.modules[type(brain).__module__].state_to_features(state)
-    for layer in brain.mlp.layers:
-        values = [
-            math.tanh(neuron.b.data + sum(w.data * x for w, x in zip(neuron.w, values, strict=True)))
-            for neuron in layer.neurons
-        ]
-    return min(1.0, max(0.0, values[0]))

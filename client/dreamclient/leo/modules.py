@@ -1,18 +1,19 @@
 """Dream lines told to leo's other modules, where he has them and the owner asks for it: `attach(into=...)`.
 
-None may hurt: each works in a turn between leo's calls, on what is marked as a dream, and what fails there is
+None may hurt: what is told is marked as a dream, nothing that is there is deleted or overwritten, and what fails is
 counted as `into: <module>` and goes no further. docs/leo.md has what each was measured to do.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from dreamclient.errors import UsageError
-from dreamclient.leo.database import IN_TURN_S, opened
+from dreamclient.leo.database import opened
 from dreamclient.leo.hooks import SpokenLine
 from dreamclient.leo.names import level
-from dreamclient.leo.turns import Turns
 
 # Weight of a dream against a moment that was lived: what leo asks of an episode or a snapshot is its quality.
 DREAM_QUALITY = 0.5
@@ -25,12 +26,15 @@ SNAPSHOT_ABOVE = 0.6  # quality; leo's own bound for a snapshot
 # dialogue counts, for a tenth of a wound, and his level is left to what he lives through.
 TRAUMA_ABOVE = 1.0
 TRAUMA_WEIGHT = 0.1
+WAITING = 64  # lines that wait for leo's next call
 
 MODULES = ("episodes", "game", "mathbrain", "santa", "trauma")
+# These change what leo holds in memory, so they are told on his own thread, at the end of a call.
+_ON_HIS_THREAD = ("episodes", "game", "mathbrain")
 
 
 class Modules:
-    """Tells of a line whom it should. Calling it never raises."""
+    """Tells of a line whom it should. Nothing here raises but the constructor."""
 
     def __init__(
         self,
@@ -44,15 +48,28 @@ class Modules:
             raise UsageError(f"no module {sorted(unknown)} of leo's; there are {list(MODULES)}")
         self._tellers = {name: tell for name, tell in zip(MODULES, tellers, strict=True) if name in into}
         self._names = names
-        self._path: Path  # of the line that is told now
         self._count = count
+        self._waiting: deque[SpokenLine] = deque(maxlen=WAITING)
+        self._path: Path  # of leo's database
         self._hurt: Any = None  # the dialogue that left a wound last
 
-    def __call__(self, leo: Any, line: SpokenLine, turns: Turns, path: Path) -> None:
+    def __call__(self, leo: Any, line: SpokenLine, path: Path) -> None:
+        """On the client's thread: tell those that write to leo's database; leave the line for the others."""
         self._path = path
-        for name, tell in self._tellers.items():
+        self._waiting.append(line)
+        self._tell(leo, line, [name for name in self._tellers if name not in _ON_HIS_THREAD])
+
+    def tell_waiting(self, leo: Any) -> None:
+        """On leo's thread, between two of his calls."""
+        while self._waiting:
+            self._tell(
+                leo, self._waiting.popleft(), [name for name in self._tellers if name in _ON_HIS_THREAD]
+            )
+
+    def _tell(self, leo: Any, line: SpokenLine, modules: Collection[str]) -> None:
+        for name in modules:
             try:
-                turns.take(lambda tell=tell: tell(leo, line))  # type: ignore[misc]
+                self._tellers[name](leo, line)
             except Exception:  # noqa: BLE001 a module that fails costs this line there, and nothing else
                 self._count(f"into: {name}")
 
@@ -102,19 +119,16 @@ class Modules:
         leo.game.observe_turn(DREAM_TURNS, turn)
 
     def _snapshot(self, leo: Any, line: SpokenLine) -> None:
-        """A strong line as a snapshot of origin `dream`, at half its quality. Never so many that leo would
-        forget one of his own for it."""
+        """A strong line as a snapshot of origin `dream`, at half its quality, if there are few of dreams; never so many
+        that leo would forget one of his own for it."""
         quality = line.measures.get("quality", 0.0)
         if getattr(leo, "santa", None) is None or quality < SNAPSHOT_ABOVE:
             return
-        with opened(self._path, "rw", IN_TURN_S) as connection:
-            connection.execute(
-                "DELETE FROM snapshots WHERE origin = 'dream' AND id NOT IN"
-                " (SELECT id FROM snapshots WHERE origin = 'dream' ORDER BY id DESC LIMIT ?)",
-                (SNAPSHOTS - 1,),
-            )
-            ((kept,),) = connection.execute("SELECT COUNT(*) FROM snapshots").fetchall()
-            if kept < SNAPSHOTS * 15:  # he clears at 512
+        with opened(self._path, "rw") as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            counts = "SELECT COUNT(*), COALESCE(SUM(origin = 'dream'), 0) FROM snapshots"
+            ((kept, dreamt),) = connection.execute(counts).fetchall()
+            if dreamt < SNAPSHOTS and kept < SNAPSHOTS * 15:  # he clears at 512
                 self._names["save_snapshot"](
                     connection,
                     text=line.text,
@@ -122,42 +136,34 @@ class Modules:
                     quality=DREAM_QUALITY * quality,
                     emotional=line.measures.get("arousal", 0.0),
                 )
-            connection.commit()
+                connection.commit_all()
 
     def _trauma(self, _leo: Any, line: SpokenLine) -> None:
-        """Through leo's own pipeline, damped: see TRAUMA_ABOVE."""
+        """Through leo's own pipeline, on an empty database: what it would add to the weights of his wounded words is
+        added damped. See TRAUMA_ABOVE."""
         run_trauma, dialog = self._names.get("run_trauma"), line.meta.get("dialog")
         if run_trauma is None or self._hurt == dialog:
             return
-        before, events = self._wounds()
-        wounded = run_trauma(
-            prompt="",
-            reply=line.text,
-            bootstrap=self._names["EMBEDDED_BOOTSTRAP"],
-            pulse=None,
-            db_path=self._path,
-            event_threshold=TRAUMA_ABOVE,
-        )
-        if wounded is None:
-            return
+        with TemporaryDirectory(prefix="dreamd-") as folder:
+            apart = Path(folder) / "trauma.sqlite3"
+            wounded = run_trauma(
+                prompt="",
+                reply=line.text,
+                bootstrap=self._names["EMBEDDED_BOOTSTRAP"],
+                pulse=None,
+                db_path=apart,
+                event_threshold=TRAUMA_ABOVE,
+            )
+            if wounded is None:
+                return
+            with opened(apart, "ro") as connection:
+                words = connection.execute("SELECT token, weight FROM trauma_tokens").fetchall()
         self._hurt = dialog
-        after, _ = self._wounds()
-        damped = [
-            (before.get(word, 0.0) + TRAUMA_WEIGHT * (weight - before.get(word, 0.0)), word)
-            for word, weight in after.items()
-            if weight > before.get(word, 0.0)
-        ]
-        with opened(self._path, "rw", IN_TURN_S) as connection:
-            connection.executemany("UPDATE trauma_tokens SET weight = ? WHERE token = ?", damped)
-            connection.execute("DELETE FROM trauma_events WHERE id > ?", (events,))  # his level averages them
-            connection.commit()
-
-    def _wounds(self) -> tuple[dict[str, float], int]:
-        """The weights of leo's wounded words, and the id of his last wound."""
-        with opened(self._path, "ro", IN_TURN_S) as connection:
-            tables = "SELECT 1 FROM sqlite_master WHERE name IN ('trauma_tokens', 'trauma_events')"
-            if len(connection.execute(tables).fetchall()) < 2:  # he makes them with his first wound
-                return {}, 0
-            words = connection.execute("SELECT token, weight FROM trauma_tokens").fetchall()
-            ((last,),) = connection.execute("SELECT COALESCE(MAX(id), 0) FROM trauma_events").fetchall()
-            return dict(words), last
+        with opened(self._path, "rw") as connection:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'trauma_tokens'").fetchone():
+                connection.executemany(
+                    "INSERT INTO trauma_tokens (token, weight) VALUES (?, ?)"
+                    " ON CONFLICT (token) DO UPDATE SET weight = weight + excluded.weight",
+                    [(word, TRAUMA_WEIGHT * weight) for word, weight in words],
+                )
+                connection.commit_all()  # he makes the table with his first wound

@@ -12,19 +12,19 @@ _NEEDED = ("generate_reply", "ingest_text", "tokenize")
 
 
 def names_of(field: Any) -> Mapping[str, Any]:
-    """Return the live namespace of the module that `field`'s class comes from. Raises UsageError if it is no leo."""
+    """Return the live namespace of the module that `field`'s class comes from. Raise UsageError if it is no leo."""
+    kind = type(field).__name__
     if not (hasattr(field, "bigrams") and (hasattr(field, "reply") or hasattr(field, "async_reply"))):
-        raise UsageError(f"a {type(field).__name__} is no field of leo's: it has no bigrams, or cannot reply")
-    for kind in type(field).__mro__:
-        module = sys.modules.get(kind.__module__)
-        names = {} if module is None else vars(module)
+        raise UsageError(f"a {kind} is no field of leo's: it has no bigrams, or cannot reply")
+    modules = [sys.modules.get(each.__module__) for each in type(field).__mro__]
+    for names in (vars(module) for module in modules if module is not None):
         if all(callable(names.get(name)) for name in _NEEDED):
             return names
-    raise UsageError(f"a {type(field).__name__} is no field of leo's: its module has not all of {_NEEDED}")
+    raise UsageError(f"a {kind} is no field of leo's: its module has not all of {_NEEDED}")
 
 
 def number(value: Any) -> float | None:
-    """`value` as a finite float, or None."""
+    """Return `value` as a finite float, or None."""
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -33,16 +33,16 @@ def number(value: Any) -> float | None:
 
 
 def level(trauma_state: Any) -> float:
-    """Leo's trauma, as he reports it: 0 before his first."""
+    """Return leo's trauma, as he reports it: 0 before his first."""
     return number(getattr(trauma_state, "level", None)) or 0.0
 
 
 def plain_expert(name: Any) -> str:
-    """`wounded` of `blend:wounded`."""
+    """Return `wounded` of `blend:wounded`."""
     return name.rpartition(":")[2] if isinstance(name, str) else ""
 
 
 def given(**measures: Any) -> dict[str, float]:
-    """Those that are finite numbers."""
+    """Return those that are finite numbers."""
     found = {name: number(value) for name, value in measures.items()}
     return {name: value for name, value in found.items() if value is not None}

@@ -1,69 +1,57 @@
-"""What the blocking and the asyncio client share, with no I/O: who this host is, what it swallowed, what it
-says in hello and with a context, and when to try again.
+"""A host's side of its connections, without I/O: bytes come in, bytes to send and hook calls to run go out.
 
-Failures that a host never sees are counted by kind, and told to the daemon with the next message (P10):
+The handshake is a chain of replies: hello, its welcome, the seed if the daemon has none. A caller learns the end of its
+call by a callable, which gets the Reply, or None if the connection ended before. Reading, sending, running hooks and
+deadlines are a client's business. What a host swallows is counted, and told to the daemon with the next message:
 
-not_connected, forked, stalled   contexts dropped: no daemon; in a forked child; the daemon does not read
-replaced, unsendable             contexts lost: to a newer one that waited too; no MessagePack, or over 1 MiB
-connect, lost                    attempts to connect that failed; connections that ended
-generate, observe, recall        hooks that raised, or returned what they may not
-unknown_hook                     calls of a hook that this host does not provide
-seed, on_event, internal         the daemon took no seed; the host's callback raised; a bug of ours
-listen, offer, into: <module>    `leo.attach`: a prompt not measured; a context not made; a module of leo's
-                                 that could not be told of a line
+not_connected, forked, stalled, busy   contexts dropped: no daemon; in a forked child that has not connected yet; the
+                                       daemon does not read; another thread was sending
+unsendable                             a context that MessagePack cannot hold, or that is over 32 KiB all the same
+connect, lost                          attempts to connect that failed; connections that ended
+generate, observe, recall              hooks that raised, or returned what they may not
+unknown_hook                           calls of a hook that this host does not provide
+seed, field, on_event, internal        the daemon took no seed; the field's id could not be read; the host's callback
+                                       raised; a bug of ours
+listen, offer, chance, no_database,    `leo.attach`: a prompt not measured; a context not made; a line drawn from the
+into: <module>                         process's own `random`; no file to feed; a module of leo's not told of a line
 """
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from dreamclient.errors import NotConnected
+from dreamclient.errors import NotConnected, UsageError
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
-from dreamclient.protocol.hooks import Failure, Hooks
-from dreamclient.protocol.rpc import Notification, Reply, plain
+from dreamclient.protocol.hooks import Hooks
+from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
-# Served by any daemon, whatever protocol it speaks, so that an old one can be seen and stopped.
-FROZEN = frozenset({Method.HELLO, Method.STATUS, Method.SHUTDOWN})
+NOT_STARTED, CONNECTING, CLOSED = "not started", "connecting", "closed"
 
-
-@dataclass(frozen=True)
-class Timing:
-    """How long things may take, in seconds."""
-
-    hello_s: float = 5.0  # a daemon answers in a millisecond; a stopped one never
-    first_retry_s: float = 1.0
-    last_retry_s: float = 60.0
-    tick_s: float = 1.0  # how late a stalled or large message may be looked at again
-    close_s: float = 0.5  # what the exit of the host may wait: DESIGN §11
-
-
-TIMING = Timing()
-NOT_STARTED, CONNECTING = "not started", "connecting"
+Done = Callable[[Reply | None], object]  # takes the Reply of a call; None: the connection ended before it
 
 
 class Failures:
-    """Counts by kind, from any thread. The lock is re-entrant (a signal handler may reply too) and is held
-    for nothing but the counting."""
+    """Counts by kind, from any thread. The lock is re-entrant, since a signal handler may reply too."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self.pending: dict[str, int] = {}  # not told yet
+        self.pending: dict[str, int] = {}  # that no message has carried
         self._lock = threading.RLock()
 
     def count(self, kind: str) -> None:
+        """Count one failure of this kind."""
         with self._lock:
             self.counts[kind] = self.counts.get(kind, 0) + 1
             self.pending[kind] = self.pending.get(kind, 0) + 1
 
     def untold(self) -> dict[str, int]:
-        """Those that no message that went out has carried."""
+        """Return those that no message has carried."""
         with self._lock:
             return dict(self.pending)
 
     def told(self, sent: Mapping[str, int]) -> None:
-        """`sent` has gone out; what was counted meanwhile stays."""
+        """Take off what a message has carried; what was counted meanwhile stays."""
         with self._lock:
             for kind, count in sent.items():
                 self.pending[kind] -= count
@@ -71,121 +59,156 @@ class Failures:
                     del self.pending[kind]
 
     def forked(self) -> None:
-        """In a child: another thread may have held the lock, and the parent tells what it counted."""
-        self._lock = threading.RLock()
-        self.pending = {}
+        """Begin again in a child: another thread may have held the lock, and the parent tells what it counted."""
+        self._lock, self.pending = threading.RLock(), {}
 
 
-class Backoff:
-    """Seconds until the next attempt: doubling, each shortened by up to a quarter, so that many hosts do not
-    knock at once. `draw` returns a number in [0, 1); it must not be the shared `random`, whose state decides
-    leo's replies."""
+class Session:
+    """One host towards its daemon, a connection after the other. `out` is what to send, in order."""
 
-    def __init__(self, first_s: float, last_s: float, draw: Callable[[], float]) -> None:
-        self._first_s, self._last_s, self._draw = first_s, last_s, draw
-        self._next_s = first_s
-
-    def next_s(self) -> float:
-        wait_s = self._next_s
-        self._next_s = min(2 * wait_s, self._last_s)
-        return wait_s * (1 - self._draw() / 4)
-
-    def reset(self) -> None:
-        self._next_s = self._first_s
-
-
-class Host:
-    """One host towards its daemon."""
-
-    def __init__(
-        self,
-        hooks: Hooks,
-        *,
-        name: str,
-        origin: Sequence[str] = (),
-        readme: Sequence[str] = (),
-        on_event: Callable[[dict[str, Any]], object] | None = None,
-    ) -> None:
+    def __init__(self, hooks: Hooks, name: str, fragments: Mapping[str, list[str]]) -> None:
         self.hooks = hooks
+        self.fragments = fragments  # `origin` and `readme`, for a daemon that has none
+        self.field_id: Callable[[], str | None] = lambda: None
+        self.on_event: Callable[[dict[str, Any]], object] | None = None
         self.failures = Failures()
-        self.daemon: dict[str, Any] = {}
-        self.trouble = NOT_STARTED
+        self.daemon: dict[str, Any] = {}  # its last answer to hello
+        self.trouble = NOT_STARTED  # why there is no connection, one line; empty while there is one
         self._name = name
-        self._fragments = {"origin": list(origin), "readme": list(readme)}
-        self._on_event = on_event
-        self._welcome = False
         self._last_words = ""  # what the daemon said before it ended the connection
         self._ended = ""  # that of an earlier connection, until there is another one
+        self._renew()
 
-    def hello(self) -> dict[str, Any]:
-        """The map of `hello`. Once it has gone out, its `failures` are told."""
-        return {
+    def _renew(self) -> None:
+        self._peer = Peer()
+        self.out: list[bytes] = []
+        self.answered = self.ready = False  # hello; with a welcome
+
+    # the handshake
+
+    def begin(self) -> None:
+        """Say hello on a new connection."""
+        self._renew()
+        hello = {
             "protocol": PROTOCOL_VERSION,
             "name": self._name,
             "version": CLIENT_VERSION,
             "pid": os.getpid(),
             "provides": self.hooks.provides,
-            "failures": self.failures.untold(),
         }
+        try:
+            field = self.field_id()
+        except Exception:  # noqa: BLE001 leo's database may be locked or damaged; he dreams all the same
+            self.failures.count("field")
+        else:
+            hello |= {"field": field} if field else {}
+        untold = self.failures.untold()
+        hello["failures"] = untold
+        self.out.append(self.call(Method.HELLO, [hello], lambda reply: self._greeted(untold, reply))[1])
 
-    def welcome(self, reply: Reply) -> bool:
-        """Take the daemon's answer to hello. False where it speaks another protocol, and only the frozen
-        methods can be called. Raises NotConnected for any other answer that is no welcome."""
+    def _greeted(self, told: Mapping[str, int], reply: Reply | None) -> None:
+        if reply is None:
+            return
+        self.failures.told(told)
+        self.ready, self.answered = self._is_welcome(reply), True
+        if self.ready and any(self.fragments.values()) and self.daemon.get("seeded") is False:
+            try:
+                self.out.append(self.call(Method.SEED, [self.fragments], self._seeded)[1])
+            except UsageError:  # it is no MessagePack, or too large
+                self.failures.count("seed")
+
+    def _is_welcome(self, reply: Reply) -> bool:
+        """Take the daemon's answer to hello. Return False if it speaks another protocol, so that only the frozen
+        methods can be called. Raise NotConnected for any other answer that is no welcome."""
         error = reply.error
         if error is not None and error.code != Code.WRONG_PROTOCOL:
             raise NotConnected(f"the daemon refused hello: {error.message}")
         self.daemon = reply.result if isinstance(reply.result, dict) else {}
         protocol = self.daemon.get("protocol")
         if error is None and type(protocol) is not int:
-            raise NotConnected("whoever answers there is no dreamd: its answer to hello names no protocol")
+            raise NotConnected("what answers there is no dreamd: its answer to hello names no protocol")
         if error is None and protocol == PROTOCOL_VERSION:
             self.trouble = self._ended = ""
-            self._welcome = True
             return True
-        theirs = _protocol_of(self.daemon) if error is None else error.message[:200]
+        theirs = f"{self.daemon.get('name', 'the daemon')} {self.daemon.get('version', '')}"
+        said = f"{theirs} speaks protocol {protocol}" if error is None else error.message[:200]
         self.trouble = self._last_words = (
-            f"{theirs}; dreamd-client {CLIENT_VERSION} speaks protocol {PROTOCOL_VERSION}: "
+            f"{said}; dreamd-client {CLIENT_VERSION} speaks protocol {PROTOCOL_VERSION}: "
             "bring both to one version, then restart the daemon"
         )
         return False
 
-    def lost(self, error: Exception) -> None:
-        """Note that an attempt to connect has failed, or a connection ended. Why the daemon ended the last one is said
-        until there is another."""
-        self.failures.count("lost" if self._welcome else "connect")
+    def _seeded(self, reply: Reply | None) -> None:
+        if reply is not None and reply.error is not None:
+            self.failures.count("seed")
+
+    def end(self) -> None:
+        """The connection has ended: tell each caller that its call has no answer."""
+        self.ready = False
+        pending, self._peer.pending = self._peer.pending, {}
+        for done in pending.values():
+            done(None)
+
+    def lost(self, error: Exception, *, was_ready: bool) -> None:
+        """Count that an attempt to connect has failed, or that a connection ended. Why the daemon ended the last one is
+        said until there is another."""
+        self.failures.count("lost" if was_ready else "connect")
         before = f"; before, {self._ended}" if self._ended else ""
-        self.trouble = self._last_words or f"{error}{before}"
-        self._welcome, self._last_words = False, ""
+        self.trouble, self._last_words = self._last_words or f"{error}{before}", ""
 
-    def seed(self) -> dict[str, list[str]] | None:
-        """What to send with `dream.seed`, where the daemon has none yet and this host has some."""
-        wanted = any(self._fragments.values()) and self.daemon.get("seeded") is False
-        return self._fragments if wanted else None
+    # both ways
 
-    def failed(self, method: str, error: BaseException) -> Failure:
-        """Count that a hook failed; return how the daemon is told."""
-        self.failures.count(method if method in self.hooks.provides else "unknown_hook")
-        return self.hooks.failure(method, error)
+    def call(self, method: str, params: list[Any], done: Done) -> tuple[int, bytes]:
+        """Number a call; return its number and what to send. Raise UsageError if it cannot be sent."""
+        return self._peer.call(method, params, done)
 
-    def context(self, ctx: Any, untold: dict[str, int]) -> Any:
-        """What to send for `ctx`: itself, or with the failures that are yet to be told."""
-        if not untold:
-            return ctx
-        return {**(ctx if isinstance(ctx, Mapping) else plain(ctx)), "failures": untold}
+    def forget(self, msgid: int) -> None:
+        """Give a call up: its `done` is not called."""
+        self._peer.pending.pop(msgid, None)
 
-    def notified(self, notification: Notification) -> None:
-        """Take an event, or what the daemon says before it ends a connection."""
+    def receive(self, data: bytes) -> list[Request]:
+        """Take bytes; return the hook calls among them. Raise NotConnected if the connection must end, when `out` is
+        sent."""
+        requests = []
+        try:
+            for event in self._peer.receive_data(data):
+                if isinstance(event, Request):
+                    requests.append(event)
+                elif isinstance(event, Reply):
+                    event.token(event)
+                else:
+                    self._notified(event)
+        finally:
+            self.out += self._peer.messages_to_send()
+        if self._peer.broken is not None:
+            raise NotConnected(f"the peer broke the protocol: {self._peer.broken}")
+        return requests
+
+    def _notified(self, notification: Notification) -> None:
         match notification:
-            case Notification(Method.EVENT, [event, *_]) if self._on_event is not None:
+            case Notification(Method.EVENT, [event, *_]) if self.on_event is not None:
                 try:
-                    self._on_event(event)
+                    self.on_event(event)
                 except Exception:  # noqa: BLE001 the host's own code must not end the connection
                     self.failures.count("on_event")
             case Notification(Method.ERROR, [_, str(message), *_]):
                 self._last_words = self._ended = f"the daemon ended the connection: {message}"
 
+    def invoke(self, request: Request) -> Any:
+        """Call the hook; return what it returned, an awaitable if it is async. Raise what it raised."""
+        return self.hooks.invoke(request.method, request.params)
 
-def _protocol_of(daemon: Mapping[str, Any]) -> str:
-    return (
-        f"{daemon.get('name', 'the daemon')} {daemon.get('version', '')} speaks protocol {daemon['protocol']}"
-    )
+    def answer(self, request: Request, value: Any) -> None:
+        """Answer with what the hook returned; if it may not return that, with an error."""
+        try:
+            settled = self.hooks.settle(request.method, request.params, value)
+        except Exception as error:  # noqa: BLE001 it is answered and counted
+            self.fail(request, error)
+        else:
+            self.out.append(self._peer.respond(request.msgid, settled))
+
+    def fail(self, request: Request, error: BaseException) -> None:
+        """Answer that the hook failed, and count it."""
+        provided = request.method in self.hooks.provides
+        self.failures.count(request.method if provided else "unknown_hook")
+        self.out.append(self._peer.fail(request.msgid, *self.hooks.failure(request.method, error)))

@@ -1,5 +1,6 @@
 """DreamClient against real sockets: daemons that answer, and daemons that do everything else."""
 
+import gc
 import json
 import os
 import random
@@ -8,6 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,16 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dreamclient.clients import process
+from dreamclient.clients.base import Timing
 from dreamclient.clients.connect import Connector
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import Code, DreamContext, PulseSnapshot
 from dreamclient.protocol.rpc import packed
-from dreamclient.protocol.session import Timing
 
 from tests.helpers.little_daemon import DEADLINE_S, Connection, LittleDaemon, fails, until, welcome
 
-QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02, tick_s=0.02)
+QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)
 HASTY = replace(QUICK, hello_s=0.2)  # for a daemon that does not answer
 CONTEXT = DreamContext("who are you", "a field", pulse=PulseSnapshot(0.1, 0.2, 0.3))
 
@@ -86,15 +90,12 @@ def test_a_host_says_hello_offers_and_serves_its_hooks(path: Path, make: Make) -
             "outcome": "complete",
             "said": {"text": "a seed 1", "novelty": 1.0},
             "recalled": ["a snapshot"],
-            "params": [{"prompt": "x"}, None],
+            "params": [{"prompt": "x", "reply": "", "themes": []}, None],
         }
         assert observed == ["a seed 1"]
         assert client.failures == {}
-        assert [thread.name for thread in threading.enumerate() if thread is client._thread] == [
-            "dreamd-client"
-        ]
-        assert client._thread is not None
-        assert client._thread.daemon
+        thread = client._run.thread
+        assert (thread.name, thread.daemon, thread in threading.enumerate()) == ("dreamd-client", True, True)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +310,7 @@ class RawDaemon:
         (b"", False, "did not answer hello in 0.2 s"),
         (b"\x93\x02\xa5event", False, "did not answer hello in 0.2 s"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "broke the protocol"),
-        (b"\xdb\x40\x00\x00\x00", False, "broke the protocol"),
+        (b"\xdb\x40\x00\x00\x00", False, "did not answer hello in 0.2 s"),
         (b"", True, "closed the connection|reset|has ended"),
         (b"\x94\x01\x00\xc0\x82\xa8prot", True, "closed the connection|reset|has ended"),
         (packed([1, 0, [Code.REFUSED, "the daemon is full"], None]), False, "the daemon is full"),
@@ -435,16 +436,6 @@ def test_a_stopped_daemon_costs_contexts_and_the_stream_stays_whole(path: Path, 
         assert client.failures["stalled"] >= 2
 
 
-def test_large_contexts_arrive_by_the_background_thread(path: Path, make: Make) -> None:
-    with LittleDaemon(path) as daemon:
-        client = make()
-        assert client.start(DEADLINE_S)
-        connection = daemon.arrival()
-        connection.hears("hello")
-        assert client.offer({"prompt": "x" * 500_000})
-        assert connection.hears("dream.context") == [{"prompt": "x" * 500_000}]
-
-
 # --- fork --------------------------------------------------------------------------------------------
 
 
@@ -483,27 +474,34 @@ def test_a_forked_child_says_nothing_on_its_parents_connection(path: Path, make:
                 return [offers, client.failures, client.connected, str(error)]
 
         offers, failures, connected, error = in_child(act)
-        assert (offers, failures, connected) == ([False] * 3, {"forked": 3}, False)
-        assert "forked" in error
+        assert (offers, sum(failures.values()), connected) == ([False] * 3, 3, False)
+        assert (failures["forked"], error) == (1, "closed")
         assert client.offer(CONTEXT)
         connection.hears("dream.context")
         assert client.call("status") is True
         assert client.failures == {}
 
 
-def test_a_forked_child_may_start_a_connection_of_its_own(path: Path, make: Make) -> None:
+@pytest.mark.parametrize("starts", [False, True])
+def test_a_forked_child_connects_with_its_first_context_or_when_it_is_started(
+    path: Path, make: Make, starts: bool
+) -> None:
+    """As the workers of a web server do it, which is forked when it has loaded all."""
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
         daemon.arrival().hears("hello")
 
         def act() -> Any:
+            first = starts or client.offer(CONTEXT)
             started = client.start(DEADLINE_S)
-            return [started, client.offer(CONTEXT), client.call("status"), client.trouble]
+            return [first, started, client.offer(CONTEXT), client.call("status"), client.trouble]
 
-        assert in_child(act) == [True, True, True, ""]
+        assert in_child(act) == [starts, True, True, True, ""]
         childs = daemon.arrival()
-        assert childs.hears("hello")[0]["pid"] != os.getpid()
+        (hello,) = childs.hears("hello")
+        assert hello["pid"] != os.getpid()
+        assert hello["failures"] == ({} if starts else {"forked": 1})
         childs.hears("dream.context")
 
 
@@ -521,22 +519,21 @@ def test_a_fork_renews_every_lock_of_the_child(path: Path, make: Make) -> None:
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
-        connection, thread, link = daemon.arrival(), client._thread, client._link
-        assert thread is not None
-        assert link is not None
-        for lock in (client._starting, client._closing._cond, client._tried._cond):
+        connection, thread, link = daemon.arrival(), client._run.thread, client._link
+        for lock in (client._starting, client._tried._cond, link._lock):
             lock.acquire()
-        held = threading.Thread(target=client._host.failures._lock.acquire)
+        held = threading.Thread(target=client._session.failures._lock.acquire)
         held.start()
         held.join()
         client._in_child()
         assert link._sock.fileno() == -1
+        assert not client.connected
+        assert "forked" in client.trouble
+        client._in_child()  # a child of the child
         assert not client.offer(CONTEXT)
         assert client.failures == {"forked": 1}
-        client._in_child()  # a child of the child
-        assert "forked" in client.trouble
         connection.close()
-        thread.join(DEADLINE_S)  # where a hook forked, this is the child's only thread: it serves no more
+        thread.join(DEADLINE_S)  # if a hook forked, this is the child's only thread: it serves no more
         assert not thread.is_alive()
 
 
@@ -589,37 +586,174 @@ def test_a_host_ends_though_a_hook_runs(path: Path) -> None:
     assert (host.returncode, said) == (0, b"")
 
 
+MANY = """
+import sys, threading
+from dreamclient import DreamClient
+entered = threading.Semaphore(0)
+def generate(seed, temperature, weight):
+    entered.release()
+    threading.Event().wait(30)
+clients = [DreamClient(generate, socket_path=sys.argv[1], name=f"leo {n}") for n in range(8)]
+for client in clients:
+    assert client.start(10)
+print("ready", flush=True)
+for client in clients:
+    assert entered.acquire(timeout=10)
+"""
+
+
+def test_the_exit_waits_once_for_all_clients_together(path: Path) -> None:
+    """P1: half a second, and not half a second each: a bound that is the process's."""
+    with LittleDaemon(path) as daemon:
+        command = [sys.executable, "-c", MANY, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as host:
+            assert host.stdout is not None
+            assert host.stdout.readline() == b"ready\n"
+            connections = [daemon.arrival() for _ in range(8)]
+            for connection in connections:
+                with connection.lock:
+                    data = connection.peer.call("generate", ["a seed", 0.7, 0.3], "token")[1]
+                    connection.sock.sendall(data)
+            for connection in connections:
+                assert connection.ended.wait(DEADLINE_S)
+            began = time.monotonic()  # all have been ended by now, and none has been waited for
+            said, _ = host.communicate(timeout=DEADLINE_S)
+            took_s = time.monotonic() - began
+    assert (host.returncode, said) == (0, b"")
+    assert took_s < 8 * process.EXIT_WAITS_S
+
+
 def test_close_ends_thread_and_connection_at_once(path: Path, make: Make) -> None:
     with LittleDaemon(path) as daemon:
-        with DreamClient(socket_path=path, timing=Timing(tick_s=60)) as client:
+        with DreamClient(socket_path=path, timing=QUICK) as client:
             assert client.start(DEADLINE_S)
             connection = daemon.arrival()
-            thread = client._thread
+            thread = client._run.thread
         assert connection.ended.wait(DEADLINE_S)
-        assert thread is not None
         assert not thread.is_alive()
         assert (client.connected, client.trouble, client.failures) == (False, "closed", {})
         client.close()
-        assert not client.start(DEADLINE_S)
         assert not client.offer(CONTEXT)
         with pytest.raises(NotConnected, match="closed"):
             client.call("status")
 
 
-def test_close_wakes_who_waits_to_try_again(path: Path, make: Make) -> None:
+def test_a_closed_client_may_be_started_again(path: Path, make: Make) -> None:
+    with LittleDaemon(path):
+        client = make()
+        for _ in range(2):
+            with client:
+                assert client.start(DEADLINE_S)
+                assert client.offer(CONTEXT)
+        assert client.failures == {}
+
+
+def test_what_an_earlier_start_left_at_work_harms_no_later_one(path: Path, make: Make) -> None:
+    """A hook that is at work when its client is closed and started again answers on no connection but its own."""
+    entered, ended = threading.Event(), threading.Event()
+
+    def generate(*_: Any) -> str:
+        entered.set()
+        ended.wait(DEADLINE_S)
+        return "too late"
+
+    with LittleDaemon(path) as daemon:
+        client = make(generate, timing=replace(QUICK, close_s=0.0))
+        assert client.start(DEADLINE_S)
+        first, thread = daemon.arrival(), client._run.thread
+        with first.lock:
+            first.sock.sendall(first.peer.call("generate", ["a seed", 0.7, 0.3], None)[1])
+        assert entered.wait(DEADLINE_S)
+        client.close()
+        assert client.start(DEADLINE_S)
+        ended.set()
+        thread.join(DEADLINE_S)
+        assert client.call("status") is True
+        assert client.failures == {}
+
+
+def test_a_client_that_was_closed_is_kept_by_nothing(path: Path) -> None:
+    client = DreamClient(socket_path=path)
+    client.close()
+    client.start()
+    client.close()
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    assert gone() is None
+
+
+def test_stop_takes_no_lock_and_waits_for_nothing(path: Path, make: Make) -> None:
+    """The garbage collector may call it, on the client's own thread as well, and a signal handler in the middle of
+    anything: so it is called here while every lock there is is held."""
+    with LittleDaemon(path) as daemon:
+        client = make()
+        assert client.start(DEADLINE_S)
+        connection, thread = daemon.arrival(), client._run.thread
+        held = [client._starting, client._tried._cond, client._session.failures._lock]
+        ready, stopped = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with held[0], held[1], held[2]:
+                ready.set()
+                stopped.wait(DEADLINE_S)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        assert ready.wait(DEADLINE_S)
+        client.stop()
+        client.stop()
+        assert connection.ended.wait(DEADLINE_S)
+        stopped.set()
+        holder.join()
+        thread.join(DEADLINE_S)
+        assert (thread.is_alive(), client.trouble) == (False, "closed")
+
+
+def test_a_client_thread_that_collects_its_own_client_ends() -> None:
+    """All objects of a client that tries again and again are made on its own thread, so that the collector runs there:
+    it may find a field whose end is that of the client."""
+
+    class Field:
+        def __init__(self) -> None:
+            self.me = self
+
+    threads = []
+    gc.collect()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(20):
+            field = Field()
+            client = DreamClient(
+                connect=Connector("/nonexistent/s"), timing=Timing(first_retry_s=0.001, last_retry_s=0.002)
+            )
+            weakref.finalize(field, client.stop).atexit = False
+            client.start()
+            threads.append(client._run.thread)
+            del field, client
+        for thread in threads:
+            thread.join(DEADLINE_S)
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_close_wakes_what_waits_to_try_again(path: Path, make: Make) -> None:
     client = make(timing=Timing(first_retry_s=600))
     assert not client.start(DEADLINE_S)
+    thread = client._run.thread
     client.close()
-    assert client._thread is not None
-    client._thread.join(DEADLINE_S)
-    assert not client._thread.is_alive()
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
 
 
 def test_close_while_connecting_ends_it(path: Path) -> None:
     client: DreamClient
 
     def connect() -> socket.socket:
-        client._closing.set()
+        client.stop()
         return ours
 
     ours, theirs = socket.socketpair()
@@ -627,7 +761,6 @@ def test_close_while_connecting_ends_it(path: Path) -> None:
     assert not client.start(DEADLINE_S)
     assert theirs.recv(100) == b""
     theirs.close()
-    client.close()
 
 
 def test_a_hook_may_close_its_client(path: Path) -> None:
@@ -640,12 +773,11 @@ def test_a_hook_may_close_its_client(path: Path) -> None:
     with LittleDaemon(path) as daemon:
         client = DreamClient(generate, socket_path=path, timing=QUICK)
         assert client.start(DEADLINE_S)
-        connection = daemon.arrival()
+        connection, thread = daemon.arrival(), client._run.thread
         with connection.lock:
             connection.sock.sendall(connection.peer.call("generate", ["a seed", 0.7, 0.3], None)[1])
         assert connection.ended.wait(DEADLINE_S)
-        assert client._thread is not None
-        client._thread.join(DEADLINE_S)
+        thread.join(DEADLINE_S)
         assert client.trouble == "closed"
 
 
@@ -679,7 +811,9 @@ def test_a_bug_ends_an_attempt_and_not_the_thread(make: Make) -> None:
     assert client.failures["internal"] == 2
 
 
-def test_a_host_that_can_start_no_thread_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_can_start_no_thread_goes_on(
+    path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """P1: not even start() raises for what leo could not help."""
 
     def start(thread: threading.Thread) -> None:
@@ -691,15 +825,19 @@ def test_a_host_that_can_start_no_thread_goes_on(make: Make, monkeypatch: pytest
         assert not client.start(DEADLINE_S)
     assert client.trouble == "can't start new thread"
     assert not client.offer(CONTEXT)
+    with LittleDaemon(path):
+        client._retry_at = 0.0  # when its time has come, a context starts it
+        assert not client.offer(CONTEXT)
+        assert client.start(DEADLINE_S)
 
 
 def test_starting_twice_starts_one_thread(path: Path, make: Make) -> None:
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
-        thread = client._thread
+        run = client._run
         assert client.start(DEADLINE_S)
-        assert client._thread is thread
+        assert client._run is run
         daemon.arrival()
 
 
@@ -724,6 +862,28 @@ def test_what_a_shim_swallows_is_counted_with_the_rest(path: Path, make: Make) -
     with LittleDaemon(path) as daemon:
         assert client.start(DEADLINE_S)
         assert daemon.arrival().hears("hello")[0]["failures"] == {"listen": 1}
+
+
+def test_waits_between_attempts_double_and_a_quarter_is_left_to_chance(make: Make) -> None:
+    client, gone = make(timing=Timing(), draw=lambda: 0.0), NotConnected("gone")
+    assert [client._failed(gone) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    client._draw = random.Random(5).random
+    waits = [client._failed(gone) for _ in range(200)]
+    assert 45 <= min(waits) < max(waits) <= 60
+
+
+def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(make: Make) -> None:
+    """One that dies of what we say would else be met once a second without end; a connection that lasted begins at the
+    first wait again."""
+    now = [0.0]
+    client, gone = make(timing=Timing(), draw=lambda: 0.0, monotonic=lambda: now[0]), NotConnected("gone")
+    waits = []
+    for lasted_s in (0.5, 0.5, 0.5, 9.0, 0.5):
+        client._welcomed(None)
+        now[0] += lasted_s
+        waits.append(client._failed(gone))
+    assert waits == [1, 2, 4, 1, 2]
+    assert client.failures == {"lost": 5}
 
 
 def test_chance_may_be_handed_in(path: Path, make: Make) -> None:

@@ -1,0 +1,116 @@
+"""How leo speaks in a dream: his own `generate_reply`, with the arguments that it has, over a private namespace."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from dreamclient.errors import UsageError
+from dreamclient.leo.namespace import SHARED_CHANCE, own_random, private_namespace, random_is_left_alone
+from dreamclient.leo.neighbours import boosts
+
+MAX_TOKENS = 50  # of a line; leo's own dreams have 50
+# What `generate_reply` may be given of a field: its parameter, and the field's attribute, if that is called otherwise.
+_OF_THE_FIELD = dict.fromkeys(
+    ("bigrams", "vocab", "centers", "bias", "trigrams", "co_occur", "themes", "token_to_themes")
+) | {"emotion_map": "emotion", "trauma_state": "_trauma_state"}
+# No echo of the seed; his measures with the line; no experts, which would replace the temperature.
+_FIXED = {"echo": False, "return_context": True, "use_experts": False}
+_OF_THE_LINE = ("prompt", "max_tokens", "temperature", "semantic_weight", "token_boosts")
+_KNOWN = frozenset((*_OF_THE_FIELD, *_FIXED, *_OF_THE_LINE))
+_REFUSED = re.compile(r"unexpected keyword argument '(\w+)'")
+
+# A field of two words, for the line that shows whether this leo can speak: his own may be large, or not loaded yet.
+_TINY = SimpleNamespace(
+    bigrams={"it": {"rains": 1}, "rains": {"it": 1}},
+    trigrams={("it", "rains"): {"it": 1}, ("rains", "it"): {"rains": 1}},
+    vocab=["it", "rains"],
+    centers=["it"],
+    **{name: {} for name in ("bias", "co_occur", "emotion", "token_to_themes")},
+    themes=[],
+    _trauma_state=None,
+)
+
+
+class Voice:
+    """Of one leo; `names` is the live namespace of his module. Each line looks up what is there then."""
+
+    def __init__(self, names: Mapping[str, Any], count: Callable[[str], None]) -> None:
+        self._names = names
+        self._count = count
+        self._random = own_random()
+        self._examined: Any = None  # the `generate_reply` that the next two are about
+        self._accepted = _KNOWN  # of our arguments
+        self._apart = True  # it does not draw from the process's `random`
+
+    def examine(self) -> None:
+        """Speak a line over two words, if that was not done with this `generate_reply`. Raise UsageError, which says
+        what is missing, if leo cannot."""
+        speak = self._names["generate_reply"]
+        if speak is self._examined:
+            return
+        parameters = inspect.signature(speak).parameters.values()
+        named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+        if unknown := sorted({each.name for each in named if each.default is each.empty} - _KNOWN):
+            raise UsageError(f"this leo cannot dream: his generate_reply needs {', '.join(unknown)}")
+        passes_on = any(
+            each.kind is each.VAR_KEYWORD for each in parameters
+        )  # what a wrapper wraps may take less
+        self._accepted = _KNOWN if passes_on else _KNOWN & {each.name for each in named}
+        try:
+            self._apart = random_is_left_alone(self._try)
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 whatever it is, it is named
+            raise UsageError(
+                f"this leo cannot dream: his generate_reply raised {type(error).__name__}"
+            ) from None
+        self._examined = speak
+
+    def _try(self) -> None:
+        for _ in _KNOWN:
+            try:
+                text_of(self._spoken(self._arguments(_TINY, "it rains", 1.0, 0.5, 4)))
+                return
+            except TypeError as error:
+                refused = _REFUSED.search(str(error))
+                if refused is None or refused[1] not in self._accepted:
+                    raise
+                self._accepted -= {refused[1]}
+
+    def say(self, leo: Any, seed: str, temperature: float, weight: float, max_tokens: int | None) -> Any:
+        """Return what leo's `generate_reply` returns: a text, or a context that holds one."""
+        self.examine()
+        arguments = self._arguments(leo, seed, temperature, weight, max_tokens or MAX_TOKENS)
+        if self._apart:
+            return self._spoken(arguments)
+        self._count("chance")
+        with SHARED_CHANCE.borrowed():
+            return self._spoken(arguments)
+
+    def _spoken(self, arguments: dict[str, Any]) -> Any:
+        return private_namespace(self._names, self._random)["generate_reply"](**arguments)
+
+    def _arguments(
+        self, leo: Any, seed: str, temperature: float, weight: float, max_tokens: int
+    ) -> dict[str, Any]:
+        accepted, absent = self._accepted, object()
+        found = {name: getattr(leo, attribute or name, absent) for name, attribute in _OF_THE_FIELD.items()}
+        if isinstance(found["emotion_map"], dict):
+            found["emotion_map"] = dict(found["emotion_map"])  # the one table that he changes in place
+        found |= _FIXED | {"prompt": seed, "max_tokens": max_tokens, "temperature": temperature}
+        found["semantic_weight"] = weight
+        if "token_boosts" in accepted and "semantic_weight" not in accepted:
+            found["token_boosts"] = boosts(
+                getattr(leo, "co_occur", {}), self._names["tokenize"](seed), weight
+            )
+        return {name: value for name, value in found.items() if name in accepted and value is not absent}
+
+
+def text_of(answer: Any) -> str:
+    """Return the line in what `generate_reply` returned. Raise UsageError if there is none."""
+    text = answer if isinstance(answer, str) else getattr(answer, "output", None)
+    if not isinstance(text, str):
+        raise UsageError(f"this leo cannot dream: his generate_reply returned a {type(answer).__name__}")
+    return text

@@ -1,0 +1,116 @@
+"""The daemon's end of a connection: a peer that is not trusted can make it hold so much, and no more."""
+
+from typing import TYPE_CHECKING, Any
+
+from dreamclient.errors import ProtocolError
+from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code
+from dreamclient.protocol.rpc import RESPONSE, Codec, Event, Framer, Message, Peer, Request
+
+from dreamd.wire.typed import CODEC
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# How far into an unfinished message its length fields are read, to refuse a giant before it is sent.
+LOOK_BYTES = 256
+
+# First byte of a value -> how many bytes its length takes, and whether the length counts bytes of its own.
+_LENGTHS = {
+    0xC4: (1, True), 0xC5: (2, True), 0xC6: (4, True),  # bin
+    0xC7: (1, True), 0xC8: (2, True), 0xC9: (4, True),  # ext
+    0xD9: (1, True), 0xDA: (2, True), 0xDB: (4, True),  # str
+    0xDC: (2, False), 0xDD: (4, False),  # array
+    0xDE: (2, False), 0xDF: (4, False),  # map
+}  # fmt: skip
+# Numbers, and the ext types of fixed size: bytes behind the first one.
+_FIXED = {
+    0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
+    0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17,
+}  # fmt: skip
+
+
+class GuardedFramer(Framer):
+    """A `Framer` that reads the lengths in the first bytes of an unfinished message."""
+
+    _looked = False
+
+    def _look(self, partial: bytearray, *, begins: bool) -> ProtocolError | None:
+        wrong = super()._look(partial, begins=begins)
+        if begins:
+            self._looked = False
+        if wrong is None and partial and not self._looked:
+            self._looked = len(partial) >= LOOK_BYTES
+            announced = _announced(partial[:LOOK_BYTES], self._limit)
+            if announced:
+                return self._too_large(announced)
+        return wrong
+
+
+def _announced(head: bytes | bytearray, limit: int) -> int:
+    """Return the first length in the start of an unfinished message that is over `limit`, or 0."""
+    at = 0
+    while at < len(head):
+        first = head[at]
+        if 0xA0 <= first <= 0xBF:  # fixstr
+            at += 1 + (first & 0x1F)
+        elif first in _LENGTHS:
+            width, counts_bytes = _LENGTHS[first]
+            length = int.from_bytes(head[at + 1 : at + 1 + width], "big")
+            if length > limit and at + 1 + width <= len(head):
+                return length
+            at += 1 + width + (length if counts_bytes else 0) + (0xC7 <= first <= 0xC9)
+        else:
+            at += 1 + _FIXED.get(first, 0)
+    return 0
+
+
+class GuardedPeer(Peer):
+    """A `Peer` that counts what came, and refuses calls beyond a number in flight. `tap` is shown the messages that are
+    whole now, before they are read. Peers of one thread may share a list of `spare` parts, which they fill."""
+
+    def __init__(
+        self,
+        codec: Codec = CODEC,
+        *,
+        message_bytes: int = MESSAGE_BYTES,
+        calls_in_flight: int = CALLS_IN_FLIGHT,
+        spare: list[Any] | None = None,
+    ) -> None:
+        super().__init__(codec, GuardedFramer(message_bytes, spare), message_bytes=message_bytes)
+        self.tap: Callable[[list[bytes]], object] | None = None
+        self.messages = 0  # that came whole
+        self.refused_calls = 0
+        self._limit = calls_in_flight
+        self._serving = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a message has begun to come and is not whole."""
+        return self._framer.unfinished
+
+    def _came(self, frames: list[bytes]) -> None:
+        if self.tap is not None:
+            self.tap(frames)
+        self.messages += len(frames)
+        super()._came(frames)
+
+    def _event(self, message: Message) -> Event | None:
+        if not isinstance(message, Request):
+            return super()._event(message)
+        if self._serving < self._limit:
+            self._serving += 1
+            return message
+        self.refused_calls += 1
+        text = f"more than {self._limit} calls in flight; wait for answers"
+        self._to_send.append(self._encode([RESPONSE, message.msgid, [Code.TOO_MANY, text], None]))
+        return None
+
+    def respond(self, msgid: int, result: Any) -> bytes:
+        data = super().respond(msgid, result)
+        self._serving -= 1
+        return data
+
+    def fail(self, msgid: int, code: int, message: str, detail: dict[str, Any] | None = None) -> bytes:
+        data = super().fail(msgid, code, message, detail)
+        self._serving -= 1
+        return data
