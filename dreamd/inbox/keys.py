@@ -3,6 +3,7 @@
 <folder>/.keys/<trace_id>    there once a trace has more than one part; made from the parts if it is missing
 """
 
+import contextlib
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
@@ -11,8 +12,7 @@ from itertools import chain
 import msgspec
 
 from dreamd.inbox.document import Json
-from dreamd.inbox.files import Files
-from dreamd.inbox.folder import read_bytes
+from dreamd.inbox.folder import Folder, open_inside, read_bytes
 from dreamd.inbox.merge import DIGEST_BYTES, keys_of
 
 KEYS = ".keys"
@@ -22,18 +22,17 @@ _RECORD_BYTES = 2 * DIGEST_BYTES + _NUMBER_BYTES
 
 
 class Keys(msgspec.Struct):
-    """A keys file. `records` are sorted; each is the digest of a name, that of a content, and the part's number."""
+    """A keys file. `records` are sorted; each is a key and behind it the number of the part that holds it."""
 
     trace_id: str
     number: int = 1  # of the part that is written to
-    waiting: list[int] = []  # earlier parts that were full before they were acknowledged
     records: bytes = b""
 
-    def hold(self, keys: bytes, is_there: Callable[[int], bool]) -> bool:
+    def hold(self, key: bytes, is_there: Callable[[int], bool]) -> bool:
         """Return whether an earlier part that is still there holds what begins with these digests."""
-        at = bisect_left(range(len(self.records) // _RECORD_BYTES), keys, key=self._record)
-        while (record := self._record(at)).startswith(keys):
-            if is_there(int.from_bytes(record[-_NUMBER_BYTES:], "big")):
+        at = bisect_left(range(len(self.records) // _RECORD_BYTES), key, key=self._record)
+        while (record := self._record(at)).startswith(key):
+            if is_there(_number(record)):
                 return True
             at += 1
         return False
@@ -43,13 +42,12 @@ class Keys(msgspec.Struct):
         shards, nodes = keys_of(document, self.trace_id)
         number = self.number.to_bytes(_NUMBER_BYTES, "big")
         kept = (record for record in self._all() if record[:DIGEST_BYTES] not in nodes)
-        added = (keys + number for keys in chain(shards, map(b"".join, nodes.items())))
+        added = (key + number for key in chain(shards, map(b"".join, nodes.items())))
         self.records = b"".join(sorted({*kept, *added}))
 
     def forget(self, numbers: Collection[int]) -> None:
-        """Drop what parts held that are gone."""
-        gone = {number.to_bytes(_NUMBER_BYTES, "big") for number in numbers}
-        self.records = b"".join(record for record in self._all() if record[-_NUMBER_BYTES:] not in gone)
+        """Drop what these parts hold."""
+        self.records = b"".join(record for record in self._all() if _number(record) not in numbers)
 
     def _record(self, at: int) -> bytes:
         return self.records[at * _RECORD_BYTES : (at + 1) * _RECORD_BYTES]
@@ -58,17 +56,37 @@ class Keys(msgspec.Struct):
         return map(self._record, range(len(self.records) // _RECORD_BYTES))
 
 
-def read_keys(files: Files, main: int, trace_id: str) -> Keys:
-    """Return the keys of a trace's earlier parts, as they were last written. This needs no lock."""
+def _number(record: bytes) -> int:
+    return int.from_bytes(record[-_NUMBER_BYTES:], "big")
+
+
+def read_keys(folder: Folder, trace_id: str) -> Keys:
+    """Return the keys of a trace's earlier parts, as they were last written."""
     try:
-        room = files.open_dir(KEYS, main)
+        room = folder.files.open_dir(KEYS, folder.main)
     except FileNotFoundError:
         return Keys(trace_id)
-    with files.closing(room):
-        data = read_bytes(files, trace_id, room, sys.maxsize)
+    with folder.files.closing(room):
+        data = read_bytes(folder.files, trace_id, room, sys.maxsize)
     try:
         found = msgspec.msgpack.decode(data or b"", type=Keys)
     except msgspec.DecodeError:
         return Keys(trace_id)
     whole = found.trace_id == trace_id and len(found.records) % _RECORD_BYTES == 0 and found.number > 0
     return found if whole else Keys(trace_id)
+
+
+def write_keys(folder: Folder, keys: Keys) -> None:
+    """Write the keys file of a trace."""
+    room = open_inside(folder.files, KEYS, folder.main, folder.settings.folder_mode)
+    with folder.files.closing(room):
+        folder.put(keys.trace_id, msgspec.msgpack.encode(keys), into=room)
+
+
+def drop_keys(folder: Folder, trace_id: str) -> None:
+    """Remove the keys file of a trace without parts, if it has one."""
+    with (
+        contextlib.suppress(FileNotFoundError),
+        folder.files.closing(folder.files.open_dir(KEYS, folder.main)) as room,
+    ):
+        folder.files.unlink(trace_id, room)

@@ -12,7 +12,6 @@ from dreamd.inbox.document import Document, Json, clean_shard
 from dreamd.inbox.errors import DamagedFile, UnknownTrace, ValidationError
 from dreamd.inbox.files import Files
 from dreamd.inbox.folder import DONE, TEMPORARY, read_document
-from dreamd.inbox.keys import read_keys
 from dreamd.inbox.node import check_node
 from dreamd.inbox.parts import CORRUPT, SUFFIX, Part, asked_part, handle_of, handles, part_name, part_of_name
 from dreamd.inbox.trace import first_waiting, last_acknowledged
@@ -63,10 +62,9 @@ def read(rooms: Rooms, files: Files, handle: str) -> Json:
     """Return a document: of a trace the first that waits, else the last that was acknowledged; or of one part."""
     trace_id, number = asked_part(handle)
     if "" in rooms:
-        keys = read_keys(files, rooms[""], trace_id)
-        number = number or first_waiting(files, rooms[""], keys)
+        number = number or first_waiting(files, rooms[""], trace_id)
         if number is None and DONE in rooms:
-            number = last_acknowledged(files, rooms[DONE], keys)
+            number = last_acknowledged(files, rooms[DONE], trace_id)
         for room in ("", DONE) if number else ():
             if room in rooms and (
                 found := read_document(files, part_name(trace_id, number or 1), rooms[room])

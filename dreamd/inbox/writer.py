@@ -11,9 +11,9 @@ from dreamd.inbox.document import MOST_FILE_BYTES, SCHEMA_REF, Json, check_trace
 from dreamd.inbox.errors import DamagedFile, ForeignFile, UnknownTrace, ValidationError
 from dreamd.inbox.files import Files
 from dreamd.inbox.folder import DONE, Folder, read_document
-from dreamd.inbox.keys import read_keys
+from dreamd.inbox.keys import drop_keys
 from dreamd.inbox.merge import Held, put_nodes
-from dreamd.inbox.parts import asked_part, part_name, part_of_name
+from dreamd.inbox.parts import Part, asked_part, part_name, part_of_name
 from dreamd.inbox.trace import Trace, first_waiting, last_acknowledged
 
 
@@ -104,14 +104,13 @@ def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float
     """
     files = folder.files
     trace_id, asked = asked_part(handle)
-    keys = read_keys(files, folder.main, trace_id)
-    number = asked or first_waiting(files, folder.main, keys)
+    number = asked or first_waiting(files, folder.main, trace_id)
     grown = False
     if number and files.exists(part_name(trace_id, number), folder.main):
         if _is_as_read(files, trace_id, number, folder.main, saved_ts):
             return _path(folder, _move_to_done(folder, trace_id, number, wall_s), folder.done)
         grown = True  # or it is the next part, and the one that was read is acknowledged
-    number = asked or last_acknowledged(files, folder.done, keys)
+    number = asked or last_acknowledged(files, folder.done, trace_id)
     is_done = number and files.exists(part_name(trace_id, number), folder.done)
     if number and is_done and (not grown or _is_as_read(files, trace_id, number, folder.done, saved_ts)):
         files.fsync(folder.done)  # the process that moved it may have died before this
@@ -168,41 +167,43 @@ def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
 def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[str] = ()) -> list[str]:
     """Remove each part that was acknowledged more than `retention_s` seconds ago, but for the traces `keep`.
 
-    A trace whose files cannot be read holds up no other one; the first failure is raised at the end.
+    A trace whose files cannot be read or removed holds up no other one; the first failure is raised at the end.
     """
-    files, parts = folder.files, defaultdict[str, dict[int, bool]](dict)
-    for name in files.names(folder.done):
-        if (part := part_of_name(name)) and part[0] not in keep:
-            found = files.stat(name, folder.done)
-            parts[part[0]][part[1]] = stat.S_ISREG(found.st_mode) and wall_s - found.st_mtime > retention_s
+    waiting = {trace_id for trace_id, _ in _parts(folder, folder.main)}
+    done = defaultdict[str, list[int]](list)
+    for trace_id, number in _parts(folder, folder.done):
+        done[trace_id].append(number)
     retired: list[str] = []
     failures: list[Exception] = []
-    for trace_id, is_old in sorted(parts.items()):
+    for trace_id in sorted(done.keys() - keep):
         try:
-            retired += _retire(
-                folder, trace_id, [n for n in sorted(is_old) if is_old[n]], all(is_old.values())
-            )
+            old = [n for n in sorted(done[trace_id]) if _is_old(folder, trace_id, n, wall_s - retention_s)]
+            goes_on = trace_id in waiting or len(old) < len(done[trace_id])
+            retired += _retire(folder, trace_id, old, goes_on)
         except (OSError, ValidationError) as failure:
             failures.append(failure)
     if retired:
-        files.fsync(folder.done)
+        folder.files.fsync(folder.done)
     if failures:
         raise failures[0]
     return retired
 
 
-def _retire(folder: Folder, trace_id: str, numbers: list[int], is_all: bool) -> Iterator[str]:
+def _parts(folder: Folder, at: int) -> Iterator[Part]:
+    return filter(None, map(part_of_name, folder.files.names(at)))
+
+
+def _is_old(folder: Folder, trace_id: str, number: int, before_s: float) -> bool:
+    found = folder.files.stat(part_name(trace_id, number), folder.done)
+    return stat.S_ISREG(found.st_mode) and found.st_mtime < before_s
+
+
+def _retire(folder: Folder, trace_id: str, old: list[int], goes_on: bool) -> Iterator[str]:
     """Remove parts of one trace. What its other parts hold, and which numbers it has used, stays known."""
-    ended = None
-    if numbers and not (is_all and read_keys(folder.files, folder.main, trace_id).number == 1):
-        trace = Trace(folder, trace_id)
-        trace.keys.forget(numbers)
-        if trace.goes_on_without(numbers):
-            trace.save_keys()
-        else:
-            ended = trace
-    for number in numbers:
+    if old and goes_on:
+        Trace(folder, trace_id).forget(old)
+    for number in old:
         folder.files.unlink(name := part_name(trace_id, number), folder.done)
         yield name
-    if ended:
-        ended.drop_keys()
+    if old and not goes_on:
+        drop_keys(folder, trace_id)

@@ -255,7 +255,8 @@ def test_a_trace_that_cannot_be_read_holds_up_no_other(tmp_path: Path, now: Now)
     (inbox.folder / ".keys" / "b").unlink()
     (inbox.folder / ".keys" / "b").mkdir()
     now.s += 2 * DAY_S
-    os.utime(inbox.folder / "done" / "c~2.json", (now.s, now.s))
+    for name in ("b~2.json", "c~2.json"):
+        os.utime(inbox.folder / "done" / name, (now.s, now.s))
     with pytest.raises(ValidationError, match="no regular file"):
         inbox.retire()
     left = sorted(path.name for path in (inbox.folder / "done").iterdir())
