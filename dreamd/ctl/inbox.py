@@ -61,11 +61,7 @@ def opened(target: Target) -> Iterator[Inbox]:
     except (CapabilityError, ValidationError) as error:
         raise Refused(str(error)) from None
     except InboxError as error:
-        raise Wrong(f"{folder}: {_words(error)}") from None
-
-
-def _words(error: InboxError) -> str:
-    return getattr(error, "strerror", None) or str(error)
+        raise Wrong(f"{folder}: {error}") from None
 
 
 @inbox.command()
@@ -145,7 +141,7 @@ def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> Non
             try:
                 done.append(box.ack(trace_id, saved_ts))
             except InboxError as error:
-                problems.append(f"{trace_id}: {_words(error)}")
+                problems.append(f"{trace_id}: {error}")
     if target.as_json:
         emit(done)
     else:

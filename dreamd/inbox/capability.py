@@ -4,7 +4,7 @@ A token is a mapping: `scopes`, which must hold the scope of the write, and `exp
 expiry). Other keys mean nothing here. No message holds a token, or anything of one.
 """
 
-import math
+import sys
 from collections.abc import Iterable, Mapping
 
 from dreamd.inbox.errors import CapabilityError
@@ -12,6 +12,8 @@ from dreamd.inbox.errors import CapabilityError
 WRITE_SCOPE = "memory.inbox.dreams.write"
 
 REASONS = ("malformed", "expiry", "expired", "scope")
+
+_LATEST = sys.float_info.max  # an integer above it is no time
 
 
 def check(token: object, *, now_s: float, require_expiry: bool = False) -> None:
@@ -29,7 +31,7 @@ def check(token: object, *, now_s: float, require_expiry: bool = False) -> None:
 
 
 def _check_expiry(expiry: object, now_s: float, *, required: bool) -> None:
-    if isinstance(expiry, bool) or not isinstance(expiry, int | float) or not _is_time(expiry):
+    if isinstance(expiry, bool) or not isinstance(expiry, int | float) or not abs(expiry) <= _LATEST:
         kind = type(expiry).__name__
         raise CapabilityError(
             "expiry",
@@ -39,11 +41,3 @@ def _check_expiry(expiry: object, now_s: float, *, required: bool) -> None:
         raise CapabilityError("expiry", "the capability token has no expiry, and here it must have one")
     if expiry != 0 and expiry <= now_s:
         raise CapabilityError("expired", "the capability token has expired")
-
-
-def _is_time(value: float) -> bool:
-    """Return whether a number is finite, and not an integer that no float can hold."""
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False

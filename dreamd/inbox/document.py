@@ -29,6 +29,7 @@ BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MARKED = "begins with a byte order mark; save it as UTF-8 without one"
 
 _TRACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LEAST, _MOST = -(1 << 63), (1 << 64) - 1  # what msgpack, and most readers of JSON, can hold
 
 
@@ -90,7 +91,7 @@ def _plain_scalar(value: object, what: str) -> Any:
     match value:
         case None | bool():
             return value
-        case str() if value.isascii() or _encodes(value):
+        case str() if value.isascii() or not _SURROGATE.search(value):
             return str(value)
         case str():
             raise ValidationError(f"{what} holds text with a lone surrogate, which is no Unicode")
@@ -103,14 +104,6 @@ def _plain_scalar(value: object, what: str) -> Any:
         case float():
             raise ValidationError(f"{what} holds a number that is not finite")
     raise ValidationError(f"{what} holds a {type(value).__name__}, which JSON has no word for")
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def plain_mapping(value: object, what: str, most: int = MOST_SHARD_BYTES) -> Json:

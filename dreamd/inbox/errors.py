@@ -38,6 +38,10 @@ class UnknownTrace(InboxError, LookupError):
 class InboxUnavailable(InboxError, OSError):
     """A file call failed; `errno` says how. Nothing is half written, and a retry is safe."""
 
+    def __str__(self) -> str:
+        """Return what failed and how, without the number of the error."""
+        return self.strerror or super().__str__()
+
 
 class InboxBusy(InboxUnavailable):
     """The folder's lock could not be had within its deadline."""

@@ -14,7 +14,7 @@ from dreamd.inbox.files import Files
 from dreamd.inbox.folder import DONE, TEMPORARY, read_document
 from dreamd.inbox.node import check_node
 from dreamd.inbox.parts import CORRUPT, SUFFIX, Part, asked_part, handle_of, handles, part_name, part_of_name
-from dreamd.inbox.trace import first_waiting, last_acknowledged
+from dreamd.inbox.trace import acknowledged_part, waiting_part
 
 Rooms = dict[str, int]
 
@@ -60,16 +60,11 @@ def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | No
 
 def read(rooms: Rooms, files: Files, handle: str) -> Json:
     """Return a document: of a trace the first that waits, else the last that was acknowledged; or of one part."""
-    trace_id, number = asked_part(handle)
-    if "" in rooms:
-        number = number or first_waiting(files, rooms[""], trace_id)
-        if number is None and DONE in rooms:
-            number = last_acknowledged(files, rooms[DONE], trace_id)
-        for room in ("", DONE) if number else ():
-            if room in rooms and (
-                found := read_document(files, part_name(trace_id, number or 1), rooms[room])
-            ):
-                return found
+    trace_id, asked = asked_part(handle)
+    for room, find in (("", waiting_part), (DONE, acknowledged_part)):
+        number = find(files, rooms[room], trace_id, asked) if room in rooms else None
+        if number and (found := read_document(files, part_name(trace_id, number), rooms[room])):
+            return found
     raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
 
 

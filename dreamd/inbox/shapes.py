@@ -74,9 +74,11 @@ _FORMATS = re.compile(
 _COUNTED_AS = {"encoded": "login", "user": "login", "netrc": "login", "basic": "header"}
 _WHOLE = {"key": "[key]", "jwt": "[jwt]"}
 
-_PEM_PRIVATE = re.compile(r"-----BEGIN[A-Z0-9 +%]{0,60}PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?-----")
-_PEM_END = re.compile(r"-----END[A-Z0-9 +%]{0,60}-----")
-_PEM_BEGIN = "-----BEGIN"
+# PEM and PGP. One without an end reaches to the end of the text.
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN[A-Z0-9 +%]{0,60}PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?-----"
+    r"(?:[^-]++|-(?!----END[A-Z0-9 +%]{0,60}-----))*+(?:-----END[A-Z0-9 +%]{0,60}-----)?"
+)
 
 _EMAIL = re.compile(
     r"(?<![\w.+-])(?P<local>[\w.+-]++)(?:@|%40)(?P<host>[\w-]++(?:\.[\w-]++)++)(?!:(?:[\w.~-]{0,64}/|[\w.-]{1,64}\.git\b))"
@@ -92,7 +94,9 @@ _FILES = frozenset(
 
 def mask_formats(text: str, masked: Counter[str]) -> str:
     """Return the text with keys, tokens, logins and private keys masked; `masked` counts by kind."""
-    text = _mask_private_keys(text, masked)
+    text, found = _PRIVATE_KEY.subn("[private-key]", text)
+    if found:
+        masked["private_key"] += found
 
     def mask(match: re.Match[str]) -> str:
         kind, number = match.lastgroup or "", match.lastindex or 0
@@ -134,23 +138,6 @@ _IS_SECRET: dict[str, Callable[[str], bool]] = {
     "user": bool,
     "netrc": bool,
 }
-
-
-def _mask_private_keys(text: str, masked: Counter[str]) -> str:
-    """Mask PEM and PGP private keys; one without an end reaches to the end of the text."""
-    parts: list[str] = []
-    done = 0
-    begin = text.find(_PEM_BEGIN)
-    while begin >= 0:
-        if not (header := _PEM_PRIVATE.match(text, begin)):
-            begin = text.find(_PEM_BEGIN, begin + 1)
-            continue
-        end = _PEM_END.search(text, header.end())
-        masked["private_key"] += 1
-        parts += [text[done:begin], "[private-key]"]
-        done = end.end() if end else len(text)
-        begin = text.find(_PEM_BEGIN, done)
-    return "".join([*parts, text[done:]])
 
 
 def mask_email(text: str, masked: Counter[str]) -> str:

@@ -11,16 +11,19 @@ from dreamd.inbox.keys import read_keys, write_keys
 from dreamd.inbox.parts import part_name, part_of_name
 
 
-def first_waiting(files: Files, main: int, trace_id: str) -> int | None:
-    """Return the number of the first part that waits, or None if none does."""
-    if files.exists(part_name(trace_id, 1), main):  # most traces have one part: no need to list the folder
-        return 1
-    return min(_numbers(files, main, trace_id), default=None)
+def waiting_part(files: Files, main: int, trace_id: str, asked: int | None) -> int | None:
+    """Return the number of the part that is asked for, or else of the first one, if it waits."""
+    number = asked or 1  # most traces have one part: then there is no need to list the folder
+    if files.exists(part_name(trace_id, number), main):
+        return number
+    return None if asked else min(_numbers(files, main, trace_id), default=None)
 
 
-def last_acknowledged(files: Files, done: int, trace_id: str) -> int | None:
-    """Return the number of the last part in done/, or None if there is none."""
-    return max(_numbers(files, done, trace_id), default=None)
+def acknowledged_part(files: Files, done: int, trace_id: str, asked: int | None) -> int | None:
+    """Return the number of the part that is asked for, or else of the last one, if it was acknowledged."""
+    if asked is None:
+        return max(_numbers(files, done, trace_id), default=None)
+    return asked if files.exists(part_name(trace_id, asked), done) else None
 
 
 def _numbers(files: Files, at: int, trace_id: str) -> Iterator[int]:

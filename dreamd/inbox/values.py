@@ -30,7 +30,7 @@ _OPEN = re.compile(rf"(?:[bBfFrRuU]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})")
 _IN_LIST = frozenset(
     {"?", "&", ";", "#", "&amp;", "%3f", "%26", "%3b", "%23", "u003f", "u0026", "u003b", "u0023"}
 )
-_BEFORE_LINE = ("\n", "\r", '"', "'", "`", "\\n", "\\r")
+_BEFORE_LINE = re.compile(r"""(?:\A|[\n\r"'`]|\\[nr])[ \t]*(?:set)?(?:export)?[ \t>+*-]*\Z""")
 _SCHEME = re.compile(
     r"(?i:aws4-hmac-sha256|api-?key|basic|bearer|bot|digest|dpop|hawk|hmac|key|mac|negotiate|ntlm|oauth|signature|"
     r"sso-key|token)(?:[ \t]++|%20|\+)"
@@ -180,14 +180,7 @@ def _is_line(text: str, match: re.Match[str]) -> bool:
     if match["name"] is None or not (match["sign"] == ":" or text[match.end() - 1].isspace()):
         return False
     start = match.start("name")
-    before = (
-        text[max(0, start - 24) : start]
-        .rstrip(" \t>+*-")
-        .removesuffix("export")
-        .removesuffix("set")
-        .rstrip(" \t")
-    )
-    return not before or before.endswith(_BEFORE_LINE)
+    return bool(_BEFORE_LINE.search(text[max(0, start - 24) : start]))
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int) -> int:

@@ -14,7 +14,7 @@ from dreamd.inbox.folder import DONE, Folder, read_document
 from dreamd.inbox.keys import drop_keys
 from dreamd.inbox.merge import Held, put_nodes
 from dreamd.inbox.parts import Part, asked_part, part_name, part_of_name
-from dreamd.inbox.trace import Trace, first_waiting, last_acknowledged
+from dreamd.inbox.trace import Trace, acknowledged_part, waiting_part
 
 
 def write(
@@ -104,26 +104,24 @@ def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float
     """
     files = folder.files
     trace_id, asked = asked_part(handle)
-    number = asked or first_waiting(files, folder.main, trace_id)
-    grown = False
-    if number and files.exists(part_name(trace_id, number), folder.main):
-        if _is_as_read(files, trace_id, number, folder.main, saved_ts):
-            return _path(folder, _move_to_done(folder, trace_id, number, wall_s), folder.done)
-        grown = True  # or it is the next part, and the one that was read is acknowledged
-    number = asked or last_acknowledged(files, folder.done, trace_id)
-    is_done = number and files.exists(part_name(trace_id, number), folder.done)
-    if number and is_done and (not grown or _is_as_read(files, trace_id, number, folder.done, saved_ts)):
+    waiting = waiting_part(files, folder.main, trace_id, asked)
+    if waiting and _is_as_read(files, part_name(trace_id, waiting), trace_id, folder.main, saved_ts):
+        return _path(folder, _move_to_done(folder, trace_id, waiting, wall_s), folder.done)
+    # The part that waits may be the next one, and the one that was read is acknowledged.
+    done = acknowledged_part(files, folder.done, trace_id, asked)
+    name = part_name(trace_id, done or 1)
+    if done and (not waiting or _is_as_read(files, name, trace_id, folder.done, saved_ts)):
         files.fsync(folder.done)  # the process that moved it may have died before this
         files.fsync(folder.main)
-        return _path(folder, part_name(trace_id, number), folder.done)
-    if grown:
+        return _path(folder, name, folder.done)
+    if waiting:
         raise ValidationError("the file has grown since it was read; read it again, then acknowledge it")
     raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
 
 
-def _is_as_read(files: Files, trace_id: str, number: int, at: int, saved_ts: int | None) -> bool:
+def _is_as_read(files: Files, name: str, trace_id: str, at: int, saved_ts: int | None) -> bool:
     try:
-        document = read_document(files, part_name(trace_id, number), at, sys.maxsize) or {}
+        document = read_document(files, name, at, sys.maxsize) or {}
     except DamagedFile:
         document = {}
     check_trace(document, trace_id)
@@ -132,15 +130,12 @@ def _is_as_read(files: Files, trace_id: str, number: int, at: int, saved_ts: int
 
 def _move_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> str:
     """Rename a part into done/, to its own name if that is free there. Return the name."""
-    files, name, target, tried = (
-        folder.files,
-        part_name(trace_id, number),
-        part_name(trace_id, number),
-        number,
-    )
-    while files.exists(target, folder.done) or (tried > number and files.exists(target, folder.main)):
-        tried += 1
-        target = part_name(trace_id, tried)
+    files, free = folder.files, number
+    while files.exists(part_name(trace_id, free), folder.done) or (
+        free > number and files.exists(part_name(trace_id, free), folder.main)
+    ):
+        free += 1
+    name, target = part_name(trace_id, number), part_name(trace_id, free)
     files.touch(name, folder.main, wall_s)  # retention counts from here
     files.rename(name, folder.main, target, folder.done)
     files.fsync(folder.done)

@@ -48,11 +48,7 @@ def look(state: Path, answers: Answers) -> InboxFacts:
         inbox.check()
         return replace(facts, counts=inbox.counts())
     except InboxError as error:
-        return replace(facts, error=_said(error), cure=_cure(error, folder))
-
-
-def _said(error: InboxError) -> str:
-    return getattr(error, "strerror", None) or str(error)
+        return replace(facts, error=str(error), cure=_cure(error, folder))
 
 
 def _cure(error: InboxError, folder: Path) -> str:
