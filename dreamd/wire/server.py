@@ -18,6 +18,7 @@ from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap
 from dreamd.wire.typed import CODEC
 
 SESSIONS = 1024
+ANSWER_S = 0.1  # seconds that a stop leaves to the answers which are being made: of dreams that it has ended
 RESERVE = 64  # descriptors kept for the database, the inbox and the listener
 
 
@@ -154,6 +155,8 @@ class Server:
         """Close every session, and tell it `why`. Sessions first: since Python 3.12 wait_closed() waits for idle
         ones."""
         await self.stop_listening()
+        if answers := set[asyncio.Task[None]]().union(*(one.answering for one in self.sessions.values())):
+            await asyncio.wait(answers, timeout=ANSWER_S)
         for session in list(self.sessions.values()):
             if why:
                 session.turn_away(Code.UNAVAILABLE, why)

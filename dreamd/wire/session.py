@@ -252,6 +252,11 @@ class Session(asyncio.Protocol):
         if self._half_closed and not self._tasks and self._transport is not None:
             self._transport.close()
 
+    @property
+    def answering(self) -> set[asyncio.Task[None]]:
+        """The tasks that make an answer now."""
+        return set(self._tasks)
+
     def close(self) -> None:
         """Send what is buffered, then close; cut off a peer that does not take it."""
         self._flush()

@@ -55,6 +55,11 @@ def half(path: Path) -> None:
     os.truncate(path, 2048)
 
 
+def empty_database(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("VACUUM")
+
+
 def log_alone(path: Path) -> None:
     path.with_name(f"{path.name}-wal").write_bytes(b"committed")
 
@@ -89,7 +94,7 @@ FOREIGN = {
     "half a database": half,
     "a text file": lambda path: path.write_text("my notes\n" * 1000),
     "an empty file": lambda path: path.touch(),
-    "an empty database": lambda path: sqlite3.connect(path, isolation_level=None).execute("VACUUM"),
+    "an empty database": empty_database,
     "tables named alike": lambda path: a_table(path, "dream_journal"),
     "tables named alike, with a version": lambda path: a_table(path, "dream_meta", "PRAGMA user_version = 1"),
     "a version below zero": lambda path: a_table(path, "dream_meta", "PRAGMA user_version = -1"),
