@@ -19,7 +19,7 @@ from dreamclient.paths import check_socket_path
 from dreamd.errors import StartError
 
 LOCK_NAME = "dreamd.lock"
-BACKLOG = 128  # hosts that knock while the daemon starts
+BACKLOG = 128  # clients that connect while the daemon starts
 
 FOLDER_TRIES, FOLDER_TRY_S = 50, 0.01  # together far longer than a bind takes
 
@@ -35,8 +35,8 @@ def make_private_folder(folder: Path) -> None:
 
 @contextmanager
 def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
-    """Hold the state folder for the life of the daemon, or raise StartError. Yields the descriptors held: of the
-    folder, which nobody can delete with what is in it and go on, and of the lock file, which tells people who."""
+    """Hold the state folder for the life of the daemon, or raise StartError. Yield two locked descriptors: of the
+    folder, whose lock lasts if its files are deleted, and of the lock file, which names the daemon."""
     with ExitStack() as held:
         try:
             make_private_folder(state_dir)
@@ -93,7 +93,7 @@ def file_lock(file: Path) -> int:
 
 
 def _hold_folder(folder: int) -> None:
-    """BlockingIOError where another holds it. Network file systems lock no folders: there the file has to do."""
+    """Raise BlockingIOError if another daemon holds it. Network file systems lock no folders: the file has to do."""
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -134,8 +134,8 @@ class Listener:
     file is systemd's and never touched. Once that has vanished, one of its own takes its place."""
 
     def __init__(self, path: Path, passed: socket.socket | None = None, state: int = -1) -> None:
-        """Listen at `path`, or take over `passed`; raise StartError where that cannot be. `state` is the
-        descriptor of the state folder, where it is held."""
+        """Listen at `path`, or take over `passed`; raise StartError if that cannot be. `state` is the descriptor of the
+        state folder, if it is held."""
         self._own = passed is None
         self._state = state
         self._file = -1  # the socket's file, held open: while it is, no other file gets its number
@@ -153,7 +153,7 @@ class Listener:
                     _turn_away(passed)
 
     def bind(self) -> None:
-        """Bind and listen, again after the file has vanished; raise StartError where the path is taken or none."""
+        """Bind and listen, again after the file has vanished; raise StartError if the path is taken or cannot be."""
         try:
             check_socket_path(self.path)
             make_private_folder(self.path.parent)
@@ -173,7 +173,7 @@ class Listener:
 
     @property
     def vanished(self) -> bool:
-        """Whether the file is gone, or another's: nobody can reach this socket any more."""
+        """Whether the file is gone, or another's: no client can reach this socket any more."""
         try:
             return not os.path.samestat(os.fstat(self._file), self.path.lstat())
         except OSError:
@@ -199,15 +199,17 @@ def _held(file: Path) -> int:
 
 
 def _turn_away(passed: socket.socket) -> None:
-    """Close it, and who has knocked there, or systemd would start the daemon for them for ever: they come again."""
+    """Close the socket and the clients in its backlog, which connect again. Otherwise systemd would start the daemon
+    for them without end."""
     passed.setblocking(False)
-    with passed, suppress(OSError):  # nobody is left
+    with passed, suppress(OSError):  # none is left
         while True:
             passed.accept()[0].close()
 
 
 def _is_bound(path: Path) -> bool:
-    """Whether a stream socket that lives has this file; nobody is knocked at, a datagram is of the wrong type."""
+    """Return whether an open stream socket has this file. A datagram socket, which is of the wrong type, learns it
+    without a connection."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         return probe.connect_ex(str(path)) == errno.EPROTOTYPE
 
@@ -248,8 +250,8 @@ def _remove_stale(path: Path) -> None:
 
 @contextmanager
 def _folder_lock(folder: Path, state: int) -> Iterator[None]:
-    """Two daemons of different state folders must not both find the same socket stale. Who has it as his `state`
-    folder holds it anyway, and it is not waited for longer than a bind takes."""
+    """Lock a folder, so that two daemons of different state folders do not both find the same socket stale. A daemon
+    whose `state` folder it is holds it anyway. It is not waited for longer than a bind takes."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for _ in range(0 if holds(state, folder) else FOLDER_TRIES):

@@ -1,4 +1,4 @@
-"""Who is let in: the owner (or root), by the kernel's word, and as many as there are descriptors for."""
+"""The sessions: of the owner and of root, as the kernel names them, and as many as there are descriptors for."""
 
 import asyncio
 import os
@@ -23,10 +23,7 @@ RESERVE = 64  # descriptors kept for the database, the inbox and the listener
 
 
 def session_cap() -> int:
-    """How many sessions this process can hold: SESSIONS, or what its descriptor limit leaves.
-
-    Raises the soft limit towards what is needed first, as far as the hard limit permits.
-    """
+    """Raise the soft limit of descriptors as far as needed and permitted; return how many sessions fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = SESSIONS + RESERVE
     if soft < wanted:

@@ -20,9 +20,7 @@ from dreamd.failures import Failures
 from dreamd.wire.calls import Calls, lost
 from dreamd.wire.guarded import GuardedPeer
 
-UNSENT_BYTES = (
-    4 << 20
-)  # beyond, the peer reads more slowly than it asks: it is not read from until it has caught up
+UNSENT_BYTES = 4 << 20  # beyond, the peer reads more slowly than it asks: nothing is read from it meanwhile
 # How long a peer may get no further while this session waits for it: to read, to end its message, to say hello. The
 # daemon's tick looks, so it may take a tick longer.
 PATIENCE_S = 30.0
@@ -188,13 +186,14 @@ class Session(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write what is held. Not each message by itself: asyncio's own transport counts all it has at each write."""
-        held, self._held = self._held, bytearray()
-        if held and self._transport is not None:
+        if self._held:
+            held, self._held = self._held, bytearray()
             self._write(held)
 
     def _write(self, data: bytes | bytearray) -> None:
-        self._sent += len(data)
-        cast(asyncio.Transport, self._transport).write(data)
+        if self._transport is not None:
+            self._sent += len(data)
+            self._transport.write(data)
 
     def _show_taps(self, messages: list[bytes], way: str = IN) -> None:
         for tap in self.taps.values():
@@ -284,12 +283,13 @@ class Session(asyncio.Protocol):
         if awaited is None or awaited != self._awaited:
             self._awaited, self._awaited_since = awaited, now
         elif now - self._awaited_since >= PATIENCE_S:
-            self._failures.count("peer", awaited[0])
-            if awaited[0] == "slow reader":
+            what, _ = awaited
+            self._failures.count("peer", what)
+            if what == "slow reader":
                 self.abort()
             else:
-                code = Code.REFUSED if awaited[0] == "no hello" else Code.MALFORMED
-                self.turn_away(code, f"{awaited[0]} within {PATIENCE_S:g} s")
+                code = Code.REFUSED if what == "no hello" else Code.MALFORMED
+                self.turn_away(code, f"{what} within {PATIENCE_S:g} s")
 
     def _waits_for(self) -> tuple[str, int] | None:
         """Return what the peer has to do next, and how far it has got; None if this session does not wait for it."""

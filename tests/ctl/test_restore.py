@@ -27,7 +27,7 @@ from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
 from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced
 from tests.helpers.shapes import differences, shape_of
 
-# What the file system is asked for: beside the names that tests/helpers/ptrace.py knows, pwrite64, fdatasync, link.
+# What the file system is asked for: beside the names that tests/helpers/ptrace.py knows, fdatasync and link.
 CHANGES = {
     "rename",
     "unlink",
