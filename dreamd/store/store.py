@@ -16,7 +16,7 @@ from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
 from dreamd.store import checkpoints, reading, tidying, transactions
 from dreamd.store.connection import Database, OnConnection
-from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, Stamp, back_up, set_aside, size_of, stamp
+from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, Stamp, set_aside, size_of, stamp
 from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places
 from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, StoredDialog
@@ -187,13 +187,6 @@ class Store:
     async def stats(self) -> dict[str, Any]:
         """{dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
         return await self._read(reading.stats)
-
-    async def backup(self, target: Path) -> None:
-        """A copy in one file, which must not exist yet. Other calls wait meanwhile."""
-        try:
-            await self._ready().read(back_up, target)
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"no backup was made: {name_of(error)}") from None
 
     # Health.
 

@@ -14,6 +14,7 @@ import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import Store
+from dreamd.store.file import back_up
 from tests.helpers.store_rows import new_dialog, one_dream
 
 OpenStore = Callable[..., Awaitable[Store]]
@@ -59,7 +60,7 @@ async def backup(path: Path, open_store: OpenStore) -> Path:
     """A whole database with one dialogue, in one file."""
     other = await open_store(path.with_name("other.sqlite3"))
     await one_dream(other, "dream-of-the-backup")
-    await other.backup(path.with_name("backup.sqlite3"))
+    await other._read(back_up, path.with_name("backup.sqlite3"))
     await other.close()
     return path.with_name("backup.sqlite3")
 

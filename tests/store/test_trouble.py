@@ -13,6 +13,7 @@ import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import Store
+from dreamd.store.file import back_up
 from dreamd.store.rows import Charge
 from dreamd.store.trouble import TROUBLES, name_of, trouble_of, with_quota
 from tests.helpers.ptrace import Call, needs_ptrace, traced
@@ -306,29 +307,27 @@ async def test_a_log_that_another_process_reads_is_left_for_another_time(store: 
 async def test_a_backup_is_whole_and_one_file(store: Store, path: Path, open_store: OpenStore):
     number = await one_dream(store)
     target = path.with_name("copy.sqlite3")
-    await store.backup(target)
+    await store._read(back_up, target)
     assert sorted(file.name for file in path.parent.glob("copy*")) == ["copy.sqlite3"]
     assert os.stat(target).st_mode & 0o777 == 0o600
     assert target.read_bytes()[18:20] == b"\x01\x01"  # not in WAL mode: `cp` takes all of it
     assert await (await open_store(target)).get(number) == await store.get(number)
 
 
-async def test_a_backup_overwrites_nothing_and_its_failure_is_no_trouble_of_ours(store: Store, path: Path):
+async def test_a_backup_overwrites_nothing(store: Store, path: Path):
     target = path.with_name("letter.txt")
     target.write_text("dear friend")
-    with pytest.raises(StoreError, match="no backup was made: FileExistsError"):
-        await store.backup(target)
+    with pytest.raises(FileExistsError):
+        await store._database.read(back_up, target)
     assert target.read_text() == "dear friend"
-    assert store.trouble is None
 
 
 async def test_half_a_backup_is_removed(small_disk: Path, store: Store):
     await one_dream(store)
     fill(small_disk)
-    with pytest.raises(StoreError, match="no backup was made: SQLITE_FULL"):
-        await store.backup(small_disk / "copy.sqlite3")
+    with pytest.raises(sqlite3.OperationalError):
+        await store._database.read(back_up, small_disk / "copy.sqlite3")
     assert [file.name for file in small_disk.iterdir()] == ["filler"]
-    assert store.trouble is None
 
 
 def raising(error: Exception) -> Callable[..., None]:
