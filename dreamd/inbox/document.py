@@ -19,6 +19,7 @@ Json = dict[str, Any]
 VERSION = 1
 SCHEMA_REF = "lukhas://schemas/matada_node_v1.json"
 MOST_TAGS = 20
+MOST_REF = 1024  # characters of a schema_ref
 MOST_DEPTH = 32  # of free-form values, as on the wire: deeper is an attack
 MOST_SHARD_BYTES = 768 << 10  # of a shard or a node: with a seed it fits a file
 MOST_SEED_BYTES = 64 << 10
@@ -62,6 +63,15 @@ def check_trace_id(trace_id: object) -> str:
     raise ValidationError(
         "trace_id must be 1 to 128 of the characters A-Z a-z 0-9 . _ - and begin with a letter or a digit"
     )
+
+
+def check_schema_ref(schema_ref: object) -> str | None:
+    """Return the schema_ref. Raise ValidationError if it is neither None nor text of a few characters."""
+    if schema_ref is None or (isinstance(schema_ref, str) and 0 < len(schema_ref) <= MOST_REF):
+        plain(schema_ref, "schema_ref")
+        return schema_ref
+    what = f"schema_ref is a {type(schema_ref).__name__}"
+    raise ValidationError(f"{what}, expected text of 1 to {MOST_REF} characters")
 
 
 def plain(value: object, what: str, depth: int = MOST_DEPTH) -> Any:

@@ -76,9 +76,7 @@ class Files:
     def touch(self, name: str, at: int, time_s: float) -> None:
         try:
             os.utime(name, (time_s, time_s), dir_fd=at, follow_symlinks=False)
-        except (
-            PermissionError
-        ):  # another user's file, which the group may write: it takes the present time alone
+        except PermissionError:  # of a file of another user, the group may set the present time alone
             os.utime(name, dir_fd=at, follow_symlinks=False)
 
     def names(self, fd: int) -> list[str]:

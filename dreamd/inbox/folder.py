@@ -32,7 +32,7 @@ TEMPORARY = ".tmp"
 DONE = "done"
 
 LOCK_WAIT_S = 15.0  # a write takes milliseconds, a very large one on a slow disk a second
-_PAUSES_S = (0.001, 0.002, 0.004, 0.008)  # between two tries for the lock; the last again and again
+_PAUSE_S = 0.004  # between two tries for the lock
 
 
 @contextlib.contextmanager
@@ -200,15 +200,13 @@ def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterato
 
 
 def _wait_for_lock(files: Files, fd: int, clock: Clock, until: float) -> None:
-    tries = 0
     while True:
         try:
             return files.lock(fd)
         except BlockingIOError:
             if clock.monotonic() >= until:
                 raise InboxBusy(errno.ETIMEDOUT, "others hold the inbox's lock for too long") from None
-        files.pause(_PAUSES_S[min(tries, len(_PAUSES_S) - 1)])
-        tries += 1
+        files.pause(_PAUSE_S)
 
 
 def _is_still_there(folder: Folder, ours: os.stat_result) -> bool:

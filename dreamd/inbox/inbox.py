@@ -11,7 +11,7 @@ from typing import Any
 from dreamd.clock import Clock
 from dreamd.inbox import reader, writer
 from dreamd.inbox.capability import check
-from dreamd.inbox.document import Json, check_trace_id, clean_seed, clean_shard, plain, plain_list
+from dreamd.inbox.document import Json, check_schema_ref, check_trace_id, clean_seed, clean_shard, plain_list
 from dreamd.inbox.errors import CapabilityError, ValidationError
 from dreamd.inbox.files import Files
 from dreamd.inbox.folder import Folder, check_folder, locked, open_folder, typed_errors
@@ -22,7 +22,7 @@ from dreamd.inbox.settings import InboxSettings
 
 log = logging.getLogger("dreamd.inbox")
 
-MOST_REF = 1024  # characters of a schema_ref
+MOST_LOGGED = 10  # invalid nodes of one write: a message can hold a million
 
 
 class Inbox:
@@ -66,12 +66,7 @@ class Inbox:
         comes in is checked here, so the types promise nothing.
         """
         check_trace_id(trace_id)
-        if schema_ref is not None and (
-            not isinstance(schema_ref, str) or not 0 < len(schema_ref) <= MOST_REF
-        ):
-            what = f"schema_ref is a {type(schema_ref).__name__}"
-            raise ValidationError(f"{what}, expected text of 1 to {MOST_REF} characters")
-        plain(schema_ref, "schema_ref")
+        own_ref = check_schema_ref(schema_ref)
         clean = [clean_shard(shard, number) for number, shard in enumerate(plain_list(shards, "shards"))]
         good, skipped = self._good_nodes(plain_list(nodes, "matada_nodes"))
         own_seed = clean_seed(seed)
@@ -85,7 +80,7 @@ class Inbox:
         with self._locked("write to the inbox") as folder:
             wall_s = self._clock.wall()
             report = writer.write(
-                folder, trace_id, own_seed, clean, good, schema_ref, wall_s, nodes_of_new_shards
+                folder, trace_id, own_seed, clean, good, own_ref, wall_s, nodes_of_new_shards
             )
         return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
 
@@ -116,23 +111,25 @@ class Inbox:
             raise
 
     def _good_nodes(self, nodes: Sequence[object]) -> tuple[list[Json], int]:
-        """The valid nodes, and how many are not; in strict mode the first that is not raises."""
+        """Return the valid nodes, and how many are not. In strict mode raise for the first that is not."""
         good: list[Json] = []
+        skipped = 0
         for number, node in enumerate(nodes):
             try:
                 good.append(check_node(node, number))
             except ValidationError as wrong:
                 if self.settings.validate:
                     raise
-                log.warning("node skipped: %s", wrong)
-        return good, len(nodes) - len(good)
+                skipped += 1
+                if skipped <= MOST_LOGGED:
+                    log.warning("node skipped: %s", wrong)
+        return good, skipped
 
     def list(self, n: int | None = None, after: str | None = None) -> Sequence[Json]:
         """Return `{trace_id, bytes, written_at}` (unix seconds) of the files that wait, the oldest first.
 
         `n` is how many at most. `after` is the `trace_id` of the entry after which to go on; if that one does not
-        wait any more, the oldest come again. A file that grows keeps its place. A trace that has outgrown a file
-        waits in parts, and `trace_id` is then what `read` and `ack` take for a part, `t~2`.
+        wait any more, the oldest come again. `trace_id` is what `read` and `ack` take: `t~2` for a part of `t`.
         """
         with self._reading("list the inbox") as rooms:
             return reader.waiting(rooms, self._files, n, after)

@@ -6,7 +6,6 @@ and lists of numbers for one, and miss most countries.
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 
 # E.164: at most 15 digits; the shortest have 8, with the country's code. A run is taken whole, whatever follows it:
@@ -41,18 +40,18 @@ class Phones:
 
     def mask(self, text: str, masked: Counter[str], *, whole: bool = False) -> str:
         """Return the text with phone numbers masked; `whole`: it stood under a key that says it is one."""
-        text = _INTERNATIONAL.sub(partial(self._replace, masked, _any), text)
-        if whole:
-            return _CANDIDATE.sub(partial(self._replace, masked, _any), text)
-        return (
-            _CANDIDATE.sub(partial(self._replace, masked, self._is_national), text) if self._regions else text
-        )
+        text = _INTERNATIONAL.sub(partial(self._replace, masked, False), text)
+        if whole or self._regions:
+            text = _CANDIDATE.sub(partial(self._replace, masked, not whole), text)
+        return text
 
-    def _replace(self, masked: Counter[str], is_phone: Callable[[str], bool], match: re.Match[str]) -> str:
+    def _replace(self, masked: Counter[str], ask: bool, match: re.Match[str]) -> str:
         found = match[1]
         digits = sum(map(str.isdecimal, found.removeprefix("%2")))
         fits = digits <= _MOST_DIGITS and len(found) <= _MOST_CHARS and not _OTHER.search(found)
-        if not fits or _NOT_BEHIND.match(match.string, match.end()) or not is_phone(found):
+        if not fits or _NOT_BEHIND.match(match.string, match.end()):
+            return match[0]
+        if ask and not self._is_national(found):
             return match[0]
         masked["phone"] += 1
         return "[phone])" if found[-1] == ")" and "(" not in found else "[phone]"
@@ -69,10 +68,6 @@ class Phones:
         return any(matcher.has_next() for matcher in found)
 
 
-def _any(_number: str) -> bool:
-    return True
-
-
 def wrong_regions(regions: tuple[str, ...]) -> str:
     """Return what is wrong with regions that were set, or an empty string."""
     try:
@@ -80,8 +75,5 @@ def wrong_regions(regions: tuple[str, ...]) -> str:
     except ImportError:
         return "needs the library phonenumbers: pip install dreamd[phones]"
     unknown = [region for region in regions if region not in phonenumbers.SUPPORTED_REGIONS]
-    return (
-        f"names no region that is known: {', '.join(unknown)}; expected codes such as DE, US"
-        if unknown
-        else ""
-    )
+    said = f"names no region that is known: {', '.join(unknown)}; expected codes such as DE, US"
+    return said if unknown else ""

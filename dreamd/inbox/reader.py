@@ -74,7 +74,7 @@ def counts(rooms: Rooms, files: Files) -> dict[str, int]:
     return {
         "waiting": sum(part_of_name(name) is not None for name in main),
         "done": sum(name.endswith(SUFFIX) for name in _names(rooms, DONE, files)),
-        "set_aside": sum(SUFFIX + CORRUPT in name for name in main),
+        "set_aside": sum(SUFFIX + CORRUPT in name and part_of_name(name) is None for name in main),
         "temporaries": len(_names(rooms, TEMPORARY, files)),
     }
 
@@ -92,9 +92,9 @@ def verify(rooms: Rooms, files: Files) -> list[Json]:
 def _problems(files: Files, name: str, at: int, room: str) -> list[str]:
     if room == TEMPORARY:
         return ["a temporary: being written, or litter for `dreamctl inbox sweep`"]
-    if SUFFIX + CORRUPT in name:
-        return ["set aside: it could not be read when its trace was written to"]
     part = part_of_name(name)
+    if part is None and SUFFIX + CORRUPT in name:
+        return ["set aside: it could not be read when its trace was written to"]
     if part is None:
         return ["its name is none of an inbox file"]
     try:
@@ -103,7 +103,7 @@ def _problems(files: Files, name: str, at: int, room: str) -> list[str]:
         return [str(wrong)]
     except OSError as wrong:
         return [f"it cannot be read: {wrong.strerror}"]
-    return [] if document is None else [*_document_problems(document, part[0]), *_part_problems(document)]
+    return [] if document is None else [*_document_problems(document, part[0])]
 
 
 def _document_problems(document: Json, trace_id: str) -> Iterator[str]:
@@ -113,15 +113,12 @@ def _document_problems(document: Json, trace_id: str) -> Iterator[str]:
         yield str(wrong)
     if document.get("trace_id") != trace_id:
         yield "its trace_id is not the one of its name"
-
-
-def _part_problems(document: Json) -> Iterator[str]:
     for check, parts in ((clean_shard, document["shards"]), (check_node, document["matada_nodes"])):
         for number, part in enumerate(parts):
             try:
                 check(part, number)
-            except ValidationError as wrong:
-                yield str(wrong)
+            except ValidationError as wrong_part:
+                yield str(wrong_part)
 
 
 def _names(rooms: Rooms, room: str, files: Files) -> list[str]:

@@ -121,11 +121,10 @@ def _is_login(value: str) -> bool:
 
 def _is_basic(value: str) -> bool:
     """Return whether this is "user:password" in base64, and not a word behind "basic"."""
+    letters = value.rstrip("=")
     try:
-        return (
-            ":" in (said := b64decode(value.rstrip("=") + "=" * (-len(value.rstrip("=")) % 4)).decode())
-            and said.isprintable()
-        )
+        said = b64decode(letters + "=" * (-len(letters) % 4)).decode()
+        return ":" in said and said.isprintable()
     except (Error, UnicodeDecodeError):
         return False
 

@@ -23,6 +23,7 @@ from dreamd.inbox import (
     dream_document,
 )
 from dreamd.inbox.files import Files
+from dreamd.inbox.inbox import MOST_LOGGED
 
 DAY_S = 86_400.0
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
@@ -350,6 +351,8 @@ def test_an_invalid_node_is_skipped_and_the_shards_land(
     assert inbox.read("t")["matada_nodes"] == [node(1)]
     assert len(caplog.records) == 3
     assert "hunter2" not in caplog.text
+    assert write(inbox, shard(1), nodes=[{}] * 1000)["nodes_skipped"] == 1000
+    assert len(caplog.records) == 3 + MOST_LOGGED
 
 
 def test_in_strict_mode_an_invalid_node_fails_the_write(tmp_path: Path, now: Now) -> None:
