@@ -102,12 +102,16 @@ class Daemon:
                 why = "a number has more than 64 bits"
             raise click.UsageError(f"{method}: {why}") from None
         except (CallTimeout, NotConnected) as error:
-            from dreamd.ctl.checkup.place import listens  # needed by who fails alone
+            from dreamd.ctl.checkup.access import refused  # needed after a failure alone
+            from dreamd.ctl.checkup.place import listens
 
             where = "" if str(self._socket) in str(error) else f"{self._socket}: "
             if listens(self._socket):
-                hint = f"Somebody listens there; `{command('doctor')}` says what is wrong."
+                hint = f"A program listens there; `{command('doctor')}` says what is wrong."
                 raise Unreachable(f"{where}{error}.\n{hint}") from None
+            why, cure = refused(self._socket.parent)
+            if why:
+                raise Unreachable(f"{where}{error}.\n{why}. {cure}") from None
             given = command("", "dreamd")
             which = "" if " " in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
             raise Unreachable(f"{where}{error}.\nStart one with `{given}`{which}.") from None

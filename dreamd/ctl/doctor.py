@@ -60,7 +60,8 @@ def examine(target: Target) -> Iterator[Finding]:
 
     held = {"listener": listener, "guarded": installed.guarded, "holder": folder.holder}
     yield from found("socket", place.check_socket, socket, os.getuid(), deaf=bool(answers.silence), **held)
-    yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed)
+    refused = "socket" if socket.refused else "database" if folder.refused else None
+    yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed, refused)
     yield from found("versions", daemon.check_versions, answers)
     yield from found("service", units.check, installed, alive, folder)
     yield from found("service", units.check_places, installed, state, target.socket)

@@ -64,7 +64,9 @@ def test_one_who_listens_and_does_not_answer_is_there(daemon: DaemonProcess) -> 
     state = daemon.state_dir
     told = dreamctl("--state-dir", state, "status")
     assert (told.exit_code, told.stdout) == (3, "")
-    assert f"Somebody listens there; `dreamctl --state-dir {state} doctor` says what is wrong." in told.stderr
+    assert (
+        f"A program listens there; `dreamctl --state-dir {state} doctor` says what is wrong." in told.stderr
+    )
     assert "Start one" not in told.stderr
     told = dreamctl("--state-dir", state, "service", "status", HOME=str(state))
     assert f"does not answer; `dreamctl --state-dir {state} doctor` says why" in " ".join(told.stdout.split())

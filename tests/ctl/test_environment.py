@@ -92,6 +92,10 @@ def test_a_home_that_cannot_be_entered_is_named(tmp_path: Path) -> None:
     said = all_commands(AS_A_STRANGER, tmp_path, {"HOME": str(home)})
     assert {command: fault for command, (_, fault, _) in said.items() if fault} == {}
     assert f"chmod u+rwx {home}" in " ".join(said["doctor"][2].replace("\n", "").split())
+    assert "does not run → see section socket" in " ".join(
+        said["doctor"][2].split()
+    )  # a start would fail, too
+    assert f"chmod u+rwx {home}" in said["status"][2]
 
 
 def test_without_proc_all_commands_work(tmp_path: Path) -> None:

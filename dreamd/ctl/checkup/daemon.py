@@ -10,7 +10,7 @@ import click
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
 
 from dreamd import __version__
-from dreamd.ctl.checkup.finding import Finding, fail, ok, warn
+from dreamd.ctl.checkup.finding import Finding, Section, fail, ok, warn
 from dreamd.ctl.checkup.place import StateFacts
 from dreamd.ctl.checkup.units import SERVICE, Units
 from dreamd.ctl.connection import connected
@@ -63,7 +63,10 @@ def ask(socket: Path) -> Answers:
         return Answers(silence=error.message.partition("\n")[0])
 
 
-def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units) -> Iterator[Finding]:
+def check_daemon(
+    answers: Answers, state: StateFacts, socket: Path, units: Units, refused: Section | None = None
+) -> Iterator[Finding]:
+    """Check whether it runs, and is well. `refused`: the section that says why it could not start."""
     status = answers.status
     if status is None:
         if state.holder:
@@ -74,8 +77,8 @@ def check_daemon(answers: Answers, state: StateFacts, socket: Path, units: Units
                 f"does not run; the last one ended by itself: {state.ended}",
                 "`dreamctl service start`: it serves what is there now",
             )
-        elif answers.silence:
-            yield fail("daemon", "does not run", "see section socket")
+        elif answers.silence or refused:
+            yield fail("daemon", "does not run", f"see section {refused or 'socket'}")
         elif units.waits:
             yield ok("daemon", "does not run; it starts at the first knock")
         elif units.installed:
