@@ -121,9 +121,14 @@ def plain_mapping(value: object, what: str, most: int = MOST_SHARD_BYTES) -> Jso
     if not isinstance(value, Mapping):
         raise ValidationError(f"{what} is a {type(value).__name__}, expected a mapping")
     copy: Json = plain(value, what)
-    if (size := weight(copy)) > most:
-        raise ValidationError(f"{what} is {size} bytes, at most {most} are taken")
+    check_weight(copy, what, most)
     return copy
+
+
+def check_weight(value: Json, what: str, most: int = MOST_SHARD_BYTES) -> None:
+    """Raise ValidationError if a plain mapping has more than `most` bytes."""
+    if (size := weight(value)) > most:
+        raise ValidationError(f"{what} is {size} bytes, at most {most} are taken")
 
 
 def weight(value: Any) -> int:

@@ -362,6 +362,24 @@ def test_in_strict_mode_an_invalid_node_fails_the_write(tmp_path: Path, now: Now
     assert not inbox.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("what", "of"),
+    [
+        ("a shard", {"shards": [{"x": [{"token": "x"}] * 50_000}]}),
+        ("a node", {"nodes": [node(1, x=[{"token": "x"}] * 50_000)]}),
+        ("seed", {"seed": {"goal": "token=x1 " * 7000}}),
+    ],
+)
+def test_what_masking_makes_too_large_is_refused(
+    what: str, of: dict[str, Any], tmp_path: Path, now: Now
+) -> None:
+    """A mask is longer than a short secret: what would then fit no file must not be tried in part after part."""
+    inbox = make(tmp_path, now, redact=True)
+    with pytest.raises(ValidationError, match=f"{what}, once it is masked, is [0-9]+ bytes"):
+        inbox.write(**({"seed": {}, "shards": []} | of), trace_id="t")
+    assert not inbox.folder.exists()
+
+
 def test_redaction_covers_seed_shards_and_nodes_and_says_how_often(tmp_path: Path, now: Now) -> None:
     inbox = make(tmp_path, now, redact=True)
     text = "mail a@b.org or ring +1 415 555 2671"
