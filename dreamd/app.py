@@ -100,7 +100,7 @@ class Daemon:
 
             def publish(event: dict[str, Any]) -> None:
                 service.publish(event)
-                if event["type"] in ("dialog.started", "dialog.finished"):
+                if event["type"].startswith("dialog."):
                     asyncio.get_running_loop().call_soon(self._say, engine)
 
             delivery = Delivery(store, inbox, self.clock, failures, publish)

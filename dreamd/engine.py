@@ -8,52 +8,31 @@ import asyncio
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import msgspec
-from dreamclient.messages import Code, Method
+from dreamclient.messages import Code
 
 from dreamd.clock import Clock
 from dreamd.delivery import Delivery
-from dreamd.dream.dialogue import Outcome, Result
 from dreamd.dream.gate import Decision, decide
-from dreamd.dream.names import Named, Names
 from dreamd.dream.pulse import overlap
 from dreamd.dream.shapes import Context
+from dreamd.dreams import Dreamer, Dreams
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.friend_keeper import FriendKeeper
-from dreamd.hooks import Caller, Hooks, Latency
+from dreamd.hooks import Caller
 from dreamd.pending import Pending
-from dreamd.run import Publish, Run, answered
+from dreamd.run import Publish
 from dreamd.settings import Settings
-from dreamd.store import Finish, Memory, Store
+from dreamd.store import Memory, Store
 from dreamd.store.trouble import UNANSWERED
 
 DECISIONS = 256  # kept for `why`
 # `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.
 DELIVERY_S = 0.25
-LOSSES = 3  # in a row, from which on a client that is lost before its first line is paused like a mute one
-# A dialogue that ended this way does not tell whether its client can speak.
-_UNDECIDED: frozenset[Outcome] = frozenset({"shutdown", "store_error"})
-
-
-@dataclass
-class Dreamer:
-    """What the engine knows of one session."""
-
-    session: Caller
-    name: str  # of its last hello
-    latest: Context | None = None
-    latest_at: float = 0.0  # unix s
-    run: Run | None = None
-
-    @property
-    def has_hooks(self) -> bool:
-        """Whether it can dream at all."""
-        return self.session.provides >= {Method.GENERATE, Method.OBSERVE}
 
 
 class Engine:
@@ -76,20 +55,17 @@ class Engine:
         self.unanswered = False  # the database or the inbox does not answer its look
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.reasons: Counter[str] = Counter()
-        self.outcomes: Counter[str] = Counter()
-        self.latency = Latency()
         self.keeper = FriendKeeper(store, clock, settings.friend)
-        self.names = Names()
         self._clock = clock
         self._failures = failures
         self._publish = publish
         self._chance = chance
         self._dreamers: dict[int, Dreamer] = {}
-        self._running: dict[int, tuple[Run, asyncio.Task[Result]]] = {}  # by dialogue
-        self._next_dialog = 1
         self._loaded = False
         self._closing = False
         self.pending = Pending(self._complete, self._is_due, clock, failures)
+        self.dreams = Dreams(store, self.keeper, clock, failures, publish, chance, self.pending.add)
+        self.names = self.dreams.names
 
     # start and end
 
@@ -101,8 +77,8 @@ class Engine:
     def _take_up(self, memory: Memory) -> None:
         if not self._loaded:  # the start may have asked, too, and not waited
             self.names.load(memory.last_run, memory.signals)
-            self.outcomes = Counter(memory.outcomes)
-            self._next_dialog = memory.next_dialog
+            self.dreams.outcomes = Counter(memory.outcomes)
+            self.dreams.next_dialog = memory.next_dialog
             self._loaded = True
 
     async def _complete(self) -> bool:
@@ -110,23 +86,22 @@ class Engine:
         await self.load()
         if self.store.trouble is not None:
             return False
-        running = set(self._running)
-        self.outcomes["interrupted"] += await self.store.close_interrupted(self._clock.wall(), running)
+        await self.dreams.recover()
+        for dreamer in self._dreamers.values():
+            self._resume(dreamer)
         delivered = await self.delivery.deliver()
         if delivered:
             await self.delivery.tidy()
         return delivered
 
     def _is_due(self) -> bool:
-        return not self._loaded or self.delivery.due
+        return not self._loaded or self.delivery.due or self.dreams.due
 
     async def close(self) -> None:
-        """Abandon the lines in flight. What was said is kept, and delivered unless the inbox is in trouble."""
+        """Interrupt the dialogues: they go on with a later daemon, or end, and are delivered."""
         self._closing = True
-        for run, _ in self._running.values():
-            run.hooks.abandon("shutdown")
-        running = [task for _, task in self._running.values()]
-        await asyncio.gather(*running, self.keeper.close(), return_exceptions=True)
+        await self.dreams.interrupt("shutdown")
+        await self.keeper.close()
         await self._keep_signals()
         await self.pending.attempt()
 
@@ -165,8 +140,8 @@ class Engine:
         """What goes on, in a few words, for `systemctl status`."""
         if self.ailment:
             return f"degraded: {self.ailment}"
-        if self._running:
-            sessions = sorted(run.session.number for run, _ in self._running.values())
+        if self.dreams.running:
+            sessions = sorted(run.session.number for run, _ in self.dreams.running.values())
             return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
         return "waiting for leo" if not self._dreamers else f"{len(self._dreamers)} connected"
 
@@ -185,25 +160,41 @@ class Engine:
     # sessions
 
     def join(self, session: Caller) -> None:
-        """Take a session that has said hello. The context that is kept for its name is decided, with the draw that
-        was made for it, and not kept again (a client that dies of it would die at each start)."""
+        """Take a session that has said hello. A dialogue that is suspended for it goes on. Or the context that is kept
+        for its name is decided, with the draw that was made for it, and not kept again (a client that dies of it would
+        die at each start)."""
         if session.number in self._dreamers:
             self.names.leave(self._dreamers[session.number].name)
         dreamer = self._dreamers.setdefault(session.number, Dreamer(session, session.name))
         dreamer.name = session.name
         self.names.join(session.name)
+        if self._resume(dreamer):
+            return
         kept = self.names[session.name].take(self._clock.monotonic()) if dreamer.has_hooks else None
         if kept is not None:
             self.names[session.name].lost = max(1, self.names[session.name].lost)
             drawn = kept.drawn
             self._decide(dreamer, kept.ctx, self._chance.random if drawn is None else lambda: drawn)
 
+    def _resume(self, dreamer: Dreamer) -> bool:
+        """Go on with a dialogue that is suspended for this session, if there is one and no trouble."""
+        if self.trouble or not self.settings.gate.enabled:
+            return False
+        dialog = self.dreams.resume(dreamer, self.settings)
+        if dialog is not None:
+            at, name, session = self._clock.wall(), dreamer.name, dreamer.session.number
+            self._note(
+                Decision(at=at, dream=True, reason="resumed", client=name, session=session, dialog=dialog)
+            )
+        return dialog is not None
+
     def leave(self, number: int) -> None:
         """A session has gone; its dialogue, if one runs, ends by itself."""
         dreamer = self._dreamers.pop(number, None)
         if dreamer is not None:
             if dreamer.run is not None:
-                self.names[dreamer.run.client].running.discard(dreamer.run.dialog)
+                about = dreamer.run.about
+                self.names[about.client].running.discard(about.id)
             self.names.leave(dreamer.name)
 
     def dreamer(self, number: int) -> Dreamer | None:
@@ -242,7 +233,7 @@ class Engine:
         )
         decision.session = session.number
         if decision.dream:
-            decision.dialog, _ = self._begin(dreamer, ctx, now, decision.drawn)
+            decision.dialog, _ = self.dreams.begin(dreamer, ctx, now, self.settings, decision.drawn)
         elif decision.reason == "no_hooks":
             named.keep(ctx, None, now_s)
         self._note(decision)
@@ -256,12 +247,13 @@ class Engine:
         if self.trouble:
             raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble}")
         now = self._clock.wall()
-        dialog, task = self._begin(dreamer, ctx or dreamer.latest or Context(prompt="", reply=""), now)
+        ctx = ctx or dreamer.latest or Context(prompt="", reply="")
+        dialog, task = self.dreams.begin(dreamer, ctx, now, self.settings)
         name, session = dreamer.session.name, dreamer.session.number
         self._note(Decision(at=now, dream=True, reason="asked", client=name, session=session, dialog=dialog))
-        result = await asyncio.shield(task)
+        ending = await asyncio.shield(task)
         await self.pending.wait_idle(DELIVERY_S)
-        return {"dialog": dialog, "outcome": result.outcome, "lines": len(result.lines)}
+        return {"dialog": dialog, "outcome": ending.outcome, "lines": ending.lines}
 
     def why(self, n: int) -> list[Decision]:
         """The last n decisions, newest first."""
@@ -284,109 +276,3 @@ class Engine:
         if not able:
             raise Refusal(Code.NO_HOOKS, "no session provides generate and observe; is leo running?")
         return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))
-
-    # dialogues
-
-    def _begin(
-        self, dreamer: Dreamer, ctx: Context, at: float, drawn: float | None = None
-    ) -> tuple[int, asyncio.Task[Result]]:
-        dialog, self._next_dialog = self._next_dialog, self._next_dialog + 1
-        trace_id = f"dream-{int(at)}-{dialog}-{self._chance.getrandbits(32):08x}"
-        session, settings = dreamer.session, self.settings
-        hooks = Hooks(session, dialog, trace_id, settings.dialogue, self._clock, self._failures, self.latency)
-        dreamer.run = run = Run(
-            dialog=dialog,
-            trace_id=trace_id,
-            at=at,
-            ctx=ctx,
-            session=session,
-            client=dreamer.name,
-            hooks=hooks,
-            settings=settings,
-            store=self.store,
-            names=self.names,
-            clock=self._clock,
-            failures=self._failures,
-            publish=self._publish,
-            chance=self._chance,
-        )
-        self.names[run.client].begin(dialog, at)
-        task = asyncio.get_running_loop().create_task(self._dream(dreamer, run, drawn))
-        self._running[dialog] = run, task
-        return dialog, task
-
-    async def _dream(self, dreamer: Dreamer, run: Run, drawn: float | None) -> Result:
-        result = Result("store_error", [])
-        try:
-            result = await run.perform(self.keeper.friend)
-            end = await self._finish(run, result) if run.begun else None
-            self._let_go(dreamer, run, result, drawn, end)
-        except StoreUnavailable as error:
-            self._failures.count("store", error.trouble, place="finish")
-        except Exception as error:  # noqa: BLE001 - a fault of ours costs this dialogue; it is counted and told
-            self._failures.count("engine", type(error).__name__)
-            fault = {"message": "a dialogue", "exception": error, "counted": True}
-            asyncio.get_running_loop().call_exception_handler(fault)
-        finally:
-            run.hooks.close()
-            if dreamer.run is run:
-                self._let_go(dreamer, run, result, drawn, None)
-            del self._running[run.dialog]
-            self.pending.add()  # its file, or its end in the store
-        return result
-
-    async def _finish(self, run: Run, result: Result) -> Finish:
-        """Store the end and the next friend, together. It goes on if the store takes too long to answer."""
-        signals = self.names[run.client].signals
-        end = Finish(
-            at=self._clock.wall(),
-            outcome=result.outcome,
-            ended_by=run.hooks.failed or None,
-            lines=result.lines,
-            observed=run.observed,
-            recalled=run.recalled,
-            signals={run.client: signals.take()},
-        )
-
-        async def finish() -> Finish:
-            try:
-                finished = await self.keeper.finish(run.dialog, end)
-            except BaseException:
-                signals.changed = True
-                raise
-            self.outcomes[result.outcome] += 1
-            return finished
-
-        return await answered(finish(), run.settings.dialogue.call_deadline_s)
-
-    def _let_go(
-        self, dreamer: Dreamer, run: Run, result: Result, drawn: float | None, end: Finish | None
-    ) -> None:
-        """The session may dream again, and those who look on are told; `end` is what the store has of it."""
-        dreamer.run = None
-        self._account(self.names[run.client], run, result, drawn)
-        self.names.end(run.client, run.dialog)
-        change = end.change if end else None
-        run.tell(
-            "dialog.finished",
-            outcome=result.outcome,
-            lines=len(result.lines),
-            drift=end.drift if end else None,
-            admitted=[fragment.text for fragment in change.added] if change else [],
-        )
-
-    def _account(self, named: Named, run: Run, result: Result, drawn: float | None) -> None:
-        """Note what an end says of its client. A context that it was lost with is delivered once more, the second in
-        a row is not, and from the third loss on each doubles the pause, until a dialogue ends in another way."""
-        now_s = self._clock.monotonic()
-        if result.outcome == "lost" and not result.spoke:
-            named.lost += 1
-            if named.lost >= LOSSES:
-                named.came_back(False, now_s)
-            elif named.lost == 1 and drawn is not None:
-                named.keep(run.ctx, drawn, now_s)
-        elif result.outcome == "lost":
-            named.lost = 0
-        elif result.outcome not in _UNDECIDED:
-            named.lost = 0
-            named.came_back(result.spoke, now_s)

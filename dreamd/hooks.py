@@ -32,6 +32,7 @@ class Caller(Protocol):
     number: int
     name: str
     provides: frozenset[str]
+    field: str | None
 
     def call(self, method: str, params: list[Any], deadline_s: float) -> asyncio.Future[msgspec.Raw]: ...
 
@@ -81,7 +82,7 @@ class Hooks:
     ) -> None:
         self._session = session
         self._about = {"kind": "dream", "dialog": dialog, "trace_id": trace_id}
-        self._settings = settings
+        self.settings = settings
         self._monotonic = clock.monotonic
         self._failures = failures
         self._latency = latency
@@ -91,18 +92,19 @@ class Hooks:
         # Each call has its deadline. This one holds, whatever happens to a call.
         self._timer = asyncio.get_running_loop().call_later(settings.deadline_s + SLACK_S, self._expire)
         self._ended: Ended | None = None
+        self.at = ""  # the hook and the turn of the last call that was sent
         self.failed = ""  # what ended the dialogue, by hook and type; shown as its note
 
     async def generate(self, ask: Generate) -> Answer:
         """The line that leo says to this."""
         params = [ask.seed, ask.temperature, ask.semantic_weight, self._meta(ask, ask.candidate)]
-        answer = await self._ask(Method.GENERATE, params, _ANSWER)
+        answer = await self._ask(Method.GENERATE, params, _ANSWER, ask.turn)
         return answer if isinstance(answer, Answer) else Answer(text=answer)
 
     async def observe(self, what: Observe) -> Heard | None:
         """Feed a recorded line into leo's field."""
         params = [what.line.text, self._meta(what.line, what.candidate)]
-        heard: Heard | None = await self._ask(Method.OBSERVE, params, _HEARD)
+        heard: Heard | None = await self._ask(Method.OBSERVE, params, _HEARD, what.line.turn)
         return heard
 
     async def recall(self, query: str, n: int) -> list[str]:
@@ -138,11 +140,13 @@ class Hooks:
             "speaker": line.speaker,
             "role": _ROLES[line.speaker],
             "expert": line.expert,
-            "max_tokens": self._settings.max_tokens,
+            "max_tokens": self.settings.max_tokens,
             "candidate": candidate,
         }
 
-    async def _ask(self, method: str, params: list[Any], decoder: msgspec.msgpack.Decoder[Any]) -> Any:
+    async def _ask(
+        self, method: str, params: list[Any], decoder: msgspec.msgpack.Decoder[Any], turn: int = 1
+    ) -> Any:
         if self._ended is not None:
             raise self._ended
         started = self._monotonic()
@@ -151,7 +155,9 @@ class Hooks:
             raise self._end(method, "dialogue deadline", "deadline")
         try:
             self._asked = method
-            self._asking = self._session.call(method, params, min(left_s, self._settings.call_deadline_s))
+            self._asking = self._session.call(method, params, min(left_s, self.settings.call_deadline_s))
+            if not self._asking.done():
+                self.at = f"{method} {turn}"
             raw = await self._asking
         except RemoteError as error:
             self._latency.add(method, self._monotonic() - started)

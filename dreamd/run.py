@@ -12,6 +12,7 @@ from dreamclient.messages import Method
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import (
+    Dialogue,
     Effect,
     Ended,
     Generate,
@@ -24,12 +25,13 @@ from dreamd.dream.dialogue import (
 )
 from dreamd.dream.friend import Friend
 from dreamd.dream.names import Names
+from dreamd.dream.replay import Differs, resumed
 from dreamd.dream.shapes import Context, Line, LineMetrics
-from dreamd.errors import StoreUnavailable
+from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.hooks import Caller, Hooks
 from dreamd.settings import Settings
-from dreamd.store import NewDialog, Store
+from dreamd.store import NewDialog, OpenDialog, Store
 from dreamd.store.rows import Charge, Observed
 from dreamd.store.trouble import UNANSWERED
 
@@ -47,15 +49,12 @@ async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:
 
 @dataclass
 class Run:
-    """A dialogue of `session` that starts `at` (unix s) from `ctx`; `observed` and `recalled` fill as it goes. `client`
-    is the name that the session had then: it may say another hello meanwhile."""
+    """A dialogue with `session` from `ctx`, or one that goes on; `observed` and `recalled` fill as it goes.
+    `about.client` is the name that the session had when it began: it may say another hello meanwhile."""
 
-    dialog: int
-    trace_id: str
-    at: float
+    about: OpenDialog
     ctx: Context
     session: Caller
-    client: str
     hooks: Hooks
     settings: Settings
     store: Store
@@ -70,32 +69,21 @@ class Run:
 
     async def perform(self, friend: Friend) -> Result:
         """Speak the lines. What goes wrong on the way is counted and is the outcome; nothing is raised for it."""
-        rng_seed = self.chance.getrandbits(63)  # SQLite's integers are signed
         try:
-            await self._begin(friend, rng_seed)
+            speaking, effect = await (self._resume() if self.about.interruptions else self._begin(friend))
         except Ended as ended:
             return Result(ended.outcome, [])
-        from numpy.random import default_rng  # numpy is half of all imports: none before the first dialogue
-
-        script = dialogue(
-            self.ctx,
-            friend,
-            default_rng(rng_seed),
-            self.settings.dialogue,
-            can_recall=Method.RECALL in self.session.provides,
-        )
         try:
-            effect = next(script)
-            while True:
+            while not isinstance(effect, Result):
                 try:
                     answer = await self._do(effect)
                 except Ended as ended:
-                    effect = script.throw(ended)
+                    effect = speaking.throw(ended)
                 else:
-                    effect = script.send(answer)
+                    effect = speaking.send(answer)
         except StopIteration as stop:
-            result: Result = stop.value
-            return result
+            effect = stop.value
+        return effect
 
     async def _do(self, effect: Effect) -> Any:
         match effect:
@@ -107,17 +95,22 @@ class Run:
                 return await self._observe(effect, line)
             case Recall(query, n):  # pragma: no branch - there is no other
                 self.recalled = (await self.hooks.recall(query, n))[:n]
-                await self._note("recall", self.store.recalled(self.dialog, self.recalled))
+                await self._note("recall", self.store.recalled(self.about.id, self.recalled))
                 return self.recalled
         return None
 
-    async def _begin(self, friend: Friend, rng_seed: int) -> None:
+    async def _begin(self, friend: Friend) -> tuple[Dialogue, Effect | Result]:
+        from numpy.random import default_rng  # numpy is half of all imports: none before the first dialogue
+
+        rng_seed = self.chance.getrandbits(63)  # SQLite's integers are signed
         new = NewDialog(
-            id=self.dialog,
-            trace_id=self.trace_id,
+            id=self.about.id,
+            trace_id=self.about.trace_id,
             session=self.session.number,
-            client=self.client,
-            started_at=self.at,
+            client=self.about.client,
+            field=self.about.field,
+            version=self.about.version or "",
+            started_at=self.about.started_at,
             rng_seed=rng_seed,
             context=msgspec.json.encode(self.ctx),
             settings=msgspec.json.encode(self.settings.dialogue),
@@ -125,12 +118,44 @@ class Run:
         )
         await self._kept("begin", self.store.begin(new))
         self.begun = True
-        self.tell("dialog.started", session=self.session.number, client=self.client)
+        self.tell("dialog.started", session=self.session.number, client=self.about.client)
+        speaking = dialogue(
+            self.ctx, friend, default_rng(rng_seed), self.settings.dialogue, can_recall=self._can_recall
+        )
+        return speaking, next(speaking)
+
+    async def _resume(self) -> tuple[Dialogue, Effect | Result]:
+        """Take up a suspended dialogue where it was, from its seed and the recorded answers. What cannot be taken up
+        ends as `left`."""
+        from numpy.random import default_rng
+
+        try:
+            script = await self._kept("resume", self.store.resume(self.about.id, self.session.number))
+        except Unreadable:
+            script = None
+        self.begun = True
+        if script is None:
+            raise Ended("left")
+        self.recalled = script.recalled or []
+        self.settings = msgspec.structs.replace(self.settings, dialogue=script.settings)
+        self.hooks.settings = script.settings
+        self.tell("dialog.resumed", session=self.session.number, client=self.about.client)
+        try:
+            return resumed(script, default_rng(script.rng_seed), can_recall=self._can_recall)
+        except Differs:
+            self.failures.count("engine", "suspended dialogue differs")
+            raise Ended("left") from None
+
+    @property
+    def _can_recall(self) -> bool:
+        return Method.RECALL in self.session.provides
 
     async def _record(self, line: Line) -> None:
         """Record a line before it is observed (P2), and with the first one that this client has dreamt."""
-        charge = Charge(self.client, self.at, tuple(self.names.forgotten)) if line.turn == 1 else None
-        await self._kept("record", self.store.record(self.dialog, line, self.clock.wall(), charge=charge))
+        about, charge = self.about, None
+        if line.turn == 1:
+            charge = Charge(about.client, about.started_at, tuple(self.names.forgotten))
+        await self._kept("record", self.store.record(about.id, line, self.clock.wall(), charge=charge))
         if charge is not None:
             self.names.charged(charge.client, charge.at, charge.forget)
         self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
@@ -142,7 +167,7 @@ class Run:
         how: Observed = "refused" if heard and heard.taken is False else "answered"
         self.observed[line.turn] = how
         final = corrected(line, heard) if heard else line
-        await self._note("observe", self.store.observed(self.dialog, final, how))
+        await self._note("observe", self.store.observed(self.about.id, final, how))
         return heard
 
     async def _note(self, what: str, work: Coroutine[Any, Any, object]) -> None:
@@ -150,10 +175,10 @@ class Run:
         with suppress(Ended):
             await self._kept(what, work)
 
-    async def _kept(self, what: str, work: Coroutine[Any, Any, object]) -> None:
+    async def _kept(self, what: str, work: Coroutine[Any, Any, T]) -> T:
         """Wait for the store as long as for a hook; what it does not answer in time it may still do. Raises Ended."""
         try:
-            await answered(work, self.settings.dialogue.call_deadline_s)
+            return await answered(work, self.settings.dialogue.call_deadline_s)
         except StoreUnavailable as error:
             self.failures.count("store", error.trouble, place=what)
             raise Ended("store_error") from None
@@ -161,7 +186,13 @@ class Run:
     def tell(self, kind: str, **what: Any) -> None:
         """Publish an event of this dialogue."""
         self.publish(
-            {"type": kind, "at": self.clock.wall(), "dialog": self.dialog, "trace_id": self.trace_id, **what}
+            {
+                "type": kind,
+                "at": self.clock.wall(),
+                "dialog": self.about.id,
+                "trace_id": self.about.trace_id,
+                **what,
+            }
         )
 
 

@@ -40,13 +40,14 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "disabled": lambda _: "gate.enabled is false",
     "degraded": lambda _: f"no dream can be kept now; `{command('status')}` says why",
     "no_hooks": lambda _: "this session provides no generate or no observe",
-    "busy": lambda _: "a dialogue of this session was running",
+    "busy": lambda _: "a dialogue of this name was running",
     "mute": _mute,
     "cooldown": _cooldown,
     "calm": _calm,
     "chance": _chance,
     "dream": _dream,
     "asked": lambda _: "a dream was asked for, past all gates",
+    "resumed": lambda _: "a dream that was interrupted goes on",
 }
 
 

@@ -142,8 +142,7 @@ _ENDINGS = {
     "repeat": "a line repeated an earlier one",
     "hook_error": "the organism failed to answer",
     "deadline": "an answer took too long",
-    "lost": "the connection was lost",
-    "shutdown": "the daemon was stopped",
+    "left": "the organism left, or the daemon was stopped",
     "store_error": "the daemon could not write it down",
 }
 

@@ -50,6 +50,8 @@ class Screen:
         self._scenes: dict[str, Callable[[Event, float], str]] = {
             "dialog.started": self._started,
             "line": self._line,
+            "dialog.suspended": self._suspended,
+            "dialog.resumed": self._resumed,
             "dialog.finished": self._finished,
         }
 
@@ -70,6 +72,15 @@ class Screen:
             head = self._told(event, now, f"dialogue {event['dialog']}") + "\n"
         said = click.style(show_line(event, self._columns), fg=COLOURS.get(event["speaker"]))
         return f"{head}{said}\n{click.style(pulse(event, self._columns, ' ' * 8, self._plain), dim=True)}"
+
+    def _suspended(self, event: Event, now: float) -> str:
+        words = f"dialogue {event['dialog']}: suspended after {count_of_lines(event['lines'])}"
+        return self._told(event, now, f"{words}; it goes on when its client is back")
+
+    def _resumed(self, event: Event, now: float) -> str:
+        self._shown = event["dialog"]
+        who = f"{event['client']} dreams, session {event['session']}"
+        return self._told(event, now, f"dialogue {event['dialog']} goes on: {who}")
 
     def _finished(self, event: Event, now: float) -> str:
         learnt = "; ".join(event.get("admitted") or ())

@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 Role = Literal["leo_dream", "friend"]
 Outcome = Literal[
-    "complete", "empty", "repeat", "hook_error", "deadline", "lost", "shutdown", "store_error", "interrupted"
-]
+    "complete", "empty", "repeat", "hook_error", "deadline", "store_error", "left",
+    "lost", "shutdown", "interrupted",
+]  # fmt: skip
 
 #   complete    all turns were spoken             deadline     a hook, or the dialogue, took too long
-#   empty       a line had no text                lost         the connection went away
-#   repeat      a line was said already           shutdown     the daemon was asked to stop
-#   hook_error  a hook raised or gave nonsense    store_error  a line could not be recorded
-#   interrupted the daemon died meanwhile: found and closed at a later start
+#   empty       a line had no text                store_error  a line could not be recorded
+#   repeat      a line was said already           left         the client left, and it did not go on: no failure
+#   hook_error  a hook raised or gave nonsense
+# While it runs, `lost` (the connection) and `shutdown` (the daemon) interrupt it: it is suspended, or ends as `left`.
+# As an outcome these two, and `interrupted`, are of 0.1.0.
 OUTCOMES: tuple[Outcome, ...] = (
-    "complete", "empty", "repeat", "hook_error", "deadline", "lost", "shutdown", "store_error", "interrupted",
+    "complete", "empty", "repeat", "hook_error", "deadline", "store_error", "left",
+    "lost", "shutdown", "interrupted",
 )  # fmt: skip
 
 # Snapshots of the past that leo is asked for.
@@ -101,6 +104,9 @@ class Observe(Struct, frozen=True):
 Effect: TypeAlias = Recall | Generate | Record | Observe
 
 
+Dialogue: TypeAlias = Generator[Effect, Any, "Result"]
+
+
 class Ended(Exception):
     """Thrown into a dialogue by its driver: it ends here, with this outcome."""
 
@@ -127,7 +133,7 @@ def dialogue(
     settings: DialogueSettings,
     *,
     can_recall: bool,
-) -> Generator[Effect, Any, Result]:
+) -> Dialogue:
     """Leo and his friend in turn, leo first, each line recorded and then observed."""
     lines: list[Line] = []
     try:

@@ -15,7 +15,7 @@ from dreamd.dream.signals import Place, Signal, Signals
 GATES: tuple[Signal, ...] = ("trauma", "novelty", "quality")
 
 Reason = Literal[
-    "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked",
+    "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked", "resumed",
 ]  # fmt: skip
 
 # In the order of decision: the first that holds is the reason.
@@ -24,8 +24,9 @@ Reason = Literal[
 #   no_hooks   no generate or no observe        calm      neither trauma, nor novelty, nor a middling reply
 #   busy       a dialogue of this name runs     chance    the draw was against it
 #   dream      yes                              asked     nothing was decided: `dream.now` goes past the gate
+#   resumed    nothing was decided: a dialogue that was suspended goes on
 REASONS: tuple[Reason, ...] = (
-    "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked",
+    "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked", "resumed",
 )  # fmt: skip
 
 

@@ -63,10 +63,12 @@ class Named:
         self.reserved[dialog] = at_s
         self.running.add(dialog)
 
-    def end(self, dialog: int) -> None:
-        """Give back what a dialogue reserved; what it was charged for its first line stays."""
-        self.reserved.pop(dialog, None)
+    def end(self, dialog: int, *, keep: bool = False) -> None:
+        """Note that a dialogue does not run any more. Give back what it reserved, unless it is to go on; what it was
+        charged for its first line stays."""
         self.running.discard(dialog)
+        if not keep:
+            self.reserved.pop(dialog, None)
 
     # the pause of a client whose dialogues come back empty
 
@@ -131,9 +133,9 @@ class Names:
         self[name].sessions -= 1
         self._put_last(name)
 
-    def end(self, name: str, dialog: int) -> None:
-        """Note that a dialogue of this name has ended."""
-        self[name].end(dialog)
+    def end(self, name: str, dialog: int, *, keep: bool = False) -> None:
+        """Note that a dialogue of this name has ended; or that it is to go on, which keeps its cooldown."""
+        self[name].end(dialog, keep=keep)
         self._put_last(name)
 
     def charged(self, name: str, at_s: float, forgotten: Collection[str]) -> None:

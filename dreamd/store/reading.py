@@ -94,11 +94,11 @@ def get(connection: Connection, dialog_id: int) -> Row | None:
 
 
 def script(connection: Connection, dialog_id: int) -> Script | None:
-    """All that `replay` needs of a finished dialogue of ours; None where there is none, or its texts were not kept.
-    Raises Unreadable."""
+    """Return all that `replay` needs of a dialogue that has ended or is suspended; None if there is none, or its texts
+    were not kept. Raises Unreadable."""
     found = connection.execute(
         """SELECT context, settings, rng_seed, friend_state, recalled, outcome FROM dream_dialogs
-        WHERE id = ? AND finished_at IS NOT NULL AND context IS NOT NULL AND friend_state IS NOT NULL""",
+        WHERE id = ? AND outcome IS NOT NULL AND context IS NOT NULL AND friend_state IS NOT NULL""",
         (dialog_id,),
     ).fetchone()
     if found is None:
@@ -121,7 +121,7 @@ def script(connection: Connection, dialog_id: int) -> Script | None:
             _as_it_was(connection, *of)
             for of in _kept("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
         ],
-        recalled=_kept("recalled", recalled or "[]", list[str]),
+        recalled=None if recalled is None else _kept("recalled", recalled, list[str]),
         lines=[Line(**{name: turn[name] for name in Line.__struct_fields__}) for turn in turns],
         outcome=outcome,
     )

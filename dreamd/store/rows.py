@@ -22,6 +22,23 @@ class NewDialog(Struct, frozen=True, kw_only=True):
     context: bytes  # JSON
     settings: bytes  # JSON
     friend_state: bytes  # ids and weights of the friend's fragments, packed by the engine
+    field: str | None = None  # that the client feeds
+    version: str = ""  # of dreamd
+
+
+class OpenDialog(Struct, frozen=True, kw_only=True):
+    """A dialogue that has not ended: it runs, is suspended, or was cut short with the daemon."""
+
+    id: int
+    trace_id: str
+    client: str
+    field: str | None
+    version: str | None
+    started_at: float
+    interruptions: int = 0
+    interrupted_in: str | None = None  # the last time: the hook and the turn, as "generate 2"
+    suspended: bool = False
+    at: str = ""  # where a daemon that died had got to: the hook and the turn
 
 
 class Charge(Struct, frozen=True):
@@ -40,7 +57,7 @@ class Finish(Struct, frozen=True, kw_only=True):
     ended_by: str | None = None  # what ended it early, by type and place; shown as the dialogue's note
     lines: list[Line] = []  # with their final measures
     observed: dict[int, Observed] = {}  # by turn; a turn that is missing stays "sent"
-    recalled: list[str] = []
+    recalled: list[str] | None = None  # None: as it was stored
     change: Change | None = None
     drift: float | None = None
     signals: dict[str, bytes] = {}  # by client name, as `dream_signals` has them

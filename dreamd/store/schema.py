@@ -105,6 +105,11 @@ _AFTER_0_1_0: Final = (
     # What the gates rank a context among: by signal the last values, MessagePack.
     "CREATE TABLE dream_signals (client TEXT PRIMARY KEY, at REAL NOT NULL, recent BLOB NOT NULL)",
     "CREATE INDEX dream_signals_by_time ON dream_signals (at)",
+    # A dialogue goes on with the next session of its client that feeds this field, if the version that runs began it.
+    "ALTER TABLE dream_dialogs ADD COLUMN field TEXT",  # as `hello` gave it; nil: it does not go on
+    "ALTER TABLE dream_dialogs ADD COLUMN version TEXT",  # of dreamd
+    "ALTER TABLE dream_dialogs ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE dream_dialogs ADD COLUMN interrupted_in TEXT",  # the hook and the turn
 )
 
 # The n-th brings version n to n + 1. Only ever append: what is released is never edited.

@@ -14,12 +14,12 @@ from dreamd.dream.copies import Copy
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
-from dreamd.store import checkpoints, reading, tidying, transactions
+from dreamd.store import checkpoints, reading, suspension, tidying, transactions
 from dreamd.store.connection import Database, OnConnection
 from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, Stamp, set_aside, size_of, stamp
 from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places
-from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, StoredDialog
+from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
 from dreamd.store.trouble import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
 
 P = ParamSpec("P")
@@ -132,9 +132,18 @@ class Store:
         """The inbox file is on disk. Without diagnostics the dialogue's texts are emptied with this."""
         await self._write(transactions.shard_written, dialog_id, at, self._keep_texts)
 
-    async def close_interrupted(self, at: float, running: Collection[int] = ()) -> int:
-        """Close what a crash, or a failed `finish`, left open, but for those `running`. Returns how many."""
-        return await self._write(transactions.close_interrupted, at, running, self._keep_texts)
+    async def open_dialogs(self) -> list[OpenDialog]:
+        """Return the dialogues that have not ended, by id."""
+        return await self._read(suspension.open_dialogs)
+
+    async def suspend(self, dialog_id: int, interrupted_in: str) -> None:
+        """Mark a dialogue as suspended."""
+        await self._write(suspension.suspend, dialog_id, interrupted_in)
+
+    async def resume(self, dialog_id: int, session: int) -> Script | None:
+        """Mark a suspended dialogue as running. Return what it has come to; None if that is not kept. Raises
+        Unreadable."""
+        return await self._write(suspension.resume, dialog_id, session)
 
     # The friend and the past.
 

@@ -4,7 +4,7 @@
 which there are a few hundred at most.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import Final
 
@@ -32,10 +32,10 @@ def begin(connection: Connection, new: NewDialog) -> int:
     """A dialogue that has started; returns its id."""
     cursor = connection.execute(
         """INSERT INTO dream_dialogs (
-            id, trace_id, session, client, started_at, rng_seed, context, settings, friend_state
+            id, trace_id, session, client, started_at, rng_seed, context, settings, friend_state, field, version
         ) VALUES (
             :id, :trace_id, :session, :client, :started_at, :rng_seed,
-            CAST(:context AS TEXT), CAST(:settings AS TEXT), :friend_state
+            CAST(:context AS TEXT), CAST(:settings AS TEXT), :friend_state, :field, :version
         )""",
         asdict(new) | {"rng_seed": str(new.rng_seed)},
     )
@@ -101,7 +101,8 @@ def recalled(connection: Connection, dialog_id: int, texts: Sequence[str]) -> No
 def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
     """Store all that is known at the end, the friend's change included."""
     observed(connection, dialog_id, end.observed, end.lines)
-    recalled(connection, dialog_id, end.recalled)
+    if end.recalled is not None:
+        recalled(connection, dialog_id, end.recalled)
     connection.execute(
         "UPDATE dream_dialogs SET note = ?, drift = ? WHERE id = ?", (end.ended_by, end.drift, dialog_id)
     )
@@ -120,18 +121,6 @@ def keep_signals(connection: Connection, signals: Mapping[str, bytes], at: float
         (SELECT client FROM dream_signals ORDER BY at DESC LIMIT ?)""",
         (ABSENT,),
     )
-
-
-def close_interrupted(connection: Connection, at: float, running: Collection[int], keep_texts: bool) -> int:
-    """Close what nobody runs any more; returns how many."""
-    left = connection.execute(
-        """SELECT id FROM dream_dialogs INDEXED BY dream_dialogs_open
-        WHERE finished_at IS NULL AND trace_id IS NOT NULL"""
-    ).fetchall()
-    lost = [dialog_id for (dialog_id,) in left if dialog_id not in running]
-    for dialog_id in lost:
-        _close(connection, dialog_id, at, "interrupted", keep_texts)
-    return len(lost)
 
 
 def _close(connection: Connection, dialog_id: int, at: float, outcome: str, keep_texts: bool) -> None:

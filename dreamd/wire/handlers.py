@@ -36,6 +36,7 @@ def hello(service: Service, session: Session, asked: params.HelloParams) -> dict
         )
     session.name, session.version, session.pid = said.name, said.version, said.pid
     session.provides = frozenset(said.provides) & HOOKS
+    session.field = said.field
     session.greeted = True
     service.engine.join(session)
     if said.failures:

@@ -14,6 +14,7 @@ from dreamd.dream.copies import Copy
 from dreamd.dream.shapes import Context, Count
 
 NAME_CHARS = 64
+FIELD_CHARS = 256
 SEED_TEXTS = 4096  # 256 fragments are kept of them
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
@@ -30,6 +31,7 @@ class Hello(Struct):
     version: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
     pid: Count = 0
     provides: Annotated[list[str], Meta(max_length=64)] = []
+    field: Annotated[str, Meta(max_length=FIELD_CHARS)] | None = None  # which field it feeds: an opaque id
     failures: dict[str, Count] | None = None
 
 

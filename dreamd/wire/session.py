@@ -54,6 +54,7 @@ class Session(asyncio.Protocol):
         self.greeted = False
         self.name, self.version, self.pid = "", "", 0
         self.provides: frozenset[str] = frozenset()
+        self.field: str | None = None
         self.connected_at = 0.0  # the loop's clock, s
         self.ending = False
         self.taps = taps

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from dreamclient.messages import PROTOCOL_VERSION
 
 import dreamd
+from dreamd.dreams import Dreams
 from dreamd.inbox import InboxError
+from dreamd.store.suspension import SUSPENDED
 from dreamd.wire.session import Session
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ async def status_of(service: "Service") -> dict[str, Any]:
         "seeded": engine.keeper.seeded,
         "sessions": [_session(service, session) for session in service.sessions.values()],
         "decisions": dict(engine.reasons),
-        "dialogues": {outcome: n for outcome, n in engine.outcomes.items() if n},
-        "hooks": engine.latency.figures(),
+        "dialogues": _dialogues(engine.dreams),
+        "hooks": engine.dreams.latency.figures(),
         "database": {
             "path": str(store.path),
             **(sizes or UNKNOWN_SIZES),
@@ -49,6 +51,12 @@ async def status_of(service: "Service") -> dict[str, Any]:
     }
 
 
+def _dialogues(dreams: Dreams) -> dict[str, int]:
+    """Return the dialogues that have ended, by outcome, and those that are suspended."""
+    counted = {**dreams.outcomes, SUSPENDED: len(dreams.suspended)}
+    return {outcome: n for outcome, n in counted.items() if n}
+
+
 def _session(service: "Service", session: Session) -> dict[str, Any]:
     dreamer = service.engine.dreamer(session.number)
     named = service.engine.names[dreamer.name] if dreamer else None
@@ -59,7 +67,7 @@ def _session(service: "Service", session: Session) -> dict[str, Any]:
         "pid": session.pid,
         "provides": sorted(session.provides),
         "connected_s": asyncio.get_running_loop().time() - session.connected_at,
-        "dreaming": dreamer.run.dialog if dreamer and dreamer.run else None,
+        "dreaming": dreamer.run.about.id if dreamer and dreamer.run else None,
         "mute_s": named.mute_left_s(service.clock.monotonic()) if named else 0.0,
     }
 

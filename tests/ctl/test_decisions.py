@@ -51,7 +51,7 @@ CASES = [
     (decided(settings=GateSettings(enabled=False)), "disabled: gate.enabled is false"),
     (decided(degraded=True), "degraded: no dream can be kept now; `dreamctl status` says why"),
     (decided(has_hooks=False), "no_hooks: this session provides no generate or no observe"),
-    (decided(busy=True), "busy: a dialogue of this session was running"),
+    (decided(busy=True), "busy: a dialogue of this name was running"),
     (
         decided(mute_left_s=25.4),
         "mute: the last dialogue said nothing (`dreamctl doctor` says why); asked again in 25 s",
@@ -85,6 +85,7 @@ CASES = [
         f"dream: measured 0.5: better than after 40 of his last 80 replies {INSTEAD.format('quality')}",
     ),
     ({"reason": "asked", "dream": True}, "asked: a dream was asked for, past all gates"),
+    ({"reason": "resumed", "dream": True}, "resumed: a dream that was interrupted goes on"),
 ]
 
 

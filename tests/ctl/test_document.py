@@ -132,7 +132,11 @@ def test_each_event_is_as_documented(dreamt: tuple[DaemonProcess, dict[str, str]
         return {name: {"at": "", **shape} for name, shape in events_of(command).items()}
 
     place = ["--socket", daemon.socket]
-    check_events(lines_until([*place, "watch"], tmp_path, dream, "inbox.written"), timed("watch"), {"lost"})
+    check_events(
+        lines_until([*place, "watch"], tmp_path, dream, "inbox.written"),
+        timed("watch"),
+        {"lost", "dialog.suspended"},
+    )
     traced = lines_until([*place, "trace"], tmp_path, dream, "notification")
     check_events(traced, timed("trace"), {"lost", "unreadable"})
     (decision, *_) = lines_until([*place, "why", "--watch", "-n", 1], tmp_path, dream, None)

@@ -267,7 +267,7 @@ async def test_the_end_does_not_wait_for_a_dialogue_that_does_not_end(tmp_path, 
             held = lock.enter_context((tmp_path / "inbox" / "dreams" / ".lock").open("r+"))
             fcntl.flock(held, fcntl.LOCK_EX)
             peer.send([0, 99, "dream.now", [STIRRED]])
-            await until(lambda: service.engine.outcomes["complete"] == 2)
+            await until(lambda: service.engine.dreams.outcomes["complete"] == 2)
         await peer.close()
     assert "not all was done in 0.05 s; it is completed at the next start" in caplog.text
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
@@ -311,7 +311,7 @@ async def test_a_dialogue_on_uvloop_through_a_process(tmp_path):
         await peer.close()
         async with await leo_at(daemon.socket) as other:
             assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
-            assert (await other.call("status"))["dialogues"] == {"complete": 2, "lost": 1}
+            assert (await other.call("status"))["dialogues"] == {"complete": 2, "left": 1}
 
 
 def test_settings_are_read_again_at_sighup_and_wrong_ones_change_nothing(tmp_path):

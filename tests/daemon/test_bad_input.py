@@ -334,7 +334,7 @@ BAD_HOOKS = {
     "bytes": (lambda *_: b"a", "hook_error", "wrong answer"),
     "NaN": (lambda *_: {"text": "x", "novelty": NAN}, "hook_error", "wrong answer"),
     "wrong types inside": (lambda *_: {"text": "x", "trauma": "deep"}, "hook_error", "wrong answer"),
-    "10 MB": (lambda *_: "x" * 10_000_000, "lost", "connection lost"),
+    "10 MB": (lambda *_: "x" * 10_000_000, "left", "connection lost"),
     "nested": (lambda *_: DEEP, "hook_error", "wrong answer"),
 }
 ALONE = {
@@ -369,7 +369,7 @@ async def test_p10_a_bad_hook_ends_its_own_dialogue_and_is_counted(tmp_path, hoo
             assert ended["lines"] == (1 if hook == "observe" else 0)
             status = await asker.call("status")
         assert status["failures"].pop(f"{hook}: {reason}") == 1
-        assert status["failures"] == ({"peer: MessageTooLarge": 1} if outcome == "lost" else {})
+        assert status["failures"] == ({"peer: MessageTooLarge": 1} if outcome == "left" else {})
         assert status["last_errors"][-1]["type"] in (reason, "MessageTooLarge")
         assert "secret" not in str(status)
 

@@ -76,7 +76,7 @@ async def test_a_dialogue_that_was_lost_says_nothing_of_its_leo(tmp_path):
         await gate.reached.wait()
         await peer.close()
         await settled(service)
-        assert service.engine.outcomes == {"lost": 1, "interrupted": 0}
+        assert service.engine.dreams.outcomes == {"left": 1}
         assert service.engine.names["leo"].mute_left_s(service.clock.monotonic()) == 0
         assert service.engine.dreamer(1) is None
         assert service.failures.counts == {"generate: connection lost": 1}
@@ -174,10 +174,15 @@ async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(
 
 
 async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(tmp_path):
-    async with serving(tmp_path) as service:
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.now", STIRRED)
+        await settled(service)
+        lock = Locked(tmp_path)
+        lock.begin()
+        lock._other.execute("UPDATE dream_dialogs SET shard_at = NULL")
+        lock._other.execute("COMMIT")
         await impatient(service.engine.store)
         service.engine.pending.left = True
-        lock = Locked(tmp_path)
         lock.begin()
         await completed(service)
         assert service.failures.counts == {"store: locked": 1}
@@ -226,7 +231,7 @@ async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counte
         await service.engine.store.probe()
         await completed(service)
         status = await peer.call("status")
-        assert status["dialogues"] == {"interrupted": 1}
+        assert status["dialogues"] == {"left": 1}
         assert status["inbox"]["waiting"] == 1
         assert len((await peer.call("dialogs.get", 1))["turns"]) == 3
 
@@ -313,7 +318,7 @@ async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is
     await peer.close()
     with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
         assert database.execute("SELECT outcome, episodes_count FROM dream_dialogs").fetchall() == [
-            ("shutdown", lines)
+            ("left", lines)
         ]
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
 
@@ -324,7 +329,7 @@ async def test_who_waits_for_a_dream_is_answered_at_the_end(tmp_path):
         peer, asker = await leo(service, generate=gate), await onlooker(service)
         dreaming = asyncio.create_task(asker.call("dream.now", STIRRED))
         await gate.reached.wait()
-    assert await dreaming == {"dialog": 1, "outcome": "shutdown", "lines": 0}
+    assert await dreaming == {"dialog": 1, "outcome": "left", "lines": 0}
     await peer.close()
     await asker.close()
 

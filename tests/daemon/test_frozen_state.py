@@ -20,10 +20,10 @@ def state(tmp_path: Path) -> Path:
 
 def test_the_daemon_starts_on_an_earlier_state_and_settings(state: Path):
     with DaemonProcess(state, "--config", str(CONFIG)) as daemon:
-        until(lambda: daemon.call("status")["dialogues"].get("interrupted") == 2, "the open one is closed")
+        until(lambda: daemon.call("status")["dialogues"].get("left") == 1, "the open one is closed")
         status = daemon.call("status")
         assert status["state"] == "ok"
-        assert status["dialogues"] == OUTCOMES | {"interrupted": 2}
+        assert status["dialogues"] == OUTCOMES | {"left": 1}
         with DreamClient(socket_path=daemon.socket, name="onlooker") as onlooker:
             assert onlooker.start(20)
             dialogues = onlooker.call("dialogs.recent", 32)

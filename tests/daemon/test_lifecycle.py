@@ -145,7 +145,7 @@ async def test_asked_to_stop_in_mid_dialogue_it_keeps_and_delivers_what_was_said
     await gate.reached.wait()
     assert await asyncio.to_thread(daemon.stop) == 0
     await peer.close()
-    assert rows(tmp_path / "s", "SELECT outcome, episodes_count FROM dream_dialogs") == [("shutdown", 1)]
+    assert rows(tmp_path / "s", "SELECT outcome, episodes_count FROM dream_dialogs") == [("left", 1)]
     [[text]] = shards(tmp_path / "s")
     assert rows(tmp_path / "s", "SELECT text, observed FROM dream_turns") == [(text, "failed")]
 
@@ -176,9 +176,9 @@ async def test_p3_p5_killed_in_mid_dialogue_it_completes_it_at_the_next_start(tm
             async with await leo_at(daemon.socket) as again:
                 [dialog] = await again.call("dialogs.recent")
                 turns = (await again.call("dialogs.get", dialog["id"]))["turns"]
-                assert (await again.call("status"))["dialogues"] == {"interrupted": 1}
+                assert (await again.call("status"))["dialogues"] == {"left": 1}
                 assert again.asked == []
-            assert (dialog["outcome"], dialog["lines"]) == ("interrupted", lines)
+            assert (dialog["outcome"], dialog["lines"]) == ("left", lines)
             assert [turn["text"] for turn in turns] == heard
             until(lambda: shards(tmp_path / "s") == [heard], "its file is written")
 

@@ -136,8 +136,8 @@ async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_p
         found = {d["id"]: (d["outcome"], d["lines"]) for d in await peer.call("dialogs.recent")}
         dialogues = (await peer.call("status"))["dialogues"]
     if when == "record":
-        assert found[1] == ("interrupted", 1)  # its end could not be stored either
-        assert dialogues["interrupted"] == 1
+        assert found[1] == ("left", 1)  # its end could not be stored either
+        assert dialogues["left"] == 1
     else:
         assert 1 not in found  # it never began
     assert sum(dialogues.values()) == len(found)  # each dialogue is counted once
@@ -164,7 +164,7 @@ async def test_a_dialogue_ends_at_its_deadline_whatever_becomes_of_its_call(tmp_
         session.call = lambda *_: asyncio.get_running_loop().create_future()  # no one will ever answer it
         assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "deadline", "lines": 0}
         assert service.failures.counts == {"generate: dialogue deadline": 1}
-        assert service.engine._running == {}
+        assert service.engine.dreams.running == {}
 
 
 async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
@@ -181,5 +181,5 @@ async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
         hold.set()
         await hung
         await completed(service)
-        assert (await peer.call("status"))["dialogues"] == {"interrupted": 1}
-        assert [d["outcome"] for d in await peer.call("dialogs.recent")] == ["interrupted"]
+        assert (await peer.call("status"))["dialogues"] == {"left": 1}
+        assert [d["outcome"] for d in await peer.call("dialogs.recent")] == ["left"]

@@ -50,7 +50,7 @@ CLOSED: dict[str, dict[str, Any]] = {
 
 
 def test_the_reasons_are_a_closed_list_in_the_order_of_decision() -> None:
-    assert get_args(Reason) == REASONS == (*CLOSED, "chance", "dream", "asked")
+    assert get_args(Reason) == REASONS == (*CLOSED, "chance", "dream", "asked", "resumed")
 
 
 @pytest.mark.parametrize("reason", CLOSED)

@@ -20,7 +20,8 @@ def daemon(tmp_path):
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
 def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
-    """Leo talks on, and the daemon that comes after it finds every line that was recorded."""
+    """Leo talks on. The daemon that comes after it finds every line that was recorded, and the dream goes on when he is
+    back: one dialogue, one file."""
     with HostProcess(tmp_path / "host", daemon.socket, replies=60, step=f"hold:{turn}") as host:
         assert host.connected
         host.go_on()
@@ -34,9 +35,14 @@ def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
     daemon.start()
     with DreamClient(socket_path=daemon.socket, name="reader") as reader:
         assert reader.start(20)
-        (broken,) = [d for d in reader.call("dialogs.recent", 100) if d["outcome"] == "interrupted"]
+        until(lambda: reader.call("status")["dialogues"].get("suspended"), "it is found")
+        (broken,) = [d for d in reader.call("dialogs.recent", 100) if d["outcome"] == "suspended"]
         assert broken["lines"] == turn
-        # What a crash left to do is done when the daemon serves already.
+        with HostProcess(tmp_path / "host", daemon.socket, replies=0) as host:
+            until(lambda: reader.call("dialogs.get", broken["id"])["outcome"] == "complete", "its end")
+            host.go_on()
+            host.finish()
+        # What is left to do is done when the daemon serves already.
         until(
             lambda: broken["trace_id"] in {file["trace_id"] for file in reader.call("inbox.list")},
             "its file is written",

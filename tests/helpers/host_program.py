@@ -72,7 +72,7 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
 
 
 def born(folder: Path) -> tuple[leo_double.LeoField, Path]:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     leo = leo_double.LeoField(leo_double.settle(folder))
     return leo, leo_double.DB_PATH
 

@@ -61,6 +61,14 @@ def change(
     return Change(added=list(added), weights=list(weights), left=list(left))
 
 
+async def end_open(store: Store) -> list[int]:
+    """End what has not ended, as an engine does whose clients do not come back. Returns which."""
+    left = [dialog.id for dialog in await store.open_dialogs()]
+    for number in left:
+        await store.finish(number, Finish(at=STARTED_AT, outcome="left"))
+    return left
+
+
 async def one_dream(
     store: Store, trace_id: str = "dream-1", *, lines: int = 3, at: float = STARTED_AT
 ) -> int:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dreamd.errors import StoreError
 from dreamd.store import Store
@@ -17,6 +18,7 @@ from tests.helpers.store_rows import (
     SEED,
     STARTED_AT,
     change,
+    end_open,
     finish,
     fragment,
     line,
@@ -106,7 +108,7 @@ async def test_what_a_replay_needs_is_kept_to_the_byte(store: Store, path: Path)
     number = await store.begin(new_dialog())
     await store.record(number, line(1), STARTED_AT)
     end = finish(line(1))
-    end.recalled.extend(["an older ☂", "another"])
+    end = replace(end, recalled=["an older ☂", "another"])
     await store.finish(number, end)
     await store.close()
     [kept] = rows(
@@ -269,23 +271,46 @@ async def test_p3_p5_a_killed_daemons_lines_are_all_there_marked_as_sent(path: P
     killed = subprocess.run([sys.executable, "-c", CRASH, str(path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     store = await open_store(path)
-    assert await store.close_interrupted(STARTED_AT) == 2
-    assert await store.close_interrupted(STARTED_AT) == 0
+    assert [(dialog.id, dialog.at) for dialog in await store.open_dialogs()] == [
+        (1, "generate 1"),
+        (2, "observe 2"),
+    ]
+    assert await end_open(store) == [1, 2]
+    assert await end_open(store) == []
     [dialog] = await store.unwritten()
-    assert (dialog.trace_id, dialog.outcome, dialog.finished_at) == ("dream-spoke", "interrupted", STARTED_AT)
+    assert (dialog.trace_id, dialog.outcome, dialog.finished_at) == ("dream-spoke", "left", STARTED_AT)
     assert [(turn["turn"], turn["observed"]) for turn in dialog.turns] == [(1, "sent"), (2, "sent")]
     kept = await store.get(dialog.id)
     assert (kept["lines"], kept["avg_trauma"]) == (2, pytest.approx(0.6))
     memory = await store.load()
-    assert (memory.outcomes, memory.lines, memory.last_run) == ({"interrupted": 2}, 2, {"leo": 1.0})
+    assert (memory.outcomes, memory.lines, memory.last_run) == ({"left": 2}, 2, {"leo": 1.0})
 
 
-async def test_what_still_runs_is_not_interrupted(store: Store):
-    lost, running = [await store.begin(new_dialog(f"dream-{n}")) for n in range(2)]
-    assert await store.close_interrupted(STARTED_AT, {running}) == 1
-    assert (await store.get(lost))["outcome"] == "interrupted"
-    await store.finish(running, finish())
-    assert (await store.get(running))["outcome"] == "complete"
+async def test_a_suspended_dialogue_goes_on_with_all_that_was_recorded(store: Store):
+    number = await store.begin(new_dialog(field="f", version="1", friend_state=b"\x90"))
+    await store.recalled(number, ["once"])
+    await store.record(number, line(1), STARTED_AT)
+    await store.observed(number, line(1, trauma=0.8), "answered")
+    await store.record(number, line(2), STARTED_AT)
+    [dialog] = await store.open_dialogs()
+    assert (dialog.client, dialog.field, dialog.version, dialog.started_at) == ("leo", "f", "1", STARTED_AT)
+    assert (dialog.suspended, dialog.interruptions, dialog.at) == (False, 0, "observe 2")
+    await store.suspend(number, "observe 2")
+    [dialog] = await store.open_dialogs()
+    assert (dialog.suspended, dialog.interruptions, dialog.interrupted_in) == (True, 1, "observe 2")
+    assert dialog.at == "generate 3"  # line 2 is not observed again
+    kept = await store.get(number)
+    assert (kept["outcome"], kept["finished_at"], kept["lines"]) == ("suspended", None, 2)
+    assert [turn["observed"] for turn in kept["turns"]] == ["answered", "failed"]
+    script = await store.resume(number, 7)
+    assert [(each.turn, each.trauma) for each in script.lines] == [(1, 0.8), (2, line(2).trauma)]
+    assert script.recalled == ["once"]
+    [dialog] = await store.open_dialogs()
+    assert (dialog.suspended, dialog.interruptions) == (False, 1)
+    assert await store.unwritten() == []
+    await store.finish(number, finish(outcome="complete"))
+    assert await store.open_dialogs() == []
+    assert [waiting.id for waiting in await store.unwritten()] == [number]
 
 
 async def test_a_dialogue_takes_the_id_that_it_was_announced_with(store: Store):
@@ -326,13 +351,14 @@ async def test_without_diagnostics_a_silent_dialogue_keeps_no_text(path: Path, o
     store = await open_store(path, diagnostics=False)
     await store.finish(await store.begin(new_dialog()), finish(outcome="empty"))
     await store.begin(new_dialog("dream-2"))
-    await store.close_interrupted(STARTED_AT)
+    await end_open(store)
     await store.close()
     assert rows(path, "SELECT context FROM dream_dialogs") == [(None,), (None,)]
 
 
 async def test_with_diagnostics_texts_stay(store: Store, path: Path):
     number = await one_dream(store, lines=1)
+    await store.recalled(number, ["once"])
     await store.shard_written(number, STARTED_AT + 10)
     await store.close()
     [(context, recalled, text, seed, candidates)] = texts(path)

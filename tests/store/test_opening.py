@@ -20,7 +20,7 @@ from dreamd.store import Store
 from dreamd.store.file import Contents, beside, look, set_aside
 from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate
 from tests.helpers import leo_database
-from tests.helpers.store_rows import STARTED_AT, new_dialog, one_dream
+from tests.helpers.store_rows import new_dialog, one_dream
 
 OpenStore = Callable[..., Awaitable[Store]]
 
@@ -184,7 +184,7 @@ async def test_the_oldest_schema_is_backed_up_and_migrated(path: Path, open_stor
         "first night",
     ]
     assert await store.unwritten() == []
-    assert await store.close_interrupted(STARTED_AT) == 0
+    assert await store.open_dialogs() == []
     assert await store.begin(new_dialog()) == 6
 
     await store.close()

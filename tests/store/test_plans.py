@@ -17,11 +17,15 @@ SHORT = ("dream_dialogs_open", "dream_dialogs_unwritten", "dream_dialogs_drift",
 
 async def everything(store: Store) -> None:
     await store.load()
-    await store.close_interrupted(STARTED_AT)
+    await store.open_dialogs()
     await store.seed(["one stone"], STARTED_AT)
-    number = await store.begin(new_dialog())
+    number = await store.begin(new_dialog(friend_state=b"\x90"))
     await store.record(number, line(1), STARTED_AT, charge=Charge("leo", STARTED_AT))
     changed = change(added=(fragment(2),), weights=((1, 0.9),), left=(2,))
+    await store.observed(number, line(1), "answered")
+    await store.recalled(number, ["once"])
+    await store.suspend(number, "observe 1")
+    await store.resume(number, 1)
     await store.finish(number, finish(line(1), change=changed, drift=0.1, observed={1: "answered"}))
     await store.unwritten()
     await store.shard_written(number, STARTED_AT)

@@ -14,7 +14,7 @@ import pytest
 from dreamd.errors import Unreadable
 from dreamd.store import Store, tidying
 from dreamd.store.transactions import begin
-from tests.helpers.store_rows import STARTED_AT, change, finish, line, new_dialog, one_dream
+from tests.helpers.store_rows import STARTED_AT, change, end_open, finish, line, new_dialog, one_dream
 from tests.helpers.trouble import Locked, impatient
 
 OpenStore = Callable[..., Awaitable[Store]]
@@ -110,7 +110,7 @@ async def test_an_older_database_is_emptied_some_dialogues_a_transaction(path: P
             for number in range(count)
         ]
     )
-    await store.close_interrupted(STARTED_AT)
+    await end_open(store)
     tidied = asyncio.create_task(store.tidy())
     left = []
     while not tidied.done():

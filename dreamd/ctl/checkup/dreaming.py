@@ -18,8 +18,8 @@ from dreamd.ctl.layout import moment, span
 MOVES = 0.05  # a measure that differs by less between replies tells none from another
 LOSSES = 3  # dialogues in a row: one may be a restart of his
 ENOUGH = 12  # replies that came to the gates, before "always" means something
-# These say nothing of whether he can speak; `engine.py` has the same list.
-_NOT_HIS = frozenset({"lost", "shutdown", "store_error", "interrupted"})
+# These do not tell whether leo can speak. The last three are of 0.1.0.
+_NOT_HIS = frozenset({"left", "suspended", "store_error", "lost", "shutdown", "interrupted"})
 _PLACE = re.compile(r"[\w./<>-]+:\d+")
 
 

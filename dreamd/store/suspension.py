@@ -1,0 +1,50 @@
+"""Dialogues that have not ended: suspended until their client is back, or cut short by a crash."""
+
+from sqlite3 import Connection
+from typing import Final
+
+from dreamd.dream.replay import Script
+from dreamd.store.reading import script
+from dreamd.store.rows import OpenDialog
+
+SUSPENDED: Final = "suspended"  # in the place of an outcome
+
+_OPEN: Final = f"""
+    SELECT dream_dialogs.id, trace_id, client, field, version, started_at, interruptions, interrupted_in,
+        outcome IS '{SUSPENDED}' AS suspended, turn, observed
+    FROM dream_dialogs INDEXED BY dream_dialogs_open LEFT JOIN dream_turns
+        ON dialog_id = dream_dialogs.id AND turn = episodes_count
+    WHERE finished_at IS NULL AND trace_id IS NOT NULL ORDER BY dream_dialogs.id
+"""  # noqa: S608 - a constant
+
+
+def open_dialogs(connection: Connection) -> list[OpenDialog]:
+    """Return the dialogues that have not ended, by id."""
+    found = []
+    for *columns, suspended, turn, observed in connection.execute(_OPEN):
+        at = f"observe {turn}" if observed == "sent" else f"generate {(turn or 0) + 1}"
+        values = zip(OpenDialog.__struct_fields__, [*columns, bool(suspended), at], strict=True)
+        found.append(OpenDialog(**dict(values)))
+    return found
+
+
+def suspend(connection: Connection, dialog_id: int, interrupted_in: str) -> None:
+    """Mark a dialogue as suspended. A line that was sent to `observe` is never sent again: it counts as failed."""
+    connection.execute(
+        """UPDATE dream_dialogs SET outcome = ?, interruptions = interruptions + 1, interrupted_in = ?
+        WHERE id = ? AND finished_at IS NULL""",
+        (SUSPENDED, interrupted_in, dialog_id),
+    )
+    connection.execute(
+        "UPDATE dream_turns SET observed = 'failed' WHERE dialog_id = ? AND observed = 'sent'", (dialog_id,)
+    )
+
+
+def resume(connection: Connection, dialog_id: int, session: int) -> Script | None:
+    """Mark a suspended dialogue as running. Return what it has come to; None if that is not kept. Raises Unreadable."""
+    found = script(connection, dialog_id)
+    if found is not None:
+        connection.execute(
+            "UPDATE dream_dialogs SET outcome = NULL, session = ? WHERE id = ?", (session, dialog_id)
+        )
+    return found

@@ -1,0 +1,300 @@
+"""A dream goes on: interrupted in any step, it remains one dialogue with one file, and no line is heard twice."""
+
+import asyncio
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+import dreamd
+from dreamd import dreams
+from dreamd.dream import names
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreaming import STIRRED, completed, onlooker, settled, until
+from tests.helpers.peer import PlainPeer, saying
+from tests.helpers.service import TestClock, serving
+from tests.helpers.waiting import until as wait_until
+
+# Each hook call of a dialogue of three lines, with one candidate each.
+STEPS = [f"{hook} {turn}" for turn in (1, 2, 3) for hook in ("generate", "observe")]
+THREE = {"dialogue__turns_min": 3, "dialogue__turns_max": 3, "dialogue__candidates": 1}
+
+
+class Host:
+    """A leo that does not return from some hook call. `heard` is what it observed."""
+
+    def __init__(self, heard, stuck_in=""):
+        self.heard, self.stuck_in = heard, stuck_in
+        self.reached = asyncio.Event()
+
+    async def generate(self, *asked):
+        return await self._unless_stuck("generate", asked, saying())
+
+    async def observe(self, *asked):
+        self.heard.append(asked[0])
+        return await self._unless_stuck("observe", asked, {"arousal": 0.8})
+
+    async def recall(self, *_):
+        if self.stuck_in == "recall 1":
+            await self._stick()
+        return ["once there was a river"]
+
+    async def _unless_stuck(self, hook, asked, answer):
+        if self.stuck_in == f"{hook} {asked[-1]['turn']}":
+            await self._stick()
+        return answer
+
+    async def _stick(self):
+        self.reached.set()
+        await asyncio.Event().wait()
+
+    async def connect(self, socket, name="leo", field="a field", **more):
+        hooks = {hook: getattr(self, hook) for hook in ("generate", "observe", *more.pop("also", ()))}
+        peer = await PlainPeer.connect(socket, **hooks)
+        await peer.hello(name, **({} if field is None else {"field": field}), **more)
+        return peer
+
+
+async def interrupted(service, heard, stuck_in, **connecting):
+    """A leo connects, gets as far as this step, and leaves."""
+    host = Host(heard, stuck_in)
+    peer = await host.connect(service.socket, **connecting)
+    if not service.engine.dreams.running:
+        peer.send([2, "dream.context", [STIRRED]])
+    await asyncio.wait_for(host.reached.wait(), 20)
+    await peer.close()
+    await until(lambda: not service.sessions)
+    await settled(service)
+
+
+async def whole(service, heard, **connecting):
+    """A leo connects and answers whatever it is asked."""
+    async with await Host(heard).connect(service.socket, **connecting) as peer:
+        await settled(service)
+        return peer.asked
+
+
+def files(state):
+    return [
+        [shard["text"] for shard in json.loads(file.read_text())["shards"]]
+        for file in (state / "inbox" / "dreams").glob("*.json")
+    ]
+
+
+async def check(service, state, heard, outcome="complete", lines=3):
+    """One dialogue, one file with all its lines, each heard once at most, and it replays."""
+    [dialog] = await service.engine.store.recent(9)
+    assert (dialog["outcome"], dialog["lines"], dialog["id"]) == (outcome, lines, 1)
+    turns = [turn["text"] for turn in (await service.engine.store.get(1))["turns"]]
+    assert heard == turns[: len(heard)]
+    assert files(state) == [turns]
+    async with await onlooker(service) as peer:
+        assert (await peer.call("dialogs.replay", 1))["difference"] is None
+        assert (await peer.call("status"))["dialogues"] == {outcome: 1}
+
+
+@pytest.mark.parametrize("step", ["recall 1", *STEPS])
+async def test_a_leo_that_leaves_in_any_step_goes_on_when_it_is_back(tmp_path, step):
+    heard = []
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, heard, step, also=("recall",))
+        [suspended] = await service.engine.store.recent(9)
+        assert (suspended["outcome"], suspended["finished_at"]) == ("suspended", None)
+        assert files(tmp_path) == []
+        async with await onlooker(service) as peer:
+            assert (await peer.call("status"))["dialogues"] == {"suspended": 1}
+        asked = await whole(service, heard, also=("recall",))
+        assert sum(method == "recall" for method, _ in asked) == (step == "recall 1")
+        await check(service, tmp_path, heard)
+        assert [decision.reason for decision in service.engine.why(2)] == ["resumed", "dream"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_daemon_that_stops_in_any_step_goes_on_at_its_next_start(tmp_path, step):
+    heard, host = [], None
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        host = Host(heard, step)
+        peer = await host.connect(service.socket)
+        peer.send([2, "dream.context", [STIRRED]])
+        await host.reached.wait()
+    await peer.close()
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await whole(service, heard)
+        await check(service, tmp_path, heard)
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_p2_p3_p5_p13_a_daemon_that_is_killed_in_any_step_goes_on_at_its_next_start(tmp_path, step):
+    """The measures that `observe` gave go on, too: the later lines were asked for with them."""
+    heard, host = [], Host([], step)
+    host.heard = heard
+    settings = [
+        f"--set={name.replace('__', '.')}={value}" for name, value in (THREE | {"gate__chance": 1}).items()
+    ]
+    daemon = DaemonProcess(tmp_path / "s", *settings).start()
+    peer = await host.connect(daemon.socket)
+    peer.send([2, "dream.context", [STIRRED]])
+    await host.reached.wait()
+    daemon.kill()
+    await peer.close()
+    with daemon:
+        async with await Host(heard).connect(daemon.socket):
+            await asyncio.to_thread(
+                wait_until, lambda: daemon.call("status")["dialogues"].get("complete"), "the end"
+            )
+        await asyncio.to_thread(wait_until, lambda: files(tmp_path / "s"), "the file")
+    async with serving(tmp_path / "s") as service:
+        await check(service, tmp_path / "s", heard)
+        turns = (await service.engine.store.get(1))["turns"]
+    assert [turn["arousal"] == 0.8 for turn in turns] == [step != f"observe {n}" for n in (1, 2, 3)]
+
+
+async def test_the_third_interruption_ends_it(tmp_path):
+    heard = []
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        for step in ("generate 1", "observe 2", "generate 3"):
+            await interrupted(service, heard, step)
+        assert await whole(service, heard) == []
+        await check(service, tmp_path, heard, "left", 2)
+
+
+@pytest.mark.parametrize("step", ["recall 1", "generate 1", "generate 2"])
+async def test_a_hook_that_kills_its_host_twice_is_not_asked_again(tmp_path, step):
+    heard = []
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        for _ in range(2):
+            await interrupted(service, heard, step, also=("recall",))
+        assert await whole(service, heard) == []
+        assert service.engine.dreams.outcomes == {"left": 1}
+        assert len(files(tmp_path)) == (step == "generate 2")
+
+
+async def test_a_hook_that_kills_its_host_and_the_daemon_in_it_twice_is_not_asked_again(tmp_path):
+    """As the embedded form does."""
+    heard = []
+    daemon = DaemonProcess(tmp_path / "s", "--set=gate.chance=1", "--set=dialogue.candidates=1").start()
+    for life in range(3):
+        host = Host(heard, "generate 2")
+        peer = await host.connect(daemon.socket)
+        if life == 0:
+            peer.send([2, "dream.context", [STIRRED]])
+        if life < 2:
+            await asyncio.wait_for(host.reached.wait(), 20)
+            daemon.kill()
+            daemon.start()
+        await peer.close()
+    assert [method for method, _ in peer.asked] == []
+    await asyncio.to_thread(wait_until, lambda: daemon.call("status")["dialogues"] == {"left": 1}, "the end")
+    daemon.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("leo", "another field"), ("someone", "a field"), ("leo", None), ("leo", "")]
+)
+async def test_another_leo_never_gets_it(tmp_path, name, field):
+    heard = []
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, heard, "generate 2")
+        assert await whole(service, [], name=name, field=field) == []
+        await whole(service, heard)
+        await check(service, tmp_path, heard)
+
+
+async def test_a_field_that_is_not_known_ends_it(tmp_path):
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, [], "observe 1", field=None)
+        assert await whole(service, [], field=None) == []
+        assert service.engine.dreams.outcomes == {"left": 1}
+        assert len(files(tmp_path)) == 1
+
+
+async def test_it_goes_on_within_a_day_or_ends(tmp_path):
+    time, heard = TestClock(), []
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        await interrupted(service, heard, "generate 2")
+        time.pass_s(dreams.GO_ON_S)
+        service.engine.pending.wake()  # as the tick does
+        await service.engine.pending.attempt()
+        await check(service, tmp_path, heard, "left", 1)
+        assert service.engine.dreams.suspended == {}
+        assert service.engine.names["leo"].reserved == {}
+        assert await whole(service, heard) == []
+
+
+async def test_a_dialogue_of_another_version_ends(tmp_path, monkeypatch):
+    heard = []
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, heard, "generate 2")
+    monkeypatch.setattr(dreamd, "__version__", "99.0")
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        assert await whole(service, heard) == []
+        await check(service, tmp_path, heard, "left", 1)
+
+
+async def test_one_that_cannot_be_taken_up_ends(tmp_path):
+    """Its rows were changed by another program: it goes another way from its seed."""
+    heard = []
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, heard, "generate 2")
+        with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
+            database.execute("UPDATE dream_turns SET seed = 'another'")
+        assert await whole(service, heard) == []
+        assert service.engine.dreams.outcomes == {"left": 1}
+        assert service.failures.counts["engine: suspended dialogue differs"] == 1
+        assert len(files(tmp_path)) == 1
+
+
+async def test_its_cooldown_stays_reserved_and_is_given_back_if_it_says_nothing(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        await interrupted(service, [], "generate 1")
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        async with await Host([]).connect(service.socket, field="another") as other:
+            assert (await other.call("dream.context", STIRRED))["reason"] == "cooldown"
+        await interrupted(service, [], "generate 1")
+        async with await Host([]).connect(service.socket) as again:
+            assert (await again.call("dream.context", STIRRED))["reason"] == "dream"
+            await settled(service)
+
+
+async def test_it_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(tmp_path):
+    heard = []
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, heard, "generate 2")
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        service.engine._loaded = False
+        async with await Host(heard).connect(service.socket):
+            assert service.engine.dreams.running == {}
+            await completed(service)
+            await settled(service)
+        await check(service, tmp_path, heard)
+
+
+async def test_p11_suspended_dialogues_are_few(tmp_path, monkeypatch):
+    """And so are the names that they hold."""
+    monkeypatch.setattr(dreams, "WAITING", 2)
+    monkeypatch.setattr(names, "ABSENT", 2)
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        for name in "abcde":
+            await interrupted(service, [], "generate 1", name=name)
+        assert [dialog.client for dialog in service.engine.dreams.suspended.values()] == ["d", "e"]
+        assert service.engine.dreams.outcomes == {"left": 3}
+        assert len(service.engine.names._named) <= 4
+
+
+async def test_who_asked_for_it_is_told_that_it_is_suspended_and_those_who_watch_too(tmp_path):
+    async with serving(tmp_path, **THREE) as service, await onlooker(service) as watcher:
+        await watcher.call("events.subscribe")
+        host = Host([], "generate 2")
+        peer = await host.connect(service.socket)
+        asked = asyncio.create_task(watcher.call("dream.now", STIRRED, 2))
+        await host.reached.wait()
+        await peer.close()
+        assert await asked == {"dialog": 1, "outcome": "suspended", "lines": 1}
+        async with await Host([]).connect(service.socket):
+            await settled(service)
+        types = [watcher.told.get_nowait()[1][0]["type"] for _ in range(watcher.told.qsize())]
+        assert [kind for kind in types if kind.startswith("dialog.")] == [
+            "dialog.started", "dialog.suspended", "dialog.resumed", "dialog.finished",
+        ]  # fmt: skip
