@@ -10,7 +10,7 @@ from dreamclient.messages import Code
 
 from dreamd.clock import Clock
 from dreamd.dream.copies import Copy, copies_of, to_take_in
-from dreamd.dream.friend import Friend, FriendSettings, split_origin
+from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
 from dreamd.dream.shapes import Fragment
 from dreamd.errors import Refusal
 from dreamd.store import Finish, Memory, Store
@@ -81,7 +81,8 @@ class FriendKeeper:
         friend = self.friend
         if end.lines:
             said = [line for line in end.lines if line.speaker == "friend"]
-            friend, change = friend.after(said, dialog=dialog, at=end.at, settings=self.settings)
+            ranks = Ranks(await self._store.last_measures())  # those of this dialogue among them
+            friend, change = friend.after(said, dialog=dialog, at=end.at, settings=self.settings, ranks=ranks)
             end = msgspec.structs.replace(end, change=change, drift=friend.drift())
         await self._store.finish(dialog, end)
         self.friend = friend

@@ -5,7 +5,7 @@ A friend is a value: what comes after a dialogue is another friend. The origin f
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,20 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from dreamd.dream.pulse import Profile, Reading, alike, blend, clamped, dot, likeness, read, words
+from dreamd.dream.pulse import (
+    Profile,
+    Reading,
+    alike,
+    blend,
+    clamped,
+    dot,
+    likeness,
+    nearly_alike,
+    read,
+    words,
+)
 from dreamd.dream.shapes import Fragment, Line
+from dreamd.dream.signals import Recent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +58,8 @@ class FriendSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     floor: Share = 0.05
     # The least weight of an origin fragment: it stays four times as likely as the faintest other.
     origin_floor: Share = 0.2
-    # A second line of a dialogue enters from this strength on (the largest of arousal, overlap and trauma).
+    # A second line of a dialogue enters from this strength on: the highest rank of its arousal, overlap and trauma
+    # among the last 256 lines, so 0.5 is the upper half.
     second_above: float = 0.5
     # Origin fragments, at most: what is sampled and compared for each dialogue stays bounded, and all of the friend
     # fits into one message.
@@ -82,14 +95,25 @@ class Friend:
         return [self.fragments[index] for index in drawn]
 
     def after(
-        self, friend_lines: Sequence[Line], *, dialog: int, at: float, settings: FriendSettings
+        self,
+        friend_lines: Sequence[Line],
+        *,
+        dialog: int,
+        at: float,
+        settings: FriendSettings,
+        ranks: "Ranks | None" = None,
     ) -> tuple["Friend", Change]:
-        """The friend after a dialogue that spoke, and how it differs. `at` is in unix seconds."""
+        """Return the friend after a dialogue that spoke, and how it differs. `at` is in unix seconds."""
         kept = {fragment.id: _faded(fragment, settings) for fragment in self.fragments}
         next_id = self.next_id
-        for line in _worth_keeping(friend_lines, settings):
+        for line in _worth_keeping(friend_lines, settings, ranks or Ranks()):
             said = self._reading(line.text)
-            like = [fragment for fragment in kept.values() if alike(self._reading(fragment.text), said)]
+            like = [
+                fragment
+                for fragment in kept.values()
+                if alike(own := self._reading(fragment.text), said)
+                or (fragment.dialog == dialog and nearly_alike(own, said))
+            ]
             same = [fragment for fragment in like if self._reading(fragment.text).words == said.words]
             if same:
                 weight = min(1.0, same[0].weight + settings.strengthen)
@@ -156,14 +180,31 @@ def _faded(fragment: Fragment, settings: FriendSettings) -> Fragment:
     return replace(fragment, weight=min(1.0, max(floor, fragment.weight * settings.decay)))
 
 
-def _worth_keeping(lines: Sequence[Line], settings: FriendSettings) -> list[Line]:
-    """The strongest line always, the next only if it is strong in itself."""
-    ranked = sorted(lines, key=_strength, reverse=True)
-    return ranked[:1] + [line for line in ranked[1:2] if _strength(line) >= settings.second_above]
+class Ranks:
+    """The measures of the last lines, among which those of a line are ranked."""
+
+    def __init__(self, lines: Iterable[Sequence[float | None]] = ()) -> None:
+        """Take lines in the order in which they were said, each as its arousal, overlap and trauma."""
+        values: tuple[list[float], ...] = ([], [], [])
+        for line in lines:
+            for column, value in zip(values, line, strict=True):
+                if value is not None:
+                    column.append(value)
+        self._recent = [Recent(column) for column in values]
+
+    def strength(self, line: Line) -> float:
+        """Return the highest rank of a measure that varies; until there are enough lines, the highest measure."""
+        own = line.arousal, line.overlap, line.trauma
+        if not all(recent.enough for recent in self._recent):
+            return max(own)
+        ranks = [recent.rank(value) for recent, value in zip(self._recent, own, strict=True) if recent.varies]
+        return max(ranks, default=0.0)
 
 
-def _strength(line: Line) -> float:
-    return max(line.arousal, line.overlap, line.trauma)
+def _worth_keeping(lines: Sequence[Line], settings: FriendSettings, ranks: Ranks) -> list[Line]:
+    """Return the strongest line, and the next if it is strong in itself."""
+    ranked = sorted(lines, key=ranks.strength, reverse=True)
+    return ranked[:1] + [line for line in ranked[1:2] if ranks.strength(line) >= settings.second_above]
 
 
 def _crowded_out(kept: dict[int, Fragment], first_new_id: int, buffer: int) -> list[int]:

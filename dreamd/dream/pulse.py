@@ -14,8 +14,11 @@ from math import log2, sqrt
 _WORD = re.compile(r"[\w']+")
 _CLOSING = re.compile(r"[^\w'\s]*")  # what stands directly behind a word: full stops, quotes, brackets
 
-# Two texts are the same thing said twice from this Jaccard similarity of their word trigrams on (DESIGN §7).
+# Two texts are the same thing said twice from this Jaccard similarity of their word trigrams on.
 REPEATS_FROM = 0.8
+# And nearly the same thing from this Jaccard similarity of their word pairs on: a line of nine words with another last
+# one, or with two others.
+NEARLY_FROM = 0.6
 
 # A word counts as repeated when it is one of so many words before it: near enough to be heard and, unlike a
 # share of distinct words, not larger in a longer text.
@@ -160,6 +163,12 @@ def alike(a: Reading, b: Reading) -> bool:
         return a.words == b.words
     common = len(a.trigrams & b.trigrams)
     return common >= REPEATS_FROM * (len(a.trigrams) + len(b.trigrams) - common)
+
+
+def nearly_alike(a: Reading, b: Reading) -> bool:
+    """Return whether two texts say nearly the same: most of their word pairs, taken together, are in both."""
+    mine, others = a.profile.counts.keys(), b.profile.counts.keys()
+    return len(mine & others) >= NEARLY_FROM * max(1, len(mine | others))
 
 
 def repeats(a: str, b: str) -> bool:

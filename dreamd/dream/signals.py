@@ -47,6 +47,11 @@ class Recent:
         """Return how many values are smaller, and how many are larger."""
         return bisect_left(self._sorted, value), len(self._sorted) - bisect_right(self._sorted, value)
 
+    def rank(self, value: float) -> float:
+        """Return the share of values that are smaller, in [0, 1]; equals share their middle rank."""
+        below, above = self.beside(value)
+        return 0.5 * (1 + (below - above) / max(1, len(self)))
+
     @property
     def enough(self) -> bool:
         """Whether there are so many that a rank says something."""

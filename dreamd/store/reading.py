@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from dreamd.dream.dialogue import DialogueSettings
 from dreamd.dream.replay import Script
 from dreamd.dream.shapes import Context, Fragment, Line
+from dreamd.dream.signals import RANKED
 from dreamd.errors import Unreadable
 from dreamd.store.rows import Memory, StoredDialog
 from dreamd.store.transactions import LAST_RUN, OUTCOME
@@ -69,6 +70,18 @@ def load(connection: Connection) -> Memory:
         dialogs=sum(outcomes.values()),
         lines=int(numbers.get("dream_lines", 0)),
     )
+
+
+def last_measures(connection: Connection) -> list[tuple[float | None, ...]]:
+    """Return arousal, overlap and trauma of the last lines, oldest first; None for what is no measure."""
+    rows = connection.execute(
+        "SELECT pulse_arousal, overlap, trauma_level FROM dream_turns ORDER BY id DESC LIMIT ?", (RANKED,)
+    ).fetchall()
+    return [tuple(value if _is_measure(value) else None for value in row) for row in reversed(rows)]
+
+
+def _is_measure(value: object) -> bool:
+    return isinstance(value, int | float) and 0.0 <= value <= 1.0
 
 
 def _signals(connection: Connection) -> dict[str, dict[str, list[float]]]:

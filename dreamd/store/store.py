@@ -151,6 +151,10 @@ class Store:
         """What the engine keeps in memory."""
         return await self._read(reading.load)
 
+    async def last_measures(self) -> list[tuple[float | None, ...]]:
+        """Return arousal, overlap and trauma of the last lines, oldest first; None for what is no measure."""
+        return await self._read(reading.last_measures)
+
     async def seed(self, fragments: Sequence[str], at: float) -> int:
         """The origin, at weight 1.0. Returns how many were stored: 0 if there is an origin already."""
         return await self._write(transactions.seed, fragments, at) if fragments else 0

@@ -1,6 +1,7 @@
 """The friend kept, restored, imported and reseeded, while leo dreams on."""
 
 import asyncio
+import itertools
 import threading
 from contextlib import suppress
 
@@ -293,3 +294,30 @@ def test_p4_no_origin_is_lost_when_the_daemon_is_killed(tmp_path):
             asked.join(number * 0.002)  # so the kill comes before, while or after it is written
             daemon.kill()
             asked.join()
+
+
+async def test_the_strongest_line_is_that_among_the_last_lines_also_after_a_restart(tmp_path):
+    """Arousal is 0.95 for every line; which one the friend keeps is said by the overlap that the hook tells."""
+    number = itertools.count()
+
+    def measured(*_):
+        n = next(number)
+        return {
+            "text": f"stone{n} river{n} light{n}",
+            "arousal": 0.95,
+            "trauma": 0.9,
+            "overlap": n * 7 % 10 / 10,
+        }
+
+    settings = {"dialogue__turns_min": 4, "dialogue__candidates": 1}
+    for _ in range(2):
+        async with serving(tmp_path, **settings) as service, await leo(service, generate=measured) as peer:
+            for _ in range(10):
+                ended = await peer.call("dream.now", STIRRED)
+                turns = (await peer.call("dialogs.get", ended["dialog"]))["turns"]
+                second, fourth = turns[1], turns[3]
+                kept = [
+                    f["text"] for f in await peer.call("friend.fragments") if f["dialog"] == ended["dialog"]
+                ]
+                if ended["dialog"] > 8:  # 32 lines are known
+                    assert kept[0] == max(second, fourth, key=lambda turn: turn["overlap"])["text"]

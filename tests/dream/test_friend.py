@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamd.dream import pulse
-from dreamd.dream.friend import LEAST_WEIGHT, Change, Friend, FriendSettings, split_origin
+from dreamd.dream.friend import LEAST_WEIGHT, Change, Friend, FriendSettings, Ranks, split_origin
 from dreamd.dream.shapes import Fragment, Line
 
 PLAIN = FriendSettings()
@@ -125,6 +125,66 @@ def test_the_second_enters_when_any_of_its_measures_reaches_the_threshold(measur
 def test_of_equals_the_earlier_is_the_best_and_a_third_never_enters() -> None:
     lines = [said(f"{word} of the house", trauma=0.6) for word in ("dreams", "doors", "stones")]
     assert texts(after(friend_of(), *lines)[0])[3:] == ["dreams of the house", "doors of the house"]
+
+
+# --- ranks among the last lines
+
+
+def lines_with(**columns: list[float]) -> Ranks:
+    count = max(map(len, columns.values()))
+    same = [0.99] * count
+    return Ranks(zip(*(columns.get(name, same) for name in ("arousal", "overlap", "trauma")), strict=True))
+
+
+RISING = [n / 100 for n in range(100)]
+
+
+def kept_of(*lines: Line, ranks: Ranks) -> list[str]:
+    friend, _ = friend_of().after(lines, dialog=7, at=123.0, settings=PLAIN, ranks=ranks)
+    return texts(friend)[3:]
+
+
+@pytest.mark.parametrize("measure", ["arousal", "overlap", "trauma"])
+def test_a_saturated_measure_decides_nothing(measure: str) -> None:
+    """Two measures are 0.99 for every line; by the third alone the second line is the best one."""
+    ranks = lines_with(**{measure: RISING})
+    others = {name: 0.99 for name in ("arousal", "overlap", "trauma") if name != measure}
+    low = said("it is so loud in here", **others, **{measure: 0.3})
+    high = said("the old song of the sea", **dict.fromkeys(others, 0.98), **{measure: 0.6})
+    assert kept_of(low, high, ranks=ranks)[0] == high.text
+    assert kept_of(low, high, ranks=Ranks())[0] == low.text  # until it is known, 0.99 is more than 0.98
+
+
+def test_the_second_enters_from_the_upper_half_of_what_was_said_of_late() -> None:
+    ranks = lines_with(arousal=[n / 1000 for n in range(0, 500, 5)])
+    best = said("the best of all", arousal=0.4)
+    second, below = said("second to none", arousal=0.251), said("second to some", arousal=0.24)
+    assert kept_of(second, best, ranks=ranks) == ["the best of all", "second to none"]
+    assert kept_of(below, best, ranks=ranks) == ["the best of all"]
+
+
+def test_where_nothing_varies_one_line_enters() -> None:
+    ranks = lines_with(arousal=[0.99] * 100)
+    first, second = said("the best of all", arousal=1.0), said("second to none", arousal=0.99)
+    assert kept_of(first, second, ranks=ranks) == ["the best of all"]
+
+
+def test_a_measure_that_is_not_known_of_old_lines_is_ranked_among_the_others() -> None:
+    ranks = Ranks([(None, 0.5, n / 100) for n in range(50)] + [(n / 100, None, 0.5) for n in range(50)])
+    assert ranks.strength(said("x", arousal=0.49)) == pytest.approx(0.99)
+
+
+def test_two_lines_that_say_nearly_the_same_are_never_both_kept() -> None:
+    _, change = after(
+        friend_of(),
+        said("the rain is near the old house", arousal=0.9),
+        said("the rain is near the old door", arousal=0.8),
+    )
+    assert [f.text for f in change.added] == ["the rain is near the old house"]
+    _, change = after(
+        friend_of(fragment(9, "the rain is near the old house")), said("the rain is near the old door")
+    )
+    assert [f.text for f in change.added] == ["the rain is near the old door"]  # said in another dream
 
 
 def test_a_line_that_repeats_a_fragment_does_not_enter() -> None:
