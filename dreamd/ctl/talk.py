@@ -22,6 +22,7 @@ from dreamd.demo.field import TrigramField
 NAME = "leo-demo"
 ORIGIN = 256  # sentences that a daemon takes, at most
 ORIGIN_CHARS = 400  # of one sentence
+SENTENCES = 4  # said for a line, of which the daemon takes what answers the line before
 LOOK_S = 0.25  # how soon a daemon that has died is noticed
 SHARD_S = 5.0  # for the files of the dreams, which come within milliseconds of their ends
 
@@ -39,7 +40,7 @@ class Leo:
     def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
         """The hook: a line of a dream."""
         with self._lock:
-            return self._field.generate(seed, temperature, semantic_weight)
+            return self._field.generate(seed, temperature, semantic_weight, count=SENTENCES)
 
     def observe(self, text: str) -> dict[str, float]:
         """The hook: hear a line; how it felt before."""

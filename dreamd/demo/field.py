@@ -24,7 +24,7 @@ Near = Callable[[str], float]
 
 NEAR_WORDS = 5  # the company of a word, on each side: about a clause
 LEAST_WORDS, MOST_WORDS = 4, 26  # of a line: it says something, and fits a dream (the daemon cuts at 50)
-LOOSE = 0.06  # share of what followed one word beside what followed two; without it a small field recites
+LOOSE = 0.03  # share of what followed one word beside what followed two; without it a small field recites
 PULL = 200.0  # how far the words of the seed draw a walk, at a semantic weight of 1
 THEMES = 24  # words of the seed that draw: the rarest, so that a long seed costs no more than a short one
 BASE = 0.01  # worth of a line that is nowhere near the seed: about a tenth of one that is
@@ -94,8 +94,10 @@ class TrigramField:
             "entropy": pulse.entropy(text),
         }
 
-    def generate(self, seed: str, temperature: float = 0.8, semantic_weight: float = 0.5) -> str:
-        """Say a line drawn towards the words of `seed`; "" from a field that has heard nothing.
+    def generate(
+        self, seed: str, temperature: float = 0.8, semantic_weight: float = 0.5, *, count: int = 1
+    ) -> str:
+        """Say `count` sentences at most, drawn towards the words of `seed`; "" from a field that has heard nothing.
 
         `temperature`: above 1 what is rare gets likelier, near 0 only the most frequent is left.
         `semantic_weight`: how much words that stand near those of the seed are preferred; 0 is not at all.
@@ -107,10 +109,11 @@ class TrigramField:
             self._walk(near, max(temperature, LEAST_TEMPERATURE), PULL * semantic_weight)
             for _ in range(WALKS)
         ]
-        best = max(walks, key=lambda walk: self._worth(walk, near))
-        line = self._spelled(best)
-        self._lately.append(pulse.read(line).trigrams)
-        return line
+        walks.sort(key=lambda walk: -self._worth(walk, near))
+        lines = list(dict.fromkeys(map(self._spelled, walks)))[:count]
+        if count == 1:  # of several it is not known yet which are taken: what is, is observed
+            self._lately.append(pulse.read(lines[0]).trigrams)
+        return " ".join(lines)
 
     def reply(self, prompt: str) -> str:
         """Answer. Neither is observed yet, so that how new they are can still be measured."""

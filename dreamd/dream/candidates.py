@@ -18,6 +18,8 @@ MOST_SENTENCES = 64
 SHORT_LETTERS = 3
 # So does a word that was met three times, and is a hundredth of all words.
 FREQUENT_TIMES, FREQUENT_SHARE = 3, 0.01
+# Unless a text ends on every second one of it: the sea, the sky, now.
+ENDS_FROM = 0.5
 # From this share of the tokens that were asked for, a text may have been stopped within its last sentence.
 STOPPED_FROM = 0.9
 # The score of a run of sentences: the words that it shares with the line before count at most 1.5. The share of its
@@ -51,7 +53,7 @@ class Usage:
     def __init__(self, texts: Iterable[Sequence[str]]) -> None:
         """Count the words of whole texts."""
         self._times: Counter[str] = Counter()
-        self._endings: set[str] = set()
+        self._endings: Counter[str] = Counter()
         for tokens in texts:
             self._times.update(tokens)
             self._endings.update(tokens[-1:])
@@ -67,8 +69,8 @@ class Usage:
         return frequent or len(word) <= SHORT_LETTERS
 
     def may_end(self, word: str) -> bool:
-        """Return whether a line may end on the word: no function word, unless a whole text has ended on it."""
-        return word in self._endings or not self.binds(word)
+        """Return whether a line may end on the word: no function word, unless it is one that mostly ends a text."""
+        return not self.binds(word) or ENDS_FROM * self._times[word] <= self._endings[word] > 0
 
     def shared(self, tokens: Iterable[str], others: Collection[str]) -> float:
         """Return the sum of 1 / sqrt(frequency) over the words of content that both hold."""
