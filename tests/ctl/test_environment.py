@@ -86,10 +86,11 @@ def test_a_user_without_an_entry_in_the_user_database_sees_the_doctor(tmp_path: 
     assert "does not run" in said["doctor"][2]
 
 
-def test_a_home_that_cannot_be_entered_is_named(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir(mode=0)
-    said = all_commands(AS_A_STRANGER, tmp_path, {"HOME": str(home)})
+def test_a_home_that_cannot_be_entered_is_named(tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.mktemp("h")  # short: the path of a socket is in it
+    home.chmod(0)
+    said = all_commands(AS_A_STRANGER, home, {"HOME": str(home)})
+    home.chmod(0o700)
     assert {command: fault for command, (_, fault, _) in said.items() if fault} == {}
     assert f"chmod u+rwx {home}" in " ".join(said["doctor"][2].replace("\n", "").split())
     assert "does not run → see section socket" in " ".join(
