@@ -70,8 +70,8 @@ def ails(env: Mapping[str, str], section: str, text: str) -> str:
 
 
 def follow(env: Mapping[str, str], advice: str) -> None:
-    """Do what it says: the commands between backticks, in their order."""
-    commands = re.findall(r"`([^`]+)`", advice)
+    """Do what it says: the commands between backticks, in their order, but for those that need a backup."""
+    commands = [command for command in re.findall(r"`([^`]+)`", advice) if "FILE" not in command.split()]
     assert commands, advice
     for command in commands:
         run(env, *shlex.split(command))
