@@ -170,7 +170,7 @@ def test_only_the_clock_and_the_inboxs_files_read_the_time():
     """Clock, randomness and file calls are handed in."""
     readers = {m for m in MODULES if m.startswith("dreamd.") and "time" in outside(imported_by(m))}
     # listener: it sleeps between two tries for a lock, and reads no time.
-    allowed = {"dreamd.clock", "dreamd.inbox.files", "dreamd.wire.listener"}
+    allowed = {"dreamd.clock", "dreamd.embedded_waiting", "dreamd.inbox.files", "dreamd.wire.listener"}
     assert {m for m in readers if not m.startswith(("dreamd.ctl", "dreamd.demo"))} <= allowed
 
 

@@ -7,12 +7,13 @@ import sys
 import pytest
 from dreamclient.clients.embedded import EmbeddedDaemon
 from dreamclient.clients.thread import DreamClient
-from dreamclient.dropin import DreamContext, waiting
-from dreamclient.dropin.waiting import WaitingClient
+from dreamclient.dropin import DreamContext
 from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.leo import attach
 
 from dreamd import embedded_host as module
+from dreamd import embedded_waiting as waiting
+from dreamd.embedded_waiting import WaitingClient
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.peer import hearing, saying
@@ -146,17 +147,10 @@ def test_after_close_it_starts_anew(make):
 # --- waiting -------------------------------------------------------------------------------------------
 
 
-class Waits(WaitingClient):
-    """One that waits for the dreams of one daemon."""
-
-    def __init__(self, daemon):
-        super().__init__(lambda _: daemon())
-
-
 def test_an_offer_returns_when_the_dream_has_ended(make):
     daemon, heard = make(), []
     daemon.adopt([*EAGER, "dialogue.turns_max=3"])
-    leo = Waits(daemon)
+    leo = WaitingClient(daemon)
     leo.serve(lambda seed, temperature, weight: saying(), heard.append)
     assert leo.start()
     assert leo.offer(STIRRED)
@@ -170,7 +164,7 @@ def test_p10_what_waiting_swallows_is_counted_and_told(make):
     def unreachable():
         raise NotConnected("no daemon there")
 
-    leo = Waits(unreachable)
+    leo = WaitingClient(unreachable)
     assert leo.offer(STIRRED) is False
     assert (leo.failures["not_connected"], leo.trouble) == (1, "no daemon there")
     daemon = make()
@@ -185,7 +179,7 @@ def test_an_end_that_is_never_said_is_asked_for(make, monkeypatch):
     monkeypatch.setattr(waiting, "SILENCE_S", 0.01)
     daemon = make()
     daemon.adopt(EAGER)
-    leo = Waits(daemon)
+    leo = WaitingClient(daemon)
     leo.serve(saying, hearing)
     leo._session.on_event = None
     assert leo.offer(STIRRED)
@@ -194,7 +188,7 @@ def test_an_end_that_is_never_said_is_asked_for(make, monkeypatch):
 
 def test_a_hook_that_no_thread_waits_for_fails(make, monkeypatch):
     monkeypatch.setattr(waiting, "HOOK_S", 0.01)
-    leo = Waits(make())
+    leo = WaitingClient(make())
     with pytest.raises(CallTimeout):
         leo.on_the_waiting_thread(saying)("a seed", 0.7, 0.3)
 
@@ -209,7 +203,7 @@ class Leo:
         daemon.adopt([*EAGER, "gate.novelty_above=-1"])
         self.connection = leo_double.settle(folder)
         self.field = kind(self.connection)
-        self.client = Waits(daemon)
+        self.client = WaitingClient(daemon)
         self.attachment = attach(self.field, client=self.client)
 
     def end(self):

@@ -96,6 +96,7 @@ def test_his_modules_hear_the_measures_of_the_candidate_that_became_the_line(leo
     digested = []
     hooks = hooks_of(leo)
     hooks.digest = lambda _leo, line, *_: digested.append(line.measures)
+    hooks.voice._random.seed(11)
     answers = [hooks.generate(SEED, 0.8, 0.3, META | {"candidate": n}) for n in (1, 2)]
     for n in (2, 1):
         hooks.observe(f"the {'moon' * n} was never here", META | {"candidate": n})

@@ -104,7 +104,7 @@ def test_half_a_context_ends_the_connection_and_is_counted(narrow: Ends) -> None
     narrow.session.failures.count("connect")
     assert not narrow.link.offer({"prompt": "x" * 3000, "reply": "x" * 4000, "expert": "x" * 4000})
     assert narrow.failures == {"connect": 1, "stalled": 1}
-    assert narrow.session.failures.untold() == {"connect": 1, "stalled": 1}  # no message has carried them
+    assert narrow.session.failures.pending == {"connect": 1, "stalled": 1}  # no message has carried them
     with pytest.raises(NotConnected):
         narrow.link.receive()
 

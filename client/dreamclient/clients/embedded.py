@@ -9,6 +9,7 @@ from dreamclient.errors import NotConnected
 
 if TYPE_CHECKING:
     from dreamd.embedded_host import Shared
+    from dreamd.embedded_waiting import Waiting
 
 
 class EmbeddedDaemon:
@@ -44,7 +45,20 @@ class EmbeddedDaemon:
             try:
                 from dreamd.embedded_host import Shared
             except ImportError as error:
-                raise NotConnected(f"DREAMD_EMBEDDED needs dreamd here: {type(error).__name__}") from None
+                raise _missing(error) from None
             made = Shared(*self._where, lambda: self.now)
             self._shared = self._shared or made  # another thread may have made one meanwhile
         return self._shared
+
+
+def waiting() -> "Waiting":
+    """Return what has dreams waited for, with a daemon in this process. Raise NotConnected without dreamd."""
+    try:
+        from dreamd.embedded_waiting import Waiting
+    except ImportError as error:
+        raise _missing(error) from None
+    return Waiting()
+
+
+def _missing(error: ImportError) -> NotConnected:
+    return NotConnected(f"DREAMD_EMBEDDED needs dreamd here: {type(error).__name__}")

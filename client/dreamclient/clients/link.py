@@ -1,7 +1,7 @@
 """One connection of the thread's client: whole messages out from any thread, bytes in on one.
 
 A message is sent whole, or the connection ends: nothing is left over for later. Threads that may wait take the lock in
-turn; the reply path takes it only if it is free.
+turn; the reply path waits a millisecond for it, and not at all while the daemon does not read.
 """
 
 import os
@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,6 +19,9 @@ from dreamclient.protocol.rpc import Request
 from dreamclient.protocol.session import Done, Session
 
 READ_BYTES = 64 * 1024
+# Seconds. The lock is held for one send that does not wait; but its holder may have lost the interpreter's own lock to
+# the very thread that offers, so that a fifth of the offers found it held while leo dreamt.
+OFFER_WAITS_S = 0.001
 _FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
@@ -34,24 +37,28 @@ class Link:
         self._session = session
         self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._waits_for_room = False  # its holder does
 
     # the reply path
 
     def offer(self, ctx: Any) -> bool:
-        """Send a context; False if it was dropped, and counted. Never waits, never raises."""
-        dropped = self._offered(ctx)
+        """Send a context; False if it was dropped, and counted. Never raises, and hardly waits."""
+        failures = self._session.failures
+        taken = failures.take() if failures.pending else {}
+        dropped = self._offered(ctx, taken)
         if dropped:
-            self._session.failures.count(dropped)
+            failures.put_back(taken)
+            failures.count(dropped)
         return not dropped
 
-    def _offered(self, ctx: Any) -> str:
-        failures = self._session.failures
-        untold = failures.untold() if failures.pending else {}
+    def _offered(self, ctx: Any, failures: Mapping[str, int]) -> str:
         try:
-            data = context_message(ctx, untold)
+            data = context_message(ctx, failures)
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
             return "unsendable"
-        if not self._lock.acquire(False):
+        if self._waits_for_room:
+            return "stalled"
+        if not self._lock.acquire(timeout=OFFER_WAITS_S):
             return "busy"
         try:
             sent = self._sock.send(data, _FLAGS)
@@ -64,7 +71,6 @@ class Link:
         if sent < len(data):  # the rest would have to wait: on some kernel this size is not all or nothing
             self.shutdown()
             return "stalled"
-        failures.told(untold)
         return ""
 
     # any thread that may wait
@@ -110,7 +116,13 @@ class Link:
         """Wait for room in the socket, until `deadline`."""
         poll = select.poll()
         poll.register(self._sock, select.POLLOUT)
-        return bool(poll.poll(None if deadline is None else max(0.0, deadline - self._monotonic()) * 1000))
+        self._waits_for_room = True
+        try:
+            return bool(
+                poll.poll(None if deadline is None else max(0.0, deadline - self._monotonic()) * 1000)
+            )
+        finally:
+            self._waits_for_room = False
 
     def shutdown(self) -> None:
         """End the connection from any thread, a signal handler or the garbage collector: no lock is taken, and the

@@ -77,13 +77,13 @@ class LoopLink(asyncio.Protocol):
         if transport is None or not self.is_open or transport.get_write_buffer_size() > UNSENT_BYTES:
             failures.count("stalled" if self.is_open else "not_connected")
             return False
-        untold = failures.untold()
+        taken = failures.take()
         try:
-            transport.write(context_message(ctx, untold))
+            transport.write(context_message(ctx, taken))
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
+            failures.put_back(taken)
             failures.count("unsendable")
             return False
-        failures.told(untold)
         return True
 
     async def call(self, method: str, params: list[Any], timeout_s: float) -> Reply | None:
@@ -113,7 +113,8 @@ class LoopLink(asyncio.Protocol):
             self.lost.set_result(why)
             self._session.end()
         if self._transport is not None:
-            self._transport.abort()
+            with suppress(RuntimeError):  # its loop was closed under it
+                self._transport.abort()
 
     def abandon(self) -> None:
         """In a forked child: close this copy. A shutdown would end the parent's connection too."""

@@ -1,22 +1,18 @@
 """What stands behind the drop-in in one process: its daemon, and its clients. Loads what it needs when it does."""
 
 import os
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dreamclient.clients.process import call_in_child
-
 if TYPE_CHECKING:
-    import socket
-
-    from dreamclient.clients.connect import Connect
     from dreamclient.clients.embedded import EmbeddedDaemon
     from dreamclient.clients.thread import DreamClient
     from dreamclient.leo.attachment import Attachment
+    from dreamd.embedded_waiting import Waiting
 
 T = TypeVar("T")
 Path = str | os.PathLike[str]
@@ -31,12 +27,11 @@ def leo_near(functions: Sequence[Callable[..., Any]], frame: FrameType | None) -
     from dreamclient.leo.names import names_of
 
     for candidate in _candidates(functions, frame):
-        if candidate is not None:
-            try:
-                names_of(candidate)
-            except UsageError:
-                continue
-            return candidate
+        try:
+            names_of(candidate)
+        except UsageError:
+            continue
+        return candidate
     return None
 
 
@@ -61,16 +56,9 @@ class Process:
         self._origin: list[str] = []
         self._readme: list[str] = []
         self._daemon: EmbeddedDaemon | None = None
-        self._database: str | None = None  # that it serves
+        self._waiting: Waiting | None = None
         self._untold: Counter[str] = Counter()  # failures from before there was a client
         self._missing = False  # dreamclient cannot be imported whole: msgpack is not there
-        self._renew()
-        call_in_child(self._renew)
-
-    def _renew(self) -> None:
-        """In a forked child the thread that held the lock is not there."""
-        self._one_at_a_time = threading.RLock()
-        self._dreaming = False
 
     def born(self, frame: FrameType | None, db_path: Path, origin: str | None, readme: Sequence[str]) -> None:
         """Attach the field that is being made where `init_dream` is called, if one is."""
@@ -122,29 +110,14 @@ class Process:
             target: Any = self._plain(functions) if field is None else self._attach(field)
             if target is None:
                 return
-            if self._mode != "wait":
-                target.offer(ctx)
-                return
-            with self._one_at_a_time:
-                if not self._dreaming:  # else a hook has come back in here
-                    self._wait_for(target, ctx, db_path, settings(), now)
+            waits = self._mode == "wait"
+            with self._waits().dream(db_path, settings(), now) if waits else nullcontext(True) as may_dream:
+                if may_dream:
+                    target.offer(ctx)
         except ImportError:
             self._missing = True
         except Exception:  # noqa: BLE001 the reply must go on
             self._count("offer")
-
-    def _wait_for(
-        self, target: Any, ctx: Any, db_path: Path | None, settings: Sequence[str], now: float | None
-    ) -> None:
-        daemon = self._embedded(db_path)
-        daemon.now = now
-        daemon.adopt(settings)
-        getattr(target, "client", target).database = self._database
-        self._dreaming = True
-        try:
-            target.offer(ctx)
-        finally:
-            self._dreaming = False
 
     def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
         """Return the daemon's answer to a call; raise if there is none."""
@@ -152,15 +125,14 @@ class Process:
         from dreamclient.clients.thread import DreamClient
         from dreamclient.errors import NotConnected
 
-        if not self._one_at_a_time.acquire(timeout=FIGURES_S):
-            raise NotConnected("a dream is being waited for")
-        try:
-            with DreamClient(connect=self._connect(db_path), timing=Timing(hello_s=FIGURES_S)) as client:
-                if not client.start(FIGURES_S):
-                    raise NotConnected(client.trouble)
-                return client.call(method, *params, timeout_s=FIGURES_S)
-        finally:
-            self._one_at_a_time.release()
+        waits, timing = self._mode == "wait", Timing(hello_s=FIGURES_S)
+        with (
+            self._waits().figures(db_path, FIGURES_S) if waits else nullcontext(self._embedded()) as connect,
+            DreamClient(connect=connect, timing=timing) as client,
+        ):
+            if not client.start(FIGURES_S):
+                raise NotConnected(client.trouble)
+            return client.call(method, *params, timeout_s=FIGURES_S)
 
     def answer(self, make: Callable[[], T]) -> T | None:
         """Return what `make` makes of the daemon's answer; if it raises, count that and return None."""
@@ -177,38 +149,25 @@ class Process:
         mode = os.environ.get("DREAMD_EMBEDDED", "").strip().lower()
         return "" if mode in ("0", "no", "off", "false") else mode
 
-    def _connect(self, db_path: Path | None = None) -> "Connect | None":
-        """What connects: to the service if None, to the daemon in this process, or to the one for `db_path` there."""
-        return self._embedded(db_path if self._mode == "wait" else None) if self._mode else None
-
-    def _embedded(self, db_path: Path | None) -> "EmbeddedDaemon":
+    def _embedded(self) -> "EmbeddedDaemon | None":
+        """The daemon in this process, or None: the service."""
         from dreamclient.clients.embedded import EmbeddedDaemon
-        from dreamclient.errors import NotConnected
 
-        database = None if db_path is None else os.path.abspath(db_path)
-        if self._daemon is None or database != self._database:
-            if self._dreaming:
-                raise NotConnected("the dream that runs is another database's")
-            if self._daemon is not None:
-                self._daemon.close()
-            folder = None if database is None else os.path.dirname(database)
-            self._daemon, self._database = EmbeddedDaemon(folder, database), database
-        return self._daemon
+        self._daemon = self._daemon or EmbeddedDaemon()
+        return self._daemon if self._mode else None
 
-    def _connect_to(self, database: str | None) -> "socket.socket":
-        """For a client that waits, on its thread: to the daemon of its database, which runs while it waits."""
-        if self._daemon is None or database != self._database:
-            raise OSError("the daemon in this process serves another database")
-        return self._daemon()
+    def _waits(self) -> "Waiting":
+        from dreamclient.clients.embedded import waiting
+
+        self._waiting = self._waiting or waiting()
+        return self._waiting
 
     def _new_client(self) -> "DreamClient":
-        if self._mode == "wait":
-            from dreamclient.dropin.waiting import WaitingClient
-
-            return WaitingClient(self._connect_to)
         from dreamclient.clients.thread import DreamClient
 
-        return DreamClient(connect=self._connect(), origin=self._origin, readme=self._readme)
+        if self._mode == "wait":
+            return self._waits().client()
+        return DreamClient(connect=self._embedded(), origin=self._origin, readme=self._readme)
 
     # functions that are no field's
 

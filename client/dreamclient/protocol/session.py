@@ -45,18 +45,17 @@ class Failures:
             self.counts[kind] = self.counts.get(kind, 0) + 1
             self.pending[kind] = self.pending.get(kind, 0) + 1
 
-    def untold(self) -> dict[str, int]:
-        """Return those that no message has carried."""
+    def take(self) -> dict[str, int]:
+        """Return those that no message has carried, for one that is made now; `put_back` if it is not sent."""
         with self._lock:
-            return dict(self.pending)
+            taken, self.pending = self.pending, {}
+        return taken
 
-    def told(self, sent: Mapping[str, int]) -> None:
-        """Take off what a message has carried; what was counted meanwhile stays."""
+    def put_back(self, taken: Mapping[str, int]) -> None:
+        """Have another message carry what was taken."""
         with self._lock:
-            for kind, count in sent.items():
-                self.pending[kind] -= count
-                if not self.pending[kind]:
-                    del self.pending[kind]
+            for kind, count in taken.items():
+                self.pending[kind] = self.pending.get(kind, 0) + count
 
     def forked(self) -> None:
         """Begin again in a child: another thread may have held the lock, and the parent tells what it counted."""
@@ -102,14 +101,13 @@ class Session:
             self.failures.count("field")
         else:
             hello |= {"field": field} if field else {}
-        untold = self.failures.untold()
-        hello["failures"] = untold
-        self.out.append(self.call(Method.HELLO, [hello], lambda reply: self._greeted(untold, reply))[1])
+        hello["failures"] = taken = self.failures.take()
+        self.out.append(self.call(Method.HELLO, [hello], lambda reply: self._greeted(taken, reply))[1])
 
     def _greeted(self, told: Mapping[str, int], reply: Reply | None) -> None:
         if reply is None:
+            self.failures.put_back(told)
             return
-        self.failures.told(told)
         self.ready, self.answered = self._is_welcome(reply), True
         if self.ready and any(self.fragments.values()) and self.daemon.get("seeded") is False:
             try:

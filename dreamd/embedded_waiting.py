@@ -1,37 +1,108 @@
-"""DREAMD_EMBEDDED=wait: a client whose `offer` returns when the dialogue has ended, for scripts and leo's own tests."""
+"""DREAMD_EMBEDDED=wait: dreams that a caller waits for, with a daemon in its process: for scripts and tests."""
 
+import os
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from dreamclient.clients.base import Timing, result_of
+from dreamclient.clients.process import call_in_child
 from dreamclient.clients.thread import DreamClient
-from dreamclient.errors import CallTimeout, DreamError
+from dreamclient.errors import CallTimeout, DreamError, NotConnected
 from dreamclient.messages import Method
 from dreamclient.protocol.contexts import small_context
 from dreamclient.protocol.hooks import Hook
+
+from dreamd.embedded_host import Shared
 
 ANSWER_S = 10.0  # a daemon in this process starts in a tenth of a second, and answers in a millisecond
 HOOK_S = 30.0  # what the daemon gives a hook
 SILENCE_S = 1.0  # after which the daemon is asked whether the dialogue goes on
 
+Path = str | os.PathLike[str]
+
+
+class Waiting:
+    """The daemon of the database that was named last, and one dream at a time. A dream that runs keeps its daemon."""
+
+    def __init__(self) -> None:
+        self._now: float | None = None
+        self._daemon: Shared | None = None
+        self._database: str | None = None  # that it serves
+        self._renew()
+        call_in_child(self._renew)
+
+    def _renew(self) -> None:
+        """In a forked child the thread that held the lock is not there."""
+        self._one_at_a_time = threading.RLock()
+        self._dreaming = False
+
+    def client(self) -> "WaitingClient":
+        """Return a client whose offers wait, to be used within `dream`."""
+        return WaitingClient(self._connect)
+
+    def _connect(self) -> socket.socket:
+        if self._daemon is None:
+            raise NotConnected("no dream is being waited for")
+        return self._daemon.connect()
+
+    @contextmanager
+    def dream(self, db_path: Path | None, settings: Sequence[str], now: float | None) -> Iterator[bool]:
+        """The daemon of `db_path`, with these settings, its clock at `now`. False if a hook has come back in here."""
+        with self._one_at_a_time:
+            if self._dreaming:
+                yield False
+                return
+            daemon = self._of(db_path)
+            self._now = now
+            daemon.adopt(settings)
+            self._dreaming = True
+            try:
+                yield True
+            finally:
+                self._dreaming = False
+
+    @contextmanager
+    def figures(self, db_path: Path | None, timeout_s: float) -> Iterator[Callable[[], socket.socket]]:
+        """What connects to the daemon of `db_path`. Raise NotConnected while another one's dream is waited for."""
+        if not self._one_at_a_time.acquire(timeout=timeout_s):
+            raise NotConnected("a dream is being waited for")
+        try:
+            yield self._of(db_path).connect
+        finally:
+            self._one_at_a_time.release()
+
+    def close(self) -> None:
+        """End the daemon."""
+        if self._daemon is not None:
+            self._daemon.close()
+
+    def _of(self, db_path: Path | None) -> Shared:
+        database = None if db_path is None else os.path.abspath(db_path)
+        if self._daemon is None or database != self._database:
+            if self._dreaming:
+                raise NotConnected("the dream that runs is another database's")
+            self.close()
+            folder = None if database is None else os.path.dirname(database)
+            self._daemon, self._database = Shared(folder, database, lambda: self._now), database
+        return self._daemon
+
 
 class WaitingClient(DreamClient):
-    """Connects for each offer to the daemon of `database`, and waits there for the end of the dream."""
+    """Connects for each offer, and returns when the dialogue has ended."""
 
     waits = True
 
-    def __init__(self, connect_to: Callable[[str | None], socket.socket]) -> None:
-        self.database: str | None = None
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
         # What the thread that waits is to do or to know: a hook to run, [a Reply or None], the end of a dialogue.
         self._things: SimpleQueue[Any] = SimpleQueue()
         self._why = ""
-        super().__init__(
-            connect=lambda: connect_to(self.database), on_event=self._heard, timing=Timing(hello_s=ANSWER_S)
-        )
+        super().__init__(connect=connect, on_event=self._heard, timing=Timing(hello_s=ANSWER_S))
 
     def start(self, wait_s: float = 0.0) -> bool:  # noqa: ARG002
         """Nothing: each offer connects."""
