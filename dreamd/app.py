@@ -119,21 +119,15 @@ class Daemon:
                 await server.listen(listener.socket)
             parts.callback(asyncio.create_task(engine.pending.run()).cancel)
             parts.push_async_callback(self._stop, server, engine)
-            tick = Tick(engine, listener, server, failures, self.notifier.tell, self._is_mine)
+            held = partial(holds, self.locks[0], self.state_dir)
+            lose = partial(self._lose, f"state folder replaced ({self.state_dir})")
+            tick = Tick(engine, listener, server, failures, self.notifier.tell, held, lose)
             parts.callback(asyncio.create_task(tick.run(self.tick_s)).cancel)
             self.reload = partial(_reload, engine, failures)
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
             engine.pending.wake()
             log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
             yield service
-
-    def _is_mine(self) -> bool:
-        """Return whether the state folder is still the one that is held. If not, this daemon ends: no client would
-        find it any more."""
-        if holds(self.locks[0], self.state_dir):
-            return True
-        self._lose(f"state folder replaced ({self.state_dir})")
-        return False
 
     def _lose(self, why: str, exit_code: int = EXIT_LOST) -> None:
         """End by itself, and say why wherever a person looks: standard error, clients, the lock file."""

@@ -56,8 +56,9 @@ class Looker(Generic[T]):
         self._call = call
         self._asked: asyncio.Future[T] | None = None
 
-    async def ask(self, patience_s: float) -> T | None:
-        """Return what the call returns, or None if that is not known in time; raise what it raises."""
+    async def ask(self, patience_s: float | None = None) -> T | None:
+        """Return what the call returns, or None if that is not known in time; raise what it raises. Without a patience,
+        wait for it."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.get_running_loop().run_in_executor(self._thread, self._call)
             self._asked.add_done_callback(_retrieved)

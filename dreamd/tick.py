@@ -8,6 +8,7 @@ from typing import Any
 from dreamd.engine import Engine
 from dreamd.errors import StartError
 from dreamd.failures import Failures
+from dreamd.threads import Looker
 from dreamd.wire.listener import Listener
 from dreamd.wire.server import Server, descriptors_left
 
@@ -15,14 +16,14 @@ SHORTAGES = VANISHED, EXHAUSTED = "socket vanished", "out of descriptors"
 SETTLE_S = 1.0  # how long a tick waits for pending work, so as to tell at once that all is well
 # How long a tick waits for its look at the database and the inbox, which takes milliseconds: less where the watchdog
 # is impatient.
-LOOK_S, LOOK_LEAST_S = 4.0, 0.25
+LOOK_S, LOOK_LEAST_S = 4.0, 1.0
 
 log = logging.getLogger("dreamd")
 
 
 class Tick:
-    """`run` it as a task. `tell` tells the service manager; `listener` is None in the embedded form. `mine` returns
-    whether the state folder is still the one that is held; if not, it has the daemon end."""
+    """`run` it as a task. `tell` tells the service manager; `listener` is None in the embedded form. `held` returns
+    whether the state folder is still the one that is held; if not, `lose` has the daemon end."""
 
     def __init__(
         self,
@@ -31,14 +32,16 @@ class Tick:
         server: Server,
         failures: Failures,
         tell: Callable[..., None],
-        mine: Callable[[], bool],
+        held: Callable[[], bool],
+        lose: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._listener = listener
         self._server = server
         self._failures = failures
         self._tell = tell
-        self._mine = mine
+        self._lose = lose
+        self._place = Looker("dreamd-place", lambda: (held(), listener is not None and listener.vanished))
         self._state: str | None = None  # as it was told
         self._told = len(engine.store.notes)
         self._looking: asyncio.Task[None] | None = None
@@ -68,15 +71,19 @@ class Tick:
                 if self._engine.doing != said:
                     self._tell(f"STATUS={self._engine.doing}")
         finally:
+            self._place.close()
             for task in (self._looking, self._tidying):
                 if task is not None:
                     task.cancel()
 
     async def _look(self) -> None:
-        if self._mine():  # what lies there now may be another daemon's
-            self._engine.shortage = await self._shortage()
-            await self._engine.store.probe()
-            await self._engine.delivery.look()
+        held, vanished = await self._place.ask() or (False, False)
+        if not held:  # what lies there now may be another daemon's
+            self._lose()
+            return
+        self._engine.shortage = await self._shortage(vanished)
+        await self._engine.store.probe()
+        await self._engine.delivery.look()
 
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so as to tell at once that all is well."""
@@ -87,9 +94,9 @@ class Tick:
         pending.wake()
         await pending.wait_idle(SETTLE_S)
 
-    async def _shortage(self) -> str | None:
+    async def _shortage(self, vanished: bool) -> str | None:
         """Return what is wrong with the socket and the descriptors that the process holds, or None."""
-        if self._listener is not None and self._listener.vanished:
+        if self._listener is not None and vanished:
             if self._engine.shortage != VANISHED:
                 self._failures.count("listener", VANISHED)
             try:

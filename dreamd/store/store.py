@@ -21,6 +21,7 @@ from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places
 from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
 from dreamd.store.trouble import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
+from dreamd.threads import Looker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Store:
         self._closed = False
         self._changes_seen = 0
         self._looked: tuple[Stamp | None, Stamp | None] | None = None
+        self._looker = Looker("dreamd-files", lambda: (stamp(self._places.name), stamp(self._wal)))
 
     @classmethod
     async def open(cls, own: Path, **options: Any) -> Self:
@@ -82,6 +84,7 @@ class Store:
     async def close(self) -> None:
         """Finish what was started and close the file. Safe to call twice."""
         self._closed = True
+        self._looker.close()
         await self._places.close()
         with suppress(TimeoutError):  # a disk that hangs: what was committed is in the log
             async with asyncio.timeout(CLOSE_S):
@@ -221,7 +224,7 @@ class Store:
 
     async def probe(self) -> str | None:
         """Notice and clear trouble, empty an idle log: the daemon's regular look. Return `trouble`."""
-        if self.trouble not in LOST:
+        if self.trouble not in LOST and not self._closed:
             try:
                 await self._probe()
             except StoreUnavailable:  # told as `trouble`
@@ -231,7 +234,9 @@ class Store:
         return self.trouble
 
     async def _probe(self) -> None:
-        still = self._still()
+        before, self._looked = self._looked, await self._looker.ask()
+        still, log = self._looked == before, self._looked and self._looked[1]
+        log_bytes = log[2] if log else 0
         if self.trouble == READ_ONLY and self._database:  # SQLite opens a read-only file once and for all
             with self._noticing():
                 await self._database.read(self._database.glance)
@@ -239,7 +244,7 @@ class Store:
         database = self._database
         if database is None:
             return await self._connect()
-        if still and not self.trouble and not size_of(self._wal):
+        if still and not self.trouble and not log_bytes:
             return None  # untouched since it was found well: an idle daemon wakes not even its thread
         with self._noticing():
             changes = await database.read(database.glance)
@@ -247,7 +252,7 @@ class Store:
                 await database.write(transactions.try_a_write)
                 await database.write(transactions.forget_the_write)
                 self.trouble = None
-            elif changes == self._changes_seen and size_of(self._wal):
+            elif changes == self._changes_seen and log_bytes:
                 await database.read(transactions.truncate_wal)
                 database.files.written()
             self._changes_seen = changes
@@ -261,11 +266,6 @@ class Store:
     @property
     def _wal(self) -> Path:
         return self.path.with_name(self.path.name + "-wal")
-
-    def _still(self) -> bool:
-        """Return whether the files are as at the last look."""
-        before, self._looked = self._looked, (stamp(self._places.name), stamp(self._wal))
-        return self._looked == before
 
     def _lose(self, error: StoreUnavailable) -> None:
         """Write nothing more. If another database lies in its place, the log beside it is still that of the old one:

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 import threading
 
 from dreamd import tick
@@ -31,6 +32,7 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
             service.failures,
             lambda *said: told.append(said),
             lambda: True,
+            lambda: None,
         )
         running = asyncio.create_task(runner.run(0.001))
         await until(lambda: len(told) >= 5)
@@ -107,4 +109,27 @@ async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_d
         assert (await peer.call("status"))["state"] == "degraded: database does not answer"
         hold.set()
         await hung
+        await until(lambda: service.engine.ailment is None)
+
+
+async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_path, monkeypatch):
+    """Whatever file the tick looks at: on a network file system each look may take for good."""
+    monkeypatch.setattr(tick, "LOOK_LEAST_S", 0.01)
+    hold, stat, hanging = threading.Event(), os.stat, []
+
+    def hang(path, *arguments, **options):
+        if str(path).startswith(str(tmp_path)) and hanging:
+            assert threading.current_thread() is not threading.main_thread()
+            hold.wait(20)
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", hang)
+    async with serving(tmp_path, tick_s=0.005) as service, await onlooker(service) as peer:
+        hanging.append(True)
+        await until(lambda: service.engine.unanswered)
+        status = await peer.call("status")
+        assert status["state"] == "degraded: database does not answer"
+        assert status["database"]["database_bytes"] is None
+        hanging.clear()
+        hold.set()
         await until(lambda: service.engine.ailment is None)
