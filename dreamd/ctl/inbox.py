@@ -44,7 +44,7 @@ def inbox() -> None:
 
 @contextmanager
 def opened(target: Target) -> Iterator[Inbox]:
-    """The inbox that the daemon of this target writes to. Raises Wrong, Refused, Unreachable, click.UsageError."""
+    """Open the inbox that the daemon of this target writes to. Raise Wrong, Refused, Unreachable, click.UsageError."""
     state = state_dir(target.given_state)
     told = None
     if target.socket_alone:

@@ -57,7 +57,7 @@ class Document(msgspec.Struct):
 
 
 def check_trace_id(trace_id: object) -> str:
-    """The trace id, fit to be a file's name; ValidationError for anything else."""
+    """Return a trace id that can be a file's name. Raise ValidationError for anything else."""
     if isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id):
         return trace_id
     raise ValidationError(
@@ -194,7 +194,7 @@ def clean_shard(shard: object, number: int) -> Json:
 
 
 def empty_document(trace_id: str) -> Json:
-    """A document with nothing in it yet, its keys in the order that people read them."""
+    """Return a document with nothing in it yet, its keys in the order that people read them."""
     return {
         "trace_id": trace_id,
         "saved_ts": 0,

@@ -91,7 +91,7 @@ class Files:
 
     @contextlib.contextmanager
     def closing(self, fd: int) -> Iterator[int]:
-        """The descriptor for a `with`, closed at its end."""
+        """Close the descriptor at the end of a `with`."""
         try:
             yield fd
         finally:

@@ -49,7 +49,8 @@ class Inbox:
         files: Files | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self.folder = Path(folder).absolute()
+        with typed_errors("find the inbox's folder"):  # a relative one, if the working folder is gone
+            self.folder = Path(folder).absolute()
         self.settings = settings or InboxSettings()
         self.refused: Counter[str] = Counter()  # refused tokens, by reason
         self._files = files or Files()
@@ -195,12 +196,12 @@ class Inbox:
             return writer.retire(folder, self.settings.retention_s, self._clock.wall(), keep)
 
     def verify(self) -> Sequence[Json]:
-        """`{file, problems}` of every file there is; read-only."""
+        """Return `{file, problems}` of every file there is; this only reads."""
         with self._reading("verify the inbox") as rooms:
             return reader.verify(rooms, self._files)
 
     def counts(self) -> dict[str, Any]:
-        """`{waiting, done, set_aside, temporaries}` files, and `refused` tokens by reason."""
+        """Return how many files are `{waiting, done, set_aside, temporaries}`, and `refused` tokens by reason."""
         with self._reading("count the inbox") as rooms:
             return {**reader.counts(rooms, self._files), "refused": dict(self.refused)}
 

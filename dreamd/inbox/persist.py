@@ -1,11 +1,12 @@
 """The one call by which other programs put shards into the inbox, without a daemon."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dreamd.inbox.errors import ValidationError
+from dreamd.inbox.errors import InboxUnavailable, ValidationError
 from dreamd.inbox.inbox import Inbox
 from dreamd.inbox.settings import inbox_folder, settings_from_env
 
@@ -25,7 +26,8 @@ def persist_dream_shards(
     set_aside}` when all is on disk. Raises CapabilityError, ValidationError, InboxUnavailable: then nothing was
     accepted.
     """
-    from dreamclient.paths import state_dir  # not on import: this module must stay light
+    from dreamclient.errors import HomeUnknown  # not on import: this module must stay light
+    from dreamclient.paths import state_dir
 
     settings = settings_from_env(os.environ)
     if base_dir is not None:
@@ -33,7 +35,10 @@ def persist_dream_shards(
     elif settings.dir and os.path.isabs(settings.dir):
         folder = Path(settings.dir)  # in a container there may be no home, and so no state folder
     else:
-        folder = inbox_folder(settings, state_dir())
+        try:
+            folder = inbox_folder(settings, state_dir())
+        except HomeUnknown as unknown:
+            raise InboxUnavailable(errno.ENOENT, str(unknown)) from None
     return Inbox(folder, settings).persist(seed, result, cap_token)
 
 

@@ -21,7 +21,7 @@ Rooms = dict[str, int]
 
 @contextlib.contextmanager
 def open_rooms(path: Path, files: Files) -> Iterator[Rooms]:
-    """The descriptors of what there is of the inbox: "" for the folder itself, `done`, `.tmp`."""
+    """Open what there is of the inbox: "" for the folder itself, `done`, `.tmp`."""
     with contextlib.ExitStack() as opened:
         rooms: Rooms = {}
         with contextlib.suppress(FileNotFoundError):

@@ -57,13 +57,13 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def folder_mode(self) -> int:
-        """The permission bits of folders we make: who may read may enter; a shared one hands on its group."""
+        """The permission bits of folders we make: a group that may read may enter, and its files get that group."""
         shared = self.file_mode & 0o060
         return 0o700 | shared | (0o2010 if shared else 0)
 
 
 def settings_from_env(env: Mapping[str, str]) -> InboxSettings:
-    """The settings of a writer without a daemon: `DREAM_INBOX_DIR`, `.._REDACT`, `.._VALIDATE`."""
+    """Return the settings of a writer without a daemon: `DREAM_INBOX_DIR`, `.._REDACT`, `.._VALIDATE`."""
     return InboxSettings(
         dir=env.get("DREAM_INBOX_DIR") or None,
         redact=_is_yes(env, "DREAM_INBOX_REDACT"),
@@ -76,8 +76,8 @@ def _is_yes(env: Mapping[str, str], name: str) -> bool:
 
 
 def inbox_folder(settings: InboxSettings, state_dir: Path) -> Path:
-    """The inbox's folder: the one that was set, else the one in the state folder. A relative one lies in the state
-    folder, so that daemon, writers and dreamctl come to the same, wherever they were started."""
+    """Return the inbox's folder: the one that was set, else the one in the state folder. A relative one lies in the
+    state folder, so that daemon, writers and dreamctl find the same folder, wherever they were started."""
     return state_dir / (_of_home(settings.dir) if settings.dir else Path("inbox", "dreams"))
 
 

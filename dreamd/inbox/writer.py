@@ -4,7 +4,7 @@ import stat
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any
 
 from dreamd.inbox.document import MOST_FILE_BYTES, SCHEMA_REF, Json, check_trace, empty_document, weight
@@ -82,7 +82,7 @@ def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: 
     next ones."""
     while True:
         room = MOST_FILE_BYTES - weight(document)
-        fitting = sum(1 for size in accumulate(weight(item) + 1 for item in items) if size <= room)
+        fitting = _fitting(items, room)
         if fitting or not items:
             nodes = {node["id"]: node for node in items[shards:fitting]}
             document = document | {
@@ -95,6 +95,12 @@ def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: 
             return
         trace.begin_next(document)
         document = trace.read() or fresh
+
+
+def _fitting(items: list[Json], room: int) -> int:
+    """Return how many of the items, from the first on, fit in so many bytes."""
+    sizes = accumulate(weight(item) + 1 for item in items)
+    return sum(1 for _ in takewhile(lambda size: size <= room, sizes))
 
 
 def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float) -> str:

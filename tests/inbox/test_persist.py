@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dreamd.inbox import CapabilityError, Inbox, ValidationError, persist_dream_shards
+from dreamd.inbox import CapabilityError, Inbox, InboxUnavailable, ValidationError, persist_dream_shards
 
 TOKEN = {"token_id": "dev", "scopes": ["other", "memory.inbox.dreams.write"], "exp_ts": 4_000_000_000}
 SEED = {"goal": "g", "ul_tags": ["x"]}
@@ -184,3 +184,21 @@ def test_the_two_line_module_of_the_documentation_keeps_an_old_import_working(ho
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=home
     )
     assert "RuntimeError" in done.stdout
+
+
+def test_a_relative_folder_without_a_working_folder_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(InboxUnavailable, match="find the inbox's folder"):
+        persist([{"a": 1}], Path("inbox"))
+
+
+def test_without_a_home_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)  # a user without an entry, as in a container
+    with pytest.raises(InboxUnavailable, match="no home folder"):
+        persist([{"a": 1}])

@@ -33,7 +33,7 @@ class InboxFacts:
 
 
 def look(state: Path, answers: Answers) -> InboxFacts:
-    """The folder that the daemon writes to, or would."""
+    """Look at the folder that the daemon writes to, or would."""
     wrong, ignored = "", list[str]()
     try:
         chosen = settings.load(env=os.environ, warn=ignored.append).inbox
@@ -52,7 +52,7 @@ def look(state: Path, answers: Answers) -> InboxFacts:
 
 
 def _cure(error: InboxError, folder: Path) -> str:
-    """What to do where this process could not write to the folder, or to the one that it would be made in."""
+    """Return what to do if this process could not write to the folder, or to the one that it would be made in."""
     follows = "pending shards follow by themselves"
     if isinstance(error, ValidationError) and (culprit := _culprit(folder)):
         return f"{set_aside(culprit, 'inbox.dir')}; {follows}"
@@ -65,7 +65,7 @@ def _cure(error: InboxError, folder: Path) -> str:
 
 
 def _culprit(folder: Path) -> Path | None:
-    """What stands where the inbox needs a folder; on the way to it links are followed."""
+    """Return what stands in the place of a folder that the inbox needs; on the way to it links are followed."""
     for place in (*reversed(folder.parents), folder, folder / TEMPORARY, folder / DONE):
         is_link = place.is_relative_to(folder) and os.path.islink(place)
         if is_link or (os.path.lexists(place) and not os.path.isdir(place)):
@@ -74,7 +74,7 @@ def _culprit(folder: Path) -> Path | None:
 
 
 def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
-    """`owed`: dialogues whose shard has not been written."""
+    """Report the findings. `owed`: dialogues whose shard has not been written."""
     if facts.wrong:
         yield fail(
             "inbox",
