@@ -101,9 +101,11 @@ def show(target: Target, trace_id: str) -> None:
     if target.as_json:
         emit(document)
         return
-    seed = document.get("seed", {})
-    tags = ", ".join(map(str, seed.get("ul_tags", []))) or "-"
-    about = [("trace id", trace_id), ("goal", str(seed.get("goal", ""))), ("tags", tags)]
+    # Another program may have written anything there.
+    seed = found if isinstance(found := document.get("seed"), dict) else {}
+    tags = found if isinstance(found := seed.get("ul_tags"), list) else []
+    about = [("trace id", trace_id), ("goal", str(seed.get("goal", "")))]
+    about.append(("tags", ", ".join(map(str, tags)) or "-"))
     about.append(("saved ts", str(document.get("saved_ts", "-"))))
     shards = [_shard_row(shard) for shard in document["shards"]]
     click.echo(labelled(about + shards, width()))

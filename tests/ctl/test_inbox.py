@@ -171,3 +171,16 @@ def test_the_schema(run):
 
 def test_an_empty_path_is_not_the_default():
     assert CliRunner().invoke(cli, ["--state-dir", "", "inbox", "ls"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "seed", [None, 5, [], "text", {"goal": None}, {"ul_tags": None}, {"ul_tags": 5}, {"ul_tags": [None, {}]}]
+)
+def test_show_prints_a_file_whatever_its_seed_is(seed, run, tmp_path):
+    run("persist", "-", said=request())
+    path = tmp_path / "inbox/dreams/sim-1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": seed}))
+    shown = run("show", "sim-1")
+    assert shown.exit_code == 0
+    assert "shard" in shown.output
+    assert run("verify").exit_code == 1
