@@ -14,7 +14,8 @@ REDACTED = "***REDACTED***"
 PLACEHOLDERS = (REDACTED, "[key]", "[jwt]", "[private-key]")
 
 # As it is, escaped by JSON once or more, in HTML, in a URL.
-_QUOTE = r"""(?:\\*+(?:"{3}|'{3}|["'`])|&(?:quot|apos|\#3[49]);|%2[27]|\\++u002[27])"""
+_QUOTE = r"""(?:\\*+(?:"{3}|'{3}|["'`])|&(?:quot|apos|\#3[49]);|%2[27]|\\++u002[27]|[“‘„«])"""
+_CLOSED_BY = {"“": "”", "‘": "’", "„": "“", "«": "»"}
 _ASSIGNS = r"(?::=|:(?!:)|=++>?|%3[AaDd]|\\++u003[aAdD]|&\#6[01];|>)"
 _NAMED = re.compile(
     rf"""
@@ -46,10 +47,11 @@ _OF_LINE = re.compile(r"""(?:\\++(?!["'`nr\s])|[^\\\r\n"'`])++""")
 _OF_PARAMETER = re.compile(r"""[^\s&"'<>\\]++""")
 _OF_ELEMENT = re.compile(r"[^<]++")
 _OF_JSON = re.compile(r"""[^\s,\]}"'\\]++""")
+# A block of lines in YAML, up to one that is indented less.
+_BLOCK = re.compile(r"[|>][-+\d]{0,2}[ \t]*+\n(?P<indent>[ \t]++)[^\n]*+(?:\n(?P=indent)[^\n]*+|\n(?=\n))*+")
 _WORD = re.compile(r"""(?:\\++(?:[ ]|(?!["'`nrtu\s]))|(?![&;][\w.-]{1,40}=|<[/A-Za-z!])[^\s"'`\\])++""")
-_CLOSING = {
-    mark: re.compile(rf"(?<!\\)(\\*+){mark}" + r"(?!\w)" * (mark == "'"))  # that one is an apostrophe, too
-    for mark in ('"', "'", "`", '"""', "'''")
+_CLOSING = {mark: re.compile(rf"(?<!\\)(\\*+){mark}") for mark in ('"', "`", '"""', "'''")} | {
+    "'": re.compile(r"'\\''|(?<!\\)(\\*+)'(?!\w)")  # it is an apostrophe, too
 }
 _BRACKETS = re.compile(r"[\[\]{}]")
 _END_OF_LINE = re.compile(r"[\r\n]")
@@ -116,6 +118,8 @@ def _span(text: str, match: re.Match[str], parts: tuple[str, ...], in_list: bool
         return _quoted(text, quoted, "quoted" if close else "environment", parts)
     if text.startswith(PLACEHOLDERS, at):
         return None
+    if sign == ":" and (block := _BLOCK.match(text, at)):
+        return block.start("indent"), block.end(), "environment", block["indent"] + REDACTED
     if text.startswith(("[", "{"), at) and (close or sign != ":"):
         return at, _closing_bracket(text, at), "quoted", REDACTED.join([close or '"'] * 2)
     if close and sign == ":":
@@ -198,10 +202,12 @@ def _closing(text: str, start: int, quote: str) -> int:
     mark = quote.lstrip("\\")
     depth, limit = len(quote) - len(mark), start + _MOST_QUOTED
     if mark not in _CLOSING:
-        found = text.find(quote, start, limit)
+        found = text.find(_CLOSED_BY.get(quote, quote), start, limit)
         return found if found >= 0 else _end_of_line(text, start)
     doubled = -1  # where the second of two begins, by which SQL and a spreadsheet write one
     for match in _CLOSING[mark].finditer(text, start, limit):
+        if match[1] is None:  # '\'' in a shell
+            continue
         more = len(match[1]) - depth
         if match.start() == doubled:
             continue

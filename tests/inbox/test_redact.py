@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,3 +99,24 @@ def test_whatever_text_it_is_changed_exactly_where_something_was_counted(text: s
 @given(st.text("abcdefghijklmnopqrstuvwxyz ,.!?\n"))
 def test_prose_is_never_touched(text: str) -> None:
     assert masked(text) == (text, Counter())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (r"PASSWORD='a'\''b c' make", "PASSWORD='***REDACTED***' make"),
+        ("password=“hunter two” x", "password=“***REDACTED***” x"),
+        ("password: «hunter two».", "password: «***REDACTED***»."),
+        (
+            "a:\n  secret: |\n    line1\n      line2\n\n    line3\n  b: 1",
+            "a:\n  secret: |\n    ***REDACTED***\n  b: 1",
+        ),
+        ("password: >-\n  one two\n  three", "password: >-\n  ***REDACTED***"),
+        ("password='it's here' x", "password='***REDACTED***' x"),
+    ],
+)
+def test_a_value_is_masked_whole_however_it_is_quoted(text: str, said: str) -> None:
+    masked: Counter[str] = Counter()
+    assert redact([{"note": text}], masked) == [{"note": said}]
+    assert masked == {"environment": 1}
+    assert redact([{"note": said}], Counter()) == [{"note": said}]

@@ -74,7 +74,7 @@ def _culprit(folder: Path) -> Path | None:
 
 
 def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
-    """Report the findings. `owed`: dialogues whose shard has not been written."""
+    """Report the findings, the dialogues whose shard has not been written among them."""
     if facts.wrong:
         yield fail(
             "inbox",
