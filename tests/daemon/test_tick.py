@@ -101,14 +101,13 @@ async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, mo
 async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):
     """A whole one may be checked for minutes; a disk may hang."""
     monkeypatch.setattr(tick, "LOOK_LEAST_S", 0.01)
-    hold = threading.Event()
+    answers = asyncio.Event()
     async with serving(tmp_path, tick_s=0.005) as service, await leo(service) as peer:
-        hung = asyncio.create_task(service.engine.store._read(lambda _: hold.wait(20)))
+        service.engine.store.probe = answers.wait
         await until(lambda: service.engine.unanswered)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "degraded"
         assert (await peer.call("status"))["state"] == "degraded: database does not answer"
-        hold.set()
-        await hung
+        answers.set()
         await until(lambda: service.engine.ailment is None)
 
 
