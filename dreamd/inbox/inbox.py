@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from dreamd.inbox import reader, writer
 from dreamd.inbox.capability import check
 from dreamd.inbox.document import (
     MOST_SEED_BYTES,
-    MOST_SHARD_BYTES,
     Json,
     check_schema_ref,
     check_trace_id,
@@ -84,29 +84,19 @@ class Inbox:
             raise ValidationError("shards is empty, expected one or more; matada_nodes alone are not taken")
         masked: Counter[str] = Counter()
         if self.settings.redact:
-            (own_seed,) = self._mask([own_seed], masked, frozenset(), "seed", MOST_SEED_BYTES)
-            clean = self._mask(clean, masked, SHARD_KEPT, "a shard")
-            good = self._mask(good, masked, NODE_KEPT, "a node")
+            mask = partial(redact, masked=masked, regions=self.settings.regions)
+            (own_seed,) = mask([own_seed])
+            clean, good = mask(clean, kept=SHARD_KEPT), mask(good, kept=NODE_KEPT)
+            # A mask may be longer than what it replaces.
+            check_weight(own_seed, "seed, once it is masked,", MOST_SEED_BYTES)
+            for part in clean + good:
+                check_weight(part, "a shard or a node, once it is masked,")
         with self._locked("write to the inbox") as folder:
             wall_s = self._clock.wall()
             report = writer.write(
                 folder, trace_id, own_seed, clean, good, own_ref, wall_s, nodes_of_new_shards
             )
         return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
-
-    def _mask(
-        self,
-        parts: list[Json],
-        masked: Counter[str],
-        kept: frozenset[str],
-        what: str,
-        most: int = MOST_SHARD_BYTES,
-    ) -> list[Json]:
-        """Return the parts masked. A mask may be longer than what it replaces, so their sizes are checked again."""
-        found = redact(parts, masked, kept, self.settings.regions)
-        for part in found:
-            check_weight(part, f"{what}, once it is masked,", most)
-        return found
 
     def persist(self, seed: object, result: object, cap_token: object) -> dict[str, Any]:
         """Write what others ask for, if their token permits it. The answer is that of `write`.

@@ -365,8 +365,8 @@ def test_in_strict_mode_an_invalid_node_fails_the_write(tmp_path: Path, now: Now
 @pytest.mark.parametrize(
     ("what", "of"),
     [
-        ("a shard", {"shards": [{"x": [{"token": "x"}] * 50_000}]}),
-        ("a node", {"nodes": [node(1, x=[{"token": "x"}] * 50_000)]}),
+        ("a shard or a node", {"shards": [{"x": [{"token": "x"}] * 50_000}]}),
+        ("a shard or a node", {"nodes": [node(1, x=[{"token": "x"}] * 50_000)]}),
         ("seed", {"seed": {"goal": "token=x1 " * 7000}}),
     ],
 )
