@@ -16,10 +16,10 @@ from dreamclient.messages import Code
 
 from dreamd.clock import Clock
 from dreamd.delivery import Delivery
+from dreamd.dialogues import Dialogues, Dreamer
 from dreamd.dream.gate import Decision, decide
 from dreamd.dream.pulse import overlap
 from dreamd.dream.shapes import Context
-from dreamd.dreams import Dreamer, Dreams
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.friend_keeper import FriendKeeper
@@ -64,8 +64,8 @@ class Engine:
         self._loaded = False
         self._closing = False
         self.pending = Pending(self._complete, self._is_due, clock, failures)
-        self.dreams = Dreams(store, self.keeper, clock, failures, publish, chance, self.pending.add)
-        self.names = self.dreams.names
+        self.dialogues = Dialogues(store, self.keeper, clock, failures, publish, chance, self.pending.add)
+        self.names = self.dialogues.names
 
     # start and end
 
@@ -77,8 +77,8 @@ class Engine:
     def _take_up(self, memory: Memory) -> None:
         if not self._loaded:  # the start may have asked, too, and not waited
             self.names.load(memory.last_run, memory.signals)
-            self.dreams.outcomes = Counter(memory.outcomes)
-            self.dreams.next_dialog = memory.next_dialog
+            self.dialogues.outcomes = Counter(memory.outcomes)
+            self.dialogues.next_dialog = memory.next_dialog
             self._loaded = True
 
     async def _complete(self) -> bool:
@@ -86,7 +86,7 @@ class Engine:
         await self.load()
         if self.store.trouble is not None:
             return False
-        await self.dreams.recover()
+        await self.dialogues.recover()
         for dreamer in self._dreamers.values():
             self._resume(dreamer)
         delivered = await self.delivery.deliver()
@@ -95,12 +95,12 @@ class Engine:
         return delivered
 
     def _is_due(self) -> bool:
-        return not self._loaded or self.delivery.due or self.dreams.due
+        return not self._loaded or self.delivery.due or self.dialogues.due
 
     async def close(self) -> None:
         """Interrupt the dialogues: they go on with a later daemon, or end, and are delivered."""
         self._closing = True
-        await self.dreams.interrupt("shutdown")
+        await self.dialogues.interrupt("shutdown")
         await self.keeper.close()
         await self._keep_signals()
         await self.pending.attempt()
@@ -140,8 +140,8 @@ class Engine:
         """What goes on, in a few words, for `systemctl status`."""
         if self.ailment:
             return f"degraded: {self.ailment}"
-        if self.dreams.running:
-            sessions = sorted(run.session.number for run, _ in self.dreams.running.values())
+        if self.dialogues.running:
+            sessions = sorted(run.session.number for run, _ in self.dialogues.running.values())
             return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
         return "waiting for leo" if not self._dreamers else f"{len(self._dreamers)} connected"
 
@@ -180,7 +180,7 @@ class Engine:
         """Go on with a dialogue that is suspended for this session, if there is one and no trouble."""
         if self.trouble or not self.settings.gate.enabled:
             return False
-        dialog = self.dreams.resume(dreamer, self.settings)
+        dialog = self.dialogues.resume(dreamer, self.settings)
         if dialog is not None:
             at, name, session = self._clock.wall(), dreamer.name, dreamer.session.number
             self._note(
@@ -233,7 +233,7 @@ class Engine:
         )
         decision.session = session.number
         if decision.dream:
-            decision.dialog, _ = self.dreams.begin(dreamer, ctx, now, self.settings, decision.drawn)
+            decision.dialog, _ = self.dialogues.begin(dreamer, ctx, now, self.settings, decision.drawn)
         elif decision.reason == "no_hooks":
             named.keep(ctx, None, now_s)
         self._note(decision)
@@ -248,7 +248,7 @@ class Engine:
             raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble}")
         now = self._clock.wall()
         ctx = ctx or dreamer.latest or Context(prompt="", reply="")
-        dialog, task = self.dreams.begin(dreamer, ctx, now, self.settings)
+        dialog, task = self.dialogues.begin(dreamer, ctx, now, self.settings)
         name, session = dreamer.session.name, dreamer.session.number
         self._note(Decision(at=now, dream=True, reason="asked", client=name, session=session, dialog=dialog))
         ending = await asyncio.shield(task)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dreamclient.messages import PROTOCOL_VERSION
 
 import dreamd
-from dreamd.dreams import Dreams
+from dreamd.dialogues import Dialogues
 from dreamd.inbox import InboxError
 from dreamd.store.suspension import SUSPENDED
 from dreamd.wire.session import Session
@@ -37,8 +37,8 @@ async def status_of(service: "Service") -> dict[str, Any]:
         "seeded": engine.keeper.seeded,
         "sessions": [_session(service, session) for session in service.sessions.values()],
         "decisions": dict(engine.reasons),
-        "dialogues": _dialogues(engine.dreams),
-        "hooks": engine.dreams.latency.figures(),
+        "dialogues": _dialogues(engine.dialogues),
+        "hooks": engine.dialogues.latency.figures(),
         "database": {
             "path": str(store.path),
             **(sizes or UNKNOWN_SIZES),
@@ -51,9 +51,9 @@ async def status_of(service: "Service") -> dict[str, Any]:
     }
 
 
-def _dialogues(dreams: Dreams) -> dict[str, int]:
+def _dialogues(dialogues: Dialogues) -> dict[str, int]:
     """Return the dialogues that have ended, by outcome, and those that are suspended."""
-    counted = {**dreams.outcomes, SUSPENDED: len(dreams.suspended)}
+    counted = {**dialogues.outcomes, SUSPENDED: len(dialogues.suspended)}
     return {outcome: n for outcome, n in counted.items() if n}
 
 

@@ -127,7 +127,7 @@ async def test_as_the_answer_of_every_hook(tmp_path, seed):
         await settled(service)
         assert "hook_error" in outcomes
         assert own_faults(service.failures.counts) == []
-        assert service.engine.dreams.running == {}
+        assert service.engine.dialogues.running == {}
         found = await service.engine.store.recent(1000)
         assert [each for each in found if each["outcome"] is None] == []
         await peer.close()

@@ -267,7 +267,7 @@ async def test_the_end_does_not_wait_for_a_dialogue_that_does_not_end(tmp_path, 
             held = lock.enter_context((tmp_path / "inbox" / "dreams" / ".lock").open("r+"))
             fcntl.flock(held, fcntl.LOCK_EX)
             peer.send([0, 99, "dream.now", [STIRRED]])
-            await until(lambda: service.engine.dreams.outcomes["complete"] == 2)
+            await until(lambda: service.engine.dialogues.outcomes["complete"] == 2)
         await peer.close()
     assert "not all was done in 0.05 s; it is completed at the next start" in caplog.text
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1

@@ -19,7 +19,7 @@ ORIGIN = {
 
 async def settled(service) -> None:
     """Wait until no dialogue runs."""
-    while running := [task for _, task in service.engine.dreams.running.values()]:
+    while running := [task for _, task in service.engine.dialogues.running.values()]:
         await asyncio.wait(running)
 
 

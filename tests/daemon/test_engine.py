@@ -76,7 +76,7 @@ async def test_a_dialogue_that_was_lost_says_nothing_of_its_leo(tmp_path):
         await gate.reached.wait()
         await peer.close()
         await settled(service)
-        assert service.engine.dreams.outcomes == {"left": 1}
+        assert service.engine.dialogues.outcomes == {"left": 1}
         assert service.engine.names["leo"].mute_left_s(service.clock.monotonic()) == 0
         assert service.engine.dreamer(1) is None
         assert service.failures.counts == {"generate: connection lost": 1}

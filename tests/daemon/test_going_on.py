@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 import dreamd
-from dreamd import dreams
+from dreamd import dialogues
 from dreamd.dream import names
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, completed, onlooker, settled, until
@@ -60,7 +60,7 @@ async def interrupted(service, heard, stuck_in, **connecting):
     """A leo connects, gets as far as this step, and leaves."""
     host = Host(heard, stuck_in)
     peer = await host.connect(service.socket, **connecting)
-    if not service.engine.dreams.running:
+    if not service.engine.dialogues.running:
         peer.send([2, "dream.context", [STIRRED]])
     await asyncio.wait_for(host.reached.wait(), 20)
     await peer.close()
@@ -166,7 +166,7 @@ async def test_a_hook_that_kills_its_host_twice_is_not_asked_again(tmp_path, ste
         for _ in range(2):
             await interrupted(service, heard, step, also=("recall",))
         assert await whole(service, heard) == []
-        assert service.engine.dreams.outcomes == {"left": 1}
+        assert service.engine.dialogues.outcomes == {"left": 1}
         assert len(files(tmp_path)) == (step == "generate 2")
 
 
@@ -205,7 +205,7 @@ async def test_a_field_that_is_not_known_ends_it(tmp_path):
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, [], "observe 1", field=None)
         assert await whole(service, [], field=None) == []
-        assert service.engine.dreams.outcomes == {"left": 1}
+        assert service.engine.dialogues.outcomes == {"left": 1}
         assert len(files(tmp_path)) == 1
 
 
@@ -213,11 +213,11 @@ async def test_it_goes_on_within_a_day_or_ends(tmp_path):
     time, heard = TestClock(), []
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, "generate 2")
-        time.pass_s(dreams.GO_ON_S)
+        time.pass_s(dialogues.GO_ON_S)
         service.engine.pending.wake()  # as the tick does
         await service.engine.pending.attempt()
         await check(service, tmp_path, heard, "left", 1)
-        assert service.engine.dreams.suspended == {}
+        assert service.engine.dialogues.suspended == {}
         assert service.engine.names["leo"].reserved == {}
         assert await whole(service, heard) == []
 
@@ -240,7 +240,7 @@ async def test_one_that_cannot_be_taken_up_ends(tmp_path):
         with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
             database.execute("UPDATE dream_turns SET seed = 'another'")
         assert await whole(service, heard) == []
-        assert service.engine.dreams.outcomes == {"left": 1}
+        assert service.engine.dialogues.outcomes == {"left": 1}
         assert service.failures.counts["engine: suspended dialogue differs"] == 1
         assert len(files(tmp_path)) == 1
 
@@ -265,7 +265,7 @@ async def test_it_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         service.engine._loaded = False
         async with await Host(heard).connect(service.socket):
-            assert service.engine.dreams.running == {}
+            assert service.engine.dialogues.running == {}
             await completed(service)
             await settled(service)
         await check(service, tmp_path, heard)
@@ -273,13 +273,13 @@ async def test_it_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(
 
 async def test_p11_suspended_dialogues_are_few(tmp_path, monkeypatch):
     """And so are the names that they hold."""
-    monkeypatch.setattr(dreams, "WAITING", 2)
+    monkeypatch.setattr(dialogues, "WAITING", 2)
     monkeypatch.setattr(names, "ABSENT", 2)
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         for name in "abcde":
             await interrupted(service, [], "generate 1", name=name)
-        assert [dialog.client for dialog in service.engine.dreams.suspended.values()] == ["d", "e"]
-        assert service.engine.dreams.outcomes == {"left": 3}
+        assert [dialog.client for dialog in service.engine.dialogues.suspended.values()] == ["d", "e"]
+        assert service.engine.dialogues.outcomes == {"left": 3}
         assert len(service.engine.names._named) <= 4
 
 

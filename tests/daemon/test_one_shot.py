@@ -48,8 +48,8 @@ async def test_a_leo_who_left_too_early_dreams_when_he_is_back(tmp_path):
         await one_shot(service)
         seeds = await heard(service)
         assert "hello" in seeds[0]
-        assert service.engine.dreams.outcomes["left"] == 1
-        assert service.engine.dreams.outcomes["complete"] == 1
+        assert service.engine.dialogues.outcomes["left"] == 1
+        assert service.engine.dialogues.outcomes["complete"] == 1
 
 
 async def test_he_dreams_of_it_once(tmp_path):
@@ -87,7 +87,7 @@ async def test_the_draw_that_was_for_it_stands(tmp_path):
         drawn = service.engine.decisions[0].drawn
         service.engine._chance.seed(4)
         before = service.engine._chance.getstate()
-        service.engine.dreams.begin = lambda *_: (99, None)  # what a dialogue draws is its own affair
+        service.engine.dialogues.begin = lambda *_: (99, None)  # what a dialogue draws is its own affair
         await heard(service)
         assert service.engine.decisions[-1].drawn == drawn
         assert service.engine._chance.getstate() == before
@@ -161,7 +161,7 @@ async def test_a_context_that_its_client_dies_of_is_delivered_once_more_and_then
         await one_shot(service)
         await one_shot(service, ctx=None)
         assert await heard(service) == []
-        assert service.engine.dreams.outcomes["left"] == 2
+        assert service.engine.dialogues.outcomes["left"] == 2
         await one_shot(service)
         assert await heard(service) == []
         peer = await leo(service)
@@ -270,4 +270,4 @@ async def test_a_client_that_is_back_is_not_busy_with_the_dialogue_that_its_conn
             hold.set()
             await hung
             await settled(service)
-    assert service.engine.dreams.outcomes["left"] == 1
+    assert service.engine.dialogues.outcomes["left"] == 1

@@ -164,7 +164,7 @@ async def test_a_dialogue_ends_at_its_deadline_whatever_becomes_of_its_call(tmp_
         session.call = lambda *_: asyncio.get_running_loop().create_future()  # no one will ever answer it
         assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "deadline", "lines": 0}
         assert service.failures.counts == {"generate: dialogue deadline": 1}
-        assert service.engine.dreams.running == {}
+        assert service.engine.dialogues.running == {}
 
 
 async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):

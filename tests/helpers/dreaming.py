@@ -40,7 +40,7 @@ async def onlooker_at(socket: Any) -> PlainPeer:
 
 async def settled(service: Service) -> None:
     """Wait until no dialogue runs, and until what ended is delivered as far as it can be."""
-    while running := [task for _, task in service.engine.dreams.running.values()]:
+    while running := [task for _, task in service.engine.dialogues.running.values()]:
         await asyncio.wait(running)
     await service.engine.pending.attempt()
 

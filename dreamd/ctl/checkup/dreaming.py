@@ -59,7 +59,9 @@ def _lacks(session: Mapping[str, Any]) -> list[str]:
 def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
     """Say whether his dialogues speak: mute, if none since he last spoke did; gone, if he went away in each."""
     lost = list(
-        takewhile(lambda dialog: dialog["outcome"] == "lost" and not dialog["lines"], database.latest)
+        takewhile(
+            lambda dialog: dialog["outcome"] in ("left", "lost") and not dialog["lines"], database.latest
+        )
     )
     if len(lost) >= LOSSES:
         yield fail(

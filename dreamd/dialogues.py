@@ -70,7 +70,7 @@ def may_be_suspended(dialog: OpenDialog, interrupted_in: str, now_s: float) -> b
     return not often and may_go_on(dialog, now_s)
 
 
-class Dreams:
+class Dialogues:
     """Begins, suspends, resumes and ends dialogues. `left_undone` is called when the store or the inbox has something
     to do for one of them."""
 
