@@ -1,6 +1,6 @@
 """What dreaming does to a real leo: `make leo LEO=PATH`.
 
-    python -m tests.leo.health PATH [--python P] [--prompts 60] [--seeds 5] [--only replies,alone,talk]
+    python -m tests.leo.health PATH [--python P] [--prompts 60] [--seeds 5] [--only replies,gates,alone,talk]
 
 PATH is a checkout of leo with his README; it is copied, never touched. P is a Python that has what leo needs, and
 msgpack. Every scene has a leo who was just born, in a process of its own (scenes.py), and a daemon of its own.
@@ -8,116 +8,27 @@ All of it takes about an hour.
 """
 
 import argparse
-import json
-import os
-import shutil
-import signal
-import sqlite3
-import subprocess
 import sys
 import tempfile
-from collections import Counter
-from contextlib import ExitStack, closing
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import mean, median, quantiles
 from typing import Any
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dialogue_measures import answers, cut_share
+from tests.leo.gates import gates
+from tests.leo.stage import FIRST_SEED, FORCED, NATURAL, NEVER, Found, Stage
 
-ROOT = Path(__file__).parents[2]
-# Each reply is dreamt of: no cooldown, no chance, and a novelty gate that is never shut.
-FORCED = ("gate.cooldown_s=0", "gate.chance=1", "gate.novelty_above=-1")
-NATURAL = (
-    "gate.cooldown_s=0",
-    "gate.chance=1",
-)  # what the gates let through, were it not for time and chance
-NEVER = ("gate.enabled=false",)  # but where a dream is asked for by `dream.now`
-FIRST_SEED = 101
 DREAMS_ALONE = 60
 TALK = 40  # prompts with a dream after each
-PAUSE_S = 0.3  # between a reply and the next prompt; people take longer
-SCENE_S = 3600
-
-Found = dict[str, Any]
-
-
-class Stage:
-    """Runs scenes, each with a copy of the checkout and a state folder of the daemon, in `folder`."""
-
-    def __init__(self, checkout: Path, python: str, folder: Path) -> None:
-        self.checkout, self.python, self.folder = checkout, python, folder
-        self.count = 0
-
-    def run(
-        self,
-        scene: str,
-        seed: int,
-        prompts: int,
-        *,
-        settings: tuple[str, ...] | None = None,
-        absent: bool = False,
-        stopped: bool = False,
-        diet: str = "diet",
-    ) -> Found:
-        """What scenes.py found, and what the daemon did; without `settings` there is no daemon, and no attachment
-        unless one is said to be `absent`."""
-        self.count += 1
-        place = self.folder / str(self.count)
-        kept_out = shutil.ignore_patterns(".git", "state", "bin", "json", "__pycache__")
-        shutil.copytree(self.checkout, place / "leo", ignore=kept_out)
-        if (place / "leo" / "dream_original.py").exists():  # he is with dreamd already
-            (place / "leo" / "dream_original.py").replace(place / "leo" / "dream.py")
-        with ExitStack() as stack:
-            daemon = None
-            socket = str(place / "nobody.sock") if absent else ""
-            if settings is not None:
-                options = [option for setting in settings for option in ("--set", setting)]
-                daemon = stack.enter_context(DaemonProcess(place / "dreamd", *options))
-                socket = str(daemon.socket)
-                if stopped:
-                    daemon.process.send_signal(signal.SIGSTOP)
-            spec = {"scene": scene, "seed": seed, "prompts": prompts, "pause_s": PAUSE_S, "diet": diet}
-            spec |= {"socket": socket, "result": str(place / "result.json")}
-            self._play(spec, place / "leo")
-            found: Found = json.loads((place / "result.json").read_text())
-            if daemon is not None and not stopped:
-                found |= dreamt(daemon)
-        shutil.rmtree(place)
-        return found
-
-    def _play(self, spec: Found, checkout: Path) -> None:
-        env = {name: value for name, value in os.environ.items() if not name.startswith("DREAM")}
-        # What a leo says depends on the order of his sets.
-        env |= {"PYTHONPATH": str(ROOT / "client"), "PYTHONHASHSEED": "0"}
-        command = [self.python, str(Path(__file__).with_name("scenes.py")), json.dumps(spec)]
-        done = subprocess.run(
-            command, cwd=checkout, env=env, timeout=SCENE_S, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            sys.exit(f"the scene {spec['scene']} failed:\n{done.stderr[-2000:]}")
-
-
-def dreamt(daemon: DaemonProcess) -> Found:
-    """What the daemon counted."""
-    status = daemon.call("status")
-    with closing(sqlite3.connect(f"file:{status['database']['path']}?mode=ro", uri=True)) as database:
-        observed = Counter(
-            dict(database.execute("SELECT observed, COUNT(*) FROM dream_turns GROUP BY observed"))
-        )
-    return {
-        "decisions": status["decisions"],
-        "dialogues": status["dialogues"],
-        "hooks": status["hooks"],
-        "failures": status["failures"],
-        "lines": observed.total(),
-        "taken": observed["answered"],
-    }
+KINDS = {"dreams": "diet", "diet off": "whole lines"}
+MEASURES = ("distinct_2", "vocabulary", "origin")
 
 
 def conversation(stage: Stage, prompts: int) -> None:
     """Replies with no dream, with the gates as they are, and with a dream after each."""
     off = stage.run("replies", FIRST_SEED, prompts)
     print("\nreplies identical to those without dreamd, byte for byte")
+    same = off
     for name, options in (
         ("(leo alone, again)", {}),
         ("dreaming off", {"settings": NEVER}),
@@ -152,56 +63,77 @@ def row_of_latency(name: str, figures: tuple[float, ...], over: tuple[float, ...
     print(f"  {name:<24}{middle:8.3f}{high:8.3f}", flush=True)
 
 
-def dreams(found: Found) -> None:
-    for what in ("decisions", "dialogues", "failures"):
-        print(
-            f"  {what:<14}"
-            + (", ".join(f"{name} {n}" for name, n in sorted(found[what].items()) if n) or "none")
-        )
-    silent, lines = found["dialogues"].get("empty", 0), found["lines"]
-    share = 100 / (lines + silent) if lines + silent else 0.0
-    print(
-        f"  {'lines':<14}{lines} spoken, {silent * share:.1f} % empty, {found['taken'] * share:.1f} % taken"
-    )
-    for hook, figures in found["hooks"].items():
-        print(f"  {hook:<14}{figures['calls']} calls, p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms")
-
-
 def latency(seconds: list[float]) -> tuple[float, float]:
     return median(seconds), quantiles(seconds, n=20)[-1]
 
 
+def dreams(found: Found) -> None:
+    for what in ("decisions", "dialogues", "failures"):
+        told = ", ".join(f"{name} {n}" for name, n in sorted(found[what].items()) if n)
+        print(f"  {what:<14}{told or 'none'}")
+    print(f"  {'lines':<14}{lines_in_words(found)}")
+    for hook, figures in found["hooks"].items():
+        print(f"  {hook:<14}{figures['calls']} calls, p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms")
+
+
+def lines_in_words(found: Found) -> str:
+    texts = found["texts"]
+    lines = [line for dialogue in texts for line in dialogue]
+    if len(texts) < 2:
+        return f"{len(lines)} spoken"
+    complete = found["dialogues"].get("complete", 0) / sum(found["dialogues"].values())
+    return (
+        f"{len(lines)} spoken, {found['taken'] / len(lines):.0%} taken, {cut_share(lines):.1%} cut,"
+        f" answers {answers(texts):.1f} x chance, {complete:.0%} of the dialogues complete"
+    )
+
+
 def health(stage: Stage, scene: str, seeds: int) -> None:
-    """Distinct-2 and vocabulary, with the diet and with whole lines, as ratios to what they would be without."""
+    """What probe replies are after dreams, with the diet and with whole lines, over what they are without."""
     if scene == "alone":
         print(f"\n{DREAMS_ALONE} dreams alone: 100 probe replies after, over before")
     else:
         print(f"\n{TALK} prompts with a dream after each: 100 probe replies, over the same without dreams")
-    print("            seed  distinct-2  vocabulary  trigrams gained  lines  taken")
-    table: dict[str, list[tuple[float, ...]]] = {"diet": [], "whole lines": []}
+    print("               seed  distinct-2  vocabulary  origin  (share)  trigrams gained")
+    table: dict[str, list[tuple[float, ...]]] = {kind: [] for kind in KINDS}
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
         control = stage.run("talk", seed, TALK) if scene == "talk" else None
-        for diet, rows in table.items():
+        if control is not None:
+            print(f"  {'no dreams':<12}{seed:>5}{'':31}{control['after']['origin']:9.4f}", flush=True)
+        for kind, rows in table.items():
             count = DREAMS_ALONE if scene == "alone" else TALK
-            found = stage.run(scene, seed, count, settings=NEVER, diet=diet)
+            found = stage.run(scene, seed, count, settings=NEVER, diet=KINDS[kind])
             before, gain = (control["after"], control["gain"]) if control else (found["before"], 0)
-            ratios = [found["after"][measure] / before[measure] for measure in ("distinct_2", "vocabulary")]
-            rows.append(
-                (*ratios, found["gain"] - gain, found["lines"], found["taken"] / max(1, found["lines"]))
-            )
-            row(diet, str(seed), rows[-1])
-    for diet, rows in table.items():
-        row(diet, "median", tuple(map(median, zip(*rows, strict=True))))
-    kept = [median(line[2] for line in rows) for rows in table.values()]
-    print(f"  trigrams gained with the diet, over those with whole lines: {kept[0] / kept[1]:.2f}")
+            ratios = [found["after"][measure] / before[measure] for measure in MEASURES]
+            rows.append((*ratios, found["after"]["origin"], found["gain"] - gain))
+            row(kind, str(seed), rows[-1])
+            print(f"  {'':17}{lines_in_words(found)}", flush=True)
+    for kind, rows in table.items():
+        row(kind, "median", tuple(map(median, zip(*rows, strict=True))))
+        print(f"  {'':17}origin, mean of the ratios: {interval([ratios[2] for ratios in rows])}")
 
 
 def row(kind: str, seed: str, figures: tuple[float, ...]) -> None:
-    pairs, vocabulary, gain, lines, taken = figures
+    pairs, vocabulary, origin, share, gain = figures
     print(
-        f"  {kind:<12}{seed:>6}{pairs:10.3f}{vocabulary:12.3f}{gain:17.0f}{lines:7.0f}{taken:7.2f}",
+        f"  {kind:<10}{seed:>7}{pairs:12.3f}{vocabulary:12.3f}{origin:8.3f}{share:9.4f}{gain:17.0f}",
         flush=True,
     )
+
+
+# Student's t for 95 %, by degrees of freedom.
+_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+
+
+def interval(ratios: list[float]) -> str:
+    """Return the mean and its 95 % interval."""
+    middle = mean(ratios)
+    free = len(ratios) - 1
+    if not free:
+        return f"{middle:.2f}"
+    spread = (sum((ratio - middle) ** 2 for ratio in ratios) / free / len(ratios)) ** 0.5
+    half = _T.get(free, 2.0) * spread
+    return f"{middle:.2f} ({middle - half:.2f} to {middle + half:.2f})"
 
 
 def main() -> None:
@@ -210,18 +142,20 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--prompts", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="replies,alone,talk")
+    parser.add_argument("--only", default="replies,gates,alone,talk")
     given = parser.parse_args()
     if not (given.checkout / "leo.py").is_file():
         parser.error(f"{given.checkout} is no checkout of leo: it has no leo.py")
-    wanted = given.only.split(",")
+    wanted: dict[str, Any] = {
+        "replies": lambda: conversation(stage, given.prompts),
+        "gates": lambda: gates(stage, given.seeds),
+        "alone": lambda: health(stage, "alone", given.seeds),
+        "talk": lambda: health(stage, "talk", given.seeds),
+    }
     with tempfile.TemporaryDirectory(prefix="leo-") as folder:  # short: a socket's path has 107 bytes
         stage = Stage(given.checkout, given.python, Path(folder))
-        if "replies" in wanted:
-            conversation(stage, given.prompts)
-        for scene in ("alone", "talk"):
-            if scene in wanted:
-                health(stage, scene, given.seeds)
+        for name in given.only.split(","):
+            wanted[name]()
 
 
 if __name__ == "__main__":
