@@ -120,16 +120,16 @@ def test_killed_in_mid_dialogue_it_is_back_and_loses_no_line(installed, knock):
     leo = knock(installed.socket)
     leo.hello("generate", "observe")
     leo.send([0, 7, "dream.now", []])
-    asked = leo.receive()
-    assert asked[2] == "generate"
-    leo.send([1, asked[1], None, LINES[0]])
-    observe = leo.receive()
+    while (asked := leo.receive())[2] == "generate":  # once a candidate
+        leo.send([1, asked[1], None, LINES[0]])
+    observe = asked
     assert observe[2] == "observe"  # so the line is recorded
     installed.systemctl("kill", "--signal=KILL", "dreamd.service")
     waiting = knock(installed.socket)  # nobody listens, systemd keeps the socket
     assert waiting.hello("generate", "observe")["name"] == "dreamd"
     [dialog] = [d for d in waiting.call("dialogs.recent") if d["trace_id"] == observe[3][1]["trace_id"]]
     assert (dialog["outcome"], dialog["lines"]) == ("left", 1)
+    until(lambda: waiting.call("inbox.list"), "its file")  # after READY
     shards = waiting.call("inbox.read", dialog["trace_id"])["shards"]
     assert [shard["text"] for shard in shards] == [LINES[0]]
     with pytest.raises(ConnectionError):
