@@ -127,9 +127,9 @@ def test_killed_in_mid_dialogue_it_is_back_and_loses_no_line(installed, knock):
     installed.systemctl("kill", "--signal=KILL", "dreamd.service")
     waiting = knock(installed.socket)  # nobody listens, systemd keeps the socket
     assert waiting.hello("generate", "observe")["name"] == "dreamd"
+    until(lambda: waiting.call("inbox.list"), "its file")  # after READY
     [dialog] = [d for d in waiting.call("dialogs.recent") if d["trace_id"] == observe[3][1]["trace_id"]]
     assert (dialog["outcome"], dialog["lines"]) == ("left", 1)
-    until(lambda: waiting.call("inbox.list"), "its file")  # after READY
     shards = waiting.call("inbox.read", dialog["trace_id"])["shards"]
     assert [shard["text"] for shard in shards] == [LINES[0]]
     with pytest.raises(ConnectionError):
