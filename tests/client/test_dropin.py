@@ -82,12 +82,13 @@ class Functions:
     def __init__(self) -> None:
         self.said: list[str] = []
         self.heard: list[str] = []
-        self._again = False
+        self.alike = 1  # so many candidates of a line are alike
+        self._asked = 0
 
     def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
-        if not self._again:
+        if self._asked % self.alike == 0:
             self.said.append(saying())
-        self._again = not self._again  # both candidates of a line are alike
+        self._asked += 1
         return self.said[-1]
 
     def observe(self, text: str) -> None:
@@ -247,6 +248,18 @@ def test_p2_the_lines_are_said_recorded_and_observed(waits, database, leo, most,
     assert [speaker for speaker, _ in recorded] == ["leo", "friend", "leo", "friend", "leo", "friend"][
         : len(leo.said)
     ]
+
+
+def test_a_call_with_a_config_asks_once_for_each_line(waits, database):
+    """leo's own tests take the calls of generate_fn for turns."""
+    asked = []
+
+    def generate(*_):
+        asked.append(saying())
+        return asked[-1]
+
+    maybe_run_dream(STIRRED, generate, lambda _: None, database, replace(ALWAYS, max_turns=4))
+    assert len(asked) in (3, 4)
 
 
 def test_a_line_has_as_many_words_as_the_call_allows(waits, database, leo):
@@ -445,6 +458,7 @@ def asked(method, *params):
 
 
 def test_functions_are_the_hooks_of_a_session(service, database, leo):
+    leo.alike = 2  # the daemon's own settings
     init_dream(database, "I am small. I listen.", ["a lamp is on"])
     until(lambda: maybe_run_dream(STIRRED, leo.generate, leo.observe, database) or asked("why"))
     until(lambda: asked("status")["dialogues"])
@@ -620,6 +634,7 @@ def test_these_mean_a_service(monkeypatch, off, host):
 def test_embedded_he_dreams_in_the_usual_state_folder_and_nobody_waits(
     monkeypatch, tmp_path, database, leo, host
 ):
+    leo.alike = 2  # the daemon's own settings
     monkeypatch.setenv("DREAMD_EMBEDDED", "1")
     monkeypatch.setenv("DREAMD_STATE_DIR", str(tmp_path / "usual"))
     monkeypatch.setenv("DREAMD_GATE__CHANCE", "1")

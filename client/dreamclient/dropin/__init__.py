@@ -86,19 +86,20 @@ class DreamConfig:
     min_interval_seconds: float = 180.0
     trigger_probability: float = 0.3
     max_turns: int = 4
-    max_tokens_per_turn: int = 50  # words
+    max_tokens_per_turn: int = 50  # that generate_fn is asked for
     bootstrap_buffer_size: int = 64  # fragments beside the origin
     fragment_decay_per_run: float = 0.99
     fragment_min_weight: float = 0.05
 
     def settings(self) -> list[str]:
-        """The same as settings of the daemon (docs/operations.md)."""
+        """Return them as settings of the daemon (docs/operations.md)."""
         return [
             f"gate.cooldown_s={self.min_interval_seconds}",
             f"gate.chance={self.trigger_probability}",
             f"dialogue.turns_min={min(3, self.max_turns)}",
             f"dialogue.turns_max={self.max_turns}",
             f"dialogue.max_tokens={self.max_tokens_per_turn}",
+            "dialogue.candidates=1",  # leo counts turns by calls of generate_fn, and his own tests do
             f"friend.buffer={self.bootstrap_buffer_size}",
             f"friend.decay={self.fragment_decay_per_run}",
             f"friend.floor={self.fragment_min_weight}",
