@@ -32,8 +32,11 @@ def doctor(target: Target, strict: bool) -> None:
     dreamctl doctor
     dreamctl doctor --strict --json | jq .verdict
     """
-    ours = command("")  # with the options that this one was given
-    findings = [replace(one, advice=one.advice.replace("`dreamctl ", f"`{ours} ")) for one in examine(target)]
+    ours = f"`{command('')} "  # with the options that this one was given
+    findings = [
+        replace(one, text=one.text.replace("`dreamctl ", ours), advice=one.advice.replace("`dreamctl ", ours))
+        for one in examine(target)
+    ]
     counts = Counter(finding.level for finding in findings)
     verdict = next(level for level in COLOURS if counts[level])
     if target.as_json:
@@ -65,8 +68,9 @@ def examine(target: Target) -> Iterator[Finding]:
     yield from found("versions", daemon.check_versions, answers)
     yield from found("service", units.check, installed, alive, folder)
     yield from found("service", units.check_places, installed, state, target.socket)
-    trouble = answers.status and answers.status.get("database", {}).get("trouble")
-    yield from found("database", database.check, file, trouble)
+    told = (answers.status or {}).get("database", {})
+    trouble, lost = told.get("trouble"), {"served": told.get("path"), "ended": folder.ended}
+    yield from found("database", database.check, file, trouble, **lost)
     yield from found("database", database.check_damaged, database.damaged(state / "dream.sqlite3"))
     yield from found("database", place.check_state, folder, trouble)
     yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)

@@ -1,5 +1,6 @@
 """Plain text in columns, as wide as the terminal. Values in, lines out."""
 
+import re
 import shutil
 import textwrap
 import time
@@ -9,7 +10,8 @@ from dreamd.ctl.plain import in_ascii, is_plain
 
 NARROWEST, WIDEST = 30, 100  # columns; beyond, a line of prose is hard to read
 GAP = "  "
-FILLER = "\0"  # in no clean text
+FILLER, BLANK = "\0", "\1"  # in no clean text
+_COMMAND = re.compile("`[^`]+`")
 # Invisible, and part of words: joiners of Persian, Malayalam and emoji, soft hyphens, marks of direction. Those that
 # turn the direction of what follows (U+202A-202E, U+2066-2069) steer a terminal, and stay out.
 _IN_WORDS = frozenset("\u00ad\u061c\u06dd\u070f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
@@ -38,17 +40,19 @@ def _in_cells(text: str) -> str:
 
 
 def fold(text: str, columns: int, indent: str = "", first: str | None = None) -> str:
-    """A text in lines of `columns`, each behind `indent`; the first behind `first`, where given."""
-    cells = _in_cells(clean(text))
+    """Fold a text into lines of `columns`, each behind `indent`, the first behind `first` if that is given.
+
+    A path, and a command between backticks, stay whole, or they could not be copied."""
+    cells = _COMMAND.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(clean(text)))
     folded = textwrap.fill(
         cells,
         columns - (FILLER in cells),  # a line may end between a character and its filler
         initial_indent=indent if first is None else first,
         subsequent_indent=indent,
         break_on_hyphens=False,
-        break_long_words="/" not in text,  # a path stays whole, or it could not be copied
+        break_long_words="/" not in text and BLANK not in cells,
     )
-    return folded.replace(FILLER, "")
+    return folded.replace(FILLER, "").replace(BLANK, " ")
 
 
 def labelled(rows: Iterable[tuple[str, str]], columns: int) -> str:

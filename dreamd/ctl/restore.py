@@ -118,7 +118,7 @@ def _stopped(state: Path, pair: units.Pair, done: list[str]) -> Iterator[None]:
             _stop_units(pair, done, afterwards)
         if look_at_state(state).holder:
             plain.stop(state, pair.socket, pair.units)
-            done.append("the daemon was asked to stop")
+            done.append("the daemon has stopped")
             afterwards.callback(_start_again, state, pair, done)
         try:
             afterwards.enter_context(state_lock(state))

@@ -166,7 +166,7 @@ def stop(target: Target, instance: str) -> None:
         done.append(f"stopped the unit {pair.units[1]} and its socket")
     if not done or _runs(pair):
         plain.stop(pair.state, pair.socket, pair.units)
-        done.append("the daemon was asked to stop")
+        done.append("the daemon has stopped")
     _report(target, done)
 
 

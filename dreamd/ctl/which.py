@@ -14,7 +14,7 @@ _WHOLE = re.compile(rf"dream-\d+-(\d{{1,{DIGITS}}})-[0-9a-f]{{8}}", re.ASCII)
 
 
 def dialogue(daemon: Daemon, asked: str) -> int:
-    """The dialogue's number. Raises Refused where there is none, click.UsageError where there are several."""
+    """Return the dialogue's number. Raise Refused if there is none, click.UsageError if there are several."""
     if asked.isdecimal():
         if len(asked) > DIGITS or not int(asked):
             raise click.UsageError(f"no dialogue has such a number; `{command('recent')}` lists them")
@@ -28,12 +28,8 @@ def dialogue(daemon: Daemon, asked: str) -> int:
         recent = daemon.newest(Method.DIALOGS_RECENT, LOOKED_THROUGH)
         found = [each for each in recent if (each["trace_id"] or "").startswith(asked)]
     if not found:
-        what = (
-            "no dialogue yet"
-            if asked == "last"
-            else f"no trace id of the last dialogues begins with {asked!r}"
-        )
-        raise Refused(f"NOT_FOUND ({Code.NOT_FOUND}): {what}; `{command('recent')}` lists them")
+        what = f"no trace id of the last dialogues begins with {asked!r}; `{command('recent')}` lists them"
+        raise Refused(f"NOT_FOUND ({Code.NOT_FOUND}): {'no dialogue yet' if asked == 'last' else what}")
     if len(found) > 1:
         some = ", ".join(each["trace_id"] for each in found[:3])
         raise click.UsageError(f"{asked!r} begins {len(found)} trace ids: {some}{', ..' * (len(found) > 3)}")

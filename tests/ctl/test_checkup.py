@@ -207,7 +207,7 @@ def test_a_daemon_that_does_not_run_is_a_fault_unless_systemd_waits_for_the_knoc
     waits = Units(
         installed=True, shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "inactive"}}
     )
-    assert told(waits) == "OK does not run; it starts at the first knock -> "
+    assert told(waits) == "OK does not run; leo's first connection starts it -> "
     failed = Units(
         installed=True, shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "failed"}}
     )
@@ -418,6 +418,25 @@ def test_without_systemctl_nothing_is_asked(tmp_path, monkeypatch):
 
 def test_an_old_sqlite_is_named():
     assert only(database.check_sqlite((3, 34, 1))) == "FAIL SQLite 3.34.1, dreamd needs 3.35.0"
+
+
+@pytest.mark.parametrize(
+    ("lost", "what"),
+    [
+        (
+            {"served": "/s/dream.sqlite3"},
+            "is gone, and a daemon serves it: that notices within 15 s, and ends",
+        ),
+        ({"trouble": "database deleted"}, "is gone"),
+        ({"ended": "database deleted (/s/dream.sqlite3)"}, "is gone"),
+        ({"served": "/leo/dream.sqlite3"}, "is not there yet; the first start makes it"),
+        ({}, "is not there yet; the first start makes it"),
+    ],
+)
+def test_a_database_that_is_gone_is_told_from_one_that_is_not_there_yet(lost, what):
+    [told] = database.check(Database("/s/dream.sqlite3", exists=False), **lost)
+    assert (told.level, told.text) == ("FAIL" if "gone" in what else "OK", f"/s/dream.sqlite3 {what}")
+    assert ("`dreamctl restore FILE`" in told.advice) == (told.level == "FAIL")
 
 
 def dialog(outcome="complete", lines=3, note=None, at=0.0):

@@ -55,6 +55,16 @@ def test_labelled_folds_values_beside_their_labels() -> None:
     assert text == "a     one two three\n      four five six\n      seven\nlong  x"
 
 
+def test_a_command_to_copy_stays_on_one_line() -> None:
+    text = "is none connected? `dreamctl --state-dir '/a b/c' leo check PATH` says it"
+    assert layout.fold(text, 40) == (
+        "is none connected?\n`dreamctl --state-dir '/a b/c' leo check PATH`\nsays it"
+    )
+    assert layout.fold("now `dreamctl service status --instance x`", 20, " ") == (
+        " now\n `dreamctl service status --instance x`"
+    )
+
+
 @pytest.mark.parametrize("text", ["雨が降る夜に屋根を聞く" * 9, "a 🌧 b 🏠 " * 20, "ａ雨bé" * 30, "雨 " * 50])
 @pytest.mark.parametrize("columns", [30, 31])
 def test_what_is_wide_is_folded_by_its_cells(text: str, columns: int) -> None:

@@ -111,7 +111,7 @@ def test_a_daemon_of_its_own_is_stopped_and_started_again(state: Path, backup: P
         assert daemon.wait() == 0
         pid = daemon.call("status")["pid"]
         assert json.loads(result.stdout)["done"] == [
-            "the daemon was asked to stop",
+            "the daemon has stopped",
             f"started a process of its own (pid {pid})",
         ]
         assert not has_changed(state / "dream.sqlite3")

@@ -76,7 +76,7 @@ def test_it_runs_in_the_background_and_says_where_its_log_is(service):
     assert os.getsid(status["pid"]) == status["pid"]  # no terminal that closes takes it along
     assert "serving at" in service("logs")[1]
     assert "answers, ok" in service("status")[1]
-    assert service("stop") == (0, "the daemon was asked to stop\n")
+    assert service("stop") == (0, "the daemon has stopped\n")
     until(lambda: not is_running(status["pid"]), "it has ended")
     assert "stopped" in service.log.read_text()
     assert "does not run" in service("status")[1]

@@ -109,7 +109,7 @@ def test_a_dialogue_that_is_not_there_or_not_meant_alone(
         assert (several.exit_code, several.stdout) == (2, "")
         assert "trace ids: dream-" in several.stderr
     with LittleDaemon(socket, {"dialogs.recent": lambda *_: []}):
-        assert "no dialogue yet" in dreamctl("--socket", socket, "show").stderr
+        assert dreamctl("--socket", socket, "show").stderr == "Error: NOT_FOUND (12): no dialogue yet\n"
 
 
 def test_a_whole_trace_id_finds_the_oldest_dialogue(socket: Path) -> None:

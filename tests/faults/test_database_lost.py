@@ -101,7 +101,10 @@ def test_it_ends_and_says_why(state: Path, backup: Path, lose: Callable[..., str
         [line] = daemon.said().splitlines()
         assert line.startswith(f"dreamd: {trouble} ({state / 'dream.sqlite3'})")
         until(lambda: trouble in dreaming.trouble, "the client says why")
-        assert f"the last one ended by itself: {trouble}" in doctor(state)
+        told = doctor(state)
+        assert f"the last one ended by itself: {trouble}" in told
+        gone = f"{state / 'dream.sqlite3'} is gone -> `dreamctl --state-dir {state} restore FILE` puts a backup in its"
+        assert (gone in told) == (trouble == "database deleted")
         with DaemonProcess(state) as again:
             until(lambda: dreaming.connected, "the client is back")
             assert dreaming.trouble == ""

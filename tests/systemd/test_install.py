@@ -91,7 +91,7 @@ def test_installed_and_without_a_user_manager_the_plain_form_works(manager, drea
         assert (status["manager"], status["answers"], status["state"]) == (False, True, "ok")
         assert status["socket"] == str(manager.state / "dreamd" / "dreamd.sock")
     finally:
-        assert dreamctl("service", "stop", **ALONE).said == "the daemon was asked to stop\n"
+        assert dreamctl("service", "stop", **ALONE).said == "the daemon has stopped\n"
     removed = dreamctl("service", "uninstall", **ALONE)
     assert (removed.code, units_in(folder)) == (0, [])
     assert "stop nothing: no user manager of systemd answers" in removed.said

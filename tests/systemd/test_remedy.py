@@ -100,7 +100,7 @@ def test_a_sandbox_that_cannot_be_set_up(installed):
 def test_looking_starts_nothing(installed):
     installed.systemctl("stop", "dreamd.service")
     [found] = findings(installed, "daemon")
-    assert (found["level"], found["text"]) == ("OK", "does not run; it starts at the first knock")
+    assert (found["level"], found["text"]) == ("OK", "does not run; leo's first connection starts it")
     assert installed.systemctl("is-active", "dreamd.service", check=False) == "inactive"
 
 

@@ -24,7 +24,7 @@ CURES = {
     "locked": "another program holds the database: end it",
     "read-only": "make the database writable again",
     "damaged": "nothing: the daemon ends, and the next start sets the file aside, never deletes it",
-    "database deleted": "nothing: the daemon ends, and the next start begins a fresh one; put the old one back before",
+    "database deleted": "the daemon ends, and the next start begins a fresh one; `dreamctl restore FILE` takes a backup",
     "database replaced": "nothing: the daemon ends, and the next start serves what is there then",
     "database log lost": "nothing: the daemon ends, and the next start serves what is there then",
     "cannot open": "look at the permissions of the state folder",
@@ -75,12 +75,12 @@ def check_daemon(
             yield fail(
                 "daemon",
                 f"does not run; the last one ended by itself: {state.ended}",
-                "`dreamctl service start`: it serves what is there now",
+                "`dreamctl service start`: it serves what is there then; see section database",
             )
         elif answers.silence or refused:
             yield fail("daemon", "does not run", f"see section {refused or 'socket'}")
         elif units.waits:
-            yield ok("daemon", "does not run; it starts at the first knock")
+            yield ok("daemon", "does not run; leo's first connection starts it")
         elif units.installed:
             yield fail("daemon", "does not run", "see section service")
         else:
@@ -105,7 +105,7 @@ def check_daemon(
 
 
 def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
-    """Somebody holds the state folder, and nobody answers."""
+    """Say of a process that holds the state folder, and does not answer, what to do with it."""
     pid, holds = state.holder, f"pid {state.holder} holds {state.path}"
     if state.stopped:
         return fail("daemon", f"{holds}, and is stopped (SIGSTOP)", f"let it go on: `kill -CONT {pid}`")

@@ -132,10 +132,18 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
     )
 
 
-def check(facts: Database, trouble: str | None = None) -> Iterator[Finding]:
-    """`trouble` is what a daemon that runs tells of it."""
-    if not facts.exists and trouble:
-        yield fail("database", f"{facts.path} is not there, and a daemon runs", "see section daemon")
+def check(
+    facts: Database, trouble: str | None = None, *, served: str | None = None, ended: str = ""
+) -> Iterator[Finding]:
+    """Check the database: a daemon that runs serves the one at `served`, and tells of `trouble`; `ended` is why the
+    last one ended by itself."""
+    if not facts.exists and (trouble or ended or served == facts.path):
+        notices = "" if trouble or ended else ", and a daemon serves it: that notices within 15 s, and ends"
+        yield fail(
+            "database",
+            f"{facts.path} is gone{notices}",
+            "`dreamctl restore FILE` puts a backup in its place; else the next start begins a fresh one",
+        )
     elif trouble in LOST:
         yield fail("database", f"{trouble}: {facts.path}", "see section daemon")
     elif not facts.exists:

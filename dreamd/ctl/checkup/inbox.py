@@ -78,8 +78,8 @@ def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
     if facts.wrong:
         yield fail(
             "inbox",
-            f"the settings cannot be read: {facts.wrong}",
-            "correct them; dreamd starts with none such",
+            f"wrong settings: {facts.wrong}",
+            "correct that: dreamd does not start with it",
         )
     for text in facts.ignored:
         yield warn("inbox", text, "remove them, where they are set")

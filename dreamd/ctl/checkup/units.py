@@ -175,7 +175,9 @@ def _unfit(units: Units, answers: bool) -> Finding | None:
     if not units.installed and not units.manager:
         return ok("service", "no user manager of systemd here; `dreamctl service start` runs it without")
     if not units.installed:
-        advice = "`dreamctl service install`: then leo's first knock starts it, after a crash or a boot too"
+        advice = (
+            "`dreamctl service install`: then leo's first connection starts it, after a crash or a boot too"
+        )
         return (ok if answers else warn)("service", "no units are installed", advice)
     if not units.manager:
         return warn(
