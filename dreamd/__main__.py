@@ -30,8 +30,8 @@ def arguments() -> argparse.ArgumentParser:
         description="The daemon in which leo dreams. It serves one user's leo over a Unix socket, in the foreground.",
         epilog="Exit codes: 0 stopped in order, 1 unexpected, 2 wrong usage or a wrong setting, 3 another daemon "
         "serves this state folder or listens at this socket, 4 the state folder cannot be used, 5 no socket can be "
-        "made there, 6 the database is of a newer version, not dreamd's, or open in another dreamd, 7 the database or "
-        "the state folder was replaced, removed or damaged while it served, 130 Ctrl-C while it started.",
+        "made there, 6 the database is of a newer version, not dreamd's, or open in another dreamd, 7 the database, "
+        "its log or the state folder was replaced, removed or damaged while it served, 130 Ctrl-C while it started.",
     )
     parser.add_argument(
         "--state-dir", metavar="D", type=_path, help="database, inbox and lock (default: the XDG state home)"

@@ -15,7 +15,7 @@ from dreamd.ctl.layout import fold, labelled, moment, number, span, width
 from dreamd.ctl.plain import is_plain
 from dreamd.ctl.which import dialogue
 
-ID = click.argument("asked", metavar="ID", default="last", shell_complete=dialogues)
+ID = click.argument("asked", metavar="[ID]", default="last", shell_complete=dialogues)
 
 
 @click.command
