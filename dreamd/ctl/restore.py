@@ -151,7 +151,8 @@ def _start_again(state: Path, pair: units.Pair, done: list[str]) -> None:
 
 
 def _keep(database: Path) -> str | None:
-    """Give the old database, and all that is beside it, another name; return that. The place of its log is free then.
+    """Give the old database, and all that is beside it, another name; return that of the first file. The place of its
+    log is free then.
 
     Whenever this is interrupted, the old one is whole under one of the two names. If it cannot be read, it is kept as
     it is; else what its log holds is brought into it first, so that a database alone is never without its log.
@@ -172,7 +173,7 @@ def _keep(database: Path) -> str | None:
     sync(database.parent)
     for part in PARTS[1:]:
         Path(f"{database}{part}").unlink(missing_ok=True)
-    return str(kept)
+    return f"{kept}{found[0]}"  # its log, where the database itself was gone
 
 
 def _empty_log(database: Path) -> None:

@@ -24,7 +24,8 @@ CURES = {
     "locked": "another program holds the database: end it",
     "read-only": "make the database writable again",
     "damaged": "nothing: the daemon ends, and the next start sets the file aside, never deletes it",
-    "database deleted": "the daemon ends, and the next start begins a fresh one; `dreamctl restore FILE` takes a backup",
+    "database deleted": "the daemon ends, and the next start begins a fresh one; `dreamctl restore FILE` "
+    "takes a backup",
     "database replaced": "nothing: the daemon ends, and the next start serves what is there then",
     "database log lost": "nothing: the daemon ends, and the next start serves what is there then",
     "cannot open": "look at the permissions of the state folder",
