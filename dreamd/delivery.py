@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from dreamd.clock import Clock
 from dreamd.failures import Failures
-from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, dream_document
+from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, ValidationError, dream_document
 from dreamd.inbox.files import Files
 from dreamd.pending import Pause
 from dreamd.run import Publish
@@ -197,6 +197,11 @@ class Delivery:
     def _write(self, dialog: StoredDialog) -> dict[str, object]:
         goal = f"dream of {dialog.client}"
         form = self.inbox.settings.node_form
-        document = dream_document(dialog.trace_id, dialog.turns, goal=goal, tags=["dream"], node_form=form)
+        try:
+            document = dream_document(
+                dialog.trace_id, dialog.turns, goal=goal, tags=["dream"], node_form=form
+            )
+        except Exception as error:  # noqa: BLE001 - rows that another program changed may hold anything
+            raise ValidationError(f"no file can be made of what is stored: {type(error).__name__}") from None
         # A file that was delivered and acknowledged does not come back when another version makes other nodes.
         return self.inbox.write(*document, trace_id=dialog.trace_id, nodes_of_new_shards=True)

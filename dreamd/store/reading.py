@@ -129,22 +129,22 @@ def script(connection: Connection, dialog_id: int) -> Script | None:
     return Script(
         context=_kept("context", context, Context),
         settings=how,
-        rng_seed=int(rng_seed),
+        rng_seed=_kept("rng_seed", rng_seed, int, lambda data, **_: int(data)),
         fragments=[
             _as_it_was(connection, *of)
             for of in _kept("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
         ],
         recalled=None if recalled is None else _kept("recalled", recalled, list[str]),
-        lines=[Line(**{name: turn[name] for name in Line.__struct_fields__}) for turn in turns],
+        lines=[_kept("line", turn, Line, msgspec.convert) for turn in turns],
         outcome=outcome,
     )
 
 
 def _kept(column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode) -> T:
-    """What stands in a column. Raises Unreadable, which names it."""
+    """Return what stands in a column. Raises Unreadable, which names it."""
     try:
         return decode(data, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
         raise Unreadable(f"the stored {column} cannot be read") from None
 
 

@@ -4,6 +4,7 @@ from sqlite3 import Connection
 from typing import Final
 
 from dreamd.dream.replay import Script
+from dreamd.errors import StoreError
 from dreamd.store.reading import script
 from dreamd.store.rows import OpenDialog
 
@@ -41,10 +42,13 @@ def suspend(connection: Connection, dialog_id: int, interrupted_in: str) -> None
 
 
 def resume(connection: Connection, dialog_id: int, session: int) -> Script | None:
-    """Mark a suspended dialogue as running. Return what it has come to; None if that is not kept. Raises Unreadable."""
+    """Mark a suspended dialogue as running. Return what it has come to; None if that is not kept. Raises Unreadable,
+    and StoreError if it is not suspended."""
     found = script(connection, dialog_id)
-    if found is not None:
-        connection.execute(
-            "UPDATE dream_dialogs SET outcome = NULL, session = ? WHERE id = ?", (session, dialog_id)
-        )
+    resumed = connection.execute(
+        "UPDATE dream_dialogs SET outcome = NULL, session = ? WHERE id = ? AND outcome = ?",
+        (session, dialog_id, SUSPENDED),
+    )
+    if resumed.rowcount == 0:
+        raise StoreError(f"dialogue {dialog_id} is not suspended")
     return found

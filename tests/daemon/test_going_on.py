@@ -298,3 +298,44 @@ async def test_who_asked_for_it_is_told_that_it_is_suspended_and_those_who_watch
         assert [kind for kind in types if kind.startswith("dialog.")] == [
             "dialog.started", "dialog.suspended", "dialog.resumed", "dialog.finished",
         ]  # fmt: skip
+
+
+UNREADABLE = [
+    "dream_dialogs SET rng_seed = 'none'",
+    "dream_dialogs SET friend_state = 7",
+    "dream_turns SET text = x'00'",
+    "dream_turns SET pulse_arousal = NULL",
+    "dream_turns SET at = 'then', turn = 'first'",
+]
+
+
+def change_rows(state, change):
+    with closing(sqlite3.connect(state / "dream.sqlite3", isolation_level=None)) as database:
+        database.execute(f"UPDATE {change}")
+
+
+@pytest.mark.parametrize("change", UNREADABLE)
+async def test_one_whose_rows_cannot_be_read_ends_with_the_next_leo(tmp_path, change):
+    """It is not begun again and again."""
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, [], "generate 2")
+        change_rows(tmp_path, change)
+        async with asyncio.timeout(20):
+            assert await whole(service, []) == []
+        assert service.engine.dialogues.outcomes == {"left": 1}
+
+
+@pytest.mark.parametrize("change", UNREADABLE)
+async def test_one_whose_rows_cannot_be_read_holds_up_no_other(tmp_path, change):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        await interrupted(service, [], "generate 2", name="another")
+    change_rows(tmp_path, change)
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        time.pass_s(dialogues.GO_ON_S)
+        await completed(service)
+        async with await Host([]).connect(service.socket) as leo:
+            assert (await leo.call("dream.now", STIRRED))["outcome"] == "complete"
+            await settled(service)
+        assert service.engine.dialogues.outcomes == {"left": 1, "complete": 1}
+        assert any(len(texts) == 3 for texts in files(tmp_path))

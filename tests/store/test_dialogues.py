@@ -313,6 +313,15 @@ async def test_a_suspended_dialogue_goes_on_with_all_that_was_recorded(store: St
     assert [waiting.id for waiting in await store.unwritten()] == [number]
 
 
+async def test_only_a_suspended_dialogue_is_resumed(store: Store):
+    number = await store.begin(new_dialog(friend_state=b"\x90"))
+    await store.finish(number, finish())
+    ended = await store.get(number)
+    with pytest.raises(StoreError, match="not suspended"):
+        await store.resume(number, 7)
+    assert await store.get(number) == ended
+
+
 async def test_a_dialogue_takes_the_id_that_it_was_announced_with(store: Store):
     assert (await store.load()).next_dialog == 1
     assert await store.begin(new_dialog(id=7)) == 7
