@@ -109,7 +109,7 @@ class Embedded:
         self._settings = settings
 
         async def take() -> None:
-            self._service.engine.settings = settings
+            self._service.engine.change_settings(settings)
 
         self._ask(take())
 

@@ -144,6 +144,16 @@ def test_other_settings_are_taken_for_the_next_dream(start):
         assert leo.call("dream.context", STIRRED)["reason"] == "disabled"
 
 
+def test_other_settings_are_taken_for_what_the_friend_keeps(start):
+    embedded = start(**EAGER)
+    with DreamClient(saying, hearing, connect=embedded.connect, origin=["I am a small organism."]) as leo:
+        assert leo.start(DEADLINE_S)
+        embedded.adopt(chosen(friend__decay=0))
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
+        kept = leo.call("friend.fragments", None)
+    assert next(each["weight"] for each in kept if each["origin"]) == chosen().friend.origin_floor
+
+
 def test_it_runs_without_uvloop(start, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert status(start())["state"] == "ok"
