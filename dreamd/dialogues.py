@@ -71,8 +71,8 @@ def may_be_suspended(dialog: OpenDialog, interrupted_in: str, now_s: float) -> b
 
 
 class Dialogues:
-    """Begins, suspends, resumes and ends dialogues. `left_undone` is called when the store or the inbox has something
-    to do for one of them."""
+    """Begins, suspends, resumes and ends dialogues. `is_over` is called when one has ended or is suspended, and the
+    store or the inbox may have something to do for it."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Dialogues:
         failures: Failures,
         publish: Publish,
         chance: random.Random,
-        left_undone: Callable[[], None],
+        is_over: Callable[[], None],
     ) -> None:
         self.names = Names()
         self.outcomes: Counter[str] = Counter()
@@ -96,7 +96,7 @@ class Dialogues:
         self._failures = failures
         self._publish = publish
         self._chance = chance
-        self._left_undone = left_undone
+        self._is_over = is_over
 
     def begin(
         self, dreamer: Dreamer, ctx: Context, at: float, settings: Settings, drawn: float | None = None
@@ -208,7 +208,7 @@ class Dialogues:
             self.names.end(run.about.client, run.about.id, keep=ending.outcome == SUSPENDED)
             self._tell_end(run, ending, end)
             del self.running[run.about.id]
-            self._left_undone()  # its file, or its end in the store
+            self._is_over()  # its file, or its end in the store
         return ending
 
     async def _conclude(self, run: Run, result: Result) -> tuple[Ending, Finish | None]:

@@ -7,7 +7,7 @@ replaced by the next one, as soon as the store has it.
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
@@ -27,7 +27,7 @@ from dreamd.hooks import Caller
 from dreamd.pending import Pending
 from dreamd.run import Publish
 from dreamd.settings import Settings
-from dreamd.store import Memory, Store
+from dreamd.store import Memory, OpenDialog, Store
 from dreamd.store.trouble import UNANSWERED
 
 DECISIONS = 256  # kept for `why`
@@ -64,7 +64,7 @@ class Engine:
         self._loaded = False
         self._closing = False
         self.pending = Pending(self._complete, self._is_due, clock, failures)
-        self.dialogues = Dialogues(store, self.keeper, clock, failures, publish, chance, self.pending.add)
+        self.dialogues = Dialogues(store, self.keeper, clock, failures, publish, chance, self._is_over)
         self.names = self.dialogues.names
 
     # start and end
@@ -72,10 +72,12 @@ class Engine:
     async def load(self) -> None:
         """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
         if self.store.trouble is None and not self._loaded:
-            self._take_up(await self.keeper.load())
+            self._take_up(await self.keeper.load(), await self.store.open_dialogs())
 
-    def _take_up(self, memory: Memory) -> None:
+    def _take_up(self, memory: Memory, unfinished: Iterable[OpenDialog]) -> None:
         if not self._loaded:  # the start may have asked, too, and not waited
+            for dialog in unfinished:  # their cooldowns, until it is known whether they go on
+                self.names[dialog.client].reserved[dialog.id] = dialog.started_at
             self.names.load(memory.last_run, memory.signals)
             self.dialogues.outcomes = Counter(memory.outcomes)
             self.dialogues.next_dialog = memory.next_dialog
@@ -87,12 +89,17 @@ class Engine:
         if self.store.trouble is not None:
             return False
         await self.dialogues.recover()
-        for dreamer in self._dreamers.values():
-            self._resume(dreamer)
+        self._resume_all()
         delivered = await self.delivery.deliver()
         if delivered:
             await self.delivery.tidy()
         return delivered
+
+    def _is_over(self) -> None:
+        """A dialogue has ended or is suspended. Its client may be back already; what is to be done besides is pending,
+        and may have to wait for the inbox."""
+        self._resume_all()
+        self.pending.add()
 
     def _is_due(self) -> bool:
         return not self._loaded or self.delivery.due or self.dialogues.due
@@ -175,6 +182,10 @@ class Engine:
             self.names[session.name].lost = max(1, self.names[session.name].lost)
             drawn = kept.drawn
             self._decide(dreamer, kept.ctx, self._chance.random if drawn is None else lambda: drawn)
+
+    def _resume_all(self) -> None:
+        for dreamer in self._dreamers.values():
+            self._resume(dreamer)
 
     def _resume(self, dreamer: Dreamer) -> bool:
         """Go on with a dialogue that is suspended for this session, if there is one and no trouble."""

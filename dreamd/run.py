@@ -154,7 +154,9 @@ class Run:
         """Record a line before it is observed (P2), and with the first one that this client has dreamt."""
         about, charge = self.about, None
         if line.turn == 1:
-            charge = Charge(about.client, about.started_at, tuple(self.names.forgotten))
+            # A dialogue that went on may be older than another one of this client.
+            at = max(about.started_at, self.names[about.client].last_run_s or 0.0)
+            charge = Charge(about.client, at, tuple(self.names.forgotten))
         await self._kept("record", self.store.record(about.id, line, self.clock.wall(), charge=charge))
         if charge is not None:
             self.names.charged(charge.client, charge.at, charge.forget)

@@ -115,7 +115,7 @@ class Session(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer what a peer asked before it closed its sending half, then close; it can answer no call itself."""
-        self._half_closed = True
+        self._half_closed, self.provides = True, frozenset()
         self._calls.fail()
         return bool(self._tasks) and not self._hung_up()
 

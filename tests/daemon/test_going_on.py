@@ -339,3 +339,82 @@ async def test_one_whose_rows_cannot_be_read_holds_up_no_other(tmp_path, change)
             await settled(service)
         assert service.engine.dialogues.outcomes == {"left": 1, "complete": 1}
         assert any(len(texts) == 3 for texts in files(tmp_path))
+
+
+async def test_a_leo_that_is_back_before_its_dialogue_is_suspended_gets_it_though_the_inbox_is_in_trouble(
+    tmp_path, monkeypatch
+):
+    """Pending work waits for the inbox; a dialogue does not."""
+    heard, time = [], TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        (tmp_path / "inbox" / "dreams").rename(tmp_path / "aside")
+        (tmp_path / "inbox" / "dreams").write_text("in the way")
+        async with await Host([]).connect(service.socket, name="someone") as someone:
+            await someone.call("dream.now", STIRRED)
+            await settled(service)
+        assert service.engine.delivery.trouble
+        store, suspend, gone = service.engine.store, service.engine.store.suspend, asyncio.Event()
+
+        async def late(*of):
+            await gone.wait()
+            await suspend(*of)
+
+        monkeypatch.setattr(store, "suspend", late)
+        host = Host(heard, "generate 2")
+        peer = await host.connect(service.socket)
+        await peer.call("dream.context", STIRRED)
+        await asyncio.wait_for(host.reached.wait(), 20)
+        await peer.close()
+        await until(lambda: not service.sessions)
+        async with await Host(heard).connect(service.socket):
+            gone.set()
+            await until(lambda: service.engine.dialogues.outcomes["complete"] == 2)
+        assert len(heard) == 3
+
+
+async def test_a_leo_that_can_be_called_no_more_does_not_use_up_its_dialogue(tmp_path):
+    """It has closed its sending half, and waits for an answer."""
+    heard, host = [], Host([], "generate 2")
+    host.heard = heard
+    async with serving(tmp_path, **THREE) as service:
+        peer = await host.connect(service.socket)
+        peer.send([0, 99, "dream.now", [STIRRED]])
+        await asyncio.wait_for(host.reached.wait(), 20)
+        peer.writer.write_eof()
+        await settled(service)
+        await until(lambda: not service.sessions)
+        await settled(service)
+        [dialog] = service.engine.dialogues.suspended.values()
+        assert (dialog.interruptions, dialog.interrupted_in) == (1, "generate 2")
+        await peer.close()
+        await whole(service, heard)
+        await check(service, tmp_path, heard)
+
+
+async def test_its_first_line_does_not_shorten_the_cooldown_of_a_later_dialogue(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, gate__cooldown_s=180, **THREE) as service:
+        await interrupted(service, [], "generate 1")
+        time.pass_s(200)
+        async with await Host([]).connect(service.socket, field="another") as other:
+            assert (await other.call("dream.context", STIRRED))["reason"] == "dream"
+            await settled(service)
+        await whole(service, [])
+        assert service.engine.dialogues.outcomes == {"complete": 2}
+        async with await Host([]).connect(service.socket) as leo:
+            assert (await leo.call("dream.context", STIRRED))["reason"] == "cooldown"
+
+
+async def test_its_cooldown_is_reserved_from_the_first_moment_of_a_start(tmp_path, monkeypatch):
+    """Before the pending work has looked at what a crash cut short."""
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        await interrupted(service, [], "generate 1")
+
+    async def not_yet(_):
+        pass
+
+    monkeypatch.setattr(dialogues.Dialogues, "recover", not_yet)
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        async with await Host([]).connect(service.socket, field="another") as other:
+            assert (await other.call("dream.context", STIRRED))["reason"] == "cooldown"
