@@ -159,7 +159,7 @@ def test_a_machine_that_has_no_database_yet(tmp_path: Path, backup: Path, left: 
         (new / f"dream.sqlite3{left}").write_text("a log")
     result = dreamctl("--state-dir", new, "restore", backup)
     assert (result.exit_code, result.stderr) == (0, "")
-    (kept,) = new.glob("*before-restore*") if left else ["nothing"]
+    (kept,) = new.glob("*before-restore*") if left else ["nothing: there was no database"]
     assert f"\nkept       {kept}\n" in result.stdout
     assert contents(new / "dream.sqlite3") == contents(backup)
     assert not (new / "dream.sqlite3-wal").exists()
