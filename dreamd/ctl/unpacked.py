@@ -16,9 +16,9 @@ TYPES = {(4, REQUEST): "call", (4, RESPONSE): "answer", (3, NOTIFICATION): "noti
 METHODS = frozenset(name for word, name in vars(Method).items() if word.isupper())
 # The keys that a host, who may make up others, is to send. docs/protocol.md describes them.
 KEYS = frozenset({
-    "added_at", "arousal", "cap_token", "dialog", "entropy", "expert", "failures", "math_state", "name", "novelty",
-    "origin", "overlap", "pid", "prompt", "protocol", "provides", "pulse", "quality", "readme", "reply", "result",
-    "seed", "taken", "text", "themes", "trauma", "trauma_level", "type", "version", "weight", "where",
+    "added_at", "arousal", "cap_token", "dialog", "entropy", "expert", "failures", "field", "math_state", "name",
+    "novelty", "origin", "overlap", "pid", "prompt", "protocol", "provides", "pulse", "quality", "readme", "reply",
+    "result", "seed", "taken", "text", "themes", "trauma", "trauma_level", "type", "version", "weight", "where",
 })  # fmt: skip
 # Under these keys stand names. What is no name there, and every other text, is hidden.
 _NAMES = frozenset({

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from shlex import quote
@@ -163,11 +164,12 @@ def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) 
 
 
 def test_a_dream_that_is_refused_is_told(tmp_path: Path) -> None:
-    """Its database is gone: no dream can be kept, and the demo says so."""
+    """Another program holds its database: no dream can be kept, and the demo says so."""
     with DaemonProcess(tmp_path / "state") as daemon:
         assert run(tmp_path, said="Hello.\n")[0] == 0
-        (tmp_path / "state/dream.sqlite3").unlink()
-        code, out, _ = run(tmp_path, said="Hello.\nHello again.\n")
+        with closing(sqlite3.connect(tmp_path / "state/dream.sqlite3", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            code, out, _ = run(tmp_path, said="Hello.\nHello again.\n")
         assert code == 0
         assert "No dream: UNAVAILABLE" in out
         assert "0 lines" in out
