@@ -59,7 +59,7 @@ def forget_fragments(connection: Connection, left_before: float, most: int = -1)
     states = """SELECT friend_state FROM dream_dialogs
         WHERE id > ? AND context IS NOT NULL AND friend_state IS NOT NULL"""
     for (state,) in connection.execute(states, (_number(connection, REPLAY_EMPTIED),)):
-        with suppress(msgspec.DecodeError):  # a replay cannot read it either
+        with suppress(msgspec.DecodeError, TypeError):  # a replay cannot read it either
             used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
     deleted = connection.execute(
         """DELETE FROM dream_fragments_past WHERE id IN (

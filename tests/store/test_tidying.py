@@ -157,6 +157,20 @@ async def test_what_left_the_buffer_goes_with_the_last_dialogue_that_began_with_
     assert (await store.load()).next_fragment_id == 4
 
 
+@pytest.mark.parametrize("state", ["7", "'text'", "x'00'"])
+async def test_one_dialogue_whose_friend_cannot_be_read_holds_up_no_tidying(
+    path: Path, open_store: OpenStore, state: str
+):
+    store = await open_store(path)
+    await store.seed(["one", "two"], STARTED_AT)
+    dialog = await store.begin(new_dialog())
+    await store.finish(dialog, finish(change=change(left=(1, 2))))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(f"UPDATE dream_dialogs SET friend_state = {state}")
+    await store.tidy()
+    assert rows(path, "SELECT id FROM dream_fragments_past") == [(2,)]
+
+
 async def test_what_has_just_left_the_buffer_is_kept(path: Path, open_store: OpenStore, clock):
     """A dialogue may be about to begin with it."""
     store = await open_store(path)
