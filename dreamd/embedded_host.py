@@ -73,6 +73,8 @@ class Embedded:
         self._loop, self._service = started.result()
         self._daemon, self._thread = daemon, thread
         process.started(self)
+        if self._closed:  # while it started again
+            self.stop()
 
     @property
     def alive(self) -> bool:
@@ -231,17 +233,26 @@ class Shared:
             raise NotConnected(str(error)) from None
 
 
+class _Silence(logging.NullHandler):
+    propagated = True  # whether its logger's records reached the host's handlers before
+
+
 @contextmanager
 def silence(name: str) -> Iterator[None]:
-    """Nothing of this logger reaches the host's handlers, nor standard error where it has none."""
-    log, nobody = logging.getLogger(name), logging.NullHandler()
-    propagated, log.propagate = log.propagate, False
-    log.addHandler(nobody)
+    """Keep what this logger says from the host's handlers, and from standard error if it has none, until the last of
+    these blocks ends: a process may have several daemons."""
+    log, ours = logging.getLogger(name), _Silence()
+    ours.propagated = log.propagate
+    for other in (handler for handler in log.handlers if isinstance(handler, _Silence)):
+        ours.propagated = other.propagated
+    log.addHandler(ours)
+    log.propagate = False
     try:
         yield
     finally:
-        log.propagate = propagated
-        log.removeHandler(nobody)
+        log.removeHandler(ours)
+        if not any(isinstance(handler, _Silence) for handler in log.handlers):
+            log.propagate = ours.propagated
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +108,36 @@ def test_p14_its_log_stays_silent(start, caplog, tmp_path):
     embedded.close()
     assert caplog.records == []
     assert logging.getLogger("dreamd").propagate
+
+
+def test_its_log_stays_silent_until_the_last_of_several_ends(start, tmp_path):
+    first, second = start(), start(tmp_path / "second")
+    first.close()
+    assert not logging.getLogger("dreamd").propagate
+    second.close()
+    assert logging.getLogger("dreamd").propagate
+    assert logging.getLogger("dreamd").handlers == []
+
+
+def test_one_that_is_closed_while_it_starts_again_ends(start, tmp_path, monkeypatch):
+    embedded = start()
+    (tmp_path / "state/dream.sqlite3").unlink()
+    with DreamClient(saying, hearing, connect=embedded.connect) as leo:
+        assert leo.start(DEADLINE_S)
+        with suppress(DreamError):
+            leo.dream_now(STIRRED)
+    embedded._thread.join(DEADLINE_S)
+    begin = embedded._start
+
+    def start_and_close():
+        embedded.close()
+        begin()
+
+    monkeypatch.setattr(embedded, "_start", start_and_close)
+    with suppress(NotConnected):
+        embedded.connect().close()
+    embedded._thread.join(DEADLINE_S)
+    assert not embedded.alive
 
 
 def test_a_database_of_others_is_left_alone(start, tmp_path):
