@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
-# A dialogue opens from one to three fragments (DESIGN §6).
+# A dialogue opens from one to three fragments.
 MOST_DRAWN = 3
 # No fragment is so light that it can't be drawn, whatever an imported database says of it.
 LEAST_WEIGHT = 1e-6
