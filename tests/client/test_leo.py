@@ -23,6 +23,7 @@ from dreamclient.leo.hooks import Everything
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.little_daemon import LittleDaemon
+from tests.helpers.waiting import until
 
 PROMPT = "where is the rain"
 NOBODY = "/nonexistent/dreamd.sock"
@@ -108,7 +109,7 @@ def test_a_reply_is_told_and_dreamt_of_while_leo_talks_on(daemon, leo):
             leo.reply(PROMPT)
         decisions = attachment.client.call("why", 100)
         assert "dream" in {decision["reason"] for decision in decisions if decision["client"] == "b"}
-        leo.observe(PROMPT)
+        until(lambda: leo.rag.episodes, "an episode")
         assert leo.rag.episodes[0].prompt.startswith("dream:")
         hooks = attachment.client.call("status")["hooks"]
         assert hooks["recall"]["calls"] >= 1

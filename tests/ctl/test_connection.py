@@ -77,7 +77,6 @@ def test_hints_say_which_daemon(socket: Path) -> None:
     with LittleDaemon(socket, empty):
         for asked, hint in (
             ("recent", "why"),
-            ("show", "recent"),
             ("friend checkpoint", "friend checkpoint NAME"),
         ):
             told = dreamctl("--socket", socket, *asked.split())

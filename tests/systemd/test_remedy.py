@@ -9,6 +9,7 @@ import re
 import socket
 from contextlib import suppress
 from pathlib import Path
+from shlex import split
 
 import pytest
 
@@ -36,7 +37,7 @@ def failing(manager, section):
 def follow(manager, advice):
     """Do what it says: the commands between backticks, in their order."""
     for command in re.findall(r"`((?:dreamctl|systemctl) [^`]+)`", advice):
-        program, *arguments = command.split()
+        program, *arguments = split(command)
         manager.dreamctl(*arguments) if program == "dreamctl" else manager.run(program, *arguments)
 
 
@@ -57,8 +58,8 @@ def test_thirty_crashes_at_the_start(installed):
     installed.drop_in(
         "[Unit]\nStartLimitIntervalSec=600\n"
         f"StartLimitBurst={CRASHES}\n"
-        f"[Service]\nReadWritePaths={installed.base}\nRestartSec=1ms\n"
-        f"ExecStartPre=/bin/sh -c 'echo crash >>{crashes}; exit 1'\n"
+        f'[Service]\nReadWritePaths="{installed.base}"\nRestartSec=1ms\n'
+        f"ExecStartPre=/bin/sh -c 'echo crash >>\"{crashes}\"; exit 1'\n"
     )
     drop_in = installed.config / "systemd" / "user" / "dreamd.service.d" / "test.conf"
     try:
@@ -83,7 +84,7 @@ def test_thirty_crashes_at_the_start(installed):
 def test_a_sandbox_that_cannot_be_set_up(installed):
     """Already for what runs before the daemon."""
     installed.systemctl("stop", "dreamd.service")
-    installed.drop_in(f"[Service]\nReadWritePaths={installed.base}/nofolder\n")
+    installed.drop_in(f'[Service]\nReadWritePaths="{installed.base}/nofolder"\n')
     try:
         with pytest.raises(AssertionError, match="did not start: the sandbox cannot be set up here"):
             installed.dreamctl("service", "start")

@@ -248,7 +248,9 @@ def test_a_socket_whose_file_vanished_is_made_anew(installed):
 
 @pytest.mark.parametrize("verb", ["start", "restart"])
 def test_a_socket_that_the_daemon_cannot_make_anew_is_told_and_cured(installed, verb):
-    installed.drop_in(f"[Service]\nWatchdogSec=1\nReadWritePaths=\nReadWritePaths={installed.state}/dreamd\n")
+    installed.drop_in(
+        f'[Service]\nWatchdogSec=1\nReadWritePaths=\nReadWritePaths="{installed.state}/dreamd"\n'
+    )
     installed.systemctl("stop", "dreamd.service")
     status(installed)
     installed.socket.unlink()

@@ -96,8 +96,10 @@ def test_the_wheels_ask_for_what_they_import_and_no_more(wheels, which, not_need
 
 
 def test_a_wheel_installs_a_service_that_the_doctor_finds_well(manager, environment, run):
-    where = run("python", "-c", "import dreamd, dreamclient; print(dreamd.__file__, dreamclient.__file__)")
-    assert all(Path(file).is_relative_to(environment) for file in where.split())
+    where = run(
+        "python", "-c", "import dreamd, dreamclient; print(dreamd.__file__, dreamclient.__file__, sep='\\n')"
+    )
+    assert all(Path(file).is_relative_to(environment) for file in where.splitlines())
     run("dreamctl", "service", "install")
     unit = (manager.config / "systemd" / "user" / "dreamd.service").read_text()
     assert f'ExecStart="{environment}/bin/python"' in unit
