@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from click import ClickException, UsageError
 from dreamclient.errors import SocketPathError
@@ -139,7 +140,8 @@ def refuse_taken(pair: Pair, state: Path, socket: Path) -> None:
     # A knock at systemd's own socket would start the daemon. Where it listens is unknown once its file is gone.
     if not (is_active(ours) and listened(ours) in (socket, None)) and listens(socket):
         raise ClickException(
-            f"somebody else listens at {socket}: first `dreamctl --socket {socket} service stop`, which ends it"
+            f"another daemon listens at {socket}: first `dreamctl --socket {quote(str(socket))} service stop`,"
+            " which ends it"
         )
 
 

@@ -93,7 +93,9 @@ def test_leo_dreams_and_finds_the_lines_in_his_field(daemon, leo):
 
 def test_a_reply_is_told_and_dreamt_of_while_leo_talks_on(daemon, leo):
     """The hooks get their turns between his calls, and what he says is what he would have said."""
-    attachment = attach(leo, name="b", socket_path=daemon.socket, recall=True, into=["episodes"])
+    attachment = attach(
+        leo, name="b", socket_path=daemon.socket, recall=True, into=["episodes"], diet=Everything()
+    )
     ended = threading.Event()
     watcher = DreamClient(
         socket_path=daemon.socket,
@@ -138,7 +140,7 @@ async def test_an_async_leo_dreams_on_his_own_loop(daemon, connection):
 
 def test_a_field_made_in_one_thread_and_asked_in_another(daemon, leo):
     """As a web front does it: leo's own connection refuses the other thread, the hooks have their own."""
-    attachment = attach(leo, name="d", socket_path=daemon.socket, after_reply=False)
+    attachment = attach(leo, name="d", socket_path=daemon.socket, after_reply=False, diet=Everything())
     said = []
     try:
         assert attachment.client.start(20)

@@ -156,7 +156,7 @@ def test_who_listens_at_the_socket_for_another_folder_is_not_fought(manager, dre
     other = manager.base / "other"
     dreamctl("--state-dir", other, "--socket", manager.socket, "service", "start").well()
     told = dreamctl("service", "install")
-    assert (told.code, "somebody else listens at" in told.said, units_in(folder)) == (1, True, [])
+    assert (told.code, "another daemon listens at" in told.said, units_in(folder)) == (1, True, [])
     words = split(re.search(r"first `dreamctl ([^`]+)`", told.said)[1])
     dreamctl(*words).well()
     dreamctl("service", "install").well()

@@ -72,7 +72,8 @@ def test_thirty_crashes_at_the_start(installed):
         assert len(crashes.read_text().splitlines()) == CRASHES
         found = failing(installed, "service")
         assert f"systemd has given up after {CRASHES} restarts" in found["text"]
-        assert f"changed by {drop_in}" in found["text"]
+        assert "changed by " in found["text"]
+        assert str(drop_in) in found["text"]
         assert "`dreamctl service start`" in found["advice"]
     finally:
         drop_in.unlink()  # the cause, which the doctor names
