@@ -90,7 +90,7 @@ SCENES = [
     Scene("a full file", full, write_on, frozenset({0, 1, 9})),
 ]
 # Each (call, number) of these fails in every run with one of the errors, with all of them in `make fuzz`.
-SHORT = [SCENES[0], SCENES[1], SCENES[2], SCENES[6], SCENES[8]]
+SHORT = [SCENES[0], SCENES[1], SCENES[2], SCENES[6]]
 
 
 def scenes(chosen: list[Scene]) -> pytest.MarkDecorator:
@@ -196,7 +196,7 @@ def test_p7_killed_and_the_retry_killed_too(scene: Scene, tmp_path: Path) -> Non
     """P7: also a retry that is killed leaves nothing half, for the next one to complete."""
     calls = calls_of(scene, tmp_path / "reference")
     pairs = [(one, two) for one in calls for two in calls]
-    for number, (one, two) in enumerate(pairs if LONG else pairs[::17]):
+    for number, (one, two) in enumerate(pairs if LONG else pairs[::41]):
         inbox = Inbox(tmp_path / str(number))
         known = known_before(scene, inbox)
         assert traced(child(inbox, scene.act), at(*one, Kill)) == -9
@@ -297,7 +297,7 @@ def check_retired(inbox: Inbox) -> None:
     assert (report["shards_written"], report["duplicates"]) == (0, 2)
 
 
-@pytest.mark.parametrize("answer", [Kill, errno.EIO, errno.ENOSPC], ids=["killed", "EIO", "ENOSPC"])
+@pytest.mark.parametrize("answer", [Kill, errno.EIO, errno.ENOSPC] if LONG else [Kill])
 def test_p7_retention_stopped_at_each_call_in_turn(answer: int | type[Kill], tmp_path: Path) -> None:
     """P7: it removes no more than it should, and the next one completes it."""
     scene = Scene("retention", aged, retire, frozenset())
