@@ -52,7 +52,7 @@ def _warn(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the daemon in the foreground; the exit code (docs/operations.md)."""
+    """Run the daemon in the foreground; the exit code (docs/reference/errors.md)."""
     asked = arguments().parse_args(argv)
     file = Path(asked.config) if asked.config else None
     try:

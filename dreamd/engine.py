@@ -139,7 +139,7 @@ class Engine:
 
     @property
     def ailment(self) -> str | None:
-        """The worst that is wrong, dreams or no dreams, in a word that operations.md lists."""
+        """The worst that is wrong, dreams or no dreams, in a word that docs/guides/troubleshooting.md lists."""
         return self.shortage or self.trouble or self.delivery.trouble
 
     @property

@@ -22,7 +22,7 @@ class SettingsError(DreamdError):
 
 
 class StartError(DreamdError):
-    """The daemon cannot start; `exit_code` is documented in docs/operations.md."""
+    """The daemon cannot start; `exit_code` is documented in docs/reference/errors.md."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

@@ -59,7 +59,7 @@ GONE = {
     "inbox.require_signed": "tokens are no longer signed; the socket's owner alone can write",
 }
 
-# After DREAMD_: no settings of the daemon, but what resolves its paths or belongs to the client (docs/leo.md).
+# After DREAMD_: no settings of the daemon, but what resolves its paths or belongs to the client (docs/guides/leo.md).
 _OTHER_VARIABLES = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
 _FOR_TESTS = "TEST_RPC"
 # What Kubernetes and Docker's links set in containers for a service whose name begins with "dreamd".

@@ -42,7 +42,7 @@ class Malformed(ProtocolError):
 
 
 class RemoteError(DreamError):
-    """The peer answered with an error. Codes: `dreamclient.messages.Code`, docs/protocol.md."""
+    """The peer answered with an error. Codes: `dreamclient.messages.Code`, docs/reference/protocol.md."""
 
     def __init__(self, code: int, message: str, detail: dict[str, Any] | None = None) -> None:
         super().__init__(message)

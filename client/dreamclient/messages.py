@@ -1,6 +1,6 @@
 """What crosses the wire: method names, error codes, and the shapes that a host makes and gets.
 
-The full description, with worked bytes, is docs/protocol.md; a test holds the two together.
+The full description, with worked bytes, is docs/reference/protocol.md; a test holds the two together.
 """
 
 from collections.abc import Sequence

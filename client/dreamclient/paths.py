@@ -1,7 +1,7 @@
 """Where the socket and the state folder are: the one resolver of daemon, client and dreamctl.
 
 All of them must come to the same answer from the same environment, or they never meet (tmux, cron and ssh
-have no XDG_RUNTIME_DIR; see docs/operations.md). They raise HomeUnknown if they need a home folder
+have no XDG_RUNTIME_DIR; see docs/reference/settings.md). They raise HomeUnknown if they need a home folder
 and there is none.
 """
 

@@ -76,7 +76,7 @@ def call(
     command_s: float,
     field: TextIO | None,
 ) -> None:
-    """Call METHOD of the daemon (docs/protocol.md lists them), each parameter one JSON value; with - they are
+    """Call METHOD of the daemon (docs/reference/protocol.md lists them), each parameter one JSON value; with - they are
     read from stdin, one array. The answer is printed as JSON.
 
     \b

@@ -33,7 +33,7 @@ class Wrong(click.ClickException):
 @click.group()
 @json_option
 def inbox() -> None:
-    """The dream inbox: the files that other memory systems read (docs/inbox.md).
+    """The dream inbox: the files that other memory systems read (docs/guides/inbox.md).
 
     \b
     dreamctl inbox ls

@@ -14,7 +14,7 @@ CUT = "…"  # here the data ends, or nests too deep
 TYPES = {(4, REQUEST): "call", (4, RESPONSE): "answer", (3, NOTIFICATION): "notification"}
 
 METHODS = frozenset(name for word, name in vars(Method).items() if word.isupper())
-# The keys that a host, who may make up others, is to send. docs/protocol.md describes them.
+# The keys that a host, who may make up others, is to send. docs/reference/protocol.md describes them.
 KEYS = frozenset({
     "added_at", "arousal", "cap_token", "dialog", "entropy", "expert", "failures", "field", "math_state", "name",
     "novelty", "origin", "overlap", "pid", "prompt", "protocol", "provides", "pulse", "quality", "readme", "reply",

@@ -27,7 +27,7 @@ def watch(target: Target) -> None:
     dreamctl watch
     dreamctl watch --json | jq 'select(.type == "line").text'
 
-    With --json every event is printed, one object a line: docs/protocol.md lists them.
+    With --json every event is printed, one object a line: docs/reference/protocol.md lists them.
     """
     screen = Screen(width(), is_plain())
     with until_ctrl_c():

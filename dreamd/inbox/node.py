@@ -1,6 +1,6 @@
 """The two forms of a MATADA node, each defined once: validation and JSON Schema come from the same lines. Pure.
 
-Both carry the id `lukhas://schemas/matada_node_v1.json`. What they are for: docs/inbox.md.
+Both carry the id `lukhas://schemas/matada_node_v1.json`. What they are for: docs/guides/inbox.md.
 """
 
 import re

@@ -161,7 +161,7 @@ def explain(error: Exception, shape: type[Struct]) -> str:
     text = str(error)
     for index, name in enumerate(names):
         text = text.replace(f"$[{index}]", name).replace("$.", f"{name}.")
-    return f"{text}; {wanted}, see docs/protocol.md"
+    return f"{text}; {wanted}, see docs/reference/protocol.md"
 
 
 def encode_event(event: dict[str, Any]) -> bytes:

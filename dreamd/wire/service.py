@@ -106,10 +106,10 @@ class Service:
             if method is None:
                 raise Refusal(
                     Code.UNKNOWN_METHOD,
-                    f"no such method; docs/protocol.md lists those of dreamd {dreamd.__version__}",
+                    f"no such method; docs/reference/protocol.md lists those of dreamd {dreamd.__version__}",
                 )
             if not (session.greeted or method.frozen):
-                raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/protocol.md")
+                raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/reference/protocol.md")
             if isinstance(message, Notification) and not method.told:
                 raise Refusal(Code.INVALID_PARAMS, f"{message.method} is a request")
             result = method.serve(self, session, _read_params(method, message))

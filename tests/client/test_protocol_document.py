@@ -1,4 +1,4 @@
-"""docs/protocol.md and the code say the same: its worked bytes, its methods, its codes, its limits."""
+"""docs/reference/protocol.md and the code say the same: its worked bytes, its methods, its codes, its limits."""
 
 import json
 import re
@@ -27,7 +27,7 @@ from dreamd.dream import gate
 from dreamd.wire import typed
 from dreamd.wire.handlers import TABLE
 
-TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs/reference/protocol.md").read_text()
 WORKED = re.findall(r"^```wire\n(.+)\n((?:[0-9a-f ]+\n)+)```$", TEXT, re.MULTILINE)
 
 

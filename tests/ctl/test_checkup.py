@@ -352,7 +352,7 @@ def test_units(facts, says):
     ("kind", "advice"),
     [
         ("absent", "make the state folder: `mkdir -p -m 700 '/my state'`; then "),
-        ("folder", "add the drop-in for hosts without user namespaces (docs/operations.md); then "),
+        ("folder", "add the drop-in for hosts without user namespaces (docs/guides/service.md); then "),
     ],
 )
 def test_a_sandbox_that_cannot_be_set_up(kind, advice):

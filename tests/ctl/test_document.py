@@ -1,4 +1,4 @@
-"""What docs/dreamctl.md says of each --json shape is what the commands print, all keys of it and no others."""
+"""Check that docs/reference/dreamctl.md gives each --json shape with all of its keys and no others."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""docs/operations.md says what to do about each word of the status, and each line of the log, that asks for it."""
+"""Check that docs/guides/troubleshooting.md explains each word of the status and each line of the log."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from dreamd.store.trouble import CLOSED, TROUBLES
 from dreamd.tick import SHORTAGES
 
 PACKAGE = Path(dreamd.__file__).parent
-TEXT = (PACKAGE.parent / "docs" / "operations.md").read_text()
+TEXT = (PACKAGE.parent / "docs/guides/troubleshooting.md").read_text()
 GENERAL = {
     "%s",
     "%s: %s%s",

@@ -1,4 +1,4 @@
-"""How many dreams a day has, against the formula of docs/operations.md: replies a minute apart, and their chance."""
+"""Check the number of dreams a day against the formula of docs/reference/settings.md."""
 
 import random
 from math import ceil

@@ -1,4 +1,4 @@
-"""The shapes of docs/dreamctl.md, read, and held against real answers.
+"""The shapes of docs/reference/dreamctl.md, read, and held against real answers.
 
 `{key, key?, <word>: shape, ..}` is a map: `key?` may be absent, `<word>` is any key, `..` any more of them. `[shape]`
 is a list. Words, such as `text or null`, are anything; a map before ` or null` may be null.
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TEXT = (Path(__file__).parents[2] / "docs" / "dreamctl.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs/reference/dreamctl.md").read_text()
 
 _TOKEN = re.compile(r"\s*([{}\[\],:]|[^{}\[\],:]+)")
 
@@ -23,7 +23,7 @@ def shape_of(command: str) -> Any:
     if other := re.search(r"JSON as of `([^`]+)`", about):
         return shape_of(other[1])
     found = re.search(r"JSON[^`:]*: `([^`]+)`", " ".join(about.split()))
-    assert found, f"docs/dreamctl.md gives no shape for {command}"
+    assert found, f"docs/reference/dreamctl.md gives no shape for {command}"
     return parsed(found[1])
 
 
@@ -48,7 +48,7 @@ def differences(shape: Any, answer: Any, where: str = "") -> list[str]:
 
 def _section(verb: str) -> str:
     _, found, rest = TEXT.partition(f"\n## {verb}\n")
-    assert found, f"docs/dreamctl.md has no section {verb}"
+    assert found, f"docs/reference/dreamctl.md has no section {verb}"
     return rest.partition("\n## ")[0]
 
 

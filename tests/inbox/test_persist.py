@@ -175,7 +175,7 @@ def test_p6_a_bad_expiry_is_refused_whole(expiry: Any, home: Path) -> None:
 
 
 def test_the_two_line_module_of_the_documentation_keeps_an_old_import_working(home: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "inbox.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/guides/inbox.md").read_text()
     module = page.split("```python\n# dreams_inbox.py\n")[1].split("```")[0]
     assert len(module.strip().splitlines()) == 2
     (home / "dreams_inbox.py").write_text(module)

@@ -41,7 +41,7 @@ def of_gate(gate: str, decisions: list[Found]) -> str:
 
 
 def expected(share: float, chance: float, cooldown_s: float) -> float:
-    """Return the dreams of a day, by the formula of docs/operations.md."""
+    """Return the dreams of a day, by the formula of docs/reference/settings.md."""
     within = max(0, ceil(cooldown_s / EVERY_S) - 1)
     return A_DAY * share * chance / (1 + share * chance * within)
 

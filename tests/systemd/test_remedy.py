@@ -91,7 +91,7 @@ def test_a_sandbox_that_cannot_be_set_up(installed):
             installed.dreamctl("service", "start")
         found = failing(installed, "service")
         assert "exit code 226: the sandbox cannot be set up here" in found["text"]
-        assert "docs/operations.md" in found["advice"]
+        assert "docs/guides/service.md" in found["advice"]
     finally:
         (installed.config / "systemd" / "user" / "dreamd.service.d" / "test.conf").unlink()
         installed.systemctl("daemon-reload")
@@ -121,8 +121,8 @@ def test_an_interpreter_that_is_gone_and_units_that_were_edited(installed):
 
 
 def test_the_drop_in_for_hosts_without_user_namespaces_needs_none(installed):
-    """As docs/operations.md has it: the daemon is in the namespaces of its manager, each and every one."""
-    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    """As docs/guides/service.md has it: the daemon is in the namespaces of its manager, each and every one."""
+    text = (Path(__file__).parents[2] / "docs/guides/service.md").read_text()
     installed.systemctl("start", "dreamd.service")
     before = namespaces(installed.main_pid())
     installed.drop_in(text.partition("```ini\n")[2].partition("```")[0])

@@ -25,7 +25,7 @@ def refused(shape, value):
         (
             params.HelloParams,
             [],
-            "Expected `array` of at least length 1, got 0; expected [hello], see docs/protocol.md",
+            "Expected `array` of at least length 1, got 0; expected [hello], see docs/reference/protocol.md",
         ),
         (params.CountParams, [1, 2], "Expected `array` of at most length 1, got 2; expected [n]"),
         (params.HelloParams, [{"name": "leo"}], "Object missing required field `protocol` - at `hello`"),

@@ -144,7 +144,7 @@ class AsyncDreamClient(Client):
         return self.connected
 
     async def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
-        """Call a method of the daemon (docs/protocol.md) and return its result.
+        """Call a method of the daemon (docs/reference/protocol.md) and return its result.
 
         Raise NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
         return result_of(await self._reach(method).call(method, list(params), timeout_s))

@@ -70,7 +70,7 @@ class DreamClient(Client):
         return self.connected
 
     def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
-        """Call a method of the daemon (docs/protocol.md) and return its result.
+        """Call a method of the daemon (docs/reference/protocol.md) and return its result.
 
         Raise NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
         if self._run is not None and threading.current_thread() is self._run.thread:

@@ -92,7 +92,7 @@ class DreamConfig:
     fragment_min_weight: float = 0.05
 
     def settings(self) -> list[str]:
-        """Return them as settings of the daemon (docs/operations.md)."""
+        """Return them as settings of the daemon (docs/reference/settings.md)."""
         return [
             f"gate.cooldown_s={self.min_interval_seconds}",
             f"gate.chance={self.trigger_probability}",

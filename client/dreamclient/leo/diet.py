@@ -5,7 +5,8 @@ rest back to his commonest words: after 60 dreams without a conversation his rep
 pairs they had before, and 0.88 of the words. So a line is taken apart into links, three words in a row, which is
 what he chooses his next word by. Of those that he does not have yet, the ones are fed that open a further way and
 do not make what he says there much more common than it was: with them the same 60 dreams leave him 1.02 of the word
-pairs and 0.99 of the words, and bring 0.6 of the links that whole lines bring. docs/leo.md has it all.
+pairs and 0.99 of the words, and bring 0.6 of the links that whole lines bring.
+All figures: docs/background/diet-and-measurements.md.
 
 A link that is known is never fed again, so a line that repeats another is refused by itself, and what was taken
 once is not strengthened. Hence no budget of dream words against people's words is kept: nothing was left for one.

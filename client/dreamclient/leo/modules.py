@@ -1,7 +1,8 @@
 """Dream lines told to leo's other modules, where he has them and the owner asks for it: `attach(into=...)`.
 
 None may hurt: what is told is marked as a dream, nothing that is there is deleted or overwritten, and what fails is
-counted as `into: <module>` and goes no further. docs/leo.md has what each was measured to do.
+counted as `into: <module>` and goes no further.
+What each was measured to do: docs/background/diet-and-measurements.md.
 """
 
 from collections import deque

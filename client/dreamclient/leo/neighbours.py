@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable, Mapping
 
 # What the word most tied to the seed gains at semantic weight 1: ×13. Leo's own boosts reach ×1.3, which at the
-# 0.3-0.6 that a dream asks for moves nothing that could be measured: docs/leo.md has what this moves.
+# 0.3-0.6 that a dream asks for moves nothing that could be measured:
+# docs/background/diet-and-measurements.md has what this moves.
 SEMANTIC_GAIN = 12.0
 SEED_WORDS = 64  # that look for their neighbours; a seed has about a hundred
 

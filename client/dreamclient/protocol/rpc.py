@@ -103,7 +103,7 @@ class Framer:
             return frames, self._look(self._partial, begins=bool(frames or not partial))
         except ValueError:  # FormatError, StackError: there is no telling where the next message starts
             return frames, Malformed(
-                "no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md"
+                "no MessagePack: expected a MessagePack-RPC message, see docs/reference/protocol.md"
             )
 
     @property

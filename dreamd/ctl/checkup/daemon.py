@@ -18,7 +18,7 @@ from dreamd.ctl.layout import span
 
 DECISIONS = 256  # as many as the daemon keeps
 
-# A word of `status` -> what to do. docs/operations.md has the same list.
+# A word of `status` -> what to do. docs/guides/troubleshooting.md has the same list.
 CURES = {
     "disk full": "make room where the state folder is, or raise your quota (`quota -s`); it goes on by itself",
     "locked": "another program holds the database: end it",
@@ -33,7 +33,7 @@ CURES = {
     "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
     "socket vanished": "move away what stands in its place, if anything does, then `dreamctl service restart`",
     "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
-    "alone (docs/inbox.md); pending shards follow by themselves",
+    "alone (docs/guides/inbox.md); pending shards follow by themselves",
     "InboxBusy": "another program holds the inbox's lock: end it; pending shards follow by themselves",
     "ValidationError": "something else stands in a place of the inbox: move it away",
     "database does not answer": "look at the disk if it stays so; a large database that is checked takes a while",
@@ -95,7 +95,7 @@ def check_daemon(
     if status["state"] == "ok":
         yield ok("daemon", f"well, pid {status['pid']}, up {span(status['uptime_s'])}")
     else:
-        yield fail("daemon", status["state"], CURES.get(trouble, "see docs/operations.md"))
+        yield fail("daemon", status["state"], CURES.get(trouble, "see docs/guides/troubleshooting.md"))
     if status["state_dir"] != str(state.path):
         yield warn(
             "daemon",
@@ -186,7 +186,7 @@ def check_host(answers: Answers) -> Iterator[Finding]:
         yield ok("host", "no failures told")
 
 
-_LOOK = "client.failures in the host has the same count; docs/leo.md says what each means"
+_LOOK = "client.failures in the host has the same count; docs/guides/leo.md says what each means"
 _TOLD = {
     "not_connected": ("a reply that no daemon heard of", "start dreamd before leo, or as a service"),
     "connect": ("an attempt to connect that failed", "start dreamd before leo, or as a service"),

@@ -178,7 +178,7 @@ def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> 
         elif way == "open" and low <= high:
             lines.append(f"`{name}_above = {ceil(high * 100) / 100:.2f}`")
     if not lines:
-        return "does leo measure? `dreamctl why` shows what he sends; docs/leo.md says what is wanted"
+        return "does leo measure? `dreamctl why` shows what he sends; docs/guides/leo.md says what is wanted"
     return f"does leo measure (`dreamctl why`)? If so, under [gate] {' and '.join(lines)} {take_up}"
 
 

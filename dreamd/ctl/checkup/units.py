@@ -28,7 +28,7 @@ MANAGER_S = 20.0  # it answers in milliseconds, on a machine that stands still f
 MANAGER_HANGS = "the user manager of systemd does not answer"
 UNMASK = "systemctl --user unmask"
 AGAIN = "then `dreamctl service start`: systemd tries no more until it is told to"
-# Exit code of dreamd -> what it means, and what to do first. docs/operations.md lists them.
+# Exit code of dreamd -> what it means, and what to do first. docs/reference/errors.md lists them.
 EXITS = {
     "2": ("wrong usage, or a wrong setting", "`dreamctl service logs` names it: correct it"),
     "3": ("another daemon serves this state folder or socket", "end that one (`dreamctl call shutdown`)"),
@@ -39,7 +39,7 @@ EXITS = {
     ("217", "218", "225", "226"),  # systemd's own: user, capabilities, network, namespace: systemd.exec(5)
     (
         "the sandbox cannot be set up here",
-        "add the drop-in for hosts without user namespaces (docs/operations.md)",
+        "add the drop-in for hosts without user namespaces (docs/guides/service.md)",
     ),
 )
 
