@@ -64,7 +64,7 @@ bench: venv  ## figures, as ratios to a floor in the same run
 	  echo "== $$name"; "$(BIN)/python" -m tests.bench.$$name || exit 1; done
 
 man: venv  ## the manual pages, from the texts of --help and the settings
-	@"$(BIN)/python" -m dreamd.ctl.manual man
+	@"$(BIN)/python" man/write.py man
 
 leo: venv  ## what dreaming does to a real leo: make leo LEO=PATH_OF_HIS_CHECKOUT; an hour
 	@test -f "$(LEO)/leo.py" || { echo "make leo LEO=PATH: say where a checkout of leo is" >&2; exit 2; }

@@ -1,6 +1,6 @@
 """dreamd: the daemon in which leo dreams.
 
-`app.run` wires it; `dream/` is what a dream is, `engine` runs it, `store/` and `inbox/` keep it, `wire/` carries it.
+`app.run` wires it; `dream/` is what a dream is, `engine/` runs it, `store/` and `inbox/` keep it, `wire/` carries it.
 """
 
 __version__ = "0.1.0"

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamd.clock import Clock
-from dreamd.delivery import Delivery, StoppableFiles
-from dreamd.engine import Engine
+from dreamd.engine.delivery import Delivery, StoppableFiles
+from dreamd.engine.dialogue_run import answered
+from dreamd.engine.engine import Engine
 from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
+from dreamd.housekeeping import Tick
 from dreamd.inbox import Inbox, inbox_folder
-from dreamd.run import answered
+from dreamd.process.systemd import Notifier, passed_socket
 from dreamd.settings import Settings
 from dreamd.store import Store
-from dreamd.systemd import Notifier, passed_socket
-from dreamd.tick import Tick
+from dreamd.wire.dispatch import Service
 from dreamd.wire.handlers import TABLE
 from dreamd.wire.listener import (
     LOCK_NAME,
@@ -36,14 +37,13 @@ from dreamd.wire.listener import (
     state_lock,
 )
 from dreamd.wire.server import Server, session_cap
-from dreamd.wire.service import Service
 
 if TYPE_CHECKING:
-    from dreamd.embedded_host import Embedded
+    from dreamd.embedded import Embedded
 
 DATABASE = "dream.sqlite3"
 EXIT_UNEXPECTED, EXIT_DATABASE, EXIT_LOST = 1, 6, 7
-TICK_S = 15.0  # everything periodic happens then: dreamd/tick.py
+TICK_S = 15.0  # everything periodic happens then: dreamd/housekeeping.py
 LOAD_S = 0.5  # that a start waits for what the database holds; milliseconds, unless a disk hangs
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
 # then is completed at the next start
@@ -202,7 +202,7 @@ def embed(
     or unreadable one too) is left alone, for a dream.sqlite3 beside it. `settings` are those of file and environment,
     unless given.
     """
-    from dreamd.embedded_host import Embedded
+    from dreamd.embedded import Embedded
 
     return Embedded(state_dir, db_path=db_path, settings=settings, clock=clock)
 

@@ -18,7 +18,7 @@ from dreamclient.messages import Method
 from dreamclient.protocol.contexts import small_context
 from dreamclient.protocol.hooks import Hook
 
-from dreamd.embedded_host import Shared
+from dreamd.embedded import Shared
 
 ANSWER_S = 10.0  # a daemon in this process starts in a tenth of a second, and answers in a millisecond
 HOOK_S = 30.0  # what the daemon gives a hook

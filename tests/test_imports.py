@@ -23,10 +23,12 @@ CHANCE = {"random", "secrets", "uuid"}
 
 DREAM = sorted(name for name in MODULES if name.startswith("dreamd.dream"))
 PURE_INBOX = [
-    f"dreamd.inbox.{name}"
-    for name in ("capability", "redact", "node", "document", "dream", "shapes", "names", "values", "errors")
+    name
+    for name in MODULES
+    if name.startswith(("dreamd.inbox.document.", "dreamd.inbox.redaction."))
+    or name in ("dreamd.inbox.capability", "dreamd.inbox.errors")
 ]
-WIRE_WITHOUT_DREAM = [f"dreamd.wire.{name}" for name in ("server", "session", "listener", "typed")]
+WIRE_WITHOUT_DREAM = [f"dreamd.wire.{name}" for name in ("server", "session", "listener", "codec")]
 
 
 def names(tree, *, inside_functions):
@@ -72,12 +74,15 @@ def outside(names):
 
 
 def test_there_is_something_to_look_at():
-    assert {"dreamd.dream.dialogue", "dreamd.dream.gate", "dreamd.dream.friend", "dreamd.dream.pulse"} <= set(
-        DREAM
-    )
+    assert {
+        "dreamd.dream.dialogue",
+        "dreamd.dream.gate",
+        "dreamd.dream.friend",
+        "dreamd.dream.measures",
+    } <= set(DREAM)
     assert set(PURE_INBOX + WIRE_WITHOUT_DREAM) <= MODULES.keys()
     assert "asyncio" in reached_from("dreamd.wire.session")
-    assert "dreamd.dream.shapes" in reached_from("dreamd.engine")
+    assert "dreamd.dream.model" in reached_from("dreamd.engine.engine")
 
 
 @pytest.mark.parametrize("module", DREAM)
@@ -106,10 +111,10 @@ def test_the_wire_knows_no_dream(module):
     known = {name for name in reached if name.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox"))}
     assert not known
     assert not reached & {
-        "dreamd.engine",
-        "dreamd.run",
-        "dreamd.hooks",
-        "dreamd.delivery",
+        "dreamd.engine.engine",
+        "dreamd.engine.dialogue_run",
+        "dreamd.engine.session_hooks",
+        "dreamd.engine.delivery",
         "dreamd.wire.handlers",
     }
 
@@ -155,13 +160,13 @@ def test_the_client_needs_msgpack_and_nothing_else():
 def test_the_engine_alone_brings_dream_and_world_together():
     """Nothing below it knows it; `ctl` talks over the wire, but for what must work without a daemon."""
     for module in MODULES:
-        if module.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox", "dreamd.ctl", "dreamd.demo")):
+        if module.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox", "dreamd.ctl")):
             above = {
-                "dreamd.engine",
+                "dreamd.engine.engine",
                 "dreamd.app",
                 "dreamd.wire.handlers",
                 "dreamd.wire.server",
-                "dreamd.delivery",
+                "dreamd.engine.delivery",
             }
             assert not imported_by(module) & above, module
 
@@ -170,8 +175,8 @@ def test_only_the_clock_and_the_inboxs_files_read_the_time():
     """Clock, randomness and file calls are handed in."""
     readers = {m for m in MODULES if m.startswith("dreamd.") and "time" in outside(imported_by(m))}
     # listener: it sleeps between two tries for a lock, and reads no time.
-    allowed = {"dreamd.clock", "dreamd.embedded_waiting", "dreamd.inbox.files", "dreamd.wire.listener"}
-    assert {m for m in readers if not m.startswith(("dreamd.ctl", "dreamd.demo"))} <= allowed
+    allowed = {"dreamd.clock", "dreamd.embedded_waiting", "dreamd.inbox.folder.files", "dreamd.wire.listener"}
+    assert {m for m in readers if not m.startswith("dreamd.ctl")} <= allowed
 
 
 CHILD = """

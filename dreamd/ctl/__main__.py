@@ -10,33 +10,33 @@ import click
 from dreamclient.errors import HomeUnknown
 
 from dreamd import __version__
-from dreamd.ctl.connection import Target
-from dreamd.ctl.layout import width
-from dreamd.ctl.plain import prepare
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.ascii import prepare
+from dreamd.ctl.terminal.layout import width
 
 # Command -> the file it lives in. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = {
     "status": "status",
-    "doctor": "doctor",
+    "doctor": "doctor.command",
     "why": "status",
     "watch": "watch",
-    "recent": "dream",
+    "recent": "recent",
     "show": "show",
     "replay": "show",
-    "dream": "dream",
+    "dream": "recent",
     "friend": "friend",
     "drift": "friend",
-    "report": "report",
-    "stats": "stats",
+    "report": "report.command",
+    "stats": "stats.command",
     "inbox": "inbox",
-    "trace": "trace",
-    "call": "call",
-    "service": "service",
+    "trace": "trace.command",
+    "call": "call.command",
+    "service": "service.command",
     "backup": "backup",
     "restore": "restore",
-    "leo": "leo",
-    "completions": "complete",
-    "demo": "demo",
+    "leo": "leo.command",
+    "completions": "completions",
+    "demo": "demo.command",
 }
 # Over which command of the list above `--help` puts a heading.
 HEADINGS = {
@@ -78,7 +78,7 @@ class Commands(click.Group):
         if home is None:
             return None
         command: click.Command = getattr(
-            import_module(f"dreamd.ctl.{home}"), cmd_name + "_" * iskeyword(cmd_name)
+            import_module(f"dreamd.ctl.commands.{home}"), cmd_name + "_" * iskeyword(cmd_name)
         )
         return command
 
@@ -123,7 +123,7 @@ def main() -> None:
     """The command `dreamctl`."""
     prepare()
     if "_DREAMCTL_COMPLETE" in os.environ:
-        import_module("dreamd.ctl.complete")  # how bash tells its words
+        import_module("dreamd.ctl.commands.completions")  # how bash tells its words
     try:
         try:
             cli(prog_name="dreamctl")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from dreamd.dream.pulse import clamped, ngrams, repeats, words
+from dreamd.dream.measures import clamped, ngrams, repeats, words
 
 # Sentences of a candidate that are compared, so that a text of one-word sentences costs milliseconds.
 MOST_SENTENCES = 64

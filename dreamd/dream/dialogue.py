@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from dreamd.dream import pulse
+from dreamd.dream import measures
 from dreamd.dream.candidates import Choice, Length, Usage, choose
 from dreamd.dream.friend import Friend
-from dreamd.dream.shapes import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
+from dreamd.dream.model import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,7 +155,7 @@ def _turns(
     turns = int(rng.integers(settings.turns_min, settings.turns_max, endpoint=True))
     seed_origin = [fragment.text for fragment in friend.sample(rng)]
     seed_now = [_part(ctx.prompt), _part(ctx.reply)]
-    lately = pulse.phrases(seed_now[0]) | pulse.phrases(seed_now[1])
+    lately = measures.phrases(seed_now[0]) | measures.phrases(seed_now[1])
     if can_recall:
         snapshots: list[str] = yield Recall(_joined(seed_now), RECALLED)
         seed_now += map(_part, snapshots[:RECALLED])
@@ -179,7 +179,7 @@ def _turns(
         metrics: LineMetrics | None = yield Observe(line, choice.candidate + 1)
         if metrics is not None:
             lines[-1] = corrected(line, metrics)
-        lately |= pulse.phrases(line.text)
+        lately |= measures.phrases(line.text)
         usage.hear(line.text)
         before = line.text
     return "complete"
@@ -196,8 +196,8 @@ def _choice(
     """Return the line in the answers of a hook to `before`; None if there is none that was not said already."""
     earlier = [line.text for line in lines]
     if not settings.candidates:
-        text = pulse.clamped(texts[0], most_words=settings.max_tokens, most_chars=settings.max_chars)
-        said = not text or any(pulse.repeats(text, line) for line in earlier)
+        text = measures.clamped(texts[0], most_words=settings.max_tokens, most_chars=settings.max_chars)
+        said = not text or any(measures.repeats(text, line) for line in earlier)
         return None if said else Choice(text, 0)
     wanted, most_words = (
         (LEO_WANTED, settings.leo_words) if speaker == "leo" else (FRIEND_WANTED, settings.friend_words)
@@ -255,14 +255,14 @@ def _measured(
     lately: set[str],
 ) -> Line:
     """Return the line, each measure as the hook told it, else as estimated from the text."""
-    overlap = pulse.overlap(text, friend.origin_profile)
+    overlap = measures.overlap(text, friend.origin_profile)
     estimate = Line(
         turn=ask.turn,
         speaker=ask.speaker,
         text=text,
-        novelty=pulse.novelty(text, lately),
-        arousal=pulse.arousal(text),
-        entropy=pulse.entropy(text),
+        novelty=measures.novelty(text, lately),
+        arousal=measures.arousal(text),
+        entropy=measures.entropy(text),
         trauma=0.5 * (ctx.trauma_level or 0.0)
         + 0.5 * (overlap if answer.overlap is None else answer.overlap),
         overlap=overlap,
@@ -282,7 +282,7 @@ def corrected(line: Line, metrics: LineMetrics) -> Line:
 
 
 def _part(text: str) -> str:
-    return pulse.clamped(text, most_chars=TEXT_CHARS)
+    return measures.clamped(text, most_chars=TEXT_CHARS)
 
 
 def _joined(parts: list[str]) -> str:

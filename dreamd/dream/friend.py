@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from dreamd.dream.pulse import (
+from dreamd.dream.measures import (
     Profile,
     Reading,
     alike,
@@ -25,7 +25,7 @@ from dreamd.dream.pulse import (
     read,
     words,
 )
-from dreamd.dream.shapes import Fragment, Line
+from dreamd.dream.model import Fragment, Line
 from dreamd.dream.signals import Recent
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from dreamd.dream.shapes import Context
+from dreamd.dream.model import Context
 from dreamd.dream.signals import Place, Signal, Signals
 
 GATES: tuple[Signal, ...] = ("trauma", "novelty", "quality")

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from dreamd.dream.shapes import Context
+from dreamd.dream.model import Context
 from dreamd.dream.signals import Signals
 
 ABSENT = 64  # names of clients that are not connected: more leos than one user has

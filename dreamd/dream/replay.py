@@ -19,7 +19,7 @@ from dreamd.dream.dialogue import (
     dialogue,
 )
 from dreamd.dream.friend import Friend
-from dreamd.dream.shapes import Answer, Context, Fragment, Line
+from dreamd.dream.model import Answer, Context, Fragment, Line
 
 if TYPE_CHECKING:
     import numpy as np

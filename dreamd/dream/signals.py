@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from dreamd.dream.shapes import Context
+from dreamd.dream.model import Context
 
 RANKED = 256  # values of a signal
 ENOUGH = 30  # values, below which a rank says little

@@ -3,7 +3,8 @@
 Importing it starts nothing and pulls in neither asyncio, aiosqlite, uvloop nor numpy. Format: docs/guides/inbox.md.
 """
 
-from dreamd.inbox.dream import dream_document
+from dreamd.inbox.document.node import node_schema
+from dreamd.inbox.document.of_dialogue import dream_document
 from dreamd.inbox.errors import (
     CapabilityError,
     DamagedFile,
@@ -14,7 +15,6 @@ from dreamd.inbox.errors import (
     ValidationError,
 )
 from dreamd.inbox.inbox import Inbox
-from dreamd.inbox.node import node_schema
 from dreamd.inbox.persist import persist_dream_shards
 from dreamd.inbox.settings import InboxSettings, inbox_folder, settings_from_env
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dreamd.clock import Clock
-from dreamd.inbox import reader, writer
 from dreamd.inbox.capability import check
-from dreamd.inbox.document import (
+from dreamd.inbox.document.document import (
     MOST_SEED_BYTES,
     Json,
     check_schema_ref,
@@ -21,12 +20,13 @@ from dreamd.inbox.document import (
     clean_shard,
     plain_list,
 )
+from dreamd.inbox.document.node import check_node
 from dreamd.inbox.errors import CapabilityError, ValidationError
-from dreamd.inbox.files import Files
-from dreamd.inbox.folder import Folder, check_folder, locked, open_folder, typed_errors
-from dreamd.inbox.node import check_node
-from dreamd.inbox.parts import asked_part
-from dreamd.inbox.redact import NODE_KEPT, SHARD_KEPT, redact
+from dreamd.inbox.folder import reading, writing
+from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.folder import Folder, check_folder, locked, open_folder, typed_errors
+from dreamd.inbox.folder.parts import asked_part
+from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact
 from dreamd.inbox.settings import InboxSettings
 
 log = logging.getLogger("dreamd.inbox")
@@ -93,7 +93,7 @@ class Inbox:
                 check_weight(part, "a shard or a node, once it is masked,")
         with self._locked("write to the inbox") as folder:
             wall_s = self._clock.wall()
-            report = writer.write(
+            report = writing.write(
                 folder, trace_id, own_seed, clean, good, own_ref, wall_s, nodes_of_new_shards
             )
         return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
@@ -146,7 +146,7 @@ class Inbox:
         wait any more, the oldest come again. `trace_id` is what `read` and `ack` take: `t~2` for a part of `t`.
         """
         with self._reading("list the inbox") as rooms:
-            return reader.waiting(rooms, self._files, n, after)
+            return reading.waiting(rooms, self._files, n, after)
 
     def read(self, trace_id: str) -> Json:
         """Return a trace's document: the first that waits, else the last acknowledged.
@@ -154,7 +154,7 @@ class Inbox:
         Raise UnknownTrace, DamagedFile.
         """
         with self._reading("read the inbox") as rooms:
-            return reader.read(rooms, self._files, trace_id)
+            return reading.read(rooms, self._files, trace_id)
 
     def ack(self, trace_id: str, saved_ts: int | None = None) -> dict[str, Any]:
         """Move a trace's file, the first that waits, to done/, atomically. Return `{trace_id, path}`.
@@ -166,7 +166,7 @@ class Inbox:
         if saved_ts is not None and (isinstance(saved_ts, bool) or not isinstance(saved_ts, int)):
             raise ValidationError(f"saved_ts is a {type(saved_ts).__name__}, expected an integer")
         with self._locked("acknowledge in the inbox") as folder:
-            path = writer.acknowledge(folder, trace_id, saved_ts, self._clock.wall())
+            path = writing.acknowledge(folder, trace_id, saved_ts, self._clock.wall())
             return {"trace_id": trace_id, "path": path}
 
     def sweep(self, older_than_s: float = 0.0) -> Sequence[str]:
@@ -175,7 +175,7 @@ class Inbox:
         Safe at any time: no living writer has one while we hold the lock.
         """
         with self._locked("sweep the inbox") as folder:
-            return writer.sweep(folder, older_than_s, self._clock.wall())
+            return writing.sweep(folder, older_than_s, self._clock.wall())
 
     def retire(self, keep: Collection[str] = ()) -> Sequence[str]:
         """Remove the files that were acknowledged more than `retention_s` ago, and return their names.
@@ -183,17 +183,17 @@ class Inbox:
         `keep` are traces that may still be written: their acknowledgement is remembered by its file.
         """
         with self._locked("retire from the inbox") as folder:
-            return writer.retire(folder, self.settings.retention_s, self._clock.wall(), keep)
+            return writing.retire(folder, self.settings.retention_s, self._clock.wall(), keep)
 
     def verify(self) -> Sequence[Json]:
         """Return `{file, problems}` of every file there is; this only reads."""
         with self._reading("verify the inbox") as rooms:
-            return reader.verify(rooms, self._files)
+            return reading.verify(rooms, self._files)
 
     def counts(self) -> dict[str, Any]:
         """Return how many files are `{waiting, done, set_aside, temporaries}`, and `refused` tokens by reason."""
         with self._reading("count the inbox") as rooms:
-            return {**reader.counts(rooms, self._files), "refused": dict(self.refused)}
+            return {**reading.counts(rooms, self._files), "refused": dict(self.refused)}
 
     def check(self) -> None:
         """Raise if a write could not be made now; this only looks."""
@@ -211,5 +211,5 @@ class Inbox:
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[dict[str, int]]:
-        with typed_errors(doing), reader.open_rooms(self.folder, self._files) as rooms:
+        with typed_errors(doing), reading.open_rooms(self.folder, self._files) as rooms:
             yield rooms

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from dreamd.inbox.node import NodeForm
-from dreamd.inbox.phones import wrong_regions
+from dreamd.inbox.document.node import NodeForm
+from dreamd.inbox.redaction.phones import wrong_regions
 
 _YES = frozenset({"1", "true", "yes", "on"})
 

@@ -12,12 +12,12 @@ import msgspec
 from dreamclient.messages import MESSAGE_BYTES, Code
 from msgspec.structs import asdict
 
-from dreamd.dream.copies import Copy, copies_of
+from dreamd.dream.fragment_records import Copy, copies_of
 from dreamd.errors import Refusal
-from dreamd.store.reading import load
-from dreamd.store.rows import Memory
+from dreamd.store.reads import load
+from dreamd.store.records import Memory
 from dreamd.store.tidying import forget_fragments
-from dreamd.store.transactions import retire_fragment
+from dreamd.store.writes import retire_fragment
 
 UNDOS: Final = ("previous", "previous~2", "previous~3", "previous~4", "previous~5")
 ORIGIN: Final = "origin"  # then ~ and a number

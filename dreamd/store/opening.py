@@ -14,9 +14,9 @@ from typing import Final
 
 from dreamd.errors import StoreForeign
 from dreamd.store import schema
-from dreamd.store.file import PARTS, Contents, create, look, set_aside
-from dreamd.store.reading import load
-from dreamd.store.trouble import DAMAGED, READ_ONLY, trouble_of
+from dreamd.store.file.files import PARTS, Contents, create, look, set_aside
+from dreamd.store.file.health import DAMAGED, READ_ONLY, trouble_of
+from dreamd.store.reads import load
 
 # Bytes. The -wal is cut back to this after a checkpoint: one large transaction does not keep the space.
 JOURNAL_LIMIT_BYTES: Final = 4 * 1024 * 1024

@@ -8,9 +8,9 @@ from typing import Final
 
 from dreamd.clock import Clock
 from dreamd.errors import StoreForeign, StoreUnavailable
-from dreamd.store.connection import Database
+from dreamd.store.file.connection import Database
+from dreamd.store.file.health import UNANSWERED
 from dreamd.store.opening import Opening, open_file
-from dreamd.store.trouble import UNANSWERED
 
 OPEN_S: Final = (
     1.25  # seconds that a start waits; it takes milliseconds, and 1 s if another program has it locked

@@ -10,18 +10,18 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from dreamd.clock import Clock
-from dreamd.dream.copies import Copy
+from dreamd.dream.fragment_records import Copy
+from dreamd.dream.model import Line
 from dreamd.dream.replay import Script
-from dreamd.dream.shapes import Line
 from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
-from dreamd.store import checkpoints, reading, suspension, tidying, transactions
-from dreamd.store.connection import Database, OnConnection
-from dreamd.store.file import BUSY_TIMEOUT_S, PARTS, Stamp, set_aside, size_of, stamp
+from dreamd.process.threads import Looker
+from dreamd.store import checkpoints, reads, suspension, tidying, writes
+from dreamd.store.file.connection import Database, OnConnection
+from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, Stamp, set_aside, size_of, stamp
+from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
 from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places
-from dreamd.store.rows import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
-from dreamd.store.trouble import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
-from dreamd.threads import Looker
+from dreamd.store.records import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,35 +105,35 @@ class Store:
 
     async def begin(self, new: NewDialog) -> int:
         """Returns the dialogue's id."""
-        return await self._write(transactions.begin, new)
+        return await self._write(writes.begin, new)
 
     async def record(self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None) -> None:
         """P2, P3: on return the line is on disk, with its mark "sent to observe"; and the charge, with the first."""
-        await self._write(transactions.record, dialog_id, line, at, charge)
+        await self._write(writes.record, dialog_id, line, at, charge)
 
     async def observed(self, dialog_id: int, line: Line, how: Observed) -> None:
         """Store how `observe` was answered, and the measures that the line has from there on."""
-        await self._write(transactions.observed, dialog_id, {line.turn: how}, [line])
+        await self._write(writes.observed, dialog_id, {line.turn: how}, [line])
 
     async def recalled(self, dialog_id: int, texts: Sequence[str]) -> None:
         """Store what the client recalled for a dialogue."""
-        await self._write(transactions.recalled, dialog_id, texts)
+        await self._write(writes.recalled, dialog_id, texts)
 
     async def finish(self, dialog_id: int, end: Finish) -> None:
         """The end of a dialogue and what it changed in the friend, together or not at all."""
-        await self._write(transactions.finish, dialog_id, end, self._keep_texts)
+        await self._write(writes.finish, dialog_id, end, self._keep_texts)
 
     async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
         """Store what the gates rank contexts among, by client name."""
-        await self._write(transactions.keep_signals, signals, at)
+        await self._write(writes.keep_signals, signals, at)
 
     async def unwritten(self, but: Collection[int] = (), n: int = 100) -> list[StoredDialog]:
         """Return finished dialogues that have lines and no inbox file yet, by id, but for those of `but`."""
-        return await self._read(reading.unwritten, but, n)
+        return await self._read(reads.unwritten, but, n)
 
     async def shard_written(self, dialog_id: int, at: float) -> None:
         """The inbox file is on disk. Without diagnostics the dialogue's texts are emptied with this."""
-        await self._write(transactions.shard_written, dialog_id, at, self._keep_texts)
+        await self._write(writes.shard_written, dialog_id, at, self._keep_texts)
 
     async def open_dialogs(self) -> list[OpenDialog]:
         """Return the dialogues that have not ended, by id."""
@@ -152,15 +152,15 @@ class Store:
 
     async def load(self) -> Memory:
         """What the engine keeps in memory."""
-        return await self._read(reading.load)
+        return await self._read(reads.load)
 
     async def last_measures(self) -> list[tuple[float | None, ...]]:
         """Return arousal, overlap and trauma of the last lines, oldest first; None for what is no measure."""
-        return await self._read(reading.last_measures)
+        return await self._read(reads.last_measures)
 
     async def seed(self, fragments: Sequence[str], at: float) -> int:
         """The origin, at weight 1.0. Returns how many were stored: 0 if there is an origin already."""
-        return await self._write(transactions.seed, fragments, at) if fragments else 0
+        return await self._write(writes.seed, fragments, at) if fragments else 0
 
     async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
         """Keep the friend as a checkpoint; return {name, fragments: count, origin: count}. Raise Refusal."""
@@ -186,23 +186,23 @@ class Store:
     async def recent(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,
         finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note}."""
-        return await self._read(reading.recent, n, before)
+        return await self._read(reads.recent, n, before)
 
     async def get(self, dialog_id: int) -> dict[str, Any] | None:
         """One of `recent` with `turns`, a map a line; None where there is no such dialogue."""
-        return await self._read(reading.get, dialog_id)
+        return await self._read(reads.get, dialog_id)
 
     async def script(self, dialog_id: int) -> Script | None:
         """What `replay` needs; None where there is no such dialogue, or it was not kept. Raises Unreadable."""
-        return await self._read(reading.script, dialog_id)
+        return await self._read(reads.script, dialog_id)
 
     async def drift(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return {id, at, drift} of the last n dialogues that spoke (before a dialogue), newest first."""
-        return await self._read(reading.drift, n, before)
+        return await self._read(reads.drift, n, before)
 
     async def stats(self) -> dict[str, Any]:
         """{dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
-        return await self._read(reading.stats)
+        return await self._read(reads.stats)
 
     # Health.
 
@@ -249,11 +249,11 @@ class Store:
         with self._noticing():
             changes = await database.read(database.glance)
             if self.trouble:
-                await database.write(transactions.try_a_write)
-                await database.write(transactions.forget_the_write)
+                await database.write(writes.try_a_write)
+                await database.write(writes.forget_the_write)
                 self.trouble = None
             elif changes == self._changes_seen and log_bytes:
-                await database.read(transactions.truncate_wal)
+                await database.read(writes.truncate_wal)
                 database.files.written()
             self._changes_seen = changes
         return None
@@ -291,7 +291,7 @@ class Store:
             raise StoreUnavailable(CLOSED, "the store is closed")
         with self._noticing():
             self._database = await self._places.open()
-            await self._database.write(transactions.forget_the_write)
+            await self._database.write(writes.forget_the_write)
         self.trouble = None
 
     def _ready(self) -> Database:

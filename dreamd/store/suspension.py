@@ -5,8 +5,8 @@ from typing import Final
 
 from dreamd.dream.replay import Script
 from dreamd.errors import StoreError
-from dreamd.store.reading import script
-from dreamd.store.rows import OpenDialog
+from dreamd.store.reads import script
+from dreamd.store.records import OpenDialog
 
 SUSPENDED: Final = "suspended"  # in the place of an outcome
 

@@ -6,7 +6,7 @@ from dreamclient.errors import ProtocolError
 from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code
 from dreamclient.protocol.rpc import RESPONSE, Codec, Event, Framer, Message, Peer, Request
 
-from dreamd.wire.typed import CODEC
+from dreamd.wire.codec import CODEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,13 +14,13 @@ from dreamclient.messages import MESSAGE_BYTES, NESTING, PROTOCOL_VERSION, Code,
 from msgspec.structs import replace
 
 import dreamd
+from dreamd.dream.model import Context
 from dreamd.dream.replay import first_difference
-from dreamd.dream.shapes import Context
 from dreamd.errors import Refusal, Unreadable
 from dreamd.wire import params
-from dreamd.wire.service import Served, Service
+from dreamd.wire.codec import too_deep
+from dreamd.wire.dispatch import Served, Service
 from dreamd.wire.session import Session
-from dreamd.wire.typed import too_deep
 
 # --- the session itself ------------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ async def replay(service: Service, session: Session, asked: params.DialogParams)
             f"dialogue {asked.id}: not kept (never run here, older than store.replay_dialogues, or store.diagnostics "
             "was false)",
         )
-    from numpy.random import default_rng  # as in run.py
+    from numpy.random import default_rng  # as in dialogue_run.py
 
     difference = first_difference(found, default_rng(found.rng_seed))
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}

@@ -10,8 +10,8 @@ import msgspec
 from dreamclient.messages import PAGE, Method
 from msgspec import Meta, Struct
 
-from dreamd.dream.copies import Copy
-from dreamd.dream.shapes import Context, Count
+from dreamd.dream.fragment_records import Copy
+from dreamd.dream.model import Context, Count
 
 NAME_CHARS = 64
 FIELD_CHARS = 256

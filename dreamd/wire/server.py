@@ -14,8 +14,8 @@ from dreamclient.messages import Code, Method
 from dreamclient.protocol.rpc import Peer
 
 from dreamd.failures import Failures
+from dreamd.wire.codec import CODEC
 from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap
-from dreamd.wire.typed import CODEC
 
 SESSIONS = 1024
 ANSWER_S = 0.1  # seconds that a stop leaves to the answers which are being made: of dreams that it has ended

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from dreamclient.messages import PROTOCOL_VERSION
 
 import dreamd
-from dreamd.dialogues import Dialogues
+from dreamd.engine.dialogues import Dialogues
 from dreamd.inbox import InboxError
 from dreamd.store.suspension import SUSPENDED
 from dreamd.wire.session import Session
 
 if TYPE_CHECKING:
-    from dreamd.wire.service import Service
+    from dreamd.wire.dispatch import Service
 
 
 # For what is looked up on a disk, which may hang: `status` is answered within 0.5 s all the same.

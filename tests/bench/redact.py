@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 
-from dreamd.inbox.redact import redact
+from dreamd.inbox.redaction.redact import redact
 
 SIZE = 1 << 20
 MOST_RATIO = 3.0

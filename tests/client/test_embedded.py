@@ -11,7 +11,7 @@ from dreamclient.dropin import DreamContext
 from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.leo import attach
 
-from dreamd import embedded_host as module
+from dreamd import embedded as module
 from dreamd import embedded_waiting as waiting
 from dreamd.embedded_waiting import WaitingClient
 from tests.helpers import leo_double
@@ -89,7 +89,7 @@ def test_p10_a_folder_that_is_held_with_no_socket_is_quiet_and_counted(make):
 
 
 def test_without_dreamd_it_says_what_is_missing(make, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dreamd.embedded_host", None)
+    monkeypatch.setitem(sys.modules, "dreamd.embedded", None)
     with pytest.raises(NotConnected, match="needs dreamd"):
         make()()
 

@@ -24,7 +24,7 @@ from dreamclient.protocol import rpc
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
 from dreamd.dream import gate
-from dreamd.wire import typed
+from dreamd.wire import codec as typed
 from dreamd.wire.handlers import TABLE
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/protocol.md").read_text()

@@ -1,6 +1,6 @@
 """Measures drawn in characters."""
 
-from dreamd.ctl.bars import bar, chart, pulse
+from dreamd.ctl.terminal.bars import bar, chart, pulse
 
 
 def test_a_bar_is_as_long_as_its_value_and_fills_its_cells() -> None:

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from dreamd import settings
-from dreamd.ctl.checkup import daemon, database, dreaming, inbox, place, units
-from dreamd.ctl.checkup.daemon import CURES, Answers
-from dreamd.ctl.checkup.database import Database
-from dreamd.ctl.checkup.finding import found
-from dreamd.ctl.checkup.inbox import InboxFacts
-from dreamd.ctl.checkup.place import (
+from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox
+from dreamd.ctl.commands.doctor import service as units
+from dreamd.ctl.commands.doctor.daemon import CURES, Answers
+from dreamd.ctl.commands.doctor.database import Database
+from dreamd.ctl.commands.doctor.finding import found
+from dreamd.ctl.commands.doctor.inbox import InboxFacts
+from dreamd.ctl.commands.doctor.service import SERVICE, SOCKET, Units
+from dreamd.ctl.machine import places as place
+from dreamd.ctl.machine.places import (
     LITTLE_BYTES,
     SocketFacts,
     StateFacts,
@@ -24,12 +27,11 @@ from dreamd.ctl.checkup.place import (
     lock_holder,
     mount_point,
 )
-from dreamd.ctl.checkup.units import SERVICE, SOCKET, Units
-from dreamd.ctl.units import started
+from dreamd.ctl.machine.unit_files import started
+from dreamd.engine.dialogue_run import UNANSWERED
+from dreamd.housekeeping import SHORTAGES
 from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
-from dreamd.run import UNANSWERED
-from dreamd.store.trouble import CLOSED, TROUBLES
-from dreamd.tick import SHORTAGES
+from dreamd.store.file.health import CLOSED, TROUBLES
 from tests.helpers.waiting import until
 
 OURS = os.getuid()

@@ -14,7 +14,7 @@ from click.shell_completion import get_completion_class
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import COMMANDS, cli
-from dreamd.ctl.complete import SHELLS, joined
+from dreamd.ctl.commands.completions import SHELLS, joined
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

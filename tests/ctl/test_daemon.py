@@ -11,9 +11,9 @@ from shlex import quote
 import click
 import pytest
 
-from dreamd.ctl import daemon as own
-from dreamd.ctl.connection import Unreachable, connected
-from dreamd.ctl.daemon import daemon_for
+from dreamd.ctl.daemon import start as own
+from dreamd.ctl.daemon.connection import Unreachable, connected
+from dreamd.ctl.daemon.start import daemon_for
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import UNSET
 
@@ -147,7 +147,7 @@ def test_one_that_died_needs_no_stopping(tmp_path: Path) -> None:
 
 def test_one_that_does_not_obey_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "STOP_S", 0.2)
-    monkeypatch.setattr("dreamd.ctl.connection.CONNECT_S", 0.2)
+    monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.2)
     with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
         pid = status(socket)["pid"]
         os.kill(pid, signal.SIGSTOP)

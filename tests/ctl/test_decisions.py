@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from dreamd.ctl.decisions import in_words
+from dreamd.ctl.terminal.decisions import in_words
 from dreamd.dream.gate import REASONS, GateSettings, decide
-from dreamd.dream.shapes import Context, Pulse
+from dreamd.dream.model import Context, Pulse
 from dreamd.dream.signals import Signals
 
 MIDDLING = Context(trauma_level=0.31, pulse=Pulse(novelty=0.12), quality=0.5)

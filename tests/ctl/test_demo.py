@@ -15,8 +15,8 @@ from shlex import quote
 
 import pytest
 
-from dreamd.ctl.demo import PROMPTS
-from dreamd.demo.field import TrigramField, story
+from dreamd.ctl.commands.demo.command import PROMPTS
+from dreamd.ctl.commands.demo.field import TrigramField, story
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.terminal import Terminal

@@ -361,7 +361,7 @@ def test_on_a_terminal(daemon, state):
 
 
 def test_the_reader_of_the_database_may_die(state, monkeypatch):
-    from dreamd.ctl.checkup import database
+    from dreamd.ctl.commands.doctor import database
 
     def killed(*_: object, **__: object) -> object:
         return subprocess.CompletedProcess([], -9, "", "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.dream import show_line, show_recent
+from dreamd.ctl.commands.recent import show_line, show_recent
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

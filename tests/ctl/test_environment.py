@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dreamd.ctl.__main__ import COMMANDS
-from dreamd.ctl.checkup import access, place
+from dreamd.ctl.machine import access, places
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.places import AS_A_STRANGER, STRANGER, WITHOUT_PROC, run
@@ -148,8 +148,8 @@ def _of_another(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_runtime_folder_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch) -> None:
     tmp_path.chmod(0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    facts = place.look_at_socket(tmp_path / "dreamd" / "dreamd.sock")
-    [finding] = place.check_socket(facts, STRANGER, listener=None, deaf=False, guarded=False, holder=0)
+    facts = places.look_at_socket(tmp_path / "dreamd" / "dreamd.sock")
+    [finding] = places.check_socket(facts, STRANGER, listener=None, deaf=False, guarded=False, holder=0)
     assert finding.level == "FAIL"
     assert access.owner_of(tmp_path) in finding.text
     assert finding.advice.startswith(f"XDG_RUNTIME_DIR names {tmp_path}, which is not yours")

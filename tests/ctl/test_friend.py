@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.friend import show_checkpoints, show_drift, show_fragments
+from dreamd.ctl.commands.friend import show_checkpoints, show_drift, show_fragments
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.little_daemon import LittleDaemon
@@ -212,7 +212,7 @@ def test_a_reseed_asks_who_can_be_asked(
 ) -> None:
     file = tmp_path / "birth.txt"
     file.write_text("A new birth.")
-    monkeypatch.setattr("dreamd.ctl.friend.can_ask", lambda: True)
+    monkeypatch.setattr("dreamd.ctl.commands.friend.can_ask", lambda: True)
     refused = dreamctl("--socket", daemon.socket, "friend", "reseed", file)  # nothing is typed
     assert refused.exit_code == 1
     assert refused.stdout == ""

@@ -5,9 +5,9 @@ import time
 import pytest
 from rich.cells import cell_len
 
-from dreamd.ctl import layout
-from dreamd.ctl.charts import safe
-from dreamd.ctl.plain import in_ascii
+from dreamd.ctl.commands.report.charts import safe
+from dreamd.ctl.terminal import layout
+from dreamd.ctl.terminal.ascii import in_ascii
 
 NOON = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 

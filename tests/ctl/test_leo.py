@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamd.ctl.leo_files import IMPORT, LeoFiles, rendered
+from dreamd.ctl.commands.leo.files import IMPORT, LeoFiles, rendered
 from tests.helpers.dreamctl import dreamctl
 
 OWN = b'#!/usr/bin/env python3\n# his\n"""\ndream.py \xe2\x80\x94 "his" own\n\n  words\n"""\n\nimport random\nX = 1\n'
@@ -236,7 +236,7 @@ def test_his_own_environment_comes_first_then_the_usual_one(folder, tmp_path, mo
 
 
 def test_a_docstring_that_would_not_survive_is_refused(folder, monkeypatch):
-    monkeypatch.setattr("dreamd.ctl.leo_files._head", lambda _: b'"another"')
+    monkeypatch.setattr("dreamd.ctl.commands.leo.files._head", lambda _: b'"another"')
     assert LeoFiles(folder).installing().state == "unreadable"
 
 

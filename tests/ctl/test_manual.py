@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dreamd.__main__ import arguments
-from dreamd.ctl.manual import pages
 from dreamd.settings import KEYS
+from man.write import pages
 from tests.ctl.test_help import ALL, examples
 
 PAGES = pages()

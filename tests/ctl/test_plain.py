@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dreamd.ctl.plain import Plain, in_ascii, is_plain, prepare
+from dreamd.ctl.terminal.ascii import Plain, in_ascii, is_plain, prepare
 
 
 def test_signs_and_letters_in_ascii() -> None:

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from dreamd.clock import Clock
-from dreamd.ctl.charts import lines, stacked
-from dreamd.ctl.page import PAGE_BYTES, page
-from dreamd.store import Store, transactions
+from dreamd.ctl.commands.report.charts import lines, stacked
+from dreamd.ctl.commands.report.page import PAGE_BYTES, page
+from dreamd.store import Store, writes
 from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
@@ -41,12 +41,12 @@ def dream(connection: sqlite3.Connection, number: int, draw: random.Random) -> N
         for turn in range(1, 5)
     ]
     new = new_dialog(f"dream-{int(at)}-{number}-{draw.getrandbits(32):08x}", started_at=at)
-    dialog = transactions.begin(connection, new)
+    dialog = writes.begin(connection, new)
     for each in said:
-        transactions.record(connection, dialog, each, at + each.turn, None)
+        writes.record(connection, dialog, each, at + each.turn, None)
     end = msgspec.structs.replace(finish(*said, drift=number / MANY), at=at + 9)
-    transactions.finish(connection, dialog, end, True)
-    transactions.shard_written(connection, dialog, at + 9, True)
+    writes.finish(connection, dialog, end, True)
+    writes.shard_written(connection, dialog, at + 9, True)
 
 
 async def dreamt(state: Path) -> None:

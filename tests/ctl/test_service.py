@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from dreamclient import DreamClient
 
-from dreamd.ctl.checkup.place import is_stopped
-from dreamd.ctl.service_plain import LOG_BYTES, START_S, log_file, spawn
+from dreamd.ctl.commands.service.process import LOG_BYTES, START_S, log_file, spawn
+from dreamd.ctl.machine.places import is_stopped
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.waiting import DEADLINE_S, until
@@ -168,7 +168,10 @@ def test_one_that_cannot_start_says_why(service):
 
 def hasty(service, command):
     """With no patience."""
-    told = "from dreamd.ctl import __main__, service_plain as p; p.START_S = p.STOP_S = 0.0; __main__.cli()"
+    told = (
+        "from dreamd.ctl import __main__; from dreamd.ctl.commands.service import process as p; "
+        "p.START_S = p.STOP_S = 0.0; __main__.cli()"
+    )
     return subprocess.run(
         [sys.executable, "-c", told, "--state-dir", service.state, "service", command],
         env={**os.environ, "HOME": str(service.home), "XDG_CONFIG_HOME": str(service.home / "config")},
@@ -253,7 +256,7 @@ def test_one_that_does_not_listen_is_told_from_none(service):
 
 def test_one_that_does_not_answer_is_told_from_none(service, monkeypatch):
     service.state.mkdir()
-    monkeypatch.setattr("dreamd.ctl.connection.CONNECT_S", 0.1)
+    monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.1)
     with socket.socket(socket.AF_UNIX) as rude:
         rude.bind(str(service.state / "dreamd.sock"))
         rude.listen()

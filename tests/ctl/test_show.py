@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.show import show_dialogue
+from dreamd.ctl.commands.show import show_dialogue
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

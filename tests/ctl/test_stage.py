@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from dreamd.ctl.stage import Stage
+from dreamd.ctl.commands.demo.stage import Stage
 from dreamd.dream.dialogue import OUTCOMES
 
 INTRO = {"type": "intro", "source": "a story of its own", "words": 264, "ours": True}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.openmetrics import exposition
-from dreamd.ctl.stats import show_stats
+from dreamd.ctl.commands.stats.command import show_stats
+from dreamd.ctl.commands.stats.openmetrics import exposition
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

@@ -10,7 +10,7 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 from dreamclient.messages import DreamContext, PulseSnapshot
 
-from dreamd.ctl.status import show_status, show_why
+from dreamd.ctl.commands.status import show_status, show_why
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -207,7 +207,7 @@ def test_status_of_a_daemon_that_speaks_another_protocol(socket: Path) -> None:
 
 
 def test_a_daemon_that_is_stopped_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dreamd.ctl.connection.CONNECT_S", 0.2)
+    monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.2)
     with DaemonProcess(tmp_path / "state") as daemon:
         os.kill(daemon.process.pid, signal.SIGSTOP)
         result = dreamctl("--socket", daemon.socket, "call", "status", "--timeout", "0.2")

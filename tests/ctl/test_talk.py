@@ -9,10 +9,10 @@ from typing import Any
 import click
 import pytest
 
-from dreamd.ctl import talk as talk_module
-from dreamd.ctl.connection import Unreachable
-from dreamd.ctl.talk import Talk, near, talking
-from dreamd.demo.field import TrigramField
+from dreamd.ctl.commands.demo import conversation as talk_module
+from dreamd.ctl.commands.demo.conversation import Talk, near, talking
+from dreamd.ctl.commands.demo.field import TrigramField
+from dreamd.ctl.daemon.connection import Unreachable
 from tests.helpers.little_daemon import Connection, LittleDaemon, fails
 
 STATUS = {

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.trace import OPEN_CALLS, Reading, show
+from dreamd.ctl.commands.trace.command import OPEN_CALLS, Reading, show
 from tests.ctl.conftest import Speaker
 from tests.ctl.test_watch import ends, read_until, watching
 from tests.helpers.daemon import DaemonProcess

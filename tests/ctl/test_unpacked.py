@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.ctl.unpacked import CUT, KEYS, in_hex, unpack
-from dreamd.dream.copies import Copy
-from dreamd.dream.shapes import Answer, Context, Heard, Pulse
+from dreamd.ctl.commands.trace.message_view import CUT, KEYS, in_hex, unpack
+from dreamd.dream.fragment_records import Copy
+from dreamd.dream.model import Answer, Context, Heard, Pulse
 from dreamd.wire.params import Hello, Persist, Seed
 
 EXPERT = {"expert": "<0 chars>"}

@@ -13,7 +13,7 @@ from typing import IO, Any
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.watch import Screen
+from dreamd.ctl.commands.watch import Screen
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl

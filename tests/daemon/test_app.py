@@ -16,8 +16,8 @@ import pytest
 from dreamd import app
 from dreamd.app import Daemon, place_of
 from dreamd.errors import StartError
+from dreamd.process.systemd import Notifier
 from dreamd.store import places
-from dreamd.systemd import Notifier
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, until
 from tests.helpers.peer import PlainPeer

@@ -11,7 +11,7 @@ from time import time as wall_s
 
 import pytest
 
-from dreamd.delivery import TIDY_S, StoppableFiles
+from dreamd.engine.delivery import TIDY_S, StoppableFiles
 from dreamd.inbox import InboxBusy
 from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled, until
 from tests.helpers.service import TestClock, serving

@@ -17,7 +17,7 @@ from dreamclient.clients.embedded import EmbeddedDaemon
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import DreamError, NotConnected
 
-from dreamd import embedded_host
+from dreamd import embedded as embedded_host
 from dreamd.app import Daemon, embed
 from dreamd.errors import StartError
 from dreamd.store.schema import MIGRATIONS

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from dreamd.engine import DECISIONS
+from dreamd.engine.engine import DECISIONS
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.service import TestClock, chosen, serving
@@ -205,7 +205,7 @@ async def test_p10_a_fault_of_ours_costs_one_dialogue_and_is_told_without_text(t
         assert service.failures.counts == {"engine: AttributeError": 1}
         service.engine.keeper.friend = real
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
-    assert "a dialogue: AttributeError at run.py" in caplog.text
+    assert "a dialogue: AttributeError at dialogue_run.py" in caplog.text
     assert "secret" not in caplog.text
 
 

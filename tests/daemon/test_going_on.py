@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 import dreamd
-from dreamd import dialogues
 from dreamd.dream import names
+from dreamd.engine import dialogues
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, completed, onlooker, settled, until
 from tests.helpers.peer import PlainPeer, saying

@@ -8,8 +8,8 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe
-from dreamd.dream.shapes import TEXT_CHARS, Answer, Heard, Line
-from dreamd.hooks import SAMPLES, Hooks, Latency
+from dreamd.dream.model import TEXT_CHARS, Answer, Heard, Line
+from dreamd.engine.session_hooks import SAMPLES, Hooks, Latency
 from tests.helpers.connection import pair
 from tests.helpers.service import TestClock
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import dreamd
+from dreamd.housekeeping import SHORTAGES
 from dreamd.inbox.errors import DamagedFile, InboxBusy, InboxUnavailable, ValidationError
-from dreamd.store.trouble import CLOSED, TROUBLES
-from dreamd.tick import SHORTAGES
+from dreamd.store.file.health import CLOSED, TROUBLES
 
 PACKAGE = Path(dreamd.__file__).parent
 TEXT = (PACKAGE.parent / "docs/guides/troubleshooting.md").read_text()

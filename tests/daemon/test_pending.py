@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from dreamd.engine.pending import PAUSE_FIRST_S, PAUSE_MOST_S, Pause, Pending
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
-from dreamd.pending import PAUSE_FIRST_S, PAUSE_MOST_S, Pause, Pending
 from tests.helpers.dreaming import until
 from tests.helpers.service import TestClock
 

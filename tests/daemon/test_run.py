@@ -8,7 +8,7 @@ from contextlib import closing
 import msgspec
 import pytest
 
-from dreamd import hooks
+from dreamd.engine import session_hooks
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, until
 from tests.helpers.peer import saying
 from tests.helpers.service import TestClock, serving
@@ -158,7 +158,7 @@ async def test_a_line_that_the_host_kept_out_of_its_field_is_told_apart(tmp_path
 
 
 async def test_a_dialogue_ends_at_its_deadline_whatever_becomes_of_its_call(tmp_path, monkeypatch):
-    monkeypatch.setattr(hooks, "SLACK_S", 0.0)
+    monkeypatch.setattr(session_hooks, "SLACK_S", 0.0)
     async with serving(tmp_path, dialogue__deadline_s=0.05) as service, await leo(service) as peer:
         [session] = service.sessions.values()
         session.call = lambda *_: asyncio.get_running_loop().create_future()  # no one will ever answer it

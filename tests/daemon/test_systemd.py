@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from dreamd.systemd import Notifier, passed_socket
+from dreamd.process.systemd import Notifier, passed_socket
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -73,7 +73,7 @@ for place in range(len(given)):
     os.dup2(3 + 64 + place, 3 + place)  # as systemd leaves them
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=sys.argv[1])
 from dreamd.errors import StartError
-from dreamd.systemd import passed_socket
+from dreamd.process.systemd import passed_socket
 try:
     sock = passed_socket()
 except StartError as error:

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from dreamd.threads import Looker, OneThread
+from dreamd.process.threads import Looker, OneThread
 
 DEADLINE_S = 20.0
 

@@ -5,7 +5,7 @@ import fcntl
 import os
 import threading
 
-from dreamd import tick
+from dreamd import housekeeping
 from dreamd.wire import server
 from dreamd.wire.server import Server
 from tests.helpers.dreaming import STIRRED, leo, onlooker, settled, until
@@ -14,8 +14,8 @@ from tests.helpers.service import serving
 
 async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkeypatch):
     """P12: one look at a time, and none is begun while the last has not ended."""
-    monkeypatch.setattr(tick, "SETTLE_S", 0.0)
-    monkeypatch.setattr(tick, "LOOK_LEAST_S", 0.0)
+    monkeypatch.setattr(housekeeping, "SETTLE_S", 0.0)
+    monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.0)
     told, entered, hold = [], threading.Event(), threading.Event()
     async with serving(tmp_path, tick_s=0.005, inbox__dir=tmp_path / "far") as service:
 
@@ -25,7 +25,7 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
 
         service.engine.delivery.inbox.check = hang
         await until(entered.is_set)
-        runner = tick.Tick(
+        runner = housekeeping.Tick(
             service.engine,
             None,
             Server(lambda *_: None, lambda _: None, service.failures),
@@ -100,7 +100,7 @@ async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, mo
 
 async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):
     """A whole one may be checked for minutes; a disk may hang."""
-    monkeypatch.setattr(tick, "LOOK_LEAST_S", 0.01)
+    monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.01)
     answers = asyncio.Event()
     async with serving(tmp_path, tick_s=0.005) as service, await leo(service) as peer:
         service.engine.store.probe = answers.wait
@@ -113,7 +113,7 @@ async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_d
 
 async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_path, monkeypatch):
     """Whatever file the tick looks at: on a network file system each look may take for good."""
-    monkeypatch.setattr(tick, "LOOK_LEAST_S", 0.01)
+    monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.01)
     hold, stat, hanging = threading.Event(), os.stat, []
 
     def hang(path, *arguments, **options):

@@ -4,12 +4,12 @@ from random import Random
 
 import numpy as np
 
-from dreamd.ctl.demo import PROMPTS
-from dreamd.ctl.talk import SENTENCES
-from dreamd.demo.field import TrigramField, sentences, story
+from dreamd.ctl.commands.demo.command import PROMPTS
+from dreamd.ctl.commands.demo.conversation import SENTENCES
+from dreamd.ctl.commands.demo.field import TrigramField, sentences, story
 from dreamd.dream.dialogue import DialogueSettings, Generate, Observe, dialogue
 from dreamd.dream.friend import Friend, FriendSettings, split_origin
-from dreamd.dream.shapes import Answer, Context, Fragment, Line, Pulse
+from dreamd.dream.model import Answer, Context, Fragment, Line, Pulse
 from tests.helpers.dialogue_measures import answers, cut_share
 
 DIALOGUES = 60

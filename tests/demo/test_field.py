@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from dreamd.demo.field import MOST_WORDS, TrigramField, sentences, story
-from dreamd.dream import pulse
+from dreamd.ctl.commands.demo.field import MOST_WORDS, TrigramField, sentences, story
+from dreamd.dream import measures
 
 
 def told(*texts: str, seed: int = 1) -> TrigramField:
@@ -51,20 +51,20 @@ def test_prints_nothing_and_leaves_global_random_alone(capfd: pytest.CaptureFixt
 
 def test_says_only_words_it_heard_in_steps_it_heard() -> None:
     field = told(story())
-    heard = set(pulse.words(story()))
-    after = {pair for sentence in sentences(story()) for pair in pulse.ngrams(pulse.words(sentence), 2)}
+    heard = set(measures.words(story()))
+    after = {pair for sentence in sentences(story()) for pair in measures.ngrams(measures.words(sentence), 2)}
     for number in range(20):
         line = field.generate(f"river {number}", 0.9, 0.5)
-        assert set(pulse.words(line)) <= heard
+        assert set(measures.words(line)) <= heard
         for sentence in sentences(line):
-            assert set(pulse.ngrams(pulse.words(sentence), 2)) <= after
+            assert set(measures.ngrams(measures.words(sentence), 2)) <= after
 
 
 def test_lines_are_short_whole_and_start_with_a_capital() -> None:
     field = told(story())
     for number in range(30):
         line = field.generate("the house by the river", 0.6 + number / 75, 0.5)
-        assert 3 <= len(pulse.words(line)) <= MOST_WORDS + 1
+        assert 3 <= len(measures.words(line)) <= MOST_WORDS + 1
         assert line[-1] in ".!?"
         assert line[0].isupper()
 
@@ -72,9 +72,9 @@ def test_lines_are_short_whole_and_start_with_a_capital() -> None:
 def test_rarely_recites_and_does_not_say_the_same_twice() -> None:
     field = told(story())
     lines = [field.generate("water and bread", 0.8, 0.5) for _ in range(60)]
-    recited = sum(any(pulse.repeats(line, sentence) for sentence in sentences(story())) for line in lines)
+    recited = sum(any(measures.repeats(line, sentence) for sentence in sentences(story())) for line in lines)
     assert recited < 6
-    assert not any(pulse.repeats(line, other) for line, other in pairwise(lines))
+    assert not any(measures.repeats(line, other) for line, other in pairwise(lines))
 
 
 def test_leaps_between_sentences_that_share_a_word() -> None:
@@ -99,7 +99,7 @@ def test_semantic_weight_draws_towards_the_company_of_the_seed() -> None:
 def test_does_not_go_in_circles_where_it_can_go_on() -> None:
     text = "I came without asking, without asking, by night. I came home by day. I sat by day and night."
     for seed in range(10):
-        said = pulse.words(told(text, seed=seed).generate("asking by night", 0.9, 0.9))
+        said = measures.words(told(text, seed=seed).generate("asking by night", 0.9, 0.9))
         assert said.count("asking") <= 3
 
 

@@ -7,8 +7,8 @@ from statistics import mean
 import pytest
 
 from dreamd.dream.gate import GateSettings, decide
+from dreamd.dream.model import Context, Pulse
 from dreamd.dream.names import Named
-from dreamd.dream.shapes import Context, Pulse
 from dreamd.dream.signals import ENOUGH, Signals
 
 REPLIES, EVERY_S = 200, 60.0

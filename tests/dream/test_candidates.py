@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamd.dream import pulse
+from dreamd.dream import measures
 from dreamd.dream.candidates import Choice, Length, Usage, choose
 
 LENGTH = Length(14, 30, 400)
@@ -17,7 +17,7 @@ ORIGIN = [
 
 
 def usage(*fragments: str) -> Usage:
-    return Usage(pulse.words(text) for text in fragments or ORIGIN)
+    return Usage(measures.words(text) for text in fragments or ORIGIN)
 
 
 def chosen(
@@ -122,7 +122,7 @@ def test_the_last_sentence_of_a_text_that_was_stopped_is_left_out() -> None:
     ],
 )
 def test_where_a_sentence_ends(said: str, first: str) -> None:
-    assert chosen(said, length=Length(1, len(pulse.words(first)), 400), before=first) == first
+    assert chosen(said, length=Length(1, len(measures.words(first)), 400), before=first) == first
 
 
 # --- texts without whole sentences
@@ -207,9 +207,9 @@ def test_a_line_is_a_part_of_what_was_said_in_its_bounds(
         return
     assert line == line.strip() != ""
     assert any(line in text for text in texts)
-    assert len(pulse.words(line)) <= most
+    assert len(measures.words(line)) <= most
     assert len(line) <= chars
-    assert not any(pulse.repeats(line, other) for other in earlier)
+    assert not any(measures.repeats(line, other) for other in earlier)
 
 
 @pytest.mark.parametrize(

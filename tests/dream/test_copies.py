@@ -1,6 +1,6 @@
 """What of a copy may take the buffer's place."""
 
-from dreamd.dream.copies import Copy, copies_of, to_take_in
+from dreamd.dream.fragment_records import Copy, copies_of, to_take_in
 from dreamd.dream.friend import FriendSettings
 from tests.helpers.store_rows import fragment
 

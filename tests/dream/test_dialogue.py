@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dreamd.dream import pulse
+from dreamd.dream import measures as pulse
 from dreamd.dream.dialogue import (
     OUTCOMES,
     DialogueSettings,
@@ -25,7 +25,7 @@ from dreamd.dream.dialogue import (
     dialogue,
 )
 from dreamd.dream.friend import Friend, FriendSettings
-from dreamd.dream.shapes import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse, cut
+from dreamd.dream.model import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse, cut
 
 LINES = ["the sea was here", "no one came home", "a door stood open", "light on the water"]
 CTX = Context(

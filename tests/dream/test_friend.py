@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamd.dream import pulse
+from dreamd.dream import measures
 from dreamd.dream.friend import LEAST_WEIGHT, Change, Friend, FriendSettings, Ranks, split_origin
-from dreamd.dream.shapes import Fragment, Line
+from dreamd.dream.model import Fragment, Line
 
 PLAIN = FriendSettings()
 ORIGIN = ("leo is a small organism", "he listens to the sea", "nobody taught him to speak")
@@ -278,9 +278,9 @@ def test_a_friend_is_a_value() -> None:
 
 
 def naive_drift(friend: Friend) -> float:
-    now = pulse.blend((pulse.profile(f.text), f.weight) for f in friend.fragments)
-    born = pulse.blend((pulse.profile(f.text), 1.0) for f in friend.fragments if f.origin)
-    return 1.0 - pulse.cosine(now, born) if born.counts else 0.0
+    now = measures.blend((measures.profile(f.text), f.weight) for f in friend.fragments)
+    born = measures.blend((measures.profile(f.text), 1.0) for f in friend.fragments if f.origin)
+    return 1.0 - measures.cosine(now, born) if born.counts else 0.0
 
 
 def test_a_friend_just_born_has_not_drifted() -> None:
@@ -418,5 +418,5 @@ def test_any_origin_gives_few_short_distinct_fragments(
     found = split_origin(origin, readme, most)
     assert len(found) <= most
     assert all(0 < len(text) <= 400 for text in found)
-    assert len({tuple(pulse.words(text)) for text in found}) == len(found)
-    assert all(pulse.words(text) for text in found)
+    assert len({tuple(measures.words(text)) for text in found}) == len(found)
+    assert all(measures.words(text) for text in found)

@@ -13,7 +13,7 @@ from dreamd.dream.gate import (
     Reason,
     decide,
 )
-from dreamd.dream.shapes import Context, Pulse
+from dreamd.dream.model import Context, Pulse
 from dreamd.dream.signals import ENOUGH, Place, Signals
 
 STIRRED = Context(trauma_level=0.9)

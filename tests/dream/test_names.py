@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dreamd.dream.model import Context
 from dreamd.dream.names import ABSENT, KEPT_S, MUTE_FIRST_S, MUTE_MOST_S, Named, Names
-from dreamd.dream.shapes import Context
 
 CTX = Context(prompt="hello")
 

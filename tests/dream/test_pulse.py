@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamd.dream import pulse
+from dreamd.dream import measures as pulse
 
 # Any text a decoder or a careless caller can hand over, lone surrogates included; and texts of few words, so
 # that repetition is common.

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from dreamd.dream.dialogue import OUTCOMES, DialogueSettings, Ended, Generate, Recall, dialogue
 from dreamd.dream.friend import Friend
+from dreamd.dream.model import Answer, Context, Fragment, LineMetrics, Pulse
 from dreamd.dream.replay import Script, first_difference
-from dreamd.dream.shapes import Answer, Context, Fragment, LineMetrics, Pulse
 
 FRIEND = Friend(
     tuple(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamd.dream.pulse import clamped
-from dreamd.dream.shapes import (
+from dreamd.dream.measures import clamped
+from dreamd.dream.model import (
     MOST_LEVELS,
     STATE_NUMBERS,
     TEXT_BYTES,

@@ -6,7 +6,7 @@ import random
 import msgspec
 import pytest
 
-from dreamd.dream.shapes import Context, Pulse
+from dreamd.dream.model import Context, Pulse
 from dreamd.dream.signals import ENOUGH, RANKED, SIGNALS, Place, Recent, Signals
 
 

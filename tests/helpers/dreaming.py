@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from dreamd.wire.service import Service
+from dreamd.wire.dispatch import Service
 from tests.helpers.peer import PlainPeer, hearing, saying
 
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}

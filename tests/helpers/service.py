@@ -10,7 +10,7 @@ from typing import Any
 from dreamd import settings
 from dreamd.app import Daemon
 from dreamd.clock import Clock
-from dreamd.wire.service import Service
+from dreamd.wire.dispatch import Service
 
 START = 1_800_000_000.0  # unix s
 

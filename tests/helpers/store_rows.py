@@ -3,7 +3,7 @@
 from typing import Any
 
 from dreamd.dream.friend import Change
-from dreamd.dream.shapes import Fragment, Line
+from dreamd.dream.model import Fragment, Line
 from dreamd.store import Finish, NewDialog, Store
 
 STARTED_AT = 1_700_000_000.5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dreamd.errors import StoreUnavailable
 from dreamd.store import Store
-from dreamd.store.transactions import forget_the_write
+from dreamd.store.writes import forget_the_write
 
 
 async def impatient(store: Store) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.inbox.document import (
+from dreamd.inbox.document.document import (
     check_own,
     check_trace_id,
     clean_seed,

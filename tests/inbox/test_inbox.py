@@ -22,7 +22,7 @@ from dreamd.inbox import (
     ValidationError,
     dream_document,
 )
-from dreamd.inbox.files import Files
+from dreamd.inbox.folder.files import Files
 from dreamd.inbox.inbox import MOST_LOGGED
 
 DAY_S = 86_400.0

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.inbox.merge import Held, put_nodes
+from dreamd.inbox.document.merge import Held, put_nodes
 
 
 def held(shards: list[Any] | None = None, nodes: list[Any] | None = None) -> Held:

@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 
 import dreamd
 from dreamd.inbox import Inbox
-from dreamd.inbox.dream import dream_document
+from dreamd.inbox.document.node import check_node, meant_form, node_schema
+from dreamd.inbox.document.of_dialogue import dream_document
 from dreamd.inbox.errors import ValidationError
-from dreamd.inbox.node import check_node, meant_form, node_schema
 
 NODE: dict[str, Any] = {
     "id": "t#N1",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dreamd.inbox import DamagedFile, Inbox, InboxError, InboxUnavailable, ValidationError
-from dreamd.inbox.files import Files
+from dreamd.inbox.folder.files import Files
 
 
 def shard(index: int) -> dict[str, int]:

@@ -10,8 +10,15 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.inbox import Inbox, InboxSettings, UnknownTrace, ValidationError
-from dreamd.inbox.files import Files
-from dreamd.inbox.parts import MOST_NAME_BYTES, aside_name, asked_part, handles, part_name, part_of_name
+from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.parts import (
+    MOST_NAME_BYTES,
+    aside_name,
+    asked_part,
+    handles,
+    part_name,
+    part_of_name,
+)
 from tests.helpers.inbox_check import files, indexes
 
 MIB = 1 << 20

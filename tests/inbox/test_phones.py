@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from dreamd.errors import SettingsError
-from dreamd.inbox.redact import redact
+from dreamd.inbox.redaction.redact import redact
 from dreamd.settings import load
 
 REGIONS = ("US", "GB", "DE", "FR", "JP", "BR", "AU", "RU")

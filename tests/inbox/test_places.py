@@ -169,7 +169,7 @@ def test_a_look_finds_what_would_be_in_the_way_and_makes_nothing(tmp_path: Path)
 
 def test_a_folder_that_others_own_is_unavailable(inbox: Inbox, monkeypatch: pytest.MonkeyPatch):
     """The system's own answer, which it never gives root."""
-    monkeypatch.setattr("dreamd.inbox.files.os.access", lambda *_, **__: False)
+    monkeypatch.setattr("dreamd.inbox.folder.files.os.access", lambda *_, **__: False)
     with pytest.raises(InboxUnavailable, match="look at the inbox: Permission denied"):
         inbox.check()
 

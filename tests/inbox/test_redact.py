@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.inbox.redact import NODE_KEPT, SHARD_KEPT, redact
-from dreamd.inbox.values import REDACTED
+from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact
+from dreamd.inbox.redaction.secret_values import REDACTED
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from dreamd.inbox.names import secrecy
-from dreamd.inbox.redact import redact
+from dreamd.inbox.redaction.redact import redact
+from dreamd.inbox.redaction.secret_names import secrecy
 
 MIXED = "aB3dE5gH7jK9mN2pQ4sT6vW8xZ1cF0iL" * 5
 HEX = "0a1b2c3d4e5f67890a1b2c3d4e5f6789" * 4

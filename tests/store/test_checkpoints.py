@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from dreamclient.messages import Code
 
-from dreamd.dream.copies import Copy, copies_of
+from dreamd.dream.fragment_records import Copy, copies_of
 from dreamd.errors import Refusal, StoreError
 from dreamd.store import Store
 from dreamd.store.checkpoints import UNDOS

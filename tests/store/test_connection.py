@@ -11,8 +11,8 @@ import aiosqlite
 import pytest
 
 from dreamd.store import Store
-from dreamd.store.connection import Database, transaction
-from dreamd.store.rows import Charge
+from dreamd.store.file.connection import Database, transaction
+from dreamd.store.records import Charge
 from tests.helpers.store_rows import STARTED_AT, line, new_dialog
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from dreamd.errors import StoreError
 from dreamd.store import Store
-from dreamd.store.rows import Charge
+from dreamd.store.records import Charge
 from tests.helpers.store_rows import (
     SEED,
     STARTED_AT,
@@ -252,7 +252,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from dreamd.clock import Clock
 from dreamd.store import Store
-from dreamd.store.rows import Charge
+from dreamd.store.records import Charge
 from tests.helpers.store_rows import line, new_dialog
 
 async def main():

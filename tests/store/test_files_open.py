@@ -14,7 +14,7 @@ import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import Store
-from dreamd.store.file import back_up
+from dreamd.store.file.files import back_up
 from tests.helpers.store_rows import new_dialog, one_dream
 
 OpenStore = Callable[..., Awaitable[Store]]

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dreamd.store import Store
-from dreamd.store.rows import Charge
+from dreamd.store.records import Charge
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 OpenStore = Callable[..., Awaitable[Store]]

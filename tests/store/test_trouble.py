@@ -13,9 +13,9 @@ import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import Store
-from dreamd.store.file import back_up
-from dreamd.store.rows import Charge
-from dreamd.store.trouble import TROUBLES, name_of, trouble_of, with_quota
+from dreamd.store.file.files import back_up
+from dreamd.store.file.health import TROUBLES, name_of, trouble_of, with_quota
+from dreamd.store.records import Charge
 from tests.helpers.ptrace import Call, needs_ptrace, traced
 from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog, one_dream
 from tests.store.conftest import fill

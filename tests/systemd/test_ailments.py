@@ -21,7 +21,7 @@ import pytest
 from dreamclient import DreamClient
 from dreamclient.leo import attach
 
-from dreamd.ctl.checkup.place import listens, look_at_state
+from dreamd.ctl.machine.places import listens, look_at_state
 from tests.helpers import leo_double
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.mounts import Mounts, fill, mounts

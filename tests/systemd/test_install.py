@@ -324,7 +324,10 @@ def test_a_user_manager_that_hangs_is_told(manager, dreamctl):
     """With less patience here."""
     dreamctl("service", "install").well()
     dreamctl("service", "start").well()
-    hasty = "from dreamd.ctl.checkup import units; units.MANAGER_S = 0.3; from dreamd.ctl.__main__ import main; main()"
+    hasty = (
+        "from dreamd.ctl.commands.doctor import service; service.MANAGER_S = 0.3; "
+        "from dreamd.ctl.__main__ import main; main()"
+    )
     manager.process.send_signal(signal.SIGSTOP)
     try:
         said = {

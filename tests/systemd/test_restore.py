@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from dreamd.ctl.checkup.place import listens
+from dreamd.ctl.machine.places import listens
 from tests.helpers.waiting import until
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from dreamd.ctl.checkup.place import listens
+from dreamd.ctl.machine.places import listens
 from tests.helpers.waiting import until
 
 LINES = (

@@ -10,9 +10,9 @@ from dreamclient.messages import Method
 
 import dreamd
 from dreamd.inbox.capability import WRITE_SCOPE
+from dreamd.wire.dispatch import Served
 from dreamd.wire.handlers import TABLE
 from dreamd.wire.params import NoParams
-from dreamd.wire.service import Served
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer
 from tests.helpers.service import serving

@@ -5,11 +5,11 @@ import pytest
 from dreamclient.errors import Malformed
 from dreamclient.protocol.rpc import Answer, Notification, Request
 
-from dreamd.wire import typed
+from dreamd.wire import codec
 
 
 def test_params_stay_raw_until_their_type_is_known():
-    message = typed.decode(msgpack.packb([0, 7, "why", [{"a": 1}]]))
+    message = codec.decode(msgpack.packb([0, 7, "why", [{"a": 1}]]))
     assert isinstance(message, Request)
     assert (message.msgid, message.method) == (7, "why")
     assert bytes(message.params) == msgpack.packb([{"a": 1}])
@@ -18,16 +18,16 @@ def test_params_stay_raw_until_their_type_is_known():
 def test_the_short_form_of_a_context_and_any_longer_one_are_the_same_message():
     short = msgpack.packb([2, "dream.context", [{"prompt": "p"}]])
     longer = b"\xdc\x00\x03" + short[1:]
-    read = [typed.decode(frame) for frame in (short, longer)]
+    read = [codec.decode(frame) for frame in (short, longer)]
     assert all(isinstance(message, Notification) and message.method == "dream.context" for message in read)
     assert bytes(read[0].params) == bytes(read[1].params) == msgpack.packb([{"prompt": "p"}])
 
 
 def test_an_answer_keeps_its_result_raw_and_reads_its_error():
-    good = typed.decode(msgpack.packb([1, 3, None, {"text": "hi"}]))
+    good = codec.decode(msgpack.packb([1, 3, None, {"text": "hi"}]))
     assert isinstance(good, Answer)
     assert (good.msgid, good.error, bytes(good.result)) == (3, None, msgpack.packb({"text": "hi"}))
-    failed = typed.decode(msgpack.packb([1, 3, [11, "TypeError: no", {"type": "TypeError"}], None]))
+    failed = codec.decode(msgpack.packb([1, 3, [11, "TypeError: no", {"type": "TypeError"}], None]))
     assert (failed.error.code, failed.error.detail) == (11, {"type": "TypeError"})
 
 
@@ -53,5 +53,5 @@ def test_an_answer_keeps_its_result_raw_and_reads_its_error():
 )
 def test_what_is_no_message_is_malformed_and_addressed_as_far_as_it_tells(frame, msgid, is_answer):
     with pytest.raises(Malformed) as caught:
-        typed.decode(frame)
+        codec.decode(frame)
     assert (caught.value.msgid, caught.value.is_answer) == (msgid, is_answer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dreamclient.errors import NotConnected
 
 if TYPE_CHECKING:
-    from dreamd.embedded_host import Shared
+    from dreamd.embedded import Shared
     from dreamd.embedded_waiting import Waiting
 
 
@@ -43,7 +43,7 @@ class EmbeddedDaemon:
     def _daemon(self) -> "Shared":
         if self._shared is None:
             try:
-                from dreamd.embedded_host import Shared
+                from dreamd.embedded import Shared
             except ImportError as error:
                 raise _missing(error) from None
             made = Shared(*self._where, lambda: self.now)

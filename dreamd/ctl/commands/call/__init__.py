@@ -1,0 +1,1 @@
+"""`call`: any method of the daemon."""

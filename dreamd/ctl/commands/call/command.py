@@ -1,0 +1,167 @@
+"""`call`: any method of the daemon; and, where asked to, somebody who dreams meanwhile."""
+
+import json
+import shlex
+import shutil
+import sys
+from contextlib import closing
+from typing import Any, TextIO
+
+import click
+from dreamclient.messages import MESSAGE_BYTES, Method
+from dreamclient.protocol.hooks import Hook
+from msgpack import packb, unpackb
+
+from dreamd.ctl.commands.call.hook_commands import Commands, unwinding
+from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Target, emit, json_option
+
+COMMAND_S = 25.0  # the daemon itself gives up after 30, and would not know why
+LONGEST_S = 86400.0  # to wait: a day
+STDIN_BYTES = 8 * MESSAGE_BYTES  # as JSON, with its escapes and spaces, a message is longer
+FIELD_CHARS = 1 << 20  # more makes a slower field, and no wiser one
+
+
+def _words(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+    if value is None:
+        return None
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}".lower()) from None
+    if not words or shutil.which(words[0]) is None:
+        raise click.BadParameter("there is no such command; what a shell should read, sh -c '..' runs")
+    return words
+
+
+def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    if value is None or 0 < value <= LONGEST_S:  # not so a NaN
+        return value
+    raise click.BadParameter(f"expected seconds above 0, at most {LONGEST_S:g}")
+
+
+@click.command(context_settings={"ignore_unknown_options": True})  # -1 is a number here
+@click.argument("method")
+@click.argument("params", metavar="[JSON]...", nargs=-1)
+@click.option("--timeout", "timeout_s", type=float, callback=_seconds, help="Seconds to wait.")
+@click.option(
+    "--msgpack", "as_msgpack", is_flag=True, help="Print the answer as MessagePack; with -, read it too."
+)
+@click.option("--generate-cmd", callback=_words, metavar="CMD", help="Run for each line that leo is to say.")
+@click.option("--observe-cmd", callback=_words, metavar="CMD", help="Run for each line that leo is to hear.")
+@click.option(
+    "--cmd-timeout",
+    "command_s",
+    type=float,
+    callback=_seconds,
+    default=COMMAND_S,
+    show_default=True,
+    help="Seconds for one run.",
+)
+@click.option(
+    "--field",
+    type=click.File(encoding="utf-8-sig", errors="replace"),
+    metavar="FILE",
+    help="Dream with the small field of `dreamctl demo`, fed with FILE.",
+)
+@json_option
+@click.pass_obj
+def call(
+    target: Target,
+    method: str,
+    params: tuple[str, ...],
+    timeout_s: float | None,
+    as_msgpack: bool,
+    generate_cmd: list[str] | None,
+    observe_cmd: list[str] | None,
+    command_s: float,
+    field: TextIO | None,
+) -> None:
+    """Call METHOD of the daemon (docs/reference/protocol.md lists them), each parameter one JSON value; with - they are
+    read from stdin, one array. The answer is printed as JSON.
+
+    \b
+    dreamctl call why 3
+    dreamctl call dialogs.get 7
+    dreamctl call inbox.read '"dream-1700000000-7-0a1b2c3d"'
+
+    Without a leo, this client can be one while it waits. A command gets its parameters as a JSON array on stdin;
+    what it prints is the line, or a JSON map with its text and measures.
+
+    \b
+    dreamctl call dream.now --field story.txt
+    dreamctl call dream.now --generate-cmd 'fortune -s'
+    """
+    if as_msgpack and (target.as_json or sys.stdout.isatty()):
+        raise click.UsageError("--msgpack prints bytes: not with --json, and not to a terminal")
+    values = _from_stdin(as_msgpack) if params == ("-",) else _from_words(params)
+    commands = Commands(command_s)
+    hooks = _hooks(commands, generate_cmd, observe_cmd, field)
+    with unwinding(), closing(commands), target.daemon(hooks=hooks) as daemon:
+        answer = daemon.call(
+            method, *values, timeout_s=timeout_s or (DIALOGUE_S if method == Method.NOW else ANSWER_S)
+        )
+    if as_msgpack:
+        click.echo(packb(answer), nl=False)
+    else:
+        emit(answer)
+
+
+def _from_words(params: tuple[str, ...]) -> list[Any]:
+    values = []
+    for place, text in enumerate(params, 1):
+        try:
+            values.append(json.loads(text))
+        except (ValueError, RecursionError):
+            raise click.UsageError(
+                f"parameter {place} is not JSON; a text takes quotes of its own, as in '\"{text[:40]}\"'"
+            ) from None
+    return values
+
+
+def _from_stdin(as_msgpack: bool) -> list[Any]:
+    data = sys.stdin.buffer.read(STDIN_BYTES + 1) if sys.stdin else b""  # None where it was closed
+    if len(data) > STDIN_BYTES:
+        raise click.UsageError(
+            f"stdin holds more than {STDIN_BYTES} bytes; a message has {MESSAGE_BYTES} at most"
+        )
+    try:
+        values = unpackb(data) if as_msgpack else json.loads(data)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, list):
+        raise click.UsageError(f"stdin holds no array in {'MessagePack' if as_msgpack else 'JSON'}")
+    return values
+
+
+def _hooks(
+    commands: Commands, generate: list[str] | None, observe: list[str] | None, field: TextIO | None
+) -> dict[str, Hook]:
+    """What this client provides, by name."""
+    if field and (generate or observe):
+        raise click.UsageError("--field speaks and hears by itself: not with --generate-cmd or --observe-cmd")
+    if observe and not generate:
+        raise click.UsageError("--observe-cmd goes with --generate-cmd")
+    if field:
+        return _field(field.read(FIELD_CHARS))
+    if generate:
+        hear = commands.observe(observe) if observe else _deaf
+        return {"generate": commands.generate(generate), "observe": hear}
+    return {}
+
+
+def _deaf(text: str) -> None:
+    """The hook of who hears nothing: without one, nobody can dream."""
+
+
+def _field(text: str) -> dict[str, Hook]:
+    from random import Random
+
+    from dreamd.ctl.commands.demo.conversation import Leo
+    from dreamd.ctl.commands.demo.field import TrigramField
+
+    field = TrigramField(Random())
+    field.observe(text)
+    if not field.vocabulary:
+        raise click.UsageError("there is no word in the --field")
+    leo = Leo(field)
+    return {"generate": leo.generate, "observe": leo.observe}

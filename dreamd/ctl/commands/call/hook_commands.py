@@ -1,0 +1,167 @@
+"""Commands that stand in for leo's hooks: one run a line, on whose standard input the parameters lie as JSON."""
+
+import json
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from subprocess import PIPE, Popen
+from typing import Any, NoReturn
+
+import click
+from dreamclient.messages import Method
+from dreamclient.protocol.hooks import Hook
+
+OUTPUT_BYTES = 64 << 10  # far beyond any line, or any map of measures
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+Words = Sequence[str]  # of a command; no shell sees them
+
+
+class CommandFailed(Exception):
+    """It ended with another exit code than 0, or by a signal."""
+
+
+class CommandTimeout(Exception):
+    """It had not ended by the deadline."""
+
+
+class CommandMute(Exception):
+    """It could not be started, or what it printed is no text, no such map, or far too much."""
+
+
+class Commands:
+    """The commands of one client, whose hooks run one at a time. None is left when it is closed."""
+
+    def __init__(self, deadline_s: float) -> None:
+        self._deadline_s = deadline_s
+        self._lock = threading.Lock()
+        self._running: Popen[bytes] | None = None
+        self._closed = False
+
+    def generate(self, words: Words) -> Hook:
+        """The hook: what the command prints is the line, or a JSON map with its `text`."""
+
+        def generate(seed: str, temperature: float, semantic_weight: float, meta: Any) -> Any:
+            params = [seed, temperature, semantic_weight, meta]
+            said, found = self._said(Method.GENERATE, words, params)
+            return said if found is None else found
+
+        return generate
+
+    def observe(self, words: Words) -> Hook:
+        """The hook: what the command prints is nothing, or a JSON map of measures."""
+
+        def observe(text: str, meta: Any) -> Any:
+            return self._said(Method.OBSERVE, words, [text, meta])[1]
+
+        return observe
+
+    def close(self) -> None:
+        """End the command that runs, and all that it started; no other one is started."""
+        with self._lock:
+            self._closed = True
+            if self._running is not None:
+                os.killpg(self._running.pid, signal.SIGKILL)
+
+    def _said(self, hook: str, words: Words, params: list[Any]) -> tuple[str, dict[str, Any] | None]:
+        try:
+            said = self._run(words, params)
+            return said, _map(hook, said)
+        except (CommandFailed, CommandTimeout, CommandMute) as error:
+            if not self._closed:
+                click.echo(f"{hook}: the command {error}", err=True)
+            raise
+
+    def _run(self, words: Words, params: list[Any]) -> str:
+        process = self._start(words, params)
+        try:
+            said = _output(process, time.monotonic() + self._deadline_s)
+        except CommandTimeout:
+            raise CommandTimeout(f"did not end within {self._deadline_s:g} s") from None
+        finally:
+            with self._lock:
+                self._running = None
+                os.killpg(process.pid, signal.SIGKILL)  # not waited for yet: the number is nobody else's
+                code = process.wait()
+        if code:
+            raise CommandFailed(
+                f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+            )
+        try:
+            return said.decode().strip()
+        except UnicodeDecodeError:
+            raise CommandMute("printed what is not UTF-8") from None
+
+    def _start(self, words: Words, params: list[Any]) -> Popen[bytes]:
+        with open(os.memfd_create("params"), "w+") as stdin, self._lock:
+            json.dump(params, stdin)
+            stdin.seek(0)
+            if self._closed:
+                raise CommandFailed("was not started: dreamctl ends")
+            try:
+                self._running = Popen(words, stdin=stdin, stdout=PIPE, start_new_session=True)
+            except OSError as error:
+                raise CommandMute(f"could not be started: {error.strerror}") from None
+            return self._running
+
+
+def _output(process: Popen[bytes], deadline: float) -> bytes:
+    """All that it prints until it ends. It is left for somebody else to wait for."""
+    assert process.stdout is not None
+    said = bytearray()
+    with process.stdout as stdout:
+        while data := os.read(_ready(stdout.fileno(), deadline), OUTPUT_BYTES):
+            said += data
+            if len(said) > OUTPUT_BYTES:
+                raise CommandMute(f"printed more than {OUTPUT_BYTES} bytes")
+    end = os.pidfd_open(process.pid)
+    try:
+        _ready(end, deadline)
+    finally:
+        os.close(end)
+    return bytes(said)
+
+
+def _ready(descriptor: int, deadline: float) -> int:
+    if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        raise CommandTimeout
+    return descriptor
+
+
+def _map(hook: str, said: str) -> dict[str, Any] | None:
+    """A JSON map, or None for any other text. Raises CommandMute for a map that the hook may not answer."""
+    try:
+        found = json.loads(said) if said.startswith("{") else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    from msgspec import ValidationError, convert
+
+    from dreamd.dream.model import Answer, Heard
+
+    try:
+        convert(found, Answer if hook == Method.GENERATE else Heard)
+    except ValidationError as error:  # which names places and types, no texts
+        raise CommandMute(f"printed a map that is no answer: {error}") from None
+    return found
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """While in the block, a signal that would end this process at once ends it as an exception does: nothing that
+    it has started is left behind."""
+
+    def leave(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = [(number, signal.signal(number, leave)) for number in SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -1,0 +1,139 @@
+"""`demo`: a small organism replies, and then dreams through a real daemon, for all to see."""
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import NoReturn, TextIO
+
+import click
+from dreamclient.paths import socket_path, state_dir
+
+from dreamd.ctl.commands.demo.conversation import Show, talking
+from dreamd.ctl.commands.demo.field import TrigramField, sentences, story
+from dreamd.ctl.daemon.connection import Target, emit_line, json_option
+from dreamd.ctl.daemon.start import daemon_for
+from dreamd.ctl.terminal.layout import width
+
+# A novelty is never below 0, so that no reply is too calm for a dream.
+OPEN_GATES = ("gate.enabled=true", "gate.cooldown_s=0", "gate.chance=1", "gate.novelty_above=-1")
+CORPUS_BYTES = 1 << 20  # more makes a slower organism, and no wiser one
+PROMPT_CHARS = 2000
+FIRST_LINE_S = 1.0  # how long a pipe may keep silent before the demo speaks for itself
+
+PROMPTS = (
+    "Good evening, little one. Are you awake?",
+    "What do you remember of the water?",
+    "Are you afraid of the dark?",
+    "Good night. Tell your friend about me.",
+)
+
+
+@click.command
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A text to feed the organism with, instead of its own story.",
+)
+@click.option("--seed", type=int, help="Seed of the organism's random numbers.")
+@json_option
+@click.pass_obj
+def demo(target: Target, corpus: Path | None, seed: int | None) -> None:
+    """Talk with a small organism, and watch it dream.
+
+    In a terminal you type. From a pipe, each line is a prompt. Otherwise it holds a short conversation of its
+    own. A daemon is started where none serves the state folder, and stopped at the end. Where no state folder
+    is given, the demo has one of its own, so that the dreams of your leo stay his.
+
+    \b
+    dreamctl demo
+    dreamctl demo --corpus poems.txt
+    echo "Do you remember me?" | dreamctl demo
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    text = story() if corpus is None else _read(corpus)
+    field = TrigramField(Random(seed))
+    field.observe(text)
+    if not field.vocabulary:
+        raise click.UsageError(f"there is no word in {corpus}")
+    typed = _terminal(sys.stdin) and _terminal(sys.stdout) and not target.as_json
+    show = emit_line if target.as_json else _stage(typed)
+    state, socket = _place(target)
+    with daemon_for(state, socket, OPEN_GATES, insist=bool(target.given_socket)) as (socket, ours):
+        source = "a story of its own" if corpus is None else corpus.name
+        show({"type": "intro", "source": source, "words": field.vocabulary, "ours": ours})
+        with talking(field, sentences(text), socket, show) as talk:
+            with suppress(KeyboardInterrupt):
+                for prompt in _prompts(sys.stdin, typed):
+                    talk.say(prompt)
+            end = talk.end()
+    show({**end, "ours": ours})
+
+
+def _place(target: Target) -> tuple[Path, Path]:
+    """The state folder of the demo, and where its daemon would listen."""
+    given = target.given_state or os.environ.get("DREAMD_STATE_DIR")
+    # Else the story of the demo would become the origin of the user's own leo, for good.
+    state = state_dir(given) if given else state_dir() / "demo"
+    return state, socket_path(target.given_socket, state=state)
+
+
+def _read(corpus: Path) -> str:
+    try:
+        with corpus.open("rb") as file:
+            return file.read(CORPUS_BYTES).decode("utf-8-sig", "replace")
+    except OSError as error:
+        raise click.FileError(str(corpus), error.strerror) from None
+
+
+def _prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:
+    """What a person types, else what a pipe says, else a conversation of its own."""
+    if typed:
+        yield from _typed()
+        return
+    silent = True
+    if stdin is not None and not stdin.isatty() and select.select([stdin], [], [], FIRST_LINE_S)[0]:
+        for line in stdin:
+            if line.strip():
+                silent = False
+                yield line.strip()[:PROMPT_CHARS]
+    if silent:
+        yield from PROMPTS
+
+
+def _typed() -> Iterator[str]:
+    with suppress(ImportError):
+        import readline  # noqa: F401 - lets input() edit and recall lines
+    while True:
+        try:
+            line = input("   you  ").strip()
+        except (EOFError, KeyboardInterrupt):
+            click.echo()
+            return
+        if line:
+            yield line[:PROMPT_CHARS]
+
+
+def _terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+def _stage(typed: bool) -> Show:
+    from rich.console import Console
+
+    from dreamd.ctl.commands.demo.stage import Stage
+
+    # rich heeds a width on a dumb terminal only with a height, and prints bold and dim where colour is unwanted.
+    plain = Console(width=width(), height=100, highlight=False, color_system=None)
+    coloured = Console(width=width(), height=100, highlight=False)
+    return Stage(plain if os.environ.get("NO_COLOR") else coloured, typed=typed).show
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    """A signal ends the demo as an exception would, so that the daemon is stopped."""
+    sys.exit(128 + number)

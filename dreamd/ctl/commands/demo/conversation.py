@@ -1,0 +1,227 @@
+"""The conversation of the demo: replies, decisions, dreams, and what they do to the friend.
+
+The field is connected as any leo is: its hooks run on the client's thread, its replies on ours.
+"""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.clients.thread import DreamClient
+from dreamclient.messages import DreamContext, Method, PulseSnapshot
+
+from dreamd.ctl.commands.demo.field import TrigramField
+from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Daemon, Refused, Unreachable, start
+
+NAME = "leo-demo"
+ORIGIN = 256  # sentences that a daemon takes, at most
+ORIGIN_CHARS = 400  # of one sentence
+SENTENCES = 4  # said for a line, of which the daemon takes what answers the line before
+LOOK_S = 0.25  # how soon a daemon that has died is noticed
+SHARD_S = 5.0  # for the files of the dreams, which come within milliseconds of their ends
+
+Event = dict[str, Any]
+Show = Callable[[Event], None]
+
+
+class Leo:
+    """A field that two threads may use."""
+
+    def __init__(self, field: TrigramField) -> None:
+        self._field = field
+        self._lock = threading.Lock()
+
+    def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
+        """The hook: a line of a dream."""
+        with self._lock:
+            return self._field.generate(seed, temperature, semantic_weight, count=SENTENCES)
+
+    def observe(self, text: str) -> dict[str, float]:
+        """The hook: hear a line; how it felt before."""
+        with self._lock:
+            felt = self._field.pulse(text)
+            self._field.observe(text)
+        return felt
+
+    def answer(self, prompt: str) -> DreamContext:
+        """Reply to a person, and hear both; what leo tells the daemon then."""
+        with self._lock:
+            reply = self._field.reply(prompt)
+            felt = self._field.pulse(f"{prompt} {reply}")
+            self._field.observe(prompt)
+            self._field.observe(reply)
+        return DreamContext(prompt, reply, pulse=PulseSnapshot(**felt))
+
+
+@contextmanager
+def talking(field: TrigramField, origin: Sequence[str], socket: Path, show: Show) -> Iterator["Talk"]:
+    """A conversation with `field` while in the block. A friend that has no origin yet gets `origin`."""
+    leo = Leo(field)
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    client = DreamClient(leo.generate, leo.observe, socket_path=socket, name=NAME, on_event=events.put)
+    with closing(client):
+        start(client)
+        daemon = Daemon(client, socket)
+        daemon.call(Method.SUBSCRIBE)
+        fragments = [sentence[:ORIGIN_CHARS] for sentence in origin[:ORIGIN]]
+        daemon.call(Method.SEED, {"origin": fragments, "readme": []})
+        yield Talk(leo, client, daemon, events, show)
+
+
+class Talk:
+    """One conversation; every step of it goes to `show` as a map with a `type`."""
+
+    def __init__(
+        self,
+        leo: Leo,
+        client: DreamClient,
+        daemon: Daemon,
+        events: "queue.SimpleQueue[Event]",
+        show: Show,
+    ) -> None:
+        self._leo = leo
+        self._client = client
+        self._daemon = daemon
+        self._events = events
+        self._show = show
+        self._dialogues = self._lines = 0
+        self._awaited: set[int] = set()  # dialogues that will leave a file
+        self._files: dict[int, str] = {}
+
+    def say(self, prompt: str) -> None:
+        """One exchange, and the dream after it."""
+        before = self._fragments()
+        ctx = self._leo.answer(prompt)
+        self._show({"type": "reply", "prompt": prompt, "reply": ctx.reply})
+        dialog = self._decide(ctx)
+        if dialog is not None and self._follow(dialog):
+            self._compare(before, dialog)
+
+    def end(self) -> Event:
+        """What is left of it all."""
+        status = self._daemon.call(Method.STATUS)
+        if status["inbox"]["enabled"]:
+            deadline = time.monotonic() + SHARD_S
+            while self._awaited - self._files.keys() and time.monotonic() < deadline:
+                self._take()
+        return {
+            "type": "end",
+            "dialogues": self._dialogues,
+            "lines": self._lines,
+            "rows": near(status["database"]["path"]),
+            "files": [near(path) for _, path in sorted(self._files.items())],
+        }
+
+    def _decide(self, ctx: DreamContext) -> int | None:
+        """The dialogue that the daemon starts on hearing of a reply, or else on being asked for one."""
+        decision = self._offer(ctx)
+        self._show({"type": "decision", **decision})
+        if decision["dream"]:
+            dialog: int = decision["dialog"]
+            return dialog
+        try:
+            asked: int = self._daemon.call(Method.NOW, None, None, timeout_s=DIALOGUE_S)["dialog"]
+        except Refused as refused:
+            self._show({"type": "refused", "words": refused.message})
+            return None
+        return asked
+
+    def _offer(self, ctx: DreamContext) -> Event:
+        """Tell the daemon of a reply, as leo does, and hear its decision; again while it is busy with a dream."""
+        deadline = time.monotonic() + DIALOGUE_S
+        while True:
+            self._client.offer(ctx)
+            decision = self._decision()
+            if decision["reason"] != "busy" or time.monotonic() > deadline:
+                return decision
+            self._take()  # the end of that dream, or a moment
+
+    def _decision(self) -> Event:
+        session = self._client.daemon.get("session")
+        deadline = time.monotonic() + ANSWER_S
+        while time.monotonic() < deadline:
+            event = self._take()
+            if event is not None and event.get("decision", {}).get("session") == session:
+                decision: Event = event["decision"]
+                return decision
+        raise click.ClickException(f"the daemon decided nothing in {ANSWER_S:g} s")
+
+    def _follow(self, dialog: int) -> bool:
+        """Show its lines as they are said; whether it was kept, so that there is something to compare."""
+        self._dialogues += 1
+        lines, outcome = 0, ""
+        for event in self._events_of(dialog):
+            self._show(event)
+            lines += event["type"] == "line"
+            outcome = event.get("outcome", "")
+        self._lines += lines
+        if not lines or outcome == "store_error":
+            return False
+        self._awaited.add(dialog)
+        return True
+
+    def _events_of(self, dialog: int) -> Iterator[Event]:
+        """Its lines and its end. An end that is not told, since it could not be written down, is seen."""
+        over = False
+        while True:
+            event = self._take()
+            if event is None and over:
+                event = {"type": "dialog.finished", "dialog": dialog, "outcome": "store_error"}
+            if event is None:
+                over = not self._dreams(dialog)
+            elif event.get("dialog") == dialog and event["type"] in ("line", "dialog.finished"):
+                yield event
+                if event["type"] == "dialog.finished":
+                    return
+
+    def _dreams(self, dialog: int) -> bool:
+        sessions = self._daemon.call(Method.STATUS)["sessions"]
+        return any(session["dreaming"] == dialog for session in sessions)
+
+    def _compare(self, before: dict[int, Event], dialog: int) -> None:
+        """What the dream did to the friend: what it drew, what came, what grew, what left."""
+        after = self._fragments()
+        # What a dream draws is in the seeds of all its lines; what was said only in some.
+        seeds = [turn["seed"] for turn in self._daemon.call(Method.DIALOGS_GET, dialog)["turns"][:2]]
+        moved = [
+            {"text": fragment["text"], "before": _weight(before, key), "after": _weight(after, key)}
+            for key, fragment in (before | after).items()
+            if key not in before
+            or key not in after
+            or after[key]["weight"] > before[key]["weight"]
+            or all(fragment["text"] in seed for seed in seeds)
+        ]
+        self._show({"type": "friend", "fragments": len(after), "moved": moved})
+
+    def _fragments(self) -> dict[int, Event]:
+        return {fragment["id"]: fragment for fragment in self._daemon.call(Method.FRAGMENTS)}
+
+    # events
+
+    def _take(self) -> Event | None:
+        """One event, or none for a moment. Raises Unreachable where the daemon is gone."""
+        try:
+            event = self._events.get(timeout=LOOK_S)
+        except queue.Empty:
+            if not self._client.connected:
+                raise Unreachable(f"the daemon went away: {self._client.trouble}") from None
+            return None
+        if event["type"] == "inbox.written":
+            self._files[event["dialog"]] = event["path"]
+        return event
+
+
+def near(path: str) -> str:
+    """A path for a person: relative where it is below the working folder."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+def _weight(fragments: dict[int, Event], key: int) -> float | None:
+    return fragments[key]["weight"] if key in fragments else None

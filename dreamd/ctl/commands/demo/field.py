@@ -1,0 +1,207 @@
+"""A small field of words: it counts what it hears, and speaks by walking its counts.
+
+It does in little what leo does, with nothing behind it but which word followed which two, and which words
+stood near each other. Nothing here prints, or touches the random numbers of others.
+"""
+
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from math import sqrt
+from random import Random
+
+from dreamd.dream import measures as pulse
+
+_TOKEN = re.compile(r"[\w'’]+|[.,;:!?]")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+_MARKS = frozenset(".,;:!?")
+_ENDS = frozenset(".!?")
+_START = "\n"  # stands before the first word of a sentence; no token is one
+
+Near = Callable[[str], float]
+
+NEAR_WORDS = 5  # the company of a word, on each side: about a clause
+LEAST_WORDS, MOST_WORDS = 4, 26  # of a line: it says something, and fits a dream (the daemon cuts at 50)
+LOOSE = 0.03  # share of what followed one word beside what followed two; without it a small field recites
+PULL = 200.0  # how far the words of the seed draw a walk, at a semantic weight of 1
+THEMES = 24  # words of the seed that draw: the rarest, so that a long seed costs no more than a short one
+BASE = 0.01  # worth of a line that is nowhere near the seed: about a tenth of one that is
+WALKS = 16  # a line is the best of so many: near the seed, and no echo
+LATELY = 12  # sentences that an echo is looked for in: two dialogues, and what was spoken between them
+LEAST_TEMPERATURE = 0.05  # below, the sums would leave the range of a float
+
+
+def story() -> str:
+    """The text that the demo is fed with where no other is given."""
+    return files("dreamd.ctl.commands.demo").joinpath("story.txt").read_text("utf-8")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, each on one line; a blank line ends one too."""
+    return [line for line in (" ".join(part.split()) for part in _SENTENCE.split(text)) if line]
+
+
+class TrigramField:
+    """Counts of words. The same texts and an equal `rng` give the same lines."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._after_two: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._after_one: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._near: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._count: Counter[str] = Counter()
+        self._written: dict[str, str] = {}  # a token -> how it is written within a sentence
+        self._heard: set[tuple[str, ...]] = set()
+        self._lately: deque[frozenset[str]] = deque(maxlen=LATELY)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different words it has heard."""
+        return len(self._count.keys() - _MARKS)
+
+    def observe(self, text: str) -> None:
+        """Count the words of a text, and which stood near which."""
+        for sentence in sentences(text):
+            written = _TOKEN.findall(sentence)
+            tokens = _folded(written)
+            words = [token for token in tokens if token not in _MARKS]
+            if not words:
+                continue
+            if tokens[-1] not in _ENDS:
+                tokens.append(".")
+            self._keep_writing(written)
+            self._heard.add(tuple(tokens))
+            self._count.update(tokens)
+            for a, b, c in _steps(tokens):
+                self._after_two[a, b][c] += 1
+                self._after_one[b][c] += 1
+            for at, word in enumerate(words):
+                for other in words[at + 1 : at + 1 + NEAR_WORDS]:
+                    self._near[word][other] += 1
+                    self._near[other][word] += 1
+            self._lately.append(pulse.read(sentence).trigrams)
+
+    def pulse(self, text: str) -> dict[str, float]:
+        """How a text feels, each in [0, 1]. Novelty is the share of its steps, from two words to the next,
+        that this field has not heard yet; arousal and entropy are measured as the daemon does."""
+        steps = [step for sentence in sentences(text) for step in _steps(_folded(_TOKEN.findall(sentence)))]
+        new = sum(c not in self._after_two.get((a, b), ()) for a, b, c in steps)
+        return {
+            "novelty": new / max(1, len(steps)),
+            "arousal": pulse.arousal(text),
+            "entropy": pulse.entropy(text),
+        }
+
+    def generate(
+        self, seed: str, temperature: float = 0.8, semantic_weight: float = 0.5, *, count: int = 1
+    ) -> str:
+        """Say `count` sentences at most, drawn towards the words of `seed`; "" from a field that has heard nothing.
+
+        `temperature`: above 1 what is rare gets likelier, near 0 only the most frequent is left.
+        `semantic_weight`: how much words that stand near those of the seed are preferred; 0 is not at all.
+        """
+        if not self._count:
+            return ""
+        near = self._nearness(seed if semantic_weight > 0 else "")
+        walks = [
+            self._walk(near, max(temperature, LEAST_TEMPERATURE), PULL * semantic_weight)
+            for _ in range(WALKS)
+        ]
+        walks.sort(key=lambda walk: -self._worth(walk, near))
+        lines = list(dict.fromkeys(map(self._spelled, walks)))[:count]
+        if count == 1:  # of several it is not known yet which are taken: what is, is observed
+            self._lately.append(pulse.read(lines[0]).trigrams)
+        return " ".join(lines)
+
+    def reply(self, prompt: str) -> str:
+        """Answer. Neither is observed yet, so that how new they are can still be measured."""
+        return self.generate(prompt, temperature=0.8, semantic_weight=0.9)
+
+    # walking
+
+    def _nearness(self, seed: str) -> Near:
+        """How much a word belongs to the words of the seed: it is one, or stood near them often for one so
+        frequent. The rarer a word of the seed, the more it counts."""
+        known = {word: 1 / sqrt(self._count[word]) for word in pulse.words(seed) if word in self._near}
+        themes = dict(sorted(known.items(), key=lambda item: -item[1])[:THEMES])
+
+        @cache
+        def near(word: str) -> float:
+            company = self._near.get(word)
+            if not themes or not company:
+                return 0.0
+            met = sum(weight * company[theme] for theme, weight in themes.items()) / self._count[word]
+            return (met + themes.get(word, 0.0)) / len(themes)
+
+        return near
+
+    def _walk(self, near: Near, temperature: float, pull: float) -> list[str]:
+        """From the start of a sentence to the end of one; where none comes, what stood before a mark."""
+        tokens: list[str] = []
+        a = b = _START
+        said = whole = 0
+        while said < MOST_WORDS and len(tokens) < 2 * MOST_WORDS:
+            c = self._next(a, b, near, temperature, pull)
+            said += c not in _MARKS
+            if c in _MARKS and said >= LEAST_WORDS:
+                whole = len(tokens)
+            tokens.append(c)
+            if c not in _ENDS:
+                a, b = b, c
+            elif said >= LEAST_WORDS:
+                return tokens
+            else:
+                a = b = _START
+        return [*tokens[: whole or len(tokens)], "."]
+
+    def _next(self, a: str, b: str, near: Near, temperature: float, pull: float) -> str:
+        """Draw from all that followed the two words, and a little from what followed the last alone."""
+        loose = self._after_one[b]
+        weights = {word: LOOSE * count / loose.total() for word, count in loose.items()}
+        for word, count in self._after_two.get((a, b), loose).items():
+            weights[word] += count
+        most = max(weights.values())
+        chances = [
+            (weight / most) ** (1 / temperature) * (1 + pull * near(word)) for word, weight in weights.items()
+        ]
+        return self._rng.choices(list(weights), chances)[0]
+
+    # choosing and spelling
+
+    def _worth(self, walk: Sequence[str], near: Near) -> float:
+        """How near a walk is to the seed; less where it echoes what was said, or itself; 0 for a quotation."""
+        if tuple(walk) in self._heard:
+            return 0.0
+        own = pulse.read(self._spelled(walk)).trigrams
+        echo = max((len(own & said) for said in self._lately), default=0) / max(1, len(own))
+        belonging = sum(map(near, dict.fromkeys(walk))) / len(walk)
+        return (1 - echo) * (BASE + belonging)
+
+    def _keep_writing(self, tokens: Sequence[str]) -> None:
+        """How words are written: the capital of a first word says nothing, nor do those of a shouted one."""
+        for before, token in zip([".", *tokens], tokens, strict=False):
+            if before in _ENDS or (len(token) > 1 and token.isupper()):
+                self._written.setdefault(token.casefold(), token.lower())
+            else:
+                self._written[token.casefold()] = token
+
+    def _spelled(self, tokens: Iterable[str]) -> str:
+        line = ""
+        for token in tokens:
+            word = self._written.get(token, token)
+            if not line or line[-1] in _ENDS:
+                word = word[0].upper() + word[1:]
+            line += word if token in _MARKS else f" {word}"
+        return line.strip()
+
+
+def _folded(tokens: Iterable[str]) -> list[str]:
+    return [token.casefold() for token in tokens]
+
+
+def _steps(tokens: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Each token of a sentence behind the two before it."""
+    path = [_START, _START, *tokens]
+    return zip(path, path[1:], tokens, strict=False)

@@ -1,0 +1,164 @@
+"""What is shown of the demo: one map in, some lines out, on a terminal of any width or into a pipe.
+
+The maps are those that `dreamctl demo --json` prints; their `type` says which method here shows them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from dreamd.ctl.terminal.decisions import in_words
+from dreamd.ctl.terminal.layout import GAP, clean
+
+Event = Mapping[str, Any]
+
+SHOWN = 6  # sentences of the friend, at most
+
+
+class Stage:
+    """Shows the demo on `console`. Where a person types, what is said is on the screen already."""
+
+    def __init__(self, console: Console, *, typed: bool) -> None:
+        self._console = console
+        self._typed = typed
+        self._scenes: dict[str, Callable[[Event], None]] = {
+            "intro": self._intro,
+            "reply": self._reply,
+            "decision": self._decision,
+            "refused": self._refused,
+            "line": self._line,
+            "dialog.finished": self._finished,
+            "friend": self._friend,
+            "end": self._end,
+        }
+
+    def show(self, event: Event) -> None:
+        """Show one event; one of a kind that has no scene is passed over."""
+        scene = self._scenes.get(event["type"])
+        if scene is not None:
+            scene(event)
+
+    def _intro(self, event: Event) -> None:
+        self._heading("dreamd, a demonstration")
+        self._prose(
+            "Here is a small organism made of nothing but counts: which word followed which in"
+            f" {event['source']} ({event['words']} different words). You say something, and it replies. Then it"
+            " dreams: unseen, it talks with an imaginary friend, and what they say changes both. The friend is a"
+            " heap of remembered sentences, some heavier than others. A daemon, a program in the background, leads"
+            " the dream and keeps it. In real life nobody sees a dream, and they are rare; here you may watch."
+        )
+        if not event["ours"]:
+            self._prose("A daemon serves this folder already. It decides by its own settings.")
+        if self._typed:
+            self._prose("Say something and press Enter; Ctrl-D ends.")
+
+    def _reply(self, event: Event) -> None:
+        if not self._typed:
+            self._heading()
+            self._said("you", event["prompt"], "bold")
+        self._said("it", event["reply"], "bold green")
+
+    def _decision(self, event: Event) -> None:
+        self._console.print()
+        novelty, above = event.get("novelty"), (event.get("gate") or {}).get("novelty_above")
+        if event["dream"] and novelty is not None and above is not None and above < 0:
+            why = f"{novelty:.0%} of what was said is new to it, and in this demo any share will do"
+            self._prose(f"Does it dream? Yes: {why}.", "dim")
+        elif event["dream"]:
+            self._prose(f"Does it dream? Yes ({in_words(event)}).", "dim")
+        else:
+            self._prose(f"Does it dream? No ({in_words(event)}). The demo asks for it all the same.", "dim")
+
+    def _refused(self, event: Event) -> None:
+        self._prose(f"No dream: {event['words']}.", "dim")
+
+    def _line(self, event: Event) -> None:
+        own = event["speaker"] == "leo"
+        self._said("it" if own else "friend", event["text"], "cyan" if own else "magenta")
+
+    def _finished(self, event: Event) -> None:
+        ending = _ENDINGS.get(event["outcome"])
+        if ending:
+            self._prose(f"The dream ended early: {ending}.", "dim")
+
+    def _friend(self, event: Event) -> None:
+        moved = event["moved"][:SHOWN]
+        if not moved:
+            return
+        self._console.print()
+        self._prose("What the dream drew from the friend, and left there (weights before and after):", "dim")
+        for fragment in moved:
+            before, after = fragment["before"], fragment["after"]
+            label = f"{_what(before, after):>6}{GAP}{_weight(before)} → {_weight(after)}"
+            self._beside(label, fragment["text"], "magenta" if before is None else "")
+        others = event["fragments"] - sum(fragment["after"] is not None for fragment in moved)
+        self._prose(f"The other {others} have become a little lighter.", "dim")
+
+    def _end(self, event: Event) -> None:
+        self._heading("what is left")
+        self._prose(f"{_count(event['dialogues'], 'dream')}, {_count(event['lines'], 'line')}.")
+        self._path("rows", event["rows"])
+        for place, path in enumerate(event["files"]):
+            self._path("" if place else "files", path)
+        self._prose("The rows are in SQLite, in the tables dream_dialogs and dream_turns.")
+        if event["files"]:
+            self._prose("Each file is one dream as JSON, for other programs to pick up.")
+        self._prose("The daemon has been stopped." if event["ours"] else "The daemon goes on.")
+
+    # what scenes are made of
+
+    def _heading(self, title: str = "") -> None:
+        self._console.print()
+        self._console.print(Rule(Text(title), style="dim"))
+
+    def _prose(self, text: str, style: str = "") -> None:
+        self._folded("", text, style)
+
+    def _said(self, who: str, text: str, style: str) -> None:
+        self._beside(f"{who:>6}", text, style)
+
+    def _beside(self, label: str, text: str, style: str = "") -> None:
+        self._folded(label + GAP, text, style)
+
+    def _path(self, label: str, path: str) -> None:
+        """A path whole, however long, so that it can be copied."""
+        self._console.print(Text.assemble((f"{label:>6}{GAP}", "dim"), clean(path)), soft_wrap=True)
+
+    def _folded(self, head: str, text: str, style: str) -> None:
+        """A text in the columns right of its head."""
+        columns = self._console.width - len(head)
+        for line in Text(clean(text), style=style).wrap(self._console, max(1, columns)):
+            line.rstrip()
+            self._console.print(Text.assemble((head, "dim"), line), soft_wrap=True)
+            head = " " * len(head)
+
+
+# What a person should know of an ending; "complete" needs no word.
+_ENDINGS = {
+    "empty": "a line came back empty",
+    "repeat": "a line repeated an earlier one",
+    "hook_error": "the organism failed to answer",
+    "deadline": "an answer took too long",
+    "left": "the organism left, or the daemon was stopped",
+    "store_error": "the daemon could not write it down",
+}
+
+
+def _what(before: float | None, after: float | None) -> str:
+    """What happened to a sentence of the friend; one that only faded was drawn to begin the dream with."""
+    if before is None:
+        return "new"
+    if after is None:
+        return "gone"
+    return "again" if after > before else "drawn"
+
+
+def _weight(weight: float | None) -> str:
+    return "   -" if weight is None else f"{weight:.2f}"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

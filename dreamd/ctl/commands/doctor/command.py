@@ -1,0 +1,98 @@
+"""`doctor`: what is wrong, and what to do about it. It looks, and changes nothing."""
+
+import os
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+
+import click
+from dreamclient.paths import state_dir
+
+from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox, service
+from dreamd.ctl.commands.doctor.finding import Finding, Level, found
+from dreamd.ctl.daemon.connection import Target, command, emit, json_option
+from dreamd.ctl.machine import places
+from dreamd.ctl.terminal.layout import fold, width
+from dreamd.settings import config_file
+
+COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
+
+
+@click.command
+@click.option("--strict", is_flag=True, help="Exit with 1 for a WARN too.")
+@json_option
+@click.pass_obj
+def doctor(target: Target, strict: bool) -> None:
+    """Say what is wrong, and what to do about it. Works with the daemon dead, and changes nothing.
+
+    Exit code 1 where something FAILs.
+
+    \b
+    dreamctl doctor
+    dreamctl doctor --strict --json | jq .verdict
+    """
+    ours = f"`{command('')} "  # with the options that this one was given
+    findings = [
+        replace(one, text=one.text.replace("`dreamctl ", ours), advice=one.advice.replace("`dreamctl ", ours))
+        for one in examine(target)
+    ]
+    counts = Counter(finding.level for finding in findings)
+    verdict = next(level for level in COLOURS if counts[level])
+    if target.as_json:
+        emit({"verdict": verdict, "counts": dict(counts), "findings": [asdict(one) for one in findings]})
+    else:
+        click.echo(show(findings, width()))
+    if verdict == "FAIL" or (strict and verdict == "WARN"):
+        raise SystemExit(1)
+
+
+def examine(target: Target) -> Iterator[Finding]:
+    """All sections, one after the other."""
+    state, now = state_dir(target.given_state), time.time()
+    installed = service.look(os.environ)
+    folder = places.look_at_state(state)
+    # Where systemd would start a daemon at a knock, none is: that would not be looking.
+    listener = None if installed.guarded else places.listener(target.socket)
+    asked = listener is not None and not folder.stopped
+    answers = daemon.ask(target.socket) if asked else daemon.Answers()
+    file = database.look(state / "dream.sqlite3")
+    box = inbox.look(state, answers)
+    socket = places.look_at_socket(target.socket)
+    alive = answers.status is not None
+
+    held = {"listener": listener, "guarded": installed.guarded, "holder": folder.holder}
+    yield from found("socket", places.check_socket, socket, os.getuid(), deaf=bool(answers.silence), **held)
+    refused = "socket" if socket.refused else "database" if folder.refused else None
+    yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed, refused)
+    yield from found("versions", daemon.check_versions, answers)
+    yield from found("service", service.check, installed, alive, folder)
+    yield from found("service", service.check_places, installed, state, target.socket)
+    told = (answers.status or {}).get("database", {})
+    trouble, lost = told.get("trouble"), {"served": told.get("path"), "ended": folder.ended}
+    yield from found("database", database.check, file, trouble, **lost)
+    yield from found("database", database.check_damaged, database.damaged(state / "dream.sqlite3"))
+    yield from found("database", places.check_state, folder, trouble)
+    yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
+    yield from found("inbox", inbox.check, box, answers, file.owed)
+    yield from found("leo", dreaming.check_leo, answers, file, now)
+    yield from found("friend", dreaming.check_friend, answers, file)
+    yield from found("gates", dreaming.check_gates, answers, config_file(os.environ))
+    yield from found("host", daemon.check_host, answers)
+
+
+def show(findings: Sequence[Finding], columns: int) -> str:
+    """Findings as text: the level, the section, what was found, and under it what to do."""
+    sections = max(len(finding.section) for finding in findings)
+    lines = []
+    for finding in findings:
+        mark = click.style(f"{finding.level:4}", fg=COLOURS[finding.level])
+        head, indent = f"{finding.level:4}  {finding.section:{sections}}  ", " " * (sections + 8)
+        text = fold(finding.text, columns, indent, head)
+        lines.append(mark + text[4:])
+        if finding.advice:
+            lines.append(fold(finding.advice, columns, f"{indent}  ", f"{indent}→ "))
+    counts = Counter(finding.level for finding in findings)
+    told = ", ".join(f"{counts[level]} {level}" for level in COLOURS if counts[level])
+    return "\n".join([*lines, "", told])

@@ -1,0 +1,198 @@
+"""The daemon: does it answer, how does it say it is, and is it of our version."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
+
+from dreamd import __version__
+from dreamd.ctl.commands.doctor.finding import Finding, Section, fail, ok, warn
+from dreamd.ctl.commands.doctor.service import SERVICE, Units
+from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.machine.places import StateFacts
+from dreamd.ctl.terminal.layout import span
+
+DECISIONS = 256  # as many as the daemon keeps
+
+# A word of `status` -> what to do. docs/guides/troubleshooting.md has the same list.
+CURES = {
+    "disk full": "make room where the state folder is, or raise your quota (`quota -s`); it goes on by itself",
+    "locked": "another program holds the database: end it",
+    "read-only": "make the database writable again",
+    "damaged": "nothing: the daemon ends, and the next start sets the file aside, never deletes it",
+    "database deleted": "the daemon ends, and the next start begins a fresh one; `dreamctl restore FILE` "
+    "takes a backup",
+    "database replaced": "nothing: the daemon ends, and the next start serves what is there then",
+    "database log lost": "nothing: the daemon ends, and the next start serves what is there then",
+    "cannot open": "look at the permissions of the state folder",
+    "input/output error": "look at the disk: `dmesg`",
+    "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
+    "socket vanished": "move away what stands in its place, if anything does, then `dreamctl service restart`",
+    "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
+    "alone (docs/guides/inbox.md); pending shards follow by themselves",
+    "InboxBusy": "another program holds the inbox's lock: end it; pending shards follow by themselves",
+    "ValidationError": "something else stands in a place of the inbox: move it away",
+    "database does not answer": "look at the disk if it stays so; a large database that is checked takes a while",
+    "starting": "nothing: it is taking up what its database holds",
+    "stopping": "nothing: it is on its way out",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the daemon answered: `status`, the last decisions; or `silence`, why it did not."""
+
+    status: Mapping[str, Any] | None = None
+    decisions: tuple[Mapping[str, Any], ...] = ()
+    silence: str = ""
+
+
+def ask(socket: Path) -> Answers:
+    """Ask the daemon that listens there."""
+    try:
+        with connected(socket) as daemon:
+            status = daemon.call(Method.STATUS)
+            try:
+                return Answers(status, tuple(daemon.call(Method.WHY, DECISIONS)))
+            except click.ClickException:  # of another protocol it answers `status` alone
+                return Answers(status)
+    except click.ClickException as error:
+        return Answers(silence=error.message.partition("\n")[0])
+
+
+def check_daemon(
+    answers: Answers, state: StateFacts, socket: Path, units: Units, refused: Section | None = None
+) -> Iterator[Finding]:
+    """Check whether it runs, and is well. `refused`: the section that says why it could not start."""
+    status = answers.status
+    if status is None:
+        if state.holder:
+            yield _silent(answers.silence, state, units)
+        elif state.ended:
+            yield fail(
+                "daemon",
+                f"does not run; the last one ended by itself: {state.ended}",
+                "`dreamctl service start`: it serves what is there then; see section database",
+            )
+        elif answers.silence or refused:
+            yield fail("daemon", "does not run", f"see section {refused or 'socket'}")
+        elif units.waits:
+            yield ok("daemon", "does not run; leo's first connection starts it")
+        elif units.installed:
+            yield fail("daemon", "does not run", "see section service")
+        else:
+            yield fail(
+                "daemon",
+                "does not run",
+                "`dreamctl service install`" if units.manager else "`dreamctl service start`",
+            )
+        return
+    trouble = status["state"].partition("degraded: ")[2]
+    if status["state"] == "ok":
+        yield ok("daemon", f"well, pid {status['pid']}, up {span(status['uptime_s'])}")
+    else:
+        yield fail("daemon", status["state"], CURES.get(trouble, "see docs/guides/troubleshooting.md"))
+    if status["state_dir"] != str(state.path):
+        yield warn(
+            "daemon",
+            f"the one at {socket} serves {status['state_dir']}, not {state.path}",
+            "name the folder (--state-dir, DREAMD_STATE_DIR), or another socket",
+        )
+    yield from _counted(status)
+
+
+def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
+    """Say of a process that holds the state folder, and does not answer, what to do with it."""
+    pid, holds = state.holder, f"pid {state.holder} holds {state.path}"
+    if state.stopped:
+        return fail("daemon", f"{holds}, and is stopped (SIGSTOP)", f"let it go on: `kill -CONT {pid}`")
+    beside = units.shown and (units.state or state.path) == state.path
+    if not silence and beside and units.says(SERVICE, "MainPID") != str(pid):
+        return fail(
+            "daemon", f"{holds}, and the service cannot start beside it", f"end that one: `kill {pid}`"
+        )
+    if not silence:
+        return fail("daemon", f"{holds}, and was not asked", "see section socket")
+    return fail(
+        "daemon",
+        f"{holds}, and does not answer: {silence}",
+        f"end it, nothing that was said is lost: `kill -KILL {pid}`, then `dreamctl service start`",
+    )
+
+
+def _counted(status: Mapping[str, Any]) -> Iterator[Finding]:
+    for kind, times in status["failures"].items():
+        if not (kind.startswith(("host: ", *_ELSEWHERE)) or _ANSWERED.fullmatch(kind)):
+            yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
+
+
+# Failures that another section speaks of.
+_ELSEWHERE = ("generate: ", "observe: ", "recall: ", "inbox: ", "store: ")
+# What was asked amiss, and told to who asked. Nobody is told of a `dream.context`, and at `hello` a host is lost.
+_ASKED_AMISS = (Code.INVALID_PARAMS, Code.UNKNOWN_METHOD, Code.NOT_FOUND, Code.NO_HOOKS, Code.BUSY)
+_ANSWERED = re.compile(
+    rf"(?!dream\.context:|hello:).+: (invalid params|refused \(({'|'.join(map(str, _ASKED_AMISS))})\))"
+)
+
+
+def check_versions(answers: Answers) -> Iterator[Finding]:
+    """Those of the daemon and of the hosts against ours."""
+    status = answers.status
+    if status is None:
+        yield ok("versions", f"dreamctl {__version__}; no daemon to compare it with")
+        return
+    theirs = f"dreamd {status['version']}"
+    if status["protocol"] != PROTOCOL_VERSION:
+        yield fail(
+            "versions",
+            f"{theirs} speaks protocol {status['protocol']}, dreamctl {__version__} speaks {PROTOCOL_VERSION}",
+            "upgrade the older of the two, then `dreamctl service restart`",
+        )
+        return
+    if status["version"] != __version__:
+        yield warn(
+            "versions",
+            f"{theirs} runs, {__version__} is installed",
+            "`dreamctl service restart`; if that does not help, `dreamctl service install`",
+        )
+    else:
+        yield ok("versions", f"{theirs}, protocol {status['protocol']}")
+    for session in status["sessions"]:
+        if session["version"] not in (CLIENT_VERSION, ""):
+            yield warn(
+                "versions",
+                f"{session['name']} (pid {session['pid']}) has dreamd-client {session['version']}, "
+                f"{CLIENT_VERSION} is installed",
+                "upgrade dreamd-client in its environment, and restart it",
+            )
+
+
+def check_host(answers: Answers) -> Iterator[Finding]:
+    """What hosts swallowed in their own processes."""
+    if answers.status is None:
+        return
+    told = {
+        kind.removeprefix("host: "): n
+        for kind, n in answers.status["failures"].items()
+        if kind.startswith("host: ")
+    }
+    for kind, times in told.items():
+        yield warn("host", f"{times} × {_TOLD.get(kind, (kind, ''))[0]}", _TOLD.get(kind, ("", _LOOK))[1])
+    if not told:
+        yield ok("host", "no failures told")
+
+
+_LOOK = "client.failures in the host has the same count; docs/guides/leo.md says what each means"
+_TOLD = {
+    "not_connected": ("a reply that no daemon heard of", "start dreamd before leo, or as a service"),
+    "connect": ("an attempt to connect that failed", "start dreamd before leo, or as a service"),
+    "lost": ("a connection that ended", "nothing, where dreamd was restarted"),
+    "stalled": ("a reply that was dropped, as the daemon did not read", "is the machine overloaded?"),
+    "generate": ("generate raised", "see section leo"),
+    "observe": ("observe raised", "see section leo"),
+    "recall": ("recall raised", "see section leo"),
+}

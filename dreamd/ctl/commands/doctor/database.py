@@ -1,0 +1,215 @@
+"""The dream database, read in a process of its own that writes nothing: not a byte of it, no file beside it.
+
+That process may take long over a large file, hang on a dead disk, or even crash on a damaged one; the doctor
+goes on. `python -m dreamd.ctl.commands.doctor.database FILE` prints what it found as JSON.
+"""
+
+import glob
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
+from dreamd.ctl.machine.access import refused
+from dreamd.ctl.machine.places import set_aside
+from dreamd.ctl.terminal.layout import size
+from dreamd.store.file.files import PARTS
+from dreamd.store.file.health import LOST
+from dreamd.store.schema import MIGRATIONS, others
+
+PATIENCE_S = 60.0  # a million lines take two seconds
+LATEST = 64  # dialogues that are looked at
+OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+NO_FILE = "no file"
+
+
+@dataclass(frozen=True)
+class Database:
+    """`error` is why it could not be read, or nothing; `complaints` are those of quick_check."""
+
+    path: str
+    exists: bool = True
+    error: str = ""
+    bytes: int = 0
+    version: int = 0
+    foreign: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
+    origin: int = 0
+    fragments: int = 0
+    owed: int = 0  # dialogues whose shard has not been written
+    latest: tuple[dict[str, Any], ...] = ()  # {outcome, lines, note, started_at, trace_id}, newest first
+
+    @property
+    def newer(self) -> bool:
+        """Whether a later dreamd made it: of what it holds, this one knows nothing."""
+        return self.version > len(MIGRATIONS)
+
+
+def look(path: Path) -> Database:
+    """Have another process read it."""
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "dreamd.ctl.commands.doctor.database", str(path)],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        return Database(**json.loads(ran.stdout))
+    except subprocess.TimeoutExpired:
+        return Database(str(path), error=f"not read within {PATIENCE_S:g} s")
+    except ValueError:
+        return Database(str(path), error=f"the process that read it ended with {ran.returncode}")
+
+
+def damaged(path: Path) -> list[str]:
+    """The files of those that were set aside in its place, the oldest first."""
+    return sorted(glob.glob(f"{glob.escape(str(path))}.damaged-*"))
+
+
+def read(path: Path) -> Database:
+    """Read it, in this process."""
+    try:
+        if not path.exists():
+            return Database(str(path), exists=False)
+        if not path.is_file():
+            return Database(str(path), error=NO_FILE)
+    except OSError as error:
+        return Database(str(path), error=str(error.strerror))
+    try:
+        with closing(_open(path)) as connection:
+            return _read(path, connection)
+    except sqlite3.Error as error:
+        return Database(str(path), error=getattr(error, "sqlite_errorname", None) or type(error).__name__)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Where there is a log, it is read along without a lock file being made or changed; where there is none,
+    `immutable` keeps SQLite from making one."""
+    logged = os.path.exists(f"{path}-wal") and os.path.exists(f"{path}-shm")
+    how = "readonly_shm=1" if logged else "immutable=1"
+    uri = f"{path.resolve().as_uri()}?mode=ro&{how}"
+    return sqlite3.connect(uri, uri=True, timeout=2.0, isolation_level=None)
+
+
+def _read(path: Path, connection: sqlite3.Connection) -> Database:
+    def ask(sql: str) -> Any:
+        return connection.execute(sql).fetchone()[0]
+
+    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    version = ask("PRAGMA user_version")
+    about = Database(
+        str(path),
+        bytes=path.stat().st_size,
+        version=version,
+        foreign=tuple(others(name for name in names if not name.startswith("sqlite_"))),
+        complaints=tuple(row[0] for row in connection.execute("PRAGMA quick_check(8)") if row[0] != "ok"),
+    )
+    if about.foreign or about.complaints or version != len(MIGRATIONS):
+        return about
+    latest = connection.execute(
+        """SELECT outcome, episodes_count AS lines, note, started_at, trace_id FROM dream_dialogs
+        WHERE trace_id IS NOT NULL AND finished_at IS NOT NULL ORDER BY id DESC LIMIT ?""",
+        (LATEST,),
+    )
+    columns = [column[0] for column in latest.description]
+    return Database(
+        **asdict(about)
+        | {
+            "origin": ask("SELECT count(*) FROM dream_bootstrap_fragments WHERE origin"),
+            "fragments": ask("SELECT count(*) FROM dream_bootstrap_fragments"),
+            "owed": ask(
+                "SELECT count(*) FROM dream_dialogs WHERE shard_at IS NULL AND finished_at IS NOT NULL"
+                " AND trace_id IS NOT NULL AND episodes_count > 0"
+            ),
+            "latest": tuple(dict(zip(columns, row, strict=True)) for row in latest),
+        }
+    )
+
+
+def check(
+    facts: Database, trouble: str | None = None, *, served: str | None = None, ended: str = ""
+) -> Iterator[Finding]:
+    """Check the database: a daemon that runs serves the one at `served`, and tells of `trouble`; `ended` is why the
+    last one ended by itself."""
+    if not facts.exists and (trouble or ended or served == facts.path):
+        notices = "" if trouble or ended else ", and a daemon serves it: that notices within 15 s, and ends"
+        yield fail(
+            "database",
+            f"{facts.path} is gone{notices}",
+            "`dreamctl restore FILE` puts a backup in its place; else the next start begins a fresh one",
+        )
+    elif trouble in LOST:
+        yield fail("database", f"{trouble}: {facts.path}", "see section daemon")
+    elif not facts.exists:
+        yield ok("database", f"{facts.path} is not there yet; the first start makes it")
+    elif facts.error == NO_FILE:
+        yield fail(
+            "database",
+            f"{facts.path} is no file, but a folder or the like",
+            set_aside(Path(facts.path), "--state-dir"),
+        )
+    elif facts.error in ("SQLITE_CORRUPT", "SQLITE_NOTADB") or facts.complaints:
+        what = facts.complaints[0] if facts.complaints else facts.error
+        yield fail(
+            "database",
+            f"{facts.path} is damaged: {what}",
+            "`dreamctl restore FILE` puts a backup in its place; or `dreamctl service restart`: the file is set "
+            "aside, never deleted, and a fresh one is begun",
+        )
+    elif facts.error:
+        yield warn(
+            "database",
+            f"{facts.path} cannot be looked at: {facts.error}",
+            refused(Path(facts.path).parent)[1]
+            or "SQLITE_BUSY: another program holds it; SQLITE_CANTOPEN: look at its permissions",
+        )
+    elif facts.foreign:
+        yield fail(
+            "database",
+            f"{facts.path} holds tables of others ({', '.join(facts.foreign[:4])})",
+            f"dreamd writes to no such file; {set_aside(Path(facts.path), '--state-dir', 'foreign')}",
+        )
+    elif facts.newer:
+        yield fail(
+            "database",
+            f"{facts.path} is of version {facts.version}, this dreamd knows {len(MIGRATIONS)}",
+            "upgrade dreamd; or begin a fresh one and "
+            f"{set_aside(Path(facts.path), '--state-dir', f'version-{facts.version}')}",
+        )
+    elif facts.version < len(MIGRATIONS):
+        yield ok(
+            "database", f"{facts.path} is of version {facts.version}; the next start migrates a copy of it"
+        )
+    else:
+        yield ok("database", f"{facts.path}, {size(facts.bytes)}, quick_check ok")
+
+
+def check_damaged(files: list[str]) -> Iterator[Finding]:
+    """`files`, with their logs, were set aside as damaged."""
+    if databases := [file for file in files if not file.endswith(PARTS[1:])]:
+        yield warn(
+            "database",
+            f"{' and '.join(databases)}: damaged, set aside, and a new one was begun",
+            "look at the disk; if its dreams matter, `dreamctl restore FILE` puts a backup in the place of the new "
+            f"one; then remove what was set aside: `rm {' '.join(map(quote, files))}`",
+        )
+
+
+def check_sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
+    """The library of this interpreter, which is the daemon's too."""
+    text = ".".join(map(str, version))
+    if version < OLDEST_SQLITE:
+        least = ".".join(map(str, OLDEST_SQLITE))
+        yield fail("database", f"SQLite {text}, dreamd needs {least}", "take a Python with a newer SQLite")
+    else:
+        yield ok("database", f"SQLite {text}")
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(read(Path(sys.argv[1])))))  # noqa: T201 - for `look`

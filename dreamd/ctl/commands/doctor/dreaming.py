@@ -1,0 +1,197 @@
+"""Leo, his friend, and the gates: whether he can dream, does, and is heard."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from math import ceil, inf
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from dreamclient.messages import Method
+
+from dreamd.ctl.commands.doctor.daemon import Answers
+from dreamd.ctl.commands.doctor.database import Database
+from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
+from dreamd.ctl.terminal.layout import moment, span
+
+MOVES = 0.05  # a measure that differs by less between replies tells none from another
+LOSSES = 3  # dialogues in a row: one may be a restart of his
+ENOUGH = 12  # replies that came to the gates, before "always" means something
+# These do not tell whether leo can speak. The last three are of 0.1.0.
+_NOT_HIS = frozenset({"left", "suspended", "store_error", "lost", "shutdown", "interrupted"})
+_PLACE = re.compile(r"[\w./<>-]+:\d+")
+
+
+def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
+    """Is he connected, has he hooks, and do his dreams say anything."""
+    if answers.status is not None:
+        yield from _connected(answers.status)
+    yield from _mute(answers, database, now)
+
+
+def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
+    hosts = [session for session in status["sessions"] if session["name"] != "dreamctl"]
+    able = [session for session in hosts if not _lacks(session)]
+    for session in hosts:
+        who, lacks = f"{session['name']} (pid {session['pid']}) is connected", _lacks(session)
+        if not lacks:
+            yield ok("leo", f"{who}, provides {', '.join(session['provides'])}")
+        elif not able or len(lacks) == 1:  # beside one who dreams, others may only look
+            yield (warn if able else fail)(
+                "leo",
+                f"{who}, and provides no {' and no '.join(lacks)}",
+                "give DreamClient both hooks, or call dreamclient.leo.attach(field)",
+            )
+    if not hosts:
+        yield warn(
+            "leo",
+            "none is connected",
+            "start leo; `dreamctl leo check PATH` says whether he knows of dreamd",
+        )
+
+
+def _lacks(session: Mapping[str, Any]) -> list[str]:
+    """The hooks without which there is no dialogue."""
+    return [hook for hook in (Method.GENERATE, Method.OBSERVE) if hook not in session["provides"]]
+
+
+def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
+    """Say whether his dialogues speak: mute, if none since he last spoke did; gone, if he went away in each."""
+    lost = list(
+        takewhile(
+            lambda dialog: dialog["outcome"] in ("left", "lost") and not dialog["lines"], database.latest
+        )
+    )
+    if len(lost) >= LOSSES:
+        yield fail(
+            "leo",
+            f"in each of the last {len(lost)} dialogues he was gone before his first line, since "
+            f"{moment(lost[-1]['started_at'], now)}",
+            "does a hook end his process (a crash, too little memory)? Look at how that ended",
+        )
+        return
+    ran = [dialog for dialog in database.latest if dialog["outcome"] not in _NOT_HIS]
+    silent = list(_until_spoken(ran))
+    if silent:
+        why, cure = _cause(answers, silent[0]["note"])
+        count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
+        since = moment(silent[-1]["started_at"], now)
+        pause_s = max((each["mute_s"] for each in (answers.status or {}).get("sessions", [])), default=0.0)
+        again = f", else he is asked again in {span(pause_s)}" if pause_s else ""
+        yield fail(
+            "leo",
+            f"mute: {count}, 0 spoke: {why}; since {since}",
+            f"{cure}; `dreamctl dream` tries at once{again}",
+        )
+    elif ran and ran[0]["outcome"] in ("hook_error", "deadline"):
+        yield warn(
+            "leo", f"his last dialogue was cut short by {ran[0]['note']}", "`dreamctl status` says where"
+        )
+    elif ran:
+        spoke = sum(dialog["lines"] > 0 for dialog in ran)
+        yield ok("leo", f"{spoke} of the last {len(ran)} dialogues spoke")
+
+
+def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for dialog in ran:
+        if dialog["lines"]:
+            return
+        yield dialog
+
+
+def _cause(answers: Answers, note: str | None) -> tuple[str, str]:
+    """Why a dialogue ended without a word, and what to do, by its note ("generate: TypeError")."""
+    if not note:
+        return (
+            "his lines came back empty",
+            "has his field words? Else his hook hides an error: call dreamclient.leo.attach(field) in its place",
+        )
+    hook, _, kind = note.partition(": ")
+    raised = f" raised {kind}{_place(answers, hook, kind)}" if kind[:1].isupper() else f": {kind}"
+    return f"{hook}{raised}", "mend that in leo"
+
+
+def _place(answers: Answers, hook: str, kind: str) -> str:
+    """Where it was raised, if the daemon still knows: " at leo.py:4288"."""
+    for error in reversed((answers.status or {}).get("last_errors", [])):
+        if error["type"] == kind and error["where"].startswith(hook):
+            place = _PLACE.search(error["where"])
+            return f" at {place[0]}" if place else ""
+    return ""
+
+
+def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
+    """The origin: without it he speaks from nothing."""
+    if database.error or database.foreign or database.complaints or database.newer:
+        return
+    if database.origin:
+        yield ok("friend", f"{database.origin} origin fragments of {database.fragments}")
+    elif answers.status is not None and answers.status["seeded"]:
+        yield ok("friend", "seeded")
+    else:
+        yield warn(
+            "friend",
+            "no origin fragments",
+            "the first leo that connects with origin or readme brings them (`dreamclient.leo.attach` does)",
+        )
+
+
+def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
+    """Of the decisions that came to the measures: were some calm, and some not? `file` is that of the settings."""
+    take_up = (
+        f"in {quote(str(file))}, then `kill -HUP {(answers.status or {}).get('pid')}`; where --set or DREAMD_GATE__.. "
+        "says it, that holds: change it there, and restart"
+    )
+    reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
+    calm = [d for d in reached if d["reason"] == "calm"]
+    newest = answers.decisions[0] if answers.decisions else {}
+    if newest.get("reason") == "disabled":
+        yield warn("gates", "shut: gate.enabled is false", f"under [gate] `enabled = true` {take_up}")
+    elif (newest.get("gate") or {}).get("chance", 1.0) <= 0.0:
+        yield warn(
+            "gates", "shut: gate.chance is 0, he never dreams", f"under [gate] `chance = 0.3` {take_up}"
+        )
+    elif len(reached) < ENOUGH:
+        yield ok("gates", f"{len(reached)} replies came to them; too few to judge")
+    elif len(calm) == len(reached):
+        advice = _between(calm, "shut", take_up)
+        yield warn("gates", f"shut at each of the last {len(reached)} replies: {_ranges(calm)}", advice)
+    elif not calm:
+        advice = _between(reached, "open", take_up)
+        yield warn("gates", f"open at each of the last {len(reached)} replies: {_ranges(reached)}", advice)
+    else:
+        yield ok("gates", f"open at {len(reached) - len(calm)} of the last {len(reached)} replies")
+
+
+def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> str:
+    """Thresholds amid what leo measures. What he always measures the same opens no gate; held open by it, the gate
+    is shut by that measure itself."""
+    lines = []
+    for name in ("trauma", "novelty"):
+        low, high = _range(decisions, name)
+        above = decisions[0]["gate"][f"{name}_above"]
+        if above is None or (way == "open" and low <= above):  # None: its rank decides
+            continue
+        if high - low >= MOVES:
+            lines.append(f"`{name}_above = {(low + high) / 2:.2f}`")
+        elif way == "open" and low <= high:
+            lines.append(f"`{name}_above = {ceil(high * 100) / 100:.2f}`")
+    if not lines:
+        return "does leo measure? `dreamctl why` shows what he sends; docs/guides/leo.md says what is wanted"
+    return f"does leo measure (`dreamctl why`)? If so, under [gate] {' and '.join(lines)} {take_up}"
+
+
+def _ranges(decisions: Sequence[Mapping[str, Any]]) -> str:
+    texts = []
+    for name in ("trauma", "novelty", "quality"):
+        low, high = _range(decisions, name)
+        if low <= high:
+            texts.append(f"{name} {low:.2f}" + (f"-{high:.2f}" if high > low else ""))
+    return ", ".join(texts) or "no measures were given"
+
+
+def _range(decisions: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
+    """The least and the most that was measured; (inf, -inf) where nothing was."""
+    values = [decision[name] for decision in decisions if decision.get(name) is not None]
+    return min(values, default=inf), max(values, default=-inf)

@@ -1,0 +1,106 @@
+"""The inbox: its folder, and what lies in it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dreamd import settings
+from dreamd.clock import Clock
+from dreamd.ctl.commands.doctor.daemon import CURES, Answers
+from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
+from dreamd.ctl.machine.access import refused
+from dreamd.ctl.machine.places import remount, set_aside
+from dreamd.errors import SettingsError
+from dreamd.inbox import Inbox, InboxError, InboxSettings, ValidationError, inbox_folder
+from dreamd.inbox.folder.folder import DONE, TEMPORARY
+
+
+@dataclass(frozen=True)
+class InboxFacts:
+    """`error` is why it could not be written or read, `cure` what to do; `wrong` why the settings cannot be read,
+    `ignored` which of them are gone."""
+
+    folder: Path
+    enabled: bool = True
+    error: str = ""
+    cure: str = ""
+    counts: dict[str, Any] = field(default_factory=dict)
+    wrong: str = ""
+    ignored: tuple[str, ...] = ()
+
+
+def look(state: Path, answers: Answers) -> InboxFacts:
+    """Look at the folder that the daemon writes to, or would."""
+    wrong, ignored = "", list[str]()
+    try:
+        chosen = settings.load(env=os.environ, warn=ignored.append).inbox
+    except SettingsError as error:
+        chosen, wrong = InboxSettings(), str(error)
+    folder, enabled = inbox_folder(chosen, state), chosen.enabled
+    if theirs := (answers.status or {}).get("inbox"):
+        folder, enabled = Path(theirs["folder"]), theirs["enabled"]
+    inbox = Inbox(folder, chosen, clock=Clock())
+    facts = InboxFacts(folder, enabled, wrong=wrong, ignored=tuple(ignored))
+    try:
+        inbox.check()
+        return replace(facts, counts=inbox.counts())
+    except InboxError as error:
+        return replace(facts, error=str(error), cure=_cure(error, folder))
+
+
+def _cure(error: InboxError, folder: Path) -> str:
+    """Return what to do if this process could not write to the folder, or to the one that it would be made in."""
+    follows = "pending shards follow by themselves"
+    if isinstance(error, ValidationError) and (culprit := _culprit(folder)):
+        return f"{set_aside(culprit, 'inbox.dir')}; {follows}"
+    if getattr(error, "errno", None) == errno.EROFS:
+        there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+        return f"{remount(there)}; {follows}"
+    if cure := refused(folder)[1]:
+        return f"{cure}; {follows}"
+    return CURES.get(type(error).__name__, f"mend that; {follows}")
+
+
+def _culprit(folder: Path) -> Path | None:
+    """Return what stands in the place of a folder that the inbox needs; on the way to it links are followed."""
+    for place in (*reversed(folder.parents), folder, folder / TEMPORARY, folder / DONE):
+        is_link = place.is_relative_to(folder) and os.path.islink(place)
+        if is_link or (os.path.lexists(place) and not os.path.isdir(place)):
+            return place
+    return None
+
+
+def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
+    """Report the findings, the dialogues whose shard has not been written among them."""
+    if facts.wrong:
+        yield fail(
+            "inbox",
+            f"wrong settings: {facts.wrong}",
+            "correct that: dreamd does not start with it",
+        )
+    for text in facts.ignored:
+        yield warn("inbox", text, "remove them, where they are set")
+    if not facts.enabled:
+        yield ok("inbox", "disabled (inbox.enabled)")
+        return
+    trouble = (answers.status or {}).get("inbox", {}).get("trouble")
+    if facts.error or trouble:
+        yield fail(
+            "inbox",
+            f"{facts.folder}: {facts.error or trouble}" + (f"; {owed} shards are owed" if owed else ""),
+            facts.cure or CURES.get(str(trouble), "`dreamctl inbox verify` says more"),
+        )
+        return
+    counts = facts.counts
+    if counts["set_aside"]:
+        yield warn(
+            "inbox",
+            f"{counts['set_aside']} damaged files were set aside in {facts.folder}",
+            "`dreamctl inbox verify` names them; remove them when you have looked",
+        )
+    if owed and answers.status is None:
+        yield ok("inbox", f"{owed} shards are owed; the next start writes them")
+    yield ok("inbox", f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}")

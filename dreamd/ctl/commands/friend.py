@@ -1,0 +1,309 @@
+"""`friend`: the fragments that the imaginary friend is made of, kept, restored, exported, imported, reseeded.
+`drift`: how far they have gone from the origin."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.commands.completions import checkpoints
+from dreamd.ctl.daemon.connection import Target, command, emit, json_option, utc_option
+from dreamd.ctl.machine.output_files import check_free, regular, write
+from dreamd.ctl.terminal.ascii import is_plain
+from dreamd.ctl.terminal.bars import bar, chart
+from dreamd.ctl.terminal.layout import fold, moment, number, span, table, width
+
+KIND, VERSION = "dreamd.friend", 1  # what an exported file says it is
+NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
+ROWS = 8  # of the chart
+
+Row = Mapping[str, Any]
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many; 0 for all."
+)
+@json_option
+@click.pass_context
+def friend(context: click.Context, count: int) -> None:
+    """The imaginary friend: what he is made of, the heaviest first.
+
+    \b
+    dreamctl friend                       his fragments, their weights, where they came from
+    dreamctl friend checkpoint tuesday    keep him as he is
+    dreamctl friend restore tuesday       make him what he was then
+    dreamctl friend restore previous      take back the last restore, import or reseed
+
+    The origin is what leo was born with. Dreams never remove it. restore, import and reseed may put another in its
+    place, and the one that goes stays as a checkpoint: `origin~1`, `origin~2` and so on.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    target: Target = context.obj
+    with target.daemon() as daemon:
+        fragments = daemon.call(Method.FRAGMENTS)
+    if target.as_json:
+        emit(fragments)
+    else:
+        click.echo(show_fragments(fragments, width(), time.time(), most=count, plain=is_plain()))
+
+
+@friend.command
+@click.argument("name", required=False, shell_complete=checkpoints)
+@click.option("--again", is_flag=True, help="Replace an earlier checkpoint of that name.")
+@click.option("--delete", is_flag=True, help="Delete the checkpoint NAME. There is no way back.")
+@json_option
+@utc_option
+@click.pass_obj
+def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> None:
+    """Keep the friend as he is, under NAME. Without a name, list the checkpoints.
+
+    At most 32 may be kept under names of your own.
+
+    \b
+    dreamctl friend checkpoint tuesday
+    dreamctl friend checkpoint
+    dreamctl friend checkpoint --delete tuesday
+    """
+    if delete and (name is None or again):
+        raise click.UsageError("--delete takes the NAME of a checkpoint, and no --again")
+    with target.daemon() as daemon:
+        if name is None:
+            answer = daemon.call(Method.CHECKPOINTS, 1000)
+        elif delete:
+            answer = daemon.call(Method.DELETE_CHECKPOINT, name)
+        else:
+            answer = daemon.call(Method.CHECKPOINT, name, again)
+    if target.as_json:
+        emit(answer)
+    elif name is None:
+        click.echo(show_checkpoints(answer, width(), time.time()))
+    elif delete:
+        click.echo(f"Deleted the checkpoint {name}.")
+    else:
+        click.echo(f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin.")
+
+
+@friend.command
+@click.argument("name", shell_complete=checkpoints)
+@json_option
+@click.pass_obj
+def restore(target: Target, name: str) -> None:
+    """Make the friend what he was at the checkpoint NAME, his origin included.
+
+    What was there before is kept as `previous`, what was there before that as `previous~2`, and so on to
+    `previous~5`. If NAME holds what is there already, nothing changes, and `previous` stays.
+
+    \b
+    dreamctl friend restore tuesday
+    dreamctl friend restore previous        take back the last restore, import or reseed
+    """
+    with target.daemon() as daemon:
+        _tell(target, "Restored", daemon.call(Method.RESTORE, name))
+
+
+@friend.command
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
+@click.option("--checkpoint", "name", shell_complete=checkpoints, help="Not as he is, but as he was then.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@json_option
+@click.pass_obj
+def export(target: Target, file: Path, name: str | None, force: bool) -> None:
+    """Write the friend to FILE, as JSON. His fragments are dreams: the file is readable for you alone.
+
+    \b
+    dreamctl friend export friend.json
+    dreamctl friend export then.json --checkpoint tuesday
+    """
+    with target.daemon() as daemon:
+        check_free(file, Path(daemon.call(Method.STATUS)["state_dir"]), force=force)
+        fragments = daemon.call(Method.FRAGMENTS, *([] if name is None else [name]))
+    kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]
+    text = json.dumps({"kind": KIND, "version": VERSION, "fragments": kept}, ensure_ascii=False, indent=1)
+    write(file, f"{text}\n".encode())
+    if target.as_json:
+        emit({"path": str(file), "fragments": len(kept)})
+    else:
+        click.echo(f"{file}: {len(kept)} fragments")
+
+
+@friend.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
+@json_option
+@click.pass_obj
+def import_(target: Target, file: Path) -> None:
+    """Make the friend what FILE says, which `dreamctl friend export` wrote, his origin included.
+
+    A file without an origin leaves his own in place. `dreamctl friend restore previous` takes an import back.
+
+    \b
+    dreamctl friend import friend.json
+    """
+    exported = _exported(_read(file))
+    if exported is None:
+        raise click.UsageError(f"{file} was not written by `dreamctl friend export`")
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.IMPORT, exported)
+    _tell(target, "Imported", answer)
+
+
+@friend.command
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_obj
+def reseed(target: Target, file: Path, yes: bool) -> None:
+    """Give the friend another origin: the sentences and short paragraphs of FILE, or the origin of a friend that
+    was exported to it. What he has learnt since stays.
+
+    `dreamctl friend restore previous` takes a reseed back. The origin that goes also stays as a checkpoint of its
+    own, `origin~1` for example, at most 16 of them.
+
+    \b
+    dreamctl friend reseed README.md
+    """
+    text = _read(file)
+    exported = _exported(text)
+    origin = [text] if exported is None else [each["text"] for each in exported if each.get("origin")]
+    if not yes and not can_ask():
+        raise click.UsageError("this replaces what leo was born with; say --yes if this is no terminal")
+    if not yes:
+        click.confirm("This replaces what leo was born with. Go on?", abort=True, err=True)
+    with target.daemon() as daemon:
+        _tell(target, "Reseeded", daemon.call(Method.RESEED, {"origin": origin}))
+
+
+@click.command
+@click.option("-n", "count", type=click.IntRange(1, 4000), default=200, show_default=True, help="Dialogues.")
+@json_option
+@utc_option
+@click.pass_obj
+def drift(target: Target, count: int) -> None:
+    """How far the friend has gone from the origin, dialogue by dialogue: 0 is the origin itself, 1 nothing of it.
+
+    \b
+    dreamctl drift -n 1000
+    """
+    with target.daemon() as daemon:
+        answer = daemon.newest(Method.DRIFT, count)
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_drift(answer, width(), time.time(), plain=is_plain()))
+
+
+def can_ask() -> bool:
+    """Return whether standard input is a terminal."""
+    return sys.stdin.isatty()
+
+
+def show_fragments(
+    fragments: Sequence[Row], columns: int, now: float, *, most: int = 0, plain: bool = False
+) -> str:
+    """The answer of `friend.fragments` as text, the first `most` of it, or all."""
+    if not fragments:
+        return "The friend is empty: the first leo that connects brings his origin."
+    shown = fragments[: most or None]
+    lines = [_fragment(fragment, columns, now, plain) for fragment in shown]
+    origin = sum(fragment["origin"] for fragment in fragments)
+    rest = f"; {len(fragments) - len(shown)} more with -n 0" if len(shown) < len(fragments) else ""
+    return "\n".join(
+        [*lines, "", fold(f"{len(fragments)} fragments, {origin} of them origin{rest}.", columns)]
+    )
+
+
+def show_checkpoints(checkpoints: Sequence[Row], columns: int, now: float) -> str:
+    """The answer of `friend.checkpoints` as text."""
+    if not checkpoints:
+        return f"Nothing is kept yet: {command('friend checkpoint NAME')}"
+    rows = [
+        [each["name"], moment(each["at"], now), str(each["learned"]), str(each["origin"])]
+        for each in checkpoints
+    ]
+    return table(["name", "kept", "learned", "origin"], rows, columns)
+
+
+def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = False) -> str:
+    """The answer of `friend.drift` as a chart, with its two ends and its farthest point in words."""
+    if not drift:
+        return "No dialogue has spoken yet."
+    newest, oldest = drift[0], drift[-1]
+    farthest = max(drift, key=lambda each: float(each["drift"]))
+    words = (
+        f"From dialogue {oldest['id']} ({moment(oldest['at'], now)}) to {newest['id']} "
+        f"({moment(newest['at'], now)}): {number(oldest['drift'])} to {number(newest['drift'])}, "
+        f"farthest {number(farthest['drift'])} after {farthest['id']}."
+    )
+    values = [each["drift"] for each in reversed(drift)]
+    return "\n".join([*chart(values, columns, ROWS, plain), "", fold(words, columns)])
+
+
+_EXPORTED = ("text", "weight", "origin", "dialog", "added_at")
+
+
+def _fragment(fragment: Row, columns: int, now: float, plain: bool) -> str:
+    source = (
+        "origin" if fragment["origin"] else f"from {fragment['dialog']}" if fragment["dialog"] else "brought"
+    )
+    if columns < NARROW:
+        label = f"{number(fragment['weight'])}  {source}  "
+    else:
+        age = (
+            " ".join(span(max(0.0, now - fragment["added_at"])).split()[:2]) if fragment["added_at"] else "-"
+        )
+        label = f"{number(fragment['weight'])} {bar(fragment['weight'], 6, plain)}  {source:<9}  {age:>7}  "
+    return fold(fragment["text"], columns, " " * min(len(label), columns // 2), label)
+
+
+def _tell(target: Target, done: str, answer: Row) -> None:
+    if target.as_json:
+        emit(answer)
+        return
+    words = (
+        f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
+        f"{number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went."
+    )
+    if undo := answer.get("undo", "previous"):  # a daemon of 0.1.0 does not name it
+        words += f" `{command(f'friend restore {undo}')}` takes this back."
+    elif not answer["added"]:
+        words += " Nothing changed."
+    if kept := answer.get("origin_kept"):
+        words += f" The origin that went is kept as {kept}."
+    click.echo(fold(words, width()))
+    if skipped := answer["skipped"]:
+        why = "they say the same words twice, or are more than the buffer holds"
+        click.echo(f"{skipped} had no place: {why}.", err=True)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+
+
+def _exported(text: str) -> list[dict[str, Any]] | None:
+    """The fragments of an exported file; None where it is another text. Raises click.UsageError."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or found.get("kind") != KIND:
+        return None
+    version = found.get("version", VERSION)
+    if version != VERSION:
+        raise click.UsageError(f"the file is of version {version!r}, and this dreamctl knows {VERSION}")
+    fragments = found.get("fragments")
+    if not isinstance(fragments, list) or not all(map(_has_text, fragments)):
+        raise click.UsageError("a fragment of the file is no map with a text")
+    return fragments
+
+
+def _has_text(fragment: Any) -> bool:
+    return isinstance(fragment, dict) and isinstance(fragment.get("text"), str)

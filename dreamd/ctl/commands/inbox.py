@@ -1,0 +1,248 @@
+"""`inbox`: the dream inbox, by its folder: with or without a daemon."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+from dreamclient.paths import state_dir
+
+from dreamd import settings
+from dreamd.ctl.commands.completions import traces
+from dreamd.ctl.daemon.connection import Refused, Target, emit, json_option
+from dreamd.ctl.terminal.layout import labelled, moment, size, table, width
+from dreamd.errors import SettingsError
+from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder
+from dreamd.inbox.capability import WRITE_SCOPE
+from dreamd.inbox.document.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_BYTES
+
+PROBLEM = 1
+
+
+class Wrong(click.ClickException):
+    """The inbox cannot do it."""
+
+    exit_code = PROBLEM
+
+
+@click.group()
+@json_option
+def inbox() -> None:
+    """The dream inbox: the files that other memory systems read (docs/guides/inbox.md).
+
+    \b
+    dreamctl inbox ls
+    dreamctl inbox show dream-1700000000-7-0a1b2c3d
+    dreamctl inbox ack dream-1700000000-7-0a1b2c3d
+    """
+
+
+@contextmanager
+def opened(target: Target) -> Iterator[Inbox]:
+    """Open the inbox that the daemon of this target writes to. Raise Wrong, Refused, Unreachable, click.UsageError."""
+    state = state_dir(target.given_state)
+    told = None
+    if target.socket_alone:
+        with target.daemon() as daemon:
+            status = daemon.call(Method.STATUS)
+        state, told = Path(status["state_dir"]), Path(status["inbox"]["folder"])
+    try:
+        chosen = settings.load().inbox
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    folder = told or inbox_folder(chosen, state)
+    try:
+        yield Inbox(folder, chosen)
+    except (CapabilityError, ValidationError) as error:
+        raise Refused(str(error)) from None
+    except InboxError as error:
+        raise Wrong(f"{folder}: {error}") from None
+
+
+@inbox.command()
+@json_option
+@click.pass_obj
+def ls(target: Target) -> None:
+    """List what waits, the oldest first.
+
+    \b
+    dreamctl inbox ls
+    dreamctl inbox ls --json | jq -r '.[].trace_id'
+    """
+    with opened(target) as box:
+        found = box.list()
+    if target.as_json:
+        emit(found)
+    elif not found:
+        click.echo(f"Nothing waits in {box.folder}")
+    else:
+        now = time.time()
+        rows = [(f["trace_id"], moment(f["written_at"], now), size(f["bytes"])) for f in found]
+        click.echo(table(("trace id", "written", "size"), rows, width()))
+
+
+@inbox.command()
+@click.argument("trace_id", shell_complete=traces)
+@json_option
+@click.pass_obj
+def show(target: Target, trace_id: str) -> None:
+    """Print a trace: the file that waits, else the last that was acknowledged.
+
+    \b
+    dreamctl inbox show dream-1700000000-7-0a1b2c3d
+    """
+    with opened(target) as box:
+        document = box.read(trace_id)
+    if target.as_json:
+        emit(document)
+        return
+    # Another program may have written anything there.
+    seed = found if isinstance(found := document.get("seed"), dict) else {}
+    tags = found if isinstance(found := seed.get("ul_tags"), list) else []
+    about = [("trace id", trace_id), ("goal", str(seed.get("goal", "")))]
+    about.append(("tags", ", ".join(map(str, tags)) or "-"))
+    about.append(("saved ts", str(document.get("saved_ts", "-"))))
+    shards = [_shard_row(shard) for shard in document["shards"]]
+    click.echo(labelled(about + shards, width()))
+
+
+def _shard_row(shard: object) -> tuple[str, str]:
+    if not isinstance(shard, dict):
+        return "?", json.dumps(shard)
+    label = str(shard.get("speaker") or shard.get("type") or "shard")
+    return label, str(shard["text"]) if "text" in shard else json.dumps(shard, ensure_ascii=False)
+
+
+@inbox.command()
+@click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True, shell_complete=traces)
+@click.option(
+    "--saved-ts",
+    type=int,
+    metavar="MS",
+    help="The saved_ts of the file as it was read: refused if it grew since.",
+)
+@json_option
+@click.pass_obj
+def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> None:
+    """Acknowledge traces: their files move to done/. Exit code 1 if one could not be moved; the others are.
+
+    \b
+    dreamctl inbox ack dream-1700000000-7-0a1b2c3d
+    dreamctl inbox ack sim-1 --saved-ts 1700000004321
+    """
+    if saved_ts is not None and len(trace_ids) > 1:
+        raise click.UsageError("--saved-ts is that of one file: give one TRACE_ID")
+    done, problems = [], []
+    with opened(target) as box:
+        for trace_id in trace_ids:
+            try:
+                done.append(box.ack(trace_id, saved_ts))
+            except InboxError as error:
+                problems.append(f"{trace_id}: {error}")
+    if target.as_json:
+        emit(done)
+    else:
+        for each in done:
+            click.echo(each["path"])
+    if problems:
+        raise Wrong("\n".join(problems))
+
+
+@inbox.command()
+@click.argument("file", type=click.File("rb"))
+@json_option
+@click.pass_obj
+def persist(target: Target, file: Any) -> None:
+    """Write the shards in FILE (- for standard input): JSON {"seed": .., "result": .., "cap_token": ..}.
+
+    \b
+    dreamctl inbox persist shards.json
+    simulate | dreamctl inbox persist -
+    """
+    name = getattr(file, "name", "standard input")
+    try:
+        data = file.read(MOST_READ_BYTES + 1)
+        if len(data) > MOST_READ_BYTES:
+            raise click.UsageError(f"{name}: more than {MOST_READ_BYTES} bytes; give a smaller file")
+        if data.startswith(BYTE_ORDER_MARKS):
+            raise click.UsageError(f"{name}: {MARKED}")
+        asked = json.loads(data)
+        seed, result, token = asked["seed"], asked["result"], asked["cap_token"]
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"{name}: not JSON ({type(error).__name__})") from None
+    except (KeyError, TypeError):
+        raise click.UsageError(
+            f"{name}: expected a mapping with seed, result and cap_token, "
+            f'such as "cap_token": {{"scopes": ["{WRITE_SCOPE}"]}}'
+        ) from None
+    with opened(target) as box:
+        report = box.persist(seed, result, token)
+    if target.as_json:
+        emit(report)
+    else:
+        click.echo(labelled(_told(report), width()))
+
+
+def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what was written, and the path; also what was set aside or masked, if anything was."""
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{count} {kind}" for kind, count in value.items())
+        if value is not None and value != "":
+            yield name.replace("_", " "), str(value)
+
+
+@inbox.command()
+@json_option
+@click.pass_obj
+def verify(target: Target) -> None:
+    """Read every file against its schema, and say what is wrong with which. Exit code 1 if anything is.
+
+    \b
+    dreamctl inbox verify
+    """
+    with opened(target) as box:
+        found = box.verify()
+    wrong = [entry for entry in found if entry["problems"]]
+    if target.as_json:
+        emit(found)
+    else:
+        for entry in wrong:
+            click.echo(labelled([(entry["file"], "; ".join(entry["problems"]))], width()))
+        click.echo(f"{len(found)} files, {len(wrong)} with problems")
+    sys.exit(PROBLEM if wrong else 0)
+
+
+@inbox.command()
+@json_option
+@click.pass_obj
+def sweep(target: Target) -> None:
+    """Remove the temporaries that killed writers left. At any time: a living writer's is never touched.
+
+    \b
+    dreamctl inbox sweep
+    """
+    with opened(target) as box:
+        removed = box.sweep()
+    if target.as_json:
+        emit(removed)
+    else:
+        click.echo(f"{len(removed)} temporaries removed")
+
+
+@inbox.command()
+@json_option
+def schema() -> None:
+    """Print the JSON Schema of a MATADA node.
+
+    \b
+    dreamctl inbox schema > matada_node.json
+    """
+    from dreamd.inbox import node_schema
+
+    emit(node_schema())

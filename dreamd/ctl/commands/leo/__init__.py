@@ -1,0 +1,1 @@
+"""`leo`: dreamd in place of leo's own dream.py, and back."""

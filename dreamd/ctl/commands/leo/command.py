@@ -1,0 +1,173 @@
+"""`leo install`, `uninstall` and `check`: dreamd in place of leo's own dream.py, and back."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dreamd.ctl.commands.leo.files import LeoFiles, Plan
+from dreamd.ctl.daemon.connection import Target, emit, json_option
+
+PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
+
+# What leo's interpreter must be able to do; and its version.
+_PROBE = """
+import json, sys
+problem = ""
+try:
+    import msgpack, dreamclient.dropin, dreamclient.leo
+except Exception as error:
+    problem = f"{type(error).__name__}: {error}"
+print(json.dumps([sys.version.split()[0], problem]))
+"""
+
+
+def _folder(_: click.Context, __: click.Parameter, value: str) -> Path:
+    if not value:  # a variable that was not set must not mean the current folder
+        raise click.BadParameter("expected a path, not an empty text")
+    return Path(value)
+
+
+_path = click.argument("path", type=click.Path(), callback=_folder)
+_python = click.option("--python", "python", metavar="EXE", help="The interpreter that leo runs with.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Change nothing, say what would be done.")
+
+
+@click.group()
+@json_option
+def leo() -> None:
+    """Put dreamd into leo, or take it out: his dream.py is the one file that changes.
+
+    \b
+    dreamctl leo check ~/leo
+    dreamctl leo install ~/leo
+    """
+
+
+@leo.command()
+@_path
+@_python
+@_dry_run
+@json_option
+@click.pass_obj
+def install(target: Target, path: Path, python: str | None, dry_run: bool) -> None:
+    """Let the leo in the folder PATH dream with dreamd.
+
+    His dream.py is kept as dream_original.py. The new one begins with the same docstring, which leo feeds into
+    his field, and takes everything else from dreamclient.
+
+    \b
+    dreamctl leo install ~/leo
+    dreamctl leo install ~/leo --python ~/leo/env/bin/python
+    """
+    files = LeoFiles(path)
+    _end(target, files, files.installing(), _interpreter(files.folder, python), dry_run=dry_run)
+
+
+@leo.command()
+@_path
+@_dry_run
+@json_option
+@click.pass_obj
+def uninstall(target: Target, path: Path, dry_run: bool) -> None:
+    """Give the leo in the folder PATH his own dream.py back, byte for byte. His dreams stay with dreamd.
+
+    \b
+    dreamctl leo uninstall ~/leo
+    """
+    files = LeoFiles(path)
+    _end(target, files, files.uninstalling(), None, dry_run=dry_run)
+
+
+@leo.command()
+@_path
+@_python
+@json_option
+@click.pass_obj
+def check(target: Target, path: Path, python: str | None) -> None:
+    """Say what install would do in the folder PATH, and whether leo could use it. Changes nothing.
+
+    Exit code 1 where it would refuse, or where leo's interpreter lacks dreamclient.
+
+    \b
+    dreamctl leo check ~/leo
+    """
+    files = LeoFiles(path)
+    interpreter = _interpreter(files.folder, python)
+    _end(target, files, files.installing(), interpreter, dry_run=True)
+    if interpreter["problem"]:
+        raise SystemExit(1)
+
+
+def _end(
+    target: Target, files: LeoFiles, plan: Plan, interpreter: dict[str, Any] | None, *, dry_run: bool
+) -> None:
+    """Carry the plan out, unless dry, and tell of it. Exit code 1 where it is a refusal."""
+    if not dry_run:
+        try:
+            files.do(plan)
+        except OSError as error:
+            raise click.ClickException(f"{files.folder}: {error.strerror}; nothing is lost") from None
+    done = plan.action in ("install", "uninstall") and not dry_run
+    if target.as_json:
+        emit(
+            {
+                "folder": str(files.folder),
+                "state": plan.state,
+                "action": plan.action,
+                "done": done,
+                "message": plan.message,
+                "docstring": plan.docstring,
+                "python": interpreter,
+            }
+        )
+    elif plan.action != "refuse":
+        would = "" if done or plan.action == "nothing" else "would " + plan.action + ": "
+        click.echo(f"{files.folder}: {would}{plan.message}")
+    _warn(plan, interpreter)
+    if plan.action == "refuse":
+        click.echo(f"refused: {plan.message}", err=True)
+        raise SystemExit(1)
+
+
+def _warn(plan: Plan, interpreter: dict[str, Any] | None) -> None:
+    if interpreter is None:
+        return
+    if interpreter["problem"]:
+        exe = interpreter["path"]
+        click.echo(
+            f"{exe} cannot import dreamclient ({interpreter['problem']}): with it, leo stays as he was.\n"
+            f"Do: {exe} -m pip install dreamd-client; or name leo's interpreter with --python.",
+            err=True,
+        )
+    if not plan.docstring and plan.state in ("leo's own", "installed", "hand-made"):
+        click.echo(
+            "This dream.py has no docstring. A leo that starts for the first time is then fed dreamd's own text "
+            "about dreams; one that has been fed before is not fed again.",
+            err=True,
+        )
+
+
+def _interpreter(folder: Path, named: str | None) -> dict[str, Any]:
+    """`{path, version, problem}` of the Python that leo runs with: named, in his folder, or the usual one."""
+    inside = (folder / name / "bin" / "python" for name in (".venv", "venv"))
+    found = named or next((str(exe) for exe in inside if exe.exists()), None)
+    path = found or shutil.which("python3") or sys.executable
+    try:
+        answer = subprocess.run(
+            [path, "-c", _PROBE],
+            cwd=folder if folder.is_dir() else None,
+            capture_output=True,
+            timeout=PYTHON_S,
+            check=True,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        version, problem = json.loads(answer.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        return {"path": path, "version": None, "problem": f"it does not run ({type(error).__name__})"}
+    return {"path": path, "version": version, "problem": problem}

@@ -1,0 +1,167 @@
+"""The two files of leo's folder that `dreamctl leo` touches: dream.py, and dream_original.py beside it.
+
+leo feeds his modules' docstrings into his field at its first start, and remembers a fingerprint of them: so the
+new dream.py begins with the old one's bytes, up to the end of its docstring. Without dreamclient it is the old
+one in all but name, or the fingerprint would change, and leo would feed himself everything again.
+"""
+
+import ast
+import io
+import os
+import re
+import shutil
+import tokenize
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from dreamd.ctl.machine.output_files import sync
+
+DREAM, ORIGINAL = "dream.py", "dream_original.py"
+DROPIN = b"dreamclient.dropin"
+IMPORT = """\
+try:
+    from dreamclient.dropin import *  # `dreamctl leo uninstall` brings back dream_original.py
+except ImportError:  # no dreamclient in this environment: leo as he was
+    from dream_original import *
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is found in leo's folder, and what is to be done about it."""
+
+    state: str  # leo's own | installed | hand-made | changed | in the way | unreadable | missing
+    action: str  # install | uninstall | nothing | refuse
+    message: str
+    docstring: bool = True  # whether the original has one
+    content: bytes = b""  # the new dream.py
+
+
+class LeoFiles:
+    """`path` is leo's folder, or his dream.py."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = (path.parent if path.name == DREAM else path).absolute()
+        self.dream = self.folder / DREAM
+        self.original = self.folder / ORIGINAL
+
+    def installing(self) -> Plan:
+        """What `install` is to do."""
+        found = self._look()
+        match found.state:
+            case "leo's own":
+                return found
+            case "installed":
+                return _with(found, "nothing", "dreamd is installed already")
+            case "hand-made":
+                return _with(found, "nothing", f"{self.dream} imports dreamclient already, put there by hand")
+        return found
+
+    def uninstalling(self) -> Plan:
+        """What `uninstall` is to do."""
+        found = self._look()
+        match found.state:
+            case "leo's own":
+                return _with(found, "nothing", f"{self.dream} is leo's own; there is nothing to undo")
+            case "installed":
+                return _with(found, "uninstall", f"{ORIGINAL} becomes {DREAM} again")
+            case "hand-made":
+                return _with(
+                    found, "refuse", f"there is no {ORIGINAL} to bring back; {DREAM} was made by hand"
+                )
+        return found
+
+    def do(self, plan: Plan) -> None:
+        """Carry it out. At each moment, whatever happens, one whole dream.py is there. Raises OSError."""
+        if plan.action == "install":
+            self._write(self.original, self.dream.read_bytes())
+            self._write(self.dream, plan.content)
+        elif plan.action == "uninstall":
+            os.replace(self.original, self.dream)
+        sync(self.folder)
+
+    def _look(self) -> Plan:
+        if self.dream.is_symlink():
+            return Plan("in the way", "refuse", f"{self.dream} is a link; give the folder that it leads to")
+        try:
+            now = self.dream.read_bytes()
+            kept = self.original.read_bytes() if self.original.exists() else None
+        except OSError as error:
+            what = "missing" if isinstance(error, FileNotFoundError | NotADirectoryError) else "unreadable"
+            return Plan(what, "refuse", f"no {DREAM} can be read in {self.folder}: {error.strerror}")
+        if kept is None and now.endswith(IMPORT.encode()):
+            message = f"{ORIGINAL}, which {DREAM} was made from, is gone; bring leo's own {DREAM} back, then install"
+            return Plan("missing", "refuse", message, _docstring(now) is not None)
+        if kept is None and DROPIN in now:
+            return Plan("hand-made", "refuse", "", _docstring(now) is not None)
+        try:
+            content = rendered(now if kept is None else kept)
+            docstring = _docstring(content) is not None
+        except (SyntaxError, ValueError) as error:
+            bad = DREAM if kept is None else ORIGINAL
+            return Plan("unreadable", "refuse", f"{bad} is no Python ({type(error).__name__}); mend it first")
+        if kept is None or kept == now:  # the latter: an install that was cut short
+            message = f"{DREAM} becomes {ORIGINAL}, a new {DREAM} takes its place"
+            return Plan("leo's own", "install", message, docstring, content)
+        if now == content:
+            return Plan("installed", "nothing", "", docstring, content)
+        if DROPIN in now:
+            message = (
+                f"{DREAM} was changed after it was installed; undo that, or move {ORIGINAL} over it yourself"
+            )
+            return Plan("changed", "refuse", message, docstring)
+        message = f"{ORIGINAL} is there and is not what {DREAM} came from; move it away"
+        return Plan("in the way", "refuse", message, docstring)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Put `data` at `path`, whole, with the mode and time of dream.py."""
+        part = path.with_name(f".{path.name}.part")
+        try:
+            with open(part, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            shutil.copymode(self.dream, part)
+            if path == self.original:
+                shutil.copystat(self.dream, part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def rendered(original: bytes) -> bytes:
+    """The new dream.py for an old one: its bytes up to the end of its docstring, and the import. Raises
+    SyntaxError, ValueError."""
+    head = _head(original)
+    new = head + (b"\n\n" if head else b"") + IMPORT.encode()
+    if _docstring(new) != _docstring(original):
+        raise ValueError("the docstring cannot be kept")
+    return new
+
+
+def _head(source: bytes) -> bytes:
+    tree = _parsed(source)
+    if ast.get_docstring(tree, clean=False) is None:
+        return b""
+    node = tree.body[0]
+    assert node.end_lineno is not None
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    # Python's own idea of a line; the column counts bytes of UTF-8.
+    lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", source.decode(encoding))
+    last = lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode()
+    return "".join([*lines[: node.end_lineno - 1], last]).encode(encoding)
+
+
+def _docstring(source: bytes) -> str | None:
+    return ast.get_docstring(_parsed(source), clean=False)
+
+
+def _parsed(source: bytes) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an odd escape in his docstring is none of our business
+        return ast.parse(source)
+
+
+def _with(plan: Plan, action: str, message: str) -> Plan:
+    return Plan(plan.state, action, message, plan.docstring)

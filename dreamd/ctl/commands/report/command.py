@@ -1,0 +1,81 @@
+"""`report`: one HTML page to look at."""
+
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Daemon, Target, emit, json_option, utc_option
+from dreamd.ctl.machine.output_files import check_free, regular, write
+from dreamd.ctl.terminal.layout import size
+
+MOST = 2000  # dialogues on one page
+DECISIONS = 256  # as many as the daemon keeps
+SLOW = 200  # from so many dialogues on, progress is shown
+
+
+@click.command
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=regular,
+    default="dreams.html",
+    show_default=True,
+    help="Where to.",
+)
+@click.option(
+    "-n", "most", type=click.IntRange(0, MOST), default=MOST, show_default=True, help="Dialogues, at most."
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that is no report.")
+@click.option("--open", "look", is_flag=True, help="Show it in the browser.")
+@json_option
+@utc_option
+@click.pass_obj
+def report(target: Target, out: Path, most: int, force: bool, look: bool) -> None:
+    """Write a page with decisions, dialogues, drift, latency and transcripts. It needs no network.
+
+    The transcripts are his dreams: the page is made readable for you alone. It takes the place of an earlier one.
+
+    \b
+    dreamctl report --open
+    dreamctl report --out last.html -n 100
+    """
+    from dreamd.ctl.commands.report.page import HEAD, page
+
+    with target.daemon() as daemon:
+        status = daemon.call(Method.STATUS)
+        check_free(out, Path(status["state_dir"]), force=force or _begins(out, HEAD))
+        text = page(
+            status,
+            daemon.call(Method.STATS),
+            daemon.call(Method.WHY, DECISIONS),
+            dialogs := _dialogs(daemon, most),
+            daemon.newest(Method.DRIFT, most),
+        )
+    data = text.encode("utf-8", "replace")
+    write(out, data)
+    if target.as_json:
+        emit({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
+    else:
+        click.echo(f"{out}: {len(dialogs)} dialogues, {size(len(data))}")
+    if look and not webbrowser.open(out.absolute().as_uri()):
+        click.echo(f"No browser could be opened; the page is {out.absolute()}", err=True)
+
+
+def _begins(file: Path, text: str) -> bool:
+    try:
+        with file.open("rb") as there:
+            return there.read(len(text)) == text.encode()
+    except OSError:
+        return False
+
+
+def _dialogs(daemon: Daemon, most: int) -> list[dict[str, Any]]:
+    """The last dialogues with their lines, newest first."""
+    recent = daemon.newest(Method.DIALOGS_RECENT, most)
+    hidden = len(recent) < SLOW or not sys.stderr.isatty()
+    with click.progressbar(recent, label="dialogues", file=sys.stderr, hidden=hidden) as dialogs:
+        return [daemon.call(Method.DIALOGS_GET, dialog["id"]) for dialog in dialogs]

@@ -1,0 +1,195 @@
+"""`restore`: a backup in the place of the dream database, with the daemon stopped meanwhile."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.commands.backup import bar, checked, copy, explained
+from dreamd.ctl.commands.service import process as plain
+from dreamd.ctl.commands.service import units
+from dreamd.ctl.commands.service.command import instance_option
+from dreamd.ctl.daemon.connection import Target, emit, json_option, undisturbed
+from dreamd.ctl.machine.output_files import put, regular, sync, temporary
+from dreamd.ctl.machine.places import look_at_state
+from dreamd.ctl.terminal.layout import labelled, size, width
+from dreamd.errors import StartError, StoreForeign, StoreTooNew
+from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, beside, look, read_only
+from dreamd.store.file.health import LOCKED, trouble_of
+from dreamd.store.reads import load
+from dreamd.store.schema import MIGRATIONS, check, is_dreamds
+from dreamd.wire.listener import make_private_folder, state_lock
+
+UNDONE = "nothing was restored"
+
+
+@click.command
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
+@instance_option
+@json_option
+@click.pass_obj
+def restore(target: Target, file: Path, instance: str) -> None:
+    """Put FILE, which `dreamctl backup` wrote, in the place of the dream database.
+
+    FILE is checked first, and only read. A daemon that runs is stopped, and started again. The old database stays
+    beside the new one, as `dream.sqlite3.before-restore-DATE`: restore that one to go back.
+
+    \b
+    dreamctl restore dreams.sqlite3
+    """
+    pair = units.meant(target, instance)
+    state, database = _place(target, pair)
+    if database.exists() and file.samefile(database):
+        raise click.UsageError(f"{file} is the database in use; name a backup")
+    about: dict[str, Any] = {"path": str(file), "database": str(database), "kept": None, "done": []}
+    try:
+        _restore(file, state, database, pair, about)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or database}: {error.strerror}") from None
+    if target.as_json:
+        emit(about)
+        return
+    rows = [("restored", str(file)), ("as", str(database)), ("dialogues", str(about["dialogues"]))]
+    rows += [("size", size(about["bytes"])), ("kept", about["kept"] or "nothing: there was no database")]
+    click.echo(labelled([*rows, *(("daemon", done) for done in about["done"])], width()))
+
+
+def _place(target: Target, pair: units.Pair) -> tuple[Path, Path]:
+    """Return the state folder and the database; if only a socket was named, those of the daemon behind it."""
+    if target.socket_alone:
+        with target.daemon() as daemon:
+            status = daemon.call(Method.STATUS)
+        return Path(status["state_dir"]), Path(status["database"]["path"]).resolve()
+    return pair.state, (pair.state / "dream.sqlite3").resolve()
+
+
+def _restore(file: Path, state: Path, database: Path, pair: units.Pair, about: dict[str, Any]) -> None:
+    """Copy FILE and check the copy; then stop the daemon, and put the copy in place. Add to `about` what was done."""
+    _refuse_others(file)
+    make_private_folder(state)
+    if database.parent.stat().st_uid != os.geteuid():
+        raise click.ClickException(f"{database.parent} belongs to another user; restore as that user")
+    with temporary(database.parent) as (part, number):
+        with bar("restore") as tell, explained(file, database, UNDONE):
+            copy(file, part, tell)
+            about |= {**_checked(part), "bytes": os.fstat(number).st_size}
+        try:
+            with _stopped(state, pair, about["done"]), undisturbed():
+                about["kept"] = _keep(database)
+                put(part, number, database)
+        except click.ClickException as error:
+            if part.exists():
+                raise
+            raise click.ClickException(f"{file} was restored, but {error.message}") from None
+
+
+def _refuse_others(file: Path) -> None:
+    """Raise click.ClickException if a file is no dream database that this dreamd can read."""
+    with explained(file, file, UNDONE):
+        contents = look(file)
+        check(contents)
+    if not is_dreamds(contents):
+        raise click.ClickException(f"{file} is no dream database: tables are missing")
+
+
+def _checked(part: Path) -> dict[str, int]:
+    """Check the whole copy, as the daemon would read it; return its counts."""
+    with closing(read_only(part)) as connection:
+        counts = checked(connection)
+        if connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
+            load(connection)
+        return counts
+
+
+@contextmanager
+def _stopped(state: Path, pair: units.Pair, done: list[str]) -> Iterator[None]:
+    """Stop the daemon of `state` and hold the folder's lock in the block; start again afterwards what ran before.
+
+    Until the end of the block no daemon can serve the folder, even if systemd starts one as leo connects.
+    """
+    with ExitStack() as afterwards:
+        if pair.managed and os.path.realpath(pair.served) == os.path.realpath(state):
+            _stop_units(pair, done, afterwards)
+        if look_at_state(state).holder:
+            plain.stop(state, pair.socket, pair.units)
+            done.append("the daemon has stopped")
+            afterwards.callback(_start_again, state, pair, done)
+        try:
+            afterwards.enter_context(state_lock(state))
+        except StartError as error:
+            raise click.ClickException(str(error)) from None
+        yield
+
+
+def _stop_units(pair: units.Pair, done: list[str], afterwards: ExitStack) -> None:
+    socket, service = pair.units
+    runs, listens = (units.asked("active", unit) not in ("inactive", "failed") for unit in (service, socket))
+    if not (runs or listens):
+        return
+
+    def start() -> None:
+        if runs:
+            units.tell_to_run("start", pair)
+        else:
+            units.tell_all([("reset-failed", *pair.known), ("start", socket)])
+        done.append(f"started the unit {service if runs else socket}")
+
+    units.tell("stop", *pair.units)
+    done.append(f"stopped the unit {service} and its socket")
+    afterwards.callback(start)
+
+
+def _start_again(state: Path, pair: units.Pair, done: list[str]) -> None:
+    pid = plain.spawn(state, pair.socket)
+    done.append(f"started a process of its own (pid {pid})" if pid else "another daemon serves there now")
+
+
+def _keep(database: Path) -> str | None:
+    """Give the old database, and all that is beside it, another name; return that of the first file. The place of its
+    log is free then.
+
+    Whenever this is interrupted, the old one is whole under one of the two names. If it cannot be read, it is kept as
+    it is; else what its log holds is brought into it first, so that a database alone is never without its log.
+    """
+    found = [part for part in PARTS if os.path.lexists(f"{database}{part}")]
+    if not found:
+        return None
+    if os.path.lexists(database) and not database.is_file():
+        raise click.ClickException(f"{database} is no file; move it away")
+    _empty_log(database)
+    kept = beside(database, "before-restore", time.time())
+    found = [part for part in PARTS if os.path.lexists(f"{database}{part}")]
+    for part in found:
+        try:
+            os.link(f"{database}{part}", f"{kept}{part}")
+        except OSError:  # a file system without hard links
+            os.rename(f"{database}{part}", f"{kept}{part}")
+    sync(database.parent)
+    for part in PARTS[1:]:
+        Path(f"{database}{part}").unlink(missing_ok=True)
+    return f"{kept}{found[0]}"  # its log, where the database itself was gone
+
+
+def _empty_log(database: Path) -> None:
+    """Bring the log into the database, unless that cannot be read. Raise click.ClickException if another program has it
+    open, or it holds tables of others."""
+    if not database.exists() or not database.stat().st_size:
+        return  # SQLite would delete the log of an empty database unread
+    try:
+        with suppress(StoreTooNew):
+            check(look(database))
+        with closing(sqlite3.connect(database, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as old:
+            old.execute("PRAGMA journal_mode = DELETE").fetchone()
+    except StoreForeign as error:
+        raise click.ClickException(f"{database}: {error}; move it away") from None
+    except sqlite3.Error as error:
+        if trouble_of(error) == LOCKED:
+            raise click.ClickException(
+                f"{database} is locked by another program; end it, and try again"
+            ) from None

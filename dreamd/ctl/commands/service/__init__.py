@@ -1,0 +1,1 @@
+"""`service`: dreamd as a user service of systemd, and a plain process elsewhere."""

@@ -1,0 +1,273 @@
+"""`service`: dreamd as a user service of systemd, and a plain background process where there is none."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from dreamd.ctl.commands.service import process as plain
+from dreamd.ctl.commands.service import units
+from dreamd.ctl.commands.service.status import look, rows
+from dreamd.ctl.daemon.connection import Target, emit, json_option
+from dreamd.ctl.machine.places import listens, look_at_state
+from dreamd.ctl.terminal.layout import labelled, width
+from dreamd.wire.listener import make_private_folder
+
+
+def _named(_: click.Context, __: click.Parameter, name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", name):
+        raise click.BadParameter("letters, digits, `_`, `.` and `-` make a name")
+    return name
+
+
+instance_option = click.option(
+    "--instance", metavar="NAME", default="", callback=_named, help="The one of a second leo: dreamd@NAME."
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+
+
+@contextmanager
+def _files_named() -> Iterator[None]:
+    """What cannot be read or written is a line that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:  # what was printed could not leave
+            raise
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+
+
+@click.group()
+@json_option
+def service() -> None:
+    """dreamd as a service that looks after itself.
+
+    \b
+    dreamctl service install     units for this Python, enabled: it starts when leo first knocks
+    dreamctl service status
+    dreamctl service logs
+    """
+
+
+@service.command()
+@dry_run_option
+@click.option("--force", is_flag=True, help="Replace units that were edited.")
+@instance_option
+@json_option
+@click.pass_obj
+@_files_named()
+def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
+    """Write the units for this interpreter, and enable the socket. One that runs is restarted.
+
+    \b
+    dreamctl service install --dry-run
+    dreamctl service install
+    """
+    pair = units.meant(target, instance)
+    units.check(pair, force)
+    texts, (socket, daemon) = pair.texts(), pair.units
+    before: list[tuple[str, ...]] = []
+    if units.is_active(socket) and units.listened(socket) != pair.knock:
+        before.append(("stop", *pair.known))  # while systemd knows which file it has to clear away
+    after = [("daemon-reload",), ("enable", "--now", socket), ("try-restart", "dreamd@*.service")]
+    if units.is_active(daemon):
+        after.append(("restart", daemon))
+    folders = [] if os.path.isdir(pair.state) else [f"create the folder {pair.state}"]
+    if not dry_run:
+        units.tell_all(before)
+        make_private_folder(pair.state)  # the unit may write there alone, so it has to be there first
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f".{path.name}.part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        units.tell_all(after)
+    done = [*_calls(before), *folders, *(f"write {path}" for path in texts), *_calls(after)]
+    _report(target, done, dry_run)
+
+
+@service.command()
+@dry_run_option
+@click.option("--force", is_flag=True, help="Remove units that were edited, too.")
+@instance_option
+@json_option
+@click.pass_obj
+@_files_named()
+def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None:
+    """Stop and disable it, and each second leo's too, and remove the units. Dreams and settings stay.
+
+    With --instance, that one alone.
+
+    \b
+    dreamctl service uninstall
+    """
+    pair = units.meant(target, instance)
+    files = (
+        []
+        if instance
+        else [path for path in pair.files.values() if os.path.isfile(path) or os.path.islink(path)]
+    )
+    units.refuse_edited(files, force)
+    names = pair.known if instance else (*pair.known, "dreamd@*.socket", "dreamd@*.service")
+    files += [link for name in names for link in sorted(pair.file.parent.glob(f"*.wants/{name}"))]
+    managed = units.manager_answers()
+    before, after = ([("stop", *names)], [("daemon-reload",)]) if managed and files else ([], [])
+    if not dry_run:
+        units.tell_all(before)
+        for path in files:
+            path.unlink()
+        units.tell_all(after)
+    done = [*_calls(before), *(f"remove {path}" for path in files), *_calls(after)]
+    if files and not managed:
+        done.append("stop nothing: no user manager of systemd answers")
+    _report(target, done or ["nothing: it is not installed"], dry_run)
+
+
+@service.command()
+@instance_option
+@json_option
+@click.pass_obj
+@_files_named()
+def start(target: Target, instance: str) -> None:
+    """Start it: the unit where it is installed, else a process in the background.
+
+    \b
+    dreamctl service start
+    """
+    pair = units.meant(target, instance)
+    if _by_its_unit(target, pair, "start"):
+        return
+    pid = None if listens(pair.socket) else plain.spawn(pair.state, pair.socket)
+    if pid is None:
+        _report(target, [f"nothing: it runs already (pid {plain.serving(pair.state, pair.socket)})"])
+        return
+    log = plain.log_file(pair.state)
+    why = "no user manager answers" if os.path.exists(pair.file) else "no unit is installed"
+    _report(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
+
+
+@service.command()
+@instance_option
+@json_option
+@click.pass_obj
+def stop(target: Target, instance: str) -> None:
+    """Stop it, its socket too: leo's next connection starts nothing until `start`.
+
+    \b
+    dreamctl service stop
+    """
+    pair, done = units.meant(target, instance), []
+    if pair.managed:
+        units.tell("stop", *pair.units)
+        done.append(f"stopped the unit {pair.units[1]} and its socket")
+    if not done or _runs(pair):
+        plain.stop(pair.state, pair.socket, pair.units)
+        done.append("the daemon has stopped")
+    _report(target, done)
+
+
+@service.command()
+@instance_option
+@json_option
+@click.pass_context
+def restart(context: click.Context, instance: str) -> None:
+    """Restart it; with a unit, whoever knocks meanwhile waits and is served.
+
+    \b
+    dreamctl service restart
+    """
+    target: Target = context.obj
+    pair = units.meant(target, instance)
+    if _by_its_unit(target, pair, "restart"):
+        return
+    if listens(pair.socket) and not look_at_state(pair.state).stopped:
+        plain.serving(pair.state, pair.socket)  # or it is not ours to stop
+    if _runs(pair):
+        plain.stop(pair.state, pair.socket, pair.units)
+    context.invoke(start, instance=instance)
+
+
+@service.command()
+@instance_option
+@json_option
+@click.pass_obj
+def status(target: Target, instance: str) -> None:
+    """Whether the units are there, enabled and running, and whether a daemon answers.
+
+    Exit code 1 where one that runs does not answer, or a unit has failed.
+
+    \b
+    dreamctl service status
+    """
+    found, said, is_well = look(units.meant(target, instance))
+    if target.as_json:
+        emit(found)
+    else:
+        click.echo(labelled(rows(found, said), width()))
+    if not is_well:
+        raise SystemExit(1)
+
+
+@service.command()
+@click.option(
+    "-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many of the last lines."
+)
+@instance_option
+@json_option
+@click.pass_obj
+@_files_named()
+def logs(target: Target, count: int, instance: str) -> None:
+    """Print the last lines of its log (journal, or the file in the state folder).
+
+    \b
+    dreamctl service logs -n 200
+    """
+    pair = units.meant(target, instance)
+    log = plain.log_file(pair.state)
+    if pair.managed and shutil.which("journalctl"):
+        source, unit = "journal", pair.units[1]
+        asked = ["journalctl", "--user", "--quiet", "-u", unit, "-n", str(count), "--no-pager"]
+        said = subprocess.run(asked, stdout=subprocess.PIPE, check=False).stdout
+        if not said:
+            told = "is there one here? Logs are off by default: `log.level`, docs/reference/settings.md"
+            click.echo(f"the journal has nothing of {unit}; {told}", err=True)
+    elif os.path.exists(log):
+        plain.check_log(log)
+        source, said = str(log), log.read_bytes()
+    else:
+        raise click.ClickException(f"there is no log at {log}")
+    lines = said.decode("utf-8", "replace").splitlines()[-count:]
+    if target.as_json:
+        emit({"log": source, "lines": lines})
+    else:
+        click.echo("".join(f"{line}\n" for line in lines), nl=False)
+
+
+def _by_its_unit(target: Target, pair: units.Pair, verb: str) -> bool:
+    """Start or restart it where a unit is installed, and say so; whether one is."""
+    if not pair.managed:
+        return False
+    units.refuse_taken_from_installed(pair)
+    units.tell_to_run(verb, pair)
+    _report(target, [f"{verb}ed the unit {pair.units[1]}"])
+    return True
+
+
+def _runs(pair: units.Pair) -> bool:
+    """Whether a daemon holds its state folder, or listens where it would."""
+    return bool(look_at_state(pair.state).holder) or listens(pair.socket)
+
+
+def _calls(calls: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"systemctl --user {' '.join(call)}" for call in calls]
+
+
+def _report(target: Target, done: list[str], dry_run: bool = False) -> None:
+    if target.as_json:
+        emit({"done": [] if dry_run else done, "would": done if dry_run else []})
+    else:
+        click.echo("\n".join(f"would {line}" if dry_run else line for line in done))

@@ -1,0 +1,118 @@
+"""The service where no user manager of systemd answers: a plain process in the background."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+
+from click import ClickException
+
+from dreamd.ctl.daemon.connection import Unreachable, connected
+from dreamd.ctl.daemon.start import own_environment, serves, status_at
+from dreamd.ctl.machine.places import awaits_knock, listener, listens, look_at_state
+from dreamd.wire.listener import make_private_folder
+
+LOG_BYTES = 1 << 20  # a log that is longer is put aside at the next start, and the one before it goes
+START_S = 90.0  # a disk may be slow; systemd waits as long
+STOP_S = 10.0
+
+
+def log_file(state: Path) -> Path:
+    """The log of a daemon that was started without systemd."""
+    return state / "dreamd.log"
+
+
+def check_log(log: Path) -> None:
+    """Raise ClickException where something else stands in its place: a FIFO would keep us waiting."""
+    if os.path.exists(log) and not os.path.isfile(log):
+        raise ClickException(f"{log} is no regular file; move it away")
+
+
+def serving(state: Path, socket: Path) -> int:
+    """The pid of the daemon that answers there; ClickException where that is another state folder's."""
+    status = status_at(socket)
+    pid, theirs = int(status["pid"]), status.get("state_dir")
+    if theirs and not serves(status, state):
+        raise ClickException(
+            f"the daemon at {socket} (pid {pid}) serves {theirs}, not {state}: give its --state-dir, or another "
+            f"--socket, or end it: `dreamctl --socket {quote(str(socket))} service stop`"
+        )
+    return pid
+
+
+def spawn(state: Path, socket: Path) -> int | None:
+    """Start a daemon that outlives this process, and wait until it answers: its pid, or None where another does."""
+    make_private_folder(state)
+    log = log_file(state)
+    check_log(log)
+    if os.path.exists(log) and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+    words = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(socket)]
+    log.touch(mode=0o600)
+    with log.open("ab") as out:
+        before = out.tell()
+        process = subprocess.Popen(
+            [*words, "--set", "log.level=info"],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=own_environment(),
+            start_new_session=True,
+            cwd="/",
+        )
+    until = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < until:
+        if listens(socket):
+            with suppress(Unreachable):  # it may yet find that it cannot serve
+                if status_at(socket)["pid"] == process.pid:
+                    return process.pid
+                process.terminate()  # or it would serve once the other ends
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_S)
+                return None
+        time.sleep(0.02)
+    said = log.read_bytes()[before:].decode("utf-8", "replace").strip()
+    if process.poll() is None:
+        raise ClickException(
+            f"it does not answer yet, and goes on starting (pid {process.pid}): {said or log}"
+        )
+    raise ClickException(f"it did not start: {said or f'it ended with {process.returncode}'}")
+
+
+def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
+    """Ask the daemon at `socket`, whose state folder may be another, to stop, and wait until it has let go of that: it
+    listens no more before. ClickException where it goes on, or systemd starts it again, by `units`."""
+    facts = look_at_state(state)
+    if facts.stopped:
+        raise ClickException(
+            f"the daemon (pid {facts.holder}) is stopped (SIGSTOP): let it go on, `kill -CONT {facts.holder}`"
+        )
+    if facts.holder and not listens(socket):
+        raise ClickException(
+            f"the daemon of {state} (pid {facts.holder}) does not listen at {socket}, so it cannot be asked to stop: "
+            f"end it, `kill {facts.holder}` (if it is embedded in leo, that ends leo)"
+        )
+    with connected(socket) as daemon:
+        status = daemon.call("status")
+        folder = Path(status.get("state_dir", state))
+        pid = int(status["pid"])
+        holds = look_at_state(folder).holder == pid  # else its folder has been replaced
+        daemon.call("shutdown")
+
+    def runs() -> bool:
+        return (look_at_state(folder).holder if holds else listener(socket)) == pid
+
+    until = time.monotonic() + STOP_S
+    while runs():
+        if time.monotonic() > until:
+            raise ClickException(f"it was asked to stop, and still runs (pid {pid})")
+        time.sleep(0.02)
+    if awaits_knock(socket):
+        raise ClickException(
+            f"the daemon (pid {pid}) ended, and systemd, which listens at {socket}, starts it again at a knock: "
+            f"`systemctl --user stop {' '.join(units)}` stops both"
+        )

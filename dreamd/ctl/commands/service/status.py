@@ -1,0 +1,60 @@
+"""`service status`: the units, and the daemon, whoever started it. Nothing is started by looking."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from dreamd.ctl.commands.service import units
+from dreamd.ctl.daemon.connection import Refused, Unreachable, command, connected
+from dreamd.ctl.machine.places import listens, look_at_state
+
+
+def look(pair: units.Pair) -> tuple[dict[str, Any], str, bool]:
+    """What --json prints, the daemon in words, and whether nothing is amiss: one that is stopped may be meant to be."""
+    managed, socket = pair.managed, pair.socket
+    found: dict[str, Any] = {
+        "installed": os.path.exists(pair.file),
+        "manager": managed or units.manager_answers(),
+        "units": {},
+    }
+    if managed:
+        for unit in pair.units:
+            found["units"][unit] = {ask: units.asked(ask, unit) for ask in ("enabled", "active")}
+    active = [states["active"] for states in found["units"].values()]
+    if "active" in active:
+        socket = units.listened(pair.units[0]) or socket
+    waits = active[:1] == ["active"] != active[1:]  # then a knock would start it
+    state = pair.served if managed else pair.state
+    told, said, is_well = _daemon(state, socket, pair.units[1] if waits else "")
+    return found | {"socket": str(socket)} | told, said, is_well and "failed" not in active
+
+
+def _daemon(state: Path, socket: Path, waiting: str) -> tuple[dict[str, Any], str, bool]:
+    """The same of the daemon alone; `waiting` is its service, where that does not run yet, and is not to be started."""
+    try:
+        if waiting or not os.path.exists(socket):
+            raise Unreachable("nobody is asked")
+        with connected(socket) as daemon:
+            says = daemon.call("status")["state"]
+        return {"answers": True, "state": says}, f"answers, {says}", True
+    except (Unreachable, Refused):
+        holder = look_at_state(state).holder
+    told: dict[str, Any] = {"answers": False} | ({"holder": holder} if holder else {})
+    doctor = f"`{command('doctor')}` says why"
+    if not waiting and listens(socket):
+        return told, f"does not answer; {doctor}", False
+    if not holder:
+        return told, "does not run", True
+    if waiting and str(holder) == units.show(waiting, "MainPID"):
+        return told, f"starts (pid {holder})", True
+    return told, f"runs (pid {holder}), but does not listen at {socket}; {doctor}", False
+
+
+def rows(found: dict[str, Any], said: str) -> list[tuple[str, str]]:
+    """What is found, by label."""
+    advice = f"; `{command('service install')}`" if found["manager"] else ""
+    told = [("installed", "yes" if found["installed"] else f"no{advice}")]
+    told += [(unit, ", ".join(states.values())) for unit, states in found["units"].items()]
+    if not found["manager"]:
+        told.append(("systemd", "no user manager answers"))
+    return [*told, ("socket", found["socket"]), ("daemon", said)]

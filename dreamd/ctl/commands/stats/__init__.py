@@ -1,0 +1,1 @@
+"""`stats`: sums since the beginning."""

@@ -1,0 +1,84 @@
+"""`stats`: sums since the beginning, for people and for scrapers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Daemon, Refused, Target, Unreachable, emit, json_option
+from dreamd.ctl.terminal.layout import counted, labelled, number, span, width
+
+Figures = Mapping[str, Any]
+
+_OF_STATUS = ("version", "state", "uptime_s", "decisions", "hooks", "failures")
+_EXPOSED_TOO = ("sessions", "database", "inbox")
+
+
+@click.command
+@click.option("--openmetrics", is_flag=True, help="As text for scrapers.")
+@json_option
+@click.pass_obj
+def stats(target: Target, openmetrics: bool) -> None:
+    """How much he dreamt, how it went, and how long it took.
+
+    \b
+    dreamctl stats
+    dreamctl stats --openmetrics > dreamd.prom.new; mv dreamd.prom.new dreamd.prom
+    """
+    if openmetrics and target.as_json:
+        raise click.UsageError("--json and --openmetrics are two formats; name one")
+    if openmetrics:
+        _expose(target)
+        return
+    with target.daemon() as daemon:
+        ever = _since_the_beginning(daemon)  # first: a daemon of another protocol answers `status` alone
+        figures = _of_now(daemon.call(Method.STATUS)) | ever
+    if target.as_json:
+        emit(figures)
+    else:
+        click.echo(show_stats(figures, width()))
+
+
+def _expose(target: Target) -> None:
+    """Whatever is known. A scraper has to learn of a daemon that is down from the file, not from its age."""
+    from dreamd.ctl.commands.stats.openmetrics import exposition
+
+    figures: dict[str, Any] = {}
+    try:
+        with target.daemon() as daemon:
+            status = daemon.call(Method.STATUS)
+            figures = {key: status[key] for key in (*_OF_STATUS, *_EXPOSED_TOO) if key in status}
+            figures |= _since_the_beginning(daemon)
+    except (Unreachable, Refused):
+        click.echo(exposition(figures), nl=False)
+        raise
+    click.echo(exposition(figures), nl=False)
+
+
+def _of_now(status: Figures) -> dict[str, Any]:
+    return {key: status[key] for key in _OF_STATUS}
+
+
+def _since_the_beginning(daemon: Daemon) -> dict[str, Any]:
+    """From the database. Raises Refused where that is in trouble."""
+    latest = daemon.call(Method.DRIFT, 1)
+    return {**daemon.call(Method.STATS), "drift": latest[0]["drift"] if latest else None}
+
+
+def show_stats(figures: Figures, columns: int) -> str:
+    """The figures as text."""
+    return labelled(_rows(figures), columns)
+
+
+def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
+    yield "dialogues", f"{figures['dialogs']}: {counted(figures['outcomes'])}"
+    yield "lines", str(figures["lines"])
+    yield "average", f"trauma {number(figures['avg_trauma'])}, arousal {number(figures['avg_arousal'])}"
+    yield "fragments", f"{figures['fragments']}, {figures['origin_fragments']} of them origin"
+    yield "drift", number(figures["drift"])
+    yield "up", span(figures["uptime_s"])
+    yield "decisions", counted(figures["decisions"])
+    for name, hook in figures["hooks"].items():
+        yield name, f"{hook['calls']} calls, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
+    yield "failures", str(sum(figures["failures"].values()))

@@ -1,0 +1,221 @@
+"""`status`: how the daemon is. `why`: what it decided after the last replies."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+from dreamclient.messages import PROTOCOL_VERSION, Method
+
+from dreamd import __version__
+from dreamd.ctl.daemon.connection import Daemon, Target, emit, emit_line, json_option, utc_option
+from dreamd.ctl.terminal.layout import counted, fold, labelled, moment, size, span, width
+
+
+@click.command
+@json_option
+@utc_option
+@click.pass_obj
+def status(target: Target) -> None:
+    """How the daemon is, who is connected, and what went wrong. Exit code 1 where it is not well.
+
+    \b
+    dreamctl status
+    dreamctl status --json | jq .decisions
+    """
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.STATUS)
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_status(answer, width(), time.time()))
+    if answer.get("state") != "ok":
+        raise SystemExit(1)
+
+
+@click.command
+@click.option("-n", "count", type=click.IntRange(1, 256), default=10, show_default=True, help="How many.")
+@click.option("--watch", is_flag=True, help="Then go on with each new one, until Ctrl-C.")
+@json_option
+@utc_option
+@click.pass_obj
+def why(target: Target, count: int, watch: bool) -> None:
+    """Did he dream after the last replies, and if not, why not? Newest first; with --watch, newest last.
+
+    \b
+    dreamctl why
+    dreamctl why --watch --json | jq .reason
+    """
+    if watch:
+        _watch(target, count)
+        return
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.WHY, count)
+        ever = {} if target.as_json else daemon.call(Method.STATUS)["decisions"]
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_why(answer, width(), time.time(), ever))
+
+
+def _watch(target: Target, count: int) -> None:
+    from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
+
+    told: deque[Mapping[str, Any]] = deque(maxlen=256)
+    columns = width()
+
+    def tell(decision: Mapping[str, Any]) -> None:
+        if decision in told:
+            return
+        told.append(decision)
+        if target.as_json:
+            emit_line(decision)
+        else:
+            click.echo(show_decision(decision, columns, time.time()))
+
+    def catch_up(daemon: Daemon) -> None:
+        for decision in reversed(daemon.call(Method.WHY, count)):
+            tell(decision)
+
+    with until_ctrl_c():
+        for event in follow(target, catch_up):
+            if event["type"] == "decision":
+                tell(event["decision"])
+            elif event["type"] == "lost":
+                tell_lost(event)
+
+
+def show_status(status: Mapping[str, Any], columns: int, now: float) -> str:
+    """The answer of `status` as text."""
+    return labelled(_status_rows(status, now), columns)
+
+
+def _status_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    for key, rows in _PARTS.items():
+        if key in status:
+            try:
+                yield from list(rows(status, now))
+            except (KeyError, TypeError, AttributeError):
+                yield key, "not as this dreamctl knows it; --json shows it"
+
+
+def _daemon(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    words = f"{status['state']}, up {span(status['uptime_s'])}, pid {status['pid']}, {status['version']}"
+    if (protocol := status.get("protocol")) != PROTOCOL_VERSION:
+        words += f", protocol {protocol} (dreamctl {__version__} speaks {PROTOCOL_VERSION})"
+    yield "daemon", words
+
+
+def _sessions(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    for session in status["sessions"]:
+        yield "session", _session(session)
+    if not any(
+        {Method.GENERATE, Method.OBSERVE} <= set(session["provides"]) for session in status["sessions"]
+    ):
+        yield "session", "none that could dream"
+
+
+def _hooks(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    for name, hook in status["hooks"].items():
+        yield name, f"{hook['calls']} calls, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
+
+
+def _database(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    database = status["database"]
+    sizes = f"{size(database['database_bytes'])}, WAL {size(database['wal_bytes'])}"
+    yield "database", _troubled(sizes, database)
+    for note in database.get("notes", ()):
+        yield "note", note
+
+
+def _failures(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    for name, count in status["failures"].items():
+        yield "failed", f"{count} × {name}"
+
+
+def _errors(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    for error in status["last_errors"]:
+        yield "error", f"{moment(error['at'], now)} {error['type']} in {error['where']}"
+
+
+_UNSEEDED = "not seeded yet: the first leo that connects brings it"
+
+# In the order of showing. What a daemon of another version lacks is left out.
+_PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]]] = {
+    "state": _daemon,
+    "socket": lambda status, _: iter([("socket", status["socket"])]),
+    "state_dir": lambda status, _: iter([("state", status["state_dir"])]),
+    "sessions": _sessions,
+    "seeded": lambda status, _: iter([("origin", "seeded" if status["seeded"] else _UNSEEDED)]),
+    "decisions": lambda status, _: iter([("decisions", counted(status["decisions"]))]),
+    "dialogues": lambda status, _: iter([("dialogues", counted(status["dialogues"]))]),
+    "hooks": _hooks,
+    "database": _database,
+    "inbox": lambda status, _: iter([("inbox", _inbox(status["inbox"]))]),
+    "failures": _failures,
+    "last_errors": _errors,
+}
+
+
+def _session(session: Mapping[str, Any]) -> str:
+    who = (
+        f"{session['name']} {session['version']}, pid {session['pid']}"
+        if session["name"]
+        else "no hello yet, or one refused"
+    )
+    parts = [
+        f"{session['session']}: {who}",
+        f"connected {span(session['connected_s'])}",
+        f"provides {', '.join(session['provides'])}" if session["provides"] else "only looks",
+    ]
+    if session["dreaming"] is not None:
+        parts.append(f"dreaming dialogue {session['dreaming']}")
+    if session["mute_s"]:
+        parts.append(f"mute: asked again in {span(session['mute_s'])}")
+    return ", ".join(parts)
+
+
+def _inbox(inbox: Mapping[str, Any]) -> str:
+    if not inbox["enabled"]:
+        return "disabled"
+    if any(inbox.get(key, 0) is None for key in _INBOX_COUNTS):
+        return _troubled(f"counts not known, in {inbox['folder']}", inbox)
+    counts = [f"{inbox[key]} {key.replace('_', ' ')}" for key in _INBOX_COUNTS if inbox.get(key)]
+    return _troubled(f"{', '.join(counts) or 'nothing'} in {inbox['folder']}", inbox)
+
+
+_INBOX_COUNTS = ("waiting", "done", "set_aside")
+
+
+def _troubled(text: str, part: Mapping[str, Any]) -> str:
+    return f"{part['trouble']}: {text}" if part["trouble"] else text
+
+
+def show_why(
+    decisions: Sequence[Mapping[str, Any]], columns: int, now: float, ever: dict[str, int] | None = None
+) -> str:
+    """The answer of `why` as text, with a count by reason below; `ever` are those since the daemon started."""
+    if not decisions:
+        return "No reply has been told to this daemon yet."
+    lines = [show_decision(decision, columns, now) for decision in decisions]
+    reasons = Counter(decision["reason"] for decision in decisions)
+    lines += ["", fold(f"Of these {len(decisions)}: {counted(reasons)}.", columns)]
+    if ever and sum(ever.values()) > len(decisions):
+        lines.append(fold(f"Of all {sum(ever.values())} since the daemon started: {counted(ever)}.", columns))
+    return "\n".join(lines)
+
+
+def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
+    """One decision: when, whether he dreamt, and the numbers that decided."""
+    from dreamd.ctl.terminal.decisions import in_words  # not for `status`
+
+    words = f"{_verdict(decision)}{in_words(decision)}"
+    return fold(words, columns, " " * 10, f"{moment(decision['at'], now)}  ")
+
+
+def _verdict(decision: Mapping[str, Any]) -> str:
+    who = f"{decision['client']} " if decision.get("client", "leo") != "leo" else ""
+    if decision["dream"]:
+        return f"{who}began dialogue {decision.get('dialog')}; "
+    return f"{who}did not dream; "

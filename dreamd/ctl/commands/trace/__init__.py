@@ -1,0 +1,1 @@
+"""`trace`: each message on the socket, decoded."""

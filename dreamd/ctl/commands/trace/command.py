@@ -1,0 +1,158 @@
+"""`trace`: each message on the socket, decoded."""
+
+import json
+import textwrap
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.commands.trace.message_view import in_hex, unpack
+from dreamd.ctl.daemon.connection import Target, emit_line, json_option, utc_option
+from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
+from dreamd.ctl.terminal.layout import clean, fold, size, width
+
+Message = dict[str, Any]
+_Call = tuple[int, str, int | None]  # by session, the way the call went, and its id
+
+OPEN_CALLS = 4096  # that an answer is expected to; beyond, the oldest is given up
+INDENT = " " * 4  # of what a message holds
+COLOURS = {"in": "cyan", "out": "magenta"}
+
+
+@click.command
+@click.option("--session", type=click.IntRange(1), help="Of this session alone.")
+@click.option(
+    "--method", "methods", multiple=True, metavar="METHOD", help="This method alone; may be repeated."
+)
+@click.option("--show-text", is_flag=True, help="What leo, his friend and his user say, too.")
+@click.option("--raw", is_flag=True, help="The bytes, in hexadecimal; those of a hidden text are dots.")
+@json_option
+@utc_option
+@click.pass_obj
+def trace(target: Target, session: int | None, methods: tuple[str, ...], show_text: bool, raw: bool) -> None:
+    """Each message on the socket, until Ctrl-C: which way it goes, seen from the daemon, whose session, what it
+    is, its size, and how long an answer took. Texts are hidden. The sessions never wait for a trace: what it
+    cannot follow is dropped, and counted.
+
+    \b
+    dreamctl trace
+    dreamctl trace --method generate --show-text
+    dreamctl trace --json | jq 'select(.took_ms > 100)'
+
+    Sessions that trace are not traced.
+    """
+    reading = Reading(show_text, raw)
+    columns = width()
+
+    def begun(_: object) -> None:
+        reading.forget()  # another daemon counts its sessions from 1 again
+        click.echo("Tracing; Ctrl-C ends.", err=True)
+
+    with until_ctrl_c():
+        for event in follow(target, begun, Method.TRACE, session):
+            for message in reading.read(event):
+                lost = message["type"] == "lost"
+                if methods and not lost and message["method"] not in methods:
+                    continue
+                if target.as_json:
+                    emit_line(message)
+                elif lost:
+                    tell_lost(message, "messages")
+                else:
+                    click.echo(show(message, columns))
+
+
+class Reading:
+    """Makes maps of what the daemon tells a tracer. An answer is brought together with its call."""
+
+    def __init__(self, show_text: bool = False, raw: bool = False) -> None:
+        self._show_text = show_text
+        self._raw = raw
+        self._calls: dict[_Call, tuple[str | None, float]] = {}  # their methods, and when they were seen
+
+    def read(self, event: Mapping[str, Any]) -> Iterator[Message]:
+        """Each message of an event, and how many were lost behind them."""
+        for seen in event["messages"]:
+            yield self._message(seen, event["at"] - event["clock"])
+        if event["lost"]:
+            self.forget()
+            yield {"type": "lost", "at": event["at"], "count": event["lost"]}
+
+    def forget(self) -> None:
+        """What comes answers no call that was seen: its id may have been given to another one since."""
+        self._calls.clear()
+
+    def _message(self, seen: Mapping[str, Any], offset: float) -> Message:
+        data, clock, session, way = seen["data"], seen["clock"], seen["session"], seen["way"]
+        found = unpack(data, ours=way == "out", show_text=self._show_text)
+        method, took_ms = found.method, None
+        if found.type == "call":
+            self._called((session, way, found.msgid), method, clock)
+        elif found.type == "answer":
+            other = "in" if way == "out" else "out"
+            method, called = self._calls.pop((session, other, found.msgid), (None, None))
+            took_ms = None if called is None else round((clock - called) * 1000, 3)
+        message = {
+            "type": found.type,
+            "at": clock + offset,
+            "session": session,
+            "way": way,
+            "id": found.msgid,
+            "method": method,
+            "size": seen["size"],
+            "cut": len(data) < seen["size"],
+        }
+        if found.type == "answer":
+            message |= {"took_ms": took_ms, "error": found.error, "result": found.values}
+        elif found.type != "unreadable":
+            message["params"] = found.values
+        return message | ({"raw": in_hex(data, found.hidden)} if self._raw else {})
+
+    def _called(self, call: _Call, method: str | None, clock: float) -> None:
+        self._calls.pop(call, None)
+        self._calls[call] = method, clock
+        if len(self._calls) > OPEN_CALLS:
+            del self._calls[next(iter(self._calls))]
+
+
+def show(message: Message, columns: int) -> str:
+    """One message as text: a line about it, and below what it holds."""
+    colour = "red" if message.get("error") or message["type"] == "unreadable" else COLOURS[message["way"]]
+    head = fold(_about(message), columns, INDENT, f"{_moment(message['at'])}  ")
+    body = textwrap.wrap(clean(_held(message)), columns - len(INDENT), break_on_hyphens=False)
+    return "\n".join([click.style(head, fg=colour), *(INDENT + line for line in body)])
+
+
+def _about(message: Message) -> str:
+    what = [message["session"], f"{message['way']:3}", message["type"]]
+    if message["type"] != "unreadable":
+        what.append(message["method"] or "to a call not seen")
+    if message["id"] is not None:
+        what.append(f"#{message['id']}")
+    parts = [" ".join(map(str, what)), size(message["size"])]
+    if message.get("took_ms") is not None:
+        parts.append(f"{message['took_ms']:.1f} ms")
+    if message.get("error"):
+        parts.append("an error")
+    if message["cut"]:
+        parts.append("cut")
+    return ", ".join(parts)
+
+
+def _held(message: Message) -> str:
+    if raw := message.get("raw"):
+        return " ".join(raw[at : at + 2] for at in range(0, len(raw), 2))
+    if message["type"] == "unreadable":
+        return ""
+    return json.dumps(
+        message.get("error") or message.get("result", message.get("params")), ensure_ascii=False
+    )
+
+
+def _moment(at: float) -> str:
+    """Local time, to the millisecond."""
+    whole, part = divmod(int(at * 1000), 1000)
+    return f"{time.strftime('%H:%M:%S', time.localtime(whole))}.{part:03}"

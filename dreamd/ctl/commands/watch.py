@@ -1,0 +1,96 @@
+"""`watch`: the dialogues live, line by line."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from dreamd.ctl.commands.recent import COLOURS, count_of_lines, show_line
+from dreamd.ctl.daemon.connection import Target, emit_line, json_option, utc_option
+from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
+from dreamd.ctl.terminal.ascii import is_plain
+from dreamd.ctl.terminal.bars import pulse
+from dreamd.ctl.terminal.layout import fold, moment, number, width
+
+Event = Mapping[str, Any]
+
+
+@click.command
+@json_option
+@utc_option
+@click.pass_obj
+def watch(target: Target) -> None:
+    """Watch the dialogues live, until Ctrl-C. A daemon that restarts is waited for.
+
+    \b
+    dreamctl watch
+    dreamctl watch --json | jq 'select(.type == "line").text'
+
+    With --json every event is printed, one object a line: docs/reference/protocol.md lists them.
+    """
+    screen = Screen(width(), is_plain())
+    with until_ctrl_c():
+        for event in follow(target, lambda _: click.echo("Watching; Ctrl-C ends.", err=True)):
+            if target.as_json:
+                emit_line(event)
+            elif event["type"] == "lost":
+                tell_lost(event)
+            elif text := screen.show(event, time.time()):
+                click.echo(text)
+
+
+class Screen:
+    """Makes text of one event after the other. Lines of two dialogues at once are told apart."""
+
+    def __init__(self, columns: int, plain: bool) -> None:
+        self._columns = columns
+        self._plain = plain
+        self._shown: int | None = None  # the dialogue of the last line
+        self._scenes: dict[str, Callable[[Event, float], str]] = {
+            "dialog.started": self._started,
+            "line": self._line,
+            "dialog.suspended": self._suspended,
+            "dialog.resumed": self._resumed,
+            "dialog.finished": self._finished,
+        }
+
+    def show(self, event: Event, now: float) -> str:
+        """One event as text; empty for what is no dialogue."""
+        scene = self._scenes.get(event["type"])
+        return scene(event, now) if scene else ""
+
+    def _started(self, event: Event, now: float) -> str:
+        self._shown = event["dialog"]
+        who = f"{event['client']} dreams, session {event['session']}"
+        return self._told(event, now, f"dialogue {event['dialog']} begins: {who}")
+
+    def _line(self, event: Event, now: float) -> str:
+        head = ""
+        if event["dialog"] != self._shown:
+            self._shown = event["dialog"]
+            head = self._told(event, now, f"dialogue {event['dialog']}") + "\n"
+        said = click.style(show_line(event, self._columns), fg=COLOURS.get(event["speaker"]))
+        return f"{head}{said}\n{click.style(pulse(event, self._columns, ' ' * 8, self._plain), dim=True)}"
+
+    def _suspended(self, event: Event, now: float) -> str:
+        words = f"dialogue {event['dialog']}: suspended after {count_of_lines(event['lines'])}"
+        return self._told(event, now, f"{words}; it goes on when its client is back")
+
+    def _resumed(self, event: Event, now: float) -> str:
+        self._shown = event["dialog"]
+        who = f"{event['client']} dreams, session {event['session']}"
+        return self._told(event, now, f"dialogue {event['dialog']} goes on: {who}")
+
+    def _finished(self, event: Event, now: float) -> str:
+        learnt = "; ".join(event.get("admitted") or ())
+        drift = event.get("drift")
+        parts = [
+            f"dialogue {event['dialog']}: {event['outcome']}, {count_of_lines(event['lines'])}",
+            *([f"drift {number(drift)}"] if drift is not None else []),
+            *([f"the friend keeps: {learnt}"] if learnt else []),
+        ]
+        return self._told(event, now, ", ".join(parts))
+
+    def _told(self, event: Event, now: float, words: str) -> str:
+        return fold(words, self._columns, " " * 10, f"{moment(event['at'], now)}  ")

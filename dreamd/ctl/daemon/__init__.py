@@ -1,0 +1,1 @@
+"""Reaching a daemon: connecting, starting one, following its events."""

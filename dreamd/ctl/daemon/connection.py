@@ -1,0 +1,205 @@
+"""Reaching the daemon: what goes wrong on the way is an exit code and a line, never a traceback."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import click
+from dreamclient.clients.thread import DreamClient
+from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
+from dreamclient.messages import PAGE, Code
+from dreamclient.paths import check_socket_path, socket_path
+from dreamclient.protocol.hooks import Hook
+
+from dreamd.ctl.terminal.ascii import is_plain
+
+CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
+ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
+DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, and some
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+OnEvent = Callable[[dict[str, Any]], object]
+HooksByName = Mapping[str, Hook]
+
+_CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
+
+
+class Unreachable(click.ClickException):
+    """No daemon answers."""
+
+    exit_code = 3
+
+
+class Refused(click.ClickException):
+    """The daemon answered with an error."""
+
+    exit_code = 4
+
+
+@dataclass
+class Target:
+    """What the shared options say: which daemon, and how to print."""
+
+    given_socket: str | None
+    given_state: str | None
+    as_json: bool
+
+    @property
+    def given(self) -> list[str]:
+        """The options that say which daemon, as a shell takes them."""
+        pairs = (("--socket", self.given_socket), ("--state-dir", self.given_state))
+        return [f"{option} {quote(value)}" for option, value in pairs if value]
+
+    @property
+    def socket(self) -> Path:
+        """Where the daemon listens."""
+        return socket_path(self.given_socket, state=self.given_state)
+
+    @property
+    def socket_alone(self) -> bool:
+        """Whether a socket was named, and no state folder: then that of the daemon behind it, which may be another
+        than the usual one, is meant."""
+        named = self.given_socket or os.environ.get("DREAMD_SOCKET")
+        return bool(named) and not (self.given_state or os.environ.get("DREAMD_STATE_DIR"))
+
+    @contextmanager
+    def daemon(self, on_event: OnEvent | None = None, hooks: HooksByName | None = None) -> Iterator["Daemon"]:
+        """The daemon, connected to while in the block; `on_event` and `hooks` are called on a thread of the client."""
+        with connected(self.socket, on_event, hooks=hooks) as daemon:
+            yield daemon
+
+
+class Daemon:
+    """The daemon at the other end of `client`."""
+
+    def __init__(self, client: DreamClient, socket: Path) -> None:
+        self._client = client
+        self._socket = socket
+
+    @property
+    def session(self) -> object:
+        """The same object as long as this connection lasts; None while there is none."""
+        return self._client.daemon if self._client.connected else None
+
+    def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
+        """The daemon's answer. Raises Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
+        try:
+            return self._client.call(method, *params, timeout_s=timeout_s)
+        except RemoteError as error:
+            name = _CODES.get(error.code, "error")
+            raise Refused(f"{name} ({error.code}): {error.message}") from None
+        except UsageError as error:
+            why = str(error).removeprefix(f"{method}: ")
+            if "MessagePack" in why:  # of what JSON can say, it lacks these alone
+                why = "a number has more than 64 bits"
+            raise click.UsageError(f"{method}: {why}") from None
+        except (CallTimeout, NotConnected) as error:
+            from dreamd.ctl.machine.access import refused  # needed after a failure alone
+            from dreamd.ctl.machine.places import listens
+
+            where = "" if str(self._socket) in str(error) else f"{self._socket}: "
+            if listens(self._socket):
+                hint = f"A program listens there; `{command('doctor')}` says what is wrong."
+                raise Unreachable(f"{where}{error}.\n{hint}") from None
+            why, cure = refused(self._socket.parent)
+            if why:
+                raise Unreachable(f"{where}{error}.\n{why}. {cure}") from None
+            given = command("", "dreamd")
+            which = "" if " " in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
+            raise Unreachable(f"{where}{error}.\nStart one with `{given}`{which}.") from None
+
+    def newest(self, method: str, n: int) -> list[dict[str, Any]]:
+        """Return the newest n entries of a list, by as many calls as it takes pages. Raises as `call` does."""
+        found: list[dict[str, Any]] = []
+        while len(found) < n:
+            asked = min(PAGE, n - len(found))
+            page = self.call(method, asked, *([found[-1]["id"]] if found else []))
+            found += page
+            if len(page) < asked:
+                break
+        return found
+
+
+@contextmanager
+def connected(
+    socket: Path,
+    on_event: OnEvent | None = None,
+    *,
+    wait_s: float | None = None,
+    hooks: HooksByName | None = None,
+) -> Iterator[Daemon]:
+    """The daemon that listens on `socket`, whoever that is; one that is not there shows at the first call."""
+    try:
+        check_socket_path(socket)
+    except SocketPathError as error:
+        raise click.UsageError(str(error)) from None
+    with closing(DreamClient(socket_path=socket, name="dreamctl", on_event=on_event)) as client:
+        client.serve(**hooks or {})
+        start(client, wait_s)
+        yield Daemon(client, socket)
+
+
+def start(client: DreamClient, wait_s: float | None = None) -> None:
+    """Connect, or know why not."""
+    with undisturbed():
+        client.start()
+    client.start(CONNECT_S if wait_s is None else wait_s)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that would raise wait for the end of the block: half a start could not be undone."""
+    held: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if held:
+        signal.raise_signal(held[0])
+
+
+def emit(answer: Any) -> None:
+    """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
+    click.echo(json.dumps(answer, ensure_ascii=is_plain(), indent=2, default=bytes.hex))
+
+
+def emit_line(answer: Any) -> None:
+    """The same on one line, for what goes on for ever."""
+    click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
+
+
+def command(words: str, program: str = "dreamctl") -> str:
+    """A command to copy: with the --socket and the --state-dir that this dreamctl was given."""
+    context = click.get_current_context(silent=True)
+    target = context.find_object(Target) if context else None
+    given = [] if target is None else target.given
+    return " ".join(filter(None, [program, *given, words]))
+
+
+def _too(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.obj.as_json |= value
+
+
+# `dreamctl status --json` is `dreamctl --json status`.
+json_option = click.option("--json", is_flag=True, expose_value=False, callback=_too, help="Print JSON.")
+
+
+def _in_utc(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:  # this process shows a few times and ends
+        os.environ["TZ"] = "UTC"
+        time.tzset()
+
+
+utc_option = click.option(
+    "--utc", is_flag=True, expose_value=False, callback=_in_utc, help="Times in UTC, not local."
+)

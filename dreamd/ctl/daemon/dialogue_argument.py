@@ -1,0 +1,37 @@
+"""Which dialogue a person means: its number, the beginning of its trace id, or `last`."""
+
+import re
+
+import click
+from dreamclient.messages import Code, Method
+
+from dreamd.ctl.daemon.connection import Daemon, Refused, command
+
+LOOKED_THROUGH = 2000  # dialogues, newest first
+DIGITS = 18  # of a number that the database can hold
+# A trace id, with the dialogue's number in it.
+_WHOLE = re.compile(rf"dream-\d+-(\d{{1,{DIGITS}}})-[0-9a-f]{{8}}", re.ASCII)
+
+
+def dialogue(daemon: Daemon, asked: str) -> int:
+    """Return the dialogue's number. Raise Refused if there is none, click.UsageError if there are several."""
+    if asked.isdecimal():
+        if len(asked) > DIGITS or not int(asked):
+            raise click.UsageError(f"no dialogue has such a number; `{command('recent')}` lists them")
+        return int(asked)
+    if asked == "last":
+        found = daemon.call(Method.DIALOGS_RECENT, 1)
+    elif whole := _WHOLE.fullmatch(asked):
+        named = daemon.call(Method.DIALOGS_GET, int(whole[1]))
+        found = [named] if named["trace_id"] == asked else []
+    else:
+        recent = daemon.newest(Method.DIALOGS_RECENT, LOOKED_THROUGH)
+        found = [each for each in recent if (each["trace_id"] or "").startswith(asked)]
+    if not found:
+        what = f"no trace id of the last dialogues begins with {asked!r}; `{command('recent')}` lists them"
+        raise Refused(f"NOT_FOUND ({Code.NOT_FOUND}): {'no dialogue yet' if asked == 'last' else what}")
+    if len(found) > 1:
+        some = ", ".join(each["trace_id"] for each in found[:3])
+        raise click.UsageError(f"{asked!r} begins {len(found)} trace ids: {some}{', ..' * (len(found) > 3)}")
+    number: int = found[0]["id"]
+    return number

@@ -1,0 +1,1 @@
+"""Facts of this machine, without judgement: sockets, folders, locks, unit files."""

@@ -1,0 +1,1 @@
+"""How text looks on a terminal. Values in, lines out."""

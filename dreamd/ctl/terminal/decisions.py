@@ -1,0 +1,108 @@
+"""A decision in words: why leo dreamt, or did not, with the numbers that decided."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dreamd.ctl.daemon.connection import command
+
+
+def in_words(decision: Mapping[str, Any]) -> str:
+    """One decision map of `why` as a line. What an older or newer daemon leaves out is left out here too."""
+    reason = str(decision.get("reason", "?"))
+    words = _WORDS.get(reason)
+    return f"{reason}: {words(decision)}" if words else reason
+
+
+def _cooldown(decision: Mapping[str, Any]) -> str:
+    whole = _gate(decision).get("cooldown_s")
+    left = f"{decision.get('wait_s', 0):.0f} s"
+    return f"{left} left" if whole is None else f"{left} of {whole:g} left"
+
+
+def _mute(decision: Mapping[str, Any]) -> str:
+    wait_s = decision.get("wait_s", 0)
+    return f"the last dialogue said nothing (`{command('doctor')}` says why); asked again in {wait_s:.0f} s"
+
+
+def _calm(decision: Mapping[str, Any]) -> str:
+    return ", ".join(text for _, text in _measures(decision)) or "no measures were given"
+
+
+def _chance(decision: Mapping[str, Any]) -> str:
+    return f"{_stirred(decision)}, but drew {_draw(decision, '≥')}"
+
+
+def _dream(decision: Mapping[str, Any]) -> str:
+    return f"{_stirred(decision)}, and drew {_draw(decision, '<')}"
+
+
+_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "disabled": lambda _: "gate.enabled is false",
+    "degraded": lambda _: f"no dream can be kept now; `{command('status')}` says why",
+    "no_hooks": lambda _: "this session provides no generate or no observe",
+    "busy": lambda _: "a dialogue of this name was running",
+    "mute": _mute,
+    "cooldown": _cooldown,
+    "calm": _calm,
+    "chance": _chance,
+    "dream": _dream,
+    "asked": lambda _: "a dream was asked for, past all gates",
+    "resumed": lambda _: "a dream that was interrupted goes on",
+}
+
+
+def _gate(decision: Mapping[str, Any]) -> Mapping[str, Any]:
+    return decision.get("gate") or {}
+
+
+def _draw(decision: Mapping[str, Any], sign: str) -> str:
+    chance = _gate(decision).get("chance")
+    drawn = decision.get("drawn", 0.0)
+    return f"{drawn:.2f}" if chance is None else f"{drawn:.2f} {sign} {chance:g}"
+
+
+def _stirred(decision: Mapping[str, Any]) -> str:
+    return ", ".join(text for stirs, text in _measures(decision) if stirs) or "stirred"
+
+
+# A reply with more of a signal, and one with less, compared with others.
+_MORE = {
+    "trauma": ("more wounded", "less wounded"),
+    "overlap": ("nearer to the origin", "farther from the origin"),
+    "novelty": ("newer", "less new"),
+    "quality": ("better", "worse"),
+    "measured": ("better", "worse"),
+}
+
+
+def _measures(decision: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """Return each measure against its threshold, or among the last ones, and whether it calls for a dream."""
+    gate = _gate(decision)
+    places = decision.get("places") or {}
+    found = []
+    for name in ("trauma", "novelty", "quality"):
+        value = decision.get(name)
+        if name in places:
+            found.append(_among(name, places[name]))
+        elif value is not None and name == "quality":
+            low, high = gate.get("quality_low") or 0.0, gate.get("quality_high") or 0.0
+            stirs = low <= value <= high
+            words = f"quality {value:.2g} {'within' if stirs else 'outside'} {low:g}-{high:g}"
+            found.append((stirs, words))
+        elif value is not None:
+            above = gate.get(f"{name}_above") or 0.0
+            stirs = value > above
+            found.append((stirs, f"{name} {value:.2g} {'>' if stirs else '≤'} {above:g}"))
+    return found
+
+
+def _among(name: str, place: Mapping[str, Any]) -> tuple[bool, str]:
+    """Return whether the gate is open, and in words where a value stands among the last ones."""
+    signal, value, among = place["signal"], place["value"], place["among"]
+    instead = "" if signal == name else f" (in place of {name}, which does not vary)"
+    if not place.get("varies", True):
+        return False, f"{signal} {value:.2g} does not vary, so it decides nothing"
+    more, less = _MORE.get(signal, ("higher", "lower"))
+    below, above = place["below"], place["above"]
+    beaten = f"{more} than after {below}" if below >= above else f"{less} than after {above}"
+    return bool(place.get("open")), f"{signal} {value:.2g}: {beaten} of his last {among} replies{instead}"

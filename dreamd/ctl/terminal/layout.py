@@ -1,0 +1,117 @@
+"""Plain text in columns, as wide as the terminal. Values in, lines out."""
+
+import re
+import shutil
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+
+from dreamd.ctl.terminal.ascii import in_ascii, is_plain
+
+NARROWEST, WIDEST = 30, 100  # columns; beyond, a line of prose is hard to read
+GAP = "  "
+FILLER, BLANK = "\0", "\1"  # in no clean text
+_COMMAND = re.compile("`[^`]+`")
+# Invisible, and part of words: joiners of Persian, Malayalam and emoji, soft hyphens, marks of direction. Those that
+# turn the direction of what follows (U+202A-202E, U+2066-2069) steer a terminal, and stay out.
+_IN_WORDS = frozenset("\u00ad\u061c\u06dd\u070f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
+
+
+def width() -> int:
+    """Columns of the terminal, 80 where there is none."""
+    return min(WIDEST, max(NARROWEST, shutil.get_terminal_size().columns))
+
+
+def clean(text: str) -> str:
+    """Return a text of others for the terminal: on one line, without what would steer it, and as it can show it."""
+    shown = text
+    if not text.isprintable():
+        shown = "".join(char if char.isprintable() or char in _IN_WORDS else " " for char in text)
+    return in_ascii(shown) if is_plain() else shown
+
+
+def _in_cells(text: str) -> str:
+    """A clean text, as long as it is wide: behind each character that takes two cells stands a FILLER."""
+    if text.isascii():
+        return text
+    from unicodedata import east_asian_width  # not for those who never need it
+
+    return "".join(char + FILLER * (east_asian_width(char) in "WF") for char in text)
+
+
+def fold(text: str, columns: int, indent: str = "", first: str | None = None) -> str:
+    """Fold a text into lines of `columns`, each behind `indent`, the first behind `first` if that is given.
+
+    A path, and a command between backticks, stay whole, or they could not be copied."""
+    cells = _COMMAND.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(clean(text)))
+    folded = textwrap.fill(
+        cells,
+        columns - (FILLER in cells),  # a line may end between a character and its filler
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words="/" not in text and BLANK not in cells,
+    )
+    return folded.replace(FILLER, "").replace(BLANK, " ")
+
+
+def labelled(rows: Iterable[tuple[str, str]], columns: int) -> str:
+    """Each value behind its label, folded beside it."""
+    rows = list(rows)
+    label_columns = max(len(label) for label, _ in rows)
+    indent = " " * label_columns + GAP
+    return "\n".join(fold(value, columns, indent, f"{label:{label_columns}}{GAP}") for label, value in rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> str:
+    """Rows under their heads. Columns that have no room are left out, the last ones first."""
+    cells = [head, *([_in_cells(clean(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    fitting = len(widths)
+    while fitting > 1 and sum(widths[:fitting]) + len(GAP) * (fitting - 1) > columns:
+        fitting -= 1
+    lines = (
+        GAP.join(f"{cell:{size}}" for cell, size in zip(row, widths[:fitting], strict=False)) for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines).replace(FILLER, "")
+
+
+def number(value: float | None) -> str:
+    """A measure with two places; a dash for one that is not there."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def span(seconds: float) -> str:
+    """A length of time, in the two largest of its units at most."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    for size, unit, part, small in ((3600, "min", 60, "s"), (86400, "h", 3600, "min")):
+        if seconds < size:
+            whole, rest = divmod(int(seconds), part)
+            rest = rest * 60 // part if small == "min" else rest
+            return f"{whole} {unit} {rest} {small}" if rest else f"{whole} {unit}"
+    return f"{seconds / 86400:.1f} d"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes in words; None is what a disk did not tell."""
+    if count is None:
+        return "not known"
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+def moment(at: float | None, now: float) -> str:
+    """Unix seconds as local time; with its date where that is not today's."""
+    if at is None:
+        return "-"
+    then, today = time.localtime(at), time.localtime(now)
+    same_day = then[:3] == today[:3]
+    return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M", then)
+
+
+def counted(counts: dict[str, int]) -> str:
+    """Counts by name, the largest first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {name}" for name, count in ordered if count) or "none yet"

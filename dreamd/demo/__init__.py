@@ -1,4 +1,0 @@
-"""Someone to dream with: a small real trigram field, and the text that it is fed with.
-
-Nothing here knows the daemon; `dreamd/ctl/demo.py` brings the two together.
-"""

@@ -1,0 +1,191 @@
+"""What the dream reads and makes: contexts, lines, fragments, and the bounds of what others send.
+
+A measure that others send is nil, or finite and clamped to [0, 1]. Of all else only what a dream uses is kept, cut to
+its bound: a context is kept with its session and its dialogue, whatever its size on the wire was.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from math import inf, isfinite
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from dreamd.dream import measures as pulse
+
+# The bound of every free-form value. Deeper is an attack.
+MOST_LEVELS = 32
+# Of a prompt, a reply, a hook's line: leo never says as much, and a seed of several fits into a message many times.
+TEXT_CHARS, TEXT_BYTES = 4_000, 12_000
+EXPERT_CHARS = 64
+THEMES = 64
+STATE_NUMBERS, STATE_NAME_CHARS = 32, 40  # leo's own state has 18 numbers, with names of up to 20
+STATE_LOOKED_AT = 64  # entries of a state, for its numbers
+
+Speaker = Literal["leo", "friend"]
+Count = Annotated[int, Meta(ge=0)]
+
+
+def cut(text: str) -> str:
+    """Return the text, at most TEXT_CHARS characters and TEXT_BYTES of UTF-8 of it, if possible whole words."""
+    if len(text) <= TEXT_BYTES // 4:  # whatever its characters are
+        return text
+    if len(text) > TEXT_CHARS:
+        text = pulse.clamped(text, most_chars=TEXT_CHARS)
+    return text.encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
+
+
+def clamped(value: float | None, field: str) -> float | None:
+    """Return a measure, clamped to [0, 1]. Raise ValueError, naming the field, for one that is not finite."""
+    if value is None or 0.0 <= value <= 1.0:
+        return value
+    if not isfinite(value):
+        raise ValueError(f"`{field}` is {value}, send a finite number or nil")
+    return min(1.0, max(0.0, value))
+
+
+class Pulse(Struct):
+    """How the moment feels, each in [0, 1] or nil where the host does not know."""
+
+    novelty: float | None = None
+    arousal: float | None = None
+    entropy: float | None = None
+
+    def __post_init__(self) -> None:  # each field written out: a loop over names takes three times as long
+        if (n := self.novelty) is not None and not 0.0 <= n <= 1.0:
+            self.novelty = clamped(n, "novelty")
+        if (n := self.arousal) is not None and not 0.0 <= n <= 1.0:
+            self.arousal = clamped(n, "arousal")
+        if (n := self.entropy) is not None and not 0.0 <= n <= 1.0:
+            self.entropy = clamped(n, "entropy")
+
+
+class Context(Struct):
+    """What a host reports after a reply. Unknown keys are ignored, missing ones are empty or nil. Of `math_state` the
+    first numbers of its first level are kept."""
+
+    prompt: str = ""
+    reply: str = ""
+    math_state: dict[str, Any] | None = None
+    pulse: Pulse | None = None
+    trauma_level: float | None = None
+    themes: list[int] = []
+    expert: str = ""
+    quality: float | None = None
+    # What the host swallowed since its last message, by kind.
+    failures: dict[str, Count] | None = None
+
+    def __post_init__(self) -> None:
+        self.prompt, self.reply = cut(self.prompt), cut(self.reply)
+        if (n := self.trauma_level) is not None and not 0.0 <= n <= 1.0:
+            self.trauma_level = clamped(n, "trauma_level")
+        if (n := self.quality) is not None and not 0.0 <= n <= 1.0:
+            self.quality = clamped(n, "quality")
+        self.expert = self.expert[:EXPERT_CHARS]
+        if len(self.themes) > THEMES:
+            self.themes = self.themes[:THEMES]
+        if self.math_state:
+            self.math_state = _numbers_of(self.math_state)
+
+
+class LineMetrics(Struct):
+    """What a hook may report of a line, each in [0, 1] or nil."""
+
+    novelty: float | None = None
+    arousal: float | None = None
+    entropy: float | None = None
+    trauma: float | None = None
+    overlap: float | None = None
+    quality: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in LineMetrics.__struct_fields__:
+            setattr(self, name, clamped(getattr(self, name), name))
+
+
+class Heard(LineMetrics):
+    """What `observe` answers: `taken` tells whether the line went into the host's field, nil where it is not said."""
+
+    taken: bool | None = None
+
+
+class Answer(LineMetrics, kw_only=True):
+    """What `generate` answers, in its map form."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        self.text = cut(self.text)
+        super().__post_init__()
+
+
+class Line(Struct, frozen=True, kw_only=True):
+    """One line of a dialogue: what was said, how it measures, and what it was asked with."""
+
+    turn: int  # from 1
+    speaker: Speaker
+    text: str
+    novelty: float
+    arousal: float
+    entropy: float
+    trauma: float
+    overlap: float
+    quality: float | None = None
+    seed: str  # the prompt given to `generate`
+    temperature: float
+    semantic_weight: float
+    expert: str
+    candidates: tuple[str, ...]  # what the hook returned, of which the line is a part
+
+
+class Fragment(Struct, frozen=True, kw_only=True):
+    """One thing that the friend is made of."""
+
+    id: int
+    text: str
+    weight: float
+    origin: bool
+    dialog: int | None  # the dialogue it came from; nil for the origin
+    added_at: float  # unix s
+
+
+def _numbers_of(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the first numbers of a state. Raise ValueError if it is nested too deep or holds what JSON cannot."""
+    if _NUMBERS.issuperset(map(type, state.values())):
+        # Nearly always: finite numbers, and not many. Looked at without a loop, since contexts are many.
+        few = len(state) <= STATE_NUMBERS and max(map(len, state)) <= STATE_NAME_CHARS
+        if few and isfinite(sum(state.values())):
+            return state
+    elif not _PLAIN.issuperset(map(type, state.values())):
+        _check_free_form(state)
+    numbers = {
+        name: value
+        for name, value in islice(state.items(), STATE_LOOKED_AT)
+        if type(value) in _NUMBERS and -inf < value < inf and len(name) <= STATE_NAME_CHARS
+    }
+    return numbers if len(numbers) <= STATE_NUMBERS else dict(islice(numbers.items(), STATE_NUMBERS))
+
+
+_NUMBERS = frozenset({int, float, bool})
+_PLAIN = _NUMBERS | {str, type(None)}
+
+
+def _check_free_form(value: dict[str, Any]) -> None:
+    """Check it level by level, so that depth costs no stack: maps with plain keys, lists and plain values only."""
+    level: list[Any] = [value]
+    for _ in range(MOST_LEVELS):
+        level = [part for container in level for part in _parts(container) if type(part) not in _PLAIN]
+        if not level:
+            return
+    raise ValueError(f"`math_state` is nested deeper than {MOST_LEVELS} levels, send it flatter")
+
+
+def _parts(container: Any) -> Iterable[Any]:
+    if isinstance(container, list):
+        return container
+    if not isinstance(container, dict):
+        kind = type(container).__name__
+        raise ValueError(f"`math_state` holds a {kind}, send numbers, strings, lists and maps")
+    if not {str, int}.issuperset(map(type, container)):
+        raise ValueError("`math_state` holds a map whose keys are neither strings nor integers")
+    return container.values()

@@ -1,0 +1,263 @@
+"""The embedded form: the daemon of `dreamd.app` on a thread of its host, for places without a service.
+
+The host must not notice it: no signal handlers, no listener, no word on its logs, no change of its limits, and
+threads that keep no exit waiting. What is not done when the host ends is completed at the next start, as after
+any crash.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from dreamclient import paths
+from dreamclient.clients import process
+from dreamclient.clients.connect import Connector
+from dreamclient.errors import NotConnected
+
+from dreamd import settings as sources
+from dreamd.app import Daemon
+from dreamd.clock import Clock
+from dreamd.errors import DreamdError, SettingsError, StartError
+from dreamd.process.threads import OneThread as OneThread  # where other programs find it
+from dreamd.settings import Settings
+from dreamd.wire.listener import EXIT_TAKEN, LOCK_NAME, release_in_child
+
+if TYPE_CHECKING:
+    from dreamd.wire.dispatch import Service
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+START_S = 10.0  # it takes a tenth of a second
+CONNECT_S = 5.0  # it takes a millisecond; a loop that does not answer has ended
+SESSIONS = 64  # a process has a few leos, and the descriptors are its own
+
+
+class Embedded:
+    """A daemon that serves from this process until `close`, or until the process ends. If its database is lost it ends,
+    and the next `connect` starts one on what is there then.
+
+    All methods may be called from any thread. In a forked child it is closed: the daemon is the parent's.
+    """
+
+    def __init__(
+        self, state_dir: Path, *, db_path: Path | None, settings: Settings | None, clock: Clock
+    ) -> None:
+        """Return when it serves. Raises StartError, SettingsError."""
+        self._state_dir, self._db_path, self._clock = state_dir, db_path, clock
+        self._settings = settings or sources.load()
+        self._starting = threading.Lock()
+        self._closed = False
+        self._start()
+        process.call_in_child(self._in_child)
+
+    def _start(self) -> None:
+        daemon = Daemon(
+            self._settings,
+            self._state_dir,
+            None,
+            clock=self._clock,
+            database=self._db_path,
+            sessions=SESSIONS,
+        )
+        started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
+        thread = threading.Thread(target=_run, args=(daemon, started), name="dreamd", daemon=True)
+        thread.start()
+        self._loop, self._service = started.result()
+        self._daemon, self._thread = daemon, thread
+        process.started(self)
+        if self._closed:  # while it started again
+            self.stop()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()  # in a forked child it is not
+
+    def connect(self) -> socket.socket:
+        """Return a connection to it, as a non-blocking socket. Raises NotConnected if it has ended, or does not start
+        again."""
+        self._start_again()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        ours.setblocking(False)
+        try:
+            self._ask(self._daemon.server.connect(theirs))
+        except NotConnected:
+            ours.close()
+            theirs.close()
+            raise
+        return ours
+
+    def _start_again(self) -> None:
+        if self._closed:
+            return
+        with self._starting:
+            if self._daemon.lost and not self.alive:
+                try:
+                    self._start()
+                except StartError as error:
+                    raise NotConnected(str(error)) from None
+
+    def adopt(self, settings: Settings) -> None:
+        """Take other settings for the gates, dialogues and friend of the dreams to come. Raises NotConnected."""
+        self._settings = settings
+
+        async def take() -> None:
+            self._service.engine.change_settings(settings)
+
+        self._ask(take())
+
+    def close(self) -> None:
+        """Stop in order, waiting half a second at most. Safe to call twice."""
+        process.ended(self)
+        self.stop()
+        self.join(process.EXIT_WAITS_S)
+
+    def stop(self) -> None:
+        """Begin to stop, without waiting: at the exit of the process all that runs in it is waited for together."""
+        self._closed = True
+        if self.alive:
+            with suppress(RuntimeError):  # it is ending by itself
+                self._loop.call_soon_threadsafe(self._daemon.stopping.set)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has stopped."""
+        self._thread.join(timeout_s)
+
+    def _ask(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do `work` on the daemon's thread, and wait until it is done."""
+        try:
+            if not self.alive:
+                raise RuntimeError
+            asked = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # its loop is closed
+            work.close()
+            raise NotConnected("the embedded daemon has ended") from None
+        try:
+            asked.result(CONNECT_S)
+        except (Exception, CancelledError) as error:  # noqa: BLE001 - refused, at its end, or stuck
+            raise NotConnected(f"the embedded daemon does not answer ({type(error).__name__})") from None
+
+    def _in_child(self) -> None:
+        self._closed = True
+        daemon, state = self._daemon, self._daemon.state_dir
+        held = zip((state, state / LOCK_NAME), daemon.locks, strict=True)
+        release_in_child([*held, *daemon.database_locks.items()])
+
+
+def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Service]]") -> None:
+    """Serve on this thread until the daemon stops; `started` gets what a caller needs, or why it did not start."""
+
+    async def serve() -> None:
+        async with daemon.serve() as service:
+            started.set_result((asyncio.get_running_loop(), service))
+            await daemon.stopping.wait()
+
+    with silence("dreamd"):
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(serve())
+        except BaseException as error:  # noqa: BLE001 - a thread has no caller that it could raise to
+            if not started.done():
+                started.set_exception(error)
+
+
+class Shared:
+    """The daemon that the clients of this process share: `Embedded`, started when it is first asked for, or the daemon
+    that has the state folder already. `now` returns the time of its clock (unix s), or None for the real one."""
+
+    def __init__(
+        self,
+        state: str | os.PathLike[str] | None,
+        database: str | os.PathLike[str] | None,
+        now: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self._state = state
+        self._database = None if database is None else Path(database)
+        real = Clock()
+        self._clock = Clock(wall=lambda: real.wall() if (set_to := now()) is None else set_to)
+        self._embedded: Embedded | None = None
+        self._renew()
+        process.call_in_child(self._renew)
+
+    def _renew(self) -> None:
+        """In a forked child another thread of the parent may have held the lock."""
+        self._starting = threading.Lock()
+
+    def connect(self) -> socket.socket:
+        """Return a connection. Raise NotConnected if there can be none."""
+        embedded = self._running()
+        return embedded.connect() if embedded else Connector(paths.socket_path(state=self._state))()
+
+    def adopt(self, assignments: Iterable[str]) -> None:
+        """Take settings such as "gate.chance=1" for the dreams to come, unless the daemon is another process's."""
+        embedded = self._running()
+        if embedded is not None:
+            try:
+                embedded.adopt(sources.load(assignments=assignments))
+            except SettingsError as error:
+                raise NotConnected(str(error)) from None
+
+    def close(self) -> None:
+        """End the daemon, if it is ours, in half a second at most."""
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.close()
+
+    def _running(self) -> Embedded | None:
+        """Return our daemon, started if it is not; None if another has the state folder."""
+        if not self._starting.acquire(timeout=START_S):
+            raise NotConnected("the embedded daemon does not start")
+        try:
+            if self._embedded is None or not self._embedded.alive:
+                self._embedded = self._start()
+            return self._embedded
+        finally:
+            self._starting.release()
+
+    def _start(self) -> Embedded | None:
+        state = paths.state_dir(self._state)
+        try:
+            return Embedded(state, db_path=self._database, settings=None, clock=self._clock)
+        except DreamdError as error:
+            if isinstance(error, StartError) and error.exit_code == EXIT_TAKEN:
+                return None
+            raise NotConnected(str(error)) from None
+
+
+class _Silence(logging.NullHandler):
+    propagated = True  # whether its logger's records reached the host's handlers before
+
+
+@contextmanager
+def silence(name: str) -> Iterator[None]:
+    """Keep what this logger says from the host's handlers, and from standard error if it has none, until the last of
+    these blocks ends: a process may have several daemons."""
+    log, ours = logging.getLogger(name), _Silence()
+    ours.propagated = log.propagate
+    for other in (handler for handler in log.handlers if isinstance(handler, _Silence)):
+        ours.propagated = other.propagated
+    log.addHandler(ours)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(ours)
+        if not any(isinstance(handler, _Silence) for handler in log.handlers):
+            log.propagate = ours.propagated
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop

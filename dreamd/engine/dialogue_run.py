@@ -1,0 +1,204 @@
+"""One dialogue as it runs: each effect that `dream/dialogue.py` asks for, done for real."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+from dreamclient.messages import Method
+
+from dreamd.clock import Clock
+from dreamd.dream.dialogue import (
+    Dialogue,
+    Effect,
+    Ended,
+    Generate,
+    Observe,
+    Recall,
+    Record,
+    Result,
+    corrected,
+    dialogue,
+)
+from dreamd.dream.friend import Friend
+from dreamd.dream.model import Context, Line, LineMetrics
+from dreamd.dream.names import Names
+from dreamd.dream.replay import Differs, resumed
+from dreamd.engine.session_hooks import Caller, Hooks
+from dreamd.errors import StoreUnavailable, Unreadable
+from dreamd.failures import Failures
+from dreamd.settings import Settings
+from dreamd.store import NewDialog, OpenDialog, Store
+from dreamd.store.file.health import UNANSWERED
+from dreamd.store.records import Charge, Observed
+
+Publish = Callable[[dict[str, Any]], None]
+T = TypeVar("T")
+
+
+async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:
+    """Return what the store answers; it goes on without its caller. Raises StoreUnavailable if it takes too long."""
+    try:
+        return await asyncio.wait_for(asyncio.shield(work), patience_s)
+    except TimeoutError:
+        raise StoreUnavailable(UNANSWERED, "the database does not answer") from None
+
+
+@dataclass
+class Run:
+    """A dialogue with `session` from `ctx`, or one that goes on; `observed` and `recalled` fill as it goes.
+    `about.client` is the name that the session had when it began: it may say another hello meanwhile."""
+
+    about: OpenDialog
+    ctx: Context
+    session: Caller
+    hooks: Hooks
+    settings: Settings
+    store: Store
+    names: Names
+    clock: Clock
+    failures: Failures
+    publish: Publish
+    chance: random.Random
+    observed: dict[int, Observed] = field(default_factory=dict)
+    recalled: list[str] = field(default_factory=list)
+    begun: bool = False  # the store has it, so it has to be finished there
+
+    async def perform(self, friend: Friend) -> Result:
+        """Speak the lines. What goes wrong on the way is counted and is the outcome; nothing is raised for it."""
+        try:
+            speaking, effect = await (self._resume() if self.about.interruptions else self._begin(friend))
+        except Ended as ended:
+            return Result(ended.outcome, [])
+        try:
+            while not isinstance(effect, Result):
+                try:
+                    answer = await self._do(effect)
+                except Ended as ended:
+                    effect = speaking.throw(ended)
+                else:
+                    effect = speaking.send(answer)
+        except StopIteration as stop:
+            effect = stop.value
+        return effect
+
+    async def _do(self, effect: Effect) -> Any:
+        match effect:
+            case Generate():
+                return await self.hooks.generate(effect)
+            case Record(line):
+                await self._record(line)
+            case Observe(line):
+                return await self._observe(effect, line)
+            case Recall(query, n):  # pragma: no branch - there is no other
+                self.recalled = (await self.hooks.recall(query, n))[:n]
+                await self._note("recall", self.store.recalled(self.about.id, self.recalled))
+                return self.recalled
+        return None
+
+    async def _begin(self, friend: Friend) -> tuple[Dialogue, Effect | Result]:
+        from numpy.random import default_rng  # numpy is half of all imports: none before the first dialogue
+
+        rng_seed = self.chance.getrandbits(63)  # SQLite's integers are signed
+        new = NewDialog(
+            id=self.about.id,
+            trace_id=self.about.trace_id,
+            session=self.session.number,
+            client=self.about.client,
+            field=self.about.field,
+            version=self.about.version or "",
+            started_at=self.about.started_at,
+            rng_seed=rng_seed,
+            context=msgspec.json.encode(self.ctx),
+            settings=msgspec.json.encode(self.settings.dialogue),
+            friend_state=msgspec.msgpack.encode([(f.id, f.weight) for f in friend.fragments]),
+        )
+        await self._kept("begin", self.store.begin(new))
+        self.begun = True
+        self.tell("dialog.started", session=self.session.number, client=self.about.client)
+        speaking = dialogue(
+            self.ctx, friend, default_rng(rng_seed), self.settings.dialogue, can_recall=self._can_recall
+        )
+        return speaking, next(speaking)
+
+    async def _resume(self) -> tuple[Dialogue, Effect | Result]:
+        """Take up a suspended dialogue where it was, from its seed and the recorded answers. What cannot be taken up
+        ends as `left`."""
+        from numpy.random import default_rng
+
+        try:
+            script = await self._kept("resume", self.store.resume(self.about.id, self.session.number))
+        except Unreadable:
+            script = None
+        self.begun = True
+        if script is None:
+            raise Ended("left")
+        self.recalled = script.recalled or []
+        self.settings = msgspec.structs.replace(self.settings, dialogue=script.settings)
+        self.hooks.settings = script.settings
+        self.tell("dialog.resumed", session=self.session.number, client=self.about.client)
+        try:
+            return resumed(script, default_rng(script.rng_seed), can_recall=self._can_recall)
+        except Differs:
+            self.failures.count("engine", "suspended dialogue differs")
+            raise Ended("left") from None
+
+    @property
+    def _can_recall(self) -> bool:
+        return Method.RECALL in self.session.provides
+
+    async def _record(self, line: Line) -> None:
+        """Record a line before it is observed (P2), and with the first one that this client has dreamt."""
+        about, charge = self.about, None
+        if line.turn == 1:
+            # A dialogue that went on may be older than another one of this client.
+            at = max(about.started_at, self.names[about.client].last_run_s or 0.0)
+            charge = Charge(about.client, at, tuple(self.names.forgotten))
+        await self._kept("record", self.store.record(about.id, line, self.clock.wall(), charge=charge))
+        if charge is not None:
+            self.names.charged(charge.client, charge.at, charge.forget)
+        self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
+
+    async def _observe(self, effect: Observe, line: Line) -> LineMetrics | None:
+        """Observe a line, and store what came of it before the next one is asked for with it (P13)."""
+        self.observed[line.turn] = "failed"
+        heard = await self.hooks.observe(effect)
+        how: Observed = "refused" if heard and heard.taken is False else "answered"
+        self.observed[line.turn] = how
+        final = corrected(line, heard) if heard else line
+        await self._note("observe", self.store.observed(self.about.id, final, how))
+        return heard
+
+    async def _note(self, what: str, work: Coroutine[Any, Any, object]) -> None:
+        """Store what a hook told, so that a crash loses none of it. If it cannot be stored now, the end stores it."""
+        with suppress(Ended):
+            await self._kept(what, work)
+
+    async def _kept(self, what: str, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for the store as long as for a hook; what it does not answer in time it may still do. Raises Ended."""
+        try:
+            return await answered(work, self.settings.dialogue.call_deadline_s)
+        except StoreUnavailable as error:
+            self.failures.count("store", error.trouble, place=what)
+            raise Ended("store_error") from None
+
+    def tell(self, kind: str, **what: Any) -> None:
+        """Publish an event of this dialogue."""
+        self.publish(
+            {
+                "type": kind,
+                "at": self.clock.wall(),
+                "dialog": self.about.id,
+                "trace_id": self.about.trace_id,
+                **what,
+            }
+        )
+
+
+_LINE_EVENT = (
+    "turn", "speaker", "text", "novelty", "arousal", "entropy", "trauma", "overlap", "temperature",
+    "semantic_weight", "expert",
+)  # fmt: skip

@@ -1,0 +1,296 @@
+"""The dialogues of a daemon: those that run, a task each, and those that are suspended until their client is back."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dreamclient.messages import Method
+from msgspec.structs import replace
+
+import dreamd
+from dreamd.clock import Clock
+from dreamd.dream.dialogue import Outcome, Result
+from dreamd.dream.model import Context
+from dreamd.dream.names import Names
+from dreamd.engine.dialogue_run import Publish, Run, answered
+from dreamd.engine.friend_state import FriendKeeper
+from dreamd.engine.session_hooks import Caller, Hooks, Latency
+from dreamd.errors import StoreUnavailable, Unreadable
+from dreamd.failures import Failures
+from dreamd.settings import Settings
+from dreamd.store import Finish, OpenDialog, Store
+from dreamd.store.suspension import SUSPENDED
+
+GO_ON_TIMES = 2  # so often a dialogue goes on: the third interruption ends it
+GO_ON_S = 86400.0  # from its beginning: a dialogue of yesterday is not told to the end
+WAITING = 64  # suspended dialogues; of more, the oldest ends
+LOSSES = 3  # in a row, from which on a client that is lost before its first line is paused like a mute one
+# A dialogue that ended this way does not tell whether its client can speak.
+_UNDECIDED: frozenset[Outcome] = frozenset({"shutdown", "store_error"})
+
+
+@dataclass
+class Dreamer:
+    """What is known of one session."""
+
+    session: Caller
+    name: str  # of its last hello
+    latest: Context | None = None
+    latest_at: float = 0.0  # unix s
+    run: Run | None = None
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether it can dream at all."""
+        return self.session.provides >= {Method.GENERATE, Method.OBSERVE}
+
+
+class Ending(NamedTuple):
+    """How a dialogue ended, or that it is suspended, and how many lines it has."""
+
+    outcome: str
+    lines: int
+
+
+def may_go_on(dialog: OpenDialog, now_s: float) -> bool:
+    """Return whether a suspended dialogue may go on: it began within a day, with this version, and its field is
+    known."""
+    young = now_s - dialog.started_at < GO_ON_S
+    return young and dialog.field is not None and dialog.version == dreamd.__version__
+
+
+def may_be_suspended(dialog: OpenDialog, interrupted_in: str, now_s: float) -> bool:
+    """Return whether a dialogue that is interrupted in this hook call waits for its client: not a third time, nor
+    twice in one call, of which its client may have died."""
+    often = dialog.interruptions >= GO_ON_TIMES or dialog.interrupted_in == interrupted_in
+    return not often and may_go_on(dialog, now_s)
+
+
+class Dialogues:
+    """Begins, suspends, resumes and ends dialogues. `is_over` is called when one has ended or is suspended, and the
+    store or the inbox may have something to do for it."""
+
+    def __init__(
+        self,
+        store: Store,
+        keeper: FriendKeeper,
+        clock: Clock,
+        failures: Failures,
+        publish: Publish,
+        chance: random.Random,
+        is_over: Callable[[], None],
+    ) -> None:
+        self.names = Names()
+        self.outcomes: Counter[str] = Counter()
+        self.latency = Latency()
+        self.running: dict[int, tuple[Run, asyncio.Task[Ending]]] = {}
+        self.suspended: dict[int, OpenDialog] = {}
+        self.next_dialog = 1
+        self._store = store
+        self._keeper = keeper
+        self._clock = clock
+        self._failures = failures
+        self._publish = publish
+        self._chance = chance
+        self._is_over = is_over
+
+    def begin(
+        self, dreamer: Dreamer, ctx: Context, at: float, settings: Settings, drawn: float | None = None
+    ) -> tuple[int, asyncio.Task[Ending]]:
+        """Begin a dialogue of this session from `ctx`."""
+        dialog, self.next_dialog = self.next_dialog, self.next_dialog + 1
+        about = OpenDialog(
+            id=dialog,
+            trace_id=f"dream-{int(at)}-{dialog}-{self._chance.getrandbits(32):08x}",
+            client=dreamer.name,
+            field=dreamer.session.field or None,
+            version=dreamd.__version__,
+            started_at=at,
+        )
+        return dialog, self._start(dreamer, about, ctx, settings, drawn)
+
+    def resume(self, dreamer: Dreamer, settings: Settings) -> int | None:
+        """Go on with the oldest suspended dialogue of this session's name and field. Return which, if there is one."""
+        if dreamer.run is not None or not dreamer.has_hooks or self.names[dreamer.name].running:
+            return None
+        now_s, mine = self._clock.wall(), (dreamer.name, dreamer.session.field)
+        for dialog in self.suspended.values():
+            if (dialog.client, dialog.field) == mine and may_go_on(dialog, now_s):
+                del self.suspended[dialog.id]
+                self._start(dreamer, dialog, Context(prompt="", reply=""), settings, None)
+                return dialog.id
+        return None
+
+    async def recover(self) -> None:
+        """Suspend what a crash cut short, and end what has waited too long. Raises StoreUnavailable."""
+        now_s = self._clock.wall()
+        found = await self._store.open_dialogs()
+        for dialog in [d for d in found if d.id not in self.running and d.id not in self.suspended]:
+            if not dialog.suspended and not may_be_suspended(dialog, dialog.at, now_s):
+                await self._leave(dialog)
+                continue
+            if not dialog.suspended:
+                await self._store.suspend(dialog.id, dialog.at)
+            self._wait_for_client(dialog)
+        waiting = list(self.suspended.values())
+        beyond = waiting[: max(0, len(waiting) - WAITING)]
+        for dialog in waiting:
+            if dialog.id in self.suspended and (dialog in beyond or not may_go_on(dialog, now_s)):
+                await self._leave(dialog)
+
+    @property
+    def due(self) -> bool:
+        """Whether a suspended dialogue has waited too long."""
+        now_s = self._clock.wall()
+        late = any(not may_go_on(dialog, now_s) for dialog in self.suspended.values())
+        return late or len(self.suspended) > WAITING
+
+    async def interrupt(self, outcome: Outcome) -> None:
+        """End the lines in flight, and wait for their dialogues."""
+        for run, _ in self.running.values():
+            run.hooks.abandon(outcome)
+        await asyncio.gather(*[task for _, task in self.running.values()], return_exceptions=True)
+
+    # one dialogue
+
+    def _start(
+        self, dreamer: Dreamer, about: OpenDialog, ctx: Context, settings: Settings, drawn: float | None
+    ) -> asyncio.Task[Ending]:
+        hooks = Hooks(
+            dreamer.session,
+            about.id,
+            about.trace_id,
+            settings.dialogue,
+            self._clock,
+            self._failures,
+            self.latency,
+        )
+        dreamer.run = run = Run(
+            about=about,
+            ctx=ctx,
+            session=dreamer.session,
+            hooks=hooks,
+            settings=settings,
+            store=self._store,
+            names=self.names,
+            clock=self._clock,
+            failures=self._failures,
+            publish=self._publish,
+            chance=self._chance,
+        )
+        self.names[about.client].begin(about.id, about.started_at)
+        task = asyncio.get_running_loop().create_task(self._dream(dreamer, run, drawn))
+        self.running[about.id] = run, task
+        return task
+
+    async def _dream(self, dreamer: Dreamer, run: Run, drawn: float | None) -> Ending:
+        result, ending = Result("store_error", []), Ending("store_error", 0)
+        end = None
+        try:
+            result = await run.perform(self._keeper.friend)
+            ending = Ending(result.outcome, len(result.lines))
+            if run.begun:
+                ending, end = await self._conclude(run, result)
+        except StoreUnavailable as error:
+            self._failures.count("store", error.trouble, place="finish")
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs this dialogue; it is counted and told
+            self._failures.count("engine", type(error).__name__)
+            fault = {"message": "a dialogue", "exception": error, "counted": True}
+            asyncio.get_running_loop().call_exception_handler(fault)
+        finally:
+            run.hooks.close()
+            dreamer.run = None
+            self._account(run, result, drawn, suspended=ending.outcome == SUSPENDED)
+            self.names.end(run.about.client, run.about.id, keep=ending.outcome == SUSPENDED)
+            self._tell_end(run, ending, end)
+            del self.running[run.about.id]
+            self._is_over()  # its file, or its end in the store
+        return ending
+
+    async def _conclude(self, run: Run, result: Result) -> tuple[Ending, Finish | None]:
+        """Suspend an interrupted dialogue that may go on, store the end of any other."""
+        outcome: str = result.outcome
+        if outcome in ("lost", "shutdown"):
+            now_s, interrupted_in = self._clock.wall(), run.hooks.at
+            if may_be_suspended(run.about, interrupted_in, now_s):
+                suspend = self._store.suspend(run.about.id, interrupted_in)
+                await answered(suspend, run.settings.dialogue.call_deadline_s)
+                again = replace(
+                    run.about, interruptions=run.about.interruptions + 1, interrupted_in=interrupted_in
+                )
+                self._wait_for_client(again)
+                return Ending(SUSPENDED, len(result.lines)), None
+            outcome = "left"
+        return Ending(outcome, len(result.lines)), await self._finish(run, result, outcome)
+
+    async def _finish(self, run: Run, result: Result, outcome: str) -> Finish:
+        """Store the end and the next friend, together. It goes on if the store takes too long to answer."""
+        signals = self.names[run.about.client].signals
+        end = Finish(
+            at=self._clock.wall(),
+            outcome=outcome,
+            ended_by=run.hooks.failed or None,
+            lines=result.lines,
+            observed=run.observed,
+            recalled=run.recalled,
+            signals={run.about.client: signals.take()},
+        )
+        try:
+            return await answered(self._end(run.about.id, end), run.settings.dialogue.call_deadline_s)
+        except StoreUnavailable:
+            signals.changed = True
+            raise
+
+    async def _end(self, dialog: int, end: Finish) -> Finish:
+        finished = await self._keeper.finish(dialog, end)
+        self.outcomes[end.outcome] += 1
+        return finished
+
+    async def _leave(self, dialog: OpenDialog) -> None:
+        """End a dialogue whose client did not come back, or of which not all is known; what was said is kept."""
+        self.suspended.pop(dialog.id, None)
+        script = None
+        with suppress(Unreadable):
+            script = await self._store.script(dialog.id)
+        lines = script.lines if script else []
+        await self._end(dialog.id, Finish(at=self._clock.wall(), outcome="left", lines=lines))
+        self.names.end(dialog.client, dialog.id)
+
+    def _wait_for_client(self, dialog: OpenDialog) -> None:
+        """Keep a suspended dialogue, and its cooldown reserved."""
+        self.suspended[dialog.id] = dialog
+        self.names[dialog.client].reserved[dialog.id] = dialog.started_at
+
+    def _tell_end(self, run: Run, ending: Ending, end: Finish | None) -> None:
+        if ending.outcome == SUSPENDED:
+            run.tell("dialog.suspended", lines=ending.lines)
+            return
+        change = end.change if end else None
+        run.tell(
+            "dialog.finished",
+            outcome=ending.outcome,
+            lines=ending.lines,
+            drift=end.drift if end else None,
+            admitted=[fragment.text for fragment in change.added] if change else [],
+        )
+
+    def _account(self, run: Run, result: Result, drawn: float | None, *, suspended: bool) -> None:
+        """Note what an end says of its client. A context that it was lost with, and that does not go on, is delivered
+        once more, the second in a row is not, and from the third loss on each doubles the pause, until a dialogue ends
+        in another way."""
+        named, now_s = self.names[run.about.client], self._clock.monotonic()
+        if result.outcome == "lost" and not result.spoke:
+            named.lost += 1
+            if named.lost >= LOSSES:
+                named.came_back(False, now_s)
+            elif named.lost == 1 and drawn is not None and not suspended:
+                named.keep(run.ctx, drawn, now_s)
+        elif result.outcome == "lost":
+            named.lost = 0
+        elif result.outcome not in _UNDECIDED:
+            named.lost = 0
+            named.came_back(result.spoke, now_s)

@@ -1,0 +1,289 @@
+"""The engine: decides, and lets dialogues run. The only bridge from `dream/` to the world.
+
+A context is decided from memory and at once; a dialogue is a task. At its end the friend, which is a value, is
+replaced by the next one, as soon as the store has it.
+"""
+
+import asyncio
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+import msgspec
+from dreamclient.messages import Code
+
+from dreamd.clock import Clock
+from dreamd.dream.gate import Decision, decide
+from dreamd.dream.measures import overlap
+from dreamd.dream.model import Context
+from dreamd.engine.delivery import Delivery
+from dreamd.engine.dialogue_run import Publish
+from dreamd.engine.dialogues import Dialogues, Dreamer
+from dreamd.engine.friend_state import FriendKeeper
+from dreamd.engine.pending import Pending
+from dreamd.engine.session_hooks import Caller
+from dreamd.errors import Refusal, StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.settings import Settings
+from dreamd.store import Memory, OpenDialog, Store
+from dreamd.store.file.health import UNANSWERED
+
+DECISIONS = 256  # kept for `why`
+# `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.
+DELIVERY_S = 0.25
+
+
+class Engine:
+    """The dreams of one daemon. `friend` is one for all its sessions."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        delivery: Delivery,
+        clock: Clock,
+        failures: Failures,
+        publish: Publish,
+        chance: random.Random,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.delivery = delivery
+        self.shortage: str | None = None  # what the process has lost or run out of, as its tick found
+        self.unanswered = False  # the database or the inbox does not answer its look
+        self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
+        self.reasons: Counter[str] = Counter()
+        self.keeper = FriendKeeper(store, clock, settings.friend)
+        self._clock = clock
+        self._failures = failures
+        self._publish = publish
+        self._chance = chance
+        self._dreamers: dict[int, Dreamer] = {}
+        self._loaded = False
+        self._closing = False
+        self.pending = Pending(self._complete, self._is_due, clock, failures)
+        self.dialogues = Dialogues(store, self.keeper, clock, failures, publish, chance, self._is_over)
+        self.names = self.dialogues.names
+
+    # start and end
+
+    async def load(self) -> None:
+        """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
+        if self.store.trouble is None and not self._loaded:
+            self._take_up(await self.keeper.load(), await self.store.open_dialogs())
+
+    def _take_up(self, memory: Memory, unfinished: Iterable[OpenDialog]) -> None:
+        if not self._loaded:  # the start may have asked, too, and not waited
+            for dialog in unfinished:  # their cooldowns, until it is known whether they go on
+                self.names[dialog.client].reserved[dialog.id] = dialog.started_at
+            self.names.load(memory.last_run, memory.signals)
+            self.dialogues.outcomes = Counter(memory.outcomes)
+            self.dialogues.next_dialog = memory.next_dialog
+            self._loaded = True
+
+    async def _complete(self) -> bool:
+        """Load the store, end what a crash left open, deliver the files, tidy the inbox. Return whether all is done."""
+        await self.load()
+        if self.store.trouble is not None:
+            return False
+        await self.dialogues.recover()
+        self._resume_all()
+        delivered = await self.delivery.deliver()
+        if delivered:
+            await self.delivery.tidy()
+        return delivered
+
+    def _is_over(self) -> None:
+        """A dialogue has ended or is suspended. Its client may be back already; what is to be done besides is pending,
+        and may have to wait for the inbox."""
+        self._resume_all()
+        self.pending.add()
+
+    def _is_due(self) -> bool:
+        return not self._loaded or self.delivery.due or self.dialogues.due
+
+    async def close(self) -> None:
+        """Interrupt the dialogues: they go on with a later daemon, or end, and are delivered."""
+        self._closing = True
+        await self.dialogues.interrupt("shutdown")
+        await self.keeper.close()
+        await self._keep_signals()
+        await self.pending.attempt()
+
+    async def _keep_signals(self) -> None:
+        """Store what came to the gates since the last dialogue, so that the next start ranks among it."""
+        changed = dict(self.names.changed())
+        if not changed or self.store.trouble or not self._loaded:
+            return
+        kept = {name: signals.take() for name, signals in changed.items()}
+        try:
+            await self.store.keep_signals(kept, self._clock.wall())
+        except StoreUnavailable as error:
+            self._failures.count("store", error.trouble, place="signals")
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no dream can be kept now, or None."""
+        if self._closing:
+            return "stopping"
+        if self.store.trouble or self._loaded:
+            return self.store.trouble or (UNANSWERED if self.unanswered else None)
+        return "starting"
+
+    @property
+    def hindered(self) -> bool:
+        """Whether pending work cannot be done: once it can, it is tried at once."""
+        return bool(self.store.trouble or self.unanswered or self.delivery.closed_to_us)
+
+    @property
+    def ailment(self) -> str | None:
+        """The worst that is wrong, dreams or no dreams, in a word that docs/guides/troubleshooting.md lists."""
+        return self.shortage or self.trouble or self.delivery.trouble
+
+    @property
+    def doing(self) -> str:
+        """What goes on, in a few words, for `systemctl status`."""
+        if self.ailment:
+            return f"degraded: {self.ailment}"
+        if self.dialogues.running:
+            sessions = sorted(run.session.number for run, _ in self.dialogues.running.values())
+            return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
+        return "waiting for leo" if not self._dreamers else f"{len(self._dreamers)} connected"
+
+    def change_settings(self, settings: Settings) -> list[str]:
+        """Take what can be changed while running, from the next decision on; names what cannot."""
+        later = [
+            name
+            for name in ("inbox", "store", "log")
+            if getattr(settings, name) != getattr(self.settings, name)
+        ]
+        kept = {name: getattr(self.settings, name) for name in later}
+        self.settings = msgspec.structs.replace(settings, **kept)
+        self.keeper.settings = self.settings.friend
+        return later
+
+    # sessions
+
+    def join(self, session: Caller) -> None:
+        """Take a session that has said hello. A dialogue that is suspended for it goes on. Or the context that is kept
+        for its name is decided, with the draw that was made for it, and not kept again (a client that dies of it would
+        die at each start)."""
+        if session.number in self._dreamers:
+            self.names.leave(self._dreamers[session.number].name)
+        dreamer = self._dreamers.setdefault(session.number, Dreamer(session, session.name))
+        dreamer.name = session.name
+        self.names.join(session.name)
+        if self._resume(dreamer):
+            return
+        kept = self.names[session.name].take(self._clock.monotonic()) if dreamer.has_hooks else None
+        if kept is not None:
+            self.names[session.name].lost = max(1, self.names[session.name].lost)
+            drawn = kept.drawn
+            self._decide(dreamer, kept.ctx, self._chance.random if drawn is None else lambda: drawn)
+
+    def _resume_all(self) -> None:
+        for dreamer in self._dreamers.values():
+            self._resume(dreamer)
+
+    def _resume(self, dreamer: Dreamer) -> bool:
+        """Go on with a dialogue that is suspended for this session, if there is one and no trouble."""
+        if self.trouble or not self.settings.gate.enabled:
+            return False
+        dialog = self.dialogues.resume(dreamer, self.settings)
+        if dialog is not None:
+            at, name, session = self._clock.wall(), dreamer.name, dreamer.session.number
+            self._note(
+                Decision(at=at, dream=True, reason="resumed", client=name, session=session, dialog=dialog)
+            )
+        return dialog is not None
+
+    def leave(self, number: int) -> None:
+        """A session has gone; its dialogue, if one runs, ends by itself."""
+        dreamer = self._dreamers.pop(number, None)
+        if dreamer is not None:
+            if dreamer.run is not None:
+                about = dreamer.run.about
+                self.names[about.client].running.discard(about.id)
+            self.names.leave(dreamer.name)
+
+    def dreamer(self, number: int) -> Dreamer | None:
+        """What is known of a session that has said hello."""
+        return self._dreamers.get(number)
+
+    # decisions
+
+    def offer(self, session: Caller, ctx: Context) -> Decision:
+        """Decide on a context that was just settled; start its dialogue if it is to dream. Never blocks."""
+        dreamer = self._dreamers[session.number]
+        if dreamer.has_hooks:  # a session that cannot dream is never ranked
+            self.names[dreamer.name].signals.add(ctx, self._overlap)
+        return self._decide(dreamer, ctx, self._chance.random)
+
+    def _overlap(self, text: str) -> float:
+        return overlap(text, self.keeper.friend.origin_profile)
+
+    def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float]) -> Decision:
+        session, gate, now = dreamer.session, self.settings.gate, self._clock.wall()
+        dreamer.latest, dreamer.latest_at = ctx, now
+        named, now_s = self.names[dreamer.name], self._clock.monotonic()
+        decision = decide(
+            ctx,
+            gate,
+            at=now,
+            client=session.name,
+            has_hooks=dreamer.has_hooks,
+            busy=dreamer.run is not None or bool(named.running),
+            mute_left_s=named.mute_left_s(now_s),
+            cooldown_left_s=named.cooldown_left_s(now, gate.cooldown_s),
+            degraded=self.trouble is not None,
+            draw=draw,
+            signals=named.signals,
+            overlap=self._overlap,
+        )
+        decision.session = session.number
+        if decision.dream:
+            decision.dialog, _ = self.dialogues.begin(dreamer, ctx, now, self.settings, decision.drawn)
+        elif decision.reason == "no_hooks":
+            named.keep(ctx, None, now_s)
+        self._note(decision)
+        return decision
+
+    async def dream_now(self, caller: Caller, ctx: Context | None, number: int | None) -> dict[str, Any]:
+        """Dream past every gate; wait for the end. Raises Refusal."""
+        dreamer = self._who_dreams(caller, number)
+        if dreamer.run is not None:
+            raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
+        if self.trouble:
+            raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble}")
+        now = self._clock.wall()
+        ctx = ctx or dreamer.latest or Context(prompt="", reply="")
+        dialog, task = self.dialogues.begin(dreamer, ctx, now, self.settings)
+        name, session = dreamer.session.name, dreamer.session.number
+        self._note(Decision(at=now, dream=True, reason="asked", client=name, session=session, dialog=dialog))
+        ending = await asyncio.shield(task)
+        await self.pending.wait_idle(DELIVERY_S)
+        return {"dialog": dialog, "outcome": ending.outcome, "lines": ending.lines}
+
+    def why(self, n: int) -> list[Decision]:
+        """The last n decisions, newest first."""
+        return list(islice(reversed(self.decisions), n))
+
+    def _note(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        self.reasons[decision.reason] += 1
+        self._publish({"type": "decision", "at": decision.at, "decision": decision})
+
+    def _who_dreams(self, caller: Caller, number: int | None) -> Dreamer:
+        if number is not None:
+            named = self._dreamers.get(number)
+            if named is None or not named.has_hooks:
+                what = "no session" if named is None else "no generate and observe in session"
+                raise Refusal(Code.NO_HOOKS, f"{what} {number}; `dreamctl status` lists the sessions")
+            return named
+        own = self._dreamers[caller.number]
+        able = [own] if own.has_hooks else [d for d in self._dreamers.values() if d.has_hooks]
+        if not able:
+            raise Refusal(Code.NO_HOOKS, "no session provides generate and observe; is leo running?")
+        return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))

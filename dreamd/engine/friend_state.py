@@ -1,0 +1,148 @@
+"""The friend of the daemon: a value in memory and rows on disk, which change together or not at all."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import msgspec
+from dreamclient.messages import Code
+
+from dreamd.clock import Clock
+from dreamd.dream.fragment_records import Copy, copies_of, to_take_in
+from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
+from dreamd.dream.model import Fragment
+from dreamd.errors import Refusal
+from dreamd.store import Finish, Memory, Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _whole(
+    change: Callable[Concatenate["FriendKeeper", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["FriendKeeper", P], Coroutine[Any, Any, T]]:
+    """Run a change under the lock and to its end, even if the caller is cancelled: otherwise the store and the memory
+    could part."""
+
+    @wraps(change)
+    async def alone(self: "FriendKeeper", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async def locked() -> T:
+            async with self._changing:
+                return await change(self, *args, **kwargs)
+
+        task = asyncio.get_running_loop().create_task(locked())
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
+        return await asyncio.shield(task)
+
+    return alone
+
+
+class FriendKeeper:
+    """The one friend of all sessions. Changes run one after the other, each to its end, even if the caller is
+    cancelled. Methods raise StoreUnavailable if the store cannot take a change; the friend is then as before."""
+
+    def __init__(self, store: Store, clock: Clock, settings: FriendSettings) -> None:
+        self.friend = Friend()
+        self.settings = settings
+        self._store = store
+        self._clock = clock
+        self._changing = asyncio.Lock()
+        self._changes: set[asyncio.Task[Any]] = set()
+
+    @property
+    def seeded(self) -> bool:
+        """Whether there is an origin."""
+        return bool(self._origin)
+
+    @property
+    def _origin(self) -> list[Fragment]:
+        return [fragment for fragment in self.friend.fragments if fragment.origin]
+
+    @_whole
+    async def load(self) -> Memory:
+        """Load what the store holds; return all of it."""
+        memory = await self._store.load()
+        self._take_up(memory)
+        return memory
+
+    async def close(self) -> None:
+        """Wait for the changes that have begun. Cancelling this does not cancel them."""
+        if self._changes:
+            await asyncio.wait(self._changes)
+
+    # Dialogues.
+
+    @_whole
+    async def finish(self, dialog: int, end: Finish) -> Finish:
+        """Store the end of a dialogue and, if it spoke, the next friend, together. Return the end with the change and
+        the drift."""
+        friend = self.friend
+        if end.lines:
+            said = [line for line in end.lines if line.speaker == "friend"]
+            ranks = Ranks(await self._store.last_measures())  # those of this dialogue among them
+            friend, change = friend.after(said, dialog=dialog, at=end.at, settings=self.settings, ranks=ranks)
+            end = msgspec.structs.replace(end, change=change, drift=friend.drift())
+        await self._store.finish(dialog, end)
+        self.friend = friend
+        return end
+
+    # The origin.
+
+    @_whole
+    async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
+        """Make the first seed that is not empty the origin; return how many fragments were stored."""
+        if self.seeded:
+            return 0
+        stored = await self._store.seed(self._split(origin, readme), self._clock.wall())
+        if stored:
+            self._take_up(await self._store.load())
+        return stored
+
+    @_whole
+    async def reseed(self, origin: Sequence[str], readme: Sequence[str]) -> dict[str, Any]:
+        """Put another origin in place of the one that is there, and keep what was learned. Return as `take_in`. Raise
+        Refusal if there is no word in it."""
+        at = self._clock.wall()
+        born = [Copy(text=text, weight=1.0, origin=True, added_at=at) for text in self._split(origin, readme)]
+        if not born:
+            raise Refusal(Code.INVALID_PARAMS, "there is no word in it to be born of")
+        learned = [fragment for fragment in self.friend.fragments if not fragment.origin]
+        return await self._replace([*born, *copies_of(learned)])
+
+    # Checkpoints.
+
+    @_whole
+    async def restore(self, name: str) -> dict[str, Any]:
+        """Make the friend what it was at a checkpoint, its origin included. Return as `take_in`. Raise Refusal."""
+        return await self._replace(await self._store.checkpoint(name))
+
+    @_whole
+    async def take_in(self, copies: Sequence[Copy]) -> dict[str, Any]:
+        """Make the friend what `copies` say; if they hold no origin, the origin stays.
+
+        Return {fragments, origin, drift: of the new friend; kept, added, left, skipped: counts; undo, origin_kept:
+        the checkpoints that keep what was there and the origin that went, nil if nothing did}. Raise Refusal.
+        """
+        return await self._replace(copies)
+
+    async def _replace(self, copies: Sequence[Copy]) -> dict[str, Any]:
+        origin = () if any(copy.origin for copy in copies) else self._origin
+        taken, skipped = to_take_in(copies, origin, self.settings)
+        memory, counts = await self._store.replace_friend(taken, self._clock.wall())
+        self._take_up(memory)
+        return {
+            "fragments": len(self.friend.fragments),
+            "origin": len(self._origin),
+            "drift": self.friend.drift(),
+            **counts,
+            "skipped": skipped,
+        }
+
+    def _take_up(self, memory: Memory) -> None:
+        """Hold the fragments in the order of their ids, as after any start (P13)."""
+        self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
+
+    def _split(self, origin: Sequence[str], readme: Sequence[str]) -> list[str]:
+        return split_origin(list(origin), list(readme), self.settings.origin_most)

@@ -1,0 +1,183 @@
+"""The hooks of one session, as one dialogue asks them: typed answers, deadlines, and the figures of both.
+
+Whatever goes wrong is counted with its reason and ends the dialogue with a word of its closed list.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, Protocol
+
+import msgspec
+from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
+from dreamclient.messages import Method
+
+from dreamd.clock import Clock
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe, Outcome
+from dreamd.dream.model import Answer, Heard, Line, cut
+from dreamd.failures import Failures, hook_failure
+
+SLACK_S = 1.0  # from the deadline of a dialogue until it is ended, if its call has not noticed
+SAMPLES = 1024  # calls that the latency figures of `status` look back on
+
+_ANSWER = msgspec.msgpack.Decoder(str | Answer)
+_HEARD = msgspec.msgpack.Decoder(Heard | None)
+_SNAPSHOTS = msgspec.msgpack.Decoder(list[str])
+
+_ROLES = {"leo": "leo_dream", "friend": "friend"}
+
+
+class Caller(Protocol):
+    """What is needed of a session: see `wire.session.Session`."""
+
+    number: int
+    name: str
+    provides: frozenset[str]
+    field: str | None
+
+    def call(self, method: str, params: list[Any], deadline_s: float) -> asyncio.Future[msgspec.Raw]: ...
+
+
+class Latency:
+    """How long hooks take, the host's own work included."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, int] = {}
+        self._recent_ms: dict[str, deque[float]] = {}
+
+    def add(self, method: str, seconds: float) -> None:
+        """Count one call that was answered, or that took too long: how long it has taken by then."""
+        self._calls[method] = self._calls.get(method, 0) + 1
+        self._recent_ms.setdefault(method, deque(maxlen=SAMPLES)).append(seconds * 1000)
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """By method: calls since the start, and the median and 99th percentile of the last 1024 in ms."""
+        found = {}
+        for method, recent in self._recent_ms.items():
+            ordered = sorted(recent)
+            found[method] = {
+                "calls": self._calls[method],
+                "p50_ms": _rank(ordered, 50),
+                "p99_ms": _rank(ordered, 99),
+            }
+        return found
+
+
+def _rank(ordered: list[float], percent: int) -> float:
+    """Return the nearest rank: the least of the values that `percent` of all do not exceed."""
+    return round(ordered[-(-len(ordered) * percent // 100) - 1], 3)
+
+
+class Hooks:
+    """Asks `session` for the lines of one dialogue. Every method raises `dialogue.Ended` if it fails."""
+
+    def __init__(
+        self,
+        session: Caller,
+        dialog: int,
+        trace_id: str,
+        settings: DialogueSettings,
+        clock: Clock,
+        failures: Failures,
+        latency: Latency,
+    ) -> None:
+        self._session = session
+        self._about = {"kind": "dream", "dialog": dialog, "trace_id": trace_id}
+        self.settings = settings
+        self._monotonic = clock.monotonic
+        self._failures = failures
+        self._latency = latency
+        self._until = clock.monotonic() + settings.deadline_s
+        self._asking: asyncio.Future[msgspec.Raw] | None = None
+        self._asked = ""  # the method
+        # Each call has its deadline. This one holds, whatever happens to a call.
+        self._timer = asyncio.get_running_loop().call_later(settings.deadline_s + SLACK_S, self._expire)
+        self._ended: Ended | None = None
+        self.at = ""  # the hook and the turn of the last call that was sent
+        self.failed = ""  # what ended the dialogue, by hook and type; shown as its note
+
+    async def generate(self, ask: Generate) -> Answer:
+        """The line that leo says to this."""
+        params = [ask.seed, ask.temperature, ask.semantic_weight, self._meta(ask, ask.candidate)]
+        answer = await self._ask(Method.GENERATE, params, _ANSWER, ask.turn)
+        return answer if isinstance(answer, Answer) else Answer(text=answer)
+
+    async def observe(self, what: Observe) -> Heard | None:
+        """Feed a recorded line into leo's field."""
+        params = [what.line.text, self._meta(what.line, what.candidate)]
+        heard: Heard | None = await self._ask(Method.OBSERVE, params, _HEARD, what.line.turn)
+        return heard
+
+    async def recall(self, query: str, n: int) -> list[str]:
+        """Snapshots of leo's past. They only colour a seed: where this fails, the dream goes on without."""
+        try:
+            snapshots: list[str] = await self._ask(Method.RECALL, [query, n], _SNAPSHOTS)
+        except Ended as ended:
+            if ended.outcome != "hook_error":
+                raise
+            self.failed = ""
+            return []
+        return [cut(snapshot) for snapshot in snapshots[:n]]
+
+    def abandon(self, outcome: Outcome) -> None:
+        """End the dialogue: the call on its way is not waited for, and no further one is made."""
+        self._ended = Ended(outcome)
+        if self._asking is not None and not self._asking.done():
+            self._asking.set_exception(self._ended)
+
+    def close(self) -> None:
+        """Stop the clock of a dialogue that has ended."""
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        if self._asking is not None and not self._asking.done():
+            self._ended = self._end(self._asked, "dialogue deadline", "deadline")
+            self._asking.set_exception(self._ended)
+
+    def _meta(self, line: Generate | Line, candidate: int) -> dict[str, Any]:
+        return {
+            **self._about,
+            "turn": line.turn,
+            "speaker": line.speaker,
+            "role": _ROLES[line.speaker],
+            "expert": line.expert,
+            "max_tokens": self.settings.max_tokens,
+            "candidate": candidate,
+        }
+
+    async def _ask(
+        self, method: str, params: list[Any], decoder: msgspec.msgpack.Decoder[Any], turn: int = 1
+    ) -> Any:
+        if self._ended is not None:
+            raise self._ended
+        started = self._monotonic()
+        left_s = self._until - started
+        if left_s <= 0:
+            raise self._end(method, "dialogue deadline", "deadline")
+        try:
+            self._asked = method
+            self._asking = self._session.call(method, params, min(left_s, self.settings.call_deadline_s))
+            if not self._asking.done():
+                self.at = f"{method} {turn}"
+            raw = await self._asking
+        except RemoteError as error:
+            self._latency.add(method, self._monotonic() - started)
+            kind, place = hook_failure(error.message, error.detail)
+            raise self._end(method, kind, "hook_error", place) from None
+        except CallTimeout:
+            self._latency.add(method, self._monotonic() - started)
+            raise self._end(method, "timeout", "deadline") from None
+        except NotConnected:
+            raise self._end(method, "connection lost", "lost") from None
+        except UsageError:  # what the context brought along does not fit into one message any more
+            raise self._end(method, "too large to ask", "hook_error") from None
+        self._latency.add(method, self._monotonic() - started)
+        try:
+            return decoder.decode(raw)
+        except Exception:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
+            raise self._end(method, "wrong answer", "hook_error") from None
+
+    def _end(self, method: str, reason: str, outcome: Outcome, place: str = "") -> Ended:
+        self.failed = f"{method}: {reason}"
+        where = f"session {self._session.number}"
+        self._failures.count(method, reason, place=f"{where}, {place}" if place else where)
+        return Ended(outcome)

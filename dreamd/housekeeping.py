@@ -1,0 +1,124 @@
+"""Everything periodic, in one place: health and recovery, the socket's file, pending work, the watchdog."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from dreamd.engine.engine import Engine
+from dreamd.errors import StartError
+from dreamd.failures import Failures
+from dreamd.process.threads import Looker
+from dreamd.wire.listener import Listener
+from dreamd.wire.server import Server, descriptors_left
+
+SHORTAGES = VANISHED, EXHAUSTED = "socket vanished", "out of descriptors"
+SETTLE_S = 1.0  # how long a tick waits for pending work, so as to tell at once that all is well
+# How long a tick waits for its look at the database and the inbox, which takes milliseconds: less where the watchdog
+# is impatient.
+LOOK_S, LOOK_LEAST_S = 4.0, 1.0
+
+log = logging.getLogger("dreamd")
+
+
+class Tick:
+    """`run` it as a task. `tell` tells the service manager; `listener` is None in the embedded form. `held` returns
+    whether the state folder is still the one that is held; if not, `lose` has the daemon end."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        listener: Listener | None,
+        server: Server,
+        failures: Failures,
+        tell: Callable[..., None],
+        held: Callable[[], bool],
+        lose: Callable[[], None],
+    ) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._server = server
+        self._failures = failures
+        self._tell = tell
+        self._lose = lose
+        self._place = Looker("dreamd-place", lambda: (held(), listener is not None and listener.vanished))
+        self._state: str | None = None  # as it was told
+        self._told = len(engine.store.notes)
+        self._looking: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
+        self._hindered = False
+
+    async def run(self, every_s: float) -> None:
+        """Tick until cancelled. What fails is counted, and tried again at the next tick."""
+        patience_s = min(LOOK_S, max(every_s / 4, LOOK_LEAST_S))
+        self._log_changes()
+        try:
+            while True:
+                await asyncio.sleep(every_s)
+                await _tried(self._server.tick())
+                # Beside the tick: a database that is checked, or a disk that hangs, must not starve the watchdog.
+                if self._looking is None or self._looking.done():
+                    self._looking = asyncio.create_task(_tried(self._look()))
+                await asyncio.wait([self._looking], timeout=patience_s)
+                if self._tidying is None or self._tidying.done():  # minutes for a large database of 0.1.0
+                    self._tidying = asyncio.create_task(_tried(self._engine.store.tidy()))
+                self._engine.unanswered = not self._looking.done()
+                self._log_changes()
+                said = self._engine.doing
+                self._tell("WATCHDOG=1", f"STATUS={said}")
+                await self._have_pending_done()
+                self._log_changes()
+                if self._engine.doing != said:
+                    self._tell(f"STATUS={self._engine.doing}")
+        finally:
+            self._place.close()
+            for task in (self._looking, self._tidying):
+                if task is not None:
+                    task.cancel()
+
+    async def _look(self) -> None:
+        held, vanished = await self._place.ask() or (False, False)
+        if not held:  # what lies there now may be another daemon's
+            self._lose()
+            return
+        self._engine.shortage = await self._shortage(vanished)
+        await self._engine.store.probe()
+        await self._engine.delivery.look()
+
+    async def _have_pending_done(self) -> None:
+        """Wake the task of the pending work, and wait a little for it, so as to tell at once that all is well."""
+        pending, hindered = self._engine.pending, self._engine.hindered
+        if self._hindered and not hindered:
+            pending.retry()
+        self._hindered = hindered
+        pending.wake()
+        await pending.wait_idle(SETTLE_S)
+
+    async def _shortage(self, vanished: bool) -> str | None:
+        """Return what is wrong with the socket and the descriptors that the process holds, or None."""
+        if self._listener is not None and vanished:
+            if self._engine.shortage != VANISHED:
+                self._failures.count("listener", VANISHED)
+            try:
+                self._listener.bind()
+            except StartError:  # its folder is not to be written, or something else stands there
+                return VANISHED
+            await self._server.listen(self._listener.socket)
+        return None if descriptors_left() else EXHAUSTED
+
+    def _log_changes(self) -> None:
+        """Changes, no ticks: a log of no-ops is read by nobody."""
+        notes, state = self._engine.store.notes, self._engine.ailment
+        for note in notes[self._told :]:
+            log.warning("%s", note)
+        if state != self._state:
+            log.warning("state: %s", state or "ok")
+        self._state, self._told = state, len(notes)
+
+
+async def _tried(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - counted and logged by the loop's handler
+        fault = {"message": "the tick", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(fault)

@@ -1,0 +1,1 @@
+"""What an inbox file holds, in memory. Pure."""

@@ -1,0 +1,107 @@
+"""What is new of a write, against what a trace holds already: pure.
+
+A shard is named by (trace_id, index, timestamp), or, if it lacks one of these, by its content. The same shard again is
+a duplicate; another under a name that is taken is kept, and counted as a conflict. Nodes are named by id: a later one
+takes the place of the earlier.
+"""
+
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from dreamd.inbox.document.document import Json
+
+DIGEST_BYTES = 16  # two different shards of one trace never share 128 bits
+
+
+class Held:
+    """The keys of what a trace holds: in the file that is written to, and in earlier parts.
+
+    A key is the digest of a name and behind it that of a content. `earlier` says whether an earlier part holds a key
+    that begins with these digests.
+    """
+
+    def __init__(
+        self, trace_id: str, earlier: Callable[[bytes], bool] = frozenset[bytes]().__contains__
+    ) -> None:
+        self._trace_id = trace_id
+        self._earlier = earlier
+        self._shards: set[bytes] = set()  # the keys of shards, and their names alone
+        self._nodes: dict[bytes, bytes] = {}
+
+    def add(self, document: Json) -> None:
+        """Take in a file's shards and nodes; odd ones, which other programs may have put there, do no harm."""
+        shards, nodes = keys_of(document, self._trace_id)
+        self._shards.update(shards, (key[:DIGEST_BYTES] for key in shards))
+        self._nodes.update(nodes)
+
+    def new_shards(self, shards: Iterable[Json]) -> tuple[list[Json], int]:
+        """Return the shards that are not held yet, which now are, and how many of them are conflicts."""
+        new: list[Json] = []
+        conflicts = 0
+        for shard in shards:
+            key = _shard_key(shard, self._trace_id)
+            name = key[:DIGEST_BYTES]
+            if self._holds_shard(key):
+                continue
+            conflicts += self._holds_shard(name)
+            self._shards.update((key, name))
+            new.append(shard)
+        return new, conflicts
+
+    def _holds_shard(self, key: bytes) -> bool:
+        return key in self._shards or self._earlier(key)
+
+    def new_nodes(self, nodes: Iterable[Json]) -> dict[str, Json]:
+        """Return the nodes, by id, whose latest content is another."""
+        new: dict[str, Json] = {}
+        for node in nodes:
+            name, content = _node_key(node)
+            held = self._nodes[name] == content if name in self._nodes else self._earlier(name + content)
+            if not held:
+                self._nodes[name] = content
+                new[node["id"]] = node
+        return new
+
+
+def keys_of(document: Json, trace_id: str) -> tuple[set[bytes], dict[bytes, bytes]]:
+    """Return the keys of a file's shards, and of each node the digest of its content by that of its id."""
+    shards = {_shard_key(shard, trace_id) for shard in document["shards"]}
+    return shards, dict(_node_key(node) for node in document["matada_nodes"] if _has_id(node))
+
+
+def _shard_key(shard: Any, trace_id: str) -> bytes:
+    content = _digest(shard)
+    name = _name(shard, trace_id)
+    return (content if name is None else _digest(name)) + content
+
+
+def _node_key(node: Json) -> tuple[bytes, bytes]:
+    return _digest([node["id"]]), _digest(node)
+
+
+def _name(shard: Any, trace_id: str) -> list[Any] | None:
+    """Return the name of a shard, in which 5.0 is 5, or None if it goes by its content."""
+    if not isinstance(shard, dict):
+        return None
+    name = [shard.get("trace_id") or trace_id, shard.get("index"), shard.get("timestamp")]
+    if not all(isinstance(part, str | int | float) for part in name):
+        return None
+    return [int(part) if isinstance(part, float) and part.is_integer() else part for part in name]
+
+
+def _digest(value: Any) -> bytes:
+    return blake2b(msgspec.json.encode(value, order="sorted"), digest_size=DIGEST_BYTES).digest()
+
+
+def put_nodes(nodes: list[Any], new: dict[str, Json]) -> list[Any]:
+    """Return the nodes with the new ones in the places of those of the same id, and the others behind."""
+    rest = dict(new)
+    kept = [rest.pop(node["id"], node) if _has_id(node) else node for node in nodes]
+    return kept + list(rest.values())
+
+
+def _has_id(node: Any) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("id"), str)

@@ -1,0 +1,170 @@
+"""The two forms of a MATADA node, each defined once: validation and JSON Schema come from the same lines. Pure.
+
+Both carry the id `lukhas://schemas/matada_node_v1.json`. What they are for: docs/guides/inbox.md.
+"""
+
+import re
+from collections.abc import Mapping
+from types import GenericAlias
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from dreamd.inbox.document.document import SCHEMA_REF, Json, plain_mapping
+from dreamd.inbox.errors import ValidationError
+
+NodeForm = Literal["simulation", "published"]
+
+Text = Annotated[str, Meta(min_length=1)]
+Short = Annotated[str, Meta(min_length=1, max_length=64)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+_WORDS: dict[str, Any] = {
+    "lane": Literal["simulation", "reflex", "deliberation", "adapter"],
+    "version": Literal[1],
+    "type": Literal[
+        "SENSORY_IMG", "SENSORY_AUD", "SENSORY_VID", "SENSORY_TOUCH", "EMOTION", "INTENT", "DECISION", "CONTEXT",
+        "MEMORY", "REFLECTION", "CAUSAL", "TEMPORAL", "AWARENESS", "HYPOTHESIS", "REPLAY", "DRM",
+    ],
+    "link_type": Literal["temporal", "causal", "semantic", "emotional", "spatial", "evidence"],
+    "direction": Literal["bidirectional", "unidirectional"],
+    "reflection_type": Literal["regret", "affirmation", "dissonance_resolution", "moral_conflict", "self_question"],
+    "kind": Literal["trace", "doc", "url", "input_key", "consent_record", "artifact"],
+    "schema_ref": Literal[SCHEMA_REF, "lukhas://schemas/matriz_node_v1.json"],
+}  # fmt: skip
+
+
+def _shape(
+    name: str, required: Mapping[str, Any], optional: Mapping[str, Any] = {}, *, closed: bool = True
+) -> Any:
+    """Return the type of a mapping with these keys, and with others too unless it is closed."""
+    may_lack = ((key, kind | msgspec.UnsetType, msgspec.UNSET) for key, kind in optional.items())
+    return msgspec.defstruct(name, [*required.items(), *may_lack], forbid_unknown_fields=closed)
+
+
+def _of(*keys: str) -> dict[str, Any]:
+    """Return the closed lists of words of these keys."""
+    return {key: _WORDS[key] for key in keys}
+
+
+_State = _shape(
+    "State",
+    {"confidence": Share, "salience": Share},
+    {"valence": Annotated[float, Meta(ge=-1, le=1)]}
+    | dict.fromkeys(("arousal", "novelty", "urgency", "shock_factor", "risk", "utility"), Share),
+    closed=False,
+)
+_Provenance = _shape(
+    "Provenance",
+    {
+        "producer": str,
+        "capabilities": Annotated[list[str], Meta(min_length=1)],
+        "tenant": str,
+        "trace_id": str,
+        "consent_scopes": list[str],
+    },
+    dict.fromkeys(("subject_pseudonym", "model_signature", "policy_version"), str)
+    | {"colony": _shape("Colony", {"id": Short, "role": Short}, {"iteration": Count})},
+)
+_Timestamps = _shape("Timestamps", {"created_ts": int}, {"updated_ts": int, "observed_ts": int})
+_LISTED = {
+    "links": _shape(
+        "Link", {"target_node_id": str} | _of("link_type", "direction"), {"weight": Share, "explanation": str}
+    ),
+    "evolves_to": str,
+    "triggers": _shape(
+        "Trigger", {"event_type": str, "timestamp": int}, {"trigger_node_id": str, "effect": str}
+    ),
+    "reflections": _shape(
+        "Reflection",
+        {"timestamp": int} | _of("reflection_type"),
+        {"old_state": _State, "new_state": _State, "cause": str},
+    ),
+    "embeddings": _shape("Embedding", {"space": str, "vector": list[float]}, {"dim": int, "norm": float}),
+    "evidence": _shape("Evidence", {}, _of("kind") | {"uri": str, "hash": str}),
+}
+
+FORMS: dict[NodeForm, Any] = {
+    "simulation": _shape(
+        "SimulationNode",
+        {"id": Text, "type": Text, "version": Text}
+        | _of("lane")
+        | {"trace": _shape("Trace", {"trace_id": Text, "order": Annotated[int, Meta(ge=1)]}, closed=False)}
+        | dict.fromkeys(("metadata", "payload", "provenance"), dict[str, Any]),
+        closed=False,
+    ),
+    "published": _shape(
+        "PublishedNode",
+        {"id": Annotated[str, Meta(min_length=3, max_length=128)]}
+        | _of("version", "type")
+        | {"state": _State, "timestamps": _Timestamps, "provenance": _Provenance},
+        {"labels": Annotated[list[Short], Meta(max_length=12)]}
+        | {key: GenericAlias(list, (kind,)) for key, kind in _LISTED.items()}
+        | _of("schema_ref"),
+    ),
+}
+_KEYS = {form: frozenset(shape.__struct_fields__) for form, shape in FORMS.items()}
+
+
+def node_schema() -> Json:
+    """Return the JSON Schema (2020-12) of a node, generated from the definitions above."""
+    roots, definitions = msgspec.json.schema_components(FORMS.values(), ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_REF,
+        "anyOf": list(roots),
+        "$defs": definitions,
+    }
+
+
+def check_node(node: object, number: int) -> Json:
+    """Return the node, plain and unchanged, unknown keys included.
+
+    Raise ValidationError, which says which form was meant, and names the field that is wrong.
+    """
+    what = f"matada_nodes[{number}]"
+    copy = plain_mapping(node, what)
+    meant = meant_form(copy)
+    wrong = _wrong(copy, meant)
+    if wrong and all(_wrong(copy, form) for form in FORMS):
+        raise ValidationError(f"{what}, as a node of the {meant} form: {wrong}")
+    return copy
+
+
+def meant_form(node: Json) -> NodeForm:
+    """Return the form that a node is of, or whose keys it has more of."""
+    published, simulation = _KEYS["published"] & node.keys(), _KEYS["simulation"] & node.keys()
+    more = len(published - simulation) - len(simulation - published)
+    return "published" if more > 0 or (more == 0 and isinstance(node.get("version"), int)) else "simulation"
+
+
+def _wrong(node: Json, form: NodeForm) -> str:
+    try:
+        msgspec.convert(_whole(node), FORMS[form])
+    except msgspec.ValidationError as wrong:
+        return _without_value(str(wrong))
+    return ""
+
+
+def _whole(value: Any) -> Any:
+    """Return a copy in which 5.0 is 5: JSON Schema calls both an integer, and some programs know doubles alone."""
+    match value:
+        case dict():
+            return {key: _whole(item) for key, item in value.items()}
+        case list():
+            return [_whole(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
+
+
+def _without_value(message: str) -> str:
+    """Return msgspec's message without the word or the key of the caller's that it quotes."""
+    place = found[0] if (found := re.search(r" - at `[^`]*`$", message)) else ""
+    if message.startswith("Invalid enum value"):
+        words = _WORDS[place.rstrip("`").rpartition(".")[2]]
+        return f"Expected one of {', '.join(map(str, get_args(words)))}{place}"
+    if message.startswith("Object contains unknown field"):
+        return f"Expected no other keys than those of the form{place}"
+    return message

@@ -1,0 +1,85 @@
+"""The inbox document of one dialogue of ours: pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dreamd
+from dreamd.inbox.capability import WRITE_SCOPE
+from dreamd.inbox.document.document import SCHEMA_REF, Json
+from dreamd.inbox.document.node import NodeForm
+
+_MEASURES = ("novelty", "arousal", "entropy", "trauma")
+
+
+def dream_document(
+    trace_id: str,
+    lines: Sequence[Mapping[str, Any] | object],
+    *,
+    goal: str = "",
+    tags: Sequence[str] = (),
+    at: float = 0.0,
+    node_form: NodeForm = "simulation",
+) -> tuple[Json, list[Json], list[Json]]:
+    """Return seed, shards and nodes for the recorded lines of a dialogue: one shard and one node a line.
+
+    A line is a mapping or an object with `speaker`, `text`, the four measures, and `at` (unix seconds; the
+    argument of that name if a line has none). The same rows give the same document, so that what a crash
+    interrupted can be written again.
+    """
+    seed: Json = {"goal": goal, "ul_tags": list(tags), "constraints": {"flags": {}}}
+    shards = [_shard(trace_id, index, line, at) for index, line in enumerate(lines)]
+    make_node = _published_node if node_form == "published" else _simulation_node
+    return seed, shards, [make_node(shard, f"{trace_id}#N{shard['index'] + 1}") for shard in shards]
+
+
+def _shard(trace_id: str, index: int, line: Mapping[str, Any] | object, at: float) -> Json:
+    def part(name: str, default: Any = None) -> Any:
+        return line.get(name, default) if isinstance(line, Mapping) else getattr(line, name, default)
+
+    return {
+        "trace_id": trace_id,
+        "index": index,
+        "timestamp": round(part("at", at) * 1000),
+        "type": "dream_line",
+        "speaker": part("speaker"),
+        "text": part("text"),
+        **{name: part(name) for name in _MEASURES},
+    }
+
+
+def _simulation_node(shard: Json, node_id: str) -> Json:
+    return {
+        "id": node_id,
+        "type": shard["type"],
+        "version": "1.0.0",
+        "lane": "simulation",
+        "trace": {"trace_id": shard["trace_id"], "order": shard["index"] + 1},
+        "metadata": {name: shard[name] for name in _MEASURES},
+        "payload": {"speaker": shard["speaker"], "text": shard["text"]},
+        "provenance": {"producer": "dreamd", "timestamp": shard["timestamp"]},
+    }
+
+
+def _published_node(shard: Json, node_id: str) -> Json:
+    """Return a hypothesis: the surer, the less entropy the line has, and as salient as its strongest measure."""
+    measures = {name: min(1.0, max(0.0, shard[name] or 0.0)) for name in _MEASURES}
+    return {
+        "version": 1,
+        "id": node_id,
+        "type": "HYPOTHESIS",
+        "state": {
+            "confidence": 1.0 - measures["entropy"],
+            "salience": max(measures["novelty"], measures["arousal"], measures["trauma"]),
+            "arousal": measures["arousal"],
+            "novelty": measures["novelty"],
+        },
+        "timestamps": {"created_ts": shard["timestamp"]},
+        "provenance": {
+            "producer": f"dreamd/{dreamd.__version__}",
+            "capabilities": [WRITE_SCOPE],
+            "tenant": "local",
+            "trace_id": shard["trace_id"],
+            "consent_scopes": [WRITE_SCOPE],
+        },
+        "schema_ref": SCHEMA_REF,
+    }

@@ -1,0 +1,218 @@
+"""The inbox's folder as open descriptors, its lock, and the one way a file gets into it.
+
+    <folder>/<trace_id>.json          waiting; <trace_id>~2.json and so on: parts.py
+    <folder>/done/<trace_id>.json     acknowledged
+    <folder>/<..>.json.corrupt-<ms>   set aside
+    <folder>/.keys/<trace_id>         keys.py
+    <folder>/.tmp/<name>              being written; only ever under the lock, so that all others are litter
+    <folder>/.lock
+
+Every name is looked up in an open folder and without following symbolic links: one planted in the place of
+the folder, a sub-folder or a file is refused, and cannot lead a write elsewhere.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dreamd.clock import Clock
+from dreamd.inbox.document.document import MOST_READ_BYTES, Json, decode
+from dreamd.inbox.errors import InboxBusy, InboxUnavailable, ValidationError
+from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.parts import aside_name
+from dreamd.inbox.settings import InboxSettings
+
+LOCK = ".lock"
+TEMPORARY = ".tmp"
+DONE = "done"
+
+LOCK_WAIT_S = 15.0  # a write takes milliseconds, a very large one on a slow disk a second
+_PAUSE_S = 0.004  # between two tries for the lock
+
+
+@contextlib.contextmanager
+def typed_errors(doing: str) -> Iterator[None]:
+    """Turn the system's errors into InboxUnavailable, or ValidationError for what stands in a wrong place."""
+    try:
+        yield
+    except InboxUnavailable:
+        raise
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValidationError(f"{doing}: the folder's path, or a name in it, is too long") from None
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
+            message = f"{doing}: a symbolic link or another kind of file stands in a place of the inbox"
+            raise ValidationError(message) from None
+        raise InboxUnavailable(error.errno, f"{doing}: {os.strerror(error.errno or 0)}") from error
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An open inbox folder with its two sub-folders."""
+
+    path: Path
+    files: Files
+    settings: InboxSettings
+    main: int
+    temporary: int
+    done: int
+
+    def put(self, name: str, data: bytes, *, into: int | None = None, written_s: float | None = None) -> None:
+        """Make `data` the file of that name, whole and on disk when this returns. Call it under the lock.
+
+        `into` is another folder than the main one; `written_s` the time of a file that this one takes the place of.
+        """
+        into = self.main if into is None else into
+        with contextlib.ExitStack() as on_failure:
+            fd = self._open_temporary(name)
+            on_failure.callback(self._drop_temporary, name)
+            with self.files.closing(fd):
+                self.files.chmod(fd, self.settings.file_mode)  # whatever the umask
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[self.files.write(fd, rest) :]
+                if written_s is not None:
+                    self.files.touch(name, self.temporary, written_s)
+                self.files.fsync(fd)
+            self.files.rename(name, self.temporary, name, into)
+            on_failure.pop_all()
+        self.files.fsync(into)
+
+    def _open_temporary(self, name: str) -> int:
+        try:
+            return self.files.open_new(name, self.temporary, self.settings.file_mode)
+        except FileExistsError:
+            if not stat.S_ISREG(self.files.stat(name, self.temporary).st_mode):
+                raise ValidationError(
+                    "something that is no regular file stands in a temporary's place"
+                ) from None
+        self.files.unlink(name, self.temporary)  # litter of a writer that was killed: we hold the lock
+        return self.files.open_new(name, self.temporary, self.settings.file_mode)
+
+    def _drop_temporary(self, name: str) -> None:
+        with contextlib.suppress(OSError):  # else the next write of this trace takes it away, or a sweep
+            self.files.unlink(name, self.temporary)
+
+    def sync(self, name: str) -> None:
+        """Bring a file, and its name, to the disk: the writer that put it there may have died in between."""
+        with self.files.closing(self.files.open_read(name, self.main)) as fd:
+            self.files.fsync(fd)
+        self.files.fsync(self.main)
+
+    def set_aside(self, name: str, wall_s: float) -> str:
+        """Rename a damaged file to a name that no other has. Return that name."""
+        attempts = (aside_name(name, int(wall_s * 1000), attempt) for attempt in itertools.count(1))
+        free = next(aside for aside in attempts if not self.files.exists(aside, self.main))
+        self.files.rename(name, self.main, free, self.main)
+        self.files.fsync(self.main)
+        return free
+
+
+def read_document(files: Files, name: str, at: int, most: int = MOST_READ_BYTES) -> Json | None:
+    """Return the document of that name, or None if there is none. Raise DamagedFile if it cannot be read."""
+    data = read_bytes(files, name, at, most)
+    return None if data is None else decode(data)
+
+
+def read_bytes(files: Files, name: str, at: int, most: int) -> bytes | None:
+    """Return a regular file's bytes, or None if there is no such name."""
+    try:
+        fd = files.open_read(name, at)
+    except FileNotFoundError:
+        return None
+    with files.closing(fd):
+        found = files.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValidationError("something that is no regular file stands in the place of an inbox file")
+        if found.st_size > most:
+            raise ValidationError(f"the file is {found.st_size} bytes, at most {most} are read")
+        data = b"".join(iter(lambda: files.read(fd, found.st_size + 1), b""))
+        if len(data) < found.st_size:  # a disk that gives less than there is: this is no evidence of damage
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
+
+
+@contextlib.contextmanager
+def open_folder(path: Path, settings: InboxSettings, files: Files) -> Iterator[Folder]:
+    """Open the folder for writing. Make it if it is missing."""
+    mode = settings.folder_mode
+    with (
+        files.closing(_open_top(files, path, mode)) as main,
+        files.closing(open_inside(files, TEMPORARY, main, mode)) as temporary,
+        files.closing(open_inside(files, DONE, main, mode)) as done,
+    ):
+        yield Folder(path, files, settings, main, temporary, done)
+
+
+def _open_top(files: Files, path: Path, mode: int) -> int:
+    try:
+        above = files.open_dir(f"{path.parent}/.")  # "/.": this one may be a link, as /var/run is
+    except FileNotFoundError:
+        above = _open_top(files, path.parent, 0o700)
+    with files.closing(above):
+        return open_inside(files, path.name, above, mode)
+
+
+def open_inside(files: Files, name: str, at: int, mode: int) -> int:
+    """Open a folder in an open one. Make it if it is missing."""
+    with contextlib.suppress(FileNotFoundError):
+        return files.open_dir(name, at)
+    with contextlib.suppress(FileExistsError):  # another writer was quicker
+        files.mkdir(name, at, 0o700)
+    fd = files.open_dir(name, at)
+    files.chmod(fd, mode)
+    files.fsync(at)  # a power cut takes a folder whose name is not on disk, and all in it, away
+    return fd
+
+
+def check_folder(path: Path, files: Files) -> None:
+    """Raise OSError if `open_folder` could not make the folder, or nothing could be put into it."""
+    try:
+        fd = files.open_dir(str(path))
+    except FileNotFoundError:
+        missing = path
+        while not missing.parent.exists():
+            missing = missing.parent
+        fd = files.open_dir(f"{missing.parent}/.")
+    with files.closing(fd):
+        files.check_writable(fd)
+
+
+@contextlib.contextmanager
+def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Hold the folder's lock. Raise InboxBusy if others hold it for longer than `wait_s` seconds."""
+    files, until = folder.files, clock.monotonic() + wait_s
+    while True:
+        with files.closing(files.open_lock(LOCK, folder.main, folder.settings.file_mode)) as fd:
+            _wait_for_lock(files, fd, clock, until)
+            ours = files.fstat(fd)
+            if stat.S_IMODE(ours.st_mode) != folder.settings.file_mode:
+                with contextlib.suppress(PermissionError):  # another user's, who set it as it must be
+                    files.chmod(fd, folder.settings.file_mode)
+            if _is_still_there(folder, ours):
+                yield
+                return
+
+
+def _wait_for_lock(files: Files, fd: int, clock: Clock, until: float) -> None:
+    while True:
+        try:
+            return files.lock(fd)
+        except BlockingIOError:
+            if clock.monotonic() >= until:
+                raise InboxBusy(errno.ETIMEDOUT, "others hold the inbox's lock for too long") from None
+        files.pause(_PAUSE_S)
+
+
+def _is_still_there(folder: Folder, ours: os.stat_result) -> bool:
+    """Return whether the lock we hold is the one others will take: its file may have been removed meanwhile."""
+    try:
+        theirs = folder.files.stat(LOCK, folder.main)
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)

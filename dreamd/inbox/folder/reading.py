@@ -1,0 +1,134 @@
+"""What only looks: listing, reading, counting, verifying. It needs no lock: every file is always whole."""
+
+import contextlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dreamd.inbox.document.document import Document, Json, clean_shard
+from dreamd.inbox.document.node import check_node
+from dreamd.inbox.errors import DamagedFile, UnknownTrace, ValidationError
+from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.folder import DONE, TEMPORARY, read_document
+from dreamd.inbox.folder.parts import (
+    CORRUPT,
+    SUFFIX,
+    Part,
+    asked_part,
+    handle_of,
+    handles,
+    part_name,
+    part_of_name,
+)
+from dreamd.inbox.folder.trace import acknowledged_part, waiting_part
+
+Rooms = dict[str, int]
+
+
+@contextlib.contextmanager
+def open_rooms(path: Path, files: Files) -> Iterator[Rooms]:
+    """Open what there is of the inbox: "" for the folder itself, `done`, `.tmp`."""
+    with contextlib.ExitStack() as opened:
+        rooms: Rooms = {}
+        with contextlib.suppress(FileNotFoundError):
+            rooms[""] = opened.enter_context(files.closing(files.open_dir(str(path))))
+            for name in (DONE, TEMPORARY):
+                with contextlib.suppress(FileNotFoundError):
+                    rooms[name] = opened.enter_context(files.closing(files.open_dir(name, rooms[""])))
+        yield rooms
+
+
+def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | None = None) -> list[Json]:
+    """Return `{trace_id, bytes, written_at}` (unix seconds) of the files that wait, the oldest first: at most so many,
+    and only those behind the one called `after`, if that still waits.
+
+    A file that grows keeps its place. Of the parts of one trace, the first goes by the trace id.
+    """
+    found: list[tuple[int, Part, Any]] = []
+    for part in filter(None, map(part_of_name, files.names(rooms[""]) if "" in rooms else ())):
+        try:
+            about = files.stat(part_name(*part), rooms[""])
+        except FileNotFoundError:  # acknowledged at this moment
+            continue
+        if stat.S_ISREG(about.st_mode):
+            found.append((about.st_mtime_ns, part, about))
+    found.sort(key=lambda one: one[:2])
+    called = handles(part for _, part, _ in found)
+    begin = 0
+    if after is not None:
+        places = (n for n, (_, part, _) in enumerate(found, 1) if after in (called[part], handle_of(*part)))
+        begin = next(places, 0)
+    return [
+        {"trace_id": called[part], "bytes": about.st_size, "written_at": about.st_mtime}
+        for _, part, about in found[begin:][:most]
+    ]
+
+
+def read(rooms: Rooms, files: Files, handle: str) -> Json:
+    """Return a document: of a trace the first that waits, else the last that was acknowledged; or of one part."""
+    trace_id, asked = asked_part(handle)
+    for room, find in (("", waiting_part), (DONE, acknowledged_part)):
+        number = find(files, rooms[room], trace_id, asked) if room in rooms else None
+        if number and (found := read_document(files, part_name(trace_id, number), rooms[room])):
+            return found
+    raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
+
+
+def counts(rooms: Rooms, files: Files) -> dict[str, int]:
+    """Return how many files wait, are acknowledged, were set aside, are temporaries."""
+    main = _names(rooms, "", files)
+    return {
+        "waiting": sum(part_of_name(name) is not None for name in main),
+        "done": sum(name.endswith(SUFFIX) for name in _names(rooms, DONE, files)),
+        "set_aside": sum(SUFFIX + CORRUPT in name and part_of_name(name) is None for name in main),
+        "temporaries": len(_names(rooms, TEMPORARY, files)),
+    }
+
+
+def verify(rooms: Rooms, files: Files) -> list[Json]:
+    """Return `{file, problems}` of every file, acknowledged and set aside ones too; a sound one has no problem."""
+    return [
+        {"file": str(Path(room) / name), "problems": _problems(files, name, rooms[room], room)}
+        for room in rooms
+        for name in _names(rooms, room, files)
+        if not name.startswith(".") and (room, name) != ("", DONE)
+    ]
+
+
+def _problems(files: Files, name: str, at: int, room: str) -> list[str]:
+    if room == TEMPORARY:
+        return ["a temporary: being written, or litter for `dreamctl inbox sweep`"]
+    part = part_of_name(name)
+    if part is None and SUFFIX + CORRUPT in name:
+        return ["set aside: it could not be read when its trace was written to"]
+    if part is None:
+        return ["its name is none of an inbox file"]
+    try:
+        document = read_document(files, name, at)
+    except (DamagedFile, ValidationError) as wrong:
+        return [str(wrong)]
+    except OSError as wrong:
+        return [f"it cannot be read: {wrong.strerror}"]
+    return [] if document is None else [*_document_problems(document, part[0])]
+
+
+def _document_problems(document: Json, trace_id: str) -> Iterator[str]:
+    try:
+        msgspec.convert(document, Document)
+    except msgspec.ValidationError as wrong:
+        yield str(wrong)
+    if document.get("trace_id") != trace_id:
+        yield "its trace_id is not the one of its name"
+    for check, parts in ((clean_shard, document["shards"]), (check_node, document["matada_nodes"])):
+        for number, part in enumerate(parts):
+            try:
+                check(part, number)
+            except ValidationError as wrong_part:
+                yield str(wrong_part)
+
+
+def _names(rooms: Rooms, room: str, files: Files) -> list[str]:
+    return sorted(files.names(rooms[room])) if room in rooms else []

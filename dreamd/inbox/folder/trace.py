@@ -1,0 +1,132 @@
+"""One trace: which of its parts waits, was acknowledged last, and is written to."""
+
+from collections.abc import Collection, Iterator
+from functools import cache
+
+from dreamd.inbox.document.document import Json, check_own, encode
+from dreamd.inbox.errors import DamagedFile, ValidationError
+from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.folder import Folder, read_document
+from dreamd.inbox.folder.keys import read_keys, write_keys
+from dreamd.inbox.folder.parts import part_name, part_of_name
+
+
+def waiting_part(files: Files, main: int, trace_id: str, asked: int | None) -> int | None:
+    """Return the number of the part that is asked for, or else of the first one, if it waits."""
+    number = asked or 1  # most traces have one part: then there is no need to list the folder
+    if files.exists(part_name(trace_id, number), main):
+        return number
+    return None if asked else min(_numbers(files, main, trace_id), default=None)
+
+
+def acknowledged_part(files: Files, done: int, trace_id: str, asked: int | None) -> int | None:
+    """Return the number of the part that is asked for, or else of the last one, if it was acknowledged."""
+    if asked is None:
+        return max(_numbers(files, done, trace_id), default=None)
+    return asked if files.exists(part_name(trace_id, asked), done) else None
+
+
+def _numbers(files: Files, at: int, trace_id: str) -> Iterator[int]:
+    for name in files.names(at):
+        if name.startswith(trace_id) and (part := part_of_name(name)) and part[0] == trace_id:
+            yield part[1]
+
+
+class Trace:
+    """A trace that is written to. Hold the folder's lock."""
+
+    def __init__(self, folder: Folder, trace_id: str) -> None:
+        self.trace_id = trace_id
+        self._folder = folder
+        self._files = folder.files
+        self._keys = read_keys(folder, trace_id)
+        self._saved_number = self._keys.number
+        self._still_there = cache(self._is_there)
+        self._last_ts = 0
+        self._close_old()
+
+    @property
+    def name(self) -> str:
+        """The file name of the part that is written to."""
+        return part_name(self.trace_id, self._keys.number)
+
+    def earlier(self, key: bytes) -> bool:
+        """Return whether an earlier part holds what begins with these digests."""
+        return self._keys.hold(key, self._still_there)
+
+    def latest(self) -> tuple[str, int] | None:
+        """Return the last part's name and its folder, or None if there is no part."""
+        for number in range(self._keys.number, 0, -1):
+            if (at := self._where(number)) is not None:
+                return part_name(self.trace_id, number), at
+        return None
+
+    def read(self) -> Json | None:
+        """Return the part that is written to, or None if it is not there yet.
+
+        Raise DamagedFile if it may be set aside, ForeignFile if it is not ours to change.
+        """
+        document = read_document(self._files, self.name, self._folder.main)
+        if document is not None:
+            check_own(document, self.trace_id)
+            self._see_time(document)
+        return document
+
+    def put(self, document: Json, wall_s: float) -> None:
+        """Write the part that is written to. Its `saved_ts` is always a later one, so that it tells of each change."""
+        if self._keys.number > self._saved_number:
+            self._save_keys()
+        self._last_ts = max(int(wall_s * 1000), self._last_ts + 1)
+        # Readers page by a file's time, so a file that grows keeps it.
+        waits = self._files.exists(self.name, self._folder.main)
+        written_s = self._files.stat(self.name, self._folder.main).st_mtime if waits else None
+        self._folder.put(self.name, encode(document | {"saved_ts": self._last_ts}), written_s=written_s)
+
+    def begin_next(self, full: Json) -> None:
+        """Go on in the next part."""
+        self._keys.add(full)
+        self._keys.number += 1
+        self._close_old()
+
+    def forget(self, numbers: Collection[int]) -> None:
+        """Write the keys file without what these parts hold, which are about to go."""
+        self._keys.forget(numbers)
+        self._save_keys()
+
+    def _save_keys(self) -> None:
+        write_keys(self._folder, self._keys)
+        self._saved_number = self._keys.number
+
+    def _close_old(self) -> None:
+        """Take in the parts that were acknowledged since, and all if the keys file is missing."""
+        while self._is_old(self._keys.number):
+            for at in (self._folder.done, self._folder.main):  # in both after another program copied it
+                self._take_in(at)
+            self._keys.number += 1
+
+    def _is_old(self, number: int) -> bool:
+        name = part_name(self.trace_id, number)
+        return self._files.exists(name, self._folder.done) or self._is_there(number + 1)
+
+    def _take_in(self, at: int) -> None:
+        try:
+            document = read_document(self._files, self.name, at)
+        except (DamagedFile, ValidationError):  # it holds nothing that we know of
+            return
+        if document is not None and document.get("trace_id", self.trace_id) == self.trace_id:
+            self._see_time(document)
+            self._keys.add(document)
+
+    def _see_time(self, document: Json) -> None:
+        saved_ts = document.get("saved_ts")
+        if type(saved_ts) is int and saved_ts < 1 << 53:  # else it is another program's, in units of its own
+            self._last_ts = max(saved_ts, self._last_ts)
+
+    def _is_there(self, number: int) -> bool:
+        return self._where(number) is not None
+
+    def _where(self, number: int) -> int | None:
+        """Return the folder that a part is in, or None if it is gone."""
+        name = part_name(self.trace_id, number)
+        folders = (self._folder.main, self._folder.done)
+        return next((at for at in folders if self._files.exists(name, at)), None)

@@ -1,0 +1,217 @@
+"""What changes the inbox: a write, an acknowledgement, the sweep, retention. Call it under the lock."""
+
+import stat
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate, takewhile
+from typing import Any
+
+from dreamd.inbox.document.document import (
+    MOST_FILE_BYTES,
+    SCHEMA_REF,
+    Json,
+    check_trace,
+    empty_document,
+    weight,
+)
+from dreamd.inbox.document.merge import Held, put_nodes
+from dreamd.inbox.errors import DamagedFile, ForeignFile, UnknownTrace, ValidationError
+from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.folder import DONE, Folder, read_document
+from dreamd.inbox.folder.keys import drop_keys
+from dreamd.inbox.folder.parts import Part, asked_part, part_name, part_of_name
+from dreamd.inbox.folder.trace import Trace, acknowledged_part, waiting_part
+
+
+def write(
+    folder: Folder,
+    trace_id: str,
+    seed: Json,
+    shards: Sequence[Json],
+    nodes: Sequence[Json],
+    schema_ref: str | None,
+    wall_s: float,
+    nodes_of_new_shards: bool = False,
+) -> dict[str, Any]:
+    """Add to a trace what is new of these, all checked and plain. `wall_s` is now, in unix seconds.
+
+    What was acknowledged counts as held, so that it never comes back. The answer has `path`, `bytes`,
+    `shards_written`, `duplicates`, `conflicts`, `nodes_written`, and `set_aside`: a damaged file's new name.
+    """
+    trace = Trace(folder, trace_id)
+    existing, damaged = _read(trace)
+    held = Held(trace_id, trace.earlier)
+    if existing is not None:
+        held.add(existing)
+    new, conflicts = held.new_shards(shards)
+    changed = {} if nodes_of_new_shards and not new else held.new_nodes(nodes)
+    aside = None
+    if new or changed or trace.latest() is None:
+        if damaged:
+            aside = folder.set_aside(trace.name, wall_s)
+        fresh = empty_document(trace_id) | {"seed": seed, "schema_ref": schema_ref or SCHEMA_REF}
+        document = fresh if existing is None else _continued(existing, fresh, schema_ref)
+        _grow(trace, document, fresh, [*new, *changed.values()], len(new), wall_s)
+    elif existing is not None:
+        folder.sync(trace.name)
+    where, at = trace.latest() or (trace.name, folder.main)
+    return {
+        "path": _path(folder, where, at),
+        "bytes": folder.files.stat(where, at).st_size,
+        "shards_written": len(new),
+        "duplicates": len(shards) - len(new),
+        "conflicts": conflicts,
+        "nodes_written": len(changed),
+        "set_aside": aside,
+    }
+
+
+def _read(trace: Trace) -> tuple[Json | None, bool]:
+    """Return the part that is written to, and whether it is damaged, so that it is to be set aside."""
+    try:
+        return trace.read(), False
+    except ForeignFile:
+        raise
+    except DamagedFile:
+        return None, True
+
+
+def _continued(existing: Json, fresh: Json, schema_ref: str | None) -> Json:
+    """Return a file's document with what it lacks; its first seed stays, and so do keys that we do not know."""
+    document = fresh | existing
+    seed = existing.get("seed") or fresh["seed"]
+    return document | {"seed": seed, "schema_ref": schema_ref or document["schema_ref"] or SCHEMA_REF}
+
+
+def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: int, wall_s: float) -> None:
+    """Write items, the first `shards` of which are shards and the rest nodes, to this part and, once it is full, the
+    next ones."""
+    while True:
+        room = MOST_FILE_BYTES - weight(document)
+        fitting = _fitting(items, room)
+        if fitting or not items:
+            nodes = {node["id"]: node for node in items[shards:fitting]}
+            document = document | {
+                "shards": document["shards"] + items[: min(shards, fitting)],
+                "matada_nodes": put_nodes(document["matada_nodes"], nodes),
+            }
+            trace.put(document, wall_s)
+        items, shards = items[fitting:], max(0, shards - fitting)
+        if not items:
+            return
+        trace.begin_next(document)
+        document = trace.read() or fresh
+
+
+def _fitting(items: list[Json], room: int) -> int:
+    """Return how many of the items, from the first on, fit in so many bytes."""
+    sizes = accumulate(weight(item) + 1 for item in items)
+    return sum(1 for _ in takewhile(lambda size: size <= room, sizes))
+
+
+def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float) -> str:
+    """Move a part to done/, atomically. Return its path there, also if that was done before.
+
+    `saved_ts` is that of the file as it was read: raise ValidationError if the file has grown since.
+    """
+    files = folder.files
+    trace_id, asked = asked_part(handle)
+    waiting = waiting_part(files, folder.main, trace_id, asked)
+    if waiting and _is_as_read(files, part_name(trace_id, waiting), trace_id, folder.main, saved_ts):
+        return _path(folder, _move_to_done(folder, trace_id, waiting, wall_s), folder.done)
+    # The part that waits may be the next one, and the one that was read is acknowledged.
+    done = acknowledged_part(files, folder.done, trace_id, asked)
+    name = part_name(trace_id, done or 1)
+    if done and (not waiting or _is_as_read(files, name, trace_id, folder.done, saved_ts)):
+        files.fsync(folder.done)  # the process that moved it may have died before this
+        files.fsync(folder.main)
+        return _path(folder, name, folder.done)
+    if waiting:
+        raise ValidationError("the file has grown since it was read; read it again, then acknowledge it")
+    raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
+
+
+def _is_as_read(files: Files, name: str, trace_id: str, at: int, saved_ts: int | None) -> bool:
+    try:
+        document = read_document(files, name, at, sys.maxsize) or {}
+    except DamagedFile:
+        document = {}
+    check_trace(document, trace_id)
+    return saved_ts is None or document.get("saved_ts") == saved_ts
+
+
+def _move_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> str:
+    """Rename a part into done/, to its own name if that is free there. Return the name."""
+    files, free = folder.files, number
+    while files.exists(part_name(trace_id, free), folder.done) or (
+        free > number and files.exists(part_name(trace_id, free), folder.main)
+    ):
+        free += 1
+    name, target = part_name(trace_id, number), part_name(trace_id, free)
+    files.touch(name, folder.main, wall_s)  # retention counts from here
+    files.rename(name, folder.main, target, folder.done)
+    files.fsync(folder.done)
+    files.fsync(folder.main)
+    return target
+
+
+def _path(folder: Folder, name: str, at: int) -> str:
+    return str(folder.path / name if at == folder.main else folder.path / DONE / name)
+
+
+def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
+    """Remove temporaries, which under the lock are all litter; `older_than_s` spares the younger ones."""
+    swept = []
+    for name in sorted(folder.files.names(folder.temporary)):
+        found = folder.files.stat(name, folder.temporary)
+        # A temporary from the future is litter of a clock that jumped.
+        if not stat.S_ISDIR(found.st_mode) and abs(wall_s - found.st_mtime) >= older_than_s:
+            folder.files.unlink(name, folder.temporary)
+            swept.append(name)
+    return swept
+
+
+def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[str] = ()) -> list[str]:
+    """Remove each part that was acknowledged more than `retention_s` seconds ago, but for the traces `keep`.
+
+    A trace whose files cannot be read or removed holds up no other one; the first failure is raised at the end.
+    """
+    waiting = {trace_id for trace_id, _ in _parts(folder, folder.main)}
+    done = defaultdict[str, list[int]](list)
+    for trace_id, number in _parts(folder, folder.done):
+        done[trace_id].append(number)
+    retired: list[str] = []
+    failures: list[Exception] = []
+    for trace_id in sorted(done.keys() - keep):
+        try:
+            old = [n for n in sorted(done[trace_id]) if _is_old(folder, trace_id, n, wall_s - retention_s)]
+            goes_on = trace_id in waiting or len(old) < len(done[trace_id])
+            retired += _retire(folder, trace_id, old, goes_on)
+        except (OSError, ValidationError) as failure:
+            failures.append(failure)
+    if retired:
+        folder.files.fsync(folder.done)
+    if failures:
+        raise failures[0]
+    return retired
+
+
+def _parts(folder: Folder, at: int) -> Iterator[Part]:
+    return filter(None, map(part_of_name, folder.files.names(at)))
+
+
+def _is_old(folder: Folder, trace_id: str, number: int, before_s: float) -> bool:
+    found = folder.files.stat(part_name(trace_id, number), folder.done)
+    return stat.S_ISREG(found.st_mode) and found.st_mtime < before_s
+
+
+def _retire(folder: Folder, trace_id: str, old: list[int], goes_on: bool) -> Iterator[str]:
+    """Remove parts of one trace. What its other parts hold, and which numbers it has used, stays known."""
+    if old and goes_on:
+        Trace(folder, trace_id).forget(old)
+    for number in old:
+        folder.files.unlink(name := part_name(trace_id, number), folder.done)
+        yield name
+    if old and not goes_on:
+        drop_keys(folder, trace_id)

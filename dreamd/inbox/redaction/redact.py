@@ -1,0 +1,85 @@
+"""Masking of secrets and personal data in shards, nodes and seeds, by key and by shape. Pure, and linear.
+
+By key: the whole value under a key that names a secret (`secret_names.py`). By shape: what `secret_patterns.py`,
+`secret_values.py` and `phones.py` find in any other text.
+Mappings stay mappings and lists lists; booleans, nil, and numbers under other keys stay as they are; keys are never
+touched. The depth is what `document.plain` let pass.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from dreamd.inbox.document.document import Json
+from dreamd.inbox.redaction.phones import Phones
+from dreamd.inbox.redaction.secret_names import Secrecy, secrecy, words
+from dreamd.inbox.redaction.secret_patterns import mask_email, mask_formats
+from dreamd.inbox.redaction.secret_values import REDACTED, is_count, mask_named
+
+# What names a part: never masked at the top of a shard or a node.
+SHARD_KEPT = frozenset({"trace_id", "index", "timestamp", "type"})
+NODE_KEPT = frozenset({"id", "type", "version", "lane", "trace"})
+
+_PHONE_KEYS = frozenset({"cell", "fax", "mobile", "msisdn", "phone", "tel", "telephone", "whatsapp"})
+_NO_PHONE_KEYS = frozenset(
+    {"checksum", "commit", "date", "digest", "hash", "id", "ids", "ip", "isbn", "sha", "time", "timestamp"}
+    | {"timestamps", "ts", "uuid", "version", "versions"}
+)
+
+
+def redact(
+    parts: Iterable[Json],
+    masked: Counter[str],
+    kept: frozenset[str] = frozenset(),
+    regions: tuple[str, ...] = (),
+) -> list[Json]:
+    """Return copies of `parts` (plain JSON) with what is secret masked; `masked` counts by kind.
+
+    The values of the keys `kept`, at the top of each part, stay as they are. `regions`: whose national phone numbers
+    are masked.
+    """
+    return [_Walk(masked, regions).part(part, kept) for part in parts]
+
+
+class _Walk:
+    """The walk through one part. It depends on that part alone, so that a shard sent again comes out the same."""
+
+    def __init__(self, masked: Counter[str], regions: tuple[str, ...]) -> None:
+        self._masked = masked
+        self._phones = Phones(regions)
+
+    def part(self, part: Json, kept: frozenset[str]) -> Json:
+        return {key: item if key in kept else self.value(item, key) for key, item in part.items()}
+
+    def value(self, value: Any, key: str) -> Any:
+        """Return the value, masked, that stood under a key."""
+        parts = words(key)
+        if parts[-2:] == ["trace", "id"]:
+            return value
+        what = secrecy(key)
+        return self._whole(value, what) if what else self._inside(value, parts)
+
+    def _whole(self, value: Any, what: Secrecy) -> Any:
+        """Mask all text and all numbers in a value that is secret by its key; counts stay."""
+        if isinstance(value, dict):
+            return {key: self._whole(item, what) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._whole(item, what) for item in value]
+        if isinstance(value, bool) or value in (None, "", REDACTED) or (what == "count" and is_count(value)):
+            return value
+        self._masked["key"] += 1
+        return REDACTED
+
+    def _inside(self, value: Any, parts: list[str]) -> Any:
+        if isinstance(value, dict):
+            return {key: self.value(item, key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._inside(item, parts) for item in value]
+        return self._text(value, parts) if isinstance(value, str) else value
+
+    def _text(self, text: str, parts: list[str]) -> str:
+        text = mask_named(mask_formats(text, self._masked), self._masked)
+        text = mask_email(text, self._masked)
+        if parts and parts[-1] in _NO_PHONE_KEYS:
+            return text
+        return self._phones.mask(text, self._masked, whole=not _PHONE_KEYS.isdisjoint(parts))

@@ -1,0 +1,1 @@
+"""What this process owns or is given by the system: its threads, and what systemd passes and is told."""

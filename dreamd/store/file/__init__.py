@@ -1,0 +1,1 @@
+"""The database as a file: connecting, watching, and what can be wrong with it. What it holds is in the folder above."""

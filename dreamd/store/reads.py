@@ -1,0 +1,221 @@
+"""What is read from the database. Each costs the same after a million lines: by index, or from a counter."""
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from math import isfinite
+from sqlite3 import Connection
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from dreamd.dream.dialogue import DialogueSettings
+from dreamd.dream.model import Context, Fragment, Line
+from dreamd.dream.replay import Script
+from dreamd.dream.signals import RANKED
+from dreamd.errors import Unreadable
+from dreamd.store.records import Memory, StoredDialog
+from dreamd.store.writes import LAST_RUN, OUTCOME
+
+Row = dict[str, Any]
+Measure = Annotated[float, Meta(ge=0, le=1)]
+T = TypeVar("T")
+
+_DIALOG: Final = (
+    "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
+    " avg_trauma, avg_arousal, drift, note"
+)
+_TURN: Final = (
+    "turn, speaker, text, pulse_novelty AS novelty, pulse_arousal AS arousal, pulse_entropy AS entropy,"
+    " trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight, expert, observed, at"
+)
+_UNWRITTEN: Final = (
+    "dream_dialogs INDEXED BY dream_dialogs_unwritten WHERE shard_at IS NULL AND finished_at IS NOT NULL"
+    " AND trace_id IS NOT NULL AND episodes_count > 0 AND id NOT IN (SELECT value FROM json_each(?))"
+    " ORDER BY id LIMIT ?"
+)
+
+
+def load(connection: Connection) -> Memory:
+    """What the engine needs at its start."""
+    numbers = _numbers(connection)
+    outcomes = {
+        key.removeprefix(OUTCOME): int(n) for key, n in numbers.items() if key.startswith(OUTCOME) and n
+    }
+    named = f"{LAST_RUN}:"
+    last_run = {key.removeprefix(named): at for key, at in numbers.items() if key.startswith(named)}
+    if LAST_RUN in numbers:
+        last_run["leo"] = numbers[LAST_RUN]
+    fragments = [
+        Fragment(**row | {"origin": bool(row["origin"])})
+        for row in _rows(
+            connection,
+            "id, text, weight, origin, dialog_id AS dialog, added_at",
+            "dream_bootstrap_fragments ORDER BY id",
+        )
+    ]
+    (newest,) = connection.execute(
+        """SELECT max(coalesce((SELECT max(id) FROM dream_bootstrap_fragments), 0),
+                      coalesce((SELECT max(id) FROM dream_fragments_past), 0))"""
+    ).fetchone()
+    (last_dialog,) = connection.execute("SELECT coalesce(max(id), 0) FROM dream_dialogs").fetchone()
+    return Memory(
+        fragments=fragments,
+        next_fragment_id=newest + 1,
+        next_dialog=last_dialog + 1,
+        last_run=last_run,
+        signals=_signals(connection),
+        outcomes=outcomes,
+        dialogs=sum(outcomes.values()),
+        lines=int(numbers.get("dream_lines", 0)),
+    )
+
+
+def last_measures(connection: Connection) -> list[tuple[float | None, ...]]:
+    """Return arousal, overlap and trauma of the last lines, oldest first; None for what is no measure."""
+    rows = connection.execute(
+        "SELECT pulse_arousal, overlap, trauma_level FROM dream_turns ORDER BY id DESC LIMIT ?", (RANKED,)
+    ).fetchall()
+    return [tuple(value if _is_measure(value) else None for value in row) for row in reversed(rows)]
+
+
+def _is_measure(value: object) -> bool:
+    return isinstance(value, int | float) and 0.0 <= value <= 1.0
+
+
+def _signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
+    """Return the kept signals by client name. What cannot be read is left out."""
+    found = {}
+    for client, recent in connection.execute("SELECT client, recent FROM dream_signals ORDER BY at"):
+        with suppress(Unreadable):
+            found[client] = _kept("recent", recent, dict[str, list[Measure]], msgspec.msgpack.decode)
+    return found
+
+
+def recent(connection: Connection, n: int, before: int | None = None) -> list[Row]:
+    """Return the last n dialogues, newest first, without their lines; if asked, those before a dialogue."""
+    place = "WHERE (started_at, id) < (SELECT started_at, id FROM dream_dialogs WHERE id = ?)"
+    found = f"dream_dialogs {place if before else ''} ORDER BY started_at DESC, id DESC LIMIT ?"
+    return _rows(connection, _DIALOG, found, *([before] if before else []), n)
+
+
+def get(connection: Connection, dialog_id: int) -> Row | None:
+    """A dialogue with its lines as `turns`; `lines` stays the count."""
+    found = _rows(connection, _DIALOG, "dream_dialogs WHERE id = ?", dialog_id)
+    return found[0] | {"turns": _turns(connection, dialog_id)} if found else None
+
+
+def script(connection: Connection, dialog_id: int) -> Script | None:
+    """Return all that `replay` needs of a dialogue that has ended or is suspended; None if there is none, or its texts
+    were not kept. Raises Unreadable."""
+    found = connection.execute(
+        """SELECT context, settings, rng_seed, friend_state, recalled, outcome FROM dream_dialogs
+        WHERE id = ? AND outcome IS NOT NULL AND context IS NOT NULL AND friend_state IS NOT NULL""",
+        (dialog_id,),
+    ).fetchone()
+    if found is None:
+        return None
+    context, settings, rng_seed, state, recalled, outcome = found
+    turns = _rows(
+        connection, f"{_TURN}, candidates, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id
+    )
+    how = _kept("settings", settings, DialogueSettings)
+    for turn in turns:
+        if turn["candidates"] is None:  # of 0.1.0, which took what was said as it was
+            turn["candidates"], how = (turn["said"],), replace(how, candidates=0)
+        else:
+            turn["candidates"] = _kept("candidates", turn["candidates"], tuple[str, ...])
+    return Script(
+        context=_kept("context", context, Context),
+        settings=how,
+        rng_seed=_kept("rng_seed", rng_seed, int, lambda data, **_: int(data)),
+        fragments=[
+            _as_it_was(connection, *of)
+            for of in _kept("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
+        ],
+        recalled=None if recalled is None else _kept("recalled", recalled, list[str]),
+        lines=[_kept("line", turn, Line, msgspec.convert) for turn in turns],
+        outcome=outcome,
+    )
+
+
+def _kept(column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode) -> T:
+    """Return what stands in a column. Raises Unreadable, which names it."""
+    try:
+        return decode(data, type=shape)
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+        raise Unreadable(f"the stored {column} cannot be read") from None
+
+
+def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment:
+    """A fragment at the weight that it had, from the buffer or from what has left it."""
+    found = connection.execute(
+        """SELECT text, origin, added_at FROM dream_bootstrap_fragments WHERE id = :id
+        UNION ALL SELECT text, origin, added_at FROM dream_fragments_past WHERE id = :id LIMIT 1""",
+        {"id": fragment_id},
+    ).fetchone()
+    if found is None:
+        raise Unreadable(f"fragment {fragment_id} of the stored friend_state is missing")
+    text, origin, added_at = found
+    return Fragment(
+        id=fragment_id, text=text, weight=weight, origin=bool(origin), dialog=None, added_at=added_at
+    )
+
+
+def unwritten(connection: Connection, but: Collection[int], n: int) -> list[StoredDialog]:
+    """Return up to n dialogues with lines whose inbox file is not written yet, by id, but for those of `but`."""
+    skipped = msgspec.json.encode(list(but)).decode()
+    found = _rows(
+        connection, "id, trace_id, client, started_at, finished_at, outcome", _UNWRITTEN, skipped, n
+    )
+    return [StoredDialog(**row, turns=_turns(connection, row["id"])) for row in found]
+
+
+def drift(connection: Connection, n: int, before: int | None = None) -> list[Row]:
+    """Return how far the friend was from its origin after each of the last n dialogues that spoke, newest first; if
+    asked, of those before a dialogue."""
+    found = (
+        "dream_dialogs INDEXED BY dream_dialogs_drift WHERE drift IS NOT NULL AND id < ?"
+        " ORDER BY id DESC LIMIT ?"
+    )
+    return _rows(connection, "id, finished_at AS at, drift", found, before or (1 << 63) - 1, n)
+
+
+def stats(connection: Connection) -> Row:
+    """Totals. The averages are over dialogues, as leo counts them; 0.0 where there are none."""
+    memory, numbers = load(connection), _numbers(connection)
+    measured = max(numbers.get("dream_measured", 0), 1)
+    return {
+        "dialogs": memory.dialogs,
+        "lines": memory.lines,
+        "fragments": len(memory.fragments),
+        "origin_fragments": sum(fragment.origin for fragment in memory.fragments),
+        "avg_trauma": numbers.get("dream_sum_trauma", 0.0) / measured,
+        "avg_arousal": numbers.get("dream_sum_arousal", 0.0) / measured,
+        "outcomes": memory.outcomes,
+    }
+
+
+def _turns(connection: Connection, dialog_id: int) -> list[Row]:
+    return _rows(connection, _TURN, "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id)
+
+
+def _numbers(connection: Connection) -> dict[str, float]:
+    """Our own keys of dream_meta. All hold numbers; what does not, others wrote."""
+    numbers = {}
+    ours = "SELECT key, value FROM dream_meta WHERE key BETWEEN 'dream_' AND 'dream_~'"
+    for key, value in connection.execute(ours):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        if isfinite(number):
+            numbers[key] = number
+    return numbers
+
+
+def _rows(connection: Connection, columns: str, found: str, *arguments: int | str) -> list[Row]:
+    cursor = connection.execute(f"SELECT {columns} FROM {found}", arguments)  # noqa: S608 - constants of this file
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]

@@ -1,0 +1,243 @@
+"""What changes the database: one function a transaction, run whole on the database thread.
+
+`Database.write` begins and commits. Nothing here reads a table from end to end, but for the fragments, of
+which there are a few hundred at most.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from sqlite3 import Connection
+from typing import Final
+
+import msgspec
+from msgspec.structs import asdict
+
+from dreamd.dream.friend import Change
+from dreamd.dream.model import Line
+from dreamd.dream.names import ABSENT
+from dreamd.errors import StoreError
+from dreamd.store.records import Charge, Finish, NewDialog, Observed
+from dreamd.store.tidying import empty_texts
+
+LAST_RUN: Final = "dream_last_run_ts"  # leo's; any other client's has ":name" behind it
+OUTCOME: Final = "dream_outcome:"
+
+# As much as one dream may need: what the disk must take before it is said to have room again.
+PROBE_BYTES: Final = 64 * 1024
+
+
+# A dialogue, from its beginning to its shard.
+
+
+def begin(connection: Connection, new: NewDialog) -> int:
+    """A dialogue that has started; returns its id."""
+    cursor = connection.execute(
+        """INSERT INTO dream_dialogs (
+            id, trace_id, session, client, started_at, rng_seed, context, settings, friend_state, field, version
+        ) VALUES (
+            :id, :trace_id, :session, :client, :started_at, :rng_seed,
+            CAST(:context AS TEXT), CAST(:settings AS TEXT), :friend_state, :field, :version
+        )""",
+        asdict(new) | {"rng_seed": str(new.rng_seed)},
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def record(connection: Connection, dialog_id: int, line: Line, at: float, charge: Charge | None) -> None:
+    """Store a line, marked as sent to `observe` before it is; `charge` starts a cooldown."""
+    counted = connection.execute(
+        "UPDATE dream_dialogs SET episodes_count = episodes_count + 1 WHERE id = ? AND finished_at IS NULL",
+        (dialog_id,),
+    )
+    if counted.rowcount == 0:
+        raise StoreError(f"dialogue {dialog_id} is not running")
+    connection.execute(
+        """INSERT INTO dream_turns (
+            dialog_id, turn, speaker, text, trauma_level, pulse_novelty, pulse_arousal, pulse_entropy,
+            overlap, quality, seed, temperature, semantic_weight, expert, candidates, observed, at
+        ) VALUES (
+            :dialog_id, :turn, :speaker, :text, :trauma, :novelty, :arousal, :entropy,
+            :overlap, :quality, :seed, :temperature, :semantic_weight, :expert, :candidates, 'sent', :at
+        )""",
+        asdict(line)
+        | {"candidates": msgspec.json.encode(line.candidates).decode(), "dialog_id": dialog_id, "at": at},
+    )
+    if charge:
+        gone = [(_last_run_key(name),) for name in charge.forget]
+        connection.executemany("DELETE FROM dream_meta WHERE key = ?", gone)
+        connection.execute(
+            "INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, ?)",
+            (_last_run_key(charge.client), charge.at),
+        )
+
+
+def _last_run_key(client: str) -> str:
+    return LAST_RUN if client == "leo" else f"{LAST_RUN}:{client}"
+
+
+def observed(
+    connection: Connection, dialog_id: int, how: Mapping[int, Observed], lines: Sequence[Line]
+) -> None:
+    """Store how `observe` was answered, by turn, and the measures that the lines have from there on."""
+    connection.executemany(
+        """UPDATE dream_turns SET
+            trauma_level = :trauma, pulse_novelty = :novelty, pulse_arousal = :arousal,
+            pulse_entropy = :entropy, overlap = :overlap, quality = :quality
+        WHERE dialog_id = :dialog_id AND turn = :turn""",
+        [asdict(line) | {"dialog_id": dialog_id} for line in lines],
+    )
+    connection.executemany(
+        "UPDATE dream_turns SET observed = ? WHERE dialog_id = ? AND turn = ?",
+        [(answer, dialog_id, turn) for turn, answer in how.items()],
+    )
+
+
+def recalled(connection: Connection, dialog_id: int, texts: Sequence[str]) -> None:
+    """Store what the client recalled for a dialogue."""
+    kept = msgspec.json.encode(list(texts)).decode()
+    connection.execute("UPDATE dream_dialogs SET recalled = ? WHERE id = ?", (kept, dialog_id))
+
+
+def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
+    """Store all that is known at the end, the friend's change included."""
+    observed(connection, dialog_id, end.observed, end.lines)
+    if end.recalled is not None:
+        recalled(connection, dialog_id, end.recalled)
+    connection.execute(
+        "UPDATE dream_dialogs SET note = ?, drift = ? WHERE id = ?", (end.ended_by, end.drift, dialog_id)
+    )
+    _close(connection, dialog_id, end.at, end.outcome, keep_texts)
+    if end.change:
+        _change_friend(connection, end.change, end.at, keep_texts)
+    keep_signals(connection, end.signals, end.at)
+
+
+def keep_signals(connection: Connection, signals: Mapping[str, bytes], at: float) -> None:
+    """Store what the gates rank contexts among, by client name; those of the last clients stay."""
+    rows = [(client, at, recent) for client, recent in signals.items()]
+    connection.executemany("INSERT OR REPLACE INTO dream_signals (client, at, recent) VALUES (?, ?, ?)", rows)
+    connection.execute(
+        """DELETE FROM dream_signals WHERE client NOT IN
+        (SELECT client FROM dream_signals ORDER BY at DESC LIMIT ?)""",
+        (ABSENT,),
+    )
+
+
+def _close(connection: Connection, dialog_id: int, at: float, outcome: str, keep_texts: bool) -> None:
+    """Mark a running dialogue finished, with its averages from its rows."""
+    closed = connection.execute(
+        """UPDATE dream_dialogs SET finished_at = :at, outcome = :outcome, (avg_trauma, avg_arousal) =
+            (SELECT avg(trauma_level), avg(pulse_arousal) FROM dream_turns WHERE dialog_id = :id)
+        WHERE id = :id AND finished_at IS NULL RETURNING episodes_count, avg_trauma, avg_arousal""",
+        {"id": dialog_id, "at": at, "outcome": outcome},
+    ).fetchall()
+    if not closed:
+        raise StoreError(f"dialogue {dialog_id} is not running")
+    [(lines, trauma, arousal)] = closed
+    add(connection, OUTCOME + outcome, 1)
+    add(connection, "dream_lines", lines)
+    add_averages(connection, trauma, arousal)
+    if not lines and not keep_texts:  # no shard will come for it
+        empty_texts(connection, dialog_id)
+
+
+def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts: bool) -> None:
+    """The dialogue's inbox file is on disk; from here on its texts are for people only."""
+    connection.execute("UPDATE dream_dialogs SET shard_at = ? WHERE id = ?", (at, dialog_id))
+    if not keep_texts:
+        empty_texts(connection, dialog_id)
+
+
+# The friend.
+
+
+def seed(connection: Connection, texts: Iterable[str], at: float) -> int:
+    """Store the origin if there is none; returns how many. A text that is there already becomes origin."""
+    if connection.execute("SELECT 1 FROM dream_bootstrap_fragments WHERE origin LIMIT 1").fetchone():
+        return 0
+    stored = 0
+    for text in texts:
+        taken_over = connection.execute(
+            """UPDATE dream_bootstrap_fragments SET origin = 1, weight = 1.0
+            WHERE id = (SELECT min(id) FROM dream_bootstrap_fragments WHERE text = ?)""",
+            (text,),
+        )
+        if taken_over.rowcount == 0:
+            connection.execute(
+                "INSERT INTO dream_bootstrap_fragments (text, origin, added_at) VALUES (?, 1, ?)",
+                (text, at),
+            )
+        stored += 1
+    return stored
+
+
+def _change_friend(connection: Connection, change: Change, at: float, keep_texts: bool) -> None:
+    connection.executemany(
+        "UPDATE dream_bootstrap_fragments SET weight = ? WHERE id = ?",
+        [(weight, fragment_id) for fragment_id, weight in change.weights],
+    )
+    connection.executemany(
+        """INSERT INTO dream_bootstrap_fragments (id, text, weight, origin, dialog_id, added_at)
+        VALUES (:id, :text, :weight, :origin, :dialog, :added_at)""",
+        [asdict(fragment) for fragment in change.added],
+    )
+    for fragment_id in change.left:
+        retire_fragment(connection, fragment_id, at, keep_texts)
+
+
+def retire_fragment(connection: Connection, fragment_id: int, at: float, keep_texts: bool) -> None:
+    """Take a fragment out of the buffer; a replay still finds its text, if texts are kept."""
+    if keep_texts:
+        connection.execute(
+            """INSERT INTO dream_fragments_past (id, text, weight, origin, dialog_id, added_at, left_at)
+            SELECT id, text, weight, origin, dialog_id, added_at, ?
+            FROM dream_bootstrap_fragments WHERE id = ?""",
+            (at, fragment_id),
+        )
+    connection.execute("DELETE FROM dream_bootstrap_fragments WHERE id = ?", (fragment_id,))
+
+
+# Counters, so that nobody ever counts rows.
+
+
+def add(connection: Connection, counter: str, amount: float) -> None:
+    """Raise a counter in dream_meta; the values there are text, as leo has them."""
+    connection.execute(
+        """INSERT INTO dream_meta (key, value) VALUES (:counter, :amount)
+        ON CONFLICT (key) DO UPDATE SET value = value + :amount""",
+        {"counter": counter, "amount": amount},
+    )
+
+
+def add_averages(connection: Connection, trauma: float | None, arousal: float | None) -> None:
+    """Count a dialogue's averages towards those of all, if it has any."""
+    if trauma is not None and arousal is not None:
+        add(connection, "dream_measured", 1)
+        add(connection, "dream_sum_trauma", trauma)
+        add(connection, "dream_sum_arousal", arousal)
+
+
+# Health.
+
+
+def try_a_write(connection: Connection) -> None:
+    """Have the disk take a few pages. What is rolled back would never reach the disk."""
+    connection.execute(
+        "INSERT OR REPLACE INTO dream_meta (key, value) VALUES ('dream_probe', zeroblob(?))", (PROBE_BYTES,)
+    )
+
+
+def forget_the_write(connection: Connection) -> None:
+    """Take back what `try_a_write` wrote. Where there is nothing of it, this shows whether writing is permitted
+    at all, and writes nothing."""
+    connection.execute("DELETE FROM dream_meta WHERE key = 'dream_probe'")
+
+
+def truncate_wal(connection: Connection) -> None:
+    """Bring the -wal into the database and empty it, unless another process is reading it now."""
+    (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
