@@ -12,7 +12,7 @@ from dreamclient.errors import HomeUnknown
 from dreamd import __version__
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.ascii import prepare
-from dreamd.ctl.terminal.layout import width
+from dreamd.ctl.terminal.layout import terminal_columns
 
 # Command -> the file it lives in. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = {
@@ -59,7 +59,7 @@ class Commands(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """As wide as the terminal, for the commands too; click's own least width is 50."""
-        return super().make_context(*args, terminal_width=min(width(), 80) - 2, **extra)
+        return super().make_context(*args, terminal_width=min(terminal_columns(), 80) - 2, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Ctrl-C ends it without a message."""

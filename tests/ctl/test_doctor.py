@@ -344,19 +344,14 @@ def test_a_state_folder_that_no_file_system_takes(tmp_path):
     assert f"{state / 'dream.sqlite3'} cannot be looked at: File name too long" in texts
 
 
-def test_on_a_terminal(daemon, state):
+def test_as_text(daemon, state):
     wide = dreamctl("--state-dir", state, "doctor")
     assert wide.exit_code == 0
     lines = wide.stdout.splitlines()
-    assert lines[0] == f"OK    socket    {state / 'dreamd.sock'}"[: len(lines[0])]
+    assert lines[0].startswith(f"OK    socket    {state / 'dreamd.sock'}")
     assert lines[-1].endswith(" OK")
     assert "WARN  leo       none is connected" in lines
     assert any(line.startswith("                → start leo;") for line in lines)
-    narrow = dreamctl("--state-dir", state, "doctor", columns=40)
-    assert all(
-        len(line) <= 40 or "/" in line.split()[-1] or line.strip(" →,;").startswith("`")
-        for line in narrow.stdout.splitlines()
-    )
     assert "\x1b[" not in wide.stdout
 
 

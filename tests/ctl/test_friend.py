@@ -170,7 +170,7 @@ def test_p4_the_origin_goes_by_an_import_or_a_reseed_and_a_restore_brings_it_bac
     assert measured(friend(daemon)) == measured(kept)
     friend(daemon, "checkpoint", "now", "--again")
     unchanged = dreamctl("--socket", daemon.socket, "friend", "restore", "now").stdout
-    assert unchanged.endswith("0 came, 0 went.\nNothing changed.\n")
+    assert unchanged.endswith("0 came, 0 went. Nothing changed.\n")
     assert friend(daemon, "restore", "previous")["origin"] == 1
 
     unasked = dreamctl("--socket", daemon.socket, "friend", "reseed", file)

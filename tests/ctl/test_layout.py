@@ -13,9 +13,18 @@ NOON = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 
 
 def test_width_is_that_of_the_terminal_within_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     for columns, expected in ((40, 40), (80, 80), (5, layout.NARROWEST), (500, layout.WIDEST)):
         monkeypatch.setenv("COLUMNS", str(columns))
         assert layout.width() == expected
+
+
+def test_nothing_is_folded_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    text = "the rain on the roof of /a b/c " * 100 + "."
+    assert layout.labelled([("rain", text)], layout.width()) == f"rain  {text}"
+    assert layout.table(["a", "b"], [[text, text]], layout.width()).splitlines()[1] == f"{text}  {text}"
 
 
 def test_clean_leaves_nothing_that_steers_a_terminal() -> None:
@@ -62,6 +71,42 @@ def test_a_command_to_copy_stays_on_one_line() -> None:
     )
     assert layout.fold("now `dreamctl service status --instance x`", 20, " ") == (
         " now\n `dreamctl service status --instance x`"
+    )
+
+
+PATHS = [  # text, what must be on one line
+    ("{}", "/var/a long  folder/.ci a copy/run/dreamd.sock"),
+    ("{}", "/home/rain/a leo of mine"),
+    ("{}", "/var/lib/the rain, and (other) things: all of them/dream.sqlite3"),
+    ("{} is no folder of anything that dreams here", "/var/a b/.c d/state"),
+    ("it does not listen at {}, so it cannot be asked to stop", "/var/the rain and the snow"),
+    ("the folder {} (mode 755) is open to all", "/var/the rain and the snow"),
+    (
+        "the daemon of /a/b c/state does not listen at {}; `dreamctl doctor` says why",
+        "/var/the rain/a b/s.sock",
+    ),
+    ("waiting in '{}'", "/var/the rain and the snow/a b"),
+    ("nothing is in (~/the rain/a b/{}). It dreams", "c d e"),
+    ('{{"where": "{}", "line": 4}}', "/var/the rain/and the snow/leo.py"),
+]
+
+
+@pytest.mark.parametrize(("text", "path"), PATHS)
+@pytest.mark.parametrize("columns", [30, 40, 80])
+def test_a_path_with_blanks_stays_on_one_line(text: str, path: str, columns: int) -> None:
+    whole = text.format(path)
+    folded = layout.fold(whole, columns, "    ", "to    ")
+    assert path in folded
+    assert " ".join(folded.split()) == f"to {' '.join(whole.split())}"
+
+
+def test_what_stands_around_a_path_is_folded() -> None:
+    text = "the daemon there does not listen at /a b/c d/s, so that it cannot be asked to stop and goes on"
+    assert layout.fold(text, 30) == (
+        "the daemon there does not\nlisten at /a b/c d/s, so that\nit cannot be asked to stop and\ngoes on"
+    )
+    assert layout.fold("it may be this and/or that 1 / 2 is a half", 20) == (
+        "it may be this\nand/or that 1 / 2 is\na half"
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ WORDS = ("quiet old word, old “door”", "the rain is 3 × as near", "who keep
 @pytest.fixture(scope="module")
 def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A daemon in which leo has dreamt, and what the commands speak of."""
-    folder = tmp_path_factory.mktemp("terminal")
+    folder = tmp_path_factory.mktemp("a terminal")
     with at_home(folder, WORDS, "I am small ≤ as I am.") as (daemon, client):
         client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}})
         client.dream_now()
@@ -115,8 +116,16 @@ def whole(line: str) -> bool:
     return any(sign in line for sign in ("/", "`", "dreamctl", "systemctl"))
 
 
+def copied(text: str, dreamt: dict[str, str]) -> Counter[str]:
+    """What a person copies: commands, and the paths of this test, which hold blanks."""
+    found = re.findall(rf"`[^`]+`|{re.escape(dreamt['folder'])}[^\s'`:;]*", plain(text))
+    return Counter(still(one) for one in found)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_as_a_person_sees_it(person: Callable[..., tuple[int, str]], command: str) -> None:
+def test_a_command_as_a_person_sees_it(
+    dreamt: dict[str, str], person: Callable[..., tuple[int, str]], command: str
+) -> None:
     code, wide = person(command, 80, "xterm")
     assert code == 0
     narrow, dumb = person(command, 40, "xterm")[1], person(command, 80, "dumb")[1]
@@ -129,8 +138,12 @@ def test_a_command_as_a_person_sees_it(person: Callable[..., tuple[int, str]], c
     assert dumb.isascii()
     assert "\x1b" not in dumb
     piped = person(command, 80, "dumb", piped=True)[1]
-    assert still(piped) == still(plain(wide))  # UTF-8, whatever TERM says, and no colour
+    assert "\x1b" not in piped
+    assert still(piped) == still(person(command, 40, "xterm", piped=True)[1])  # UTF-8, and nothing is folded
+    assert set(still(plain(wide)).split()) <= set(still(piped).split())
     assert set(still(plain(narrow)).split()) <= {*still(plain(wide)).split(), "-"}
+    for text in (wide, narrow, dumb):
+        assert copied(text, dreamt) == copied(piped, dreamt)
 
 
 def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, str]]) -> None:

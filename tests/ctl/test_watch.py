@@ -229,4 +229,3 @@ def test_why_sums_up_what_is_shown_and_all_there_were(
     text = dreamctl("--socket", daemon.socket, "why", "-n", 2).stdout
     assert "\nOf these 2: 2 calm.\nOf all " in text
     assert "since the daemon started: " in text
-    assert max(map(len, dreamctl("--socket", daemon.socket, "why", columns=40).stdout.splitlines())) <= 40

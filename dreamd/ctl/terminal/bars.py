@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from dreamd.ctl.terminal.layout import number
+from dreamd.ctl.terminal.layout import WIDEST, number
 
 _BAR = " ▏▎▍▌▋▊▉█"  # eighths of a cell, from its left
 _COLUMN = " ▁▂▃▄▅▆▇█"  # eighths of a cell, from its foot
@@ -37,7 +37,7 @@ def pulse(line: Mapping[str, Any], columns: int, indent: str, plain: bool = Fals
 def chart(values: Sequence[float], columns: int, rows: int, plain: bool = False) -> list[str]:
     """Values over time, the oldest left, on an axis from 0; where there are too many, each column is a mean."""
     top = next(top for top in _TOPS if top >= min(1.0, max(values, default=0.0)))
-    wide = max(1, columns - 6)
+    wide = max(1, min(columns, WIDEST) - 6)
     tall = [round(min(1.0, max(0.0, value)) / top * rows * 8) for value in _spread(values, wide)]
     glyphs, axis = (" .......#", "|") if plain else (_COLUMN, "│")
     return [

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 import textwrap
 import time
 from collections.abc import Iterable, Sequence
@@ -11,15 +12,29 @@ from dreamd.ctl.terminal.ascii import in_ascii, is_plain
 NARROWEST, WIDEST = 30, 100  # columns; beyond, a line of prose is hard to read
 GAP = "  "
 FILLER, BLANK = "\0", "\1"  # in no clean text
-_COMMAND = re.compile("`[^`]+`")
+UNFOLDED = 1 << 30  # columns of a pipe
+# What is never broken: a command between backticks, and an absolute path, which may hold blanks. It begins a word, and
+# its end cannot be known: it is taken to go on to the last slash before another path, and to the mark or command then.
+_WHOLE = re.compile(
+    r"""`[^`]+`
+      | (?<![^\s'"(=])~?/(?=\S)
+        (?:(?:(?!\s['"(]?~?/|`).)*/)?
+        (?:(?!\s['"(]?~?/|[,;:).]+(?:\s|$)|\s\(|`).)*""",
+    re.VERBOSE,
+)
 # Invisible, and part of words: joiners of Persian, Malayalam and emoji, soft hyphens, marks of direction. Those that
 # turn the direction of what follows (U+202A-202E, U+2066-2069) steer a terminal, and stay out.
 _IN_WORDS = frozenset("\u00ad\u061c\u06dd\u070f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 
 
-def width() -> int:
-    """Columns of the terminal, 80 where there is none."""
+def terminal_columns() -> int:
+    """Return the columns of the terminal, 80 if there is none."""
     return min(WIDEST, max(NARROWEST, shutil.get_terminal_size().columns))
+
+
+def width() -> int:
+    """Return the columns that results are folded to: those of the terminal. In a pipe nothing is folded."""
+    return terminal_columns() if sys.stdout.isatty() else UNFOLDED
 
 
 def clean(text: str) -> str:
@@ -43,7 +58,7 @@ def fold(text: str, columns: int, indent: str = "", first: str | None = None) ->
     """Fold a text into lines of `columns`, each behind `indent`, the first behind `first` if that is given.
 
     A path, and a command between backticks, stay whole, or they could not be copied."""
-    cells = _COMMAND.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(clean(text)))
+    cells = _WHOLE.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(clean(text)))
     folded = textwrap.fill(
         cells,
         columns - (FILLER in cells),  # a line may end between a character and its filler

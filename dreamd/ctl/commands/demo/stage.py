@@ -11,7 +11,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from dreamd.ctl.terminal.decisions import in_words
-from dreamd.ctl.terminal.layout import GAP, clean
+from dreamd.ctl.terminal.layout import GAP, WIDEST, clean, fold
 
 Event = Mapping[str, Any]
 
@@ -112,7 +112,7 @@ class Stage:
 
     def _heading(self, title: str = "") -> None:
         self._console.print()
-        self._console.print(Rule(Text(title), style="dim"))
+        self._console.print(Rule(Text(title), style="dim"), width=min(self._console.width, WIDEST))
 
     def _prose(self, text: str, style: str = "") -> None:
         self._folded("", text, style)
@@ -129,10 +129,8 @@ class Stage:
 
     def _folded(self, head: str, text: str, style: str) -> None:
         """A text in the columns right of its head."""
-        columns = self._console.width - len(head)
-        for line in Text(clean(text), style=style).wrap(self._console, max(1, columns)):
-            line.rstrip()
-            self._console.print(Text.assemble((head, "dim"), line), soft_wrap=True)
+        for line in fold(text, self._console.width - len(head)).split("\n"):
+            self._console.print(Text.assemble((head, "dim"), (line, style)), soft_wrap=True)
             head = " " * len(head)
 
 

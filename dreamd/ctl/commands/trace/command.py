@@ -1,7 +1,6 @@
 """`trace`: each message on the socket, decoded."""
 
 import json
-import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.trace.message_view import in_hex, unpack
 from dreamd.ctl.daemon.connection import Target, emit_line, json_option, utc_option
 from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
-from dreamd.ctl.terminal.layout import clean, fold, size, width
+from dreamd.ctl.terminal.layout import fold, size, width
 
 Message = dict[str, Any]
 _Call = tuple[int, str, int | None]  # by session, the way the call went, and its id
@@ -122,8 +121,8 @@ def show(message: Message, columns: int) -> str:
     """One message as text: a line about it, and below what it holds."""
     colour = "red" if message.get("error") or message["type"] == "unreadable" else COLOURS[message["way"]]
     head = fold(_about(message), columns, INDENT, f"{_moment(message['at'])}  ")
-    body = textwrap.wrap(clean(_held(message)), columns - len(INDENT), break_on_hyphens=False)
-    return "\n".join([click.style(head, fg=colour), *(INDENT + line for line in body)])
+    held = fold(_held(message), columns, INDENT)
+    return click.style(head, fg=colour) + (f"\n{held}" if held else "")
 
 
 def _about(message: Message) -> str:
