@@ -323,9 +323,9 @@ async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, mak
     (msgid,) = link._session._peer.pending
     calling.cancel()
     if meets == "answer":
-        link.data_received(packed([1, msgid, None, True]))
+        link._session.receive(packed([1, msgid, None, True]))
     else:
-        link.connection_lost(OSError("gone"))
+        link.end()
     with pytest.raises(asyncio.CancelledError):
         await calling
     assert link._session._peer.pending == {}
@@ -482,7 +482,8 @@ async def test_close_ends_the_connection_and_the_hooks_that_run(daemon: Serve, m
     assert (client.connected, client.trouble) == (False, "closed")
     assert not client.offer(CONTEXT)
     assert not link.offer(CONTEXT)
-    assert await link.call("why", [], 1) is None
+    with pytest.raises(NotConnected, match="has ended"):
+        link.call("why", [], print, 1.0)
     await client.close()
     assert await client.start(DEADLINE_S)
     assert client.offer(CONTEXT)
@@ -523,7 +524,7 @@ async def test_a_forked_child_says_nothing_on_its_parents_connection(daemon: Ser
     assert isinstance(hello, Request)
     theirs.sendall(peer.respond(hello.msgid, WELCOME))
     assert await task
-    link, task = client._link, client._task
+    link, task = client._link, client._run.task
     assert link is not None
     client._in_child()
     link.abandon()

@@ -520,12 +520,15 @@ def test_a_fork_renews_every_lock_of_the_child(path: Path, make: Make) -> None:
         client = make()
         assert client.start(DEADLINE_S)
         connection, thread, link = daemon.arrival(), client._run.thread, client._link
-        for lock in (client._starting, client._tried._cond, link._lock):
+        for lock in (client._starting, client._run.tried._cond, link._lock):
             lock.acquire()
         held = threading.Thread(target=client._session.failures._lock.acquire)
         held.start()
         held.join()
         client._in_child()
+        number = os.open(
+            os.devnull, os.O_RDONLY
+        )  # of the file that the thread waits on, which a child has not
         assert link._sock.fileno() == -1
         assert not client.connected
         assert "forked" in client.trouble
@@ -535,6 +538,7 @@ def test_a_fork_renews_every_lock_of_the_child(path: Path, make: Make) -> None:
         connection.close()
         thread.join(DEADLINE_S)  # if a hook forked, this is the child's only thread: it serves no more
         assert not thread.is_alive()
+        os.close(number)
 
 
 # --- the end -----------------------------------------------------------------------------------------
@@ -690,7 +694,7 @@ def test_stop_takes_no_lock_and_waits_for_nothing(path: Path, make: Make) -> Non
         client = make()
         assert client.start(DEADLINE_S)
         connection, thread = daemon.arrival(), client._run.thread
-        held = [client._starting, client._tried._cond, client._session.failures._lock]
+        held = [client._starting, client._run.tried._cond, client._session.failures._lock]
         ready, stopped = threading.Event(), threading.Event()
 
         def hold() -> None:

@@ -1,19 +1,23 @@
-"""What both clients take and show: the constructor, the properties, and what a fork does to them."""
+"""What both clients are: one life, connected again and again, whose steps a thread or a loop takes."""
 
 import os
 import random
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 from dreamclient.clients.connect import Connect, Connector
+from dreamclient.clients.link import Link
 from dreamclient.clients.process import call_in_child
 from dreamclient.errors import DreamError, NotConnected, UsageError
 from dreamclient.messages import Method
+from dreamclient.protocol.contexts import small_context
 from dreamclient.protocol.hooks import Hook, Hooks
-from dreamclient.protocol.rpc import Reply
-from dreamclient.protocol.session import NOT_STARTED, Session
+from dreamclient.protocol.rpc import Reply, Request
+from dreamclient.protocol.session import CONNECTING, NOT_STARTED, Done, Session
 
 # Served by any daemon, whatever protocol it speaks, so that an old one can be seen and stopped.
 FROZEN = frozenset({Method.HELLO, Method.STATUS, Method.SHUTDOWN})
@@ -32,6 +36,21 @@ class Timing:
 TIMING = Timing()
 
 
+class Run:
+    """What one start began, to its end. `tried` is set when the first attempt to connect has ended."""
+
+    def __init__(self, session: Session, tried: Any) -> None:
+        self.session = session
+        self.tried = tried
+        self.over = False
+        self.link: Link | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still keeps its client connected."""
+        return not self.over
+
+
 class Client:
     """Base of `DreamClient` and `AsyncDreamClient`.
 
@@ -43,6 +62,9 @@ class Client:
     `timing`, `monotonic` and `draw` (a number in [0, 1) for the back-off) replace the socket, the clock and chance.
     """
 
+    _swallowed: type[BaseException] = (
+        Exception  # what a hook may raise, and an attempt to connect, and it goes on
+    )
     waits = False  # whether `offer` returns only when the dream has ended
 
     def __init__(
@@ -71,30 +93,96 @@ class Client:
         self._next_retry_s = timing.first_retry_s
         self._wanted = self._forked = False  # started, and not closed; in a child that has not connected yet
         self._retry_at = 0.0  # if it could not be started, when an offer tries again
+        self._starting = threading.Lock()
         self._idle()
         call_in_child(self._in_child)
 
+    # how it lives
+
     def _idle(self) -> None:
-        """Nothing runs."""
+        """Nothing runs. What ran may be at work for a while, on a session that is its own."""
+        self._session = copy(self._session)
+        self._run: Any = None
         self._link: Any = None  # from connect to the end
         self._ready: Any = None  # the same, while the daemon has welcomed us
         self._ready_at: float | None = None  # since when (monotonic seconds)
 
-    def _begin(self) -> None:
-        """Begin to connect in the background, unless that has begun. Raise RuntimeError if nothing can begin now."""
+    def _begin(self, session: Session) -> None:
+        """Set `_run` to a run that has begun. Raise RuntimeError if nothing can begin now: no thread, or no loop."""
         raise NotImplementedError
 
-    def _began(self) -> bool:
-        """Begin; return False, and count it, if nothing can begin now: no thread, or no event loop."""
+    def _linked(self, session: Session) -> Link:
+        """Connect."""
+        raise NotImplementedError
+
+    def _began(self) -> Any:
+        """Begin to connect in the background, unless that has begun. Return the run; None, counted, if it cannot."""
         self._wanted = True
-        try:
-            self._begin()
-        except RuntimeError as error:
-            self._session.lost(error, was_ready=False)
-            self._retry_at = self._monotonic() + self._timing.first_retry_s
-            return False
+        if (self._run is None or not self._run.is_alive) and self._starting.acquire(blocking=False):
+            try:  # else another thread starts it, or a signal came meanwhile
+                self._idle()
+                self._session.trouble = CONNECTING
+                self._begin(self._session)
+            except RuntimeError as error:
+                self._run = None
+                self._session.lost(error, was_ready=False)
+                self._retry_at = self._monotonic() + self._timing.first_retry_s
+                return None
+            finally:
+                self._starting.release()
         self._retry_at, self._forked = float("inf"), False
-        return True
+        return self._run
+
+    def _steps(self, run: Run) -> Generator[tuple[Any, float | None], None, None]:
+        """Connect, and connect again when that has ended. A step is what to wait for before the next one is taken: for
+        the link to have something, or, without a link, for so many seconds."""
+        while self._run is run:  # not so in a child that a hook forked
+            try:
+                yield from self._connection(run)
+            except self._swallowed as error:
+                if self._run is run:  # else it is we who ended it
+                    wait_s = self._failed(error)
+                    run.tried.set()
+                    yield None, wait_s
+
+    def _connection(self, run: Run) -> Iterator[tuple[Link, float | None]]:
+        session, timing = run.session, self._timing
+        link = run.link = self._linked(session)
+        try:
+            if run.over:
+                return
+            self._link = link
+            session.begin()
+            link.flush()
+            deadline = self._monotonic() + timing.hello_s
+            while not session.answered:
+                if (left_s := deadline - self._monotonic()) <= 0:
+                    raise NotConnected(f"the daemon did not answer hello in {timing.hello_s:g} s")
+                yield link, left_s
+                self._serve(link)
+            if session.ready and self._run is run:
+                self._welcomed(link)
+            run.tried.set()
+            while not run.over:
+                yield link, None
+                self._serve(link)
+        finally:
+            if self._link is link:
+                self._link = self._ready = None
+            link.end()
+
+    def _serve(self, link: Link) -> None:
+        """Take what has come, and run the hooks that it calls."""
+        for request in link.receive():
+            try:
+                value = self._session.hooks.invoke(request.method, request.params)
+            except self._swallowed as error:
+                link.fail(request, error)
+            else:
+                self._answer(link, request, value)
+
+    def _answer(self, link: Link, request: Request, value: Any) -> None:
+        link.answer(request, value)
 
     def _welcomed(self, link: Any) -> None:
         self._ready, self._ready_at = link, self._monotonic()
@@ -118,8 +206,11 @@ class Client:
         self._forked, self._retry_at = self._wanted, 0.0
         if self._link is not None:
             self._link.abandon()
+        self._starting = threading.Lock()
         self._idle()
         self._session.failures.forked()
+
+    # what its host calls
 
     def offer(self, ctx: Any) -> bool:
         """Tell the daemon of a reply: a `DreamContext`, or a mapping with its keys. False if it was dropped, and
@@ -150,6 +241,21 @@ class Client:
     def count(self, kind: str) -> None:
         """Count what the host swallowed: the daemon is told with the next message."""
         self._session.failures.count(kind)
+
+    def ask(self, method: str, params: list[Any], done: Done, deadline: float) -> Callable[[], None]:
+        """Call a method of the daemon without waiting; return what gives the call up. `done` gets the Reply, or None if
+        the connection ends before, where hooks run; `deadline` is for the sending (monotonic seconds)."""
+        forget: Callable[[], None] = self._reach(method).call(method, params, done, deadline)
+        return forget
+
+    def dream_now(self, ctx: Any = None, timeout_s: float = 330.0) -> Any:
+        """Dream past all gates with this host's hooks; return `{dialog, outcome, lines}` at its end."""
+        small = None if ctx is None else small_context(ctx)
+        return self.call(Method.NOW, small, None, timeout_s=timeout_s)
+
+    def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
+        """Call a method of the daemon and return its result."""
+        raise NotImplementedError
 
     def _reach(self, method: str) -> Any:
         """Return the connection to call `method` on. Raise NotConnected if there is none."""

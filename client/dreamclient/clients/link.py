@@ -1,4 +1,4 @@
-"""One connection of the thread's client: whole messages out from any thread, bytes in on one.
+"""One connection: whole messages out from any thread, bytes in on one.
 
 A message is sent whole, or the connection ends: nothing is left over for later. Threads that may wait take the lock in
 turn; the reply path waits a millisecond for it, and not at all while the daemon does not read.
@@ -8,9 +8,9 @@ import os
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
@@ -22,22 +22,25 @@ READ_BYTES = 64 * 1024
 # Seconds. The lock is held for one send that does not wait; but its holder may have lost the interpreter's own lock to
 # the very thread that offers, so that a fifth of the offers found it held while leo dreamt.
 OFFER_WAITS_S = 0.001
-_FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
+FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class Link:
     """A connected socket, and the session that talks over it."""
 
-    def __init__(
-        self, sock: socket.socket, session: Session, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        sock.setblocking(True)
-        self.is_open = True
+    def __init__(self, sock: socket.socket, session: Session, monotonic: Callable[[], float]) -> None:
+        sock.setblocking(False)
         self._sock = sock
         self._session = session
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._waits_for_room = False  # its holder does
+        self._ended = False
+        self._waits_for_room = False  # what is sent now does
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still be written to."""
+        return not self._ended
 
     # the reply path
 
@@ -58,13 +61,15 @@ class Link:
             return "unsendable"
         if self._waits_for_room:
             return "stalled"
+        if not self.is_open:
+            return "not_connected"
         if not self._lock.acquire(timeout=OFFER_WAITS_S):
             return "busy"
         try:
-            sent = self._sock.send(data, _FLAGS)
+            sent = self._sock.send(data, FLAGS)
         except BlockingIOError:
             return "stalled"
-        except OSError:  # the background thread reads the end too, and connects again
+        except OSError:  # the client reads the end too, and connects again
             return "not_connected"
         finally:
             self._lock.release()
@@ -75,18 +80,26 @@ class Link:
 
     # any thread that may wait
 
-    def call(self, method: str, params: list[Any], done: Done, deadline: float) -> int:
-        """Send a call, by `deadline` (monotonic seconds); `done` learns its end. Return its number.
+    def call(self, method: str, params: list[Any], done: Done, deadline: float) -> Callable[[], None]:
+        """Send a call, by `deadline` (monotonic seconds); `done` learns its end. Return what gives it up.
 
         Raise NotConnected, CallTimeout (it was not sent), UsageError (it cannot be sent)."""
         with self._held(deadline):
             msgid, data = self._session.call(method, params, done)
+            forget = partial(self._session.forget, msgid)
             try:
                 self._send(data, deadline)
             except DreamError:
-                self._session.forget(msgid)
+                forget()
                 raise
-        return msgid
+        return forget
+
+    def flush(self) -> None:
+        """Send what the session has to say, waiting for as long as the daemon does not read."""
+        out, self._session.out = self._session.out, []
+        for data in out:
+            with self._held(None):
+                self._send(data, None)
 
     @contextmanager
     def _held(self, deadline: float | None) -> Iterator[None]:
@@ -103,52 +116,38 @@ class Link:
         left = memoryview(data)
         while left:
             try:
-                left = left[self._sock.send(left, _FLAGS) :]
+                left = left[self._sock.send(left, FLAGS) :]
             except BlockingIOError:
-                if not self._writable(deadline):
+                self._waits_for_room = True
+                room = self._polled(
+                    select.POLLOUT, None if deadline is None else deadline - self._monotonic()
+                )
+                self._waits_for_room = False
+                if not room:
                     if len(left) < len(data):  # what follows half a message could not be read
                         self.shutdown()
                     raise CallTimeout("the daemon does not read") from None
             except OSError as error:
                 raise _ended(error) from None
 
-    def _writable(self, deadline: float | None) -> bool:
-        """Wait for room in the socket, until `deadline`."""
+    def _polled(self, what: int, wait_s: float | None) -> bool:
         poll = select.poll()
-        poll.register(self._sock, select.POLLOUT)
-        self._waits_for_room = True
-        try:
-            return bool(
-                poll.poll(None if deadline is None else max(0.0, deadline - self._monotonic()) * 1000)
-            )
-        finally:
-            self._waits_for_room = False
+        poll.register(self._sock, what)
+        return bool(poll.poll(None if wait_s is None else max(0.0, wait_s) * 1000))
 
-    def shutdown(self) -> None:
-        """End the connection from any thread, a signal handler or the garbage collector: no lock is taken, and the
-        threads that read or send wake at once."""
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+    # the client's own thread
 
-    def abandon(self) -> None:
-        """In a forked child: close this copy. A shutdown would end the parent's connection too."""
-        self._lock, self.is_open = threading.Lock(), False  # a thread that is not here may have held it
-        with suppress(OSError):
-            os.close(self._sock.detach())
+    def wait(self, wait_s: float | None) -> Any:
+        """Wait until there is something to receive, for `wait_s` seconds at most."""
+        with suppress(OSError, ValueError):  # it has ended: to receive says so
+            self._polled(select.POLLIN, wait_s)
 
-    # the background thread
-
-    def receive(self, wait_s: float | None = None) -> list[Request]:
-        """Wait for bytes, up to `wait_s` seconds; return the hook calls among them. Raise NotConnected at the end,
-        CallTimeout if nothing came."""
-        if (
-            self._sock.gettimeout() != wait_s
-        ):  # at the handshake alone: one of Python's costs a poll a message
-            self._sock.settimeout(wait_s)
+    def receive(self) -> list[Request]:
+        """Take what has come; return the hook calls among it. Raise NotConnected at the end."""
         try:
             data = self._sock.recv(READ_BYTES)
-        except TimeoutError:
-            raise CallTimeout("nothing came") from None
+        except BlockingIOError:
+            return []
         except OSError as error:
             raise _ended(error) from None
         if not data:
@@ -158,18 +157,35 @@ class Link:
         finally:
             self.flush()
 
-    def flush(self) -> None:
-        """Send what the session has to say, waiting for as long as the daemon does not read."""
-        out, self._session.out = self._session.out, []
-        for data in out:
-            with self._held(None):
-                self._send(data, None)
+    def answer(self, request: Request, value: Any) -> None:
+        """Answer a hook call with what the hook returned, if the connection still stands."""
+        if self.is_open:
+            self._session.answer(request, value)
+            self.flush()
+
+    def fail(self, request: Request, error: BaseException) -> None:
+        """Answer a hook call with what the hook raised, if the connection still stands."""
+        if self.is_open:
+            self._session.fail(request, error)
+            self.flush()
+
+    def shutdown(self) -> None:
+        """End the connection from any thread, a signal handler or the garbage collector: no lock is taken, and the
+        threads that read or send wake at once."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def abandon(self) -> None:
+        """In a forked child: close this copy. A shutdown would end the parent's connection too."""
+        self._lock, self._ended = threading.Lock(), True  # a thread that is not here may have held it
+        with suppress(OSError):
+            os.close(self._sock.detach())
 
     def end(self) -> None:
         """Close, and tell each caller that its call has no answer. Later calls raise NotConnected."""
         self.shutdown()
         with self._lock:
-            self.is_open = False
+            self._ended = True
             self._sock.close()
         self._session.end()
 
