@@ -4,10 +4,13 @@ VENV     ?= .venv
 LEO_VENV ?= .venv-leo
 BIN      := $(VENV)/bin
 
-.PHONY: run test venv lint types cov bench fuzz man dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench fuzz leo man dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 test: venv  ## the whole suite, on up to four cores
 	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
@@ -41,11 +44,17 @@ $(VENV)/.test: $(VENV)/.run requirements/test.lock
 	@$(CHECK) >/dev/null || $(CHECK) || $(FAILED)
 	@touch $@
 
-lint: venv
+check: lint types test  ## all that a change must pass: lint, types and the suite
+
+format: venv  ## formats the code, and mends what ruff can mend safely
+	@"$(BIN)/ruff" check --fix-only .
+	@"$(BIN)/ruff" format .
+
+lint: venv  ## ruff: rules and format
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/ruff" format --check .
 
-types: venv
+types: venv  ## mypy --strict on both packages
 	@"$(BIN)/mypy"
 
 cov: venv  ## the suite with branch coverage of both packages, daemon processes included
@@ -83,7 +92,7 @@ dist: venv  ## wheels and source archives of both distributions, in dist/
 install: venv  ## dreamd as a user service of systemd, from this checkout
 	@"$(BIN)/dreamctl" service install
 
-uninstall: venv
+uninstall: venv  ## removes that service; dreams stay
 	@"$(BIN)/dreamctl" service uninstall
 
 LOCK := compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
@@ -96,5 +105,5 @@ lock:  ## both locks: names, versions and hashes; run.lock for `make run`, test.
 	@.venv-lock/bin/uv pip $(LOCK) pyproject.toml --extra test -c requirements/run.lock -o requirements/test.lock \
 	  $$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements/run.lock)
 
-clean:
+clean:  ## removes the environments, caches and dist/; dreams in state/ stay
 	rm -rf "$(VENV)" "$(LEO_VENV)" .venv-lock dist .coverage* .mypy_cache .ruff_cache .pytest_cache

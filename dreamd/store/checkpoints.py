@@ -149,7 +149,7 @@ def _add(connection: Connection, copy: Copy) -> None:
 
 def _push(connection: Connection, before: Sequence[Copy], now: Sequence[Copy], at: float) -> str:
     """Keep `before` as the newest undo, and return its name. The oldest goes if there are five; what is the same as
-    `before` or `now` goes first, so that undoing to and fro drops no older one."""
+    `before` or `now` goes first, so that undoing back and forth drops no older one."""
     undos = ", ".join(f"'{name}'" for name in UNDOS)
     connection.execute(
         f"DELETE FROM dream_checkpoints WHERE name IN ({undos}) AND fragments IN (?, ?)",  # noqa: S608 - constants

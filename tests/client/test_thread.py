@@ -498,11 +498,11 @@ def test_a_forked_child_connects_with_its_first_context_or_when_it_is_started(
             return [first, started, client.offer(CONTEXT), client.call("status"), client.trouble]
 
         assert in_child(act) == [starts, True, True, True, ""]
-        childs = daemon.arrival()
-        (hello,) = childs.hears("hello")
+        child_side = daemon.arrival()
+        (hello,) = child_side.hears("hello")
         assert hello["pid"] != os.getpid()
         assert hello["failures"] == ({} if starts else {"forked": 1})
-        childs.hears("dream.context")
+        child_side.hears("dream.context")
 
 
 def test_a_client_that_was_never_started_is_not_troubled_by_a_fork(make: Make) -> None:

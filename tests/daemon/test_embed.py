@@ -257,9 +257,9 @@ FORKS = """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, which this is about
 forked, forks = os.pipe()
-ours, childs = os.pipe()
+ours, child_side = os.pipe()
 if os.fork() == 0:
-    os.close(childs)
+    os.close(child_side)
     code = 1 if embedded.alive else 0
     embedded.close()
     os.write(forks, b".")
@@ -270,7 +270,7 @@ os.read(forked, 1)
 embedded.close()
 again = embed(Path(sys.argv[1]), settings=chosen())
 assert again.alive
-os.close(childs)
+os.close(child_side)
 assert os.wait()[1] == 0
 """
 

@@ -384,14 +384,14 @@ def test_units_that_are_stopped_or_not_there(installed) -> None:
     installed.dreamctl("service", "uninstall")
     findings = Findings(installed.env)
     assert findings.exit_code == 1
-    advices = [findings.one("WARN", "service")["advice"], findings.one("FAIL", "daemon")["advice"]]
+    advice_of = [findings.one("WARN", "service")["advice"], findings.one("FAIL", "daemon")["advice"]]
     assert "no units are installed" in findings.one("WARN", "service")["text"]
     assert (
-        re.findall("`[^`]+`", advices[0])
-        == re.findall("`[^`]+`", advices[1])
+        re.findall("`[^`]+`", advice_of[0])
+        == re.findall("`[^`]+`", advice_of[1])
         == ["`dreamctl service install`"]
     )
-    follow(installed.env, advices[0])
+    follow(installed.env, advice_of[0])
     is_cured(installed.env, "socket", "daemon", "service")
 
 

@@ -127,15 +127,15 @@ def test_a_daemon_that_is_not_systemds_is_not_fought(manager, dreamctl, folder, 
     told = dreamctl("service", "start")
     assert (told.code, "a daemon that is not systemd's" in told.said) == (1, True)
     manager.systemctl("start", "dreamd.service", check=False)  # as at leo's knock
-    advices = {}
+    advice_of = {}
 
     def is_told():
         found = json.loads(dreamctl("doctor", "--json").out)["findings"]
-        advices.update({one["section"]: one["advice"] for one in found if one["level"] == "FAIL"})
-        return advices.keys() == {"daemon", "service"}
+        advice_of.update({one["section"]: one["advice"] for one in found if one["level"] == "FAIL"})
+        return advice_of.keys() == {"daemon", "service"}
 
     until(is_told, "it crashes, and is to be started again")
-    assert [re.findall(KILL, advice) for advice in advices.values()] == [re.findall(KILL, told.said)] * 2
+    assert [re.findall(KILL, advice) for advice in advice_of.values()] == [re.findall(KILL, told.said)] * 2
     kill(manager, told.said)
     dreamctl("service", "start").well()
     assert json.loads(dreamctl("status", "--json").out)["pid"] == manager.main_pid()

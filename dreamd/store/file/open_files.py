@@ -103,8 +103,8 @@ class FilesOpen:
     def before_close(self) -> None:
         """Keep SQLite from writing the log into a file that is lost, which it would do at the last close. If the log
         alone was removed, SQLite still has it open, and saves what is in it."""
-        anothers = size_of(self._log) and identity_of(self._log) != self._logs[0]
-        if self.lost is None or (self.lost == LOG_LOST and not anothers):
+        log_of_another = size_of(self._log) and identity_of(self._log) != self._logs[0]
+        if self.lost is None or (self.lost == LOG_LOST and not log_of_another):
             return
         shared = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, SHARED_FIRST, SHARED_SIZE, 0)
         with suppress(OSError):  # a file system without such locks
