@@ -15,7 +15,7 @@ help:  ## this list
 test: venv  ## the whole suite, on up to four cores
 	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
-venv: $(VENV)/.test  ## .venv with both distributions (editable) and the test tools
+venv: $(VENV)/.test  ## .venv with the project (editable) and the test tools
 
 # Locks are installed as they are. A resolver would look at the index, and refuse the lock when the index has moved on.
 # Python compiles what the demo imports when it imports it; pip would compile numpy's own tests too, for seconds.
@@ -31,9 +31,9 @@ $(VENV)/bin/python:
 	@"$(PYTHON)" -m venv "$(VENV)" || \
 	  { echo "This Python cannot make a virtual environment (on Debian: apt install python3-venv)." >&2; exit 1; }
 
-$(VENV)/.run: pyproject.toml client/pyproject.toml requirements/run.lock | $(VENV)/bin/python
+$(VENV)/.run: pyproject.toml requirements/run.lock | $(VENV)/bin/python
 	@$(INSTALL) --require-hashes -r requirements/run.lock || $(FAILED)
-	@$(INSTALL) --no-build-isolation -e client -e . || $(FAILED)
+	@$(INSTALL) --no-build-isolation -e . || $(FAILED)
 	@$(CHECK) >/dev/null || $(CHECK) || $(FAILED)
 	@touch $@
 
@@ -96,7 +96,7 @@ uninstall: venv  ## removes that service; dreams stay
 	@"$(BIN)/dreamctl" service uninstall
 
 LOCK := compile --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
-  --no-header --no-annotate --no-emit-package dreamd-client --quiet
+  --no-header --no-annotate --quiet
 
 lock:  ## both locks: names, versions and hashes; run.lock for `make run`, test.lock for what `make test` adds
 	@"$(PYTHON)" -m venv .venv-lock

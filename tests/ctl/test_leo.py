@@ -6,10 +6,12 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 from dreamd.ctl.commands.leo.files import IMPORT, LeoFiles, rendered
+from dreamd.ctl.machine.installed import requirement
 from tests.helpers.dreamctl import dreamctl
 
 OWN = b'#!/usr/bin/env python3\n# his\n"""\ndream.py \xe2\x80\x94 "his" own\n\n  words\n"""\n\nimport random\nX = 1\n'
@@ -214,7 +216,7 @@ def test_an_interpreter_that_lacks_dreamclient_is_told_of(folder):
     checked = dreamctl("leo", "check", folder, "--python", bare)
     assert checked.exit_code == 1
     assert "cannot import dreamclient" in checked.stderr
-    assert "-m pip install dreamd-client" in checked.stderr
+    assert f"-m pip install {quote(requirement('dreamd-client'))};" in checked.stderr
     installed = dreamctl("leo", "install", folder, "--python", bare)
     assert (installed.exit_code, "cannot import" in installed.stderr) == (0, True)
 

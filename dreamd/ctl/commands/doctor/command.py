@@ -67,6 +67,7 @@ def examine(target: Target) -> Iterator[Finding]:
     refused = "socket" if socket.refused else "database" if folder.refused else None
     yield from found("daemon", daemon.check_daemon, answers, folder, target.socket, installed, refused)
     yield from found("versions", daemon.check_versions, answers)
+    yield from found("versions", daemon.check_installed)
     yield from found("service", service.check, installed, alive, folder)
     yield from found("service", service.check_places, installed, state, target.socket)
     told = (answers.status or {}).get("database", {})

@@ -1,9 +1,11 @@
 """The daemon: does it answer, how does it say it is, and is it of our version."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -13,6 +15,7 @@ from dreamd import __version__
 from dreamd.ctl.commands.doctor.finding import Finding, Section, fail, ok, warn
 from dreamd.ctl.commands.doctor.service import SERVICE, Units
 from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.machine.installed import CLIENT, client_is_doubled, requirement
 from dreamd.ctl.machine.places import StateFacts
 from dreamd.ctl.terminal.layout import span
 
@@ -169,6 +172,19 @@ def check_versions(answers: Answers) -> Iterator[Finding]:
                 f"{CLIENT_VERSION} is installed",
                 "upgrade dreamd-client in its environment, and restart it",
             )
+
+
+def check_installed() -> Iterator[Finding]:
+    """Check that dreamclient is installed once in this environment."""
+    if client_is_doubled():
+        pip = f"{quote(sys.executable)} -m pip"
+        yield warn(
+            "versions",
+            f"dreamd and {CLIENT} are both installed in {sys.prefix}: both put dreamclient there, so removing or "
+            "upgrading one breaks the other",
+            f"`{pip} uninstall -y {CLIENT}`, then "
+            f"`{pip} install --force-reinstall --no-deps {quote(requirement('dreamd'))}`",
+        )
 
 
 def check_host(answers: Answers) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -139,10 +140,12 @@ def _warn(plan: Plan, interpreter: dict[str, Any] | None) -> None:
     if interpreter is None:
         return
     if interpreter["problem"]:
+        from dreamd.ctl.machine.installed import CLIENT, requirement  # needed after a failure alone
+
         exe = interpreter["path"]
         click.echo(
             f"{exe} cannot import dreamclient ({interpreter['problem']}): with it, leo stays as he was.\n"
-            f"Do: {exe} -m pip install dreamd-client; or name leo's interpreter with --python.",
+            f"Do: {exe} -m pip install {quote(requirement(CLIENT))}; or name leo's interpreter with --python.",
             err=True,
         )
     if not plan.docstring and plan.state in ("leo's own", "installed", "hand-made"):
