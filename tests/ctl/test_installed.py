@@ -13,7 +13,7 @@ from dreamd.ctl.machine.installed import requirement
 def came_from(monkeypatch):
     def came_from(**origin):
         text = json.dumps(origin) if origin else None
-        monkeypatch.setattr(metadata.Distribution, "read_text", lambda self, name: text)
+        monkeypatch.setattr(metadata.PathDistribution, "read_text", lambda self, name: text)
 
     return came_from
 
