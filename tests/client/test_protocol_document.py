@@ -36,8 +36,9 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> list[list[str]]:
-    """The cells of the first table of a section, without its head."""
-    lines = [line for line in section(title).splitlines() if line.startswith("|")]
+    """Return the cells of the first table of a section, without its head."""
+    table = section(title).split("\n| ", 1)[1].split("\n\n", 1)[0]
+    lines = f"| {table}".splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
