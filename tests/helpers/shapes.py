@@ -15,11 +15,10 @@ _TOKEN = re.compile(r"\s*([{}\[\],:]|[^{}\[\],:]+)")
 
 
 def shape_of(command: str) -> Any:
-    """What is said of `command`: in the section of its name, for `friend restore` in the row that begins so."""
-    verb, _, sub = command.partition(" ")
-    lines = _section(verb).splitlines()
-    row = next((line for line in lines if sub and line.startswith(f"| `{command}")), None)
-    about = row or "\n".join(line for line in lines if not line.startswith("|"))
+    """Return the shape of `command`: below its own heading, `### friend restore NAME` for `friend restore`."""
+    about, *parts = _section(command.partition(" ")[0]).split("\n### ")
+    if " " in command:
+        about = next(part for part in parts if part.replace("\n", "`\n", 1).startswith(command))
     if other := re.search(r"JSON as of `([^`]+)`", about):
         return shape_of(other[1])
     found = re.search(r"JSON[^`:]*: `([^`]+)`", " ".join(about.split()))
