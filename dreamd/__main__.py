@@ -12,8 +12,7 @@ from dreamclient.errors import HomeUnknown
 import dreamd
 from dreamd import settings
 from dreamd.errors import SettingsError
-
-EXIT_USAGE, EXIT_STATE, EXIT_INTERRUPTED = 2, 4, 130
+from dreamd.process.exit_codes import ExitCode
 
 
 def _path(text: str) -> str:
@@ -64,12 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return app.run(load, state_dir, socket)
     except SettingsError as error:
         print(f"dreamd: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except HomeUnknown as error:
         print(f"dreamd: the state folder is not known: {error}", file=sys.stderr)
-        return EXIT_STATE
+        return ExitCode.STATE
     except KeyboardInterrupt:  # while it starts; once it serves, it stops in order
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, Sto
 from dreamd.failures import Failures
 from dreamd.housekeeping import Tick
 from dreamd.inbox import Inbox, inbox_folder
+from dreamd.process.exit_codes import ExitCode
 from dreamd.process.systemd import Notifier, passed_socket
 from dreamd.settings import Settings
 from dreamd.store import Store
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from dreamd.embedded import Embedded
 
 DATABASE = "dream.sqlite3"
-EXIT_UNEXPECTED, EXIT_DATABASE, EXIT_LOST = 1, 6, 7
 TICK_S = 15.0  # everything periodic happens then: dreamd/housekeeping.py
 LOAD_S = 0.5  # that a start waits for what the database holds; milliseconds, unless a disk hangs
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
@@ -70,7 +70,7 @@ class Daemon:
         default_factory=dict
     )  # those of a database elsewhere, by their file
     lost: str = ""  # why it ended by itself: what it served is gone, another's, or damaged
-    exit_code: int = 0
+    exit_code: int = ExitCode.STOPPED
     server: Server = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     reload: Callable[[Callable[[], Settings]], None] = field(init=False)  # take new settings, while it serves
@@ -129,7 +129,7 @@ class Daemon:
             log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
             yield service
 
-    def _lose(self, why: str, exit_code: int = EXIT_LOST) -> None:
+    def _lose(self, why: str, exit_code: ExitCode = ExitCode.LOST) -> None:
         """End by itself, and say why wherever a person looks: standard error, clients, the lock file."""
         if not self.lost:
             self.lost, self.exit_code = why, exit_code
@@ -137,7 +137,7 @@ class Daemon:
             self.stopping.set()
 
     def _lose_database(self, error: StoreError) -> None:
-        self._lose(str(error), EXIT_LOST if isinstance(error, StoreUnavailable) else EXIT_DATABASE)
+        self._lose(str(error), ExitCode.LOST if isinstance(error, StoreUnavailable) else ExitCode.DATABASE)
 
     def _lock_database(self, path: Path) -> None:
         """Hold a database that does not lie in its own place. Raises StoreTaken."""
@@ -170,7 +170,7 @@ class Daemon:
             )
         except StoreError as error:
             path = self.database or self.state_dir / DATABASE
-            raise StartError(f"the database {path}: {error}", EXIT_DATABASE) from None
+            raise StartError(f"the database {path}: {error}", ExitCode.DATABASE) from None
         for note in store.notes:
             log.warning("%s", note)
         return store
@@ -224,7 +224,7 @@ def run(load: Callable[[], Settings], state_dir: Path, socket_path: Path) -> int
             return error.exit_code
         except Exception as error:  # noqa: BLE001 - one line without its text, which may hold a dream's
             print(f"dreamd: unexpected {type(error).__name__}{place_of(error)}", file=sys.stderr)
-            return EXIT_UNEXPECTED
+            return ExitCode.UNEXPECTED
     if daemon.lost:
         print(f"dreamd: {daemon.lost}; the next start serves what is there then", file=sys.stderr)
     return daemon.exit_code

@@ -25,9 +25,10 @@ from dreamd import settings as sources
 from dreamd.app import Daemon
 from dreamd.clock import Clock
 from dreamd.errors import DreamdError, SettingsError, StartError
+from dreamd.process.exit_codes import ExitCode
 from dreamd.process.threads import OneThread as OneThread  # where other programs find it
 from dreamd.settings import Settings
-from dreamd.wire.listener import EXIT_TAKEN, LOCK_NAME, release_in_child
+from dreamd.wire.listener import LOCK_NAME, release_in_child
 
 if TYPE_CHECKING:
     from dreamd.wire.dispatch import Service
@@ -228,7 +229,7 @@ class Shared:
         try:
             return Embedded(state, db_path=self._database, settings=None, clock=self._clock)
         except DreamdError as error:
-            if isinstance(error, StartError) and error.exit_code == EXIT_TAKEN:
+            if isinstance(error, StartError) and error.exit_code == ExitCode.TAKEN:
                 return None
             raise NotConnected(str(error)) from None
 

@@ -145,7 +145,7 @@ def test_the_wheels_hold_what_they_need_and_no_more(wheels):
     names = [set(zipfile.ZipFile(wheel).namelist()) for wheel in wheels]
     daemon, client = names
     assert {"dreamd/py.typed", "dreamd/units/dreamd.service", "dreamd/units/dreamd@.socket"} <= daemon
-    assert {"dreamd/ctl/commands/demo/story.txt", "dreamd/inbox/matada_node_v1.json"} <= daemon
+    assert {"dreamd/ctl/stand_in/story.txt", "dreamd/inbox/matada_node_v1.json"} <= daemon
     pages = {name.partition("/data/share/")[2] for name in daemon if name.endswith((".1", ".8"))}
     assert pages == {"man/man1/dreamctl.1", "man/man8/dreamd.8"}
     assert {name for name in daemon if name.startswith("dreamclient/")} == {

@@ -3,7 +3,6 @@
 import os
 import sys
 from importlib import import_module
-from keyword import iskeyword
 from typing import Any
 
 import click
@@ -14,30 +13,14 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.ascii import prepare
 from dreamd.ctl.terminal.layout import terminal_columns
 
-# Command -> the file it lives in. One that is not asked for is not imported: `status` must answer fast.
-COMMANDS = {
-    "status": "status",
-    "doctor": "doctor.command",
-    "why": "status",
-    "watch": "watch",
-    "recent": "recent",
-    "show": "show",
-    "replay": "show",
-    "dream": "recent",
-    "friend": "friend",
-    "drift": "friend",
-    "report": "report.command",
-    "stats": "stats.command",
-    "inbox": "inbox",
-    "trace": "trace.command",
-    "call": "call.command",
-    "service": "service.command",
-    "backup": "backup",
-    "restore": "restore",
-    "leo": "leo.command",
-    "completions": "completions",
-    "demo": "demo.command",
-}
+# Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
+COMMANDS = (
+    *("status", "doctor", "why", "watch"),
+    *("recent", "show", "replay", "dream"),
+    *("friend", "drift"),
+    *("report", "stats", "inbox", "trace", "call"),
+    *("service", "backup", "restore", "leo", "completions", "demo"),
+)
 # Over which command of the list above `--help` puts a heading.
 HEADINGS = {
     "status": "Is he well, and does he dream",
@@ -74,12 +57,12 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        home = COMMANDS.get(cmd_name)
-        if home is None:
+        if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(
-            import_module(f"dreamd.ctl.commands.{home}"), cmd_name + "_" * iskeyword(cmd_name)
-        )
+        home = import_module(f"dreamd.ctl.commands.{cmd_name}")
+        if hasattr(home, "__path__"):
+            home = import_module(f"{home.__name__}.command")
+        command: click.Command = getattr(home, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from contextlib import suppress
 
 from dreamd.errors import StartError
-from dreamd.wire.listener import EXIT_SOCKET
+from dreamd.process.exit_codes import ExitCode
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
 _OURS = re.compile(r"dreamd(@.*)?(\.socket)?$")  # a socket is named after its unit, unless it says otherwise
@@ -55,7 +55,7 @@ def passed_socket(env: MutableMapping[str, str] = os.environ) -> socket.socket |
         raise StartError(
             f"systemd passed {count} sockets, {len(ours)} of them named dreamd: leave its socket unit one "
             "ListenStream=, and name no other so (FileDescriptorName=)",
-            EXIT_SOCKET,
+            ExitCode.SOCKET,
         )
     for fd in set(fds) - set(ours):
         with suppress(OSError):
@@ -68,7 +68,7 @@ def passed_socket(env: MutableMapping[str, str] = os.environ) -> socket.socket |
     if unfit:
         raise StartError(
             f"what systemd passed is {unfit}: its socket unit needs ListenStream= with a path, and Accept=no",
-            EXIT_SOCKET,
+            ExitCode.SOCKET,
         )
     passed.set_inheritable(False)
     passed.setblocking(False)

@@ -17,13 +17,12 @@ from dreamclient.errors import SocketPathError
 from dreamclient.paths import check_socket_path
 
 from dreamd.errors import StartError
+from dreamd.process.exit_codes import ExitCode
 
 LOCK_NAME = "dreamd.lock"
 BACKLOG = 128  # clients that connect while the daemon starts
 
 FOLDER_TRIES, FOLDER_TRY_S = 50, 0.01  # together far longer than a bind takes
-
-EXIT_TAKEN, EXIT_STATE, EXIT_SOCKET = 3, 4, 5
 
 
 def make_private_folder(folder: Path) -> None:
@@ -52,13 +51,13 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             raise StartError(
                 f"another dreamd (pid {pid or 'unknown'}) serves the state folder {state_dir}; {end}, "
                 "or name another with --state-dir",
-                EXIT_TAKEN,
+                ExitCode.TAKEN,
             ) from None
         except OSError as error:
             raise StartError(
                 f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
                 "or name another with --state-dir",
-                EXIT_STATE,
+                ExitCode.STATE,
             ) from None
         with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
             os.ftruncate(lock, 0)
@@ -167,9 +166,11 @@ class Listener:
                 self._let_go()
                 self.socket, self._file, self._own = fresh, file, True
         except SocketPathError as error:
-            raise StartError(str(error), EXIT_SOCKET) from None
+            raise StartError(str(error), ExitCode.SOCKET) from None
         except OSError as error:
-            raise StartError(f"no socket can be made at {self.path}: {error.strerror}", EXIT_SOCKET) from None
+            raise StartError(
+                f"no socket can be made at {self.path}: {error.strerror}", ExitCode.SOCKET
+            ) from None
 
     @property
     def vanished(self) -> bool:
@@ -235,7 +236,7 @@ def _bind(path: Path) -> socket.socket:
 
 def _remove_stale(path: Path) -> None:
     if not path.is_socket():
-        raise StartError(f"{path} is there and is no socket; move it away, or name another", EXIT_SOCKET)
+        raise StartError(f"{path} is there and is no socket; move it away, or name another", ExitCode.SOCKET)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         code = probe.connect_ex(str(path))
@@ -244,7 +245,7 @@ def _remove_stale(path: Path) -> None:
     elif code != errno.ENOENT:
         state = "a daemon listens" if code in (0, errno.EAGAIN) else os.strerror(code)
         raise StartError(
-            f"the socket {path} is taken ({state}); stop that daemon, or use --socket", EXIT_TAKEN
+            f"the socket {path} is taken ({state}); stop that daemon, or use --socket", ExitCode.TAKEN
         )
 
 

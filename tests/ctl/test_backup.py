@@ -15,7 +15,7 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import cli
-from dreamd.ctl.commands.backup import copy
+from dreamd.ctl.machine.database_copy import copy
 from tests.ctl.conftest import Speaker, contents, names, refused
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl

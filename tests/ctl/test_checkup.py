@@ -11,22 +11,17 @@ from pathlib import Path
 import pytest
 
 from dreamd import settings
-from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox
+from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox, places
 from dreamd.ctl.commands.doctor import service as units
 from dreamd.ctl.commands.doctor.daemon import CURES, Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import found
 from dreamd.ctl.commands.doctor.inbox import InboxFacts
-from dreamd.ctl.commands.doctor.service import SERVICE, SOCKET, Units
+from dreamd.ctl.commands.doctor.places import LITTLE_BYTES
 from dreamd.ctl.machine import places as place
-from dreamd.ctl.machine.places import (
-    LITTLE_BYTES,
-    SocketFacts,
-    StateFacts,
-    is_stopped,
-    lock_holder,
-    mount_point,
-)
+from dreamd.ctl.machine import systemd_state
+from dreamd.ctl.machine.places import SocketFacts, StateFacts, is_stopped, lock_holder, mount_point
+from dreamd.ctl.machine.systemd_state import SERVICE, SOCKET, Units
 from dreamd.ctl.machine.unit_files import started
 from dreamd.engine.dialogue_run import UNANSWERED
 from dreamd.housekeeping import SHORTAGES
@@ -71,7 +66,7 @@ def only(findings):
         (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 5, "deaf": True}, "FAIL pid 5 listens at /r/s, and"),
         (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 0, "deaf": True}, "FAIL another program listens at"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"guarded": True}, "OK /r/s"),
-        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {}, "FAIL /r/s is stale: nobody listens"),
+        (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {}, "FAIL /r/s is stale: no process listens"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o666, 0o700), {"listener": 5}, "WARN /r/s has mode 0666"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o777), {"listener": 5}, "WARN /r/s has mode 0600"),
         (SocketFacts(Path("/r/s"), "socket", OURS + 1, 0o600, 0o700), {}, f"FAIL /r/s belongs to uid {OURS + 1}"),
@@ -84,12 +79,12 @@ def only(findings):
 )  # fmt: skip
 def test_sockets(facts, seen, says):
     whole = {"listener": None, "deaf": False, "guarded": False, "holder": 0} | seen
-    assert only(place.check_socket(facts, OURS, **whole)).startswith(says)
+    assert only(places.check_socket(facts, OURS, **whole)).startswith(says)
 
 
 def test_a_socket_that_others_may_use_is_closed_to_them_by_a_command():
     facts = SocketFacts(Path("/r/a b"), "socket", OURS, 0o666, 0o700)
-    [finding] = place.check_socket(facts, OURS, listener=5, deaf=False, guarded=False, holder=5)
+    [finding] = places.check_socket(facts, OURS, listener=5, deaf=False, guarded=False, holder=5)
     assert finding.advice.endswith("; `chmod 600 '/r/a b'`")
 
 
@@ -123,7 +118,7 @@ def test_a_full_backlog_is_somebody_who_listens(tmp_path):
 )
 def test_state_folders(facts, says):
     told = lines(
-        place.check_state(
+        places.check_state(
             StateFacts(**{"path": Path("/s"), "kind": "folder", "free_bytes": LITTLE_BYTES} | facts)
         )
     )
@@ -132,15 +127,15 @@ def test_state_folders(facts, says):
 
 def test_a_folder_that_cannot_be_written_and_the_cure():
     ours = StateFacts(Path("/s"), "folder", writable=False)
-    assert next(place.check_state(ours)).advice == "make it writable: `chmod u+rwx /s`"
-    read_only = place.check_state(replace(ours, read_only=True))
+    assert next(places.check_state(ours)).advice == "make it writable: `chmod u+rwx /s`"
+    read_only = places.check_state(replace(ours, read_only=True))
     assert next(read_only).advice == "as root, `mount -o remount,rw /`"
 
 
 def test_little_room_is_a_fault_where_the_daemon_found_it_too_little():
     facts = StateFacts(Path("/s"), "folder", free_bytes=127_000)
-    assert only(place.check_state(facts, "disk full")).startswith("FAIL the disk is full: 127 kB left")
-    assert only(place.check_state(facts, "locked")).startswith("WARN ")
+    assert only(places.check_state(facts, "disk full")).startswith("FAIL the disk is full: 127 kB left")
+    assert only(places.check_state(facts, "locked")).startswith("WARN ")
 
 
 MOUNTS = """\
@@ -411,8 +406,8 @@ def test_where_leo_and_the_service_do_not_meet_is_told():
 
 
 def test_without_systemctl_nothing_is_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(units.shutil, "which", lambda _: None)
-    assert units.look({"HOME": str(tmp_path)}) == Units()
+    monkeypatch.setattr(systemd_state.shutil, "which", lambda _: None)
+    assert systemd_state.look({"HOME": str(tmp_path)}) == Units()
 
 
 # The database, leo, his friend and the inbox.
@@ -547,7 +542,7 @@ def test_an_inbox_that_is_busy():
 
 def test_a_quota_is_told_from_a_full_disk():
     facts = StateFacts(Path("/s"), "folder", free_bytes=5_000_000_000)
-    [finding] = place.check_state(facts, "disk full")
+    [finding] = places.check_state(facts, "disk full")
     assert finding.level == "FAIL"
     assert finding.text == "nothing more can be written where /s is, though 5000.0 MB are free"
     assert "`quota -s`" in finding.advice

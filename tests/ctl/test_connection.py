@@ -9,7 +9,9 @@ import click
 import pytest
 
 from dreamd.ctl.__main__ import cli
-from dreamd.ctl.daemon.connection import PAGE, SIGNALS, Daemon, Target, command, undisturbed
+from dreamd.ctl.daemon.connection import PAGE, Daemon, Target
+from dreamd.ctl.terminal.output import command
+from dreamd.ctl.terminal.signals import SIGNALS, undisturbed
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.little_daemon import LittleDaemon

@@ -16,7 +16,7 @@ from shlex import quote
 import pytest
 
 from dreamd.ctl.commands.demo.command import PROMPTS
-from dreamd.ctl.commands.demo.field import TrigramField, story
+from dreamd.ctl.stand_in.field import TrigramField, story
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.terminal import Terminal

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.commands.recent import show_line, show_recent
+from dreamd.ctl.commands.recent import show_recent
+from dreamd.ctl.terminal.dialogues import show_line
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.commands.friend import show_checkpoints, show_drift, show_fragments
+from dreamd.ctl.commands.drift import show_drift
+from dreamd.ctl.commands.friend import show_checkpoints, show_fragments
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.little_daemon import LittleDaemon

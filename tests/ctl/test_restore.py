@@ -17,7 +17,7 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.app import embed
 from dreamd.ctl.__main__ import cli
-from dreamd.ctl.commands.service.process import START_S
+from dreamd.ctl.daemon.background import START_S
 from dreamd.store.schema import MIGRATIONS
 from dreamd.wire.listener import state_lock
 from tests.ctl.conftest import contents, names, refused

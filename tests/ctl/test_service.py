@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from dreamclient import DreamClient
 
-from dreamd.ctl.commands.service.process import LOG_BYTES, START_S, log_file, spawn
+from dreamd.ctl.daemon.background import LOG_BYTES, START_S, log_file, spawn
 from dreamd.ctl.machine.places import is_stopped
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
@@ -169,7 +169,7 @@ def test_one_that_cannot_start_says_why(service):
 def hasty(service, command):
     """With no patience."""
     told = (
-        "from dreamd.ctl import __main__; from dreamd.ctl.commands.service import process as p; "
+        "from dreamd.ctl import __main__; from dreamd.ctl.daemon import background as p; "
         "p.START_S = p.STOP_S = 0.0; __main__.cli()"
     )
     return subprocess.run(

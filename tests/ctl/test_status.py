@@ -10,7 +10,8 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 from dreamclient.messages import DreamContext, PulseSnapshot
 
-from dreamd.ctl.commands.status import show_status, show_why
+from dreamd.ctl.commands.status import show_status
+from dreamd.ctl.commands.why import show_why
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

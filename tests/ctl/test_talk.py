@@ -11,8 +11,8 @@ import pytest
 
 from dreamd.ctl.commands.demo import conversation as talk_module
 from dreamd.ctl.commands.demo.conversation import Talk, near, talking
-from dreamd.ctl.commands.demo.field import TrigramField
 from dreamd.ctl.daemon.connection import Unreachable
+from dreamd.ctl.stand_in.field import TrigramField
 from tests.helpers.little_daemon import Connection, LittleDaemon, fails
 
 STATUS = {

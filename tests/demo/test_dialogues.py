@@ -5,8 +5,8 @@ from random import Random
 import numpy as np
 
 from dreamd.ctl.commands.demo.command import PROMPTS
-from dreamd.ctl.commands.demo.conversation import SENTENCES
-from dreamd.ctl.commands.demo.field import TrigramField, sentences, story
+from dreamd.ctl.stand_in.field import TrigramField, sentences, story
+from dreamd.ctl.stand_in.leo import SENTENCES
 from dreamd.dream.dialogue import DialogueSettings, Generate, Observe, dialogue
 from dreamd.dream.friend import Friend, FriendSettings, split_origin
 from dreamd.dream.model import Answer, Context, Fragment, Line, Pulse

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from dreamd.ctl.commands.demo.field import MOST_WORDS, TrigramField, sentences, story
+from dreamd.ctl.stand_in.field import MOST_WORDS, TrigramField, sentences, story
 from dreamd.dream import measures
 
 

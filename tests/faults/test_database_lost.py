@@ -13,7 +13,7 @@ import pytest
 from dreamclient import DreamClient
 from dreamclient.errors import DreamError
 
-from dreamd.app import EXIT_LOST
+from dreamd.process.exit_codes import ExitCode
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
@@ -97,7 +97,7 @@ def test_it_ends_and_says_why(state: Path, backup: Path, lose: Callable[..., str
         trouble = lose(state, backup)
         if not often:
             assert dreaming.dream_now(STIRRED)["outcome"] == "store_error"
-        assert daemon.wait() == EXIT_LOST
+        assert daemon.wait() == ExitCode.LOST
         [line] = daemon.said().splitlines()
         assert line.startswith(f"dreamd: {trouble} ({state / 'dream.sqlite3'})")
         until(lambda: trouble in dreaming.trouble, "the client says why")
@@ -126,14 +126,14 @@ def test_a_dialogue_that_runs_ends_and_nothing_of_it_is_written(state: Path, bac
     with DaemonProcess(state, env=SELDOM) as daemon, leo(daemon, lost) as dreaming:
         before = backup.read_bytes()
         assert dreaming.dream_now(STIRRED) == {"dialog": 1, "outcome": "store_error", "lines": 0}
-        assert daemon.wait() == EXIT_LOST
+        assert daemon.wait() == ExitCode.LOST
     assert (state / "dream.sqlite3").read_bytes() == before
 
 
 def test_what_is_not_dreamds_in_its_place_is_left_alone(state: Path):
     with DaemonProcess(state, env=OFTEN) as daemon:
         put_a_folder(state, state)
-        assert daemon.wait() == EXIT_LOST
+        assert daemon.wait() == ExitCode.LOST
     assert daemon.spawn().wait() == 6
     assert (state / "dream.sqlite3").is_dir()
 
@@ -150,7 +150,7 @@ def test_damage_that_is_met_while_it_serves(state: Path):
     with DaemonProcess(state) as again, leo(again) as asking:
         with pytest.raises(DreamError):
             asking.call("dialogs.get", 1)
-        assert again.wait() == EXIT_LOST
+        assert again.wait() == ExitCode.LOST
         assert again.said().startswith("dreamd: damaged (")
     with DaemonProcess(state) as fresh:
         [note] = fresh.call("status")["database"]["notes"]

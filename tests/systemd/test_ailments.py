@@ -174,7 +174,7 @@ def test_the_daemon_is_stopped_by_a_signal(patient: Patient) -> None:
 
 def test_a_stale_socket(patient: Patient) -> None:
     os.kill(patient.start(), signal.SIGKILL)
-    advice = ails(patient.env, "socket", f"{patient.socket} is stale: nobody listens")
+    advice = ails(patient.env, "socket", f"{patient.socket} is stale: no process listens")
     follow(patient.env, advice)
     is_cured(patient.env, "socket", "daemon")
 

@@ -325,7 +325,7 @@ def test_a_user_manager_that_hangs_is_told(manager, dreamctl):
     dreamctl("service", "install").well()
     dreamctl("service", "start").well()
     hasty = (
-        "from dreamd.ctl.commands.doctor import service; service.MANAGER_S = 0.3; "
+        "from dreamd.ctl.machine import systemd_state; systemd_state.MANAGER_S = 0.3; "
         "from dreamd.ctl.__main__ import main; main()"
     )
     manager.process.send_signal(signal.SIGSTOP)

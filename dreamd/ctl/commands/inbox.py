@@ -4,30 +4,18 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
-from dreamclient.messages import Method
-from dreamclient.paths import state_dir
 
-from dreamd import settings
-from dreamd.ctl.commands.completions import traces
-from dreamd.ctl.daemon.connection import Refused, Target, emit, json_option
+from dreamd.ctl.daemon.completers import traces
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.inbox import PROBLEM, Wrong, opened
 from dreamd.ctl.terminal.layout import labelled, moment, size, table, width
-from dreamd.errors import SettingsError
-from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder
+from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.inbox import InboxError
 from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.inbox.document.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_BYTES
-
-PROBLEM = 1
-
-
-class Wrong(click.ClickException):
-    """The inbox cannot do it."""
-
-    exit_code = PROBLEM
 
 
 @click.group()
@@ -40,28 +28,6 @@ def inbox() -> None:
     dreamctl inbox show dream-1700000000-7-0a1b2c3d
     dreamctl inbox ack dream-1700000000-7-0a1b2c3d
     """
-
-
-@contextmanager
-def opened(target: Target) -> Iterator[Inbox]:
-    """Open the inbox that the daemon of this target writes to. Raise Wrong, Refused, Unreachable, click.UsageError."""
-    state = state_dir(target.given_state)
-    told = None
-    if target.socket_alone:
-        with target.daemon() as daemon:
-            status = daemon.call(Method.STATUS)
-        state, told = Path(status["state_dir"]), Path(status["inbox"]["folder"])
-    try:
-        chosen = settings.load().inbox
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-    folder = told or inbox_folder(chosen, state)
-    try:
-        yield Inbox(folder, chosen)
-    except (CapabilityError, ValidationError) as error:
-        raise Refused(str(error)) from None
-    except InboxError as error:
-        raise Wrong(f"{folder}: {error}") from None
 
 
 @inbox.command()

@@ -11,14 +11,18 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.commands.backup import bar, checked, copy, explained
-from dreamd.ctl.commands.service import process as plain
-from dreamd.ctl.commands.service import units
-from dreamd.ctl.commands.service.command import instance_option
-from dreamd.ctl.daemon.connection import Target, emit, json_option, undisturbed
+from dreamd.ctl.daemon import background as plain
+from dreamd.ctl.daemon import service_units
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.service_units import instance_option
+from dreamd.ctl.machine import systemctl
+from dreamd.ctl.machine.database_copy import checked, copy, explained
 from dreamd.ctl.machine.output_files import put, regular, sync, temporary
 from dreamd.ctl.machine.places import look_at_state
 from dreamd.ctl.terminal.layout import labelled, size, width
+from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.progress import bar
+from dreamd.ctl.terminal.signals import undisturbed
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, beside, look, read_only
 from dreamd.store.file.health import LOCKED, trouble_of
@@ -43,7 +47,7 @@ def restore(target: Target, file: Path, instance: str) -> None:
     \b
     dreamctl restore dreams.sqlite3
     """
-    pair = units.meant(target, instance)
+    pair = service_units.meant(target, instance)
     state, database = _place(target, pair)
     if database.exists() and file.samefile(database):
         raise click.UsageError(f"{file} is the database in use; name a backup")
@@ -60,7 +64,7 @@ def restore(target: Target, file: Path, instance: str) -> None:
     click.echo(labelled([*rows, *(("daemon", done) for done in about["done"])], width()))
 
 
-def _place(target: Target, pair: units.Pair) -> tuple[Path, Path]:
+def _place(target: Target, pair: service_units.Pair) -> tuple[Path, Path]:
     """Return the state folder and the database; if only a socket was named, those of the daemon behind it."""
     if target.socket_alone:
         with target.daemon() as daemon:
@@ -69,7 +73,9 @@ def _place(target: Target, pair: units.Pair) -> tuple[Path, Path]:
     return pair.state, (pair.state / "dream.sqlite3").resolve()
 
 
-def _restore(file: Path, state: Path, database: Path, pair: units.Pair, about: dict[str, Any]) -> None:
+def _restore(
+    file: Path, state: Path, database: Path, pair: service_units.Pair, about: dict[str, Any]
+) -> None:
     """Copy FILE and check the copy; then stop the daemon, and put the copy in place. Add to `about` what was done."""
     _refuse_others(file)
     make_private_folder(state)
@@ -108,7 +114,7 @@ def _checked(part: Path) -> dict[str, int]:
 
 
 @contextmanager
-def _stopped(state: Path, pair: units.Pair, done: list[str]) -> Iterator[None]:
+def _stopped(state: Path, pair: service_units.Pair, done: list[str]) -> Iterator[None]:
     """Stop the daemon of `state` and hold the folder's lock in the block; start again afterwards what ran before.
 
     Until the end of the block no daemon can serve the folder, even if systemd starts one as leo connects.
@@ -127,25 +133,27 @@ def _stopped(state: Path, pair: units.Pair, done: list[str]) -> Iterator[None]:
         yield
 
 
-def _stop_units(pair: units.Pair, done: list[str], afterwards: ExitStack) -> None:
+def _stop_units(pair: service_units.Pair, done: list[str], afterwards: ExitStack) -> None:
     socket, service = pair.units
-    runs, listens = (units.asked("active", unit) not in ("inactive", "failed") for unit in (service, socket))
+    runs, listens = (
+        systemctl.asked("active", unit) not in ("inactive", "failed") for unit in (service, socket)
+    )
     if not (runs or listens):
         return
 
     def start() -> None:
         if runs:
-            units.tell_to_run("start", pair)
+            service_units.tell_to_run("start", pair)
         else:
-            units.tell_all([("reset-failed", *pair.known), ("start", socket)])
+            systemctl.tell_all([("reset-failed", *pair.known), ("start", socket)])
         done.append(f"started the unit {service if runs else socket}")
 
-    units.tell("stop", *pair.units)
+    systemctl.tell("stop", *pair.units)
     done.append(f"stopped the unit {service} and its socket")
     afterwards.callback(start)
 
 
-def _start_again(state: Path, pair: units.Pair, done: list[str]) -> None:
+def _start_again(state: Path, pair: service_units.Pair, done: list[str]) -> None:
     pid = plain.spawn(state, pair.socket)
     done.append(f"started a process of its own (pid {pid})" if pid else "another daemon serves there now")
 

@@ -7,15 +7,13 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.commands.completions import dialogues
-from dreamd.ctl.commands.recent import COLOURS, count_of_lines, show_line
-from dreamd.ctl.daemon.connection import Target, emit, json_option, utc_option
-from dreamd.ctl.daemon.dialogue_argument import dialogue
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.dialogue_argument import ID, dialogue
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import pulse
+from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
 from dreamd.ctl.terminal.layout import fold, labelled, moment, number, span, width
-
-ID = click.argument("asked", metavar="[ID]", default="last", shell_complete=dialogues)
+from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
 
 @click.command
@@ -37,31 +35,6 @@ def show(target: Target, asked: str, full: bool) -> None:
         emit(answer)
     else:
         click.echo(show_dialogue(answer, width(), time.time(), full=full, plain=is_plain()))
-
-
-@click.command
-@ID
-@json_option
-@click.pass_obj
-def replay(target: Target, asked: str) -> None:
-    """Run a dialogue again from its seed, with the answers that its hooks gave, and compare every prompt,
-    parameter and line. Exit code 1, and the first difference, where it is another dialogue now.
-
-    ID is its number, the beginning of its trace id, or `last`.
-
-    \b
-    dreamctl replay
-    dreamctl replay dream-1795312649-12
-    """
-    with target.daemon() as daemon:
-        answer = daemon.call(Method.DIALOGS_REPLAY, dialogue(daemon, asked))
-    if target.as_json:
-        emit(answer)
-    else:
-        about = f"Dialogue {answer['id']}, {count_of_lines(answer['lines'])}"
-        click.echo(f"{about}: {'the same' if answer['same'] else answer['difference']}.")
-    if not answer["same"]:
-        raise SystemExit(1)
 
 
 def show_dialogue(

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from dreamd.ctl.commands.recent import COLOURS, count_of_lines, show_line
-from dreamd.ctl.daemon.connection import Target, emit_line, json_option, utc_option
+from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import pulse
+from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
 from dreamd.ctl.terminal.layout import fold, moment, number, width
+from dreamd.ctl.terminal.output import emit_line, json_option, utc_option
 
 Event = Mapping[str, Any]
 

@@ -1,9 +1,6 @@
 """Reaching the daemon: what goes wrong on the way is an exit code and a line, never a traceback."""
 
-import json
 import os
-import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,13 +15,13 @@ from dreamclient.messages import PAGE, Code
 from dreamclient.paths import check_socket_path, socket_path
 from dreamclient.protocol.hooks import Hook
 
-from dreamd.ctl.terminal.ascii import is_plain
+from dreamd.ctl.terminal.output import command
+from dreamd.ctl.terminal.signals import undisturbed
 
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
 ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
 DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, and some
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OnEvent = Callable[[dict[str, Any]], object]
 HooksByName = Mapping[str, Hook]
@@ -152,54 +149,3 @@ def start(client: DreamClient, wait_s: float | None = None) -> None:
     with undisturbed():
         client.start()
     client.start(CONNECT_S if wait_s is None else wait_s)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Signals that would raise wait for the end of the block: half a start could not be undone."""
-    held: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if held:
-        signal.raise_signal(held[0])
-
-
-def emit(answer: Any) -> None:
-    """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
-    click.echo(json.dumps(answer, ensure_ascii=is_plain(), indent=2, default=bytes.hex))
-
-
-def emit_line(answer: Any) -> None:
-    """The same on one line, for what goes on for ever."""
-    click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
-
-
-def command(words: str, program: str = "dreamctl") -> str:
-    """A command to copy: with the --socket and the --state-dir that this dreamctl was given."""
-    context = click.get_current_context(silent=True)
-    target = context.find_object(Target) if context else None
-    given = [] if target is None else target.given
-    return " ".join(filter(None, [program, *given, words]))
-
-
-def _too(context: click.Context, _: click.Parameter, value: bool) -> None:
-    context.obj.as_json |= value
-
-
-# `dreamctl status --json` is `dreamctl --json status`.
-json_option = click.option("--json", is_flag=True, expose_value=False, callback=_too, help="Print JSON.")
-
-
-def _in_utc(_: click.Context, __: click.Parameter, value: bool) -> None:
-    if value:  # this process shows a few times and ends
-        os.environ["TZ"] = "UTC"
-        time.tzset()
-
-
-utc_option = click.option(
-    "--utc", is_flag=True, expose_value=False, callback=_in_utc, help="Times in UTC, not local."
-)

@@ -5,7 +5,9 @@ import re
 import click
 from dreamclient.messages import Code, Method
 
-from dreamd.ctl.daemon.connection import Daemon, Refused, command
+from dreamd.ctl.daemon.completers import dialogues
+from dreamd.ctl.daemon.connection import Daemon, Refused
+from dreamd.ctl.terminal.output import command
 
 LOOKED_THROUGH = 2000  # dialogues, newest first
 DIGITS = 18  # of a number that the database can hold
@@ -35,3 +37,6 @@ def dialogue(daemon: Daemon, asked: str) -> int:
         raise click.UsageError(f"{asked!r} begins {len(found)} trace ids: {some}{', ..' * (len(found) > 3)}")
     number: int = found[0]["id"]
     return number
+
+
+ID = click.argument("asked", metavar="[ID]", default="last", shell_complete=dialogues)

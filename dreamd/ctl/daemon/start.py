@@ -15,8 +15,9 @@ from dreamclient.errors import SocketPathError
 from dreamclient.messages import Method
 from dreamclient.paths import SOCKET_NAME, check_socket_path
 
-from dreamd.ctl.daemon.connection import Unreachable, connected, undisturbed
+from dreamd.ctl.daemon.connection import Unreachable, connected
 from dreamd.ctl.machine.places import listens
+from dreamd.ctl.terminal.signals import undisturbed
 
 START_S = 20.0  # it takes a tenth of a second; on a busy machine with a cold disk, several
 STOP_S = 5.0  # it promises two

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dreamd.ctl.daemon.connection import command
+from dreamd.ctl.terminal.output import command
 
 
 def in_words(decision: Mapping[str, Any]) -> str:

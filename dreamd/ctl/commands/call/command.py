@@ -12,8 +12,10 @@ from dreamclient.messages import MESSAGE_BYTES, Method
 from dreamclient.protocol.hooks import Hook
 from msgpack import packb, unpackb
 
-from dreamd.ctl.commands.call.hook_commands import Commands, unwinding
-from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Target, emit, json_option
+from dreamd.ctl.commands.call.hook_commands import Commands
+from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Target
+from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.signals import unwinding
 
 COMMAND_S = 25.0  # the daemon itself gives up after 30, and would not know why
 LONGEST_S = 86400.0  # to wait: a day
@@ -156,8 +158,8 @@ def _deaf(text: str) -> None:
 def _field(text: str) -> dict[str, Hook]:
     from random import Random
 
-    from dreamd.ctl.commands.demo.conversation import Leo
-    from dreamd.ctl.commands.demo.field import TrigramField
+    from dreamd.ctl.stand_in.field import TrigramField
+    from dreamd.ctl.stand_in.leo import Leo
 
     field = TrigramField(Random())
     field.observe(text)

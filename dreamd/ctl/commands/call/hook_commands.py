@@ -6,17 +6,15 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from subprocess import PIPE, Popen
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from dreamclient.messages import Method
 from dreamclient.protocol.hooks import Hook
 
 OUTPUT_BYTES = 64 << 10  # far beyond any line, or any map of measures
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 Words = Sequence[str]  # of a command; no shell sees them
 
@@ -149,19 +147,3 @@ def _map(hook: str, said: str) -> dict[str, Any] | None:
     except ValidationError as error:  # which names places and types, no texts
         raise CommandMute(f"printed a map that is no answer: {error}") from None
     return found
-
-
-@contextmanager
-def unwinding() -> Iterator[None]:
-    """While in the block, a signal that would end this process at once ends it as an exception does: nothing that
-    it has started is left behind."""
-
-    def leave(number: int, _: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    before = [(number, signal.signal(number, leave)) for number in SIGNALS]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)

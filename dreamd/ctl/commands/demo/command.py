@@ -14,10 +14,11 @@ import click
 from dreamclient.paths import socket_path, state_dir
 
 from dreamd.ctl.commands.demo.conversation import Show, talking
-from dreamd.ctl.commands.demo.field import TrigramField, sentences, story
-from dreamd.ctl.daemon.connection import Target, emit_line, json_option
+from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.start import daemon_for
+from dreamd.ctl.stand_in.field import TrigramField, sentences, story
 from dreamd.ctl.terminal.layout import width
+from dreamd.ctl.terminal.output import emit_line, json_option
 
 # A novelty is never below 0, so that no reply is too calm for a dream.
 OPEN_GATES = ("gate.enabled=true", "gate.cooldown_s=0", "gate.chance=1", "gate.novelty_above=-1")

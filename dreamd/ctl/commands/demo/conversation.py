@@ -5,7 +5,6 @@ The field is connected as any leo is: its hooks run on the client's thread, its 
 
 import os
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,49 +13,20 @@ from typing import Any
 
 import click
 from dreamclient.clients.thread import DreamClient
-from dreamclient.messages import DreamContext, Method, PulseSnapshot
+from dreamclient.messages import DreamContext, Method
 
-from dreamd.ctl.commands.demo.field import TrigramField
 from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Daemon, Refused, Unreachable, start
+from dreamd.ctl.stand_in.field import TrigramField
+from dreamd.ctl.stand_in.leo import Leo
 
 NAME = "leo-demo"
 ORIGIN = 256  # sentences that a daemon takes, at most
 ORIGIN_CHARS = 400  # of one sentence
-SENTENCES = 4  # said for a line, of which the daemon takes what answers the line before
 LOOK_S = 0.25  # how soon a daemon that has died is noticed
 SHARD_S = 5.0  # for the files of the dreams, which come within milliseconds of their ends
 
 Event = dict[str, Any]
 Show = Callable[[Event], None]
-
-
-class Leo:
-    """A field that two threads may use."""
-
-    def __init__(self, field: TrigramField) -> None:
-        self._field = field
-        self._lock = threading.Lock()
-
-    def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
-        """The hook: a line of a dream."""
-        with self._lock:
-            return self._field.generate(seed, temperature, semantic_weight, count=SENTENCES)
-
-    def observe(self, text: str) -> dict[str, float]:
-        """The hook: hear a line; how it felt before."""
-        with self._lock:
-            felt = self._field.pulse(text)
-            self._field.observe(text)
-        return felt
-
-    def answer(self, prompt: str) -> DreamContext:
-        """Reply to a person, and hear both; what leo tells the daemon then."""
-        with self._lock:
-            reply = self._field.reply(prompt)
-            felt = self._field.pulse(f"{prompt} {reply}")
-            self._field.observe(prompt)
-            self._field.observe(reply)
-        return DreamContext(prompt, reply, pulse=PulseSnapshot(**felt))
 
 
 @contextmanager

@@ -10,11 +10,14 @@ from dataclasses import asdict, replace
 import click
 from dreamclient.paths import state_dir
 
-from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox, service
+from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox, places, service
 from dreamd.ctl.commands.doctor.finding import Finding, Level, found
-from dreamd.ctl.daemon.connection import Target, command, emit, json_option
-from dreamd.ctl.machine import places
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.machine import systemd_state
+from dreamd.ctl.machine.places import listener as listener_at
+from dreamd.ctl.machine.places import look_at_socket, look_at_state
 from dreamd.ctl.terminal.layout import fold, width
+from dreamd.ctl.terminal.output import command, emit, json_option
 from dreamd.settings import config_file
 
 COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
@@ -51,15 +54,15 @@ def doctor(target: Target, strict: bool) -> None:
 def examine(target: Target) -> Iterator[Finding]:
     """All sections, one after the other."""
     state, now = state_dir(target.given_state), time.time()
-    installed = service.look(os.environ)
-    folder = places.look_at_state(state)
+    installed = systemd_state.look(os.environ)
+    folder = look_at_state(state)
     # Where systemd would start a daemon at a knock, none is: that would not be looking.
-    listener = None if installed.guarded else places.listener(target.socket)
+    listener = None if installed.guarded else listener_at(target.socket)
     asked = listener is not None and not folder.stopped
     answers = daemon.ask(target.socket) if asked else daemon.Answers()
     file = database.look(state / "dream.sqlite3")
     box = inbox.look(state, answers)
-    socket = places.look_at_socket(target.socket)
+    socket = look_at_socket(target.socket)
     alive = answers.status is not None
 
     held = {"listener": listener, "guarded": installed.guarded, "holder": folder.holder}

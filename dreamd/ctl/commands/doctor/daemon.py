@@ -13,10 +13,10 @@ from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
 
 from dreamd import __version__
 from dreamd.ctl.commands.doctor.finding import Finding, Section, fail, ok, warn
-from dreamd.ctl.commands.doctor.service import SERVICE, Units
 from dreamd.ctl.daemon.connection import connected
 from dreamd.ctl.machine.installed import CLIENT, client_is_doubled, requirement
 from dreamd.ctl.machine.places import StateFacts
+from dreamd.ctl.machine.systemd_state import SERVICE, Units
 from dreamd.ctl.terminal.layout import span
 
 DECISIONS = 256  # as many as the daemon keeps

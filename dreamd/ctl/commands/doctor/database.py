@@ -18,8 +18,8 @@ from shlex import quote
 from typing import Any
 
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
+from dreamd.ctl.commands.doctor.places import set_aside
 from dreamd.ctl.machine.access import refused
-from dreamd.ctl.machine.places import set_aside
 from dreamd.ctl.terminal.layout import size
 from dreamd.store.file.files import PARTS
 from dreamd.store.file.health import LOST

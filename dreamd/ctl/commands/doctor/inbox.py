@@ -11,8 +11,8 @@ from dreamd import settings
 from dreamd.clock import Clock
 from dreamd.ctl.commands.doctor.daemon import CURES, Answers
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
+from dreamd.ctl.commands.doctor.places import remount, set_aside
 from dreamd.ctl.machine.access import refused
-from dreamd.ctl.machine.places import remount, set_aside
 from dreamd.errors import SettingsError
 from dreamd.inbox import Inbox, InboxError, InboxSettings, ValidationError, inbox_folder
 from dreamd.inbox.folder.folder import DONE, TEMPORARY

@@ -1,110 +1,34 @@
 """The units of systemd: installed, enabled, lingering, and whether systemd has given up on them."""
 
-import os
-import re
-import shutil
 import signal
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
-from dreamd.ctl.machine.access import user_name
-from dreamd.ctl.machine.places import StateFacts, proc
-from dreamd.ctl.machine.unit_files import is_edited, is_masked, served, started, text_of, unit_folder
-
-SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
-_ASKED = (
-    "LoadState,ActiveState,SubState,Result,UnitFileState,ExecStartPre,ExecMainCode,ExecMainStatus,NRestarts,DropInPaths,"
-    "StatusText,Listen,MainPID"
+from dreamd.ctl.machine.places import StateFacts
+from dreamd.ctl.machine.systemd_state import (
+    EXIT_CAUSES,
+    MANAGER_HANGS,
+    SANDBOX_EXITS,
+    SERVICE,
+    SOCKET,
+    UNMASK,
+    Units,
+    failed_before,
 )
-SYSTEMD_EXITS = 200  # and above: systemd.exec(5)
+
 _BY_SIGNAL = ("2", "3")  # CLD_KILLED, CLD_DUMPED: then the status is the signal's number
-_LINGER = Path("/var/lib/systemd/linger")
 
-MANAGER_S = 20.0  # it answers in milliseconds, on a machine that stands still for a while too
-MANAGER_HANGS = "the user manager of systemd does not answer"
-UNMASK = "systemctl --user unmask"
 AGAIN = "then `dreamctl service start`: systemd tries no more until it is told to"
-# Exit code of dreamd -> what it means, and what to do first. docs/reference/errors.md lists them.
-EXITS = {
-    "2": ("wrong usage, or a wrong setting", "`dreamctl service logs` names it: correct it"),
-    "3": ("another daemon serves this state folder or socket", "end that one (`dreamctl call shutdown`)"),
-    "4": ("the state folder cannot be used", "make it writable"),
-    "5": ("no socket can be made there", "move away what stands in its place, or name a shorter path"),
-    "6": ("the database is of a newer version, or not dreamd's", "see section database first"),
-} | dict.fromkeys(
-    ("217", "218", "225", "226"),  # systemd's own: user, capabilities, network, namespace: systemd.exec(5)
-    (
-        "the sandbox cannot be set up here",
-        "add the drop-in for hosts without user namespaces (docs/guides/service.md)",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Units:
-    """`manager`: a user manager answers; `hangs`: it is there, and does not. What `systemctl show` says of each unit;
-    empty where not installed."""
-
-    manager: bool = False
-    installed: bool = False
-    masked: tuple[str, ...] = ()
-    edited: tuple[Path, ...] = ()
-    interpreter: str = ""  # of the service
-    runs: bool = True  # whether that interpreter is there
-    running: str = ""  # the interpreter of the process; empty where none runs
-    state: Path | None = None  # the state folder that the service names
-    lingers: bool = False
-    shown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    hangs: bool = False
-
-    def says(self, unit: str, name: str) -> str:
-        """A property of a unit, or nothing."""
-        return self.shown.get(unit, {}).get(name, "")
-
-    @property
-    def guarded(self) -> bool:
-        """Whether systemd listens, and a knock would start the daemon. One must not knock only to look."""
-        return self.says(SOCKET, "ActiveState") == "active" and self.says(SERVICE, "ActiveState") != "active"
-
-    @property
-    def waits(self) -> bool:
-        """Whether it does so at leo's first knock, as it should."""
-        return self.guarded and self.says(SERVICE, "ActiveState") == "inactive" and not self.unknown
-
-    @property
-    def unknown(self) -> list[str]:
-        """The units of which systemd has no file; one of them keeps the other from starting."""
-        return [unit for unit in (SOCKET, SERVICE) if self.says(unit, "LoadState") == "not-found"]
-
-
-def look(env: Mapping[str, str]) -> Units:
-    """Ask systemd; nothing is started."""
-    folder = unit_folder(env)
-    service = folder / SERVICE
-    if shutil.which("systemctl") is None:
-        return Units(installed=os.path.exists(service))
-    try:
-        shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
-    except subprocess.TimeoutExpired:
-        return Units(installed=os.path.exists(service), hangs=True)
-    texts = {path: text_of(path) for path in (folder / SOCKET, service) if os.path.exists(path)}
-    interpreter = next(iter(started(texts.get(service, ""))), "")
-    return Units(
-        manager=bool(shown[SERVICE]),
-        installed=service in texts,
-        masked=tuple(path.name for path in texts if is_masked(path)),
-        edited=tuple(path for path, text in texts.items() if is_edited(text)),
-        interpreter=interpreter,
-        runs=not interpreter or os.access(interpreter, os.X_OK),
-        running=_program(shown[SERVICE].get("MainPID", "0")),
-        state=served(texts.get(service, "")),
-        lingers=os.path.exists(_LINGER / (user_name(os.getuid()) or "?")),
-        shown=shown if service in texts else {},
-    )
+# What to do first about each of the causes.
+_CURES = {
+    "2": "`dreamctl service logs` names it: correct it",
+    "3": "end that one (`dreamctl call shutdown`)",
+    "4": "make it writable",
+    "5": "move away what stands in its place, or name a shorter path",
+    "6": "see section database first",
+} | dict.fromkeys(SANDBOX_EXITS, "add the drop-in for hosts without user namespaces (docs/guides/service.md)")
 
 
 def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
@@ -135,7 +59,7 @@ def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
     else:
         yield warn(
             "service",
-            f"{SOCKET} is not enabled: after the next login nobody listens",
+            f"{SOCKET} is not enabled: after the next login no process listens",
             f"`systemctl --user enable --now {SOCKET}`",
         )
     if units.lingers:
@@ -190,13 +114,6 @@ def _unfit(units: Units, answers: bool) -> Finding | None:
     return None
 
 
-def failed_before(commands: str) -> str | None:
-    """By its ExecStartPre: None where the last start got as far as the daemon; else systemd's own exit code, or nothing
-    where a command failed by itself: its codes are not dreamd's."""
-    failed = re.search(r"code=exited ; status=([1-9]\d*)", commands)
-    return None if failed is None else failed[1] if int(failed[1]) >= SYSTEMD_EXITS else ""
-
-
 def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
     """How the service ended, why that is, and what to do first."""
     before = failed_before(units.says(SERVICE, "ExecStartPre"))
@@ -204,7 +121,8 @@ def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
     if before is None and units.says(SERVICE, "ExecMainCode") in _BY_SIGNAL:
         killed = f", killed by {signal.Signals(int(code)).name}"
         return killed, "", "`dreamctl service logs` and `dmesg` may say by whom: mend that"
-    why, cure = EXITS.get(code, ("it ends at its start", "`dreamctl service logs` says why: mend that"))
+    why = EXIT_CAUSES.get(code, "it ends at its start")
+    cure = _CURES.get(code, "`dreamctl service logs` says why: mend that")
     if code == "226" and state.kind == "absent":
         why = "a folder that it may write is not there"
         cure = f"make the state folder: `mkdir -p -m 700 {quote(str(state.path))}`"
@@ -239,24 +157,3 @@ def _state(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
     else:
         said = units.says(SERVICE, "StatusText") or units.says(SERVICE, "ActiveState")
         yield ok("service", f"{said}{changed}")
-
-
-def _show(unit: str) -> dict[str, str]:
-    """Empty where no user manager answers."""
-    ran = subprocess.run(
-        ["systemctl", "--user", "show", unit, "-p", _ASKED],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=MANAGER_S,
-    )
-    shown: dict[str, str] = {}
-    for line in [] if ran.returncode else ran.stdout.splitlines():
-        name, _, value = line.partition("=")
-        shown[name] = f"{shown[name]}\n{value}" if name in shown else value  # one ExecStartPre a line
-    return shown
-
-
-def _program(pid: str) -> str:
-    """Return the first word of a process's command line; empty if there is none, as of pid 0."""
-    return proc(f"{pid}/cmdline").partition("\0")[0]

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from dreamd.ctl.commands.leo.files import LeoFiles, Plan
-from dreamd.ctl.daemon.connection import Target, emit, json_option
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.output import emit, json_option
 
 PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
 

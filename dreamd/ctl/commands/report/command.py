@@ -8,9 +8,10 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Daemon, Target, emit, json_option, utc_option
+from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.machine.output_files import check_free, regular, write
 from dreamd.ctl.terminal.layout import size
+from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
 MOST = 2000  # dialogues on one page
 DECISIONS = 256  # as many as the daemon keeps

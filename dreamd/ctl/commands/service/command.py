@@ -1,7 +1,6 @@
 """`service`: dreamd as a user service of systemd, and a plain background process where there is none."""
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,24 +8,17 @@ from contextlib import contextmanager
 
 import click
 
-from dreamd.ctl.commands.service import process as plain
-from dreamd.ctl.commands.service import units
 from dreamd.ctl.commands.service.status import look, rows
-from dreamd.ctl.daemon.connection import Target, emit, json_option
+from dreamd.ctl.daemon import background as plain
+from dreamd.ctl.daemon import service_units
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.service_units import instance_option
+from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.places import listens, look_at_state
 from dreamd.ctl.terminal.layout import labelled, width
+from dreamd.ctl.terminal.output import emit, json_option
 from dreamd.wire.listener import make_private_folder
 
-
-def _named(_: click.Context, __: click.Parameter, name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]*", name):
-        raise click.BadParameter("letters, digits, `_`, `.` and `-` make a name")
-    return name
-
-
-instance_option = click.option(
-    "--instance", metavar="NAME", default="", callback=_named, help="The one of a second leo: dreamd@NAME."
-)
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 
 
@@ -67,25 +59,25 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     dreamctl service install --dry-run
     dreamctl service install
     """
-    pair = units.meant(target, instance)
-    units.check(pair, force)
+    pair = service_units.meant(target, instance)
+    service_units.check(pair, force)
     texts, (socket, daemon) = pair.texts(), pair.units
     before: list[tuple[str, ...]] = []
-    if units.is_active(socket) and units.listened(socket) != pair.knock:
+    if systemctl.is_active(socket) and systemctl.listened(socket) != pair.unit_socket:
         before.append(("stop", *pair.known))  # while systemd knows which file it has to clear away
     after = [("daemon-reload",), ("enable", "--now", socket), ("try-restart", "dreamd@*.service")]
-    if units.is_active(daemon):
+    if systemctl.is_active(daemon):
         after.append(("restart", daemon))
     folders = [] if os.path.isdir(pair.state) else [f"create the folder {pair.state}"]
     if not dry_run:
-        units.tell_all(before)
+        systemctl.tell_all(before)
         make_private_folder(pair.state)  # the unit may write there alone, so it has to be there first
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.part")
             part.write_text(text, encoding="utf-8")
             part.replace(path)
-        units.tell_all(after)
+        systemctl.tell_all(after)
     done = [*_calls(before), *folders, *(f"write {path}" for path in texts), *_calls(after)]
     _report(target, done, dry_run)
 
@@ -105,22 +97,22 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
     \b
     dreamctl service uninstall
     """
-    pair = units.meant(target, instance)
+    pair = service_units.meant(target, instance)
     files = (
         []
         if instance
         else [path for path in pair.files.values() if os.path.isfile(path) or os.path.islink(path)]
     )
-    units.refuse_edited(files, force)
+    service_units.refuse_edited(files, force)
     names = pair.known if instance else (*pair.known, "dreamd@*.socket", "dreamd@*.service")
     files += [link for name in names for link in sorted(pair.file.parent.glob(f"*.wants/{name}"))]
-    managed = units.manager_answers()
+    managed = systemctl.manager_answers()
     before, after = ([("stop", *names)], [("daemon-reload",)]) if managed and files else ([], [])
     if not dry_run:
-        units.tell_all(before)
+        systemctl.tell_all(before)
         for path in files:
             path.unlink()
-        units.tell_all(after)
+        systemctl.tell_all(after)
     done = [*_calls(before), *(f"remove {path}" for path in files), *_calls(after)]
     if files and not managed:
         done.append("stop nothing: no user manager of systemd answers")
@@ -138,7 +130,7 @@ def start(target: Target, instance: str) -> None:
     \b
     dreamctl service start
     """
-    pair = units.meant(target, instance)
+    pair = service_units.meant(target, instance)
     if _by_its_unit(target, pair, "start"):
         return
     pid = None if listens(pair.socket) else plain.spawn(pair.state, pair.socket)
@@ -160,9 +152,9 @@ def stop(target: Target, instance: str) -> None:
     \b
     dreamctl service stop
     """
-    pair, done = units.meant(target, instance), []
+    pair, done = service_units.meant(target, instance), []
     if pair.managed:
-        units.tell("stop", *pair.units)
+        systemctl.tell("stop", *pair.units)
         done.append(f"stopped the unit {pair.units[1]} and its socket")
     if not done or _runs(pair):
         plain.stop(pair.state, pair.socket, pair.units)
@@ -181,7 +173,7 @@ def restart(context: click.Context, instance: str) -> None:
     dreamctl service restart
     """
     target: Target = context.obj
-    pair = units.meant(target, instance)
+    pair = service_units.meant(target, instance)
     if _by_its_unit(target, pair, "restart"):
         return
     if listens(pair.socket) and not look_at_state(pair.state).stopped:
@@ -203,7 +195,7 @@ def status(target: Target, instance: str) -> None:
     \b
     dreamctl service status
     """
-    found, said, is_well = look(units.meant(target, instance))
+    found, said, is_well = look(service_units.meant(target, instance))
     if target.as_json:
         emit(found)
     else:
@@ -226,7 +218,7 @@ def logs(target: Target, count: int, instance: str) -> None:
     \b
     dreamctl service logs -n 200
     """
-    pair = units.meant(target, instance)
+    pair = service_units.meant(target, instance)
     log = plain.log_file(pair.state)
     if pair.managed and shutil.which("journalctl"):
         source, unit = "journal", pair.units[1]
@@ -247,17 +239,17 @@ def logs(target: Target, count: int, instance: str) -> None:
         click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
-def _by_its_unit(target: Target, pair: units.Pair, verb: str) -> bool:
+def _by_its_unit(target: Target, pair: service_units.Pair, verb: str) -> bool:
     """Start or restart it where a unit is installed, and say so; whether one is."""
     if not pair.managed:
         return False
-    units.refuse_taken_from_installed(pair)
-    units.tell_to_run(verb, pair)
+    service_units.refuse_taken_from_installed(pair)
+    service_units.tell_to_run(verb, pair)
     _report(target, [f"{verb}ed the unit {pair.units[1]}"])
     return True
 
 
-def _runs(pair: units.Pair) -> bool:
+def _runs(pair: service_units.Pair) -> bool:
     """Whether a daemon holds its state folder, or listens where it would."""
     return bool(look_at_state(pair.state).holder) or listens(pair.socket)
 

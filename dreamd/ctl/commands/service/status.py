@@ -4,25 +4,27 @@ import os
 from pathlib import Path
 from typing import Any
 
-from dreamd.ctl.commands.service import units
-from dreamd.ctl.daemon.connection import Refused, Unreachable, command, connected
+from dreamd.ctl.daemon import service_units
+from dreamd.ctl.daemon.connection import Refused, Unreachable, connected
+from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.places import listens, look_at_state
+from dreamd.ctl.terminal.output import command
 
 
-def look(pair: units.Pair) -> tuple[dict[str, Any], str, bool]:
+def look(pair: service_units.Pair) -> tuple[dict[str, Any], str, bool]:
     """What --json prints, the daemon in words, and whether nothing is amiss: one that is stopped may be meant to be."""
     managed, socket = pair.managed, pair.socket
     found: dict[str, Any] = {
         "installed": os.path.exists(pair.file),
-        "manager": managed or units.manager_answers(),
+        "manager": managed or systemctl.manager_answers(),
         "units": {},
     }
     if managed:
         for unit in pair.units:
-            found["units"][unit] = {ask: units.asked(ask, unit) for ask in ("enabled", "active")}
+            found["units"][unit] = {ask: systemctl.asked(ask, unit) for ask in ("enabled", "active")}
     active = [states["active"] for states in found["units"].values()]
     if "active" in active:
-        socket = units.listened(pair.units[0]) or socket
+        socket = systemctl.listened(pair.units[0]) or socket
     waits = active[:1] == ["active"] != active[1:]  # then a knock would start it
     state = pair.served if managed else pair.state
     told, said, is_well = _daemon(state, socket, pair.units[1] if waits else "")
@@ -45,7 +47,7 @@ def _daemon(state: Path, socket: Path, waiting: str) -> tuple[dict[str, Any], st
         return told, f"does not answer; {doctor}", False
     if not holder:
         return told, "does not run", True
-    if waiting and str(holder) == units.show(waiting, "MainPID"):
+    if waiting and str(holder) == systemctl.show(waiting, "MainPID"):
         return told, f"starts (pid {holder})", True
     return told, f"runs (pid {holder}), but does not listen at {socket}; {doctor}", False
 

@@ -6,8 +6,9 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Daemon, Refused, Target, Unreachable, emit, json_option
+from dreamd.ctl.daemon.connection import Daemon, Refused, Target, Unreachable
 from dreamd.ctl.terminal.layout import counted, labelled, number, span, width
+from dreamd.ctl.terminal.output import emit, json_option
 
 Figures = Mapping[str, Any]
 

@@ -9,9 +9,10 @@ import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.commands.trace.message_view import in_hex, unpack
-from dreamd.ctl.daemon.connection import Target, emit_line, json_option, utc_option
+from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
 from dreamd.ctl.terminal.layout import fold, size, width
+from dreamd.ctl.terminal.output import emit_line, json_option, utc_option
 
 Message = dict[str, Any]
 _Call = tuple[int, str, int | None]  # by session, the way the call went, and its id

@@ -35,7 +35,7 @@ LEAST_TEMPERATURE = 0.05  # below, the sums would leave the range of a float
 
 def story() -> str:
     """The text that the demo is fed with where no other is given."""
-    return files("dreamd.ctl.commands.demo").joinpath("story.txt").read_text("utf-8")
+    return files("dreamd.ctl.stand_in").joinpath("story.txt").read_text("utf-8")
 
 
 def sentences(text: str) -> list[str]:

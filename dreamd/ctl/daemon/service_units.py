@@ -2,22 +2,23 @@
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+import click
 from click import ClickException, UsageError
 from dreamclient.errors import SocketPathError
 from dreamclient.paths import SOCKET_NAME, check_socket_path, socket_path, state_dir
 
-from dreamd.ctl.commands.doctor.service import EXITS, MANAGER_HANGS, MANAGER_S, UNMASK, failed_before
-from dreamd.ctl.daemon.connection import Target, command
+from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.places import listens, look_at_state
+from dreamd.ctl.machine.systemctl import is_active, listened, manager_answers, show, tell
+from dreamd.ctl.machine.systemd_state import EXIT_CAUSES, UNMASK, failed_before
 from dreamd.ctl.machine.unit_files import NAMES, filled, is_edited, is_masked, served, text_of, unit_folder
+from dreamd.ctl.terminal.output import command
 from dreamd.errors import SettingsError
 
 
@@ -25,14 +26,15 @@ from dreamd.errors import SettingsError
 class Pair:
     """A socket and its service: `dreamd`, or `dreamd@NAME` for the leo of that name.
 
-    `folder` is the state folder, to which the name of an instance is added. `socket` is where a plain process serves,
-    `knock` where the unit is to listen: where leo looks, who does not know what folder was named to dreamctl alone.
+    `folder` is the state folder, to which the name of an instance is added. `socket`: where a daemon without systemd
+    listens. `unit_socket`: where the unit listens. They differ if --state-dir was given, because leo does not see
+    dreamctl's options.
     """
 
     instance: str
     folder: Path
     socket: Path
-    knock: Path
+    unit_socket: Path
 
     @property
     def state(self) -> Path:
@@ -75,7 +77,9 @@ class Pair:
     def texts(self) -> dict[Path, str]:
         """The unit files as they are to be."""
         runtime = os.environ.get("XDG_RUNTIME_DIR")
-        return {path: filled(name, self.folder, self.knock, runtime) for name, path in self.files.items()}
+        return {
+            path: filled(name, self.folder, self.unit_socket, runtime) for name, path in self.files.items()
+        }
 
 
 def meant(target: Target, instance: str) -> Pair:
@@ -93,7 +97,7 @@ def meant(target: Target, instance: str) -> Pair:
 
 def check(pair: Pair, force: bool) -> None:
     """Raise where units of this pair could not work; nothing has been written yet."""
-    if str(pair.knock).endswith((" ", "\\")) or re.search(r"[\n\r]", f"{pair.knock}{pair.state}"):
+    if str(pair.unit_socket).endswith((" ", "\\")) or re.search(r"[\n\r]", f"{pair.unit_socket}{pair.state}"):
         raise UsageError(
             "a unit cannot hold a --socket that ends with a space or a backslash, nor a --socket or --state-dir with a "
             "line break in it"
@@ -104,7 +108,7 @@ def check(pair: Pair, force: bool) -> None:
             f"log in properly, or `{command('service start')}` runs dreamd as a plain background process"
         )
     try:
-        check_socket_path(pair.knock)
+        check_socket_path(pair.unit_socket)
     except SocketPathError as error:
         raise ClickException(str(error)) from None
     for path in (Path(sys.prefix), pair.state):
@@ -113,7 +117,7 @@ def check(pair: Pair, force: bool) -> None:
                 f"{path} lies in a temporary folder, and the service has one of its own: move it elsewhere"
             )
     refuse_edited(pair.files.values(), force)
-    refuse_taken(pair, pair.state, pair.knock)
+    refuse_taken(pair, pair.state, pair.unit_socket)
 
 
 def refuse_edited(paths: Iterable[Path], force: bool) -> None:
@@ -147,7 +151,7 @@ def refuse_taken(pair: Pair, state: Path, socket: Path) -> None:
 
 def refuse_taken_from_installed(pair: Pair) -> None:
     """The same for the places of the unit as it is installed."""
-    refuse_taken(pair, pair.served, listened(pair.units[0]) or pair.knock)
+    refuse_taken(pair, pair.served, listened(pair.units[0]) or pair.unit_socket)
 
 
 def tell_to_run(verb: str, pair: Pair) -> None:
@@ -163,7 +167,7 @@ def tell_to_run(verb: str, pair: Pair) -> None:
         tell("start", socket, service)
     except ClickException as error:
         code = _exit_code(service)
-        why = (code == "2" and _wrong_setting()) or (EXITS[code][0] if code in EXITS else error.message)
+        why = (code == "2" and _wrong_setting()) or EXIT_CAUSES.get(code, error.message)
         advice = f"`{command('doctor')}` says what to do"
         raise ClickException(f"{service} did not start: {why}\n{advice}") from None
 
@@ -187,54 +191,12 @@ def _wrong_setting() -> str:
     return ""
 
 
-def manager_answers() -> bool:
-    """Whether there is a user manager of systemd, and we can speak to it."""
-    return shutil.which("systemctl") is not None and _question("show", "--property=Version").returncode == 0
+def _named(_: click.Context, __: click.Parameter, name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", name):
+        raise click.BadParameter("letters, digits, `_`, `.` and `-` make a name")
+    return name
 
 
-def tell(*arguments: str) -> None:
-    """Run systemctl for the user manager; ClickException with what it says where that fails."""
-    ran = _run(*arguments)
-    if ran.returncode:
-        raise ClickException(f"systemctl --user {' '.join(arguments)}: {ran.stderr.strip() or 'failed'}")
-
-
-def tell_all(calls: Iterable[tuple[str, ...]]) -> None:
-    """One after the other."""
-    for call in calls:
-        tell(*call)
-
-
-def show(unit: str, name: str) -> str:
-    """A property of a unit."""
-    return _question("show", "-P", name, unit).stdout.strip()
-
-
-def asked(question: str, unit: str) -> str:
-    """The word of `systemctl is-active` or `is-enabled`."""
-    return _question(f"is-{question}", unit).stdout.strip() or "unknown"
-
-
-def is_active(unit: str) -> bool:
-    """Whether it runs, or its socket is listened at."""
-    return asked("active", unit) == "active"
-
-
-def listened(socket: str) -> Path | None:
-    """Where a socket unit listens, or would; None where systemd does not know it."""
-    place = show(socket, "Listen").removesuffix(" (Stream)")
-    return Path(place) if place else None
-
-
-def _question(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """What changes nothing is answered at once, or not at all."""
-    try:
-        return _run(*arguments, timeout_s=MANAGER_S)
-    except subprocess.TimeoutExpired:
-        raise ClickException(f"{MANAGER_HANGS} in {MANAGER_S:g} s") from None
-
-
-def _run(*arguments: str, timeout_s: float | None = None) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["systemctl", "--user", *arguments], capture_output=True, text=True, check=False, timeout=timeout_s
-    )
+instance_option = click.option(
+    "--instance", metavar="NAME", default="", callback=_named, help="The one of a second leo: dreamd@NAME."
+)

@@ -1,0 +1,42 @@
+"""`dream`: have a dialogue now."""
+
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
+from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
+from dreamd.ctl.terminal.layout import width
+from dreamd.ctl.terminal.output import emit, json_option
+
+
+@click.command
+@click.option("--session", type=click.IntRange(1), help="Whose dream, where more than one leo is connected.")
+@json_option
+@click.pass_obj
+def dream(target: Target, session: int | None) -> None:
+    """Have leo dream now, past cooldown, gates and chance; show what is said. Exit code 1 if nothing was.
+
+    \b
+    dreamctl dream
+    dreamctl dream --session 3
+    """
+    columns, colour = width(), click.get_current_context().color  # which the thread below has no way to
+
+    def hear(event: dict[str, Any]) -> None:
+        """On the client's thread, in the order of the dialogue."""
+        if event["type"] == "line" and not target.as_json:
+            text = click.style(show_line(event, columns), fg=COLOURS.get(event["speaker"]))
+            click.echo(text, color=colour)
+
+    with target.daemon(hear) as daemon:
+        daemon.call(Method.SUBSCRIBE)
+        ended = daemon.call(Method.NOW, None, session, timeout_s=DIALOGUE_S)
+        dialogue = daemon.call(Method.DIALOGS_GET, ended["dialog"])
+    if target.as_json:
+        emit({**ended, "turns": dialogue["turns"]})
+    else:
+        click.echo(f"Dialogue {ended['dialog']}: {ended['outcome']}, {count_of_lines(ended['lines'])}.")
+    if not ended["lines"]:
+        raise SystemExit(1)

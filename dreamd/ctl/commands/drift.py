@@ -1,0 +1,52 @@
+"""`drift`: how far the friend has gone from the origin."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.ascii import is_plain
+from dreamd.ctl.terminal.bars import chart
+from dreamd.ctl.terminal.layout import fold, moment, number, width
+from dreamd.ctl.terminal.output import emit, json_option, utc_option
+
+ROWS = 8  # of the chart
+
+Row = Mapping[str, Any]
+
+
+@click.command
+@click.option("-n", "count", type=click.IntRange(1, 4000), default=200, show_default=True, help="Dialogues.")
+@json_option
+@utc_option
+@click.pass_obj
+def drift(target: Target, count: int) -> None:
+    """How far the friend has gone from the origin, dialogue by dialogue: 0 is the origin itself, 1 nothing of it.
+
+    \b
+    dreamctl drift -n 1000
+    """
+    with target.daemon() as daemon:
+        answer = daemon.newest(Method.DRIFT, count)
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_drift(answer, width(), time.time(), plain=is_plain()))
+
+
+def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = False) -> str:
+    """The answer of `friend.drift` as a chart, with its two ends and its farthest point in words."""
+    if not drift:
+        return "No dialogue has spoken yet."
+    newest, oldest = drift[0], drift[-1]
+    farthest = max(drift, key=lambda each: float(each["drift"]))
+    words = (
+        f"From dialogue {oldest['id']} ({moment(oldest['at'], now)}) to {newest['id']} "
+        f"({moment(newest['at'], now)}): {number(oldest['drift'])} to {number(newest['drift'])}, "
+        f"farthest {number(farthest['drift'])} after {farthest['id']}."
+    )
+    values = [each["drift"] for each in reversed(drift)]
+    return "\n".join([*chart(values, columns, ROWS, plain), "", fold(words, columns)])

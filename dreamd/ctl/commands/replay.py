@@ -1,0 +1,34 @@
+"""`replay`: whether a dialogue comes out the same again."""
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.dialogue_argument import ID, dialogue
+from dreamd.ctl.terminal.dialogues import count_of_lines
+from dreamd.ctl.terminal.output import emit, json_option
+
+
+@click.command
+@ID
+@json_option
+@click.pass_obj
+def replay(target: Target, asked: str) -> None:
+    """Run a dialogue again from its seed, with the answers that its hooks gave, and compare every prompt,
+    parameter and line. Exit code 1, and the first difference, where it is another dialogue now.
+
+    ID is its number, the beginning of its trace id, or `last`.
+
+    \b
+    dreamctl replay
+    dreamctl replay dream-1795312649-12
+    """
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.DIALOGS_REPLAY, dialogue(daemon, asked))
+    if target.as_json:
+        emit(answer)
+    else:
+        about = f"Dialogue {answer['id']}, {count_of_lines(answer['lines'])}"
+        click.echo(f"{about}: {'the same' if answer['same'] else answer['difference']}.")
+    if not answer["same"]:
+        raise SystemExit(1)

@@ -1,0 +1,94 @@
+"""`why`: what the daemon decided after the last replies."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Daemon, Target
+from dreamd.ctl.terminal.layout import counted, fold, moment, width
+from dreamd.ctl.terminal.output import emit, emit_line, json_option, utc_option
+
+
+@click.command
+@click.option("-n", "count", type=click.IntRange(1, 256), default=10, show_default=True, help="How many.")
+@click.option("--watch", is_flag=True, help="Then go on with each new one, until Ctrl-C.")
+@json_option
+@utc_option
+@click.pass_obj
+def why(target: Target, count: int, watch: bool) -> None:
+    """Did he dream after the last replies, and if not, why not? Newest first; with --watch, newest last.
+
+    \b
+    dreamctl why
+    dreamctl why --watch --json | jq .reason
+    """
+    if watch:
+        _watch(target, count)
+        return
+    with target.daemon() as daemon:
+        answer = daemon.call(Method.WHY, count)
+        ever = {} if target.as_json else daemon.call(Method.STATUS)["decisions"]
+    if target.as_json:
+        emit(answer)
+    else:
+        click.echo(show_why(answer, width(), time.time(), ever))
+
+
+def _watch(target: Target, count: int) -> None:
+    from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
+
+    told: deque[Mapping[str, Any]] = deque(maxlen=256)
+    columns = width()
+
+    def tell(decision: Mapping[str, Any]) -> None:
+        if decision in told:
+            return
+        told.append(decision)
+        if target.as_json:
+            emit_line(decision)
+        else:
+            click.echo(show_decision(decision, columns, time.time()))
+
+    def catch_up(daemon: Daemon) -> None:
+        for decision in reversed(daemon.call(Method.WHY, count)):
+            tell(decision)
+
+    with until_ctrl_c():
+        for event in follow(target, catch_up):
+            if event["type"] == "decision":
+                tell(event["decision"])
+            elif event["type"] == "lost":
+                tell_lost(event)
+
+
+def show_why(
+    decisions: Sequence[Mapping[str, Any]], columns: int, now: float, ever: dict[str, int] | None = None
+) -> str:
+    """The answer of `why` as text, with a count by reason below; `ever` are those since the daemon started."""
+    if not decisions:
+        return "No reply has been told to this daemon yet."
+    lines = [show_decision(decision, columns, now) for decision in decisions]
+    reasons = Counter(decision["reason"] for decision in decisions)
+    lines += ["", fold(f"Of these {len(decisions)}: {counted(reasons)}.", columns)]
+    if ever and sum(ever.values()) > len(decisions):
+        lines.append(fold(f"Of all {sum(ever.values())} since the daemon started: {counted(ever)}.", columns))
+    return "\n".join(lines)
+
+
+def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
+    """One decision: when, whether he dreamt, and the numbers that decided."""
+    from dreamd.ctl.terminal.decisions import in_words  # not for `status`
+
+    words = f"{_verdict(decision)}{in_words(decision)}"
+    return fold(words, columns, " " * 10, f"{moment(decision['at'], now)}  ")
+
+
+def _verdict(decision: Mapping[str, Any]) -> str:
+    who = f"{decision['client']} " if decision.get("client", "leo") != "leo" else ""
+    if decision["dream"]:
+        return f"{who}began dialogue {decision.get('dialog')}; "
+    return f"{who}did not dream; "

@@ -1,0 +1,77 @@
+"""What a shell offers when Tab is pressed: dialogues, checkpoints, traces.
+
+Completion never fails: if the daemon is slow or absent, or the inbox cannot be read, it offers nothing.
+"""
+
+import time
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+from dreamclient.errors import HomeUnknown
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Target, connected
+
+WAIT_S = 0.5  # for the daemon, twice at most: a person has pressed Tab
+
+
+RECENT = 20  # dialogues that are offered by number
+
+
+LOOKED_THROUGH = 500  # dialogues, for trace ids
+
+
+def dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """`last` and the last numbers; trace ids where one is begun."""
+    by_trace = typed.startswith("d")  # as they all do: `dream-..`
+    recent = _asked(context, Method.DIALOGS_RECENT, LOOKED_THROUGH if by_trace else RECENT)
+    if by_trace:
+        return [
+            _item(each["trace_id"], each) for each in recent if (each["trace_id"] or "").startswith(typed)
+        ]
+    numbers = [_item(str(each["id"]), each) for each in recent if str(each["id"]).startswith(typed)]
+    return [CompletionItem("last")] * "last".startswith(typed) + numbers
+
+
+def _item(value: str, dialogue: dict[str, Any]) -> CompletionItem:
+    """With what zsh and fish show beside it."""
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(dialogue["started_at"]))
+    return CompletionItem(value, help=f"{began} {dialogue['outcome'] or 'running'} {dialogue['lines']} lines")
+
+
+def checkpoints(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
+    """The names of the friend's checkpoints."""
+    kept = _asked(context, Method.CHECKPOINTS, 1000)
+    return [each["name"] for each in kept if each["name"].startswith(typed)]
+
+
+def traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
+    """The trace ids that wait in the inbox."""
+    from dreamd.ctl.daemon.inbox import opened
+
+    target = _target(context)
+    if target.socket_alone:
+        waiting = _asked(context, Method.INBOX_LIST)
+    else:
+        try:
+            with opened(target) as box:
+                waiting = [*box.list()]
+        except (click.ClickException, HomeUnknown):
+            return []
+    return [each["trace_id"] for each in waiting if each["trace_id"].startswith(typed)]
+
+
+def _asked(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:
+    try:
+        with connected(_target(context).socket, wait_s=WAIT_S) as daemon:
+            answer: list[dict[str, Any]] = daemon.call(method, *params, timeout_s=WAIT_S)
+    except (click.ClickException, HomeUnknown):
+        return []
+    return answer
+
+
+def _target(context: click.Context) -> Target:
+    """The shared options: read, while nothing has been run yet."""
+    shared = context.find_root().params
+    return Target(shared.get("socket"), shared.get("state_dir"), as_json=False)

@@ -1,0 +1,58 @@
+"""Copying a dream database, and what can go wrong on the way."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from dreamd.errors import StoreError
+from dreamd.store.file.files import Tell, copy_into, is_alone, read_only
+from dreamd.store.file.health import DAMAGED, FULL, LOCKED, name_of, trouble_of
+
+
+@contextmanager
+def explained(
+    file: Path, target: Path, undone: str, damaged: str = "no database, or damaged"
+) -> Iterator[None]:
+    """Turn what SQLite and the store say of `file`, or of a full disk at `target`, into one line."""
+    try:
+        yield
+    except StoreError as error:
+        raise click.ClickException(f"{file}: {error}") from None
+    except sqlite3.Error as error:
+        trouble = trouble_of(error)
+        if trouble == FULL:
+            raise click.ClickException(f"{target}: {FULL}; {undone}") from None
+        words = {DAMAGED: damaged, LOCKED: "locked by another program; end it, and try again"}
+        what = words.get(trouble or "") or trouble or name_of(error)
+        raise click.ClickException(f"{file}: {what}; {undone}") from None
+
+
+def copy(database: Path, part: Path, tell: Tell | None = None) -> None:
+    """Copy into an empty file, all of one moment. Raise sqlite3.Error, OSError, click.ClickException."""
+    before = _stamp(database) if is_alone(database) else None
+    with closing(read_only(database)) as source:
+        source.execute("BEGIN")  # one moment: what others write meanwhile does not begin the copy again
+        source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        copy_into(source, part, tell)
+    if before not in (None, _stamp(database)):  # if no program had it open, it is read without a lock
+        raise click.ClickException(f"{database} was written to while it was copied: try again")
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    found = os.stat(file)
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def checked(connection: sqlite3.Connection) -> dict[str, int]:
+    """Check a whole dream database; return how many pages and dialogues it has. Raise sqlite3.Error."""
+    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        damage = sqlite3.DatabaseError()
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage
+    ((pages,),) = connection.execute("PRAGMA page_count")
+    ((dialogues,),) = connection.execute("SELECT count(*) FROM dream_dialogs")
+    return {"pages": pages, "dialogues": dialogues}

@@ -1,0 +1,134 @@
+"""What systemd says of the units: installed, enabled, lingering, running. Nothing is started by asking."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dreamd.ctl.machine.access import user_name
+from dreamd.ctl.machine.places import proc
+from dreamd.ctl.machine.unit_files import is_edited, is_masked, served, started, text_of, unit_folder
+from dreamd.process.exit_codes import ExitCode
+
+SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
+
+
+_ASKED = (
+    "LoadState,ActiveState,SubState,Result,UnitFileState,ExecStartPre,ExecMainCode,ExecMainStatus,NRestarts,DropInPaths,"
+    "StatusText,Listen,MainPID"
+)
+
+
+SYSTEMD_EXITS = 200  # and above: systemd.exec(5)
+SANDBOX_EXITS = ("217", "218", "225", "226")  # user, capabilities, network, namespace: systemd.exec(5)
+# Exit code of the service, as systemd tells it -> why it ended.
+EXIT_CAUSES = {
+    str(code.value): code.meaning
+    for code in (ExitCode.USAGE, ExitCode.TAKEN, ExitCode.STATE, ExitCode.SOCKET, ExitCode.DATABASE)
+} | dict.fromkeys(SANDBOX_EXITS, "the sandbox cannot be set up here")
+
+
+_LINGER = Path("/var/lib/systemd/linger")
+
+
+MANAGER_S = 20.0  # it answers in milliseconds, on a machine that stands still for a while too
+
+
+MANAGER_HANGS = "the user manager of systemd does not answer"
+
+
+UNMASK = "systemctl --user unmask"
+
+
+@dataclass(frozen=True)
+class Units:
+    """`manager`: a user manager answers; `hangs`: it is there, and does not. What `systemctl show` says of each unit;
+    empty where not installed."""
+
+    manager: bool = False
+    installed: bool = False
+    masked: tuple[str, ...] = ()
+    edited: tuple[Path, ...] = ()
+    interpreter: str = ""  # of the service
+    runs: bool = True  # whether that interpreter is there
+    running: str = ""  # the interpreter of the process; empty where none runs
+    state: Path | None = None  # the state folder that the service names
+    lingers: bool = False
+    shown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hangs: bool = False
+
+    def says(self, unit: str, name: str) -> str:
+        """A property of a unit, or nothing."""
+        return self.shown.get(unit, {}).get(name, "")
+
+    @property
+    def guarded(self) -> bool:
+        """Whether systemd listens and a connection would start the daemon. Then none may be made only to look."""
+        return self.says(SOCKET, "ActiveState") == "active" and self.says(SERVICE, "ActiveState") != "active"
+
+    @property
+    def waits(self) -> bool:
+        """Whether the daemon is to start when leo first connects, as it should."""
+        return self.guarded and self.says(SERVICE, "ActiveState") == "inactive" and not self.unknown
+
+    @property
+    def unknown(self) -> list[str]:
+        """The units of which systemd has no file; one of them keeps the other from starting."""
+        return [unit for unit in (SOCKET, SERVICE) if self.says(unit, "LoadState") == "not-found"]
+
+
+def look(env: Mapping[str, str]) -> Units:
+    """Ask systemd; nothing is started."""
+    folder = unit_folder(env)
+    service = folder / SERVICE
+    if shutil.which("systemctl") is None:
+        return Units(installed=os.path.exists(service))
+    try:
+        shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
+    except subprocess.TimeoutExpired:
+        return Units(installed=os.path.exists(service), hangs=True)
+    texts = {path: text_of(path) for path in (folder / SOCKET, service) if os.path.exists(path)}
+    interpreter = next(iter(started(texts.get(service, ""))), "")
+    return Units(
+        manager=bool(shown[SERVICE]),
+        installed=service in texts,
+        masked=tuple(path.name for path in texts if is_masked(path)),
+        edited=tuple(path for path, text in texts.items() if is_edited(text)),
+        interpreter=interpreter,
+        runs=not interpreter or os.access(interpreter, os.X_OK),
+        running=_program(shown[SERVICE].get("MainPID", "0")),
+        state=served(texts.get(service, "")),
+        lingers=os.path.exists(_LINGER / (user_name(os.getuid()) or "?")),
+        shown=shown if service in texts else {},
+    )
+
+
+def failed_before(commands: str) -> str | None:
+    """By its ExecStartPre: None where the last start got as far as the daemon; else systemd's own exit code, or nothing
+    where a command failed by itself: its codes are not dreamd's."""
+    failed = re.search(r"code=exited ; status=([1-9]\d*)", commands)
+    return None if failed is None else failed[1] if int(failed[1]) >= SYSTEMD_EXITS else ""
+
+
+def _show(unit: str) -> dict[str, str]:
+    """Empty where no user manager answers."""
+    ran = subprocess.run(
+        ["systemctl", "--user", "show", unit, "-p", _ASKED],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=MANAGER_S,
+    )
+    shown: dict[str, str] = {}
+    for line in [] if ran.returncode else ran.stdout.splitlines():
+        name, _, value = line.partition("=")
+        shown[name] = f"{shown[name]}\n{value}" if name in shown else value  # one ExecStartPre a line
+    return shown
+
+
+def _program(pid: str) -> str:
+    """Return the first word of a process's command line; empty if there is none, as of pid 0."""
+    return proc(f"{pid}/cmdline").partition("\0")[0]

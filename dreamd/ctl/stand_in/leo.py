@@ -1,0 +1,38 @@
+"""A stand-in for leo: the small field behind the hooks of a client."""
+
+import threading
+
+from dreamclient.messages import DreamContext, PulseSnapshot
+
+from dreamd.ctl.stand_in.field import TrigramField
+
+SENTENCES = 4  # said for a line, of which the daemon takes what answers the line before
+
+
+class Leo:
+    """A field that two threads may use."""
+
+    def __init__(self, field: TrigramField) -> None:
+        self._field = field
+        self._lock = threading.Lock()
+
+    def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
+        """The hook: a line of a dream."""
+        with self._lock:
+            return self._field.generate(seed, temperature, semantic_weight, count=SENTENCES)
+
+    def observe(self, text: str) -> dict[str, float]:
+        """The hook: hear a line; how it felt before."""
+        with self._lock:
+            felt = self._field.pulse(text)
+            self._field.observe(text)
+        return felt
+
+    def answer(self, prompt: str) -> DreamContext:
+        """Reply to a person, and hear both; what leo tells the daemon then."""
+        with self._lock:
+            reply = self._field.reply(prompt)
+            felt = self._field.pulse(f"{prompt} {reply}")
+            self._field.observe(prompt)
+            self._field.observe(reply)
+        return DreamContext(prompt, reply, pulse=PulseSnapshot(**felt))

@@ -1,0 +1,46 @@
+"""How an answer is printed: as JSON, in UTC, and commands to copy."""
+
+import json
+import os
+import time
+from typing import Any
+
+import click
+
+from dreamd.ctl.terminal.ascii import is_plain
+
+
+def emit(answer: Any) -> None:
+    """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
+    click.echo(json.dumps(answer, ensure_ascii=is_plain(), indent=2, default=bytes.hex))
+
+
+def emit_line(answer: Any) -> None:
+    """The same on one line, for what goes on for ever."""
+    click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
+
+
+def command(words: str, program: str = "dreamctl") -> str:
+    """A command to copy: with the --socket and the --state-dir that this dreamctl was given."""
+    context = click.get_current_context(silent=True)
+    given: list[str] = getattr(context.obj, "given", []) if context else []
+    return " ".join(filter(None, [program, *given, words]))
+
+
+def _too(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.obj.as_json |= value
+
+
+# `dreamctl status --json` is `dreamctl --json status`.
+json_option = click.option("--json", is_flag=True, expose_value=False, callback=_too, help="Print JSON.")
+
+
+def _in_utc(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:  # this process shows a few times and ends
+        os.environ["TZ"] = "UTC"
+        time.tzset()
+
+
+utc_option = click.option(
+    "--utc", is_flag=True, expose_value=False, callback=_in_utc, help="Times in UTC, not local."
+)
