@@ -9,10 +9,11 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 from dreamclient.paths import config_home
@@ -86,6 +87,60 @@ _WORDS = {
 }
 
 
+class Origin(NamedTuple):
+    """Where a value comes from: `kind` is default, file, environment or --set; `name` is how it is called there."""
+
+    kind: str = "default"
+    name: str = ""
+
+
+@dataclass
+class Reading:
+    """What the sources say: the `origins` of the values that were set, each error, and what is gone."""
+
+    origins: dict[str, Origin] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    values: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: {} for name in GROUPS})
+
+    def settings(self) -> Settings:
+        """Return the settings. Raise SettingsError, with a line for each error."""
+        if self.errors:
+            raise SettingsError("\n".join(self.errors))
+        return msgspec.convert(self.values, Settings)
+
+    def check(self) -> None:
+        """Note each group whose values conflict, with the sources of those that the message names."""
+        for group, values in self.values.items():
+            try:
+                msgspec.convert(values, GROUPS[group])
+            except msgspec.ValidationError as error:
+                words = str(error).split()
+                named = [self.origins[f"{group}.{name}"].name for name in values if name in words]
+                self.errors.append(f"{', '.join(named) or group}: {error}")
+
+    def take(self, kind: str, name: str, key: str, value: Any) -> None:
+        """Take a value of a source, or note what is wrong with it."""
+        if key not in KEYS and key in GONE:
+            self.gone.append(f"{name} ({GONE[key]})")
+        elif key not in KEYS:
+            self.errors.append(f"{name}: there is no such setting{_nearest(key, KEYS)}")
+        else:
+            group, _, member = key.partition(".")
+            convert = _typed if kind == "file" else _from_text
+            try:
+                self.values[group][member] = convert(name, _type_of(group, member), value)
+            except SettingsError as error:
+                self.errors.append(str(error))
+            else:
+                self.origins[key] = Origin(kind, name)
+
+
+# What msgspec calls a type.
+_TYPE = re.compile(r"Expected `(\w+)(?: \| null)?`")
+_TYPES = {"float": "a number", "int": "a whole number", "str": "a text in quotes"}
+
+
 def load(
     *,
     file: Path | None = None,
@@ -98,35 +153,30 @@ def load(
 
     `warn` is called at most once, with one line that names all settings that are gone.
     """
-    groups: dict[str, dict[str, Any]] = {name: {} for name in GROUPS}
-    sources: dict[str, str] = {}  # of each key that was set: where, as its last source calls it
-    gone: list[str] = []
-    for source, pairs, read in (
-        ("", _from_file(file, env), _typed),
-        ("", _from_environment(env), _from_text),
-        ("--set ", _from_assignments(assignments), _from_text),
+    found = read(file=file, env=env, assignments=assignments)
+    settings = found.settings()
+    if found.gone and warn:
+        warn(f"ignored, since this version has no such setting: {', '.join(found.gone)}")
+    return settings
+
+
+def read(
+    *, file: Path | None = None, env: Mapping[str, str] = os.environ, assignments: Iterable[str] = ()
+) -> Reading:
+    """Return what the sources of `load` say, and each error in them."""
+    reading = Reading()
+    for kind, found in (
+        ("file", _from_file(file, env)),
+        ("environment", _from_environment(env)),
+        ("--set", _from_assignments(assignments)),
     ):
-        for name, key, value in pairs:
-            if key not in KEYS and key in GONE:
-                gone.append(f"{source}{name} ({GONE[key]})")
-                continue
-            if key not in KEYS:
-                raise SettingsError(f"{source}{name}: there is no such setting{_nearest(key, KEYS)}")
-            group, _, field = key.partition(".")
-            groups[group][field] = read(source + name, _type_of(group, field), value)
-            sources[key] = source + name
-    if gone and warn:
-        warn(f"ignored, since this version has no such setting: {', '.join(gone)}")
-    return Settings(**{name: _together(name, values, sources) for name, values in groups.items()})
-
-
-def _together(group: str, values: Mapping[str, Any], sources: Mapping[str, str]) -> Any:
-    """Return a group of settings. Raise SettingsError, with the sources of those it names, if they conflict."""
-    try:
-        return msgspec.convert(values, GROUPS[group])
-    except msgspec.ValidationError as error:
-        named = [sources[f"{group}.{field}"] for field in values if field in str(error).split()]
-        raise SettingsError(f"{', '.join(named) or group}: {error}") from None
+        for pair in found:
+            if isinstance(pair, SettingsError):
+                reading.errors.append(str(pair))
+            else:
+                reading.take(kind, *pair)
+    reading.check()
+    return reading
 
 
 def config_file(env: Mapping[str, str]) -> Path:
@@ -134,29 +184,43 @@ def config_file(env: Mapping[str, str]) -> Path:
     return Path(env.get("DREAMD_CONFIG") or config_home(env) / "dreamd" / "config.toml")
 
 
-def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+# How a source calls a setting, its key, the value; or what is wrong with the source.
+Pair = tuple[str, str, Any] | SettingsError
+
+
+def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[Pair]:
     named = file is not None or env.get("DREAMD_CONFIG")
     path = file or config_file(env)
     try:
-        data = path.read_bytes()
-        if b"\0" in data:  # every key is ASCII, so each UTF-16 file has some
-            raise SettingsError(f"{path}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8")
-        table = tomllib.loads(data.decode("utf-8-sig"))  # some editors begin a file with a byte order mark
+        table = _table(path)
     except OSError as error:
-        if not named and isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
-            return
-        raise SettingsError(f"{path}: the settings cannot be read: {error.strerror}") from None
-    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
-        raise SettingsError(f"{path}: not TOML: {error}") from None
+        if named or not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            yield SettingsError(f"{path}: the settings cannot be read: {error.strerror}")
+        return
+    except SettingsError as error:
+        yield error
+        return
     for group, pairs in table.items():
         if not isinstance(pairs, dict):
             nearest = _nearest(group, GROUPS)
-            raise SettingsError(f"{path}: {group}: expected a table like [gate], not a value{nearest}")
+            yield SettingsError(f"{path}: {group}: expected a table like [gate], not a value{nearest}")
+            continue
         for key, value in pairs.items():
             yield f"{path}: {group}.{key}", f"{group}.{key}", value
 
 
-def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+def _table(path: Path) -> dict[str, Any]:
+    """Return the table of a settings file. Raise SettingsError and OSError."""
+    data = path.read_bytes()
+    if b"\0" in data:  # every key is ASCII, so each UTF-16 file has some
+        raise SettingsError(f"{path}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8")
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))  # some editors begin a file with a byte order mark
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+
+
+def _from_environment(env: Mapping[str, str]) -> Iterator[Pair]:
     for name, key in _INBOX_VARIABLES.items():
         if env.get(name):
             yield name, key, env[name]
@@ -169,15 +233,16 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
             yield name, variables[word], value
         elif not _OF_A_SERVICE.fullmatch(f"{word}={value}"):
             known = (*_OTHER_VARIABLES, *(word for word, key in variables.items() if key in KEYS))
-            raise SettingsError(f"{name}: there is no such variable{_nearest(word, known, 'DREAMD_')}")
+            yield SettingsError(f"{name}: there is no such variable{_nearest(word, known, 'DREAMD_')}")
 
 
-def _from_assignments(assignments: Iterable[str]) -> Iterator[tuple[str, str, Any]]:
+def _from_assignments(assignments: Iterable[str]) -> Iterator[Pair]:
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {assignment}: expected NAME=VALUE, as in gate.chance=1")
-        yield key.strip(), key.strip(), value.strip()
+        if equals:
+            yield f"--set {key.strip()}", key.strip(), value.strip()
+        else:
+            yield SettingsError(f"--set {assignment}: expected NAME=VALUE, as in gate.chance=1")
 
 
 def _type_of(group: str, field: str) -> Any:
@@ -185,7 +250,7 @@ def _type_of(group: str, field: str) -> Any:
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
-    """A value of the file, which has types of its own: a number in quotes is none."""
+    """Return a value of the file, which has types of its own: a number in quotes is none. Raise SettingsError."""
     try:
         return _converted(name, kind, value, strict=True)
     except SettingsError as error:
@@ -196,7 +261,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
 
 
 def _from_text(name: str, kind: Any, value: str) -> Any:
-    """A value of the environment or of --set."""
+    """Return a value of the environment or of --set. Raise SettingsError."""
     return _converted(name, kind, _WORDS.get(value.lower(), value) if kind is bool else value, strict=False)
 
 
@@ -204,17 +269,21 @@ def _converted(name: str, kind: Any, value: Any, *, strict: bool) -> Any:
     try:
         converted = msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{name}: {_expected(kind) or error}, not {value!r}") from None
+        raise SettingsError(f"{name}: {_expected(kind, error)}, not {value!r}") from None
     if isinstance(converted, float) and not isfinite(converted):
         raise SettingsError(f"{name}: expected a finite number, not {value!r}")
     return converted
 
 
-def _expected(kind: Any) -> str:
-    """What is wanted, where a list of it says more than its type."""
+def _expected(kind: Any, error: msgspec.ValidationError) -> str:
+    """Return what a value must be, in words."""
     if kind is bool:
         return "expected true or false"
-    return f"expected one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+    if get_origin(kind) is Literal:
+        return f"expected one of {', '.join(get_args(kind))}"
+    return _TYPE.sub(
+        lambda found: f"expected {_TYPES.get(found[1], found[1])}", str(error).partition(", got")[0]
+    )
 
 
 def _nearest(wrong: str, right: Iterable[str], prefix: str = "") -> str:

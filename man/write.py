@@ -17,6 +17,7 @@ import msgspec
 from dreamd import __date__, __version__, settings
 from dreamd.__main__ import arguments
 from dreamd.ctl.__main__ import HEADINGS, cli
+from dreamd.ctl.commands.config.sample import comments
 
 COLUMNS = 78  # of a line of roff
 FILES = """\
@@ -86,7 +87,7 @@ def _dreamd() -> Iterator[str]:
     yield from _prose("Defaults, then the file, then the environment, then --set; later ones win.")
     yield from _prose("gate.chance is DREAMD_GATE__CHANCE in the environment, and [gate] chance in the file.")
     for name, group in settings.GROUPS.items():
-        about = _comments(group)
+        about = comments(group)
         for field in msgspec.structs.fields(group):
             default = msgspec.json.encode(field.default).decode()
             yield from _tagged(f"{name}.{field.name} = {default}", about[field.name])
@@ -97,19 +98,6 @@ def _spelled(action: argparse.Action) -> str:
     return ", ".join(
         f"{option} {action.metavar}" if action.metavar else option for option in action.option_strings
     )
-
-
-def _comments(group: type[msgspec.Struct]) -> dict[str, str]:
-    """What the source says of each setting: beside it, or above it and those that follow."""
-    found, above, ended = dict[str, str](), list[str](), False
-    for line in inspect.getsource(group).splitlines():
-        if comment := re.fullmatch(r" {4}# (.*)", line):
-            above = [*([] if ended else above), comment[1]]
-            ended = False
-        elif field := re.match(r" {4}(\w+): [^#]*(?:# (.*))?$", line):
-            found[field[1]] = field[2] or " ".join(above)
-            ended = True
-    return found
 
 
 def _head(name: str, number: int, about: str) -> Iterator[str]:

@@ -19,7 +19,7 @@ COMMANDS = (
     *("recent", "show", "replay", "dream"),
     *("friend", "drift"),
     *("report", "stats", "inbox", "trace", "call"),
-    *("service", "backup", "restore", "leo", "completions", "demo"),
+    *("service", "config", "backup", "restore", "leo", "completions", "demo"),
 )
 # Over which command of the list above `--help` puts a heading.
 HEADINGS = {

@@ -72,7 +72,9 @@ def at_home(folder: Path, words: tuple[str, ...], origin: str) -> Iterator[tuple
     speaker = Speaker(words)
     (folder / "dream.py").write_text('"""His own."""\n')
     (folder / "shards.json").write_text(json.dumps(SHARDS))
-    with DaemonProcess(folder / "state", "--set", "gate.cooldown_s=0") as daemon:
+    with DaemonProcess(
+        folder / "state", "--set", "gate.cooldown_s=0", env={"XDG_CONFIG_HOME": str(folder)}
+    ) as daemon:
         with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
             assert client.start(10.0)
             client.call("dream.seed", {"origin": [origin]})

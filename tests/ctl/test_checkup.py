@@ -13,6 +13,7 @@ import pytest
 from dreamd import settings
 from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox, places
 from dreamd.ctl.commands.doctor import service as units
+from dreamd.ctl.commands.doctor import settings as settings_section
 from dreamd.ctl.commands.doctor.daemon import CURES, Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import found
@@ -583,9 +584,7 @@ def test_an_inbox_that_this_user_may_not_enter(monkeypatch):
 
 def test_settings_that_are_gone_are_told_of(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens"})
-    monkeypatch.setenv("DREAMD_GATE__SHUT", "1")
-    facts = inbox.look(tmp_path, Answers())
-    told = [finding for finding in inbox.check(facts, Answers(), 0) if finding.level == "WARN"]
-    assert [finding.text for finding in told] == [
+    told = list(settings_section.check(settings.read(file=tmp_path / "none", env={"DREAMD_GATE__SHUT": "1"})))
+    assert [finding.text for finding in told if finding.level == "WARN"] == [
         "ignored, since this version has no such setting: DREAMD_GATE__SHUT (it opens)"
     ]

@@ -17,7 +17,9 @@ from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.peer import saying
 from tests.helpers.waiting import until
 
-SECTIONS = ["socket", "daemon", "versions", "service", "database", "inbox", "leo", "friend", "gates", "host"]
+SECTIONS = [
+    "socket", "daemon", "versions", "service", "database", "settings", "inbox", "leo", "friend", "gates", "host",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -316,7 +318,7 @@ def test_an_inbox_in_disorder(daemon, state):
     texts = [one["text"] for one in Told(state).findings if one["section"] == "inbox"]
     assert "1 shards are owed; the next start writes them" in texts
     assert Told(state, DREAMD_INBOX__ENABLED="false").worst("inbox") == "OK disabled (inbox.enabled) -> "
-    assert "FAIL wrong settings: DREAMD_INBOX__ENABLD" in Told(state, DREAMD_INBOX__ENABLD="x").worst("inbox")
+    assert "FAIL DREAMD_INBOX__ENABLD: there is no" in Told(state, DREAMD_INBOX__ENABLD="x").worst("settings")
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "fifo"])

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import click
 from dreamclient.paths import state_dir
 
-from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox, places, service
+from dreamd.ctl.commands.doctor import daemon, database, dreaming, inbox, places, service, settings
 from dreamd.ctl.commands.doctor.finding import Finding, Level, found
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine import systemd_state
@@ -18,7 +18,7 @@ from dreamd.ctl.machine.places import listener as listener_at
 from dreamd.ctl.machine.places import look_at_socket, look_at_state
 from dreamd.ctl.terminal.layout import fold, width
 from dreamd.ctl.terminal.output import command, emit, json_option
-from dreamd.settings import config_file
+from dreamd.settings import config_file, read
 
 COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
 
@@ -79,6 +79,7 @@ def examine(target: Target) -> Iterator[Finding]:
     yield from found("database", database.check_damaged, database.damaged(state / "dream.sqlite3"))
     yield from found("database", places.check_state, folder, trouble)
     yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
+    yield from found("settings", settings.check, read(env=os.environ))
     yield from found("inbox", inbox.check, box, answers, file.owed)
     yield from found("leo", dreaming.check_leo, answers, file, now)
     yield from found("friend", dreaming.check_friend, answers, file)

@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeVar
 
 Level = Literal["OK", "WARN", "FAIL"]
 Section = Literal[
-    "socket", "daemon", "versions", "service", "database", "inbox", "leo", "friend", "gates", "host"
-]
+    "socket", "daemon", "versions", "service", "database", "settings", "inbox", "leo", "friend", "gates", "host",
+]  # fmt: skip
 
 F = TypeVar("F")
 

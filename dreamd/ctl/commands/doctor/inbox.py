@@ -20,30 +20,26 @@ from dreamd.inbox.folder.folder import DONE, TEMPORARY
 
 @dataclass(frozen=True)
 class InboxFacts:
-    """`error` is why it could not be written or read, `cure` what to do; `wrong` why the settings cannot be read,
-    `ignored` which of them are gone."""
+    """What was found of the inbox. `error`: why it could not be written or read; `cure`: what to do then."""
 
     folder: Path
     enabled: bool = True
     error: str = ""
     cure: str = ""
     counts: dict[str, Any] = field(default_factory=dict)
-    wrong: str = ""
-    ignored: tuple[str, ...] = ()
 
 
 def look(state: Path, answers: Answers) -> InboxFacts:
     """Look at the folder that the daemon writes to, or would."""
-    wrong, ignored = "", list[str]()
     try:
-        chosen = settings.load(env=os.environ, warn=ignored.append).inbox
-    except SettingsError as error:
-        chosen, wrong = InboxSettings(), str(error)
+        chosen = settings.load(env=os.environ).inbox
+    except SettingsError:
+        chosen = InboxSettings()
     folder, enabled = inbox_folder(chosen, state), chosen.enabled
     if theirs := (answers.status or {}).get("inbox"):
         folder, enabled = Path(theirs["folder"]), theirs["enabled"]
     inbox = Inbox(folder, chosen, clock=Clock())
-    facts = InboxFacts(folder, enabled, wrong=wrong, ignored=tuple(ignored))
+    facts = InboxFacts(folder, enabled)
     try:
         inbox.check()
         return replace(facts, counts=inbox.counts())
@@ -75,14 +71,6 @@ def _culprit(folder: Path) -> Path | None:
 
 def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
     """Report the findings, the dialogues whose shard has not been written among them."""
-    if facts.wrong:
-        yield fail(
-            "inbox",
-            f"wrong settings: {facts.wrong}",
-            "correct that: dreamd does not start with it",
-        )
-    for text in facts.ignored:
-        yield warn("inbox", text, "remove them, where they are set")
     if not facts.enabled:
         yield ok("inbox", "disabled (inbox.enabled)")
         return

@@ -1,0 +1,223 @@
+"""`config`: what is set, where each value comes from, and a file of settings that is checked before it is written."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from dreamclient.paths import state_dir
+
+from dreamd import settings
+from dreamd.ctl.commands.config.sample import as_toml, sample
+from dreamd.ctl.commands.config.sources import Sources, of_daemon
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.machine.output_files import replacing
+from dreamd.ctl.terminal.layout import fold, labelled, table, width
+from dreamd.ctl.terminal.output import command, emit, json_option
+
+DEFAULTS = settings.Settings()
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def config(context: click.Context) -> None:
+    """Show each setting and where its value comes from: default, file, environment or --set.
+
+    If a daemon runs for the state folder, its own environment and arguments count.
+
+    \b
+    dreamctl config                           each value, and where it comes from
+    dreamctl config set gate.chance 0.5       dream after half of the replies that call for it
+    dreamctl config unset gate.chance         go back to the default
+    dreamctl config check                     find what is wrong in the settings
+    dreamctl config init                      write a file with each setting and what it means
+    """
+    if context.invoked_subcommand is not None:
+        return
+    target: Target = context.obj
+    sources = _sources(target)
+    reading = sources.read()
+    rows = [_row(key, reading) for key in settings.KEYS]
+    about = {
+        "path": str(sources.file),
+        "exists": sources.file.exists(),
+        "daemon": sources.pid,
+        "errors": reading.errors,
+        "settings": rows,
+    }
+    if target.as_json:
+        emit(about)
+    else:
+        click.echo(_shown(about, width()))
+    sys.exit(1 if reading.errors else 0)
+
+
+def _sources(target: Target) -> Sources:
+    return of_daemon(state_dir(target.given_state)) or Sources(dict(os.environ))
+
+
+def _row(key: str, reading: settings.Reading) -> dict[str, Any]:
+    group, _, name = key.partition(".")
+    default = getattr(getattr(DEFAULTS, group, None), name, None)
+    origin = reading.origins.get(key, settings.Origin())
+    value = reading.values.get(group, {}).get(name, default)
+    return {
+        "name": key,
+        "value": value,
+        "default": default,
+        "source": origin.kind,
+        "called": origin.name or None,
+    }
+
+
+def _shown(about: Mapping[str, Any], columns: int) -> str:
+    path = (
+        about["path"]
+        if about["exists"]
+        else f"{about['path']} (not there; `{command('config init')}` writes one)"
+    )
+    rows = [("file", path)]
+    if about["daemon"]:
+        rows.append(("daemon", f"pid {about['daemon']}; its environment and arguments count"))
+    rows += [("wrong", error) for error in about["errors"]]
+    shown = [[each["name"], as_toml(each["value"]) or "not set", _source(each)] for each in about["settings"]]
+    return f"{labelled(rows, columns)}\n\n{table(['setting', 'value', 'from'], shown, columns)}"
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    return f"{row['source']}: {row['called']}" if row["source"] == "environment" else row["source"]
+
+
+KEY = click.argument(
+    "key", metavar="SETTING", shell_complete=lambda *of: [k for k in settings.KEYS if k.startswith(of[2])]
+)
+
+
+@config.command("set")
+@KEY
+@click.argument("value")
+@json_option
+@click.pass_obj
+def set_(target: Target, key: str, value: str) -> None:
+    """Set a value in the settings file. Comments and order stay; a wrong name or value changes nothing.
+
+    \b
+    dreamctl config set gate.chance 0.5
+    dreamctl config set inbox.enabled false
+    """
+    from dreamd.ctl.commands.config.file import text_of, with_value
+
+    reading = settings.Reading()
+    reading.take("--set", key, key, value)
+    if reading.errors:
+        raise click.UsageError(reading.errors[0])
+    if key not in reading.origins:
+        raise click.UsageError(f"there is no such setting any more: {reading.gone[0]}")
+    group, _, name = key.partition(".")
+    sources = _sources(target)
+    _change(target, sources, key, with_value(text_of(sources.file), key, reading.values[group][name]))
+
+
+@config.command
+@KEY
+@json_option
+@click.pass_obj
+def unset(target: Target, key: str) -> None:
+    """Take a value out of the settings file, so that the default holds again.
+
+    \b
+    dreamctl config unset gate.chance
+    """
+    from dreamd.ctl.commands.config.file import text_of, without
+
+    sources = _sources(target)
+    _change(target, sources, key, without(text_of(sources.file), key))
+
+
+@config.command
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@json_option
+@click.pass_obj
+def check(target: Target, file: Path | None) -> None:
+    """Find all that is wrong in the settings: of FILE, or of the usual file; and of the environment. Exit code 1 if
+    anything is.
+
+    \b
+    dreamctl config check
+    dreamctl config check new.toml
+    """
+    sources = _sources(target)
+    path = file or sources.file
+    reading = sources.read(file)
+    errors, gone = (
+        reading.errors,
+        [f"ignored, since this version has no such setting: {each}" for each in reading.gone],
+    )
+    if target.as_json:
+        emit({"path": str(path), "errors": errors, "ignored": gone})
+    else:
+        for each in (*errors, *gone):
+            click.echo(fold(each, width(), "  ", ""))
+        if not errors:
+            named = "" if path.exists() else ", which is not there"
+            click.echo(fold(f"No mistake in {path}{named}: {_count(len(reading.origins))}.", width()))
+    sys.exit(1 if errors else 0)
+
+
+def _count(count: int) -> str:
+    return "1 setting is set" if count == 1 else f"{count or 'no'} settings are set"
+
+
+@config.command
+@json_option
+@click.pass_obj
+def init(target: Target) -> None:
+    """Write a settings file in which each setting stands at its default, with what it means, commented out. A file that
+    is there stays.
+
+    \b
+    dreamctl config init
+    """
+    file = _sources(target).file
+    if os.path.lexists(file):
+        raise click.ClickException(f"{file} is there already; it stays as it is")
+    _put(file, sample())
+    if target.as_json:
+        emit({"path": str(file)})
+    else:
+        click.echo(fold(f"Written: {file}", width()))
+
+
+def _change(target: Target, sources: Sources, key: str, text: str) -> None:
+    """Write a changed file, and say what holds now. Raise click.UsageError if the change is a mistake."""
+    before = sources.read()
+    _put(sources.file, text, known=before.errors)
+    row = _row(key, sources.read())
+    if target.as_json:
+        emit({"path": str(sources.file), **row})
+        return
+    click.echo(fold(f"{key} is {as_toml(row['value']) or 'not set'}, from: {_source(row)}.", width()))
+    if row["source"] in ("environment", "--set"):
+        click.echo(fold(f"{row['called']} decides: it comes after {sources.file}.", width()))
+    elif sources.pid:
+        click.echo(fold(f"A daemon runs; `{command('service restart')}` makes it take that.", width()))
+
+
+def _put(file: Path, text: str, known: Sequence[str] = ()) -> None:
+    """Write a settings file, unless it has mistakes that are not among the `known` ones."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(file) as (part, number):
+            if file.exists():
+                os.fchmod(number, file.stat().st_mode & 0o777)
+            part.write_text(text, encoding="utf-8")
+            errors = [
+                error.replace(str(part), str(file)) for error in settings.read(file=part, env={}).errors
+            ]
+            if new := [error for error in errors if error not in known]:
+                raise click.UsageError(f"nothing was written: {'; '.join(new)}")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or file}: {error.strerror}") from None

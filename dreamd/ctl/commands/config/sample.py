@@ -1,0 +1,49 @@
+"""The settings as a commented file, made of the comments beside their definitions."""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from dreamd.settings import GROUPS
+
+COLUMNS = 100
+HEAD = """\
+# Settings of dreamd. A line that begins with # is a default: remove the # to change it.
+# `dreamctl config check` finds mistakes. `dreamctl service restart` makes a running daemon read this file.
+"""
+
+
+def sample() -> str:
+    """Return a settings file in which each setting stands at its default, commented out."""
+    return "\n".join([HEAD, *(f"[{name}]\n{''.join(_entries(group))}" for name, group in GROUPS.items())])
+
+
+def _entries(group: type[msgspec.Struct]) -> Iterator[str]:
+    about, before = comments(group), ""
+    for field in msgspec.structs.fields(group):
+        if (text := about[field.name]) != before:
+            yield textwrap.fill(text, COLUMNS, initial_indent="# ", subsequent_indent="# ") + "\n"
+        before = text
+        yield f"#{field.name} = {as_toml(field.default)}".rstrip() + "\n"
+
+
+def as_toml(value: Any) -> str:
+    """Return a value as the file has it, an empty text if it is not set."""
+    return "" if value is None else msgspec.json.encode(value).decode()
+
+
+def comments(group: type[msgspec.Struct]) -> dict[str, str]:
+    """Return what the source says of each setting: beside it, or above it and those that follow."""
+    found, above, ended = dict[str, str](), list[str](), False
+    for line in inspect.getsource(group).splitlines():
+        if comment := re.fullmatch(r" {4}# (.*)", line):
+            above = [*([] if ended else above), comment[1]]
+            ended = False
+        elif field := re.match(r" {4}(\w+): [^#]*(?:# (.*))?$", line):
+            found[field[1]] = field[2] or " ".join(above)
+            ended = True
+    return found

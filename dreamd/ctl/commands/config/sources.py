@@ -1,0 +1,52 @@
+"""Where the settings are read from: this process's environment, or that of a daemon that runs."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dreamd import settings
+from dreamd.__main__ import arguments
+from dreamd.ctl.machine.places import look_at_state
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The environment and the arguments that settings are read from: those of the daemon `pid`, 0 if none runs."""
+
+    env: dict[str, str]
+    assignments: tuple[str, ...] = ()
+    given: Path | None = None  # --config
+    pid: int = 0
+
+    @property
+    def file(self) -> Path:
+        """The settings file, there or not."""
+        return self.given or settings.config_file(self.env)
+
+    def read(self, file: Path | None = None) -> settings.Reading:
+        """Return what the sources say, of `file` in the place of the usual one."""
+        return settings.read(file=file or self.given, env=self.env, assignments=self.assignments)
+
+
+def of_daemon(state: Path) -> Sources | None:
+    """Return the sources of the daemon that holds a state folder: proc_pid_environ(5). None if none does, or it may not
+    be looked at."""
+    pid = look_at_state(state).holder
+    try:
+        env, words = (_texts(pid, name) for name in ("environ", "cmdline"))
+        folder = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+    program = next((n for n, word in enumerate(words[:3], 1) if os.path.basename(word) == "dreamd"), 0)
+    asked, _ = arguments().parse_known_args(words[program:] if program else [])
+    return Sources(
+        env=dict(pair.split("=", 1) for pair in env if "=" in pair),
+        assignments=tuple(asked.set),
+        given=Path(folder, asked.config) if asked.config else None,
+        pid=pid,
+    )
+
+
+def _texts(pid: int, name: str) -> list[str]:
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return [os.fsdecode(text) for text in file.read().split(b"\0")[:-1]]
