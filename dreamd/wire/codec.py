@@ -16,10 +16,10 @@ from dreamclient.protocol.rpc import (
     NOTIFICATION,
     REQUEST,
     RESPONSE,
-    Answer,
     Codec,
     Message,
     Notification,
+    Reply,
     Request,
     is_msgid,
     packed,
@@ -64,7 +64,7 @@ def decode(frame: bytes) -> Message:
                 number = _msgid(msgid)
                 if number is not None:
                     said = None if bytes(error) == _NIL else remote_error(_ANY.decode(error))
-                    return Answer(number, said, result)
+                    return Reply(number, said, result)
             case 2, [method, params]:
                 if _is_array(params):
                     return Notification(_name(method), params)

@@ -4,13 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 from dreamclient.errors import ProtocolError
 from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code
-from dreamclient.protocol.rpc import RESPONSE, Codec, Event, Framer, Message, Peer, Request
+from dreamclient.protocol.rpc import RESPONSE, Codec, Framer, Message, Peer, Request
+from msgpack import Unpacker
 
 from dreamd.wire.codec import CODEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LARGE_BYTES = (
+    64 * 1024
+)  # an Unpacker never gives its buffer back: one that met so large a message is replaced
+SPARE = 4  # Unpackers that are kept for the next message
 # How far into an unfinished message its length fields are read, to refuse a giant before it is sent.
 LOOK_BYTES = 256
 
@@ -30,20 +35,29 @@ _FIXED = {
 
 
 class GuardedFramer(Framer):
-    """A `Framer` that reads the lengths in the first bytes of an unfinished message."""
+    """A `Framer` that reads the lengths in the first bytes of an unfinished message. The framers of one thread share
+    `spare` Unpackers, which take 44 KiB each."""
 
-    _looked = False
+    def __init__(self, limit: int = MESSAGE_BYTES, spare: list[Unpacker] | None = None) -> None:
+        super().__init__(limit)
+        self._spare = [] if spare is None else spare
+        self._looked = False
 
-    def _look(self, partial: bytearray, *, begins: bool) -> ProtocolError | None:
-        wrong = super()._look(partial, begins=begins)
-        if begins:
-            self._looked = False
-        if wrong is None and partial and not self._looked:
-            self._looked = len(partial) >= LOOK_BYTES
-            announced = _announced(partial[:LOOK_BYTES], self._limit)
-            if announced:
-                return self._too_large(announced)
-        return wrong
+    def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
+        frames, wrong = super().feed(data)
+        self._looked = self._looked and not frames
+        if wrong is None and not self._looked:
+            self._looked = len(self.partial) >= LOOK_BYTES
+            announced = _announced(self.partial[:LOOK_BYTES], self._limit)
+            wrong = self._too_large(announced) if announced else None
+        return frames, wrong
+
+    def _begun(self) -> Unpacker:
+        return self._spare.pop() if self._spare else super()._begun()
+
+    def _ended(self, unpacker: Unpacker) -> None:
+        if self._end <= LARGE_BYTES and len(self._spare) < SPARE:
+            self._spare.append(unpacker)
 
 
 def _announced(head: bytes | bytearray, limit: int) -> int:
@@ -86,7 +100,7 @@ class GuardedPeer(Peer):
     @property
     def unfinished(self) -> bool:
         """Whether a message has begun to come and is not whole."""
-        return self._framer.unfinished
+        return bool(self._framer.partial)
 
     def _came(self, frames: list[bytes]) -> None:
         if self.tap is not None:
@@ -94,7 +108,7 @@ class GuardedPeer(Peer):
         self.messages += len(frames)
         super()._came(frames)
 
-    def _event(self, message: Message) -> Event | None:
+    def _event(self, message: Message) -> Message | None:
         if not isinstance(message, Request):
             return super()._event(message)
         if self._serving < self._limit:

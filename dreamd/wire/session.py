@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgspec
 from dreamclient.messages import Code, Method
-from dreamclient.protocol.rpc import Event, Notification, Reply, Request
+from dreamclient.protocol.rpc import Message, Notification, Reply, Request
 
 from dreamd.failures import Failures
 from dreamd.wire.calls import Calls, lost
@@ -87,7 +87,7 @@ class Session(asyncio.Protocol):
         self._peer.tap = self._show_taps if self.taps else None
         self._take(self._peer.receive_data(data))
 
-    def _take(self, events: Iterator[Event]) -> None:
+    def _take(self, events: Iterator[Message]) -> None:
         """Route events until there are no more, too much is unsent, or other sessions have waited long enough: what is
         left stays in the peer."""
         peer = self._peer

@@ -23,7 +23,7 @@ class Ends:
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
         self.session = Session(Hooks(recall=lambda query, n: [query]), "leo", {})
-        self.link = Link(ours, self.session, time.monotonic)
+        self.link = Link(ours, self.session)
         self.peer = Peer()
         self.theirs.settimeout(DEADLINE_S)
         self.replies: list[Reply | None] = []
@@ -280,7 +280,7 @@ def test_requests_are_answered(ends: Ends) -> None:
         if answer == "result":
             ends.link.answer(request, ["a line"])
         else:
-            ends.link.fail(request, ZeroDivisionError())
+            ends.link.answer(request, None, ZeroDivisionError())
         (reply,) = ends.reads(1)
         assert isinstance(reply, Reply)
         assert reply.result == ["a line"] or reply.error

@@ -20,7 +20,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgpack import fallback
 
-from dreamd.wire.guarded import GuardedPeer
+from dreamd.wire import guarded
+from dreamd.wire.guarded import GuardedFramer, GuardedPeer
 
 DATA = Path(__file__).parent.parent / "data"
 VALID = json.loads((DATA / "wire_valid.json").read_text())
@@ -38,7 +39,7 @@ def value(raw: Any) -> Any:
     return raw
 
 
-def seen(event: rpc.Event) -> list[Any]:
+def seen(event: rpc.Message) -> list[Any]:
     """An event as the golden files write it."""
     match event:
         case Request(msgid, method, params):
@@ -252,10 +253,10 @@ def test_a_message_without_end_is_refused_at_the_limit(end: type[Peer]) -> None:
 
 def test_the_buffer_of_a_large_message_is_given_back() -> None:
     """P11: an Unpacker keeps the largest buffer that it ever had, so it goes, where no message is begun."""
-    framer = rpc.Framer()
+    framer = GuardedFramer()
     framer.feed(notification_of(1000))
     [first] = framer._spare
-    framer.feed(notification_of(rpc.LARGE_BYTES) + b"\x93")
+    framer.feed(notification_of(guarded.LARGE_BYTES) + b"\x93")
     assert (framer._unpacker, framer._spare) == (first, [])
     framer.feed(b"\x02\xa1x\x90")
     assert (framer._unpacker, framer._spare) == (None, [])

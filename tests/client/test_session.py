@@ -37,9 +37,9 @@ class Ends:
         """Have the daemon call a hook; its answer."""
         (request,) = self.session.receive(self.daemon.call(method, list(params), "token")[1])
         try:
-            value = self.session.invoke(request)
+            value = self.session.hooks.invoke(request.method, request.params)
         except Exception as error:
-            self.session.fail(request, error)
+            self.session.answer(request, None, error)
         else:
             self.session.answer(request, value)
         (reply,) = self.said()

@@ -869,18 +869,23 @@ def test_what_a_shim_swallows_is_counted_with_the_rest(path: Path, make: Make) -
 
 
 def test_waits_between_attempts_double_and_a_quarter_is_left_to_chance(make: Make) -> None:
-    client, gone = make(timing=Timing(), draw=lambda: 0.0), NotConnected("gone")
+    client, gone = make(timing=Timing()), NotConnected("gone")
+    client._draw = lambda: 0.0
     assert [client._failed(gone) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
     client._draw = random.Random(5).random
     waits = [client._failed(gone) for _ in range(200)]
     assert 45 <= min(waits) < max(waits) <= 60
 
 
-def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(make: Make) -> None:
+def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that dies of what we say would else be met once a second without end; a connection that lasted begins at the
     first wait again."""
     now = [0.0]
-    client, gone = make(timing=Timing(), draw=lambda: 0.0, monotonic=lambda: now[0]), NotConnected("gone")
+    client, gone = make(timing=Timing()), NotConnected("gone")
+    client._draw = lambda: 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     waits = []
     for lasted_s in (0.5, 0.5, 0.5, 9.0, 0.5):
         client._welcomed(None)
@@ -888,17 +893,6 @@ def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(make: Make) -
         waits.append(client._failed(gone))
     assert waits == [1, 2, 4, 1, 2]
     assert client.failures == {"lost": 5}
-
-
-def test_chance_may_be_handed_in(path: Path, make: Make) -> None:
-    drawn = threading.Semaphore(0)
-
-    def draw() -> float:
-        drawn.release()
-        return 0.5
-
-    assert not make(draw=draw).start(DEADLINE_S)
-    assert drawn.acquire(timeout=DEADLINE_S)
 
 
 def test_a_client_that_is_dropped_is_forgotten_by_forks(make: Make) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dreamclient.messages import PROTOCOL_VERSION
-from dreamclient.protocol.rpc import Event, Notification, Peer, Reply, Request
+from dreamclient.protocol.rpc import Message, Notification, Peer, Reply, Request
 
 DEADLINE_S = 10.0  # after which a test that waits has failed
 
@@ -85,7 +85,7 @@ class Connection:
                 pass
         self.ended.set()
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Message) -> None:
         if isinstance(event, Reply):
             event.token.put(event)
         elif isinstance(event, Notification):

@@ -7,10 +7,9 @@ import msgpack
 import pytest
 from dreamclient.errors import MessageTooLarge
 from dreamclient.messages import CALLS_IN_FLIGHT, NESTING, Code
-from dreamclient.protocol.rpc import SPARE
 
 from dreamd.wire.codec import too_deep
-from dreamd.wire.guarded import GuardedPeer
+from dreamd.wire.guarded import SPARE, GuardedPeer
 from tests.client.test_rpc import notification_of, singly
 
 # Numbers, ext values and short texts and bytes that stand before the length which is too large.

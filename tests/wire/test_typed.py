@@ -3,7 +3,7 @@
 import msgpack
 import pytest
 from dreamclient.errors import Malformed
-from dreamclient.protocol.rpc import Answer, Notification, Request
+from dreamclient.protocol.rpc import Notification, Reply, Request
 
 from dreamd.wire import codec
 
@@ -25,8 +25,8 @@ def test_the_short_form_of_a_context_and_any_longer_one_are_the_same_message():
 
 def test_an_answer_keeps_its_result_raw_and_reads_its_error():
     good = codec.decode(msgpack.packb([1, 3, None, {"text": "hi"}]))
-    assert isinstance(good, Answer)
-    assert (good.msgid, good.error, bytes(good.result)) == (3, None, msgpack.packb({"text": "hi"}))
+    assert isinstance(good, Reply)
+    assert (good.token, good.error, bytes(good.result)) == (3, None, msgpack.packb({"text": "hi"}))
     failed = codec.decode(msgpack.packb([1, 3, [11, "TypeError: no", {"type": "TypeError"}], None]))
     assert (failed.error.code, failed.error.detail) == (11, {"type": "TypeError"})
 

@@ -39,11 +39,15 @@ TIMING = Timing()
 class Run:
     """What one start began, to its end. `tried` is set when the first attempt to connect has ended."""
 
-    def __init__(self, session: Session, tried: Any) -> None:
+    tried: Any  # an Event
+    over = False
+    link: Link | None = None
+
+    def __init__(self, session: Session) -> None:
         self.session = session
-        self.tried = tried
-        self.over = False
-        self.link: Link | None = None
+
+    def begin(self, work: Callable[["Run"], Any]) -> None:
+        """Begin to do `work`. Raise RuntimeError if nothing can begin now: no thread, or no loop."""
 
     @property
     def is_alive(self) -> bool:
@@ -58,10 +62,13 @@ class Client:
     observe(text: str[, meta]) -> None | Mapping of measures
     recall(query: str, n: int) -> Sequence[str]
 
-    `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `connect`,
-    `timing`, `monotonic` and `draw` (a number in [0, 1) for the back-off) replace the socket, the clock and chance.
+    `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `connect`
+    returns a connected socket.
     """
 
+    _kinds: tuple[type[Run], type[Link]]
+    _work: Callable[[Any], Any]
+    call: Callable[..., Any]
     _swallowed: type[BaseException] = (
         Exception  # what a hook may raise, and an attempt to connect, and it goes on
     )
@@ -80,16 +87,13 @@ class Client:
         on_event: Callable[[dict[str, Any]], object] | None = None,
         connect: Connect | None = None,
         timing: Timing = TIMING,
-        monotonic: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] | None = None,
     ) -> None:
         fragments = {"origin": list(origin), "readme": list(readme)}
         self._session = Session(Hooks(generate, observe, recall), name, fragments)
         self._session.on_event = on_event
         self._connect = connect or Connector(socket_path)
         self._timing = timing
-        self._monotonic = monotonic
-        self._draw = draw or random.Random().random  # not the shared one: its state decides leo's replies
+        self._draw = random.Random().random  # not the shared one: its state decides leo's replies
         self._next_retry_s = timing.first_retry_s
         self._wanted = self._forked = False  # started, and not closed; in a child that has not connected yet
         self._retry_at = 0.0  # if it could not be started, when an offer tries again
@@ -107,14 +111,6 @@ class Client:
         self._ready: Any = None  # the same, while the daemon has welcomed us
         self._ready_at: float | None = None  # since when (monotonic seconds)
 
-    def _begin(self, session: Session) -> None:
-        """Set `_run` to a run that has begun. Raise RuntimeError if nothing can begin now: no thread, or no loop."""
-        raise NotImplementedError
-
-    def _linked(self, session: Session) -> Link:
-        """Connect."""
-        raise NotImplementedError
-
     def _began(self) -> Any:
         """Begin to connect in the background, unless that has begun. Return the run; None, counted, if it cannot."""
         self._wanted = True
@@ -122,11 +118,12 @@ class Client:
             try:  # else another thread starts it, or a signal came meanwhile
                 self._idle()
                 self._session.trouble = CONNECTING
-                self._begin(self._session)
+                self._run = self._kinds[0](self._session)
+                self._run.begin(self._work)
             except RuntimeError as error:
                 self._run = None
                 self._session.lost(error, was_ready=False)
-                self._retry_at = self._monotonic() + self._timing.first_retry_s
+                self._retry_at = time.monotonic() + self._timing.first_retry_s
                 return None
             finally:
                 self._starting.release()
@@ -147,16 +144,16 @@ class Client:
 
     def _connection(self, run: Run) -> Iterator[tuple[Link, float | None]]:
         session, timing = run.session, self._timing
-        link = run.link = self._linked(session)
+        link = run.link = self._kinds[1](self._connect(), session)
         try:
             if run.over:
                 return
             self._link = link
             session.begin()
             link.flush()
-            deadline = self._monotonic() + timing.hello_s
+            deadline = time.monotonic() + timing.hello_s
             while not session.answered:
-                if (left_s := deadline - self._monotonic()) <= 0:
+                if (left_s := deadline - time.monotonic()) <= 0:
                     raise NotConnected(f"the daemon did not answer hello in {timing.hello_s:g} s")
                 yield link, left_s
                 self._serve(link)
@@ -177,7 +174,7 @@ class Client:
             try:
                 value = self._session.hooks.invoke(request.method, request.params)
             except self._swallowed as error:
-                link.fail(request, error)
+                link.answer(request, None, error)
             else:
                 self._answer(link, request, value)
 
@@ -185,7 +182,7 @@ class Client:
         link.answer(request, value)
 
     def _welcomed(self, link: Any) -> None:
-        self._ready, self._ready_at = link, self._monotonic()
+        self._ready, self._ready_at = link, time.monotonic()
 
     def _failed(self, error: BaseException) -> float:
         """Count that an attempt has failed, or a connection ended. Return how many seconds to wait for the next: double
@@ -195,7 +192,7 @@ class Client:
             self._session.failures.count("internal")
             error = NotConnected(f"a bug in dreamclient: {type(error).__name__}")
         self._session.lost(error, was_ready=self._ready_at is not None)
-        if self._ready_at is not None and self._monotonic() - self._ready_at > self._next_retry_s:
+        if self._ready_at is not None and time.monotonic() - self._ready_at > self._next_retry_s:
             self._next_retry_s = self._timing.first_retry_s
         wait_s, self._ready_at = self._next_retry_s, None
         self._next_retry_s = min(2 * wait_s, self._timing.last_retry_s)
@@ -220,7 +217,7 @@ class Client:
             sent: bool = link.offer(ctx)
             return sent
         self.count("forked" if self._forked else "not_connected")
-        if self._wanted and self._monotonic() >= self._retry_at:
+        if self._wanted and time.monotonic() >= self._retry_at:
             self._began()
         return False
 
@@ -252,10 +249,6 @@ class Client:
         """Dream past all gates with this host's hooks; return `{dialog, outcome, lines}` at its end."""
         small = None if ctx is None else small_context(ctx)
         return self.call(Method.NOW, small, None, timeout_s=timeout_s)
-
-    def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
-        """Call a method of the daemon and return its result."""
-        raise NotImplementedError
 
     def _reach(self, method: str) -> Any:
         """Return the connection to call `method` on. Raise NotConnected if there is none."""

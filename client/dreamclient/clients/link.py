@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -28,11 +29,10 @@ FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 class Link:
     """A connected socket, and the session that talks over it."""
 
-    def __init__(self, sock: socket.socket, session: Session, monotonic: Callable[[], float]) -> None:
+    def __init__(self, sock: socket.socket, session: Session) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._session = session
-        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._ended = False
         self._waits_for_room = False  # what is sent now does
@@ -47,7 +47,7 @@ class Link:
     def offer(self, ctx: Any) -> bool:
         """Send a context; False if it was dropped, and counted. Never raises, and hardly waits."""
         failures = self._session.failures
-        taken = failures.take() if failures.pending else {}
+        taken = failures.take()
         dropped = self._offered(ctx, taken)
         if dropped:
             failures.put_back(taken)
@@ -103,7 +103,7 @@ class Link:
 
     @contextmanager
     def _held(self, deadline: float | None) -> Iterator[None]:
-        if not self._lock.acquire(timeout=-1 if deadline is None else max(0.0, deadline - self._monotonic())):
+        if not self._lock.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
             raise CallTimeout("another message could not be sent in all that time")
         try:
             if not self.is_open:
@@ -119,9 +119,7 @@ class Link:
                 left = left[self._sock.send(left, FLAGS) :]
             except BlockingIOError:
                 self._waits_for_room = True
-                room = self._polled(
-                    select.POLLOUT, None if deadline is None else deadline - self._monotonic()
-                )
+                room = self._polled(select.POLLOUT, None if deadline is None else deadline - time.monotonic())
                 self._waits_for_room = False
                 if not room:
                     if len(left) < len(data):  # what follows half a message could not be read
@@ -157,16 +155,10 @@ class Link:
         finally:
             self.flush()
 
-    def answer(self, request: Request, value: Any) -> None:
-        """Answer a hook call with what the hook returned, if the connection still stands."""
+    def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
+        """Answer a hook call with what the hook returned or raised, if the connection still stands."""
         if self.is_open:
-            self._session.answer(request, value)
-            self.flush()
-
-    def fail(self, request: Request, error: BaseException) -> None:
-        """Answer a hook call with what the hook raised, if the connection still stands."""
-        if self.is_open:
-            self._session.fail(request, error)
+            self._session.answer(request, value, error)
             self.flush()
 
     def shutdown(self) -> None:

@@ -7,7 +7,8 @@ may itself call the daemon. Everything here belongs to the loop's thread.
 import asyncio
 import inspect
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from typing import Any, Self
 
@@ -22,8 +23,8 @@ class LoopLink(Link):
     """A link that never waits: what does not go out at once goes when the loop finds room, and meanwhile contexts are
     dropped."""
 
-    def __init__(self, sock: socket.socket, session: Session, monotonic: Callable[[], float]) -> None:
-        super().__init__(sock, session, monotonic)
+    def __init__(self, sock: socket.socket, session: Session) -> None:
+        super().__init__(sock, session)
         self._loop = asyncio.get_running_loop()
         self._file = sock.fileno()
         self._unsent = bytearray()
@@ -68,8 +69,8 @@ class LoopLink(Link):
 class LoopRun(Run):
     """A task, on the loop that runs."""
 
-    def __init__(self, session: Session, work: Callable[["LoopRun"], Coroutine[Any, Any, None]]) -> None:
-        super().__init__(session, asyncio.Event())
+    def begin(self, work: Callable[[Run], Any]) -> None:
+        self.tried = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self.task = self.loop.create_task(work(self), name="dreamd-client")
 
@@ -83,6 +84,8 @@ class AsyncDreamClient(Client):
 
     The arguments are those of `dreamclient.clients.base.Client`.
     """
+
+    _kinds = (LoopRun, LoopLink)
 
     def _idle(self) -> None:
         super()._idle()
@@ -107,7 +110,7 @@ class AsyncDreamClient(Client):
             if not future.done():  # its caller was cancelled, and has not run yet
                 future.set_result(reply)
 
-        forget = self.ask(method, list(params), done, self._monotonic() + timeout_s)
+        forget = self.ask(method, list(params), done, time.monotonic() + timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
                 return result_of(await future)
@@ -132,19 +135,13 @@ class AsyncDreamClient(Client):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _begin(self, session: Session) -> None:
-        self._run = LoopRun(session, self._work)
-
-    async def _work(self, run: LoopRun) -> None:
+    async def _work(self, run: Run) -> None:
         try:
             with closing(self._steps(run)) as steps:
                 for link, wait_s in steps:
                     await (asyncio.sleep(wait_s or 0.0) if link is None else link.wait(wait_s))
         finally:
             run.session.trouble = CLOSED
-
-    def _linked(self, session: Session) -> LoopLink:
-        return LoopLink(self._connect(), session, self._monotonic)
 
     def _answer(self, link: Link, request: Request, value: Any) -> None:
         if inspect.isawaitable(value):
@@ -156,10 +153,8 @@ class AsyncDreamClient(Client):
 
     async def _awaited(self, link: Link, request: Request, value: Awaitable[Any]) -> None:
         try:
-            result = await value
+            link.answer(request, await value)
         except BaseException as error:
-            link.fail(request, error)
+            link.answer(request, None, error)
             if not isinstance(error, Exception):  # a cancellation is never swallowed
                 raise
-        else:
-            link.answer(request, result)

@@ -12,28 +12,18 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import MethodType
-from typing import Any, Protocol
+from typing import Any
 
 # Seconds. A hook's work takes milliseconds; one that hangs must not hang a host that forks.
 FORK_WAITS_S = 1.0
 EXIT_WAITS_S = 0.5  # what the exit of a host may wait, for all that runs here together
 
 
-class Runs(Protocol):
-    """What has a thread of its own, to be ended at the exit of the process."""
-
-    def stop(self) -> None:
-        """Ask the thread to end, without waiting."""
-
-    def join(self, timeout_s: float) -> None:
-        """Wait for its end."""
-
-
 class _Process:
     def __init__(self) -> None:
         self.working = threading.RLock()  # a hook that forks does not wait for itself
         self.in_child: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
-        self.running: set[Runs] = set()
+        self.running: set[Any] = set()  # what has a thread: `stop` asks it to end, `join` waits for that
 
     def fork_begins(self) -> None:
         self.working.acquire(timeout=FORK_WAITS_S)

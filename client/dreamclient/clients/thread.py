@@ -5,6 +5,7 @@ and everything that may take time happen on the thread named "dreamd-client", a 
 """
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
@@ -14,17 +15,19 @@ from dreamclient.clients.base import Client, Run, result_of
 from dreamclient.clients.link import Link
 from dreamclient.errors import CallTimeout, UsageError
 from dreamclient.protocol.rpc import Reply
-from dreamclient.protocol.session import CLOSED, Session
+from dreamclient.protocol.session import CLOSED
 
 
 class ThreadRun(Run):
     """`stop` takes no lock: the garbage collector and signal handlers may call it."""
 
-    def __init__(self, session: Session, work: Callable[["ThreadRun"], None]) -> None:
-        super().__init__(session, threading.Event())
+    def begin(self, work: Callable[[Run], Any]) -> None:
+        self.tried = threading.Event()
         self.thread = threading.Thread(target=work, args=(self,), name="dreamd-client", daemon=True)
         self._wake = threading.Lock()  # held, but for a moment after `stop`
         self._wake.acquire()
+        self.thread.start()
+        process.started(self)
 
     def stop(self) -> None:
         """Ask the thread to end, and wake it."""
@@ -51,6 +54,7 @@ class DreamClient(Client):
     one at a time; they may `offer`, but not `call`. All methods may be called from any thread.
     """
 
+    _kinds = (ThreadRun, Link)
     _swallowed = BaseException  # even a hook that exits is answered for, and the thread goes on
 
     def start(self, wait_s: float = 0.0) -> bool:
@@ -66,7 +70,7 @@ class DreamClient(Client):
         Raise NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
         if self._run is not None and threading.current_thread() is self._run.thread:
             raise UsageError("a hook cannot call the daemon: the answer would come to the thread that waits")
-        deadline = self._monotonic() + timeout_s
+        deadline = time.monotonic() + timeout_s
         ended, replies = threading.Event(), list[Reply | None]()
 
         def done(reply: Reply | None) -> None:
@@ -74,7 +78,7 @@ class DreamClient(Client):
             ended.set()
 
         forget = self.ask(method, list(params), done, deadline)
-        if not ended.wait(max(0.0, deadline - self._monotonic())):
+        if not ended.wait(max(0.0, deadline - time.monotonic())):
             forget()
             raise CallTimeout(f"no answer to {method} in {timeout_s:g} s")
         return result_of(replies[0])
@@ -101,12 +105,7 @@ class DreamClient(Client):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(self, session: Session) -> None:
-        self._run = run = ThreadRun(session, self._work)
-        run.thread.start()
-        process.started(run)
-
-    def _work(self, run: ThreadRun) -> None:
+    def _work(self, run: Any) -> None:
         for link, wait_s in self._steps(run):
             if link is None:
                 run.rest(wait_s or 0.0)
@@ -115,6 +114,3 @@ class DreamClient(Client):
         if run.over:  # else it is a child that a hook forked
             run.tried.set()
         process.ended(run)
-
-    def _linked(self, session: Session) -> Link:
-        return Link(self._connect(), session, self._monotonic)

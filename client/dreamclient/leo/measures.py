@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dreamclient.leo.names import given, level, number, plain_expert
+from dreamclient.leo.names import given, level, plain_expert
 from dreamclient.messages import DreamContext, PulseSnapshot
+from dreamclient.protocol.contexts import number
 
 # Characters: a longer text is no prompt (leo reads his README through `observe`), and would cost more than 1 ms.
 PROMPT_CHARS = 2000

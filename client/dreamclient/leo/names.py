@@ -1,11 +1,11 @@
 """What leo calls things: his functions are looked up where his class was defined, and nothing is imported."""
 
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from dreamclient.errors import UsageError
+from dreamclient.protocol.contexts import number
 
 # What a hook cannot do without.
 _NEEDED = ("generate_reply", "ingest_text", "tokenize")
@@ -21,15 +21,6 @@ def names_of(field: Any) -> Mapping[str, Any]:
         if all(callable(names.get(name)) for name in _NEEDED):
             return names
     raise UsageError(f"a {kind} is no field of leo's: its module has not all of {_NEEDED}")
-
-
-def number(value: Any) -> float | None:
-    """Return `value` as a finite float, or None."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
 
 
 def level(trauma_state: Any) -> float:

@@ -4,9 +4,9 @@ A context comes from the host's own code and may hold anything: a measure that r
 the reply path a fifth of a second. So each part is bounded before it is encoded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 from dreamclient.errors import UsageError
@@ -23,14 +23,11 @@ LOOKED_AT = 256  # parts of it, numbers or not
 def small_context(ctx: Any) -> dict[str, Any]:
     """Return what to send of a `DreamContext`, or of a mapping with its keys. Raise UsageError if it cannot be sent."""
     given = ctx if isinstance(ctx, Mapping) else vars(ctx)
-    small: dict[str, Any] = {"prompt": "", "reply": ""}
-    for name in ("prompt", "reply", "expert", "trauma_level", "quality"):
-        if (value := given.get(name)) is not None:
-            small[name] = _cut(value) if isinstance(value, str) else _number(value)
-    for name in ("math_state", "pulse"):
-        if (value := given.get(name)) is not None:
-            small[name] = _numbers(value)
-    small["themes"] = [int(theme) for theme in islice(given.get("themes") or (), NUMBERS)]
+    small: dict[str, Any] = {"prompt": "", "reply": "", "themes": []}
+    try:
+        small |= {name: cut(given[name]) for name, cut in _CUTS.items() if given.get(name) is not None}
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"a context that cannot be sent: {error}") from None
     return small
 
 
@@ -44,29 +41,36 @@ def context_message(ctx: Any, untold: Mapping[str, int]) -> bytes:
     return data
 
 
-def _cut(text: str) -> str:
-    if 4 * len(text) <= TEXT_BYTES:
-        return text
-    return text[:TEXT_CHARS].encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
-
-
-def _number(value: Any) -> float:
-    try:
+def _text_or_number(value: Any) -> str | float:
+    if not isinstance(value, str):
         return value if isinstance(value, int) else float(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"a {type(value).__name__} in a context; expected a text or a number") from None
+    if 4 * len(value) <= TEXT_BYTES:
+        return value
+    return value[:TEXT_CHARS].encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
 
 
 def _numbers(value: Any) -> dict[str, float]:
-    """The finite numbers of a mapping, or of an object's attributes: one level of them."""
+    """Return the finite numbers of a mapping, or of an object's attributes: one level of them."""
     given = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    found: dict[str, float] = {}
-    for name, each in islice(given.items(), LOOKED_AT):
-        if hasattr(each, "__float__") and isinstance(name, str) and len(found) < NUMBERS:
-            try:
-                number = float(each)
-            except (TypeError, ValueError, OverflowError):  # an array of several
-                continue
-            if isfinite(number):
-                found[name[:NAME_CHARS]] = number
-    return found
+    named = ((name, number(each)) for name, each in islice(given.items(), LOOKED_AT) if isinstance(name, str))
+    return dict(islice(((name[:NAME_CHARS], one) for name, one in named if one is not None), NUMBERS))
+
+
+def number(value: Any) -> float | None:
+    """Return `value` as a finite float, or None."""
+    try:
+        found = float(value) if hasattr(value, "__float__") else nan
+    except (TypeError, ValueError, OverflowError):  # an array of several
+        return None
+    return found if isfinite(found) else None
+
+
+def _themes(value: Any) -> list[int]:
+    return [int(theme) for theme in islice(value, NUMBERS)]
+
+
+_CUTS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("prompt", "reply", "expert", "trauma_level", "quality"), _text_or_number),
+    **dict.fromkeys(("math_state", "pulse"), _numbers),
+    "themes": _themes,
+}

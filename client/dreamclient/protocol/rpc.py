@@ -1,8 +1,7 @@
 """MessagePack-RPC with no I/O: bytes in, events out; calls in, bytes out.
 
 `Framer` cuts a byte stream into whole messages, `decode` reads one, and `Peer` is one end of a connection:
-it numbers calls, matches answers and keeps the limits. Nothing here knows a socket, a thread or a loop, so
-the daemon and both clients are thin drivers of one protocol.
+it numbers calls, matches answers and keeps the limits. The daemon and both clients are thin drivers of it.
 
 Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
 """
@@ -20,10 +19,6 @@ from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext, PulseSnapsho
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
-LARGE_BYTES = (
-    64 * 1024
-)  # an Unpacker never gives its buffer back: one that met so large a message is replaced
-SPARE = 4  # Unpackers that are kept for the next message
 EXPECTED = "expected [0, msgid, method, params], [1, msgid, error, result] or [2, method, params]"
 
 
@@ -42,51 +37,39 @@ class Notification(NamedTuple):
     params: Any
 
 
-class Answer(NamedTuple):
-    """What the peer said to the call numbered `msgid`; as an event, `msgid` is replaced by its token."""
-
-    msgid: int
-    error: RemoteError | None
-    result: Any
-
-
 class Reply(NamedTuple):
-    """A call of this side has ended: `token` is what `Peer.call` was given for it."""
+    """The peer has answered. Decoded, `token` is the number of the call; as an event, what `Peer.call` was given."""
 
     token: Any
     error: RemoteError | None
     result: Any
 
 
-Message = Request | Notification | Answer
-Event = Request | Notification | Reply
+Message = Request | Notification | Reply
 
 
 class Framer:
     """Cuts a stream into whole messages, each at most `limit` bytes.
 
     `Unpacker.skip` walks over a message without building it, so a hostile one costs its bytes and no more.
-    The Unpacker's own limits are no help: its C form does not count what it has parsed already. It takes 44 KiB, so
-    a Framer has one while a message is unfinished only; `spare` holds those of all Framers of a thread.
+    The Unpacker's own limits are no help: its C form does not count what it has parsed already. It never gives its
+    buffer back, 44 KiB at least, so there is one while a message is unfinished only.
     """
 
-    def __init__(self, limit: int = MESSAGE_BYTES, spare: list[Unpacker] | None = None) -> None:
+    def __init__(self, limit: int = MESSAGE_BYTES) -> None:
         self._limit = limit
-        self._spare = [] if spare is None else spare
         self._unpacker: Unpacker | None = None
         self._end = 0  # where, in the Unpacker's count, the last whole message ended
-        self._partial = bytearray()  # of the next one; grown in place, a drip costs no square
+        self.partial = bytearray()  # of the next one; grown in place, a drip costs no square
 
     def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
         """Return the messages that `data` completes, and what broke the stream behind them, if anything."""
-        unpacker, partial = self._unpacker, self._partial
-        if unpacker is None:
-            unpacker = self._spare.pop() if self._spare else Unpacker(read_size=4096, max_buffer_size=0)
-            self._unpacker, self._end = unpacker, unpacker.tell()
+        if self._unpacker is None:
+            self._unpacker = self._begun()
+            self._end = self._unpacker.tell()
+        unpacker, buffered = self._unpacker, self.partial
         unpacker.feed(data)
-        if partial:
-            partial += data
-        buffered = partial or data
+        buffered += data
         base = start = self._end
         frames: list[bytes] = []
         try:
@@ -98,27 +81,22 @@ class Framer:
                 frames.append(bytes(buffered[start - base : end - base]))
                 start = end
         except OutOfData:
-            if frames or not partial:
-                self._partial, self._end = bytearray(buffered[start - base :]), start
-            return frames, self._look(self._partial, begins=bool(frames or not partial))
+            del buffered[: start - base]
+            self._end = start
+            if not buffered:
+                self._ended(unpacker)
+                self._unpacker = None
+            return frames, self._too_large(len(buffered)) if len(buffered) > self._limit else None
         except ValueError:  # FormatError, StackError: there is no telling where the next message starts
             return frames, Malformed(
-                "no MessagePack: expected a MessagePack-RPC message, see docs/reference/protocol.md"
+                "no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md"
             )
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether a message has begun to come and is not whole."""
-        return bool(self._partial)
+    def _begun(self) -> Unpacker:
+        return Unpacker(read_size=4096, max_buffer_size=0)
 
-    def _look(self, partial: bytearray, *, begins: bool) -> ProtocolError | None:  # noqa: ARG002
-        """Return what is wrong with as much as has come of the next message, or None; `begins`: it was not looked at
-        before."""
-        if not partial:
-            if self._end <= LARGE_BYTES and len(self._spare) < SPARE:
-                self._spare.append(self._unpacker)
-            self._unpacker = None
-        return self._too_large(len(partial)) if len(partial) > self._limit else None
+    def _ended(self, unpacker: Unpacker) -> None:
+        """Do nothing: the next message gets another."""
 
     def _too_large(self, size: int) -> MessageTooLarge:
         return MessageTooLarge(f"a message of {size} bytes or more; the limit is {self._limit}")
@@ -136,7 +114,7 @@ def decode(frame: bytes) -> Message:
             case [0, msgid, str() | bytes() as method, list(params)] if is_msgid(msgid):
                 return Request(msgid, text_of(method), params)
             case [1, msgid, error, result] if is_msgid(msgid):
-                return Answer(msgid, remote_error(error), result)
+                return Reply(msgid, remote_error(error), result)
             case [2, str() | bytes() as method, list(params)]:
                 return Notification(text_of(method), params)
     raise Malformed(problem, is_answer=frame[1:2] == bytes([RESPONSE]))
@@ -225,7 +203,7 @@ class Peer:
 
     # what the peer sent
 
-    def receive_data(self, data: bytes) -> Iterator[Event]:
+    def receive_data(self, data: bytes) -> Iterator[Message]:
         """Take bytes of any split, and return `events`."""
         if self.broken is None and self._breach is None:
             frames, self._breach = self._framer.feed(data)
@@ -236,7 +214,7 @@ class Peer:
         """Take messages that are whole now."""
         self._frames += frames
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[Message]:
         """Yield what has come, in order; nothing more once `broken`. Each message is read only when its event is
         asked for: the call that a Reply ends is in `pending` until then."""
         while self._frames:
@@ -252,14 +230,14 @@ class Peer:
         if self._breach is not None and self.broken is None:
             self._break(self._breach)
 
-    def _event(self, message: Message) -> Event | None:
-        if not isinstance(message, Answer):
+    def _event(self, message: Message) -> Message | None:
+        if not isinstance(message, Reply):
             return message
-        token = self.pending.pop(message.msgid, None)
+        token = self.pending.pop(message.token, None)
         if token is None:
             self.unknown_answers += 1
             return None
-        return Reply(token, message.error, message.result)
+        return message._replace(token=token)
 
     def _break(self, error: ProtocolError) -> None:
         self.broken = error

@@ -18,6 +18,7 @@ into: <module>                         process's own `random`; no file to feed; 
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,31 +36,30 @@ class Failures:
     """Counts by kind, from any thread. The lock is re-entrant, since a signal handler may reply too."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self.pending: dict[str, int] = {}  # that no message has carried
+        self.counts: Counter[str] = Counter()
+        self.pending: Counter[str] = Counter()  # that no message has carried
         self._lock = threading.RLock()
 
     def count(self, kind: str) -> None:
         """Count one failure of this kind."""
         with self._lock:
-            self.counts[kind] = self.counts.get(kind, 0) + 1
-            self.pending[kind] = self.pending.get(kind, 0) + 1
+            self.counts[kind] += 1
+            self.pending[kind] += 1
 
-    def take(self) -> dict[str, int]:
+    def take(self) -> Counter[str]:
         """Return those that no message has carried, for one that is made now; `put_back` if it is not sent."""
         with self._lock:
-            taken, self.pending = self.pending, {}
+            taken, self.pending = self.pending, Counter()
         return taken
 
-    def put_back(self, taken: Mapping[str, int]) -> None:
+    def put_back(self, taken: Counter[str]) -> None:
         """Have another message carry what was taken."""
         with self._lock:
-            for kind, count in taken.items():
-                self.pending[kind] = self.pending.get(kind, 0) + count
+            self.pending += taken
 
     def forked(self) -> None:
         """Begin again in a child: another thread may have held the lock, and the parent tells what it counted."""
-        self._lock, self.pending = threading.RLock(), {}
+        self._lock, self.pending = threading.RLock(), Counter()
 
 
 class Session:
@@ -75,7 +75,6 @@ class Session:
         self.trouble = NOT_STARTED  # why there is no connection, one line; empty while there is one
         self._name = name
         self._last_words = ""  # what the daemon said before it ended the connection
-        self._ended = ""  # that of an earlier connection, until there is another one
         self._renew()
 
     def _renew(self) -> None:
@@ -88,23 +87,17 @@ class Session:
     def begin(self) -> None:
         """Say hello on a new connection."""
         self._renew()
-        hello = {
-            "protocol": PROTOCOL_VERSION,
-            "name": self._name,
-            "version": CLIENT_VERSION,
-            "pid": os.getpid(),
-            "provides": self.hooks.provides,
-        }
+        hello: dict[str, Any] = {"protocol": PROTOCOL_VERSION, "name": self._name, "version": CLIENT_VERSION}
+        hello |= {"pid": os.getpid(), "provides": self.hooks.provides}
         try:
             field = self.field_id()
+            hello |= {"field": field} if field else {}
         except Exception:  # noqa: BLE001 leo's database may be locked or damaged; he dreams all the same
             self.failures.count("field")
-        else:
-            hello |= {"field": field} if field else {}
         hello["failures"] = taken = self.failures.take()
         self.out.append(self.call(Method.HELLO, [hello], lambda reply: self._greeted(taken, reply))[1])
 
-    def _greeted(self, told: Mapping[str, int], reply: Reply | None) -> None:
+    def _greeted(self, told: Counter[str], reply: Reply | None) -> None:
         if reply is None:
             self.failures.put_back(told)
             return
@@ -126,10 +119,9 @@ class Session:
         if error is None and type(protocol) is not int:
             raise NotConnected("what answers there is no dreamd: its answer to hello names no protocol")
         if error is None and protocol == PROTOCOL_VERSION:
-            self.trouble = self._ended = ""
+            self.trouble = ""
             return True
-        theirs = f"{self.daemon.get('name', 'the daemon')} {self.daemon.get('version', '')}"
-        said = f"{theirs} speaks protocol {protocol}" if error is None else error.message[:200]
+        said = error.message[:200] if error else f"the daemon speaks protocol {protocol}"
         self.trouble = self._last_words = (
             f"{said}; dreamd-client {CLIENT_VERSION} speaks protocol {PROTOCOL_VERSION}: "
             "bring both to one version, then restart the daemon"
@@ -148,11 +140,9 @@ class Session:
             done(None)
 
     def lost(self, error: Exception, *, was_ready: bool) -> None:
-        """Count that an attempt to connect has failed, or that a connection ended. Why the daemon ended the last one is
-        said until there is another."""
+        """Count that an attempt to connect has failed, or that a connection ended."""
         self.failures.count("lost" if was_ready else "connect")
-        before = f"; before, {self._ended}" if self._ended else ""
-        self.trouble, self._last_words = self._last_words or f"{error}{before}", ""
+        self.trouble, self._last_words = self._last_words or str(error), ""
 
     # both ways
 
@@ -190,23 +180,16 @@ class Session:
                 except Exception:  # noqa: BLE001 the host's own code must not end the connection
                     self.failures.count("on_event")
             case Notification(Method.ERROR, [_, str(message), *_]):
-                self._last_words = self._ended = f"the daemon ended the connection: {message}"
+                self._last_words = f"the daemon ended the connection: {message}"
 
-    def invoke(self, request: Request) -> Any:
-        """Call the hook; return what it returned, an awaitable if it is async. Raise what it raised."""
-        return self.hooks.invoke(request.method, request.params)
-
-    def answer(self, request: Request, value: Any) -> None:
-        """Answer with what the hook returned; if it may not return that, with an error."""
-        try:
-            settled = self.hooks.settle(request.method, request.params, value)
-        except Exception as error:  # noqa: BLE001 it is answered and counted
-            self.fail(request, error)
-        else:
-            self.out.append(self._peer.respond(request.msgid, settled))
-
-    def fail(self, request: Request, error: BaseException) -> None:
-        """Answer that the hook failed, and count it."""
-        provided = request.method in self.hooks.provides
-        self.failures.count(request.method if provided else "unknown_hook")
-        self.out.append(self._peer.fail(request.msgid, *self.hooks.failure(request.method, error)))
+    def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
+        """Answer with what the hook returned; if it may not return that, or raised `error`, with a failure, counted."""
+        if error is None:
+            try:
+                settled = self.hooks.settle(request.method, request.params, value)
+                self.out.append(self._peer.respond(request.msgid, settled))
+            except Exception as caught:  # noqa: BLE001 it is answered and counted
+                error = caught
+        if error is not None:
+            self.failures.count(request.method if request.method in self.hooks.provides else "unknown_hook")
+            self.out.append(self._peer.fail(request.msgid, *self.hooks.failure(request.method, error)))
