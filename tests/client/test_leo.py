@@ -314,7 +314,7 @@ def test_an_interrupt_anywhere_in_a_call_leaves_nothing_behind(leo, client, monk
         finally:
             sys.settrace(None)
         assert attachment_module.Call.here() is None
-        assert not [here for here in attachment.replies.values() if here() is not None]
+        assert not attachment.replies
         offered = len(client.offered)
         leo.reply(f"and then {line}")
         assert client.offered[offered].prompt == f"and then {line}"
@@ -502,7 +502,7 @@ def test_nothing_is_left_of_a_call_of_leos_that_raised(leo, client, monkeypatch)
     monkeypatch.setattr(leo_double, "generate_reply", None)
     with pytest.raises(TypeError):
         leo.reply(PROMPT)
-    assert attachment.replies == {}
+    assert not attachment.replies
     attachment.detach()
 
 
@@ -514,7 +514,8 @@ def test_a_line_waits_while_leo_is_in_a_reply(leo, client, monkeypatch):
     def reply(self, prompt):
         leo.observe("in the midst of it")
         seen.append(talks())
-        attachment_module.Call.here().waits = True  # for the dream itself
+        client.waits = True  # for the dream itself
+        attachment.offer(DreamContext(PROMPT, "r"))
         seen.append(talks())
         return "r"
 
@@ -568,7 +569,7 @@ def test_settings_of_a_leo_who_cannot_pass_any(leo, monkeypatch):
     attachment.detach()
     assert attachment.client.failures["into: gmae"] == 1  # he dreams all the same
     assert hooks.provides == ["generate", "observe", "recall"]
-    assert set(hooks._hooks["generate"].__self__.digest._tellers) == {"episodes", "game"}
+    assert set(hooks._hooks["generate"].__self__.modules._tellers) == {"episodes", "game"}
 
 
 def test_the_origin_is_leos_own_bootstrap_text(leo, connection):

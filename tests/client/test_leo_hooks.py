@@ -13,7 +13,8 @@ from dreamclient.errors import UsageError
 from dreamclient.leo import hooks as module
 from dreamclient.leo.database import FieldDatabase, opened
 from dreamclient.leo.diet import Diet
-from dreamclient.leo.hooks import Everything, FieldGone, FieldHooks
+from dreamclient.leo.hooks import Everything, FieldHooks
+from dreamclient.leo.modules import Modules
 from dreamclient.leo.names import given, level, names_of, plain_expert
 from dreamclient.leo.neighbours import neighbours
 from dreamclient.leo.voice import Voice
@@ -35,7 +36,8 @@ def hooks_of(leo, diet=None, names=None, count=None) -> FieldHooks:
     database = FieldDatabase()
     database.look(leo)
     count = count or str
-    return FieldHooks(weakref.ref(leo), names, database, Voice(names, count), diet or Everything(), count)
+    voice, modules = Voice(names, count), Modules([], names, count)
+    return FieldHooks(weakref.ref(leo), names, database, voice, diet or Everything(), count, modules)
 
 
 def said_by_chance(leo, seed: str, weight: float, draws: int) -> Counter:
@@ -95,7 +97,7 @@ def test_the_semantic_weight_changes_the_distribution_of_lines(leo):
 def test_his_modules_hear_the_measures_of_the_candidate_that_became_the_line(leo):
     digested = []
     hooks = hooks_of(leo)
-    hooks.digest = lambda _leo, line, *_: digested.append(line.measures)
+    hooks.modules.tell = lambda _leo, line: digested.append(line.measures)
     hooks.voice._random.seed(11)
     answers = [hooks.generate(SEED, 0.8, 0.3, META | {"candidate": n}) for n in (1, 2)]
     for n in (2, 1):
@@ -181,7 +183,7 @@ def test_the_field_is_held_weakly(tmp_path):
     with closing(leo_double.settle(tmp_path)) as connection:
         hooks = hooks_of(leo_double.LeoField(connection))
     for call in (lambda: hooks.generate(SEED, 0.8, 0.3, META), lambda: hooks.observe("x", META)):
-        with pytest.raises(FieldGone):
+        with pytest.raises(ReferenceError):
             call()
 
 

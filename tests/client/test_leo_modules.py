@@ -4,17 +4,20 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from dreamclient.errors import UsageError
-from dreamclient.leo.hooks import SpokenLine
-from dreamclient.leo.modules import SNAPSHOTS, WAITING, Modules
+from dreamclient.leo.modules import SNAPSHOTS, WAITING, Modules, SpokenLine
 
 from tests.helpers import leo_double
 
 META = {"trace_id": "dream-1", "dialog": 1, "turn": 2, "speaker": "friend", "expert": "wounded"}
 LINE = SpokenLine(
-    "who is the rain? it is late", META, {"quality": 0.8, "entropy": 0.5, "novelty": 0.2, "arousal": 0.1}
+    "who is the rain? it is late",
+    META,
+    {"quality": 0.8, "entropy": 0.5, "novelty": 0.2, "arousal": 0.1},
+    Path(),
 )
 
 
@@ -28,7 +31,7 @@ def tell(leo, into, *lines, names=None) -> Counter:
     failed = Counter()
     modules = Modules([into], names or vars(leo_double), lambda kind: failed.update([kind]))
     for line in lines:
-        modules(leo, line, leo_double.DB_PATH)
+        modules.tell(leo, replace(line, path=leo_double.DB_PATH))
         modules.tell_waiting(leo)
     return failed
 
@@ -152,7 +155,7 @@ def test_a_module_that_fails_is_counted_and_goes_no_further(leo, into):
 def test_what_leo_holds_in_memory_changes_on_his_own_thread_alone(leo):
     modules = Modules(["episodes", "santa"], vars(leo_double), str)
     for _ in range(WAITING + 8):
-        modules(leo, LINE, leo_double.DB_PATH)
+        modules.tell(leo, replace(LINE, path=leo_double.DB_PATH))
     assert leo.rag.episodes == []
     assert rows("SELECT COUNT(*) FROM snapshots") == [(SNAPSHOTS,)]
     modules.tell_waiting(leo)

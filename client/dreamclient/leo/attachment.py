@@ -19,7 +19,7 @@ from dreamclient.leo.database import FieldDatabase
 from dreamclient.leo.diet import Diet
 from dreamclient.leo.hooks import Chooses, Everything, FieldHooks
 from dreamclient.leo.measures import Senses
-from dreamclient.leo.modules import MODULES, Modules
+from dreamclient.leo.modules import Modules
 from dreamclient.leo.names import names_of
 from dreamclient.leo.voice import Voice
 from dreamclient.messages import DreamContext
@@ -27,9 +27,8 @@ from dreamclient.messages import DreamContext
 # Those of his calls whose first argument is a text.
 _CALLS = ("reply", "observe", "async_reply", "async_observe")
 _MARK = "_dreamd_attachment"
-# Fields that are to be left alone: detached on purpose, or none that could speak. By id, since a field may have an
-# equality of its own; a field that is gone takes its entry with it.
-_LEFT_ALONE: dict[int, weakref.ref[Any]] = {}
+# By id, since a field may have an equality of its own: those that were detached on purpose, or cannot speak.
+_left_alone: set[int] = set()
 
 
 def attach(
@@ -62,31 +61,20 @@ def attach(
         raise UsageError("this field is attached already; detach() it first")
     names = names_of(field)
     if client is None:
-        born = [text for text in (names.get("EMBEDDED_BOOTSTRAP"),) if isinstance(text, str)]
-        client = DreamClient(
-            socket_path=socket_path, name=name, origin=born if origin is None else origin, readme=readme
-        )
+        if origin is None:
+            origin = [text for text in (names.get("EMBEDDED_BOOTSTRAP"),) if isinstance(text, str)]
+        client = DreamClient(socket_path=socket_path, name=name, origin=origin, readme=readme)
     voice = Voice(names, client.count)
     voice.examine()
-    if into is None:
-        into = _asked_for(client.count)
-    modules = Modules(into, names, client.count) if into else None
     if diet is None:
         diet = Everything() if os.environ.get("DREAMD_DIET") == "0" else Diet()
-    hooks = FieldHooks(weakref.ref(field), names, FieldDatabase(), voice, diet, client.count, digest=modules)
+    modules = Modules(into, names, client.count)
+    hooks = FieldHooks(weakref.ref(field), names, FieldDatabase(), voice, diet, client.count, modules)
     remembers = os.environ.get("DREAMD_RECALL") == "1" if recall is None else recall
     client.serve(hooks.generate, hooks.observe, hooks.recall if remembers else None, hooks.field_id)
-    attachment = Attachment(field, client, hooks, modules, after_reply)
+    attachment = Attachment(field, client, hooks, after_reply)
     client.start()
     return attachment
-
-
-def _asked_for(count: Callable[[str], None]) -> list[str]:
-    """The modules of $DREAMD_INTO. One that leo has not is counted: an error would only keep him from dreaming."""
-    asked = {name.strip() for name in os.environ.get("DREAMD_INTO", "").split(",")} - {""}
-    for unknown in sorted(asked.difference(MODULES)):
-        count(f"into: {unknown}")
-    return [name for name in MODULES if name in asked]
 
 
 def attachment_of(field: Any) -> "Attachment | None":
@@ -97,33 +85,25 @@ def attachment_of(field: Any) -> "Attachment | None":
 
 def leave_alone(field: Any) -> None:
     """Have the drop-in leave this field alone, until `attach` is called for it."""
-    place, entries = (
-        id(field),
-        _LEFT_ALONE,
-    )  # at the end of the interpreter a module's names go before its objects
-    entries[place] = weakref.ref(field, lambda _: entries.pop(place, None))
+    _left_alone.add(id(field))
+    weakref.finalize(field, _left_alone.discard, id(field)).atexit = False
 
 
 def is_left_alone(field: Any) -> bool:
     """Return whether the drop-in must not attach this field."""
-    known = _LEFT_ALONE.get(id(field))
-    return known is not None and known() is field
+    return id(field) in _left_alone
 
 
 class Attachment:
     """The bond between a field and its client. Ends with the field, if not detached before."""
 
-    def __init__(
-        self, field: Any, client: DreamClient, hooks: FieldHooks, modules: Modules | None, after_reply: bool
-    ) -> None:
+    def __init__(self, field: Any, client: DreamClient, hooks: FieldHooks, after_reply: bool) -> None:
         self.client = client
-        self.field = hooks.field
+        self.field, self.database, self.modules = hooks.field, hooks.database, hooks.modules
         self.senses = Senses(hooks.names)
-        self.database = hooks.database
-        self.modules = modules
         self.after_reply = after_reply
-        self.replies: dict[int, weakref.ref[Call]] = {}  # under way
-        hooks.talks = lambda: any((call := each()) and not call.waits for each in list(self.replies.values()))
+        self.replies: weakref.WeakSet[Call] = weakref.WeakSet()  # under way
+        hooks.talks = lambda: len(self.replies) > 0
         self.database.look(field)
         self._class, self._bond = type(field), _class_for(self, type(field))
         try:
@@ -135,7 +115,7 @@ class Attachment:
         self._patched = {name: own[name] for name in _CALLS if name in own}
         self._ours = {name: _on_the_object(self, name, theirs) for name, theirs in self._patched.items()}
         own.update(self._ours)
-        _LEFT_ALONE.pop(id(field), None)
+        _left_alone.discard(id(field))
         self._end = weakref.finalize(field, _ended, client, hooks.database)
         self._end.atexit = False  # the process sees to that itself
 
@@ -148,12 +128,13 @@ class Attachment:
         """Tell the daemon of a reply, with what leo does not know of it. Never waits, never raises."""
         try:
             if (call := Call.here()) is not None and call.attachment is self:
-                call.told, call.waits = True, self.client.waits
-            sharpened = self.senses.sharpened(self.field(), ctx)
+                call.told = True
+                if self.client.waits:  # for the lines of its dream
+                    self.replies.discard(call)
+            return self.client.offer(self.senses.sharpened(self.field(), ctx))
         except Exception:  # noqa: BLE001 the reply must go on
             self.client.count("offer")
             return False
-        return self.client.offer(sharpened)
 
     def detach(self) -> None:
         """Take off all that `attach` set, and end the connection. The drop-in leaves the field alone from then on.
@@ -180,65 +161,60 @@ class Call:
     """One call of leo's: two people may say the same at one time, so a text is no identity. A signal may raise anywhere
     in here, a timeout around `reply` for instance: what is noted of a call is noted weakly, and ends with it."""
 
-    _here: ContextVar[Any] = ContextVar(
-        "dreamd_call", default=lambda: None
-    )  # several may be under way on one loop
+    # Several may be under way on one loop.
+    _here: ContextVar[Callable[[], "Call | None"]] = ContextVar("dreamd_call", default=lambda: None)
 
-    def __init__(
-        self, attachment: Attachment, field: Any, name: str, args: tuple[Any, ...], more: Any
-    ) -> None:
-        self.attachment = attachment
+    def __init__(self, attachment: Attachment, field: Any, name: str, args: Any, more: Any) -> None:
+        self.attachment, self._field, self._is_reply = attachment, field, name.endswith("reply")
         self.prompt: str | None = None  # that he answers
         self.told = False  # whether the daemon knows of the reply
-        self.waits = False  # for a dream, in the middle of the reply
-        outer = self.here()
+        self._text = args[0] if args else more.get("prompt", more.get("text"))
+        self._before = self._here.get()
         # Nothing is heard of a copy, nor within another call, nor after `detach`.
-        self._heard = field is not None and attachment.field() is field and attachment.stands
-        self._heard = self._heard and (outer is None or outer.attachment is not attachment)
-        self._field, self._name, self._arguments = field, name, (args, more)
+        outer, of_this = (
+            self._before(),
+            field is not None and attachment.field() is field and attachment.stands,
+        )
+        self._heard = of_this and (outer is None or outer.attachment is not attachment)
 
     @classmethod
     def here(cls) -> "Call | None":
         """Return the call that is under way on this thread, or in this task."""
-        call: Call | None = cls._here.get()()
-        return call
+        return cls._here.get()()
 
     def __enter__(self) -> Self:
         if not self._heard:
             return self
-        self._before = self._here.get()
         self._here.set(weakref.ref(self))
-        bond, (args, more) = self.attachment, self._arguments
+        bond = self.attachment
         try:
             bond.database.look(self._field)
-            text = args[0] if args else more.get("prompt", more.get("text"))
-            if isinstance(text, str):
-                self.prompt = text if self._name.endswith("reply") else None
-                bond.senses.prompt(self._field, text)
+            if isinstance(self._text, str):
+                self.prompt = self._text if self._is_reply else None
+                bond.senses.prompt(self._field, self._text)
         except Exception:  # noqa: BLE001 leo must hear it whatever we make of it
             bond.client.count("listen")
-        if self._name.endswith("reply"):
-            place, replies = id(self), bond.replies
-            replies[place] = weakref.ref(self, lambda _: replies.pop(place, None))
+        if self._is_reply:
+            bond.replies.add(self)
         return self
 
     def answered(self, reply: Any) -> Any:
         """Tell of the reply, if it was not told of, and leo's modules of what he dreamt; return it."""
         bond = self.attachment
-        bond.replies.pop(id(self), None)
+        bond.replies.discard(self)
         try:
             if self.prompt is not None:
                 if bond.after_reply and not self.told:
                     bond.offer(bond.senses.context(self._field, self.prompt, reply))
                 bond.senses.answered(self.prompt)
-            if self._heard and bond.modules is not None:
+            if self._heard:
                 bond.modules.tell_waiting(self._field)
         except Exception:  # noqa: BLE001 leo has answered
             bond.client.count("listen")
         return reply
 
     def __exit__(self, *_: object) -> None:
-        self.attachment.replies.pop(id(self), None)
+        self.attachment.replies.discard(self)
         if self._heard:
             self._here.set(self._before)
 
@@ -246,16 +222,16 @@ class Call:
 def _class_for(attachment: Attachment, kind: type) -> type:
     """Return a class under `kind` that tells `attachment` of the calls of its field."""
     own: dict[str, Any] = {_MARK: attachment, "__slots__": ()}
-    own |= {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    own |= {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     for name in _CALLS:
         if callable(theirs := getattr(kind, name, None)):
-            own[name] = wraps(theirs)(_listening(attachment, name, partial(_bound, kind, name)))
+            own[name] = _hearing(attachment, name, theirs, partial(_bound, kind, name))
     return types.new_class(kind.__name__, (kind,), exec_body=lambda body: body.update(own))
 
 
 def _on_the_object(attachment: Attachment, name: str, theirs: Callable[..., Any]) -> Callable[..., Any]:
     """Return what takes the place of `theirs` on the field object itself."""
-    method = _listening(attachment, name, lambda _: theirs)
+    method = _hearing(attachment, name, theirs, lambda _: theirs)
     return wraps(theirs)(lambda *args, **more: method(attachment.field(), *args, **more))
 
 
@@ -266,7 +242,7 @@ def _bound(kind: type, name: str, field: Any) -> Any:
     return found if bind is None else bind(found, field, kind)
 
 
-def _listening(attachment: Attachment, name: str, resolve: Callable[[Any], Any]) -> Callable[..., Any]:
+def _hearing(attachment: Attachment, name: str, theirs: Any, resolve: Callable[[Any], Any]) -> Any:
     """Return a method that tells `attachment` of the call, and passes it on to what `resolve` finds then."""
 
     def method(field: Any, *args: Any, **more: Any) -> Any:
@@ -277,4 +253,4 @@ def _listening(attachment: Attachment, name: str, resolve: Callable[[Any], Any])
         with Call(attachment, field, name, args, more) as call:
             return call.answered(await resolve(field)(*args, **more))
 
-    return async_method if name.startswith("async_") else method
+    return wraps(theirs)(async_method if name.startswith("async_") else method)

@@ -13,10 +13,10 @@ from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any, Protocol
 
-from dreamclient.errors import DreamError
 from dreamclient.leo.database import FieldDatabase, ingest, recall
 from dreamclient.leo.diet import Known
 from dreamclient.leo.known import KnownToLeo
+from dreamclient.leo.modules import Modules, SpokenLine
 from dreamclient.leo.names import given
 from dreamclient.leo.voice import Voice, text_of
 
@@ -24,10 +24,6 @@ from dreamclient.leo.voice import Voice, text_of
 LINE_WAITS_S = 1.0
 LOADING_WAITS_S = 25.0  # within his constructor leo has no words yet; the daemon gives a hook 30
 LOOKS_AGAIN_S = 0.02
-
-
-class FieldGone(DreamError):
-    """Leo's field is no more."""
 
 
 class Chooses(Protocol):
@@ -44,22 +40,9 @@ class Everything:
         return [" ".join(tokens)] if tokens else []
 
 
-@dataclass(frozen=True)
-class SpokenLine:
-    """A line that was taken, as leo's other modules are told of it."""
-
-    text: str
-    meta: Mapping[str, Any]
-    measures: Mapping[str, float]  # what `generate` told of it
-
-
-Digest = Callable[[Any, SpokenLine, Path], None]
-
-
 @dataclass
 class FieldHooks:
-    """`generate`, `observe` and `recall` of one field; `talks` says whether he is in a reply, `digest` tells his other
-    modules of a line that he took, and does not raise."""
+    """`generate`, `observe` and `recall` of one field; `talks` says whether he is in a reply."""
 
     field: weakref.ref[Any]
     names: Mapping[str, Any]
@@ -67,12 +50,11 @@ class FieldHooks:
     voice: Voice
     diet: Chooses
     count: Callable[[str], None]
+    modules: Modules
     talks: Callable[[], bool] = lambda: False
-    digest: Digest | None = None
     _known: KnownToLeo = dataclass_field(default_factory=KnownToLeo)
-    _measures: dict[int, Mapping[str, float]] = dataclass_field(
-        default_factory=dict
-    )  # by candidate of a line
+    # Of the candidates for a line, by number.
+    _measures: dict[int, Mapping[str, float]] = dataclass_field(default_factory=dict)
 
     def generate(
         self, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]
@@ -87,10 +69,13 @@ class FieldHooks:
         text = text_of(answer)
         pulse, quality = getattr(answer, "pulse", None), getattr(answer, "quality", None)
         told = given(entropy=getattr(pulse, "entropy", None), quality=getattr(quality, "overall", None))
-        measures, candidate = self._own_measures(leo, text) | told, meta.get("candidate", 1)
-        if candidate == 1:
+        # Of the line itself: those that leo returns with it are of the seed.
+        tokens, tables = self.names["tokenize"](text), {"novelty": "trigrams", "arousal": "emotion"}
+        measured = {name: self.names.get(f"compute_prompt_{name}") for name in tables}
+        own = {name: of(tokens, getattr(leo, tables[name], {})) for name, of in measured.items() if of}
+        if (candidate := meta.get("candidate", 1)) == 1:
             self._measures.clear()
-        self._measures[candidate] = measures
+        self._measures[candidate] = measures = given(**own) | told
         return {"text": text, **measures}
 
     def observe(self, text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,9 +90,8 @@ class FieldHooks:
         ingest(path, portions, self.names["ingest_text"])
         for portion in portions:
             known.fed(tokenize(portion))
-        if self.digest is not None:
-            measures = self._measures.get(meta.get("candidate", 1), {})
-            self.digest(leo, SpokenLine(text, meta, measures), path)
+        measures = self._measures.get(meta.get("candidate", 1), {})
+        self.modules.tell(leo, SpokenLine(text, meta, measures, path))
         return {"taken": True}
 
     def recall(self, query: str, n: int) -> list[str]:
@@ -123,7 +107,7 @@ class FieldHooks:
     def _leo(self) -> Any:
         leo = self.field()
         if leo is None:
-            raise FieldGone("the field is gone")
+            raise ReferenceError("the field is gone")
         return leo
 
     def _path(self, leo: Any) -> Path | None:
@@ -131,15 +115,6 @@ class FieldHooks:
         if path is None:
             self.count("no_database")
         return path
-
-    def _own_measures(self, leo: Any, text: str) -> dict[str, float]:
-        """Of the line itself: those that leo returns with it are of the seed."""
-        tokens = self.names["tokenize"](text)
-        novelty, arousal = self.names.get("compute_prompt_novelty"), self.names.get("compute_prompt_arousal")
-        return given(
-            novelty=novelty(tokens, getattr(leo, "trigrams", {})) if novelty else None,
-            arousal=arousal(tokens, getattr(leo, "emotion", {})) if arousal else None,
-        )
 
 
 def _wait_while(holds: Callable[[], bool], most_s: float) -> None:

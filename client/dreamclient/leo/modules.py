@@ -5,15 +5,16 @@ counted as `into: <module>` and goes no further.
 What each was measured to do: docs/background/diet-and-measurements.md.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from dreamclient.errors import UsageError
 from dreamclient.leo.database import opened
-from dreamclient.leo.hooks import SpokenLine
 from dreamclient.leo.names import level
 
 # Weight of a dream against a moment that was lived: what leo asks of an episode or a snapshot is its quality.
@@ -29,48 +30,59 @@ TRAUMA_ABOVE = 1.0
 TRAUMA_WEIGHT = 0.1
 WAITING = 64  # lines that wait for leo's next call
 
-MODULES = ("episodes", "game", "mathbrain", "santa", "trauma")
-# These change what leo holds in memory, so they are told on his own thread, at the end of a call.
-_ON_HIS_THREAD = ("episodes", "game", "mathbrain")
+
+@dataclass(frozen=True)
+class SpokenLine:
+    """A line that was taken, as leo's other modules are told of it."""
+
+    text: str
+    meta: Mapping[str, Any]
+    measures: Mapping[str, float]  # what `generate` told of it
+    path: Path  # of leo's database
 
 
 class Modules:
     """Tells of a line whom it should. Nothing here raises but the constructor."""
 
     def __init__(
-        self,
-        into: Collection[str],
-        names: Mapping[str, Any],
-        count: Callable[[str], None],
+        self, into: Collection[str] | None, names: Mapping[str, Any], count: Callable[[str], None]
     ) -> None:
-        tellers = (self._episode, self._game, self._mathbrain, self._snapshot, self._trauma)
-        unknown = set(into).difference(MODULES)
-        if unknown:
-            raise UsageError(f"no module {sorted(unknown)} of leo's; there are {list(MODULES)}")
-        self._tellers = {name: tell for name, tell in zip(MODULES, tellers, strict=True) if name in into}
+        # By name: whether it changes what leo holds in memory, so that it is told on his own thread; where it is; how
+        # it is told.
+        table: dict[str, tuple[bool, Callable[[Any], Any], Callable[[Any, Any, SpokenLine], None]]] = {
+            "episodes": (True, lambda leo: leo.rag, self._episode),
+            "game": (True, lambda leo: leo.game, self._game),
+            "mathbrain": (True, lambda leo: leo._math_brain, self._mathbrain),  # noqa: SLF001
+            "santa": (False, lambda leo: getattr(leo, "santa", None), self._snapshot),
+            "trauma": (False, lambda _: names.get("run_trauma"), self._trauma),
+        }
+        asked = os.environ.get("DREAMD_INTO", "").split(",") if into is None else into
+        wanted = {name.strip() for name in asked} - {""}
+        for unknown in sorted(wanted.difference(table)):
+            if into is not None:
+                raise UsageError(f"no module [{unknown!r}] of leo's; there are {list(table)}")
+            count(f"into: {unknown}")  # an error would only keep him from dreaming
+        self._tellers = {name: table[name] for name in table if name in wanted}
         self._names = names
         self._count = count
         self._waiting: deque[SpokenLine] = deque(maxlen=WAITING)
-        self._path: Path  # of leo's database
         self._hurt: Any = None  # the dialogue that left a wound last
 
-    def __call__(self, leo: Any, line: SpokenLine, path: Path) -> None:
+    def tell(self, leo: Any, line: SpokenLine) -> None:
         """On the client's thread: tell those that write to leo's database; leave the line for the others."""
-        self._path = path
         self._waiting.append(line)
-        self._tell(leo, line, [name for name in self._tellers if name not in _ON_HIS_THREAD])
+        self._tell(leo, line, on_his_thread=False)
 
     def tell_waiting(self, leo: Any) -> None:
-        """On leo's thread, between two of his calls."""
+        """On leo's thread, between two of his calls: tell the others."""
         while self._waiting:
-            self._tell(
-                leo, self._waiting.popleft(), [name for name in self._tellers if name in _ON_HIS_THREAD]
-            )
+            self._tell(leo, self._waiting.popleft(), on_his_thread=True)
 
-    def _tell(self, leo: Any, line: SpokenLine, modules: Collection[str]) -> None:
-        for name in modules:
+    def _tell(self, leo: Any, line: SpokenLine, *, on_his_thread: bool) -> None:
+        for name, (on_his, find, tell) in self._tellers.items():
             try:
-                self._tellers[name](leo, line)
+                if on_his is on_his_thread and (module := find(leo)) is not None:
+                    tell(module, leo, line)
             except Exception:  # noqa: BLE001 a module that fails costs this line there, and nothing else
                 self._count(f"into: {name}")
 
@@ -89,25 +101,21 @@ class Modules:
             quality=weight * line.measures.get("quality", 0.5),
         )
 
-    def _episode(self, leo: Any, line: SpokenLine) -> None:
+    def _episode(self, rag: Any, leo: Any, line: SpokenLine) -> None:
         """An episode whose prompt begins with `dream:`, since the table has no kind; at half its quality."""
-        if leo.rag is None:
-            return
         meta = line.meta
         prompt = f"dream:{meta.get('trace_id')}#{meta.get('turn')}:{meta.get('speaker')}"
         state = self._state(leo, line, weight=DREAM_QUALITY)
-        leo.rag.observe_episode(self._names["Episode"](prompt=prompt, reply=line.text, metrics=state))
+        rag.observe_episode(self._names["Episode"](prompt=prompt, reply=line.text, metrics=state))
 
-    def _mathbrain(self, leo: Any, line: SpokenLine) -> None:
+    def _mathbrain(self, brain: Any, leo: Any, line: SpokenLine) -> None:
         """One step of learning from the line's own quality. A line without one teaches nothing."""
-        if leo._math_brain is not None and "quality" in line.measures:  # noqa: SLF001
-            leo._math_brain.observe(self._state(leo, line))  # noqa: SLF001
+        if "quality" in line.measures:
+            brain.observe(self._state(leo, line))
 
-    def _game(self, leo: Any, line: SpokenLine) -> None:
+    def _game(self, game: Any, leo: Any, line: SpokenLine) -> None:
         """A turn of a conversation of its own. Leo has ids for people and for himself: both speakers are he,
         so that no path of a dream begins like one of a conversation."""
-        if leo.game is None:
-            return
         state = self._state(leo, line)
         turn = self._names["GameTurn"].from_context(
             role="leo",
@@ -117,50 +125,37 @@ class Modules:
             expert=state.expert_id,
             quality_value=line.measures.get("quality"),
         )
-        leo.game.observe_turn(DREAM_TURNS, turn)
+        game.observe_turn(DREAM_TURNS, turn)
 
-    def _snapshot(self, leo: Any, line: SpokenLine) -> None:
+    def _snapshot(self, _santa: Any, _leo: Any, line: SpokenLine) -> None:
         """A strong line as a snapshot of origin `dream`, at half its quality, if there are few of dreams; never so many
         that leo would forget one of his own for it."""
         quality = line.measures.get("quality", 0.0)
-        if getattr(leo, "santa", None) is None or quality < SNAPSHOT_ABOVE:
+        if quality < SNAPSHOT_ABOVE:
             return
-        with opened(self._path, "rw") as connection:
+        with opened(line.path, "rw") as connection:
             connection.execute("BEGIN IMMEDIATE")
             counts = "SELECT COUNT(*), COALESCE(SUM(origin = 'dream'), 0) FROM snapshots"
             ((kept, dreamt),) = connection.execute(counts).fetchall()
             if dreamt < SNAPSHOTS and kept < SNAPSHOTS * 15:  # he clears at 512
-                self._names["save_snapshot"](
-                    connection,
-                    text=line.text,
-                    origin="dream",
-                    quality=DREAM_QUALITY * quality,
-                    emotional=line.measures.get("arousal", 0.0),
-                )
+                felt = {"quality": DREAM_QUALITY * quality, "emotional": line.measures.get("arousal", 0.0)}
+                self._names["save_snapshot"](connection, text=line.text, origin="dream", **felt)
                 connection.commit_all()
 
-    def _trauma(self, _leo: Any, line: SpokenLine) -> None:
+    def _trauma(self, run_trauma: Any, _leo: Any, line: SpokenLine) -> None:
         """Through leo's own pipeline, on an empty database: what it would add to the weights of his wounded words is
         added damped. See TRAUMA_ABOVE."""
-        run_trauma, dialog = self._names.get("run_trauma"), line.meta.get("dialog")
-        if run_trauma is None or self._hurt == dialog:
+        if self._hurt == line.meta.get("dialog"):
             return
         with TemporaryDirectory(prefix="dreamd-") as folder:
-            apart = Path(folder) / "trauma.sqlite3"
-            wounded = run_trauma(
-                prompt="",
-                reply=line.text,
-                bootstrap=self._names["EMBEDDED_BOOTSTRAP"],
-                pulse=None,
-                db_path=apart,
-                event_threshold=TRAUMA_ABOVE,
-            )
-            if wounded is None:
+            apart, bootstrap = Path(folder) / "trauma.sqlite3", self._names["EMBEDDED_BOOTSTRAP"]
+            given = {"prompt": "", "reply": line.text, "bootstrap": bootstrap, "pulse": None}
+            if run_trauma(**given, db_path=apart, event_threshold=TRAUMA_ABOVE) is None:
                 return
             with opened(apart, "ro") as connection:
                 words = connection.execute("SELECT token, weight FROM trauma_tokens").fetchall()
-        self._hurt = dialog
-        with opened(self._path, "rw") as connection:
+        self._hurt = line.meta.get("dialog")
+        with opened(line.path, "rw") as connection:
             if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'trauma_tokens'").fetchone():
                 connection.executemany(
                     "INSERT INTO trauma_tokens (token, weight) VALUES (?, ?)"
