@@ -16,6 +16,7 @@ from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
 from dreamclient.messages import Method
 from dreamclient.protocol.contexts import small_context
+from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hook
 
 from dreamd.embedded import Shared
@@ -42,9 +43,9 @@ class Waiting:
         self._one_at_a_time = threading.RLock()
         self._dreaming = False
 
-    def client(self) -> "WaitingClient":
+    def client(self, failures: Failures) -> "WaitingClient":
         """Return a client whose offers wait, to be used within `dream`."""
-        return WaitingClient(self._connect)
+        return WaitingClient(self._connect, failures)
 
     def _connect(self) -> socket.socket:
         if self._daemon is None:
@@ -98,11 +99,12 @@ class WaitingClient(DreamClient):
 
     waits = True
 
-    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+    def __init__(self, connect: Callable[[], socket.socket], failures: Failures | None = None) -> None:
         # What the thread that waits is to do or to know: a hook to run, [a Reply or None], the end of a dialogue.
         self._things: SimpleQueue[Any] = SimpleQueue()
         self._why = ""
-        super().__init__(connect=connect, on_event=self._heard, timing=Timing(hello_s=ANSWER_S))
+        timing = Timing(hello_s=ANSWER_S)
+        super().__init__(connect=connect, on_event=self._heard, timing=timing, failures=failures)
 
     def start(self, wait_s: float = 0.0) -> bool:  # noqa: ARG002
         """Nothing: each offer connects."""

@@ -5,9 +5,9 @@ import sqlite3
 import sys
 
 import pytest
-from dreamclient.clients.embedded import EmbeddedDaemon
 from dreamclient.clients.thread import DreamClient
 from dreamclient.dropin import DreamContext
+from dreamclient.embedded import EmbeddedDaemon
 from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.leo import attach
 

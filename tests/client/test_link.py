@@ -10,6 +10,7 @@ import pytest
 from dreamclient.clients.link import Link
 from dreamclient.errors import CallTimeout, NotConnected, UsageError
 from dreamclient.messages import MESSAGE_BYTES
+from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hooks
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request, packed
 from dreamclient.protocol.session import Session
@@ -22,7 +23,7 @@ class Ends:
 
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
-        self.session = Session(Hooks(recall=lambda query, n: [query]), "leo", {})
+        self.session = Session(Hooks(recall=lambda query, n: [query]), "leo", {}, Failures())
         self.link = Link(ours, self.session)
         self.peer = Peer()
         self.theirs.settimeout(DEADLINE_S)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from dreamclient.errors import NotConnected
 from dreamclient.messages import PROTOCOL_VERSION, Code
+from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hooks
 from dreamclient.protocol.rpc import Peer, Reply, Request
-from dreamclient.protocol.session import Failures, Session
+from dreamclient.protocol.session import Session
 
 WELCOME = {"protocol": PROTOCOL_VERSION, "name": "dreamd", "seeded": True}
 
@@ -17,7 +18,7 @@ class Ends:
     """A session, and the daemon's end of it."""
 
     def __init__(self, hooks: Hooks | None = None, **fragments: list[str]) -> None:
-        self.session = Session(hooks or Hooks(observe=print), "leo", fragments)
+        self.session = Session(hooks or Hooks(observe=print), "leo", fragments, Failures())
         self.daemon = Peer()
 
     def said(self) -> list[Any]:

@@ -13,8 +13,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from dreamclient.clients.embedded import EmbeddedDaemon
 from dreamclient.clients.thread import DreamClient
+from dreamclient.embedded import EmbeddedDaemon
 from dreamclient.errors import DreamError, NotConnected
 
 from dreamd import embedded as embedded_host

@@ -15,6 +15,7 @@ from dreamclient.clients.process import call_in_child
 from dreamclient.errors import DreamError, NotConnected, UsageError
 from dreamclient.messages import Method
 from dreamclient.protocol.contexts import small_context
+from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hook, Hooks
 from dreamclient.protocol.rpc import Reply, Request
 from dreamclient.protocol.session import CONNECTING, NOT_STARTED, Done, Session
@@ -63,7 +64,7 @@ class Client:
     recall(query: str, n: int) -> Sequence[str]
 
     `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `connect`
-    returns a connected socket.
+    returns a connected socket; clients with the same `failures` count together.
     """
 
     _kinds: tuple[type[Run], type[Link]]
@@ -87,9 +88,10 @@ class Client:
         on_event: Callable[[dict[str, Any]], object] | None = None,
         connect: Connect | None = None,
         timing: Timing = TIMING,
+        failures: Failures | None = None,
     ) -> None:
         fragments = {"origin": list(origin), "readme": list(readme)}
-        self._session = Session(Hooks(generate, observe, recall), name, fragments)
+        self._session = Session(Hooks(generate, observe, recall), name, fragments, failures or Failures())
         self._session.on_event = on_event
         self._connect = connect or Connector(socket_path)
         self._timing = timing
@@ -264,7 +266,7 @@ class Client:
 
     @property
     def failures(self) -> dict[str, int]:
-        """What was swallowed so far, by kind: `dreamclient.protocol.session` has the list."""
+        """What was swallowed so far, by kind: `dreamclient.protocol.failures` has the list."""
         return dict(self._session.failures.counts)
 
     @property

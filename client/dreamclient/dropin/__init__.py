@@ -11,7 +11,7 @@ DREAMD_EMBEDDED   unset: a dreamd service, reached over its socket; `db_path`, `
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,6 +31,15 @@ __all__ = [
     "init_dream",
     "maybe_run_dream",
 ]
+
+# leo's names of the figures, and the daemon's.
+_STATS = {
+    "total_dialogs": "dialogs",
+    "total_turns": "lines",
+    "total_fragments": "fragments",
+    "avg_trauma": "avg_trauma",
+    "avg_arousal": "avg_arousal",
+}
 
 DREAM_AVAILABLE = True  # whether a daemon can be reached is found out in the background, again and again
 
@@ -65,17 +74,10 @@ class DreamContext(WireContext):
         pulse = pulse or PulseSnapshot(pulse_novelty, pulse_arousal, pulse_entropy)
         super().__init__(prompt, reply, math_state, pulse, trauma_level, list(themes), expert, quality)
 
-    @property
-    def pulse_novelty(self) -> float | None:
-        return self.pulse.novelty if self.pulse else None
-
-    @property
-    def pulse_arousal(self) -> float | None:
-        return self.pulse.arousal if self.pulse else None
-
-    @property
-    def pulse_entropy(self) -> float | None:
-        return self.pulse.entropy if self.pulse else None
+    def __getattr__(self, name: str) -> float | None:
+        if name not in ("pulse_novelty", "pulse_arousal", "pulse_entropy"):
+            raise AttributeError(name)
+        return getattr(self.pulse, name.removeprefix("pulse_"), None)
 
 
 @dataclass
@@ -135,44 +137,33 @@ def maybe_run_dream(
     """Tell the daemon of a reply; whether leo dreams is for its gates to say. The functions are the hooks where
     they are no methods of an attached field, whose own are better."""
     frame = sys._getframe(1)  # noqa: SLF001
-    _process.replied(
-        ctx, (generate_fn, observe_fn), frame, db_path, lambda: config.settings() if config else (), now
-    )
+    _process.replied(ctx, (generate_fn, observe_fn), frame, db_path, config, now)
 
 
 def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
     """`{total_dialogs, total_turns, total_fragments, avg_trauma, avg_arousal}`; empty without a daemon."""
-    return _process.answer(lambda: _stats_as_leo_has_them(_process.ask(db_path, Method.STATS))) or {}
+
+    def stats() -> dict[str, Any]:
+        told = _process.ask(db_path, Method.STATS)
+        return {leos: told[ours] or 0 for leos, ours in _STATS.items()}
+
+    return _process.answer(stats) or {}
 
 
 def get_recent_dreams(db_path: Path | None = None, n: int = 5) -> list[dict[str, Any]]:
     """The last n dialogues, newest first, each with its `turns`; empty without a daemon."""
+
+    def dream(number: int) -> dict[str, Any]:
+        told = _process.ask(db_path, Method.DIALOGS_GET, number)
+        turns = [
+            {name: turn[name] for name in ("speaker", "text", "trauma", "arousal")} for turn in told["turns"]
+        ]
+        kept = {name: told[name] for name in ("started_at", "finished_at", "avg_trauma", "avg_arousal")}
+        return {**kept, "episodes": told["lines"], "turns": turns}
+
     ids = _process.answer(lambda: [each["id"] for each in _process.ask(db_path, Method.DIALOGS_RECENT, n)])
-    dreams = (_process.answer(partial(_dream, db_path, each)) for each in ids or ())
-    return [dream for dream in dreams if dream]
-
-
-def _dream(db_path: Path | None, dialog: int) -> dict[str, Any]:
-    return _as_leo_has_it(_process.ask(db_path, Method.DIALOGS_GET, dialog))
-
-
-def _stats_as_leo_has_them(stats: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "total_dialogs": stats["dialogs"],
-        "total_turns": stats["lines"],
-        "total_fragments": stats["fragments"],
-        "avg_trauma": stats["avg_trauma"] or 0.0,
-        "avg_arousal": stats["avg_arousal"] or 0.0,
-    }
-
-
-def _as_leo_has_it(dialog: Mapping[str, Any]) -> dict[str, Any]:
-    turns = [
-        {"speaker": t["speaker"], "text": t["text"], "trauma": t["trauma"], "arousal": t["arousal"]}
-        for t in dialog["turns"]
-    ]
-    kept = {key: dialog[key] for key in ("started_at", "finished_at", "avg_trauma", "avg_arousal")}
-    return {**kept, "episodes": dialog["lines"], "turns": turns}
+    dreams = [_process.answer(partial(dream, each)) for each in ids or ()]
+    return [each for each in dreams if each]
 
 
 def _guard_first_start(db_path: Path) -> None:

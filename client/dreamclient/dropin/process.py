@@ -2,17 +2,16 @@
 
 import os
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dreamclient.protocol.failures import Failures
+
 if TYPE_CHECKING:
-    from dreamclient.clients.embedded import EmbeddedDaemon
     from dreamclient.clients.thread import DreamClient
     from dreamclient.leo.attachment import Attachment
-    from dreamd.embedded_waiting import Waiting
 
 T = TypeVar("T")
 Path = str | os.PathLike[str]
@@ -49,28 +48,25 @@ class Process:
     """One for a process: leo's API is a module, and has no other place for it. Nothing here raises but `ask`."""
 
     def __init__(self) -> None:
+        self.failures = Failures()  # of all clients here
         self._functions: list[Callable[[], Any]] = []  # return the latest hooks that are no field's
         self._client: DreamClient | None = None  # theirs
         self._silent: DreamClient | None = None  # of a field which cannot dream: it tells the daemon why
-        self._latest: Callable[[], DreamClient | None] = lambda: None  # of the field that was attached last
-        self._origin: list[str] = []
-        self._readme: list[str] = []
-        self._daemon: EmbeddedDaemon | None = None
-        self._waiting: Waiting | None = None
-        self._untold: Counter[str] = Counter()  # failures from before there was a client
+        self._fragments: dict[str, Any] = {"origin": [], "readme": []}
+        self._daemon: Any = None  # in this process
+        self._waiting: Any = None  # for the dreams of a daemon in this process
         self._missing = False  # dreamclient cannot be imported whole: msgpack is not there
 
     def born(self, frame: FrameType | None, db_path: Path, origin: str | None, readme: Sequence[str]) -> None:
         """Attach the field that is being made where `init_dream` is called, if one is."""
-        self._origin, self._readme = [origin] if origin else [], list(readme)
+        self._fragments = {"origin": [origin] if origin else [], "readme": list(readme)}
         try:
             if self._mode == "wait":
-                fragments = {"origin": self._origin, "readme": self._readme}
-                self.answer(lambda: self.ask(db_path, "dream.seed", fragments))
+                self.answer(lambda: self.ask(db_path, "dream.seed", self._fragments))
             if (field := leo_near((), frame)) is not None:
                 self._attach(field)
         except Exception:  # noqa: BLE001 leo must not break over it
-            self._count("init")
+            self.failures.count("init")
 
     def _attach(self, field: Any) -> "Attachment | None":
         """Return the field's attachment, made if there is none; None if he is to be left alone."""
@@ -81,16 +77,13 @@ class Process:
             return attachment
         client = self._new_client()
         try:
-            attachment = attach(field, client=client)
-            self._latest = weakref.ref(client)
+            return attach(field, client=client)
         except Exception:  # noqa: BLE001 counted
             leave_alone(field)  # the next reply would fail again
-            self._count("init")
-            self._tell(client)
+            self.failures.count("init")
             self._silent = client
             client.start()
-        self._tell(client)
-        return attachment
+            return None
 
     def replied(
         self,
@@ -98,7 +91,7 @@ class Process:
         functions: Sequence[Callable[..., Any]],
         frame: FrameType | None,
         db_path: Path | None,
-        settings: Callable[[], Sequence[str]],
+        config: Any,
         now: float | None,
     ) -> None:
         """Offer a context: through the attachment of the field that replied, or, if the caller is no leo, with the
@@ -110,14 +103,16 @@ class Process:
             target: Any = self._plain(functions) if field is None else self._attach(field)
             if target is None:
                 return
-            waits = self._mode == "wait"
-            with self._waits().dream(db_path, settings(), now) if waits else nullcontext(True) as may_dream:
+            if self._mode != "wait":
+                target.offer(ctx)
+                return
+            with self._waits().dream(db_path, config.settings() if config else (), now) as may_dream:
                 if may_dream:
                     target.offer(ctx)
         except ImportError:
             self._missing = True
         except Exception:  # noqa: BLE001 the reply must go on
-            self._count("offer")
+            self.failures.count("offer")
 
     def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
         """Return the daemon's answer to a call; raise if there is none."""
@@ -139,7 +134,7 @@ class Process:
         try:
             return make()
         except Exception:  # noqa: BLE001 as leo's own does
-            self._count("ask")
+            self.failures.count("ask")
             return None
 
     # how a daemon is reached
@@ -149,25 +144,26 @@ class Process:
         mode = os.environ.get("DREAMD_EMBEDDED", "").strip().lower()
         return "" if mode in ("0", "no", "off", "false") else mode
 
-    def _embedded(self) -> "EmbeddedDaemon | None":
-        """The daemon in this process, or None: the service."""
-        from dreamclient.clients.embedded import EmbeddedDaemon
+    def _embedded(self) -> Any:
+        """Return the daemon in this process, or None: the service."""
+        from dreamclient.embedded import EmbeddedDaemon
 
         self._daemon = self._daemon or EmbeddedDaemon()
         return self._daemon if self._mode else None
 
-    def _waits(self) -> "Waiting":
-        from dreamclient.clients.embedded import waiting
+    def _waits(self) -> Any:
+        from dreamclient.embedded import from_dreamd
 
-        self._waiting = self._waiting or waiting()
+        self._waiting = self._waiting or from_dreamd("embedded_waiting").Waiting()
         return self._waiting
 
     def _new_client(self) -> "DreamClient":
         from dreamclient.clients.thread import DreamClient
 
         if self._mode == "wait":
-            return self._waits().client()
-        return DreamClient(connect=self._embedded(), origin=self._origin, readme=self._readme)
+            client: DreamClient = self._waits().client(self.failures)
+            return client
+        return DreamClient(connect=self._embedded(), failures=self.failures, **self._fragments)
 
     # functions that are no field's
 
@@ -176,28 +172,11 @@ class Process:
         if self._client is None:
             client = self._new_client()
             run = getattr(client, "on_the_waiting_thread", lambda hook: hook)
-            client.serve(run(self._generate), run(self._observe))
-            self._tell(client)
+            hooks = (lambda *line: self._functions[0]()(*line[:3])), (lambda text: self._functions[1]()(text))
+            client.serve(*map(run, hooks))
             client.start()
             self._client = client
         return self._client
-
-    def _generate(self, seed: str, temperature: float, semantic_weight: float) -> Any:
-        return self._functions[0]()(seed, temperature, semantic_weight)
-
-    def _observe(self, text: str) -> Any:
-        return self._functions[1]()(text)
-
-    def _count(self, kind: str) -> None:
-        """Have the daemon told of what was swallowed here, once a client is there to tell it."""
-        self._untold[kind] += 1
-        if client := self._latest() or self._client:
-            self._tell(client)
-
-    def _tell(self, client: "DreamClient") -> None:
-        untold, self._untold = self._untold, Counter()
-        for kind in untold.elements():
-            client.count(kind)
 
 
 def _weakly(function: Callable[..., Any]) -> Callable[[], Any]:

@@ -2,28 +2,17 @@
 
 The handshake is a chain of replies: hello, its welcome, the seed if the daemon has none. A caller learns the end of its
 call by a callable, which gets the Reply, or None if the connection ended before. Reading, sending, running hooks and
-deadlines are a client's business. What a host swallows is counted, and told to the daemon with the next message:
-
-not_connected, forked, stalled, busy   contexts dropped: no daemon; in a forked child that has not connected yet; the
-                                       daemon does not read; another thread was sending
-unsendable                             a context that MessagePack cannot hold, or that is over 32 KiB all the same
-connect, lost                          attempts to connect that failed; connections that ended
-generate, observe, recall              hooks that raised, or returned what they may not
-unknown_hook                           calls of a hook that this host does not provide
-seed, field, on_event, internal        the daemon took no seed; the field's id could not be read; the host's callback
-                                       raised; a bug of ours
-listen, offer, chance, no_database,    `leo.attach`: a prompt not measured; a context not made; a line drawn from the
-into: <module>                         process's own `random`; no file to feed; a module of leo's not told of a line
+deadlines are a client's business.
 """
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dreamclient.errors import NotConnected, UsageError
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
+from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hooks
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
@@ -32,45 +21,17 @@ NOT_STARTED, CONNECTING, CLOSED = "not started", "connecting", "closed"
 Done = Callable[[Reply | None], object]  # takes the Reply of a call; None: the connection ended before it
 
 
-class Failures:
-    """Counts by kind, from any thread. The lock is re-entrant, since a signal handler may reply too."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.pending: Counter[str] = Counter()  # that no message has carried
-        self._lock = threading.RLock()
-
-    def count(self, kind: str) -> None:
-        """Count one failure of this kind."""
-        with self._lock:
-            self.counts[kind] += 1
-            self.pending[kind] += 1
-
-    def take(self) -> Counter[str]:
-        """Return those that no message has carried, for one that is made now; `put_back` if it is not sent."""
-        with self._lock:
-            taken, self.pending = self.pending, Counter()
-        return taken
-
-    def put_back(self, taken: Counter[str]) -> None:
-        """Have another message carry what was taken."""
-        with self._lock:
-            self.pending += taken
-
-    def forked(self) -> None:
-        """Begin again in a child: another thread may have held the lock, and the parent tells what it counted."""
-        self._lock, self.pending = threading.RLock(), Counter()
-
-
 class Session:
     """One host towards its daemon, a connection after the other. `out` is what to send, in order."""
 
-    def __init__(self, hooks: Hooks, name: str, fragments: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self, hooks: Hooks, name: str, fragments: Mapping[str, list[str]], failures: Failures
+    ) -> None:
         self.hooks = hooks
         self.fragments = fragments  # `origin` and `readme`, for a daemon that has none
         self.field_id: Callable[[], str | None] = lambda: None
         self.on_event: Callable[[dict[str, Any]], object] | None = None
-        self.failures = Failures()
+        self.failures = failures
         self.daemon: dict[str, Any] = {}  # its last answer to hello
         self.trouble = NOT_STARTED  # why there is no connection, one line; empty while there is one
         self._name = name

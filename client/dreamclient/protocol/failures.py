@@ -1,0 +1,46 @@
+"""What a host swallows, counted by kind and told to the daemon with the next message.
+
+not_connected, forked, stalled, busy   contexts dropped: no daemon; in a forked child that has not connected yet; the
+                                       daemon does not read; another thread was sending
+unsendable                             a context that MessagePack cannot hold, or that is over 32 KiB all the same
+connect, lost                          attempts to connect that failed; connections that ended
+generate, observe, recall              hooks that raised, or returned what they may not
+unknown_hook                           calls of a hook that this host does not provide
+seed, field, on_event, internal        the daemon took no seed; the field's id could not be read; the host's callback
+                                       raised; a bug of ours
+listen, offer, chance, no_database,    `leo.attach`: a prompt not measured; a context not made; a line drawn from the
+into: <module>                         process's own `random`; no file to feed; a module of leo's not told of a line
+"""
+
+import threading
+from collections import Counter
+
+
+class Failures:
+    """Counts by kind, from any thread. The lock is re-entrant, since a signal handler may reply too."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.pending: Counter[str] = Counter()  # that no message has carried
+        self._lock = threading.RLock()
+
+    def count(self, kind: str) -> None:
+        """Count one failure of this kind."""
+        with self._lock:
+            self.counts[kind] += 1
+            self.pending[kind] += 1
+
+    def take(self) -> Counter[str]:
+        """Return those that no message has carried, for one that is made now; `put_back` if it is not sent."""
+        with self._lock:
+            taken, self.pending = self.pending, Counter()
+        return taken
+
+    def put_back(self, taken: Counter[str]) -> None:
+        """Have another message carry what was taken."""
+        with self._lock:
+            self.pending += taken
+
+    def forked(self) -> None:
+        """Begin again in a child: another thread may have held the lock, and the parent tells what it counted."""
+        self._lock, self.pending = threading.RLock(), Counter()
