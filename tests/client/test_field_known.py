@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from dreamclient.leo.known import KnownToLeo
+from dreamclient.leo.diet import KnownToLeo
 
 
 @pytest.fixture

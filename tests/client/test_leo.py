@@ -17,8 +17,7 @@ from dreamclient import DreamClient, DreamContext, UsageError
 from dreamclient.leo import attach
 from dreamclient.leo import attachment as attachment_module
 from dreamclient.leo.attachment import attachment_of
-from dreamclient.leo.diet import Diet
-from dreamclient.leo.hooks import Everything
+from dreamclient.leo.diet import Diet, Everything
 
 from tests.helpers import leo_double
 from tests.helpers.daemon import DaemonProcess

@@ -12,12 +12,11 @@ import pytest
 from dreamclient.errors import UsageError
 from dreamclient.leo import hooks as module
 from dreamclient.leo.database import FieldDatabase, opened
-from dreamclient.leo.diet import Diet
-from dreamclient.leo.hooks import Everything, FieldHooks
+from dreamclient.leo.diet import Diet, Everything
+from dreamclient.leo.hooks import FieldHooks
 from dreamclient.leo.modules import Modules
 from dreamclient.leo.names import given, level, names_of, plain_expert
-from dreamclient.leo.neighbours import neighbours
-from dreamclient.leo.voice import Voice
+from dreamclient.leo.voice import Voice, neighbours
 
 from tests.helpers import leo_double
 

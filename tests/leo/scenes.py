@@ -19,8 +19,7 @@ sys.path.insert(0, str(Path.cwd()))
 import leo  # type: ignore[import-not-found]  # the checkout's
 import numpy as np
 from dreamclient.leo import attach
-from dreamclient.leo.diet import Diet
-from dreamclient.leo.hooks import Chooses, Everything
+from dreamclient.leo.diet import Chooses, Diet, Everything
 from dreamclient.messages import DreamContext, PulseSnapshot
 
 PROBES = 100

@@ -16,8 +16,8 @@ from typing import Any, Self
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import UsageError
 from dreamclient.leo.database import FieldDatabase
-from dreamclient.leo.diet import Diet
-from dreamclient.leo.hooks import Chooses, Everything, FieldHooks
+from dreamclient.leo.diet import Chooses, Diet, Everything
+from dreamclient.leo.hooks import FieldHooks
 from dreamclient.leo.measures import Senses
 from dreamclient.leo.modules import Modules
 from dreamclient.leo.names import names_of

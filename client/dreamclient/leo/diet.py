@@ -14,17 +14,62 @@ once is not strengthened. Hence no budget of dream words against people's words 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, Self
+
+Ways = Mapping[str, int]
 
 
-class Known(Protocol):
-    """What leo's field holds already, with all that was fed to it before."""
+class KnownToLeo:
+    """What one field holds, asked by one thread at a time: leo's tables as of his last `observe` or `refresh`, which
+    put new ones in the place of the old, and what was fed to him since, so that it is not fed twice."""
 
-    def after(self, *words: str) -> Mapping[str, int]:
-        """What follows this word, or this pair of words, and how often; empty where nothing does."""
+    def __init__(self) -> None:
+        self._bigrams: Mapping[str, Ways] = {}
+        self._trigrams: Mapping[tuple[str, ...], Ways] = {}
+        self._fed: dict[tuple[str, ...], dict[str, int]] = {}  # since, by the one or two words before
+        self._counts: dict[str, int] = {}
+
+    def now(self, leo: Any) -> Self:
+        """Return it as of now, for one line."""
+        if leo.trigrams is not self._trigrams:
+            self._fed.clear()
+        self._bigrams, self._trigrams = leo.bigrams, leo.trigrams
+        self._counts.clear()
+        return self
+
+    def after(self, *words: str) -> Ways:
+        """Return what follows this word, or this pair of words, and how often; empty if nothing does."""
+        ways = self._bigrams.get(words[0], {}) if len(words) == 1 else self._trigrams.get(words, {})
+        fed = self._fed.get(words)
+        return {**ways, **{word: ways.get(word, 0) + times for word, times in fed.items()}} if fed else ways
 
     def count(self, word: str) -> int:
-        """How often he has heard the word."""
+        """Return how often something followed the word: each time but at the very end of a text."""
+        if word not in self._counts:
+            self._counts[word] = sum(self.after(word).values())
+        return self._counts[word]
+
+    def fed(self, tokens: Sequence[str]) -> None:
+        """Note that these were ingested, one after the other."""
+        for reach in (1, 2):
+            for start in range(len(tokens) - reach):
+                ways = self._fed.setdefault(tuple(tokens[start : start + reach]), {})
+                word = tokens[start + reach]
+                ways[word] = ways.get(word, 0) + 1
+
+
+class Chooses(Protocol):
+    """What of a dream's line reaches leo."""
+
+    def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:
+        """Return the pieces of a line that are to be fed, one by one; none if it has nothing for him."""
+
+
+class Everything:
+    """Every line, whole."""
+
+    def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:  # noqa: ARG002
+        return [" ".join(tokens)] if tokens else []
 
 
 @dataclass(frozen=True)
@@ -46,11 +91,8 @@ class Diet:
     # lines bring, at 64 0.63; with no bound his vocabulary begins to shrink.
     many: int = 64
 
-    def portions(self, tokens: Sequence[str], known: Known) -> list[str]:
-        """The pieces of a line, three tokens and more each, that are to be fed to leo one by one.
-
-        Empty where the line has nothing for him.
-        """
+    def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:
+        """Return the links that are wanted, those that overlap joined: three tokens and more each."""
         pieces: list[list[str]] = []
         going_on = False
         for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
@@ -62,18 +104,17 @@ class Diet:
             going_on = wanted
         return [" ".join(piece) for piece in pieces]
 
-    def _widens(self, first: str, second: str, third: str, known: Known) -> bool:
-        ways = known.after(first, second)
-        if ways:
+    def _widens(self, first: str, second: str, third: str, known: KnownToLeo) -> bool:
+        def common(
+            ways: Ways,
+        ) -> float:  # how common the word is, over the mean of those that `ways` leads to
+            usual = sum(times * known.count(word) for word, times in ways.items()) / sum(ways.values())
+            return known.count(third) / max(usual, 1.0)
+
+        if ways := known.after(first, second):
             times = sum(ways.values())
-            return third not in ways and (times + _common(third, ways, known)) / (times + 1) <= self.common
+            return third not in ways and (times + common(ways)) / (times + 1) <= self.common
         ways = known.after(second)
-        if not ways or len(ways) <= self.few:
+        if len(ways) <= self.few:
             return True
-        return len(ways) <= self.many and _common(third, ways, known) <= self.common_alone
-
-
-def _common(word: str, ways: Mapping[str, int], known: Known) -> float:
-    """How common the word is, over the mean of those that `ways` leads to."""
-    usual = sum(times * known.count(other) for other, times in ways.items()) / sum(ways.values())
-    return known.count(word) / max(usual, 1.0)
+        return len(ways) <= self.many and common(ways) <= self.common_alone

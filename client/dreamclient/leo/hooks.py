@@ -7,15 +7,14 @@ changes nothing of his.
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dreamclient.leo.database import FieldDatabase, ingest, recall
-from dreamclient.leo.diet import Known
-from dreamclient.leo.known import KnownToLeo
+from dreamclient.leo.diet import Chooses, KnownToLeo
 from dreamclient.leo.modules import Modules, SpokenLine
 from dreamclient.leo.names import given
 from dreamclient.leo.voice import Voice, text_of
@@ -24,20 +23,6 @@ from dreamclient.leo.voice import Voice, text_of
 LINE_WAITS_S = 1.0
 LOADING_WAITS_S = 25.0  # within his constructor leo has no words yet; the daemon gives a hook 30
 LOOKS_AGAIN_S = 0.02
-
-
-class Chooses(Protocol):
-    """What of a dream's line reaches leo: see dreamclient.leo.diet."""
-
-    def portions(self, tokens: Sequence[str], known: Known) -> list[str]:
-        """The pieces to be fed, one by one; none if the line is refused."""
-
-
-class Everything:
-    """Every line, whole."""
-
-    def portions(self, tokens: Sequence[str], known: Known) -> list[str]:  # noqa: ARG002
-        return [" ".join(tokens)] if tokens else []
 
 
 @dataclass
