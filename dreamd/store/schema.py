@@ -165,13 +165,20 @@ def migrate(
     copy = beside(path, f"version-{version}", at) if contents.tables else None
     if copy:
         back_up(connection, copy)
-    for number, statements in enumerate(migrations[version:], version + 1):
-        transaction(connection, _step, (*statements, f"PRAGMA user_version = {number}"))
+    upgrade(connection, version, migrations)
     return (
         f"migrated from version {version} to {len(migrations)}; the old one is kept as {copy.name}"
         if copy
         else None
     )
+
+
+def upgrade(
+    connection: sqlite3.Connection, version: int, migrations: Sequence[Sequence[str]] = MIGRATIONS
+) -> None:
+    """Migrate a database of `version` in place, each version in a transaction of its own."""
+    for number, statements in enumerate(migrations[version:], version + 1):
+        transaction(connection, _step, (*statements, f"PRAGMA user_version = {number}"))
 
 
 def _step(connection: sqlite3.Connection, statements: Sequence[str]) -> None:

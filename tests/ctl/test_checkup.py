@@ -214,7 +214,7 @@ def test_a_daemon_that_does_not_run_is_a_fault_unless_systemd_waits_for_the_knoc
     assert told(Units()) == "FAIL does not run -> `dreamctl service start`"
     [taken] = daemon.check_daemon(Answers(silence="not a word"), STATE, Path("/r/s"), Units())
     assert (taken.level, taken.advice) == ("FAIL", "see section socket")
-    assert told(Units(manager=True)) == "FAIL does not run -> `dreamctl service install`"
+    assert told(Units(manager=True)) == "FAIL does not run -> `dreamctl service start`"
 
 
 @pytest.mark.parametrize(

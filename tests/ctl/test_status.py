@@ -178,9 +178,9 @@ def test_without_a_daemon_says_where_it_looked_and_what_to_do(tmp_path: Path) ->
         result = dreamctl("--state-dir", tmp_path, *command)
         assert (result.exit_code, result.stdout) == (3, "")
         assert f"{tmp_path}/dreamd.sock" in result.stderr
-        assert f"Start one with `dreamd --state-dir {tmp_path}`.\n" in result.stderr
+        assert f"Start one with `dreamctl --state-dir {tmp_path} service start`.\n" in result.stderr
         elsewhere = dreamctl(*command, DREAMD_STATE_DIR=str(tmp_path)).stderr
-        assert "Start one with `dreamd`, or say which: dreamctl --socket PATH" in elsewhere
+        assert "Start one with `dreamctl service start`, or say which: dreamctl --socket PATH" in elsewhere
 
 
 def test_a_path_no_socket_can_have_is_wrong_usage(tmp_path: Path) -> None:

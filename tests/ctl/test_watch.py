@@ -180,7 +180,7 @@ def test_without_a_daemon_there_is_nothing_to_watch(tmp_path: Path) -> None:
     for command in ("watch", "why --watch"):
         result = dreamctl("--state-dir", tmp_path, *command.split())
         assert (result.exit_code, result.stdout) == (3, "")
-        assert "Start one with `dreamd --state-dir" in result.stderr
+        assert "Start one with `dreamctl --state-dir" in result.stderr
 
 
 CALM = {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}, "quality": 0.78}

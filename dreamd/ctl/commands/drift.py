@@ -29,7 +29,7 @@ def drift(target: Target, count: int) -> None:
     \b
     dreamctl drift -n 1000
     """
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         answer = daemon.newest(Method.DRIFT, count)
     if target.as_json:
         emit(answer)

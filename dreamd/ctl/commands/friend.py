@@ -46,7 +46,7 @@ def friend(context: click.Context, count: int) -> None:
     if context.invoked_subcommand is not None:
         return
     target: Target = context.obj
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         fragments = daemon.call(Method.FRAGMENTS)
     if target.as_json:
         emit(fragments)
@@ -73,7 +73,7 @@ def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> N
     """
     if delete and (name is None or again):
         raise click.UsageError("--delete takes the NAME of a checkpoint, and no --again")
-    with target.daemon() as daemon:
+    with target.dreams() if name is None else target.daemon() as daemon:
         if name is None:
             answer = daemon.call(Method.CHECKPOINTS, 1000)
         elif delete:
@@ -121,7 +121,7 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
     dreamctl friend export friend.json
     dreamctl friend export then.json --checkpoint tuesday
     """
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         check_free(file, Path(daemon.call(Method.STATUS)["state_dir"]), force=force)
         fragments = daemon.call(Method.FRAGMENTS, *([] if name is None else [name]))
     kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]

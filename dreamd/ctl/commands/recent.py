@@ -24,7 +24,7 @@ def recent(target: Target, count: int) -> None:
     dreamctl recent -n 20
     dreamctl recent --json | jq '.[] | select(.outcome != "complete")'
     """
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         answer = daemon.call(Method.DIALOGS_RECENT, count)
     if target.as_json:
         emit(answer)

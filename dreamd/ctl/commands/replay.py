@@ -23,7 +23,7 @@ def replay(target: Target, asked: str) -> None:
     dreamctl replay
     dreamctl replay dream-1795312649-12
     """
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         answer = daemon.call(Method.DIALOGS_REPLAY, dialogue(daemon, asked))
     if target.as_json:
         emit(answer)

@@ -29,7 +29,7 @@ def show(target: Target, asked: str, full: bool) -> None:
     dreamctl show
     dreamctl show 7 --full
     """
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         answer = daemon.call(Method.DIALOGS_GET, dialogue(daemon, asked))
     if target.as_json:
         emit(answer)

@@ -1,6 +1,7 @@
 """Reaching the daemon: what goes wrong on the way is an exit code and a line, never a traceback."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import click
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
 from dreamclient.messages import PAGE, Code
-from dreamclient.paths import check_socket_path, socket_path
+from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
 from dreamd.ctl.terminal.output import command
@@ -22,6 +23,8 @@ CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello af
 ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
 DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, and some
 
+DATABASE_NAME = "dream.sqlite3"  # in the state folder
+START = "service start"  # what to do if no daemon runs: the unit if it is installed, else a process
 
 OnEvent = Callable[[dict[str, Any]], object]
 HooksByName = Mapping[str, Hook]
@@ -73,8 +76,43 @@ class Target:
         with connected(self.socket, on_event, hooks=hooks) as daemon:
             yield daemon
 
+    @contextmanager
+    def dreams(self) -> Iterator["Source"]:
+        """What can be asked about the past: the daemon, or its database if no daemon answers."""
+        with self.daemon() as daemon:
+            path = (
+                None if daemon.session or self.socket_alone else state_dir(self.given_state) / DATABASE_NAME
+            )
+            if path is None or not os.path.isfile(path):
+                yield daemon
+                return
+            from dreamd.ctl.daemon.stored import stored  # with a daemon it is not needed
 
-class Daemon:
+            with stored(path) as dreams:
+                click.echo(f"No daemon answers; this is read from {path}", err=True)
+                yield dreams
+
+
+class Source(ABC):
+    """What answers a method of the wire: a daemon, or the database where none answers."""
+
+    @abstractmethod
+    def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
+        """Return the answer. Raise Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
+
+    def newest(self, method: str, n: int) -> list[dict[str, Any]]:
+        """Return the newest n entries of a list, by as many calls as it takes pages. Raises as `call` does."""
+        found: list[dict[str, Any]] = []
+        while len(found) < n:
+            asked = min(PAGE, n - len(found))
+            page = self.call(method, asked, *([found[-1]["id"]] if found else []))
+            found += page
+            if len(page) < asked:
+                break
+        return found
+
+
+class Daemon(Source):
     """The daemon at the other end of `client`."""
 
     def __init__(self, client: DreamClient, socket: Path) -> None:
@@ -87,7 +125,6 @@ class Daemon:
         return self._client.daemon if self._client.connected else None
 
     def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
-        """The daemon's answer. Raises Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
         try:
             return self._client.call(method, *params, timeout_s=timeout_s)
         except RemoteError as error:
@@ -99,30 +136,27 @@ class Daemon:
                 why = "a number has more than 64 bits"
             raise click.UsageError(f"{method}: {why}") from None
         except (CallTimeout, NotConnected) as error:
-            from dreamd.ctl.machine.access import refused  # needed after a failure alone
-            from dreamd.ctl.machine.places import listens
+            raise self._unreachable(error) from None
 
-            where = "" if str(self._socket) in str(error) else f"{self._socket}: "
-            if listens(self._socket):
-                hint = f"A program listens there; `{command('doctor')}` says what is wrong."
-                raise Unreachable(f"{where}{error}.\n{hint}") from None
-            why, cure = refused(self._socket.parent)
-            if why:
-                raise Unreachable(f"{where}{error}.\n{why}. {cure}") from None
-            given = command("", "dreamd")
-            which = "" if " " in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
-            raise Unreachable(f"{where}{error}.\nStart one with `{given}`{which}.") from None
+    def _unreachable(self, error: Exception) -> Unreachable:
+        """Return why no daemon answers, and what to do."""
+        from dreamd.ctl.machine.access import refused  # needed after a failure alone
+        from dreamd.ctl.machine.places import listens, look_at_socket
 
-    def newest(self, method: str, n: int) -> list[dict[str, Any]]:
-        """Return the newest n entries of a list, by as many calls as it takes pages. Raises as `call` does."""
-        found: list[dict[str, Any]] = []
-        while len(found) < n:
-            asked = min(PAGE, n - len(found))
-            page = self.call(method, asked, *([found[-1]["id"]] if found else []))
-            found += page
-            if len(page) < asked:
-                break
-        return found
+        what = str(error) if str(self._socket) in str(error) else f"{self._socket}: {error}"
+        why, cure = refused(self._socket.parent)
+        if listens(self._socket):
+            cure = f"A program listens there; `{command('doctor')}` says what is wrong."
+        elif why:
+            cure = f"{why}. {cure}"
+        elif look_at_socket(self._socket).kind == "other":
+            what = f"{self._socket} is no socket, so no daemon listens there"
+            cure = f"`{command('doctor')}` says what to do."
+        else:
+            given = command(START)
+            which = "" if "--" in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
+            cure = f"Start one with `{given}`{which}."
+        return Unreachable(f"{what}.\n{cure}")
 
 
 @contextmanager

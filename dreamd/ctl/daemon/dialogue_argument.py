@@ -6,7 +6,7 @@ import click
 from dreamclient.messages import Code, Method
 
 from dreamd.ctl.daemon.completers import dialogues
-from dreamd.ctl.daemon.connection import Daemon, Refused
+from dreamd.ctl.daemon.connection import Refused, Source
 from dreamd.ctl.terminal.output import command
 
 LOOKED_THROUGH = 2000  # dialogues, newest first
@@ -15,7 +15,7 @@ DIGITS = 18  # of a number that the database can hold
 _WHOLE = re.compile(rf"dream-\d+-(\d{{1,{DIGITS}}})-[0-9a-f]{{8}}", re.ASCII)
 
 
-def dialogue(daemon: Daemon, asked: str) -> int:
+def dialogue(daemon: Source, asked: str) -> int:
     """Return the dialogue's number. Raise Refused if there is none, click.UsageError if there are several."""
     if asked.isdecimal():
         if len(asked) > DIGITS or not int(asked):

@@ -13,7 +13,7 @@ from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
 
 from dreamd import __version__
 from dreamd.ctl.commands.doctor.finding import Finding, Section, fail, ok, warn
-from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.daemon.connection import START, connected
 from dreamd.ctl.machine.installed import CLIENT, client_is_doubled, requirement
 from dreamd.ctl.machine.places import StateFacts
 from dreamd.ctl.machine.systemd_state import SERVICE, Units
@@ -88,11 +88,7 @@ def check_daemon(
         elif units.installed:
             yield fail("daemon", "does not run", "see section service")
         else:
-            yield fail(
-                "daemon",
-                "does not run",
-                "`dreamctl service install`" if units.manager else "`dreamctl service start`",
-            )
+            yield fail("daemon", "does not run", f"`dreamctl {START}`")
         return
     trouble = status["state"].partition("degraded: ")[2]
     if status["state"] == "ok":

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Daemon, Target
+from dreamd.ctl.daemon.connection import Source, Target
 from dreamd.ctl.machine.output_files import check_free, regular, write
 from dreamd.ctl.terminal.layout import size
 from dreamd.ctl.terminal.output import emit, json_option, utc_option
@@ -46,7 +46,7 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
     """
     from dreamd.ctl.commands.report.page import HEAD, page
 
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         status = daemon.call(Method.STATUS)
         check_free(out, Path(status["state_dir"]), force=force or _begins(out, HEAD))
         text = page(
@@ -74,7 +74,7 @@ def _begins(file: Path, text: str) -> bool:
         return False
 
 
-def _dialogs(daemon: Daemon, most: int) -> list[dict[str, Any]]:
+def _dialogs(daemon: Source, most: int) -> list[dict[str, Any]]:
     """The last dialogues with their lines, newest first."""
     recent = daemon.newest(Method.DIALOGS_RECENT, most)
     hidden = len(recent) < SLOW or not sys.stderr.isatty()

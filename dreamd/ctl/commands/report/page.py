@@ -61,15 +61,18 @@ def page(
 def _summary(status: Row, stats: Row) -> str:
     said = (
         f"{stats['dialogs']} dialogues with {stats['lines']} lines; a friend of {stats['fragments']} fragments, "
-        f"{stats['origin_fragments']} of them his origin. The daemon's state is {status['state']}, "
-        f"up for {span(status['uptime_s'])}."
+        f"{stats['origin_fragments']} of them his origin. "
     )
+    if status["uptime_s"] is None:
+        said += "No daemon answered, so the dreams were read from the database."
+    else:
+        said += f"The daemon's state is {status['state']}, up for {span(status['uptime_s'])}."
     return f"<p>{safe(said)} Made on {time.strftime('%Y-%m-%d %H:%M %Z')}.</p>"
 
 
 def _decisions(status: Row, decisions: Sequence[Row]) -> str:
     if not decisions:
-        return "<p>Nothing was decided since the daemon started.</p>"
+        return "<p>Nothing was decided since the daemon started, or no daemon answered.</p>"
     ever: Counter[str] = Counter(status["decisions"])
     chart = stacked(
         f"The last {len(decisions)} decisions over time, by reason",

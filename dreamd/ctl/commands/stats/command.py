@@ -6,7 +6,7 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Daemon, Refused, Target, Unreachable
+from dreamd.ctl.daemon.connection import Refused, Source, Target, Unreachable
 from dreamd.ctl.terminal.layout import counted, labelled, number, span, width
 from dreamd.ctl.terminal.output import emit, json_option
 
@@ -32,7 +32,7 @@ def stats(target: Target, openmetrics: bool) -> None:
     if openmetrics:
         _expose(target)
         return
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         ever = _since_the_beginning(daemon)  # first: a daemon of another protocol answers `status` alone
         figures = _of_now(daemon.call(Method.STATUS)) | ever
     if target.as_json:
@@ -61,7 +61,7 @@ def _of_now(status: Figures) -> dict[str, Any]:
     return {key: status[key] for key in _OF_STATUS}
 
 
-def _since_the_beginning(daemon: Daemon) -> dict[str, Any]:
+def _since_the_beginning(daemon: Source) -> dict[str, Any]:
     """From the database. Raises Refused where that is in trouble."""
     latest = daemon.call(Method.DRIFT, 1)
     return {**daemon.call(Method.STATS), "drift": latest[0]["drift"] if latest else None}
@@ -78,6 +78,9 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "average", f"trauma {number(figures['avg_trauma'])}, arousal {number(figures['avg_arousal'])}"
     yield "fragments", f"{figures['fragments']}, {figures['origin_fragments']} of them origin"
     yield "drift", number(figures["drift"])
+    if figures["uptime_s"] is None:  # what follows is known to a daemon alone
+        yield "daemon", "none answers"
+        return
     yield "up", span(figures["uptime_s"])
     yield "decisions", counted(figures["decisions"])
     for name, hook in figures["hooks"].items():

@@ -1,0 +1,121 @@
+"""The dream database, read when no daemon answers: what a daemon would say of the past, from the same functions."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from dreamclient.messages import Code, Method
+
+from dreamd import __version__
+from dreamd.ctl.daemon.connection import Refused, Source
+from dreamd.dream.replay import first_difference
+from dreamd.errors import Refusal, StoreError, Unreadable
+from dreamd.store import checkpoints, reads
+from dreamd.store.file.files import is_alone, look, read_only, stamp
+from dreamd.store.file.health import name_of, trouble_of
+from dreamd.store.schema import MIGRATIONS, check, upgrade
+
+NO_DAEMON = "no daemon"  # in place of its state
+
+
+class Stored(Source):
+    """The dreams in a database. `call` answers the methods that only look."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self._before = stamp(path) if is_alone(path) else None
+
+    def call(self, method: str, *params: Any, timeout_s: float = 0.0) -> Any:  # noqa: ARG002
+        """Return the answer, as a daemon gives it. Raise Refused, and click.ClickException if a daemon has begun to
+        write meanwhile. Whatever `timeout_s` is, a database answers at once."""
+        try:
+            answer = msgspec.to_builtins(_ANSWERS[method](self, *params))
+        except Refusal as error:
+            raise Refused(str(error)) from None
+        if self._before not in (None, stamp(self.path)):  # it was alone, so it is read without a lock
+            raise click.ClickException(f"{self.path} was written to while it was read: try again")
+        return answer
+
+
+@contextmanager
+def stored(path: Path) -> Iterator[Stored]:
+    """Open the database for reading, as it is at this moment. One of an older version is migrated in a copy that is
+    gone at the end. Raise click.ClickException."""
+    try:
+        contents = look(path)
+        check(contents)
+        with closing(read_only(path)) as connection, closing(_temporary()) as copy:
+            connection.execute("BEGIN")
+            if contents.version == len(MIGRATIONS):
+                yield Stored(path, connection)
+            else:
+                connection.backup(copy)
+                upgrade(copy, contents.version)
+                yield Stored(path, copy)
+    except StoreError as error:
+        raise click.ClickException(f"{path}: {error}") from None
+    except sqlite3.Error as error:
+        what = trouble_of(error) or name_of(error)
+        raise click.ClickException(f"{path}: {what}; `dreamctl doctor` says what to do") from None
+
+
+def _temporary() -> sqlite3.Connection:
+    """Return a database that SQLite deletes when it is closed."""
+    return sqlite3.connect("", isolation_level=None)
+
+
+def _get(dreams: Stored, number: int) -> dict[str, Any]:
+    found = reads.get(dreams.connection, number)
+    if found is None:
+        raise Refusal(Code.NOT_FOUND, f"no dialogue {number}; `dreamctl recent` lists them")
+    return found
+
+
+def _replay(dreams: Stored, number: int) -> dict[str, Any]:
+    from numpy.random import default_rng
+
+    lines = _get(dreams, number)["lines"]
+    try:
+        script = reads.script(dreams.connection, number)
+    except Unreadable as error:
+        return {"id": number, "lines": lines, "same": False, "difference": str(error)}
+    if script is None:
+        raise Refusal(Code.NOT_FOUND, f"what a replay of dialogue {number} needs was not kept")
+    difference = first_difference(script, default_rng(script.rng_seed))
+    return {"id": number, "lines": lines, "same": difference is None, "difference": difference}
+
+
+def _fragments(dreams: Stored, name: str | None = None) -> Any:
+    loaded = reads.load(dreams.connection).fragments
+    found = loaded if name is None else checkpoints.content(dreams.connection, name)
+    return sorted(found, key=lambda fragment: -fragment.weight)
+
+
+def _status(dreams: Stored) -> dict[str, Any]:
+    """Return what `status` has of a daemon that does not run."""
+    counts: dict[str, Any] = {"decisions": {}, "hooks": {}, "failures": {}}
+    about = {
+        "version": __version__,
+        "state": NO_DAEMON,
+        "state_dir": str(dreams.path.parent),
+        "uptime_s": None,
+    }
+    return about | counts
+
+
+_ANSWERS: dict[str, Callable[..., Any]] = {
+    Method.STATUS: _status,
+    Method.WHY: lambda *_: [],
+    Method.DIALOGS_RECENT: lambda dreams, *page: reads.recent(dreams.connection, *page),
+    Method.DIALOGS_GET: _get,
+    Method.DIALOGS_REPLAY: _replay,
+    Method.DRIFT: lambda dreams, *page: reads.drift(dreams.connection, *page),
+    Method.STATS: lambda dreams: reads.stats(dreams.connection),
+    Method.FRAGMENTS: _fragments,
+    Method.CHECKPOINTS: lambda dreams, n: checkpoints.latest(dreams.connection, n),
+}
