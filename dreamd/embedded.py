@@ -1,4 +1,4 @@
-"""The embedded form: the daemon of `dreamd.app` on a thread of its host, for places without a service.
+"""The embedded form: the daemon of `dreamd.daemon` on a thread of its host, for places without a service.
 
 The host must not notice it: no signal handlers, no listener, no word on its logs, no change of its limits, and
 threads that keep no exit waiting. What is not done when the host ends is completed at the next start, as after
@@ -22,13 +22,13 @@ from dreamclient.clients.connect import Connector
 from dreamclient.errors import NotConnected
 
 from dreamd import settings as sources
-from dreamd.app import Daemon
 from dreamd.clock import Clock
+from dreamd.daemon import Daemon
 from dreamd.errors import DreamdError, SettingsError, StartError
 from dreamd.process.exit_codes import ExitCode
+from dreamd.process.state_folder import LOCK_NAME, release_in_child
 from dreamd.process.threads import OneThread as OneThread  # where other programs find it
 from dreamd.settings import Settings
-from dreamd.wire.listener import LOCK_NAME, release_in_child
 
 if TYPE_CHECKING:
     from dreamd.wire.dispatch import Service

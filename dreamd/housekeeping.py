@@ -21,7 +21,7 @@ LOOK_S, LOOK_LEAST_S = 4.0, 1.0
 log = logging.getLogger("dreamd")
 
 
-class Tick:
+class Housekeeping:
     """`run` it as a task. `tell` tells the service manager; `listener` is None in the embedded form. `held` returns
     whether the state folder is still the one that is held; if not, `lose` has the daemon end."""
 

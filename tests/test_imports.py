@@ -166,6 +166,7 @@ def test_the_engine_alone_brings_dream_and_world_together():
             above = {
                 "dreamd.engine.engine",
                 "dreamd.app",
+                "dreamd.daemon",
                 "dreamd.wire.handlers",
                 "dreamd.wire.server",
                 "dreamd.engine.delivery",

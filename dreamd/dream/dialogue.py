@@ -102,8 +102,6 @@ class Observe(Struct, frozen=True):
 
 
 Effect: TypeAlias = Recall | Generate | Record | Observe
-
-
 Dialogue: TypeAlias = Generator[Effect, Any, "Result"]
 
 

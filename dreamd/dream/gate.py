@@ -28,8 +28,6 @@ Reason = Literal[
 REASONS: tuple[Reason, ...] = (
     "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked", "resumed",
 )  # fmt: skip
-
-
 # Thresholds in [0, 1], leo's own values: of `fixed` mode, and until there are enough contexts to rank one among.
 # Trauma above: the origin was touched. Novelty above: something new was said. Quality from low to high: the reply was
 # neither good nor bad, and practice helps.

@@ -11,6 +11,7 @@ import msgspec
 from dreamclient.messages import Method
 
 from dreamd.clock import Clock
+from dreamd.dream.clients import Clients
 from dreamd.dream.dialogue import (
     Dialogue,
     Effect,
@@ -25,9 +26,8 @@ from dreamd.dream.dialogue import (
 )
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Context, Line, LineMetrics
-from dreamd.dream.names import Names
 from dreamd.dream.replay import Differs, resumed
-from dreamd.engine.session_hooks import Caller, Hooks
+from dreamd.engine.session_hooks import Caller, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
@@ -48,17 +48,17 @@ async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:
 
 
 @dataclass
-class Run:
+class DialogueRun:
     """A dialogue with `session` from `ctx`, or one that goes on; `observed` and `recalled` fill as it goes.
     `about.client` is the name that the session had when it began: it may say another hello meanwhile."""
 
     about: OpenDialog
     ctx: Context
     session: Caller
-    hooks: Hooks
+    hooks: SessionHooks
     settings: Settings
     store: Store
-    names: Names
+    names: Clients
     clock: Clock
     failures: Failures
     publish: Publish

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 import dreamd
 from dreamd.clock import Clock
+from dreamd.dream.clients import Clients
 from dreamd.dream.dialogue import Outcome, Result
 from dreamd.dream.model import Context
-from dreamd.dream.names import Names
-from dreamd.engine.dialogue_run import Publish, Run, answered
-from dreamd.engine.friend_state import FriendKeeper
-from dreamd.engine.session_hooks import Caller, Hooks, Latency
+from dreamd.engine.dialogue_run import DialogueRun, Publish, answered
+from dreamd.engine.friend_state import FriendState
+from dreamd.engine.session_hooks import Caller, Latency, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
@@ -41,7 +41,7 @@ class Dreamer:
     name: str  # of its last hello
     latest: Context | None = None
     latest_at: float = 0.0  # unix s
-    run: Run | None = None
+    run: DialogueRun | None = None
 
     @property
     def has_hooks(self) -> bool:
@@ -77,17 +77,17 @@ class Dialogues:
     def __init__(
         self,
         store: Store,
-        keeper: FriendKeeper,
+        keeper: FriendState,
         clock: Clock,
         failures: Failures,
         publish: Publish,
         chance: random.Random,
         is_over: Callable[[], None],
     ) -> None:
-        self.names = Names()
+        self.names = Clients()
         self.outcomes: Counter[str] = Counter()
         self.latency = Latency()
-        self.running: dict[int, tuple[Run, asyncio.Task[Ending]]] = {}
+        self.running: dict[int, tuple[DialogueRun, asyncio.Task[Ending]]] = {}
         self.suspended: dict[int, OpenDialog] = {}
         self.next_dialog = 1
         self._store = store
@@ -160,7 +160,7 @@ class Dialogues:
     def _start(
         self, dreamer: Dreamer, about: OpenDialog, ctx: Context, settings: Settings, drawn: float | None
     ) -> asyncio.Task[Ending]:
-        hooks = Hooks(
+        hooks = SessionHooks(
             dreamer.session,
             about.id,
             about.trace_id,
@@ -169,7 +169,7 @@ class Dialogues:
             self._failures,
             self.latency,
         )
-        dreamer.run = run = Run(
+        dreamer.run = run = DialogueRun(
             about=about,
             ctx=ctx,
             session=dreamer.session,
@@ -187,7 +187,7 @@ class Dialogues:
         self.running[about.id] = run, task
         return task
 
-    async def _dream(self, dreamer: Dreamer, run: Run, drawn: float | None) -> Ending:
+    async def _dream(self, dreamer: Dreamer, run: DialogueRun, drawn: float | None) -> Ending:
         result, ending = Result("store_error", []), Ending("store_error", 0)
         end = None
         try:
@@ -211,7 +211,7 @@ class Dialogues:
             self._is_over()  # its file, or its end in the store
         return ending
 
-    async def _conclude(self, run: Run, result: Result) -> tuple[Ending, Finish | None]:
+    async def _conclude(self, run: DialogueRun, result: Result) -> tuple[Ending, Finish | None]:
         """Suspend an interrupted dialogue that may go on, store the end of any other."""
         outcome: str = result.outcome
         if outcome in ("lost", "shutdown"):
@@ -227,7 +227,7 @@ class Dialogues:
             outcome = "left"
         return Ending(outcome, len(result.lines)), await self._finish(run, result, outcome)
 
-    async def _finish(self, run: Run, result: Result, outcome: str) -> Finish:
+    async def _finish(self, run: DialogueRun, result: Result, outcome: str) -> Finish:
         """Store the end and the next friend, together. It goes on if the store takes too long to answer."""
         signals = self.names[run.about.client].signals
         end = Finish(
@@ -265,7 +265,7 @@ class Dialogues:
         self.suspended[dialog.id] = dialog
         self.names[dialog.client].reserved[dialog.id] = dialog.started_at
 
-    def _tell_end(self, run: Run, ending: Ending, end: Finish | None) -> None:
+    def _tell_end(self, run: DialogueRun, ending: Ending, end: Finish | None) -> None:
         if ending.outcome == SUSPENDED:
             run.tell("dialog.suspended", lines=ending.lines)
             return
@@ -278,7 +278,7 @@ class Dialogues:
             admitted=[fragment.text for fragment in change.added] if change else [],
         )
 
-    def _account(self, run: Run, result: Result, drawn: float | None, *, suspended: bool) -> None:
+    def _account(self, run: DialogueRun, result: Result, drawn: float | None, *, suspended: bool) -> None:
         """Note what an end says of its client. A context that it was lost with, and that does not go on, is delivered
         once more, the second in a row is not, and from the third loss on each doubles the pause, until a dialogue ends
         in another way."""

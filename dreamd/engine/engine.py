@@ -21,7 +21,7 @@ from dreamd.dream.model import Context
 from dreamd.engine.delivery import Delivery
 from dreamd.engine.dialogue_run import Publish
 from dreamd.engine.dialogues import Dialogues, Dreamer
-from dreamd.engine.friend_state import FriendKeeper
+from dreamd.engine.friend_state import FriendState
 from dreamd.engine.pending import Pending
 from dreamd.engine.session_hooks import Caller
 from dreamd.errors import Refusal, StoreUnavailable
@@ -55,7 +55,7 @@ class Engine:
         self.unanswered = False  # the database or the inbox does not answer its look
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.reasons: Counter[str] = Counter()
-        self.keeper = FriendKeeper(store, clock, settings.friend)
+        self.keeper = FriendState(store, clock, settings.friend)
         self._clock = clock
         self._failures = failures
         self._publish = publish

@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 def _whole(
-    change: Callable[Concatenate["FriendKeeper", P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate["FriendKeeper", P], Coroutine[Any, Any, T]]:
+    change: Callable[Concatenate["FriendState", P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate["FriendState", P], Coroutine[Any, Any, T]]:
     """Run a change under the lock and to its end, even if the caller is cancelled: otherwise the store and the memory
     could part."""
 
     @wraps(change)
-    async def alone(self: "FriendKeeper", /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def alone(self: "FriendState", /, *args: P.args, **kwargs: P.kwargs) -> T:
         async def locked() -> T:
             async with self._changing:
                 return await change(self, *args, **kwargs)
@@ -39,7 +39,7 @@ def _whole(
     return alone
 
 
-class FriendKeeper:
+class FriendState:
     """The one friend of all sessions. Changes run one after the other, each to its end, even if the caller is
     cancelled. Methods raise StoreUnavailable if the store cannot take a change; the friend is then as before."""
 

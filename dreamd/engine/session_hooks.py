@@ -67,7 +67,7 @@ def _rank(ordered: list[float], percent: int) -> float:
     return round(ordered[-(-len(ordered) * percent // 100) - 1], 3)
 
 
-class Hooks:
+class SessionHooks:
     """Asks `session` for the lines of one dialogue. Every method raises `dialogue.Ended` if it fails."""
 
     def __init__(

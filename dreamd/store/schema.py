@@ -114,8 +114,6 @@ _AFTER_0_1_0: Final = (
 
 # The n-th brings version n to n + 1. Only ever append: what is released is never edited.
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES, _CHECKPOINTS, _AFTER_0_1_0)
-
-
 # What Litestream keeps in the databases that it replicates.
 _LITESTREAMS: Final = frozenset({"_litestream_seq", "_litestream_lock"})
 

@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 from msgspec.structs import asdict
 
+from dreamd.dream.clients import ABSENT
 from dreamd.dream.friend import Change
 from dreamd.dream.model import Line
-from dreamd.dream.names import ABSENT
 from dreamd.errors import StoreError
 from dreamd.store.records import Charge, Finish, NewDialog, Observed
 from dreamd.store.tidying import empty_texts

@@ -18,8 +18,8 @@ from dreamclient.clients.thread import DreamClient
 from dreamd.app import embed
 from dreamd.ctl.__main__ import cli
 from dreamd.ctl.daemon.background import START_S
+from dreamd.process.state_folder import state_lock
 from dreamd.store.schema import MIGRATIONS
-from dreamd.wire.listener import state_lock
 from tests.ctl.conftest import contents, names, refused
 from tests.helpers import leo_database
 from tests.helpers.daemon import DEADLINE_S, DaemonProcess

@@ -14,7 +14,8 @@ from contextlib import ExitStack, asynccontextmanager, closing
 import pytest
 
 from dreamd import app
-from dreamd.app import Daemon, place_of
+from dreamd import daemon as daemon_module
+from dreamd.daemon import Daemon, place_of
 from dreamd.errors import StartError
 from dreamd.process.systemd import Notifier
 from dreamd.store import places
@@ -259,7 +260,7 @@ async def daemon_again(tmp_path, passed):
 
 async def test_the_end_does_not_wait_for_a_dialogue_that_does_not_end(tmp_path, monkeypatch, caplog):
     """Somebody holds the inbox's lock. P5: the shard is delivered at the next start."""
-    monkeypatch.setattr(app, "STOP_S", 0.05)
+    monkeypatch.setattr(daemon_module, "STOP_S", 0.05)
     with ExitStack() as lock:
         async with serving(tmp_path) as service:
             peer = await leo(service)

@@ -18,10 +18,11 @@ from dreamclient.embedded import EmbeddedDaemon
 from dreamclient.errors import DreamError, NotConnected
 
 from dreamd import embedded as embedded_host
-from dreamd.app import Daemon, embed
+from dreamd.app import embed
+from dreamd.daemon import Daemon
 from dreamd.errors import StartError
+from dreamd.process.state_folder import LOCK_NAME, state_lock
 from dreamd.store.schema import MIGRATIONS
-from dreamd.wire.listener import LOCK_NAME, state_lock
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.peer import hearing, saying
 from tests.helpers.ptrace import fork

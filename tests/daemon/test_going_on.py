@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 import dreamd
-from dreamd.dream import names
+from dreamd.dream import clients
 from dreamd.engine import dialogues
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreaming import STIRRED, completed, onlooker, settled, until
@@ -274,7 +274,7 @@ async def test_it_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(
 async def test_p11_suspended_dialogues_are_few(tmp_path, monkeypatch):
     """And so are the names that they hold."""
     monkeypatch.setattr(dialogues, "WAITING", 2)
-    monkeypatch.setattr(names, "ABSENT", 2)
+    monkeypatch.setattr(clients, "ABSENT", 2)
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         for name in "abcde":
             await interrupted(service, [], "generate 1", name=name)

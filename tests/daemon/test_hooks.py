@@ -9,7 +9,7 @@ import pytest
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe
 from dreamd.dream.model import TEXT_CHARS, Answer, Heard, Line
-from dreamd.engine.session_hooks import SAMPLES, Hooks, Latency
+from dreamd.engine.session_hooks import SAMPLES, Latency, SessionHooks
 from tests.helpers.connection import pair
 from tests.helpers.service import TestClock
 
@@ -31,7 +31,7 @@ class Host:
 
     def __init__(self, made, sock, clock, **settings):
         self.made, self.sock, self.latency = made, sock, Latency()
-        self.hooks = Hooks(
+        self.hooks = SessionHooks(
             made.session, 5, "t-5", DialogueSettings(**settings), clock, made.failures, self.latency
         )
         self.loop = asyncio.get_running_loop()

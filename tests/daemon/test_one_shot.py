@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from dreamd.dream import names
+from dreamd.dream import clients
 from tests.helpers.dreaming import STIRRED, Gate, leo, settled, until
 from tests.helpers.peer import PlainPeer, hearing, saying
 from tests.helpers.service import TestClock, serving
@@ -166,7 +166,7 @@ async def test_a_context_that_its_client_dies_of_is_delivered_once_more_and_then
         assert await heard(service) == []
         peer = await leo(service)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "mute"
-        time.pass_s(names.MUTE_FIRST_S)
+        time.pass_s(clients.MUTE_FIRST_S)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
         await settled(service)
         assert service.engine.names["leo"].lost == 0
@@ -186,13 +186,13 @@ async def test_a_context_is_delivered_within_a_day_or_not_at_all(tmp_path):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1) as service:
         await one_shot(service)
-        time.pass_s(names.KEPT_S)
+        time.pass_s(clients.KEPT_S)
         assert await heard(service) == []
 
 
 async def test_the_names_of_clients_that_are_gone_are_few(tmp_path, monkeypatch):
     """P11: in memory, and in the database; and so is what they were kept from dreaming of."""
-    monkeypatch.setattr(names, "ABSENT", 2)
+    monkeypatch.setattr(clients, "ABSENT", 2)
     async with serving(tmp_path, gate__chance=1) as service:
         async with await PlainPeer.connect(service.socket, generate=saying, observe=hearing) as peer:
             for name in ("a", "b", "c", "d", "e"):

@@ -25,7 +25,7 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
 
         service.engine.delivery.inbox.check = hang
         await until(entered.is_set)
-        runner = housekeeping.Tick(
+        runner = housekeeping.Housekeeping(
             service.engine,
             None,
             Server(lambda *_: None, lambda _: None, service.failures),

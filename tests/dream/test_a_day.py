@@ -6,9 +6,9 @@ from statistics import mean
 
 import pytest
 
+from dreamd.dream.clients import ClientState
 from dreamd.dream.gate import GateSettings, decide
 from dreamd.dream.model import Context, Pulse
-from dreamd.dream.names import Named
 from dreamd.dream.signals import ENOUGH, Signals
 
 REPLIES, EVERY_S = 200, 60.0
@@ -23,7 +23,7 @@ def expected(share: float, settings: GateSettings) -> float:
 
 def dreams_of_a_day(settings: GateSettings, rng: random.Random) -> tuple[int, float]:
     """How many dreams a leo has of whom enough is known, and for which share of the replies the gates are open."""
-    named, signals = Named(), Signals()
+    named, signals = ClientState(), Signals()
     dreams = opened = asked = 0
     for number in range(ENOUGH + REPLIES):
         now_s = number * EVERY_S

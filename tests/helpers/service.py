@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dreamd import settings
-from dreamd.app import Daemon
 from dreamd.clock import Clock
+from dreamd.daemon import Daemon
 from dreamd.wire.dispatch import Service
 
 START = 1_800_000_000.0  # unix s

@@ -10,8 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from dreamd.errors import StartError
-from dreamd.wire.listener import (
-    Listener,
+from dreamd.process.state_folder import (
     end_noted,
     file_lock,
     make_private_folder,
@@ -19,6 +18,7 @@ from dreamd.wire.listener import (
     release_in_child,
     state_lock,
 )
+from dreamd.wire.listener import Listener
 
 
 def mode(path):

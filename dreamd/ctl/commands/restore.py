@@ -24,11 +24,11 @@ from dreamd.ctl.terminal.output import emit, json_option
 from dreamd.ctl.terminal.progress import bar
 from dreamd.ctl.terminal.signals import undisturbed
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
+from dreamd.process.state_folder import make_private_folder, state_lock
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, beside, look, read_only
 from dreamd.store.file.health import LOCKED, trouble_of
 from dreamd.store.reads import load
 from dreamd.store.schema import MIGRATIONS, check, is_dreamds
-from dreamd.wire.listener import make_private_folder, state_lock
 
 UNDONE = "nothing was restored"
 

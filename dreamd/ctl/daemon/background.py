@@ -14,7 +14,7 @@ from click import ClickException
 from dreamd.ctl.daemon.connection import Unreachable, connected
 from dreamd.ctl.daemon.start import own_environment, serves, status_at
 from dreamd.ctl.machine.places import awaits_knock, listener, listens, look_at_state
-from dreamd.wire.listener import make_private_folder
+from dreamd.process.state_folder import make_private_folder
 
 LOG_BYTES = 1 << 20  # a log that is longer is put aside at the next start, and the one before it goes
 START_S = 90.0  # a disk may be slow; systemd waits as long

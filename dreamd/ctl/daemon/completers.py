@@ -14,11 +14,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.daemon.connection import Target, connected
 
 WAIT_S = 0.5  # for the daemon, twice at most: a person has pressed Tab
-
-
 RECENT = 20  # dialogues that are offered by number
-
-
 LOOKED_THROUGH = 500  # dialogues, for trace ids
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from struct import Struct
 
 from dreamd.ctl.machine.access import refused
-from dreamd.wire.listener import end_noted
+from dreamd.process.state_folder import end_noted
 
 _UCRED = Struct("iII")  # pid, uid, gid: unix(7)
 

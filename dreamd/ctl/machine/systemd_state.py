@@ -14,14 +14,10 @@ from dreamd.ctl.machine.unit_files import is_edited, is_masked, served, started,
 from dreamd.process.exit_codes import ExitCode
 
 SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
-
-
 _ASKED = (
     "LoadState,ActiveState,SubState,Result,UnitFileState,ExecStartPre,ExecMainCode,ExecMainStatus,NRestarts,DropInPaths,"
     "StatusText,Listen,MainPID"
 )
-
-
 SYSTEMD_EXITS = 200  # and above: systemd.exec(5)
 SANDBOX_EXITS = ("217", "218", "225", "226")  # user, capabilities, network, namespace: systemd.exec(5)
 # Exit code of the service, as systemd tells it -> why it ended.
@@ -29,17 +25,9 @@ EXIT_CAUSES = {
     str(code.value): code.meaning
     for code in (ExitCode.USAGE, ExitCode.TAKEN, ExitCode.STATE, ExitCode.SOCKET, ExitCode.DATABASE)
 } | dict.fromkeys(SANDBOX_EXITS, "the sandbox cannot be set up here")
-
-
 _LINGER = Path("/var/lib/systemd/linger")
-
-
 MANAGER_S = 20.0  # it answers in milliseconds, on a machine that stands still for a while too
-
-
 MANAGER_HANGS = "the user manager of systemd does not answer"
-
-
 UNMASK = "systemctl --user unmask"
 
 

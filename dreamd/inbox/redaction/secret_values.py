@@ -62,8 +62,6 @@ _NOTHING = frozenset({"", "false", "nil", "none", "null", "true", "undefined"})
 _TYPES = frozenset({"any", "bool", "bytes", "int", "optional", "required", "str", "string"})
 _NUMBER = re.compile(r'[-+]?\d{1,7}(?:\.\d+)?%?|[\[{](?:[\s\d.,+-]|\\*+"[\w-]*+\\*+"\s*+:)*+[\]}]')
 _RANDOM = re.compile(r"\d|[a-z][A-Z]|_|[^\w\s'\u2019.,;:!?()\[\]\u2026-]")
-
-
 # Where a value begins and ends, what it is counted as, and what takes its place.
 Span = tuple[int, int, str, str]
 

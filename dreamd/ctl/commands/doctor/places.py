@@ -19,14 +19,8 @@ NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gfs2", "ocfs2"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.davfs2", "davfs"}
 )
-
-
 LITTLE_BYTES = 16 << 20  # a year of dreams
-
-
 PAGE_BYTES = 4096  # of the database: with less nothing can be written
-
-
 _MOVABLE = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFSOCK})
 
 

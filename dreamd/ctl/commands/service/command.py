@@ -17,7 +17,7 @@ from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.places import listens, look_at_state
 from dreamd.ctl.terminal.layout import labelled, width
 from dreamd.ctl.terminal.output import emit, json_option
-from dreamd.wire.listener import make_private_folder
+from dreamd.process.state_folder import make_private_folder
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 

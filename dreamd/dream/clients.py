@@ -21,7 +21,7 @@ KEPT_S = 86400.0  # a context is dreamt of within a day, or not at all
 
 
 @dataclass
-class Kept:
+class KeptContext:
     """A context that was not dreamt of, the draw that was made for it, and when it came (monotonic s)."""
 
     ctx: Context
@@ -30,7 +30,7 @@ class Kept:
 
 
 @dataclass
-class Named:
+class ClientState:
     """One name. `last_run_s` and `reserved` are unix seconds, which outlive a restart; all others are monotonic."""
 
     last_run_s: float | None = None
@@ -41,7 +41,7 @@ class Named:
     lost: int = (
         0  # dialogues in a row that lost their client before a line; a redelivered context counts, too
     )
-    _kept: Kept | None = None
+    _kept: KeptContext | None = None
     _pause_s: float = 0.0
     _muted_until_s: float = -inf
 
@@ -88,15 +88,15 @@ class Named:
 
     def keep(self, ctx: Context, drawn: float | None, now_s: float) -> None:
         """Keep a context until a client of this name can dream of it. It takes the place of an older one."""
-        self._kept = Kept(ctx, drawn, now_s)
+        self._kept = KeptContext(ctx, drawn, now_s)
 
-    def take(self, now_s: float) -> Kept | None:
+    def take(self, now_s: float) -> KeptContext | None:
         """Return the kept context and forget it: it is delivered once."""
         kept, self._kept = self._kept, None
         return kept if kept is not None and now_s - kept.at_s < KEPT_S else None
 
 
-class Names:
+class Clients:
     """Names by name. A name that has a session or a running dialogue stays; of the others, ABSENT stay.
 
     One that has dreamt leaves only for another that has dreamt. `forgotten` holds those until the store has deleted
@@ -104,14 +104,14 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._named: dict[str, Named] = {}  # in the order in which they were last in use
+        self._named: dict[str, ClientState] = {}  # in the order in which they were last in use
         self.forgotten: list[str] = []
 
-    def __getitem__(self, name: str) -> Named:
+    def __getitem__(self, name: str) -> ClientState:
         """Return what is kept of a name: nothing, for a new one."""
         named = self._named.get(name)
         if named is None:
-            named = self._named[name] = Named()
+            named = self._named[name] = ClientState()
         return named
 
     def load(

@@ -1,0 +1,213 @@
+"""Builds the parts of a daemon, serves, and ends in order. Reading `serve` explains it all."""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dreamd.clock import Clock
+from dreamd.engine.delivery import Delivery, StoppableFiles
+from dreamd.engine.dialogue_run import answered
+from dreamd.engine.engine import Engine
+from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.housekeeping import Housekeeping
+from dreamd.inbox import Inbox, inbox_folder
+from dreamd.process.exit_codes import ExitCode
+from dreamd.process.state_folder import LOCK_NAME, file_lock, holds, note_end, state_lock
+from dreamd.process.systemd import Notifier
+from dreamd.settings import Settings
+from dreamd.store import Store
+from dreamd.wire.dispatch import Service
+from dreamd.wire.handlers import TABLE
+from dreamd.wire.listener import Listener
+from dreamd.wire.server import Server, session_cap
+
+DATABASE = "dream.sqlite3"
+TICK_S = 15.0  # everything periodic happens then: dreamd/housekeeping.py
+LOAD_S = 0.5  # that a start waits for what the database holds; milliseconds, unless a disk hangs
+STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
+# then is completed at the next start
+log = logging.getLogger("dreamd")
+
+
+@dataclass
+class Daemon:
+    """One daemon: where it lives, and what may be handed in."""
+
+    settings: Settings
+    state_dir: Path
+    socket_path: Path | None  # None: there is no listening socket, connections come by `Server.connect`
+    clock: Clock = Clock()
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    notifier: Notifier = field(default_factory=lambda: Notifier(None))
+    passed: socket.socket | None = None  # the listening socket that systemd made, if any
+    tick_s: float = TICK_S
+    database: Path | None = None  # dream.sqlite3 in the state folder, unless given
+    sessions: int | None = None  # at most; as many as there are descriptors for, unless given
+    locks: tuple[int, int] = field(init=False)  # the descriptors that hold the state folder
+    database_locks: dict[Path, int] = field(
+        default_factory=dict
+    )  # those of a database elsewhere, by their file
+    lost: str = ""  # why it ended by itself: what it served is gone, another's, or damaged
+    exit_code: int = ExitCode.STOPPED
+    server: Server = field(init=False)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: Callable[[Callable[[], Settings]], None] = field(init=False)  # take new settings, while it serves
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[Service]:
+        """Serve until the block ends; a caller that wants it to end sets `stopping`. Raises StartError."""
+        failures = Failures(self.clock)
+        _tell_of_faults(failures)
+        async with AsyncExitStack() as parts:
+            parts.callback(self.notifier.close)
+            self.locks = parts.enter_context(state_lock(self.state_dir))
+            listener = self._listener()
+            if listener is not None:
+                parts.callback(listener.close)
+            parts.callback(self._unlock_databases)
+            store = await parts.enter_async_context(await self._open_store())
+            settings = self.settings
+            files = StoppableFiles()
+            parts.callback(files.stop)
+            inbox = Inbox(
+                inbox_folder(settings.inbox, self.state_dir),
+                settings.inbox,
+                files=files,
+                clock=self.clock,
+            )
+
+            def publish(event: dict[str, Any]) -> None:
+                service.publish(event)
+                if event["type"].startswith("dialog."):
+                    asyncio.get_running_loop().call_soon(self._say, engine)
+
+            delivery = Delivery(store, inbox, self.clock, failures, publish)
+            parts.callback(delivery.close)
+            engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
+            where = str(listener.path) if listener else ""
+            service = Service(TABLE, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
+            parts.callback(service.close)
+            cap = self.sessions or session_cap()
+            self.server = server = Server(service.dispatch, service.forget, failures, cap, service.taps)
+            service.sessions = server.sessions
+
+            with suppress(StoreUnavailable):  # its trouble is told; the pending work loads it once it can
+                await answered(engine.load(), LOAD_S)
+            if listener is not None:
+                await server.listen(listener.socket)
+            parts.callback(asyncio.create_task(engine.pending.run()).cancel)
+            parts.push_async_callback(self._stop, server, engine)
+            held = partial(holds, self.locks[0], self.state_dir)
+            lose = partial(self._lose, f"state folder replaced ({self.state_dir})")
+            tick = Housekeeping(engine, listener, server, failures, self.notifier.tell, held, lose)
+            parts.callback(asyncio.create_task(tick.run(self.tick_s)).cancel)
+            self.reload = partial(_reload, engine, failures)
+            self.notifier.tell("READY=1", f"STATUS={engine.doing}")
+            engine.pending.wake()
+            log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
+            yield service
+
+    def _lose(self, why: str, exit_code: ExitCode = ExitCode.LOST) -> None:
+        """End by itself, and say why wherever a person looks: standard error, clients, the lock file."""
+        if not self.lost:
+            self.lost, self.exit_code = why, exit_code
+            note_end(self.locks[1], why)
+            self.stopping.set()
+
+    def _lose_database(self, error: StoreError) -> None:
+        self._lose(str(error), ExitCode.LOST if isinstance(error, StoreUnavailable) else ExitCode.DATABASE)
+
+    def _lock_database(self, path: Path) -> None:
+        """Hold a database that does not lie in its own place. Raises StoreTaken."""
+        file = path.with_name(LOCK_NAME if path.name == DATABASE else f"{path.name}.lock")
+        if file not in self.database_locks and file != self.state_dir / LOCK_NAME:
+            try:
+                self.database_locks[file] = file_lock(file)
+            except BlockingIOError:
+                raise StoreTaken(
+                    f"another dreamd has {path} open; end it, or name another database"
+                ) from None
+
+    def _unlock_databases(self) -> None:
+        while self.database_locks:
+            os.close(self.database_locks.popitem()[1])
+
+    def _listener(self) -> Listener | None:
+        return Listener(self.socket_path, self.passed, self.locks[0]) if self.socket_path else None
+
+    async def _open_store(self) -> Store:
+        try:
+            store = await Store.open(
+                self.state_dir / DATABASE,
+                given=self.database,
+                clock=self.clock,
+                diagnostics=self.settings.store.diagnostics,
+                replayable=self.settings.store.replay_dialogues,
+                lock=self._lock_database,
+                on_lost=self._lose_database,
+            )
+        except StoreError as error:
+            path = self.database or self.state_dir / DATABASE
+            raise StartError(f"the database {path}: {error}", ExitCode.DATABASE) from None
+        for note in store.notes:
+            log.warning("%s", note)
+        return store
+
+    def _say(self, engine: Engine) -> None:
+        """Tell the service manager what is being done."""
+        self.notifier.tell(f"STATUS={engine.doing}")
+
+    async def _stop(self, server: Server, engine: Engine) -> None:
+        """No new leos; the lines in flight are abandoned, what was said is kept; then everybody is let go."""
+        self.notifier.tell("STOPPING=1")
+        await server.stop_listening()
+        try:
+            await asyncio.wait_for(engine.close(), STOP_S)
+        except TimeoutError:
+            log.warning("not all was done in %s s; it is completed at the next start", STOP_S)
+        await server.close(self.lost)
+        log.info("stopped")
+
+
+def _reload(engine: Engine, failures: Failures, load: Callable[[], Settings]) -> None:
+    """Take what may change while it serves. The rest is counted, and so is what is wrong: a signal has no answer."""
+    try:
+        later = engine.change_settings(load())
+    except SettingsError as error:
+        failures.count("reload", "SettingsError")
+        log.warning("not reloaded: %s", error)
+        return
+    for name in later:
+        failures.count("reload", "restart needed", place=name)
+    log.warning("settings reloaded%s", f"; a restart is needed for {', '.join(later)}" if later else "")
+
+
+def _tell_of_faults(failures: Failures) -> None:
+    """What the loop would print, counted and logged by type and place: an exception's text may hold a line."""
+
+    def tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        kind = type(error).__name__ if error else "fault"
+        if not context.get("counted"):
+            failures.count("daemon", kind)
+        # asyncio's own message may go on with the arguments of a callback: "Exception in callback f('..')".
+        message = str(context.get("message")).partition("(")[0]
+        log.error("%s: %s%s", message, kind, place_of(error))
+
+    asyncio.get_running_loop().set_exception_handler(tell)
+
+
+def place_of(error: BaseException | None) -> str:
+    """Where an exception was raised, as " at file:line", or nothing."""
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

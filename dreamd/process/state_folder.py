@@ -1,0 +1,118 @@
+"""The state folder of this process: one daemon a folder.
+
+The lock is the truth (P8): pid files lie.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from dreamd.errors import StartError
+from dreamd.process.exit_codes import ExitCode
+
+LOCK_NAME = "dreamd.lock"
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make `folder` with mode 0700, and its parents; one that is there is left as it is."""
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
+    """Hold the state folder for the life of the daemon, or raise StartError. Yield two locked descriptors: of the
+    folder, whose lock lasts if its files are deleted, and of the lock file, which names the daemon."""
+    with ExitStack() as held:
+        try:
+            make_private_folder(state_dir)
+            folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, folder)
+            lock = file_lock(state_dir / LOCK_NAME)
+            held.callback(os.close, lock)
+            _hold_folder(folder)
+        except BlockingIOError:
+            written = (state_dir / LOCK_NAME).read_bytes()[:32]  # nothing, if the disk was full
+            pid = written.decode("ascii", "replace").strip()
+            end = f"end it (`kill {pid}`)" if pid else "end it"
+            raise StartError(
+                f"another dreamd (pid {pid or 'unknown'}) serves the state folder {state_dir}; {end}, "
+                "or name another with --state-dir",
+                ExitCode.TAKEN,
+            ) from None
+        except OSError as error:
+            raise StartError(
+                f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
+                "or name another with --state-dir",
+                ExitCode.STATE,
+            ) from None
+        with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, b"%d\n" % os.getpid(), 0)
+        yield folder, lock
+
+
+def note_end(lock: int, why: str) -> None:
+    """Write into the lock file, behind the pid, why this daemon ends by itself: `dreamctl doctor` says it."""
+    with suppress(OSError):
+        os.pwrite(lock, b"%d\n%s\n" % (os.getpid(), os.fsencode(why)), 0)
+
+
+def end_noted(state_dir: Path) -> str:
+    """Return why the last daemon of this state folder ended by itself, or an empty string."""
+    try:
+        lines = (state_dir / LOCK_NAME).read_bytes().split(b"\n")
+    except OSError:
+        return ""
+    return os.fsdecode(lines[1]) if len(lines) > 2 else ""
+
+
+def file_lock(file: Path) -> int:
+    """Hold a lock file, made if there is none; return its descriptor. Raises BlockingIOError if it is held."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _hold_folder(folder: int) -> None:
+    """Raise BlockingIOError if another daemon holds it. Network file systems lock no folders: the file has to do."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
+
+
+def holds(folder: int, state_dir: Path) -> bool:
+    """Whether what lies at `state_dir` is still the folder that is held."""
+    try:
+        return os.path.samestat(os.fstat(folder), os.stat(state_dir))
+    except OSError:
+        return False
+
+
+def _unusable(state_dir: Path, error: OSError) -> str:
+    """What is wrong with the state folder, and what to do."""
+    lock = state_dir / LOCK_NAME
+    if os.path.lexists(state_dir) and not os.path.isdir(state_dir):
+        return "it is no folder; move it away"
+    if os.path.lexists(lock) and (os.path.islink(lock) or not os.path.isfile(lock)):
+        return f"{lock} is no file of its own; move it away"
+    return f"{error.strerror}; make it writable"
+
+
+def release_in_child(held: Iterable[tuple[Path, int]]) -> None:
+    """Release the parent's locks in a forked child, which a copy of a descriptor would keep held."""
+    for path, lock in held:
+        if holds(lock, path):  # it has not been given back already
+            null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            os.dup2(null, lock, inheritable=False)  # the number stays taken: others may close it yet
+            os.close(null)
