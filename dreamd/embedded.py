@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dreamclient import paths
 from dreamclient.clients import process
-from dreamclient.clients.connect import Connector
+from dreamclient.clients.connect import connected
 from dreamclient.errors import NotConnected
 
 from dreamd import settings as sources
@@ -196,7 +196,7 @@ class Shared:
     def connect(self) -> socket.socket:
         """Return a connection. Raise NotConnected if there can be none."""
         embedded = self._running()
-        return embedded.connect() if embedded else Connector(paths.socket_path(state=self._state))()
+        return embedded.connect() if embedded else connected(paths.socket_path(state=self._state))
 
     def adopt(self, assignments: Iterable[str]) -> None:
         """Take settings such as "gate.chance=1" for the dreams to come, unless the daemon is another process's."""

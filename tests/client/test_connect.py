@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from dreamclient.clients.connect import Connector
+from dreamclient.clients.connect import connected
 from dreamclient.errors import NotConnected, SocketPathError
 
 
@@ -18,14 +18,14 @@ def test_it_connects_where_someone_listens(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with Connector(path)() as sock, listener.accept()[0] as peer:
+        with connected(path) as sock, listener.accept()[0] as peer:
             sock.send(b"hello")
             assert peer.recv(5) == b"hello"
             assert not sock.getblocking()
 
 
 def test_the_path_is_resolved_from_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = Connector()
+    connect = connected
     monkeypatch.setenv("DREAMD_SOCKET", str(path))
     with pytest.raises(NotConnected, match=f"^no daemon at {path}: No such file or directory$"):
         connect()
@@ -35,7 +35,7 @@ def test_a_socket_that_nobody_serves_refuses(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
     with pytest.raises(NotConnected, match="Connection refused"):
-        Connector(path)()
+        connected(path)
 
 
 def test_a_full_backlog_is_not_waited_for(path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_full_backlog_is_not_waited_for(path: Path) -> None:
 
     def knock_ten_times() -> None:
         for _ in range(10):
-            waiting.enter_context(Connector(path)())
+            waiting.enter_context(connected(path))
 
     with socket.socket(socket.AF_UNIX) as listener, ExitStack() as waiting:
         listener.bind(str(path))
@@ -54,4 +54,4 @@ def test_a_full_backlog_is_not_waited_for(path: Path) -> None:
 
 def test_a_path_that_no_socket_can_have_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(SocketPathError):
-        Connector(tmp_path / ("x" * 108))()
+        connected(tmp_path / ("x" * 108))

@@ -320,7 +320,7 @@ async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, mak
     assert link is not None
     calling = asyncio.create_task(client.call("why"))
     await asyncio.sleep(0)
-    (msgid,) = link._session._peer.pending
+    (msgid,) = link._session.pending
     calling.cancel()
     if meets == "answer":
         link._session.receive(packed([1, msgid, None, True]))
@@ -328,7 +328,7 @@ async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, mak
         link.end()
     with pytest.raises(asyncio.CancelledError):
         await calling
-    assert link._session._peer.pending == {}
+    assert link._session.pending == {}
 
 
 # --- daemons that do not answer ----------------------------------------------------------------------

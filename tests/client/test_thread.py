@@ -14,13 +14,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dreamclient.clients import process
 from dreamclient.clients.base import Timing
-from dreamclient.clients.connect import Connector
+from dreamclient.clients.connect import connected
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import Code, DreamContext, PulseSnapshot
@@ -370,7 +371,7 @@ def test_a_full_backlog_is_not_waited_for(path: Path, make: Make) -> None:
         waiting: list[socket.socket] = []
         with suppress(NotConnected):
             while True:
-                waiting.append(Connector(path)())
+                waiting.append(connected(path))
         client = make()
         assert not client.start(DEADLINE_S)
         assert "accepts no connections now" in client.trouble
@@ -730,7 +731,8 @@ def test_a_client_thread_that_collects_its_own_client_ends() -> None:
         for _ in range(20):
             field = Field()
             client = DreamClient(
-                connect=Connector("/nonexistent/s"), timing=Timing(first_retry_s=0.001, last_retry_s=0.002)
+                connect=partial(connected, "/nonexistent/s"),
+                timing=Timing(first_retry_s=0.001, last_retry_s=0.002),
             )
             weakref.finalize(field, client.stop).atexit = False
             client.start()
@@ -888,7 +890,7 @@ def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     waits = []
     for lasted_s in (0.5, 0.5, 0.5, 9.0, 0.5):
-        client._welcomed(None)
+        client._ready_at = now[0]
         now[0] += lasted_s
         waits.append(client._failed(gone))
     assert waits == [1, 2, 4, 1, 2]

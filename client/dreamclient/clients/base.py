@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from dreamclient.clients.connect import Connect, Connector
+from dreamclient.clients.connect import Connect, connected
 from dreamclient.clients.link import Link
 from dreamclient.clients.process import call_in_child
 from dreamclient.errors import DreamError, NotConnected, UsageError
@@ -71,7 +72,7 @@ class Client:
     _work: Callable[[Any], Any]
     call: Callable[..., Any]
     _swallowed: type[BaseException] = (
-        Exception  # what a hook may raise, and an attempt to connect, and it goes on
+        Exception  # what hooks and attempts to connect may raise, and it goes on
     )
     waits = False  # whether `offer` returns only when the dream has ended
 
@@ -93,7 +94,7 @@ class Client:
         fragments = {"origin": list(origin), "readme": list(readme)}
         self._session = Session(Hooks(generate, observe, recall), name, fragments, failures or Failures())
         self._session.on_event = on_event
-        self._connect = connect or Connector(socket_path)
+        self._connect = connect or partial(connected, socket_path)
         self._timing = timing
         self._draw = random.Random().random  # not the shared one: its state decides leo's replies
         self._next_retry_s = timing.first_retry_s
@@ -110,7 +111,6 @@ class Client:
         self._session = copy(self._session)
         self._run: Any = None
         self._link: Any = None  # from connect to the end
-        self._ready: Any = None  # the same, while the daemon has welcomed us
         self._ready_at: float | None = None  # since when (monotonic seconds)
 
     def _began(self) -> Any:
@@ -160,14 +160,14 @@ class Client:
                 yield link, left_s
                 self._serve(link)
             if session.ready and self._run is run:
-                self._welcomed(link)
+                self._ready_at = time.monotonic()
             run.tried.set()
             while not run.over:
                 yield link, None
                 self._serve(link)
         finally:
             if self._link is link:
-                self._link = self._ready = None
+                self._link = None
             link.end()
 
     def _serve(self, link: Link) -> None:
@@ -182,9 +182,6 @@ class Client:
 
     def _answer(self, link: Link, request: Request, value: Any) -> None:
         link.answer(request, value)
-
-    def _welcomed(self, link: Any) -> None:
-        self._ready, self._ready_at = link, time.monotonic()
 
     def _failed(self, error: BaseException) -> float:
         """Count that an attempt has failed, or a connection ended. Return how many seconds to wait for the next: double
@@ -214,8 +211,7 @@ class Client:
     def offer(self, ctx: Any) -> bool:
         """Tell the daemon of a reply: a `DreamContext`, or a mapping with its keys. False if it was dropped, and
         counted. This is all that the reply path pays: it never waits and never raises."""
-        link = self._ready
-        if link is not None:
+        if (link := self._link) is not None and self._session.ready:
             sent: bool = link.offer(ctx)
             return sent
         self.count("forked" if self._forked else "not_connected")
@@ -254,15 +250,15 @@ class Client:
 
     def _reach(self, method: str) -> Any:
         """Return the connection to call `method` on. Raise NotConnected if there is none."""
-        link = self._link if method in FROZEN else self._ready
-        if link is None or not link.is_open:
+        link = self._link
+        if link is None or not link.is_open or not (self._session.ready or method in FROZEN):
             raise NotConnected(self.trouble)
         return link
 
     @property
     def connected(self) -> bool:
         """Whether the daemon has answered hello, and the connection stands."""
-        return self._ready is not None and self._ready.is_open
+        return self._link is not None and self._session.ready and bool(self._link.is_open)
 
     @property
     def failures(self) -> dict[str, int]:

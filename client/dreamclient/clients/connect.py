@@ -10,26 +10,20 @@ from dreamclient.paths import check_socket_path, socket_path
 Connect = Callable[[], socket.socket]
 
 
-class Connector:
-    """Calling it returns a connected, non-blocking socket, or raises NotConnected, SocketPathError."""
-
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._given = path
-
-    def __call__(self) -> socket.socket:
-        path = str(socket_path(self._given))
-        check_socket_path(path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # Blocking, it would wait for as long as the daemon is stopped and its backlog full.
-            sock.setblocking(False)
-            sock.connect(path)
-        except BlockingIOError:
-            sock.close()
+def connected(to: str | os.PathLike[str] | None = None) -> socket.socket:
+    """Return a connected, non-blocking socket. Raise NotConnected, SocketPathError."""
+    path = str(socket_path(to))
+    check_socket_path(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Blocking, it would wait for as long as the daemon is stopped and its backlog full.
+        sock.setblocking(False)
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        if isinstance(error, BlockingIOError):
             raise NotConnected(
                 f"the daemon at {path} accepts no connections now; it may be stopped"
             ) from None
-        except OSError as error:
-            sock.close()
-            raise NotConnected(f"no daemon at {path}: {os.strerror(error.errno or 0)}") from None
-        return sock
+        raise NotConnected(f"no daemon at {path}: {os.strerror(error.errno or 0)}") from None
+    return sock

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dreamclient.clients.process import unforked
 
@@ -22,41 +22,32 @@ BUSY_S = 5.0
 FIELD_KEY = "dreamd_field"  # in leo's table `meta`: the id of the field, which goes with the file
 
 
-class _Seen(NamedTuple):
-    """What a connection of leo's said of its file."""
-
-    connection: Any
-    path: Path | None
-    device_and_inode: tuple[int, int] | None
-
-
 class FieldDatabase:
     """The file behind one field, as far as it is known."""
 
     def __init__(self) -> None:
-        self._seen: _Seen | None = None
+        # What a connection of leo's said of its file: itself, the path if there is one, and which file that is.
+        self._seen: tuple[Any, Path | None, Any] = (None, None, None)
 
     def look(self, leo: Any) -> None:
         """Ask leo's connection for its file, unless it was asked before. A thread that may not ask learns nothing:
         leo's own threads call this with each of his calls."""
         connection = getattr(leo, "conn", None)
-        if connection is None or (self._seen is not None and self._seen.connection is connection):
+        if connection is None or self._seen[0] is connection:
             return
         try:
             rows = connection.execute("PRAGMA database_list").fetchall()
         except (sqlite3.Error, AttributeError):
             return
         path = next((Path(file) for _, schema, file in rows if schema == "main" and file), None)
-        self._seen = _Seen(connection, path, _identity(path))
+        self._seen = (connection, path, _identity(path))
 
     def path(self, leo: Any) -> Path | None:
         """Return the file behind leo's connection, or None: there is none, it is not known yet, or another file
         has taken its place."""
-        seen = self._seen
-        if seen is None or seen.connection is not getattr(leo, "conn", None):
-            return None
-        here = _identity(seen.path)
-        return seen.path if here is not None and here == seen.device_and_inode else None
+        connection, path, identity = self._seen
+        same = connection is not None and connection is getattr(leo, "conn", None)
+        return path if same and identity is not None and identity == _identity(path) else None
 
     def field_id(self, leo: Any) -> str | None:
         """Return the id of the field in this file, made if it has none yet; None if there is no place for one."""
@@ -76,17 +67,15 @@ class FieldDatabase:
 
     def forget(self) -> None:
         """Let go of leo's connection."""
-        self._seen = None
+        self._seen = (None, None, None)
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
     try:
-        found = os.stat(path)
+        found = path and os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return (found.st_dev, found.st_ino) if found else None
 
 
 class _Held(sqlite3.Connection):

@@ -4,7 +4,6 @@ It knows no semantic weight, so that acts through `token_boosts`: a boost b mult
 wherever it may come next, so words that keep company with those of the seed come sooner.
 """
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -58,25 +57,20 @@ class Voice:
         speak = self._names["generate_reply"]
         if speak is self._examined:
             return
-        parameters = inspect.signature(speak).parameters.values()
-        named = [each for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
-        if unknown := sorted({each.name for each in named if each.default is each.empty} - _KNOWN):
-            raise UsageError(f"this leo cannot dream: his generate_reply needs {', '.join(unknown)}")
-        passes_on = any(
-            each.kind is each.VAR_KEYWORD for each in parameters
-        )  # what a wrapper wraps may take less
-        self._accepted = _KNOWN if passes_on else _KNOWN & {each.name for each in named}
+        self._accepted = _KNOWN
         try:
             self._apart = random_is_left_alone(self._try)
-        except UsageError:
-            raise
         except Exception as error:  # noqa: BLE001 whatever it is, it is named
-            raise UsageError(
-                f"this leo cannot dream: his generate_reply raised {type(error).__name__}"
-            ) from None
+            said = (
+                str(error)
+                if isinstance(error, TypeError | UsageError)
+                else f"it raised {type(error).__name__}"
+            )
+            raise UsageError(f"this leo cannot dream by his generate_reply: {said}") from None
         self._examined = speak
 
     def _try(self) -> None:
+        """Speak, with fewer arguments each time that one is refused."""
         for _ in _KNOWN:
             try:
                 text_of(self._spoken(self._arguments(_TINY, "it rains", 1.0, 0.5, 4)))
@@ -119,7 +113,7 @@ def text_of(answer: Any) -> str:
     """Return the line in what `generate_reply` returned. Raise UsageError if there is none."""
     text = answer if isinstance(answer, str) else getattr(answer, "output", None)
     if not isinstance(text, str):
-        raise UsageError(f"this leo cannot dream: his generate_reply returned a {type(answer).__name__}")
+        raise UsageError(f"it returned a {type(answer).__name__} and no text")
     return text
 
 

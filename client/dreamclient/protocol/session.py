@@ -21,7 +21,7 @@ NOT_STARTED, CONNECTING, CLOSED = "not started", "connecting", "closed"
 Done = Callable[[Reply | None], object]  # takes the Reply of a call; None: the connection ended before it
 
 
-class Session:
+class Session(Peer):
     """One host towards its daemon, a connection after the other. `out` is what to send, in order."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Session:
         self._renew()
 
     def _renew(self) -> None:
-        self._peer = Peer()
+        super().__init__()
         self.out: list[bytes] = []
         self.answered = self.ready = False  # hello; with a welcome
 
@@ -96,7 +96,7 @@ class Session:
     def end(self) -> None:
         """The connection has ended: tell each caller that its call has no answer."""
         self.ready = False
-        pending, self._peer.pending = self._peer.pending, {}
+        pending, self.pending = self.pending, {}
         for done in pending.values():
             done(None)
 
@@ -107,20 +107,16 @@ class Session:
 
     # both ways
 
-    def call(self, method: str, params: list[Any], done: Done) -> tuple[int, bytes]:
-        """Number a call; return its number and what to send. Raise UsageError if it cannot be sent."""
-        return self._peer.call(method, params, done)
-
     def forget(self, msgid: int) -> None:
         """Give a call up: its `done` is not called."""
-        self._peer.pending.pop(msgid, None)
+        self.pending.pop(msgid, None)
 
     def receive(self, data: bytes) -> list[Request]:
         """Take bytes; return the hook calls among them. Raise NotConnected if the connection must end, when `out` is
         sent."""
         requests = []
         try:
-            for event in self._peer.receive_data(data):
+            for event in self.receive_data(data):
                 if isinstance(event, Request):
                     requests.append(event)
                 elif isinstance(event, Reply):
@@ -128,9 +124,9 @@ class Session:
                 else:
                     self._notified(event)
         finally:
-            self.out += self._peer.messages_to_send()
-        if self._peer.broken is not None:
-            raise NotConnected(f"the peer broke the protocol: {self._peer.broken}")
+            self.out += self.messages_to_send()
+        if self.broken is not None:
+            raise NotConnected(f"the peer broke the protocol: {self.broken}")
         return requests
 
     def _notified(self, notification: Notification) -> None:
@@ -148,9 +144,9 @@ class Session:
         if error is None:
             try:
                 settled = self.hooks.settle(request.method, request.params, value)
-                self.out.append(self._peer.respond(request.msgid, settled))
+                self.out.append(self.respond(request.msgid, settled))
             except Exception as caught:  # noqa: BLE001 it is answered and counted
                 error = caught
         if error is not None:
             self.failures.count(request.method if request.method in self.hooks.provides else "unknown_hook")
-            self.out.append(self._peer.fail(request.msgid, *self.hooks.failure(request.method, error)))
+            self.out.append(self.fail(request.msgid, *self.hooks.failure(request.method, error)))
