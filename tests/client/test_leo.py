@@ -388,7 +388,7 @@ def test_what_is_attached_or_no_leo_or_cannot_speak_is_refused(leo, client, monk
     with pytest.raises(UsageError, match="hooks are set once"):
         attach(leo, client=client)
     monkeypatch.setattr(leo_double, "generate_reply", lambda prompt, soul: prompt)
-    with pytest.raises(UsageError, match="cannot dream by his generate_reply: .*soul"):
+    with pytest.raises(UsageError, match="cannot dream: his generate_reply needs soul"):
         attach(leo)
     assert type(leo) is leo_double.LeoField
 

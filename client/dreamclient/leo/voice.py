@@ -26,6 +26,7 @@ _OF_THE_FIELD = dict.fromkeys(
 _FIXED = {"echo": False, "return_context": True, "use_experts": False}
 _OF_THE_LINE = ("prompt", "max_tokens", "temperature", "semantic_weight", "token_boosts")
 _KNOWN = frozenset((*_OF_THE_FIELD, *_FIXED, *_OF_THE_LINE))
+_LACKS, _NAMES = re.compile(r"missing \d+ required .*arguments?: (.*)"), re.compile(r"'(\w+)'")
 _REFUSED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 # A field of two words, for the line that shows whether this leo can speak: his own may be large, or not loaded yet.
@@ -61,12 +62,10 @@ class Voice:
         try:
             self._apart = random_is_left_alone(self._try)
         except Exception as error:  # noqa: BLE001 whatever it is, it is named
-            said = (
-                str(error)
-                if isinstance(error, TypeError | UsageError)
-                else f"it raised {type(error).__name__}"
-            )
-            raise UsageError(f"this leo cannot dream by his generate_reply: {said}") from None
+            said = str(error) if isinstance(error, UsageError) else f"raised {type(error).__name__}"
+            if isinstance(error, TypeError) and (lacks := _LACKS.search(str(error))):
+                said = f"needs {', '.join(sorted(_NAMES.findall(lacks[1])))}"
+            raise UsageError(f"this leo cannot dream: his generate_reply {said}") from None
         self._examined = speak
 
     def _try(self) -> None:
@@ -113,7 +112,7 @@ def text_of(answer: Any) -> str:
     """Return the line in what `generate_reply` returned. Raise UsageError if there is none."""
     text = answer if isinstance(answer, str) else getattr(answer, "output", None)
     if not isinstance(text, str):
-        raise UsageError(f"it returned a {type(answer).__name__} and no text")
+        raise UsageError(f"returned a {type(answer).__name__} and no text")
     return text
 
 
