@@ -327,6 +327,10 @@ def installed(**of_service):
             "FAIL crashes and is started again, 3 times so far",
         ),
         (
+            installed(ActiveState="activating", SubState="start-pre", NRestarts="3"),
+            "FAIL crashes and is started again, 3 times so far",
+        ),
+        (
             installed(ActiveState="failed", Result="exit-code", ExecMainStatus="4", NRestarts="0"),
             "FAIL systemd has given up (dreamd.service: exit-code), exit code 4: the state folder cannot be used",
         ),

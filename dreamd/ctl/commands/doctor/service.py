@@ -146,7 +146,9 @@ def _state(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
             f"systemd has given up{times} ({result}){ended}{changed}",
             f"{cure}; {AGAIN}",
         )
-    elif units.says(SERVICE, "SubState") == "auto-restart":
+    elif units.says(SERVICE, "SubState") == "auto-restart" or (
+        units.says(SERVICE, "ActiveState") == "activating" and restarts not in ("", "0") and not answers
+    ):
         yield fail("service", f"crashes and is started again, {restarts} times so far{ended}{changed}", cure)
     elif units.says(SOCKET, "ActiveState") != "active" and units.says(SERVICE, "ActiveState") != "active":
         if answers and state.holder:
