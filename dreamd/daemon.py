@@ -25,7 +25,7 @@ from dreamd.process.exit_codes import ExitCode
 from dreamd.process.state_folder import LOCK_NAME, file_lock, holds, note_end, state_lock
 from dreamd.process.systemd import Notifier
 from dreamd.settings import Settings
-from dreamd.store import Store
+from dreamd.store.store import Store
 from dreamd.wire.dispatch import Service
 from dreamd.wire.handlers import TABLE
 from dreamd.wire.listener import Listener

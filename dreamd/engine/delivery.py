@@ -20,7 +20,8 @@ from dreamd.failures import Failures
 from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, ValidationError, dream_document
 from dreamd.inbox.folder.files import Files
 from dreamd.process.threads import Looker, OneThread
-from dreamd.store import Store, StoredDialog
+from dreamd.store.records import StoredDialog
+from dreamd.store.store import Store
 
 TIDY_S = 3600.0
 LOOK_S = 0.5  # a check of the inbox takes microseconds; one that hangs is trouble

@@ -31,9 +31,9 @@ from dreamd.engine.session_hooks import Caller, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
-from dreamd.store import NewDialog, OpenDialog, Store
 from dreamd.store.file.health import UNANSWERED
-from dreamd.store.records import Charge, Observed
+from dreamd.store.records import Charge, NewDialog, Observed, OpenDialog
+from dreamd.store.store import Store
 
 Publish = Callable[[dict[str, Any]], None]
 T = TypeVar("T")

@@ -22,7 +22,8 @@ from dreamd.engine.session_hooks import Caller, Latency, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
-from dreamd.store import Finish, OpenDialog, Store
+from dreamd.store.records import Finish, OpenDialog
+from dreamd.store.store import Store
 from dreamd.store.suspension import SUSPENDED
 
 GO_ON_TIMES = 2  # so often a dialogue goes on: the third interruption ends it

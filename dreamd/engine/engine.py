@@ -27,8 +27,9 @@ from dreamd.engine.session_hooks import Caller
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
-from dreamd.store import Memory, OpenDialog, Store
 from dreamd.store.file.health import UNANSWERED
+from dreamd.store.records import Memory, OpenDialog
+from dreamd.store.store import Store
 
 DECISIONS = 256  # kept for `why`
 # `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.

@@ -13,7 +13,8 @@ from dreamd.dream.fragment_records import Copy, copies_of, to_take_in
 from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
 from dreamd.dream.model import Fragment
 from dreamd.errors import Refusal
-from dreamd.store import Finish, Memory, Store
+from dreamd.store.records import Finish, Memory
+from dreamd.store.store import Store
 
 P = ParamSpec("P")
 T = TypeVar("T")

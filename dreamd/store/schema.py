@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from dreamd.errors import StoreForeign, StoreTooNew
-from dreamd.store.file.connection import transaction
 from dreamd.store.file.files import Contents, back_up, beside
+from dreamd.store.file.transaction import transaction
 
 LEOS_TABLES: Final = {
     "dream_meta": "key TEXT PRIMARY KEY, value TEXT",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 from dreamd.clock import Clock
 from dreamd.dream.fragment_records import Copy
@@ -16,15 +16,13 @@ from dreamd.dream.replay import Script
 from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
 from dreamd.process.threads import Looker
 from dreamd.store import checkpoints, reads, suspension, tidying, writes
-from dreamd.store.file.connection import Database, OnConnection
+from dreamd.store.file.connection import Database
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, Stamp, set_aside, size_of, stamp
 from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
+from dreamd.store.file.transaction import OnConnection, P, T
 from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places
 from dreamd.store.records import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 CLOSE_S = 5.0  # seconds that an end waits for what has begun, and for the last checkpoint
 OnLost = Callable[[StoreError], None]

@@ -12,7 +12,7 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.clock import Clock
-from dreamd.store import Store
+from dreamd.store.store import Store
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.store_rows import one_dream
 

@@ -18,7 +18,8 @@ import pytest
 from dreamd.clock import Clock
 from dreamd.ctl.commands.report.charts import lines, stacked
 from dreamd.ctl.commands.report.page import PAGE_BYTES, page
-from dreamd.store import Store, writes
+from dreamd.store import writes
+from dreamd.store.store import Store
 from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl

@@ -4,7 +4,8 @@ from typing import Any
 
 from dreamd.dream.friend import Change
 from dreamd.dream.model import Fragment, Line
-from dreamd.store import Finish, NewDialog, Store
+from dreamd.store.records import Finish, NewDialog
+from dreamd.store.store import Store
 
 STARTED_AT = 1_700_000_000.5
 SEED = 2**80 + 1  # wider than SQLite's integers

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dreamd.errors import StoreUnavailable
-from dreamd.store import Store
+from dreamd.store.store import Store
 from dreamd.store.writes import forget_the_write
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dreamd.clock import Clock
-from dreamd.store import Store
+from dreamd.store.store import Store
 
 NOON = 1_767_366_000.0  # 2026-01-02T15:00:00Z
 

@@ -11,8 +11,8 @@ from dreamclient.messages import Code
 
 from dreamd.dream.fragment_records import Copy, copies_of
 from dreamd.errors import Refusal, StoreError
-from dreamd.store import Store
 from dreamd.store.checkpoints import UNDOS
+from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 SEA = Copy(text="the sea", weight=0.4, dialog=7, added_at=STARTED_AT)

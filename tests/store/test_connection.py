@@ -10,9 +10,10 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from dreamd.store import Store
-from dreamd.store.file.connection import Database, transaction
+from dreamd.store.file.connection import Database
+from dreamd.store.file.transaction import transaction
 from dreamd.store.records import Charge
+from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, line, new_dialog
 
 

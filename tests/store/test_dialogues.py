@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from dreamd.errors import StoreError
-from dreamd.store import Store
 from dreamd.store.records import Charge
+from dreamd.store.store import Store
 from tests.helpers.store_rows import (
     SEED,
     STARTED_AT,
@@ -251,7 +251,7 @@ CRASH = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from dreamd.clock import Clock
-from dreamd.store import Store
+from dreamd.store.store import Store
 from dreamd.store.records import Charge
 from tests.helpers.store_rows import line, new_dialog
 

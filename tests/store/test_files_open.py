@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
-from dreamd.store import Store
 from dreamd.store.file.files import back_up
+from dreamd.store.store import Store
 from tests.helpers.store_rows import new_dialog, one_dream
 
 OpenStore = Callable[..., Awaitable[Store]]

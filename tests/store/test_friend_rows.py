@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dreamd.errors import StoreError
-from dreamd.store import Store
+from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 OpenStore = Callable[..., Awaitable[Store]]

@@ -16,9 +16,9 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
-from dreamd.store import Store
 from dreamd.store.file.files import Contents, beside, look, set_aside
 from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate
+from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.store_rows import new_dialog, one_dream
 

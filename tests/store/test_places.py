@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dreamd.errors import StoreError, StoreForeign, StoreTaken
-from dreamd.store import Store
+from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.store_rows import one_dream
 from tests.store.test_trouble import hold

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
-from dreamd.store import Store
 from dreamd.store.records import Charge
+from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 OpenStore = Callable[..., Awaitable[Store]]

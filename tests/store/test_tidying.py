@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from dreamd.errors import Unreadable
-from dreamd.store import Store, tidying
+from dreamd.store import tidying
+from dreamd.store.store import Store
 from dreamd.store.writes import begin
 from tests.helpers.store_rows import STARTED_AT, change, end_open, finish, line, new_dialog, one_dream
 from tests.helpers.trouble import Locked, impatient

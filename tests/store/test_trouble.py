@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
-from dreamd.store import Store
 from dreamd.store.file.files import back_up
 from dreamd.store.file.health import TROUBLES, name_of, trouble_of, with_quota
 from dreamd.store.records import Charge
+from dreamd.store.store import Store
 from tests.helpers.ptrace import Call, needs_ptrace, traced
 from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog, one_dream
 from tests.store.conftest import fill

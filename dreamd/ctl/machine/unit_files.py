@@ -1,13 +1,11 @@
 """The unit files: found, filled in, and told from those that a person has edited."""
 
-import hashlib
 import os
 import re
 import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 
 from dreamclient.paths import config_home
@@ -73,6 +71,8 @@ def served(unit: str, instance: str = "") -> Path | None:
 
 
 def _template(name: str) -> str:
+    from importlib.resources import files  # to write a unit, not to look at one
+
     shipped = files("dreamd") / "units" / name  # in a wheel
     if shipped.is_file():
         return shipped.read_text(encoding="utf-8")
@@ -80,6 +80,8 @@ def _template(name: str) -> str:
 
 
 def _digest(text: str) -> str:
+    import hashlib  # where units are installed
+
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -13,16 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 import aiosqlite
 
 from dreamd.store.file.health import with_quota
 from dreamd.store.file.open_files import FilesOpen
-
-P = ParamSpec("P")
-T = TypeVar("T")
-OnConnection = Callable[Concatenate[sqlite3.Connection, P], T]
+from dreamd.store.file.transaction import OnConnection, P, T, transaction
 
 
 class Database(aiosqlite.Connection):
@@ -126,18 +123,3 @@ def _quietly(work: Callable[[], None]) -> None:
     """Run the thread of a connection to its end. If the loop has ended before, no caller waits for its answer."""
     with suppress(RuntimeError):
         work()
-
-
-def transaction(
-    connection: sqlite3.Connection, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """All that `function` writes, or nothing. The connection must be in autocommit mode."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = function(connection, *args, **kwargs)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite itself rolls back on a full disk
-            connection.execute("ROLLBACK")
-        raise
-    return result
