@@ -27,6 +27,18 @@ def test_the_page_shows_the_tree_of_the_module(module: object) -> None:
     assert f"```\n{tree}\n```" in TEXT
 
 
+def table(text: str, below: str) -> list[str]:
+    """Return the rows of the first table below a line, without its head."""
+    rest = text.split(below, 1)[1].split("\n|---|---|\n", 1)[1]
+    return rest.split("\n\n", 1)[0].splitlines()
+
+
+def test_the_exit_codes_of_dreamctl_are_those_of_its_page() -> None:
+    ours = table(TEXT, "## Exit codes of `dreamctl`")
+    theirs = table((ROOT / "docs/reference/dreamctl.md").read_text(), "| exit code ")
+    assert [row.split("|")[1] for row in ours] == [row.split("|")[1] for row in theirs]
+
+
 def counted() -> set[str]:
     """Return each kind of failure that the client counts by a constant."""
     found = set()
