@@ -1,0 +1,89 @@
+"""Check what all pages have in common: links that lead somewhere, words that are read once, one sentence a line."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), ROOT / "tests/README.md", *(ROOT / "docs").rglob("*.md")])
+PROSE = [page for page in PAGES if page.name not in ("CHANGELOG.md", "LICENSE.md")]
+# Spelt so that a search for these words finds pages, not this line.
+RIDDLES = (
+    r"\b(kno[c]k\w*|(no|some)[b]ody|who[e]ver|an[e]w|there[o]f|ow(ed|ing)|for ever|no wo[r]d of|like[w]ise)\b"
+)
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page, as GitHub makes them of its headings."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+def prose(page: Path) -> list[str]:
+    """Return the lines outside of code blocks, tables and headings, without the marks of lists."""
+    text = re.sub(r"^( *)```.*?^ *```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    lines = [line.lstrip() for line in text.splitlines()]
+    return [re.sub(r"^(?:[-*]|\d+\.) ", "- ", line) for line in lines if line[:1] not in ("|", "#")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_link_leads_to_a_page_and_a_heading(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        if not file.exists() or (anchor and anchor not in headings(file)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_no_riddle_is_on_the_page(page: Path) -> None:
+    """CONTRIBUTING.md lists what to write in their place."""
+    assert [found[0] for found in re.finditer(RIDDLES, page.read_text(), re.IGNORECASE)] == []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_one_sentence_stands_on_one_line(page: Path) -> None:
+    """So that a change of one sentence is a change of one line."""
+    assert [line for line in prose(page) if re.search(r"[^.\s][.?!] (?=[A-Z`\[*])", line)] == []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_no_line_goes_on_in_the_next(page: Path) -> None:
+    """A line of prose that ends without a stop, before another line of the paragraph, was wrapped."""
+    lines = prose(page)
+    wrapped = [
+        line
+        for line, after in pairwise(lines)
+        if line
+        and after
+        and line[-1] not in ".:?!"
+        and not line.startswith("- ")
+        and not after.startswith("- ")
+    ]
+    assert wrapped == []
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs/index.md").read_text()
+    pages = [
+        page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md") if page.name != "index.md"
+    ]
+    assert [str(page) for page in pages if f"({page})" not in index] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PROSE if page.name != "CONTRIBUTING.md"], ids=name_of)
+def test_each_path_of_the_repository_is_there(page: Path) -> None:
+    named = re.findall(r"`((?:client|docs|dreamd|examples|requirements|tests)/[\w./*-]+)`", page.read_text())
+    assert [
+        path for path in named if not list(ROOT.glob(path)) and not list((ROOT / "client").glob(path))
+    ] == []
