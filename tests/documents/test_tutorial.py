@@ -41,7 +41,7 @@ def followed(folder: Path) -> dict[str, str]:
         (tools / name).chmod(0o755)
     (folder / "examples").symlink_to(ROOT / "examples")
     end = "-- the end of a command --"
-    script = ["set -eu", ".venv/bin/dreamctl --state-dir state demo </dev/null", f"echo {end!r}"]
+    script = ["set -eu", "exec 2>&1", ".venv/bin/dreamctl --state-dir state demo </dev/null", f"echo {end!r}"]
     for command in commands():
         script += [command, f"echo {end!r}"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("DREAM", "XDG_"))}
@@ -67,9 +67,9 @@ def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     for command in ("dreamctl why", "dreamctl service start", "dreamctl service stop"):
         assert shape(printed[command]) == shape(shown(command))
     table = shape(printed["dreamctl recent"])
-    assert (table[0], len(table)) == (shape(shown("dreamctl recent"))[0], 5)
-    assert [line.split(",")[0] for line in shape(printed["dreamctl show"])[:3]] == [
-        line.split(",")[0] for line in shape(shown("dreamctl show"))[:3]
+    assert (table[:2], len(table)) == (shape(shown("dreamctl recent"))[:2], 6)
+    assert [line.split(",")[0] for line in shape(printed["dreamctl show"])[:4]] == [
+        line.split(",")[0] for line in shape(shown("dreamctl show"))[:4]
     ]
     assert printed["dreamctl inbox ls"].startswith("Nothing waits in ")
     assert len(printed["ls state/inbox/dreams/done"].split()) == 5
