@@ -1,4 +1,4 @@
-"""dreamctl: looking inside the daemon. One file a command group.
+"""dreamctl: look inside the daemon.
 
-It talks to the daemon over the wire only; each `show` makes text of an answer and touches nothing.
+It talks to the daemon only over the wire. Each `show` function turns an answer into text and has no side effect.
 """

@@ -21,27 +21,27 @@ COMMANDS = (
     *("report", "stats", "inbox", "trace", "call"),
     *("service", "config", "backup", "restore", "leo", "completions", "demo"),
 )
-# Over which command of the list above `--help` puts a heading.
+# The headings of `--help`, each by the command that it stands above.
 HEADINGS = {
-    "status": "Is he well, and does he dream",
+    "status": "Health and activity",
     "recent": "Dreams",
     "friend": "The friend",
-    "report": "Looking closer",
-    "service": "Setting up and keeping",
+    "report": "Details",
+    "service": "Setup and maintenance",
 }
 
 
 class NoPath(click.ClickException):
-    """No path can be told, as there is no home folder."""
+    """No path can be derived, because there is no home folder."""
 
     exit_code = 2
 
 
 class Commands(click.Group):
-    """The commands, each imported when it is needed."""
+    """The commands, each imported when it is used."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """As wide as the terminal, for the commands too; click's own least width is 50."""
+        """Make a context as wide as the terminal. click's own least width is 50."""
         return super().make_context(*args, terminal_width=min(terminal_columns(), 80) - 2, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -66,9 +66,9 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Under their headings."""
+        """Write the commands under their headings."""
         heading, heads = "", dict[str, list[tuple[str, str]]]()
-        room = max(45, formatter.width - 6 - max(map(len, COMMANDS)))  # with less it is folded
+        room = max(45, formatter.width - 6 - max(map(len, COMMANDS)))  # a narrower text is folded
         for name in COMMANDS:
             heading = HEADINGS.get(name, heading)
             found = self.get_command(ctx, name)
@@ -82,7 +82,7 @@ class Commands(click.Group):
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--socket", metavar="PATH", help="Where the daemon listens.  [env: DREAMD_SOCKET]")
 @click.option("--state-dir", metavar="DIR", help="The daemon's state folder.  [env: DREAMD_STATE_DIR]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; each command takes this too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON. Each command takes this too.")
 @click.version_option(__version__, prog_name="dreamctl")
 @click.pass_context
 def cli(context: click.Context, socket: str | None, state_dir: str | None, as_json: bool) -> None:
@@ -103,15 +103,15 @@ def cli(context: click.Context, socket: str | None, state_dir: str | None, as_js
 
 
 def main() -> None:
-    """The command `dreamctl`."""
+    """Run the command `dreamctl`."""
     prepare()
     if "_DREAMCTL_COMPLETE" in os.environ:
-        import_module("dreamd.ctl.commands.completions")  # how bash tells its words
+        import_module("dreamd.ctl.commands.completions")  # registers how bash passes its words
     try:
         try:
             cli(prog_name="dreamctl")
         finally:
-            if sys.stdout:  # None where it was closed
+            if sys.stdout:  # None if it is closed
                 sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
@@ -120,7 +120,7 @@ def main() -> None:
             raise SystemExit(
                 "dreamctl: the current folder is not there any more; go to one that is"
             ) from None
-        # No file was opened: what was printed could not leave. Python would try once more at its end.
+        # Without a file name, writing to stdout failed. At its end Python would try once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         click.echo(f"dreamctl: what it prints cannot be written: {error.strerror}", err=True)
         raise SystemExit(1) from None

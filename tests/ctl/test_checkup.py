@@ -399,7 +399,7 @@ def test_where_leo_and_the_service_do_not_meet_is_told():
     )
     apart = list(units.check_places(facts, Path("/s"), Path("/r/b")))
     assert lines(apart) == [
-        "WARN dreamd.socket listens at /r/a, and leo is to knock at /r/b",
+        "WARN dreamd.socket listens at /r/a, and leo connects to /r/b",
         "WARN dreamd.service serves /moved, and dreamctl looks into /s",
     ]
     assert "set DREAMD_SOCKET=/r/a for leo" in apart[0].advice
@@ -577,13 +577,15 @@ def test_a_mute_leo_is_asked_again():
     silent = ({"outcome": "empty", "lines": 0, "note": None, "started_at": NOW, "trace_id": "t"},)
     status = {"sessions": [{"mute_s": 90.0}], "last_errors": []}
     [finding] = dreaming._mute(Answers(status), Database("/s", latest=silent), NOW)
-    assert finding.advice.endswith("`dreamctl dream` tries at once, else he is asked again in 1 min 30 s")
+    assert finding.advice.endswith(
+        "`dreamctl dream` tries at once. Otherwise he is asked again in 1 min 30 s"
+    )
 
 
 def test_an_inbox_that_this_user_may_not_enter(monkeypatch):
     monkeypatch.setattr(inbox, "refused", lambda folder: ("/x belongs to root (uid 0)", f"`chown {folder}`"))
     advice = inbox._cure(InboxUnavailable(errno.EACCES, "x"), Path("/x"))
-    assert advice == "`chown /x`; pending shards follow by themselves"
+    assert advice == "`chown /x`. Pending shards are then written automatically"
 
 
 def test_settings_that_are_gone_are_told_of(tmp_path, monkeypatch):

@@ -177,7 +177,7 @@ def test_gates_that_are_switched_off(state, setting, says):
             leo.call("dream.context", STIRRED)
             found = Told(state).worst("gates")
             assert found.startswith(f"WARN shut: {says} -> under [gate] `")
-            assert "where --set or DREAMD_GATE__.. says it, that holds" in found
+            assert "If --set or DREAMD_GATE__.. sets it, change it there and restart" in found
 
 
 def test_what_was_asked_amiss_is_no_failure_of_the_daemon(daemon, state):
@@ -195,7 +195,7 @@ def test_what_hosts_swallowed(daemon, state):
         assert leo.start(20)
         told = Told(state, "--strict")
     texts = {one["text"] for one in told.findings if one["section"] == "host"}
-    assert texts == {"1 × a reply that no daemon heard of", "1 × other"}
+    assert texts == {"1 × a reply that reached no daemon", "1 × other"}
     assert (told.exit_code, told.whole["verdict"]) == (1, "WARN")
     assert Told(state).exit_code == 0
 
@@ -303,8 +303,11 @@ def test_an_inbox_in_disorder(daemon, state):
         leo.dream_now(STIRRED)
         found = Told(state).worst("inbox")
         assert "FAIL" in found
-        assert "1 shards are owed" in found
-        assert f"-> move it away: `mv -n {inbox} {inbox}.aside`; pending shards follow by themselves" in found
+        assert "1 shards are pending" in found
+        assert (
+            f"-> move it away: `mv -n {inbox} {inbox}.aside`. Pending shards are then written automatically"
+            in found
+        )
         (state / "inbox").rename(state / "aside-too")
         (state / "inbox").symlink_to("aside-too/dreams")
         (state / "inbox.aside").touch()
@@ -316,7 +319,7 @@ def test_an_inbox_in_disorder(daemon, state):
     daemon.stop()
     inbox.unlink()
     texts = [one["text"] for one in Told(state).findings if one["section"] == "inbox"]
-    assert "1 shards are owed; the next start writes them" in texts
+    assert "1 shards are pending; the next start writes them" in texts
     assert Told(state, DREAMD_INBOX__ENABLED="false").worst("inbox") == "OK disabled (inbox.enabled) -> "
     assert "FAIL DREAMD_INBOX__ENABLD: there is no" in Told(state, DREAMD_INBOX__ENABLD="x").worst("settings")
 

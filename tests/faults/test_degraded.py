@@ -156,7 +156,7 @@ def test_inbox_folder_gone_is_made_again(patient: Patient):
 
 
 def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: Mounts):
-    """He dreams on; the shards are owed (P5). Who writes to it by himself is refused."""
+    """He dreams on; the shards are pending (P5). A client that writes to it directly is refused."""
     inbox = mounted.tmpfs(tmp_path / "inbox", "1m")
     patient = Patient(tmp_path / "state", stack, "--set", f"inbox.dir={inbox}")
     assert patient.dream()["outcome"] == "complete"
@@ -169,7 +169,7 @@ def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: Mounts):
     with pytest.raises(RemoteError, match="Read-only file system") as refusal:
         patient.watcher.call("inbox.persist", request)
     assert refusal.value.code == Code.UNAVAILABLE
-    assert "1 shards are owed" in patient.doctor("inbox")["FAIL"]
+    assert "1 shards are pending" in patient.doctor("inbox")["FAIL"]
     mounted.read_only(inbox, off=True)
     until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was owed is delivered")
     patient.recovers()

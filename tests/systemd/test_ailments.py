@@ -279,7 +279,7 @@ def test_gates_that_never_move(patient: Patient, below: float, state: str) -> No
     assert found["text"] == f"{state} at each of the last 14 replies: trauma {below:.2f}-{below + 0.39:.2f}"
     advice = re.fullmatch(
         r"does leo measure \(`(?P<look>[^`]+)`\)\? If so, under \[gate\] `(?P<line>[^`]+)` in (?P<file>\S+), then "
-        r"`(?P<take_up>[^`]+)`; where --set or DREAMD_GATE__.. says it, that holds: .+",
+        r"`(?P<take_up>[^`]+)`\. If --set or DREAMD_GATE__.. sets it, .+",
         found["advice"],
     )
     assert advice is not None
@@ -411,7 +411,7 @@ def test_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts) -> N
         why = "Permission denied"
     leo = patient.leo()
     assert leo.dream_now(STIRRED)["outcome"] == "complete"
-    advice = ails(patient.env, "inbox", f"{inbox}: look at the inbox: {why}; 1 shards are owed")
+    advice = ails(patient.env, "inbox", f"{inbox}: look at the inbox: {why}; 1 shards are pending")
     follow(patient.env, advice)
     is_cured(patient.env, "daemon", "inbox")
     assert leo.call("status")["inbox"]["waiting"] == 1

@@ -48,7 +48,7 @@ def backup(target: Target, file: Path, force: bool) -> None:
 
 
 def _database(target: Target) -> Path:
-    """Return that of the state folder; if only a socket was named, that of the daemon behind it."""
+    """Return the path of the state folder's database; if only --socket was given, ask the daemon there for it."""
     if target.socket_alone:
         with target.daemon() as daemon:
             return Path(daemon.call(Method.STATUS)["database"]["path"])
@@ -56,6 +56,7 @@ def _database(target: Target) -> Path:
 
 
 def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:
+    """Copy the database to `file` and check the copy; return its counts and its size. Raise ClickException."""
     try:
         with explained(database, file, "no backup was made", "damaged; `dreamctl doctor` says what to do"):
             tables = look(database).tables

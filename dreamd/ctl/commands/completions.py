@@ -1,6 +1,6 @@
-"""`completions`: the script that lets a shell complete what is typed; and what it is told of ids and names.
+"""`completions`: the script by which a shell completes commands, and the ids and names that it offers.
 
-Tab is no command: where the daemon is away or slow, or the inbox cannot be read, nothing is offered and nothing said.
+Completion never fails: if the daemon is slow or absent, or the inbox cannot be read, it offers and prints nothing.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ def completions(context: click.Context, shell: str) -> None:
 
 @add_completion_class
 class WholeWords(BashComplete):
-    """What bash asks. It takes words apart at "=" and ":", as in `--state-dir=DIR`, before it tells them."""
+    """Completion for bash, which splits words at "=" and ":" (as in `--state-dir=DIR`) before it passes them on."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
         args, incomplete = super().get_completion_args()
@@ -44,7 +44,7 @@ class WholeWords(BashComplete):
 
 
 def joined(words: Iterable[str]) -> list[str]:
-    """Return the words as they were typed: one that is a sign alone stood between its neighbours."""
+    """Return the words as they were typed: join each lone "=", ":" or "@" with the words beside it."""
     whole: list[str] = []
     behind_sign = False
     for word in words:
@@ -54,6 +54,6 @@ def joined(words: Iterable[str]) -> list[str]:
         else:
             whole.append(word)
         behind_sign = is_sign
-    if behind_sign and whole[-1].endswith("="):  # its value is what is typed now
+    if behind_sign and whole[-1].endswith("="):  # the user is typing its value now
         whole[-1] = whole[-1][:-1]
     return whole

@@ -12,20 +12,20 @@ from dreamd.ctl.terminal.output import emit, json_option
 
 
 @click.command
-@click.option("--session", type=click.IntRange(1), help="Whose dream, where more than one leo is connected.")
+@click.option("--session", type=click.IntRange(1), help="The leo to dream, if more than one is connected.")
 @json_option
 @click.pass_obj
 def dream(target: Target, session: int | None) -> None:
-    """Have leo dream now, past cooldown, gates and chance; show what is said. Exit code 1 if nothing was.
+    """Have leo dream now, past cooldown, gates and chance, and show what is said. Exit code 1 if nothing was said.
 
     \b
     dreamctl dream
     dreamctl dream --session 3
     """
-    columns, colour = width(), click.get_current_context().color  # which the thread below has no way to
+    columns, colour = width(), click.get_current_context().color  # the thread below has no click context
 
     def hear(event: dict[str, Any]) -> None:
-        """On the client's thread, in the order of the dialogue."""
+        """Print a line of the dialogue as it comes. Runs on the client's thread."""
         if event["type"] == "line" and not target.as_json:
             text = click.style(show_line(event, columns), fg=COLOURS.get(event["speaker"]))
             click.echo(text, color=colour)

@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 @utc_option
 @click.pass_obj
 def drift(target: Target, count: int) -> None:
-    """How far the friend has gone from the origin, dialogue by dialogue: 0 is the origin itself, 1 nothing of it.
+    """Show how far the friend has moved from the origin after each dialogue. 0 is the origin itself, 1 nothing of it.
 
     \b
     dreamctl drift -n 1000
@@ -38,7 +38,7 @@ def drift(target: Target, count: int) -> None:
 
 
 def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = False) -> str:
-    """The answer of `friend.drift` as a chart, with its two ends and its farthest point in words."""
+    """Return the answer of `friend.drift` as a chart, with its ends and its farthest point in words below."""
     if not drift:
         return "No dialogue has spoken yet."
     newest, oldest = drift[0], drift[-1]

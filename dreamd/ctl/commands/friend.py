@@ -1,5 +1,5 @@
-"""`friend`: the fragments that the imaginary friend is made of, kept, restored, exported, imported, reseeded.
-`drift`: how far they have gone from the origin."""
+"""`friend`: list, keep, restore, export, import and reseed the fragments that the imaginary friend is made of.
+`drift`: show how far they have moved from the origin."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from dreamd.ctl.terminal.bars import bar
 from dreamd.ctl.terminal.layout import fold, moment, number, span, table, width
 from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
 
-KIND, VERSION = "dreamd.friend", 1  # what an exported file says it is
+KIND, VERSION = "dreamd.friend", 1  # written into an exported file
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
 
 Row = Mapping[str, Any]
@@ -32,13 +32,13 @@ Row = Mapping[str, Any]
 @json_option
 @click.pass_context
 def friend(context: click.Context, count: int) -> None:
-    """The imaginary friend: what he is made of, the heaviest first.
+    """Show what the imaginary friend is made of, the heaviest fragments first.
 
     \b
     dreamctl friend                       his fragments, their weights, where they came from
     dreamctl friend checkpoint tuesday    keep him as he is
     dreamctl friend restore tuesday       make him what he was then
-    dreamctl friend restore previous      take back the last restore, import or reseed
+    dreamctl friend restore previous      undo the last restore, import or reseed
 
     The origin is what leo was born with. Dreams never remove it. restore, import and reseed may put another in its
     place, and the one that goes stays as a checkpoint: `origin~1`, `origin~2` and so on.
@@ -102,7 +102,7 @@ def restore(target: Target, name: str) -> None:
 
     \b
     dreamctl friend restore tuesday
-    dreamctl friend restore previous        take back the last restore, import or reseed
+    dreamctl friend restore previous        undo the last restore, import or reseed
     """
     with target.daemon() as daemon:
         _tell(target, "Restored", daemon.call(Method.RESTORE, name))
@@ -110,7 +110,9 @@ def restore(target: Target, name: str) -> None:
 
 @friend.command
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
-@click.option("--checkpoint", "name", shell_complete=checkpoints, help="Not as he is, but as he was then.")
+@click.option(
+    "--checkpoint", "name", shell_complete=checkpoints, help="Write him as he was at this checkpoint."
+)
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 @click.pass_obj
@@ -187,7 +189,7 @@ def can_ask() -> bool:
 def show_fragments(
     fragments: Sequence[Row], columns: int, now: float, *, most: int = 0, plain: bool = False
 ) -> str:
-    """The answer of `friend.fragments` as text, the first `most` of it, or all."""
+    """Return the first `most` fragments of a `friend.fragments` answer as text; 0 means all."""
     if not fragments:
         return "The friend is empty: the first leo that connects brings his origin."
     shown = fragments[: most or None]
@@ -200,7 +202,7 @@ def show_fragments(
 
 
 def show_checkpoints(checkpoints: Sequence[Row], columns: int, now: float) -> str:
-    """The answer of `friend.checkpoints` as text."""
+    """Return the answer of `friend.checkpoints` as text."""
     if not checkpoints:
         return f"Nothing is kept yet: {command('friend checkpoint NAME')}"
     rows = [
@@ -228,6 +230,7 @@ def _fragment(fragment: Row, columns: int, now: float, plain: bool) -> str:
 
 
 def _tell(target: Target, done: str, answer: Row) -> None:
+    """Print what a restore, import or reseed changed, and how to undo it."""
     if target.as_json:
         emit(answer)
         return
@@ -255,7 +258,8 @@ def _read(file: Path) -> str:
 
 
 def _exported(text: str) -> list[dict[str, Any]] | None:
-    """The fragments of an exported file; None where it is another text. Raises click.UsageError."""
+    """Return the fragments of an exported file, None for another text. Raise UsageError if its version is unknown or
+    its fragments are malformed."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""`inbox`: the dream inbox, by its folder: with or without a daemon."""
+"""`inbox`: read and write the dream inbox in its folder, with or without a daemon."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ from dreamd.inbox.document.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_B
 @click.group()
 @json_option
 def inbox() -> None:
-    """The dream inbox: the files that other memory systems read (docs/guides/inbox.md).
+    """Read and write the dream inbox, the files that other memory systems read (docs/guides/inbox.md).
 
     \b
     dreamctl inbox ls
@@ -34,7 +34,7 @@ def inbox() -> None:
 @json_option
 @click.pass_obj
 def ls(target: Target) -> None:
-    """List what waits, the oldest first.
+    """List the waiting traces, the oldest first.
 
     \b
     dreamctl inbox ls
@@ -57,7 +57,7 @@ def ls(target: Target) -> None:
 @json_option
 @click.pass_obj
 def show(target: Target, trace_id: str) -> None:
-    """Print a trace: the file that waits, else the last that was acknowledged.
+    """Print a trace: the file that waits, or else the last acknowledged one.
 
     \b
     dreamctl inbox show dream-1700000000-7-0a1b2c3d
@@ -90,12 +90,12 @@ def _shard_row(shard: object) -> tuple[str, str]:
     "--saved-ts",
     type=int,
     metavar="MS",
-    help="The saved_ts of the file as it was read: refused if it grew since.",
+    help="The saved_ts of the file as you read it. It is refused if it has grown since.",
 )
 @json_option
 @click.pass_obj
 def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> None:
-    """Acknowledge traces: their files move to done/. Exit code 1 if one could not be moved; the others are.
+    """Acknowledge traces: move their files to done/. Exit code 1 if one could not be moved. The others are moved.
 
     \b
     dreamctl inbox ack dream-1700000000-7-0a1b2c3d
@@ -155,7 +155,7 @@ def persist(target: Target, file: Any) -> None:
 
 
 def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what was written, and the path; also what was set aside or masked, if anything was."""
+    """Yield the rows of a report: what was written and where, and what was set aside or masked, if anything was."""
     for name, value in report.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{count} {kind}" for kind, count in value.items())
@@ -167,7 +167,7 @@ def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 @json_option
 @click.pass_obj
 def verify(target: Target) -> None:
-    """Read every file against its schema, and say what is wrong with which. Exit code 1 if anything is.
+    """Check every file against its schema, and print the problems of each. Exit code 1 if there are any.
 
     \b
     dreamctl inbox verify
@@ -188,7 +188,7 @@ def verify(target: Target) -> None:
 @json_option
 @click.pass_obj
 def sweep(target: Target) -> None:
-    """Remove the temporaries that killed writers left. At any time: a living writer's is never touched.
+    """Remove temporary files that killed writers left. Safe at any time: those of a living writer stay.
 
     \b
     dreamctl inbox sweep

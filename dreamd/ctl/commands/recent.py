@@ -1,4 +1,4 @@
-"""`recent`: the last dialogues. `dream`: have one now."""
+"""`recent`: list the last dialogues. `dream`: have one now."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
 @utc_option
 @click.pass_obj
 def recent(target: Target, count: int) -> None:
-    """The last dialogues, newest first.
+    """List the last dialogues, newest first.
 
     \b
     dreamctl recent -n 20
@@ -33,7 +33,7 @@ def recent(target: Target, count: int) -> None:
 
 
 def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
-    """The answer of `dialogs.recent` as text."""
+    """Return the answer of `dialogs.recent` as a table."""
     if not dialogues:
         return fold(
             f"No dialogue yet. `{command('why')}` says what was decided after the last replies.", columns

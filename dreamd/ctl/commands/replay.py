@@ -15,9 +15,9 @@ from dreamd.ctl.terminal.output import emit, json_option
 @click.pass_obj
 def replay(target: Target, asked: str) -> None:
     """Run a dialogue again from its seed, with the answers that its hooks gave, and compare every prompt,
-    parameter and line. Exit code 1, and the first difference, where it is another dialogue now.
+    parameter and line. If they differ, print the first difference and exit with code 1.
 
-    ID is its number, the beginning of its trace id, or `last`.
+    ID is its number, the beginning of its trace id, or `last`, which is the default.
 
     \b
     dreamctl replay

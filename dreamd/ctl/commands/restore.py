@@ -1,4 +1,4 @@
-"""`restore`: a backup in the place of the dream database, with the daemon stopped meanwhile."""
+"""`restore`: put a backup in the place of the dream database, with the daemon stopped meanwhile."""
 
 import os
 import sqlite3
@@ -41,8 +41,8 @@ UNDONE = "nothing was restored"
 def restore(target: Target, file: Path, instance: str) -> None:
     """Put FILE, which `dreamctl backup` wrote, in the place of the dream database.
 
-    FILE is checked first, and only read. A daemon that runs is stopped, and started again. The old database stays
-    beside the new one, as `dream.sqlite3.before-restore-DATE`: restore that one to go back.
+    FILE is checked first, and is never changed. A running daemon is stopped, and started again afterwards. The old
+    database stays beside the new one as `dream.sqlite3.before-restore-DATE`. To go back, restore that file.
 
     \b
     dreamctl restore dreams.sqlite3
@@ -65,7 +65,7 @@ def restore(target: Target, file: Path, instance: str) -> None:
 
 
 def _place(target: Target, pair: service_units.Pair) -> tuple[Path, Path]:
-    """Return the state folder and the database; if only a socket was named, those of the daemon behind it."""
+    """Return the state folder and the database; if only --socket was given, ask the daemon there for both."""
     if target.socket_alone:
         with target.daemon() as daemon:
             status = daemon.call(Method.STATUS)
@@ -76,7 +76,7 @@ def _place(target: Target, pair: service_units.Pair) -> tuple[Path, Path]:
 def _restore(
     file: Path, state: Path, database: Path, pair: service_units.Pair, about: dict[str, Any]
 ) -> None:
-    """Copy FILE and check the copy; then stop the daemon, and put the copy in place. Add to `about` what was done."""
+    """Copy FILE, check the copy, stop the daemon and put the copy in place. Add to `about` what was done."""
     _refuse_others(file)
     make_private_folder(state)
     if database.parent.stat().st_uid != os.geteuid():
@@ -96,7 +96,7 @@ def _restore(
 
 
 def _refuse_others(file: Path) -> None:
-    """Raise click.ClickException if a file is no dream database that this dreamd can read."""
+    """Raise ClickException if `file` is no dream database that this dreamd can read."""
     with explained(file, file, UNDONE):
         contents = look(file)
         check(contents)
@@ -105,7 +105,7 @@ def _refuse_others(file: Path) -> None:
 
 
 def _checked(part: Path) -> dict[str, int]:
-    """Check the whole copy, as the daemon would read it; return its counts."""
+    """Check the whole copy, load it as the daemon would, and return its counts."""
     with closing(read_only(part)) as connection:
         counts = checked(connection)
         if connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
@@ -115,9 +115,9 @@ def _checked(part: Path) -> dict[str, int]:
 
 @contextmanager
 def _stopped(state: Path, pair: service_units.Pair, done: list[str]) -> Iterator[None]:
-    """Stop the daemon of `state` and hold the folder's lock in the block; start again afterwards what ran before.
+    """Stop the daemon of `state`, hold the folder's lock during the block, and then start again what ran before.
 
-    Until the end of the block no daemon can serve the folder, even if systemd starts one as leo connects.
+    Until the block ends no daemon can serve the folder, even if systemd starts one when leo connects.
     """
     with ExitStack() as afterwards:
         if pair.managed and os.path.realpath(pair.served) == os.path.realpath(state):
@@ -159,11 +159,11 @@ def _start_again(state: Path, pair: service_units.Pair, done: list[str]) -> None
 
 
 def _keep(database: Path) -> str | None:
-    """Give the old database, and all that is beside it, another name; return that of the first file. The place of its
-    log is free then.
+    """Rename the old database and the files beside it, and return the new name of the first. No log is left in its
+    place.
 
-    Whenever this is interrupted, the old one is whole under one of the two names. If it cannot be read, it is kept as
-    it is; else what its log holds is brought into it first, so that a database alone is never without its log.
+    Whenever this is interrupted, the old database is whole under one of the two names. Its log is merged into it
+    first, so that the file is complete without the log. If it cannot be read, its files are kept as they are.
     """
     found = [part for part in PARTS if os.path.lexists(f"{database}{part}")]
     if not found:
@@ -181,12 +181,12 @@ def _keep(database: Path) -> str | None:
     sync(database.parent)
     for part in PARTS[1:]:
         Path(f"{database}{part}").unlink(missing_ok=True)
-    return f"{kept}{found[0]}"  # its log, where the database itself was gone
+    return f"{kept}{found[0]}"  # the log, if the database itself is gone
 
 
 def _empty_log(database: Path) -> None:
-    """Bring the log into the database, unless that cannot be read. Raise click.ClickException if another program has it
-    open, or it holds tables of others."""
+    """Merge the log into the database, unless that cannot be read. Raise ClickException if another program has it
+    open, or if it holds tables of another program."""
     if not database.exists() or not database.stat().st_size:
         return  # SQLite would delete the log of an empty database unread
     try:

@@ -1,4 +1,4 @@
-"""`show`: one dialogue whole. `replay`: whether it comes out the same again."""
+"""`show`: print a whole dialogue. `replay`: check that it comes out the same again."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,12 @@ from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
 @click.command
 @ID
-@click.option("--full", is_flag=True, help="With what each line was prompted by, and its parameters.")
+@click.option("--full", is_flag=True, help="Also print the prompt and the parameters of each line.")
 @json_option
 @utc_option
 @click.pass_obj
 def show(target: Target, asked: str, full: bool) -> None:
-    """Show a dialogue: its number, the beginning of its trace id, or `last` (which is what ID is if left out).
+    """Show a dialogue. ID is its number, the beginning of its trace id, or `last`, which is the default.
 
     \b
     dreamctl show
@@ -40,7 +40,7 @@ def show(target: Target, asked: str, full: bool) -> None:
 def show_dialogue(
     found: Mapping[str, Any], columns: int, now: float, *, full: bool = False, plain: bool = False
 ) -> str:
-    """The answer of `dialogs.get` as text."""
+    """Return the answer of `dialogs.get` as text."""
     parts = [labelled(_about(found, now), columns)]
     for turn in found["turns"]:
         text = show_line(turn, columns) if turn["text"] else f"{turn['speaker']:>6}: (not kept)"
@@ -68,7 +68,7 @@ _MEASURES = (("trauma", "avg_trauma"), ("arousal", "avg_arousal"), ("drift", "dr
 
 
 def _how(turn: Mapping[str, Any]) -> Iterator[str]:
-    """How a line came to be; an imported one does not know."""
+    """Yield the parameters and the prompt of a line, if it has them. An imported line has none."""
     if turn.get("temperature") is not None:
         expert = f", expert {turn['expert']}" if turn.get("expert") else ""
         yield (

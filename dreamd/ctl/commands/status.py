@@ -1,4 +1,4 @@
-"""`status`: how the daemon is. `why`: what it decided after the last replies."""
+"""`status`: show how the daemon is. `why`: show what it decided after the last replies."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from dreamd.ctl.terminal.output import emit, json_option, utc_option
 @utc_option
 @click.pass_obj
 def status(target: Target) -> None:
-    """How the daemon is, who is connected, and what went wrong. Exit code 1 where it is not well.
+    """Show how the daemon is, who is connected, and what went wrong. Exit code 1 if it is not well.
 
     \b
     dreamctl status
@@ -35,7 +35,7 @@ def status(target: Target) -> None:
 
 
 def show_status(status: Mapping[str, Any], columns: int, now: float) -> str:
-    """The answer of `status` as text."""
+    """Return the answer of `status` as text."""
     return labelled(_status_rows(status, now), columns)
 
 

@@ -22,7 +22,7 @@ Event = Mapping[str, Any]
 @utc_option
 @click.pass_obj
 def watch(target: Target) -> None:
-    """Watch the dialogues live, until Ctrl-C. A daemon that restarts is waited for.
+    """Watch the dialogues live, until Ctrl-C. If the daemon restarts, wait for it.
 
     \b
     dreamctl watch
@@ -57,7 +57,7 @@ class Screen:
         }
 
     def show(self, event: Event, now: float) -> str:
-        """One event as text; empty for what is no dialogue."""
+        """Return an event as text, or an empty string if it is none of a dialogue's."""
         scene = self._scenes.get(event["type"])
         return scene(event, now) if scene else ""
 

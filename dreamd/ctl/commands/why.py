@@ -15,12 +15,12 @@ from dreamd.ctl.terminal.output import emit, emit_line, json_option, utc_option
 
 @click.command
 @click.option("-n", "count", type=click.IntRange(1, 256), default=10, show_default=True, help="How many.")
-@click.option("--watch", is_flag=True, help="Then go on with each new one, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Then print each new one, until Ctrl-C.")
 @json_option
 @utc_option
 @click.pass_obj
 def why(target: Target, count: int, watch: bool) -> None:
-    """Did he dream after the last replies, and if not, why not? Newest first; with --watch, newest last.
+    """Show whether he dreamt after the last replies, and if not, why not. Newest first, with --watch newest last.
 
     \b
     dreamctl why
@@ -68,7 +68,7 @@ def _watch(target: Target, count: int) -> None:
 def show_why(
     decisions: Sequence[Mapping[str, Any]], columns: int, now: float, ever: dict[str, int] | None = None
 ) -> str:
-    """The answer of `why` as text, with a count by reason below; `ever` are those since the daemon started."""
+    """Return the answer of `why` as text, with counts by reason below. `ever`: the counts since the daemon started."""
     if not decisions:
         return "No reply has been told to this daemon yet."
     lines = [show_decision(decision, columns, now) for decision in decisions]
@@ -80,7 +80,7 @@ def show_why(
 
 
 def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
-    """One decision: when, whether he dreamt, and the numbers that decided."""
+    """Return one decision as text: when, whether he dreamt, and the numbers that decided."""
     from dreamd.ctl.terminal.decisions import in_words  # not for `status`
 
     words = f"{_verdict(decision)}{in_words(decision)}"

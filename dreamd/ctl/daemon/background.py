@@ -1,4 +1,4 @@
-"""The service where no user manager of systemd answers: a plain process in the background."""
+"""The service without a user manager of systemd: a plain process in the background."""
 
 import os
 import subprocess
@@ -16,24 +16,24 @@ from dreamd.ctl.daemon.start import own_environment, serves, status_at
 from dreamd.ctl.machine.places import awaits_knock, listener, listens, look_at_state
 from dreamd.process.state_folder import make_private_folder
 
-LOG_BYTES = 1 << 20  # a log that is longer is put aside at the next start, and the one before it goes
+LOG_BYTES = 1 << 20  # a longer log is renamed at the next start, and replaces the log renamed before
 START_S = 90.0  # a disk may be slow; systemd waits as long
 STOP_S = 10.0
 
 
 def log_file(state: Path) -> Path:
-    """The log of a daemon that was started without systemd."""
+    """Return the log file of a daemon that was started without systemd."""
     return state / "dreamd.log"
 
 
 def check_log(log: Path) -> None:
-    """Raise ClickException where something else stands in its place: a FIFO would keep us waiting."""
+    """Raise ClickException if the log is no regular file: opening a FIFO would block."""
     if os.path.exists(log) and not os.path.isfile(log):
         raise ClickException(f"{log} is no regular file; move it away")
 
 
 def serving(state: Path, socket: Path) -> int:
-    """The pid of the daemon that answers there; ClickException where that is another state folder's."""
+    """Return the pid of the daemon that answers at `socket`. Raise ClickException if it serves another state folder."""
     status = status_at(socket)
     pid, theirs = int(status["pid"]), status.get("state_dir")
     if theirs and not serves(status, state):
@@ -45,7 +45,8 @@ def serving(state: Path, socket: Path) -> int:
 
 
 def spawn(state: Path, socket: Path) -> int | None:
-    """Start a daemon that outlives this process, and wait until it answers: its pid, or None where another does."""
+    """Start a daemon that outlives this process, wait until it answers, and return its pid. Return None if another
+    daemon answers at `socket`."""
     make_private_folder(state)
     log = log_file(state)
     check_log(log)
@@ -67,10 +68,10 @@ def spawn(state: Path, socket: Path) -> int | None:
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:
         if listens(socket):
-            with suppress(Unreachable):  # it may yet find that it cannot serve
+            with suppress(Unreachable):  # it may still fail to start
                 if status_at(socket)["pid"] == process.pid:
                     return process.pid
-                process.terminate()  # or it would serve once the other ends
+                process.terminate()  # else it would serve once the other ends
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(STOP_S)
                 return None
@@ -84,8 +85,8 @@ def spawn(state: Path, socket: Path) -> int | None:
 
 
 def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
-    """Ask the daemon at `socket`, whose state folder may be another, to stop, and wait until it has let go of that: it
-    listens no more before. ClickException where it goes on, or systemd starts it again, by `units`."""
+    """Ask the daemon at `socket` to stop, and wait until it has released its state folder, which may differ from
+    `state`. Raise ClickException if it goes on running, or if systemd would start it again by `units`."""
     facts = look_at_state(state)
     if facts.stopped:
         raise ClickException(
@@ -100,7 +101,7 @@ def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
         status = daemon.call("status")
         folder = Path(status.get("state_dir", state))
         pid = int(status["pid"])
-        holds = look_at_state(folder).holder == pid  # else its folder has been replaced
+        holds = look_at_state(folder).holder == pid  # False if its folder was replaced
         daemon.call("shutdown")
 
     def runs() -> bool:
@@ -113,6 +114,6 @@ def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
         time.sleep(0.02)
     if awaits_knock(socket):
         raise ClickException(
-            f"the daemon (pid {pid}) ended, and systemd, which listens at {socket}, starts it again at a knock: "
+            f"the daemon (pid {pid}) ended, and systemd, listening at {socket}, restarts it at the next connection: "
             f"`systemctl --user stop {' '.join(units)}` stops both"
         )

@@ -19,7 +19,7 @@ LOOKED_THROUGH = 500  # dialogues, for trace ids
 
 
 def dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
-    """`last` and the last numbers; trace ids where one is begun."""
+    """Return `last` and the latest numbers, or trace ids if the user has begun to type one."""
     by_trace = typed.startswith("d")  # as they all do: `dream-..`
     recent = _asked(context, Method.DIALOGS_RECENT, LOOKED_THROUGH if by_trace else RECENT)
     if by_trace:
@@ -31,19 +31,19 @@ def dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[Co
 
 
 def _item(value: str, dialogue: dict[str, Any]) -> CompletionItem:
-    """With what zsh and fish show beside it."""
+    """Return `value` with the description that zsh and fish show beside it."""
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(dialogue["started_at"]))
     return CompletionItem(value, help=f"{began} {dialogue['outcome'] or 'running'} {dialogue['lines']} lines")
 
 
 def checkpoints(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
-    """The names of the friend's checkpoints."""
+    """Return the names of the friend's checkpoints that begin with `typed`."""
     kept = _asked(context, Method.CHECKPOINTS, 1000)
     return [each["name"] for each in kept if each["name"].startswith(typed)]
 
 
 def traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
-    """The trace ids that wait in the inbox."""
+    """Return the trace ids waiting in the inbox that begin with `typed`."""
     from dreamd.ctl.daemon.inbox import opened
 
     target = _target(context)
@@ -59,6 +59,7 @@ def traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
 
 
 def _asked(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:
+    """Return the daemon's answer, or an empty list if it does not answer in time."""
     try:
         with connected(_target(context).socket, wait_s=WAIT_S) as daemon:
             answer: list[dict[str, Any]] = daemon.call(method, *params, timeout_s=WAIT_S)
@@ -68,6 +69,6 @@ def _asked(context: click.Context, method: str, *params: Any) -> list[dict[str, 
 
 
 def _target(context: click.Context) -> Target:
-    """The shared options: read, while nothing has been run yet."""
+    """Return the target that the shared options name. No command has run yet, so they are read from the context."""
     shared = context.find_root().params
     return Target(shared.get("socket"), shared.get("state_dir"), as_json=False)

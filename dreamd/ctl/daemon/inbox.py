@@ -17,7 +17,7 @@ PROBLEM = 1
 
 
 class Wrong(click.ClickException):
-    """The inbox cannot do it."""
+    """An error of the inbox, with exit code 1."""
 
     exit_code = PROBLEM
 

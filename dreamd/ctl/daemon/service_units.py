@@ -1,4 +1,4 @@
-"""The service as units of systemd: which are meant, what stands in their way, and the user manager told of them."""
+"""The service as units of systemd: their names and files, what keeps them from working, and calls of systemctl."""
 
 import os
 import re
@@ -38,44 +38,44 @@ class Pair:
 
     @property
     def state(self) -> Path:
-        """Its own state folder."""
+        """The state folder of this instance."""
         return Path(f"{self.folder}@{self.instance}") if self.instance else self.folder
 
     @property
     def units(self) -> tuple[str, str]:
-        """The socket unit and the service."""
+        """The names of the socket unit and of the service."""
         name = f"dreamd@{self.instance}" if self.instance else "dreamd"
         return f"{name}.socket", f"{name}.service"
 
     @property
     def known(self) -> tuple[str, str]:
-        """The same as patterns: one that systemd does not know is no error then."""
+        """Patterns for the two units. Unlike a name, a pattern is no error if systemd knows no such unit."""
         socket, service = self.units
         return f"{socket}*", f"{service}*"
 
     @property
     def files(self) -> dict[str, Path]:
-        """The unit files that `install` writes, by name: for an instance the templates alone."""
+        """The unit files that `install` writes, by name. For an instance these are only the templates."""
         folder = unit_folder(os.environ)
         return {name: folder / name for name in NAMES if "@" in name or not self.instance}
 
     @property
     def file(self) -> Path:
-        """That of the service."""
+        """The unit file of the service."""
         return self.files["dreamd@.service" if self.instance else "dreamd.service"]
 
     @property
     def managed(self) -> bool:
-        """Whether it is installed, and a user manager answers."""
+        """True if the service is installed and a user manager answers."""
         return os.path.exists(self.file) and manager_answers()
 
     @property
     def served(self) -> Path:
-        """The state folder of the unit as it is installed, else its own."""
+        """The state folder that the installed unit names, or else that of this instance."""
         return served(text_of(self.file), self.instance) or self.state
 
     def texts(self) -> dict[Path, str]:
-        """The unit files as they are to be."""
+        """Return the texts of the unit files to write."""
         runtime = os.environ.get("XDG_RUNTIME_DIR")
         return {
             path: filled(name, self.folder, self.unit_socket, runtime) for name, path in self.files.items()
@@ -83,11 +83,11 @@ class Pair:
 
 
 def meant(target: Target, instance: str) -> Pair:
-    """What the options and the environment say."""
+    """Return the units that the options and the environment name."""
     folder = state_dir(target.given_state)
     if not instance:
         return Pair("", folder, target.socket, socket_path(target.given_socket))
-    # In the environment of that leo his own folder may be named already.
+    # DREAMD_STATE_DIR may already name the folder of this instance.
     folder = Path(str(folder).removesuffix(f"@{instance}"))
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     beside = Path(f"{folder}@{instance}") / SOCKET_NAME
@@ -96,7 +96,7 @@ def meant(target: Target, instance: str) -> Pair:
 
 
 def check(pair: Pair, force: bool) -> None:
-    """Raise where units of this pair could not work; nothing has been written yet."""
+    """Raise UsageError or ClickException if the units could not work. Called before anything is written."""
     if str(pair.unit_socket).endswith((" ", "\\")) or re.search(r"[\n\r]", f"{pair.unit_socket}{pair.state}"):
         raise UsageError(
             "a unit cannot hold a --socket that ends with a space or a backslash, nor a --socket or --state-dir with a "
@@ -121,7 +121,7 @@ def check(pair: Pair, force: bool) -> None:
 
 
 def refuse_edited(paths: Iterable[Path], force: bool) -> None:
-    """Raise where a unit is its owner's: masked, or (unless `force`) edited."""
+    """Raise ClickException if a unit is masked, or edited by its owner and not `force`."""
     masked = [path.name for path in paths if is_masked(path)]
     if masked:
         raise ClickException(f"masked: first `{UNMASK} {' '.join(masked)}`")
@@ -134,14 +134,14 @@ def refuse_edited(paths: Iterable[Path], force: bool) -> None:
 
 
 def refuse_taken(pair: Pair, state: Path, socket: Path) -> None:
-    """Raise where a daemon that is not systemd's serves there: the two would fight for the socket."""
+    """Raise ClickException if a daemon that systemd did not start serves there: both would claim the socket."""
     ours, service = pair.units
     holder = look_at_state(state).holder
     if holder and str(holder) != show(service, "MainPID"):
         raise ClickException(
             f"a daemon that is not systemd's (pid {holder}) serves {state}: first `kill {holder}`, which ends it"
         )
-    # A knock at systemd's own socket would start the daemon. Where it listens is unknown once its file is gone.
+    # Connecting to systemd's own socket would start the daemon. Once its unit file is gone, its path is unknown.
     if not (is_active(ours) and listened(ours) in (socket, None)) and listens(socket):
         raise ClickException(
             f"another daemon listens at {socket}: first `dreamctl --socket {quote(str(socket))} service stop`,"
@@ -150,18 +150,18 @@ def refuse_taken(pair: Pair, state: Path, socket: Path) -> None:
 
 
 def refuse_taken_from_installed(pair: Pair) -> None:
-    """The same for the places of the unit as it is installed."""
+    """Raise ClickException if a daemon that systemd did not start serves the places of the installed unit."""
     refuse_taken(pair, pair.served, listened(pair.units[0]) or pair.unit_socket)
 
 
 def tell_to_run(verb: str, pair: Pair) -> None:
-    """Start or restart it, though systemd has given up on it; where that fails, ClickException says why, as far as the
-    exit code tells."""
+    """Start or restart the unit, even if systemd has given up on it. If that fails, raise ClickException with the
+    reason that the exit code gives."""
     socket, service = pair.units
     try:
         tell("reset-failed", *pair.known)
         if verb == "restart":
-            tell("stop", service)  # a socket of its own making, in place of one that vanished, goes with it
+            tell("stop", service)  # this also closes a socket that the daemon made in place of a vanished one
         if (place := listened(socket)) and not os.path.exists(place):
             tell("restart", socket)  # systemd does not notice that
         tell("start", socket, service)
@@ -173,7 +173,7 @@ def tell_to_run(verb: str, pair: Pair) -> None:
 
 
 def _exit_code(service: str) -> str:
-    """Of the last start; empty where it tells nothing."""
+    """Return the exit code of the last start, or an empty string if there is none."""
     before = failed_before(show(service, "ExecStartPre"))
     if before is None and show(service, "ExecMainCode") == "1":  # CLD_EXITED
         return show(service, "ExecMainStatus")
@@ -181,8 +181,8 @@ def _exit_code(service: str) -> str:
 
 
 def _wrong_setting() -> str:
-    """What is wrong in the settings, which the daemon tells a log that may not be kept; empty where nothing is."""
-    from dreamd import settings  # needs msgspec: not for those who never need it
+    """Return what is wrong in the settings, or an empty string. The daemon reports it only to a log that may be off."""
+    from dreamd import settings  # imports msgspec: only if needed
 
     try:
         settings.load()
@@ -198,5 +198,9 @@ def _named(_: click.Context, __: click.Parameter, name: str) -> str:
 
 
 instance_option = click.option(
-    "--instance", metavar="NAME", default="", callback=_named, help="The one of a second leo: dreamd@NAME."
+    "--instance",
+    metavar="NAME",
+    default="",
+    callback=_named,
+    help="The service of a second leo: dreamd@NAME.",
 )

@@ -11,46 +11,46 @@ from dreamd.ctl.machine.systemd_state import MANAGER_HANGS, MANAGER_S
 
 
 def manager_answers() -> bool:
-    """Whether there is a user manager of systemd, and we can speak to it."""
+    """Return whether a user manager of systemd answers."""
     return shutil.which("systemctl") is not None and _question("show", "--property=Version").returncode == 0
 
 
 def tell(*arguments: str) -> None:
-    """Run systemctl for the user manager; ClickException with what it says where that fails."""
+    """Run `systemctl --user`. If it fails, raise ClickException with its message."""
     ran = _run(*arguments)
     if ran.returncode:
         raise ClickException(f"systemctl --user {' '.join(arguments)}: {ran.stderr.strip() or 'failed'}")
 
 
 def tell_all(calls: Iterable[tuple[str, ...]]) -> None:
-    """One after the other."""
+    """Run `systemctl --user` once for each of `calls`."""
     for call in calls:
         tell(*call)
 
 
 def show(unit: str, name: str) -> str:
-    """A property of a unit."""
+    """Return a property of a unit."""
     return _question("show", "-P", name, unit).stdout.strip()
 
 
 def asked(question: str, unit: str) -> str:
-    """The word of `systemctl is-active` or `is-enabled`."""
+    """Return the word that `systemctl is-active` or `is-enabled` prints."""
     return _question(f"is-{question}", unit).stdout.strip() or "unknown"
 
 
 def is_active(unit: str) -> bool:
-    """Whether it runs, or its socket is listened at."""
+    """Return whether a service runs or a socket unit listens."""
     return asked("active", unit) == "active"
 
 
 def listened(socket: str) -> Path | None:
-    """Where a socket unit listens, or would; None where systemd does not know it."""
+    """Return the path of a socket unit, or None if systemd does not know the unit."""
     place = show(socket, "Listen").removesuffix(" (Stream)")
     return Path(place) if place else None
 
 
 def _question(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """What changes nothing is answered at once, or not at all."""
+    """Run a systemctl query, which changes nothing and answers at once. Raise ClickException if it hangs."""
     try:
         return _run(*arguments, timeout_s=MANAGER_S)
     except subprocess.TimeoutExpired:

@@ -22,29 +22,32 @@ _START = "\n"  # stands before the first word of a sentence; no token is one
 
 Near = Callable[[str], float]
 
-NEAR_WORDS = 5  # the company of a word, on each side: about a clause
-LEAST_WORDS, MOST_WORDS = 4, 26  # of a line: it says something, and fits a dream (the daemon cuts at 50)
-LOOSE = 0.03  # share of what followed one word beside what followed two; without it a small field recites
+NEAR_WORDS = 5  # words on each side that count as near a word: about a clause
+LEAST_WORDS, MOST_WORDS = (
+    4,
+    26,
+)  # of a line: enough to say something, and below the 50 at which the daemon cuts
+LOOSE = 0.03  # weight of what followed one word beside what followed two: without it a small field recites
 PULL = 200.0  # how far the words of the seed draw a walk, at a semantic weight of 1
-THEMES = 24  # words of the seed that draw: the rarest, so that a long seed costs no more than a short one
+THEMES = 24  # the rarest words of the seed, which alone draw: a long seed costs no more than a short one
 BASE = 0.01  # worth of a line that is nowhere near the seed: about a tenth of one that is
-WALKS = 16  # a line is the best of so many: near the seed, and no echo
-LATELY = 12  # sentences that an echo is looked for in: two dialogues, and what was spoken between them
-LEAST_TEMPERATURE = 0.05  # below, the sums would leave the range of a float
+WALKS = 16  # a line is the best of this many: near the seed, and no echo
+LATELY = 12  # latest sentences searched for an echo: two dialogues, and what was spoken between them
+LEAST_TEMPERATURE = 0.05  # below it the weights would leave the range of a float
 
 
 def story() -> str:
-    """The text that the demo is fed with where no other is given."""
+    """Return the text that the demo is fed with if no other is given."""
     return files("dreamd.ctl.stand_in").joinpath("story.txt").read_text("utf-8")
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, each on one line; a blank line ends one too."""
+    """Return the sentences of a text, each as one line. A blank line ends a sentence too."""
     return [line for line in (" ".join(part.split()) for part in _SENTENCE.split(text)) if line]
 
 
 class TrigramField:
-    """Counts of words. The same texts and an equal `rng` give the same lines."""
+    """Counts of words. Equal texts and an equal `rng` give equal lines."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -58,7 +61,7 @@ class TrigramField:
 
     @property
     def vocabulary(self) -> int:
-        """How many different words it has heard."""
+        """The number of different words that it has heard."""
         return len(self._count.keys() - _MARKS)
 
     def observe(self, text: str) -> None:
@@ -84,8 +87,8 @@ class TrigramField:
             self._lately.append(pulse.read(sentence).trigrams)
 
     def pulse(self, text: str) -> dict[str, float]:
-        """How a text feels, each in [0, 1]. Novelty is the share of its steps, from two words to the next,
-        that this field has not heard yet; arousal and entropy are measured as the daemon does."""
+        """Return how a text feels, each measure in [0, 1]. Novelty is the share of its steps, from two words to the
+        next, that this field has not heard yet. Arousal and entropy are measured as the daemon does."""
         steps = [step for sentence in sentences(text) for step in _steps(_folded(_TOKEN.findall(sentence)))]
         new = sum(c not in self._after_two.get((a, b), ()) for a, b, c in steps)
         return {
@@ -97,10 +100,10 @@ class TrigramField:
     def generate(
         self, seed: str, temperature: float = 0.8, semantic_weight: float = 0.5, *, count: int = 1
     ) -> str:
-        """Say `count` sentences at most, drawn towards the words of `seed`; "" from a field that has heard nothing.
+        """Return at most `count` sentences, drawn towards the words of `seed`. An empty field returns "".
 
-        `temperature`: above 1 what is rare gets likelier, near 0 only the most frequent is left.
-        `semantic_weight`: how much words that stand near those of the seed are preferred; 0 is not at all.
+        `temperature`: above 1 rare words get likelier, near 0 only the most frequent are left.
+        `semantic_weight`: how much words near those of the seed are preferred, 0 for not at all.
         """
         if not self._count:
             return ""
@@ -111,19 +114,21 @@ class TrigramField:
         ]
         walks.sort(key=lambda walk: -self._worth(walk, near))
         lines = list(dict.fromkeys(map(self._spelled, walks)))[:count]
-        if count == 1:  # of several it is not known yet which are taken: what is, is observed
+        if (
+            count == 1
+        ):  # of several it is unknown which the daemon chooses: the chosen ones are observed later
             self._lately.append(pulse.read(lines[0]).trigrams)
         return " ".join(lines)
 
     def reply(self, prompt: str) -> str:
-        """Answer. Neither is observed yet, so that how new they are can still be measured."""
+        """Return an answer to `prompt`. Neither is observed yet, so that their novelty can still be measured."""
         return self.generate(prompt, temperature=0.8, semantic_weight=0.9)
 
     # walking
 
     def _nearness(self, seed: str) -> Near:
-        """How much a word belongs to the words of the seed: it is one, or stood near them often for one so
-        frequent. The rarer a word of the seed, the more it counts."""
+        """Return a function from a word to how much it belongs to the seed: it is in the seed, or stood near its words
+        often for its frequency. The rarer a word of the seed, the more it counts."""
         known = {word: 1 / sqrt(self._count[word]) for word in pulse.words(seed) if word in self._near}
         themes = dict(sorted(known.items(), key=lambda item: -item[1])[:THEMES])
 
@@ -138,7 +143,7 @@ class TrigramField:
         return near
 
     def _walk(self, near: Near, temperature: float, pull: float) -> list[str]:
-        """From the start of a sentence to the end of one; where none comes, what stood before a mark."""
+        """Walk from the start of a sentence to its end. If no end comes in time, cut at the last mark."""
         tokens: list[str] = []
         a = b = _START
         said = whole = 0
@@ -157,7 +162,7 @@ class TrigramField:
         return [*tokens[: whole or len(tokens)], "."]
 
     def _next(self, a: str, b: str, near: Near, temperature: float, pull: float) -> str:
-        """Draw from all that followed the two words, and a little from what followed the last alone."""
+        """Draw the next word from those that followed `a b`, and with a small weight from those that followed `b`."""
         loose = self._after_one[b]
         weights = {word: LOOSE * count / loose.total() for word, count in loose.items()}
         for word, count in self._after_two.get((a, b), loose).items():
@@ -171,7 +176,7 @@ class TrigramField:
     # choosing and spelling
 
     def _worth(self, walk: Sequence[str], near: Near) -> float:
-        """How near a walk is to the seed; less where it echoes what was said, or itself; 0 for a quotation."""
+        """Return how near a walk is to the seed: less if it echoes an earlier line, 0 if it quotes a heard sentence."""
         if tuple(walk) in self._heard:
             return 0.0
         own = pulse.read(self._spelled(walk)).trigrams
@@ -180,7 +185,7 @@ class TrigramField:
         return (1 - echo) * (BASE + belonging)
 
     def _keep_writing(self, tokens: Sequence[str]) -> None:
-        """How words are written: the capital of a first word says nothing, nor do those of a shouted one."""
+        """Keep how words are written. The first capital of a sentence does not count, nor do words in capitals."""
         for before, token in zip([".", *tokens], tokens, strict=False):
             if before in _ENDS or (len(token) > 1 and token.isupper()):
                 self._written.setdefault(token.casefold(), token.lower())
@@ -202,6 +207,6 @@ def _folded(tokens: Iterable[str]) -> list[str]:
 
 
 def _steps(tokens: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Each token of a sentence behind the two before it."""
+    """Return each token of a sentence with the two before it."""
     path = [_START, _START, *tokens]
     return zip(path, path[1:], tokens, strict=False)

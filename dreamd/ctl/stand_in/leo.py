@@ -6,7 +6,7 @@ from dreamclient.messages import DreamContext, PulseSnapshot
 
 from dreamd.ctl.stand_in.field import TrigramField
 
-SENTENCES = 4  # said for a line, of which the daemon takes what answers the line before
+SENTENCES = 4  # offered for each line: the daemon chooses those that answer the line before
 
 
 class Leo:
@@ -17,19 +17,19 @@ class Leo:
         self._lock = threading.Lock()
 
     def generate(self, seed: str, temperature: float, semantic_weight: float) -> str:
-        """The hook: a line of a dream."""
+        """Return a line of a dream (the hook `generate`)."""
         with self._lock:
             return self._field.generate(seed, temperature, semantic_weight, count=SENTENCES)
 
     def observe(self, text: str) -> dict[str, float]:
-        """The hook: hear a line; how it felt before."""
+        """Observe a line and return how it felt, measured before it was observed (the hook `observe`)."""
         with self._lock:
             felt = self._field.pulse(text)
             self._field.observe(text)
         return felt
 
     def answer(self, prompt: str) -> DreamContext:
-        """Reply to a person, and hear both; what leo tells the daemon then."""
+        """Reply to a prompt, observe both, and return the context that leo offers to the daemon."""
         with self._lock:
             reply = self._field.reply(prompt)
             felt = self._field.pulse(f"{prompt} {reply}")

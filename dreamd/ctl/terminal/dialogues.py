@@ -9,10 +9,10 @@ COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
 
 
 def show_line(line: Mapping[str, Any], columns: int) -> str:
-    """One line of a dialogue as text."""
+    """Return one line of a dialogue as text, its speaker in front."""
     return fold(line["text"], columns, " " * 8, f"{line['speaker']:>6}: ")
 
 
 def count_of_lines(count: int) -> str:
-    """In words."""
+    """Return "1 line", "2 lines" and so on."""
     return f"{count} line" if count == 1 else f"{count} lines"

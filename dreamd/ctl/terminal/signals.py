@@ -27,8 +27,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """While in the block, a signal that would end this process at once ends it as an exception does: nothing that
-    it has started is left behind."""
+    """Turn SIGTERM and SIGHUP into SystemExit during the block, so that started commands are cleaned up."""
 
     def leave(number: int, _: object) -> NoReturn:
         raise SystemExit(128 + number)

@@ -1,1 +1,1 @@
-"""`call`: any method of the daemon."""
+"""`call`: call any method of the daemon."""

@@ -1,4 +1,4 @@
-"""`call`: any method of the daemon; and, where asked to, somebody who dreams meanwhile."""
+"""`call`: call any method of the daemon, and provide hooks meanwhile if options ask for them."""
 
 import json
 import shlex
@@ -17,13 +17,14 @@ from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Target
 from dreamd.ctl.terminal.output import emit, json_option
 from dreamd.ctl.terminal.signals import unwinding
 
-COMMAND_S = 25.0  # the daemon itself gives up after 30, and would not know why
-LONGEST_S = 86400.0  # to wait: a day
+COMMAND_S = 25.0  # less than the 30 s after which the daemon gives up, so that the reason can be reported
+LONGEST_S = 86400.0  # the longest timeout: a day
 STDIN_BYTES = 8 * MESSAGE_BYTES  # as JSON, with its escapes and spaces, a message is longer
-FIELD_CHARS = 1 << 20  # more makes a slower field, and no wiser one
+FIELD_CHARS = 1 << 20  # more makes the field slower, not wiser
 
 
 def _words(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+    """Return the words of a command line. Raise BadParameter if there is no such command."""
     if value is None:
         return None
     try:
@@ -31,12 +32,12 @@ def _words(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     except ValueError as error:
         raise click.BadParameter(f"{error}".lower()) from None
     if not words or shutil.which(words[0]) is None:
-        raise click.BadParameter("there is no such command; what a shell should read, sh -c '..' runs")
+        raise click.BadParameter("there is no such command; for shell syntax use sh -c '..'")
     return words
 
 
 def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    if value is None or 0 < value <= LONGEST_S:  # not so a NaN
+    if value is None or 0 < value <= LONGEST_S:  # False for NaN
         return value
     raise click.BadParameter(f"expected seconds above 0, at most {LONGEST_S:g}")
 
@@ -48,8 +49,12 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
 @click.option(
     "--msgpack", "as_msgpack", is_flag=True, help="Print the answer as MessagePack; with -, read it too."
 )
-@click.option("--generate-cmd", callback=_words, metavar="CMD", help="Run for each line that leo is to say.")
-@click.option("--observe-cmd", callback=_words, metavar="CMD", help="Run for each line that leo is to hear.")
+@click.option(
+    "--generate-cmd", callback=_words, metavar="CMD", help="Command to run for each line that leo says."
+)
+@click.option(
+    "--observe-cmd", callback=_words, metavar="CMD", help="Command to run for each line that leo hears."
+)
 @click.option(
     "--cmd-timeout",
     "command_s",
@@ -57,7 +62,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
     callback=_seconds,
     default=COMMAND_S,
     show_default=True,
-    help="Seconds for one run.",
+    help="Seconds that one run may take.",
 )
 @click.option(
     "--field",
@@ -78,16 +83,16 @@ def call(
     command_s: float,
     field: TextIO | None,
 ) -> None:
-    """Call METHOD of the daemon (docs/reference/protocol.md lists them), each parameter one JSON value; with - they are
-    read from stdin, one array. The answer is printed as JSON.
+    """Call METHOD of the daemon, each parameter one JSON value, and print the answer as JSON. With -, the parameters
+    are read from stdin as one array. docs/reference/protocol.md lists the methods.
 
     \b
     dreamctl call why 3
     dreamctl call dialogs.get 7
     dreamctl call inbox.read '"dream-1700000000-7-0a1b2c3d"'
 
-    Without a leo, this client can be one while it waits. A command gets its parameters as a JSON array on stdin;
-    what it prints is the line, or a JSON map with its text and measures.
+    If no leo is connected, this client can be one while it waits. A command gets its parameters as a JSON array on
+    stdin. It prints the line, or a JSON map with the text and its measures.
 
     \b
     dreamctl call dream.now --field story.txt
@@ -121,7 +126,7 @@ def _from_words(params: tuple[str, ...]) -> list[Any]:
 
 
 def _from_stdin(as_msgpack: bool) -> list[Any]:
-    data = sys.stdin.buffer.read(STDIN_BYTES + 1) if sys.stdin else b""  # None where it was closed
+    data = sys.stdin.buffer.read(STDIN_BYTES + 1) if sys.stdin else b""  # None if it is closed
     if len(data) > STDIN_BYTES:
         raise click.UsageError(
             f"stdin holds more than {STDIN_BYTES} bytes; a message has {MESSAGE_BYTES} at most"
@@ -138,7 +143,7 @@ def _from_stdin(as_msgpack: bool) -> list[Any]:
 def _hooks(
     commands: Commands, generate: list[str] | None, observe: list[str] | None, field: TextIO | None
 ) -> dict[str, Hook]:
-    """What this client provides, by name."""
+    """Return the hooks that this client provides, by name. Raise UsageError if the options contradict each other."""
     if field and (generate or observe):
         raise click.UsageError("--field speaks and hears by itself: not with --generate-cmd or --observe-cmd")
     if observe and not generate:
@@ -152,7 +157,7 @@ def _hooks(
 
 
 def _deaf(text: str) -> None:
-    """The hook of who hears nothing: without one, nobody can dream."""
+    """Ignore a line. A client without an `observe` hook cannot dream."""
 
 
 def _field(text: str) -> dict[str, Hook]:

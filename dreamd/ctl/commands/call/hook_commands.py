@@ -1,4 +1,4 @@
-"""Commands that stand in for leo's hooks: one run a line, on whose standard input the parameters lie as JSON."""
+"""Commands that stand in for leo's hooks: each line runs one, with the parameters as JSON on its standard input."""
 
 import json
 import os
@@ -20,19 +20,19 @@ Words = Sequence[str]  # of a command; no shell sees them
 
 
 class CommandFailed(Exception):
-    """It ended with another exit code than 0, or by a signal."""
+    """The command ended with another exit code than 0, or by a signal."""
 
 
 class CommandTimeout(Exception):
-    """It had not ended by the deadline."""
+    """The command had not ended by the deadline."""
 
 
 class CommandMute(Exception):
-    """It could not be started, or what it printed is no text, no such map, or far too much."""
+    """The command could not be started, or printed no valid text or map, or too much."""
 
 
 class Commands:
-    """The commands of one client, whose hooks run one at a time. None is left when it is closed."""
+    """The commands of one client, whose hooks run one at a time. `close` ends the command that runs."""
 
     def __init__(self, deadline_s: float) -> None:
         self._deadline_s = deadline_s
@@ -41,7 +41,7 @@ class Commands:
         self._closed = False
 
     def generate(self, words: Words) -> Hook:
-        """The hook: what the command prints is the line, or a JSON map with its `text`."""
+        """Return the hook `generate`: it returns what the command prints, the line or a JSON map with its `text`."""
 
         def generate(seed: str, temperature: float, semantic_weight: float, meta: Any) -> Any:
             params = [seed, temperature, semantic_weight, meta]
@@ -51,7 +51,7 @@ class Commands:
         return generate
 
     def observe(self, words: Words) -> Hook:
-        """The hook: what the command prints is nothing, or a JSON map of measures."""
+        """Return the hook `observe`: it returns the JSON map of measures that the command prints, or None."""
 
         def observe(text: str, meta: Any) -> Any:
             return self._said(Method.OBSERVE, words, [text, meta])[1]
@@ -59,7 +59,7 @@ class Commands:
         return observe
 
     def close(self) -> None:
-        """End the command that runs, and all that it started; no other one is started."""
+        """Kill the running command and its process group. No other command is started afterwards."""
         with self._lock:
             self._closed = True
             if self._running is not None:
@@ -83,7 +83,7 @@ class Commands:
         finally:
             with self._lock:
                 self._running = None
-                os.killpg(process.pid, signal.SIGKILL)  # not waited for yet: the number is nobody else's
+                os.killpg(process.pid, signal.SIGKILL)  # before `wait`: the number is still its own
                 code = process.wait()
         if code:
             raise CommandFailed(
@@ -108,7 +108,7 @@ class Commands:
 
 
 def _output(process: Popen[bytes], deadline: float) -> bytes:
-    """All that it prints until it ends. It is left for somebody else to wait for."""
+    """Return all that the process prints until it ends. The caller has to `wait` for it."""
     assert process.stdout is not None
     said = bytearray()
     with process.stdout as stdout:
@@ -131,7 +131,7 @@ def _ready(descriptor: int, deadline: float) -> int:
 
 
 def _map(hook: str, said: str) -> dict[str, Any] | None:
-    """A JSON map, or None for any other text. Raises CommandMute for a map that the hook may not answer."""
+    """Return a JSON map, or None for any other text. Raise CommandMute for a map that the hook may not return."""
     try:
         found = json.loads(said) if said.startswith("{") else None
     except (ValueError, RecursionError):
@@ -144,6 +144,6 @@ def _map(hook: str, said: str) -> dict[str, Any] | None:
 
     try:
         convert(found, Answer if hook == Method.GENERATE else Heard)
-    except ValidationError as error:  # which names places and types, no texts
+    except ValidationError as error:  # its message names places and types, no texts
         raise CommandMute(f"printed a map that is no answer: {error}") from None
     return found

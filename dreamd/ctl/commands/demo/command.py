@@ -1,4 +1,4 @@
-"""`demo`: a small organism replies, and then dreams through a real daemon, for all to see."""
+"""`demo`: a small organism replies, and then dreams through a real daemon while the user watches."""
 
 import os
 import select
@@ -20,11 +20,11 @@ from dreamd.ctl.stand_in.field import TrigramField, sentences, story
 from dreamd.ctl.terminal.layout import width
 from dreamd.ctl.terminal.output import emit_line, json_option
 
-# A novelty is never below 0, so that no reply is too calm for a dream.
+# Novelty is never below 0, so no reply is too calm for a dream.
 OPEN_GATES = ("gate.enabled=true", "gate.cooldown_s=0", "gate.chance=1", "gate.novelty_above=-1")
-CORPUS_BYTES = 1 << 20  # more makes a slower organism, and no wiser one
+CORPUS_BYTES = 1 << 20  # more makes the organism slower, not wiser
 PROMPT_CHARS = 2000
-FIRST_LINE_S = 1.0  # how long a pipe may keep silent before the demo speaks for itself
+FIRST_LINE_S = 1.0  # how long to wait for the first line of a pipe before the demo uses its own prompts
 
 PROMPTS = (
     "Good evening, little one. Are you awake?",
@@ -47,8 +47,8 @@ def demo(target: Target, corpus: Path | None, seed: int | None) -> None:
     """Talk with a small organism, and watch it dream.
 
     In a terminal you type. From a pipe, each line is a prompt. Otherwise it holds a short conversation of its
-    own. A daemon is started where none serves the state folder, and stopped at the end. Where no state folder
-    is given, the demo has one of its own, so that the dreams of your leo stay his.
+    own. If no daemon serves the state folder, one is started, and stopped at the end. If no state folder is
+    given, the demo uses one of its own, so that the dreams of your leo stay his.
 
     \b
     dreamctl demo
@@ -77,9 +77,9 @@ def demo(target: Target, corpus: Path | None, seed: int | None) -> None:
 
 
 def _place(target: Target) -> tuple[Path, Path]:
-    """The state folder of the demo, and where its daemon would listen."""
+    """Return the state folder of the demo, and the socket path of its daemon."""
     given = target.given_state or os.environ.get("DREAMD_STATE_DIR")
-    # Else the story of the demo would become the origin of the user's own leo, for good.
+    # In the user's own folder the story of the demo would become the origin of his leo.
     state = state_dir(given) if given else state_dir() / "demo"
     return state, socket_path(target.given_socket, state=state)
 
@@ -93,7 +93,7 @@ def _read(corpus: Path) -> str:
 
 
 def _prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:
-    """What a person types, else what a pipe says, else a conversation of its own."""
+    """Yield what the user types, or else the lines of a pipe, or else the demo's own prompts."""
     if typed:
         yield from _typed()
         return
@@ -129,12 +129,12 @@ def _stage(typed: bool) -> Show:
 
     from dreamd.ctl.commands.demo.stage import Stage
 
-    # rich heeds a width on a dumb terminal only with a height, and prints bold and dim where colour is unwanted.
+    # On a dumb terminal rich respects a width only with a height. It prints bold and dim even if NO_COLOR is set.
     plain = Console(width=width(), height=100, highlight=False, color_system=None)
     coloured = Console(width=width(), height=100, highlight=False)
     return Stage(plain if os.environ.get("NO_COLOR") else coloured, typed=typed).show
 
 
 def _leave(number: int, _: object) -> NoReturn:
-    """A signal ends the demo as an exception would, so that the daemon is stopped."""
+    """Raise SystemExit for a signal, so that the daemon is stopped."""
     sys.exit(128 + number)

@@ -1,6 +1,6 @@
-"""The conversation of the demo: replies, decisions, dreams, and what they do to the friend.
+"""The conversation of the demo: replies, decisions, dreams, and how they change the friend.
 
-The field is connected as any leo is: its hooks run on the client's thread, its replies on ours.
+The field is connected as any leo is: its hooks run on the client's thread, its replies on the caller's.
 """
 
 import os
@@ -20,10 +20,10 @@ from dreamd.ctl.stand_in.field import TrigramField
 from dreamd.ctl.stand_in.leo import Leo
 
 NAME = "leo-demo"
-ORIGIN = 256  # sentences that a daemon takes, at most
-ORIGIN_CHARS = 400  # of one sentence
-LOOK_S = 0.25  # how soon a daemon that has died is noticed
-SHARD_S = 5.0  # for the files of the dreams, which come within milliseconds of their ends
+ORIGIN = 256  # the most sentences that a daemon accepts
+ORIGIN_CHARS = 400  # the longest sentence that it accepts
+LOOK_S = 0.25  # interval of the checks whether the daemon still lives
+SHARD_S = 5.0  # wait for the files of the dreams, which usually come within milliseconds
 
 Event = dict[str, Any]
 Show = Callable[[Event], None]
@@ -31,7 +31,7 @@ Show = Callable[[Event], None]
 
 @contextmanager
 def talking(field: TrigramField, origin: Sequence[str], socket: Path, show: Show) -> Iterator["Talk"]:
-    """A conversation with `field` while in the block. A friend that has no origin yet gets `origin`."""
+    """Open a conversation with `field` for the block. A friend without an origin gets `origin`."""
     leo = Leo(field)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     client = DreamClient(leo.generate, leo.observe, socket_path=socket, name=NAME, on_event=events.put)
@@ -45,7 +45,7 @@ def talking(field: TrigramField, origin: Sequence[str], socket: Path, show: Show
 
 
 class Talk:
-    """One conversation; every step of it goes to `show` as a map with a `type`."""
+    """A conversation. It passes each step to `show`, as a map with a `type`."""
 
     def __init__(
         self,
@@ -61,11 +61,11 @@ class Talk:
         self._events = events
         self._show = show
         self._dialogues = self._lines = 0
-        self._awaited: set[int] = set()  # dialogues that will leave a file
+        self._awaited: set[int] = set()  # dialogues whose inbox file is still to come
         self._files: dict[int, str] = {}
 
     def say(self, prompt: str) -> None:
-        """One exchange, and the dream after it."""
+        """Show the reply to `prompt`, and the dream after it."""
         before = self._fragments()
         ctx = self._leo.answer(prompt)
         self._show({"type": "reply", "prompt": prompt, "reply": ctx.reply})
@@ -74,7 +74,7 @@ class Talk:
             self._compare(before, dialog)
 
     def end(self) -> Event:
-        """What is left of it all."""
+        """Return the event `end`: the counts, and where the rows and files are."""
         status = self._daemon.call(Method.STATUS)
         if status["inbox"]["enabled"]:
             deadline = time.monotonic() + SHARD_S
@@ -89,7 +89,7 @@ class Talk:
         }
 
     def _decide(self, ctx: DreamContext) -> int | None:
-        """The dialogue that the daemon starts on hearing of a reply, or else on being asked for one."""
+        """Return the dialogue that the daemon starts after a reply, or else when asked for one. None if it refuses."""
         decision = self._offer(ctx)
         self._show({"type": "decision", **decision})
         if decision["dream"]:
@@ -103,7 +103,7 @@ class Talk:
         return asked
 
     def _offer(self, ctx: DreamContext) -> Event:
-        """Tell the daemon of a reply, as leo does, and hear its decision; again while it is busy with a dream."""
+        """Offer a reply as leo does and return the decision. Offer it again while the daemon is busy dreaming."""
         deadline = time.monotonic() + DIALOGUE_S
         while True:
             self._client.offer(ctx)
@@ -123,7 +123,7 @@ class Talk:
         raise click.ClickException(f"the daemon decided nothing in {ANSWER_S:g} s")
 
     def _follow(self, dialog: int) -> bool:
-        """Show its lines as they are said; whether it was kept, so that there is something to compare."""
+        """Show the lines of a dialogue as they are said. Return True if it spoke and was stored."""
         self._dialogues += 1
         lines, outcome = 0, ""
         for event in self._events_of(dialog):
@@ -137,7 +137,7 @@ class Talk:
         return True
 
     def _events_of(self, dialog: int) -> Iterator[Event]:
-        """Its lines and its end. An end that is not told, since it could not be written down, is seen."""
+        """Yield the lines and the end of a dialogue. If its end could not be stored, no event reports it: make one."""
         over = False
         while True:
             event = self._take()
@@ -155,9 +155,9 @@ class Talk:
         return any(session["dreaming"] == dialog for session in sessions)
 
     def _compare(self, before: dict[int, Event], dialog: int) -> None:
-        """What the dream did to the friend: what it drew, what came, what grew, what left."""
+        """Show what the dream did to the friend: what it drew, what came, what grew, what left."""
         after = self._fragments()
-        # What a dream draws is in the seeds of all its lines; what was said only in some.
+        # A fragment that the dream drew is in the seeds of all its lines, other sentences only in some.
         seeds = [turn["seed"] for turn in self._daemon.call(Method.DIALOGS_GET, dialog)["turns"][:2]]
         moved = [
             {"text": fragment["text"], "before": _weight(before, key), "after": _weight(after, key)}
@@ -175,7 +175,7 @@ class Talk:
     # events
 
     def _take(self) -> Event | None:
-        """One event, or none for a moment. Raises Unreachable where the daemon is gone."""
+        """Return the next event, or None if none comes for LOOK_S. Raise Unreachable if the daemon is gone."""
         try:
             event = self._events.get(timeout=LOOK_S)
         except queue.Empty:
@@ -188,7 +188,7 @@ class Talk:
 
 
 def near(path: str) -> str:
-    """A path for a person: relative where it is below the working folder."""
+    """Return a path to show: relative if it is below the working folder."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
 

@@ -1,6 +1,6 @@
-"""What is shown of the demo: one map in, some lines out, on a terminal of any width or into a pipe.
+"""The stage of the demo: it shows each event as some lines, on a terminal of any width or into a pipe.
 
-The maps are those that `dreamctl demo --json` prints; their `type` says which method here shows them.
+The events are the maps that `dreamctl demo --json` prints. Their `type` selects the method that shows them.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ SHOWN = 6  # sentences of the friend, at most
 
 
 class Stage:
-    """Shows the demo on `console`. Where a person types, what is said is on the screen already."""
+    """A view of the demo on `console`. If the user types, the prompts are on the screen already."""
 
     def __init__(self, console: Console, *, typed: bool) -> None:
         self._console = console
@@ -36,7 +36,7 @@ class Stage:
         }
 
     def show(self, event: Event) -> None:
-        """Show one event; one of a kind that has no scene is passed over."""
+        """Show one event. An event of an unknown type is ignored."""
         scene = self._scenes.get(event["type"])
         if scene is not None:
             scene(event)
@@ -124,17 +124,17 @@ class Stage:
         self._folded(label + GAP, text, style)
 
     def _path(self, label: str, path: str) -> None:
-        """A path whole, however long, so that it can be copied."""
+        """Print a path unfolded, so that it can be copied."""
         self._console.print(Text.assemble((f"{label:>6}{GAP}", "dim"), clean(path)), soft_wrap=True)
 
     def _folded(self, head: str, text: str, style: str) -> None:
-        """A text in the columns right of its head."""
+        """Print a text folded into the columns right of its head."""
         for line in fold(text, self._console.width - len(head)).split("\n"):
             self._console.print(Text.assemble((head, "dim"), (line, style)), soft_wrap=True)
             head = " " * len(head)
 
 
-# What a person should know of an ending; "complete" needs no word.
+# How an outcome is explained to the user. "complete" needs no explanation.
 _ENDINGS = {
     "empty": "a line came back empty",
     "repeat": "a line repeated an earlier one",
@@ -146,7 +146,7 @@ _ENDINGS = {
 
 
 def _what(before: float | None, after: float | None) -> str:
-    """What happened to a sentence of the friend; one that only faded was drawn to begin the dream with."""
+    """Return what happened to a sentence of the friend. One that only faded was drawn at the dream's beginning."""
     if before is None:
         return "new"
     if after is None:

@@ -1,2 +1,2 @@
-"""What `dreamctl doctor` looks at. Each file has one subject: `look` gathers facts and changes nothing, `check`
-judges them and is pure. Nothing here needs a daemon that lives."""
+"""`doctor`: find what is wrong. Each file has one subject: `look` gathers facts and changes nothing, `check` is pure
+and turns them into findings. None of it needs a running daemon."""

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong, and what to do about it. It looks, and changes nothing."""
+"""`doctor`: report what is wrong, and what to do about it. It changes nothing."""
 
 import os
 import sqlite3
@@ -28,9 +28,9 @@ COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # 
 @json_option
 @click.pass_obj
 def doctor(target: Target, strict: bool) -> None:
-    """Say what is wrong, and what to do about it. Works with the daemon dead, and changes nothing.
+    """Report what is wrong, and what to do about it. Works without a running daemon, and changes nothing.
 
-    Exit code 1 where something FAILs.
+    Exit code 1 if something FAILs.
 
     \b
     dreamctl doctor
@@ -52,11 +52,11 @@ def doctor(target: Target, strict: bool) -> None:
 
 
 def examine(target: Target) -> Iterator[Finding]:
-    """All sections, one after the other."""
+    """Yield the findings of all sections, in the order of printing."""
     state, now = state_dir(target.given_state), time.time()
     installed = systemd_state.look(os.environ)
     folder = look_at_state(state)
-    # Where systemd would start a daemon at a knock, none is: that would not be looking.
+    # If systemd listens, do not connect: that would start the daemon, and the doctor changes nothing.
     listener = None if installed.guarded else listener_at(target.socket)
     asked = listener is not None and not folder.stopped
     answers = daemon.ask(target.socket) if asked else daemon.Answers()
@@ -88,7 +88,7 @@ def examine(target: Target) -> Iterator[Finding]:
 
 
 def show(findings: Sequence[Finding], columns: int) -> str:
-    """Findings as text: the level, the section, what was found, and under it what to do."""
+    """Return findings as text: level, section and what was found, and below it what to do."""
     sections = max(len(finding.section) for finding in findings)
     lines = []
     for finding in findings:

@@ -1,4 +1,4 @@
-"""The daemon: does it answer, how does it say it is, and is it of our version."""
+"""The daemon: whether it answers, what it reports of itself, and whether its version is dreamctl's."""
 
 import re
 import sys
@@ -23,12 +23,12 @@ DECISIONS = 256  # as many as the daemon keeps
 
 # A word of `status` -> what to do. docs/guides/troubleshooting.md has the same list.
 CURES = {
-    "disk full": "make room where the state folder is, or raise your quota (`quota -s`); it goes on by itself",
+    "disk full": "make room where the state folder is, or raise your quota (`quota -s`). It goes on by itself",
     "locked": "another program holds the database: end it",
     "read-only": "make the database writable again",
     "damaged": "nothing: the daemon ends, and the next start sets the file aside, never deletes it",
-    "database deleted": "the daemon ends, and the next start begins a fresh one; `dreamctl restore FILE` "
-    "takes a backup",
+    "database deleted": "the daemon ends, and the next start begins a fresh one. `dreamctl restore FILE` "
+    "puts a backup in its place",
     "database replaced": "nothing: the daemon ends, and the next start serves what is there then",
     "database log lost": "nothing: the daemon ends, and the next start serves what is there then",
     "cannot open": "look at the permissions of the state folder",
@@ -36,18 +36,18 @@ CURES = {
     "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
     "socket vanished": "move away what stands in its place, if anything does, then `dreamctl service restart`",
     "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
-    "alone (docs/guides/inbox.md); pending shards follow by themselves",
-    "InboxBusy": "another program holds the inbox's lock: end it; pending shards follow by themselves",
+    "alone (docs/guides/inbox.md). Pending shards are then written automatically",
+    "InboxBusy": "another program holds the inbox's lock: end it. Pending shards are then written automatically",
     "ValidationError": "something else stands in a place of the inbox: move it away",
-    "database does not answer": "look at the disk if it stays so; a large database that is checked takes a while",
-    "starting": "nothing: it is taking up what its database holds",
-    "stopping": "nothing: it is on its way out",
+    "database does not answer": "look at the disk if it stays so. Checking a large database takes a while",
+    "starting": "nothing: it is loading its database",
+    "stopping": "nothing: it is about to end",
 }
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the daemon answered: `status`, the last decisions; or `silence`, why it did not."""
+    """The daemon's `status` and last decisions, or in `silence` why it did not answer."""
 
     status: Mapping[str, Any] | None = None
     decisions: tuple[Mapping[str, Any], ...] = ()
@@ -55,13 +55,13 @@ class Answers:
 
 
 def ask(socket: Path) -> Answers:
-    """Ask the daemon that listens there."""
+    """Ask the daemon that listens at `socket`."""
     try:
         with connected(socket) as daemon:
             status = daemon.call(Method.STATUS)
             try:
                 return Answers(status, tuple(daemon.call(Method.WHY, DECISIONS)))
-            except click.ClickException:  # of another protocol it answers `status` alone
+            except click.ClickException:  # a daemon of another protocol answers only `status`
                 return Answers(status)
     except click.ClickException as error:
         return Answers(silence=error.message.partition("\n")[0])
@@ -70,7 +70,7 @@ def ask(socket: Path) -> Answers:
 def check_daemon(
     answers: Answers, state: StateFacts, socket: Path, units: Units, refused: Section | None = None
 ) -> Iterator[Finding]:
-    """Check whether it runs, and is well. `refused`: the section that says why it could not start."""
+    """Check that the daemon runs and is well. `refused`: the section that reports why it could not start."""
     status = answers.status
     if status is None:
         if state.holder:
@@ -79,7 +79,7 @@ def check_daemon(
             yield fail(
                 "daemon",
                 f"does not run; the last one ended by itself: {state.ended}",
-                "`dreamctl service start`: it serves what is there then; see section database",
+                "`dreamctl service start`: it serves what is there then. See section database",
             )
         elif answers.silence or refused:
             yield fail("daemon", "does not run", f"see section {refused or 'socket'}")
@@ -105,7 +105,7 @@ def check_daemon(
 
 
 def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
-    """Say of a process that holds the state folder, and does not answer, what to do with it."""
+    """Report a process that holds the state folder and does not answer, and what to do about it."""
     pid, holds = state.holder, f"pid {state.holder} holds {state.path}"
     if state.stopped:
         return fail("daemon", f"{holds}, and is stopped (SIGSTOP)", f"let it go on: `kill -CONT {pid}`")
@@ -129,9 +129,10 @@ def _counted(status: Mapping[str, Any]) -> Iterator[Finding]:
             yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
 
 
-# Failures that another section speaks of.
+# Failures that another section reports.
 _ELSEWHERE = ("generate: ", "observe: ", "recall: ", "inbox: ", "store: ")
-# What was asked amiss, and told to who asked. Nobody is told of a `dream.context`, and at `hello` a host is lost.
+# Wrong calls whose caller got the error, so that no finding is needed. Not so a `dream.context`, which has no answer,
+# and a `hello`, after which a host is not connected.
 _ASKED_AMISS = (Code.INVALID_PARAMS, Code.UNKNOWN_METHOD, Code.NOT_FOUND, Code.NO_HOOKS, Code.BUSY)
 _ANSWERED = re.compile(
     rf"(?!dream\.context:|hello:).+: (invalid params|refused \(({'|'.join(map(str, _ASKED_AMISS))})\))"
@@ -139,7 +140,7 @@ _ANSWERED = re.compile(
 
 
 def check_versions(answers: Answers) -> Iterator[Finding]:
-    """Those of the daemon and of the hosts against ours."""
+    """Compare the versions of the daemon and the hosts with dreamctl's."""
     status = answers.status
     if status is None:
         yield ok("versions", f"dreamctl {__version__}; no daemon to compare it with")
@@ -156,7 +157,7 @@ def check_versions(answers: Answers) -> Iterator[Finding]:
         yield warn(
             "versions",
             f"{theirs} runs, {__version__} is installed",
-            "`dreamctl service restart`; if that does not help, `dreamctl service install`",
+            "`dreamctl service restart`. If that does not help, `dreamctl service install`",
         )
     else:
         yield ok("versions", f"{theirs}, protocol {status['protocol']}")
@@ -184,7 +185,7 @@ def check_installed() -> Iterator[Finding]:
 
 
 def check_host(answers: Answers) -> Iterator[Finding]:
-    """What hosts swallowed in their own processes."""
+    """Report the errors that hosts swallowed in their own processes."""
     if answers.status is None:
         return
     told = {
@@ -198,11 +199,11 @@ def check_host(answers: Answers) -> Iterator[Finding]:
         yield ok("host", "no failures told")
 
 
-_LOOK = "client.failures in the host has the same count; docs/guides/leo.md says what each means"
+_LOOK = "client.failures in the host has the same count. docs/guides/leo.md says what each means"
 _TOLD = {
-    "not_connected": ("a reply that no daemon heard of", "start dreamd before leo, or as a service"),
+    "not_connected": ("a reply that reached no daemon", "start dreamd before leo, or as a service"),
     "connect": ("an attempt to connect that failed", "start dreamd before leo, or as a service"),
-    "lost": ("a connection that ended", "nothing, where dreamd was restarted"),
+    "lost": ("a connection that ended", "nothing, if dreamd was restarted"),
     "stalled": ("a reply that was dropped, as the daemon did not read", "is the machine overloaded?"),
     "generate": ("generate raised", "see section leo"),
     "observe": ("observe raised", "see section leo"),

@@ -1,7 +1,7 @@
-"""The dream database, read in a process of its own that writes nothing: not a byte of it, no file beside it.
+"""The dream database, read in a process of its own that changes no byte of it and makes no file beside it.
 
-That process may take long over a large file, hang on a dead disk, or even crash on a damaged one; the doctor
-goes on. `python -m dreamd.ctl.commands.doctor.database FILE` prints what it found as JSON.
+That process may take long over a large file, hang on a dead disk, or crash on a damaged file. The doctor then
+goes on without it. `python -m dreamd.ctl.commands.doctor.database FILE` prints the facts as JSON.
 """
 
 import glob
@@ -26,14 +26,14 @@ from dreamd.store.file.health import LOST
 from dreamd.store.schema import MIGRATIONS, others
 
 PATIENCE_S = 60.0  # a million lines take two seconds
-LATEST = 64  # dialogues that are looked at
+LATEST = 64  # dialogues that are read
 OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 NO_FILE = "no file"
 
 
 @dataclass(frozen=True)
 class Database:
-    """`error` is why it could not be read, or nothing; `complaints` are those of quick_check."""
+    """The facts of a database. `error`: why it could not be read, or empty. `complaints`: those of quick_check."""
 
     path: str
     exists: bool = True
@@ -49,12 +49,12 @@ class Database:
 
     @property
     def newer(self) -> bool:
-        """Whether a later dreamd made it: of what it holds, this one knows nothing."""
+        """True if a later dreamd made it, so that this one cannot read its contents."""
         return self.version > len(MIGRATIONS)
 
 
 def look(path: Path) -> Database:
-    """Have another process read it."""
+    """Read the database in another process, and return its facts."""
     try:
         ran = subprocess.run(
             [sys.executable, "-m", "dreamd.ctl.commands.doctor.database", str(path)],
@@ -68,12 +68,12 @@ def look(path: Path) -> Database:
 
 
 def damaged(path: Path) -> list[str]:
-    """The files of those that were set aside in its place, the oldest first."""
+    """Return the files of databases that were set aside as damaged beside `path`, the oldest first."""
     return sorted(glob.glob(f"{glob.escape(str(path))}.damaged-*"))
 
 
 def read(path: Path) -> Database:
-    """Read it, in this process."""
+    """Read the facts of the database in this process."""
     try:
         if not path.exists():
             return Database(str(path), exists=False)
@@ -89,7 +89,7 @@ def read(path: Path) -> Database:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Where there is a log, it is read along without a lock file being made or changed; where there is none,
+    """Open the database without writing. If it has a log, read that too and do not change its lock file. If not,
     `immutable` keeps SQLite from making one."""
     logged = os.path.exists(f"{path}-wal") and os.path.exists(f"{path}-shm")
     how = "readonly_shm=1" if logged else "immutable=1"
@@ -135,14 +135,14 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
 def check(
     facts: Database, trouble: str | None = None, *, served: str | None = None, ended: str = ""
 ) -> Iterator[Finding]:
-    """Check the database: a daemon that runs serves the one at `served`, and tells of `trouble`; `ended` is why the
-    last one ended by itself."""
+    """Check the database. `served` and `trouble`: the path and the trouble that a running daemon reports. `ended`: why
+    the last daemon ended by itself."""
     if not facts.exists and (trouble or ended or served == facts.path):
         notices = "" if trouble or ended else ", and a daemon serves it: that notices within 15 s, and ends"
         yield fail(
             "database",
             f"{facts.path} is gone{notices}",
-            "`dreamctl restore FILE` puts a backup in its place; else the next start begins a fresh one",
+            "`dreamctl restore FILE` puts a backup in its place. Otherwise the next start begins a fresh one",
         )
     elif trouble in LOST:
         yield fail("database", f"{trouble}: {facts.path}", "see section daemon")
@@ -159,7 +159,7 @@ def check(
         yield fail(
             "database",
             f"{facts.path} is damaged: {what}",
-            "`dreamctl restore FILE` puts a backup in its place; or `dreamctl service restart`: the file is set "
+            "`dreamctl restore FILE` puts a backup in its place. Or `dreamctl service restart`: the file is set "
             "aside, never deleted, and a fresh one is begun",
         )
     elif facts.error:
@@ -167,19 +167,19 @@ def check(
             "database",
             f"{facts.path} cannot be looked at: {facts.error}",
             refused(Path(facts.path).parent)[1]
-            or "SQLITE_BUSY: another program holds it; SQLITE_CANTOPEN: look at its permissions",
+            or "SQLITE_BUSY means that another program holds it, SQLITE_CANTOPEN that its permissions are wrong",
         )
     elif facts.foreign:
         yield fail(
             "database",
             f"{facts.path} holds tables of others ({', '.join(facts.foreign[:4])})",
-            f"dreamd writes to no such file; {set_aside(Path(facts.path), '--state-dir', 'foreign')}",
+            f"dreamd does not write to it. For a fresh one, {set_aside(Path(facts.path), '--state-dir', 'foreign')}",
         )
     elif facts.newer:
         yield fail(
             "database",
             f"{facts.path} is of version {facts.version}, this dreamd knows {len(MIGRATIONS)}",
-            "upgrade dreamd; or begin a fresh one and "
+            "upgrade dreamd, or begin a fresh one and "
             f"{set_aside(Path(facts.path), '--state-dir', f'version-{facts.version}')}",
         )
     elif facts.version < len(MIGRATIONS):
@@ -191,18 +191,18 @@ def check(
 
 
 def check_damaged(files: list[str]) -> Iterator[Finding]:
-    """`files`, with their logs, were set aside as damaged."""
+    """Report the `files` that were set aside as damaged, with their logs."""
     if databases := [file for file in files if not file.endswith(PARTS[1:])]:
         yield warn(
             "database",
             f"{' and '.join(databases)}: damaged, set aside, and a new one was begun",
-            "look at the disk; if its dreams matter, `dreamctl restore FILE` puts a backup in the place of the new "
-            f"one; then remove what was set aside: `rm {' '.join(map(quote, files))}`",
+            "look at the disk. If its dreams matter, `dreamctl restore FILE` puts a backup in the place of the new "
+            f"one. Then remove what was set aside: `rm {' '.join(map(quote, files))}`",
         )
 
 
 def check_sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
-    """The library of this interpreter, which is the daemon's too."""
+    """Check the SQLite version of this interpreter, which the daemon uses too."""
     text = ".".join(map(str, version))
     if version < OLDEST_SQLITE:
         least = ".".join(map(str, OLDEST_SQLITE))

@@ -1,4 +1,4 @@
-"""Leo, his friend, and the gates: whether he can dream, does, and is heard."""
+"""Leo, his friend, and the gates: whether leo can dream, does, and is heard."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +15,16 @@ from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.ctl.terminal.layout import moment, span
 
-MOVES = 0.05  # a measure that differs by less between replies tells none from another
-LOSSES = 3  # dialogues in a row: one may be a restart of his
-ENOUGH = 12  # replies that came to the gates, before "always" means something
-# These do not tell whether leo can speak. The last three are of 0.1.0.
+MOVES = 0.05  # a measure that varies by less does not distinguish replies
+LOSSES = 3  # dialogues lost in a row: one may be a restart of leo
+ENOUGH = 12  # replies that reached the gates: with fewer, "always" means little
+# Outcomes that do not show whether leo can speak. The last three are of 0.1.0.
 _NOT_HIS = frozenset({"left", "suspended", "store_error", "lost", "shutdown", "interrupted"})
 _PLACE = re.compile(r"[\w./<>-]+:\d+")
 
 
 def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
-    """Is he connected, has he hooks, and do his dreams say anything."""
+    """Check that leo is connected, provides hooks, and that his dreams speak."""
     if answers.status is not None:
         yield from _connected(answers.status)
     yield from _mute(answers, database, now)
@@ -37,7 +37,7 @@ def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
         who, lacks = f"{session['name']} (pid {session['pid']}) is connected", _lacks(session)
         if not lacks:
             yield ok("leo", f"{who}, provides {', '.join(session['provides'])}")
-        elif not able or len(lacks) == 1:  # beside one who dreams, others may only look
+        elif not able or len(lacks) == 1:  # if one leo can dream, other clients may only look
             yield (warn if able else fail)(
                 "leo",
                 f"{who}, and provides no {' and no '.join(lacks)}",
@@ -47,17 +47,17 @@ def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
         yield warn(
             "leo",
             "none is connected",
-            "start leo; `dreamctl leo check PATH` says whether he knows of dreamd",
+            "start leo. `dreamctl leo check PATH` says whether he knows of dreamd",
         )
 
 
 def _lacks(session: Mapping[str, Any]) -> list[str]:
-    """The hooks without which there is no dialogue."""
+    """Return the hooks that a dialogue needs and the session does not provide."""
     return [hook for hook in (Method.GENERATE, Method.OBSERVE) if hook not in session["provides"]]
 
 
 def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
-    """Say whether his dialogues speak: mute, if none since he last spoke did; gone, if he went away in each."""
+    """Check that his dialogues speak. He is mute if the latest ran without a line, and gone if he left in each."""
     lost = list(
         takewhile(
             lambda dialog: dialog["outcome"] in ("left", "lost") and not dialog["lines"], database.latest
@@ -78,11 +78,11 @@ def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]
         count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
         since = moment(silent[-1]["started_at"], now)
         pause_s = max((each["mute_s"] for each in (answers.status or {}).get("sessions", [])), default=0.0)
-        again = f", else he is asked again in {span(pause_s)}" if pause_s else ""
+        again = f". Otherwise he is asked again in {span(pause_s)}" if pause_s else ""
         yield fail(
             "leo",
             f"mute: {count}, 0 spoke: {why}; since {since}",
-            f"{cure}; `dreamctl dream` tries at once{again}",
+            f"{cure}. `dreamctl dream` tries at once{again}",
         )
     elif ran and ran[0]["outcome"] in ("hook_error", "deadline"):
         yield warn(
@@ -101,7 +101,7 @@ def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _cause(answers: Answers, note: str | None) -> tuple[str, str]:
-    """Why a dialogue ended without a word, and what to do, by its note ("generate: TypeError")."""
+    """Return why a dialogue said nothing, and what to do, by its note such as "generate: TypeError"."""
     if not note:
         return (
             "his lines came back empty",
@@ -113,7 +113,7 @@ def _cause(answers: Answers, note: str | None) -> tuple[str, str]:
 
 
 def _place(answers: Answers, hook: str, kind: str) -> str:
-    """Where it was raised, if the daemon still knows: " at leo.py:4288"."""
+    """Return where the error was raised, such as " at leo.py:4288", or an empty string if the daemon does not know."""
     for error in reversed((answers.status or {}).get("last_errors", [])):
         if error["type"] == kind and error["where"].startswith(hook):
             place = _PLACE.search(error["where"])
@@ -122,7 +122,7 @@ def _place(answers: Answers, hook: str, kind: str) -> str:
 
 
 def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
-    """The origin: without it he speaks from nothing."""
+    """Check that the friend has an origin: without one he has nothing to speak from."""
     if database.error or database.foreign or database.complaints or database.newer:
         return
     if database.origin:
@@ -138,10 +138,10 @@ def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
 
 
 def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
-    """Of the decisions that came to the measures: were some calm, and some not? `file` is that of the settings."""
+    """Check that the gates opened for some of the measured replies, and not for all. `file`: the settings file."""
     take_up = (
-        f"in {quote(str(file))}, then `kill -HUP {(answers.status or {}).get('pid')}`; where --set or DREAMD_GATE__.. "
-        "says it, that holds: change it there, and restart"
+        f"in {quote(str(file))}, then `kill -HUP {(answers.status or {}).get('pid')}`. If --set or DREAMD_GATE__.. "
+        "sets it, change it there and restart"
     )
     reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
     calm = [d for d in reached if d["reason"] == "calm"]
@@ -165,8 +165,8 @@ def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
 
 
 def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> str:
-    """Thresholds amid what leo measures. What he always measures the same opens no gate; held open by it, the gate
-    is shut by that measure itself."""
+    """Return advice with thresholds amid the measures of leo. A measure that never varies gets one only if it holds the
+    gate open: then the measure itself."""
     lines = []
     for name in ("trauma", "novelty"):
         low, high = _range(decisions, name)
@@ -178,7 +178,7 @@ def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> 
         elif way == "open" and low <= high:
             lines.append(f"`{name}_above = {ceil(high * 100) / 100:.2f}`")
     if not lines:
-        return "does leo measure? `dreamctl why` shows what he sends; docs/guides/leo.md says what is wanted"
+        return "does leo measure? `dreamctl why` shows what he sends. docs/guides/leo.md says what is wanted"
     return f"does leo measure (`dreamctl why`)? If so, under [gate] {' and '.join(lines)} {take_up}"
 
 
@@ -192,6 +192,6 @@ def _ranges(decisions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _range(decisions: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
-    """The least and the most that was measured; (inf, -inf) where nothing was."""
+    """Return the least and the greatest measured value, or (inf, -inf) if none was measured."""
     values = [decision[name] for decision in decisions if decision.get(name) is not None]
     return min(values, default=inf), max(values, default=-inf)

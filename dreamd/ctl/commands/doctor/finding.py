@@ -1,4 +1,4 @@
-"""One line of the doctor's."""
+"""A finding of the doctor, and the functions that make one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ F = TypeVar("F")
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, and, unless all is well, what to do next."""
+    """A fact, how bad it is, and what to do next unless all is well."""
 
     section: Section
     level: Level
@@ -23,24 +23,24 @@ class Finding:
 
 
 def ok(section: Section, text: str, advice: str = "") -> Finding:
-    """As it should be."""
+    """Return a finding that all is well."""
     return Finding(section, "OK", text, advice)
 
 
 def warn(section: Section, text: str, advice: str) -> Finding:
-    """It works, but somebody should look at it."""
+    """Return a finding of something that works but that the user should look at."""
     return Finding(section, "WARN", text, advice)
 
 
 def fail(section: Section, text: str, advice: str) -> Finding:
-    """No dreams, or none that are kept, until something is done."""
+    """Return a finding that prevents dreams, or keeps them from being stored, until the user acts."""
     return Finding(section, "FAIL", text, advice)
 
 
 def found(
     section: Section, check: Callable[..., Iterable[Finding]], *facts: Any, **more: Any
 ) -> Iterator[Finding]:
-    """What `check` finds. A daemon of another version may answer in a shape that it does not know."""
+    """Yield the findings of `check`. If a daemon of another version answers in an unknown shape, report that."""
     try:
         yield from check(*facts, **more)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The inbox: its folder, and what lies in it."""
+"""The inbox: its folder and its files."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ class InboxFacts:
 
 
 def look(state: Path, answers: Answers) -> InboxFacts:
-    """Look at the folder that the daemon writes to, or would."""
+    """Gather the facts of the folder that the daemon writes to, or would write to."""
     try:
         chosen = settings.load(env=os.environ).inbox
     except SettingsError:
@@ -48,20 +48,20 @@ def look(state: Path, answers: Answers) -> InboxFacts:
 
 
 def _cure(error: InboxError, folder: Path) -> str:
-    """Return what to do if this process could not write to the folder, or to the one that it would be made in."""
-    follows = "pending shards follow by themselves"
+    """Return what to do about an error of the folder, or of the folder that it would be made in."""
+    follows = "Pending shards are then written automatically"
     if isinstance(error, ValidationError) and (culprit := _culprit(folder)):
-        return f"{set_aside(culprit, 'inbox.dir')}; {follows}"
+        return f"{set_aside(culprit, 'inbox.dir')}. {follows}"
     if getattr(error, "errno", None) == errno.EROFS:
         there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
-        return f"{remount(there)}; {follows}"
+        return f"{remount(there)}. {follows}"
     if cure := refused(folder)[1]:
-        return f"{cure}; {follows}"
-    return CURES.get(type(error).__name__, f"mend that; {follows}")
+        return f"{cure}. {follows}"
+    return CURES.get(type(error).__name__, f"mend that. {follows}")
 
 
 def _culprit(folder: Path) -> Path | None:
-    """Return what stands in the place of a folder that the inbox needs; on the way to it links are followed."""
+    """Return the path that is no folder although the inbox needs one there. Links are allowed above the inbox only."""
     for place in (*reversed(folder.parents), folder, folder / TEMPORARY, folder / DONE):
         is_link = place.is_relative_to(folder) and os.path.islink(place)
         if is_link or (os.path.lexists(place) and not os.path.isdir(place)):
@@ -70,7 +70,7 @@ def _culprit(folder: Path) -> Path | None:
 
 
 def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
-    """Report the findings, the dialogues whose shard has not been written among them."""
+    """Check the settings and the folder. `owed`: the number of dialogues whose shard is not written yet."""
     if not facts.enabled:
         yield ok("inbox", "disabled (inbox.enabled)")
         return
@@ -78,7 +78,7 @@ def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
     if facts.error or trouble:
         yield fail(
             "inbox",
-            f"{facts.folder}: {facts.error or trouble}" + (f"; {owed} shards are owed" if owed else ""),
+            f"{facts.folder}: {facts.error or trouble}" + (f"; {owed} shards are pending" if owed else ""),
             facts.cure or CURES.get(str(trouble), "`dreamctl inbox verify` says more"),
         )
         return
@@ -87,8 +87,8 @@ def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
         yield warn(
             "inbox",
             f"{counts['set_aside']} damaged files were set aside in {facts.folder}",
-            "`dreamctl inbox verify` names them; remove them when you have looked",
+            "`dreamctl inbox verify` names them. Remove them when you have looked at them",
         )
     if owed and answers.status is None:
-        yield ok("inbox", f"{owed} shards are owed; the next start writes them")
+        yield ok("inbox", f"{owed} shards are pending; the next start writes them")
     yield ok("inbox", f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}")

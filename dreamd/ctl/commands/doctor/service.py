@@ -1,4 +1,4 @@
-"""The units of systemd: installed, enabled, lingering, and whether systemd has given up on them."""
+"""The units of systemd: whether they are installed, enabled and lingering, and whether systemd has given up."""
 
 import signal
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from dreamd.ctl.machine.systemd_state import (
     failed_before,
 )
 
-_BY_SIGNAL = ("2", "3")  # CLD_KILLED, CLD_DUMPED: then the status is the signal's number
+_BY_SIGNAL = ("2", "3")  # CLD_KILLED, CLD_DUMPED: the status is then the signal's number
 
 AGAIN = "then `dreamctl service start`: systemd tries no more until it is told to"
 # What to do first about each of the causes.
@@ -32,6 +32,7 @@ _CURES = {
 
 
 def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
+    """Check the installed units. `answers`: whether a daemon answers at the socket."""
     if unfit := _unfit(units, answers):
         yield unfit
         return
@@ -69,16 +70,16 @@ def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
 
 
 def check_places(units: Units, state: Path, socket: Path) -> Iterator[Finding]:
-    """Whether the service is where leo and dreamctl look for it, by the options and the environment."""
+    """Check that the service listens at, and serves, the paths that leo and dreamctl use by options and environment."""
     knock, ours = units.says(SOCKET, "Listen").removesuffix(" (Stream)"), units.state or state
     if state.name.endswith(f"@{socket.stem}"):
-        advice = f"`dreamctl service status --instance {socket.stem}` tells of the one that you look at"
+        advice = f"`dreamctl service status --instance {socket.stem}` shows the one that you look at"
         yield ok("service", f"{SERVICE} is another leo's", advice)
         return
     if knock and knock != str(socket):
         yield warn(
             "service",
-            f"{SOCKET} listens at {knock}, and leo is to knock at {socket}",
+            f"{SOCKET} listens at {knock}, and leo connects to {socket}",
             f"set DREAMD_SOCKET={quote(knock)} for leo and dreamctl, or `dreamctl service install`",
         )
     if ours != state:
@@ -90,11 +91,9 @@ def check_places(units: Units, state: Path, socket: Path) -> Iterator[Finding]:
 
 
 def _unfit(units: Units, answers: bool) -> Finding | None:
-    """What there is to be said where systemd cannot run it at all."""
+    """Return the finding if systemd cannot run the service at all, or None."""
     if units.hangs:
-        advice = (
-            "where `ps -o pid,stat,args -C systemd` shows it with a T, `kill -CONT` its pid; else log in anew"
-        )
+        advice = "if `ps -o pid,stat,args -C systemd` shows it with a T, `kill -CONT` its pid. If not, log in again"
         return (warn if answers else fail)("service", MANAGER_HANGS, advice)
     if not units.installed and not units.manager:
         return ok("service", "no user manager of systemd here; `dreamctl service start` runs it without")
@@ -115,16 +114,16 @@ def _unfit(units: Units, answers: bool) -> Finding | None:
 
 
 def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
-    """How the service ended, why that is, and what to do first."""
+    """Return how the service ended, why, and what to do first."""
     before = failed_before(units.says(SERVICE, "ExecStartPre"))
     code = units.says(SERVICE, "ExecMainStatus") if before is None else before
     if before is None and units.says(SERVICE, "ExecMainCode") in _BY_SIGNAL:
         killed = f", killed by {signal.Signals(int(code)).name}"
-        return killed, "", "`dreamctl service logs` and `dmesg` may say by whom: mend that"
+        return killed, "", "`dreamctl service logs` and `dmesg` may say what killed it: mend that"
     why = EXIT_CAUSES.get(code, "it ends at its start")
     cure = _CURES.get(code, "`dreamctl service logs` says why: mend that")
     if code == "226" and state.kind == "absent":
-        why = "a folder that it may write is not there"
+        why = "a folder that it writes to does not exist"
         cure = f"make the state folder: `mkdir -p -m 700 {quote(str(state.path))}`"
     if code == "3" and state.holder:
         cure = f"end that one: `kill {state.holder}`"
@@ -144,7 +143,7 @@ def _state(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
         yield fail(
             "service",
             f"systemd has given up{times} ({result}){ended}{changed}",
-            f"{cure}; {AGAIN}",
+            f"{cure}, {AGAIN}",
         )
     elif units.says(SERVICE, "SubState") == "auto-restart" or (
         units.says(SERVICE, "ActiveState") == "activating" and restarts not in ("", "0") and not answers

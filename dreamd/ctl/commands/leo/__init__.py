@@ -1,1 +1,1 @@
-"""`leo`: dreamd in place of leo's own dream.py, and back."""
+"""`leo`: put dreamd in place of leo's own dream.py, and take it out again."""

@@ -1,4 +1,4 @@
-"""`leo install`, `uninstall` and `check`: dreamd in place of leo's own dream.py, and back."""
+"""`leo install`, `uninstall` and `check`: put dreamd in place of leo's own dream.py, and take it out again."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from dreamd.ctl.terminal.output import emit, json_option
 
 PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
 
-# What leo's interpreter must be able to do; and its version.
+# Run by leo's interpreter: prints its version, and why it cannot import dreamclient.
 _PROBE = """
 import json, sys
 problem = ""
@@ -37,7 +37,7 @@ def _folder(_: click.Context, __: click.Parameter, value: str) -> Path:
 
 _path = click.argument("path", type=click.Path(), callback=_folder)
 _python = click.option("--python", "python", metavar="EXE", help="The interpreter that leo runs with.")
-_dry_run = click.option("--dry-run", is_flag=True, help="Change nothing, say what would be done.")
+_dry_run = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
 
 
 @click.group()
@@ -60,8 +60,8 @@ def leo() -> None:
 def install(target: Target, path: Path, python: str | None, dry_run: bool) -> None:
     """Let the leo in the folder PATH dream with dreamd.
 
-    His dream.py is kept as dream_original.py. The new one begins with the same docstring, which leo feeds into
-    his field, and takes everything else from dreamclient.
+    His dream.py is kept as dream_original.py. The new one begins with its docstring, which leo feeds into his
+    field, and takes everything else from dreamclient.
 
     \b
     dreamctl leo install ~/leo
@@ -92,9 +92,9 @@ def uninstall(target: Target, path: Path, dry_run: bool) -> None:
 @json_option
 @click.pass_obj
 def check(target: Target, path: Path, python: str | None) -> None:
-    """Say what install would do in the folder PATH, and whether leo could use it. Changes nothing.
+    """Report what install would do in the folder PATH, and whether leo could use it. Changes nothing.
 
-    Exit code 1 where it would refuse, or where leo's interpreter lacks dreamclient.
+    Exit code 1 if install would refuse, or if leo's interpreter lacks dreamclient.
 
     \b
     dreamctl leo check ~/leo
@@ -109,7 +109,7 @@ def check(target: Target, path: Path, python: str | None) -> None:
 def _end(
     target: Target, files: LeoFiles, plan: Plan, interpreter: dict[str, Any] | None, *, dry_run: bool
 ) -> None:
-    """Carry the plan out, unless dry, and tell of it. Exit code 1 where it is a refusal."""
+    """Carry out the plan, unless `dry_run`, and report it. Exit with code 1 if it is a refusal."""
     if not dry_run:
         try:
             files.do(plan)
@@ -158,7 +158,7 @@ def _warn(plan: Plan, interpreter: dict[str, Any] | None) -> None:
 
 
 def _interpreter(folder: Path, named: str | None) -> dict[str, Any]:
-    """`{path, version, problem}` of the Python that leo runs with: named, in his folder, or the usual one."""
+    """Return `{path, version, problem}` of leo's Python: the `named` one, that of his venv, or python3 of the PATH."""
     inside = (folder / name / "bin" / "python" for name in (".venv", "venv"))
     found = named or next((str(exe) for exe in inside if exe.exists()), None)
     path = found or shutil.which("python3") or sys.executable

@@ -1,8 +1,8 @@
-"""The two files of leo's folder that `dreamctl leo` touches: dream.py, and dream_original.py beside it.
+"""The two files of leo's folder that `dreamctl leo` changes: dream.py, and dream_original.py beside it.
 
-leo feeds his modules' docstrings into his field at its first start, and remembers a fingerprint of them: so the
-new dream.py begins with the old one's bytes, up to the end of its docstring. Without dreamclient it is the old
-one in all but name, or the fingerprint would change, and leo would feed himself everything again.
+leo feeds his modules' docstrings into his field at the first start, and remembers a fingerprint of them. If it
+changes, he feeds himself everything again. So the new dream.py begins with the old one's bytes up to the end of its
+docstring, and without dreamclient it imports all from the old one.
 """
 
 import ast
@@ -29,7 +29,7 @@ except ImportError:  # no dreamclient in this environment: leo as he was
 
 @dataclass(frozen=True)
 class Plan:
-    """What is found in leo's folder, and what is to be done about it."""
+    """The state of leo's folder, and what to do about it."""
 
     state: str  # leo's own | installed | hand-made | changed | in the way | unreadable | missing
     action: str  # install | uninstall | nothing | refuse
@@ -39,7 +39,7 @@ class Plan:
 
 
 class LeoFiles:
-    """`path` is leo's folder, or his dream.py."""
+    """The files of one leo. `path`: his folder, or his dream.py."""
 
     def __init__(self, path: Path) -> None:
         self.folder = (path.parent if path.name == DREAM else path).absolute()
@@ -47,7 +47,7 @@ class LeoFiles:
         self.original = self.folder / ORIGINAL
 
     def installing(self) -> Plan:
-        """What `install` is to do."""
+        """Return what `install` has to do."""
         found = self._look()
         match found.state:
             case "leo's own":
@@ -59,7 +59,7 @@ class LeoFiles:
         return found
 
     def uninstalling(self) -> Plan:
-        """What `uninstall` is to do."""
+        """Return what `uninstall` has to do."""
         found = self._look()
         match found.state:
             case "leo's own":
@@ -73,7 +73,7 @@ class LeoFiles:
         return found
 
     def do(self, plan: Plan) -> None:
-        """Carry it out. At each moment, whatever happens, one whole dream.py is there. Raises OSError."""
+        """Carry out a plan. Whenever it is interrupted, a whole dream.py is there. Raise OSError."""
         if plan.action == "install":
             self._write(self.original, self.dream.read_bytes())
             self._write(self.dream, plan.content)
@@ -115,7 +115,7 @@ class LeoFiles:
         return Plan("in the way", "refuse", message, docstring)
 
     def _write(self, path: Path, data: bytes) -> None:
-        """Put `data` at `path`, whole, with the mode and time of dream.py."""
+        """Write `data` to `path` atomically, with the mode of dream.py, for the original with its times too."""
         part = path.with_name(f".{path.name}.part")
         try:
             with open(part, "wb") as file:
@@ -131,7 +131,7 @@ class LeoFiles:
 
 
 def rendered(original: bytes) -> bytes:
-    """The new dream.py for an old one: its bytes up to the end of its docstring, and the import. Raises
+    """Return the new dream.py for an old one: its bytes up to the end of its docstring, and the import. Raise
     SyntaxError, ValueError."""
     head = _head(original)
     new = head + (b"\n\n" if head else b"") + IMPORT.encode()
@@ -141,13 +141,14 @@ def rendered(original: bytes) -> bytes:
 
 
 def _head(source: bytes) -> bytes:
+    """Return the bytes up to the end of the docstring, empty if there is none."""
     tree = _parsed(source)
     if ast.get_docstring(tree, clean=False) is None:
         return b""
     node = tree.body[0]
     assert node.end_lineno is not None
     encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-    # Python's own idea of a line; the column counts bytes of UTF-8.
+    # The syntax tree counts lines as Python does, and columns in bytes of UTF-8.
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", source.decode(encoding))
     last = lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode()
     return "".join([*lines[: node.end_lineno - 1], last]).encode(encoding)
@@ -159,7 +160,7 @@ def _docstring(source: bytes) -> str | None:
 
 def _parsed(source: bytes) -> ast.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an odd escape in his docstring is none of our business
+        warnings.simplefilter("ignore")  # leo's docstring may hold an odd escape
         return ast.parse(source)
 
 

@@ -1,1 +1,1 @@
-"""`report`: one HTML page."""
+"""`report`: write one HTML page."""

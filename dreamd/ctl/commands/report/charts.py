@@ -1,6 +1,6 @@
 """Charts as plain SVG: no library, no network, one colour a series from the page's own style sheet.
 
-Each has a title that a screen reader says, and a table of the same numbers behind it.
+Each has a title for screen readers, and a table with its numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _INNER = HEIGHT - TOP - BOTTOM
 
 
 def safe(text: str) -> str:
-    """A text of others as text of the page."""
+    """Return a text escaped for the page."""
     return escape(clean(text))
 
 
@@ -24,8 +24,8 @@ def lines(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
 ) -> str:
-    """Curves over the same steps, named by `labels`, each value in [0, 1] or absent; `rows` under `head` are the
-    table behind."""
+    """Draw curves over common steps that `labels` name, each value in [0, 1] or None. `head` and `rows`: the table
+    of the numbers."""
     steps = max((len(values) for values in series.values()), default=0)
     curves = "".join(
         f'<polyline class="s{number}" points="{_points(values, steps)}"/>'
@@ -42,8 +42,8 @@ def lines(
 def stacked(
     title: str, columns: Sequence[tuple[str, Mapping[str, int]]], names: Sequence[str], until: str
 ) -> str:
-    """Columns of counts, one on another in the order of `names`, each labelled with its beginning, the last ending
-    at `until`; the table behind has the same numbers."""
+    """Draw columns of counts, stacked in the order of `names`, each labelled with its beginning. The last one ends at
+    `until`."""
     most = max((sum(counts.values()) for _, counts in columns), default=0) or 1
     step = (WIDTH - LEFT) / max(1, len(columns))
     bars = []
@@ -68,7 +68,7 @@ def stacked(
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; every cell is escaped."""
+    """Return a table with every cell escaped."""
     top = "".join(f'<th scope="col">{safe(cell)}</th>' for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
@@ -87,7 +87,7 @@ def _figure(
 
 
 def _ends(labels: Sequence[str]) -> str:
-    """The first and the last label below the axis."""
+    """Draw the first and the last label below the axis."""
     if not labels:
         return ""
     ends = f'<text x="{LEFT}" y="{HEIGHT - 6}">{safe(labels[0])}</text>'
@@ -99,7 +99,7 @@ def _ends(labels: Sequence[str]) -> str:
 def _points(values: Sequence[float | None], steps: int) -> str:
     step = (WIDTH - LEFT) / max(1, steps - 1)
     places = [(LEFT + place * step, value) for place, value in enumerate(values) if value is not None]
-    if steps == 1:  # one point is a line all the way, or would not be seen
+    if steps == 1:  # a single point is drawn as a line, or it could not be seen
         places += [(WIDTH, value) for _, value in places]
     return " ".join(f"{x:.1f},{_y(value):.1f}" for x, value in places)
 

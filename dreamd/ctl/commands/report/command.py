@@ -1,4 +1,4 @@
-"""`report`: one HTML page to look at."""
+"""`report`: write one HTML page to look at."""
 
 import sys
 import webbrowser
@@ -15,7 +15,7 @@ from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
 MOST = 2000  # dialogues on one page
 DECISIONS = 256  # as many as the daemon keeps
-SLOW = 200  # from so many dialogues on, progress is shown
+SLOW = 200  # with this many dialogues or more, progress is shown
 
 
 @click.command
@@ -25,10 +25,15 @@ SLOW = 200  # from so many dialogues on, progress is shown
     callback=regular,
     default="dreams.html",
     show_default=True,
-    help="Where to.",
+    help="The file to write.",
 )
 @click.option(
-    "-n", "most", type=click.IntRange(0, MOST), default=MOST, show_default=True, help="Dialogues, at most."
+    "-n",
+    "most",
+    type=click.IntRange(0, MOST),
+    default=MOST,
+    show_default=True,
+    help="The most dialogues to show.",
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that is no report.")
 @click.option("--open", "look", is_flag=True, help="Show it in the browser.")
@@ -38,7 +43,7 @@ SLOW = 200  # from so many dialogues on, progress is shown
 def report(target: Target, out: Path, most: int, force: bool, look: bool) -> None:
     """Write a page with decisions, dialogues, drift, latency and transcripts. It needs no network.
 
-    The transcripts are his dreams: the page is made readable for you alone. It takes the place of an earlier one.
+    The transcripts are his dreams, so the page is readable for you alone. It replaces an earlier report.
 
     \b
     dreamctl report --open
@@ -75,7 +80,7 @@ def _begins(file: Path, text: str) -> bool:
 
 
 def _dialogs(daemon: Source, most: int) -> list[dict[str, Any]]:
-    """The last dialogues with their lines, newest first."""
+    """Return the last dialogues with their lines, newest first."""
     recent = daemon.newest(Method.DIALOGS_RECENT, most)
     hidden = len(recent) < SLOW or not sys.stderr.isatty()
     with click.progressbar(recent, label="dialogues", file=sys.stderr, hidden=hidden) as dialogs:

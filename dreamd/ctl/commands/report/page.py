@@ -1,4 +1,4 @@
-"""The report as one HTML page that holds all it needs: values in, text out."""
+"""The report as one HTML page that needs no other file: values in, text out."""
 
 import time
 from base64 import b64encode
@@ -14,19 +14,19 @@ from dreamd.ctl.terminal.layout import number, span
 
 Row = dict[str, Any]
 
-# By which an earlier report is known.
+# By this an earlier report is recognized.
 HEAD = "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=generator content=dreamctl>"
 
-COLUMNS = 48  # of counts over time: as many as can be told apart
+COLUMNS = 48  # of counts over time: as many as the eye distinguishes
 POINTS = 240  # of a curve: three units of the drawing each
-PAGE_BYTES = 3_000_000  # opens at once, and can be mailed; what does not fit is named
+PAGE_BYTES = 3_000_000  # opens at once, and can be mailed
 
 
 def page(
     status: Row, stats: Row, decisions: Sequence[Row], dialogs: Sequence[Row], drift: Sequence[Row]
 ) -> str:
-    """The whole page. `decisions`, `dialogs` (with their `turns`) and `drift` come newest first, as the daemon
-    gives them; times are local. The oldest transcripts are left out where it would be over PAGE_BYTES."""
+    """Return the whole page. `decisions`, `dialogs` (with their `turns`) and `drift` are newest first, as the daemon
+    returns them. Times are local. If the page would exceed PAGE_BYTES, the oldest transcripts are left out."""
     style, script = (
         files("dreamd.ctl.commands.report").joinpath(f"page.{kind}").read_text("utf-8")
         for kind in ("css", "js")
@@ -111,7 +111,7 @@ def _hooks(hooks: Row) -> str:
 
 
 def _dreams(dialogs: Sequence[Row], room: int) -> str:
-    """The transcripts, newest first, in so many bytes."""
+    """Return the transcripts that fit into `room` bytes, newest first, and the number of the others."""
     shown: list[str] = []
     for dialog in dialogs:
         text = _dream(dialog)
@@ -135,7 +135,7 @@ def _dream(dialog: Row) -> str:
 
 
 def _curves(title: str, names: dict[str, str], rows: Sequence[Row]) -> str:
-    """A curve for each name, of the key beside it, over the dialogues in `rows`; too many are taken together."""
+    """Draw a curve for each name, of its key in `rows`. If there are more than POINTS rows, a point is their mean."""
     edges = [round(place * len(rows) / min(POINTS, len(rows))) for place in range(min(POINTS, len(rows)) + 1)]
     parts = [rows[start:end] for start, end in pairwise(edges)]
     ids = [f"{part[0]['id']}-{part[-1]['id']}" if len(part) > 1 else str(part[0]["id"]) for part in parts]
@@ -150,7 +150,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def _over_time(events: Sequence[tuple[float, str]]) -> tuple[list[tuple[str, Counter[str]]], list[str], str]:
-    """What happened when, oldest first, as columns of counts; the names from the most frequent down; the end."""
+    """Return events as columns of counts, oldest first, the names from the most frequent down, and the last time."""
     first, last = events[0][0], max(at for at, _ in events)
     columns = COLUMNS if last > first else 1
     wide = (last - first) / columns or 1.0

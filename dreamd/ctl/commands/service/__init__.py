@@ -1,1 +1,1 @@
-"""`service`: dreamd as a user service of systemd, and a plain process elsewhere."""
+"""`service`: run dreamd as a user service of systemd, or as a plain process without systemd."""

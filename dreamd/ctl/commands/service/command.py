@@ -1,4 +1,4 @@
-"""`service`: dreamd as a user service of systemd, and a plain background process where there is none."""
+"""`service`: run dreamd as a user service of systemd, or as a plain background process without systemd."""
 
 import os
 import shutil
@@ -19,16 +19,16 @@ from dreamd.ctl.terminal.layout import labelled, width
 from dreamd.ctl.terminal.output import emit, json_option
 from dreamd.process.state_folder import make_private_folder
 
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
 
 
 @contextmanager
 def _files_named() -> Iterator[None]:
-    """What cannot be read or written is a line that names it."""
+    """Turn an OSError into a ClickException that names the file."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:  # what was printed could not leave
+        if error.filename is None:  # writing to standard output failed
             raise
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
@@ -36,10 +36,10 @@ def _files_named() -> Iterator[None]:
 @click.group()
 @json_option
 def service() -> None:
-    """dreamd as a service that looks after itself.
+    """Run dreamd as a service that looks after itself.
 
     \b
-    dreamctl service install     units for this Python, enabled: it starts when leo first knocks
+    dreamctl service install     units for this Python, enabled: it starts when leo first connects
     dreamctl service status
     dreamctl service logs
     """
@@ -53,7 +53,7 @@ def service() -> None:
 @click.pass_obj
 @_files_named()
 def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
-    """Write the units for this interpreter, and enable the socket. One that runs is restarted.
+    """Write the units for this interpreter, and enable the socket. A running daemon is restarted.
 
     \b
     dreamctl service install --dry-run
@@ -64,14 +64,16 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     texts, (socket, daemon) = pair.texts(), pair.units
     before: list[tuple[str, ...]] = []
     if systemctl.is_active(socket) and systemctl.listened(socket) != pair.unit_socket:
-        before.append(("stop", *pair.known))  # while systemd knows which file it has to clear away
+        before.append(
+            ("stop", *pair.known)
+        )  # while systemd still knows the socket file that it has to remove
     after = [("daemon-reload",), ("enable", "--now", socket), ("try-restart", "dreamd@*.service")]
     if systemctl.is_active(daemon):
         after.append(("restart", daemon))
     folders = [] if os.path.isdir(pair.state) else [f"create the folder {pair.state}"]
     if not dry_run:
         systemctl.tell_all(before)
-        make_private_folder(pair.state)  # the unit may write there alone, so it has to be there first
+        make_private_folder(pair.state)  # the unit can write only there, so the folder has to exist first
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.part")
@@ -90,9 +92,9 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
 @click.pass_obj
 @_files_named()
 def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None:
-    """Stop and disable it, and each second leo's too, and remove the units. Dreams and settings stay.
+    """Stop and disable the service, with those of all further leos, and remove the units. Dreams and settings stay.
 
-    With --instance, that one alone.
+    With --instance, stop and disable only that one.
 
     \b
     dreamctl service uninstall
@@ -125,7 +127,7 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
 @click.pass_obj
 @_files_named()
 def start(target: Target, instance: str) -> None:
-    """Start it: the unit where it is installed, else a process in the background.
+    """Start the service: the unit if it is installed, or else a process in the background.
 
     \b
     dreamctl service start
@@ -147,7 +149,7 @@ def start(target: Target, instance: str) -> None:
 @json_option
 @click.pass_obj
 def stop(target: Target, instance: str) -> None:
-    """Stop it, its socket too: leo's next connection starts nothing until `start`.
+    """Stop the service and its socket. leo cannot start it again until `dreamctl service start`.
 
     \b
     dreamctl service stop
@@ -167,7 +169,7 @@ def stop(target: Target, instance: str) -> None:
 @json_option
 @click.pass_context
 def restart(context: click.Context, instance: str) -> None:
-    """Restart it; with a unit, whoever knocks meanwhile waits and is served.
+    """Restart the service. With a unit, clients that connect meanwhile wait and are served.
 
     \b
     dreamctl service restart
@@ -188,9 +190,9 @@ def restart(context: click.Context, instance: str) -> None:
 @json_option
 @click.pass_obj
 def status(target: Target, instance: str) -> None:
-    """Whether the units are there, enabled and running, and whether a daemon answers.
+    """Show whether the units are installed, enabled and running, and whether a daemon answers.
 
-    Exit code 1 where one that runs does not answer, or a unit has failed.
+    Exit code 1 if a running daemon does not answer, or if a unit has failed.
 
     \b
     dreamctl service status
@@ -213,7 +215,7 @@ def status(target: Target, instance: str) -> None:
 @click.pass_obj
 @_files_named()
 def logs(target: Target, count: int, instance: str) -> None:
-    """Print the last lines of its log (journal, or the file in the state folder).
+    """Print the last lines of the log: the journal, or the file in the state folder.
 
     \b
     dreamctl service logs -n 200
@@ -240,7 +242,7 @@ def logs(target: Target, count: int, instance: str) -> None:
 
 
 def _by_its_unit(target: Target, pair: service_units.Pair, verb: str) -> bool:
-    """Start or restart it where a unit is installed, and say so; whether one is."""
+    """Start or restart the unit if it is installed, and report that. Return whether it is installed."""
     if not pair.managed:
         return False
     service_units.refuse_taken_from_installed(pair)
@@ -250,7 +252,7 @@ def _by_its_unit(target: Target, pair: service_units.Pair, verb: str) -> bool:
 
 
 def _runs(pair: service_units.Pair) -> bool:
-    """Whether a daemon holds its state folder, or listens where it would."""
+    """Return whether a daemon holds the state folder, or a process listens at its socket."""
     return bool(look_at_state(pair.state).holder) or listens(pair.socket)
 
 

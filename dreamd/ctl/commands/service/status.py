@@ -1,4 +1,4 @@
-"""`service status`: the units, and the daemon, whoever started it. Nothing is started by looking."""
+"""`service status`: the units, and the daemon however it was started. Looking starts nothing."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from dreamd.ctl.terminal.output import command
 
 
 def look(pair: service_units.Pair) -> tuple[dict[str, Any], str, bool]:
-    """What --json prints, the daemon in words, and whether nothing is amiss: one that is stopped may be meant to be."""
+    """Return the --json map, the daemon's state in words, and whether all is well. A stopped service counts as well."""
     managed, socket = pair.managed, pair.socket
     found: dict[str, Any] = {
         "installed": os.path.exists(pair.file),
@@ -25,17 +25,17 @@ def look(pair: service_units.Pair) -> tuple[dict[str, Any], str, bool]:
     active = [states["active"] for states in found["units"].values()]
     if "active" in active:
         socket = systemctl.listened(pair.units[0]) or socket
-    waits = active[:1] == ["active"] != active[1:]  # then a knock would start it
+    waits = active[:1] == ["active"] != active[1:]  # then a connection would start it
     state = pair.served if managed else pair.state
     told, said, is_well = _daemon(state, socket, pair.units[1] if waits else "")
     return found | {"socket": str(socket)} | told, said, is_well and "failed" not in active
 
 
 def _daemon(state: Path, socket: Path, waiting: str) -> tuple[dict[str, Any], str, bool]:
-    """The same of the daemon alone; `waiting` is its service, where that does not run yet, and is not to be started."""
+    """Return those of the daemon alone. `waiting`: its service if that does not run, and connecting would start it."""
     try:
         if waiting or not os.path.exists(socket):
-            raise Unreachable("nobody is asked")
+            raise Unreachable("there is no daemon to ask")
         with connected(socket) as daemon:
             says = daemon.call("status")["state"]
         return {"answers": True, "state": says}, f"answers, {says}", True
@@ -53,7 +53,7 @@ def _daemon(state: Path, socket: Path, waiting: str) -> tuple[dict[str, Any], st
 
 
 def rows(found: dict[str, Any], said: str) -> list[tuple[str, str]]:
-    """What is found, by label."""
+    """Return the facts as rows of label and text."""
     advice = f"; `{command('service install')}`" if found["manager"] else ""
     told = [("installed", "yes" if found["installed"] else f"no{advice}")]
     told += [(unit, ", ".join(states.values())) for unit, states in found["units"].items()]

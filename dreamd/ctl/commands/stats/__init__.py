@@ -1,1 +1,1 @@
-"""`stats`: sums since the beginning."""
+"""`stats`: print sums over all dreams."""

@@ -1,4 +1,4 @@
-"""`stats`: sums since the beginning, for people and for scrapers."""
+"""`stats`: print sums over all dreams, for people and for scrapers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,11 +17,11 @@ _EXPOSED_TOO = ("sessions", "database", "inbox")
 
 
 @click.command
-@click.option("--openmetrics", is_flag=True, help="As text for scrapers.")
+@click.option("--openmetrics", is_flag=True, help="Print OpenMetrics text for scrapers.")
 @json_option
 @click.pass_obj
 def stats(target: Target, openmetrics: bool) -> None:
-    """How much he dreamt, how it went, and how long it took.
+    """Show how much he dreamt, how it went, and how long it took.
 
     \b
     dreamctl stats
@@ -42,7 +42,7 @@ def stats(target: Target, openmetrics: bool) -> None:
 
 
 def _expose(target: Target) -> None:
-    """Whatever is known. A scraper has to learn of a daemon that is down from the file, not from its age."""
+    """Print what is known, even if the daemon is down: a scraper has to see that in the file, not by its age."""
     from dreamd.ctl.commands.stats.openmetrics import exposition
 
     figures: dict[str, Any] = {}
@@ -62,13 +62,13 @@ def _of_now(status: Figures) -> dict[str, Any]:
 
 
 def _since_the_beginning(daemon: Source) -> dict[str, Any]:
-    """From the database. Raises Refused where that is in trouble."""
+    """Return the sums of the database. Raise Refused if the daemon cannot read it."""
     latest = daemon.call(Method.DRIFT, 1)
     return {**daemon.call(Method.STATS), "drift": latest[0]["drift"] if latest else None}
 
 
 def show_stats(figures: Figures, columns: int) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     return labelled(_rows(figures), columns)
 
 

@@ -1,6 +1,6 @@
 """Figures in the OpenMetrics 1.0 text format. Values in, text out.
 
-Counters, gauges and summaries alone: what reads the older Prometheus format, a textfile collector say, knows no other.
+Only counters, gauges and summaries: readers of the older Prometheus format, such as textfile collectors, know no other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ Labels = Mapping[str, str]
 
 
 class Sample(NamedTuple):
-    """One line: its suffix to the family's name, its labels, its value."""
+    """One line: the suffix to the family's name, the labels, the value."""
 
     suffix: str
     labels: Labels
@@ -19,7 +19,7 @@ class Sample(NamedTuple):
 
 
 class Family(NamedTuple):
-    """One metric, named in base units; `unit` is the end of its name, or nothing."""
+    """One metric, named in base units; `unit` is the end of its name, or empty."""
 
     name: str
     kind: str  # counter, gauge, summary
@@ -29,8 +29,8 @@ class Family(NamedTuple):
 
 
 def exposition(figures: Figures) -> str:
-    """The figures of `dreamctl stats` with `sessions`, `database` and `inbox` of the status. What is missing is left
-    out; with none at all, the daemon is down."""
+    """Return the text of the figures of `dreamctl stats`, and of `sessions`, `database` and `inbox` of the status.
+    Missing figures are left out. Empty figures mean that the daemon is down."""
     families = [Family("up", "gauge", "Whether the daemon answered.", [Sample("", {}, bool(figures))])]
     families += [family for family in (*_of_now(figures), *_since_the_beginning(figures)) if family.samples]
     return "".join(map(_text, families)) + "# EOF\n"

@@ -1,1 +1,1 @@
-"""`trace`: each message on the socket, decoded."""
+"""`trace`: print each message on the socket, decoded."""

@@ -1,4 +1,4 @@
-"""`trace`: each message on the socket, decoded."""
+"""`trace`: print each message on the socket, decoded."""
 
 import json
 import time
@@ -23,26 +23,26 @@ COLOURS = {"in": "cyan", "out": "magenta"}
 
 
 @click.command
-@click.option("--session", type=click.IntRange(1), help="Of this session alone.")
+@click.option("--session", type=click.IntRange(1), help="Show only this session.")
 @click.option(
-    "--method", "methods", multiple=True, metavar="METHOD", help="This method alone; may be repeated."
+    "--method", "methods", multiple=True, metavar="METHOD", help="Show only this method. May be repeated."
 )
-@click.option("--show-text", is_flag=True, help="What leo, his friend and his user say, too.")
-@click.option("--raw", is_flag=True, help="The bytes, in hexadecimal; those of a hidden text are dots.")
+@click.option("--show-text", is_flag=True, help="Also show what leo, the friend and the user say.")
+@click.option("--raw", is_flag=True, help="Print the bytes in hexadecimal, those of hidden texts as dots.")
 @json_option
 @utc_option
 @click.pass_obj
 def trace(target: Target, session: int | None, methods: tuple[str, ...], show_text: bool, raw: bool) -> None:
-    """Each message on the socket, until Ctrl-C: which way it goes, seen from the daemon, whose session, what it
-    is, its size, and how long an answer took. Texts are hidden. The sessions never wait for a trace: what it
-    cannot follow is dropped, and counted.
+    """Print each message on the socket, until Ctrl-C: its session, its direction as seen from the daemon, its type and
+    size, and how long an answer took. Texts are hidden. The sessions never wait for a trace: if it is too slow,
+    messages are dropped and counted.
 
     \b
     dreamctl trace
     dreamctl trace --method generate --show-text
     dreamctl trace --json | jq 'select(.took_ms > 100)'
 
-    Sessions that trace are not traced.
+    Sessions that are running a trace are not shown.
     """
     reading = Reading(show_text, raw)
     columns = width()
@@ -66,7 +66,7 @@ def trace(target: Target, session: int | None, methods: tuple[str, ...], show_te
 
 
 class Reading:
-    """Makes maps of what the daemon tells a tracer. An answer is brought together with its call."""
+    """A reader of the daemon's trace events. It makes a map of each message, and pairs answers with their calls."""
 
     def __init__(self, show_text: bool = False, raw: bool = False) -> None:
         self._show_text = show_text
@@ -74,7 +74,7 @@ class Reading:
         self._calls: dict[_Call, tuple[str | None, float]] = {}  # their methods, and when they were seen
 
     def read(self, event: Mapping[str, Any]) -> Iterator[Message]:
-        """Each message of an event, and how many were lost behind them."""
+        """Yield the messages of an event, and how many were lost after them."""
         for seen in event["messages"]:
             yield self._message(seen, event["at"] - event["clock"])
         if event["lost"]:
@@ -82,7 +82,7 @@ class Reading:
             yield {"type": "lost", "at": event["at"], "count": event["lost"]}
 
     def forget(self) -> None:
-        """What comes answers no call that was seen: its id may have been given to another one since."""
+        """Forget the open calls: an id that comes later may belong to a call that was not seen."""
         self._calls.clear()
 
     def _message(self, seen: Mapping[str, Any], offset: float) -> Message:
@@ -119,7 +119,7 @@ class Reading:
 
 
 def show(message: Message, columns: int) -> str:
-    """One message as text: a line about it, and below what it holds."""
+    """Return a message as text: a line about it, and its contents below."""
     colour = "red" if message.get("error") or message["type"] == "unreadable" else COLOURS[message["way"]]
     head = fold(_about(message), columns, INDENT, f"{_moment(message['at'])}  ")
     held = fold(_held(message), columns, INDENT)
@@ -153,6 +153,6 @@ def _held(message: Message) -> str:
 
 
 def _moment(at: float) -> str:
-    """Local time, to the millisecond."""
+    """Return the local time, to the millisecond."""
     whole, part = divmod(int(at * 1000), 1000)
     return f"{time.strftime('%H:%M:%S', time.localtime(whole))}.{part:03}"

@@ -1,4 +1,4 @@
-"""One message of the socket as a person may read it: what is left of it unpacked, the texts of a dream hidden."""
+"""A readable view of one message of the socket: unpacked as far as it was kept, with the texts of dreams hidden."""
 
 import re
 from math import isfinite
@@ -9,26 +9,26 @@ from dreamclient.protocol.rpc import NOTIFICATION, REQUEST, RESPONSE
 from msgpack import Unpacker
 from msgpack.exceptions import OutOfData
 
-CUT = "…"  # here the data ends, or nests too deep
+CUT = "…"  # shown if the data ends here, or nests too deep
 
 TYPES = {(4, REQUEST): "call", (4, RESPONSE): "answer", (3, NOTIFICATION): "notification"}
 
 METHODS = frozenset(name for word, name in vars(Method).items() if word.isupper())
-# The keys that a host, who may make up others, is to send. docs/reference/protocol.md describes them.
+# The known keys of a host, which may send others. docs/reference/protocol.md describes them.
 KEYS = frozenset({
     "added_at", "arousal", "cap_token", "dialog", "entropy", "expert", "failures", "field", "math_state", "name",
     "novelty", "origin", "overlap", "pid", "prompt", "protocol", "provides", "pulse", "quality", "readme", "reply",
     "result", "seed", "taken", "text", "themes", "trauma", "trauma_level", "type", "version", "weight", "where",
 })  # fmt: skip
-# Under these keys stand names. What is no name there, and every other text, is hidden.
+# The keys whose values are names. A value of theirs that is no name is hidden, as is every other text.
 _NAMES = frozenset({
     "client", "folder", "kind", "method", "name", "outcome", "path", "provides", "reason", "role", "socket",
     "speaker", "state", "state_dir", "trace_id", "trouble", "type", "version", "where",
 })  # fmt: skip
 _NAME = re.compile(r"[\w.:/<>+-]{1,200}( in [\w.<>]{1,100})?|", re.ASCII)
-# Below these a host, or another memory system, may put anything.
+# Below these keys a host, or another memory system, may put anything.
 _FREE = frozenset({"cap_token", "math_state", "matada_nodes", "payload", "result", "seed", "shards"})
-_KEY, _ERROR, _METHOD = "\0key", "\0error", "\0method"  # for what stands under no key
+_KEY, _ERROR, _METHOD = "\0key", "\0error", "\0method"  # for values that have no key
 # What the texts among the params of a method are.
 _PARAMS = {
     Method.CHECKPOINT: "name",
@@ -42,8 +42,8 @@ _PARAMS = {
 
 
 class Unpacked(NamedTuple):
-    """`type` is one of TYPES, or `unreadable`. `values` are the params or the result; `hidden` the places in the
-    data that are not to be seen."""
+    """An unpacked message. `type`: one of TYPES, or `unreadable`. `values`: the params or the result. `hidden`: the
+    places in the data that must not be shown."""
 
     type: str
     msgid: int | None
@@ -54,7 +54,7 @@ class Unpacked(NamedTuple):
 
 
 def unpack(data: bytes, *, ours: bool, show_text: bool) -> Unpacked:
-    """Read a message, or the beginning of one. `ours`: the daemon sent it, whose errors hold no text (P14)."""
+    """Unpack a message, or the beginning of one. `ours`: the daemon sent it, so its errors hold no text (P14)."""
     everything = [] if show_text else [slice(None)]
     return _Reader(data, ours, show_text).message() or Unpacked(
         "unreadable", None, None, None, None, everything
@@ -62,7 +62,7 @@ def unpack(data: bytes, *, ours: bool, show_text: bool) -> Unpacked:
 
 
 def in_hex(data: bytes, hidden: list[slice]) -> str:
-    """The bytes in hexadecimal; one that is hidden is `..`."""
+    """Return the bytes in hexadecimal, each hidden byte as `..`."""
     pairs = data.hex(" ").split()
     for part in hidden:
         pairs[part] = [".."] * len(pairs[part])
@@ -80,7 +80,7 @@ class _Reader:
         self._ended = False
 
     def message(self) -> Unpacked | None:
-        """All of it, or None where it is no message."""
+        """Return the whole message, or None if it is no message."""
         if _opens(self._data[0]) != "array":
             return None
         items, kind = self._unpacker.read_array_header(), self._value()
@@ -96,7 +96,7 @@ class _Reader:
         return Unpacked(name, msgid, method, error, values, self._hidden)
 
     def _value(self, key: str = "", *, free: bool = False, depth: int = 0) -> Any:
-        """The next value; `key` is what it stands under, `free` that it may hold anything."""
+        """Return the next value. `key`: the key that it belongs to. `free`: it may hold anything."""
         start = self._unpacker.tell()
         if self._ended or start >= len(self._data) or depth > NESTING + 2:
             self._ended = True
@@ -129,7 +129,7 @@ class _Reader:
             key = str(self._value(_KEY, free=free, depth=depth))
             if self._ended:
                 break
-            key = f"{key} #{place}" if key in values else key  # two that are hidden may look the same
+            key = f"{key} #{place}" if key in values else key  # two hidden keys may look equal
             made_up = not (self._ours or key in KEYS)
             values[key] = self._value(key, free=free or made_up or key in _FREE, depth=depth)
         return values
@@ -151,7 +151,7 @@ class _Reader:
         return f"<{type(value).__name__}>"
 
     def _is_name(self, text: str, key: str, free: bool) -> bool:
-        """Whether this is no text of a dream. The daemon's keys and errors are its own words."""
+        """Return whether a text may be shown. The daemon's own keys and errors are never texts of a dream."""
         ours = self._ours and not free
         if key == _KEY:
             return ours or (not free and text in KEYS)
@@ -167,7 +167,7 @@ class _Reader:
 
 
 def _opens(first: int) -> str:
-    """What begins with this byte, where it holds other values."""
+    """Return "array" or "map" if a value that begins with this byte is one, or else an empty string."""
     if 0x90 <= first <= 0x9F or first in (0xDC, 0xDD):
         return "array"
     return "map" if 0x80 <= first <= 0x8F or first in (0xDE, 0xDF) else ""
