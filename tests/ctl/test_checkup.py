@@ -353,8 +353,8 @@ def test_units(facts, says):
 @pytest.mark.parametrize(
     ("kind", "advice"),
     [
-        ("absent", "make the state folder: `mkdir -p -m 700 '/my state'`; then "),
-        ("folder", "add the drop-in for hosts without user namespaces (docs/guides/service.md); then "),
+        ("absent", "make the state folder: `mkdir -p -m 700 '/my state'`, then "),
+        ("folder", "add the drop-in for hosts without user namespaces (docs/guides/service.md), then "),
     ],
 )
 def test_a_sandbox_that_cannot_be_set_up(kind, advice):
@@ -520,7 +520,7 @@ def test_thresholds_are_proposed_amid_what_leo_measures(decisions, lines):
     proposed = re.findall(r"`(\w+_above = [^`]+)`", finding.advice)
     assert proposed == lines or len(proposed) == lines
     assert finding.level == "WARN"
-    assert (" in '/my config', then `kill -HUP 7`; where --set or " in finding.advice) == bool(lines)
+    assert (" in '/my config', then `kill -HUP 7`. If --set or " in finding.advice) == bool(lines)
 
 
 @pytest.mark.parametrize(
@@ -530,7 +530,7 @@ def test_thresholds_are_proposed_amid_what_leo_measures(decisions, lines):
         (InboxUnavailable(errno.EROFS, "x"), "as root, `mount -o remount,rw "),
         (InboxUnavailable(errno.EIO, "x"), CURES["InboxUnavailable"]),
         (ValidationError("x"), CURES["ValidationError"]),
-        (DamagedFile("x"), "mend that; pending shards"),
+        (DamagedFile("x"), "mend that. Pending shards"),
     ],
 )
 def test_an_inbox_that_cannot_be_written(error, advice, monkeypatch):

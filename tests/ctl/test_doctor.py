@@ -313,7 +313,7 @@ def test_an_inbox_in_disorder(daemon, state):
         (state / "inbox.aside").touch()
         (state / "inbox.aside-2").touch()
         found = Told(state).worst("inbox")
-        assert f"-> move it away: `mv -n {state}/inbox {state}/inbox.aside-3`; pending" in found
+        assert f"-> move it away: `mv -n {state}/inbox {state}/inbox.aside-3`. Pending" in found
         (state / "inbox").unlink()
         (state / "aside-too").rename(state / "inbox")
     daemon.stop()
@@ -356,7 +356,7 @@ def test_as_text(daemon, state):
     assert lines[0].startswith(f"OK    socket    {state / 'dreamd.sock'}")
     assert lines[-1].endswith(" OK")
     assert "WARN  leo       none is connected" in lines
-    assert any(line.startswith("                → start leo;") for line in lines)
+    assert any(line.startswith("                → start leo.") for line in lines)
     assert "\x1b[" not in wide.stdout
 
 

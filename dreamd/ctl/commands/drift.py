@@ -1,4 +1,4 @@
-"""`drift`: how far the friend has gone from the origin."""
+"""`drift`: show how far the friend has moved from the origin."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`replay`: whether a dialogue comes out the same again."""
+"""`replay`: check that a dialogue comes out the same again."""
 
 import click
 from dreamclient.messages import Method

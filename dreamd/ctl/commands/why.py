@@ -1,4 +1,4 @@
-"""`why`: what the daemon decided after the last replies."""
+"""`why`: show what the daemon decided after the last replies."""
 
 import time
 from collections import Counter, deque
@@ -81,7 +81,7 @@ def show_why(
 
 def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
     """Return one decision as text: when, whether he dreamt, and the numbers that decided."""
-    from dreamd.ctl.terminal.decisions import in_words  # not for `status`
+    from dreamd.ctl.terminal.decisions import in_words  # imported only if needed
 
     words = f"{_verdict(decision)}{in_words(decision)}"
     return fold(words, columns, " " * 10, f"{moment(decision['at'], now)}  ")

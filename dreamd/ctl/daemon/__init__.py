@@ -1,1 +1,1 @@
-"""Reaching a daemon: connecting, starting one, following its events."""
+"""A daemon, as dreamctl uses it: connecting to one, starting one, following its events."""

@@ -1,4 +1,4 @@
-"""Reaching the daemon: what goes wrong on the way is an exit code and a line, never a traceback."""
+"""Connecting to the daemon. Each failure becomes an exit code and a line, never a traceback."""
 
 import os
 from abc import ABC, abstractmethod
@@ -46,7 +46,7 @@ class Refused(click.ClickException):
 
 @dataclass
 class Target:
-    """What the shared options say: which daemon, and how to print."""
+    """The shared options: which daemon is meant, and how to print."""
 
     given_socket: str | None
     given_state: str | None
@@ -54,31 +54,31 @@ class Target:
 
     @property
     def given(self) -> list[str]:
-        """The options that say which daemon, as a shell takes them."""
+        """The options that name the daemon, quoted for a shell."""
         pairs = (("--socket", self.given_socket), ("--state-dir", self.given_state))
         return [f"{option} {quote(value)}" for option, value in pairs if value]
 
     @property
     def socket(self) -> Path:
-        """Where the daemon listens."""
+        """The path at which the daemon listens."""
         return socket_path(self.given_socket, state=self.given_state)
 
     @property
     def socket_alone(self) -> bool:
-        """Whether a socket was named, and no state folder: then that of the daemon behind it, which may be another
-        than the usual one, is meant."""
+        """True if a socket was named and no state folder. The state folder is then that of the daemon behind the
+        socket, which may differ from the default."""
         named = self.given_socket or os.environ.get("DREAMD_SOCKET")
         return bool(named) and not (self.given_state or os.environ.get("DREAMD_STATE_DIR"))
 
     @contextmanager
     def daemon(self, on_event: OnEvent | None = None, hooks: HooksByName | None = None) -> Iterator["Daemon"]:
-        """The daemon, connected to while in the block; `on_event` and `hooks` are called on a thread of the client."""
+        """Connect to the daemon for the block. The client calls `on_event` and `hooks` on its own thread."""
         with connected(self.socket, on_event, hooks=hooks) as daemon:
             yield daemon
 
     @contextmanager
     def dreams(self) -> Iterator["Source"]:
-        """What can be asked about the past: the daemon, or its database if no daemon answers."""
+        """Yield a source of past dreams: the daemon, or its database if no daemon answers."""
         with self.daemon() as daemon:
             path = (
                 None if daemon.session or self.socket_alone else state_dir(self.given_state) / DATABASE_NAME
@@ -86,7 +86,7 @@ class Target:
             if path is None or not os.path.isfile(path):
                 yield daemon
                 return
-            from dreamd.ctl.daemon.stored import stored  # with a daemon it is not needed
+            from dreamd.ctl.daemon.stored import stored  # not needed if a daemon answers
 
             with stored(path) as dreams:
                 click.echo(f"No daemon answers; this is read from {path}", err=True)
@@ -94,14 +94,14 @@ class Target:
 
 
 class Source(ABC):
-    """What answers a method of the wire: a daemon, or the database where none answers."""
+    """A source of answers to the methods of the wire: a daemon, or the database if none answers."""
 
     @abstractmethod
     def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
         """Return the answer. Raise Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
 
     def newest(self, method: str, n: int) -> list[dict[str, Any]]:
-        """Return the newest n entries of a list, by as many calls as it takes pages. Raises as `call` does."""
+        """Return the newest n entries of a list, page by page. Raise as `call` does."""
         found: list[dict[str, Any]] = []
         while len(found) < n:
             asked = min(PAGE, n - len(found))
@@ -121,7 +121,7 @@ class Daemon(Source):
 
     @property
     def session(self) -> object:
-        """The same object as long as this connection lasts; None while there is none."""
+        """An object that stays the same while this connection lasts, None without a connection."""
         return self._client.daemon if self._client.connected else None
 
     def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
@@ -132,7 +132,7 @@ class Daemon(Source):
             raise Refused(f"{name} ({error.code}): {error.message}") from None
         except UsageError as error:
             why = str(error).removeprefix(f"{method}: ")
-            if "MessagePack" in why:  # of what JSON can say, it lacks these alone
+            if "MessagePack" in why:  # the only JSON values that MessagePack lacks
                 why = "a number has more than 64 bits"
             raise click.UsageError(f"{method}: {why}") from None
         except (CallTimeout, NotConnected) as error:
@@ -140,7 +140,7 @@ class Daemon(Source):
 
     def _unreachable(self, error: Exception) -> Unreachable:
         """Return why no daemon answers, and what to do."""
-        from dreamd.ctl.machine.access import refused  # needed after a failure alone
+        from dreamd.ctl.machine.access import refused  # needed only after a failure
         from dreamd.ctl.machine.places import listens, look_at_socket
 
         what = str(error) if str(self._socket) in str(error) else f"{self._socket}: {error}"
@@ -167,7 +167,7 @@ def connected(
     wait_s: float | None = None,
     hooks: HooksByName | None = None,
 ) -> Iterator[Daemon]:
-    """The daemon that listens on `socket`, whoever that is; one that is not there shows at the first call."""
+    """Connect to the daemon at `socket` for the block. If none listens, the first call raises Unreachable."""
     try:
         check_socket_path(socket)
     except SocketPathError as error:
@@ -179,7 +179,7 @@ def connected(
 
 
 def start(client: DreamClient, wait_s: float | None = None) -> None:
-    """Connect, or know why not."""
+    """Start the client and wait until it has connected or failed. The client keeps the reason of a failure."""
     with undisturbed():
         client.start()
     client.start(CONNECT_S if wait_s is None else wait_s)

@@ -1,4 +1,4 @@
-"""Which dialogue a person means: its number, the beginning of its trace id, or `last`."""
+"""The argument that names a dialogue: its number, the beginning of its trace id, or `last`."""
 
 import re
 
@@ -10,7 +10,7 @@ from dreamd.ctl.daemon.connection import Refused, Source
 from dreamd.ctl.terminal.output import command
 
 LOOKED_THROUGH = 2000  # dialogues, newest first
-DIGITS = 18  # of a number that the database can hold
+DIGITS = 18  # of the largest number that the database can hold
 # A trace id, with the dialogue's number in it.
 _WHOLE = re.compile(rf"dream-\d+-(\d{{1,{DIGITS}}})-[0-9a-f]{{8}}", re.ASCII)
 

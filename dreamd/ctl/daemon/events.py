@@ -1,4 +1,4 @@
-"""The daemon's events as they come, across its restarts, until Ctrl-C."""
+"""Following the daemon's events across its restarts, until Ctrl-C."""
 
 import queue
 import time
@@ -16,15 +16,15 @@ Event = dict[str, Any]
 LOOK_S = 0.25  # how soon the end of a connection is noticed
 RETRY_S = 1.0  # between two attempts to connect again
 BACKLOG = (
-    256  # events; a reader who is further behind holds up the connection, and the daemon counts what is lost
+    256  # events; if the reader is further behind, the connection waits, and the daemon counts what is lost
 )
 
 
 def follow(
     target: Target, begun: Callable[[Daemon], object], subscribe: str = Method.SUBSCRIBE, *params: Any
 ) -> Iterator[Event]:
-    """Every event that `subscribe` brings; `begun` is called whenever a connection has begun to bring them. Raises
-    Unreachable where no daemon answers at first; later it is waited for."""
+    """Yield every event that `subscribe` brings, and call `begun` after each new subscription. Raise Unreachable if no
+    daemon answers at first. If it goes away later, wait for it."""
     met = False
     while True:
         events: queue.Queue[Event] = queue.Queue(BACKLOG)
@@ -54,13 +54,13 @@ def _until_lost(daemon: Daemon, session: object, events: "queue.Queue[Event]") -
 
 
 def tell_lost(event: Event, what: str = "events") -> None:
-    """A message on what nobody will see."""
+    """Print how many events were lost."""
     click.echo(f"{event['count']} {what} were lost: they came faster than they were read.", err=True)
 
 
 @contextmanager
 def until_ctrl_c() -> Iterator[None]:
-    """Ctrl-C is how one ends what goes on for ever: no message, exit code 0."""
+    """Let Ctrl-C end an endless command without a message, with exit code 0."""
     try:
         yield
     except KeyboardInterrupt:

@@ -26,7 +26,7 @@ from dreamd.errors import SettingsError
 class Pair:
     """A socket and its service: `dreamd`, or `dreamd@NAME` for the leo of that name.
 
-    `folder` is the state folder, to which the name of an instance is added. `socket`: where a daemon without systemd
+    `folder`: the state folder, without the name of the instance. `socket`: where a daemon without systemd
     listens. `unit_socket`: where the unit listens. They differ if --state-dir was given, because leo does not see
     dreamctl's options.
     """

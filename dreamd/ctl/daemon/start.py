@@ -1,4 +1,4 @@
-"""A daemon for one state folder: the one that serves it, or one of dreamctl's own for as long as it is needed."""
+"""A daemon for one state folder: the one that serves it, or else one that dreamctl starts and stops itself."""
 
 import os
 import subprocess
@@ -19,11 +19,11 @@ from dreamd.ctl.daemon.connection import Unreachable, connected
 from dreamd.ctl.machine.places import listens
 from dreamd.ctl.terminal.signals import undisturbed
 
-START_S = 20.0  # it takes a tenth of a second; on a busy machine with a cold disk, several
-STOP_S = 5.0  # it promises two
+START_S = 20.0  # usually a tenth of a second, several on a busy machine with a cold disk
+STOP_S = 5.0  # the daemon itself promises two
 LOOK_S = 0.02  # between two looks whether it listens
 
-# What a supervisor handed to us is not meant for a daemon of ours.
+# Variables by which a supervisor addresses dreamctl: they must not reach a daemon that it starts.
 _SUPERVISOR = frozenset({"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC"})
 
 
@@ -31,11 +31,11 @@ _SUPERVISOR = frozenset({"NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FD
 def daemon_for(
     state: Path, wanted: Path, settings: Sequence[str], *, insist: bool = False
 ) -> Iterator[tuple[Path, bool]]:
-    """The socket of a daemon that serves `state`, and whether it was started here (with `settings`) and ends
-    with the block.
+    """Yield the socket of a daemon that serves `state`, and whether it was started here, with `settings`. A daemon that
+    was started here ends with the block.
 
-    It listens at `wanted`, or, where that is too long or another state folder's, in a private folder; with
-    `insist` that is an error. Raises Unreachable with the reason for which no daemon started.
+    It listens at `wanted`. If that path is too long, or serves another state folder, it listens in a private folder
+    instead, or with `insist` raise UsageError. Raise Unreachable with the reason if no daemon could start.
     """
     serving = status_at(wanted) if listens(wanted) else None
     if serving is not None and serves(serving, state):
@@ -57,7 +57,7 @@ def daemon_for(
 
 @contextmanager
 def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
-    """A daemon of ours, listening; it is gone when the block is left, however that happens."""
+    """Start a daemon, wait until it listens, and stop it at the end of the block, even after an error."""
     command = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(wanted)]
     command += [word for setting in settings for word in ("--set", setting)]
     process = None
@@ -70,7 +70,7 @@ def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     env=own_environment(),
-                    start_new_session=True,  # Ctrl-C is for us: we stop it in order
+                    start_new_session=True,  # keeps Ctrl-C from the daemon, which dreamctl stops itself
                 )
             _await(process, wanted, errors)
             yield
@@ -80,7 +80,7 @@ def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
 
 
 def _await(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) -> None:
-    """Until it listens. Raises Unreachable where it ends first, or takes too long."""
+    """Wait until the daemon listens. Raise Unreachable if it ends first or takes too long."""
     deadline = time.monotonic() + START_S
     while not listens(wanted):
         if process.poll() is not None:
@@ -93,7 +93,7 @@ def _await(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) 
 
 
 def _stop(process: "subprocess.Popen[bytes]", wanted: Path) -> None:
-    """End it in order; by force where it does not obey, or where we are interrupted again."""
+    """Ask the daemon to stop. Kill it if it does not, or if this wait is interrupted."""
     try:
         if process.poll() is None:
             _ask_to_stop(process, wanted)
@@ -115,19 +115,19 @@ def _ask_to_stop(process: "subprocess.Popen[bytes]", wanted: Path) -> None:
 
 
 def own_environment() -> dict[str, str]:
-    """The environment for a daemon of ours."""
+    """Return the environment for a daemon that dreamctl starts."""
     return {name: value for name, value in os.environ.items() if name not in _SUPERVISOR}
 
 
 def status_at(path: Path) -> Mapping[str, Any]:
-    """What the daemon there says of itself. Raises Unreachable."""
+    """Return the `status` of the daemon at `path`. Raise Unreachable."""
     with connected(path) as daemon:
         status: Mapping[str, Any] = daemon.call(Method.STATUS)
         return status
 
 
 def serves(status: Mapping[str, Any], state: Path) -> bool:
-    """Whether a daemon of that status serves this state folder."""
+    """Return whether a daemon with this `status` serves the state folder."""
     return os.path.realpath(str(status.get("state_dir"))) == os.path.realpath(state)
 
 
@@ -141,7 +141,7 @@ def _fits(path: Path) -> bool:
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
-    """A folder of mode 0700 with a short path, for a socket."""
+    """Make a folder of mode 0700 with a short path for a socket, and remove it after the block."""
     short = _fits(Path(tempfile.gettempdir()) / "dreamd-xxxxxxxx" / SOCKET_NAME)
     with tempfile.TemporaryDirectory(prefix="dreamd-", dir=None if short else "/tmp") as folder:  # noqa: S108 - it is made private
         yield Path(folder)

@@ -1,4 +1,4 @@
-"""The dream database, read when no daemon answers: what a daemon would say of the past, from the same functions."""
+"""The dream database, read if no daemon answers, by the functions with which a daemon reads it."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -19,11 +19,11 @@ from dreamd.store.file.files import is_alone, look, read_only, stamp
 from dreamd.store.file.health import name_of, trouble_of
 from dreamd.store.schema import MIGRATIONS, check, upgrade
 
-NO_DAEMON = "no daemon"  # in place of its state
+NO_DAEMON = "no daemon"  # stands for the state of a daemon
 
 
 class Stored(Source):
-    """The dreams in a database. `call` answers the methods that only look."""
+    """The dreams in a database. `call` answers the methods that only read."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -31,21 +31,24 @@ class Stored(Source):
         self._before = stamp(path) if is_alone(path) else None
 
     def call(self, method: str, *params: Any, timeout_s: float = 0.0) -> Any:  # noqa: ARG002
-        """Return the answer, as a daemon gives it. Raise Refused, and click.ClickException if a daemon has begun to
-        write meanwhile. Whatever `timeout_s` is, a database answers at once."""
+        """Return the answer that a daemon would give, at once. Raise Refused, or ClickException if a daemon has begun
+        to write meanwhile."""
         try:
             answer = msgspec.to_builtins(_ANSWERS[method](self, *params))
         except Refusal as error:
             raise Refused(str(error)) from None
-        if self._before not in (None, stamp(self.path)):  # it was alone, so it is read without a lock
+        if self._before not in (
+            None,
+            stamp(self.path),
+        ):  # no program had it open, so it is read without a lock
             raise click.ClickException(f"{self.path} was written to while it was read: try again")
         return answer
 
 
 @contextmanager
 def stored(path: Path) -> Iterator[Stored]:
-    """Open the database for reading, as it is at this moment. One of an older version is migrated in a copy that is
-    gone at the end. Raise click.ClickException."""
+    """Open the database for reading, as it is at this moment. If it is of an older version, migrate a temporary copy.
+    Raise ClickException."""
     try:
         contents = look(path)
         check(contents)
@@ -97,7 +100,7 @@ def _fragments(dreams: Stored, name: str | None = None) -> Any:
 
 
 def _status(dreams: Stored) -> dict[str, Any]:
-    """Return what `status` has of a daemon that does not run."""
+    """Return the part of a `status` that is known without a daemon."""
     counts: dict[str, Any] = {"decisions": {}, "hooks": {}, "failures": {}}
     about = {
         "version": __version__,

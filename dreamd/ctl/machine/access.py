@@ -1,4 +1,4 @@
-"""What this user may not enter or write, who owns it, and what to do: su and sudo leave such folders behind."""
+"""Folders that this user may not enter or write, their owners, and what to do. su and sudo leave such folders."""
 
 import os
 import pwd
@@ -15,13 +15,13 @@ def user_name(uid: int) -> str:
 
 
 def owner_of(path: Path) -> str:
-    """Return who owns a path, as "root (uid 0)"."""
+    """Return the owner of a path, such as "root (uid 0)"."""
     uid = path.stat().st_uid
     return f"{user_name(uid)} (uid {uid})" if user_name(uid) else f"uid {uid}"
 
 
 def obstacle(path: Path) -> Path | None:
-    """Return the folder that keeps this user from entering, or from making, the folder `path`; None if none does."""
+    """Return the folder that keeps this user from entering or making the folder `path`, or None."""
     last = Path("/")
     for place in (*reversed(path.parents), path):
         if not os.path.lexists(place):
@@ -33,7 +33,7 @@ def obstacle(path: Path) -> Path | None:
 
 
 def refused(path: Path) -> tuple[str, str]:
-    """Return why this user cannot use the folder `path`, and what to do; two empty strings if it is possible."""
+    """Return why this user cannot use the folder `path`, and what to do. Return two empty strings if he can."""
     blocked = obstacle(path)
     if blocked is None:
         return "", ""
@@ -55,7 +55,7 @@ def refused(path: Path) -> tuple[str, str]:
 
 
 def _is_anothers(folder: Path) -> bool:
-    """Return whether a folder is missing where this user cannot make it, or is not this user's."""
+    """Return whether a folder belongs to another user, or is missing and this user cannot make it."""
     try:
         return folder.stat().st_uid != os.getuid()
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Copying a dream database, and what can go wrong on the way."""
+"""Copying a dream database, and explaining its errors."""
 
 import os
 import sqlite3

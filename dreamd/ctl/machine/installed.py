@@ -1,4 +1,4 @@
-"""How dreamd was installed: which packages hold its files, and where more of them can be had."""
+"""The installation of dreamd: which packages hold its files, and where pip can get more of them."""
 
 import json
 from importlib import metadata
@@ -13,7 +13,7 @@ _SHARED = "dreamclient/__init__.py"
 
 
 def client_is_doubled() -> bool:
-    """Return whether dreamd and dreamd-client both put the files of dreamclient here. Removing or upgrading one then
+    """Return whether dreamd and dreamd-client both installed the files of dreamclient. Removing or upgrading one then
     breaks the other. An editable installation has no files of its own."""
     return all(map(_holds_client, ("dreamd", CLIENT)))
 
@@ -26,8 +26,8 @@ def _holds_client(name: str) -> bool:
 
 
 def requirement(name: str) -> str:
-    """Return what pip needs to install the package `name`, dreamd or dreamd-client: the place that this dreamd came
-    from, else the name itself, which pip looks up in its index."""
+    """Return the pip requirement of the package `name`, dreamd or dreamd-client: the place that this dreamd came from,
+    or else the name, which pip looks up in its index."""
     try:
         origin = json.loads(metadata.distribution("dreamd").read_text("direct_url.json") or "{}")
         return _place(origin, name) or name

@@ -1,4 +1,4 @@
-"""The files that people name: regular ones, none of dreamd's own; and those that are written, whole or not at all."""
+"""The files that users name: regular ones, none of dreamd's own. They are written atomically."""
 
 import fcntl
 import os
@@ -9,23 +9,23 @@ from pathlib import Path
 
 import click
 
-# How the names begin that dreamd itself gives in its state folder.
+# The beginnings of dreamd's own names in the state folder.
 OWN = ("dream.sqlite3", "dreamd.", "inbox/")
-# How those of temporary files begin and end. A name in the user's file system may be no longer than 143 bytes, and what
-# SQLite puts beside it is longer.
+# The beginning and the end of the names of temporary files. They are short: some file systems allow only 143 bytes, and
+# SQLite makes files with longer names beside them.
 _BEGINS, _ENDS = ".dreamd-", ".part"
 
 
 def regular(_: click.Context, __: click.Parameter, value: Path) -> Path:
-    """The callback of a parameter that takes a file: a regular one, or nothing yet. A FIFO would keep a command
-    waiting, and a device be replaced or filled."""
+    """Check that a parameter names a regular file, or no file yet. A FIFO would block the command, and a device would
+    be replaced or filled. Raise BadParameter."""
     if os.path.exists(value) and not os.path.isfile(value):
         raise click.BadParameter(f"{value} is no regular file")
     return value
 
 
 def check_free(file: Path, state: Path, *, force: bool) -> None:
-    """Raise click.UsageError where a file is dreamd's own, click.ClickException where it is there and stays."""
+    """Raise UsageError if a file is dreamd's own, ClickException if it exists and not `force`."""
     if os.path.relpath(os.path.realpath(file), os.path.realpath(state)).startswith(OWN):
         raise click.UsageError(f"{file} is dreamd's own; name another FILE")
     if os.path.lexists(file) and not force:
@@ -33,7 +33,7 @@ def check_free(file: Path, state: Path, *, force: bool) -> None:
 
 
 def write(file: Path, data: bytes) -> None:
-    """Make a file, readable for its owner alone, of `data`. Raises click.ClickException."""
+    """Write `data` to a file that only its owner can read. Raise ClickException."""
     try:
         with replacing(file) as (part, _):
             part.write_bytes(data)
@@ -43,8 +43,8 @@ def write(file: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(file: Path) -> Iterator[tuple[Path, int]]:
-    """Yield an empty file beside `file`, and its descriptor. At the end of the block it is `file`, and on disk; after
-    an error it is gone. If `file` is a link, what it leads to is replaced."""
+    """Yield an empty file beside `file`, and its descriptor. At the end of the block it replaces `file` and is synced
+    to disk. After an error it is removed. If `file` is a link, its target is replaced."""
     file = Path(os.path.realpath(file))
     with temporary(file.parent) as (part, number):
         yield part, number
@@ -53,11 +53,12 @@ def replacing(file: Path) -> Iterator[tuple[Path, int]]:
 
 @contextmanager
 def temporary(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Yield an empty file in `folder`, readable for its owner alone, and its descriptor; remove it at the end if it
-    still has its name, which is short and hidden. It is locked: one that is not was left by a process that was killed,
-    and is removed now."""
+    """Yield an empty file in `folder`, readable for its owner alone, and its descriptor. Remove it at the end if it
+    still has its temporary name.
+
+    Such a file is locked while it is used. One without a lock was left by a killed process, and is removed first."""
     for left in folder.glob(f"{_BEGINS}*{_ENDS}"):
-        if not left.is_file() or left.is_symlink():  # none of ours
+        if not left.is_file() or left.is_symlink():  # not made by this function
             continue
         with suppress(OSError), left.open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,7 +69,7 @@ def temporary(folder: Path) -> Iterator[tuple[Path, int]]:
         with open(number, "rb"):
             try:
                 fcntl.flock(number, fcntl.LOCK_EX)
-                if not part.exists():  # another process took it for left over, before it was locked
+                if not part.exists():  # another process removed it before it was locked
                     continue
                 yield part, number
             finally:
@@ -77,20 +78,20 @@ def temporary(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def put(part: Path, number: int, file: Path) -> None:
-    """Give a temporary file, open as `number`, the name `file`, on disk."""
+    """Sync a temporary file, open as `number`, to disk and rename it to `file`."""
     os.fsync(number)
     os.rename(part, file)
     sync(file.parent)
 
 
 def _remove(part: Path) -> None:
-    """Remove it, and what SQLite may have left beside it."""
+    """Remove a temporary file, and the files that SQLite may have left beside it."""
     for left in part.parent.glob(f"{part.name}*"):
         left.unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:
-    """Have the names in a folder on disk."""
+    """Sync the names in a folder to disk."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(number)

@@ -16,8 +16,8 @@ _UCRED = Struct("iII")  # pid, uid, gid: unix(7)
 
 @dataclass(frozen=True)
 class SocketFacts:
-    """`kind` is absent, socket or other; `uid` its owner; `mode` and `folder_mode` permission bits. `refused`: why this
-    user could not reach or make it, `cure`: what to do then."""
+    """The facts of a socket file. `kind`: absent, socket or other. `uid`: its owner. `mode`, `folder_mode`: permission
+    bits. `refused`: why this user could not reach or make it. `cure`: what to do then."""
 
     path: Path
     kind: str
@@ -30,9 +30,9 @@ class SocketFacts:
 
 @dataclass(frozen=True)
 class StateFacts:
-    """`holder` is the pid that holds the folder's lock, 0 where nobody does, and `stopped` whether by SIGSTOP it does
-    nothing else; `free_bytes` for this user. `kind` is absent, folder, other, or unknown because of `error`. `refused`:
-    why this user cannot use or make it, `cure`: what to do then."""
+    """The facts of a state folder. `kind`: absent, folder, other, or unknown because of `error`. `holder`: the pid that
+    holds its lock, or 0. `stopped`: SIGSTOP has stopped that process. `free_bytes`: for this user. `refused`: why this
+    user cannot use or make the folder. `cure`: what to do then."""
 
     path: Path
     kind: str
@@ -49,7 +49,7 @@ class StateFacts:
 
 
 def look_at_socket(path: Path) -> SocketFacts:
-    """Look at the file alone, without a connection."""
+    """Gather the facts of the socket file, without connecting to it."""
     try:
         found, folder = path.lstat(), path.parent.stat()
     except OSError:
@@ -60,12 +60,13 @@ def look_at_socket(path: Path) -> SocketFacts:
 
 
 def listens(path: Path) -> bool:
-    """Whether somebody accepts connections there. A unit's socket starts its daemon by this."""
+    """Return whether a process accepts connections at `path`. This connects, so systemd may start its daemon."""
     return listener(path) is not None
 
 
 def listener(path: Path) -> int | None:
-    """The pid of who listens there, None where nobody does; 0 where it cannot be told. It is a knock, too."""
+    """Return the listener's pid, 0 if unknown, None if no process listens. This connects, so systemd may start its
+    daemon."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -79,14 +80,14 @@ def listener(path: Path) -> int | None:
 
 
 def awaits_knock(path: Path) -> bool:
-    """Return whether a socket listens there, without a connection: proc_pid_net(5)."""
+    """Return whether a socket listens at `path`, without connecting to it: proc_pid_net(5)."""
     lines = proc("net/unix").splitlines()
     listening = (line.split(maxsplit=7) for line in lines if " 00010000 " in line)  # __SO_ACCEPTCON
     return os.path.exists(path) and any(fields[7:] == [str(path)] for fields in listening)
 
 
 def look_at_state(path: Path) -> StateFacts:
-    """Look at the folder, at its file system, and at which process holds its lock."""
+    """Gather the facts of the state folder, its file system, and the process that holds its lock."""
     why, cure = refused(path)
     try:
         found = path.stat()
@@ -112,24 +113,24 @@ def look_at_state(path: Path) -> StateFacts:
 
 
 def mount_of(path: Path) -> tuple[str, str]:
-    """Return where the file system that `path` lies on is mounted, and its type; empty without /proc."""
+    """Return the mount point and the type of the file system of `path`, empty without /proc."""
     return mount_point(path, proc("self/mountinfo"))
 
 
 def mount_point(path: Path, mounts: str) -> tuple[str, str]:
-    """The same by the text of mountinfo: proc(5)."""
+    """Return the mount point and the type of the file system of `path` by the text of mountinfo: proc(5)."""
     real, best, kind = os.path.realpath(path), "", ""
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         point = before.split()[4].encode().decode("unicode_escape")  # \040 is a space
         inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):  # of two at one place the later one is on top
+        if inside and len(point) >= len(best):  # of two mounts at one point the later one counts
             best, kind = point, after.split()[0]
     return best, kind
 
 
 def lock_holder(lock: Path, locks: str) -> int:
-    """The pid that holds an flock on the folder or file, by the text of /proc/locks; 0 where nobody does."""
+    """Return the pid that holds an flock on the folder or file by the text of /proc/locks, or 0."""
     try:
         inode = lock.stat().st_ino
     except OSError:
@@ -142,12 +143,12 @@ def lock_holder(lock: Path, locks: str) -> int:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether a process was sent SIGSTOP, and has been left so: proc(5)."""
+    """Return whether SIGSTOP has stopped a process: proc(5)."""
     return proc(f"{pid}/stat").rpartition(")")[2].split()[:1] == ["T"]
 
 
 def proc(name: str) -> str:
-    """Return a file of /proc; empty if it has none such, as in some containers."""
+    """Return the text of a file of /proc, empty if it is missing, as in some containers."""
     with suppress(OSError):
         return Path("/proc", name).read_text(encoding="utf-8", errors="replace")
     return ""

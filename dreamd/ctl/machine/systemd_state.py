@@ -1,4 +1,4 @@
-"""What systemd says of the units: installed, enabled, lingering, running. Nothing is started by asking."""
+"""The state of the units by systemd: installed, enabled, lingering, running. Asking starts nothing."""
 
 import os
 import re
@@ -54,12 +54,12 @@ class Units:
 
     @property
     def guarded(self) -> bool:
-        """Whether systemd listens and a connection would start the daemon. Then none may be made only to look."""
+        """True if systemd listens and a connection would start the daemon. Commands that only look do not connect."""
         return self.says(SOCKET, "ActiveState") == "active" and self.says(SERVICE, "ActiveState") != "active"
 
     @property
     def waits(self) -> bool:
-        """Whether the daemon is to start when leo first connects, as it should."""
+        """True if the service is stopped and leo's first connection starts it."""
         return self.guarded and self.says(SERVICE, "ActiveState") == "inactive" and not self.unknown
 
     @property

@@ -1,4 +1,4 @@
-"""The unit files: found, filled in, and told from those that a person has edited."""
+"""The unit files: where they are, their text, and whether their owner has edited them."""
 
 import os
 import re
@@ -20,9 +20,9 @@ def unit_folder(env: Mapping[str, str]) -> Path:
 
 
 def filled(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str:
-    """The text of a unit for this interpreter, this state folder and this socket, with our mark on top."""
+    """Return the text of a unit for this interpreter, state folder and socket, with dreamd's mark on top."""
     usual = Path(runtime) / "dreamd" / "dreamd.sock" if runtime else None
-    word = str(state_dir).replace("$", "$$")  # ExecStart alone knows variables
+    word = str(state_dir).replace("$", "$$")  # only ExecStart expands variables
     text = (
         _template(name)
         .replace("@PYTHON@", _quoted(sys.executable))
@@ -36,12 +36,12 @@ def filled(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str
 
 
 def is_masked(path: Path) -> bool:
-    """Whether its owner has said that a unit is never to start: systemctl(1)."""
+    """Return whether the owner has masked a unit, so that it never starts: systemctl(1)."""
     return os.path.realpath(path) == os.devnull
 
 
 def is_edited(text: str) -> bool:
-    """Whether a unit is not as we wrote it: then it is its owner's."""
+    """Return whether a unit differs from what dreamctl wrote. It is its owner's then."""
     first, _, rest = text.partition("\n")
     return first != _MARK + _digest(rest)
 
@@ -54,7 +54,7 @@ def text_of(path: Path) -> str:
 
 
 def started(unit: str, instance: str = "") -> list[str]:
-    """The words of ExecStart, as `filled` quotes them; none where its owner quotes otherwise."""
+    """Return the words of ExecStart, quoted as `filled` does, or an empty list if its owner quoted otherwise."""
     line = next((line for line in unit.splitlines() if line.startswith("ExecStart=")), "")
     meant = {"%%": "%", "$$": "$", "%i": instance}
     try:
@@ -65,7 +65,7 @@ def started(unit: str, instance: str = "") -> list[str]:
 
 
 def served(unit: str, instance: str = "") -> Path | None:
-    """The state folder that a service names."""
+    """Return the state folder that a service names, or None."""
     words = started(unit, instance)
     return Path(words[words.index("--state-dir") + 1]) if "--state-dir" in words[:-1] else None
 
@@ -86,6 +86,6 @@ def _digest(text: str) -> str:
 
 
 def _quoted(text: str, end: str = "") -> str:
-    """As systemd.syntax(7) wants a word that may hold spaces, quotes or percent signs; `end` as it stands."""
+    """Quote a word for systemd.syntax(7): it may hold spaces, quotes or percent signs. `end` is appended unchanged."""
     whole = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{whole}{end}"'

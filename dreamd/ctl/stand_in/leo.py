@@ -10,7 +10,7 @@ SENTENCES = 4  # offered for each line: the daemon chooses those that answer the
 
 
 class Leo:
-    """A field that two threads may use."""
+    """A field with a lock, so that two threads may use it."""
 
     def __init__(self, field: TrigramField) -> None:
         self._field = field

@@ -1,1 +1,1 @@
-"""How text looks on a terminal. Values in, lines out."""
+"""The look of text on a terminal. Values in, lines out."""

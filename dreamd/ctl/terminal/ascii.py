@@ -1,11 +1,11 @@
-"""Terminals that show no more than ASCII: whatever is printed, and by whom, reaches them so."""
+"""Terminals that show only ASCII: every text that this process prints is converted for them."""
 
 import os
 import sys
 from io import TextIOWrapper
 from typing import TextIO
 
-# Signs of ours, each as wide as what stands for it where that can be; any other becomes its letter, or `?`.
+# Signs that dreamctl prints -> ASCII, of equal width if possible. Other characters become their base letter, or `?`.
 _SIGNS = str.maketrans(
     {"─": "-", "│": "|", "█": "#", "·": ".", "→": ">", "×": "x", "…": "~", "≤": "<=", "≥": ">=", "µ": "u"}
     | dict.fromkeys("–—‐", "-")
@@ -15,11 +15,11 @@ _SIGNS = str.maketrans(
 
 
 class Plain(TextIOWrapper):
-    """What is written to `stream`, in ASCII."""
+    """A stream that writes to `stream` in ASCII."""
 
     def __init__(self, stream: TextIOWrapper) -> None:
         super().__init__(stream.buffer, encoding="utf-8", line_buffering=stream.line_buffering)
-        self._stream = stream  # were it forgotten, it would close the buffer
+        self._stream = stream  # if it were garbage-collected, it would close the buffer
 
     def write(self, text: str) -> int:
         super().write(in_ascii(text))
@@ -27,8 +27,8 @@ class Plain(TextIOWrapper):
 
 
 def prepare() -> None:
-    """Make this process's own streams fit for any text. A pipe gets UTF-8 whatever TERM says."""
-    if isinstance(sys.stdin, TextIOWrapper):  # None where it was closed
+    """Make the standard streams accept any text. A pipe gets UTF-8 whatever TERM says."""
+    if isinstance(sys.stdin, TextIOWrapper):  # None if it is closed
         sys.stdin.reconfigure(errors="replace")
     sys.stdout, sys.stderr = _fit(sys.stdout), _fit(sys.stderr)
 
@@ -39,20 +39,20 @@ def _fit(stream: TextIO) -> TextIO:
     dumb = os.environ.get("TERM") == "dumb" and stream.isatty()
     if dumb or not stream.encoding.lower().startswith("utf"):
         return Plain(stream)
-    stream.reconfigure(errors="replace")  # a dream may hold half a character
+    stream.reconfigure(errors="replace")  # a dream may hold a lone surrogate
     return stream
 
 
 def is_plain() -> bool:
-    """Whether results are for a terminal that shows ASCII alone."""
+    """Return whether standard output is a terminal that shows only ASCII."""
     return isinstance(sys.stdout, Plain)
 
 
 def in_ascii(text: str) -> str:
-    """Return the text in ASCII, as well as that can be."""
+    """Return the nearest ASCII text."""
     if text.isascii():
         return text
-    import unicodedata  # not for those who never need it
+    import unicodedata  # imported only if needed
 
     apart = unicodedata.normalize("NFKD", text.translate(_SIGNS))
     seen = (char for char in apart if not unicodedata.combining(char) and unicodedata.category(char) != "Cf")

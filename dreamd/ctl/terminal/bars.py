@@ -1,4 +1,4 @@
-"""Measures drawn in characters: bars, and a chart of columns. Values in [0, 1] in, lines out."""
+"""Measures drawn in characters: bars, and a chart of columns. Values are in [0, 1]."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -14,7 +14,7 @@ CELLS = 6  # of a measure's bar
 
 
 def bar(value: float, cells: int, plain: bool = False) -> str:
-    """A value as so many cells."""
+    """Return a bar of `cells` characters for a value."""
     eighths = round(min(1.0, max(0.0, value)) * cells * 8)
     if plain:
         return ("#" * round(eighths / 8)).ljust(cells, ".")
@@ -22,7 +22,7 @@ def bar(value: float, cells: int, plain: bool = False) -> str:
 
 
 def pulse(line: Mapping[str, Any], columns: int, indent: str, plain: bool = False) -> str:
-    """The measures of a line of a dialogue, each with its bar; as many beside each other as there is room for."""
+    """Return the measures of a line of a dialogue with their bars, as many beside each other as there is room for."""
     shown = [
         f"{name} {bar(line[name], CELLS, plain)} {number(line[name])}"
         for name in MEASURES
@@ -35,7 +35,7 @@ def pulse(line: Mapping[str, Any], columns: int, indent: str, plain: bool = Fals
 
 
 def chart(values: Sequence[float], columns: int, rows: int, plain: bool = False) -> list[str]:
-    """Values over time, the oldest left, on an axis from 0; where there are too many, each column is a mean."""
+    """Draw values over time, the oldest left, on an axis from 0. If there are too many, each column is a mean."""
     top = next(top for top in _TOPS if top >= min(1.0, max(values, default=0.0)))
     wide = max(1, min(columns, WIDEST) - 6)
     tall = [round(min(1.0, max(0.0, value)) / top * rows * 8) for value in _spread(values, wide)]

@@ -7,7 +7,7 @@ from dreamd.ctl.terminal.output import command
 
 
 def in_words(decision: Mapping[str, Any]) -> str:
-    """One decision map of `why` as a line. What an older or newer daemon leaves out is left out here too."""
+    """Return a decision of `why` as a line. What a daemon of another version leaves out is left out here too."""
     reason = str(decision.get("reason", "?"))
     words = _WORDS.get(reason)
     return f"{reason}: {words(decision)}" if words else reason
@@ -65,7 +65,7 @@ def _stirred(decision: Mapping[str, Any]) -> str:
     return ", ".join(text for stirs, text in _measures(decision) if stirs) or "stirred"
 
 
-# A reply with more of a signal, and one with less, compared with others.
+# How a reply with more, or less, of a signal compares with others.
 _MORE = {
     "trauma": ("more wounded", "less wounded"),
     "overlap": ("nearer to the origin", "farther from the origin"),

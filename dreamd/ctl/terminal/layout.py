@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 
 from dreamd.ctl.terminal.ascii import in_ascii, is_plain
 
-NARROWEST, WIDEST = 30, 100  # columns; beyond, a line of prose is hard to read
+NARROWEST, WIDEST = 30, 100  # columns; a longer line of prose is hard to read
 GAP = "  "
-FILLER, BLANK = "\0", "\1"  # in no clean text
+FILLER, BLANK = "\0", "\1"  # never in a clean text
 UNFOLDED = 1 << 30  # columns of a pipe
-# What is never broken: a command between backticks, and an absolute path, which may hold blanks. It begins a word, and
-# its end cannot be known: it is taken to go on to the last slash before another path, and to the mark or command then.
+# Parts of a text that are never folded: a command between backticks, and an absolute path, which may hold blanks. The
+# end of a path is a guess: the first mark or command after its last slash before another path.
 _WHOLE = re.compile(
     r"""`[^`]+`
       | (?<![^\s'"(=])~?/(?=\S)
@@ -22,8 +22,8 @@ _WHOLE = re.compile(
         (?:(?!\s['"(]?~?/|[,;:).]+(?:\s|$)|\s\(|`).)*""",
     re.VERBOSE,
 )
-# Invisible, and part of words: joiners of Persian, Malayalam and emoji, soft hyphens, marks of direction. Those that
-# turn the direction of what follows (U+202A-202E, U+2066-2069) steer a terminal, and stay out.
+# Invisible parts of words: joiners of Persian, Malayalam and emoji, soft hyphens, marks of direction. Not those that
+# turn the direction of the following text (U+202A-202E, U+2066-2069): they could disguise it.
 _IN_WORDS = frozenset("\u00ad\u061c\u06dd\u070f\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 
 
@@ -38,7 +38,7 @@ def width() -> int:
 
 
 def clean(text: str) -> str:
-    """Return a text of others for the terminal: on one line, without what would steer it, and as it can show it."""
+    """Return a foreign text as one line that is safe for the terminal, in ASCII if it shows no more."""
     shown = text
     if not text.isprintable():
         shown = "".join(char if char.isprintable() or char in _IN_WORDS else " " for char in text)
@@ -46,7 +46,7 @@ def clean(text: str) -> str:
 
 
 def _in_cells(text: str) -> str:
-    """A clean text, as long as it is wide: behind each character that takes two cells stands a FILLER."""
+    """Return a clean text as long as it is wide: a FILLER follows each character that takes two cells."""
     if text.isascii():
         return text
     from unicodedata import east_asian_width  # not for those who never need it
@@ -71,7 +71,7 @@ def fold(text: str, columns: int, indent: str = "", first: str | None = None) ->
 
 
 def labelled(rows: Iterable[tuple[str, str]], columns: int) -> str:
-    """Each value behind its label, folded beside it."""
+    """Return each value behind its label, folded beside it."""
     rows = list(rows)
     label_columns = max(len(label) for label, _ in rows)
     indent = " " * label_columns + GAP
@@ -79,7 +79,7 @@ def labelled(rows: Iterable[tuple[str, str]], columns: int) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> str:
-    """Rows under their heads. Columns that have no room are left out, the last ones first."""
+    """Return rows under their heads. If there is no room for all columns, the last ones are left out."""
     cells = [head, *([_in_cells(clean(cell)) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     fitting = len(widths)
@@ -92,12 +92,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> s
 
 
 def number(value: float | None) -> str:
-    """A measure with two places; a dash for one that is not there."""
+    """Return a measure with two decimal places, or a dash if it is missing."""
     return "-" if value is None else f"{value:.2f}"
 
 
 def span(seconds: float) -> str:
-    """A length of time, in the two largest of its units at most."""
+    """Return a length of time, in at most two units."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     for size, unit, part, small in ((3600, "min", 60, "s"), (86400, "h", 3600, "min")):
@@ -109,7 +109,7 @@ def span(seconds: float) -> str:
 
 
 def size(count: int | None) -> str:
-    """Return a number of bytes in words; None is what a disk did not tell."""
+    """Return a number of bytes in words. None: the disk did not answer."""
     if count is None:
         return "not known"
     if count < 1000:
@@ -118,7 +118,7 @@ def size(count: int | None) -> str:
 
 
 def moment(at: float | None, now: float) -> str:
-    """Unix seconds as local time; with its date where that is not today's."""
+    """Return Unix seconds as local time, with the date unless it is today's."""
     if at is None:
         return "-"
     then, today = time.localtime(at), time.localtime(now)
@@ -127,6 +127,6 @@ def moment(at: float | None, now: float) -> str:
 
 
 def counted(counts: dict[str, int]) -> str:
-    """Counts by name, the largest first."""
+    """Return counts by name, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {name}" for name, count in ordered if count) or "none yet"

@@ -1,4 +1,4 @@
-"""How an answer is printed: as JSON, in UTC, and commands to copy."""
+"""Printing answers as JSON or with times in UTC, and commands to copy."""
 
 import json
 import os
@@ -16,12 +16,12 @@ def emit(answer: Any) -> None:
 
 
 def emit_line(answer: Any) -> None:
-    """The same on one line, for what goes on for ever."""
+    """Print an answer as JSON on one line, for commands that run until Ctrl-C."""
     click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
 
 
 def command(words: str, program: str = "dreamctl") -> str:
-    """A command to copy: with the --socket and the --state-dir that this dreamctl was given."""
+    """Return a command to copy, with the --socket and --state-dir that this dreamctl was given."""
     context = click.get_current_context(silent=True)
     given: list[str] = getattr(context.obj, "given", []) if context else []
     return " ".join(filter(None, [program, *given, words]))
@@ -36,11 +36,11 @@ json_option = click.option("--json", is_flag=True, expose_value=False, callback=
 
 
 def _in_utc(_: click.Context, __: click.Parameter, value: bool) -> None:
-    if value:  # this process shows a few times and ends
+    if value:  # for the whole process, which only prints and ends
         os.environ["TZ"] = "UTC"
         time.tzset()
 
 
 utc_option = click.option(
-    "--utc", is_flag=True, expose_value=False, callback=_in_utc, help="Times in UTC, not local."
+    "--utc", is_flag=True, expose_value=False, callback=_in_utc, help="Print times in UTC, not in local time."
 )

@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Signals that would raise wait for the end of the block: half a start could not be undone."""
+    """Defer signals to the end of the block, because half a start could not be undone."""
     held: list[int] = []
     before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in SIGNALS}
     try:

@@ -1,1 +1,1 @@
-"""`config`: the settings, where each comes from, and the file that holds them."""
+"""`config`: show, change and check the settings."""

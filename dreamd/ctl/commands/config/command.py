@@ -1,4 +1,4 @@
-"""`config`: what is set, where each value comes from, and a file of settings that is checked before it is written."""
+"""`config`: show, change and check the settings. A settings file is checked before it is written."""
 
 import os
 import sys
@@ -102,7 +102,7 @@ KEY = click.argument(
 @json_option
 @click.pass_obj
 def set_(target: Target, key: str, value: str) -> None:
-    """Set a value in the settings file. Comments and order stay; a wrong name or value changes nothing.
+    """Set a value in the settings file. Comments and order stay. A wrong name or value changes nothing.
 
     \b
     dreamctl config set gate.chance 0.5
@@ -126,7 +126,7 @@ def set_(target: Target, key: str, value: str) -> None:
 @json_option
 @click.pass_obj
 def unset(target: Target, key: str) -> None:
-    """Take a value out of the settings file, so that the default holds again.
+    """Remove a value from the settings file, so that the default holds again.
 
     \b
     dreamctl config unset gate.chance
@@ -142,8 +142,7 @@ def unset(target: Target, key: str) -> None:
 @json_option
 @click.pass_obj
 def check(target: Target, file: Path | None) -> None:
-    """Find all that is wrong in the settings: of FILE, or of the usual file; and of the environment. Exit code 1 if
-    anything is.
+    """Check the settings in FILE, or else in the usual file, and in the environment. Exit code 1 if any is wrong.
 
     \b
     dreamctl config check
@@ -175,15 +174,15 @@ def _count(count: int) -> str:
 @json_option
 @click.pass_obj
 def init(target: Target) -> None:
-    """Write a settings file in which each setting stands at its default, with what it means, commented out. A file that
-    is there stays.
+    """Write a settings file that lists each setting with its meaning and its default, commented out. An existing file
+    stays.
 
     \b
     dreamctl config init
     """
     file = _sources(target).file
     if os.path.lexists(file):
-        raise click.ClickException(f"{file} is there already; it stays as it is")
+        raise click.ClickException(f"{file} exists already, and stays as it is")
     _put(file, sample())
     if target.as_json:
         emit({"path": str(file)})
@@ -192,7 +191,7 @@ def init(target: Target) -> None:
 
 
 def _change(target: Target, sources: Sources, key: str, text: str) -> None:
-    """Write a changed file, and say what holds now. Raise click.UsageError if the change is a mistake."""
+    """Write the changed file, and print which value holds now. Raise UsageError if the change is a mistake."""
     before = sources.read()
     _put(sources.file, text, known=before.errors)
     row = _row(key, sources.read())
@@ -207,7 +206,7 @@ def _change(target: Target, sources: Sources, key: str, text: str) -> None:
 
 
 def _put(file: Path, text: str, known: Sequence[str] = ()) -> None:
-    """Write a settings file, unless it has mistakes that are not among the `known` ones."""
+    """Write a settings file. Raise UsageError if it has mistakes other than the `known` ones."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(file) as (part, number):

@@ -1,4 +1,4 @@
-"""The settings as a commented file, made of the comments beside their definitions."""
+"""A commented settings file, made of the comments beside the definitions."""
 
 import inspect
 import re
@@ -18,7 +18,7 @@ HEAD = """\
 
 
 def sample() -> str:
-    """Return a settings file in which each setting stands at its default, commented out."""
+    """Return a settings file that lists each setting with its default, commented out."""
     return "\n".join([HEAD, *(f"[{name}]\n{''.join(_entries(group))}" for name, group in GROUPS.items())])
 
 
@@ -32,12 +32,12 @@ def _entries(group: type[msgspec.Struct]) -> Iterator[str]:
 
 
 def as_toml(value: Any) -> str:
-    """Return a value as the file has it, an empty text if it is not set."""
+    """Return a value in TOML, or an empty string if it is not set."""
     return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def comments(group: type[msgspec.Struct]) -> dict[str, str]:
-    """Return what the source says of each setting: beside it, or above it and those that follow."""
+    """Return the comment of each setting: the one beside it, or the one above it and the settings that follow."""
     found, above, ended = dict[str, str](), list[str](), False
     for line in inspect.getsource(group).splitlines():
         if comment := re.fullmatch(r" {4}# (.*)", line):

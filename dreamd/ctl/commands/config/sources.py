@@ -1,4 +1,4 @@
-"""Where the settings are read from: this process's environment, or that of a daemon that runs."""
+"""The sources of the settings: this process's environment, or that of a running daemon."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dreamd.ctl.machine.places import look_at_state
 
 @dataclass(frozen=True)
 class Sources:
-    """The environment and the arguments that settings are read from: those of the daemon `pid`, 0 if none runs."""
+    """The environment and the arguments that settings are read from. `pid`: the daemon that has them, or 0."""
 
     env: dict[str, str]
     assignments: tuple[str, ...] = ()
@@ -20,17 +20,17 @@ class Sources:
 
     @property
     def file(self) -> Path:
-        """The settings file, there or not."""
+        """The settings file, which need not exist."""
         return self.given or settings.config_file(self.env)
 
     def read(self, file: Path | None = None) -> settings.Reading:
-        """Return what the sources say, of `file` in the place of the usual one."""
+        """Read the settings, from `file` instead of the usual one if it is given."""
         return settings.read(file=file or self.given, env=self.env, assignments=self.assignments)
 
 
 def of_daemon(state: Path) -> Sources | None:
-    """Return the sources of the daemon that holds a state folder: proc_pid_environ(5). None if none does, or it may not
-    be looked at."""
+    """Return the sources of the daemon that holds a state folder: proc_pid_environ(5). Return None if no daemon holds
+    it, or if this user may not read them."""
     pid = look_at_state(state).holder
     try:
         env, words = (_texts(pid, name) for name in ("environ", "cmdline"))

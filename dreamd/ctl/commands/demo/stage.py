@@ -48,7 +48,7 @@ class Stage:
             f" {event['source']} ({event['words']} different words). You say something, and it replies. Then it"
             " dreams: unseen, it talks with an imaginary friend, and what they say changes both. The friend is a"
             " heap of remembered sentences, some heavier than others. A daemon, a program in the background, leads"
-            " the dream and keeps it. In real life nobody sees a dream, and they are rare; here you may watch."
+            " the dream and keeps it. In real life dreams are unseen and rare. Here you may watch."
         )
         if not event["ours"]:
             self._prose("A daemon serves this folder already. It decides by its own settings.")

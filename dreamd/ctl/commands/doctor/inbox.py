@@ -20,7 +20,7 @@ from dreamd.inbox.folder.folder import DONE, TEMPORARY
 
 @dataclass(frozen=True)
 class InboxFacts:
-    """What was found of the inbox. `error`: why it could not be written or read; `cure`: what to do then."""
+    """The facts of the inbox. `error`: why it could not be written or read. `cure`: what to do then."""
 
     folder: Path
     enabled: bool = True

@@ -1,4 +1,4 @@
-"""The settings: each mistake in them, and those that are gone."""
+"""The settings: mistakes, and settings that no longer exist."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def check(reading: Reading) -> Iterator[Finding]:
         yield warn(
             "settings",
             f"ignored, since this version has no such setting: {gone}",
-            "remove it, where it is set",
+            "remove it from the settings file or the environment",
         )
     if not (reading.errors or reading.gone):
         count = len(reading.origins)
