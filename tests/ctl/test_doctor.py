@@ -329,7 +329,7 @@ def test_what_is_not_for_this_user_to_move_stays(tmp_path, place):
     os.mkfifo(tmp_path / "fifo")
     told = dreamctl("--socket", tmp_path / place, "--state-dir", tmp_path / place, "doctor", "--json")
     findings = {one["section"]: one for one in json.loads(told.stdout)["findings"] if one["level"] == "FAIL"}
-    assert findings["socket"]["advice"] == "name another with --socket; then start dreamd"
+    assert findings["socket"]["advice"] == "name another with --socket, then start dreamd"
     assert findings["database"]["advice"] == "name another with --state-dir"
     assert "mv -n" not in told.stdout
 
