@@ -86,7 +86,7 @@ def test_sockets(facts, seen, says):
 def test_a_socket_that_others_may_use_is_closed_to_them_by_a_command():
     facts = SocketFacts(Path("/r/a b"), "socket", OURS, 0o666, 0o700)
     [finding] = places.check_socket(facts, OURS, listener=5, deaf=False, guarded=False, holder=5)
-    assert finding.advice.endswith("; `chmod 600 '/r/a b'`")
+    assert finding.advice.endswith(" `chmod 600 '/r/a b'`")
 
 
 def test_a_full_backlog_is_somebody_who_listens(tmp_path):

@@ -1,4 +1,4 @@
-"""What a shell offers when Tab is pressed: dialogues, checkpoints, traces.
+"""The words that a shell offers when Tab is pressed: dialogues, checkpoints, traces.
 
 Completion never fails: if the daemon is slow or absent, or the inbox cannot be read, it offers nothing.
 """
@@ -13,14 +13,14 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target, connected
 
-WAIT_S = 0.5  # for the daemon, twice at most: a person has pressed Tab
+WAIT_S = 0.5  # for the daemon, twice at most: the user has pressed Tab and waits
 RECENT = 20  # dialogues that are offered by number
 LOOKED_THROUGH = 500  # dialogues, for trace ids
 
 
 def dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """Return `last` and the latest numbers, or trace ids if the user has begun to type one."""
-    by_trace = typed.startswith("d")  # as they all do: `dream-..`
+    by_trace = typed.startswith("d")  # every trace id begins with `dream-`
     recent = _asked(context, Method.DIALOGS_RECENT, LOOKED_THROUGH if by_trace else RECENT)
     if by_trace:
         return [
@@ -59,6 +59,7 @@ def traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
 
 
 def _asked(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:
+    """Return the daemon's answer, or an empty list if it does not answer in time."""
     """Return the daemon's answer, or an empty list if it does not answer in time."""
     try:
         with connected(_target(context).socket, wait_s=WAIT_S) as daemon:

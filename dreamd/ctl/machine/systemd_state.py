@@ -26,30 +26,30 @@ EXIT_CAUSES = {
     for code in (ExitCode.USAGE, ExitCode.TAKEN, ExitCode.STATE, ExitCode.SOCKET, ExitCode.DATABASE)
 } | dict.fromkeys(SANDBOX_EXITS, "the sandbox cannot be set up here")
 _LINGER = Path("/var/lib/systemd/linger")
-MANAGER_S = 20.0  # it answers in milliseconds, on a machine that stands still for a while too
+MANAGER_S = 20.0  # it answers in milliseconds, but the machine may stall for a while
 MANAGER_HANGS = "the user manager of systemd does not answer"
 UNMASK = "systemctl --user unmask"
 
 
 @dataclass(frozen=True)
 class Units:
-    """`manager`: a user manager answers; `hangs`: it is there, and does not. What `systemctl show` says of each unit;
-    empty where not installed."""
+    """The facts of both units. `manager`: a user manager answers. `hangs`: there is one, but it does not answer.
+    `shown`: the properties of each unit by `systemctl show`, empty if the service is not installed."""
 
     manager: bool = False
     installed: bool = False
     masked: tuple[str, ...] = ()
     edited: tuple[Path, ...] = ()
     interpreter: str = ""  # of the service
-    runs: bool = True  # whether that interpreter is there
-    running: str = ""  # the interpreter of the process; empty where none runs
+    runs: bool = True  # whether that interpreter exists
+    running: str = ""  # the interpreter of the process, empty if none runs
     state: Path | None = None  # the state folder that the service names
     lingers: bool = False
     shown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     hangs: bool = False
 
     def says(self, unit: str, name: str) -> str:
-        """A property of a unit, or nothing."""
+        """Return a property of a unit, or an empty string."""
         return self.shown.get(unit, {}).get(name, "")
 
     @property
@@ -64,12 +64,12 @@ class Units:
 
     @property
     def unknown(self) -> list[str]:
-        """The units of which systemd has no file; one of them keeps the other from starting."""
+        """The units that systemd has no file of. If one is missing, the other cannot start."""
         return [unit for unit in (SOCKET, SERVICE) if self.says(unit, "LoadState") == "not-found"]
 
 
 def look(env: Mapping[str, str]) -> Units:
-    """Ask systemd; nothing is started."""
+    """Ask systemd for the facts of both units. Starts nothing."""
     folder = unit_folder(env)
     service = folder / SERVICE
     if shutil.which("systemctl") is None:
@@ -95,14 +95,14 @@ def look(env: Mapping[str, str]) -> Units:
 
 
 def failed_before(commands: str) -> str | None:
-    """By its ExecStartPre: None where the last start got as far as the daemon; else systemd's own exit code, or nothing
-    where a command failed by itself: its codes are not dreamd's."""
+    """Return how the service's ExecStartPre `commands` failed: systemd's own exit code, or an empty string if a command
+    failed by itself, as its codes are not dreamd's. None if they succeeded and the daemon was started."""
     failed = re.search(r"code=exited ; status=([1-9]\d*)", commands)
     return None if failed is None else failed[1] if int(failed[1]) >= SYSTEMD_EXITS else ""
 
 
 def _show(unit: str) -> dict[str, str]:
-    """Empty where no user manager answers."""
+    """Return the properties of a unit, empty if no user manager answers."""
     ran = subprocess.run(
         ["systemctl", "--user", "show", unit, "-p", _ASKED],
         capture_output=True,

@@ -49,7 +49,7 @@ def _in_cells(text: str) -> str:
     """Return a clean text as long as it is wide: a FILLER follows each character that takes two cells."""
     if text.isascii():
         return text
-    from unicodedata import east_asian_width  # not for those who never need it
+    from unicodedata import east_asian_width  # imported only if needed
 
     return "".join(char + FILLER * (east_asian_width(char) in "WF") for char in text)
 

@@ -1,4 +1,4 @@
-"""The socket and the state folder, judged by their facts."""
+"""The socket and the state folder: findings from their facts."""
 
 import os
 import stat
@@ -14,13 +14,13 @@ from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.ctl.machine.places import SocketFacts, StateFacts, mount_of
 from dreamd.ctl.terminal.layout import size
 
-# On these the locks that SQLite and dreamd rely on may not hold, or not between machines.
+# File systems whose locks may not work, or not between machines. SQLite and dreamd rely on locks.
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gfs2", "ocfs2"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.davfs2", "davfs"}
 )
 LITTLE_BYTES = 16 << 20  # a year of dreams
-PAGE_BYTES = 4096  # of the database: with less nothing can be written
+PAGE_BYTES = 4096  # a page of the database: with less nothing can be written
 _MOVABLE = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFSOCK})
 
 
@@ -39,7 +39,7 @@ def check_socket(
         )
     elif facts.kind == "other":
         yield fail(
-            "socket", f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}; then start dreamd"
+            "socket", f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}, then start dreamd"
         )
     elif facts.kind == "absent":
         yield _absent(facts, guarded, holder)
@@ -53,23 +53,23 @@ def check_socket(
         yield fail(
             "socket",
             f"{facts.path} is stale: no process listens",
-            "start dreamd, which clears it away: `dreamctl service start`",
+            "start dreamd, which removes it: `dreamctl service start`",
         )
     elif deaf and not holder:
         yield fail(
             "socket",
             f"{f'pid {listener}' if listener else 'another program'} listens at {facts.path}, and is no dreamd that "
             "answers",
-            f"end it: {f'`kill {listener}`' if listener else '`ss -xlp` may name it'}, then `dreamctl service start`; "
-            "or set DREAMD_SOCKET to another place, for all of them",
+            f"end it: {f'`kill {listener}`' if listener else '`ss -xlp` may name it'}, then `dreamctl service start`. "
+            "Or set DREAMD_SOCKET to another path, for leo, the daemon and dreamctl",
         )
     elif facts.mode & 0o077 or facts.folder_mode & 0o022:
         ours = f"`chmod 600 {quote(str(facts.path))}`"
         yield warn(
             "socket",
             f"{facts.path} has mode {facts.mode:04o}, its folder {facts.folder_mode:04o}",
-            "others are refused by their credentials all the same; "
-            f"{ours if facts.mode & 0o077 else 'name a folder that you alone write, in DREAMD_SOCKET'}",
+            "other users are refused by their credentials all the same. To keep them from the file too, "
+            f"{ours if facts.mode & 0o077 else 'name a folder in DREAMD_SOCKET that only you can write'}",
         )
     else:
         yield ok("socket", str(facts.path))
@@ -83,20 +83,20 @@ def _absent(facts: SocketFacts, guarded: bool, holder: int) -> Finding:
         return fail(
             "socket",
             f"there is none at {path}, and a daemon (pid {holder}) has the state folder",
-            "it makes a file that vanished again within 15 s, else `dreamctl service restart` does; if it listens "
-            "elsewhere, set DREAMD_SOCKET for all of them",
+            "the daemon makes a vanished file again within 15 s. If it does not, `dreamctl service restart`. If it "
+            "listens elsewhere, set DREAMD_SOCKET for leo and dreamctl",
         )
     if guarded:
         return fail(
             "socket",
             f"there is none at {path}, though systemd listens: its file has vanished",
-            "`dreamctl service restart`; if dreamd.socket listens elsewhere, set DREAMD_SOCKET for all of them",
+            "`dreamctl service restart`. If dreamd.socket listens elsewhere, set DREAMD_SOCKET for leo and dreamctl",
         )
     return ok("socket", f"none at {path}, as no daemon runs")
 
 
 def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Finding]:
-    """`trouble` is what a daemon that runs tells of its database."""
+    """Check the state folder. `trouble`: the trouble that a running daemon reports of its database."""
     if facts.kind == "other":
         yield fail("database", f"{facts.path} is no folder", set_aside(facts.path, "--state-dir"))
     elif facts.read_only:
@@ -121,22 +121,22 @@ def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Findi
         yield fail(
             "database",
             f"nothing more can be written where {facts.path} is, though {size(facts.free_bytes)} are free",
-            "is a quota used up? `quota -s` tells: raise it, or make room; the daemon goes on by itself",
+            "is a quota used up? `quota -s` tells: raise it, or make room. The daemon goes on by itself",
         )
     elif facts.free_bytes < LITTLE_BYTES:
         full = facts.free_bytes < PAGE_BYTES or trouble == "disk full"
         yield (fail if full else warn)(
             "database",
             f"the disk is {'' if full else 'nearly '}full: {size(facts.free_bytes)} left where {facts.path} is",
-            "make room; the daemon goes on by itself",
+            "make room. The daemon goes on by itself",
         )
     else:
         yield ok("database", f"{facts.path} lies on {facts.file_system or 'a file system of unknown type'}")
 
 
 def set_aside(path: Path, option: str, label: str = "aside") -> str:
-    """The advice to give a thing another name, beside it, that is free. What is no file, folder, link or socket of this
-    user stays: then the advice is to name another by `option`."""
+    """Return the advice to rename `path` to a free name beside it. If it is no file, folder, link or socket of this
+    user, return the advice to name another path by `option`."""
     with suppress(OSError):
         found = path.lstat()
         if stat.S_IFMT(found.st_mode) in _MOVABLE and found.st_uid == os.getuid():

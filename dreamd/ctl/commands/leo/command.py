@@ -141,7 +141,7 @@ def _warn(plan: Plan, interpreter: dict[str, Any] | None) -> None:
     if interpreter is None:
         return
     if interpreter["problem"]:
-        from dreamd.ctl.machine.installed import CLIENT, requirement  # needed after a failure alone
+        from dreamd.ctl.machine.installed import CLIENT, requirement  # needed only after a failure
 
         exe = interpreter["path"]
         click.echo(
