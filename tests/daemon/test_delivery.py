@@ -21,7 +21,7 @@ def inbox_files(state):
     return sorted((state / "inbox" / "dreams").glob("*.json"))
 
 
-def owed(state):
+def pending(state):
     with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
         return database.execute("SELECT id FROM dream_dialogs WHERE shard_at IS NULL").fetchall()
 
@@ -45,7 +45,7 @@ async def test_p5_one_file_with_every_line_as_the_store_has_it(tmp_path):
     assert written == {
         "type": "inbox.written", "dialog": 1, "trace_id": file.stem, "path": str(file), "shards": ended["lines"],
     }  # fmt: skip
-    assert owed(tmp_path) == []
+    assert pending(tmp_path) == []
 
 
 async def test_a_dialogue_that_said_nothing_leaves_no_file(tmp_path):
@@ -67,7 +67,7 @@ async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_ca
         assert service.failures.counts == {"inbox: ValidationError": 1}
         await completed(service)
         assert service.failures.counts == {"inbox: ValidationError": 2}
-        assert len(owed(tmp_path)) == 3
+        assert len(pending(tmp_path)) == 3
         folder.unlink()
         (tmp_path / "aside").rename(folder)
         await completed(service)
@@ -75,7 +75,7 @@ async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_ca
         assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [
             e["lines"] for e in ended
         ]
-        assert owed(tmp_path) == []
+        assert pending(tmp_path) == []
 
 
 async def test_an_inbox_that_is_unavailable_is_not_tried_again_for_each(tmp_path):
@@ -123,14 +123,14 @@ async def test_more_than_one_page_of_debts_is_delivered(tmp_path):
         database.execute("COMMIT")
     async with serving(tmp_path) as service:
         assert len(inbox_files(tmp_path)) == 149
-        assert owed(tmp_path) == []
+        assert pending(tmp_path) == []
         assert service.failures.counts == {}
 
 
 async def test_an_inbox_that_is_off_owes_nothing(tmp_path):
     async with serving(tmp_path, inbox__enabled="false") as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)
-    assert owed(tmp_path) == []
+    assert pending(tmp_path) == []
     assert not (tmp_path / "inbox").exists()
 
 

@@ -171,7 +171,7 @@ def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: Mounts):
     assert refusal.value.code == Code.UNAVAILABLE
     assert "1 shards are pending" in patient.doctor("inbox")["FAIL"]
     mounted.read_only(inbox, off=True)
-    until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was owed is delivered")
+    until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was pending is delivered")
     patient.recovers()
 
 
@@ -192,7 +192,7 @@ def test_descriptors_exhausted(patient: Patient):
         knock.connect(str(patient.daemon.socket))
     assert patient.status()["state"] == "degraded: out of descriptors"
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
-    until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was owed is delivered")
+    until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was pending is delivered")
     patient.recovers()
 
 

@@ -396,7 +396,7 @@ def test_units_that_are_stopped_or_not_there(installed) -> None:
 
 
 def test_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts) -> None:
-    """He dreams on; what is owed follows. Modes do not bind root, whose folder is mounted read-only instead."""
+    """He dreams on; what is pending follows. Modes do not bind root, whose folder is mounted read-only instead."""
     inbox = patient.home / "my inbox"
     patient.env["DREAM_INBOX_DIR"] = str(inbox)
     if os.geteuid() == 0:

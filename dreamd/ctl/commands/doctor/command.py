@@ -80,7 +80,7 @@ def examine(target: Target) -> Iterator[Finding]:
     yield from found("database", places.check_state, folder, trouble)
     yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
     yield from found("settings", settings.check, read(env=os.environ))
-    yield from found("inbox", inbox.check, box, answers, file.owed)
+    yield from found("inbox", inbox.check, box, answers, file.pending)
     yield from found("leo", dreaming.check_leo, answers, file, now)
     yield from found("friend", dreaming.check_friend, answers, file)
     yield from found("gates", dreaming.check_gates, answers, config_file(os.environ))

@@ -44,7 +44,7 @@ class Database:
     complaints: tuple[str, ...] = ()
     origin: int = 0
     fragments: int = 0
-    owed: int = 0  # dialogues whose shard has not been written
+    pending: int = 0  # dialogues whose shard has not been written
     latest: tuple[dict[str, Any], ...] = ()  # {outcome, lines, note, started_at, trace_id}, newest first
 
     @property
@@ -123,7 +123,7 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
         | {
             "origin": ask("SELECT count(*) FROM dream_bootstrap_fragments WHERE origin"),
             "fragments": ask("SELECT count(*) FROM dream_bootstrap_fragments"),
-            "owed": ask(
+            "pending": ask(
                 "SELECT count(*) FROM dream_dialogs WHERE shard_at IS NULL AND finished_at IS NOT NULL"
                 " AND trace_id IS NOT NULL AND episodes_count > 0"
             ),

@@ -69,8 +69,8 @@ def _culprit(folder: Path) -> Path | None:
     return None
 
 
-def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
-    """Check the settings and the folder. `owed`: the number of dialogues whose shard is not written yet."""
+def check(facts: InboxFacts, answers: Answers, pending: int) -> Iterator[Finding]:
+    """Check the settings and the folder. `pending`: the number of dialogues whose shard is not written yet."""
     if not facts.enabled:
         yield ok("inbox", "disabled (inbox.enabled)")
         return
@@ -78,7 +78,8 @@ def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
     if facts.error or trouble:
         yield fail(
             "inbox",
-            f"{facts.folder}: {facts.error or trouble}" + (f"; {owed} shards are pending" if owed else ""),
+            f"{facts.folder}: {facts.error or trouble}"
+            + (f"; {pending} shards are pending" if pending else ""),
             facts.cure or CURES.get(str(trouble), "`dreamctl inbox verify` says more"),
         )
         return
@@ -89,6 +90,6 @@ def check(facts: InboxFacts, answers: Answers, owed: int) -> Iterator[Finding]:
             f"{counts['set_aside']} damaged files were set aside in {facts.folder}",
             "`dreamctl inbox verify` names them. Remove them when you have looked at them",
         )
-    if owed and answers.status is None:
-        yield ok("inbox", f"{owed} shards are pending; the next start writes them")
+    if pending and answers.status is None:
+        yield ok("inbox", f"{pending} shards are pending; the next start writes them")
     yield ok("inbox", f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}")
