@@ -71,22 +71,22 @@ def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
 
 def check_places(units: Units, state: Path, socket: Path) -> Iterator[Finding]:
     """Check that the service listens at, and serves, the paths that leo and dreamctl use by options and environment."""
-    listens_at, ours = units.says(SOCKET, "Listen").removesuffix(" (Stream)"), units.state or state
+    address, ours = units.says(SOCKET, "Listen").removesuffix(" (Stream)"), units.state or state
     if state.name.endswith(f"@{socket.stem}"):
         advice = f"`dreamctl service status --instance {socket.stem}` shows the one that you look at"
         yield ok("service", f"{SERVICE} is another leo's", advice)
         return
-    if listens_at and listens_at != str(socket):
+    if address and address != str(socket):
         yield warn(
             "service",
-            f"{SOCKET} listens at {listens_at}, and leo connects to {socket}",
-            f"set DREAMD_SOCKET={quote(listens_at)} for leo and dreamctl, or `dreamctl service install`",
+            f"{SOCKET} listens at {address}, and leo connects to {socket}",
+            f"set DREAMD_SOCKET={quote(address)} for leo and dreamctl, or `dreamctl service install`",
         )
     if ours != state:
         yield warn(
             "service",
             f"{SERVICE} serves {ours}, and dreamctl looks into {state}",
-            f"set DREAMD_STATE_DIR={quote(str(ours))} and DREAMD_SOCKET={quote(listens_at or str(socket))} for dreamctl",
+            f"set DREAMD_STATE_DIR={quote(str(ours))} and DREAMD_SOCKET={quote(address or str(socket))} for dreamctl",
         )
 
 
