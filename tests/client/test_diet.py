@@ -10,8 +10,10 @@ from dreamclient.leo.diet import Diet
 class Heard:
     """A field in memory, told apart like leo's own: words and marks, their pairs and triples."""
 
-    def __init__(self, *texts: str) -> None:
+    def __init__(self, *texts: str, origin: str = "") -> None:
         self.ways: dict[tuple[str, ...], Counter[str]] = {}
+        born = tokens(origin)
+        self.origin = frozenset(zip(born, born[1:], born[2:], strict=False))
         for text in texts:
             self.hear(text)
 
@@ -148,3 +150,40 @@ def test_each_bound_can_be_set():
     field = Heard(*(f"boat {way} on ." for way in ("sails", "waits", "sinks", "lies")))
     assert portions("green boat sails", field, Diet(many=4)) == ["green boat sails"]
     assert portions("green boat sails", field, Diet(many=3)) == []
+
+
+# --- what retells his origin
+
+BORN = "leo listens to you ."
+
+
+@pytest.mark.parametrize(("others", "times"), [(1, 0), (2, 1), (5, 4), (9, 6)])
+def test_a_worn_link_of_the_origin_is_fed_until_it_is_half_of_what_he_says_there(others, times):
+    field = Heard(BORN, *["she listens to him ."] * others, origin=BORN)
+    assert portions("leo listens to you", field) == ["listens to you"] * times
+    assert portions("she listens to him", field) == [], "what wears it is not strengthened"
+    field.origin = frozenset()
+    assert portions("leo listens to you", field) == []
+
+
+def test_a_line_that_retells_the_origin_again_and_again_stops_at_half():
+    field = Heard(BORN, *["she listens to him ."] * 50, origin=BORN)
+    said = 0
+    while fed := portions("leo listens to you", field):
+        said += len(fed)
+        for portion in fed:
+            field.hear(portion)
+    assert said == 49
+    assert field.after("listens", "to") == {"you": 50, "him": 50}
+
+
+def test_a_piece_goes_on_from_what_is_new_to_what_is_retold_and_is_repeated_by_that_alone():
+    field = Heard(BORN, *["she listens to him ."] * 3, origin=BORN)
+    assert portions("snow listens to you now", field) == ["snow listens to you now", "listens to you"]
+    assert portions("snow listens to you", field, Diet(retold=0)) == ["snow listens to"]
+    assert portions("snow listens to you", field, Diet(retold=1)) == ["snow listens to you"]
+
+
+def test_a_link_of_the_origin_that_he_lost_is_weighed_like_any_that_is_new():
+    field = Heard(*["she listens to him ."] * 5, *["you go ."] * 60, origin=BORN)
+    assert portions("leo listens to you", field) == ["leo listens to"]

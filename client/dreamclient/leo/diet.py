@@ -1,15 +1,14 @@
-"""What of his dreams reaches leo: of each line the links that widen his field, and none that wear it down.
+"""What of his dreams reaches leo: of each line the links that widen his field, and those that retell his origin.
 
 A dream is made of what leo says most anyway. Fed to him whole it makes the strong links stronger and leads the
-rest back to his commonest words: after 60 dreams without a conversation his replies had 0.93 of the distinct word
-pairs they had before, and 0.88 of the words. So a line is taken apart into links, three words in a row, which is
-what he chooses his next word by. Of those that he does not have yet, the ones are fed that open a further way and
-do not make what he says there much more common than it was: with them the same 60 dreams leave him 1.02 of the word
-pairs and 0.99 of the words, and bring 0.6 of the links that whole lines bring.
+rest back to his commonest words. So a line is taken apart into links, three words in a row, which is what he chooses
+his next word by. Of those that he does not have yet, the ones are fed that open a further way and do not make what he
+says there much more common than it was. Of those that he has, only links of the text that he was born with are fed
+again, and only up to half of what he says there: a conversation wears them down, a dream brings them back.
 All figures: docs/background/diet-and-measurements.md.
 
-A link that is known is never fed again, so a line that repeats another is refused by itself, and what was taken
-once is not strengthened. Hence no budget of dream words against people's words is kept: nothing was left for one.
+Feeding a link adds one to the pairs of words in it, which he may know. A line that repeats another is refused by
+itself. Hence no budget of dream words against people's words is kept: nothing was left for one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +20,11 @@ Ways = Mapping[str, int]
 
 class KnownToLeo:
     """What one field holds, asked by one thread at a time: leo's tables as of his last `observe` or `refresh`, which
-    put new ones in the place of the old, and what was fed to him since, so that it is not fed twice."""
+    put new ones in the place of the old, and what was fed to him since, so that it is not fed twice. `origin` is the
+    text that he was born with, in his own tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: Sequence[str] = ()) -> None:
+        self.origin = frozenset(zip(origin, origin[1:], origin[2:], strict=False))
         self._bigrams: Mapping[str, Ways] = {}
         self._trigrams: Mapping[tuple[str, ...], Ways] = {}
         self._fed: dict[tuple[str, ...], dict[str, int]] = {}  # since, by the one or two words before
@@ -90,19 +91,32 @@ class Diet:
     # ... and where it has more than `many`, all would be lost for one. At 16 he takes 0.54 of the links that whole
     # lines bring, at 64 0.63; with no bound his vocabulary begins to shrink.
     many: int = 64
+    # A link of the text that he was born with, which a conversation wears down: so many times at once, until it is half
+    # of what he says after its pair.
+    retold: int = 6
 
     def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:
-        """Return the links that are wanted, those that overlap joined: three tokens and more each."""
-        pieces: list[list[str]] = []
+        """Return the links that are wanted, those that overlap joined: three tokens and more each. A link of his
+        origin that is wanted more than once follows by itself."""
+        pieces: list[Sequence[str]] = []
+        again: list[Sequence[str]] = []
         going_on = False
-        for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
-            wanted = self._widens(first, second, third, known)
-            if wanted and going_on:
-                pieces[-1].append(third)
-            elif wanted:
-                pieces.append([first, second, third])
-            going_on = wanted
-        return [" ".join(piece) for piece in pieces]
+        for link in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            times = self._faded(link, known) or int(self._widens(*link, known))
+            if times and going_on:
+                pieces[-1] = [*pieces[-1], link[2]]
+            elif times:
+                pieces.append(link)
+            going_on = times > 0
+            again += [link] * (times - 1)
+        return [" ".join(piece) for piece in (*pieces, *again)]
+
+    def _faded(self, link: tuple[str, str, str], known: KnownToLeo) -> int:
+        """Return how many times a link of his origin is to be fed again: 0 if it is no such link, or strong enough."""
+        ways = known.after(*link[:2])
+        if link not in known.origin or link[2] not in ways:
+            return 0
+        return max(0, min(self.retold, sum(ways.values()) - 2 * ways[link[2]]))
 
     def _widens(self, first: str, second: str, third: str, known: KnownToLeo) -> bool:
         def common(

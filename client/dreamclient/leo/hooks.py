@@ -37,9 +37,13 @@ class FieldHooks:
     count: Callable[[str], None]
     modules: Modules
     talks: Callable[[], bool] = lambda: False
-    _known: KnownToLeo = dataclass_field(default_factory=KnownToLeo)
+    _known: KnownToLeo = dataclass_field(init=False)
     # Of the candidates for a line, by number.
     _measures: dict[int, Mapping[str, float]] = dataclass_field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        origin = self.names.get("EMBEDDED_BOOTSTRAP")
+        self._known = KnownToLeo(self.names["tokenize"](origin) if isinstance(origin, str) else ())
 
     def generate(
         self, seed: str, temperature: float, semantic_weight: float, meta: Mapping[str, Any]
