@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 import pytest
@@ -24,6 +24,7 @@ from dreamclient.protocol import rpc
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
 from dreamd.dream import gate
+from dreamd.dream.dialogue import Outcome
 from dreamd.wire import codec as typed
 from dreamd.wire.handlers import TABLE
 
@@ -108,6 +109,19 @@ def test_params_are_documented_as_many_as_there_are(row: list[str]) -> None:
 @pytest.mark.parametrize("reason", gate.REASONS)
 def test_every_reason_is_documented(reason: str) -> None:
     assert f"`{reason}`" in section("Methods that the daemon serves")
+
+
+def words(first: str) -> list[str]:
+    """Return the words in the first column of the table of the methods' section that begins with `first`."""
+    table = (
+        section("Methods that the daemon serves").split(f"| {first} | meaning |", 1)[1].split("\n\n", 1)[0]
+    )
+    return [word for row in table.splitlines()[2:] for word in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+
+def test_the_reasons_and_outcomes_are_those_of_the_code() -> None:
+    assert sorted(words("reason")) == sorted(gate.REASONS)
+    assert sorted(words("outcome")) == sorted(get_args(Outcome))
 
 
 @pytest.mark.parametrize("shape", [LineMeta, LineMetrics])

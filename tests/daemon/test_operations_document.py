@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import dreamd
+from dreamd.ctl.commands.doctor.daemon import CURES
 from dreamd.housekeeping import SHORTAGES
 from dreamd.inbox.errors import DamagedFile, InboxBusy, InboxUnavailable, ValidationError
 from dreamd.store.file.health import CLOSED, TROUBLES
@@ -56,3 +57,8 @@ def test_each_word_of_the_status_is_explained(word: str) -> None:
 @pytest.mark.parametrize("error", [DamagedFile, InboxBusy, InboxUnavailable, ValidationError])
 def test_what_a_shard_could_not_be_written_for_is_explained(error: type[Exception]) -> None:
     assert f"`{error.__name__}`" in TEXT  # as Delivery.trouble tells it
+
+
+@pytest.mark.parametrize("word", CURES)
+def test_the_page_and_the_doctor_advise_in_one_text(word: str) -> None:
+    assert f"| `{word}` | {CURES[word]} |" in TEXT

@@ -23,25 +23,25 @@ DECISIONS = 256  # as many as the daemon keeps
 
 # A word of `status` -> what to do. docs/guides/troubleshooting.md has the same list.
 CURES = {
-    "disk full": "make room where the state folder is, or raise your quota (`quota -s`). It goes on by itself",
-    "locked": "another program holds the database: end it",
+    "disk full": "make room where the state folder is, or raise your quota (`quota -s`): the daemon recovers by itself",
     "read-only": "make the database writable again",
-    "damaged": "nothing: the daemon ends, and the next start sets the file aside, never deletes it",
-    "database deleted": "the daemon ends, and the next start begins a fresh one. `dreamctl restore FILE` "
-    "puts a backup in its place",
-    "database replaced": "nothing: the daemon ends, and the next start serves what is there then",
-    "database log lost": "nothing: the daemon ends, and the next start serves what is there then",
+    "locked": "end the other program that holds the database",
+    "database deleted": "put a backup in its place (`dreamctl restore FILE`), or do nothing: the daemon ends, and the "
+    "next start makes a new database",
+    "database replaced": "do nothing: the daemon ends, and the next start serves the database that is there then",
+    "database log lost": "do nothing: the daemon ends, and the next start serves the database that is there then",
     "cannot open": "look at the permissions of the state folder",
     "input/output error": "look at the disk: `dmesg`",
-    "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
+    "damaged": "do nothing: the daemon ends, and the next start sets the file aside and makes a new one",
     "socket vanished": "move away what stands in its place, if anything does, then `dreamctl service restart`",
+    "out of descriptors": "raise its limit (`LimitNOFILE=` in `systemctl --user edit dreamd.service`), or close hosts",
     "InboxUnavailable": "make the inbox folder writable for the daemon, which systemd lets write to its state folder "
-    "alone (docs/guides/inbox.md). Pending shards are then written automatically",
-    "InboxBusy": "another program holds the inbox's lock: end it. Pending shards are then written automatically",
-    "ValidationError": "something else stands in a place of the inbox: move it away",
-    "database does not answer": "look at the disk if it stays so. Checking a large database takes a while",
-    "starting": "nothing: it is loading its database",
-    "stopping": "nothing: it is about to end",
+    "alone (docs/guides/inbox.md): pending files are then written automatically",
+    "InboxBusy": "end the other program that holds the lock of the inbox: pending files are then written automatically",
+    "ValidationError": "move away what stands in a place of the inbox",
+    "database does not answer": "look at the disk if it stays so: a large database that is checked takes a while",
+    "starting": "do nothing: the daemon is loading its database",
+    "stopping": "do nothing: the daemon is ending",
 }
 
 
