@@ -351,6 +351,15 @@ def test_units(facts, says):
 
 
 @pytest.mark.parametrize(
+    "attempt", [{"SubState": "auto-restart", "ExecMainStatus": "3"}, {"SubState": "start-pre"}]
+)
+def test_a_daemon_in_the_way_of_a_service_that_crashes_is_to_be_ended(attempt):
+    facts = installed(ActiveState="activating", NRestarts="3", MainPID="0", **attempt)
+    found = next(units.check(facts, False, replace(STATE, holder=5)))
+    assert (found.level, found.advice) == ("FAIL", "end that one: `kill 5`")
+
+
+@pytest.mark.parametrize(
     ("kind", "advice"),
     [
         ("absent", "make the state folder: `mkdir -p -m 700 '/my state'`, then "),

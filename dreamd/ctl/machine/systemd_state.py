@@ -63,6 +63,15 @@ class Units:
         return self.guarded and self.says(SERVICE, "ActiveState") == "inactive" and not self.unknown
 
     @property
+    def retried(self) -> bool:
+        """Whether systemd starts a service that has crashed once more, at this moment."""
+        return (
+            self.says(SERVICE, "ActiveState") == "activating"
+            and self.says(SERVICE, "SubState") != "auto-restart"
+            and self.says(SERVICE, "NRestarts") not in ("", "0")
+        )
+
+    @property
     def unknown(self) -> list[str]:
         """The units that systemd has no file of. If one is missing, the other cannot start."""
         return [unit for unit in (SOCKET, SERVICE) if self.says(unit, "LoadState") == "not-found"]

@@ -125,7 +125,8 @@ def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
     if code == "226" and state.kind == "absent":
         why = "a folder that it writes to does not exist"
         cure = f"make the state folder: `mkdir -p -m 700 {quote(str(state.path))}`"
-    if code == "3" and state.holder:
+    other = state.holder and str(state.holder) != units.says(SERVICE, "MainPID")
+    if other and (code == "3" or units.retried):  # an attempt has no exit code yet
         cure = f"end that one: `kill {state.holder}`"
     return (f", exit code {code}" if code not in ("", "0") else ""), why, cure
 
@@ -145,9 +146,7 @@ def _state(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
             f"systemd has given up{times} ({result}){ended}{changed}",
             f"{cure}, {AGAIN}",
         )
-    elif units.says(SERVICE, "SubState") == "auto-restart" or (
-        units.says(SERVICE, "ActiveState") == "activating" and restarts not in ("", "0") and not answers
-    ):
+    elif units.says(SERVICE, "SubState") == "auto-restart" or (units.retried and not answers):
         yield fail("service", f"crashes and is started again, {restarts} times so far{ended}{changed}", cure)
     elif units.says(SOCKET, "ActiveState") != "active" and units.says(SERVICE, "ActiveState") != "active":
         if answers and state.holder:
