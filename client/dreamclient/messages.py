@@ -14,7 +14,8 @@ CLIENT_VERSION = "0.1.0"
 MESSAGE_BYTES = 1 << 20  # a context is under 4 KiB, a dream's shard file under 64 KiB
 NESTING = 32  # levels of a free-form value; deeper is an attack
 CALLS_IN_FLIGHT = 64  # a leo has one
-PAGE = 1000  # entries that one call answers, of any list: of the largest, dialogues, they take 700 KB at most
+OPENING_CHARS = 60  # of the first line of a dialogue, in lists
+PAGE = 1000  # entries that one call answers, of any list: of the largest, dialogues, they take 950 KB at most
 
 
 class Method:

@@ -24,7 +24,9 @@ T = TypeVar("T")
 
 _DIALOG: Final = (
     "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
-    " avg_trauma, avg_arousal, drift, note"
+    " avg_trauma, avg_arousal, drift, note,"
+    " (SELECT nullif(substr(text, 1, 60), '') FROM dream_turns"  # OPENING_CHARS
+    " WHERE dialog_id = dream_dialogs.id AND turn = 1) AS opening"
 )
 _TURN: Final = (
     "turn, speaker, text, pulse_novelty AS novelty, pulse_arousal AS arousal, pulse_entropy AS entropy,"

@@ -183,7 +183,8 @@ class Store:
 
     async def recent(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,
-        finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note}."""
+        finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note, opening: the
+        first words, None if they were not kept}."""
         return await self._read(reads.recent, n, before)
 
     async def get(self, dialog_id: int) -> dict[str, Any] | None:

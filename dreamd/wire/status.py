@@ -34,6 +34,7 @@ async def status_of(service: "Service") -> dict[str, Any]:
         "socket": service.socket,
         "state_dir": str(service.state_dir),
         "state": f"degraded: {engine.ailment}" if engine.ailment else "ok",
+        "enabled": engine.settings.gate.enabled,
         "seeded": engine.keeper.seeded,
         "sessions": [_session(service, session) for session in service.sessions.values()],
         "decisions": dict(engine.reasons),
@@ -60,6 +61,7 @@ def _dialogues(dialogues: Dialogues) -> dict[str, int]:
 def _session(service: "Service", session: Session) -> dict[str, Any]:
     dreamer = service.engine.dreamer(session.number)
     named = service.engine.names[dreamer.name] if dreamer else None
+    cooldown_s = service.engine.settings.gate.cooldown_s
     return {
         "session": session.number,
         "name": session.name,
@@ -69,6 +71,7 @@ def _session(service: "Service", session: Session) -> dict[str, Any]:
         "connected_s": asyncio.get_running_loop().time() - session.connected_at,
         "dreaming": dreamer.run.about.id if dreamer and dreamer.run else None,
         "mute_s": named.mute_left_s(service.clock.monotonic()) if named else 0.0,
+        "cooldown_s": named.cooldown_left_s(service.clock.wall(), cooldown_s) if named else 0.0,
     }
 
 

@@ -29,7 +29,7 @@ TURN = {
 DIALOGUE = {
     "id": 7, "trace_id": "dream-1741086000-7-0a1b2c3d", "started_at": NOW - 60, "finished_at": NOW - 58,
     "outcome": "hook_error", "lines": 1, "client": "leo", "avg_trauma": 0.25, "avg_arousal": 0.5, "drift": 0.0625,
-    "note": "generate raised TypeError", "turns": [TURN],
+    "note": "generate raised TypeError", "opening": "the rain is near", "turns": [TURN],
 }  # fmt: skip
 IMPORTED = DIALOGUE | {
     "trace_id": None, "finished_at": None, "outcome": None, "client": None, "avg_trauma": None, "note": None,
@@ -60,7 +60,12 @@ def plain(text: str) -> str:
 def test_a_dialogue_at_80_and_at_40_columns() -> None:
     """What was said steers no terminal."""
     assert plain(show_dialogue(DIALOGUE, 80, NOW, full=True)) == AT_80
-    assert plain(show_dialogue(DIALOGUE, 80, NOW)) == AT_80.partition("\n        temperature")[0]
+    assert plain(show_dialogue(DIALOGUE, 80, NOW)) == (
+        "dialogue 7, 11:59:00, hook_error (generate raised TypeError), 1 line\n\n   leo: the rain [2J is near"
+    )
+    assert plain(show_dialogue(DIALOGUE, 40, NOW)) == (
+        "dialogue 7, 11:59:00, hook_error\n  (generate raised TypeError), 1 line\n\n   leo: the rain [2J is near"
+    )
     narrow = plain(show_dialogue(DIALOGUE, 40, NOW, full=True, plain=True))
     assert max(map(len, narrow.splitlines())) <= 40
     assert "novelty ###... 0.50" in narrow
@@ -89,9 +94,51 @@ def test_show_is_the_last_dialogue_unless_told_otherwise(
     assert json.loads(by[()].stdout)["turns"][0].keys() == TURN.keys()
     by_trace = dreamctl("--socket", daemon.socket, "--json", "show", older["trace_id"][:-1])
     assert json.loads(by_trace.stdout)["id"] == first
-    shown = dreamctl("--socket", daemon.socket, "show").stdout
+    shown = dreamctl("--socket", daemon.socket, "show", "--full").stdout
     assert newest["trace_id"] in shown
     assert "\x1b" not in shown  # into a pipe
+
+
+def begun(*ages_s: float) -> dict[str, object]:
+    """Return the answers of a daemon with dialogues that began so many seconds ago, newest first."""
+    dialogues = {
+        len(ages_s) - place: DIALOGUE | {"id": len(ages_s) - place, "started_at": time.time() - age_s}
+        for place, age_s in enumerate(ages_s)
+    }
+    return {
+        "dialogs.recent": lambda _, params: list(dialogues.values())[: params[0]],
+        "dialogs.get": lambda _, params: dialogues[params[0]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("-n 2", [3, 4]),
+        ("-n 9", [1, 2, 3, 4]),
+        ("--since 2h", [3, 4]),
+        ("--since 1d", [2, 3, 4]),
+        ("--since 2h -n 1", [4]),
+        ("--since 30s", []),
+        ("--since 2001-02-03", [1, 2, 3, 4]),
+        ("--since 2001-02-03T04:05", [1, 2, 3, 4]),
+    ],
+)
+def test_show_has_several_the_newest_last(socket: Path, asked: str, found: list[int]) -> None:
+    with LittleDaemon(socket, begun(60, 3600, 4 * 3600, 3 * 86400)):
+        as_json = dreamctl("--socket", socket, "show", "--json", *asked.split())
+        assert [each["id"] for each in json.loads(as_json.stdout)] == found
+        shown = dreamctl("--socket", socket, "show", *asked.split()).stdout
+    heads = [line for line in shown.splitlines() if line.startswith("dialogue ")]
+    assert [int(head.split()[1].rstrip(",")) for head in heads] == found
+    assert ("No dialogue since then" in shown) == (not found)
+
+
+@pytest.mark.parametrize("asked", ["7 -n 2", "last --since 1d", "--since soon", "--since 99999999d", "-n 0"])
+def test_one_dialogue_or_several(socket: Path, asked: str) -> None:
+    with LittleDaemon(socket, {}):
+        told = dreamctl("--socket", socket, "show", *asked.split())
+    assert (told.exit_code, told.stdout) == (2, "")
 
 
 def test_a_dialogue_that_is_not_there_or_not_meant_alone(
@@ -137,9 +184,9 @@ def test_times_are_local_or_in_utc(socket: Path, monkeypatch: pytest.MonkeyPatch
         with LittleDaemon(socket, {"dialogs.get": lambda *_: at}):
             monkeypatch.setenv("TZ", "Asia/Tokyo")
             time.tzset()
-            assert "began     1971-01-01 09:00" in dreamctl("--socket", socket, "show", "7").stdout
+            assert "dialogue 7, 1971-01-01 09:00, " in dreamctl("--socket", socket, "show", "7").stdout
             utc = dreamctl("--socket", socket, "show", "7", "--utc", TZ="Asia/Tokyo")
-            assert "began     1971-01-01 00:00" in utc.stdout
+            assert "dialogue 7, 1971-01-01 00:00, " in utc.stdout
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -183,7 +230,7 @@ def test_colour_is_for_terminals_that_want_it(
         open(ours, "rb", buffering=0) as terminal,
     ):
         subprocess.run(  # it fits into the terminal's own buffer
-            [sys.executable, "-m", "dreamd.ctl", "--socket", socket, "show", "7"],
+            [sys.executable, "-m", "dreamd.ctl", "--socket", socket, "show", "7", "--full"],
             stdout=theirs,
             env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1", "COLUMNS": "80", **env},
             check=True,

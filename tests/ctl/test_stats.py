@@ -30,7 +30,7 @@ OF_NOW = {
     "hooks": {"generate": {"calls": 9, "p50_ms": 3.125, "p99_ms": 12.0}},
     "failures": {"generate: TypeError": 2, 'host: "a\\b"\nc': 1},
 }  # fmt: skip
-FIGURES = {**STATS, **OF_NOW, "drift": 0.18}
+FIGURES = {**STATS, **OF_NOW, "drift": 0.18, "last_at": 1_700_000_000.5}
 STATUS = OF_NOW | {
     "sessions": [
         {"provides": ["generate", "observe"], "mute_s": 30.0},
@@ -116,6 +116,10 @@ dreamd_average_arousal 0.41
 # HELP dreamd_fragments What the friend is made of.
 dreamd_fragments{origin="true"} 3
 dreamd_fragments{origin="false"} 36
+# TYPE dreamd_last_dialogue_seconds gauge
+# UNIT dreamd_last_dialogue_seconds seconds
+# HELP dreamd_last_dialogue_seconds When the last dialogue was, in unix seconds.
+dreamd_last_dialogue_seconds 1700000000.5
 # TYPE dreamd_drift gauge
 # HELP dreamd_drift How far the friend is from his origin, from 0 to 1.
 dreamd_drift 0.18
@@ -143,10 +147,28 @@ def test_what_is_not_known_is_left_out() -> None:
     assert {name: family.samples for name, family in down.items()} == {"dreamd_up": {("", ()): 0}}
     assert parse(exposition(STATUS)).keys() == parse(EXPOSED).keys() - {
         f"dreamd_{name}"
-        for name in ("dialogues", "lines", "average_trauma", "average_arousal", "fragments", "drift")
+        for name in (
+            "dialogues",
+            "lines",
+            "average_trauma",
+            "average_arousal",
+            "fragments",
+            "drift",
+            "last_dialogue_seconds",
+        )
     }
-    fresh = FIGURES | STATUS | {"drift": None, "hooks": {}, "failures": {}, "inbox": {"enabled": False}}
-    missing = {"dreamd_drift", "dreamd_hook_duration_seconds", "dreamd_failures", "dreamd_inbox_files"}
+    fresh = (
+        FIGURES
+        | STATUS
+        | {"drift": None, "last_at": None, "hooks": {}, "failures": {}, "inbox": {"enabled": False}}
+    )
+    missing = {
+        "dreamd_drift",
+        "dreamd_last_dialogue_seconds",
+        "dreamd_hook_duration_seconds",
+        "dreamd_failures",
+        "dreamd_inbox_files",
+    }
     assert parse(exposition(fresh)).keys() == parse(EXPOSED).keys() - missing
 
 

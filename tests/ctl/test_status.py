@@ -12,10 +12,23 @@ from dreamclient.messages import DreamContext, PulseSnapshot
 
 from dreamd.ctl.commands.status import show_status
 from dreamd.ctl.commands.why import show_why
+from dreamd.ctl.daemon.activity import activity, activity_rows
+from dreamd.ctl.daemon.connection import Source
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.little_daemon import LittleDaemon, fails
+
+
+class Answering(Source):
+    """Gives the same answer to each call of a method."""
+
+    def __init__(self, answers: dict[str, object]) -> None:
+        self.answers = answers
+
+    def call(self, method: str, *params: object, timeout_s: float = 0.0) -> object:
+        return self.answers[method]
+
 
 NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 
@@ -27,6 +40,7 @@ STATUS = {
     "socket": "/run/user/1000/dreamd/dreamd.sock",
     "state_dir": "/home/anna/.local/state/dreamd",
     "state": "degraded: disk full",
+    "enabled": True,
     "seeded": True,
     "sessions": [
         {
@@ -38,6 +52,7 @@ STATUS = {
             "connected_s": 61.0,
             "dreaming": 8,
             "mute_s": 30.0,
+            "cooldown_s": 0.0,
         }
     ],
     "decisions": {"calm": 4, "dream": 1},
@@ -60,9 +75,15 @@ STATUS = {
     },
     "failures": {"generate: TypeError": 2},
     "last_errors": [{"type": "TypeError", "where": "leo.py:7 in reply", "at": NOW - 60}],
+    "last": {"dialog": 12, "at": NOW - 3 * 3600, "outcome": "complete", "lines": 4},
+    "next": {"reason": "cooldown", "not_before": NOW + 240},
+    "dreams": {"spoke": 6, "of": 7},
 }
 
 AT_80 = """\
+last       3 h ago, dialogue 12, complete
+next       not before 12:04:00 (cooldown)
+dreams     6 of the last 7 spoke
 daemon     degraded: disk full, up 3 min 10 s, pid 77, 0.1.0
 socket     /run/user/1000/dreamd/dreamd.sock
 state      /home/anna/.local/state/dreamd
@@ -117,6 +138,71 @@ def test_status_of_a_fresh_daemon_and_of_other_versions() -> None:
     assert "inbox  nothing in /i" in show_status(
         {"inbox": {"enabled": True, "folder": "/i", "trouble": None}}, 80, NOW
     )
+
+
+LEO = {"provides": ["generate", "observe"], "dreaming": None, "mute_s": 0.0, "cooldown_s": 0.0}
+ONLOOKER = LEO | {"provides": []}
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"sessions": [LEO, LEO | {"cooldown_s": 60.0}]}, "after any reply for which a gate opens"),
+        ({"sessions": [LEO | {"cooldown_s": 240.0, "mute_s": 9.0}]}, "not before 12:04:00 (cooldown)"),
+        ({"sessions": [LEO | {"mute_s": 60.0}]}, "not before 12:01:00 (the last dialogue said nothing)"),
+        ({"sessions": [LEO | {"dreaming": 7}, ONLOOKER]}, "after the dialogue that is running"),
+        ({"sessions": [ONLOOKER]}, "when a leo is connected"),
+        ({"sessions": []}, "when a leo is connected"),
+        ({"sessions": [LEO], "state": "degraded: disk full"}, "not while the daemon is degraded"),
+        ({"sessions": [LEO], "enabled": False}, "not while the setting gate.enabled is false"),
+    ],
+)
+def test_status_says_when_the_next_dream_may_begin(status: dict[str, object], words: str) -> None:
+    source = Answering({"dialogs.recent": []})
+    rows = dict(activity_rows(activity(source, {"state": "ok", "enabled": True, **status}, NOW), NOW))
+    assert rows == {"last": "no dialogue yet", "next": words}
+
+
+def ended(*lines: int) -> list[dict[str, object]]:
+    """Return dialogues with so many lines, newest first."""
+    about = {"started_at": NOW - 61, "finished_at": NOW - 60, "outcome": "complete"}
+    return [about | {"id": 90 - place, "lines": n} for place, n in enumerate(lines)]
+
+
+@pytest.mark.parametrize(
+    ("recent", "last", "dreams", "exit_code"),
+    [
+        (ended(4, 0, 3), "1 min ago, dialogue 90, complete", "2 of the last 3 spoke", 0),
+        (ended(0, 0, 0, 0, 0, 0, 0), "1 min ago, dialogue 90, complete", "0 of the last 7 spoke", 1),
+        (
+            [ended(0)[0] | {"finished_at": None, "outcome": None}, *ended(3)],
+            "now, dialogue 90, running",
+            "1 of the last 1 spoke",
+            0,
+        ),
+        ([], "no dialogue yet", None, 0),
+    ],
+)
+def test_status_says_whether_the_last_dialogues_spoke(
+    socket: Path, recent: list[dict[str, object]], last: str, dreams: str | None, exit_code: int
+) -> None:
+    """P10."""
+    source = Answering({"dialogs.recent": recent})
+    rows = dict(activity_rows(activity(source, {"state": "ok"}, NOW), NOW))
+    assert (rows["last"], rows.get("dreams")) == (last, dreams)
+    answers = {"status": lambda *_: STATUS | {"state": "ok"}, "dialogs.recent": lambda *_: recent}
+    with LittleDaemon(socket, answers):
+        told = dreamctl("--socket", socket, "status")
+        assert told.exit_code == exit_code
+        assert dreamctl("--socket", socket, "status", "--json").exit_code == exit_code
+
+
+def test_status_does_without_a_database_that_does_not_answer(socket: Path) -> None:
+    answers = {"status": lambda *_: STATUS | {"state": "ok"}, "dialogs.recent": fails(9, "it is damaged")}
+    with LittleDaemon(socket, answers):
+        told = dreamctl("--socket", socket, "status")
+    assert told.exit_code == 0
+    assert "last       not known: the database does not answer\n" in told.stdout
 
 
 DECISIONS = [

@@ -190,7 +190,9 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     assert ended.stderr == "dreamctl: the current folder is not there any more; go to one that is\n"
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(80, "client  trauma"), (40, "client\r\n")])
+@pytest.mark.parametrize(
+    ("columns", "rows"), [(80, "outcome   lines  first words"), (40, "outcome   first words")]
+)
 def test_the_width_is_that_of_the_terminal(
     dreamt: dict[str, str], tmp_path: Path, columns: int, rows: str
 ) -> None:

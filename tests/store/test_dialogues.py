@@ -77,6 +77,7 @@ async def test_a_dialogue_comes_back_as_it_was_told(store: Store):
         "avg_arousal": pytest.approx(0.4),
         "drift": 0.25,
         "note": "generate raised TypeError",
+        "opening": "the river keeps its stones",
     }
     assert await store.recent(5) == [dialog]
     assert turns[0] == {

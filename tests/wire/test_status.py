@@ -11,8 +11,8 @@ from tests.helpers.service import TestClock, serving
 from tests.helpers.trouble import Locked, impatient
 
 KEYS = {
-    "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "seeded", "sessions", "decisions",
-    "dialogues", "hooks", "database", "inbox", "failures", "last_errors",
+    "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "enabled", "seeded", "sessions",
+    "decisions", "dialogues", "hooks", "database", "inbox", "failures", "last_errors",
 }  # fmt: skip
 
 

@@ -1,15 +1,18 @@
-"""`recent`: list the last dialogues. `dream`: have one now."""
+"""`recent`: the last dialogues, one a line."""
 
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from dreamclient.messages import Method
+from dreamclient.messages import OPENING_CHARS, Method
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.layout import fold, moment, number, table, width
+from dreamd.ctl.terminal.layout import GAP, beginning, fold, moment, table, width
 from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
+
+LEAST = 16  # columns for the first words; if there are fewer, other columns are left out
+LEAST_SHOWN = 2  # columns of the table, beside the words
 
 
 @click.command
@@ -18,7 +21,7 @@ from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
 @utc_option
 @click.pass_obj
 def recent(target: Target, count: int) -> None:
-    """List the last dialogues, newest first.
+    """List the last dialogues, newest first: when, how they ended, and their first words.
 
     \b
     dreamctl recent -n 20
@@ -33,11 +36,12 @@ def recent(target: Target, count: int) -> None:
 
 
 def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
-    """Return the answer of `dialogs.recent` as a table."""
+    """Return the answer of `dialogs.recent` as text. The client is named if it is not always the same."""
     if not dialogues:
         return fold(
             f"No dialogue yet. `{command('why')}` says what was decided after the last replies.", columns
         )
+    head = ["id", "began", "outcome", "lines", "client"]
     rows = [
         [
             str(dialogue["id"]),
@@ -45,12 +49,21 @@ def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float
             dialogue["outcome"] or "running",
             str(dialogue["lines"]),
             dialogue.get("client") or "-",
-            number(dialogue.get("avg_trauma")),
-            number(dialogue.get("avg_arousal")),
-            number(dialogue.get("drift")),
-            dialogue["trace_id"] or "-",
         ]
         for dialogue in dialogues
     ]
-    head = ["id", "began", "outcome", "lines", "client", "trauma", "arousal", "drift", "trace id"]
-    return table(head, rows, columns)
+    shown = len(head) if len({row[-1] for row in rows}) > 1 else len(head) - 1
+    while True:
+        lines = table(head[:shown], [row[:shown] for row in rows], columns).splitlines()
+        indent = max(map(len, lines)) + len(GAP)
+        if columns - indent >= LEAST or shown == LEAST_SHOWN:
+            break
+        shown -= 1
+    words = ["first words", *(_opening(dialogue, columns - indent) for dialogue in dialogues)]
+    return "\n".join(f"{line:{indent}}{said}".rstrip() for line, said in zip(lines, words, strict=True))
+
+
+def _opening(dialogue: Mapping[str, Any], columns: int) -> str:
+    """Return the first words, as many as have room; the daemon cuts them off after OPENING_CHARS characters."""
+    opening = dialogue.get("opening") or "-"
+    return beginning(opening + "." * (len(opening) == OPENING_CHARS), min(columns, OPENING_CHARS))

@@ -1,55 +1,90 @@
-"""`show`: print a whole dialogue. `replay`: check that it comes out the same again."""
+"""`show`: what was said in a dialogue, or in several."""
 
 import time
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.connection import Source, Target
 from dreamd.ctl.daemon.dialogue_argument import ID, dialogue
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import pulse
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
-from dreamd.ctl.terminal.layout import fold, labelled, moment, number, span, width
-from dreamd.ctl.terminal.output import emit, json_option, utc_option
+from dreamd.ctl.terminal.layout import GAP, fold, labelled, moment, number, span, width
+from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
+from dreamd.ctl.terminal.since import since_option
+
+MOST = 1000  # dialogues in one go
 
 
 @click.command
 @ID
-@click.option("--full", is_flag=True, help="Also print the prompt and the parameters of each line.")
+@click.option("-n", "count", type=click.IntRange(1, MOST), help="The last so many, the newest last.")
+@since_option
+@click.option("--full", is_flag=True, help="With measures, and how each line came to be.")
 @json_option
 @utc_option
-@click.pass_obj
-def show(target: Target, asked: str, full: bool) -> None:
-    """Show a dialogue. ID is its number, the beginning of its trace id, or `last`, which is the default.
+@click.pass_context
+def show(context: click.Context, asked: str, count: int | None, since: float | None, full: bool) -> None:
+    """Show what was said in a dialogue: ID is its number, the beginning of its trace id, or `last` (if left out).
 
     \b
     dreamctl show
     dreamctl show 7 --full
+    dreamctl show -n 5
+    dreamctl show --since 1d
     """
-    with target.dreams() as daemon:
-        answer = daemon.call(Method.DIALOGS_GET, dialogue(daemon, asked))
-    if target.as_json:
-        emit(answer)
+    target: Target = context.obj
+    if several := count is not None or since is not None:
+        if context.get_parameter_source("asked") is not ParameterSource.DEFAULT:
+            raise click.UsageError("name one dialogue, or say how many with -n and --since")
+        with target.dreams() as daemon:
+            found = _last(daemon, count or MOST, since or 0.0)
     else:
-        click.echo(show_dialogue(answer, width(), time.time(), full=full, plain=is_plain()))
+        with target.dreams() as daemon:
+            found = [daemon.call(Method.DIALOGS_GET, dialogue(daemon, asked))]
+    if target.as_json:
+        emit(found if several else found[0])
+    elif found:
+        shown = [show_dialogue(one, width(), time.time(), full=full, plain=is_plain()) for one in found]
+        click.echo("\n\n".join(shown))
+    else:
+        click.echo(f"No dialogue since then; `{command('recent')}` lists the last ones.")
+
+
+def _last(daemon: Source, count: int, since: float) -> list[dict[str, Any]]:
+    """Return the last dialogues begun since a moment, oldest first."""
+    recent = takewhile(lambda one: one["started_at"] >= since, daemon.newest(Method.DIALOGS_RECENT, count))
+    return [daemon.call(Method.DIALOGS_GET, one["id"]) for one in reversed(list(recent))]
 
 
 def show_dialogue(
     found: Mapping[str, Any], columns: int, now: float, *, full: bool = False, plain: bool = False
 ) -> str:
-    """Return the answer of `dialogs.get` as text."""
-    parts = [labelled(_about(found, now), columns)]
+    """Return the answer of `dialogs.get` as text; with `full`, with all that is known of it and of its lines."""
+    parts = [labelled(_about(found, now), columns) if full else _head(found, columns, now), ""]
     for turn in found["turns"]:
         text = show_line(turn, columns) if turn["text"] else f"{turn['speaker']:>6}: (not kept)"
-        parts += ["", click.style(text, fg=COLOURS.get(turn["speaker"]))]
-        if bars := pulse(turn, columns, " " * 8, plain):
-            parts.append(click.style(bars, dim=True))
+        parts.append(click.style(text, fg=COLOURS.get(turn["speaker"])))
         if full:
-            parts += [click.style(fold(line, columns, " " * 10, " " * 8), dim=True) for line in _how(turn)]
-    return "\n".join(parts)
+            bars = pulse(turn, columns, " " * 8, plain)
+            how = [fold(line, columns, " " * 10, " " * 8) for line in _how(turn)]
+            parts += [click.style(line, dim=True) for line in filter(None, [bars, *how])]
+            parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def _head(found: Mapping[str, Any], columns: int, now: float) -> str:
+    """Return one line on a dialogue: which, when, how it ended and why."""
+    why = f" ({found['note']})" if found.get("note") else ""
+    who = f", {found['client']}" if found.get("client") not in (None, "leo") else ""
+    began, outcome = moment(found["started_at"], now), found["outcome"] or "running"
+    text = f"dialogue {found['id']}, {began}, {outcome}{why}, {count_of_lines(found['lines'])}{who}"
+    return fold(text, columns, GAP, "")
 
 
 def _about(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`status`: show how the daemon is. `why`: show what it decided after the last replies."""
+"""`status`: how the daemon is, and when it dreams."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +8,7 @@ import click
 from dreamclient.messages import PROTOCOL_VERSION, Method
 
 from dreamd import __version__
+from dreamd.ctl.daemon.activity import activity, activity_rows, is_silent
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import counted, labelled, moment, size, span, width
 from dreamd.ctl.terminal.output import emit, json_option, utc_option
@@ -18,7 +19,9 @@ from dreamd.ctl.terminal.output import emit, json_option, utc_option
 @utc_option
 @click.pass_obj
 def status(target: Target) -> None:
-    """Show how the daemon is, who is connected, and what went wrong. Exit code 1 if it is not well.
+    """Show health and activity: the last dream, the daemon, who is connected, and what went wrong.
+
+    Exit code 1 if the daemon is not well, or if none of the last dialogues spoke.
 
     \b
     dreamctl status
@@ -26,11 +29,12 @@ def status(target: Target) -> None:
     """
     with target.daemon() as daemon:
         answer = daemon.call(Method.STATUS)
+        answer |= activity(daemon, answer, time.time())
     if target.as_json:
         emit(answer)
     else:
         click.echo(show_status(answer, width(), time.time()))
-    if answer.get("state") != "ok":
+    if answer.get("state") != "ok" or is_silent(answer["dreams"]):
         raise SystemExit(1)
 
 
@@ -91,6 +95,7 @@ _UNSEEDED = "not seeded yet: the first leo that connects brings it"
 
 # In the order of showing. What a daemon of another version lacks is left out.
 _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]]] = {
+    "dreams": activity_rows,
     "state": _daemon,
     "socket": lambda status, _: iter([("socket", status["socket"])]),
     "state_dir": lambda status, _: iter([("state", status["state_dir"])]),

@@ -12,6 +12,7 @@ from dreamd.ctl.terminal.ascii import in_ascii, is_plain
 NARROWEST, WIDEST = 30, 100  # columns; a longer line of prose is hard to read
 GAP = "  "
 FILLER, BLANK = "\0", "\1"  # never in a clean text
+MORE = " .."  # behind a text that goes on
 UNFOLDED = 1 << 30  # columns of a pipe
 # Parts of a text that are never folded: a command between backticks, and an absolute path, which may hold blanks. The
 # end of a path is a guess: the first mark or command after its last slash before another path.
@@ -89,6 +90,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> s
         GAP.join(f"{cell:{size}}" for cell, size in zip(row, widths[:fitting], strict=False)) for row in cells
     )
     return "\n".join(line.rstrip() for line in lines).replace(FILLER, "")
+
+
+def beginning(text: str, columns: int) -> str:
+    """Return the beginning of a text on one line, as whole words, with two dots if there is more of it."""
+    shown = _in_cells(clean(text)).strip()
+    if len(shown) <= columns:
+        return shown.replace(FILLER, "")
+    kept = shown[: max(1, columns - len(MORE))]
+    return kept[: max(kept.rfind(" "), 0) or len(kept)].rstrip().replace(FILLER, "") + MORE
 
 
 def number(value: float | None) -> str:

@@ -63,8 +63,13 @@ def _of_now(status: Figures) -> dict[str, Any]:
 
 def _since_the_beginning(daemon: Source) -> dict[str, Any]:
     """Return the sums of the database. Raise Refused if the daemon cannot read it."""
-    latest = daemon.call(Method.DRIFT, 1)
-    return {**daemon.call(Method.STATS), "drift": latest[0]["drift"] if latest else None}
+    stats, drift, recent = (
+        daemon.call(Method.STATS),
+        daemon.call(Method.DRIFT, 1),
+        daemon.call(Method.DIALOGS_RECENT, 1),
+    )
+    last_at = recent[0]["finished_at"] or recent[0]["started_at"] if recent else None
+    return {**stats, "drift": drift[0]["drift"] if drift else None, "last_at": last_at}
 
 
 def show_stats(figures: Figures, columns: int) -> str:

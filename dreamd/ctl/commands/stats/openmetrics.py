@@ -88,6 +88,9 @@ def _since_the_beginning(figures: Figures) -> Iterator[Family]:
     counts = {"true": origin, "false": figures["fragments"] - origin}
     fragments = [Sample("", {"origin": key}, count) for key, count in counts.items()]
     yield Family("fragments", "gauge", "What the friend is made of.", fragments)
+    if figures["last_at"] is not None:
+        text = "When the last dialogue was, in unix seconds."
+        yield _gauge("last_dialogue_seconds", text, figures["last_at"], unit="seconds")
     if figures["drift"] is not None:
         yield _gauge("drift", "How far the friend is from his origin, from 0 to 1.", figures["drift"])
 

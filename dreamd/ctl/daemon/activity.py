@@ -1,0 +1,95 @@
+"""What a person asks first: when was the last dream, when may the next begin, and do the dreams say anything?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Refused, Source, Unreachable
+from dreamd.ctl.terminal.layout import moment, span
+
+LATEST = 10  # dialogues that are counted
+PATIENCE_S = 1.0  # a daemon whose disk hangs still answers `status`
+
+Row = Mapping[str, Any]
+
+
+def activity(daemon: Source, status: Row, now: float) -> dict[str, Any]:
+    """Return {last: {dialog, at, outcome, lines}, next: {reason, not_before}, dreams: {spoke, of}}. `last` and `dreams`
+    are None if the database does not answer, `last` also if there was no dialogue."""
+    try:
+        recent = daemon.call(Method.DIALOGS_RECENT, LATEST, timeout_s=PATIENCE_S)
+        found: dict[str, Any] = {"last": _last(recent), "dreams": _spoke(recent)}
+    except (Refused, Unreachable, KeyError, TypeError):  # the last two: of another version
+        found = {"last": None, "dreams": None}
+    return {**found, "next": _next(status, now)}
+
+
+def _last(recent: Sequence[Row]) -> dict[str, Any] | None:
+    return next(
+        (
+            {
+                "dialog": dialogue["id"],
+                "at": dialogue["finished_at"] or dialogue["started_at"],
+                "outcome": dialogue["outcome"],
+                "lines": dialogue["lines"],
+            }
+            for dialogue in recent
+        ),
+        None,
+    )
+
+
+def _spoke(recent: Sequence[Row]) -> dict[str, int]:
+    ended = [dialogue["lines"] > 0 for dialogue in recent if dialogue["finished_at"] is not None]
+    return {"spoke": sum(ended), "of": len(ended)}
+
+
+def is_silent(dreams: Row | None) -> bool:
+    """Return whether dialogues ended, and none of them spoke."""
+    return bool(dreams and dreams["of"] and not dreams["spoke"])
+
+
+def _next(status: Row, now: float) -> dict[str, Any]:
+    """Return what stands in the way of the next dream, in the order in which the gate looks."""
+    hooks = {Method.GENERATE, Method.OBSERVE}
+    able = [one for one in status.get("sessions", ()) if hooks <= set(one["provides"])]
+    idle = [one for one in able if one.get("dreaming") is None]
+    waits = [max((one.get("mute_s", 0.0), "mute"), (one.get("cooldown_s", 0.0), "cooldown")) for one in idle]
+    wait_s, reason = min(waits, default=(0.0, "busy"))
+    if not status.get("enabled", True):
+        reason = "disabled"
+    elif status.get("state") != "ok":
+        reason = "degraded"
+    elif not able:
+        reason = "no_hooks"
+    elif idle and not wait_s:
+        reason = "gate"
+    return {"reason": reason, "not_before": now + wait_s if reason in ("mute", "cooldown") else None}
+
+
+_NEXT = {
+    "disabled": "not while the setting gate.enabled is false",
+    "degraded": "not while the daemon is degraded",
+    "no_hooks": "when a leo is connected",
+    "busy": "after the dialogue that is running",
+    "gate": "after any reply for which a gate opens",
+    "mute": "not before {} (the last dialogue said nothing)",
+    "cooldown": "not before {} (cooldown)",
+}
+
+
+def activity_rows(found: Row, now: float) -> Iterator[tuple[str, str]]:
+    """Yield what `activity` returned as labelled text."""
+    if found["dreams"] is None:
+        yield "last", "not known: the database does not answer"
+    elif found["last"] is None:
+        yield "last", "no dialogue yet"
+    else:
+        last = found["last"]
+        ago = f"{span(max(0.0, now - last['at']))} ago" if last["outcome"] else "now"
+        yield "last", f"{ago}, dialogue {last['dialog']}, {last['outcome'] or 'running'}"
+    coming = found["next"]
+    yield "next", _NEXT[coming["reason"]].format(moment(coming["not_before"], now))
+    if found["dreams"] and found["dreams"]["of"]:
+        yield "dreams", f"{found['dreams']['spoke']} of the last {found['dreams']['of']} spoke"
