@@ -1,5 +1,5 @@
-"""The dream database. `store.Store` is the front; schema.py says what is kept, writes.py and reads.py what is done with
-it; the rest is about the file: opening it, trouble with it, importing leo's.
+"""The dream database. `store.Store` is the front. schema.py defines the tables, writes.py and reads.py the
+transactions. The other files are about the database file: opening it, checking it, importing leo's.
 
-Importing the package loads nothing of it: dreamctl needs facts about the file, and no database client.
+Importing the package loads none of them: dreamctl needs facts about the file, and no database client.
 """

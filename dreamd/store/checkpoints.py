@@ -1,4 +1,4 @@
-"""The friend's buffer as a whole: kept under a name, and replaced. One function a transaction.
+"""The friend's buffer as a whole: keep it under a name, and replace it. Each function is a transaction.
 
 `previous`, `previous~2` .. `previous~5` are the friend before the last five changes, `origin~1`, `origin~2` .. the
 friend when an origin was replaced. All other names are given by clients.
@@ -22,9 +22,9 @@ from dreamd.store.writes import retire_fragment
 UNDOS: Final = ("previous", "previous~2", "previous~3", "previous~4", "previous~5")
 ORIGIN: Final = "origin"  # then ~ and a number
 MOST_NAMED: Final = 32
-MOST_ORIGINS: Final = 16  # a person's changes of mind
+MOST_ORIGINS: Final = 16  # enough for a user who changes the origin by hand
 MOST_BYTES: Final = (
-    MESSAGE_BYTES  # of a checkpoint that a client names: `friend.fragments` must answer it whole
+    MESSAGE_BYTES  # of a checkpoint that a client names: one answer of `friend.fragments` must hold it
 )
 
 _NAMED: Final = "name <> 'previous' AND instr(name, '~') = 0"
@@ -92,10 +92,10 @@ def _unknown() -> Refusal:
 def replace_buffer(
     connection: Connection, copies: Sequence[Copy], at: float, keep_texts: bool = True
 ) -> tuple[Memory, dict[str, Any]]:
-    """Put `copies` in the buffer's place. Keep what was there as `previous`, and an origin that goes as `origin~N`.
+    """Replace the buffer by `copies`. Keep the old buffer as `previous`, and an origin that goes as `origin~N`.
 
-    Return the new memory and {kept: count, added: count, left: count, undo: the checkpoint with what was there, nil
-    if that was nothing or did not change, origin_kept: that with the origin that went, nil if none did}. Raise
+    Return the new memory and {kept: count, added: count, left: count, undo: the checkpoint of the old buffer, nil if
+    that was empty or did not change, origin_kept: the checkpoint of the old origin, nil if it did not go}. Raise
     Refusal if too many origins are kept.
     """
     fragments = load(connection).fragments
@@ -114,9 +114,11 @@ def replace_buffer(
 def _replace_rows(
     connection: Connection, copies: Sequence[Copy], at: float, keep_texts: bool
 ) -> tuple[int, int]:
-    """A fragment whose text is among `copies` keeps its id, a new one gets an id that was never used, and what goes
-    is retired: a replay finds each by its id. Return how many came and went."""
-    forget_fragments(connection, at)  # what leaves now is kept: a dialogue may be about to begin with it
+    """Replace the rows of the buffer, and return how many came and went. A known text keeps its id, a new one gets an
+    id that was never used. Fragments that go are retired, so that a replay still finds them by id."""
+    forget_fragments(
+        connection, at
+    )  # before, so that fragments that leave now stay: a dialogue may be about to begin with them
     there: dict[str, list[int]] = {}
     for number, text in connection.execute("SELECT id, text FROM dream_bootstrap_fragments ORDER BY id"):
         there.setdefault(text, []).append(number)
@@ -148,8 +150,8 @@ def _add(connection: Connection, copy: Copy) -> None:
 
 
 def _push(connection: Connection, before: Sequence[Copy], now: Sequence[Copy], at: float) -> str:
-    """Keep `before` as the newest undo, and return its name. The oldest goes if there are five; what is the same as
-    `before` or `now` goes first, so that undoing back and forth drops no older one."""
+    """Keep `before` as the newest undo, and return its name. Undos equal to `before` or `now` are deleted first, so
+    that undoing back and forth drops no older one. If there are five, the oldest goes."""
     undos = ", ".join(f"'{name}'" for name in UNDOS)
     connection.execute(
         f"DELETE FROM dream_checkpoints WHERE name IN ({undos}) AND fragments IN (?, ?)",  # noqa: S608 - constants
@@ -167,7 +169,7 @@ def _push(connection: Connection, before: Sequence[Copy], now: Sequence[Copy], a
 
 
 def _keep_origin(connection: Connection, copies: Sequence[Copy], origin: Collection[str], at: float) -> str:
-    """Keep the friend for the sake of its origin, unless that is kept already. Return the checkpoint's name."""
+    """Keep the friend as a checkpoint of its origin, unless that is kept already. Return the checkpoint's name."""
     found = connection.execute("SELECT name, fragments FROM dream_checkpoints WHERE name LIKE 'origin~%'")
     kept = {name: _origin(_decoded(fragments)) for name, fragments in found}
     for name, known in kept.items():
@@ -201,7 +203,7 @@ def _insert(connection: Connection, name: str, copies: Sequence[Copy], at: float
 
 
 def _encoded(copies: Sequence[Copy]) -> str:
-    """Return `copies` as JSON, in an order that depends on nothing else: what is the same is the same text."""
+    """Return `copies` as JSON in a fixed order, so that equal buffers give equal texts."""
     ordered = sorted(copies, key=lambda copy: (not copy.origin, copy.added_at, copy.text))
     return msgspec.json.encode(ordered).decode()
 

@@ -1,7 +1,7 @@
-"""Opening the database: refuse what is not ours, set aside what is damaged, migrate what is old, set it up.
+"""Opening the database: refuse a foreign one, set a damaged one aside, migrate an old one, set it up.
 
-Runs whole on the database thread. Only a file that is proven to be dreamd's is ever renamed or written: by its
-place in the state folder, or by what it holds. What had to be done is appended to `notes`, in words for people.
+All of it runs on the database thread. Only a file that is proven to be dreamd's is ever renamed or written: by its
+place in the state folder, or by its contents. What was done is appended to `notes`, in words for people.
 """
 
 import os
@@ -18,40 +18,40 @@ from dreamd.store.file.files import PARTS, Contents, create, look, set_aside
 from dreamd.store.file.health import DAMAGED, READ_ONLY, trouble_of
 from dreamd.store.reads import load
 
-# Bytes. The -wal is cut back to this after a checkpoint: one large transaction does not keep the space.
+# Bytes. After a checkpoint the -wal is truncated to this, so that one large transaction does not keep the space.
 JOURNAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
 
-OPEN_BUSY_S: Final = 1.0  # less than a start waits for the opening: it says "locked" then
+OPEN_BUSY_S: Final = 1.0  # less than a start waits for the opening, so that it can report "locked"
 
 _SUSPECT: Final = ".suspect"
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How a database is opened. `own` is dreamd's place in the state folder: what lies there is dreamd's. `lock` is
-    called with any other path before it is written; it raises StoreTaken."""
+    """The options of an opening. `own`: dreamd's place in the state folder, where every file is dreamd's. `lock`:
+    called with any other path before it is written, raises StoreTaken."""
 
     own: Path
     at: float  # unix s
     keep_texts: bool
-    busy_timeout_s: float  # once it is open
+    busy_timeout_s: float  # after it is open
     notes: list[str]
     lock: Callable[[Path], None]
 
     @property
     def patience_s(self) -> float:
-        """Seconds to wait for another process until it is open."""
+        """Seconds to wait for another process while it is being opened."""
         return min(OPEN_BUSY_S, self.busy_timeout_s)
 
 
 class _Damaged(Exception):
-    """A check found damage that no statement had run into."""
+    """A check found damage that raised no error of SQLite."""
 
 
 def open_file(path: Path, how: Opening) -> sqlite3.Connection:
     """Return a connection to the database at `path`, made if there is none, in autocommit mode.
 
-    Raises StoreTooNew, StoreForeign and StoreTaken with the file untouched; sqlite3.Error and OSError if it can't be
+    Raise StoreTooNew, StoreForeign or StoreTaken with the file untouched, sqlite3.Error or OSError if it cannot be
     opened now. Any thread may close the connection.
     """
     proven = path == how.own
@@ -66,7 +66,7 @@ def open_file(path: Path, how: Opening) -> sqlite3.Connection:
         if not proven and trouble in (
             DAMAGED,
             READ_ONLY,
-        ):  # the latter: its own program has to recover it first
+        ):  # READ_ONLY: its own program has to recover it first
             raise StoreForeign("it cannot be read as a database; it was left alone") from None
         if trouble != DAMAGED:
             raise
@@ -77,14 +77,14 @@ def open_file(path: Path, how: Opening) -> sqlite3.Connection:
 
 
 def _look(path: Path, how: Opening) -> Contents:
-    """Return what the file holds, a new one if there was none. Raises StoreForeign and StoreTooNew."""
+    """Return the contents of the file, and make it if there is none. Raise StoreForeign or StoreTooNew."""
     own = path == how.own
     if not os.path.exists(path):
         _make(path, own, how)
         return look(path, how.patience_s)
-    if not os.path.isfile(path):  # SQLite would tell of an input/output error, and hang on a pipe
+    if not os.path.isfile(path):  # SQLite would report an input/output error, and hang on a pipe
         raise StoreForeign("no file stands in its place, but a folder or the like: move that away")
-    empty = not os.path.getsize(path)  # SQLite would delete its -wal unread
+    empty = not os.path.getsize(path)  # SQLite would delete the -wal of an empty file unread
     if own and empty and os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
         raise _Damaged
     if not own and (empty or not os.access(path, os.R_OK)):
@@ -104,7 +104,7 @@ def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}").fetchone()
-        if not how.keep_texts:  # an emptied text is not left in a free page
+        if not how.keep_texts:  # no text stays in a free page
             connection.execute("PRAGMA secure_delete = ON").fetchone()
         if _is_suspect(path):
             if not contents.tables or connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
@@ -113,7 +113,7 @@ def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
             how.notes.append("the database was suspect: it was checked, and is whole")
         if note := schema.migrate(connection, path, contents, how.at):
             how.notes.append(note)
-        load(connection)  # damage in what every start needs is found now
+        load(connection)  # finds damage in the rows that every start needs
         connection.execute(f"PRAGMA busy_timeout = {round(1000 * how.busy_timeout_s)}").fetchone()
     except BaseException:
         connection.close()
@@ -122,8 +122,8 @@ def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
 
 
 def _make(path: Path, own: bool, how: Opening) -> None:
-    """Make a new file. SQLite would delete a -wal without its database unread: in dreamd's own place it is set aside
-    like a database, elsewhere it is not ours."""
+    """Make a new file. SQLite would delete a -wal without its database unread. So it is set aside like a database in
+    dreamd's own place. Elsewhere it is not dreamd's: raise StoreForeign."""
     if any(os.path.exists(f"{path}{part}") for part in PARTS):
         if not own:
             raise StoreForeign("there is a log beside it, and no database; that was left alone")
@@ -131,19 +131,22 @@ def _make(path: Path, own: bool, how: Opening) -> None:
         how.notes.append(
             f"the database was gone, its log was not: that is kept as {aside.name}-wal, a new one was started"
         )
-    _clear(path)  # that was said of another
+    _clear(path)  # the mark was for the earlier file
     create(path)
 
 
 def mark_suspect(path: Path) -> None:
-    """Have the next start check the whole database, which would take too long at every start."""
-    with suppress(OSError), open(f"{path}{_SUSPECT}", "xb"):  # a disk that takes no file takes no harm either
+    """Mark the database, so that the next start checks it whole. At every start this would take too long."""
+    with (
+        suppress(OSError),
+        open(f"{path}{_SUSPECT}", "xb"),
+    ):  # a disk that takes no file takes no harmful write either
         pass
 
 
 def _is_suspect(path: Path) -> bool:
     mark = f"{path}{_SUSPECT}"
-    return os.path.isfile(mark) and not os.path.getsize(mark)  # what holds anything is not ours
+    return os.path.isfile(mark) and not os.path.getsize(mark)  # a file with contents is not dreamd's
 
 
 def _clear(path: Path) -> None:

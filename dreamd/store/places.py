@@ -1,4 +1,5 @@
-"""Where the database may lie, and its opening, which may take long: a large file is checked or copied, a disk hangs."""
+"""The places where the database may lie, and opening it. That may take long: a large file is checked or copied, or a
+disk hangs."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,15 +13,13 @@ from dreamd.store.file.connection import Database
 from dreamd.store.file.health import UNANSWERED
 from dreamd.store.opening import Opening, open_file
 
-OPEN_S: Final = (
-    1.25  # seconds that a start waits; it takes milliseconds, and 1 s if another program has it locked
-)
+OPEN_S: Final = 1.25  # seconds that a start waits: usually milliseconds, 1 s if another program has it locked
 
 
 class Places:
-    """The places of a database, of which one is taken. `own` is dreamd's in the state folder; a `given` one comes
-    first, then the file of the name of `own` beside it. `name` is the place that is taken, `path` where it leads.
-    `lock` is that of opening.Opening."""
+    """The places of a database, one of which is used. A `given` place comes first, then the name of `own` beside it,
+    and last `own`, dreamd's place in the state folder. `name`: the place that is used. `path`: `name` with links
+    resolved. `lock`: as of opening.Opening."""
 
     def __init__(
         self,
@@ -35,7 +34,7 @@ class Places:
         beside = [given, given.with_name(own.name)] if given else []
         self.name, *self._others = dict.fromkeys([*beside, own])
         self.path = self.name.resolve()
-        self.notes: list[str] = []  # what opening had to do: left alone, set aside, migrated
+        self.notes: list[str] = []  # what opening did: left alone, set aside, migrated
         self._clock = clock
         self._opening: asyncio.Task[Database] | None = None
         self._how = partial(
@@ -48,10 +47,10 @@ class Places:
         )
 
     async def open(self) -> Database:
-        """Open the first place that can be taken. What takes long goes on, and the next call waits for it.
+        """Open the first usable place. An opening that takes too long continues, and the next call waits for it.
 
-        Raises StoreForeign, StoreTooNew and StoreTaken, the file untouched; StoreUnavailable, sqlite3.Error and OSError
-        if it cannot be opened now.
+        Raise StoreForeign, StoreTooNew or StoreTaken with the file untouched, StoreUnavailable, sqlite3.Error or
+        OSError if it cannot be opened now.
         """
         if self._opening is None:
             self._opening = asyncio.get_running_loop().create_task(self._open())

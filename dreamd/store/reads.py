@@ -1,4 +1,4 @@
-"""What is read from the database. Each costs the same after a million lines: by index, or from a counter."""
+"""Reading from the database. Each read uses an index or a counter, so it costs no more after a million lines."""
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -40,7 +40,7 @@ _UNWRITTEN: Final = (
 
 
 def load(connection: Connection) -> Memory:
-    """What the engine needs at its start."""
+    """Return the state that the engine needs at its start."""
     numbers = _numbers(connection)
     outcomes = {
         key.removeprefix(OUTCOME): int(n) for key, n in numbers.items() if key.startswith(OUTCOME) and n
@@ -75,7 +75,7 @@ def load(connection: Connection) -> Memory:
 
 
 def last_measures(connection: Connection) -> list[tuple[float | None, ...]]:
-    """Return arousal, overlap and trauma of the last lines, oldest first; None for what is no measure."""
+    """Return arousal, overlap and trauma of the last lines, oldest first, None for an invalid measure."""
     rows = connection.execute(
         "SELECT pulse_arousal, overlap, trauma_level FROM dream_turns ORDER BY id DESC LIMIT ?", (RANKED,)
     ).fetchall()
@@ -87,7 +87,7 @@ def _is_measure(value: object) -> bool:
 
 
 def _signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
-    """Return the kept signals by client name. What cannot be read is left out."""
+    """Return the kept signals by client name, without unreadable ones."""
     found = {}
     for client, recent in connection.execute("SELECT client, recent FROM dream_signals ORDER BY at"):
         with suppress(Unreadable):
@@ -96,21 +96,21 @@ def _signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
 
 
 def recent(connection: Connection, n: int, before: int | None = None) -> list[Row]:
-    """Return the last n dialogues, newest first, without their lines; if asked, those before a dialogue."""
+    """Return the last n dialogues, newest first, without their lines. `before`: only those before this dialogue."""
     place = "WHERE (started_at, id) < (SELECT started_at, id FROM dream_dialogs WHERE id = ?)"
     found = f"dream_dialogs {place if before else ''} ORDER BY started_at DESC, id DESC LIMIT ?"
     return _rows(connection, _DIALOG, found, *([before] if before else []), n)
 
 
 def get(connection: Connection, dialog_id: int) -> Row | None:
-    """A dialogue with its lines as `turns`; `lines` stays the count."""
+    """Return a dialogue with its lines as `turns`, or None. `lines` is their count."""
     found = _rows(connection, _DIALOG, "dream_dialogs WHERE id = ?", dialog_id)
     return found[0] | {"turns": _turns(connection, dialog_id)} if found else None
 
 
 def script(connection: Connection, dialog_id: int) -> Script | None:
-    """Return all that `replay` needs of a dialogue that has ended or is suspended; None if there is none, or its texts
-    were not kept. Raises Unreadable."""
+    """Return all that a replay needs of a dialogue that has ended or is suspended. Return None if there is no such
+    dialogue, or if its texts were not kept. Raise Unreadable."""
     found = connection.execute(
         """SELECT context, settings, rng_seed, friend_state, recalled, outcome FROM dream_dialogs
         WHERE id = ? AND outcome IS NOT NULL AND context IS NOT NULL AND friend_state IS NOT NULL""",
@@ -124,7 +124,7 @@ def script(connection: Connection, dialog_id: int) -> Script | None:
     )
     how = _kept("settings", settings, DialogueSettings)
     for turn in turns:
-        if turn["candidates"] is None:  # of 0.1.0, which took what was said as it was
+        if turn["candidates"] is None:  # of 0.1.0, which took the hook's text unchanged
             turn["candidates"], how = (turn["said"],), replace(how, candidates=0)
         else:
             turn["candidates"] = _kept("candidates", turn["candidates"], tuple[str, ...])
@@ -143,7 +143,7 @@ def script(connection: Connection, dialog_id: int) -> Script | None:
 
 
 def _kept(column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode) -> T:
-    """Return what stands in a column. Raises Unreadable, which names it."""
+    """Decode the value of a column. Raise Unreadable, which names the column."""
     try:
         return decode(data, type=shape)
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
@@ -151,7 +151,7 @@ def _kept(column: str, data: Any, shape: type[T], decode: Callable[..., T] = msg
 
 
 def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment:
-    """A fragment at the weight that it had, from the buffer or from what has left it."""
+    """Return a fragment at its former weight, from the buffer or from those that have left it."""
     found = connection.execute(
         """SELECT text, origin, added_at FROM dream_bootstrap_fragments WHERE id = :id
         UNION ALL SELECT text, origin, added_at FROM dream_fragments_past WHERE id = :id LIMIT 1""",
@@ -166,7 +166,7 @@ def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragm
 
 
 def unwritten(connection: Connection, but: Collection[int], n: int) -> list[StoredDialog]:
-    """Return up to n dialogues with lines whose inbox file is not written yet, by id, but for those of `but`."""
+    """Return up to n dialogues with lines whose inbox file is not written yet, by id, without those of `but`."""
     skipped = msgspec.json.encode(list(but)).decode()
     found = _rows(
         connection, "id, trace_id, client, started_at, finished_at, outcome", _UNWRITTEN, skipped, n
@@ -175,8 +175,8 @@ def unwritten(connection: Connection, but: Collection[int], n: int) -> list[Stor
 
 
 def drift(connection: Connection, n: int, before: int | None = None) -> list[Row]:
-    """Return how far the friend was from its origin after each of the last n dialogues that spoke, newest first; if
-    asked, of those before a dialogue."""
+    """Return how far the friend was from its origin after each of the last n dialogues that spoke, newest first.
+    `before`: only those before this dialogue."""
     found = (
         "dream_dialogs INDEXED BY dream_dialogs_drift WHERE drift IS NOT NULL AND id < ?"
         " ORDER BY id DESC LIMIT ?"
@@ -185,7 +185,7 @@ def drift(connection: Connection, n: int, before: int | None = None) -> list[Row
 
 
 def stats(connection: Connection) -> Row:
-    """Totals. The averages are over dialogues, as leo counts them; 0.0 where there are none."""
+    """Return the totals. The averages are over dialogues, as leo counts them, and 0.0 if there are none."""
     memory, numbers = load(connection), _numbers(connection)
     measured = max(numbers.get("dream_measured", 0), 1)
     return {
@@ -204,7 +204,7 @@ def _turns(connection: Connection, dialog_id: int) -> list[Row]:
 
 
 def _numbers(connection: Connection) -> dict[str, float]:
-    """Our own keys of dream_meta. All hold numbers; what does not, others wrote."""
+    """Return dreamd's own keys of dream_meta that hold numbers. Any other value was written by another program."""
     numbers = {}
     ours = "SELECT key, value FROM dream_meta WHERE key BETWEEN 'dream_' AND 'dream_~'"
     for key, value in connection.execute(ours):

@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it. Times are unix seconds; maps are ready for the wire."""
+"""The records that go into the store and come out of it. Times are unix seconds. Maps are ready for the wire."""
 
 from typing import Any, Literal
 
@@ -7,13 +7,13 @@ from msgspec import Struct
 from dreamd.dream.friend import Change
 from dreamd.dream.model import Fragment, Line
 
-Observed = Literal["answered", "refused", "failed"]  # refused: the host kept the line out of its field
+Observed = Literal["answered", "refused", "failed"]  # "refused": the host kept the line out of its field
 
 
 class NewDialog(Struct, frozen=True, kw_only=True):
-    """A dialogue about to start, with all that `replay` needs to repeat it."""
+    """A dialogue about to start, with all that a replay needs."""
 
-    id: int | None = None  # as announced; None: the next one
+    id: int | None = None  # the announced id; None for the next free one
     trace_id: str
     session: int
     client: str
@@ -22,12 +22,12 @@ class NewDialog(Struct, frozen=True, kw_only=True):
     context: bytes  # JSON
     settings: bytes  # JSON
     friend_state: bytes  # ids and weights of the friend's fragments, packed by the engine
-    field: str | None = None  # that the client feeds
-    version: str = ""  # of dreamd
+    field: str | None = None  # the field that the client feeds
+    version: str = ""  # version of dreamd
 
 
 class OpenDialog(Struct, frozen=True, kw_only=True):
-    """A dialogue that has not ended: it runs, is suspended, or was cut short with the daemon."""
+    """A dialogue that has not ended: it runs, is suspended, or was interrupted by the daemon's crash."""
 
     id: int
     trace_id: str
@@ -36,13 +36,13 @@ class OpenDialog(Struct, frozen=True, kw_only=True):
     version: str | None
     started_at: float
     interruptions: int = 0
-    interrupted_in: str | None = None  # the last time: the hook and the turn, as "generate 2"
+    interrupted_in: str | None = None  # the hook and the turn of the last interruption, such as "generate 2"
     suspended: bool = False
-    at: str = ""  # where a daemon that died had got to: the hook and the turn
+    at: str = ""  # the hook and the turn at which a daemon crashed
 
 
 class Charge(Struct, frozen=True):
-    """A client that has dreamt `at`, by name, and the names whose time is not kept any more."""
+    """A client that has dreamt `at`, by name, and the names whose time is no longer kept."""
 
     client: str
     at: float
@@ -50,21 +50,21 @@ class Charge(Struct, frozen=True):
 
 
 class Finish(Struct, frozen=True, kw_only=True):
-    """How a dialogue ended."""
+    """The end of a dialogue."""
 
     at: float
     outcome: str  # a word of dialogue.OUTCOMES
-    ended_by: str | None = None  # what ended it early, by type and place; shown as the dialogue's note
+    ended_by: str | None = None  # type and place of what ended it early, shown as the dialogue's note
     lines: list[Line] = []  # with their final measures
-    observed: dict[int, Observed] = {}  # by turn; a turn that is missing stays "sent"
-    recalled: list[str] | None = None  # None: as it was stored
+    observed: dict[int, Observed] = {}  # by turn; a missing turn stays "sent"
+    recalled: list[str] | None = None  # None: unchanged
     change: Change | None = None
     drift: float | None = None
     signals: dict[str, bytes] = {}  # by client name, as `dream_signals` has them
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """What the engine holds in memory between two dialogues."""
+    """The state that the engine holds in memory between two dialogues."""
 
     fragments: list[Fragment]
     next_fragment_id: int
@@ -77,7 +77,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
 
 class StoredDialog(Struct, frozen=True, kw_only=True):
-    """A dialogue whose shard is still to be written; `turns` as in `Store.get`."""
+    """A dialogue whose shard is not written yet. `turns` as in `Store.get`."""
 
     id: int
     trace_id: str

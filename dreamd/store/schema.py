@@ -1,7 +1,7 @@
-"""What the database holds, version by version.
+"""The tables of the database, version by version.
 
-The first migration starts from nothing, or from leo's four bare tables (version 0: what his dream.py makes),
-and adds our columns to them. So a fresh database and an old one are made by the same statements.
+The first migration starts from nothing, or from the four tables of leo's own dream.py (version 0), and adds dreamd's
+columns. So one list of statements makes both a new database and an old one.
 """
 
 import sqlite3
@@ -35,16 +35,16 @@ _FROM_LEOS_TABLES: Final = (
     "ALTER TABLE dream_bootstrap_fragments ADD COLUMN origin INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE dream_bootstrap_fragments ADD COLUMN dialog_id INTEGER",  # the dialogue it came from
     "ALTER TABLE dream_bootstrap_fragments ADD COLUMN added_at REAL NOT NULL DEFAULT 0",
-    # What left the buffer: a replay still has to find its text.
+    # Fragments that have left the buffer: a replay still needs their texts.
     """CREATE TABLE dream_fragments_past (
         id INTEGER PRIMARY KEY, text TEXT NOT NULL, weight REAL NOT NULL, origin INTEGER NOT NULL,
         dialog_id INTEGER, added_at REAL NOT NULL, left_at REAL NOT NULL
     )""",
-    "ALTER TABLE dream_dialogs ADD COLUMN trace_id TEXT",  # nil: not a dialogue of ours, owes no shard
+    "ALTER TABLE dream_dialogs ADD COLUMN trace_id TEXT",  # nil: not a dialogue of dreamd's, so it has no shard
     "ALTER TABLE dream_dialogs ADD COLUMN outcome TEXT",
     "ALTER TABLE dream_dialogs ADD COLUMN client TEXT",
     "ALTER TABLE dream_dialogs ADD COLUMN session INTEGER",
-    "ALTER TABLE dream_dialogs ADD COLUMN rng_seed TEXT",  # decimal: it may be wider than 64 bits
+    "ALTER TABLE dream_dialogs ADD COLUMN rng_seed TEXT",  # decimal: it may exceed 64 bits
     "ALTER TABLE dream_dialogs ADD COLUMN context TEXT",  # JSON; nil: not kept
     "ALTER TABLE dream_dialogs ADD COLUMN settings TEXT",  # JSON
     "ALTER TABLE dream_dialogs ADD COLUMN friend_state BLOB",
@@ -61,7 +61,7 @@ _FROM_LEOS_TABLES: Final = (
     "ALTER TABLE dream_turns ADD COLUMN said TEXT",
     "ALTER TABLE dream_turns ADD COLUMN observed TEXT",  # sent, answered, failed
     "ALTER TABLE dream_turns ADD COLUMN at REAL",
-    # Which rows of other databases are in ours already: SHA-256 of each.
+    # The rows of other databases that were imported already: SHA-256 of each.
     "CREATE TABLE dream_imports (row BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
     """UPDATE dream_turns SET turn = numbered.turn FROM (
         SELECT id, row_number() OVER (PARTITION BY dialog_id ORDER BY id) AS turn FROM dream_turns
@@ -70,14 +70,14 @@ _FROM_LEOS_TABLES: Final = (
     "CREATE UNIQUE INDEX dream_turns_in_order ON dream_turns (dialog_id, turn)",
     "CREATE UNIQUE INDEX dream_dialogs_by_trace ON dream_dialogs (trace_id)",
     "CREATE INDEX dream_dialogs_by_start ON dream_dialogs (started_at)",
-    # These three are nearly empty, or read from their end: a start costs the same after a million lines. Queries name
-    # them, since SQLite would rather search by_trace for all that is not nil.
+    # These three are nearly empty, or read from their end, so a start costs no more after a million lines. Queries name
+    # them, because SQLite would prefer to search by_trace for all that is not nil.
     """CREATE INDEX dream_dialogs_open ON dream_dialogs (id)
        WHERE finished_at IS NULL AND trace_id IS NOT NULL""",
     """CREATE INDEX dream_dialogs_unwritten ON dream_dialogs (id)
        WHERE shard_at IS NULL AND finished_at IS NOT NULL AND trace_id IS NOT NULL AND episodes_count > 0""",
     "CREATE INDEX dream_dialogs_drift ON dream_dialogs (id) WHERE drift IS NOT NULL",
-    # Counters, so that nobody ever counts rows.
+    # Counters, so that rows need never be counted.
     "INSERT INTO dream_meta SELECT 'dream_lines', count(*) FROM dream_turns",
     "INSERT INTO dream_meta SELECT 'dream_outcome:imported', count(*) FROM dream_dialogs",
     """INSERT INTO dream_meta SELECT 'dream_measured', count(*) FROM dream_dialogs
@@ -86,7 +86,7 @@ _FROM_LEOS_TABLES: Final = (
        WHERE avg_arousal IS NOT NULL""",
     """INSERT INTO dream_meta SELECT 'dream_sum_arousal', total(avg_arousal) FROM dream_dialogs
        WHERE avg_trauma IS NOT NULL""",
-    # The cooldown that leo kept goes on in ours.
+    # The cooldown that leo kept continues in dreamd's key.
     """INSERT OR IGNORE INTO dream_meta (key, value)
        SELECT 'dream_last_run_ts', value FROM dream_meta WHERE key = 'last_run_ts' AND CAST(value AS REAL) > 0""",
 )
@@ -100,26 +100,27 @@ _CHECKPOINTS: Final = (
 )
 
 _AFTER_0_1_0: Final = (
-    # What the hook returned for a line, of which it is a part: a JSON list. nil: not kept, or of 0.1.0, with `said`.
+    # The texts that the hook returned, of which the line is a part: a JSON list. nil: not kept, or of 0.1.0, with
+    # `said`.
     "ALTER TABLE dream_turns ADD COLUMN candidates TEXT",
-    # What the gates rank a context among: by signal the last values, MessagePack.
+    # The values among which the gates rank a context, by signal: MessagePack.
     "CREATE TABLE dream_signals (client TEXT PRIMARY KEY, at REAL NOT NULL, recent BLOB NOT NULL)",
     "CREATE INDEX dream_signals_by_time ON dream_signals (at)",
-    # A dialogue goes on with the next session of its client that feeds this field, if the version that runs began it.
+    # A dialogue goes on with the next session of its client that feeds this field, if this version of dreamd began it.
     "ALTER TABLE dream_dialogs ADD COLUMN field TEXT",  # as `hello` gave it; nil: it does not go on
     "ALTER TABLE dream_dialogs ADD COLUMN version TEXT",  # of dreamd
     "ALTER TABLE dream_dialogs ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE dream_dialogs ADD COLUMN interrupted_in TEXT",  # the hook and the turn
 )
 
-# The n-th brings version n to n + 1. Only ever append: what is released is never edited.
+# The n-th migrates version n to n + 1. Only append: a released migration is never edited.
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES, _CHECKPOINTS, _AFTER_0_1_0)
-# What Litestream keeps in the databases that it replicates.
+# Tables that Litestream adds to the databases that it replicates.
 _LITESTREAMS: Final = frozenset({"_litestream_seq", "_litestream_lock"})
 
 
 def others(tables: Iterable[str]) -> list[str]:
-    """Return the names that are neither dreamd's nor known to live beside its own, sorted."""
+    """Return the table names, sorted, that are neither dreamd's nor known to live beside them."""
     return sorted(name for name in tables if not name.startswith("dream_") and name not in _LITESTREAMS)
 
 
@@ -131,7 +132,7 @@ def is_dreamds(contents: Contents) -> bool:
 
 
 def check(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Raise StoreForeign and StoreTooNew for what is not ours to write to."""
+    """Raise StoreForeign or StoreTooNew if dreamd must not write to the database."""
     if foreign := others(contents.tables):
         shown = ", ".join(foreign[:4]) + (", .." if len(foreign) > 4 else "")
         raise StoreForeign(
@@ -153,9 +154,9 @@ def migrate(
     at: float,
     migrations: Sequence[Sequence[str]] = MIGRATIONS,
 ) -> str | None:
-    """Bring the database to the newest version; a version that holds anything is backed up first.
+    """Migrate the database to the newest version, and back it up first if it holds anything.
 
-    Returns a note on what was done, None where there was nothing to keep or to do.
+    Return a note on what was done, or None if there was nothing to keep or to do.
     """
     version = contents.version
     if version == len(migrations):

@@ -1,4 +1,4 @@
-"""The front of the dream database: what the daemon asks for, and how healthy the file is."""
+"""The front of the dream database: the calls that the daemon makes, and the health of the file."""
 
 import asyncio
 import os
@@ -24,17 +24,17 @@ from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places
 from dreamd.store.records import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
 
-CLOSE_S = 5.0  # seconds that an end waits for what has begun, and for the last checkpoint
+CLOSE_S = 5.0  # seconds that `close` waits for started calls, and for the last checkpoint
 OnLost = Callable[[StoreError], None]
 
 
 class Store:
-    """The dream database. Open it with `Store.open`, close it, or use it as an async context manager.
+    """The dream database. Open it with `Store.open` and close it, or use it as an async context manager.
 
-    Every method may raise StoreUnavailable: the file cannot take it now, `trouble` says why in a word of
-    trouble.TROUBLES, and `probe` clears it when a write works again. StoreError is a mistake of the caller.
-    Cancelling a caller never splits what it started. Once the database is lost nothing more is written, and `on_lost`
-    was called with the reason, once.
+    Every method may raise StoreUnavailable if the file cannot be used now. `trouble` is the reason then, as a word of
+    file/health.py, until a write works again at a `probe`. StoreError is a mistake of the caller. Cancelling a caller
+    never splits a transaction. If the database is lost, `on_lost` is called once with the reason, and nothing more is
+    written.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class Store:
 
     @classmethod
     async def open(cls, own: Path, **options: Any) -> Self:
-        """Open or make the database: `own`, dreamd's place in the state folder, or `given`. A file at any other place
-        than `own` that is not known to be dreamd's is left alone: the one of the name of `own` beside it is taken.
+        """Open or make the database: `own`, dreamd's place in the state folder, or `given`. If a file at another place
+        than `own` is not known to be dreamd's, it is left alone, and the name of `own` beside it is used.
 
-        Raises StoreTooNew, StoreForeign and StoreTaken, the file untouched. If it cannot be opened now (disk full,
-        locked, ..), the store comes back with its `trouble`; once `probe` has cleared that, `load` works. `options` as
-        of the constructor; `lock` as of opening.Opening.
+        Raise StoreTooNew, StoreForeign or StoreTaken with the file untouched. If it cannot be opened now (disk full,
+        locked, ..), return the store with its `trouble`, which a later `probe` clears. `options`: those of the
+        constructor. `lock`: as of opening.Opening.
         """
         store = cls(own, **options)
-        with suppress(StoreUnavailable):  # told as `trouble`
+        with suppress(StoreUnavailable):  # reported as `trouble`
             await store._connect()
         return store
 
@@ -84,7 +84,7 @@ class Store:
         self._closed = True
         self._looker.close()
         await self._places.close()
-        with suppress(TimeoutError):  # a disk that hangs: what was committed is in the log
+        with suppress(TimeoutError):  # a disk that hangs: committed writes are in the log
             async with asyncio.timeout(CLOSE_S):
                 if self._database is not None and self.trouble not in LOST:
                     with suppress(StoreError), self._noticing():
@@ -99,18 +99,19 @@ class Store:
     ) -> None:
         await self.close()
 
-    # A dialogue, in the order of its life.
+    # The steps of a dialogue, in their order.
 
     async def begin(self, new: NewDialog) -> int:
-        """Returns the dialogue's id."""
+        """Store a dialogue that starts, and return its id."""
         return await self._write(writes.begin, new)
 
     async def record(self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None) -> None:
-        """P2, P3: on return the line is on disk, with its mark "sent to observe"; and the charge, with the first."""
+        """Store a line, marked as sent to `observe`, and with the first line the charge. On return they are on disk
+        (P2, P3)."""
         await self._write(writes.record, dialog_id, line, at, charge)
 
     async def observed(self, dialog_id: int, line: Line, how: Observed) -> None:
-        """Store how `observe` was answered, and the measures that the line has from there on."""
+        """Store how `observe` was answered, and the new measures of the line."""
         await self._write(writes.observed, dialog_id, {line.turn: how}, [line])
 
     async def recalled(self, dialog_id: int, texts: Sequence[str]) -> None:
@@ -118,19 +119,19 @@ class Store:
         await self._write(writes.recalled, dialog_id, texts)
 
     async def finish(self, dialog_id: int, end: Finish) -> None:
-        """The end of a dialogue and what it changed in the friend, together or not at all."""
+        """Store the end of a dialogue and its change of the friend, in one transaction."""
         await self._write(writes.finish, dialog_id, end, self._keep_texts)
 
     async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
-        """Store what the gates rank contexts among, by client name."""
+        """Store the signals among which the gates rank contexts, by client name."""
         await self._write(writes.keep_signals, signals, at)
 
     async def unwritten(self, but: Collection[int] = (), n: int = 100) -> list[StoredDialog]:
-        """Return finished dialogues that have lines and no inbox file yet, by id, but for those of `but`."""
+        """Return finished dialogues that have lines and no inbox file yet, by id, without those of `but`."""
         return await self._read(reads.unwritten, but, n)
 
     async def shard_written(self, dialog_id: int, at: float) -> None:
-        """The inbox file is on disk. Without diagnostics the dialogue's texts are emptied with this."""
+        """Note that the dialogue's inbox file is on disk. Without diagnostics also empty the dialogue's texts."""
         await self._write(writes.shard_written, dialog_id, at, self._keep_texts)
 
     async def open_dialogs(self) -> list[OpenDialog]:
@@ -142,26 +143,26 @@ class Store:
         await self._write(suspension.suspend, dialog_id, interrupted_in)
 
     async def resume(self, dialog_id: int, session: int) -> Script | None:
-        """Mark a suspended dialogue as running. Return what it has come to; None if that is not kept. Raises
+        """Mark a suspended dialogue as running, and return its record so far, None if that was not kept. Raise
         Unreadable."""
         return await self._write(suspension.resume, dialog_id, session)
 
     # The friend and the past.
 
     async def load(self) -> Memory:
-        """What the engine keeps in memory."""
+        """Return the state that the engine keeps in memory."""
         return await self._read(reads.load)
 
     async def last_measures(self) -> list[tuple[float | None, ...]]:
-        """Return arousal, overlap and trauma of the last lines, oldest first; None for what is no measure."""
+        """Return arousal, overlap and trauma of the last lines, oldest first, None for an invalid measure."""
         return await self._read(reads.last_measures)
 
     async def seed(self, fragments: Sequence[str], at: float) -> int:
-        """The origin, at weight 1.0. Returns how many were stored: 0 if there is an origin already."""
+        """Store the origin at weight 1.0, and return its number of fragments, 0 if there is an origin already."""
         return await self._write(writes.seed, fragments, at) if fragments else 0
 
     async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
-        """Keep the friend as a checkpoint; return {name, fragments: count, origin: count}. Raise Refusal."""
+        """Keep the friend as a checkpoint, and return {name, fragments: count, origin: count}. Raise Refusal."""
         return await self._write(checkpoints.keep, name, at, again)
 
     async def delete_checkpoint(self, name: str) -> None:
@@ -177,8 +178,8 @@ class Store:
         return await self._read(checkpoints.content, name)
 
     async def replace_friend(self, copies: Sequence[Copy], at: float) -> tuple[Memory, dict[str, Any]]:
-        """Put `copies` in the buffer's place, and keep what was there as a checkpoint, in one transaction. Return what
-        is to be kept in memory now, and {kept, added, left, undo, origin_kept}. Raise Refusal."""
+        """Replace the buffer by `copies`, and keep the old one as a checkpoint, in one transaction. Return the new
+        state for the memory, and {kept, added, left, undo, origin_kept}. Raise Refusal."""
         return await self._write(checkpoints.replace_buffer, copies, at, self._keep_texts)
 
     async def recent(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
@@ -188,11 +189,11 @@ class Store:
         return await self._read(reads.recent, n, before)
 
     async def get(self, dialog_id: int) -> dict[str, Any] | None:
-        """One of `recent` with `turns`, a map a line; None where there is no such dialogue."""
+        """Return a dialogue as in `recent`, with `turns`, a map for each line. None if there is no such dialogue."""
         return await self._read(reads.get, dialog_id)
 
     async def script(self, dialog_id: int) -> Script | None:
-        """What `replay` needs; None where there is no such dialogue, or it was not kept. Raises Unreadable."""
+        """Return all that a replay needs, None if there is no such dialogue or it was not kept. Raise Unreadable."""
         return await self._read(reads.script, dialog_id)
 
     async def drift(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
@@ -200,35 +201,36 @@ class Store:
         return await self._read(reads.drift, n, before)
 
     async def stats(self) -> dict[str, Any]:
-        """{dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
+        """Return {dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
         return await self._read(reads.stats)
 
     # Health.
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of the database and of its write-ahead log."""
+        """Return the bytes of the database and of its write-ahead log."""
         return {"database_bytes": size_of(self.path), "wal_bytes": size_of(self._wal)}
 
     async def tidy(self) -> None:
-        """Empty what is kept for a time only, some of it a transaction, unless nothing was written since."""
+        """Empty what is kept only for a time, a part in each transaction. Do nothing if nothing was written since."""
         while self._untidied and self.trouble is None and self._database is not None:
             self._untidied = False
             limits = self._replayable, self._keep_texts, self._clock.wall()
             try:
                 with self._noticing():
                     done = await self._database.write(tidying.tidy, *limits)
-            except StoreUnavailable:  # told as `trouble`
+            except StoreUnavailable:  # reported as `trouble`
                 done = False
             self._untidied = self._untidied or not done
 
     async def probe(self) -> str | None:
-        """Notice and clear trouble, empty an idle log: the daemon's regular look. Return `trouble`."""
+        """Check the file, clear `trouble` if a write works again, and empty an idle log. Called by the tick. Return
+        `trouble`."""
         if self.trouble not in LOST and not self._closed:
             try:
                 await self._probe()
-            except StoreUnavailable:  # told as `trouble`
+            except StoreUnavailable:  # reported as `trouble`
                 pass
-            except (StoreTooNew, StoreForeign, StoreTaken) as error:  # it could not be opened before
+            except (StoreTooNew, StoreForeign, StoreTaken) as error:  # could not be opened earlier
                 self._on_lost(error)
         return self.trouble
 
@@ -236,7 +238,7 @@ class Store:
         before, self._looked = self._looked, await self._looker.ask()
         still, log = self._looked == before, self._looked and self._looked[1]
         log_bytes = log[2] if log else 0
-        if self.trouble == READ_ONLY and self._database:  # SQLite opens a read-only file once and for all
+        if self.trouble == READ_ONLY and self._database:  # an open connection stays read-only
             with self._noticing():
                 await self._database.read(self._database.glance)
             await self._disconnect()
@@ -244,7 +246,9 @@ class Store:
         if database is None:
             return await self._connect()
         if still and not self.trouble and not log_bytes:
-            return None  # untouched since it was found well: an idle daemon wakes not even its thread
+            return (
+                None  # unchanged since the last good check: an idle daemon need not wake the database thread
+            )
         with self._noticing():
             changes = await database.read(database.glance)
             if self.trouble:
@@ -259,7 +263,7 @@ class Store:
 
     @property
     def path(self) -> Path:
-        """Where the database lies, links resolved."""
+        """The path of the database, with links resolved."""
         return self._places.path
 
     @property
@@ -267,8 +271,8 @@ class Store:
         return self.path.with_name(self.path.name + "-wal")
 
     def _lose(self, error: StoreUnavailable) -> None:
-        """Write nothing more. If another database lies in its place, the log beside it is still that of the old one:
-        SQLite would play it into the new one."""
+        """Stop all writes and report the loss. If another database lies in its place, set the old log beside it aside:
+        SQLite would apply it to the new database."""
         self.trouble = error.trouble
         if error.trouble == DAMAGED:
             mark_suspect(self.path)
@@ -315,7 +319,7 @@ class Store:
 
     @contextmanager
     def _noticing(self) -> Iterator[None]:
-        """Hold what is wrong as `trouble`; turn SQLite's errors into ours, which name codes, not contents."""
+        """Keep an error as `trouble`, and turn errors of SQLite into dreamd's, which name codes and no contents."""
         try:
             yield
         except StoreUnavailable as error:
@@ -338,5 +342,5 @@ class Store:
     def _trouble_of(self, error: sqlite3.Error | OSError) -> str | None:
         trouble = trouble_of(error)
         if trouble == UNREACHABLE and self.path.parent.exists() and not os.access(self.path.parent, os.W_OK):
-            return READ_ONLY  # SQLite needs to write beside the database, even to read
+            return READ_ONLY  # SQLite writes beside the database even to read it
         return trouble

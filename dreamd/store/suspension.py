@@ -1,4 +1,4 @@
-"""Dialogues that have not ended: suspended until their client is back, or cut short by a crash."""
+"""Dialogues that have not ended: suspended until their client is back, or interrupted by a crash."""
 
 from sqlite3 import Connection
 from typing import Final
@@ -8,7 +8,7 @@ from dreamd.errors import StoreError
 from dreamd.store.reads import script
 from dreamd.store.records import OpenDialog
 
-SUSPENDED: Final = "suspended"  # in the place of an outcome
+SUSPENDED: Final = "suspended"  # stands for an outcome
 
 _OPEN: Final = f"""
     SELECT dream_dialogs.id, trace_id, client, field, version, started_at, interruptions, interrupted_in,
@@ -30,7 +30,7 @@ def open_dialogs(connection: Connection) -> list[OpenDialog]:
 
 
 def suspend(connection: Connection, dialog_id: int, interrupted_in: str) -> None:
-    """Mark a dialogue as suspended. A line that was sent to `observe` is never sent again: it counts as failed."""
+    """Mark a dialogue as suspended. A line that was sent to `observe` is never sent again, so it counts as failed."""
     connection.execute(
         """UPDATE dream_dialogs SET outcome = ?, interruptions = interruptions + 1, interrupted_in = ?
         WHERE id = ? AND finished_at IS NULL""",
@@ -42,8 +42,8 @@ def suspend(connection: Connection, dialog_id: int, interrupted_in: str) -> None
 
 
 def resume(connection: Connection, dialog_id: int, session: int) -> Script | None:
-    """Mark a suspended dialogue as running. Return what it has come to; None if that is not kept. Raises Unreadable,
-    and StoreError if it is not suspended."""
+    """Mark a suspended dialogue as running, and return its record so far, None if that was not kept. Raise Unreadable,
+    or StoreError if it is not suspended."""
     found = script(connection, dialog_id)
     resumed = connection.execute(
         "UPDATE dream_dialogs SET outcome = NULL, session = ? WHERE id = ? AND outcome = ?",

@@ -1,7 +1,7 @@
-"""What is kept for a time only: what `replay` needs, and without diagnostics every text.
+"""Emptying what is kept only for a time: the data of replays, and without diagnostics every text.
 
-It is emptied at the tick, some dialogues a transaction, so that no other call waits for long, however large an older
-database is. How far this has come is a number in dream_meta: no dialogue up to it holds anything that is not kept.
+The tick does it, some dialogues in each transaction, so that no other call waits for long even if an older database is
+large. A number in dream_meta marks the progress: all dialogues up to it are emptied.
 """
 
 from contextlib import suppress
@@ -13,8 +13,8 @@ import msgspec
 REPLAY_EMPTIED: Final = "dream_replay_emptied"
 TEXTS_EMPTIED: Final = "dream_texts_emptied"
 
-MOST: Final = 64  # dialogues, or fragments, a transaction: some milliseconds
-# Seconds that a fragment which has left the buffer is kept at least: a dialogue may be about to begin with it.
+MOST: Final = 64  # dialogues, or fragments, in a transaction: some milliseconds
+# Seconds for which a fragment that has left the buffer is kept at least: a dialogue may be about to begin with it.
 GRACE_S: Final = 60.0
 
 _REPLAY: Final = (
@@ -33,8 +33,8 @@ _OLDER: Final = "SELECT id FROM dream_dialogs WHERE trace_id IS NOT NULL ORDER B
 
 
 def tidy(connection: Connection, replayable: int, keep_texts: bool, at: float) -> bool:
-    """Empty what `replay` needs of dialogues older than the newest `replayable`, and every text unless `keep_texts`.
-    Return whether that is all done, or only a part of it."""
+    """Empty the replay data of all but the newest `replayable` dialogues, and every text unless `keep_texts`. Return
+    False if there is more to do."""
     last = _before_open(connection, replayable)
     if keep_texts:
         done = _empty(connection, REPLAY_EMPTIED, last, _REPLAY)
@@ -53,8 +53,8 @@ def empty_texts(connection: Connection, dialog_id: int) -> None:
 
 
 def forget_fragments(connection: Connection, left_before: float, most: int = -1) -> bool:
-    """Delete what left the buffer, unless it is needed to replay a dialogue; but the highest id, for the next one to be
-    higher. Return whether that is all; `most` is how many, -1 for no limit."""
+    """Delete at most `most` fragments (-1: all) that have left the buffer and that no replay needs. The one with the
+    highest id stays, so that the next id is higher. Return False if there may be more."""
     used: set[int] = set()
     states = """SELECT friend_state FROM dream_dialogs
         WHERE id > ? AND context IS NOT NULL AND friend_state IS NOT NULL"""
@@ -72,7 +72,7 @@ def forget_fragments(connection: Connection, left_before: float, most: int = -1)
 
 
 def _before_open(connection: Connection, newest: int) -> int:
-    """Return the last dialogue that is older than the newest ones, and than any that has not ended."""
+    """Return the last dialogue that is older than the `newest` ones, and older than any that has not ended."""
     older = connection.execute(_OLDER, (newest,)).fetchone()
     (unfinished,) = connection.execute(_OPEN).fetchone()
     last: int = older[0] if older else 0
@@ -80,14 +80,14 @@ def _before_open(connection: Connection, newest: int) -> int:
 
 
 def _before_unwritten(connection: Connection) -> int:
-    """Return the last dialogue that is older than any whose file is still to be written."""
+    """Return the last dialogue that is older than any whose file is not written yet."""
     last = _before_open(connection, 0)
     (unwritten,) = connection.execute(_UNWRITTEN).fetchone()
     return last if unwritten is None else min(last, unwritten - 1)
 
 
 def _empty(connection: Connection, mark: str, last: int, statements: tuple[str, ...]) -> bool:
-    """Empty the next dialogues behind the mark, up to `last`. Return whether those were all."""
+    """Empty the next dialogues after the mark, up to `last`. Return whether those were all."""
     after = _number(connection, mark)
     until, count = connection.execute(
         """SELECT max(id), count(*) FROM (

@@ -1,7 +1,7 @@
-"""What changes the database: one function a transaction, run whole on the database thread.
+"""Changing the database: each function is a transaction and runs on the database thread.
 
-`Database.write` begins and commits. Nothing here reads a table from end to end, but for the fragments, of
-which there are a few hundred at most.
+`Database.write` begins and commits. No function reads a whole table except the fragments, of which there are a few
+hundred at most.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +18,10 @@ from dreamd.errors import StoreError
 from dreamd.store.records import Charge, Finish, NewDialog, Observed
 from dreamd.store.tidying import empty_texts
 
-LAST_RUN: Final = "dream_last_run_ts"  # leo's; any other client's has ":name" behind it
+LAST_RUN: Final = "dream_last_run_ts"  # the key for leo; any other client's ends in ":name"
 OUTCOME: Final = "dream_outcome:"
 
-# As much as one dream may need: what the disk must take before it is said to have room again.
+# As much as one dream may need: the disk must have room for it before it counts as not full.
 PROBE_BYTES: Final = 64 * 1024
 
 
@@ -29,7 +29,7 @@ PROBE_BYTES: Final = 64 * 1024
 
 
 def begin(connection: Connection, new: NewDialog) -> int:
-    """A dialogue that has started; returns its id."""
+    """Store a dialogue that starts, and return its id."""
     cursor = connection.execute(
         """INSERT INTO dream_dialogs (
             id, trace_id, session, client, started_at, rng_seed, context, settings, friend_state, field, version
@@ -44,7 +44,7 @@ def begin(connection: Connection, new: NewDialog) -> int:
 
 
 def record(connection: Connection, dialog_id: int, line: Line, at: float, charge: Charge | None) -> None:
-    """Store a line, marked as sent to `observe` before it is; `charge` starts a cooldown."""
+    """Store a line, marked as sent to `observe` before it is sent. `charge` starts a cooldown."""
     counted = connection.execute(
         "UPDATE dream_dialogs SET episodes_count = episodes_count + 1 WHERE id = ? AND finished_at IS NULL",
         (dialog_id,),
@@ -78,7 +78,7 @@ def _last_run_key(client: str) -> str:
 def observed(
     connection: Connection, dialog_id: int, how: Mapping[int, Observed], lines: Sequence[Line]
 ) -> None:
-    """Store how `observe` was answered, by turn, and the measures that the lines have from there on."""
+    """Store how `observe` was answered, by turn, and the new measures of the lines."""
     connection.executemany(
         """UPDATE dream_turns SET
             trauma_level = :trauma, pulse_novelty = :novelty, pulse_arousal = :arousal,
@@ -99,7 +99,7 @@ def recalled(connection: Connection, dialog_id: int, texts: Sequence[str]) -> No
 
 
 def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
-    """Store all that is known at the end, the friend's change included."""
+    """Store the end of a dialogue and the friend's change."""
     observed(connection, dialog_id, end.observed, end.lines)
     if end.recalled is not None:
         recalled(connection, dialog_id, end.recalled)
@@ -113,7 +113,7 @@ def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool
 
 
 def keep_signals(connection: Connection, signals: Mapping[str, bytes], at: float) -> None:
-    """Store what the gates rank contexts among, by client name; those of the last clients stay."""
+    """Store the signals among which the gates rank contexts, by client name. Only those of the last clients stay."""
     rows = [(client, at, recent) for client, recent in signals.items()]
     connection.executemany("INSERT OR REPLACE INTO dream_signals (client, at, recent) VALUES (?, ?, ?)", rows)
     connection.execute(
@@ -137,12 +137,12 @@ def _close(connection: Connection, dialog_id: int, at: float, outcome: str, keep
     add(connection, OUTCOME + outcome, 1)
     add(connection, "dream_lines", lines)
     add_averages(connection, trauma, arousal)
-    if not lines and not keep_texts:  # no shard will come for it
+    if not lines and not keep_texts:  # without lines there will be no shard
         empty_texts(connection, dialog_id)
 
 
 def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts: bool) -> None:
-    """The dialogue's inbox file is on disk; from here on its texts are for people only."""
+    """Note that the dialogue's inbox file is on disk. From now on only people need its texts."""
     connection.execute("UPDATE dream_dialogs SET shard_at = ? WHERE id = ?", (at, dialog_id))
     if not keep_texts:
         empty_texts(connection, dialog_id)
@@ -152,7 +152,8 @@ def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts:
 
 
 def seed(connection: Connection, texts: Iterable[str], at: float) -> int:
-    """Store the origin if there is none; returns how many. A text that is there already becomes origin."""
+    """Store the origin if there is none, and return its number of fragments. A known text becomes part of the
+    origin."""
     if connection.execute("SELECT 1 FROM dream_bootstrap_fragments WHERE origin LIMIT 1").fetchone():
         return 0
     stored = 0
@@ -186,7 +187,7 @@ def _change_friend(connection: Connection, change: Change, at: float, keep_texts
 
 
 def retire_fragment(connection: Connection, fragment_id: int, at: float, keep_texts: bool) -> None:
-    """Take a fragment out of the buffer; a replay still finds its text, if texts are kept."""
+    """Move a fragment out of the buffer. If texts are kept, a replay still finds it."""
     if keep_texts:
         connection.execute(
             """INSERT INTO dream_fragments_past (id, text, weight, origin, dialog_id, added_at, left_at)
@@ -197,11 +198,11 @@ def retire_fragment(connection: Connection, fragment_id: int, at: float, keep_te
     connection.execute("DELETE FROM dream_bootstrap_fragments WHERE id = ?", (fragment_id,))
 
 
-# Counters, so that nobody ever counts rows.
+# Counters, so that rows need never be counted.
 
 
 def add(connection: Connection, counter: str, amount: float) -> None:
-    """Raise a counter in dream_meta; the values there are text, as leo has them."""
+    """Increase a counter in dream_meta. Its values are text, as leo writes them."""
     connection.execute(
         """INSERT INTO dream_meta (key, value) VALUES (:counter, :amount)
         ON CONFLICT (key) DO UPDATE SET value = value + :amount""",
@@ -210,7 +211,7 @@ def add(connection: Connection, counter: str, amount: float) -> None:
 
 
 def add_averages(connection: Connection, trauma: float | None, arousal: float | None) -> None:
-    """Count a dialogue's averages towards those of all, if it has any."""
+    """Add a dialogue's averages to the totals, if it has any."""
     if trauma is not None and arousal is not None:
         add(connection, "dream_measured", 1)
         add(connection, "dream_sum_trauma", trauma)
@@ -221,20 +222,20 @@ def add_averages(connection: Connection, trauma: float | None, arousal: float | 
 
 
 def try_a_write(connection: Connection) -> None:
-    """Have the disk take a few pages. What is rolled back would never reach the disk."""
+    """Write a few pages and commit them: a rolled back write would never reach the disk."""
     connection.execute(
         "INSERT OR REPLACE INTO dream_meta (key, value) VALUES ('dream_probe', zeroblob(?))", (PROBE_BYTES,)
     )
 
 
 def forget_the_write(connection: Connection) -> None:
-    """Take back what `try_a_write` wrote. Where there is nothing of it, this shows whether writing is permitted
-    at all, and writes nothing."""
+    """Delete what `try_a_write` wrote. If there is nothing to delete, this checks that writing is permitted, without a
+    write."""
     connection.execute("DELETE FROM dream_meta WHERE key = 'dream_probe'")
 
 
 def truncate_wal(connection: Connection) -> None:
-    """Bring the -wal into the database and empty it, unless another process is reading it now."""
+    """Copy the -wal into the database and empty it, unless another process is reading it."""
     (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute("PRAGMA busy_timeout = 0")
     try:

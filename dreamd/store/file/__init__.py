@@ -1,1 +1,1 @@
-"""The database as a file: connecting, watching, and what can be wrong with it. What it holds is in the folder above."""
+"""The database as a file: connecting, watching, and its kinds of trouble. Its contents are in the folder above."""

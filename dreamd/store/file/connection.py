@@ -1,8 +1,8 @@
-"""One connection on a thread of its own, that runs whole functions.
+"""One connection on a thread of its own, which runs whole functions.
 
-aiosqlite has no public way to run a function on its thread, and statement by statement a cancelled task
-would leave half a transaction open. This leans on `_execute`, `_conn` and `_thread` of aiosqlite 0.22 (pinned
-below 0.23; a contract test says when that changes).
+aiosqlite has no public way to run a function on its thread. Run statement by statement, a cancelled task would leave
+half a transaction open. So this uses `_execute`, `_conn` and `_thread` of aiosqlite 0.22, which is pinned below 0.23.
+A contract test fails if they change.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ from dreamd.store.file.transaction import OnConnection, P, T, transaction
 
 
 class Database(aiosqlite.Connection):
-    """Use `open`, then `read` and `write`; what they start runs to its end, whatever task is cancelled."""
+    """A database connection. A function given to `read` or `write` runs to its end even if the calling task is
+    cancelled."""
 
     files: FilesOpen
 
@@ -31,8 +32,8 @@ class Database(aiosqlite.Connection):
     async def open(
         cls, path: Path, connector: Callable[[], sqlite3.Connection], name: Path | None = None
     ) -> Self:
-        """Run `connector` on the new thread; it opens `path`, asked for by `name`, which may be a link. What it raises
-        is raised here, when the thread is gone."""
+        """Run `connector` on a new thread to open `path`. `name` is the path that was asked for, which may be a link.
+        What `connector` raises is raised here, after the thread has ended."""
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # its debug lines hold texts (P14)
         made: list[tuple[sqlite3.Connection, FilesOpen]] = []
         abandoned = threading.Event()
@@ -52,11 +53,11 @@ class Database(aiosqlite.Connection):
 
         database = cls(connect, iter_chunk_size=64)
         work, thread = database._thread.run, database._thread
-        thread.daemon = True  # embedded, it must not keep the exit of its host waiting
+        thread.daemon = True  # in the embedded form the host's exit must not wait for it
         thread.run = partial(_quietly, work)  # type: ignore[method-assign]
         try:
             await database
-        except asyncio.CancelledError:  # a disk may hang: the thread closes what it opens when it can
+        except asyncio.CancelledError:  # a disk may hang: then the thread closes the connection later
             abandoned.set()
             _close(made)
             raise
@@ -66,36 +67,38 @@ class Database(aiosqlite.Connection):
         return database
 
     async def close(self) -> None:
-        """Close the connection, then its files. Nothing is written if they are lost."""
+        """Close the connection, then the descriptors of its files. If the files are lost, nothing is written to
+        them."""
         self.files.before_close()
         await super().close()
         self.files.close()
 
     async def read(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return `function(connection, ...)`, run on the database thread."""
+        """Run `function(connection, ...)` on the database thread, and return its result."""
         done: T = await self._execute(  # type: ignore[no-untyped-call]
             self._looked_into, function, self._conn, *args, **kwargs
         )
         return done
 
     async def write(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run it as one transaction, unless the files are no longer those that were opened: StoreUnavailable."""
+        """Run `function` as one transaction. Raise StoreUnavailable if the files are no longer those that were
+        opened."""
         done: T = await self._execute(  # type: ignore[no-untyped-call]
             self._looked_into, self._transaction, function, *args, **kwargs
         )
         return done
 
     def glance(self, connection: sqlite3.Connection) -> int:
-        """Look whether the file is there and answers, a page of each table. Return the changes made on this
+        """Check that the file is there and readable, by a page of each table. Return the number of changes made on this
         connection so far."""
         self.files.check(connection)
-        connection.execute("PRAGMA shrink_memory")  # what is cached says nothing of the file
+        connection.execute("PRAGMA shrink_memory")  # a cached page would hide a missing file
         for table in ("dream_meta", "dream_bootstrap_fragments", "dream_dialogs", "dream_turns"):
             connection.execute(f"SELECT max(rowid) FROM {table}").fetchone()  # noqa: S608 - constants
         return connection.total_changes
 
     def _looked_into(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run a function; if it fails as the files are lost or a quota is used up, say that instead."""
+        """Run a function. If it fails because the files are lost or a quota is used up, raise that error instead."""
         try:
             with with_quota(self.files.folder):
                 return function(*args, **kwargs)
@@ -112,7 +115,7 @@ class Database(aiosqlite.Connection):
 
 
 def _close(made: list[tuple[sqlite3.Connection, FilesOpen]]) -> None:
-    """Close what was opened for no caller, once: either thread may come first."""
+    """Close a connection that no caller waits for. Both threads may call this, and the first one closes it."""
     with suppress(IndexError):
         connection, files = made.pop()
         connection.close()
@@ -120,6 +123,6 @@ def _close(made: list[tuple[sqlite3.Connection, FilesOpen]]) -> None:
 
 
 def _quietly(work: Callable[[], None]) -> None:
-    """Run the thread of a connection to its end. If the loop has ended before, no caller waits for its answer."""
+    """Run the thread of a connection to its end, even if the loop has ended and no caller waits for the answer."""
     with suppress(RuntimeError):
         work()

@@ -1,4 +1,4 @@
-"""The database file: look before touching, make it private, set the damaged aside.
+"""The database file: read it without changing it, create it, copy it, set it aside.
 
 Only SQLite opens it: a plain open and close in this process would drop SQLite's locks on it.
 """
@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-# The database and what SQLite keeps beside it.
+# The endings of the database's own name and of the files that SQLite keeps beside it.
 PARTS: Final = ("", "-wal", "-shm", "-journal")
 
-# Seconds to wait for another process before the file is "locked": longer than a write of ours takes, shorter than a
-# hook's deadline.
+# Seconds to wait for another process before the file counts as locked: longer than a write of dreamd takes, shorter
+# than a hook's deadline.
 BUSY_TIMEOUT_S: Final = 2.0
 
 STEP_PAGES: Final = 256  # a MiB: copied in a few milliseconds
@@ -25,14 +25,14 @@ Tell = Callable[[int, int], object]  # after each step: pages left, of how many
 
 
 class Contents(NamedTuple):
-    """What a look found: `user_version`, and the names of all tables but SQLite's own."""
+    """The contents of a database: `user_version`, and the names of all tables but SQLite's own."""
 
     version: int
     tables: frozenset[str]
 
 
 def look(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Contents:
-    """Read a database's version and tables without changing a byte of it."""
+    """Return a database's version and tables without changing a byte of it."""
     with closing(read_only(path, busy_timeout_s)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
@@ -40,10 +40,10 @@ def look(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Contents:
 
 
 def read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
-    """Open for reading, leaving no file behind.
+    """Open a database for reading, and leave no file beside it.
 
-    Where there is a -wal, it is read along, under SQLite's locks. Where there is none, `immutable` keeps SQLite from
-    making one.
+    If there is a -wal, SQLite reads it too, under its locks. If there is none, `immutable` keeps SQLite from making
+    one.
     """
     query = "mode=ro&immutable=1" if is_alone(path) else "mode=ro"
     uri = f"{path.resolve().as_uri()}?{query}"
@@ -51,12 +51,12 @@ def read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Con
 
 
 def is_alone(path: Path) -> bool:
-    """Whether there is nothing beside it: nobody has it open, or died with it open."""
+    """Return whether no file of SQLite's lies beside it: then no process has it open, or crashed with it open."""
     return not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
 
 
 def stamp(path: Path) -> Stamp | None:
-    """Return what changes with every write to a file, or None if there is none."""
+    """Return device, inode, size and time of a file, one of which changes with every write. None if there is none."""
     try:
         found = os.stat(path)
     except OSError:
@@ -71,12 +71,12 @@ def size_of(path: Path) -> int:
 
 
 def create(path: Path) -> None:
-    """An empty file that only its owner can read; SQLite gives -wal and -shm the same mode."""
+    """Make an empty file that only its owner can read. SQLite gives -wal and -shm its mode."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def beside(path: Path, label: str, at: float) -> Path:
-    """A free name beside it: `dream.sqlite3.damaged-20260102T030405Z`, with -2 and so on if taken."""
+    """Return a free name beside it: `dream.sqlite3.damaged-20260102T030405Z`, with -2 and so on if taken."""
     stem = f"{path.name}.{label}-{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
     number, name = 1, stem
     while any(os.path.lexists(path.with_name(name + part)) for part in PARTS):
@@ -86,9 +86,9 @@ def beside(path: Path, label: str, at: float) -> Path:
 
 
 def set_aside(path: Path, label: str, at: float, parts: Sequence[str] = PARTS) -> Path:
-    """Rename the database with all that is beside it; nothing is deleted. Returns the new name.
+    """Rename the database with the files beside it, and return the new name. Nothing is deleted.
 
-    The database goes last: a crash in between never leaves an old -wal to a new database.
+    The database is renamed last, so that a crash in between never leaves an old -wal to a new database.
     """
     target = beside(path, label, at)
     for part in reversed(parts):
@@ -98,7 +98,7 @@ def set_aside(path: Path, label: str, at: float, parts: Sequence[str] = PARTS) -
 
 
 def back_up(connection: sqlite3.Connection, target: Path) -> None:
-    """A whole copy in one file, by SQLite's backup API. `target` must not exist; half a copy is removed."""
+    """Copy the whole database into one new file, by SQLite's backup API. After an error the file is removed."""
     create(target)
     try:
         copy_into(connection, target)
@@ -108,9 +108,9 @@ def back_up(connection: sqlite3.Connection, target: Path) -> None:
 
 
 def copy_into(connection: sqlite3.Connection, target: Path, tell: Tell | None = None) -> None:
-    """The same into a file that is there and empty; what `tell` raises ends it."""
+    """Copy the whole database into an existing, empty file. An exception that `tell` raises ends the copy."""
 
-    def went_on(_: int, left: int, of: int) -> None:  # signals are heard here too
+    def went_on(_: int, left: int, of: int) -> None:  # Python handles signals here
         if tell is not None:
             tell(left, of)
 

@@ -1,7 +1,7 @@
-"""What can be wrong with the database, in words from a closed list.
+"""The kinds of trouble with the database, as words of a closed list.
 
-Trouble is a state, not an event: it is held until a write works again, and shown by `status`. What is in `LOST`
-stays: the daemon ends. SQLite's codes: sqlite.org/rescode.html.
+Trouble is a state, not an event: `status` shows it until a write works again. The words in `LOST` are final: the
+daemon ends. SQLite's codes: sqlite.org/rescode.html.
 """
 
 import errno
@@ -30,16 +30,16 @@ TROUBLES: Final = (
     CLOSED,
 )  # fmt: skip
 
-# Nothing is written in these: it would go into a file that no later daemon finds, or make the damage worse.
+# In these states nothing is written: no later daemon would find it, or it would make the damage worse.
 LOST: Final = frozenset({DAMAGED, DELETED, REPLACED, LOG_LOST})
 
 _BY_CODE: Final = {
     sqlite3.SQLITE_FULL: FULL,
-    # A full disk has no room for the -shm file, even where one only wants to read: full, not damaged.
+    # A full disk has no room for the -shm file, which even a reader needs: full, not damaged.
     sqlite3.SQLITE_IOERR_SHMSIZE: FULL,
     sqlite3.SQLITE_BUSY: LOCKED,
     sqlite3.SQLITE_LOCKED: LOCKED,
-    sqlite3.SQLITE_PROTOCOL: LOCKED,  # what network file systems answer
+    sqlite3.SQLITE_PROTOCOL: LOCKED,  # answered by network file systems
     sqlite3.SQLITE_READONLY: READ_ONLY,
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: DAMAGED,
@@ -64,16 +64,16 @@ Identity = tuple[int, int]
 
 
 def trouble_of(error: sqlite3.Error | OSError) -> str | None:
-    """Return the word for an error, or None if it is no trouble of the file but a mistake of ours."""
+    """Return the word for an error, or None if it is no trouble of the file but a fault of dreamd's."""
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, FAILING)
-    code = getattr(error, "sqlite_errorcode", 0)  # errors of the Python module itself carry none
+    code = getattr(error, "sqlite_errorcode", 0)  # errors of the Python module itself have no code
     return _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF)
 
 
 @contextmanager
 def with_quota(folder: Path) -> Iterator[None]:
-    """Raise OSError for an input/output error that comes of a quota or a full disk: SQLite does not say so."""
+    """Raise OSError for an input/output error if a quota or a full disk caused it, which SQLite does not report."""
     try:
         yield
     except sqlite3.Error as error:
@@ -83,7 +83,7 @@ def with_quota(folder: Path) -> Iterator[None]:
 
 
 def _try_a_file(folder: Path) -> None:
-    """Raise OSError if the disk has no room for a file that is gone again at once."""
+    """Write a temporary file, and raise OSError if the disk has no room for it."""
     try:
         with TemporaryFile(dir=folder, buffering=0) as file:
             os.pwrite(file.fileno(), bytes(PROBE_BYTES), 0)
@@ -108,7 +108,7 @@ def identity_of(path: Path) -> Identity | None:
 
 
 def moved(path: Path, opened: Identity) -> str | None:
-    """Return the word for a file that is no longer the one that was opened, or None."""
+    """Return the word for what happened if the file at `path` is not the opened one, or None."""
     found = identity_of(path)
     if found is None:
         return DELETED

@@ -1,8 +1,8 @@
-"""The files of a database that is open: the database itself and its log, and whether they are still those.
+"""The files of an open database, itself and its log, and checks that they are still those that were opened.
 
-Other programs may read, write, checkpoint and VACUUM it through SQLite: none of this is an alarm. What SQLite never
-does to a database that is open is noticed: another file under its name, other bytes at its beginning, an end that is
-missing, a log or its index (-wal, -shm) that is gone, replaced or emptied.
+Other programs may read, write, checkpoint and VACUUM it through SQLite without an alarm. The checks notice what SQLite
+never does to an open database: another file under its name, other bytes at its beginning, a missing end, and a log or
+its index (-wal, -shm) that is gone, replaced or emptied.
 """
 
 import fcntl
@@ -17,19 +17,19 @@ from dreamd.errors import StoreUnavailable
 from dreamd.store.file.files import size_of
 from dreamd.store.file.health import DAMAGED, LOG_LOST, REPLACED, Identity, identity_of, moved
 
-# Bytes that stay as they are while it is open: the magic, the page size, "this has a log" (sqlite.org/fileformat.html).
-# A backup that was copied over it differs: backups have no log.
+# Bytes that never change while it is open: the magic, the page size, "this has a log" (sqlite.org/fileformat.html). A
+# backup copied over it differs, because backups have no log.
 HEADER_BYTES: Final = 24
-# Where SQLite locks a database that it uses: sqlite3.c, SHARED_FIRST and SHARED_SIZE.
+# The bytes that SQLite locks in a database that it uses: sqlite3.c, SHARED_FIRST and SHARED_SIZE.
 SHARED_FIRST, SHARED_SIZE = 0x4000_0002, 510
 
 
 class FilesOpen:
-    """The files of a database that SQLite has opened at `path`; `lost` is the word for what became of them, or None.
-    `name` is the path under which it was asked for, which may be a link to it.
+    """The files of a database that SQLite has opened at `path`. `name`: the path that was asked for, which may be a
+    link. `lost`: the word for what happened to them, or None.
 
-    Holds a descriptor of the database until `close`, which comes after the connection's: closing any descriptor of a
-    file drops all locks that this process has on it.
+    It holds a descriptor of the database. Call `close` after closing the connection, because closing any descriptor
+    of a file drops all locks that this process has on it.
     """
 
     def __init__(self, path: Path, name: Path) -> None:
@@ -42,12 +42,12 @@ class FilesOpen:
         self._identity: Identity = found.st_dev, found.st_ino
         self._logs = self._look_at_logs()
         self._header = self._first_bytes()
-        self._sizes = 0, 0  # bytes of database and log, as last seen and found whole
+        self._sizes = 0, 0  # bytes of database and log when they were last seen whole
 
     def check(self, connection: sqlite3.Connection | None = None) -> None:
-        """Raise StoreUnavailable if they are not those that were opened, with all that was in them.
+        """Raise StoreUnavailable if the files are not those that were opened, or have lost a part.
 
-        Without a `connection`, that one has become shorter is not noticed.
+        Without a `connection` a lost part is not noticed.
         """
         self.lost = self._what_is_lost(connection)
         if self.lost:
@@ -59,7 +59,7 @@ class FilesOpen:
         if self._first_bytes() != self._header:
             return REPLACED
         logs = self._look_at_logs()
-        if None in self._logs:  # opened read-only, SQLite makes none
+        if None in self._logs:  # SQLite makes none if it opened read-only
             self._logs = logs
         if logs != self._logs:
             return LOG_LOST
@@ -72,11 +72,12 @@ class FilesOpen:
         return os.pread(self._file, HEADER_BYTES, 0)
 
     def _what_is_missing(self, connection: sqlite3.Connection) -> str | None:
-        """A database also shrinks by VACUUM, a log by a checkpoint: then all can be read all the same."""
+        """Return the word for a lost part, or None. A VACUUM or a checkpoint also shortens a file, but leaves it
+        whole."""
         sizes = self._sizes_now()
         database, log = (now < before for now, before in zip(sizes, self._sizes, strict=True))
         if log or (database and sizes[0] < _bytes_in(connection)):
-            connection.execute("PRAGMA shrink_memory")  # what is cached says nothing of the files
+            connection.execute("PRAGMA shrink_memory")  # a cached page would hide a missing part
             try:
                 whole = connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
             except sqlite3.DatabaseError:
@@ -87,7 +88,7 @@ class FilesOpen:
         return None
 
     def written(self) -> None:
-        """Note what this connection has made of them."""
+        """Note the sizes of the files after a write of this connection."""
         self._sizes = self._sizes_now()
 
     def _sizes_now(self) -> tuple[int, int]:
@@ -95,14 +96,14 @@ class FilesOpen:
 
     @property
     def has_old_log(self) -> bool:
-        """Whether the log of the database that was opened lies beside what took its place."""
+        """True if another database took its place and the log of the old one still lies beside it."""
         here = identity_of(self._path)
         replaced = here is not None and (here != self._identity or self._first_bytes() != self._header)
         return replaced and self._logs[0] is not None and identity_of(self._log) == self._logs[0]
 
     def before_close(self) -> None:
-        """Keep SQLite from writing the log into a file that is lost, which it would do at the last close. If the log
-        alone was removed, SQLite still has it open, and saves what is in it."""
+        """Keep SQLite from writing the log into a lost database at its last close. If only the log was removed, SQLite
+        still has it open, and may save its contents."""
         log_of_another = size_of(self._log) and identity_of(self._log) != self._logs[0]
         if self.lost is None or (self.lost == LOG_LOST and not log_of_another):
             return

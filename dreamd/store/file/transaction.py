@@ -12,7 +12,7 @@ OnConnection = Callable[Concatenate[sqlite3.Connection, P], T]
 def transaction(
     connection: sqlite3.Connection, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run `function`, and commit all that it writes, or nothing. The connection must be in autocommit mode."""
+    """Run `function` and commit all that it writes, or roll it all back. The connection must be in autocommit mode."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = function(connection, *args, **kwargs)
