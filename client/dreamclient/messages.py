@@ -31,6 +31,7 @@ class Method:
     DIALOGS_RECENT = "dialogs.recent"
     DIALOGS_GET = "dialogs.get"
     DIALOGS_REPLAY = "dialogs.replay"
+    DIALOGS_SEARCH = "dialogs.search"
     FRAGMENTS = "friend.fragments"
     DRIFT = "friend.drift"
     CHECKPOINT = "friend.checkpoint"

@@ -16,7 +16,7 @@ from dreamd.ctl.terminal.layout import terminal_columns
 # Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = (
     *("status", "doctor", "why", "watch"),
-    *("recent", "show", "replay", "dream"),
+    *("recent", "show", "search", "replay", "dream"),
     *("friend", "drift"),
     *("report", "stats", "inbox", "trace", "call"),
     *("service", "config", "backup", "restore", "leo", "completions", "demo"),

@@ -141,10 +141,8 @@ def _replace_rows(
 
 def _add(connection: Connection, copy: Copy) -> None:
     connection.execute(
-        """INSERT INTO dream_bootstrap_fragments (id, text, weight, origin, dialog_id, added_at)
-        VALUES (1 + max(coalesce((SELECT max(id) FROM dream_bootstrap_fragments), 0),
-                        coalesce((SELECT max(id) FROM dream_fragments_past), 0)),
-                :text, :weight, :origin, :dialog, :added_at)""",
+        """INSERT INTO dream_bootstrap_fragments (text, weight, origin, dialog_id, added_at)
+        VALUES (:text, :weight, :origin, :dialog, :added_at)""",
         asdict(copy),
     )
 

@@ -104,8 +104,7 @@ def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}").fetchone()
-        if not how.keep_texts:  # no text stays in a free page
-            connection.execute("PRAGMA secure_delete = ON").fetchone()
+        connection.execute("PRAGMA secure_delete = ON").fetchone()  # no deleted text stays in a free page
         if _is_suspect(path):
             if not contents.tables or connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
                 raise _Damaged

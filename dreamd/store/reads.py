@@ -57,21 +57,22 @@ def load(connection: Connection) -> Memory:
             "dream_bootstrap_fragments ORDER BY id",
         )
     ]
-    (newest,) = connection.execute(
-        """SELECT max(coalesce((SELECT max(id) FROM dream_bootstrap_fragments), 0),
-                      coalesce((SELECT max(id) FROM dream_fragments_past), 0))"""
-    ).fetchone()
-    (last_dialog,) = connection.execute("SELECT coalesce(max(id), 0) FROM dream_dialogs").fetchone()
     return Memory(
         fragments=fragments,
-        next_fragment_id=newest + 1,
-        next_dialog=last_dialog + 1,
+        next_fragment_id=_next(connection, "dream_bootstrap_fragments"),
+        next_dialog=_next(connection, "dream_dialogs"),
         last_run=last_run,
         signals=_signals(connection),
         outcomes=outcomes,
         dialogs=sum(outcomes.values()),
         lines=int(numbers.get("dream_lines", 0)),
     )
+
+
+def _next(connection: Connection, table: str) -> int:
+    """Return an id that no row of the table has ever had."""
+    found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return (found[0] if found else 0) + 1
 
 
 def last_measures(connection: Connection) -> list[tuple[float | None, ...]]:

@@ -12,6 +12,7 @@ from typing import Final
 from dreamd.errors import StoreForeign, StoreTooNew
 from dreamd.store.file.files import Contents, back_up, beside
 from dreamd.store.file.transaction import transaction
+from dreamd.store.search import REBUILD, add_functions
 
 LEOS_TABLES: Final = {
     "dream_meta": "key TEXT PRIMARY KEY, value TEXT",
@@ -113,8 +114,22 @@ _AFTER_0_1_0: Final = (
     "ALTER TABLE dream_dialogs ADD COLUMN interrupted_in TEXT",  # the hook and the turn
 )
 
+_SEARCH_AND_DECISIONS: Final = (
+    *REBUILD,
+    # The last decisions, JSON; and how many there were on each day (UTC) for each reason.
+    "CREATE TABLE dream_decisions (id INTEGER PRIMARY KEY, decision TEXT NOT NULL)",
+    """CREATE TABLE dream_decision_counts (
+        day TEXT NOT NULL, reason TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (day, reason)
+    ) WITHOUT ROWID""",
+)
+
 # The n-th migrates version n to n + 1. Only append: a released migration is never edited.
-MIGRATIONS: Final[Sequence[Sequence[str]]] = (_FROM_LEOS_TABLES, _CHECKPOINTS, _AFTER_0_1_0)
+MIGRATIONS: Final[Sequence[Sequence[str]]] = (
+    _FROM_LEOS_TABLES,
+    _CHECKPOINTS,
+    _AFTER_0_1_0,
+    _SEARCH_AND_DECISIONS,
+)
 # Tables that Litestream adds to the databases that it replicates.
 _LITESTREAMS: Final = frozenset({"_litestream_seq", "_litestream_lock"})
 
@@ -176,6 +191,7 @@ def upgrade(
     connection: sqlite3.Connection, version: int, migrations: Sequence[Sequence[str]] = MIGRATIONS
 ) -> None:
     """Migrate a database of `version` in place, each version in a transaction of its own."""
+    add_functions(connection)
     for number, statements in enumerate(migrations[version:], version + 1):
         transaction(connection, _step, (*statements, f"PRAGMA user_version = {number}"))
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dreamclient.messages import Code
+
 from dreamd.clock import Clock
 from dreamd.dream.fragment_records import Copy
 from dreamd.dream.model import Line
 from dreamd.dream.replay import Script
-from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
+from dreamd.errors import Refusal, StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
 from dreamd.process.threads import Looker
-from dreamd.store import checkpoints, reads, suspension, tidying, writes
+from dreamd.store import checkpoints, reads, search, suspension, tidying, writes
 from dreamd.store.file.connection import Database
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, Stamp, set_aside, size_of, stamp
 from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
@@ -108,7 +110,7 @@ class Store:
     async def record(self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None) -> None:
         """Store a line, marked as sent to `observe`, and with the first line the charge. On return they are on disk
         (P2, P3)."""
-        await self._write(writes.record, dialog_id, line, at, charge)
+        await self._write(writes.record, dialog_id, line, at, charge, self._keep_texts)
 
     async def observed(self, dialog_id: int, line: Line, how: Observed) -> None:
         """Store how `observe` was answered, and the new measures of the line."""
@@ -195,6 +197,13 @@ class Store:
     async def script(self, dialog_id: int) -> Script | None:
         """Return all that a replay needs, None if there is no such dialogue or it was not kept. Raise Unreadable."""
         return await self._read(reads.script, dialog_id)
+
+    async def search(self, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
+        """Return the last n lines with each word that is asked for, as of search.find. Raise Refusal if no word is, or
+        if texts are not kept."""
+        if not self._keep_texts:
+            raise Refusal(Code.NOT_FOUND, "not kept: store.diagnostics is false")
+        return await self._read(search.find, asked, n, before)
 
     async def drift(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return {id, at, drift} of the last n dialogues that spoke (before a dialogue), newest first."""

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from dreamd.store import search
+
 REPLAY_EMPTIED: Final = "dream_replay_emptied"
 TEXTS_EMPTIED: Final = "dream_texts_emptied"
 
@@ -40,6 +42,9 @@ def tidy(connection: Connection, replayable: int, keep_texts: bool, at: float) -
         done = _empty(connection, REPLAY_EMPTIED, last, _REPLAY)
         return done and forget_fragments(connection, at - GRACE_S, MOST)
     done = _empty(connection, TEXTS_EMPTIED, _before_unwritten(connection), _TEXTS)
+    if connection.execute("SELECT 1 FROM dream_search LIMIT 1").fetchone():
+        connection.execute("DROP TABLE dream_search")
+        connection.execute(search.TABLE)
     # Lines that leo's own dream.py kept without a dialogue.
     connection.execute("UPDATE dream_turns SET text = '' WHERE dialog_id IS NULL AND text <> ''")
     past = "DELETE FROM dream_fragments_past WHERE id IN (SELECT id FROM dream_fragments_past LIMIT ?)"
@@ -53,8 +58,8 @@ def empty_texts(connection: Connection, dialog_id: int) -> None:
 
 
 def forget_fragments(connection: Connection, left_before: float, most: int = -1) -> bool:
-    """Delete at most `most` fragments (-1: all) that have left the buffer and that no replay needs. The one with the
-    highest id stays, so that the next id is higher. Return False if there may be more."""
+    """Delete at most `most` fragments (-1: all) that have left the buffer and that no replay needs. Return False if
+    there may be more."""
     used: set[int] = set()
     states = """SELECT friend_state FROM dream_dialogs
         WHERE id > ? AND context IS NOT NULL AND friend_state IS NOT NULL"""
@@ -63,8 +68,8 @@ def forget_fragments(connection: Connection, left_before: float, most: int = -1)
             used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
     deleted = connection.execute(
         """DELETE FROM dream_fragments_past WHERE id IN (
-            SELECT id FROM dream_fragments_past WHERE left_at <= ? AND id NOT IN (SELECT value FROM json_each(?))
-            AND id < (SELECT max(id) FROM dream_fragments_past) LIMIT ?
+            SELECT id FROM dream_fragments_past
+            WHERE left_at <= ? AND id NOT IN (SELECT value FROM json_each(?)) LIMIT ?
         )""",
         (left_before, msgspec.json.encode(sorted(used)).decode(), most),
     )

@@ -15,6 +15,7 @@ from dreamd.dream.clients import ABSENT
 from dreamd.dream.friend import Change
 from dreamd.dream.model import Line
 from dreamd.errors import StoreError
+from dreamd.store import search
 from dreamd.store.records import Charge, Finish, NewDialog, Observed
 from dreamd.store.tidying import empty_texts
 
@@ -43,15 +44,18 @@ def begin(connection: Connection, new: NewDialog) -> int:
     return cursor.lastrowid
 
 
-def record(connection: Connection, dialog_id: int, line: Line, at: float, charge: Charge | None) -> None:
-    """Store a line, marked as sent to `observe` before it is sent. `charge` starts a cooldown."""
+def record(
+    connection: Connection, dialog_id: int, line: Line, at: float, charge: Charge | None, keep_texts: bool
+) -> None:
+    """Store a line, marked as sent to `observe` before it is sent. `charge` starts a cooldown. If texts are
+    kept, the search index takes the line in."""
     counted = connection.execute(
         "UPDATE dream_dialogs SET episodes_count = episodes_count + 1 WHERE id = ? AND finished_at IS NULL",
         (dialog_id,),
     )
     if counted.rowcount == 0:
         raise StoreError(f"dialogue {dialog_id} is not running")
-    connection.execute(
+    stored = connection.execute(
         """INSERT INTO dream_turns (
             dialog_id, turn, speaker, text, trauma_level, pulse_novelty, pulse_arousal, pulse_entropy,
             overlap, quality, seed, temperature, semantic_weight, expert, candidates, observed, at
@@ -62,6 +66,8 @@ def record(connection: Connection, dialog_id: int, line: Line, at: float, charge
         asdict(line)
         | {"candidates": msgspec.json.encode(line.candidates).decode(), "dialog_id": dialog_id, "at": at},
     )
+    if keep_texts and stored.lastrowid is not None:
+        search.add(connection, stored.lastrowid, line.text)
     if charge:
         gone = [(_last_run_key(name),) for name in charge.forget]
         connection.executemany("DELETE FROM dream_meta WHERE key = ?", gone)

@@ -134,6 +134,10 @@ async def replay(service: Service, session: Session, asked: params.DialogParams)
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
 
 
+def search(service: Service, session: Session, asked: params.SearchParams) -> Coroutine[Any, Any, Any]:
+    return service.engine.store.search(asked.words, asked.n, asked.before)
+
+
 def stats(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
     return service.engine.store.stats()
 
@@ -264,6 +268,7 @@ TABLE: dict[str, Served] = {
     Method.DIALOGS_RECENT: _served(recent, params.PageParams),
     Method.DIALOGS_GET: _served(get, params.DialogParams),
     Method.DIALOGS_REPLAY: _served(replay, params.DialogParams),
+    Method.DIALOGS_SEARCH: _served(search, params.SearchParams),
     Method.FRAGMENTS: _served(fragments, params.FragmentsParams),
     Method.DRIFT: _served(drift, params.PageParams),
     Method.CHECKPOINT: _served(checkpoint, params.CheckpointParams),

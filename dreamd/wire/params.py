@@ -15,6 +15,7 @@ from dreamd.dream.model import Context, Count
 
 NAME_CHARS = 64
 FIELD_CHARS = 256
+SEARCH_CHARS = 1024
 SEED_TEXTS = 4096  # 256 fragments are kept of them
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
@@ -87,6 +88,12 @@ class TraceSubscribeParams(Params):
 
 class DialogParams(Params):
     id: DialogId
+
+
+class SearchParams(Params):
+    words: Annotated[str, Meta(max_length=SEARCH_CHARS)]
+    n: Page = 10
+    before: DialogId | None = None
 
 
 class FragmentsParams(Params):

@@ -24,6 +24,7 @@ ASKED = [
     ("why", "why"),
     ("recent", "recent"),
     ("show last", "show"),
+    ("search roof", "search"),
     ("replay last", "replay"),
     ("dream", "dream"),
     ("friend", "friend"),

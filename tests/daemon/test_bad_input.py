@@ -91,6 +91,7 @@ WRONG = {
         ["1"], [-1], [1.5], [INF], [None], [1001], [1, 0], [1, "2"], [1, 1.5], [1, 1 << 63], [1, 2, 3], [{}],
     ],
     Method.DIALOGS_GET: [[], ["1"], [-1], [0], [1.5], [NAN], [None], [1, 2], [1 << 63], [(1 << 64) - 1], [-(1 << 63)]],
+    Method.DIALOGS_SEARCH: [[], [1], ["a" * 1025], ["a", -1], ["a", 1, 0], ["a", 1, None, 1]],
     Method.DIALOGS_REPLAY: [[], ["1"], [-1], [0], [1.5], [None], [1, 2], [1 << 63]],
     Method.FRAGMENTS: [[1], [[]], [HUGE], [""], [None, None]],
     Method.CHECKPOINT: [[], [5], [None], [HUGE], [""], ["a", 1], ["a", False, None]],
@@ -118,6 +119,7 @@ def asked_to_persist(result=None, seed=None, cap_token=PERMITTED):
 
 # Of the right types, and still not right.
 REFUSED = {
+    Method.DIALOGS_SEARCH: [([""], 2), (["!? *"], 2), (['"'], 2)],
     Method.INBOX_READ: [(["../../etc/passwd"], 16), ([""], 16), (["x" * 129], 16), ([HUGE], 16), (["none"], 12)],
     Method.INBOX_ACK: [([".."], 16), (["a/b"], 16), (["a\0"], 16), (["none"], 12)],
     Method.INBOX_PERSIST: [

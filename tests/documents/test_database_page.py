@@ -5,19 +5,17 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from dreamd.store.schema import MIGRATIONS
+from dreamd.store.schema import upgrade
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/database.md").read_text()
 
 
 def made() -> dict[str, set[str]]:
-    """Return the columns of each table that the migrations make."""
-    with closing(sqlite3.connect(":memory:")) as database:
-        for statements in MIGRATIONS:
-            for statement in statements:
-                database.execute(statement)
+    """Return the columns of each table that the migrations make, but for those that SQLite makes for an index."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        upgrade(database, 0)
         names = database.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'dream_%'"
+            """SELECT name FROM pragma_table_list WHERE type IN ('table', 'virtual') AND name LIKE 'dream_%'"""
         )
         return {
             name: {row[1] for row in database.execute(f"PRAGMA table_info({name})")}

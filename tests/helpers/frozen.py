@@ -1,4 +1,4 @@
-"""The state folder and the settings that an earlier dreamd left: tests/data/state_0_1."""
+"""The state folders and the settings that earlier dreamds left: tests/data/state_0_1 and the like."""
 
 import tarfile
 from pathlib import Path
@@ -14,9 +14,9 @@ ORIGIN = {
 }
 
 
-def unpack(folder: Path) -> Path:
-    """Unpack the state folder into `folder`; return its path."""
-    with tarfile.open(DATA / "state.tar.xz") as archive:
+def unpack(folder: Path, name: str = DATA.name) -> Path:
+    """Unpack a state folder into `folder`; return its path."""
+    with tarfile.open(DATA.with_name(name) / "state.tar.xz") as archive:
         if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
             archive.extraction_filter = tarfile.data_filter
         archive.extractall(folder)

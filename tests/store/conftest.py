@@ -48,11 +48,11 @@ async def store(open_store: OpenStore, path: Path) -> Store:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
+    """A file system of 768 KiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = partial(subprocess.run, capture_output=True, check=False)
-    mounted = mount(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(disk)])
+    mounted = mount(["mount", "-t", "tmpfs", "-o", "size=768k,mode=0700", "tmpfs", str(disk)])
     if mounted.returncode:
         pytest.skip("needs a privilege that is missing here: mounting a tmpfs")
     try:

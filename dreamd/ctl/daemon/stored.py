@@ -14,7 +14,7 @@ from dreamd import __version__
 from dreamd.ctl.daemon.connection import Refused, Source
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
-from dreamd.store import checkpoints, reads
+from dreamd.store import checkpoints, reads, search
 from dreamd.store.file.files import is_alone, look, read_only, stamp
 from dreamd.store.file.health import name_of, trouble_of
 from dreamd.store.schema import MIGRATIONS, check, upgrade
@@ -117,6 +117,7 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     Method.DIALOGS_RECENT: lambda dreams, *page: reads.recent(dreams.connection, *page),
     Method.DIALOGS_GET: _get,
     Method.DIALOGS_REPLAY: _replay,
+    Method.DIALOGS_SEARCH: lambda dreams, *asked: search.find(dreams.connection, *asked),
     Method.DRIFT: lambda dreams, *page: reads.drift(dreams.connection, *page),
     Method.STATS: lambda dreams: reads.stats(dreams.connection),
     Method.FRAGMENTS: _fragments,

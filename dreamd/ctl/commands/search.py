@@ -1,0 +1,49 @@
+"""`search`: the lines in which words were said."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.dialogues import COLOURS
+from dreamd.ctl.terminal.layout import fold, moment, width
+from dreamd.ctl.terminal.output import emit, json_option, utc_option
+
+
+@click.command
+@click.argument("words", nargs=-1, required=True)
+@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
+@json_option
+@utc_option
+@click.pass_obj
+def search(target: Target, words: tuple[str, ...], count: int) -> None:
+    """Show the last lines in which all WORDS were said, newest first, by leo or the friend.
+
+    Capitals and accents make no difference. WORDS in quotes stand next to each other. A word that ends in * stands for
+    any ending.
+
+    \b
+    dreamctl search roof rain
+    dreamctl search "keeps the roof"
+    dreamctl search 'light*' -n 50
+    """
+    asked = " ".join(f'"{word}"' if " " in word else word for word in words)
+    with target.dreams() as dreams:
+        found = dreams.call(Method.DIALOGS_SEARCH, asked, count)
+    if target.as_json:
+        emit(found)
+    elif not found:
+        click.echo(f"No line has all of it: {' '.join(words)}")
+    else:
+        now, columns = time.time(), width()
+        for line in found:
+            click.echo(click.style(_shown(line, columns, now), fg=COLOURS.get(line["speaker"])))
+
+
+def _shown(line: Mapping[str, Any], columns: int, now: float) -> str:
+    """Return a line with the dialogue it was said in, and when."""
+    where = f"dialogue {line['dialog']}, {moment(line['at'], now)}" if line["dialog"] else "imported"
+    return fold(f"{line['text']} ({where})", columns, " " * 8, f"{line['speaker']:>6}: ")

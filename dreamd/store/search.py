@@ -1,0 +1,75 @@
+"""The search index: the words of each line, split and folded as the measures split and fold them.
+
+SQLite's FTS5 would split otherwise, so it is given the words alone, with one blank between two. It ignores accents.
+"""
+
+import re
+from sqlite3 import Connection
+from typing import Any, Final
+from unicodedata import normalize
+
+from dreamclient.messages import Code
+
+from dreamd.dream.measures import words
+from dreamd.errors import Refusal
+
+# Every character but a blank is part of a word.
+TABLE: Final = """CREATE VIRTUAL TABLE dream_search USING fts5 (
+    words, tokenize = "unicode61 remove_diacritics 2 categories 'L* M* N* P* S* C*'"
+)"""
+# The statements that make a new index of the stored lines. Nothing of the old one is left.
+REBUILD: Final = (
+    "DROP TABLE IF EXISTS dream_search",
+    TABLE,
+    """INSERT INTO dream_search (rowid, words)
+    SELECT id, dream_words(text) FROM dream_turns WHERE text <> ''""",
+)
+
+# A phrase in double quotes, or a word; a * behind either stands for any ending.
+_ASKED: Final = re.compile(r'"([^"]*)"(\*?)|([^\s"*]+)(\*?)')
+
+
+def add_functions(connection: Connection) -> None:
+    """Let the statements of this connection call `dream_words`."""
+    connection.create_function("dream_words", 1, words_of, deterministic=True)
+
+
+def words_of(text: str) -> str:
+    """Return the words of a text, with one blank between two."""
+    return " ".join(words(normalize("NFC", text)))
+
+
+def add(connection: Connection, turn_id: int, text: str) -> None:
+    """Take in a line that was just stored, in its transaction."""
+    connection.execute("INSERT INTO dream_search (rowid, words) VALUES (?, ?)", (turn_id, words_of(text)))
+
+
+def rebuild(connection: Connection) -> None:
+    """Make the index of the lines that are there. What it held of others is gone from its pages."""
+    for statement in REBUILD:
+        connection.execute(statement)
+
+
+def find(connection: Connection, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
+    """Return the last n lines (of those before a line) with each word and "phrase" that is asked for, newest first:
+    {id: of the line, dialog, turn, speaker, text, at}. `word*` stands for any ending. Raise Refusal if no word is asked
+    for."""
+    found = connection.execute(
+        """SELECT dream_turns.id, dialog_id, turn, speaker, text, at
+        FROM dream_search CROSS JOIN dream_turns ON dream_turns.id = dream_search.rowid
+        WHERE dream_search MATCH ? AND dream_search.rowid < ? ORDER BY dream_search.rowid DESC LIMIT ?""",
+        (_expression(asked), before or (1 << 63) - 1, n),
+    )
+    return [dict(zip(("id", "dialog", "turn", "speaker", "text", "at"), row, strict=True)) for row in found]
+
+
+def _expression(asked: str) -> str:
+    """Return what FTS5 is asked for. A word holds no double quote, so none ends the quotes."""
+    phrases = [
+        f'"{said}"{" *" if phrase_end or word_end else ""}'
+        for phrase, phrase_end, word, word_end in _ASKED.findall(asked)
+        if (said := words_of(phrase or word))
+    ]
+    if not phrases:
+        raise Refusal(Code.INVALID_PARAMS, "there is no word in what is searched for")
+    return " ".join(phrases)
