@@ -3,5 +3,6 @@
 `app.run` wires it; `dream/` is what a dream is, `engine/` runs it, `store/` and `inbox/` keep it, `wire/` carries it.
 """
 
-__version__ = "0.1.0"
+from dreamclient import __version__ as __version__
+
 __date__ = "2026-11-30"  # of this version: the manual pages bear it

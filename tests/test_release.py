@@ -5,25 +5,24 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from dreamclient.messages import CLIENT_VERSION
+import dreamclient.messages
 
 import dreamd
 
 ROOT = Path(__file__).parents[1]
 
 
-def project(path: str) -> dict[str, object]:
-    found: dict[str, object] = tomllib.loads((ROOT / path).read_text())["project"]
-    return found
-
-
-def test_every_place_has_the_version_of_the_daemon() -> None:
-    versions = [
-        CLIENT_VERSION,
-        project("pyproject.toml")["version"],
-        project("client/pyproject.toml")["version"],
-    ]
-    assert versions == [dreamd.__version__] * 3
+def test_the_version_stands_in_one_place() -> None:
+    """Both builds read it from dreamclient; a number in another place would differ one day."""
+    version = dreamclient.__version__
+    assert dreamd.__version__ == dreamclient.messages.CLIENT_VERSION == version
+    for path in ("pyproject.toml", "client/pyproject.toml"):
+        settings = tomllib.loads((ROOT / path).read_text())
+        source = (ROOT / path).parent / settings["tool"]["hatch"]["version"]["path"]
+        assert settings["project"]["dynamic"] == ["version"]
+        assert f'__version__ = "{version}"' in source.read_text()
+    sources = [*(ROOT / "dreamd").rglob("*.py"), *(ROOT / "client").rglob("*.py")]
+    assert [path.parent.name for path in sources if f'"{version}"' in path.read_text()] == ["dreamclient"]
 
 
 def test_make_help_lists_every_target() -> None:

@@ -3,6 +3,8 @@
 `import dreamclient` loads nothing: each name loads its module when it is first asked for.
 """
 
+__version__ = "0.1.0"  # of both packages: their builds read it here
+
 TYPE_CHECKING = False  # that of `typing`, which would have to be imported
 if TYPE_CHECKING:
     from dreamclient.clients.base import Timing as Timing

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from dreamclient import __version__
+
 PROTOCOL_VERSION = 1
-CLIENT_VERSION = "0.1.0"
+CLIENT_VERSION = __version__
 
 # Limits, in bytes unless named otherwise (DESIGN §13).
 MESSAGE_BYTES = 1 << 20  # a context is under 4 KiB, a dream's shard file under 64 KiB

@@ -109,7 +109,9 @@ def test_as_a_module_it_is_the_daemon(tmp_path):
 
 def test_the_unexpected_is_one_line_and_exit_code_1(tmp_path):
     """A fault of our own, made by hand: a daemon that cannot be called."""
-    faulty = "import sys, dreamd.app; from dreamd.__main__ import main; dreamd.daemon.Daemon = None; sys.exit(main())"
+    faulty = (
+        "import sys, dreamd.app; from dreamd.__main__ import main; dreamd.app.Daemon = None; sys.exit(main())"
+    )
     command = [sys.executable, "-c", faulty, "--state-dir", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert (ran.returncode, ran.stdout) == (1, "")
