@@ -11,12 +11,15 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dreamd.clock import Clock
+from dreamd.dream.gate import Gate
 from dreamd.engine.delivery import Delivery, StoppableFiles
 from dreamd.engine.dialogue_run import answered
 from dreamd.engine.engine import Engine
+from dreamd.engine.events import Event, Events
+from dreamd.engine.friend_state import FriendState
 from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.housekeeping import Housekeeping
@@ -26,16 +29,21 @@ from dreamd.process.state_folder import LOCK_NAME, file_lock, holds, note_end, s
 from dreamd.process.systemd import Notifier
 from dreamd.settings import Settings
 from dreamd.store.store import Store
-from dreamd.wire.dispatch import Service
+from dreamd.wire.dispatch import Dispatcher
 from dreamd.wire.handlers import TABLE
 from dreamd.wire.listener import Listener
+from dreamd.wire.parts import Parts
 from dreamd.wire.server import Server, session_cap
+from dreamd.wire.subscriptions import Subscriptions
 
 DATABASE = "dream.sqlite3"
 TICK_S = 15.0  # everything periodic happens then: dreamd/housekeeping.py
 LOAD_S = 0.5  # that a start waits for what the database holds; milliseconds, unless a disk hangs
 STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
 # then is completed at the next start
+if TYPE_CHECKING:
+    from dreamd.wire.session import Session
+
 log = logging.getLogger("dreamd")
 
 
@@ -64,58 +72,74 @@ class Daemon:
     reload: Callable[[Callable[[], Settings]], None] = field(init=False)  # take new settings, while it serves
 
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[Service]:
+    async def serve(self) -> AsyncIterator[Parts]:
         """Serve until the block ends; a caller that wants it to end sets `stopping`. Raises StartError."""
         failures = Failures(self.clock)
         _tell_of_faults(failures)
-        async with AsyncExitStack() as parts:
-            parts.callback(self.notifier.close)
-            self.locks = parts.enter_context(state_lock(self.state_dir))
+        async with AsyncExitStack() as stack:
+            stack.callback(self.notifier.close)
+            self.locks = stack.enter_context(state_lock(self.state_dir))
             listener = self._listener()
             if listener is not None:
-                parts.callback(listener.close)
-            parts.callback(self._unlock_databases)
-            store = await parts.enter_async_context(await self._open_store())
-            settings = self.settings
-            files = StoppableFiles()
-            parts.callback(files.stop)
-            inbox = Inbox(
-                inbox_folder(settings.inbox, self.state_dir),
-                settings.inbox,
-                files=files,
-                clock=self.clock,
-            )
-
-            def publish(event: dict[str, Any]) -> None:
-                service.publish(event)
-                if event["type"].startswith("dialog."):
-                    asyncio.get_running_loop().call_soon(self._say, engine)
-
-            delivery = Delivery(store, inbox, self.clock, failures, publish)
-            parts.callback(delivery.close)
-            engine = Engine(settings, store, delivery, self.clock, failures, publish, self.chance)
-            where = str(listener.path) if listener else ""
-            service = Service(TABLE, engine, failures, where, self.state_dir, self.clock, self.stopping.set)
-            parts.callback(service.close)
-            cap = self.sessions or session_cap()
-            self.server = server = Server(service.dispatch, service.forget, failures, cap, service.taps)
-            service.sessions = server.sessions
+                stack.callback(listener.close)
+            stack.callback(self._unlock_databases)
+            store = await stack.enter_async_context(await self._open_store())
+            parts = self._build(stack, store, failures, str(listener.path) if listener else "")
+            engine, server = parts.engine, self.server
 
             with suppress(StoreUnavailable):  # its trouble is told; the pending work loads it once it can
                 await answered(engine.load(), LOAD_S)
             if listener is not None:
                 await server.listen(listener.socket)
-            parts.callback(asyncio.create_task(engine.pending.run()).cancel)
-            parts.push_async_callback(self._stop, server, engine)
+            stack.callback(asyncio.create_task(engine.pending.run()).cancel)
+            stack.push_async_callback(self._stop, server, engine)
             held = partial(holds, self.locks[0], self.state_dir)
             lose = partial(self._lose, f"state folder replaced ({self.state_dir})")
-            tick = Housekeeping(engine, listener, server, failures, self.notifier.tell, held, lose)
-            parts.callback(asyncio.create_task(tick.run(self.tick_s)).cancel)
+            housekeeping = Housekeeping(parts, listener, server, self.notifier.tell, held, lose)
+            stack.callback(asyncio.create_task(housekeeping.run(self.tick_s)).cancel)
             self.reload = partial(_reload, engine, failures)
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
             engine.pending.wake()
-            log.info("serving at %s, state in %s", where or "no socket", self.state_dir)
-            yield service
+            log.info("serving at %s, state in %s", parts.socket or "no socket", self.state_dir)
+            yield parts
+
+    def _build(self, stack: AsyncExitStack, store: Store, failures: Failures, address: str) -> Parts:
+        """Build the parts in the order in which they need each other, and the server of their sessions."""
+        settings, clock, events = self.settings, self.clock, Events()
+        files = StoppableFiles()
+        stack.callback(files.stop)
+        inbox = Inbox(inbox_folder(settings.inbox, self.state_dir), settings.inbox, files=files, clock=clock)
+        friend = FriendState(store, clock, settings.friend)
+        delivery = Delivery(store, inbox, clock, failures, events)
+        stack.callback(delivery.close)
+        gate = Gate(settings.gate, friend.overlap)
+        engine = Engine(settings, store, friend, delivery, gate, clock, failures, events, self.chance)
+        subscriptions = Subscriptions(clock)
+        events.subscribe(subscriptions.publish)
+        events.subscribe(partial(self._report_status, engine))
+        sessions: dict[int, Session] = {}
+        parts = Parts(
+            clock=clock,
+            failures=failures,
+            events=events,
+            store=store,
+            friend=friend,
+            inbox=inbox,
+            delivery=delivery,
+            engine=engine,
+            subscriptions=subscriptions,
+            sessions=sessions,
+            socket=address,
+            state_dir=self.state_dir,
+            stop=self.stopping.set,
+        )
+        stack.callback(parts.close)
+        dispatcher = Dispatcher(TABLE, parts)
+        cap = self.sessions or session_cap()
+        self.server = Server(
+            dispatcher.dispatch, dispatcher.forget, failures, cap, subscriptions.taps, sessions
+        )
+        return parts
 
     def _lose(self, why: str, exit_code: ExitCode = ExitCode.LOST) -> None:
         """End by itself, and say why wherever a person looks: standard error, clients, the lock file."""
@@ -163,9 +187,10 @@ class Daemon:
             log.warning("%s", note)
         return store
 
-    def _say(self, engine: Engine) -> None:
-        """Tell the service manager what is being done."""
-        self.notifier.tell(f"STATUS={engine.doing}")
+    def _report_status(self, engine: Engine, event: Event) -> None:
+        """Report to systemd what the daemon does, once the dialogue that an event is of has begun or ended."""
+        if event["type"].startswith("dialog."):
+            asyncio.get_running_loop().call_soon(lambda: self.notifier.tell(f"STATUS={engine.doing}"))
 
     async def _stop(self, server: Server, engine: Engine) -> None:
         """No new leos; the lines in flight are abandoned, what was said is kept; then everybody is let go."""

@@ -31,7 +31,7 @@ from dreamd.process.threads import OneThread as OneThread  # where other program
 from dreamd.settings import Settings
 
 if TYPE_CHECKING:
-    from dreamd.wire.dispatch import Service
+    from dreamd.wire.parts import Parts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,10 +68,10 @@ class Embedded:
             database=self._db_path,
             sessions=SESSIONS,
         )
-        started: Future[tuple[asyncio.AbstractEventLoop, Service]] = Future()
+        started: Future[tuple[asyncio.AbstractEventLoop, Parts]] = Future()
         thread = threading.Thread(target=_run, args=(daemon, started), name="dreamd", daemon=True)
         thread.start()
-        self._loop, self._service = started.result()
+        self._loop, self._parts = started.result()
         self._daemon, self._thread = daemon, thread
         process.started(self)
         if self._closed:  # while it started again
@@ -112,7 +112,7 @@ class Embedded:
         self._settings = settings
 
         async def take() -> None:
-            self._service.engine.change_settings(settings)
+            self._parts.engine.change_settings(settings)
 
         self._ask(take())
 
@@ -154,12 +154,12 @@ class Embedded:
         release_in_child([*held, *daemon.database_locks.items()])
 
 
-def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Service]]") -> None:
+def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Parts]]") -> None:
     """Serve on this thread until the daemon stops; `started` gets what a caller needs, or why it did not start."""
 
     async def serve() -> None:
-        async with daemon.serve() as service:
-            started.set_result((asyncio.get_running_loop(), service))
+        async with daemon.serve() as parts:
+            started.set_result((asyncio.get_running_loop(), parts))
             await daemon.stopping.wait()
 
     with silence("dreamd"):

@@ -5,11 +5,10 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from dreamd.engine.engine import Engine
 from dreamd.errors import StartError
-from dreamd.failures import Failures
 from dreamd.process.threads import Looker
 from dreamd.wire.listener import Listener
+from dreamd.wire.parts import Parts
 from dreamd.wire.server import Server, descriptors_left
 
 SHORTAGES = VANISHED, EXHAUSTED = "socket vanished", "out of descriptors"
@@ -27,23 +26,24 @@ class Housekeeping:
 
     def __init__(
         self,
-        engine: Engine,
+        parts: Parts,
         listener: Listener | None,
         server: Server,
-        failures: Failures,
         tell: Callable[..., None],
         held: Callable[[], bool],
         lose: Callable[[], None],
     ) -> None:
-        self._engine = engine
+        self._engine = parts.engine
+        self._store = parts.store
+        self._delivery = parts.delivery
         self._listener = listener
         self._server = server
-        self._failures = failures
+        self._failures = parts.failures
         self._tell = tell
         self._lose = lose
         self._place = Looker("dreamd-place", lambda: (held(), listener is not None and listener.vanished))
         self._state: str | None = None  # as it was told
-        self._told = len(engine.store.notes)
+        self._told = len(parts.store.notes)
         self._looking: asyncio.Task[None] | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._hindered = False
@@ -61,7 +61,7 @@ class Housekeeping:
                     self._looking = asyncio.create_task(_tried(self._look()))
                 await asyncio.wait([self._looking], timeout=patience_s)
                 if self._tidying is None or self._tidying.done():  # minutes for a large database of 0.1.0
-                    self._tidying = asyncio.create_task(_tried(self._engine.store.tidy()))
+                    self._tidying = asyncio.create_task(_tried(self._store.tidy()))
                 self._engine.unanswered = not self._looking.done()
                 self._log_changes()
                 said = self._engine.doing
@@ -82,8 +82,8 @@ class Housekeeping:
             self._lose()
             return
         self._engine.shortage = await self._shortage(vanished)
-        await self._engine.store.probe()
-        await self._engine.delivery.look()
+        await self._store.probe()
+        await self._delivery.look()
 
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so as to tell at once that all is well."""
@@ -108,7 +108,7 @@ class Housekeeping:
 
     def _log_changes(self) -> None:
         """Changes, no ticks: a log of no-ops is read by nobody."""
-        notes, state = self._engine.store.notes, self._engine.ailment
+        notes, state = self._store.notes, self._engine.ailment
         for note in notes[self._told :]:
             log.warning("%s", note)
         if state != self._state:

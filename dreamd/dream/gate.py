@@ -1,6 +1,7 @@
 """The gate: whether to dream now, and if not, why not.
 
-One function decides, from what it is handed. Nothing here touches a disk or a clock.
+`decide` is a function of what it is handed. `Gate` holds its settings, and what is kept of each client. Nothing here
+touches a disk or a clock.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from dreamd.dream.clients import Clients
 from dreamd.dream.model import Context
 from dreamd.dream.signals import Place, Signal, Signals
 
@@ -122,6 +124,54 @@ def decide(
         places = _places(ctx, settings, signals, overlap)
         return _weigh(ctx, settings, places, at, client, draw)
     return Decision(at=at, dream=False, reason=reason, client=client, wait_s=wait_s, gate=settings)
+
+
+class Gate:
+    """The gate of one daemon: its settings, and the cooldown, the pause and the last contexts of each client.
+
+    `overlap` is that of a text with the origin of the friend as he is at that moment.
+    """
+
+    def __init__(self, settings: GateSettings, overlap: Callable[[str], float]) -> None:
+        self.settings = settings
+        self.clients = Clients()
+        self._overlap = overlap
+
+    def decide(
+        self,
+        ctx: Context,
+        client: str,
+        *,
+        at: float,
+        now_s: float,
+        is_new: bool,
+        has_hooks: bool,
+        busy: bool,
+        degraded: bool,
+        draw: Callable[[], float],
+    ) -> Decision:
+        """Decide whether a client dreams now. `at` is in unix seconds, `now_s` in monotonic ones. A context that
+        `is_new` is ranked among the last ones; if the client has no hooks, it is kept until one of its name has."""
+        known = self.clients[client]
+        if is_new and has_hooks:  # a client that cannot dream is never ranked
+            known.signals.add(ctx, self._overlap)
+        decision = decide(
+            ctx,
+            self.settings,
+            at=at,
+            client=client,
+            has_hooks=has_hooks,
+            busy=busy or bool(known.running),
+            mute_left_s=known.mute_left_s(now_s),
+            cooldown_left_s=known.cooldown_left_s(at, self.settings.cooldown_s),
+            degraded=degraded,
+            draw=draw,
+            signals=known.signals,
+            overlap=self._overlap,
+        )
+        if decision.reason == "no_hooks":
+            known.keep(ctx, None, now_s)
+        return decision
 
 
 def _places(

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from dreamd.clock import Clock
-from dreamd.engine.dialogue_run import Publish
+from dreamd.engine.events import Events
 from dreamd.engine.pending import Pause
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, ValidationError, dream_document
@@ -60,9 +60,7 @@ class Parked:
 class Delivery:
     """Delivers files, one at a time."""
 
-    def __init__(
-        self, store: Store, inbox: Inbox, clock: Clock, failures: Failures, publish: Publish
-    ) -> None:
+    def __init__(self, store: Store, inbox: Inbox, clock: Clock, failures: Failures, events: Events) -> None:
         self.inbox = inbox
         self._failed: str | None = None  # why the last file could not be written: the inbox as a whole
         self.closed_to_us: str | None = None  # why none could be written, as the last look found
@@ -70,7 +68,7 @@ class Delivery:
         self._store = store
         self._clock = clock
         self._failures = failures
-        self._publish = publish
+        self._events = events
         self._tidy_again = -inf  # monotonic s
         # fsync blocks: the inbox has a thread of its own, as the database has. Another one only looks.
         self._thread = OneThread("dreamd-inbox")
@@ -183,7 +181,7 @@ class Delivery:
     async def _write_and_tell(self, dialog: StoredDialog) -> None:
         if self.inbox.settings.enabled:
             report = await self.on_thread(self._write, dialog)
-            self._publish(
+            self._events.publish(
                 {
                     "type": "inbox.written",
                     "at": self._clock.wall(),

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from dreamd.dream.dialogue import (
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Context, Line, LineMetrics
 from dreamd.dream.replay import Differs, resumed
+from dreamd.engine.events import Events
 from dreamd.engine.session_hooks import Caller, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
@@ -35,7 +36,6 @@ from dreamd.store.file.health import UNANSWERED
 from dreamd.store.records import Charge, NewDialog, Observed, OpenDialog
 from dreamd.store.store import Store
 
-Publish = Callable[[dict[str, Any]], None]
 T = TypeVar("T")
 
 
@@ -58,10 +58,10 @@ class DialogueRun:
     hooks: SessionHooks
     settings: Settings
     store: Store
-    names: Clients
+    clients: Clients
     clock: Clock
     failures: Failures
-    publish: Publish
+    events: Events
     chance: random.Random
     observed: dict[int, Observed] = field(default_factory=dict)
     recalled: list[str] = field(default_factory=list)
@@ -155,11 +155,11 @@ class DialogueRun:
         about, charge = self.about, None
         if line.turn == 1:
             # A dialogue that went on may be older than another one of this client.
-            at = max(about.started_at, self.names[about.client].last_run_s or 0.0)
-            charge = Charge(about.client, at, tuple(self.names.forgotten))
+            at = max(about.started_at, self.clients[about.client].last_run_s or 0.0)
+            charge = Charge(about.client, at, tuple(self.clients.forgotten))
         await self._kept("record", self.store.record(about.id, line, self.clock.wall(), charge=charge))
         if charge is not None:
-            self.names.charged(charge.client, charge.at, charge.forget)
+            self.clients.charged(charge.client, charge.at, charge.forget)
         self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
 
     async def _observe(self, effect: Observe, line: Line) -> LineMetrics | None:
@@ -187,7 +187,7 @@ class DialogueRun:
 
     def tell(self, kind: str, **what: Any) -> None:
         """Publish an event of this dialogue."""
-        self.publish(
+        self.events.publish(
             {
                 "type": kind,
                 "at": self.clock.wall(),

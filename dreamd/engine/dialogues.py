@@ -16,7 +16,8 @@ from dreamd.clock import Clock
 from dreamd.dream.clients import Clients
 from dreamd.dream.dialogue import Outcome, Result
 from dreamd.dream.model import Context
-from dreamd.engine.dialogue_run import DialogueRun, Publish, answered
+from dreamd.engine.dialogue_run import DialogueRun, answered
+from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
 from dreamd.engine.session_hooks import Caller, Latency, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
@@ -78,24 +79,25 @@ class Dialogues:
     def __init__(
         self,
         store: Store,
-        keeper: FriendState,
+        friend: FriendState,
+        clients: Clients,
         clock: Clock,
         failures: Failures,
-        publish: Publish,
+        events: Events,
         chance: random.Random,
         is_over: Callable[[], None],
     ) -> None:
-        self.names = Clients()
         self.outcomes: Counter[str] = Counter()
         self.latency = Latency()
         self.running: dict[int, tuple[DialogueRun, asyncio.Task[Ending]]] = {}
         self.suspended: dict[int, OpenDialog] = {}
         self.next_dialog = 1
         self._store = store
-        self._keeper = keeper
+        self._friend = friend
+        self._clients = clients
         self._clock = clock
         self._failures = failures
-        self._publish = publish
+        self._events = events
         self._chance = chance
         self._is_over = is_over
 
@@ -116,7 +118,7 @@ class Dialogues:
 
     def resume(self, dreamer: Dreamer, settings: Settings) -> int | None:
         """Go on with the oldest suspended dialogue of this session's name and field. Return which, if there is one."""
-        if dreamer.run is not None or not dreamer.has_hooks or self.names[dreamer.name].running:
+        if dreamer.run is not None or not dreamer.has_hooks or self._clients[dreamer.name].running:
             return None
         now_s, mine = self._clock.wall(), (dreamer.name, dreamer.session.field)
         for dialog in self.suspended.values():
@@ -177,13 +179,13 @@ class Dialogues:
             hooks=hooks,
             settings=settings,
             store=self._store,
-            names=self.names,
+            clients=self._clients,
             clock=self._clock,
             failures=self._failures,
-            publish=self._publish,
+            events=self._events,
             chance=self._chance,
         )
-        self.names[about.client].begin(about.id, about.started_at)
+        self._clients[about.client].begin(about.id, about.started_at)
         task = asyncio.get_running_loop().create_task(self._dream(dreamer, run, drawn))
         self.running[about.id] = run, task
         return task
@@ -192,7 +194,7 @@ class Dialogues:
         result, ending = Result("store_error", []), Ending("store_error", 0)
         end = None
         try:
-            result = await run.perform(self._keeper.friend)
+            result = await run.perform(self._friend.friend)
             ending = Ending(result.outcome, len(result.lines))
             if run.begun:
                 ending, end = await self._conclude(run, result)
@@ -206,7 +208,7 @@ class Dialogues:
             run.hooks.close()
             dreamer.run = None
             self._account(run, result, drawn, suspended=ending.outcome == SUSPENDED)
-            self.names.end(run.about.client, run.about.id, keep=ending.outcome == SUSPENDED)
+            self._clients.end(run.about.client, run.about.id, keep=ending.outcome == SUSPENDED)
             self._tell_end(run, ending, end)
             del self.running[run.about.id]
             self._is_over()  # its file, or its end in the store
@@ -230,7 +232,7 @@ class Dialogues:
 
     async def _finish(self, run: DialogueRun, result: Result, outcome: str) -> Finish:
         """Store the end and the next friend, together. It goes on if the store takes too long to answer."""
-        signals = self.names[run.about.client].signals
+        signals = self._clients[run.about.client].signals
         end = Finish(
             at=self._clock.wall(),
             outcome=outcome,
@@ -247,7 +249,7 @@ class Dialogues:
             raise
 
     async def _end(self, dialog: int, end: Finish) -> Finish:
-        finished = await self._keeper.finish(dialog, end)
+        finished = await self._friend.finish(dialog, end)
         self.outcomes[end.outcome] += 1
         return finished
 
@@ -259,12 +261,12 @@ class Dialogues:
             script = await self._store.script(dialog.id)
         lines = script.lines if script else []
         await self._end(dialog.id, Finish(at=self._clock.wall(), outcome="left", lines=lines))
-        self.names.end(dialog.client, dialog.id)
+        self._clients.end(dialog.client, dialog.id)
 
     def _wait_for_client(self, dialog: OpenDialog) -> None:
         """Keep a suspended dialogue, and its cooldown reserved."""
         self.suspended[dialog.id] = dialog
-        self.names[dialog.client].reserved[dialog.id] = dialog.started_at
+        self._clients[dialog.client].reserved[dialog.id] = dialog.started_at
 
     def _tell_end(self, run: DialogueRun, ending: Ending, end: Finish | None) -> None:
         if ending.outcome == SUSPENDED:
@@ -283,7 +285,7 @@ class Dialogues:
         """Note what an end says of its client. A context that it was lost with, and that does not go on, is delivered
         once more, the second in a row is not, and from the third loss on each doubles the pause, until a dialogue ends
         in another way."""
-        named, now_s = self.names[run.about.client], self._clock.monotonic()
+        named, now_s = self._clients[run.about.client], self._clock.monotonic()
         if result.outcome == "lost" and not result.spoke:
             named.lost += 1
             if named.lost >= LOSSES:

@@ -15,12 +15,11 @@ import msgspec
 from dreamclient.messages import Code
 
 from dreamd.clock import Clock
-from dreamd.dream.gate import Decision, decide
-from dreamd.dream.measures import overlap
+from dreamd.dream.gate import Decision, Gate
 from dreamd.dream.model import Context
 from dreamd.engine.delivery import Delivery
-from dreamd.engine.dialogue_run import Publish
 from dreamd.engine.dialogues import Dialogues, Dreamer
+from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
 from dreamd.engine.pending import Pending
 from dreamd.engine.session_hooks import Caller
@@ -43,43 +42,48 @@ class Engine:
         self,
         settings: Settings,
         store: Store,
+        friend: FriendState,
         delivery: Delivery,
+        gate: Gate,
         clock: Clock,
         failures: Failures,
-        publish: Publish,
+        events: Events,
         chance: random.Random,
     ) -> None:
         self.settings = settings
-        self.store = store
-        self.delivery = delivery
+        self.gate = gate
+        self.clients = gate.clients
         self.shortage: str | None = None  # what the process has lost or run out of, as its tick found
         self.unanswered = False  # the database or the inbox does not answer its look
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.reasons: Counter[str] = Counter()
-        self.keeper = FriendState(store, clock, settings.friend)
+        self._store = store
+        self._friend = friend
+        self._delivery = delivery
         self._clock = clock
         self._failures = failures
-        self._publish = publish
+        self._events = events
         self._chance = chance
         self._dreamers: dict[int, Dreamer] = {}
         self._loaded = False
         self._closing = False
         self.pending = Pending(self._complete, self._is_due, clock, failures)
-        self.dialogues = Dialogues(store, self.keeper, clock, failures, publish, chance, self._is_over)
-        self.names = self.dialogues.names
+        self.dialogues = Dialogues(
+            store, friend, gate.clients, clock, failures, events, chance, self._is_over
+        )
 
     # start and end
 
     async def load(self) -> None:
         """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
-        if self.store.trouble is None and not self._loaded:
-            self._take_up(await self.keeper.load(), await self.store.open_dialogs())
+        if self._store.trouble is None and not self._loaded:
+            self._take_up(await self._friend.load(), await self._store.open_dialogs())
 
     def _take_up(self, memory: Memory, unfinished: Iterable[OpenDialog]) -> None:
         if not self._loaded:  # the start may have asked, too, and not waited
             for dialog in unfinished:  # their cooldowns, until it is known whether they go on
-                self.names[dialog.client].reserved[dialog.id] = dialog.started_at
-            self.names.load(memory.last_run, memory.signals)
+                self.clients[dialog.client].reserved[dialog.id] = dialog.started_at
+            self.clients.load(memory.last_run, memory.signals)
             self.dialogues.outcomes = Counter(memory.outcomes)
             self.dialogues.next_dialog = memory.next_dialog
             self._loaded = True
@@ -87,13 +91,13 @@ class Engine:
     async def _complete(self) -> bool:
         """Load the store, end what a crash left open, deliver the files, tidy the inbox. Return whether all is done."""
         await self.load()
-        if self.store.trouble is not None:
+        if self._store.trouble is not None:
             return False
         await self.dialogues.recover()
         self._resume_all()
-        delivered = await self.delivery.deliver()
+        delivered = await self._delivery.deliver()
         if delivered:
-            await self.delivery.tidy()
+            await self._delivery.tidy()
         return delivered
 
     def _is_over(self) -> None:
@@ -103,24 +107,24 @@ class Engine:
         self.pending.add()
 
     def _is_due(self) -> bool:
-        return not self._loaded or self.delivery.due or self.dialogues.due
+        return not self._loaded or self._delivery.due or self.dialogues.due
 
     async def close(self) -> None:
         """Interrupt the dialogues: they go on with a later daemon, or end, and are delivered."""
         self._closing = True
         await self.dialogues.interrupt("shutdown")
-        await self.keeper.close()
+        await self._friend.close()
         await self._keep_signals()
         await self.pending.attempt()
 
     async def _keep_signals(self) -> None:
         """Store what came to the gates since the last dialogue, so that the next start ranks among it."""
-        changed = dict(self.names.changed())
-        if not changed or self.store.trouble or not self._loaded:
+        changed = dict(self.clients.changed())
+        if not changed or self._store.trouble or not self._loaded:
             return
         kept = {name: signals.take() for name, signals in changed.items()}
         try:
-            await self.store.keep_signals(kept, self._clock.wall())
+            await self._store.keep_signals(kept, self._clock.wall())
         except StoreUnavailable as error:
             self._failures.count("store", error.trouble, place="signals")
 
@@ -129,19 +133,19 @@ class Engine:
         """Why no dream can be kept now, or None."""
         if self._closing:
             return "stopping"
-        if self.store.trouble or self._loaded:
-            return self.store.trouble or (UNANSWERED if self.unanswered else None)
+        if self._store.trouble or self._loaded:
+            return self._store.trouble or (UNANSWERED if self.unanswered else None)
         return "starting"
 
     @property
     def hindered(self) -> bool:
         """Whether pending work cannot be done: once it can, it is tried at once."""
-        return bool(self.store.trouble or self.unanswered or self.delivery.closed_to_us)
+        return bool(self._store.trouble or self.unanswered or self._delivery.closed_to_us)
 
     @property
     def ailment(self) -> str | None:
         """The worst that is wrong, dreams or no dreams, in a word that docs/guides/troubleshooting.md lists."""
-        return self.shortage or self.trouble or self.delivery.trouble
+        return self.shortage or self.trouble or self._delivery.trouble
 
     @property
     def doing(self) -> str:
@@ -162,7 +166,8 @@ class Engine:
         ]
         kept = {name: getattr(self.settings, name) for name in later}
         self.settings = msgspec.structs.replace(settings, **kept)
-        self.keeper.settings = self.settings.friend
+        self._friend.settings = self.settings.friend
+        self.gate.settings = self.settings.gate
         return later
 
     # sessions
@@ -172,17 +177,18 @@ class Engine:
         for its name is decided, with the draw that was made for it, and not kept again (a client that dies of it would
         die at each start)."""
         if session.number in self._dreamers:
-            self.names.leave(self._dreamers[session.number].name)
+            self.clients.leave(self._dreamers[session.number].name)
         dreamer = self._dreamers.setdefault(session.number, Dreamer(session, session.name))
         dreamer.name = session.name
-        self.names.join(session.name)
+        self.clients.join(session.name)
         if self._resume(dreamer):
             return
-        kept = self.names[session.name].take(self._clock.monotonic()) if dreamer.has_hooks else None
+        kept = self.clients[session.name].take(self._clock.monotonic()) if dreamer.has_hooks else None
         if kept is not None:
-            self.names[session.name].lost = max(1, self.names[session.name].lost)
+            self.clients[session.name].lost = max(1, self.clients[session.name].lost)
             drawn = kept.drawn
-            self._decide(dreamer, kept.ctx, self._chance.random if drawn is None else lambda: drawn)
+            draw = self._chance.random if drawn is None else lambda: drawn
+            self._decide(dreamer, kept.ctx, draw, is_new=False)
 
     def _resume_all(self) -> None:
         for dreamer in self._dreamers.values():
@@ -190,7 +196,7 @@ class Engine:
 
     def _resume(self, dreamer: Dreamer) -> bool:
         """Go on with a dialogue that is suspended for this session, if there is one and no trouble."""
-        if self.trouble or not self.settings.gate.enabled:
+        if self.trouble or not self.gate.settings.enabled:
             return False
         dialog = self.dialogues.resume(dreamer, self.settings)
         if dialog is not None:
@@ -206,8 +212,8 @@ class Engine:
         if dreamer is not None:
             if dreamer.run is not None:
                 about = dreamer.run.about
-                self.names[about.client].running.discard(about.id)
-            self.names.leave(dreamer.name)
+                self.clients[about.client].running.discard(about.id)
+            self.clients.leave(dreamer.name)
 
     def dreamer(self, number: int) -> Dreamer | None:
         """What is known of a session that has said hello."""
@@ -217,37 +223,25 @@ class Engine:
 
     def offer(self, session: Caller, ctx: Context) -> Decision:
         """Decide on a context that was just settled; start its dialogue if it is to dream. Never blocks."""
-        dreamer = self._dreamers[session.number]
-        if dreamer.has_hooks:  # a session that cannot dream is never ranked
-            self.names[dreamer.name].signals.add(ctx, self._overlap)
-        return self._decide(dreamer, ctx, self._chance.random)
+        return self._decide(self._dreamers[session.number], ctx, self._chance.random, is_new=True)
 
-    def _overlap(self, text: str) -> float:
-        return overlap(text, self.keeper.friend.origin_profile)
-
-    def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float]) -> Decision:
-        session, gate, now = dreamer.session, self.settings.gate, self._clock.wall()
+    def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float], *, is_new: bool) -> Decision:
+        session, now = dreamer.session, self._clock.wall()
         dreamer.latest, dreamer.latest_at = ctx, now
-        named, now_s = self.names[dreamer.name], self._clock.monotonic()
-        decision = decide(
+        decision = self.gate.decide(
             ctx,
-            gate,
+            dreamer.name,
             at=now,
-            client=session.name,
+            now_s=self._clock.monotonic(),
+            is_new=is_new,
             has_hooks=dreamer.has_hooks,
-            busy=dreamer.run is not None or bool(named.running),
-            mute_left_s=named.mute_left_s(now_s),
-            cooldown_left_s=named.cooldown_left_s(now, gate.cooldown_s),
+            busy=dreamer.run is not None,
             degraded=self.trouble is not None,
             draw=draw,
-            signals=named.signals,
-            overlap=self._overlap,
         )
         decision.session = session.number
         if decision.dream:
             decision.dialog, _ = self.dialogues.begin(dreamer, ctx, now, self.settings, decision.drawn)
-        elif decision.reason == "no_hooks":
-            named.keep(ctx, None, now_s)
         self._note(decision)
         return decision
 
@@ -274,7 +268,7 @@ class Engine:
     def _note(self, decision: Decision) -> None:
         self.decisions.append(decision)
         self.reasons[decision.reason] += 1
-        self._publish({"type": "decision", "at": decision.at, "decision": decision})
+        self._events.publish({"type": "decision", "at": decision.at, "decision": decision})
 
     def _who_dreams(self, caller: Caller, number: int | None) -> Dreamer:
         if number is not None:

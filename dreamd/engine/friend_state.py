@@ -11,6 +11,7 @@ from dreamclient.messages import Code
 from dreamd.clock import Clock
 from dreamd.dream.fragment_records import Copy, copies_of, to_take_in
 from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
+from dreamd.dream.measures import overlap
 from dreamd.dream.model import Fragment
 from dreamd.errors import Refusal
 from dreamd.store.records import Finish, Memory
@@ -56,6 +57,15 @@ class FriendState:
     def seeded(self) -> bool:
         """Whether there is an origin."""
         return bool(self._origin)
+
+    @property
+    def fragments(self) -> tuple[Fragment, ...]:
+        """The fragments of the friend, in the order of their ids."""
+        return self.friend.fragments
+
+    def overlap(self, text: str) -> float:
+        """Return how much a text has in common with the origin."""
+        return overlap(text, self.friend.origin_profile)
 
     @property
     def _origin(self) -> list[Fragment]:

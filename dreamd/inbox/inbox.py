@@ -24,7 +24,7 @@ from dreamd.inbox.document.node import check_node
 from dreamd.inbox.errors import CapabilityError, ValidationError
 from dreamd.inbox.folder import reading, writing
 from dreamd.inbox.folder.files import Files
-from dreamd.inbox.folder.folder import Folder, check_folder, locked, open_folder, typed_errors
+from dreamd.inbox.folder.folder import Folder, Modes, check_folder, locked, open_folder, typed_errors
 from dreamd.inbox.folder.parts import asked_part
 from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact
 from dreamd.inbox.settings import InboxSettings
@@ -52,6 +52,8 @@ class Inbox:
         with typed_errors("find the inbox's folder"):  # a relative one, if the working folder is gone
             self.folder = Path(folder).absolute()
         self.settings = settings or InboxSettings()
+        self._modes = Modes(self.settings.file_mode, self.settings.folder_mode)
+        self._regions = self.settings.regions
         self.refused: Counter[str] = Counter()  # refused tokens, by reason
         self._files = files or Files()
         self._clock = clock or Clock()
@@ -84,7 +86,7 @@ class Inbox:
             raise ValidationError("shards is empty, expected one or more; matada_nodes alone are not taken")
         masked: Counter[str] = Counter()
         if self.settings.redact:
-            mask = partial(redact, masked=masked, regions=self.settings.regions)
+            mask = partial(redact, masked=masked, regions=self._regions)
             (own_seed,) = mask([own_seed])
             clean, good = mask(clean, kept=SHARD_KEPT), mask(good, kept=NODE_KEPT)
             # A mask may be longer than what it replaces.
@@ -204,7 +206,7 @@ class Inbox:
     def _locked(self, doing: str) -> Iterator[Folder]:
         with (
             typed_errors(doing),
-            open_folder(self.folder, self.settings, self._files) as folder,
+            open_folder(self.folder, self._modes, self._files) as folder,
             locked(folder, self._clock),
         ):
             yield folder

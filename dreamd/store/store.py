@@ -19,8 +19,9 @@ from dreamd.errors import Refusal, StoreError, StoreForeign, StoreTaken, StoreTo
 from dreamd.process.threads import Looker
 from dreamd.store import checkpoints, reads, search, suspension, tidying, writes
 from dreamd.store.file.connection import Database
-from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, Stamp, set_aside, size_of, stamp
+from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, set_aside
 from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
+from dreamd.store.file.open_files import Stamp, size_of, stamp
 from dreamd.store.file.transaction import OnConnection, P, T
 from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places

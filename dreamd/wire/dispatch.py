@@ -1,9 +1,7 @@
-"""The service behind the wire: one place where a request becomes an answer, and an event reaches who subscribed."""
+"""Serves what a session asks: finds the method, reads its params, calls its handler, and answers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,22 +9,18 @@ from dreamclient.messages import Code
 from dreamclient.protocol.rpc import Notification, Request
 
 import dreamd
-from dreamd.clock import Clock
-from dreamd.engine.engine import Engine
 from dreamd.errors import Refusal, StoreUnavailable
-from dreamd.failures import Failures
 from dreamd.inbox import CapabilityError, DamagedFile, InboxUnavailable, UnknownTrace, ValidationError
-from dreamd.process.threads import Looker
 from dreamd.wire import params
-from dreamd.wire.session import UNTAPPED, Session, Tap
-from dreamd.wire.trace import Trace
+from dreamd.wire.parts import Parts
+from dreamd.wire.session import Session
 
 
-class Served(NamedTuple):
-    """How one method is served: by whom, the shape of its params, whether also before `hello` (frozen), and
-    whether also as a notification (told), which nobody waits for and no cap of calls holds back."""
+class ServedMethod(NamedTuple):
+    """How one method is served: its handler, the shape of its params, whether also before `hello` (frozen), and
+    whether also as a notification (told), which has no answer and no cap of calls holds back."""
 
-    serve: "Callable[[Service, Session, Any], Any]"
+    serve: Callable[[Parts, Session, Any], Any]
     shape: type[msgspec.Struct]
     params: msgspec.msgpack.Decoder[Any]
     frozen: bool
@@ -61,7 +55,7 @@ class InvalidParams(Refusal):
     """Params that are not of their method's types."""
 
 
-def _read_params(method: Served, message: Request | Notification) -> Any:
+def _read_params(method: ServedMethod, message: Request | Notification) -> Any:
     """Return the params of a message as their type. Whatever reading them raises, they are what is wrong."""
     try:
         return params.read(message.params, method.params)
@@ -70,38 +64,16 @@ def _read_params(method: Served, message: Request | Notification) -> Any:
         raise InvalidParams(Code.INVALID_PARAMS, text) from None
 
 
-@dataclass
-class Service:
-    """What the handlers answer from, and who they ask to stop. Times are monotonic seconds."""
+class Dispatcher:
+    """Serves the methods of a table from the parts of the daemon: the one place where a request becomes an answer."""
 
-    table: "Mapping[str, Served]"
-    engine: Engine
-    failures: Failures
-    socket: str
-    state_dir: Path
-    clock: Clock
-    stop: Callable[[], None]
-    subscribers: set[Session] = field(default_factory=set)
-    taps: dict[int, Tap] = field(default_factory=dict)  # of those who trace, by their session
-    sessions: Mapping[int, Session] = field(default_factory=dict)  # the server's
-    started: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.started = self.clock.monotonic()
-        # What `status` looks up on disks that may hang.
-        self.sizes: Looker[dict[str, int]] = Looker("dreamd-sizes", lambda: self.engine.store.sizes())
-        self.counts: Looker[dict[str, Any]] = Looker(
-            "dreamd-counts", lambda: self.engine.delivery.inbox.counts()
-        )
-
-    def close(self) -> None:
-        """End the threads that look."""
-        self.sizes.close()
-        self.counts.close()
+    def __init__(self, table: Mapping[str, ServedMethod], parts: Parts) -> None:
+        self._table = table
+        self._parts = parts
 
     def dispatch(self, session: Session, message: Request | Notification) -> None:
-        """Serve one message of a session: the one place where a request becomes an answer."""
-        method = self.table.get(message.method)
+        """Serve one message of a session."""
+        method = self._table.get(message.method)
         try:
             if method is None:
                 raise Refusal(
@@ -112,7 +84,7 @@ class Service:
                 raise Refusal(Code.HELLO_REQUIRED, "say hello first; see docs/reference/protocol.md")
             if isinstance(message, Notification) and not method.told:
                 raise Refusal(Code.INVALID_PARAMS, f"{message.method} is a request")
-            result = method.serve(self, session, _read_params(method, message))
+            result = method.serve(self._parts, session, _read_params(method, message))
             if isinstance(message, Notification):
                 return
             if isinstance(result, Coroutine):
@@ -132,32 +104,18 @@ class Service:
 
     def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
         """Every failure is counted; a request is always answered."""
-        where = message.method if message.method in self.table else "unknown method"
+        where = message.method if message.method in self._table else "unknown method"
         code, reason = _known(error)
         text = str(error)
         if code == Code.INTERNAL:
             text = f"{where}: failed ({reason}); the daemon's status counts it"
             fault = {"message": where, "exception": error, "counted": True}
             asyncio.get_running_loop().call_exception_handler(fault)
-        self.failures.count(where, reason, place=f"session {session.number}")
+        self._parts.failures.count(where, reason, place=f"session {session.number}")
         if isinstance(message, Request):
             session.fail(message.msgid, code, text)
 
-    def publish(self, event: dict[str, Any]) -> None:
-        """Tell all subscribers, encoded once."""
-        if self.subscribers:
-            data = params.encode_event(event)
-            for session in self.subscribers:
-                session.event(data)
-
-    def trace(self, tracer: Session, only: int | None) -> None:
-        """Show a session the messages of all others, or of one, from now on; but never those of who traces: two
-        would trace each other's traces without end."""
-        tracer.taps = UNTAPPED
-        self.taps[tracer.number] = Trace(tracer, only, self.clock).see
-
     def forget(self, session: Session) -> None:
-        """A session has gone."""
-        self.subscribers.discard(session)
-        self.taps.pop(session.number, None)
-        self.engine.leave(session.number)
+        """Let go of a session that has gone."""
+        self._parts.subscriptions.forget(session)
+        self._parts.engine.leave(session.number)

@@ -1,7 +1,7 @@
 """One function a method, behind one flat table.
 
 A handler gets the session and its decoded params, and returns the result, or a coroutine of it, which then runs
-as a task of that session. Refusals are exceptions that carry their code (`service.CODES`).
+as a task of that session. Refusals are exceptions that carry their code (`parts.CODES`).
 """
 
 import asyncio
@@ -19,13 +19,14 @@ from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, Unreadable
 from dreamd.wire import params
 from dreamd.wire.codec import too_deep
-from dreamd.wire.dispatch import Served, Service
+from dreamd.wire.dispatch import ServedMethod
+from dreamd.wire.parts import Parts
 from dreamd.wire.session import Session
 
 # --- the session itself ------------------------------------------------------------------------------
 
 
-def hello(service: Service, session: Session, asked: params.HelloParams) -> dict[str, Any]:
+def hello(parts: Parts, session: Session, asked: params.HelloParams) -> dict[str, Any]:
     said = asked.hello
     if said.protocol != PROTOCOL_VERSION:
         version = said.version or "(version not said)"
@@ -38,89 +39,89 @@ def hello(service: Service, session: Session, asked: params.HelloParams) -> dict
     session.provides = frozenset(said.provides) & HOOKS
     session.field = said.field
     session.greeted = True
-    service.engine.join(session)
+    parts.engine.join(session)
     if said.failures:
-        service.failures.from_host(said.failures)
+        parts.failures.from_host(said.failures)
     return {
         "protocol": PROTOCOL_VERSION,
         "name": "dreamd",
         "version": dreamd.__version__,
         "pid": os.getpid(),
-        "provides": sorted(service.table),
+        "provides": sorted(TABLE),
         "session": session.number,
-        "seeded": service.engine.keeper.seeded,
+        "seeded": parts.friend.seeded,
     }
 
 
-def status(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, dict[str, Any]]:
-    from dreamd.wire.status import status_of  # not needed by a daemon that nobody looks at
+def status(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, dict[str, Any]]:
+    from dreamd.wire.status import status_of  # not needed before it is asked for
 
-    return status_of(service)
+    return status_of(parts)
 
 
-def shutdown(service: Service, session: Session, asked: params.NoParams) -> bool:
+def shutdown(parts: Parts, session: Session, asked: params.NoParams) -> bool:
     # After this answer has been written.
-    asyncio.get_running_loop().call_soon(service.stop)
+    asyncio.get_running_loop().call_soon(parts.stop)
     return True
 
 
-def subscribe(service: Service, session: Session, asked: params.NoParams) -> None:
-    service.subscribers.add(session)
+def subscribe(parts: Parts, session: Session, asked: params.NoParams) -> None:
+    parts.subscriptions.subscribers.add(session)
 
 
-def trace(service: Service, session: Session, asked: params.TraceSubscribeParams) -> None:
-    if asked.session is not None and asked.session not in service.sessions:
+def trace(parts: Parts, session: Session, asked: params.TraceSubscribeParams) -> None:
+    if asked.session is not None and asked.session not in parts.sessions:
         raise Refusal(Code.NOT_FOUND, f"no session {asked.session}; `dreamctl status` lists them")
-    service.trace(session, asked.session)
+    parts.subscriptions.trace(session, asked.session)
 
 
 # --- dreaming ----------------------------------------------------------------------------------------
 
 
-def context(service: Service, session: Session, asked: params.ContextParams) -> Any:
-    return service.engine.offer(session, _counted(service, asked.context))
+def context(parts: Parts, session: Session, asked: params.ContextParams) -> Any:
+    return parts.engine.offer(session, _counted(parts, asked.context))
 
 
-def _counted(service: Service, ctx: Context) -> Context:
+def _counted(parts: Parts, ctx: Context) -> Context:
     """Count what the host swallowed, and take it out of what is kept of the context."""
     if ctx.failures:
-        service.failures.from_host(ctx.failures)
+        parts.failures.from_host(ctx.failures)
         ctx.failures = None
     return ctx
 
 
-def now(service: Service, session: Session, asked: params.NowParams) -> Coroutine[Any, Any, dict[str, Any]]:
-    ctx = None if asked.context is None else _counted(service, asked.context)
-    return service.engine.dream_now(session, ctx, asked.session)
+def now(parts: Parts, session: Session, asked: params.NowParams) -> Coroutine[Any, Any, dict[str, Any]]:
+    ctx = None if asked.context is None else _counted(parts, asked.context)
+    return parts.engine.dream_now(session, ctx, asked.session)
 
 
-def seed(service: Service, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, int]:
-    return service.engine.keeper.seed(asked.seed.origin, asked.seed.readme)
+def seed(parts: Parts, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, int]:
+    return parts.friend.seed(asked.seed.origin, asked.seed.readme)
 
 
-def why(service: Service, session: Session, asked: params.CountParams) -> Any:
-    return service.engine.why(asked.n)
+def why(parts: Parts, session: Session, asked: params.CountParams) -> Any:
+    return parts.engine.why(asked.n)
 
 
 # --- looking -----------------------------------------------------------------------------------------
 
 
-def recent(service: Service, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.recent(asked.n, asked.before)
+def recent(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.recent(asked.n, asked.before)
 
 
-async def get(service: Service, session: Session, asked: params.DialogParams) -> dict[str, Any]:
-    found = await service.engine.store.get(asked.id)
+async def get(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
+    found = await parts.store.get(asked.id)
     if found is None:
         raise Refusal(Code.NOT_FOUND, f"no dialogue {asked.id}; `dreamctl recent` lists them")
     return found
 
 
-async def replay(service: Service, session: Session, asked: params.DialogParams) -> dict[str, Any]:
+async def replay(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
     try:
-        found = await service.engine.store.script(asked.id)
+        found = await parts.store.script(asked.id)
     except Unreadable as error:
-        lines = (await get(service, session, asked))["lines"]
+        lines = (await get(parts, session, asked))["lines"]
         return {"id": asked.id, "lines": lines, "same": False, "difference": str(error)}
     if found is None:
         raise Refusal(
@@ -134,74 +135,69 @@ async def replay(service: Service, session: Session, asked: params.DialogParams)
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
 
 
-def search(service: Service, session: Session, asked: params.SearchParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.search(asked.words, asked.n, asked.before)
+def search(parts: Parts, session: Session, asked: params.SearchParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.search(asked.words, asked.n, asked.before)
 
 
-def stats(service: Service, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.stats()
+def stats(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.stats()
 
 
 # --- the friend --------------------------------------------------------------------------------------
 
 
-async def fragments(service: Service, session: Session, asked: params.FragmentsParams) -> Any:
-    engine, name = service.engine, asked.checkpoint
-    found = engine.keeper.friend.fragments if name is None else await engine.store.checkpoint(name)
+async def fragments(parts: Parts, session: Session, asked: params.FragmentsParams) -> Any:
+    name = asked.checkpoint
+    found = parts.friend.fragments if name is None else await parts.store.checkpoint(name)
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 
-def drift(service: Service, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.drift(asked.n, asked.before)
+def drift(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.drift(asked.n, asked.before)
 
 
 def checkpoint(
-    service: Service, session: Session, asked: params.CheckpointParams
+    parts: Parts, session: Session, asked: params.CheckpointParams
 ) -> Coroutine[Any, Any, dict[str, Any]]:
-    return service.engine.store.keep(asked.name, service.clock.wall(), again=asked.again)
+    return parts.store.keep(asked.name, parts.clock.wall(), again=asked.again)
 
 
-def checkpoints(service: Service, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.store.checkpoints(asked.n)
+def checkpoints(parts: Parts, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.checkpoints(asked.n)
 
 
-async def delete_checkpoint(service: Service, session: Session, asked: params.NameParams) -> dict[str, Any]:
-    await service.engine.store.delete_checkpoint(asked.name)
+async def delete_checkpoint(parts: Parts, session: Session, asked: params.NameParams) -> dict[str, Any]:
+    await parts.store.delete_checkpoint(asked.name)
     return {"name": asked.name}
 
 
-def restore(
-    service: Service, session: Session, asked: params.NameParams
-) -> Coroutine[Any, Any, dict[str, Any]]:
-    return service.engine.keeper.restore(asked.name)
+def restore(parts: Parts, session: Session, asked: params.NameParams) -> Coroutine[Any, Any, dict[str, Any]]:
+    return parts.friend.restore(asked.name)
 
 
 def take_in(
-    service: Service, session: Session, asked: params.ImportParams
+    parts: Parts, session: Session, asked: params.ImportParams
 ) -> Coroutine[Any, Any, dict[str, Any]]:
-    return service.engine.keeper.take_in([replace(copy, dialog=None) for copy in asked.fragments])
+    return parts.friend.take_in([replace(copy, dialog=None) for copy in asked.fragments])
 
 
-def reseed(
-    service: Service, session: Session, asked: params.SeedParams
-) -> Coroutine[Any, Any, dict[str, Any]]:
-    return service.engine.keeper.reseed(asked.seed.origin, asked.seed.readme)
+def reseed(parts: Parts, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, dict[str, Any]]:
+    return parts.friend.reseed(asked.seed.origin, asked.seed.readme)
 
 
 # --- the inbox ---------------------------------------------------------------------------------------
 
 
-async def persist(service: Service, session: Session, asked: params.PersistParams) -> dict[str, Any]:
-    inbox = service.engine.delivery.inbox
-    if not inbox.settings.enabled:
+async def persist(parts: Parts, session: Session, asked: params.PersistParams) -> dict[str, Any]:
+    if not parts.inbox.settings.enabled:
         raise Refusal(Code.UNAVAILABLE, "the inbox is off: inbox.enabled is false")
     what = asked.request
-    report = await service.engine.delivery.for_a_client(inbox.persist, what.seed, what.result, what.cap_token)
+    report = await parts.delivery.for_a_client(parts.inbox.persist, what.seed, what.result, what.cap_token)
     trace_id = what.result["trace_id"]
-    service.publish(
+    parts.events.publish(
         {
             "type": "inbox.written",
-            "at": service.clock.wall(),
+            "at": parts.clock.wall(),
             "trace_id": trace_id,
             "path": report["path"],
             "shards": report["shards_written"],
@@ -210,15 +206,15 @@ async def persist(service: Service, session: Session, asked: params.PersistParam
     return report
 
 
-def waiting(service: Service, session: Session, asked: params.WaitingParams) -> Coroutine[Any, Any, Any]:
-    return service.engine.delivery.reading(service.engine.delivery.inbox.list, asked.n, asked.after)
+def waiting(parts: Parts, session: Session, asked: params.WaitingParams) -> Coroutine[Any, Any, Any]:
+    return parts.delivery.reading(parts.inbox.list, asked.n, asked.after)
 
 
 ENVELOPE_BYTES = 8  # of an answer around its result: [1, msgid, nil, ..]
 
 
-async def read(service: Service, session: Session, asked: params.TraceParams) -> msgspec.Raw:
-    document = await service.engine.delivery.reading(service.engine.delivery.inbox.read, asked.trace_id)
+async def read(parts: Parts, session: Session, asked: params.TraceParams) -> msgspec.Raw:
+    document = await parts.delivery.reading(parts.inbox.read, asked.trace_id)
     why = f"has more than the {MESSAGE_BYTES} bytes of one message"
     try:
         if too_deep(document, 2 * NESTING):
@@ -235,9 +231,8 @@ async def read(service: Service, session: Session, asked: params.TraceParams) ->
     return msgspec.Raw(data)
 
 
-def ack(service: Service, session: Session, asked: params.AckParams) -> Coroutine[Any, Any, Any]:
-    inbox = service.engine.delivery.inbox
-    return service.engine.delivery.for_a_client(inbox.ack, asked.trace_id, asked.saved_ts)
+def ack(parts: Parts, session: Session, asked: params.AckParams) -> Coroutine[Any, Any, Any]:
+    return parts.delivery.for_a_client(parts.inbox.ack, asked.trace_id, asked.saved_ts)
 
 
 # --- the table ---------------------------------------------------------------------------------------
@@ -246,16 +241,16 @@ HOOKS = frozenset({Method.GENERATE, Method.OBSERVE, Method.RECALL})
 
 
 def _served(
-    serve: Callable[[Service, Session, Any], Any],
+    serve: Callable[[Parts, Session, Any], Any],
     shape: type[msgspec.Struct],
     *,
     frozen: bool = False,
     told: bool = False,
-) -> Served:
-    return Served(serve, shape, msgspec.msgpack.Decoder(shape), frozen, told)
+) -> ServedMethod:
+    return ServedMethod(serve, shape, msgspec.msgpack.Decoder(shape), frozen, told)
 
 
-TABLE: dict[str, Served] = {
+TABLE: dict[str, ServedMethod] = {
     Method.HELLO: _served(hello, params.HelloParams, frozen=True),
     Method.STATUS: _served(status, params.NoParams, frozen=True),
     Method.SHUTDOWN: _served(shutdown, params.NoParams, frozen=True),

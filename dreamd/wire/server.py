@@ -66,8 +66,9 @@ class Server:
         failures: Failures,
         cap: int = SESSIONS,
         taps: Mapping[int, Tap] = UNTAPPED,
+        sessions: dict[int, Session] | None = None,
     ) -> None:
-        self.sessions: dict[int, Session] = {}
+        self.sessions = {} if sessions is None else sessions
         self._dispatch = dispatch
         self._tell_gone = forget
         self._failures = failures

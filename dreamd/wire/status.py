@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dreamclient.messages import PROTOCOL_VERSION
 
@@ -10,11 +10,8 @@ import dreamd
 from dreamd.engine.dialogues import Dialogues
 from dreamd.inbox import InboxError
 from dreamd.store.suspension import SUSPENDED
+from dreamd.wire.parts import Parts
 from dreamd.wire.session import Session
-
-if TYPE_CHECKING:
-    from dreamd.wire.dispatch import Service
-
 
 # For what is looked up on a disk, which may hang: `status` is answered within 0.5 s all the same.
 PATIENCE_S = 0.3
@@ -22,21 +19,21 @@ UNKNOWN_COUNTS = dict.fromkeys(("waiting", "done", "set_aside", "temporaries"))
 UNKNOWN_SIZES = dict.fromkeys(("database_bytes", "wal_bytes"))
 
 
-async def status_of(service: "Service") -> dict[str, Any]:
+async def status_of(parts: Parts) -> dict[str, Any]:
     """Return what is known of the daemon now; what a disk does not tell in time is null."""
-    engine, store = service.engine, service.engine.store
-    sizes, inbox = await asyncio.gather(service.sizes.ask(PATIENCE_S), _inbox(service))
+    engine, store = parts.engine, parts.store
+    sizes, inbox = await asyncio.gather(parts.sizes.ask(PATIENCE_S), _inbox(parts))
     return {
         "version": dreamd.__version__,
         "protocol": PROTOCOL_VERSION,
         "pid": os.getpid(),
-        "uptime_s": service.clock.monotonic() - service.started,
-        "socket": service.socket,
-        "state_dir": str(service.state_dir),
+        "uptime_s": parts.clock.monotonic() - parts.started_s,
+        "socket": parts.socket,
+        "state_dir": str(parts.state_dir),
         "state": f"degraded: {engine.ailment}" if engine.ailment else "ok",
-        "enabled": engine.settings.gate.enabled,
-        "seeded": engine.keeper.seeded,
-        "sessions": [_session(service, session) for session in service.sessions.values()],
+        "enabled": engine.gate.settings.enabled,
+        "seeded": parts.friend.seeded,
+        "sessions": [_session(parts, session) for session in parts.sessions.values()],
         "decisions": dict(engine.reasons),
         "dialogues": _dialogues(engine.dialogues),
         "hooks": engine.dialogues.latency.figures(),
@@ -47,8 +44,8 @@ async def status_of(service: "Service") -> dict[str, Any]:
             "notes": store.notes,
         },
         "inbox": inbox,
-        "failures": service.failures.counts,
-        "last_errors": list(service.failures.last),
+        "failures": parts.failures.counts,
+        "last_errors": list(parts.failures.last),
     }
 
 
@@ -58,10 +55,10 @@ def _dialogues(dialogues: Dialogues) -> dict[str, int]:
     return {outcome: n for outcome, n in counted.items() if n}
 
 
-def _session(service: "Service", session: Session) -> dict[str, Any]:
-    dreamer = service.engine.dreamer(session.number)
-    named = service.engine.names[dreamer.name] if dreamer else None
-    cooldown_s = service.engine.settings.gate.cooldown_s
+def _session(parts: Parts, session: Session) -> dict[str, Any]:
+    dreamer = parts.engine.dreamer(session.number)
+    named = parts.engine.clients[dreamer.name] if dreamer else None
+    cooldown_s = parts.engine.gate.settings.cooldown_s
     return {
         "session": session.number,
         "name": session.name,
@@ -70,17 +67,16 @@ def _session(service: "Service", session: Session) -> dict[str, Any]:
         "provides": sorted(session.provides),
         "connected_s": asyncio.get_running_loop().time() - session.connected_at,
         "dreaming": dreamer.run.about.id if dreamer and dreamer.run else None,
-        "mute_s": named.mute_left_s(service.clock.monotonic()) if named else 0.0,
-        "cooldown_s": named.cooldown_left_s(service.clock.wall(), cooldown_s) if named else 0.0,
+        "mute_s": named.mute_left_s(parts.clock.monotonic()) if named else 0.0,
+        "cooldown_s": named.cooldown_left_s(parts.clock.wall(), cooldown_s) if named else 0.0,
     }
 
 
-async def _inbox(service: "Service") -> dict[str, Any]:
-    delivery = service.engine.delivery
-    inbox = delivery.inbox
+async def _inbox(parts: Parts) -> dict[str, Any]:
+    inbox = parts.inbox
     about: dict[str, Any] = {"folder": str(inbox.folder), "enabled": inbox.settings.enabled}
     try:
-        about |= await service.counts.ask(PATIENCE_S) or UNKNOWN_COUNTS
+        about |= await parts.counts.ask(PATIENCE_S) or UNKNOWN_COUNTS
     except InboxError as error:
         return about | {"trouble": type(error).__name__}
-    return about | {"trouble": delivery.trouble}
+    return about | {"trouble": parts.delivery.trouble}

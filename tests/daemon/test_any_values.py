@@ -91,8 +91,8 @@ async def test_as_the_params_of_every_method(tmp_path, seed):
         assert own_faults(service.failures.counts) == []
         assert (await other.call("dream.now", STIRRED))["outcome"] in ("complete", "repeat")
         assert len(service.sessions) == 1
-        assert service.subscribers == set()
-        assert service.taps == {}
+        assert service.subscriptions.subscribers == set()
+        assert service.subscriptions.taps == {}
 
 
 @pytest.mark.parametrize("seed", range(20 if os.environ.get("HUNT") else 1))
@@ -129,6 +129,6 @@ async def test_as_the_answer_of_every_hook(tmp_path, seed):
         assert "hook_error" in outcomes
         assert own_faults(service.failures.counts) == []
         assert service.engine.dialogues.running == {}
-        found = await service.engine.store.recent(1000)
+        found = await service.store.recent(1000)
         assert [each for each in found if each["outcome"] is None] == []
         await peer.close()

@@ -65,7 +65,7 @@ async def test_the_tick_feeds_the_watchdog_with_the_state_and_logs_changes_alone
     async with managed(tmp_path, tick_s=0.01) as (daemon, manager), daemon.serve() as service:
         await manager.hears()
         assert await manager.hears() == ["WATCHDOG=1", "STATUS=waiting for leo"]
-        async with Trouble(service.engine.store):
+        async with Trouble(service.store):
             while await manager.hears() != ["WATCHDOG=1", "STATUS=degraded: locked"]:
                 pass
             assert await manager.hears() == ["WATCHDOG=1", "STATUS=degraded: locked"]
@@ -369,7 +369,7 @@ async def test_a_database_of_others_is_left_alone_for_one_beside_it(tmp_path):
     before = (tmp_path / "leo.sqlite3").read_bytes()
     daemon = Daemon(chosen(), tmp_path / "s", tmp_path / "sock", database=tmp_path / "leo.sqlite3")
     async with daemon.serve() as service:
-        assert service.engine.store.path == tmp_path / "dream.sqlite3"
+        assert service.store.path == tmp_path / "dream.sqlite3"
     assert (tmp_path / "leo.sqlite3").read_bytes() == before
     (tmp_path / "s" / "dream.sqlite3").write_bytes(before)
     with pytest.raises(StartError):

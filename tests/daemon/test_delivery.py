@@ -62,7 +62,7 @@ async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_ca
         ended = [await peer.call("dream.now", STIRRED) for _ in range(3)]
         await settled(service)
         assert [e["outcome"] for e in ended] == ["complete"] * 3
-        assert service.engine.delivery.trouble == "ValidationError"
+        assert service.delivery.trouble == "ValidationError"
         # The folder is in trouble, not one file: the next one is not tried, nor each one again with the next dialogue.
         assert service.failures.counts == {"inbox: ValidationError": 1}
         await completed(service)
@@ -71,7 +71,7 @@ async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_ca
         folder.unlink()
         (tmp_path / "aside").rename(folder)
         await completed(service)
-        assert service.engine.delivery.trouble is None
+        assert service.delivery.trouble is None
         assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [
             e["lines"] for e in ended
         ]
@@ -84,7 +84,7 @@ async def test_an_inbox_that_is_unavailable_is_not_tried_again_for_each(tmp_path
     async with serving(tmp_path, clock=time.clock) as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)
         await settled(service)
-        inbox = service.engine.delivery.inbox
+        inbox = service.inbox
         inbox._files.pause = lambda _: time.pass_s(60)
         with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
@@ -92,10 +92,10 @@ async def test_an_inbox_that_is_unavailable_is_not_tried_again_for_each(tmp_path
                 await peer.call("dream.now", STIRRED)
                 await settled(service)
             assert service.failures.counts == {"inbox: InboxBusy": 1}
-            assert service.engine.delivery.trouble == "InboxBusy"
+            assert service.delivery.trouble == "InboxBusy"
         await completed(service)
         assert len(inbox_files(tmp_path)) == 3
-        assert service.engine.delivery.trouble is None
+        assert service.delivery.trouble is None
 
 
 COPY = """
@@ -148,7 +148,7 @@ async def test_the_inbox_is_tidied_once_an_hour_or_as_often_as_files_are_to_go(
         [file] = inbox_files(tmp_path)
         await peer.call("inbox.ack", file.stem)
         [done] = (file.parent / "done").iterdir()
-        delivery = service.engine.delivery
+        delivery = service.delivery
         retire, tidied = delivery.inbox.retire, []
         delivery.inbox.retire = lambda keep: (tidied.append(time.now), retire(keep))
         for _ in range(3):
@@ -186,8 +186,8 @@ async def test_a_write_that_was_not_begun_is_dropped_at_the_end(tmp_path):
             hold.wait(20)
             done.append("begun")
 
-        first = asyncio.ensure_future(service.engine.delivery.on_thread(busy))
-        second = asyncio.ensure_future(service.engine.delivery.on_thread(done.append, "never"))
+        first = asyncio.ensure_future(service.delivery.on_thread(busy))
+        second = asyncio.ensure_future(service.delivery.on_thread(done.append, "never"))
         await entered.wait()
     hold.set()
     await first
@@ -268,7 +268,7 @@ async def test_p11_a_file_of_ours_waits_for_one_write_of_a_client_however_many_t
         await leo(service) as peer,
         await onlooker(service) as client,
     ):
-        inbox, steps, go_on = service.engine.delivery.inbox, [], threading.Semaphore(0)
+        inbox, steps, go_on = service.inbox, [], threading.Semaphore(0)
         persist, write = inbox.persist, inbox.write
 
         def slow(*args):
@@ -287,9 +287,7 @@ async def test_p11_a_file_of_ours_waits_for_one_write_of_a_client_however_many_t
         calls = [asyncio.create_task(client.call("inbox.persist", asked)) for _ in range(20)]
         await until(lambda: steps == ["begins"])
         await peer.call("dream.now", STIRRED)
-        await until(
-            lambda: service.engine.delivery._thread._calls.qsize() > 0
-        )  # ours, behind the one that blocks
+        await until(lambda: service.delivery._thread._calls.qsize() > 0)  # ours, behind the one that blocks
         go_on.release(20)
         await settled(service)
         await asyncio.gather(*calls)

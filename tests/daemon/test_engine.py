@@ -45,7 +45,7 @@ async def test_each_reason_in_its_turn(tmp_path):
             assert await reason(peer) == "dream"
             await settled(service)
             assert await reason(peer) == "mute"
-            async with Trouble(service.engine.store):
+            async with Trouble(service.store):
                 assert await reason(peer) == "degraded"
         assert service.engine.reasons == {
             "no_hooks": 1, "dream": 2, "busy": 1, "cooldown": 1, "calm": 1, "mute": 1, "degraded": 1,
@@ -77,7 +77,7 @@ async def test_a_dialogue_that_was_lost_says_nothing_of_its_leo(tmp_path):
         await peer.close()
         await settled(service)
         assert service.engine.dialogues.outcomes == {"left": 1}
-        assert service.engine.names["leo"].mute_left_s(service.clock.monotonic()) == 0
+        assert service.engine.clients["leo"].mute_left_s(service.clock.monotonic()) == 0
         assert service.engine.dreamer(1) is None
         assert service.failures.counts == {"generate: connection lost": 1}
 
@@ -146,7 +146,7 @@ async def test_a_dialogue_goes_on_when_who_asked_for_it_has_gone(tmp_path):
 
 async def test_no_dream_is_begun_that_cannot_be_kept(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
-        async with Trouble(service.engine.store):
+        async with Trouble(service.store):
             with pytest.raises(PeerError, match="no dream can be kept now: locked") as caught:
                 await peer.call("dream.now", STIRRED)
             assert caught.value.code == 10
@@ -165,11 +165,11 @@ async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(
             await peer.call("dream.now", STIRRED)
         (tmp_path / "disk").mkdir()
         (tmp_path / "aside").rename(tmp_path / "disk" / "dream.sqlite3")
-        assert await service.engine.store.probe() is None
+        assert await service.store.probe() is None
         with pytest.raises(PeerError, match="no dream can be kept now: starting"):
             await peer.call("dream.now", STIRRED)
         await completed(service)
-        assert service.engine.keeper.seeded
+        assert service.friend.seeded
         assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
 
 
@@ -181,7 +181,7 @@ async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(
         lock.begin()
         lock._other.execute("UPDATE dream_dialogs SET shard_at = NULL")
         lock._other.execute("COMMIT")
-        await impatient(service.engine.store)
+        await impatient(service.store)
         service.engine.pending.left = True
         lock.begin()
         await completed(service)
@@ -190,7 +190,7 @@ async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(
         await completed(service)
         assert service.failures.counts == {"store: locked": 1}  # told once
         lock.end()
-        await service.engine.store.probe()
+        await service.store.probe()
         await completed(service)
         assert not service.engine.pending.left
 
@@ -198,12 +198,12 @@ async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(
 async def test_p10_a_fault_of_ours_costs_one_dialogue_and_is_told_without_text(tmp_path, caplog):
     """P14 too: the exception's text does not get into the log."""
     async with serving(tmp_path) as service, await leo(service) as peer:
-        real = service.engine.keeper.friend
-        service.engine.keeper.friend = None
+        real = service.friend.friend
+        service.friend.friend = None
         answer = await peer.call("dream.now", {"prompt": "secret", "reply": "words"})
         assert (answer["outcome"], answer["lines"]) == ("store_error", 0)
         assert service.failures.counts == {"engine: AttributeError": 1}
-        service.engine.keeper.friend = real
+        service.friend.friend = real
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
     assert "a dialogue: AttributeError at dialogue_run.py" in caplog.text
     assert "secret" not in caplog.text
@@ -221,14 +221,14 @@ async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counte
         await leo(service, observe=observe) as peer,
     ):
         lock = Locked(tmp_path)
-        await impatient(service.engine.store)
+        await impatient(service.store)
         await peer.call("dream.seed", ORIGIN)
-        before = service.engine.keeper.friend
+        before = service.friend.friend
         assert (await peer.call("dream.now", STIRRED)) == {"dialog": 1, "outcome": "complete", "lines": 3}
         assert service.failures.counts == {"store: locked": 2}  # what observe told, and the end
-        assert service.engine.keeper.friend is before
+        assert service.friend.friend is before
         lock.end()
-        await service.engine.store.probe()
+        await service.store.probe()
         await completed(service)
         status = await peer.call("status")
         assert status["dialogues"] == {"left": 1}
@@ -243,19 +243,19 @@ async def test_p11_a_seed_goes_on_when_who_sent_it_has_gone(tmp_path):
         other.send([0, 9, "dream.seed", [ORIGIN]])
         await other.writer.drain()
         await other.close()
-        await until(lambda: service.engine.keeper.seeded)
+        await until(lambda: service.friend.seeded)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         fragments = await peer.call("friend.fragments")
         assert sum(f["origin"] for f in fragments) == 3
         assert service.failures.counts == {}
-        assert service.engine.keeper._changes == set()
+        assert service.friend._changes == set()
 
 
 async def test_the_first_seed_that_is_not_empty_wins_also_when_all_come_at_once(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         assert await peer.call("dream.seed", {}) == 0
         assert await peer.call("dream.seed", {"origin": ["", " \n "]}) == 0
-        assert not service.engine.keeper.seeded
+        assert not service.friend.seeded
         seeds = [peer.call("dream.seed", {"origin": [f"Origin {n}."]}) for n in range(10)]
         assert await asyncio.gather(*seeds) == [1] + [0] * 9
         assert [f["text"] for f in await peer.call("friend.fragments")] == ["Origin 0."]
@@ -343,7 +343,7 @@ async def test_what_it_is_doing_in_a_few_words(tmp_path):
             dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
             await gate.reached.wait()
             assert service.engine.doing == "dreaming with session 1"
-            async with Trouble(service.engine.store):
+            async with Trouble(service.store):
                 assert service.engine.doing == "degraded: locked"
             gate.opened.set()
             await dreaming

@@ -46,7 +46,7 @@ async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(
         assert measured(now) == measured(then)
         assert answer == {
             "fragments": len(now), "origin": kept["origin"],
-            "drift": pytest.approx(service.engine.keeper.friend.drift()),
+            "drift": pytest.approx(service.friend.friend.drift()),
             "kept": len(then), "added": 0, "left": len(later) - len(then), "skipped": 0,
             "undo": "previous", "origin_kept": None,
         }  # fmt: skip
@@ -78,10 +78,10 @@ async def test_p13_what_was_dreamt_before_and_after_a_restore_replays(tmp_path):
         ids += await dreams(peer, 3)
         await peer.call("friend.reseed", {"origin": ["A new birth. I listen."]})
         ids += await dreams(peer, 3)
-        in_memory = service.engine.keeper.friend.fragments
+        in_memory = service.friend.friend.fragments
         assert [f.id for f in in_memory] == sorted(f.id for f in in_memory)
     async with serving(tmp_path) as service, await onlooker(service) as peer:
-        assert service.engine.keeper.friend.fragments == in_memory
+        assert service.friend.friend.fragments == in_memory
         answers = [await peer.call("dialogs.replay", dialog) for dialog in ids]
     assert [answer["difference"] for answer in answers] == [None] * 13
 
@@ -173,7 +173,7 @@ async def test_restores_at_the_same_time_each_take_what_the_name_holds_then(tmp_
         first = measured(await peer.call("friend.fragments"))
         await peer.call("friend.import", [{"text": "the sea", "weight": 0.5}])
         second = measured(await peer.call("friend.fragments"))
-        keeper = service.engine.keeper
+        keeper = service.friend
         await asyncio.gather(keeper.restore("previous"), keeper.restore("previous"))
         assert measured(await peer.call("friend.fragments")) == second
         await keeper.restore("previous")
@@ -202,7 +202,7 @@ async def test_a_friend_without_an_origin_takes_that_of_an_import(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         answer = await peer.call("friend.import", [{"text": "I am.", "weight": 0.9, "origin": True}])
         assert (answer["origin"], answer["skipped"]) == (1, 0)
-        assert service.engine.keeper.seeded
+        assert service.friend.seeded
         assert await peer.call("dream.seed", ORIGIN) == 0
 
 
@@ -250,7 +250,7 @@ async def test_p11_a_change_goes_on_when_who_asked_has_gone(tmp_path):
         other.send([0, 9, "friend.reseed", [{"origin": ["A new birth."]}]])
         await other.writer.drain()
         await other.close()
-        await until(lambda: service.engine.keeper.seeded)
+        await until(lambda: service.friend.seeded)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         assert service.failures.counts == {}
 
@@ -258,14 +258,14 @@ async def test_p11_a_change_goes_on_when_who_asked_has_gone(tmp_path):
 async def test_p10_a_store_in_trouble_leaves_the_friend_as_he_was(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         await peer.call("dream.seed", ORIGIN)
-        before = service.engine.keeper.friend
+        before = service.friend.friend
         (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
         with pytest.raises(PeerError, match="deleted") as caught:
             await peer.call("friend.reseed", {"origin": ["A new birth."]})
         assert caught.value.code == 10
-        assert service.engine.keeper.friend is before
+        assert service.friend.friend is before
         with pytest.raises(StoreUnavailable):
-            await service.engine.store.keep("c", 0.0, again=False)
+            await service.store.keep("c", 0.0, again=False)
         (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
 
 

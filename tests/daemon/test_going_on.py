@@ -84,9 +84,9 @@ def files(state):
 
 async def check(service, state, heard, outcome="complete", lines=3):
     """One dialogue, one file with all its lines, each heard once at most, and it replays."""
-    [dialog] = await service.engine.store.recent(9)
+    [dialog] = await service.store.recent(9)
     assert (dialog["outcome"], dialog["lines"], dialog["id"]) == (outcome, lines, 1)
-    turns = [turn["text"] for turn in (await service.engine.store.get(1))["turns"]]
+    turns = [turn["text"] for turn in (await service.store.get(1))["turns"]]
     assert heard == turns[: len(heard)]
     assert files(state) == [turns]
     async with await onlooker(service) as peer:
@@ -99,7 +99,7 @@ async def test_a_leo_that_leaves_in_any_step_goes_on_when_it_is_back(tmp_path, s
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, step, also=("recall",))
-        [suspended] = await service.engine.store.recent(9)
+        [suspended] = await service.store.recent(9)
         assert (suspended["outcome"], suspended["finished_at"]) == ("suspended", None)
         assert files(tmp_path) == []
         async with await onlooker(service) as peer:
@@ -146,7 +146,7 @@ async def test_p2_p3_p5_p13_a_daemon_that_is_killed_in_any_step_goes_on_at_its_n
         await asyncio.to_thread(wait_until, lambda: files(tmp_path / "s"), "the file")
     async with serving(tmp_path / "s") as service:
         await check(service, tmp_path / "s", heard)
-        turns = (await service.engine.store.get(1))["turns"]
+        turns = (await service.store.get(1))["turns"]
     assert [turn["arousal"] == 0.8 for turn in turns] == [step != f"observe {n}" for n in (1, 2, 3)]
 
 
@@ -218,7 +218,7 @@ async def test_it_goes_on_within_a_day_or_ends(tmp_path):
         await service.engine.pending.attempt()
         await check(service, tmp_path, heard, "left", 1)
         assert service.engine.dialogues.suspended == {}
-        assert service.engine.names["leo"].reserved == {}
+        assert service.engine.clients["leo"].reserved == {}
         assert await whole(service, heard) == []
 
 
@@ -280,7 +280,7 @@ async def test_p11_suspended_dialogues_are_few(tmp_path, monkeypatch):
             await interrupted(service, [], "generate 1", name=name)
         assert [dialog.client for dialog in service.engine.dialogues.suspended.values()] == ["d", "e"]
         assert service.engine.dialogues.outcomes == {"left": 3}
-        assert len(service.engine.names._named) <= 4
+        assert len(service.engine.clients._named) <= 4
 
 
 async def test_who_asked_for_it_is_told_that_it_is_suspended_and_those_who_watch_too(tmp_path):
@@ -352,8 +352,8 @@ async def test_a_leo_that_is_back_before_its_dialogue_is_suspended_gets_it_thoug
         async with await Host([]).connect(service.socket, name="someone") as someone:
             await someone.call("dream.now", STIRRED)
             await settled(service)
-        assert service.engine.delivery.trouble
-        store, suspend, gone = service.engine.store, service.engine.store.suspend, asyncio.Event()
+        assert service.delivery.trouble
+        store, suspend, gone = service.store, service.store.suspend, asyncio.Event()
 
         async def late(*of):
             await gone.wait()

@@ -76,7 +76,7 @@ async def test_a_leo_without_hooks_who_is_back_without_hooks_keeps_it(tmp_path):
         await one_shot(service)
         async with await PlainPeer.connect(service.socket) as peer:
             await peer.hello("leo")
-        assert service.engine.names["leo"]._kept.drawn == service.engine.decisions[0].drawn
+        assert service.engine.clients["leo"]._kept.drawn == service.engine.decisions[0].drawn
         assert await heard(service)
 
 
@@ -113,7 +113,7 @@ async def test_a_no_of_the_gate_stays_a_no(tmp_path):
 async def test_it_is_weighed_anew_when_he_is_back(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service)
-        service.engine.names.charged("leo", service.engine._clock.wall(), ())
+        service.engine.clients.charged("leo", service.engine._clock.wall(), ())
         assert await heard(service) == []
         assert service.engine.decisions[-1].reason == "cooldown"
 
@@ -169,7 +169,7 @@ async def test_a_context_that_its_client_dies_of_is_delivered_once_more_and_then
         time.pass_s(clients.MUTE_FIRST_S)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
         await settled(service)
-        assert service.engine.names["leo"].lost == 0
+        assert service.engine.clients["leo"].lost == 0
         await peer.close()
 
 
@@ -205,8 +205,8 @@ async def test_the_names_of_clients_that_are_gone_are_few(tmp_path, monkeypatch)
                 await peer.call("dream.context", STIRRED)
         while service.sessions:
             await asyncio.sleep(0)
-        assert set(service.engine.names._named) == {"d", "e"}
-        assert set((await service.engine.store.load()).last_run) == {"c", "d", "e"}
+        assert set(service.engine.clients._named) == {"d", "e"}
+        assert set((await service.store.load()).last_run) == {"c", "d", "e"}
 
 
 async def test_the_pause_of_a_mute_client_is_kept_by_its_name(tmp_path):
@@ -250,8 +250,8 @@ async def test_a_dialogue_keeps_the_name_that_it_began_with(tmp_path):
         gate.opened.set()
         await asyncio.gather(renamed, decided)
         await settled(service)
-        assert (await service.engine.store.load()).last_run.keys() == {"leo"}
-        assert (await service.engine.store.recent(1))[0]["client"] == "leo"
+        assert (await service.store.load()).last_run.keys() == {"leo"}
+        assert (await service.store.recent(1))[0]["client"] == "leo"
         assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
         await settled(service)
 
@@ -261,7 +261,7 @@ async def test_a_client_that_is_back_is_not_busy_with_the_dialogue_that_its_conn
     hold = threading.Event()
     async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0) as service:
         peer = await leo(service)
-        hung = asyncio.create_task(service.engine.store._read(lambda _: hold.wait(20)))
+        hung = asyncio.create_task(service.store._read(lambda _: hold.wait(20)))
         assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
         await peer.close()
         await until(lambda: not service.sessions)

@@ -352,8 +352,8 @@ async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_
             slow.connect(service.socket)
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(slow, HELLO + msgpack.packb([0, 2, "events.subscribe", []]))
-            await until(lambda: service.subscribers)
-            [session] = service.subscribers
+            await until(lambda: service.subscriptions.subscribers)
+            [session] = service.subscriptions.subscribers
             for _ in range(20):
                 other.send(b"".join([msgpack.packb([2, "dream.context", [{}]])] * 500))
                 await other.call("why", 0)  # all of them are decided
@@ -434,9 +434,9 @@ async def test_p12_a_decision_not_to_dream_touches_no_disk(tmp_path, mode, reaso
         await onlooker(service) as other,
     ):
         await peer.call("dream.seed", ORIGIN)
-        await service.engine.store.probe()
-        await service.engine.store.probe()
-        database = service.engine.store._database
+        await service.store.probe()
+        await service.store.probe()
+        database = service.store._database
         before = everything(tmp_path), await database.read(lambda c: c.total_changes)
         asked = []
         await database.read(lambda c: c.set_trace_callback(asked.append))

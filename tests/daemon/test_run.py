@@ -80,7 +80,7 @@ async def test_the_cooldown_is_charged_with_the_first_line_and_by_name(tmp_path)
     ):
         dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
         await gate.reached.wait()
-        assert service.engine.names["other"].last_run_s == time.now
+        assert service.engine.clients["other"].last_run_s == time.now
         kept = rows(tmp_path, "SELECT key, value FROM dream_meta WHERE key LIKE 'dream_last_run%'")
         assert kept == [("dream_last_run_ts:other", str(time.now))]
         gate.opened.set()
@@ -90,8 +90,8 @@ async def test_the_cooldown_is_charged_with_the_first_line_and_by_name(tmp_path)
 async def test_a_dialogue_that_said_nothing_is_not_charged(tmp_path):
     async with serving(tmp_path) as service, await leo(service, generate=lambda *_: "") as peer:
         assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "empty", "lines": 0}
-        assert service.engine.names["leo"].last_run_s is None
-        assert service.engine.names["leo"].reserved == {}
+        assert service.engine.clients["leo"].last_run_s is None
+        assert service.engine.clients["leo"].reserved == {}
 
 
 async def test_lines_are_told_as_they_happen(tmp_path):
@@ -120,7 +120,7 @@ async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_p
 
     async with serving(tmp_path) as service, await leo(service, generate=generate) as peer:
         lock = Locked(tmp_path)
-        await impatient(service.engine.store)
+        await impatient(service.store)
         if when == "begin":
             lock.begin()
         answer = await peer.call("dream.now", STIRRED)
@@ -130,7 +130,7 @@ async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_p
         assert service.failures.counts == {"store: locked": 1 if when == "begin" else 2}
         assert next(e["where"] for e in service.failures.last) == f"store ({when})"
         lock.end()
-        assert await service.engine.store.probe() is None  # as the tick does
+        assert await service.store.probe() is None  # as the tick does
         await completed(service)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         found = {d["id"]: (d["outcome"], d["lines"]) for d in await peer.call("dialogs.recent")}
@@ -174,7 +174,7 @@ async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
         serving(tmp_path, dialogue__call_deadline_s=0.05) as service,
         await leo(service) as peer,
     ):
-        hung = asyncio.create_task(service.engine.store._read(lambda _: hold.wait(20)))
+        hung = asyncio.create_task(service.store._read(lambda _: hold.wait(20)))
         assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "store_error", "lines": 0}
         assert service.failures.counts == {"store: database does not answer": 1}
         assert (await peer.call("status"))["dialogues"] == {}

@@ -23,13 +23,12 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
             entered.set()
             hold.wait(20)
 
-        service.engine.delivery.inbox.check = hang
+        service.inbox.check = hang
         await until(entered.is_set)
         runner = housekeeping.Housekeeping(
-            service.engine,
+            service,
             None,
             Server(lambda *_: None, lambda _: None, service.failures),
-            service.failures,
             lambda *said: told.append(said),
             lambda: True,
             lambda: None,
@@ -57,13 +56,13 @@ async def test_an_inbox_that_cannot_be_written_is_told_before_there_is_anything_
 async def test_an_inbox_that_is_off_is_not_looked_at(tmp_path):
     async with serving(tmp_path, tick_s=0.005, inbox__enabled="false") as service:
         (tmp_path / "inbox").write_text("in the way")
-        await service.engine.delivery.look()
+        await service.delivery.look()
         assert service.engine.ailment is None
 
 
 async def test_one_shard_that_can_not_be_written_stays_the_trouble_when_others_can(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
-        write, refused = service.engine.delivery._write, []
+        write, refused = service.delivery._write, []
 
         def first_refused(dialog):
             if dialog.id == 1:
@@ -73,13 +72,13 @@ async def test_one_shard_that_can_not_be_written_stays_the_trouble_when_others_c
                     raise tick_error()
             return write(dialog)
 
-        service.engine.delivery._write = first_refused
+        service.delivery._write = first_refused
         await peer.call("dream.now", STIRRED)
         await settled(service)
         await peer.call("dream.now", STIRRED)
         await settled(service)
         assert refused == [1]  # it has a pause of its own
-        assert service.engine.delivery.trouble == "DamagedFile"
+        assert service.delivery.trouble == "DamagedFile"
         assert (await peer.call("status"))["inbox"]["waiting"] == 1
 
 
@@ -103,7 +102,7 @@ async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_d
     monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.01)
     answers = asyncio.Event()
     async with serving(tmp_path, tick_s=0.005) as service, await leo(service) as peer:
-        service.engine.store.probe = answers.wait
+        service.store.probe = answers.wait
         await until(lambda: service.engine.unanswered)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "degraded"
         assert (await peer.call("status"))["state"] == "degraded: database does not answer"

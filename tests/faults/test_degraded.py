@@ -259,7 +259,7 @@ async def test_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
         time.pass_s(181.0)
         assert await reply() == "dream"
         time.pass_s(3600.0)
-        await service.engine.delivery.tidy()
+        await service.delivery.tidy()
         assert (await peer.call("status"))["inbox"]["done"] == 1
         assert (await peer.call("status"))["state"] == "ok"
 

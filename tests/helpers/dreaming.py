@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from dreamd.wire.dispatch import Service
+from dreamd.wire.parts import Parts
 from tests.helpers.peer import PlainPeer, hearing, saying
 
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
@@ -14,7 +14,7 @@ ORIGIN = {
 }
 
 
-async def leo(service: Service, name: str = "leo", **hooks: Callable[..., Any]) -> PlainPeer:
+async def leo(service: Parts, name: str = "leo", **hooks: Callable[..., Any]) -> PlainPeer:
     """A peer that has said hello and provides generate and observe."""
     return await leo_at(service.socket, name, **hooks)
 
@@ -26,7 +26,7 @@ async def leo_at(socket: Any, name: str = "leo", **hooks: Callable[..., Any]) ->
     return peer
 
 
-async def onlooker(service: Service) -> PlainPeer:
+async def onlooker(service: Parts) -> PlainPeer:
     """A peer that has said hello and provides nothing."""
     return await onlooker_at(service.socket)
 
@@ -38,14 +38,14 @@ async def onlooker_at(socket: Any) -> PlainPeer:
     return peer
 
 
-async def settled(service: Service) -> None:
+async def settled(service: Parts) -> None:
     """Wait until no dialogue runs, and until what ended is delivered as far as it can be."""
     while running := [task for _, task in service.engine.dialogues.running.values()]:
         await asyncio.wait(running)
     await service.engine.pending.attempt()
 
 
-async def completed(service: Service) -> None:
+async def completed(service: Parts) -> None:
     """Have the pending work done now, whatever failed before."""
     service.engine.pending.retry()
     await service.engine.pending.attempt()

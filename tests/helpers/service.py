@@ -10,7 +10,7 @@ from typing import Any
 from dreamd import settings
 from dreamd.clock import Clock
 from dreamd.daemon import Daemon
-from dreamd.wire.dispatch import Service
+from dreamd.wire.parts import Parts
 
 START = 1_800_000_000.0  # unix s
 
@@ -43,7 +43,7 @@ def chosen(**values: Any) -> settings.Settings:
 @asynccontextmanager
 async def serving(
     state_dir: Path, *, clock: Clock | None = None, seed: int = 1, tick_s: float = 15.0, **values: Any
-) -> AsyncIterator[Service]:
+) -> AsyncIterator[Parts]:
     """Serve from `state_dir`; the socket lies in it."""
     daemon = Daemon(
         chosen(**values),

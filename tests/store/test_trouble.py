@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
+from dreamd.store.file.connection import with_quota
 from dreamd.store.file.files import back_up
-from dreamd.store.file.health import TROUBLES, name_of, trouble_of, with_quota
+from dreamd.store.file.health import TROUBLES, name_of, trouble_of
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
 from tests.helpers.ptrace import Call, needs_ptrace, traced

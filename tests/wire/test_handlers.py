@@ -10,7 +10,7 @@ from dreamclient.messages import Method
 
 import dreamd
 from dreamd.inbox.capability import WRITE_SCOPE
-from dreamd.wire.dispatch import Served
+from dreamd.wire.dispatch import ServedMethod
 from dreamd.wire.handlers import TABLE
 from dreamd.wire.params import NoParams
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
@@ -95,7 +95,7 @@ async def test_events_reach_who_subscribed_and_nobody_else(tmp_path):
         events = [(await watcher.told.get())[1][0] for _ in range(ended["lines"] + 5)]
         assert peer.told.empty()
         await watcher.close()
-        await until(lambda: not service.subscribers)
+        await until(lambda: not service.subscriptions.subscribers)
         await peer.call("dream.now", None)
     lines = ["line"] * ended["lines"]
     assert [event["type"] for event in events] == [
@@ -195,7 +195,7 @@ async def test_shutdown_is_answered_and_then_happens(tmp_path):
 
 @pytest.mark.parametrize("later", [False, True])
 async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_of_text(
-    tmp_path, caplog, later
+    tmp_path, caplog, monkeypatch, later
 ):
     """P10, P14: whether it raises, or its answer cannot be encoded."""
 
@@ -212,11 +212,16 @@ async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_
         return 1 << 64
 
     table = {
-        "raises": Served(raising_later if later else raising, NoParams, TABLE["status"].params, True, False),
-        "beyond": Served(beyond_later if later else beyond, NoParams, TABLE["status"].params, True, False),
+        "raises": ServedMethod(
+            raising_later if later else raising, NoParams, TABLE["status"].params, True, False
+        ),
+        "beyond": ServedMethod(
+            beyond_later if later else beyond, NoParams, TABLE["status"].params, True, False
+        ),
     }
     async with serving(tmp_path) as service, await leo(service) as peer:
-        service.table = {**TABLE, **table}
+        for method, served in table.items():
+            monkeypatch.setitem(TABLE, method, served)
         for method, kind in (("raises", "KeyError"), ("beyond", "OverflowError")):
             with pytest.raises(PeerError) as caught:
                 await peer.call(method)
@@ -232,7 +237,7 @@ async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_
 async def test_a_store_in_trouble_is_named_to_who_asks(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         lock = Locked(tmp_path)
-        await impatient(service.engine.store)
+        await impatient(service.store)
         lock.begin()
         with pytest.raises(PeerError) as caught:
             await peer.call("dream.seed", ORIGIN)

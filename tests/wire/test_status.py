@@ -101,7 +101,7 @@ async def test_p10_trouble_of_the_store_and_of_the_inbox_is_the_state(tmp_path):
         assert status["inbox"]["trouble"] == "ValidationError"
         assert status["failures"] == {"inbox: ValidationError": 1}
         lock = Locked(tmp_path)
-        await impatient(service.engine.store)
+        await impatient(service.store)
         lock.begin()
         await peer.call("dream.now", STIRRED)
         status = await peer.call("status")
@@ -132,15 +132,15 @@ async def test_it_answers_at_once_if_a_disk_hangs_and_says_what_it_does_not_know
         return {"waiting": 0}
 
     async with serving(tmp_path) as service, await onlooker(service) as peer:
-        real = service.engine.store.sizes, service.engine.delivery.inbox.counts
-        service.engine.store.sizes = service.engine.delivery.inbox.counts = hang
+        real = service.store.sizes, service.inbox.counts
+        service.store.sizes = service.inbox.counts = hang
         for status in await asyncio.gather(*(peer.call("status") for _ in range(8))):
             assert (status["database"]["database_bytes"], status["database"]["wal_bytes"]) == (None, None)
             assert (status["inbox"]["waiting"], status["inbox"]["done"]) == (None, None)
             assert status["state"] == "ok"
         assert len(calls) == 2
         hold.set()
-        service.engine.store.sizes, service.engine.delivery.inbox.counts = real
+        service.store.sizes, service.inbox.counts = real
         await peer.call("status")
         status = await peer.call("status")
         assert status["database"]["database_bytes"] > 0

@@ -94,7 +94,7 @@ async def test_a_tracer_that_goes_leaves_nothing_behind(tmp_path):
         watcher = await tracer(service)
         await peer.call("why")
         await watcher.close()
-        await until(lambda: not service.taps)
+        await until(lambda: not service.subscriptions.taps)
         assert await peer.call("why") == []
         assert service.failures.counts == {}
 
@@ -122,7 +122,7 @@ async def test_p11_a_tracer_that_does_not_read_costs_no_session_a_message_and_is
             slow.connect(service.socket)
             slow.send(msgpack.packb([0, 1, "hello", [{"protocol": 1, "name": "slow"}]]))
             slow.send(msgpack.packb([0, 2, "trace.subscribe", []]))
-            await until(lambda: service.taps)
+            await until(lambda: service.subscriptions.taps)
             for _ in range(count // 100):
                 peer.send(QUIET * 100)
                 await peer.writer.drain()

@@ -15,8 +15,9 @@ from dreamd.ctl.daemon.connection import Refused, Source
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
 from dreamd.store import checkpoints, reads, search
-from dreamd.store.file.files import is_alone, look, read_only, stamp
+from dreamd.store.file.files import is_alone, look, read_only
 from dreamd.store.file.health import name_of, trouble_of
+from dreamd.store.file.open_files import stamp
 from dreamd.store.schema import MIGRATIONS, check, upgrade
 
 NO_DAEMON = "no daemon"  # stands for the state of a daemon

@@ -19,13 +19,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dreamd.clock import Clock
 from dreamd.inbox.document.document import MOST_READ_BYTES, Json, decode
 from dreamd.inbox.errors import InboxBusy, InboxUnavailable, ValidationError
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.folder.parts import aside_name
-from dreamd.inbox.settings import InboxSettings
 
 LOCK = ".lock"
 TEMPORARY = ".tmp"
@@ -51,13 +51,20 @@ def typed_errors(doing: str) -> Iterator[None]:
         raise InboxUnavailable(error.errno, f"{doing}: {os.strerror(error.errno or 0)}") from error
 
 
+class Modes(NamedTuple):
+    """The permission bits of the files and of the folders that we make."""
+
+    of_files: int
+    of_folders: int
+
+
 @dataclass(frozen=True)
 class Folder:
     """An open inbox folder with its two sub-folders."""
 
     path: Path
     files: Files
-    settings: InboxSettings
+    modes: Modes
     main: int
     temporary: int
     done: int
@@ -72,7 +79,7 @@ class Folder:
             fd = self._open_temporary(name)
             on_failure.callback(self._drop_temporary, name)
             with self.files.closing(fd):
-                self.files.chmod(fd, self.settings.file_mode)  # whatever the umask
+                self.files.chmod(fd, self.modes.of_files)  # whatever the umask
                 rest = memoryview(data)
                 while rest:
                     rest = rest[self.files.write(fd, rest) :]
@@ -85,14 +92,14 @@ class Folder:
 
     def _open_temporary(self, name: str) -> int:
         try:
-            return self.files.open_new(name, self.temporary, self.settings.file_mode)
+            return self.files.open_new(name, self.temporary, self.modes.of_files)
         except FileExistsError:
             if not stat.S_ISREG(self.files.stat(name, self.temporary).st_mode):
                 raise ValidationError(
                     "something that is no regular file stands in a temporary's place"
                 ) from None
         self.files.unlink(name, self.temporary)  # litter of a writer that was killed: we hold the lock
-        return self.files.open_new(name, self.temporary, self.settings.file_mode)
+        return self.files.open_new(name, self.temporary, self.modes.of_files)
 
     def _drop_temporary(self, name: str) -> None:
         with contextlib.suppress(OSError):  # else the next write of this trace takes it away, or a sweep
@@ -138,15 +145,15 @@ def read_bytes(files: Files, name: str, at: int, most: int) -> bytes | None:
 
 
 @contextlib.contextmanager
-def open_folder(path: Path, settings: InboxSettings, files: Files) -> Iterator[Folder]:
+def open_folder(path: Path, modes: Modes, files: Files) -> Iterator[Folder]:
     """Open the folder for writing. Make it if it is missing."""
-    mode = settings.folder_mode
+    mode = modes.of_folders
     with (
         files.closing(_open_top(files, path, mode)) as main,
         files.closing(open_inside(files, TEMPORARY, main, mode)) as temporary,
         files.closing(open_inside(files, DONE, main, mode)) as done,
     ):
-        yield Folder(path, files, settings, main, temporary, done)
+        yield Folder(path, files, modes, main, temporary, done)
 
 
 def _open_top(files: Files, path: Path, mode: int) -> int:
@@ -188,12 +195,12 @@ def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterato
     """Hold the folder's lock. Raise InboxBusy if others hold it for longer than `wait_s` seconds."""
     files, until = folder.files, clock.monotonic() + wait_s
     while True:
-        with files.closing(files.open_lock(LOCK, folder.main, folder.settings.file_mode)) as fd:
+        with files.closing(files.open_lock(LOCK, folder.main, folder.modes.of_files)) as fd:
             _wait_for_lock(files, fd, clock, until)
             ours = files.fstat(fd)
-            if stat.S_IMODE(ours.st_mode) != folder.settings.file_mode:
+            if stat.S_IMODE(ours.st_mode) != folder.modes.of_files:
                 with contextlib.suppress(PermissionError):  # another user's, who set it as it must be
-                    files.chmod(fd, folder.settings.file_mode)
+                    files.chmod(fd, folder.modes.of_files)
             if _is_still_there(folder, ours):
                 yield
                 return

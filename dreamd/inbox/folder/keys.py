@@ -78,7 +78,7 @@ def read_keys(folder: Folder, trace_id: str) -> Keys:
 
 def write_keys(folder: Folder, keys: Keys) -> None:
     """Write the keys file of a trace."""
-    room = open_inside(folder.files, KEYS, folder.main, folder.settings.folder_mode)
+    room = open_inside(folder.files, KEYS, folder.main, folder.modes.of_folders)
     with folder.files.closing(room):
         folder.put(keys.trace_id, msgspec.msgpack.encode(keys), into=room)
 

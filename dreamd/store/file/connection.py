@@ -7,19 +7,23 @@ A contract test fails if they change.
 
 import asyncio
 import logging
+import os
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from tempfile import TemporaryFile
+from typing import Any, Final, Self
 
 import aiosqlite
 
-from dreamd.store.file.health import with_quota
+from dreamd.store.file.health import FAILING, FULL, trouble_of
 from dreamd.store.file.open_files import FilesOpen
 from dreamd.store.file.transaction import OnConnection, P, T, transaction
+
+PROBE_BYTES: Final = 64 * 1024
 
 
 class Database(aiosqlite.Connection):
@@ -126,3 +130,25 @@ def _quietly(work: Callable[[], None]) -> None:
     """Run the thread of a connection to its end, even if the loop has ended and no caller waits for the answer."""
     with suppress(RuntimeError):
         work()
+
+
+@contextmanager
+def with_quota(folder: Path) -> Iterator[None]:
+    """Raise OSError for an input/output error if a quota or a full disk caused it, which SQLite does not report."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if trouble_of(error) == FAILING:
+            _try_a_file(folder)
+        raise
+
+
+def _try_a_file(folder: Path) -> None:
+    """Write a temporary file, and raise OSError if the disk has no room for it."""
+    try:
+        with TemporaryFile(dir=folder, buffering=0) as file:
+            os.pwrite(file.fileno(), bytes(PROBE_BYTES), 0)
+            os.fsync(file.fileno())
+    except OSError as error:
+        if trouble_of(error) == FULL:
+            raise

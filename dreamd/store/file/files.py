@@ -20,7 +20,6 @@ BUSY_TIMEOUT_S: Final = 2.0
 
 STEP_PAGES: Final = 256  # a MiB: copied in a few milliseconds
 
-Stamp = tuple[int, int, int, int]
 Tell = Callable[[int, int], object]  # after each step: pages left, of how many
 
 
@@ -53,21 +52,6 @@ def read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Con
 def is_alone(path: Path) -> bool:
     """Return whether no file of SQLite's lies beside it: then no process has it open, or crashed with it open."""
     return not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
-
-
-def stamp(path: Path) -> Stamp | None:
-    """Return device, inode, size and time of a file, one of which changes with every write. None if there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of a file, 0 if there is none."""
-    found = stamp(path)
-    return found[2] if found else 0
 
 
 def create(path: Path) -> None:

@@ -5,12 +5,7 @@ daemon ends. SQLite's codes: sqlite.org/rescode.html.
 """
 
 import errno
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Final
 
 FULL: Final = "disk full"
@@ -58,10 +53,6 @@ _BY_ERRNO: Final = {
     errno.ENFILE: UNREACHABLE,
 }
 
-PROBE_BYTES: Final = 64 * 1024
-
-Identity = tuple[int, int]
-
 
 def trouble_of(error: sqlite3.Error | OSError) -> str | None:
     """Return the word for an error, or None if it is no trouble of the file but a fault of dreamd's."""
@@ -71,45 +62,6 @@ def trouble_of(error: sqlite3.Error | OSError) -> str | None:
     return _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF)
 
 
-@contextmanager
-def with_quota(folder: Path) -> Iterator[None]:
-    """Raise OSError for an input/output error if a quota or a full disk caused it, which SQLite does not report."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if trouble_of(error) == FAILING:
-            _try_a_file(folder)
-        raise
-
-
-def _try_a_file(folder: Path) -> None:
-    """Write a temporary file, and raise OSError if the disk has no room for it."""
-    try:
-        with TemporaryFile(dir=folder, buffering=0) as file:
-            os.pwrite(file.fileno(), bytes(PROBE_BYTES), 0)
-            os.fsync(file.fileno())
-    except OSError as error:
-        if trouble_of(error) == FULL:
-            raise
-
-
 def name_of(error: Exception) -> str:
     """Return SQLite's name for the error, or the exception's type: its message may hold text."""
     return getattr(error, "sqlite_errorname", None) or type(error).__name__
-
-
-def identity_of(path: Path) -> Identity | None:
-    """Return (device, inode) of the file at this path, or None if there is none."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def moved(path: Path, opened: Identity) -> str | None:
-    """Return the word for what happened if the file at `path` is not the opened one, or None."""
-    found = identity_of(path)
-    if found is None:
-        return DELETED
-    return None if found == opened else REPLACED

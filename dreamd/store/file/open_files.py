@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from dreamd.errors import StoreUnavailable
-from dreamd.store.file.files import size_of
-from dreamd.store.file.health import DAMAGED, LOG_LOST, REPLACED, Identity, identity_of, moved
+from dreamd.store.file.health import DAMAGED, DELETED, LOG_LOST, REPLACED
 
 # Bytes that never change while it is open: the magic, the page size, "this has a log" (sqlite.org/fileformat.html). A
 # backup copied over it differs, because backups have no log.
 HEADER_BYTES: Final = 24
 # The bytes that SQLite locks in a database that it uses: sqlite3.c, SHARED_FIRST and SHARED_SIZE.
 SHARED_FIRST, SHARED_SIZE = 0x4000_0002, 510
+
+Identity = tuple[int, int]  # device and inode
+Stamp = tuple[int, int, int, int]
 
 
 class FilesOpen:
@@ -122,3 +124,35 @@ def _bytes_in(connection: sqlite3.Connection) -> int:
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (page,) = connection.execute("PRAGMA page_size").fetchone()
     return int(pages * page)
+
+
+def identity_of(path: Path) -> Identity | None:
+    """Return (device, inode) of the file at this path, or None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def moved(path: Path, opened: Identity) -> str | None:
+    """Return the word for what happened if the file at `path` is not the opened one, or None."""
+    found = identity_of(path)
+    if found is None:
+        return DELETED
+    return None if found == opened else REPLACED
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Return device, inode, size and time of a file, one of which changes with every write. None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, 0 if there is none."""
+    found = stamp(path)
+    return found[2] if found else 0

@@ -1,0 +1,49 @@
+"""The parts of one daemon, which the handlers answer from. `daemon.py` builds them, in this order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dreamd.clock import Clock
+from dreamd.engine.delivery import Delivery
+from dreamd.engine.engine import Engine
+from dreamd.engine.events import Events
+from dreamd.engine.friend_state import FriendState
+from dreamd.failures import Failures
+from dreamd.inbox import Inbox
+from dreamd.process.threads import Looker
+from dreamd.store.store import Store
+from dreamd.wire.session import Session
+from dreamd.wire.subscriptions import Subscriptions
+
+
+@dataclass
+class Parts:
+    """What a handler may use, one dot deep. `sessions` are the server's, by number; times are monotonic seconds."""
+
+    clock: Clock
+    failures: Failures
+    events: Events
+    store: Store
+    friend: FriendState
+    inbox: Inbox
+    delivery: Delivery
+    engine: Engine
+    subscriptions: Subscriptions
+    sessions: Mapping[int, Session]
+    socket: str
+    state_dir: Path
+    stop: Callable[[], None]
+    started_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.started_s = self.clock.monotonic()
+        # What `status` looks up on disks that may hang.
+        self.sizes: Looker[dict[str, int]] = Looker("dreamd-sizes", lambda: self.store.sizes())
+        self.counts: Looker[dict[str, Any]] = Looker("dreamd-counts", lambda: self.inbox.counts())
+
+    def close(self) -> None:
+        """End the threads that look."""
+        self.sizes.close()
+        self.counts.close()
