@@ -13,7 +13,7 @@ help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 test: venv  ## the whole suite, on up to four cores
-	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 venv: $(VENV)/.test  ## .venv with the project (editable) and the test tools
 

@@ -3,6 +3,8 @@
 
 import os
 import signal
+import traceback
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The suite starts hundreds of daemons: without compiled modules a start takes half as long again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# The debug mode of asyncio notes the stack at which each future, task and handle was made: sixty frames of pytest below
+# a few of ours, which took half the time of the tests that send much. The innermost few say it.
+whole_stack, FRAMES = traceback.walk_stack, 5
+traceback.walk_stack = lambda frame: islice(whole_stack(frame), FRAMES)
+
 TESTS = Path(__file__).parent
+FIRST = {"systemd": 0, "faults": 1, "ctl": 2, "daemon": 3}
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups next
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests share a daemon; and all of tests/systemd the one place of user managers on this machine."""
+    """Group the tests of a file, which share a daemon, and all of tests/systemd, which share the one place of user
+    managers on this machine. The groups that take long begin first, or one would run alone at the end."""
+    items.sort(key=lambda item: FIRST.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
     for item in items:
         shared = TESTS / "systemd" if item.path.is_relative_to(TESTS / "systemd") else item.path
         item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(TESTS))))
