@@ -1,6 +1,6 @@
 """The dream inbox: a folder of JSON files through which other memory systems read dreams and write their own.
 
-Importing it starts nothing and pulls in neither asyncio, aiosqlite, uvloop nor numpy. Format: docs/guides/inbox.md.
+Importing it starts nothing, and imports neither asyncio, aiosqlite, uvloop nor numpy. Format: docs/guides/inbox.md.
 """
 
 from dreamd.inbox.document.node import node_schema

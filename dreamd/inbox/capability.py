@@ -1,7 +1,7 @@
-"""The token that permits an inbox write: pure.
+"""The token that permits an inbox write. Pure.
 
-A token is a mapping: `scopes`, which must hold the scope of the write, and `exp_ts` (unix seconds; missing or 0: no
-expiry). Other keys mean nothing here. No message holds a token, or anything of one.
+A token is a mapping with `scopes`, which must contain the scope of the write, and `exp_ts` (unix seconds, no expiry if
+missing or 0). Other keys are ignored. No message quotes a token or a part of one.
 """
 
 import sys
@@ -13,11 +13,11 @@ WRITE_SCOPE = "memory.inbox.dreams.write"
 
 REASONS = ("malformed", "expiry", "expired", "scope")
 
-_LATEST = sys.float_info.max  # an integer above it is no time
+_LATEST = sys.float_info.max  # a larger integer is no time
 
 
 def check(token: object, *, now_s: float, require_expiry: bool = False) -> None:
-    """Return if the token permits a write now (unix seconds). Raise CapabilityError if it does not."""
+    """Check that the token permits a write now (unix seconds). Raise CapabilityError if it does not."""
     if not isinstance(token, Mapping):
         raise CapabilityError(
             "malformed", f"the capability token is a {type(token).__name__}, expected a mapping"

@@ -1,26 +1,26 @@
-"""The inbox's exceptions. None of their messages holds a word of what was sent: they name fields and types.
+"""The inbox's exceptions. Their messages name fields and types, and never quote a value of the caller.
 
 InboxError (a DreamdError)
 ├── the caller's fault
 │   ├── CapabilityError    a RuntimeError: the token does not permit this; `reason` is a word of a closed list
-│   ├── ValidationError    a ValueError: what was sent, or the place it would go to, is not as it must be
+│   ├── ValidationError    a ValueError: a value, or the place that it would be written to, is invalid
 │   └── UnknownTrace       a LookupError: no file of that trace id
-└── the world's fault; nothing was accepted, and the same call may be made again
+└── the system's fault; nothing was accepted, and the call may be repeated
     ├── InboxUnavailable   an OSError: a file call failed (disk full, input/output error, no permission)
-    │   └── InboxBusy      the folder's lock was held by others for too long
+    │   └── InboxBusy      another process held the folder's lock for too long
     └── DamagedFile        a file that cannot be read as an inbox document
-        └── ForeignFile    one that may be whole for another program; also a ValidationError
+        └── ForeignFile    a file that may be whole for another program; also a ValidationError
 """
 
 from dreamd.errors import DreamdError
 
 
 class InboxError(DreamdError):
-    """Base of all that the inbox raises on purpose."""
+    """The base of all exceptions that the inbox raises on purpose."""
 
 
 class CapabilityError(InboxError, RuntimeError):
-    """The token does not permit this write; `reason` is one of `capability.REASONS`."""
+    """The token does not permit this write. `reason` is one of `capability.REASONS`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class CapabilityError(InboxError, RuntimeError):
 
 
 class ValidationError(InboxError, ValueError):
-    """A value is not as it must be; nothing was written."""
+    """A value is invalid. Nothing was written."""
 
 
 class UnknownTrace(InboxError, LookupError):
@@ -36,15 +36,15 @@ class UnknownTrace(InboxError, LookupError):
 
 
 class InboxUnavailable(InboxError, OSError):
-    """A file call failed; `errno` says how. Nothing is half written, and a retry is safe."""
+    """A file call failed, with `errno`. No file is half written, and a retry is safe."""
 
     def __str__(self) -> str:
-        """Return what failed and how, without the number of the error."""
+        """Return which call failed and how, without the number of the error."""
         return self.strerror or super().__str__()
 
 
 class InboxBusy(InboxUnavailable):
-    """The folder's lock could not be had within its deadline."""
+    """The folder's lock could not be taken within the deadline."""
 
 
 class DamagedFile(InboxError):
@@ -52,4 +52,4 @@ class DamagedFile(InboxError):
 
 
 class ForeignFile(DamagedFile, ValidationError):
-    """A file in the folder is whole as far as we can tell, but not one that we may change."""
+    """A file in the folder seems whole, but it is not dreamd's to change."""

@@ -1,4 +1,4 @@
-"""The inbox's front: what the daemon, its handlers, dreamctl and other programs call."""
+"""The front of the inbox, which the daemon, its handlers, dreamctl and other programs call."""
 
 import logging
 from collections import Counter
@@ -31,14 +31,14 @@ from dreamd.inbox.settings import InboxSettings
 
 log = logging.getLogger("dreamd.inbox")
 
-MOST_LOGGED = 10  # invalid nodes of one write: a message can hold a million
+MOST_LOGGED = 10  # invalid nodes that are counted in one write: a message can hold a million
 
 
 class Inbox:
-    """One inbox folder. Synchronous; any number of threads and processes may use the same folder at once.
+    """An inbox folder. Its methods block. Any number of threads and processes may use one folder at once.
 
-    Every call raises InboxUnavailable if a file call fails, and InboxBusy if others hold the folder's lock for too
-    long.
+    Every call raises InboxUnavailable if a file call fails, and InboxBusy if another process holds the folder's lock
+    for too long.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Inbox:
         files: Files | None = None,
         clock: Clock | None = None,
     ) -> None:
-        with typed_errors("find the inbox's folder"):  # a relative one, if the working folder is gone
+        with typed_errors("find the inbox's folder"):  # a relative path, if the working folder is gone
             self.folder = Path(folder).absolute()
         self.settings = settings or InboxSettings()
         self._modes = Modes(self.settings.file_mode, self.settings.folder_mode)
@@ -69,13 +69,13 @@ class Inbox:
         may_be_empty: bool = True,
         nodes_of_new_shards: bool = False,
     ) -> dict[str, Any]:
-        """Add shards and nodes (lists of mappings) to a trace, without a token: for our own dialogues.
+        """Add shards and nodes (lists of mappings) to a trace without a token, for the daemon's own dialogues.
 
-        With `nodes_of_new_shards` a write whose shards are all there changes no node.
+        With `nodes_of_new_shards`, a write without a new shard changes no node.
 
         Return `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
-        set_aside}` once the file is whole and on disk. ValidationError: nothing was changed. Everything that
-        comes in is checked here, so the types promise nothing.
+        set_aside}` after the file is whole and on disk. Raise ValidationError if nothing was changed. Every argument
+        is checked here, whatever its declared type.
         """
         check_trace_id(trace_id)
         own_ref = check_schema_ref(schema_ref)
@@ -101,10 +101,10 @@ class Inbox:
         return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
 
     def persist(self, seed: object, result: object, cap_token: object) -> dict[str, Any]:
-        """Write what others ask for, if their token permits it. The answer is that of `write`.
+        """Write the shards and nodes of another program if its token permits it, and return as `write` does.
 
-        `result` is `{trace_id, shards, matada_nodes?, schema_ref?}`. CapabilityError, ValidationError: nothing was
-        changed.
+        `result` is `{trace_id, shards, matada_nodes?, schema_ref?}`. Raise CapabilityError or ValidationError if
+        nothing was changed.
         """
         self._permit(cap_token)
         if not isinstance(result, Mapping):
@@ -127,7 +127,7 @@ class Inbox:
             raise
 
     def _good_nodes(self, nodes: Sequence[object]) -> tuple[list[Json], int]:
-        """Return the valid nodes, and how many are not. In strict mode raise for the first that is not."""
+        """Return the valid nodes and the number of invalid ones. In strict mode raise for the first invalid one."""
         good: list[Json] = []
         skipped = 0
         for number, node in enumerate(nodes):
@@ -142,16 +142,16 @@ class Inbox:
         return good, skipped
 
     def list(self, n: int | None = None, after: str | None = None) -> Sequence[Json]:
-        """Return `{trace_id, bytes, written_at}` (unix seconds) of the files that wait, the oldest first.
+        """Return `{trace_id, bytes, written_at}` (unix seconds) of the first `n` waiting files, the oldest first.
 
-        `n` is how many at most. `after` is the `trace_id` of the entry after which to go on; if that one does not
-        wait any more, the oldest come again. `trace_id` is what `read` and `ack` take: `t~2` for a part of `t`.
+        `after`: the `trace_id` of the entry after which to go on. If that one no longer waits, start with the oldest.
+        `trace_id` is the argument of `read` and `ack`, such as `t~2` for a part of `t`.
         """
         with self._reading("list the inbox") as rooms:
             return reading.waiting(rooms, self._files, n, after)
 
     def read(self, trace_id: str) -> Json:
-        """Return a trace's document: the first that waits, else the last acknowledged.
+        """Return a trace's document: the first waiting one, or else the last acknowledged one.
 
         Raise UnknownTrace, DamagedFile.
         """
@@ -159,10 +159,11 @@ class Inbox:
             return reading.read(rooms, self._files, trace_id)
 
     def ack(self, trace_id: str, saved_ts: int | None = None) -> dict[str, Any]:
-        """Move a trace's file, the first that waits, to done/, atomically. Return `{trace_id, path}`.
+        """Move a trace's first waiting file to done/, atomically. Return `{trace_id, path}`, also if it was moved
+        before.
 
-        Again is no error. `saved_ts` is that of the file as it was read: if it has grown since, ValidationError.
-        Raise UnknownTrace.
+        `saved_ts`: the one in the file when it was read. Raise ValidationError if the file has grown since, or
+        UnknownTrace.
         """
         asked_part(trace_id)
         if saved_ts is not None and (isinstance(saved_ts, bool) or not isinstance(saved_ts, int)):
@@ -172,9 +173,9 @@ class Inbox:
             return {"trace_id": trace_id, "path": path}
 
     def sweep(self, older_than_s: float = 0.0) -> Sequence[str]:
-        """Remove, and name, the temporaries that killed writers left; `older_than_s` spares the younger ones.
+        """Remove temporary files older than `older_than_s` that killed writers left, and return their names.
 
-        Safe at any time: no living writer has one while we hold the lock.
+        Safe at any time: a living writer has one only while it holds the lock.
         """
         with self._locked("sweep the inbox") as folder:
             return writing.sweep(folder, older_than_s, self._clock.wall())
@@ -182,13 +183,13 @@ class Inbox:
     def retire(self, keep: Collection[str] = ()) -> Sequence[str]:
         """Remove the files that were acknowledged more than `retention_s` ago, and return their names.
 
-        `keep` are traces that may still be written: their acknowledgement is remembered by its file.
+        `keep`: traces that may still be written. Only an acknowledged file shows that they were acknowledged.
         """
         with self._locked("retire from the inbox") as folder:
             return writing.retire(folder, self.settings.retention_s, self._clock.wall(), keep)
 
     def verify(self) -> Sequence[Json]:
-        """Return `{file, problems}` of every file there is; this only reads."""
+        """Return `{file, problems}` of every file. This only reads."""
         with self._reading("verify the inbox") as rooms:
             return reading.verify(rooms, self._files)
 
@@ -198,7 +199,7 @@ class Inbox:
             return {**reading.counts(rooms, self._files), "refused": dict(self.refused)}
 
     def check(self) -> None:
-        """Raise if a write could not be made now; this only looks."""
+        """Raise if a write would fail now. This changes nothing."""
         with typed_errors("look at the inbox"):
             check_folder(self.folder, self._files)
 

@@ -1,4 +1,4 @@
-"""The one call by which other programs put shards into the inbox, without a daemon."""
+"""The call by which other programs write shards into the inbox without a daemon."""
 
 import errno
 import os
@@ -18,22 +18,21 @@ def persist_dream_shards(
     cap_token: Mapping[str, Any],
     base_dir: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Write `result["shards"]` and `result["matada_nodes"]` to the trace `result["trace_id"]`, once each.
+    """Write `result["shards"]` and `result["matada_nodes"]` to the trace `result["trace_id"]`, each of them once.
 
-    The folder is `base_dir`, else `DREAM_INBOX_DIR` (a relative one lies in the state folder), else the one in the
-    daemon's state folder.
-    Returns `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted,
-    set_aside}` when all is on disk. Raises CapabilityError, ValidationError, InboxUnavailable: then nothing was
-    accepted.
+    The folder is `base_dir`, or else `DREAM_INBOX_DIR` (a relative one lies in the state folder), or else the one in
+    the daemon's state folder.
+    Return `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted, set_aside}`
+    after all is on disk. Raise CapabilityError, ValidationError or InboxUnavailable if nothing was accepted.
     """
-    from dreamclient.errors import HomeUnknown  # not on import: this module must stay light
+    from dreamclient.errors import HomeUnknown  # imported here, because this module must be cheap to import
     from dreamclient.paths import state_dir
 
     settings = settings_from_env(os.environ)
     if base_dir is not None:
         folder = _checked(base_dir)
     elif settings.dir and os.path.isabs(settings.dir):
-        folder = Path(settings.dir)  # in a container there may be no home, and so no state folder
+        folder = Path(settings.dir)  # a container may have no home folder, and so no state folder
     else:
         try:
             folder = inbox_folder(settings, state_dir())
@@ -43,7 +42,7 @@ def persist_dream_shards(
 
 
 def _checked(base_dir: object) -> Path:
-    """Return `base_dir` as a path. Raise ValidationError if it is none."""
+    """Return `base_dir` as a path. Raise ValidationError if it is not one."""
     if not isinstance(base_dir, str | os.PathLike) or not isinstance(text := os.fspath(base_dir), str):
         raise ValidationError(f"base_dir is a {type(base_dir).__name__}, expected a path or its text")
     try:

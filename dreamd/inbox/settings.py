@@ -1,4 +1,4 @@
-"""What can be set about the inbox, and where its folder is."""
+"""The settings of the inbox, and the place of its folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +14,10 @@ DAY_S = 86_400.0
 
 
 class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings `inbox.*`; names carry their unit.
+    """The settings `inbox.*`. Their names end in their unit.
 
-    `mode` is the files' mode, as octal text ("0600", "0640", "0660") or as the number itself: only owner and
-    group can be given anything.
+    `mode`: the mode of the files, as octal text ("0600", "0640", "0660") or as a number. It may permit only owner and
+    group.
     """
 
     enabled: bool = True  # leave shards
@@ -57,7 +57,8 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def folder_mode(self) -> int:
-        """The permission bits of folders we make: a group that may read may enter, and its files get that group."""
+        """The permission bits of new folders. If the group may read files, it may enter, and new files get that
+        group."""
         shared = self.file_mode & 0o060
         return 0o700 | shared | (0o2010 if shared else 0)
 
@@ -76,13 +77,13 @@ def _is_yes(env: Mapping[str, str], name: str) -> bool:
 
 
 def inbox_folder(settings: InboxSettings, state_dir: Path) -> Path:
-    """Return the inbox's folder: the one that was set, else the one in the state folder. A relative one lies in the
-    state folder, so that daemon, writers and dreamctl find the same folder, wherever they were started."""
+    """Return the inbox's folder: the one that was set, or else the one in the state folder. A relative one lies in the
+    state folder, so that daemon, writers and dreamctl find one folder from any working folder."""
     return state_dir / (_of_home(settings.dir) if settings.dir else Path("inbox", "dreams"))
 
 
 def _of_home(text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # "~nobody": there is no such home, so it is a name like any other
+    except RuntimeError:  # no home of that name, so it is an ordinary name
         return Path(text)

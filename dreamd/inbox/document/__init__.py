@@ -1,1 +1,1 @@
-"""What an inbox file holds, in memory. Pure."""
+"""The contents of an inbox file, in memory. Pure."""

@@ -1,7 +1,7 @@
-"""What an inbox file holds, and what may enter one: pure.
+"""The document in an inbox file, and the checks of everything that enters one. Pure.
 
-Everything that comes in is copied into plain JSON values first, checked on the way: what was checked is what
-is written. No message quotes a value or a key of the caller's: both may be private.
+Every value of a caller is checked while it is copied into plain JSON values, and the copy is written. No message
+quotes a value or a key of the caller, because both may be private.
 """
 
 import codecs
@@ -20,18 +20,20 @@ VERSION = 1
 SCHEMA_REF = "lukhas://schemas/matada_node_v1.json"
 MOST_TAGS = 20
 MOST_REF = 1024  # characters of a schema_ref
-MOST_DEPTH = 32  # of free-form values, as on the wire: deeper is an attack
-MOST_SHARD_BYTES = 768 << 10  # of a shard or a node: with a seed it fits a file
+MOST_DEPTH = 32  # depth of free-form values, as on the wire: deeper is an attack
+MOST_SHARD_BYTES = 768 << 10  # of a shard or a node, so that it fits into a file with a seed
 MOST_SEED_BYTES = 64 << 10
-MOST_FILE_BYTES = (1 << 20) - 1024  # of a file that is written: one message of the wire answers it whole
-MOST_READ_BYTES = 16 << 20  # of a file that is read: what earlier versions wrote, and others may
+MOST_FILE_BYTES = (1 << 20) - 1024  # of a file that is written, so that one message of the wire can hold it
+MOST_READ_BYTES = (
+    16 << 20
+)  # of a file that is read: earlier versions and other programs may write larger ones
 
 BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MARKED = "begins with a byte order mark; save it as UTF-8 without one"
 
 _TRACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LEAST, _MOST = -(1 << 63), (1 << 64) - 1  # what msgpack, and most readers of JSON, can hold
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1  # the range of msgpack, and of most readers of JSON
 
 
 class Constraints(msgspec.Struct):
@@ -45,7 +47,7 @@ class Seed(msgspec.Struct):
 
 
 class Document(msgspec.Struct):
-    """The schema that `verify` holds a file against; unknown keys are kept."""
+    """The schema against which `verify` checks a file. Unknown keys are kept."""
 
     trace_id: str
     saved_ts: int
@@ -57,7 +59,7 @@ class Document(msgspec.Struct):
 
 
 def check_trace_id(trace_id: object) -> str:
-    """Return a trace id that can be a file's name. Raise ValidationError for anything else."""
+    """Return the trace id. Raise ValidationError if it cannot be the name of a file."""
     if isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id):
         return trace_id
     raise ValidationError(
@@ -66,7 +68,7 @@ def check_trace_id(trace_id: object) -> str:
 
 
 def check_schema_ref(schema_ref: object) -> str | None:
-    """Return the schema_ref. Raise ValidationError if it is neither None nor text of a few characters."""
+    """Return the schema_ref. Raise ValidationError if it is neither None nor a short text."""
     if schema_ref is None or (isinstance(schema_ref, str) and 0 < len(schema_ref) <= MOST_REF):
         plain(schema_ref, "schema_ref")
         return schema_ref
@@ -75,7 +77,7 @@ def check_schema_ref(schema_ref: object) -> str | None:
 
 
 def plain(value: object, what: str, depth: int = MOST_DEPTH) -> Any:
-    """Return a copy of `value` in plain JSON types. Raise ValidationError, naming `what`, if JSON cannot say it.
+    """Return a copy of `value` in plain JSON types. Raise ValidationError, naming `what`, if JSON has no such value.
 
     A key that is a number becomes text, as Python's own `json` writes it.
     """
@@ -132,9 +134,9 @@ def check_weight(value: Json, what: str, most: int = MOST_SHARD_BYTES) -> None:
 
 
 def weight(value: Any) -> int:
-    """Return the bytes of a plain value as JSON or as MessagePack, whichever are more.
+    """Return the size of a plain value in bytes, as JSON or as MessagePack, whichever is larger.
 
-    A file is the one and travels as the other, which is larger for floats.
+    A file is JSON, and a message of the wire is MessagePack, which is larger for floats.
     """
     data = len(msgspec.json.encode(value))
     try:
@@ -144,7 +146,7 @@ def weight(value: Any) -> int:
 
 
 def plain_list(value: object, what: str) -> list[object]:
-    """Return the items of a list or tuple, unchecked. An absent one is empty."""
+    """Return the items of a list or tuple, unchecked. None gives no items."""
     if value is None:
         return []
     if isinstance(value, list | tuple):
@@ -153,9 +155,9 @@ def plain_list(value: object, what: str) -> list[object]:
 
 
 def clean_seed(seed: object) -> Json:
-    """Return of a seed only what the file shows: goal, at most 20 tags, and the flags of its constraints.
+    """Return the parts of a seed that the file shows: goal, at most 20 tags, and the flags of its constraints.
 
-    A goal or a tag that is no text is kept as text. An absent seed is empty.
+    A goal or a tag that is no text becomes text. None gives an empty seed.
     """
     if not isinstance(seed, Mapping | None):
         raise ValidationError(f"seed is a {type(seed).__name__}, expected a mapping")
@@ -183,7 +185,8 @@ def _text(value: object) -> str:
 
 
 def clean_shard(shard: object, number: int) -> Json:
-    """Return one shard, plain. Raise ValidationError if its `index`, `timestamp` or `trace_id` cannot name it."""
+    """Return a plain copy of a shard. Raise ValidationError if its `index`, `timestamp` or `trace_id` cannot name
+    it."""
     what = f"shards[{number}]"
     copy = plain_mapping(shard, what)
     for key, types in (("index", int | float), ("timestamp", int | float | str), ("trace_id", str)):
@@ -194,7 +197,7 @@ def clean_shard(shard: object, number: int) -> Json:
 
 
 def empty_document(trace_id: str) -> Json:
-    """Return a document with nothing in it yet, its keys in the order that people read them."""
+    """Return an empty document, with its keys in an order that reads well."""
     return {
         "trace_id": trace_id,
         "saved_ts": 0,
@@ -212,13 +215,13 @@ def encode(document: Json) -> bytes:
 
 
 def decode(data: bytes) -> Json:
-    """Return the document in a file's bytes, odd shards and unknown keys included. Raise DamagedFile, or
-    ForeignFile if it may be whole for another program."""
+    """Return the document in a file's bytes, with odd shards and unknown keys. Raise DamagedFile, or ForeignFile if it
+    may be whole for another program."""
     if data.startswith(BYTE_ORDER_MARKS):
         raise ForeignFile(f"the file {MARKED}")
     try:
         found = msgspec.json.decode(data)
-    except (msgspec.ValidationError, RecursionError):  # the first for an integer of 5,000 digits
+    except (msgspec.ValidationError, RecursionError):  # ValueError: an integer of 5,000 digits
         raise ForeignFile("the file is nested too deep, or holds a number that is too long") from None
     except ValueError:  # DecodeError and UnicodeDecodeError
         raise DamagedFile("the file is no JSON") from None
@@ -230,7 +233,7 @@ def decode(data: bytes) -> Json:
 
 
 def check_trace(document: Json, trace_id: str) -> None:
-    """Raise ForeignFile if a file's trace_id is not the one of its name."""
+    """Raise ForeignFile if a file's trace_id differs from its name."""
     if document.get("trace_id", trace_id) != trace_id:
         raise ForeignFile(
             "the file's trace_id is not the one of its name; `dreamctl inbox verify` names the file"
@@ -238,7 +241,7 @@ def check_trace(document: Json, trace_id: str) -> None:
 
 
 def check_own(document: Json, trace_id: str) -> None:
-    """Raise ForeignFile if a file is of another trace, or of a version that this one does not know."""
+    """Raise ForeignFile if a file belongs to another trace, or has an unknown version."""
     check_trace(document, trace_id)
     if document.get("version", VERSION) != VERSION:
         raise ForeignFile(

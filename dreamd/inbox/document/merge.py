@@ -1,8 +1,8 @@
-"""What is new of a write, against what a trace holds already: pure.
+"""The new shards and nodes of a write, compared with those that a trace holds already. Pure.
 
-A shard is named by (trace_id, index, timestamp), or, if it lacks one of these, by its content. The same shard again is
-a duplicate; another under a name that is taken is kept, and counted as a conflict. Nodes are named by id: a later one
-takes the place of the earlier.
+A shard is named by (trace_id, index, timestamp), or by its content if it lacks one of these. An equal shard is a
+duplicate. A different shard with a known name is kept, and counted as a conflict. A node is named by its id, and
+replaces an earlier node of that id.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,14 +13,14 @@ import msgspec
 
 from dreamd.inbox.document.document import Json
 
-DIGEST_BYTES = 16  # two different shards of one trace never share 128 bits
+DIGEST_BYTES = 16  # long enough that different shards of one trace never have equal digests
 
 
 class Held:
-    """The keys of what a trace holds: in the file that is written to, and in earlier parts.
+    """The keys of the shards and nodes that a trace holds: in the file that is written to, and in earlier parts.
 
-    A key is the digest of a name and behind it that of a content. `earlier` says whether an earlier part holds a key
-    that begins with these digests.
+    A key is the digest of a name, followed by that of a content. `earlier` returns whether an earlier part holds a key
+    that begins with the given bytes.
     """
 
     def __init__(
@@ -28,17 +28,17 @@ class Held:
     ) -> None:
         self._trace_id = trace_id
         self._earlier = earlier
-        self._shards: set[bytes] = set()  # the keys of shards, and their names alone
+        self._shards: set[bytes] = set()  # the keys of shards, and the digests of their names
         self._nodes: dict[bytes, bytes] = {}
 
     def add(self, document: Json) -> None:
-        """Take in a file's shards and nodes; odd ones, which other programs may have put there, do no harm."""
+        """Add a file's shards and nodes. Odd ones, which other programs may have written, do no harm."""
         shards, nodes = keys_of(document, self._trace_id)
         self._shards.update(shards, (key[:DIGEST_BYTES] for key in shards))
         self._nodes.update(nodes)
 
     def new_shards(self, shards: Iterable[Json]) -> tuple[list[Json], int]:
-        """Return the shards that are not held yet, which now are, and how many of them are conflicts."""
+        """Add the shards that are not held yet. Return them, and how many of them are conflicts."""
         new: list[Json] = []
         conflicts = 0
         for shard in shards:
@@ -55,7 +55,7 @@ class Held:
         return key in self._shards or self._earlier(key)
 
     def new_nodes(self, nodes: Iterable[Json]) -> dict[str, Json]:
-        """Return the nodes, by id, whose latest content is another."""
+        """Return the nodes, by id, whose content differs from the held one."""
         new: dict[str, Json] = {}
         for node in nodes:
             name, content = _node_key(node)
@@ -67,7 +67,7 @@ class Held:
 
 
 def keys_of(document: Json, trace_id: str) -> tuple[set[bytes], dict[bytes, bytes]]:
-    """Return the keys of a file's shards, and of each node the digest of its content by that of its id."""
+    """Return the keys of a file's shards, and the digests of its nodes' contents by those of their ids."""
     shards = {_shard_key(shard, trace_id) for shard in document["shards"]}
     return shards, dict(_node_key(node) for node in document["matada_nodes"] if _has_id(node))
 
@@ -83,7 +83,7 @@ def _node_key(node: Json) -> tuple[bytes, bytes]:
 
 
 def _name(shard: Any, trace_id: str) -> list[Any] | None:
-    """Return the name of a shard, in which 5.0 is 5, or None if it goes by its content."""
+    """Return the name of a shard, with 5.0 as 5, or None if it is named by its content."""
     if not isinstance(shard, dict):
         return None
     name = [shard.get("trace_id") or trace_id, shard.get("index"), shard.get("timestamp")]
@@ -97,7 +97,7 @@ def _digest(value: Any) -> bytes:
 
 
 def put_nodes(nodes: list[Any], new: dict[str, Json]) -> list[Any]:
-    """Return the nodes with the new ones in the places of those of the same id, and the others behind."""
+    """Return the nodes, each replaced by the new one of its id, followed by the other new ones."""
     rest = dict(new)
     kept = [rest.pop(node["id"], node) if _has_id(node) else node for node in nodes]
     return kept + list(rest.values())

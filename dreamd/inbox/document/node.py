@@ -1,6 +1,6 @@
-"""The two forms of a MATADA node, each defined once: validation and JSON Schema come from the same lines. Pure.
+"""The two forms of a MATADA node. Validation and JSON Schema are both made from these definitions. Pure.
 
-Both carry the id `lukhas://schemas/matada_node_v1.json`. What they are for: docs/guides/inbox.md.
+Both forms have the id `lukhas://schemas/matada_node_v1.json`. Their purpose: docs/guides/inbox.md.
 """
 
 import re
@@ -38,13 +38,13 @@ _WORDS: dict[str, Any] = {
 def _shape(
     name: str, required: Mapping[str, Any], optional: Mapping[str, Any] = {}, *, closed: bool = True
 ) -> Any:
-    """Return the type of a mapping with these keys, and with others too unless it is closed."""
+    """Return the type of a mapping with these keys. Unless it is closed, other keys are permitted."""
     may_lack = ((key, kind | msgspec.UnsetType, msgspec.UNSET) for key, kind in optional.items())
     return msgspec.defstruct(name, [*required.items(), *may_lack], forbid_unknown_fields=closed)
 
 
 def _of(*keys: str) -> dict[str, Any]:
-    """Return the closed lists of words of these keys."""
+    """Return the types of these keys, each a closed list of words."""
     return {key: _WORDS[key] for key in keys}
 
 
@@ -119,9 +119,9 @@ def node_schema() -> Json:
 
 
 def check_node(node: object, number: int) -> Json:
-    """Return the node, plain and unchanged, unknown keys included.
+    """Return a plain copy of the node, with unknown keys.
 
-    Raise ValidationError, which says which form was meant, and names the field that is wrong.
+    Raise ValidationError, which names the form that was meant and the wrong field.
     """
     what = f"matada_nodes[{number}]"
     copy = plain_mapping(node, what)
@@ -133,7 +133,7 @@ def check_node(node: object, number: int) -> Json:
 
 
 def meant_form(node: Json) -> NodeForm:
-    """Return the form that a node is of, or whose keys it has more of."""
+    """Return the form of a node, or the one that shares more keys with it."""
     published, simulation = _KEYS["published"] & node.keys(), _KEYS["simulation"] & node.keys()
     more = len(published - simulation) - len(simulation - published)
     return "published" if more > 0 or (more == 0 and isinstance(node.get("version"), int)) else "simulation"
@@ -148,7 +148,7 @@ def _wrong(node: Json, form: NodeForm) -> str:
 
 
 def _whole(value: Any) -> Any:
-    """Return a copy in which 5.0 is 5: JSON Schema calls both an integer, and some programs know doubles alone."""
+    """Return a copy with 5.0 as 5: both are integers in JSON Schema, and some programs have only doubles."""
     match value:
         case dict():
             return {key: _whole(item) for key, item in value.items()}
@@ -160,7 +160,7 @@ def _whole(value: Any) -> Any:
 
 
 def _without_value(message: str) -> str:
-    """Return msgspec's message without the word or the key of the caller's that it quotes."""
+    """Return msgspec's message without the value or the key that it quotes."""
     place = found[0] if (found := re.search(r" - at `[^`]*`$", message)) else ""
     if message.startswith("Invalid enum value"):
         words = _WORDS[place.rstrip("`").rpartition(".")[2]]

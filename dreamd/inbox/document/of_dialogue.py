@@ -1,4 +1,4 @@
-"""The inbox document of one dialogue of ours: pure."""
+"""The inbox document of a dialogue of this daemon. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,11 +20,10 @@ def dream_document(
     at: float = 0.0,
     node_form: NodeForm = "simulation",
 ) -> tuple[Json, list[Json], list[Json]]:
-    """Return seed, shards and nodes for the recorded lines of a dialogue: one shard and one node a line.
+    """Return seed, shards and nodes for the recorded lines of a dialogue: one shard and one node for each line.
 
-    A line is a mapping or an object with `speaker`, `text`, the four measures, and `at` (unix seconds; the
-    argument of that name if a line has none). The same rows give the same document, so that what a crash
-    interrupted can be written again.
+    A line is a mapping or an object with `speaker`, `text`, the four measures, and `at` (unix seconds, by default the
+    argument `at`). Equal rows give equal documents, so a write that a crash interrupted can be repeated.
     """
     seed: Json = {"goal": goal, "ul_tags": list(tags), "constraints": {"flags": {}}}
     shards = [_shard(trace_id, index, line, at) for index, line in enumerate(lines)]
@@ -61,7 +60,8 @@ def _simulation_node(shard: Json, node_id: str) -> Json:
 
 
 def _published_node(shard: Json, node_id: str) -> Json:
-    """Return a hypothesis: the surer, the less entropy the line has, and as salient as its strongest measure."""
+    """Return a node of the type hypothesis. Its confidence falls with the line's entropy, and its salience is the
+    line's strongest measure."""
     measures = {name: min(1.0, max(0.0, shard[name] or 0.0)) for name in _MEASURES}
     return {
         "version": 1,

@@ -1,1 +1,1 @@
-"""The files of the inbox: the folder, its lock, and what reads and changes it."""
+"""The files of the inbox: the folder, its lock, reading and writing."""

@@ -1,4 +1,4 @@
-"""The file calls of the inbox, as one small class, so that a test can hand in others."""
+"""The file calls of the inbox, as one small class, so that a test can replace them."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class Files:
-    """Thin names for the system's calls. `at` is a descriptor of the folder that a name is looked up in.
+    """Thin wrappers of the system's calls. `at`: a descriptor of the folder in which a name is looked up.
 
     No call here follows a symbolic link in the last part of a name.
     """
@@ -18,14 +18,14 @@ class Files:
         return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
 
     def check_writable(self, fd: int) -> None:
-        """Raise OSError if this process could make no file in an open folder; nothing is tried."""
+        """Raise OSError if this process may not make files in an open folder. This only checks permissions."""
         if os.fstatvfs(fd).f_flag & os.ST_RDONLY:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def open_read(self, name: str, at: int) -> int:
-        # O_NONBLOCK: a FIFO put in a file's place must not hang us
+        # O_NONBLOCK: a FIFO in a file's place must not block
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
 
     def open_new(self, name: str, at: int, mode: int) -> int:
@@ -35,7 +35,7 @@ class Files:
         return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, mode, dir_fd=at)
 
     def close(self, fd: int) -> None:
-        # What matters has been synced by now, and after a failed close the descriptor is gone all the same.
+        # All data has been synced by now, and even a failed close releases the descriptor.
         with contextlib.suppress(OSError):
             os.close(fd)
 
@@ -76,14 +76,14 @@ class Files:
     def touch(self, name: str, at: int, time_s: float) -> None:
         try:
             os.utime(name, (time_s, time_s), dir_fd=at, follow_symlinks=False)
-        except PermissionError:  # of a file of another user, the group may set the present time alone
+        except PermissionError:  # of another user's file, the group may set only the present time
             os.utime(name, dir_fd=at, follow_symlinks=False)
 
     def names(self, fd: int) -> list[str]:
         return os.listdir(fd)
 
     def lock(self, fd: int) -> None:
-        """Take the lock of an open file, or raise BlockingIOError at once."""
+        """Lock an open file, or raise BlockingIOError at once."""
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def pause(self, seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""The keys of a trace's earlier parts, with which a write compares what comes, so that it reads no earlier part.
+"""The keys of a trace's earlier parts. A write compares its shards with them, and need not read those parts.
 
-<folder>/.keys/<trace_id>    there once a trace has more than one part; made from the parts if it is missing
+<folder>/.keys/<trace_id>    exists if a trace has more than one part; made from the parts if it is missing
 """
 
 import contextlib
@@ -22,14 +22,14 @@ _RECORD_BYTES = 2 * DIGEST_BYTES + _NUMBER_BYTES
 
 
 class Keys(msgspec.Struct):
-    """A keys file. `records` are sorted; each is a key and behind it the number of the part that holds it."""
+    """A keys file. `records` are sorted. Each is a key, followed by the number of the part that holds it."""
 
     trace_id: str
     number: int = 1  # of the part that is written to
     records: bytes = b""
 
     def hold(self, key: bytes, is_there: Callable[[int], bool]) -> bool:
-        """Return whether an earlier part that is still there holds what begins with these digests."""
+        """Return whether an existing earlier part holds a key that begins with these bytes."""
         at = bisect_left(range(len(self.records) // _RECORD_BYTES), key, key=self._record)
         while (record := self._record(at)).startswith(key):
             if is_there(_number(record)):
@@ -38,7 +38,7 @@ class Keys(msgspec.Struct):
         return False
 
     def add(self, document: Json) -> None:
-        """Take in what the part that is written to holds. Its node of an id replaces an earlier part's."""
+        """Add the keys of the current part's document. A node replaces an earlier part's node of its id."""
         shards, nodes = keys_of(document, self.trace_id)
         number = self.number.to_bytes(_NUMBER_BYTES, "big")
         kept = (record for record in self._all() if record[:DIGEST_BYTES] not in nodes)
@@ -46,7 +46,7 @@ class Keys(msgspec.Struct):
         self.records = b"".join(sorted({*kept, *added}))
 
     def forget(self, numbers: Collection[int]) -> None:
-        """Drop what these parts hold."""
+        """Remove the keys of these parts."""
         self.records = b"".join(record for record in self._all() if _number(record) not in numbers)
 
     def _record(self, at: int) -> bytes:
@@ -61,7 +61,7 @@ def _number(record: bytes) -> int:
 
 
 def read_keys(folder: Folder, trace_id: str) -> Keys:
-    """Return the keys of a trace's earlier parts, as they were last written."""
+    """Return the keys of a trace's earlier parts from its keys file, empty if it is missing or damaged."""
     try:
         room = folder.files.open_dir(KEYS, folder.main)
     except FileNotFoundError:

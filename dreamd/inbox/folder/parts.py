@@ -1,7 +1,7 @@
-"""The names of inbox files: pure.
+"""The names of inbox files. Pure.
 
-A trace begins in `<trace_id>.json`. What comes after that file is full or acknowledged goes on in the next part,
-`<trace_id>~2.json`, `~3` and so on. A part keeps its name when it is acknowledged, and a trace gives no number twice.
+A trace begins in `<trace_id>.json`. When that file is full or acknowledged, the trace continues in the next part,
+`<trace_id>~2.json`, `~3` and so on. A part keeps its name when it is acknowledged, and no number is used twice.
 """
 
 import re
@@ -11,9 +11,11 @@ from dreamd.inbox.document.document import check_trace_id
 
 SUFFIX = ".json"
 CORRUPT = ".corrupt-"
-MOST_NAME_BYTES = 143  # of eCryptfs, which encrypts home folders
+MOST_NAME_BYTES = 143  # the limit of eCryptfs, which encrypts home folders
 
-_PART = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})(?:~([2-9]|[1-9]\d{1,8}))?")  # no trace id holds a ~
+_PART = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})(?:~([2-9]|[1-9]\d{1,8}))?"
+)  # no trace id contains a ~
 
 Part = tuple[str, int]  # the trace id, the number from 1
 
@@ -30,7 +32,7 @@ def part_of_name(name: str) -> Part | None:
 
 
 def asked_part(handle: str) -> tuple[str, int | None]:
-    """Return the trace and the part that a caller asks for: `t~2` is a part, `t` the first that waits (None).
+    """Return the trace and the part that a caller names: `t~2` is a part, `t` the first waiting part (None).
 
     Raise ValidationError for any other text.
     """
@@ -40,7 +42,7 @@ def asked_part(handle: str) -> tuple[str, int | None]:
 
 
 def handles(parts: Iterable[Part]) -> Mapping[Part, str]:
-    """Return how a caller asks for each of these parts that wait: the first of a trace goes by the trace id alone."""
+    """Return the name by which a caller asks for each of these waiting parts: the trace id for the first of a trace."""
     found: dict[Part, str] = {}
     before = None
     for trace_id, number in sorted(parts):
@@ -50,11 +52,11 @@ def handles(parts: Iterable[Part]) -> Mapping[Part, str]:
 
 
 def handle_of(trace_id: str, number: int) -> str:
-    """Return how a caller asks for this very part."""
+    """Return the name by which a caller asks for exactly this part."""
     return trace_id if number == 1 else f"{trace_id}~{number}"
 
 
 def aside_name(name: str, at_ms: int, attempt: int) -> str:
-    """Return a name for a damaged file. A long trace id is cut, so that every file system takes the name."""
+    """Return a name for a damaged file. A long trace id is cut, so that every file system accepts the name."""
     ending = f"{SUFFIX}{CORRUPT}{at_ms}" + (f"-{attempt}" if attempt > 1 else "")
     return name.removesuffix(SUFFIX)[: MOST_NAME_BYTES - len(ending)] + ending

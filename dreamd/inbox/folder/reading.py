@@ -1,4 +1,4 @@
-"""What only looks: listing, reading, counting, verifying. It needs no lock: every file is always whole."""
+"""Reading the inbox: list, read, count, verify. It needs no lock, because every file is always whole."""
 
 import contextlib
 import stat
@@ -30,7 +30,7 @@ Rooms = dict[str, int]
 
 @contextlib.contextmanager
 def open_rooms(path: Path, files: Files) -> Iterator[Rooms]:
-    """Open what there is of the inbox: "" for the folder itself, `done`, `.tmp`."""
+    """Open the existing folders of the inbox: "" for the folder itself, `done`, `.tmp`."""
     with contextlib.ExitStack() as opened:
         rooms: Rooms = {}
         with contextlib.suppress(FileNotFoundError):
@@ -42,16 +42,16 @@ def open_rooms(path: Path, files: Files) -> Iterator[Rooms]:
 
 
 def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | None = None) -> list[Json]:
-    """Return `{trace_id, bytes, written_at}` (unix seconds) of the files that wait, the oldest first: at most so many,
-    and only those behind the one called `after`, if that still waits.
+    """Return `{trace_id, bytes, written_at}` (unix seconds) of at most `n` waiting files, the oldest first, and only
+    those after the one named `after`, if that still waits.
 
-    A file that grows keeps its place. Of the parts of one trace, the first goes by the trace id.
+    A growing file keeps its place. The first waiting part of a trace is named by the trace id.
     """
     found: list[tuple[int, Part, Any]] = []
     for part in filter(None, map(part_of_name, files.names(rooms[""]) if "" in rooms else ())):
         try:
             about = files.stat(part_name(*part), rooms[""])
-        except FileNotFoundError:  # acknowledged at this moment
+        except FileNotFoundError:  # acknowledged meanwhile
             continue
         if stat.S_ISREG(about.st_mode):
             found.append((about.st_mtime_ns, part, about))
@@ -68,7 +68,7 @@ def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | No
 
 
 def read(rooms: Rooms, files: Files, handle: str) -> Json:
-    """Return a document: of a trace the first that waits, else the last that was acknowledged; or of one part."""
+    """Return the document of a part, or of a trace's first waiting part, or else of its last acknowledged one."""
     trace_id, asked = asked_part(handle)
     for room, find in (("", waiting_part), (DONE, acknowledged_part)):
         number = find(files, rooms[room], trace_id, asked) if room in rooms else None
@@ -78,7 +78,7 @@ def read(rooms: Rooms, files: Files, handle: str) -> Json:
 
 
 def counts(rooms: Rooms, files: Files) -> dict[str, int]:
-    """Return how many files wait, are acknowledged, were set aside, are temporaries."""
+    """Return the numbers of waiting, acknowledged, set aside and temporary files."""
     main = _names(rooms, "", files)
     return {
         "waiting": sum(part_of_name(name) is not None for name in main),
@@ -89,7 +89,8 @@ def counts(rooms: Rooms, files: Files) -> dict[str, int]:
 
 
 def verify(rooms: Rooms, files: Files) -> list[Json]:
-    """Return `{file, problems}` of every file, acknowledged and set aside ones too; a sound one has no problem."""
+    """Return `{file, problems}` of every file, including acknowledged ones and those set aside. A sound one has no
+    problems."""
     return [
         {"file": str(Path(room) / name), "problems": _problems(files, name, rooms[room], room)}
         for room in rooms

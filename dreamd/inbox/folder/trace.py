@@ -1,4 +1,4 @@
-"""One trace: which of its parts waits, was acknowledged last, and is written to."""
+"""One trace: the parts that wait, that were acknowledged, and the one that is written to."""
 
 from collections.abc import Collection, Iterator
 from functools import cache
@@ -12,15 +12,15 @@ from dreamd.inbox.folder.parts import part_name, part_of_name
 
 
 def waiting_part(files: Files, main: int, trace_id: str, asked: int | None) -> int | None:
-    """Return the number of the part that is asked for, or else of the first one, if it waits."""
-    number = asked or 1  # most traces have one part: then there is no need to list the folder
+    """Return the number of the asked part, by default of the first one. None if it does not wait."""
+    number = asked or 1  # most traces have one part, so the folder need not be listed
     if files.exists(part_name(trace_id, number), main):
         return number
     return None if asked else min(_numbers(files, main, trace_id), default=None)
 
 
 def acknowledged_part(files: Files, done: int, trace_id: str, asked: int | None) -> int | None:
-    """Return the number of the part that is asked for, or else of the last one, if it was acknowledged."""
+    """Return the number of the asked part, by default of the last one. None if it was not acknowledged."""
     if asked is None:
         return max(_numbers(files, done, trace_id), default=None)
     return asked if files.exists(part_name(trace_id, asked), done) else None
@@ -33,7 +33,7 @@ def _numbers(files: Files, at: int, trace_id: str) -> Iterator[int]:
 
 
 class Trace:
-    """A trace that is written to. Hold the folder's lock."""
+    """A trace that is written to. The caller holds the folder's lock."""
 
     def __init__(self, folder: Folder, trace_id: str) -> None:
         self.trace_id = trace_id
@@ -51,7 +51,7 @@ class Trace:
         return part_name(self.trace_id, self._keys.number)
 
     def earlier(self, key: bytes) -> bool:
-        """Return whether an earlier part holds what begins with these digests."""
+        """Return whether an earlier part holds a key that begins with these bytes."""
         return self._keys.hold(key, self._still_there)
 
     def latest(self) -> tuple[str, int] | None:
@@ -64,7 +64,7 @@ class Trace:
     def read(self) -> Json | None:
         """Return the part that is written to, or None if it is not there yet.
 
-        Raise DamagedFile if it may be set aside, ForeignFile if it is not ours to change.
+        Raise DamagedFile if it may be set aside, ForeignFile if dreamd must not change it.
         """
         document = read_document(self._files, self.name, self._folder.main)
         if document is not None:
@@ -73,11 +73,11 @@ class Trace:
         return document
 
     def put(self, document: Json, wall_s: float) -> None:
-        """Write the part that is written to. Its `saved_ts` is always a later one, so that it tells of each change."""
+        """Write the current part. Its `saved_ts` always increases, so that it shows each change."""
         if self._keys.number > self._saved_number:
             self._save_keys()
         self._last_ts = max(int(wall_s * 1000), self._last_ts + 1)
-        # Readers page by a file's time, so a file that grows keeps it.
+        # Readers page by a file's time, so a growing file keeps its time.
         waits = self._files.exists(self.name, self._folder.main)
         written_s = self._files.stat(self.name, self._folder.main).st_mtime if waits else None
         self._folder.put(self.name, encode(document | {"saved_ts": self._last_ts}), written_s=written_s)
@@ -89,7 +89,7 @@ class Trace:
         self._close_old()
 
     def forget(self, numbers: Collection[int]) -> None:
-        """Write the keys file without what these parts hold, which are about to go."""
+        """Write the keys file without the keys of these parts, which are about to be removed."""
         self._keys.forget(numbers)
         self._save_keys()
 
@@ -98,9 +98,9 @@ class Trace:
         self._saved_number = self._keys.number
 
     def _close_old(self) -> None:
-        """Take in the parts that were acknowledged since, and all if the keys file is missing."""
+        """Add the keys of parts that were acknowledged since, or of all parts if the keys file is missing."""
         while self._is_old(self._keys.number):
-            for at in (self._folder.done, self._folder.main):  # in both after another program copied it
+            for at in (self._folder.done, self._folder.main):  # in both, if another program copied it
                 self._take_in(at)
             self._keys.number += 1
 
@@ -111,7 +111,7 @@ class Trace:
     def _take_in(self, at: int) -> None:
         try:
             document = read_document(self._files, self.name, at)
-        except (DamagedFile, ValidationError):  # it holds nothing that we know of
+        except (DamagedFile, ValidationError):  # it holds no known key
             return
         if document is not None and document.get("trace_id", self.trace_id) == self.trace_id:
             self._see_time(document)
@@ -119,7 +119,7 @@ class Trace:
 
     def _see_time(self, document: Json) -> None:
         saved_ts = document.get("saved_ts")
-        if type(saved_ts) is int and saved_ts < 1 << 53:  # else it is another program's, in units of its own
+        if type(saved_ts) is int and saved_ts < 1 << 53:  # else another program wrote it, in other units
             self._last_ts = max(saved_ts, self._last_ts)
 
     def _is_there(self, number: int) -> bool:

@@ -1,4 +1,4 @@
-"""What changes the inbox: a write, an acknowledgement, the sweep, retention. Call it under the lock."""
+"""Changing the inbox: writing, acknowledging, sweeping, retiring. The caller holds the folder's lock."""
 
 import stat
 import sys
@@ -34,10 +34,11 @@ def write(
     wall_s: float,
     nodes_of_new_shards: bool = False,
 ) -> dict[str, Any]:
-    """Add to a trace what is new of these, all checked and plain. `wall_s` is now, in unix seconds.
+    """Add the new ones of these shards and nodes, which are checked and plain, to a trace. `wall_s`: now, in unix
+    seconds.
 
-    What was acknowledged counts as held, so that it never comes back. The answer has `path`, `bytes`,
-    `shards_written`, `duplicates`, `conflicts`, `nodes_written`, and `set_aside`: a damaged file's new name.
+    Acknowledged shards count as held, so that they never come back. Return `path`, `bytes`, `shards_written`,
+    `duplicates`, `conflicts`, `nodes_written`, and in `set_aside` the new name of a damaged file.
     """
     trace = Trace(folder, trace_id)
     existing, damaged = _read(trace)
@@ -68,7 +69,7 @@ def write(
 
 
 def _read(trace: Trace) -> tuple[Json | None, bool]:
-    """Return the part that is written to, and whether it is damaged, so that it is to be set aside."""
+    """Return the part that is written to, and whether it is damaged and must be set aside."""
     try:
         return trace.read(), False
     except ForeignFile:
@@ -78,15 +79,15 @@ def _read(trace: Trace) -> tuple[Json | None, bool]:
 
 
 def _continued(existing: Json, fresh: Json, schema_ref: str | None) -> Json:
-    """Return a file's document with what it lacks; its first seed stays, and so do keys that we do not know."""
+    """Return a file's document with its missing keys. Its first seed and its unknown keys stay."""
     document = fresh | existing
     seed = existing.get("seed") or fresh["seed"]
     return document | {"seed": seed, "schema_ref": schema_ref or document["schema_ref"] or SCHEMA_REF}
 
 
 def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: int, wall_s: float) -> None:
-    """Write items, the first `shards` of which are shards and the rest nodes, to this part and, once it is full, the
-    next ones."""
+    """Write items to this part and, when it is full, to the next ones. The first `shards` items are shards, the others
+    nodes."""
     while True:
         room = MOST_FILE_BYTES - weight(document)
         fitting = _fitting(items, room)
@@ -105,26 +106,26 @@ def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: 
 
 
 def _fitting(items: list[Json], room: int) -> int:
-    """Return how many of the items, from the first on, fit in so many bytes."""
+    """Return how many of the first items fit into `room` bytes."""
     sizes = accumulate(weight(item) + 1 for item in items)
     return sum(1 for _ in takewhile(lambda size: size <= room, sizes))
 
 
 def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float) -> str:
-    """Move a part to done/, atomically. Return its path there, also if that was done before.
+    """Move a part to done/, atomically. Return its path there, also if it was moved before.
 
-    `saved_ts` is that of the file as it was read: raise ValidationError if the file has grown since.
+    `saved_ts`: the one in the file when it was read. Raise ValidationError if the file has grown since.
     """
     files = folder.files
     trace_id, asked = asked_part(handle)
     waiting = waiting_part(files, folder.main, trace_id, asked)
     if waiting and _is_as_read(files, part_name(trace_id, waiting), trace_id, folder.main, saved_ts):
         return _path(folder, _move_to_done(folder, trace_id, waiting, wall_s), folder.done)
-    # The part that waits may be the next one, and the one that was read is acknowledged.
+    # The part that was read may be acknowledged already, and the waiting one may be the next.
     done = acknowledged_part(files, folder.done, trace_id, asked)
     name = part_name(trace_id, done or 1)
     if done and (not waiting or _is_as_read(files, name, trace_id, folder.done, saved_ts)):
-        files.fsync(folder.done)  # the process that moved it may have died before this
+        files.fsync(folder.done)  # the process that moved it may have crashed before this
         files.fsync(folder.main)
         return _path(folder, name, folder.done)
     if waiting:
@@ -142,14 +143,14 @@ def _is_as_read(files: Files, name: str, trace_id: str, at: int, saved_ts: int |
 
 
 def _move_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> str:
-    """Rename a part into done/, to its own name if that is free there. Return the name."""
+    """Rename a part into done/, to its own name if that is free there. Return the new name."""
     files, free = folder.files, number
     while files.exists(part_name(trace_id, free), folder.done) or (
         free > number and files.exists(part_name(trace_id, free), folder.main)
     ):
         free += 1
     name, target = part_name(trace_id, number), part_name(trace_id, free)
-    files.touch(name, folder.main, wall_s)  # retention counts from here
+    files.touch(name, folder.main, wall_s)  # retention counts from now
     files.rename(name, folder.main, target, folder.done)
     files.fsync(folder.done)
     files.fsync(folder.main)
@@ -161,11 +162,11 @@ def _path(folder: Folder, name: str, at: int) -> str:
 
 
 def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
-    """Remove temporaries, which under the lock are all litter; `older_than_s` spares the younger ones."""
+    """Remove temporary files older than `older_than_s`. No writer needs one while this process holds the lock."""
     swept = []
     for name in sorted(folder.files.names(folder.temporary)):
         found = folder.files.stat(name, folder.temporary)
-        # A temporary from the future is litter of a clock that jumped.
+        # A time in the future comes from a clock that jumped.
         if not stat.S_ISDIR(found.st_mode) and abs(wall_s - found.st_mtime) >= older_than_s:
             folder.files.unlink(name, folder.temporary)
             swept.append(name)
@@ -173,9 +174,9 @@ def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
 
 
 def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[str] = ()) -> list[str]:
-    """Remove each part that was acknowledged more than `retention_s` seconds ago, but for the traces `keep`.
+    """Remove each part that was acknowledged more than `retention_s` seconds ago, except those of the traces `keep`.
 
-    A trace whose files cannot be read or removed holds up no other one; the first failure is raised at the end.
+    If the files of a trace cannot be read or removed, go on with the others, and raise the first failure at the end.
     """
     waiting = {trace_id for trace_id, _ in _parts(folder, folder.main)}
     done = defaultdict[str, list[int]](list)
@@ -207,7 +208,7 @@ def _is_old(folder: Folder, trace_id: str, number: int, before_s: float) -> bool
 
 
 def _retire(folder: Folder, trace_id: str, old: list[int], goes_on: bool) -> Iterator[str]:
-    """Remove parts of one trace. What its other parts hold, and which numbers it has used, stays known."""
+    """Remove parts of one trace. The keys of its other parts, and the numbers that it has used, stay known."""
     if old and goes_on:
         Trace(folder, trace_id).forget(old)
     for number in old:

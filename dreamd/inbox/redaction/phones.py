@@ -1,15 +1,15 @@
-"""Phone numbers in text: international ones with a `+`, and what `phonenumbers` knows of the regions that are set.
+"""Phone numbers in text: international ones with a `+`, and national ones of the regions that are set.
 
-The library is the extra `dreamd[phones]`. There are no patterns for national numbers here: they take dates, versions
-and lists of numbers for one, and miss most countries.
+National numbers need the library `phonenumbers`, the extra `dreamd[phones]`. Patterns for them would match dates,
+versions and lists of numbers, and miss most countries.
 """
 
 import re
 from collections import Counter
 from functools import partial
 
-# E.164: at most 15 digits; the shortest have 8, with the country's code. A run is taken whole, whatever follows it:
-# what fails behind a long run would be tried again from each of its digits.
+# E.164: 8 to 15 digits with the country's code. A run of digits is matched whole whatever follows it: otherwise a
+# failure after a long run would be tried again from each of its digits.
 _BETWEEN = r"[ \u00a0.()/\u2010\u2011-]{0,2}+"
 _EXTENSION = r"(?:[ ]?(?:x|ext\.?)[ ]?\d{1,5})?+"
 _INTERNATIONAL = re.compile(
@@ -27,19 +27,20 @@ _OTHER = re.compile(
 )
 _MOST_DIGITS = 15
 _MOST_CHARS = 40
-# Asking takes as long as reading thousands of characters. Of a part with more candidates the rest is masked unasked.
+# A check takes as long as reading thousands of characters. If a part has more candidates, the rest is masked unchecked.
 _MOST_ASKED = 500
 
 
 class Phones:
-    """Masks phone numbers in the texts of one shard, node or seed; national ones of `regions` ("DE", "US")."""
+    """A masker of phone numbers in the texts of one shard, node or seed. `regions`: those of national numbers, such as
+    "DE"."""
 
     def __init__(self, regions: tuple[str, ...] = ()) -> None:
         self._regions = regions
         self._asked = 0
 
     def mask(self, text: str, masked: Counter[str], *, whole: bool = False) -> str:
-        """Return the text with phone numbers masked; `whole`: it stood under a key that says it is one."""
+        """Return the text with phone numbers masked. `whole`: its key says that all of it is a phone number."""
         text = _INTERNATIONAL.sub(partial(self._replace, masked, False), text)
         if whole or self._regions:
             text = _CANDIDATE.sub(partial(self._replace, masked, not whole), text)
@@ -57,7 +58,7 @@ class Phones:
         return "[phone])" if found[-1] == ")" and "(" not in found else "[phone]"
 
     def _is_national(self, number: str) -> bool:
-        """Return whether this is a number of the regions that were set, grouped as it is written there."""
+        """Return whether this is a number of the regions that are set, in their usual grouping."""
         self._asked += 1
         if self._asked > _MOST_ASKED:
             return True
@@ -69,7 +70,7 @@ class Phones:
 
 
 def wrong_regions(regions: tuple[str, ...]) -> str:
-    """Return what is wrong with regions that were set, or an empty string."""
+    """Return what is wrong with the regions that are set, or an empty string."""
     try:
         import phonenumbers
     except ImportError:

@@ -1,9 +1,9 @@
 """Masking of secrets and personal data in shards, nodes and seeds, by key and by shape. Pure, and linear.
 
-By key: the whole value under a key that names a secret (`secret_names.py`). By shape: what `secret_patterns.py`,
-`secret_values.py` and `phones.py` find in any other text.
-Mappings stay mappings and lists lists; booleans, nil, and numbers under other keys stay as they are; keys are never
-touched. The depth is what `document.plain` let pass.
+By key: the whole value of a key that names a secret (`secret_names.py`). By shape: everything that
+`secret_patterns.py`, `secret_values.py` and `phones.py` find in other texts.
+Mappings stay mappings and lists stay lists. Booleans, nil, numbers of other keys, and all keys stay unchanged.
+`document.plain` has bounded the depth.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from dreamd.inbox.redaction.secret_names import Secrecy, secrecy, words
 from dreamd.inbox.redaction.secret_patterns import mask_email, mask_formats
 from dreamd.inbox.redaction.secret_values import REDACTED, is_count, mask_named
 
-# What names a part: never masked at the top of a shard or a node.
+# The keys that name a part: never masked at the top of a shard or a node.
 SHARD_KEPT = frozenset({"trace_id", "index", "timestamp", "type"})
 NODE_KEPT = frozenset({"id", "type", "version", "lane", "trace"})
 
@@ -33,16 +33,16 @@ def redact(
     kept: frozenset[str] = frozenset(),
     regions: tuple[str, ...] = (),
 ) -> list[Json]:
-    """Return copies of `parts` (plain JSON) with what is secret masked; `masked` counts by kind.
+    """Return copies of `parts` (plain JSON) with secrets masked. `masked` counts them by kind.
 
-    The values of the keys `kept`, at the top of each part, stay as they are. `regions`: whose national phone numbers
-    are masked.
+    The values of the keys `kept`, at the top of each part, stay unchanged. `regions`: those whose national phone
+    numbers are masked.
     """
     return [_Walk(masked, regions).part(part, kept) for part in parts]
 
 
 class _Walk:
-    """The walk through one part. It depends on that part alone, so that a shard sent again comes out the same."""
+    """The walk through one part. It depends only on that part, so that equal shards give equal results."""
 
     def __init__(self, masked: Counter[str], regions: tuple[str, ...]) -> None:
         self._masked = masked
@@ -52,7 +52,7 @@ class _Walk:
         return {key: item if key in kept else self.value(item, key) for key, item in part.items()}
 
     def value(self, value: Any, key: str) -> Any:
-        """Return the value, masked, that stood under a key."""
+        """Return the masked value of a key."""
         parts = words(key)
         if parts[-2:] == ["trace", "id"]:
             return value
@@ -60,7 +60,7 @@ class _Walk:
         return self._whole(value, what) if what else self._inside(value, parts)
 
     def _whole(self, value: Any, what: Secrecy) -> Any:
-        """Mask all text and all numbers in a value that is secret by its key; counts stay."""
+        """Mask all texts and numbers in the value of a secret key, except counts."""
         if isinstance(value, dict):
             return {key: self._whole(item, what) for key, item in value.items()}
         if isinstance(value, list):

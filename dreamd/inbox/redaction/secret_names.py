@@ -1,20 +1,20 @@
-"""Which names, of keys and of variables, say that what stands under them is secret. Pure.
+"""The names of keys and variables whose values are secret. Pure.
 
-A name is secret if it contains password, secret, passwd, token or apikey, however it is written, or holds a word such
-as `auth`, `cookie` or `pwd`; unless it is on the list of names that only tell about a secret: `token_count`,
-`max_tokens`, `auth_method`, `eos_token`.
+A name is secret if it contains password, secret, passwd, token or apikey in any spelling, or has a word such as
+`auth`, `cookie` or `pwd`. Names that only describe a secret are excepted: `token_count`, `max_tokens`, `auth_method`,
+`eos_token`.
 """
 
 import re
 from itertools import pairwise
 from typing import Literal
 
-Secrecy = Literal["", "secret", "count"]  # count: text is secret, numbers count something
+Secrecy = Literal["", "secret", "count"]  # count: texts are secret, numbers are counts
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _LETTERS = re.compile(r"[^a-z0-9]+")
 
-# Anywhere in a name, whatever is before or behind; not in secretary, tokenizer, passwordless.
+# Secret anywhere in a name, but not in secretary, tokenizer, passwordless.
 _CONTAINED = re.compile(
     r"pass(?:word(?!less)|wd|phrase)|secret(?!ar|ion|ive|ly)|token(?!i[sz])|apikey|privatekey|credential|"
     r"(?:admin|db|ftp|imap|ldap|login|mail|my|proxy|root|smtp|sql|ssh|user)pass$"
@@ -24,7 +24,7 @@ _KEYS = frozenset(
     {"access", "account", "app", "auth", "consumer", "deploy", "encryption", "hmac", "master", "preshared"}
     | {"shared", "sharedaccess", "signing", "ssh", "storage", "subscription", "webhook"}
 )
-# As words of their own, in the singular.
+# Secret only as whole words, in the singular.
 _SECRET = frozenset(
     {"auth", "authorization", "bearer", "cookie", "cvc", "cvv", "jsessionid", "jwt", "mnemonic", "oauth"}
     | {"otp", "passcode", "phpsessid", "psk", "pwd", "setcookie"}
@@ -34,7 +34,7 @@ _SECRET_PAIRS = frozenset(
     {("pass", "code"), ("seed", "phrase"), ("recovery", "phrase"), ("recovery", "code")}
     | {(kind, "key") for kind in _KEYS}
 )
-# A name that ends in one of these tells about a secret.
+# A name that ends in one of these describes a secret.
 _ABOUT = frozenset(
     {"at", "attempts", "budget", "changed", "consent", "count", "counts", "created", "domain", "enabled"}
     | {"endpoint", "error", "errors", "expiration", "expires", "expiry", "failed", "failures", "index"}
@@ -43,9 +43,9 @@ _ABOUT = frozenset(
     | {"strength", "time", "timestamp", "ts", "ttl", "type", "types", "updated", "uri", "url", "usage"}
     | {"used", "valid", "version"}
 )
-_ABOUT_WORD = _ABOUT | {"id", "ids"}  # auth_id is none; secret_id is Vault's secret
+_ABOUT_WORD = _ABOUT | {"id", "ids"}  # auth_id is no secret, secret_id is a secret of Vault's
 _ABOUT_FIRST = frozenset({"has", "is", "max", "min", "n", "no", "num", "requires", "total"})
-# Tokens of language models, which are words.
+# Tokens of language models are words, not secrets.
 _WORD_TOKENS = re.compile(
     r"(?:(?:additional)?special|bos|cls|eos|image|mask|pad|sep|stop|unk)tokens?|typetokenratio"
 )
@@ -58,7 +58,7 @@ def words(key: str) -> list[str]:
 
 
 def secrecy(key: str) -> Secrecy:
-    """Return what a name says about the values under it."""
+    """Return whether the values of a name are secret."""
     parts = words(key)
     if not parts or parts[0] in _ABOUT_FIRST:
         return ""

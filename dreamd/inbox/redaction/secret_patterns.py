@@ -1,7 +1,7 @@
 r"""Secrets and e-mail addresses by their shape in text. Pure, and linear in the text's length.
 
-How it stays linear: loops are possessive (`++`), so nothing is tried twice from one start, and what a start can run
-over before it fails is bounded, or ends at a character that a later start lies behind.
+It is linear for two reasons. Loops are possessive (`++`), so no part is tried twice from one start. And the length that
+a start can match before it fails is bounded, or ends at a character before the next possible start.
 """
 
 import re
@@ -13,11 +13,11 @@ from itertools import groupby
 
 from dreamd.inbox.redaction.secret_values import REDACTED, looks_random
 
-# Where a word begins: behind an escape of JSON or of a URL, too.
+# The beginning of a word, also after an escape of JSON or of a URL.
 _BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbfv])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
 
-# The formats that their makers publish, in their documentation of tokens or of secret scanning. These are tried behind
-# any character, so that a word before them hides none.
+# Formats of tokens as their issuers document them. They are tried after any character, so that a word in front hides
+# none.
 _ANYWHERE = r"""
     AGE-SECRET-KEY-1[A-Z0-9]{50,}+   (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])
     ABSK[A-Za-z0-9+/]{60,}+={0,2}   bedrock-api-key-[\w+/=-]{20,}+   AIza[\w-]{35}   ya29\.[\w-]{20,}+
@@ -44,7 +44,7 @@ _ANYWHERE = r"""
     b3BlbnNzaC1rZXktdjE[\w+/=]{20,}+   xprv[1-9A-HJ-NP-Za-km-z]{100,}+   nsec1[ac-hj-np-z02-9]{58}
     (?:\$|%24)(?:2[abxy]|[156y]|apr1|argon2(?:id|i|d))(?:\$|%24)[\w./$=,+%-]{20,}+
 """
-# These look like words unless one begins there.
+# These look like words, so they are tried only at the beginning of a word.
 _AT_BEGINNING = r"""
     sk-(?=[a-z-]{0,40}+[A-Z0-9_])[\w-]{20,}+   SG\.[\w-]{16,64}+\.[\w-]{16,}+   SK[a-f0-9]{32}(?!\w)
     dp\.(?:audit|ct|pt|sa|scim|st)\.[\w.-]{30,}[\w-]   pat[A-Za-z0-9]{14}\.[a-f0-9]{60,}+
@@ -53,7 +53,7 @@ _AT_BEGINNING = r"""
 
 
 def _one_of(patterns: str) -> str:
-    """Return an alternation. Those that begin alike are tried together: most places in a text are left at once."""
+    """Return an alternation that groups patterns by their beginning, so that most places in a text fail at once."""
     rows = sorted(patterns.split())
     heads = groupby(rows, lambda row: row[0] if row[0].isalnum() and row[1] not in "?*+{" else "")
     return "|".join(f"{head}(?:{'|'.join(row[len(head) :] for row in same)})" for head, same in heads)
@@ -74,7 +74,7 @@ _FORMATS = re.compile(
 _COUNTED_AS = {"encoded": "login", "user": "login", "netrc": "login", "basic": "header"}
 _WHOLE = {"key": "[key]", "jwt": "[jwt]"}
 
-# PEM and PGP. One without an end reaches to the end of the text.
+# PEM and PGP. A block without an end extends to the end of the text.
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN[A-Z0-9 +%]{0,60}PRIVATE(?:[ +]|%20)KEY(?:(?:[ +]|%20)BLOCK)?-----"
     r"(?:[^-]++|-(?!----END[A-Z0-9 +%]{0,60}-----))*+(?:-----END[A-Z0-9 +%]{0,60}-----)?"
@@ -84,7 +84,7 @@ _EMAIL = re.compile(
     r"(?<![\w.+-])(?P<local>[\w.+-]++)(?:@|%40)(?P<host>[\w-]++(?:\.[\w-]++)++)(?!:(?:[\w.~-]{0,64}/|[\w.-]{1,64}\.git\b))"
 )
 _VERSION = re.compile(r"\d+(?:\.\d|x\.)")
-# What follows an @ in icon@2x.png and in unit@name.service; none of these is a top-level domain.
+# Endings after an @ as in icon@2x.png and unit@name.service. None of them is a top-level domain.
 _FILES = frozenset(
     {"automount", "avif", "bmp", "conf", "css", "device", "gif", "heic", "ico", "jpeg", "jpg", "js"}
     | {"json", "log", "mount", "path", "pdf", "png", "scope", "service", "slice", "socket", "svg", "swap"}
@@ -93,7 +93,7 @@ _FILES = frozenset(
 
 
 def mask_formats(text: str, masked: Counter[str]) -> str:
-    """Return the text with keys, tokens, logins and private keys masked; `masked` counts by kind."""
+    """Return the text with keys, tokens, logins and private keys masked. `masked` counts them by kind."""
     text, found = _PRIVATE_KEY.subn("[private-key]", text)
     if found:
         masked["private_key"] += found
@@ -103,7 +103,7 @@ def mask_formats(text: str, masked: Counter[str]) -> str:
         if kind in _WHOLE:
             masked[kind] += 1
             return _WHOLE[kind]
-        value = match[number + 1]  # its one inner group
+        value = match[number + 1]  # the inner group
         if value.startswith(REDACTED) or not _IS_SECRET[kind](value):
             return match[0]
         masked[_COUNTED_AS.get(kind, kind)] += 1
@@ -114,13 +114,13 @@ def mask_formats(text: str, masked: Counter[str]) -> str:
 
 
 def _is_login(value: str) -> bool:
-    """Return whether this stands before a host as user and password, or as a token alone."""
+    """Return whether a text before the @ of a host is user and password, or a token."""
     user, _, password = re.sub("%3[aA]", ":", value).partition(":")
     return bool(password) or (len(user) >= 16 and looks_random(user))
 
 
 def _is_basic(value: str) -> bool:
-    """Return whether this is "user:password" in base64, and not a word behind "basic"."""
+    """Return whether a text is "user:password" in base64, and not just a word after "basic"."""
     letters = value.rstrip("=")
     try:
         said = b64decode(letters + "=" * (-len(letters) % 4)).decode()
@@ -140,7 +140,7 @@ _IS_SECRET: dict[str, Callable[[str], bool]] = {
 
 
 def mask_email(text: str, masked: Counter[str]) -> str:
-    """Return the text with e-mail addresses masked; `git@host`, `name@1.2.3` and `host:path` behind it are none."""
+    """Return the text with e-mail addresses masked, but not `git@host`, `name@1.2.3` or `user@host:path`."""
 
     def mask(match: re.Match[str]) -> str:
         local, host, start = match["local"], match["host"], match.start()

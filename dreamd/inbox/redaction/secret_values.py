@@ -1,7 +1,7 @@
 """The values of secret names in text: `PASSWORD='a b'`, `X-Auth-Token: a`, `"password": "a"`, `?token=a`. Pure.
 
-How it stays linear: a run of letters is tried from its beginning alone, loops are possessive (`++`), and the search
-goes on behind what was masked.
+It is linear: a run of letters is tried only from its beginning, loops are possessive (`++`), and the search continues
+after each masked value.
 """
 
 import re
@@ -13,7 +13,7 @@ from dreamd.inbox.redaction.secret_names import secrecy, words
 REDACTED = "***REDACTED***"
 PLACEHOLDERS = (REDACTED, "[key]", "[jwt]", "[private-key]")
 
-# As it is, escaped by JSON once or more, in HTML, in a URL.
+# A quote as it is, escaped by JSON once or more, in HTML, or in a URL.
 _QUOTE = r"""(?:\\*+(?:"{3}|'{3}|["'`])|&(?:quot|apos|\#3[49]);|%2[27]|\\++u002[27]|[“‘„«])"""
 _CLOSED_BY = {"“": "”", "‘": "’", "„": "“", "«": "»"}
 _ASSIGNS = r"(?::=|:(?!:)|=++>?|%3[AaDd]|\\++u003[aAdD]|&\#6[01];|>)"
@@ -27,7 +27,7 @@ _NAMED = re.compile(
     re.VERBOSE,
 )
 _OPEN = re.compile(rf"(?:[bBfFrRuU]{{1,2}}(?=[\"']))?(?P<quote>{_QUOTE})")
-# Before a name in a URL's query or in a connection string, where `&` or `;` ends a value.
+# The characters before a name in a URL's query or in a connection string, in which `&` or `;` ends a value.
 _IN_LIST = frozenset(
     {"?", "&", ";", "#", "&amp;", "%3f", "%26", "%3b", "%23", "u003f", "u0026", "u003b", "u0023"}
 )
@@ -40,34 +40,36 @@ _PARAMETER = r"""[\w-]{1,40}=(?:\\*+"[^"\\\r\n]*+\\*+"|[^\s,"'\\]++)"""
 _PARAMETERS = re.compile(rf"{_PARAMETER}(?:,(?:[ \t]|%20)*+{_PARAMETER})*+")
 _COOKIE = r"""[^\s=;,:"'\\]{1,64}+=(?:\\*+"[^"\\\r\n]*+\\*+"|\w{3},[ ][\w :-]{1,40}|[^\s"'\\;,]*+)"""
 _COOKIES = re.compile(rf"{_COOKIE}(?:;[ ]?{_COOKIE}|;[ ]?(?i:httponly|partitioned|secure)\b)*+")
-# What a value without quotes goes up to, by where it stands.
+# The extent of a value without quotes, by its context.
 _OF_LIST = re.compile(r"""(?:(?!%2[0236Cc]|%3[Bb]|%0[aAdD])[^\s&;#"'`<>\\])++""")
 _OF_CLAUSE = re.compile(r"""[^;&"'`<>\\\r\n]{1,200}+(?=;)""")  # of a connection string
 _OF_LINE = re.compile(r"""(?:\\++(?!["'`nr\s])|[^\\\r\n"'`])++""")
 _OF_PARAMETER = re.compile(r"""[^\s&"'<>\\]++""")
 _OF_ELEMENT = re.compile(r"[^<]++")
 _OF_JSON = re.compile(r"""[^\s,\]}"'\\]++""")
-# A block of lines in YAML, up to one that is indented less.
+# A block of lines in YAML, up to the first one that is indented less.
 _BLOCK = re.compile(r"[|>][-+\d]{0,2}[ \t]*+\n(?P<indent>[ \t]++)[^\n]*+(?:\n(?P=indent)[^\n]*+|\n(?=\n))*+")
 _WORD = re.compile(r"""(?:\\++(?:[ ]|(?!["'`nrtu\s]))|(?![&;][\w.-]{1,40}=|<[/A-Za-z!])[^\s"'`\\])++""")
 _CLOSING = {mark: re.compile(rf"(?<!\\)(\\*+){mark}") for mark in ('"', "`", '"""', "'''")} | {
-    "'": re.compile(r"'\\''|(?<!\\)(\\*+)'(?!\w)")  # it is an apostrophe, too
+    "'": re.compile(r"'\\''|(?<!\\)(\\*+)'(?!\w)")  # a single quote may also be an apostrophe
 }
 _BRACKETS = re.compile(r"[\[\]{}]")
 _END_OF_LINE = re.compile(r"[\r\n]")
-_BEHIND = ".,:;!?)]}"  # what stands there is the sentence's
+_BEHIND = ".,:;!?)]}"  # at the end of a value these belong to the sentence
 
-_MOST_QUOTED = 1 << 13  # a quote that is not closed by then is none: the line ends the value
+_MOST_QUOTED = (
+    1 << 13
+)  # a quote that is not closed within this length does not count: the value ends with the line
 _NOTHING = frozenset({"", "false", "nil", "none", "null", "true", "undefined"})
 _TYPES = frozenset({"any", "bool", "bytes", "int", "optional", "required", "str", "string"})
 _NUMBER = re.compile(r'[-+]?\d{1,7}(?:\.\d+)?%?|[\[{](?:[\s\d.,+-]|\\*+"[\w-]*+\\*+"\s*+:)*+[\]}]')
 _RANDOM = re.compile(r"\d|[a-z][A-Z]|_|[^\w\s'\u2019.,;:!?()\[\]\u2026-]")
-# Where a value begins and ends, what it is counted as, and what takes its place.
+# Start and end of a value, the kind that it is counted as, and its replacement.
 Span = tuple[int, int, str, str]
 
 
 def mask_named(text: str, masked: Counter[str]) -> str:
-    """Return the text with the values of secret names masked; `masked` counts by kind."""
+    """Return the text with the values of secret names masked. `masked` counts them by kind."""
     parts: list[str] = []
     done = 0
     for match in _NAMED.finditer(text):
@@ -91,26 +93,26 @@ def mask_named(text: str, masked: Counter[str]) -> str:
 
 @lru_cache(maxsize=1024)  # names in text have 100 letters at most
 def _about(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return what a name says about its value, and the words of the name. A signature is a secret in a URL alone."""
+    """Return whether the value of a name is secret, and the words of the name. A signature is secret only in a URL."""
     parts = tuple(words(name))
     signs = "signature" if parts and parts[-1] in ("sig", "signature") else ""
     return secrecy(name) or signs, parts
 
 
 def is_count(value: object) -> bool:
-    """Return whether this is a number, or text that is one."""
+    """Return whether a value is a number, or a text that is one."""
     return not isinstance(value, str) or bool(_NUMBER.fullmatch(value))
 
 
 def looks_random(value: str) -> bool:
-    """Return whether this may be a credential, where prose could stand as well ("the bearer presented")."""
+    """Return whether a text may be a credential, in a place that may also hold prose ("the bearer presented")."""
     if value.isdecimal():
         return len(value) >= 6
     return len(value) >= 24 or bool(_RANDOM.search(value))
 
 
 def _span(text: str, match: re.Match[str], parts: tuple[str, ...], in_list: bool) -> Span | None:
-    """Return what belongs to the name; None if that is nothing, or not to be masked."""
+    """Return the value that belongs to a name, None if there is none or it must not be masked."""
     at, sign, close = match.end(), match["sign"], match["close"]
     if quoted := _OPEN.match(text, at):
         return _quoted(text, quoted, "quoted" if close else "environment", parts)
@@ -169,7 +171,7 @@ def _is_authorization(parts: tuple[str, ...]) -> bool:
 
 
 def _credentials(text: str, at: int) -> Span | None:
-    """Return what stands behind the scheme of an Authorization header; None if it is a word."""
+    """Return the credentials after the scheme of an Authorization header, None if they are a word."""
     if text.startswith(PLACEHOLDERS, at):
         return None
     listed = _PARAMETERS.match(text, at)
@@ -178,7 +180,7 @@ def _credentials(text: str, at: int) -> Span | None:
 
 
 def _is_line(text: str, match: re.Match[str]) -> bool:
-    """Return whether the rest of the line is the value, as in YAML and in .ini files."""
+    """Return whether the value is the rest of the line, as in YAML and in .ini files."""
     if match["name"] is None or not (match["sign"] == ":" or text[match.end() - 1].isspace()):
         return False
     start = match.start("name")
@@ -186,23 +188,23 @@ def _is_line(text: str, match: re.Match[str]) -> bool:
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
-    """Return where the value that begins there ends, without what closes the sentence."""
+    """Return the end of the value that begins at `at`, without the marks that close the sentence."""
     match = pattern.match(text, start)
     return start + len(match[0].rstrip().rstrip(_BEHIND)) if match else start
 
 
 def _closing(text: str, start: int, quote: str) -> int:
-    """Return where the value ends that `quote` opened.
+    """Return the end of the value that `quote` opened.
 
-    JSON in a string has each quote and each backslash behind a backslash. So a quote behind n backslashes is closed by
-    one behind n; behind more, it is one of the value's own, unless those are whole pairs of backslashes.
+    JSON in a string has a backslash before each quote and each backslash. So a quote after n backslashes is closed by
+    one after n. A quote after more of them is part of the value, unless they are whole pairs of backslashes.
     """
     mark = quote.lstrip("\\")
     depth, limit = len(quote) - len(mark), start + _MOST_QUOTED
     if mark not in _CLOSING:
         found = text.find(_CLOSED_BY.get(quote, quote), start, limit)
         return found if found >= 0 else _end_of_line(text, start)
-    doubled = -1  # where the second of two begins, by which SQL and a spreadsheet write one
+    doubled = -1  # the second of two quotes, by which SQL and spreadsheets write one
     for match in _CLOSING[mark].finditer(text, start, limit):
         if match[1] is None:  # '\'' in a shell
             continue
