@@ -109,7 +109,7 @@ _AFTER_0_1_0: Final = (
     "CREATE INDEX dream_signals_by_time ON dream_signals (at)",
     # A dialogue goes on with the next session of its client that feeds this field, if this version of dreamd began it.
     "ALTER TABLE dream_dialogs ADD COLUMN field TEXT",  # as `hello` gave it; nil: it does not go on
-    "ALTER TABLE dream_dialogs ADD COLUMN version TEXT",  # of dreamd
+    "ALTER TABLE dream_dialogs ADD COLUMN version TEXT",  # version of dreamd
     "ALTER TABLE dream_dialogs ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE dream_dialogs ADD COLUMN interrupted_in TEXT",  # the hook and the turn
 )

@@ -1,14 +1,14 @@
-"""The inbox's folder as open descriptors, its lock, and the one way a file gets into it.
+"""The inbox's folder as open descriptors, its lock, and the only way to write a file into it.
 
     <folder>/<trace_id>.json          waiting; <trace_id>~2.json and so on: parts.py
     <folder>/done/<trace_id>.json     acknowledged
     <folder>/<..>.json.corrupt-<ms>   set aside
     <folder>/.keys/<trace_id>         keys.py
-    <folder>/.tmp/<name>              being written; only ever under the lock, so that all others are litter
+    <folder>/.tmp/<name>              being written, only under the lock; any other one was left by a killed writer
     <folder>/.lock
 
-Every name is looked up in an open folder and without following symbolic links: one planted in the place of
-the folder, a sub-folder or a file is refused, and cannot lead a write elsewhere.
+Every name is looked up in an open folder without following symbolic links. A link in the place of the folder, a
+sub-folder or a file is refused, so it cannot lead a write elsewhere.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ LOCK = ".lock"
 TEMPORARY = ".tmp"
 DONE = "done"
 
-LOCK_WAIT_S = 15.0  # a write takes milliseconds, a very large one on a slow disk a second
-_PAUSE_S = 0.004  # between two tries for the lock
+LOCK_WAIT_S = 15.0  # a write takes milliseconds, or a second if it is very large and the disk slow
+_PAUSE_S = 0.004  # between two attempts to lock
 
 
 @contextlib.contextmanager
 def typed_errors(doing: str) -> Iterator[None]:
-    """Turn the system's errors into InboxUnavailable, or ValidationError for what stands in a wrong place."""
+    """Turn the system's errors into InboxUnavailable, or ValidationError if a wrong kind of file is in the way."""
     try:
         yield
     except InboxUnavailable:
@@ -70,9 +70,9 @@ class Folder:
     done: int
 
     def put(self, name: str, data: bytes, *, into: int | None = None, written_s: float | None = None) -> None:
-        """Make `data` the file of that name, whole and on disk when this returns. Call it under the lock.
+        """Write `data` to the file of that name, atomically and synced to disk. The caller holds the lock.
 
-        `into` is another folder than the main one; `written_s` the time of a file that this one takes the place of.
+        `into`: another folder than the main one. `written_s`: the time of the file that this one replaces.
         """
         into = self.main if into is None else into
         with contextlib.ExitStack() as on_failure:
@@ -98,21 +98,25 @@ class Folder:
                 raise ValidationError(
                     "something that is no regular file stands in a temporary's place"
                 ) from None
-        self.files.unlink(name, self.temporary)  # litter of a writer that was killed: we hold the lock
+        self.files.unlink(
+            name, self.temporary
+        )  # left by a killed writer, because this process holds the lock
         return self.files.open_new(name, self.temporary, self.modes.of_files)
 
     def _drop_temporary(self, name: str) -> None:
-        with contextlib.suppress(OSError):  # else the next write of this trace takes it away, or a sweep
+        with contextlib.suppress(
+            OSError
+        ):  # if this fails, the next write of this trace or a sweep removes it
             self.files.unlink(name, self.temporary)
 
     def sync(self, name: str) -> None:
-        """Bring a file, and its name, to the disk: the writer that put it there may have died in between."""
+        """Sync a file and its name to disk: its writer may have crashed before it did."""
         with self.files.closing(self.files.open_read(name, self.main)) as fd:
             self.files.fsync(fd)
         self.files.fsync(self.main)
 
     def set_aside(self, name: str, wall_s: float) -> str:
-        """Rename a damaged file to a name that no other has. Return that name."""
+        """Rename a damaged file to a free name, and return that."""
         attempts = (aside_name(name, int(wall_s * 1000), attempt) for attempt in itertools.count(1))
         free = next(aside for aside in attempts if not self.files.exists(aside, self.main))
         self.files.rename(name, self.main, free, self.main)
@@ -127,7 +131,7 @@ def read_document(files: Files, name: str, at: int, most: int = MOST_READ_BYTES)
 
 
 def read_bytes(files: Files, name: str, at: int, most: int) -> bytes | None:
-    """Return a regular file's bytes, or None if there is no such name."""
+    """Return the bytes of a regular file, or None if there is none of that name."""
     try:
         fd = files.open_read(name, at)
     except FileNotFoundError:
@@ -139,7 +143,9 @@ def read_bytes(files: Files, name: str, at: int, most: int) -> bytes | None:
         if found.st_size > most:
             raise ValidationError(f"the file is {found.st_size} bytes, at most {most} are read")
         data = b"".join(iter(lambda: files.read(fd, found.st_size + 1), b""))
-        if len(data) < found.st_size:  # a disk that gives less than there is: this is no evidence of damage
+        if (
+            len(data) < found.st_size
+        ):  # the disk returned less than the file's size, which does not prove damage
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return data
 
@@ -158,7 +164,7 @@ def open_folder(path: Path, modes: Modes, files: Files) -> Iterator[Folder]:
 
 def _open_top(files: Files, path: Path, mode: int) -> int:
     try:
-        above = files.open_dir(f"{path.parent}/.")  # "/.": this one may be a link, as /var/run is
+        above = files.open_dir(f"{path.parent}/.")  # "/.": the parent may be a link, as /var/run is
     except FileNotFoundError:
         above = _open_top(files, path.parent, 0o700)
     with files.closing(above):
@@ -169,16 +175,16 @@ def open_inside(files: Files, name: str, at: int, mode: int) -> int:
     """Open a folder in an open one. Make it if it is missing."""
     with contextlib.suppress(FileNotFoundError):
         return files.open_dir(name, at)
-    with contextlib.suppress(FileExistsError):  # another writer was quicker
+    with contextlib.suppress(FileExistsError):  # another writer has just made it
         files.mkdir(name, at, 0o700)
     fd = files.open_dir(name, at)
     files.chmod(fd, mode)
-    files.fsync(at)  # a power cut takes a folder whose name is not on disk, and all in it, away
+    files.fsync(at)  # if its name is not on disk, a power cut loses the folder and all in it
     return fd
 
 
 def check_folder(path: Path, files: Files) -> None:
-    """Raise OSError if `open_folder` could not make the folder, or nothing could be put into it."""
+    """Raise OSError if `open_folder` could not make the folder, or no file could be written into it."""
     try:
         fd = files.open_dir(str(path))
     except FileNotFoundError:
@@ -192,14 +198,16 @@ def check_folder(path: Path, files: Files) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the folder's lock. Raise InboxBusy if others hold it for longer than `wait_s` seconds."""
+    """Hold the folder's lock. Raise InboxBusy if another process holds it for longer than `wait_s` seconds."""
     files, until = folder.files, clock.monotonic() + wait_s
     while True:
         with files.closing(files.open_lock(LOCK, folder.main, folder.modes.of_files)) as fd:
             _wait_for_lock(files, fd, clock, until)
             ours = files.fstat(fd)
             if stat.S_IMODE(ours.st_mode) != folder.modes.of_files:
-                with contextlib.suppress(PermissionError):  # another user's, who set it as it must be
+                with contextlib.suppress(
+                    PermissionError
+                ):  # another user's file, whose mode that user has set
                     files.chmod(fd, folder.modes.of_files)
             if _is_still_there(folder, ours):
                 yield
@@ -217,7 +225,7 @@ def _wait_for_lock(files: Files, fd: int, clock: Clock, until: float) -> None:
 
 
 def _is_still_there(folder: Folder, ours: os.stat_result) -> bool:
-    """Return whether the lock we hold is the one others will take: its file may have been removed meanwhile."""
+    """Return whether the lock file is still in the folder. If it was removed, another process would lock a new one."""
     try:
         theirs = folder.files.stat(LOCK, folder.main)
     except FileNotFoundError:
