@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dreamd.ctl.__main__ import COMMANDS
+from dreamd.settings import GROUPS, KEYS
+from dreamd.wire.handlers import TABLE
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), ROOT / "tests/README.md", *(ROOT / "docs").rglob("*.md")])
 PROSE = [page for page in PAGES if page.name not in ("CHANGELOG.md", "LICENSE.md")]
@@ -45,7 +49,7 @@ def test_each_link_leads_to_a_page_and_a_heading(page: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("page", PROSE, ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_riddle_is_on_the_page(page: Path) -> None:
     """CONTRIBUTING.md lists what to write in their place."""
     assert [found[0] for found in re.finditer(RIDDLES, page.read_text(), re.IGNORECASE)] == []
@@ -87,3 +91,16 @@ def test_each_path_of_the_repository_is_there(page: Path) -> None:
     assert [
         path for path in named if not list(ROOT.glob(path)) and not list((ROOT / "client").glob(path))
     ] == []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_each_command_is_one_of_dreamctl(page: Path) -> None:
+    named = re.findall(r"(?:`|\$ )dreamctl (?:--[\w-]+ [\w./~$]+ )*([a-z]+)", page.read_text(), re.MULTILINE)
+    assert sorted(set(named) - {*COMMANDS}) == []
+
+
+@pytest.mark.parametrize("page", PROSE, ids=name_of)
+def test_each_setting_is_one_of_dreamd(page: Path) -> None:
+    """A word such as `inbox.list` is a method; `inbox.written` is an event."""
+    named = re.findall(rf"`((?:{'|'.join(GROUPS)})\.\w+)", page.read_text())
+    assert sorted(set(named) - {*KEYS, *TABLE, "inbox.written"}) == []
