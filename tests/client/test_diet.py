@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from dreamclient.leo.diet import Diet
+from dreamclient.leo.diet import Diet, KnownToLeo
 
 
 class Heard:
@@ -12,8 +12,7 @@ class Heard:
 
     def __init__(self, *texts: str, origin: str = "") -> None:
         self.ways: dict[tuple[str, ...], Counter[str]] = {}
-        born = tokens(origin)
-        self.origin = frozenset(zip(born, born[1:], born[2:], strict=False))
+        self.origin = KnownToLeo(tokens(origin)).origin
         for text in texts:
             self.hear(text)
 
@@ -152,38 +151,48 @@ def test_each_bound_can_be_set():
     assert portions("green boat sails", field, Diet(many=3)) == []
 
 
-# --- what retells his origin
+# --- his origin
 
 BORN = "leo listens to you ."
 
 
-@pytest.mark.parametrize(("others", "times"), [(1, 0), (2, 1), (5, 4), (9, 6)])
-def test_a_worn_link_of_the_origin_is_fed_until_it_is_half_of_what_he_says_there(others, times):
+@pytest.mark.parametrize(("others", "told"), [(1, False), (2, True), (9, True)])
+def test_where_a_line_comes_past_he_is_told_his_origin_once_if_it_is_less_than_half(others, told):
     field = Heard(BORN, *["she listens to him ."] * others, origin=BORN)
-    assert portions("leo listens to you", field) == ["listens to you"] * times
-    assert portions("she listens to him", field) == [], "what wears it is not strengthened"
-    field.origin = frozenset()
+    for line in ("leo listens to you", "she listens to him", "she listens to"):
+        assert portions(line, field) == ["listens to you"] * told
+    assert portions("she listens to him and she listens to him", field).count("listens to you") == told
+    field.origin = {}
     assert portions("leo listens to you", field) == []
 
 
-def test_a_line_that_retells_the_origin_again_and_again_stops_at_half():
+def test_it_stops_at_half_of_what_he_says_there():
     field = Heard(BORN, *["she listens to him ."] * 50, origin=BORN)
-    said = 0
-    while fed := portions("leo listens to you", field):
-        said += len(fed)
+    told = []
+    while fed := portions("she listens to him", field):
+        told += fed
         for portion in fed:
             field.hear(portion)
-    assert said == 49
+    assert told == ["listens to you"] * 49
     assert field.after("listens", "to") == {"you": 50, "him": 50}
 
 
-def test_a_piece_goes_on_from_what_is_new_to_what_is_retold_and_is_repeated_by_that_alone():
+def test_all_the_ways_of_his_origin_on_from_two_words_count_together():
+    born = "the field grew . the field speaks . the field grew ."
+    field = Heard(born, *["the field waits ."] * 3, origin=born)
+    assert portions("the field waits", field) == []
+    field.hear("the field waits .")
+    assert portions("the field waits", field) == ["the field grew", "the field speaks"]
+
+
+def test_his_origin_follows_what_is_new_in_the_line():
     field = Heard(BORN, *["she listens to him ."] * 3, origin=BORN)
-    assert portions("snow listens to you now", field) == ["snow listens to you now", "listens to you"]
-    assert portions("snow listens to you", field, Diet(retold=0)) == ["snow listens to"]
-    assert portions("snow listens to you", field, Diet(retold=1)) == ["snow listens to you"]
+    assert portions("snow listens to him", field) == ["snow listens to", "listens to you"]
+    assert portions("snow listens to him", field, Diet(origin_share=0)) == ["snow listens to"]
+    assert portions("snow listens to him", field, Diet(origin_share=0.2)) == ["snow listens to"]
 
 
-def test_a_link_of_the_origin_that_he_lost_is_weighed_like_any_that_is_new():
-    field = Heard(*["she listens to him ."] * 5, *["you go ."] * 60, origin=BORN)
-    assert portions("leo listens to you", field) == ["leo listens to"]
+def test_a_leo_who_never_heard_his_origin_is_not_told_it():
+    field = Heard("she goes to him .", origin=BORN)
+    assert portions("she goes to him .", field) == []
+    assert "listens to you" not in portions("leo listens to him", field)

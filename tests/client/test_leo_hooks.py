@@ -222,16 +222,18 @@ def test_the_diet_takes_of_a_line_what_is_new_and_of_the_next_what_is_newer(leo)
     assert fed == ["I listen to snow falling"]
 
 
-def test_a_line_that_retells_what_he_was_born_with_strengthens_it_where_it_is_worn(leo):
-    fed, born = [], leo_double.tokenize(leo_double.EMBEDDED_BOOTSTRAP)[:3]
+def test_where_what_he_was_born_with_is_worn_he_is_told_it_until_it_is_half_of_what_he_says(leo):
+    fed = []
     names = {**vars(leo_double), "ingest_text": lambda connection, text: fed.append(text)}
+    names["EMBEDDED_BOOTSTRAP"] = "leo hears snow"
+    leo.trigrams = {("leo", "hears"): {"snow": 1, "rain": 4}}
     hooks = hooks_of(leo, Diet(), names)
-    leo.trigrams = {**leo.trigrams, tuple(born[:2]): {born[2]: 1, "worn": 4}}
-    assert hooks.observe(" ".join(born), META) == {"taken": True}
-    assert fed == [" ".join(born)] * 3
-    assert hooks.observe(" ".join(born), META) == {"taken": False}, "it is half of what he says there"
+    for _ in range(3):
+        assert hooks.observe("leo hears", META) == {"taken": True}
+    assert hooks.observe("leo hears", META) == {"taken": False}, "it is half of what he says there"
+    assert fed == ["leo hears snow"] * 3
     names["EMBEDDED_BOOTSTRAP"] = None
-    assert hooks_of(leo, Diet(), names).observe(" ".join(born), META) == {"taken": False}
+    assert hooks_of(leo, Diet(), names).observe("leo hears", META) == {"taken": False}
 
 
 def test_an_ingest_that_fails_leaves_no_transaction_open(leo):

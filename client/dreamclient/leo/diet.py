@@ -1,18 +1,19 @@
-"""What of his dreams reaches leo: of each line the links that widen his field, and those that retell his origin.
+"""What of his dreams reaches leo: of each line the links that widen his field, and with them his origin.
 
 A dream is made of what leo says most anyway. Fed to him whole it makes the strong links stronger and leads the
 rest back to his commonest words. So a line is taken apart into links, three words in a row, which is what he chooses
 his next word by. Of those that he does not have yet, the ones are fed that open a further way and do not make what he
-says there much more common than it was. Of those that he has, only links of the text that he was born with are fed
-again, and only up to half of what he says there: a conversation wears them down, a dream brings them back.
+says there much more common than it was. And where a line comes past two words of the text that he was born with, he
+is told how that text goes on, unless it is half of what he says there: a conversation wears it down.
 All figures: docs/background/diet-and-measurements.md.
 
-Feeding a link adds one to the pairs of words in it, which he may know. A line that repeats another is refused by
-itself. Hence no budget of dream words against people's words is kept: nothing was left for one.
+Feeding a link adds one to the pairs of words in it, which he may know. A line that repeats another brings nothing
+new, and his origin stops at its share, so no budget of dream words against people's words is kept.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, Self
 
 Ways = Mapping[str, int]
@@ -24,7 +25,10 @@ class KnownToLeo:
     text that he was born with, in his own tokens."""
 
     def __init__(self, origin: Sequence[str] = ()) -> None:
-        self.origin = frozenset(zip(origin, origin[1:], origin[2:], strict=False))
+        self.origin: dict[tuple[str, str], tuple[str, ...]] = {}  # what follows a pair of its words
+        for first, second, third in zip(origin, origin[1:], origin[2:], strict=False):
+            ways = self.origin.get((first, second), ())
+            self.origin[first, second] = (*ways, third) if third not in ways else ways
         self._bigrams: Mapping[str, Ways] = {}
         self._trigrams: Mapping[tuple[str, ...], Ways] = {}
         self._fed: dict[tuple[str, ...], dict[str, int]] = {}  # since, by the one or two words before
@@ -91,32 +95,31 @@ class Diet:
     # ... and where it has more than `many`, all would be lost for one. At 16 he takes 0.54 of the links that whole
     # lines bring, at 64 0.63; with no bound his vocabulary begins to shrink.
     many: int = 64
-    # A link of the text that he was born with, which a conversation wears down: so many times at once, until it is half
-    # of what he says after its pair.
-    retold: int = 6
+    # Where a line comes past two words of the text that he was born with, he is told how that text goes on there, once,
+    # if its ways are a smaller share than this of what he says there: a conversation wears them down. 0: never.
+    origin_share: float = 0.5
 
     def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:
-        """Return the links that are wanted, those that overlap joined: three tokens and more each. A link of his
-        origin that is wanted more than once follows by itself."""
-        pieces: list[Sequence[str]] = []
-        again: list[Sequence[str]] = []
+        """Return the new links that are wanted, those that overlap joined: three tokens and more each. Then the links
+        of his origin that he is to be told again."""
+        pieces: list[list[str]] = []
         going_on = False
-        for link in zip(tokens, tokens[1:], tokens[2:], strict=False):
-            times = self._faded(link, known) or int(self._widens(*link, known))
-            if times and going_on:
-                pieces[-1] = [*pieces[-1], link[2]]
-            elif times:
-                pieces.append(link)
-            going_on = times > 0
-            again += [link] * (times - 1)
-        return [" ".join(piece) for piece in (*pieces, *again)]
+        for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            wanted = self._widens(first, second, third, known)
+            if wanted and going_on:
+                pieces[-1].append(third)
+            elif wanted:
+                pieces.append([first, second, third])
+            going_on = wanted
+        return [" ".join(piece) for piece in pieces] + self._retold(tokens, known)
 
-    def _faded(self, link: tuple[str, str, str], known: KnownToLeo) -> int:
-        """Return how many times a link of his origin is to be fed again: 0 if it is no such link, or strong enough."""
-        ways = known.after(*link[:2])
-        if link not in known.origin or link[2] not in ways:
-            return 0
-        return max(0, min(self.retold, sum(ways.values()) - 2 * ways[link[2]]))
+    def _retold(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:
+        told: list[str] = []
+        for pair in dict.fromkeys(pairwise(tokens)):
+            own, ways = known.origin.get(pair, ()), known.after(*pair)
+            if sum(ways.get(third, 0) for third in own) < self.origin_share * sum(ways.values()):
+                told += (" ".join((*pair, third)) for third in own)
+        return told
 
     def _widens(self, first: str, second: str, third: str, known: KnownToLeo) -> bool:
         def common(
