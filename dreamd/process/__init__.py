@@ -1,1 +1,1 @@
-"""What this process owns or is given by the system: its threads, and what systemd passes and is told."""
+"""This process: its threads, its exit codes, its state folder, and its messages from and to systemd."""

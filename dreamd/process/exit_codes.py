@@ -1,17 +1,17 @@
-"""The exit codes of `dreamd`. docs/reference/errors.md has them as a table, which a test holds to these texts."""
+"""The exit codes of `dreamd`. A test compares these texts with the table in docs/reference/errors.md."""
 
 from enum import IntEnum
 from typing import Self
 
 
 class ExitCode(IntEnum):
-    """Why the daemon ended: the code, its meaning in a few words, and what the page of errors adds to them."""
+    """The reason for which the daemon ended: the code, its meaning, and what the page of errors adds to it."""
 
     meaning: str
     detail: str
 
     def __new__(cls, value: int, meaning: str, detail: str = "") -> Self:
-        """Keep the texts beside the number."""
+        """Make a member with the texts beside its number."""
         member = int.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning

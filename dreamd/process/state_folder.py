@@ -1,6 +1,6 @@
-"""The state folder of this process: one daemon a folder.
+"""The state folder of this process. Each folder has one daemon.
 
-The lock is the truth (P8): pid files lie.
+Only the lock proves that a daemon lives (P8), not the pid in its file.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ LOCK_NAME = "dreamd.lock"
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make `folder` with mode 0700, and its parents; one that is there is left as it is."""
+    """Make `folder` with mode 0700, and its parents. An existing folder stays unchanged."""
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -24,8 +24,8 @@ def make_private_folder(folder: Path) -> None:
 
 @contextmanager
 def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
-    """Hold the state folder for the life of the daemon, or raise StartError. Yield two locked descriptors: of the
-    folder, whose lock lasts if its files are deleted, and of the lock file, which names the daemon."""
+    """Lock the state folder for the life of the daemon. Yield two locked descriptors: of the folder, whose lock
+    survives the deletion of its files, and of the lock file, which names the daemon. Raise StartError."""
     with ExitStack() as held:
         try:
             make_private_folder(state_dir)
@@ -35,7 +35,7 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             held.callback(os.close, lock)
             _hold_folder(folder)
         except BlockingIOError:
-            written = (state_dir / LOCK_NAME).read_bytes()[:32]  # nothing, if the disk was full
+            written = (state_dir / LOCK_NAME).read_bytes()[:32]  # empty if the disk was full
             pid = written.decode("ascii", "replace").strip()
             end = f"end it (`kill {pid}`)" if pid else "end it"
             raise StartError(
@@ -49,14 +49,14 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
                 "or name another with --state-dir",
                 ExitCode.STATE,
             ) from None
-        with suppress(OSError):  # on a full disk: for people to read, nothing relies on it
+        with suppress(OSError):  # a full disk: the pid is only for people to read
             os.ftruncate(lock, 0)
             os.pwrite(lock, b"%d\n" % os.getpid(), 0)
         yield folder, lock
 
 
 def note_end(lock: int, why: str) -> None:
-    """Write into the lock file, behind the pid, why this daemon ends by itself: `dreamctl doctor` says it."""
+    """Write into the lock file, after the pid, why this daemon ends by itself. `dreamctl doctor` reports it."""
     with suppress(OSError):
         os.pwrite(lock, b"%d\n%s\n" % (os.getpid(), os.fsencode(why)), 0)
 
@@ -71,7 +71,7 @@ def end_noted(state_dir: Path) -> str:
 
 
 def file_lock(file: Path) -> int:
-    """Hold a lock file, made if there is none; return its descriptor. Raises BlockingIOError if it is held."""
+    """Lock a file, made if it is missing, and return its descriptor. Raise BlockingIOError if it is locked already."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +82,8 @@ def file_lock(file: Path) -> int:
 
 
 def _hold_folder(folder: int) -> None:
-    """Raise BlockingIOError if another daemon holds it. Network file systems lock no folders: the file has to do."""
+    """Lock the folder. Raise BlockingIOError if another daemon holds it. Network file systems may not lock folders:
+    then the lock file must suffice."""
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -92,7 +93,7 @@ def _hold_folder(folder: int) -> None:
 
 
 def holds(folder: int, state_dir: Path) -> bool:
-    """Whether what lies at `state_dir` is still the folder that is held."""
+    """Return whether the folder at `state_dir` is still the one that is held."""
     try:
         return os.path.samestat(os.fstat(folder), os.stat(state_dir))
     except OSError:
@@ -100,7 +101,7 @@ def holds(folder: int, state_dir: Path) -> bool:
 
 
 def _unusable(state_dir: Path, error: OSError) -> str:
-    """What is wrong with the state folder, and what to do."""
+    """Return what is wrong with the state folder, and what to do."""
     lock = state_dir / LOCK_NAME
     if os.path.lexists(state_dir) and not os.path.isdir(state_dir):
         return "it is no folder; move it away"
@@ -110,9 +111,11 @@ def _unusable(state_dir: Path, error: OSError) -> str:
 
 
 def release_in_child(held: Iterable[tuple[Path, int]]) -> None:
-    """Release the parent's locks in a forked child, which a copy of a descriptor would keep held."""
+    """Release the parent's locks in a forked child, whose copies of the descriptors would keep them held."""
     for path, lock in held:
-        if holds(lock, path):  # it has not been given back already
+        if holds(lock, path):  # not released already
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            os.dup2(null, lock, inheritable=False)  # the number stays taken: others may close it yet
+            os.dup2(
+                null, lock, inheritable=False
+            )  # the number stays in use, because it may still be closed later
             os.close(null)

@@ -1,6 +1,7 @@
-"""What systemd wants to hear, and the sockets that it passes: sd_notify(3), sd_listen_fds(3).
+"""Notifying systemd, and taking the socket that it passes: sd_notify(3), sd_listen_fds(3).
 
-Both are a documented datagram and three environment variables; the kept bindings need a compiled libsystemd.
+Both protocols are documented: a datagram, and three environment variables. The maintained bindings need a compiled
+libsystemd.
 """
 
 import os
@@ -13,36 +14,38 @@ from dreamd.errors import StartError
 from dreamd.process.exit_codes import ExitCode
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
-_OURS = re.compile(r"dreamd(@.*)?(\.socket)?$")  # a socket is named after its unit, unless it says otherwise
+_OURS = re.compile(
+    r"dreamd(@.*)?(\.socket)?$"
+)  # a socket has the name of its unit, unless the unit gives another
 
 
 class Notifier:
-    """Sends states to the service manager that started us; without one, to nobody."""
+    """A sender of states to the service manager that started this process. Without one it sends nothing."""
 
     def __init__(self, address: str | None) -> None:
         # A leading @ stands for the abstract namespace.
         self._address = f"\0{address[1:]}" if address and address.startswith("@") else address
-        # Made once: a daemon that is out of descriptors must not be taken for one that hangs.
+        # Made once, because a daemon without free descriptors must still notify, or it would seem to hang.
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if address else None
 
     def tell(self, *states: str) -> None:
-        """Send `states` (READY=1, STATUS=.., WATCHDOG=1, STOPPING=1) in one datagram. A manager that is gone
-        or deaf is no reason to fail."""
+        """Send `states` (READY=1, STATUS=.., WATCHDOG=1, STOPPING=1) in one datagram. A missing or slow manager is no
+        error."""
         if self._sender and self._address:
             with suppress(OSError):
                 self._sender.sendto("\n".join(states).encode(), socket.MSG_DONTWAIT, self._address)
 
     def close(self) -> None:
-        """Say nothing more."""
+        """Close the sender's socket."""
         if self._sender:
             self._sender.close()
 
 
 def passed_socket(env: MutableMapping[str, str] = os.environ) -> socket.socket | None:
-    """The listening socket that systemd passed to this process, or None; its variables are taken out of `env`.
+    """Return the listening socket that systemd passed to this process, or None. Remove its variables from `env`.
 
-    Of several it is the one that is named dreamd, as the socket unit is. Raises StartError where none is that, or
-    where nobody could knock at it.
+    Of several sockets it is the one named dreamd, like the socket unit. Raise StartError if there is no such socket, or
+    if clients could not connect to it.
     """
     pid, count, names = (env.pop(f"LISTEN_{what}", "") for what in ("PID", "FDS", "FDNAMES"))
     if pid != str(os.getpid()) or not count.isdecimal() or count == "0":
@@ -76,11 +79,11 @@ def passed_socket(env: MutableMapping[str, str] = os.environ) -> socket.socket |
 
 
 def _unfit(passed: socket.socket) -> str:
-    """Why nobody can knock there, or nothing."""
+    """Return why clients could not connect to this socket, or an empty string."""
     if (passed.family, passed.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
         return f"of {passed.family.name} and {passed.type.name}, no stream socket of Unix's"
     name = passed.getsockname()
-    if not name or not isinstance(name, str):  # abstract ones are bytes
+    if not name or not isinstance(name, str):  # abstract names are bytes
         return "a socket without a file"
     listens = passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     return "" if listens else "a socket that does not listen"

@@ -1,4 +1,4 @@
-"""Threads for calls that block, or hang. They keep no exit waiting: a call that hangs ends with the process."""
+"""Threads for calls that block or hang. The exit of the process does not wait for them."""
 
 import asyncio
 import threading
@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 
 class OneThread(Executor):
-    """Runs calls one by one on a daemon thread. The exit waits for a ThreadPoolExecutor's threads, and it takes no
-    work once the interpreter ends, which is when an embedded daemon has its last file to write."""
+    """An executor that runs calls one by one on a daemon thread. A ThreadPoolExecutor would delay the exit, and it
+    takes no call while the interpreter ends, when an embedded daemon may still have a file to write."""
 
     def __init__(self, name: str) -> None:
         self._calls: SimpleQueue[tuple[Future[object], Callable[[], object]] | None] = SimpleQueue()
@@ -29,7 +29,7 @@ class OneThread(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the thread once it has done what it has begun, as far as the process lets it."""
+        """End the thread after the queued calls, or with `cancel_futures` after the current one."""
         with suppress(Empty):  # the thread may take the last call at any time
             while cancel_futures and (taken := self._calls.get_nowait()) is not None:
                 taken[0].cancel()
@@ -49,7 +49,7 @@ class OneThread(Executor):
 
 
 class Looker(Generic[T]):
-    """Makes one call that may hang, on a thread of its own: never two at a time, and no caller waits for long."""
+    """A thread for one call that may hang. The call is never made twice at a time, and no caller waits for long."""
 
     def __init__(self, name: str, call: Callable[[], T]) -> None:
         self._thread = OneThread(name)
@@ -57,8 +57,7 @@ class Looker(Generic[T]):
         self._asked: asyncio.Future[T] | None = None
 
     async def ask(self, patience_s: float | None = None) -> T | None:
-        """Return what the call returns, or None if that is not known in time; raise what it raises. Without a patience,
-        wait for it."""
+        """Return the result of the call, or raise its exception. Return None if it takes longer than `patience_s`."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.get_running_loop().run_in_executor(self._thread, self._call)
             self._asked.add_done_callback(_retrieved)
@@ -73,4 +72,4 @@ class Looker(Generic[T]):
 
 def _retrieved(future: "asyncio.Future[T]") -> None:
     if not future.cancelled():
-        future.exception()  # its caller may have gone
+        future.exception()  # there may be no caller to receive it

@@ -1,4 +1,4 @@
-"""The calls to one peer that have no answer yet: each ends by its deadline, and all with the connection."""
+"""The pending calls to one peer. Each ends by its deadline, and all end with the connection."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ import msgspec
 from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.protocol.rpc import Reply
 
-TICK_S = 0.001  # a timer of uvloop may ring this much early
+TICK_S = 0.001  # a timer of uvloop may fire this much early
 
 
 class Call:
-    """A call without an answer: its future, and when it is given up (the loop's clock, s)."""
+    """A pending call: its future, and its deadline (the loop's clock, s)."""
 
     __slots__ = ("deadline", "future")
 
@@ -20,7 +20,7 @@ class Call:
 
 
 class Calls:
-    """The futures of a peer's pending calls. `pending` is the protocol's table of them, by message id."""
+    """The pending calls of a peer. `pending`: the protocol's table of them, by message id."""
 
     def __init__(self, pending: dict[int, Call]) -> None:
         self._pending = pending
@@ -28,16 +28,16 @@ class Calls:
         self._sweep: asyncio.TimerHandle | None = None
 
     def new(self, deadline_s: float) -> Call:
-        """Return a call, to be made the token of a request. Its future has the raw result, or RemoteError,
-        CallTimeout or NotConnected."""
+        """Return a new call, the token of a request. Its future gets the raw result, or RemoteError, CallTimeout or
+        NotConnected."""
         call = Call(self._loop.create_future(), self._loop.time() + deadline_s)
         self._arm(call.deadline)
         return call
 
     def settle(self, reply: Reply) -> None:
-        """End the call that a reply is for."""
+        """End the call that a reply answers."""
         call: Call = reply.token
-        if call.future.done():  # its caller was cancelled
+        if call.future.done():  # the caller was cancelled
             return
         if reply.error is not None:
             call.future.set_exception(reply.error)
@@ -45,7 +45,7 @@ class Calls:
             call.future.set_result(reply.result)
 
     def fail(self) -> None:
-        """End all calls: nothing more comes from this peer."""
+        """Fail all calls, because the peer can no longer answer."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
@@ -55,7 +55,7 @@ class Calls:
         self._pending.clear()
 
     def _arm(self, deadline: float) -> None:
-        """Set the one timer to the earliest deadline; an answered call leaves it to run out."""
+        """Set the one timer to the earliest deadline. If that call is answered, the timer still fires."""
         if self._sweep is None or deadline < self._sweep.when():
             if self._sweep is not None:
                 self._sweep.cancel()
@@ -74,5 +74,5 @@ class Calls:
 
 
 def lost() -> NotConnected:
-    """Return the error of a call that can have no answer any more."""
+    """Return the error of a call that can no longer be answered."""
     return NotConnected("the connection was lost")

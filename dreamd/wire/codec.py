@@ -1,7 +1,7 @@
-"""The daemon's codec: frames are read with their types by msgspec, without building what nobody looks at.
+"""The daemon's codec: msgspec reads frames with their types, and builds only the values that are used.
 
-The envelope is opened here; `params` and `result` stay raw bytes until a handler or a pending call, which
-know their type, decode them. The protocol itself is `dreamclient.protocol.rpc`, the same at both ends.
+This opens the envelope. `params` and `result` stay raw bytes until a handler or a pending call, which know their type,
+decode them. The protocol itself is `dreamclient.protocol.rpc`, which both ends share.
 """
 
 from contextlib import suppress
@@ -36,20 +36,20 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def encode(value: Any) -> bytes:
-    """Write one message. Lone surrogates, as a path that is no UTF-8 holds them, become question marks."""
+    """Encode one message. Lone surrogates, as in a path that is not UTF-8, become question marks."""
     try:
         return _encode(value)
     except UnicodeEncodeError:
         return packed(msgspec.to_builtins(value, builtin_types=(bytes,)))
 
 
-# How the one frequent message begins when written the shortest way: [2, "dream.context", ...
+# The beginning of the one frequent message in its shortest form: [2, "dream.context", ...
 _CONTEXT = _encode([NOTIFICATION, Method.CONTEXT, []])[:-1]
 _NIL = b"\xc0"
 
 
 def decode(frame: bytes) -> Message:
-    """Read one whole message, leaving params and result raw; raise Malformed (of `dreamclient.errors`)."""
+    """Decode one whole message, with params and result raw. Raise Malformed (of `dreamclient.errors`)."""
     if frame.startswith(_CONTEXT) and _begins_array(frame[len(_CONTEXT)]):
         return Notification(Method.CONTEXT, frame[len(_CONTEXT) :])
     try:
@@ -68,13 +68,13 @@ def decode(frame: bytes) -> Message:
             case 2, [method, params]:
                 if _is_array(params):
                     return Notification(_name(method), params)
-    except Exception as error:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
+    except Exception as error:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
         raise _malformed(frame, f"unreadable message ({type(error).__name__})") from None
     raise _malformed(frame, EXPECTED)
 
 
 def _malformed(frame: bytes, message: str) -> Malformed:
-    """Return the error for a frame that is no message, addressed as far as its first values tell."""
+    """Return the error for a malformed frame, with the request's msgid if it can still be read."""
     kind = msgid = None
     reader = Unpacker(read_size=64)
     reader.feed(frame[:64])
@@ -109,7 +109,7 @@ def _begins_array(first: int) -> bool:
 
 
 def too_deep(value: Any, levels: int = NESTING) -> bool:
-    """Return whether lists and maps in `value` nest deeper than `levels`; level by level, so never recursive."""
+    """Return whether lists and maps in `value` nest deeper than `levels`. It goes level by level, without recursion."""
     level = [value] if isinstance(value, list | dict) else []
     for _ in range(levels):
         level = [

@@ -1,4 +1,4 @@
-"""Serves what a session asks: finds the method, reads its params, calls its handler, and answers."""
+"""Serving the messages of sessions: find the method, read its params, call its handler, and answer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,8 +17,8 @@ from dreamd.wire.session import Session
 
 
 class ServedMethod(NamedTuple):
-    """How one method is served: its handler, the shape of its params, whether also before `hello` (frozen), and
-    whether also as a notification (told), which has no answer and no cap of calls holds back."""
+    """A method: its handler and the type of its params. `frozen`: it is served before `hello` too. `told`: it is served
+    as a notification too, which has no answer and does not count towards the cap of calls."""
 
     serve: Callable[[Parts, Session, Any], Any]
     shape: type[msgspec.Struct]
@@ -27,7 +27,7 @@ class ServedMethod(NamedTuple):
     told: bool
 
 
-# What a handler may raise on purpose, as the peer is told it.
+# The exceptions that a handler may raise on purpose, and the codes that the peer gets.
 CODES: dict[type[Exception], int] = {
     CapabilityError: Code.CAPABILITY,
     ValidationError: Code.VALIDATION,
@@ -39,7 +39,7 @@ CODES: dict[type[Exception], int] = {
 
 
 def _known(error: Exception) -> tuple[int, str]:
-    """The code for an error, and the reason under which it is counted."""
+    """Return the code of an error, and the reason under which it is counted."""
     if isinstance(error, InvalidParams):
         return error.code, "invalid params"
     if isinstance(error, Refusal):
@@ -52,11 +52,11 @@ def _known(error: Exception) -> tuple[int, str]:
 
 
 class InvalidParams(Refusal):
-    """Params that are not of their method's types."""
+    """The params have other types than the method's."""
 
 
 def _read_params(method: ServedMethod, message: Request | Notification) -> Any:
-    """Return the params of a message as their type. Whatever reading them raises, they are what is wrong."""
+    """Return the decoded params of a message. Raise InvalidParams for any exception while reading them."""
     try:
         return params.read(message.params, method.params)
     except Exception as error:  # noqa: BLE001 - ValueError, OverflowError and RecursionError are among them
@@ -65,7 +65,8 @@ def _read_params(method: ServedMethod, message: Request | Notification) -> Any:
 
 
 class Dispatcher:
-    """Serves the methods of a table from the parts of the daemon: the one place where a request becomes an answer."""
+    """The one place where a request becomes an answer: it serves the methods of a table from the parts of the
+    daemon."""
 
     def __init__(self, table: Mapping[str, ServedMethod], parts: Parts) -> None:
         self._table = table
@@ -91,7 +92,7 @@ class Dispatcher:
                 session.own(self._later(session, message, result))
             else:
                 session.respond(message.msgid, result)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
+        except Exception as error:  # noqa: BLE001 - every error is counted and answered
             self._failed(session, message, error)
 
     async def _later(self, session: Session, message: Request, work: Coroutine[Any, Any, Any]) -> None:
@@ -99,11 +100,11 @@ class Dispatcher:
             result = await work
             await session.caught_up()
             session.respond(message.msgid, result)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted and answered
+        except Exception as error:  # noqa: BLE001 - every error is counted and answered
             self._failed(session, message, error)
 
     def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
-        """Every failure is counted; a request is always answered."""
+        """Count a failure, and answer if the message is a request."""
         where = message.method if message.method in self._table else "unknown method"
         code, reason = _known(error)
         text = str(error)
@@ -116,6 +117,6 @@ class Dispatcher:
             session.fail(message.msgid, code, text)
 
     def forget(self, session: Session) -> None:
-        """Let go of a session that has gone."""
+        """Remove a closed session from the subscriptions and the engine."""
         self._parts.subscriptions.forget(session)
         self._parts.engine.leave(session.number)

@@ -1,4 +1,4 @@
-"""The daemon's end of a connection: a peer that is not trusted can make it hold so much, and no more."""
+"""The daemon's end of a connection. It bounds the memory that an untrusted peer can make it hold."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,12 @@ from dreamd.wire.codec import CODEC
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LARGE_BYTES = (
-    64 * 1024
-)  # an Unpacker never gives its buffer back: one that met so large a message is replaced
-SPARE = 4  # Unpackers that are kept for the next message
-# How far into an unfinished message its length fields are read, to refuse a giant before it is sent.
+LARGE_BYTES = 64 * 1024  # an Unpacker never frees its buffer, so it is replaced after a larger message
+SPARE = 4  # Unpackers that are kept for later messages
+# The beginning of an unfinished message in which length fields are read, to refuse a giant one before it has arrived.
 LOOK_BYTES = 256
 
-# First byte of a value -> how many bytes its length takes, and whether the length counts bytes of its own.
+# First byte of a value -> the size of its length field, and whether the length counts bytes of this value.
 _LENGTHS = {
     0xC4: (1, True), 0xC5: (2, True), 0xC6: (4, True),  # bin
     0xC7: (1, True), 0xC8: (2, True), 0xC9: (4, True),  # ext
@@ -27,7 +25,7 @@ _LENGTHS = {
     0xDC: (2, False), 0xDD: (4, False),  # array
     0xDE: (2, False), 0xDF: (4, False),  # map
 }  # fmt: skip
-# Numbers, and the ext types of fixed size: bytes behind the first one.
+# First byte of a number or an ext type of fixed size -> the number of bytes after it.
 _FIXED = {
     0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8,
     0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17,
@@ -36,7 +34,7 @@ _FIXED = {
 
 class GuardedFramer(Framer):
     """A `Framer` that reads the lengths in the first bytes of an unfinished message. The framers of one thread share
-    `spare` Unpackers, which take 44 KiB each."""
+    `spare` Unpackers of 44 KiB each."""
 
     def __init__(self, limit: int = MESSAGE_BYTES, spare: list[Unpacker] | None = None) -> None:
         super().__init__(limit)
@@ -61,7 +59,7 @@ class GuardedFramer(Framer):
 
 
 def _announced(head: bytes | bytearray, limit: int) -> int:
-    """Return the first length in the start of an unfinished message that is over `limit`, or 0."""
+    """Return the first length over `limit` in the beginning of an unfinished message, or 0."""
     at = 0
     while at < len(head):
         first = head[at]
@@ -79,8 +77,8 @@ def _announced(head: bytes | bytearray, limit: int) -> int:
 
 
 class GuardedPeer(Peer):
-    """A `Peer` that counts what came, and refuses calls beyond a number in flight. `tap` is shown the messages that are
-    whole now, before they are read. Peers of one thread may share a list of `spare` parts, which they fill."""
+    """A `Peer` that counts messages, and refuses calls beyond a number in flight. `tap` gets the whole messages before
+    they are read. The peers of one thread may share a list of `spare` Unpackers, which they fill."""
 
     def __init__(
         self,
@@ -92,14 +90,14 @@ class GuardedPeer(Peer):
     ) -> None:
         super().__init__(codec, GuardedFramer(message_bytes, spare), message_bytes=message_bytes)
         self.tap: Callable[[list[bytes]], object] | None = None
-        self.messages = 0  # that came whole
+        self.messages = 0  # that arrived whole
         self.refused_calls = 0
         self._limit = calls_in_flight
         self._serving = 0
 
     @property
     def unfinished(self) -> bool:
-        """Whether a message has begun to come and is not whole."""
+        """True if a part of a message has arrived."""
         return bool(self._framer.partial)
 
     def _came(self, frames: list[bytes]) -> None:

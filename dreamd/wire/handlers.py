@@ -1,7 +1,7 @@
-"""One function a method, behind one flat table.
+"""One function for each method, in one flat table.
 
-A handler gets the session and its decoded params, and returns the result, or a coroutine of it, which then runs
-as a task of that session. Refusals are exceptions that carry their code (`parts.CODES`).
+A handler gets the session and its decoded params. It returns the result, or a coroutine of it that runs as a task of
+the session. A refusal is an exception with a code (`dispatch.CODES`).
 """
 
 import asyncio
@@ -54,13 +54,13 @@ def hello(parts: Parts, session: Session, asked: params.HelloParams) -> dict[str
 
 
 def status(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, dict[str, Any]]:
-    from dreamd.wire.status import status_of  # not needed before it is asked for
+    from dreamd.wire.status import status_of  # imported only if needed
 
     return status_of(parts)
 
 
 def shutdown(parts: Parts, session: Session, asked: params.NoParams) -> bool:
-    # After this answer has been written.
+    # Stop after this answer has been written.
     asyncio.get_running_loop().call_soon(parts.stop)
     return True
 
@@ -83,7 +83,7 @@ def context(parts: Parts, session: Session, asked: params.ContextParams) -> Any:
 
 
 def _counted(parts: Parts, ctx: Context) -> Context:
-    """Count what the host swallowed, and take it out of what is kept of the context."""
+    """Count the failures that the host swallowed, and remove them from the context."""
     if ctx.failures:
         parts.failures.from_host(ctx.failures)
         ctx.failures = None
@@ -129,7 +129,7 @@ async def replay(parts: Parts, session: Session, asked: params.DialogParams) -> 
             f"dialogue {asked.id}: not kept (never run here, older than store.replay_dialogues, or store.diagnostics "
             "was false)",
         )
-    from numpy.random import default_rng  # as in dialogue_run.py
+    from numpy.random import default_rng  # imported only if needed, as in dialogue_run.py
 
     difference = first_difference(found, default_rng(found.rng_seed))
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
@@ -210,7 +210,7 @@ def waiting(parts: Parts, session: Session, asked: params.WaitingParams) -> Coro
     return parts.delivery.reading(parts.inbox.list, asked.n, asked.after)
 
 
-ENVELOPE_BYTES = 8  # of an answer around its result: [1, msgid, nil, ..]
+ENVELOPE_BYTES = 8  # of an answer besides its result: [1, msgid, nil, ..]
 
 
 async def read(parts: Parts, session: Session, asked: params.TraceParams) -> msgspec.Raw:
@@ -220,7 +220,7 @@ async def read(parts: Parts, session: Session, asked: params.TraceParams) -> msg
         if too_deep(document, 2 * NESTING):
             raise RecursionError
         data = msgspec.msgpack.encode(document)
-    except (OverflowError, RecursionError, UnicodeEncodeError):  # JSON can say more than MessagePack
+    except (OverflowError, RecursionError, UnicodeEncodeError):  # JSON has values that MessagePack lacks
         data, why = (
             b"",
             "holds what no message can: a number of more than 64 bits, text that is no Unicode, or depth",

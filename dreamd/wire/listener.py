@@ -1,7 +1,7 @@
-"""The listening socket: one daemon a state folder, one socket a daemon.
+"""The listening socket: each state folder has one daemon, each daemon one socket.
 
-The lock is the truth (P8): pid files lie, and a socket file proves nothing. A socket is taken for stale only
-when the kernel refuses a connection to it; any other errno may be a live daemon in trouble.
+Only a lock proves that a daemon lives (P8), not a pid file or a socket file. A socket counts as stale only if the
+kernel refuses a connection to it. Any other errno may mean a live daemon in trouble.
 """
 
 import errno
@@ -22,19 +22,19 @@ from dreamd.process.state_folder import holds, make_private_folder
 
 BACKLOG = 128  # clients that connect while the daemon starts
 
-FOLDER_TRIES, FOLDER_TRY_S = 50, 0.01  # together far longer than a bind takes
+FOLDER_TRIES, FOLDER_TRY_S = 50, 0.01  # together much longer than a bind takes
 
 
 class Listener:
-    """The listening Unix socket: one of this daemon's own making, mode 0600, or one that systemd passed, whose
-    file is systemd's and never touched. Once that has vanished, one of its own takes its place."""
+    """The listening Unix socket: one that this daemon made, with mode 0600, or one that systemd passed. The file of a
+    passed socket is systemd's and stays untouched. After it has vanished, the daemon makes a socket of its own."""
 
     def __init__(self, path: Path, passed: socket.socket | None = None, state: int = -1) -> None:
-        """Listen at `path`, or take over `passed`; raise StartError if that cannot be. `state` is the descriptor of the
-        state folder, if it is held."""
+        """Listen at `path`, or take over `passed`. `state`: the descriptor of the state folder, if it is held. Raise
+        StartError."""
         self._own = passed is None
         self._state = state
-        self._file = -1  # the socket's file, held open: while it is, no other file gets its number
+        self._file = -1  # the socket's file, held open so that no other file gets its inode number
         if passed is None:
             self.path = path
             self.bind()
@@ -43,13 +43,14 @@ class Listener:
             self.socket = passed
             if _is_bound(self.path):
                 self._file = _held(self.path)
-            else:  # the file of a daemon before this one, which had vanished before; what is in the way, the tick tells
+            else:  # its file vanished under an earlier daemon; if something is in the way, the tick reports it
                 with suppress(StartError):
                     self.bind()
                     _turn_away(passed)
 
     def bind(self) -> None:
-        """Bind and listen, again after the file has vanished; raise StartError if the path is taken or cannot be."""
+        """Bind and listen, also again after the file has vanished. Raise StartError if the path is taken or not
+        possible."""
         try:
             check_socket_path(self.path)
             make_private_folder(self.path.parent)
@@ -58,7 +59,7 @@ class Listener:
                 try:
                     file = _held(self.path)
                 except OSError:
-                    fresh.close()  # or the next try would meet a daemon that listens there: this one
+                    fresh.close()  # otherwise the next attempt would find this socket listening there
                     raise
                 self._let_go()
                 self.socket, self._file, self._own = fresh, file, True
@@ -71,14 +72,14 @@ class Listener:
 
     @property
     def vanished(self) -> bool:
-        """Whether the file is gone, or another's: no client can reach this socket any more."""
+        """True if the file is gone or another program's, so that no client can reach this socket."""
         try:
             return not os.path.samestat(os.fstat(self._file), self.path.lstat())
         except OSError:
             return True
 
     def close(self) -> None:
-        """Close the socket, and remove its file if it is still ours."""
+        """Close the socket, and remove its file if this daemon made it and it is still there."""
         self.socket.close()
         if self._own and not self.vanished:
             with _folder_lock(self.path.parent, self._state):
@@ -97,17 +98,17 @@ def _held(file: Path) -> int:
 
 
 def _turn_away(passed: socket.socket) -> None:
-    """Close the socket and the clients in its backlog, which connect again. Otherwise systemd would start the daemon
-    for them without end."""
+    """Close the socket and the connections in its backlog. The clients reconnect. Otherwise systemd would keep starting
+    the daemon for them."""
     passed.setblocking(False)
-    with passed, suppress(OSError):  # none is left
+    with passed, suppress(OSError):  # the backlog is empty
         while True:
             passed.accept()[0].close()
 
 
 def _is_bound(path: Path) -> bool:
-    """Return whether an open stream socket has this file. A datagram socket, which is of the wrong type, learns it
-    without a connection."""
+    """Return whether an open stream socket is bound to this file. Probe with a datagram socket: connecting it fails
+    with EPROTOTYPE and has no effect."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
         return probe.connect_ex(str(path)) == errno.EPROTOTYPE
 
@@ -115,7 +116,7 @@ def _is_bound(path: Path) -> bool:
 def _bind(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # From its first moment the file is for its owner alone: the mode is set before bind, not after.
+        # The umask is set before bind, so that the file is never open to other users.
         mask = os.umask(0o177)
         try:
             if path.exists() or path.is_symlink():
@@ -137,7 +138,9 @@ def _remove_stale(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         code = probe.connect_ex(str(path))
-    if code == errno.ECONNREFUSED and not _is_bound(path):  # else a program has it that does not listen yet
+    if code == errno.ECONNREFUSED and not _is_bound(
+        path
+    ):  # if it is bound, a program has it that does not listen yet
         path.unlink()
     elif code != errno.ENOENT:
         state = "a daemon listens" if code in (0, errno.EAGAIN) else os.strerror(code)
@@ -148,8 +151,8 @@ def _remove_stale(path: Path) -> None:
 
 @contextmanager
 def _folder_lock(folder: Path, state: int) -> Iterator[None]:
-    """Lock a folder, so that two daemons of different state folders do not both find the same socket stale. A daemon
-    whose `state` folder it is holds it anyway. It is not waited for longer than a bind takes."""
+    """Lock a folder during the block, so that two daemons do not both find one socket stale. A daemon holds the lock of
+    its own `state` folder already. Waits only about as long as a bind takes, then goes on without the lock."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for _ in range(0 if holds(state, folder) else FOLDER_TRIES):

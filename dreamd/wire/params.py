@@ -1,7 +1,7 @@
-"""The parameters of each method, as types: what is not of its type never reaches a handler.
+"""The parameters of each method, as types. Params of another type never reach a handler.
 
-Positional: a method's params are an array, whose elements are the fields below in their order. Surplus ones are
-refused, missing ones too, but for those with a default.
+A method's params are an array whose elements are the fields below in their order. Surplus elements are refused, and so
+are missing ones unless the field has a default.
 """
 
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from dreamd.dream.model import Context, Count
 NAME_CHARS = 64
 FIELD_CHARS = 256
 SEARCH_CHARS = 1024
-SEED_TEXTS = 4096  # 256 fragments are kept of them
+SEED_TEXTS = 4096  # of these texts 256 fragments are kept
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
 Page = Annotated[int, Meta(ge=0, le=PAGE)]
@@ -25,26 +25,28 @@ Checkpoint = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}\Z")
 
 
 class Hello(Struct):
-    """Who a client is, and the hooks it provides."""
+    """A client's description of itself, and the hooks that it provides."""
 
     protocol: int
     name: Name
     version: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
     pid: Count = 0
     provides: Annotated[list[str], Meta(max_length=64)] = []
-    field: Annotated[str, Meta(max_length=FIELD_CHARS)] | None = None  # which field it feeds: an opaque id
+    field: Annotated[str, Meta(max_length=FIELD_CHARS)] | None = (
+        None  # an opaque id of the field that the client feeds
+    )
     failures: dict[str, Count] | None = None
 
 
 class Seed(Struct):
-    """What the friend is born of."""
+    """The texts that the friend is born of."""
 
     origin: Annotated[list[str], Meta(max_length=SEED_TEXTS)] = []
     readme: Annotated[list[str], Meta(max_length=SEED_TEXTS)] = []
 
 
 class Params(Struct, array_like=True, forbid_unknown_fields=True):
-    """The params of one method."""
+    """The base of the params of a method."""
 
 
 class NoParams(Params):
@@ -119,7 +121,7 @@ class ImportParams(Params):
 
 
 class Persist(Struct, forbid_unknown_fields=True):
-    """What `persist_dream_shards` takes, but for the folder, which is the daemon's to choose."""
+    """The arguments of `persist_dream_shards`, except the folder, which the daemon chooses."""
 
     seed: Any
     result: Any
@@ -140,8 +142,8 @@ class AckParams(Params):
 
 
 def read(data: msgspec.Raw, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
-    """Decode the params of one method. Peers that know doubles alone send 3.0: it is taken for 3 if an int is wanted.
-    Whatever this raises, the params are what is wrong."""
+    """Decode the params of one method. Some peers have only doubles and send 3.0: it counts as 3 if an int is expected.
+    Any exception means that the params are wrong."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError:
@@ -160,7 +162,7 @@ def _with_integers(value: Any) -> Any:
 
 
 def explain(error: Exception, shape: type[Struct]) -> str:
-    """What is wrong with the params, naming the field, the type that came and the one that is wanted."""
+    """Return what is wrong with the params: the field, the type that it has, and the expected one."""
     names = shape.__struct_fields__
     wanted = f"expected [{', '.join(names)}]"
     if not isinstance(error, msgspec.ValidationError):
@@ -172,5 +174,5 @@ def explain(error: Exception, shape: type[Struct]) -> str:
 
 
 def encode_event(event: dict[str, Any]) -> bytes:
-    """An `event` notification, ready to be sent to any number of sessions."""
+    """Return an encoded `event` notification, which any number of sessions can be sent."""
     return msgspec.msgpack.encode([2, Method.EVENT, [event]])

@@ -1,4 +1,4 @@
-"""The parts of one daemon, which the handlers answer from. `daemon.py` builds them, in this order."""
+"""The parts of one daemon, which its handlers use. `daemon.py` builds them, in this order."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from dreamd.wire.subscriptions import Subscriptions
 
 @dataclass
 class Parts:
-    """What a handler may use, one dot deep. `sessions` are the server's, by number; times are monotonic seconds."""
+    """The parts that a handler may use. `sessions`: the server's, by number. Times are monotonic seconds."""
 
     clock: Clock
     failures: Failures
@@ -39,11 +39,11 @@ class Parts:
 
     def __post_init__(self) -> None:
         self.started_s = self.clock.monotonic()
-        # What `status` looks up on disks that may hang.
+        # The facts of `status` that are read from disks, which may hang.
         self.sizes: Looker[dict[str, int]] = Looker("dreamd-sizes", lambda: self.store.sizes())
         self.counts: Looker[dict[str, Any]] = Looker("dreamd-counts", lambda: self.inbox.counts())
 
     def close(self) -> None:
-        """End the threads that look."""
+        """End the threads that read them."""
         self.sizes.close()
         self.counts.close()

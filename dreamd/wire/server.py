@@ -1,4 +1,5 @@
-"""The sessions: of the owner and of root, as the kernel names them, and as many as there are descriptors for."""
+"""Accepting connections: only from the daemon's own user or root, checked by peer credentials, up to the limit of
+descriptors."""
 
 import asyncio
 import os
@@ -18,12 +19,12 @@ from dreamd.wire.codec import CODEC
 from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap
 
 SESSIONS = 1024
-ANSWER_S = 0.1  # seconds that a stop leaves to the answers which are being made: of dreams that it has ended
+ANSWER_S = 0.1  # seconds that `close` waits for answers that are being made, such as those of ended dreams
 RESERVE = 64  # descriptors kept for the database, the inbox and the listener
 
 
 def session_cap() -> int:
-    """Raise the soft limit of descriptors as far as needed and permitted; return how many sessions fit."""
+    """Raise the soft limit of descriptors as far as needed and permitted, and return how many sessions fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = SESSIONS + RESERVE
     if soft < wanted:
@@ -33,7 +34,7 @@ def session_cap() -> int:
 
 
 def descriptors_left() -> bool:
-    """Whether this process can open one more file."""
+    """Return whether this process can open one more file."""
     try:
         os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError:
@@ -42,15 +43,15 @@ def descriptors_left() -> bool:
 
 
 def give_back_memory() -> None:
-    """Return free memory to the system: glibc alone would keep all that lies below something in use."""
-    import ctypes  # 5 ms, which no start has to take
+    """Return free memory to the system. By itself glibc keeps all memory below a block in use."""
+    import ctypes  # takes 5 ms, which a start need not spend
 
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def peer_uid(sock: socket.socket) -> int:
-    """The user at the other end when it connected, by SO_PEERCRED: unix(7)."""
+    """Return the user that connected the other end, by SO_PEERCRED: unix(7)."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     uid: int = struct.unpack("3i", credentials)[1]
     return uid
@@ -75,15 +76,15 @@ class Server:
         self._cap = cap
         self._taps = taps
         self._some_ended = False
-        self._spare: list[Any] = []  # of the sessions' peers
+        self._spare: list[Any] = []  # Unpackers that the sessions' peers share
         self._next = 1
         self._listening: asyncio.Server | None = None
         self._all_gone = asyncio.Event()
         self._all_gone.set()
 
     async def listen(self, sock: socket.socket) -> None:
-        """Accept on `sock`, instead of what was listened on before. Its file is not removed from here, which
-        Python 3.13 would do by itself."""
+        """Accept connections on `sock` instead of the earlier socket. Closing does not remove its file, as Python 3.13
+        would do by default."""
         await self.stop_listening()
         loop = asyncio.get_running_loop()
         options = {"cleanup_socket": False} if _takes_cleanup(loop) else {}
@@ -99,7 +100,7 @@ class Server:
         return admission.session
 
     def open_session(self) -> Session:
-        """A new session, counted from now on."""
+        """Return a new session, which counts from now on."""
         session = Session(self._next, self._dispatch, self._forget, self._failures, self._taps, self._spare)
         self.sessions[self._next] = session
         self._next += 1
@@ -107,8 +108,8 @@ class Server:
         return session
 
     def refusal(self, transport: asyncio.Transport) -> str:
-        """Return why the peer is not let in, or an empty string. If there are too many sessions, the oldest that has
-        long not said hello gives way."""
+        """Return why the peer is refused, or an empty string. If there are too many sessions, the oldest one that has
+        not said hello in time gives way."""
         if peer_uid(transport.get_extra_info("socket")) not in (os.geteuid(), 0):
             return "another user"
         if sum(not session.ending for session in self.sessions.values()) < self._cap:
@@ -121,7 +122,7 @@ class Server:
         return ""
 
     def refuse(self, transport: asyncio.Transport, reason: str) -> None:
-        """Say why, if it goes out at once, and close."""
+        """Send the reason, if it can be sent at once, and close."""
         self._failures.count("server", reason)
         text = f"refused: {reason}; " + (
             "dreamd serves its owner and root" if reason == "another user" else "close some and try again"
@@ -137,21 +138,20 @@ class Server:
         self._some_ended = True
 
     async def tick(self) -> None:
-        """Look after the sessions, and give back the memory of those that have ended."""
+        """Run the tick of each session, and return the memory of ended ones to the system."""
         for session in list(self.sessions.values()):
             session.tick()
-        if self._some_ended and self._listening is not None:  # in a host's process the memory is the host's
+        if self._some_ended and self._listening is not None:  # not if embedded
             give_back_memory()
         self._some_ended = False
 
     async def stop_listening(self) -> None:
-        """No more sessions; those that are open go on."""
+        """Accept no more connections. Open sessions go on."""
         if self._listening is not None:
             self._listening.close()
 
     async def close(self, why: str = "") -> None:
-        """Close every session, and tell it `why`. Sessions first: since Python 3.12 wait_closed() waits for idle
-        ones."""
+        """Stop listening, send every session `why` if given, and close it."""
         await self.stop_listening()
         if answers := set[asyncio.Task[None]]().union(*(one.answering for one in self.sessions.values())):
             await asyncio.wait(answers, timeout=ANSWER_S)
@@ -164,7 +164,7 @@ class Server:
 
 
 class Admission(asyncio.Protocol):
-    """The first moment of a connection: it becomes a session, or is refused."""
+    """The beginning of a connection: it becomes a session or is refused."""
 
     session: Session
 
@@ -183,5 +183,5 @@ class Admission(asyncio.Protocol):
 
 
 def _takes_cleanup(loop: asyncio.AbstractEventLoop) -> bool:
-    """uvloop knows the option on every Python, asyncio from 3.13 on."""
+    """Return whether the loop has the option: uvloop has it on every Python, asyncio from 3.13 on."""
     return type(loop).__module__.startswith("uvloop") or sys.version_info >= (3, 13)

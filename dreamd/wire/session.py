@@ -1,9 +1,9 @@
 """One connection: an asyncio driver of `dreamclient.protocol.rpc`.
 
-The reader never awaits. What arrives is routed at once: a reply to the call that it ends, everything else to
-`dispatch`, which answers now or starts a task that this session owns. What one peer can hold here is bounded: while it
-leaves more than UNSENT_BYTES unread, nothing more is read from it, and what this session waits for must come within
-PATIENCE_S.
+The reader never awaits. Every message is routed at once: a reply to the call that it ends, any other message to
+`dispatch`, which answers now or starts a task that this session owns. The memory for one peer is bounded: while it
+leaves more than UNSENT_BYTES unread, nothing more is read from it. If this session waits for the peer, it must get
+further within PATIENCE_S.
 """
 
 import asyncio
@@ -20,26 +20,28 @@ from dreamd.failures import Failures
 from dreamd.wire.calls import Calls, lost
 from dreamd.wire.guarded import GuardedPeer
 
-UNSENT_BYTES = 4 << 20  # beyond, the peer reads more slowly than it asks: nothing is read from it meanwhile
-# How long a peer may get no further while this session waits for it: to read, to end its message, to say hello. The
-# daemon's tick looks, so it may take a tick longer.
+UNSENT_BYTES = (
+    4 << 20
+)  # if more is unsent, the peer reads more slowly than it asks, and nothing is read from it
+# How long this session waits for a peer that makes no progress: in reading, in ending its message, in saying hello. The
+# daemon's tick checks it, so it may take a tick longer.
 PATIENCE_S = 30.0
-ROUND_EVENTS = 500  # of one session, then it is another's turn: they take some ms
-HELD_BYTES = 64 << 10  # of answers, while what asks for them is read
-EVENT_BYTES = 256 << 10  # beyond, a subscriber loses events instead
-HELLO_S = 5.0  # after that long without one a session gives way, if there are too many
-GRACE_S = 0.5  # a peer that does not read what is sent before the end is cut off after this long
+ROUND_EVENTS = 500  # of one session before another's turn: they take some ms
+HELD_BYTES = 64 << 10  # of answers that are held while a chunk of requests is read
+EVENT_BYTES = 256 << 10  # if more is unsent, a subscriber loses events
+HELLO_S = 5.0  # after this long without hello a session gives way if there are too many
+GRACE_S = 0.5  # after this long at the end a peer that does not read is cut off
 
 Dispatch = Callable[["Session", Request | Notification], None]
-Tap = Callable[["Session", str, bytes], None]  # is shown a message that came IN, or went OUT
+Tap = Callable[["Session", str, bytes], None]  # gets each message, IN or OUT
 
 IN, OUT = "in", "out"
 UNTAPPED: Mapping[int, Tap] = MappingProxyType({})
 
 
 class Session(asyncio.Protocol):
-    """One peer. `name`, `version`, `pid` and `provides` are what its hello said; `greeted` that it has. `taps` may
-    come and go; each is shown every message, as it crossed the socket."""
+    """One peer. `greeted`: it has said hello. `name`, `version`, `pid` and `provides` come from its hello. `taps`: they
+    may change at any time, and each gets every message as it crossed the socket."""
 
     def __init__(
         self,
@@ -65,13 +67,13 @@ class Session(asyncio.Protocol):
         self._calls = Calls(self._peer.pending)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False
-        self._caught_up = asyncio.Event()  # not set while more than UNSENT_BYTES are unsent
+        self._caught_up = asyncio.Event()  # cleared while more than UNSENT_BYTES are unsent
         self._caught_up.set()
-        self._half_closed = False  # the peer sends nothing more, and may read on
-        self._sent = 0  # bytes that were given to the transport
-        self._awaited: tuple[str, int] | None = None  # what the last tick found to be waited for
+        self._half_closed = False  # the peer sends no more, but may still read
+        self._sent = 0  # bytes given to the transport
+        self._awaited: tuple[str, int] | None = None  # what the last tick waited for
         self._awaited_since = 0.0
-        self._held = bytearray()  # what is said while a chunk is read
+        self._held = bytearray()  # messages to send after the current chunk is read
         self._lost_events = 0
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -88,8 +90,8 @@ class Session(asyncio.Protocol):
         self._take(self._peer.receive_data(data))
 
     def _take(self, events: Iterator[Message]) -> None:
-        """Route events until there are no more, too much is unsent, or other sessions have waited long enough: what is
-        left stays in the peer."""
+        """Route events until there are no more, too much is unsent, or it is another session's turn. The other events
+        stay in the peer."""
         peer = self._peer
         self._reading = True
         for number, event in enumerate(events, 1):
@@ -114,24 +116,25 @@ class Session(asyncio.Protocol):
             self.close()
 
     def eof_received(self) -> bool:
-        """Answer what a peer asked before it closed its sending half, then close; it can answer no call itself."""
+        """Answer the requests of a peer that has closed its sending half, then close. Its own calls fail, because it
+        can no longer answer them."""
         self._half_closed, self.provides = True, frozenset()
         self._calls.fail()
         return bool(self._tasks) and not self._hung_up()
 
     def _hung_up(self) -> bool:
-        """Whether the peer has closed both halves: the kernel reports that by itself."""
+        """Return whether the peer has closed both halves, as the kernel reports it."""
         poll = select.poll()
         poll.register(cast(asyncio.Transport, self._transport).get_extra_info("socket").fileno(), 0)
         return bool(poll.poll(0))
 
     def pause_writing(self) -> None:
-        """Read no more: UNSENT_BYTES are unsent."""
+        """Stop reading, because more than UNSENT_BYTES are unsent."""
         self._caught_up.clear()
         self._stop_reading()
 
     def resume_writing(self) -> None:
-        """Go on in the next round of the loop: what is taken now may be written at once."""
+        """Go on reading in the next round of the loop."""
         self._caught_up.set()
         self._loop.call_soon(self._resume)
 
@@ -145,7 +148,7 @@ class Session(asyncio.Protocol):
         if transport is None or not self._caught_up.is_set():
             return
         if not self._half_closed:
-            transport.resume_reading()  # first: what is taken now may stop it again
+            transport.resume_reading()  # first, because the events below may stop it again
         self._take(self._peer.events())
 
     async def caught_up(self) -> None:
@@ -173,7 +176,7 @@ class Session(asyncio.Protocol):
     # what the daemon says
 
     def send(self, message: bytes) -> None:
-        """Write one message, unless the peer is lost."""
+        """Send one message, unless the connection is lost."""
         if self._transport is None:
             return
         if self._reading:
@@ -186,7 +189,7 @@ class Session(asyncio.Protocol):
             self._show_taps([message], OUT)
 
     def _flush(self) -> None:
-        """Write what is held. Not each message by itself: asyncio's own transport counts all it has at each write."""
+        """Write all held messages at once, because asyncio's own transport counts its whole buffer at each write."""
         if self._held:
             held, self._held = self._held, bytearray()
             self._write(held)
@@ -221,7 +224,7 @@ class Session(asyncio.Protocol):
         return call.future
 
     def event(self, data: bytes) -> None:
-        """Send one encoded `event` notification, or count it as lost if the peer reads too slowly."""
+        """Send an encoded `event` notification, or count it as lost if the peer reads too slowly."""
         if self._transport is None:
             return
         if self.behind:
@@ -231,14 +234,14 @@ class Session(asyncio.Protocol):
         self.send(data)
 
     def _report_losses(self) -> None:
-        """Send how many events were lost, once the peer reads again."""
+        """Send the number of lost events, if the peer reads again."""
         if self._lost_events and self._transport and not self.behind:
             lost, self._lost_events = self._lost_events, 0
             self.send(self._peer.notify("event", [{"type": "lost", "count": lost}]))
 
     @property
     def behind(self) -> bool:
-        """Whether the peer reads too slowly for events; a lost one does not."""
+        """True if the peer is connected and reads too slowly for events."""
         return self._transport is not None and self._transport.get_write_buffer_size() > EVENT_BYTES
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
@@ -254,31 +257,31 @@ class Session(asyncio.Protocol):
 
     @property
     def answering(self) -> set[asyncio.Task[None]]:
-        """The tasks that make an answer now."""
+        """The tasks that are making an answer."""
         return set(self._tasks)
 
     def close(self) -> None:
-        """Send what is buffered, then close; cut off a peer that does not take it."""
+        """Send what is buffered, then close. Cut off a peer that does not read it."""
         self._flush()
         if self._transport is not None:
             self._transport.close()
             self._loop.call_later(GRACE_S, self.abort)
 
     def turn_away(self, code: int, why: str) -> None:
-        """Close, and tell the peer why."""
+        """Send the peer the reason, then close."""
         self.ending = True
         self.send(self._peer.notify(Method.ERROR, [code, why]))
         self.close()
 
     def abort(self) -> None:
-        """Close now."""
+        """Close at once."""
         if self._transport is not None:
             self._transport.abort()
 
     # the daemon's tick
 
     def tick(self) -> None:
-        """Report lost events, and end this session if its peer got no further for PATIENCE_S."""
+        """Report lost events, and end this session if its peer made no progress for PATIENCE_S."""
         self._report_losses()
         awaited, now = self._waits_for(), self._loop.time()
         if awaited is None or awaited != self._awaited:
@@ -293,7 +296,7 @@ class Session(asyncio.Protocol):
                 self.turn_away(code, f"{what} within {PATIENCE_S:g} s")
 
     def _waits_for(self) -> tuple[str, int] | None:
-        """Return what the peer has to do next, and how far it has got; None if this session does not wait for it."""
+        """Return what this session waits for, and the peer's progress, or None if it does not wait for the peer."""
         unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
         if unsent and (self._half_closed or not self._caught_up.is_set()):
             return "slow reader", self._sent - unsent
@@ -303,10 +306,10 @@ class Session(asyncio.Protocol):
 
     @property
     def waits_for_hello(self) -> bool:
-        """Whether the peer has not said who it is, and nothing is being done for it."""
+        """True if the peer has not said hello, and no request of it is being answered."""
         return not (self.greeted or self.ending or self._tasks)
 
     @property
     def gives_way(self) -> bool:
-        """Whether another may have this place: its peer has had time to say hello."""
+        """True if the peer has had time to say hello and did not, so that another may take its place."""
         return self.waits_for_hello and self._loop.time() - self.connected_at >= HELLO_S

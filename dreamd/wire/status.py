@@ -1,4 +1,4 @@
-"""The answer to `status`: everything an operator asks first. No text of a dream is in it (P14)."""
+"""The answer to `status`: everything that an operator asks first, and no text of a dream (P14)."""
 
 import asyncio
 import os
@@ -13,14 +13,14 @@ from dreamd.store.suspension import SUSPENDED
 from dreamd.wire.parts import Parts
 from dreamd.wire.session import Session
 
-# For what is looked up on a disk, which may hang: `status` is answered within 0.5 s all the same.
+# How long to wait for facts from a disk, which may hang: `status` is always answered within 0.5 s.
 PATIENCE_S = 0.3
 UNKNOWN_COUNTS = dict.fromkeys(("waiting", "done", "set_aside", "temporaries"))
 UNKNOWN_SIZES = dict.fromkeys(("database_bytes", "wal_bytes"))
 
 
 async def status_of(parts: Parts) -> dict[str, Any]:
-    """Return what is known of the daemon now; what a disk does not tell in time is null."""
+    """Return the state of the daemon. Facts that a disk does not give in time are null."""
     engine, store = parts.engine, parts.store
     sizes, inbox = await asyncio.gather(parts.sizes.ask(PATIENCE_S), _inbox(parts))
     return {
@@ -50,7 +50,7 @@ async def status_of(parts: Parts) -> dict[str, Any]:
 
 
 def _dialogues(dialogues: Dialogues) -> dict[str, int]:
-    """Return the dialogues that have ended, by outcome, and those that are suspended."""
+    """Return the numbers of ended dialogues, by outcome, and of suspended ones."""
     counted = {**dialogues.outcomes, SUSPENDED: len(dialogues.suspended)}
     return {outcome: n for outcome, n in counted.items() if n}
 

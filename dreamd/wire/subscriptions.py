@@ -1,4 +1,4 @@
-"""The sessions that are shown more than their answers: subscribers the events, tracers the messages of others."""
+"""The sessions that subscribe to events, and those that trace the messages of other sessions."""
 
 from dreamd.clock import Clock
 from dreamd.engine.events import Event
@@ -8,7 +8,7 @@ from dreamd.wire.trace import Trace
 
 
 class Subscriptions:
-    """Who is shown what. `taps` are those of the tracers, by their session."""
+    """The subscribers and the tracers. `taps`: those of the tracers, by their session."""
 
     def __init__(self, clock: Clock) -> None:
         self.subscribers: set[Session] = set()
@@ -16,19 +16,19 @@ class Subscriptions:
         self._clock = clock
 
     def publish(self, event: Event) -> None:
-        """Send an event to all subscribers, encoded once."""
+        """Encode an event once, and send it to all subscribers."""
         if self.subscribers:
             data = params.encode_event(event)
             for session in self.subscribers:
                 session.event(data)
 
     def trace(self, tracer: Session, only: int | None) -> None:
-        """Show a session the messages of all others, or of one, from now on; but never those of a tracer: two would
-        trace each other's traces without end."""
+        """Show a session the messages of all other sessions, or of one, from now on. Those of tracers are never shown,
+        because two tracers would trace each other without end."""
         tracer.taps = UNTAPPED
         self.taps[tracer.number] = Trace(tracer, only, self._clock).see
 
     def forget(self, session: Session) -> None:
-        """Show nothing more to a session that has gone."""
+        """Remove a closed session."""
         self.subscribers.discard(session)
         self.taps.pop(session.number, None)

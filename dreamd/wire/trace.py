@@ -1,6 +1,6 @@
-"""What one tracer is told: the messages of other sessions, as they crossed the socket.
+"""Sending the messages of other sessions to a tracer, as they crossed the socket.
 
-Nothing is decoded here, and nothing waits: what the tracer does not take in time is counted, and the count told.
+Nothing is decoded here, and no session waits. Messages that the tracer does not read in time are counted as lost.
 """
 
 import asyncio
@@ -11,14 +11,15 @@ from dreamd.clock import Clock
 from dreamd.wire.params import encode_event
 from dreamd.wire.session import Session
 
-HEAD_BYTES = 4096  # shown of one message: a context is under 4 KiB
-HELD_BYTES = 256 << 10  # held for the tracer; as much arrives at once at most
-MAP_BYTES = 64  # of a Seen, but for its data
-RETRY_S = 0.05  # until a tracer that was behind is looked at again
+HEAD_BYTES = 4096  # of each message that are shown: a context is under 4 KiB
+HELD_BYTES = 256 << 10  # held for the tracer: the most that can arrive at once
+MAP_BYTES = 64  # of a Seen without its data
+RETRY_S = 0.05  # until the next attempt, if the tracer is behind
 
 
 class Seen(Struct):
-    """One message: when (monotonic, s), whose, `in` to the daemon or `out`, its whole size, how it begins."""
+    """A message: its time (monotonic, s), its session, `in` to the daemon or `out`, its whole size, and its first
+    bytes."""
 
     clock: float
     session: int
@@ -28,7 +29,7 @@ class Seen(Struct):
 
 
 class Trace:
-    """Tells `tracer` of the messages of all sessions, or of the one numbered `only`."""
+    """A tap that sends `tracer` the messages of all sessions, or of the one numbered `only`."""
 
     def __init__(self, tracer: Session, only: int | None, clock: Clock) -> None:
         self._tracer = tracer
@@ -39,7 +40,7 @@ class Trace:
         self._lost = 0
 
     def see(self, session: Session, way: str, message: bytes) -> None:
-        """A tap: take one message, to be told in the next round of the loop with all others of this one."""
+        """Hold one message, to be sent in the next round of the loop with the others of this round."""
         if self._only is not None and session.number != self._only:
             return
         if self._held_bytes >= HELD_BYTES:
