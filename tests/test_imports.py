@@ -220,3 +220,62 @@ def test_the_inbox_writer_is_light():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"
+
+
+# The daemon's parts, from below up: each imports from those before it, and from itself. The longest name that a
+# module's begins with is its part.
+PARTS = (
+    "dreamd.errors", "dreamd.clock", "dreamd.process.exit_codes", "dreamd.failures", "dreamd.process", "dreamd.dream",
+    "dreamd.inbox", "dreamd.settings", "dreamd.store.file", "dreamd.store", "dreamd.engine", "dreamd.wire",
+    "dreamd.housekeeping", "dreamd.daemon", "dreamd.embedded", "dreamd.embedded_waiting", "dreamd.app",
+    "dreamd.__main__", "dreamd.ctl.stand_in", "dreamd.ctl.terminal", "dreamd.ctl.machine", "dreamd.ctl.daemon",
+    "dreamd.ctl.commands", "dreamd.ctl",
+)  # fmt: skip
+COMMANDS = "dreamd.ctl.commands."
+MOST_FILES, MOST_LINES, MOST_FUNCTION_LINES = 16, 350, 50
+
+
+def part(module):
+    """Return how high a module of the daemon stands; its version, and the client, below all."""
+    if module == "dreamd" or not module.startswith("dreamd."):
+        return -1
+    return PARTS.index(max((one for one in PARTS if f"{module}.".startswith(f"{one}.")), key=len))
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("dreamd")))
+def test_imports_of_the_daemon_point_downwards(module):
+    for name in imported_by(module) & MODULES.keys():
+        assert part(name) <= part(module), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith(COMMANDS)))
+def test_a_command_imports_no_other_command(module):
+    own = module.removeprefix(COMMANDS).partition(".")[0]
+    others = {
+        name.removeprefix(COMMANDS).partition(".")[0]
+        for name in imported_by(module) & MODULES.keys()
+        if name.startswith(COMMANDS)
+    }
+    assert others <= {own}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not inside functions either, but for the one import of the daemon by the client."""
+    for module in MODULES:
+        if module != "dreamclient.clients.embedded":
+            assert module not in reached_from(module, packages=False), module
+
+
+def test_no_folder_holds_more_than_can_be_seen_at_once():
+    for folder in {path.parent for path in MODULES.values()}:
+        if folder.name != "commands":  # there a file is a command
+            assert len(list(folder.glob("*.py"))) <= MOST_FILES, folder
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_files_and_functions_are_short(module):
+    text = MODULES[module].read_text()
+    assert text.count("\n") <= MOST_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < MOST_FUNCTION_LINES, node.name

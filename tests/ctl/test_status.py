@@ -13,7 +13,7 @@ from dreamclient.messages import DreamContext, PulseSnapshot
 from dreamd.ctl.commands.status import show_status
 from dreamd.ctl.commands.why import show_why
 from dreamd.ctl.daemon.activity import activity, activity_rows
-from dreamd.ctl.daemon.connection import Source
+from dreamd.ctl.daemon.source import Source
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemon import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

@@ -11,7 +11,7 @@ import pytest
 
 from dreamd.ctl.commands.demo import conversation as talk_module
 from dreamd.ctl.commands.demo.conversation import Talk, near, talking
-from dreamd.ctl.daemon.connection import Unreachable
+from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.stand_in.field import TrigramField
 from tests.helpers.little_daemon import Connection, LittleDaemon, fails
 

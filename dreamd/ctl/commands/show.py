@@ -3,20 +3,23 @@
 import time
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Source, Target
 from dreamd.ctl.daemon.dialogue_argument import ID, dialogue
+from dreamd.ctl.daemon.source import Source
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import pulse
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
 from dreamd.ctl.terminal.layout import GAP, fold, labelled, moment, number, span, width
 from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
+
+if TYPE_CHECKING:
+    from dreamd.ctl.daemon.connection import Target
 
 MOST = 1000  # dialogues in one go
 

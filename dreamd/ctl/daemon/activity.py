@@ -5,7 +5,7 @@ from typing import Any
 
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Refused, Source, Unreachable
+from dreamd.ctl.daemon.source import Refused, Source, Unreachable
 from dreamd.ctl.terminal.layout import moment, span
 
 LATEST = 10  # dialogues that are counted

@@ -11,7 +11,8 @@ from shlex import quote
 
 from click import ClickException
 
-from dreamd.ctl.daemon.connection import Unreachable, connected
+from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.daemon.start import own_environment, serves, status_at
 from dreamd.ctl.machine.places import awaits_knock, listener, listens, look_at_state
 from dreamd.process.state_folder import make_private_folder

@@ -1,7 +1,6 @@
 """Connecting to the daemon. Each failure becomes an exit code and a line, never a traceback."""
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ from typing import Any
 import click
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
-from dreamclient.messages import PAGE, Code
+from dreamclient.messages import Code
 from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
+from dreamd.ctl.daemon.source import ANSWER_S, Refused, Source, Unreachable
 from dreamd.ctl.terminal.output import command
 from dreamd.ctl.terminal.signals import undisturbed
 
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
-ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
 DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, and some
 
 DATABASE_NAME = "dream.sqlite3"  # in the state folder
@@ -30,18 +29,6 @@ OnEvent = Callable[[dict[str, Any]], object]
 HooksByName = Mapping[str, Hook]
 
 _CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
-
-
-class Unreachable(click.ClickException):
-    """No daemon answers."""
-
-    exit_code = 3
-
-
-class Refused(click.ClickException):
-    """The daemon answered with an error."""
-
-    exit_code = 4
 
 
 @dataclass
@@ -91,25 +78,6 @@ class Target:
             with stored(path) as dreams:
                 click.echo(f"No daemon answers; this is read from {path}", err=True)
                 yield dreams
-
-
-class Source(ABC):
-    """A source of answers to the methods of the wire: a daemon, or the database if none answers."""
-
-    @abstractmethod
-    def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
-        """Return the answer. Raise Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
-
-    def newest(self, method: str, n: int) -> list[dict[str, Any]]:
-        """Return the newest n entries of a list, page by page. Raise as `call` does."""
-        found: list[dict[str, Any]] = []
-        while len(found) < n:
-            asked = min(PAGE, n - len(found))
-            page = self.call(method, asked, *([found[-1]["id"]] if found else []))
-            found += page
-            if len(page) < asked:
-                break
-        return found
 
 
 class Daemon(Source):

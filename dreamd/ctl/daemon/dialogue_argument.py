@@ -6,7 +6,7 @@ import click
 from dreamclient.messages import Code, Method
 
 from dreamd.ctl.daemon.completers import dialogues
-from dreamd.ctl.daemon.connection import Refused, Source
+from dreamd.ctl.daemon.source import Refused, Source
 from dreamd.ctl.terminal.output import command
 
 LOOKED_THROUGH = 2000  # dialogues, newest first

@@ -9,7 +9,8 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Daemon, Target, Unreachable
+from dreamd.ctl.daemon.connection import Daemon, Target
+from dreamd.ctl.daemon.source import Unreachable
 
 Event = dict[str, Any]
 

@@ -9,7 +9,8 @@ from dreamclient.messages import Method
 from dreamclient.paths import state_dir
 
 from dreamd import settings
-from dreamd.ctl.daemon.connection import Refused, Target
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.source import Refused
 from dreamd.errors import SettingsError
 from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder
 

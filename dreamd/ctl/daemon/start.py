@@ -15,7 +15,8 @@ from dreamclient.errors import SocketPathError
 from dreamclient.messages import Method
 from dreamclient.paths import SOCKET_NAME, check_socket_path
 
-from dreamd.ctl.daemon.connection import Unreachable, connected
+from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.machine.places import listens
 from dreamd.ctl.terminal.signals import undisturbed
 

@@ -11,7 +11,7 @@ import msgspec
 from dreamclient.messages import Code, Method
 
 from dreamd import __version__
-from dreamd.ctl.daemon.connection import Refused, Source
+from dreamd.ctl.daemon.source import Refused, Source
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
 from dreamd.store import checkpoints, reads, search

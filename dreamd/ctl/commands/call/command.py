@@ -13,7 +13,8 @@ from dreamclient.protocol.hooks import Hook
 from msgpack import packb, unpackb
 
 from dreamd.ctl.commands.call.hook_commands import Commands
-from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Target
+from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
+from dreamd.ctl.daemon.source import ANSWER_S
 from dreamd.ctl.terminal.output import emit, json_option
 from dreamd.ctl.terminal.signals import unwinding
 

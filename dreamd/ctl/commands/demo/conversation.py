@@ -15,7 +15,8 @@ import click
 from dreamclient.clients.thread import DreamClient
 from dreamclient.messages import DreamContext, Method
 
-from dreamd.ctl.daemon.connection import ANSWER_S, DIALOGUE_S, Daemon, Refused, Unreachable, start
+from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon, start
+from dreamd.ctl.daemon.source import ANSWER_S, Refused, Unreachable
 from dreamd.ctl.stand_in.field import TrigramField
 from dreamd.ctl.stand_in.leo import Leo
 

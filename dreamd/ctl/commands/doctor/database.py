@@ -169,25 +169,30 @@ def check(
             refused(Path(facts.path).parent)[1]
             or "SQLITE_BUSY means that another program holds it, SQLITE_CANTOPEN that its permissions are wrong",
         )
-    elif facts.foreign:
-        yield fail(
+    else:
+        yield _check_version(facts)
+
+
+def _check_version(facts: Database) -> Finding:
+    """Check whose tables a database that can be read holds, and of which version they are."""
+    if facts.foreign:
+        return fail(
             "database",
             f"{facts.path} holds tables of others ({', '.join(facts.foreign[:4])})",
             f"dreamd does not write to it. For a fresh one, {set_aside(Path(facts.path), '--state-dir', 'foreign')}",
         )
-    elif facts.newer:
-        yield fail(
+    if facts.newer:
+        return fail(
             "database",
             f"{facts.path} is of version {facts.version}, this dreamd knows {len(MIGRATIONS)}",
             "upgrade dreamd, or begin a fresh one and "
             f"{set_aside(Path(facts.path), '--state-dir', f'version-{facts.version}')}",
         )
-    elif facts.version < len(MIGRATIONS):
-        yield ok(
+    if facts.version < len(MIGRATIONS):
+        return ok(
             "database", f"{facts.path} is of version {facts.version}; the next start migrates a copy of it"
         )
-    else:
-        yield ok("database", f"{facts.path}, {size(facts.bytes)}, quick_check ok")
+    return ok("database", f"{facts.path}, {size(facts.bytes)}, quick_check ok")
 
 
 def check_damaged(files: list[str]) -> Iterator[Finding]:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Source, Target
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.source import Source
 from dreamd.ctl.machine.output_files import check_free, regular, write
 from dreamd.ctl.terminal.layout import size
 from dreamd.ctl.terminal.output import emit, json_option, utc_option

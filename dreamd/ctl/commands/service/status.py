@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dreamd.ctl.daemon import service_units
-from dreamd.ctl.daemon.connection import Refused, Unreachable, connected
+from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.daemon.source import Refused, Unreachable
 from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.places import listens, look_at_state
 from dreamd.ctl.terminal.output import command

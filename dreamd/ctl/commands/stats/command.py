@@ -6,7 +6,8 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Refused, Source, Target, Unreachable
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.source import Refused, Source, Unreachable
 from dreamd.ctl.terminal.layout import counted, labelled, number, span, width
 from dreamd.ctl.terminal.output import emit, json_option
 
