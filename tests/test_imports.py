@@ -1,4 +1,4 @@
-"""Imports run one way (DESIGN §3), read off the source: a module imports what it imports, and what that imports."""
+"""Imports run one way, read off the source: a module imports what it imports, and what that imports."""
 
 import ast
 import os

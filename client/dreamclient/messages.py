@@ -12,7 +12,7 @@ from dreamclient import __version__
 PROTOCOL_VERSION = 1
 CLIENT_VERSION = __version__
 
-# Limits, in bytes unless named otherwise (DESIGN §13).
+# Limits, in bytes unless named otherwise. docs/reference/protocol.md has them too.
 MESSAGE_BYTES = 1 << 20  # a context is under 4 KiB, a dream's shard file under 64 KiB
 NESTING = 32  # levels of a free-form value; deeper is an attack
 CALLS_IN_FLIGHT = 64  # a leo has one
@@ -89,7 +89,7 @@ class PulseSnapshot:
 
 @dataclass
 class DreamContext:
-    """What a host tells after a reply. A measure that is None shuts its gate (DESIGN §5)."""
+    """The report of a host after a reply. A measure that is None shuts its gate."""
 
     prompt: str
     reply: str

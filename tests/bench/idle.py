@@ -1,4 +1,4 @@
-"""What an idle daemon costs: processor time, wake-ups and write calls in a minute (DESIGN §13, P12). Run by
+"""What an idle daemon costs: processor time, wake-ups and write calls in a minute (P12). Run by
 `make bench`; it takes three minutes, as its tick takes 15 s.
 
 It has dreamt, a leo stays connected, and its log has been emptied: as on any evening.

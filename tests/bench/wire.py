@@ -1,4 +1,4 @@
-"""What the wire costs, as ratios to floors measured in the same run (DESIGN, "What it must cost").
+"""What the wire costs, as ratios to floors measured in the same run.
 
 Floor: two processes, one a core, blocking Unix sockets, the same bytes, no codec. Run by `make bench`.
 """

@@ -104,3 +104,12 @@ def test_each_setting_is_one_of_dreamd(page: Path) -> None:
     """A word such as `inbox.list` is a method; `inbox.written` is an event."""
     named = re.findall(rf"`((?:{'|'.join(GROUPS)})\.\w+)", page.read_text())
     assert sorted(set(named) - {*KEYS, *TABLE, "inbox.written"}) == []
+
+
+def test_no_source_cites_a_page_outside_the_repository() -> None:
+    """What holds is written in docs/ and beside the code."""
+    folders = (ROOT / name for name in ("client", "docs", "dreamd", "examples", "tests"))
+    sources = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".md")]
+    assert [
+        name_of(path) for path in sources if re.search(r"\bDES[I]GN\b|\bST[Y]LE\b|\u00a7", path.read_text())
+    ] == []
