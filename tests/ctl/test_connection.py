@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 import pytest
+from dreamclient.messages import PAGE
 
 from dreamd.ctl.__main__ import cli
-from dreamd.ctl.daemon.connection import PAGE, Daemon, Target
+from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.terminal.output import command
 from dreamd.ctl.terminal.signals import SIGNALS, undisturbed
 from tests.helpers.daemon import DaemonProcess
