@@ -113,3 +113,15 @@ def test_no_source_cites_a_page_outside_the_repository() -> None:
     assert [
         name_of(path) for path in sources if re.search(r"\bDES[I]GN\b|\bST[Y]LE\b|\u00a7", path.read_text())
     ] == []
+
+
+def test_the_tree_of_the_readme_is_there() -> None:
+    """A line without indent names folders of the repository, an indented one folders of the last of these."""
+    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("```")[1].strip().splitlines()
+    above = ROOT
+    for line in tree:
+        folders = [
+            (above if line[0] == " " else ROOT) / name for name in re.findall(r"\w[\w./]*/", line[:22])
+        ]
+        assert [folder for folder in folders if not folder.is_dir()] == []
+        above = above if line[0] == " " else folders[-1]

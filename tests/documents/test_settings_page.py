@@ -15,8 +15,8 @@ FIELDS = [
 ]
 
 
-def rows() -> list[tuple[str, str, str]]:
-    return re.findall(r"^\| `(\w+\.\w+)` \| ([^`]+?) \| (.+) \|$", TEXT, re.MULTILINE)
+def rows(text: str = TEXT) -> list[tuple[str, str, str]]:
+    return re.findall(r"^\| `(\w+\.\w+)` \| ([^`]+?) \| (.+) \|$", text, re.MULTILINE)
 
 
 def written(default: Any) -> str:
@@ -34,3 +34,11 @@ def test_the_table_has_each_setting_in_the_order_of_the_code() -> None:
 @pytest.mark.parametrize(("name", "default"), FIELDS, ids=[name for name, _ in FIELDS])
 def test_the_default_is_that_of_the_code(name: str, default: Any) -> None:
     assert next(shown for key, shown, _ in rows() if key == name) == written(default)
+
+
+def test_the_readme_shows_five_settings_with_their_defaults() -> None:
+    shown = {
+        name: default for name, default, _ in rows((Path(__file__).parents[2] / "README.md").read_text())
+    }
+    assert len(shown) == 5
+    assert shown == {name: written(default) for name, default in FIELDS if name in shown}
