@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,19 @@ from dreamd.inbox.folder import reading, writing
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.folder.folder import Folder, Modes, check_folder, locked, open_folder, typed_errors
 from dreamd.inbox.folder.parts import asked_part
-from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact
 from dreamd.inbox.settings import InboxSettings
 
 log = logging.getLogger("dreamd.inbox")
 
 MOST_LOGGED = 10  # invalid nodes that are counted in one write: a message can hold a million
+
+
+def _masks(regions: tuple[str, ...]) -> tuple[Callable[..., list[Json]], ...]:
+    """Return the redaction of a seed, of shards and of nodes. Its patterns take long to compile: they are loaded if
+    redaction is on."""
+    from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact
+
+    return tuple(partial(redact, regions=regions, kept=kept) for kept in (frozenset(), SHARD_KEPT, NODE_KEPT))
 
 
 class Inbox:
@@ -53,7 +60,7 @@ class Inbox:
             self.folder = Path(folder).absolute()
         self.settings = settings or InboxSettings()
         self._modes = Modes(self.settings.file_mode, self.settings.folder_mode)
-        self._regions = self.settings.regions
+        self._masks = _masks(self.settings.regions) if self.settings.redact else None
         self.refused: Counter[str] = Counter()  # refused tokens, by reason
         self._files = files or Files()
         self._clock = clock or Clock()
@@ -85,10 +92,10 @@ class Inbox:
         if not (clean or may_be_empty):
             raise ValidationError("shards is empty, expected one or more; matada_nodes alone are not taken")
         masked: Counter[str] = Counter()
-        if self.settings.redact:
-            mask = partial(redact, masked=masked, regions=self._regions)
-            (own_seed,) = mask([own_seed])
-            clean, good = mask(clean, kept=SHARD_KEPT), mask(good, kept=NODE_KEPT)
+        if self._masks is not None:
+            of_seed, of_shards, of_nodes = self._masks
+            (own_seed,) = of_seed([own_seed], masked)
+            clean, good = of_shards(clean, masked), of_nodes(good, masked)
             # A mask may be longer than what it replaces.
             check_weight(own_seed, "seed, once it is masked,", MOST_SEED_BYTES)
             for part in clean + good:

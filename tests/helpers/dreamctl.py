@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import chdir
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -17,6 +19,27 @@ def dreamctl(*arguments: object, columns: int = 80, given: bytes = b"", **env: s
     """Run a command in this process; `given` is on its stdin."""
     more = {"COLUMNS": str(columns), **env}
     return CliRunner().invoke(cli, [str(argument) for argument in arguments], given, env=UNSET | more)
+
+
+# What these start outlives them, and `logs` becomes another program.
+OF_ITS_OWN = {"start", "restart", "restore", "logs", "demo"}
+
+
+def dreamctl_in(
+    env: Mapping[str, str], *arguments: object, cwd: Path | str = os.curdir
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command with the whole environment `env`, in `cwd`: in this process, unless it starts another one."""
+    words = [str(argument) for argument in arguments]
+    if OF_ITS_OWN.intersection(words):
+        command = [sys.executable, "-m", "dreamd.ctl", *words]
+        return subprocess.run(
+            command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+        )
+    with chdir(cwd):
+        result = CliRunner().invoke(cli, words, env={**dict.fromkeys(os.environ), **env})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
 
 
 def spawn_dreamctl(

@@ -12,11 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.cgroups import cgroups
+from tests.helpers.dreamctl import dreamctl_in
 from tests.helpers.waiting import until
 
 CHECKOUT = Path(__file__).parents[2]
 # A unit with a private /tmp cannot see what lies in the real one.
 HIDDEN = (Path("/tmp"), Path("/var/tmp"))
+
+
+def printed(ran: "subprocess.CompletedProcess[str]", check: bool) -> str:
+    assert not check or ran.returncode == 0, f"{ran.args}: {ran.stdout}{ran.stderr}"
+    return ran.stdout.strip()
 
 
 class UserManager:
@@ -46,14 +52,13 @@ class UserManager:
 
     def run(self, *command: str, check: bool = True) -> str:
         ran = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
-        assert not check or ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
-        return ran.stdout.strip()
+        return printed(ran, check)
 
     def systemctl(self, *arguments: str, check: bool = True) -> str:
         return self.run("systemctl", "--user", *arguments, check=check)
 
     def dreamctl(self, *arguments: str, check: bool = True) -> str:
-        return self.run(sys.executable, "-m", "dreamd.ctl", *arguments, check=check)
+        return printed(dreamctl_in(self.env, *arguments), check)
 
     def drop_in(self, text: str) -> None:
         """Add to the service's settings."""

@@ -23,6 +23,7 @@ from dreamclient.leo import attach
 
 from dreamd.ctl.machine.places import listens, look_at_state
 from tests.helpers import leo_double
+from tests.helpers.dreamctl import dreamctl_in
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.mounts import Mounts, fill, mounts
 from tests.helpers.peer import saying
@@ -34,20 +35,19 @@ TICK_S = 0.2
 
 def run(env: Mapping[str, str], *command: str) -> str:
     """A command that has to succeed; what it printed. `dreamctl` is the one that is tested."""
-    words = [sys.executable, "-m", "dreamd.ctl", *command[1:]] if command[0] == "dreamctl" else command
-    ran = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if command[0] == "dreamctl":
+        ran = dreamctl_in(env, *command[1:])
+    else:
+        ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, f"{command}: {ran.stdout}{ran.stderr}"
     return ran.stdout
 
 
 class Findings:
-    """What `dreamctl doctor` finds, as a process of its own."""
+    """What `dreamctl doctor` finds."""
 
     def __init__(self, env: Mapping[str, str], *options: str) -> None:
-        ran = subprocess.run(
-            [sys.executable, "-m", "dreamd.ctl", "doctor", "--json", *options],
-            env=env, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        ran = dreamctl_in(env, "doctor", "--json", *options)
         self.exit_code = ran.returncode
         self.all: list[dict[str, str]] = json.loads(ran.stdout)["findings"]
 

@@ -11,6 +11,7 @@ from shlex import split
 
 import pytest
 
+from tests.helpers.dreamctl import dreamctl_in
 from tests.helpers.waiting import until
 
 
@@ -18,11 +19,8 @@ class Ran:
     """A dreamctl that may fail: its exit code, and what it said."""
 
     def __init__(self, manager, *arguments, **env):
-        ran = subprocess.run(
-            [sys.executable, "-m", "dreamd.ctl", *map(str, arguments)],
-            env={name: value for name, value in {**manager.env, **env}.items() if value is not None},
-            capture_output=True, text=True, timeout=60, check=False, cwd=manager.base,
-        )  # fmt: skip
+        whole = {name: value for name, value in {**manager.env, **env}.items() if value is not None}
+        ran = dreamctl_in(whole, *arguments, cwd=manager.base)
         self.code, self.out, self.said = ran.returncode, ran.stdout, ran.stdout + ran.stderr
         assert "Traceback" not in self.said, self.said
 
