@@ -231,7 +231,7 @@ def test_a_leo_whose_hook_raises(patient: Patient) -> None:
     advice = ails(
         patient.env, "leo", "mute: 1 dialogue ran, 0 spoke: generate raised TypeError at test_ailments.py:"
     )
-    assert advice.startswith("mend that in leo; ")
+    assert advice.startswith("mend that in leo. ")
     faults.clear()
     follow(patient.env, advice)
     is_cured(patient.env, "leo")
@@ -245,7 +245,7 @@ def test_a_leo_whose_lines_stay_empty(patient: Patient) -> None:
     mute = patient.leo(generate=field._dream_generate)
     assert mute.dream_now(STIRRED) == {"dialog": 1, "outcome": "empty", "lines": 0}
     advice = ails(patient.env, "leo", "mute: 1 dialogue ran, 0 spoke: his lines came back empty")
-    assert "call dreamclient.leo.attach(field) in its place; " in advice
+    assert "call dreamclient.leo.attach(field) in its place. " in advice
     mute.close()
     attachment = attach(field, socket_path=patient.socket)
     patient.stack.callback(attachment.detach)
@@ -440,7 +440,7 @@ def test_a_newer_database(installed) -> None:
     installed.drop_in("")
     of_service = ails(installed.env, "service", "exit code 6: the database is of a newer version")
     of_database = ails(installed.env, "database", "is of version 99, this dreamd knows")
-    assert of_database.startswith("upgrade dreamd; or ")
+    assert of_database.startswith("upgrade dreamd, or ")
     assert database.read_bytes() == before
     follow(installed.env, of_database)
     follow(installed.env, of_service)

@@ -271,7 +271,7 @@ def test_what_systemd_would_start_again_is_not_said_to_have_stopped(manager, dre
     for command in ("stop", "restart"):
         pid = json.loads(dreamctl("status", "--json").out)["pid"]
         told = dreamctl("service", command, XDG_CONFIG_HOME=str(tmp_path))
-        assert (told.code, f"(pid {pid}) ended, and systemd, which listens" in told.said) == (1, True)
+        assert (told.code, f"(pid {pid}) ended, and systemd, listening at" in told.said) == (1, True)
     manager.run(*split(re.search("`(systemctl [^`]+)`", told.said)[1]))  # the advice
     assert (manager.main_pid(), manager.socket.exists()) == (0, False)
 
