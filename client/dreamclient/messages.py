@@ -17,6 +17,7 @@ MESSAGE_BYTES = 1 << 20  # a context is under 4 KiB, a dream's shard file under 
 NESTING = 32  # levels of a free-form value; deeper is an attack
 CALLS_IN_FLIGHT = 64  # a leo has one
 OPENING_CHARS = 60  # of the first line of a dialogue, in lists
+DECISIONS = 256  # that the daemon keeps, and `why` answers
 PAGE = 1000  # entries that one call answers, of any list: of the largest, dialogues, they take 950 KB at most
 
 
@@ -125,3 +126,7 @@ class LineMetrics(TypedDict, total=False):
     trauma: float
     overlap: float
     quality: float
+
+
+MEASURES = tuple(LineMetrics.__annotations__)
+SHOWN_MEASURES = MEASURES[:4]  # those that are shown with a line, and go into its shard

@@ -14,27 +14,12 @@ from dreamd.dream import measures
 from dreamd.dream.candidates import Choice, Length, Usage, choose
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
+from dreamd.dream.outcomes import Outcome
 
 if TYPE_CHECKING:
     import numpy as np
 
 Role = Literal["leo_dream", "friend"]
-Outcome = Literal[
-    "complete", "empty", "repeat", "hook_error", "deadline", "store_error", "left",
-    "lost", "shutdown", "interrupted",
-]  # fmt: skip
-
-#   complete    all turns were spoken             deadline     a hook, or the dialogue, took too long
-#   empty       a line had no text                store_error  a line could not be recorded
-#   repeat      a line was said already           left         the client left, and it did not go on: no failure
-#   hook_error  a hook raised or gave nonsense
-# While it runs, `lost` (the connection) and `shutdown` (the daemon) interrupt it: it is suspended, or ends as `left`.
-# As an outcome these two, and `interrupted`, are of 0.1.0.
-OUTCOMES: tuple[Outcome, ...] = (
-    "complete", "empty", "repeat", "hook_error", "deadline", "store_error", "left",
-    "lost", "shutdown", "interrupted",
-)  # fmt: skip
-
 # Snapshots of the past that leo is asked for.
 RECALLED = 2
 # Trauma above which the friend speaks as leo's "wounded" expert (leo's own value).

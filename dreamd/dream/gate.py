@@ -5,7 +5,7 @@ touches a disk or a clock.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -27,9 +27,7 @@ Reason = Literal[
 #   busy       a dialogue of this name runs     chance    the draw was against it
 #   dream      yes                              asked     nothing was decided: `dream.now` goes past the gate
 #   resumed    nothing was decided: a dialogue that was suspended goes on
-REASONS: tuple[Reason, ...] = (
-    "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked", "resumed",
-)  # fmt: skip
+REASONS: tuple[Reason, ...] = get_args(Reason)
 # Thresholds in [0, 1], leo's own values: of `fixed` mode, and until there are enough contexts to rank one among.
 # Trauma above: the origin was touched. Novelty above: something new was said. Quality from low to high: the reply was
 # neither good nor bad, and practice helps.

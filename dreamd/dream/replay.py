@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dreamclient.messages import MEASURES
 from msgspec import Struct
 
 from dreamd.dream.dialogue import (
@@ -12,7 +13,6 @@ from dreamd.dream.dialogue import (
     Ended,
     Generate,
     Observe,
-    Outcome,
     Recall,
     Record,
     Result,
@@ -20,6 +20,7 @@ from dreamd.dream.dialogue import (
 )
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Answer, Context, Fragment, Line
+from dreamd.dream.outcomes import Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,12 +112,11 @@ def _kept_answer(script: Script, effect: Effect) -> Any:
 
 # These end a dialogue at what `generate` said, so never while a line is observed.
 _BY_TEXT = ("empty", "repeat")
-_MEASURES = ("novelty", "arousal", "entropy", "trauma", "overlap", "quality")
 
 
 def _answer(line: Line, candidate: int) -> Answer:
     """Return the candidate as the hook gave it; the measures of the one that was taken are those of the line."""
-    return Answer(text=line.candidates[candidate - 1], **{name: getattr(line, name) for name in _MEASURES})
+    return Answer(text=line.candidates[candidate - 1], **{name: getattr(line, name) for name in MEASURES})
 
 
 def _compare(made: Generate | Line, stored: Line, names: Sequence[str]) -> None:

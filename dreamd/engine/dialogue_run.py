@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
-from dreamclient.messages import Method
+from dreamclient.messages import SHOWN_MEASURES, Method
 
 from dreamd.clock import Clock
 from dreamd.dream.clients import Clients
@@ -199,6 +199,6 @@ class DialogueRun:
 
 
 _LINE_EVENT = (
-    "turn", "speaker", "text", "novelty", "arousal", "entropy", "trauma", "overlap", "temperature",
+    "turn", "speaker", "text", *SHOWN_MEASURES, "overlap", "temperature",
     "semantic_weight", "expert",
 )  # fmt: skip

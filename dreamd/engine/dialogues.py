@@ -14,8 +14,9 @@ from msgspec.structs import replace
 import dreamd
 from dreamd.clock import Clock
 from dreamd.dream.clients import Clients
-from dreamd.dream.dialogue import Outcome, Result
+from dreamd.dream.dialogue import Result
 from dreamd.dream.model import Context
+from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED, Outcome
 from dreamd.engine.dialogue_run import DialogueRun, answered
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
@@ -25,14 +26,11 @@ from dreamd.failures import Failures
 from dreamd.settings import Settings
 from dreamd.store.records import Finish, OpenDialog
 from dreamd.store.store import Store
-from dreamd.store.suspension import SUSPENDED
 
 GO_ON_TIMES = 2  # so often a dialogue goes on: the third interruption ends it
 GO_ON_S = 86400.0  # from its beginning: a dialogue of yesterday is not told to the end
 WAITING = 64  # suspended dialogues; of more, the oldest ends
 LOSSES = 3  # in a row, from which on a client that is lost before its first line is paused like a mute one
-# A dialogue that ended this way does not tell whether its client can speak.
-_UNDECIDED: frozenset[Outcome] = frozenset({"shutdown", "store_error"})
 
 
 @dataclass
@@ -294,6 +292,6 @@ class Dialogues:
                 named.keep(run.ctx, drawn, now_s)
         elif result.outcome == "lost":
             named.lost = 0
-        elif result.outcome not in _UNDECIDED:
+        elif result.outcome not in NOT_OF_THE_CLIENT:
             named.lost = 0
             named.came_back(result.spoke, now_s)

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from dreamclient.messages import Code
+from dreamclient.messages import DECISIONS, Code
 
 from dreamd.clock import Clock
 from dreamd.dream.gate import Decision, Gate
@@ -30,7 +30,6 @@ from dreamd.store.file.health import UNANSWERED
 from dreamd.store.records import Memory, OpenDialog
 from dreamd.store.store import Store
 
-DECISIONS = 256  # kept for `why`
 # `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.
 DELIVERY_S = 0.25
 

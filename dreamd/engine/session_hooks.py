@@ -12,8 +12,9 @@ from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageErro
 from dreamclient.messages import Method
 
 from dreamd.clock import Clock
-from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe, Outcome
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe
 from dreamd.dream.model import Answer, Heard, Line, cut
+from dreamd.dream.outcomes import Outcome
 from dreamd.failures import Failures, hook_failure
 
 SLACK_S = 1.0  # from the deadline of a dialogue until it is ended, if its call has not noticed

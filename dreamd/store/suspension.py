@@ -3,12 +3,11 @@
 from sqlite3 import Connection
 from typing import Final
 
+from dreamd.dream.outcomes import SUSPENDED
 from dreamd.dream.replay import Script
 from dreamd.errors import StoreError
 from dreamd.store.reads import script
 from dreamd.store.records import OpenDialog
-
-SUSPENDED: Final = "suspended"  # stands for an outcome
 
 _OPEN: Final = f"""
     SELECT dream_dialogs.id, trace_id, client, field, version, started_at, interruptions, interrupted_in,

@@ -7,9 +7,9 @@ from typing import Any
 from dreamclient.messages import PROTOCOL_VERSION
 
 import dreamd
+from dreamd.dream.outcomes import SUSPENDED
 from dreamd.engine.dialogues import Dialogues
 from dreamd.inbox import InboxError
-from dreamd.store.suspension import SUSPENDED
 from dreamd.wire.parts import Parts
 from dreamd.wire.session import Session
 

@@ -24,7 +24,7 @@ from dreamclient.protocol import rpc
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
 from dreamd.dream import gate
-from dreamd.dream.dialogue import Outcome
+from dreamd.dream.outcomes import Outcome
 from dreamd.wire import codec as typed
 from dreamd.wire.handlers import TABLE
 

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from dreamd.ctl.commands.demo.stage import Stage
-from dreamd.dream.dialogue import OUTCOMES
+from dreamd.dream.outcomes import OUTCOMES
 
 INTRO = {"type": "intro", "source": "a story of its own", "words": 264, "ours": True}
 REPLY = {"type": "reply", "prompt": "Are you awake?", "reply": "I was the water, and the water was slow."}

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from dreamclient.messages import DECISIONS
 
-from dreamd.engine.engine import DECISIONS
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.service import TestClock, chosen, serving

@@ -323,6 +323,7 @@ async def test_one_whose_rows_cannot_be_read_ends_with_the_next_leo(tmp_path, ch
         async with asyncio.timeout(20):
             assert await whole(service, []) == []
         assert service.engine.dialogues.outcomes == {"left": 1}
+        assert service.engine.clients["leo"].mute_left_s(service.clock.monotonic()) == 0  # it can speak
 
 
 @pytest.mark.parametrize("change", UNREADABLE)

@@ -12,13 +12,11 @@ from msgspec.structs import replace
 
 from dreamd.dream import measures as pulse
 from dreamd.dream.dialogue import (
-    OUTCOMES,
     DialogueSettings,
     Effect,
     Ended,
     Generate,
     Observe,
-    Outcome,
     Recall,
     Record,
     Result,
@@ -26,6 +24,7 @@ from dreamd.dream.dialogue import (
 )
 from dreamd.dream.friend import Friend, FriendSettings
 from dreamd.dream.model import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse, cut
+from dreamd.dream.outcomes import OUTCOMES, Outcome
 
 LINES = ["the sea was here", "no one came home", "a door stood open", "light on the water"]
 CTX = Context(

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dreamd.dream.dialogue import OUTCOMES, DialogueSettings, Ended, Generate, Recall, dialogue
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Recall, dialogue
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Answer, Context, Fragment, LineMetrics, Pulse
+from dreamd.dream.outcomes import OUTCOMES
 from dreamd.dream.replay import Script, first_difference
 
 FRIEND = Friend(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
-from dreamclient.messages import Method
+from dreamclient.messages import DECISIONS, Method
 
 from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.terminal.layout import counted, fold, moment, width
@@ -14,7 +14,9 @@ from dreamd.ctl.terminal.output import emit, emit_line, json_option, utc_option
 
 
 @click.command
-@click.option("-n", "count", type=click.IntRange(1, 256), default=10, show_default=True, help="How many.")
+@click.option(
+    "-n", "count", type=click.IntRange(1, DECISIONS), default=10, show_default=True, help="How many."
+)
 @click.option("--watch", is_flag=True, help="Then print each new one, until Ctrl-C.")
 @json_option
 @utc_option
@@ -41,7 +43,7 @@ def why(target: Target, count: int, watch: bool) -> None:
 def _watch(target: Target, count: int) -> None:
     from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
 
-    told: deque[Mapping[str, Any]] = deque(maxlen=256)
+    told: deque[Mapping[str, Any]] = deque(maxlen=DECISIONS)
     columns = width()
 
     def tell(decision: Mapping[str, Any]) -> None:

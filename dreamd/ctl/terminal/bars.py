@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from dreamclient.messages import SHOWN_MEASURES
+
 from dreamd.ctl.terminal.layout import WIDEST, number
 
 _BAR = " ▏▎▍▌▋▊▉█"  # eighths of a cell, from its left
 _COLUMN = " ▁▂▃▄▅▆▇█"  # eighths of a cell, from its foot
 _TOPS = (0.05, 0.1, 0.2, 0.5, 1.0)  # of a chart's axis
-MEASURES = ("novelty", "arousal", "entropy", "trauma")
 CELLS = 6  # of a measure's bar
 
 
@@ -25,7 +26,7 @@ def pulse(line: Mapping[str, Any], columns: int, indent: str, plain: bool = Fals
     """Return the measures of a line of a dialogue with their bars, as many beside each other as there is room for."""
     shown = [
         f"{name} {bar(line[name], CELLS, plain)} {number(line[name])}"
-        for name in MEASURES
+        for name in SHOWN_MEASURES
         if line.get(name) is not None
     ]
     if not shown:

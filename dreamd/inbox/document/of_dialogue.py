@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dreamclient.messages import SHOWN_MEASURES
+
 import dreamd
 from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.inbox.document.document import SCHEMA_REF, Json
 from dreamd.inbox.document.node import NodeForm
-
-_MEASURES = ("novelty", "arousal", "entropy", "trauma")
 
 
 def dream_document(
@@ -42,7 +42,7 @@ def _shard(trace_id: str, index: int, line: Mapping[str, Any] | object, at: floa
         "type": "dream_line",
         "speaker": part("speaker"),
         "text": part("text"),
-        **{name: part(name) for name in _MEASURES},
+        **{name: part(name) for name in SHOWN_MEASURES},
     }
 
 
@@ -53,7 +53,7 @@ def _simulation_node(shard: Json, node_id: str) -> Json:
         "version": "1.0.0",
         "lane": "simulation",
         "trace": {"trace_id": shard["trace_id"], "order": shard["index"] + 1},
-        "metadata": {name: shard[name] for name in _MEASURES},
+        "metadata": {name: shard[name] for name in SHOWN_MEASURES},
         "payload": {"speaker": shard["speaker"], "text": shard["text"]},
         "provenance": {"producer": "dreamd", "timestamp": shard["timestamp"]},
     }
@@ -62,7 +62,7 @@ def _simulation_node(shard: Json, node_id: str) -> Json:
 def _published_node(shard: Json, node_id: str) -> Json:
     """Return a node of the type hypothesis. Its confidence falls with the line's entropy, and its salience is the
     line's strongest measure."""
-    measures = {name: min(1.0, max(0.0, shard[name] or 0.0)) for name in _MEASURES}
+    measures = {name: min(1.0, max(0.0, shard[name] or 0.0)) for name in SHOWN_MEASURES}
     return {
         "version": 1,
         "id": node_id,

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any
 
 import click
-from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
+from dreamclient.messages import CLIENT_VERSION, DECISIONS, PROTOCOL_VERSION, Code, Method
 
 from dreamd import __version__
 from dreamd.ctl.commands.doctor.finding import Finding, Section, fail, ok, warn
@@ -18,8 +18,6 @@ from dreamd.ctl.machine.installed import CLIENT, client_is_doubled, requirement
 from dreamd.ctl.machine.places import StateFacts
 from dreamd.ctl.machine.systemd_state import SERVICE, Units
 from dreamd.ctl.terminal.layout import span
-
-DECISIONS = 256  # as many as the daemon keeps
 
 # A word of `status` -> what to do. docs/guides/troubleshooting.md has the same list.
 CURES = {

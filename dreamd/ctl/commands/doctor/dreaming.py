@@ -14,12 +14,11 @@ from dreamd.ctl.commands.doctor.daemon import Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.ctl.terminal.layout import moment, span
+from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED
 
 MOVES = 0.05  # a measure that varies by less does not distinguish replies
 LOSSES = 3  # dialogues lost in a row: one may be a restart of leo
 ENOUGH = 12  # replies that reached the gates: with fewer, "always" means little
-# Outcomes that do not show whether leo can speak. The last three are of 0.1.0.
-_NOT_HIS = frozenset({"left", "suspended", "store_error", "lost", "shutdown", "interrupted"})
 _PLACE = re.compile(r"[\w./<>-]+:\d+")
 
 
@@ -71,7 +70,7 @@ def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]
             "does a hook end his process (a crash, too little memory)? Look at how that ended",
         )
         return
-    ran = [dialog for dialog in database.latest if dialog["outcome"] not in _NOT_HIS]
+    ran = [dialog for dialog in database.latest if dialog["outcome"] not in (NOT_OF_THE_CLIENT | {SUSPENDED})]
     silent = list(_until_spoken(ran))
     if silent:
         why, cure = _cause(answers, silent[0]["note"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from dreamclient.messages import Method
+from dreamclient.messages import DECISIONS, Method
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Source
@@ -15,7 +15,6 @@ from dreamd.ctl.terminal.layout import size
 from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
 MOST = 2000  # dialogues on one page
-DECISIONS = 256  # as many as the daemon keeps
 SLOW = 200  # with this many dialogues or more, progress is shown
 
 
