@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dreamclient.errors import ProtocolError
 from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code
-from dreamclient.protocol.rpc import RESPONSE, Codec, Framer, Message, Peer, Request
+from dreamclient.protocol.rpc import RESPONSE, Codec, Message, Peer, Request
 from msgpack import Unpacker
 
 from dreamd.wire.codec import CODEC
@@ -32,32 +31,6 @@ _FIXED = {
 }  # fmt: skip
 
 
-class GuardedFramer(Framer):
-    """A `Framer` that reads the lengths in the first bytes of an unfinished message. The framers of one thread share
-    `spare` Unpackers of 44 KiB each."""
-
-    def __init__(self, limit: int = MESSAGE_BYTES, spare: list[Unpacker] | None = None) -> None:
-        super().__init__(limit)
-        self._spare = [] if spare is None else spare
-        self._looked = False
-
-    def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
-        frames, wrong = super().feed(data)
-        self._looked = self._looked and not frames
-        if wrong is None and not self._looked:
-            self._looked = len(self.partial) >= LOOK_BYTES
-            announced = _announced(self.partial[:LOOK_BYTES], self._limit)
-            wrong = self._too_large(announced) if announced else None
-        return frames, wrong
-
-    def _begun(self) -> Unpacker:
-        return self._spare.pop() if self._spare else super()._begun()
-
-    def _ended(self, unpacker: Unpacker) -> None:
-        if self._end <= LARGE_BYTES and len(self._spare) < SPARE:
-            self._spare.append(unpacker)
-
-
 def _announced(head: bytes | bytearray, limit: int) -> int:
     """Return the first length over `limit` in the beginning of an unfinished message, or 0."""
     at = 0
@@ -77,8 +50,9 @@ def _announced(head: bytes | bytearray, limit: int) -> int:
 
 
 class GuardedPeer(Peer):
-    """A `Peer` that counts messages, and refuses calls beyond a number in flight. `tap` gets the whole messages before
-    they are read. The peers of one thread may share a list of `spare` Unpackers, which they fill."""
+    """A `Peer` that reads the lengths in the first bytes of an unfinished message, counts what came, and refuses calls
+    beyond a number in flight. `tap` is shown the messages that are whole now, before they are read. The peers of one
+    thread may share `spare` Unpackers, which take 44 KiB each."""
 
     def __init__(
         self,
@@ -88,33 +62,47 @@ class GuardedPeer(Peer):
         calls_in_flight: int = CALLS_IN_FLIGHT,
         spare: list[Any] | None = None,
     ) -> None:
-        super().__init__(codec, GuardedFramer(message_bytes, spare), message_bytes=message_bytes)
+        super().__init__(codec, message_bytes=message_bytes)
         self.tap: Callable[[list[bytes]], object] | None = None
         self.messages = 0  # that arrived whole
         self.refused_calls = 0
-        self._limit = calls_in_flight
+        self._calls_in_flight = calls_in_flight
         self._serving = 0
+        self._spare = [] if spare is None else spare
+        self._looked = False
 
     @property
     def unfinished(self) -> bool:
         """True if a part of a message has arrived."""
-        return bool(self._framer.partial)
+        return bool(self._partial)
 
-    def _came(self, frames: list[bytes]) -> None:
+    def _cut(self, data: bytes) -> list[bytes]:
+        frames = super()._cut(data)
+        self._looked = self._looked and not frames
+        if self._breach is None and not self._looked:
+            self._looked = len(self._partial) >= LOOK_BYTES
+            self._limit(_announced(self._partial[:LOOK_BYTES], self._message_bytes))
         if self.tap is not None:
             self.tap(frames)
         self.messages += len(frames)
-        super()._came(frames)
+        return frames
+
+    def _begun(self) -> Unpacker:
+        return self._spare.pop() if self._spare else super()._begun()
+
+    def _ended(self, unpacker: Unpacker) -> None:
+        if self._end <= LARGE_BYTES and len(self._spare) < SPARE:
+            self._spare.append(unpacker)
 
     def _event(self, message: Message) -> Message | None:
         if not isinstance(message, Request):
             return super()._event(message)
-        if self._serving < self._limit:
+        if self._serving < self._calls_in_flight:
             self._serving += 1
             return message
         self.refused_calls += 1
-        text = f"more than {self._limit} calls in flight; wait for answers"
-        self._to_send.append(self._encode([RESPONSE, message.msgid, [Code.TOO_MANY, text], None]))
+        text = f"more than {self._calls_in_flight} calls in flight; wait for answers"
+        self.out.append(self._encode([RESPONSE, message.msgid, [Code.TOO_MANY, text], None]))
         return None
 
     def respond(self, msgid: int, result: Any) -> bytes:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from msgpack import fallback
 
 from dreamd.wire import guarded
-from dreamd.wire.guarded import GuardedFramer, GuardedPeer
+from dreamd.wire.guarded import GuardedPeer
 
 DATA = Path(__file__).parent.parent / "data"
 VALID = json.loads((DATA / "wire_valid.json").read_text())
@@ -253,13 +253,13 @@ def test_a_message_without_end_is_refused_at_the_limit(end: type[Peer]) -> None:
 
 def test_the_buffer_of_a_large_message_is_given_back() -> None:
     """P11: an Unpacker keeps the largest buffer that it ever had, so it goes, where no message is begun."""
-    framer = GuardedFramer()
-    framer.feed(notification_of(1000))
-    [first] = framer._spare
-    framer.feed(notification_of(guarded.LARGE_BYTES) + b"\x93")
-    assert (framer._unpacker, framer._spare) == (first, [])
-    framer.feed(b"\x02\xa1x\x90")
-    assert (framer._unpacker, framer._spare) == (None, [])
+    peer = GuardedPeer()
+    peer.receive_data(notification_of(1000))
+    [first] = peer._spare
+    peer.receive_data(notification_of(guarded.LARGE_BYTES) + b"\x93")
+    assert (peer._unpacker, peer._spare) == (first, [])
+    peer.receive_data(b"\x02\xa1x\x90")
+    assert (peer._unpacker, peer._spare) == (None, [])
 
 
 @pytest.mark.usefixtures("unpacker")

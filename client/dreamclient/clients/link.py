@@ -96,8 +96,7 @@ class Link:
 
     def flush(self) -> None:
         """Send what the session has to say, waiting for as long as the daemon does not read."""
-        out, self._session.out = self._session.out, []
-        for data in out:
+        for data in self._session.messages_to_send():
             with self._held(None):
                 self._send(data, None)
 

@@ -1,7 +1,7 @@
 """MessagePack-RPC with no I/O: bytes in, events out; calls in, bytes out.
 
-`Framer` cuts a byte stream into whole messages, `decode` reads one, and `Peer` is one end of a connection:
-it numbers calls, matches answers and keeps the limits. The daemon and both clients are thin drivers of it.
+`decode` reads a message, and `Peer` is one end of a connection: it cuts the stream into messages, numbers calls,
+matches answers and keeps the limits. The daemon and both clients are thin drivers of it.
 
 Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
 """
@@ -46,60 +46,6 @@ class Reply(NamedTuple):
 
 
 Message = Request | Notification | Reply
-
-
-class Framer:
-    """Cuts a stream into whole messages, each at most `limit` bytes.
-
-    `Unpacker.skip` walks over a message without building it, so a hostile one costs its bytes and no more.
-    The Unpacker's own limits are no help: its C form does not count what it has parsed already. It never gives its
-    buffer back, 44 KiB at least, so there is one while a message is unfinished only.
-    """
-
-    def __init__(self, limit: int = MESSAGE_BYTES) -> None:
-        self._limit = limit
-        self._unpacker: Unpacker | None = None
-        self._end = 0  # where, in the Unpacker's count, the last whole message ended
-        self.partial = bytearray()  # of the next one; grown in place, a drip costs no square
-
-    def feed(self, data: bytes) -> tuple[list[bytes], ProtocolError | None]:
-        """Return the messages that `data` completes, and what broke the stream behind them, if anything."""
-        if self._unpacker is None:
-            self._unpacker = self._begun()
-            self._end = self._unpacker.tell()
-        unpacker, buffered = self._unpacker, self.partial
-        unpacker.feed(data)
-        buffered += data
-        base = start = self._end
-        frames: list[bytes] = []
-        try:
-            while True:
-                unpacker.skip()
-                end = unpacker.tell()
-                if end - start > self._limit:
-                    return frames, self._too_large(end - start)
-                frames.append(bytes(buffered[start - base : end - base]))
-                start = end
-        except OutOfData:
-            del buffered[: start - base]
-            self._end = start
-            if not buffered:
-                self._ended(unpacker)
-                self._unpacker = None
-            return frames, self._too_large(len(buffered)) if len(buffered) > self._limit else None
-        except ValueError:  # FormatError, StackError: there is no telling where the next message starts
-            return frames, Malformed(
-                "no MessagePack: expected a MessagePack-RPC message, see docs/protocol.md"
-            )
-
-    def _begun(self) -> Unpacker:
-        return Unpacker(read_size=4096, max_buffer_size=0)
-
-    def _ended(self, unpacker: Unpacker) -> None:
-        """Do nothing: the next message gets another."""
-
-    def _too_large(self, size: int) -> MessageTooLarge:
-        return MessageTooLarge(f"a message of {size} bytes or more; the limit is {self._limit}")
 
 
 def decode(frame: bytes) -> Message:
@@ -184,20 +130,20 @@ class Peer:
     """One end of a connection. Feed `receive_data`, send what the other methods return.
 
     `receive_data` never raises for what the peer did: once its events are taken, `broken` says what it was, and the
-    connection should be closed when `messages_to_send` (the answers that this end makes by itself) are sent.
+    connection should be closed when `out` (the answers that this end makes by itself) is sent.
     """
 
-    def __init__(
-        self, codec: Codec = PLAIN, framer: Framer | None = None, *, message_bytes: int = MESSAGE_BYTES
-    ) -> None:
+    def __init__(self, codec: Codec = PLAIN, *, message_bytes: int = MESSAGE_BYTES) -> None:
         self._encode, self._decode = codec
         self._message_bytes = message_bytes
-        self._framer = framer or Framer(message_bytes)
+        self._unpacker: Unpacker | None = None
+        self._end = 0  # where, in the Unpacker's count, the last whole message ended
+        self._partial = bytearray()  # of the next one; grown in place, a drip costs no square
         self._frames: deque[bytes] = deque()  # whole messages that are not read yet
         self._breach: ProtocolError | None = None  # what broke the stream behind them
         self._ids = count()
         self.pending: dict[int, Any] = {}  # tokens of the calls on their way, by msgid
-        self._to_send: list[bytes] = []
+        self.out: list[bytes] = []
         self.broken: ProtocolError | None = None
         self.unknown_answers = 0
 
@@ -206,13 +152,51 @@ class Peer:
     def receive_data(self, data: bytes) -> Iterator[Message]:
         """Take bytes of any split, and return `events`."""
         if self.broken is None and self._breach is None:
-            frames, self._breach = self._framer.feed(data)
-            self._came(frames)
+            self._frames += self._cut(data)
         return self.events()
 
-    def _came(self, frames: list[bytes]) -> None:
-        """Take messages that are whole now."""
-        self._frames += frames
+    def _cut(self, data: bytes) -> list[bytes]:
+        """Return the messages that `data` completes; `_breach` is what broke the stream behind them, if anything.
+
+        `Unpacker.skip` walks over a message without building it, so a hostile one costs its bytes and no more.
+        The Unpacker's own limits are no help: its C form does not count what it has parsed already. It never gives
+        its buffer back, 44 KiB at least, so there is one while a message is unfinished only.
+        """
+        if self._unpacker is None:
+            self._unpacker = self._begun()
+            self._end = self._unpacker.tell()
+        unpacker, partial, frames = self._unpacker, self._partial, list[bytes]()
+        unpacker.feed(data)
+        partial += data
+        base = self._end
+        try:
+            while self._breach is None:
+                unpacker.skip()
+                start, self._end = self._end, unpacker.tell()
+                self._limit(self._end - start)
+                frames += [bytes(partial[start - base : self._end - base])] if self._breach is None else []
+        except OutOfData:
+            del partial[: self._end - base]
+            self._limit(len(partial))
+            if not partial:
+                self._ended(unpacker)
+                self._unpacker = None
+        except ValueError:  # FormatError, StackError: there is no telling where the next message starts
+            self._breach = Malformed(
+                "no MessagePack: expected a MessagePack-RPC message, see docs/reference/protocol.md"
+            )
+        return frames
+
+    def _begun(self) -> Unpacker:
+        return Unpacker(read_size=4096, max_buffer_size=0)
+
+    def _ended(self, unpacker: Unpacker) -> None:
+        """Do nothing: the next message gets another."""
+
+    def _limit(self, size: int) -> None:
+        if size > self._message_bytes:
+            text = f"a message of {size} bytes or more; the limit is {self._message_bytes}"
+            self._breach = MessageTooLarge(text)
 
     def events(self) -> Iterator[Message]:
         """Yield what has come, in order; nothing more once `broken`. Each message is read only when its event is
@@ -243,13 +227,13 @@ class Peer:
         self.broken = error
         body = [Code.TOO_LARGE if isinstance(error, MessageTooLarge) else Code.MALFORMED, str(error)]
         if not isinstance(error, Malformed) or not (error.is_answer or error.msgid is not None):
-            self._to_send.append(self._encode([NOTIFICATION, "error", body]))
+            self.out.append(self._encode([NOTIFICATION, "error", body]))
         elif not error.is_answer:
-            self._to_send.append(self._encode([RESPONSE, error.msgid, body, None]))
+            self.out.append(self._encode([RESPONSE, error.msgid, body, None]))
 
     def messages_to_send(self) -> list[bytes]:
-        """Take the answers that this end makes by itself."""
-        taken, self._to_send = self._to_send, []
+        """Take what is in `out`."""
+        taken, self.out = self.out, []
         return taken
 
     # what this end sends

@@ -40,7 +40,6 @@ class Session(Peer):
 
     def _renew(self) -> None:
         super().__init__()
-        self.out: list[bytes] = []
         self.answered = self.ready = False  # hello; with a welcome
 
     # the handshake
@@ -115,16 +114,13 @@ class Session(Peer):
         """Take bytes; return the hook calls among them. Raise NotConnected if the connection must end, when `out` is
         sent."""
         requests = []
-        try:
-            for event in self.receive_data(data):
-                if isinstance(event, Request):
-                    requests.append(event)
-                elif isinstance(event, Reply):
-                    event.token(event)
-                else:
-                    self._notified(event)
-        finally:
-            self.out += self.messages_to_send()
+        for event in self.receive_data(data):
+            if isinstance(event, Request):
+                requests.append(event)
+            elif isinstance(event, Reply):
+                event.token(event)
+            else:
+                self._notified(event)
         if self.broken is not None:
             raise NotConnected(f"the peer broke the protocol: {self.broken}")
         return requests
