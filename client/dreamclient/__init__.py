@@ -7,8 +7,8 @@ __version__ = "0.1.0"  # of both packages: their builds read it here
 
 TYPE_CHECKING = False  # that of `typing`, which would have to be imported
 if TYPE_CHECKING:
-    from dreamclient.clients.base import Timing as Timing
     from dreamclient.clients.loop import AsyncDreamClient as AsyncDreamClient
+    from dreamclient.clients.run import Timing as Timing
     from dreamclient.clients.thread import DreamClient as DreamClient
     from dreamclient.errors import *  # noqa: F403
     from dreamclient.leo import Attachment as Attachment
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dreamclient.paths import state_dir as state_dir
 
 _HOMES = {
-    "clients.base": "Timing",
+    "clients.run": "Timing",
     "clients.loop": "AsyncDreamClient",
     "clients.thread": "DreamClient",
     "errors": "CallTimeout DreamError Malformed MessageTooLarge NotConnected ProtocolError RemoteError"

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dreamclient.clients.base import Timing
 from dreamclient.clients.loop import AsyncDreamClient
+from dreamclient.clients.run import Timing
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext
 from dreamclient.protocol.rpc import Peer, Reply, Request, packed
@@ -316,10 +317,10 @@ async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, mak
     await daemon()
     client = make()
     assert await client.start(DEADLINE_S)
-    link = client._link
+    link = client._run.link
     assert link is not None
     calling = asyncio.create_task(client.call("why"))
-    await asyncio.sleep(0)
+    await until(lambda: bool(link._session.pending))
     (msgid,) = link._session.pending
     calling.cancel()
     if meets == "answer":
@@ -475,7 +476,7 @@ async def test_close_ends_the_connection_and_the_hooks_that_run(daemon: Serve, m
         served = await serving.arrival()
         served.call("generate", "a seed", 0.7, 0.3)
         await running.wait()
-        link, (hook,) = client._link, client._answers
+        link, (hook,) = client._run.link, client._hooks
         assert link is not None
     assert hook.cancelled()
     assert ended == ["ended"]
@@ -510,38 +511,11 @@ async def test_a_hook_may_close_its_client(daemon: Serve, make: Make) -> None:
     await until(lambda: client.trouble == "closed")
 
 
-async def test_a_forked_child_says_nothing_on_its_parents_connection(daemon: Serve, make: Make) -> None:
-    """P1: what a fork runs in the child, run here: this copy is closed, the connection is not."""
-    ours, theirs = socket.socketpair()
-    copy = ours.dup()
-    ours.setblocking(False)
-    theirs.settimeout(DEADLINE_S)
-    client = make(connect=lambda: ours)
-    task = asyncio.create_task(client.start(DEADLINE_S))
-    peer = Peer()
-    data = await asyncio.to_thread(theirs.recv, 1 << 16)
-    (hello,) = peer.receive_data(data)
-    assert isinstance(hello, Request)
-    theirs.sendall(peer.respond(hello.msgid, WELCOME))
-    assert await task
-    link, task = client._link, client._run.task
-    assert link is not None
-    client._in_child()
-    link.abandon()
-    assert not client.offer(CONTEXT)
-    assert client.failures == {"forked": 1}
-    theirs.sendall(b"still there")
-    assert await asyncio.to_thread(copy.recv, 100) == b"still there"
-    task.cancel()
-    for sock in (copy, theirs):
-        sock.close()
-
-
 async def test_a_bug_ends_an_attempt_and_not_the_client(make: Make) -> None:
-    times = asyncio.Semaphore(0)
+    times, loop = asyncio.Semaphore(0), asyncio.get_running_loop()
 
     def connect() -> socket.socket:
-        times.release()
+        loop.call_soon_threadsafe(times.release)
         raise ZeroDivisionError
 
     client = make(connect=connect)
@@ -551,6 +525,24 @@ async def test_a_bug_ends_an_attempt_and_not_the_client(make: Make) -> None:
         await times.acquire()
     assert client.failures["internal"] >= 1
     assert client.trouble == "a bug in dreamclient: ZeroDivisionError"
+
+
+async def test_events_and_sync_hooks_run_on_the_loop(daemon: Serve, make: Make) -> None:
+    ran = asyncio.Queue[threading.Thread]()
+
+    def broken(_: Any) -> None:
+        ran.put_nowait(threading.current_thread())
+        raise ValueError
+
+    serving = await daemon()
+    client = make(lambda *_: ran.put_nowait(threading.current_thread()) or "a line", on_event=broken)
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    await served.call("generate", "a seed", 0.7, 0.3)
+    served.writer.write(served.peer.notify("event", [{}]))
+    async with asyncio.timeout(DEADLINE_S):
+        assert {await ran.get(), await ran.get()} == {threading.current_thread()}
+    assert client.failures == {"on_event": 1}
 
 
 ENDED = """
@@ -579,7 +571,7 @@ def test_a_client_whose_loop_has_ended_is_not_connected_and_says_so(path: Path) 
         command = [sys.executable, "-c", ENDED, str(path)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout.splitlines() == [
-        "False False closed {'not_connected': 1}",
+        "False False the event loop has ended {'not_connected': 1}",
         "False False the event loop has ended {'not_connected': 1}",
         "True True ",
     ]

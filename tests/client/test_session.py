@@ -23,8 +23,7 @@ class Ends:
 
     def said(self) -> list[Any]:
         """What the session has to say, as the daemon reads it."""
-        out, self.session.out = self.session.out, []
-        return [event for data in out for event in self.daemon.receive_data(data)]
+        return [event for data in self.session.messages_to_send() for event in self.daemon.receive_data(data)]
 
     def greeted(self, welcome: Any = WELCOME, *, error: tuple[Any, ...] | None = None) -> list[Any]:
         """Begin, and have hello answered; what the session says then."""

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 from dreamclient.clients import process
-from dreamclient.clients.base import Timing
 from dreamclient.clients.connect import connected
+from dreamclient.clients.run import Run, Timing
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import Code, DreamContext, PulseSnapshot
@@ -520,7 +520,7 @@ def test_a_fork_renews_every_lock_of_the_child(path: Path, make: Make) -> None:
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
-        connection, thread, link = daemon.arrival(), client._run.thread, client._link
+        connection, thread, link = daemon.arrival(), client._run.thread, client._run.link
         for lock in (client._starting, client._run.tried._cond, link._lock):
             lock.acquire()
         held = threading.Thread(target=client._session.failures._lock.acquire)
@@ -870,12 +870,16 @@ def test_what_a_shim_swallows_is_counted_with_the_rest(path: Path, make: Make) -
         assert daemon.arrival().hears("hello")[0]["failures"] == {"listen": 1}
 
 
+def run_of(client: DreamClient) -> Run:
+    return Run(client._session, client._connect, client._timing, client._serve_hook)
+
+
 def test_waits_between_attempts_double_and_a_quarter_is_left_to_chance(make: Make) -> None:
-    client, gone = make(timing=Timing()), NotConnected("gone")
-    client._draw = lambda: 0.0
-    assert [client._failed(gone) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    client._draw = random.Random(5).random
-    waits = [client._failed(gone) for _ in range(200)]
+    run, gone = run_of(make(timing=Timing())), NotConnected("gone")
+    run._draw = lambda: 0.0
+    assert [run.failed(gone) for _ in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    run._draw = random.Random(5).random
+    waits = [run.failed(gone) for _ in range(200)]
     assert 45 <= min(waits) < max(waits) <= 60
 
 
@@ -886,13 +890,14 @@ def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(
     first wait again."""
     now = [0.0]
     client, gone = make(timing=Timing()), NotConnected("gone")
-    client._draw = lambda: 0.0
+    run = run_of(client)
+    run._draw = lambda: 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     waits = []
     for lasted_s in (0.5, 0.5, 0.5, 9.0, 0.5):
-        client._ready_at = now[0]
+        run._ready_at = now[0]
         now[0] += lasted_s
-        waits.append(client._failed(gone))
+        waits.append(run.failed(gone))
     assert waits == [1, 2, 4, 1, 2]
     assert client.failures == {"lost": 5}
 

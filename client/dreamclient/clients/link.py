@@ -34,13 +34,8 @@ class Link:
         self._sock = sock
         self._session = session
         self._lock = threading.Lock()
-        self._ended = False
+        self.is_open = True
         self._waits_for_room = False  # what is sent now does
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can still be written to."""
-        return not self._ended
 
     # the reply path
 
@@ -96,9 +91,12 @@ class Link:
 
     def flush(self) -> None:
         """Send what the session has to say, waiting for as long as the daemon does not read."""
+        with self._held(None):
+            self._send_all()
+
+    def _send_all(self) -> None:
         for data in self._session.messages_to_send():
-            with self._held(None):
-                self._send(data, None)
+            self._send(data, None)
 
     @contextmanager
     def _held(self, deadline: float | None) -> Iterator[None]:
@@ -156,9 +154,9 @@ class Link:
 
     def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
         """Answer a hook call with what the hook returned or raised, if the connection still stands."""
-        if self.is_open:
+        with suppress(NotConnected), self._held(None):
             self._session.answer(request, value, error)
-            self.flush()
+            self._send_all()
 
     def shutdown(self) -> None:
         """End the connection from any thread, a signal handler or the garbage collector: no lock is taken, and the
@@ -168,7 +166,7 @@ class Link:
 
     def abandon(self) -> None:
         """In a forked child: close this copy. A shutdown would end the parent's connection too."""
-        self._lock, self._ended = threading.Lock(), True  # a thread that is not here may have held it
+        self._lock, self.is_open = threading.Lock(), False  # a thread that is not here may have held it
         with suppress(OSError):
             os.close(self._sock.detach())
 
@@ -176,7 +174,7 @@ class Link:
         """Close, and tell each caller that its call has no answer. Later calls raise NotConnected."""
         self.shutdown()
         with self._lock:
-            self._ended = True
+            self.is_open = False
             self._sock.close()
         self._session.end()
 

@@ -1,119 +1,60 @@
-"""AsyncDreamClient: leo's side of the socket on his own event loop.
-
-Sync hooks run on the loop, at once; async ones run as tasks, so that the client goes on reading and a hook
-may itself call the daemon. Everything here belongs to the loop's thread.
-"""
+"""AsyncDreamClient: leo's side of the socket, for a host on an asyncio loop."""
 
 import asyncio
 import inspect
-import socket
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
-from dreamclient.clients.base import Client, Run, result_of
-from dreamclient.clients.link import FLAGS, Link
+from dreamclient.clients.base import Client, result_of
+from dreamclient.clients.link import Link
+from dreamclient.clients.run import Run
 from dreamclient.errors import CallTimeout
 from dreamclient.protocol.rpc import Reply, Request
-from dreamclient.protocol.session import CLOSED, Session
-
-
-class LoopLink(Link):
-    """A link that never waits: what does not go out at once goes when the loop finds room, and meanwhile contexts are
-    dropped."""
-
-    def __init__(self, sock: socket.socket, session: Session) -> None:
-        super().__init__(sock, session)
-        self._loop = asyncio.get_running_loop()
-        self._file = sock.fileno()
-        self._unsent = bytearray()
-
-    @property
-    def is_open(self) -> bool:
-        return not (self._ended or self._loop.is_closed())
-
-    async def wait(self, wait_s: float | None) -> None:
-        came = asyncio.Event()
-        self._loop.add_reader(self._file, came.set)
-        try:
-            async with asyncio.timeout(wait_s):
-                await came.wait()
-        except TimeoutError:
-            pass
-        finally:
-            self._loop.remove_reader(self._file)
-
-    def _send(self, data: bytes, deadline: float | None) -> None:  # noqa: ARG002
-        self._unsent += data
-        self._write()
-
-    def _write(self) -> None:
-        try:
-            while self._unsent:
-                del self._unsent[: self._sock.send(self._unsent, FLAGS)]
-        except BlockingIOError:
-            self._loop.add_writer(self._file, self._write)
-        except OSError:  # the client reads the end too
-            self._unsent.clear()
-        self._waits_for_room = bool(self._unsent)
-        if not self._unsent:
-            self._loop.remove_writer(self._file)
-
-    def end(self) -> None:
-        with suppress(RuntimeError):  # its loop was closed under it
-            self._loop.remove_writer(self._file)
-        super().end()
-
-
-class LoopRun(Run):
-    """A task, on the loop that runs."""
-
-    def begin(self, work: Callable[[Run], Any]) -> None:
-        self.tried = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
-        self.task = self.loop.create_task(work(self), name="dreamd-client")
-
-    @property
-    def is_alive(self) -> bool:
-        return not (self.task.done() or self.loop.is_closed())
 
 
 class AsyncDreamClient(Client):
-    """Connects a host to dreamd, keeps it connected, and serves its hooks, which may be async functions.
+    """Connects a host to dreamd, keeps it connected, and serves its hooks, which run on the loop that started it, and
+    may be async functions: those may call the daemon themselves. `on_event` runs there too.
 
     The arguments are those of `dreamclient.clients.base.Client`.
     """
 
-    _kinds = (LoopRun, LoopLink)
+    _loop: asyncio.AbstractEventLoop | None = None
 
-    def _idle(self) -> None:
-        super()._idle()
-        self._answers: set[asyncio.Task[None]] = set()
+    def __init__(self, *hooks: Any, **more: Any) -> None:
+        super().__init__(*hooks, **more)
+        self._hooks: set[asyncio.Task[None]] = set()
+        if (on_event := self._session.on_event) is not None:
+            self._session.on_event = lambda event: self._on_the_loop(self._tell, on_event, event)
 
     async def start(self, wait_s: float = 0.0) -> bool:
         """Start connecting; wait up to `wait_s` for the first attempt to end; return whether it is connected.
         Starting twice does nothing more; after `close` it starts again."""
         if (run := self._began()) and wait_s:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await run.tried.wait()
+            await asyncio.to_thread(run.tried.wait, wait_s)
         return self.connected
 
     async def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
         """Call a method of the daemon (docs/reference/protocol.md) and return its result.
 
         Raise NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
-        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        loop, deadline = asyncio.get_running_loop(), time.monotonic() + timeout_s
+        answered: asyncio.Future[Reply | None] = loop.create_future()
 
-        def done(reply: Reply | None) -> None:
-            if not future.done():  # its caller was cancelled, and has not run yet
-                future.set_result(reply)
+        def end(reply: Reply | None) -> None:
+            if not answered.done():  # its caller was cancelled, and has not run yet
+                answered.set_result(reply)
 
-        forget = self.ask(method, list(params), done, time.monotonic() + timeout_s)
+        def done(reply: Reply | None) -> None:  # on the client's thread
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(end, reply)
+
+        forget = await asyncio.to_thread(self.ask, method, list(params), done, deadline)
         try:
-            async with asyncio.timeout(timeout_s):
-                return result_of(await future)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return result_of(await answered)
         except TimeoutError:
             raise CallTimeout(f"no answer to {method} in {timeout_s:g} s") from None
         finally:
@@ -121,12 +62,15 @@ class AsyncDreamClient(Client):
 
     async def close(self) -> None:
         """End the connection, and cancel the hooks that still run; wait half a second for them at most."""
-        self._wanted = False
-        if self._run is not None:
-            tasks = {self._run.task, *self._answers} - {asyncio.current_task()}
-            for each in tasks:
-                each.cancel()
-            await asyncio.wait(tasks, timeout=self._timing.close_s)
+        run = self._run
+        self.stop()
+        hooks = {hook for hook in self._hooks if hook is not asyncio.current_task()}
+        for hook in hooks:
+            hook.cancel()
+        if hooks:
+            await asyncio.wait(hooks, timeout=self._timing.close_s)
+        if run is not None:
+            await asyncio.to_thread(run.join, self._timing.close_s)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -135,26 +79,52 @@ class AsyncDreamClient(Client):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _work(self, run: Run) -> None:
-        try:
-            with closing(self._steps(run)) as steps:
-                for link, wait_s in steps:
-                    await (asyncio.sleep(wait_s or 0.0) if link is None else link.wait(wait_s))
-        finally:
-            run.session.trouble = CLOSED
+    @property
+    def trouble(self) -> str:
+        return "the event loop has ended" if self._run is not None and self._has_ended() else super().trouble
 
-    def _answer(self, link: Link, request: Request, value: Any) -> None:
-        if inspect.isawaitable(value):
-            task = asyncio.create_task(self._awaited(link, request, value))
-            self._answers.add(task)
-            task.add_done_callback(self._answers.discard)
-        else:
-            super()._answer(link, request, value)
+    def _has_ended(self) -> bool:
+        return self._loop is None or self._loop.is_closed()
 
-    async def _awaited(self, link: Link, request: Request, value: Awaitable[Any]) -> None:
+    def _link(self, method: str = "") -> Link | None:
+        return None if self._has_ended() else super()._link(method)
+
+    def _began(self) -> Run | None:
         try:
-            link.answer(request, await value)
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:  # hooks would have nowhere to run
+            return None
+        return super()._began()
+
+    def _on_the_loop(self, function: Callable[..., object], *arguments: Any) -> None:
+        try:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:  # it has ended
+            self.stop()
+
+    def _tell(self, on_event: Callable[[Any], object], event: Any) -> None:
+        try:
+            on_event(event)
+        except Exception:  # noqa: BLE001 the host's own code must not end the connection
+            self.count("on_event")
+
+    def _serve_hook(self, link: Link, request: Request) -> None:
+        self._on_the_loop(self._begin_hook, link, request)
+
+    def _begin_hook(self, link: Link, request: Request) -> None:
+        task = asyncio.create_task(self._run_hook(link, request))
+        self._hooks.add(task)
+        task.add_done_callback(self._hooks.discard)
+
+    async def _run_hook(self, link: Link, request: Request) -> None:
+        try:
+            value = self._session.hooks.invoke(request.method, request.params)
+            value = await value if inspect.isawaitable(value) else value
         except BaseException as error:
-            link.answer(request, None, error)
-            if not isinstance(error, Exception):  # a cancellation is never swallowed
+            if not isinstance(error, Exception):  # a cancellation is answered, and never swallowed
+                link.answer(request, None, error)
                 raise
+            await asyncio.to_thread(link.answer, request, None, error)
+        else:
+            await asyncio.to_thread(link.answer, request, value)

@@ -116,7 +116,7 @@ class Process:
 
     def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
         """Return the daemon's answer to a call; raise if there is none."""
-        from dreamclient.clients.base import Timing
+        from dreamclient.clients.run import Timing
         from dreamclient.clients.thread import DreamClient
         from dreamclient.errors import NotConnected
 

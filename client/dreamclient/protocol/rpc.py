@@ -143,7 +143,7 @@ class Peer:
         self._breach: ProtocolError | None = None  # what broke the stream behind them
         self._ids = count()
         self.pending: dict[int, Any] = {}  # tokens of the calls on their way, by msgid
-        self.out: list[bytes] = []
+        self.out: deque[bytes] = deque()
         self.broken: ProtocolError | None = None
         self.unknown_answers = 0
 
@@ -233,8 +233,7 @@ class Peer:
 
     def messages_to_send(self) -> list[bytes]:
         """Take what is in `out`."""
-        taken, self.out = self.out, []
-        return taken
+        return [self.out.popleft() for _ in range(len(self.out))]
 
     # what this end sends
 
