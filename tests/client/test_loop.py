@@ -314,7 +314,7 @@ async def test_calls_end_with_an_answer_an_error_a_deadline_or_the_connection(
 @pytest.mark.parametrize("meets", ["answer", "end"])
 async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, make: Make, meets: str) -> None:
     """The caller's cancellation meets the answer, or the end of the connection, in one turn of the loop."""
-    await daemon()
+    await daemon(why=lambda *_: asyncio.Event().wait())
     client = make()
     assert await client.start(DEADLINE_S)
     link = client._run.link
