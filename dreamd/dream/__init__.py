@@ -1,4 +1,4 @@
-"""What a dream is: the gate, the friend, the dialogue and the measures of a line.
+"""The dream: the gate, the friend, the dialogue and the measures of a line.
 
-Pure: nothing here knows a loop, a socket, a database or a clock; numbers and words in, numbers and words out.
+Pure: nothing here knows a loop, a socket, a database or a clock. Numbers and words in, numbers and words out.
 """

@@ -1,7 +1,7 @@
-"""What of a hook's text becomes the line: the run of whole sentences that best answers the line before.
+"""The choice of a line from a hook's texts: the run of whole sentences that best answers the line before.
 
-No list of words is kept, of no language: which words are rare, and which only hold others together, is counted in
-the friend's fragments, in the prompt and the reply, and in the lines since.
+It needs no list of words of any language. Rare words and function words are found by counting in the friend's
+fragments, in the prompt and the reply, and in the lines since.
 """
 
 import re
@@ -12,15 +12,15 @@ from msgspec import Struct
 
 from dreamd.dream.measures import clamped, ngrams, repeats, words
 
-# Sentences of a candidate that are compared, so that a text of one-word sentences costs milliseconds.
+# Sentences of a candidate that are compared: bounded, so that a text of one-word sentences takes only milliseconds.
 MOST_SENTENCES = 64
-# Letters: words that are no longer hold others together in the languages that have such words (the, und, что).
+# Letters. Shorter words count as function words, as they do in many languages (the, und, что).
 SHORT_LETTERS = 3
-# So does a word that was met three times, and is a hundredth of all words.
+# A word that occurred three times, and is a hundredth of all words, counts as a function word too.
 FREQUENT_TIMES, FREQUENT_SHARE = 3, 0.01
-# Unless a text ends on every second one of it: the sea, the sky, now.
+# A line may end on a function word if half of its occurrences end a text: the sea, the sky, now.
 ENDS_FROM = 0.5
-# From this share of the tokens that were asked for, a text may have been stopped within its last sentence.
+# If a text has this share of the tokens that were asked for, its last sentence may be incomplete.
 STOPPED_FROM = 0.9
 # The score of a run of sentences: the words that it shares with the line before count at most 1.5. The share of its
 # word pairs that earlier lines hold costs 1.5 times what is above 0.35. A word off the wanted length costs 1/40.
@@ -33,7 +33,7 @@ _ENDING = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！�
 
 
 class Length(Struct, frozen=True):
-    """How long a line is: the words wanted, and the most words and characters that it may have."""
+    """The length of a line: the words that it should have, and the most words and characters."""
 
     wanted: int
     most_words: int
@@ -41,14 +41,14 @@ class Length(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """A line, and the index of the candidate that it is a part of."""
+    """A line, and the index of its candidate."""
 
     text: str
     candidate: int
 
 
 class Usage:
-    """How often words are used, and which of them a text has ended on."""
+    """Counts of words, and of the words that texts end on."""
 
     def __init__(self, texts: Iterable[Sequence[str]]) -> None:
         """Count the words of whole texts."""
@@ -59,21 +59,21 @@ class Usage:
             self._endings.update(tokens[-1:])
 
     def hear(self, text: str) -> None:
-        """Count the words of a text that may break off anywhere."""
+        """Count the words of a text whose end means nothing."""
         self._times.update(words(text))
 
     def binds(self, word: str) -> bool:
-        """Return whether this is a function word: a short or a frequent one."""
+        """Return whether a word is a function word: a short or a frequent one."""
         times = self._times[word]
         frequent = times >= FREQUENT_TIMES and times >= FREQUENT_SHARE * self._times.total()
         return frequent or len(word) <= SHORT_LETTERS
 
     def may_end(self, word: str) -> bool:
-        """Return whether a line may end on the word: no function word, unless it is one that mostly ends a text."""
+        """Return whether a line may end on a word: it is no function word, or one that mostly ends a text."""
         return not self.binds(word) or ENDS_FROM * self._times[word] <= self._endings[word] > 0
 
     def shared(self, tokens: Iterable[str], others: Collection[str]) -> float:
-        """Return the sum of 1 / sqrt(frequency) over the words of content that both hold."""
+        """Return the sum of 1 / sqrt(frequency) over the content words that both hold."""
         both = [word for word in dict.fromkeys(tokens) if word in others and not self.binds(word)]
         return sum(float(max(1, self._times[word]) ** -0.5) for word in both)
 
@@ -87,10 +87,10 @@ def choose(
     length: Length,
     max_tokens: int,
 ) -> Choice | None:
-    """Return the run of whole sentences that best answers the text `before`; of equals the first one.
+    """Return the run of whole sentences that best answers the text `before`, the first of equally good ones.
 
-    If no candidate has a whole sentence that is short enough, sentences are cut at a word. `max_tokens` is what the
-    hook was asked for. None if there is no text, or if every run repeats one of the lines `earlier`.
+    If no candidate has a short enough whole sentence, sentences are cut at a word. `max_tokens`: the number that the
+    hook was asked for. Return None if there is no text, or if every run repeats one of the lines `earlier`.
     """
     texts = [candidate.strip() for candidate in candidates]
     runs = [
@@ -124,11 +124,11 @@ class _Sentence(Struct, frozen=True):
     start: int
     end: int
     tokens: list[str]
-    ended: bool  # by a mark
+    ended: bool  # it ends with a mark
 
 
 def _sentences(text: str) -> list[_Sentence]:
-    """Return the sentences that have a word, in order; what has none belongs to the next one."""
+    """Return the sentences in order. Text without a word belongs to the sentence after it."""
     found: list[_Sentence] = []
     start = looked = 0
     for end, ended in [*((mark.end(), True) for mark in _ENDING.finditer(text)), (len(text), False)]:
@@ -162,7 +162,7 @@ def _whole_runs(text: str, usage: Usage, length: Length, stopped: bool) -> Itera
 
 
 def _cut_sentences(text: str, usage: Usage, length: Length, stopped: bool) -> Iterator[str]:
-    """Yield each sentence as long as a line may be; one that is cut ends on no function word, if it has another."""
+    """Yield each sentence cut to the length of a line, if possible not on a function word."""
     parts = [text[sentence.start : sentence.end].strip() for sentence in _sentences(text)]
     for part in parts or [text]:
         kept = clamped(part, most_chars=length.most_chars, most_words=length.most_words)

@@ -1,4 +1,4 @@
-"""The friend outside of its buffer, in a checkpoint or an exported file, and what of it may take the buffer's place."""
+"""Copies of the friend in checkpoints and exported files, and the buffer that can be made from them."""
 
 from collections.abc import Hashable, Sequence
 from math import isfinite
@@ -12,7 +12,7 @@ from dreamd.dream.model import Fragment
 
 
 class Copy(Struct, frozen=True, kw_only=True):
-    """A fragment without its number, which is the buffer's own."""
+    """A fragment without its id, which only the buffer gives."""
 
     text: str
     weight: Share
@@ -22,7 +22,7 @@ class Copy(Struct, frozen=True, kw_only=True):
 
 
 def copies_of(fragments: Sequence[Fragment]) -> list[Copy]:
-    """The fragments as they are."""
+    """Return copies of the fragments."""
     return [
         Copy(text=f.text, weight=f.weight, origin=f.origin, dialog=f.dialog, added_at=f.added_at)
         for f in fragments
@@ -32,11 +32,11 @@ def copies_of(fragments: Sequence[Fragment]) -> list[Copy]:
 def to_take_in(
     copies: Sequence[Copy], origin: Sequence[Fragment], settings: FriendSettings
 ) -> tuple[list[Copy], int]:
-    """The next buffer, and how many copies have no place in it.
+    """Return the next buffer, and how many copies have no place in it.
 
-    P4: `origin` stays whole; its fragments take no more than the weights of their copies. Where it is empty, the
-    copies' own origin becomes it. Of the rest the heaviest fill the buffer. Each text (compared by its words) is
-    there once, in its bounds.
+    P4: `origin` stays whole, and takes only the weights of its copies. If it is empty, the copies' own origin becomes
+    the origin. The heaviest of the others fill the buffer. Each text (compared by its words) is there once, within its
+    bounds.
     """
     given: dict[Hashable, Copy] = {}
     for copy in sorted(copies, key=lambda copy: (not copy.origin, -copy.weight)):
@@ -54,7 +54,7 @@ def to_take_in(
 
 
 def _key(text: str) -> Hashable:
-    """What makes two texts the same one: their words, where they have any."""
+    """Return the key by which texts are compared: their words, or the text itself if it has none."""
     return tuple(words(text)) or text
 
 

@@ -35,11 +35,11 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 # A dialogue opens from one to three fragments.
 MOST_DRAWN = 3
-# No fragment is so light that it can't be drawn, whatever an imported database says of it.
+# No fragment is too light to be drawn, whatever weight an imported database gives it.
 LEAST_WEIGHT = 1e-6
-# Characters. A paragraph up to this length is one thought; a longer one is taken apart into its sentences.
+# Characters. A paragraph up to this length is one thought. A longer one is split into its sentences.
 SHORT_PARAGRAPH = 160
-# Characters of one origin fragment: as many as a line may have.
+# Characters of an origin fragment: as many as a line may have.
 FRAGMENT_CHARS = 400
 
 
@@ -67,7 +67,7 @@ class FriendSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Change(Struct, frozen=True):
-    """What one dialogue made of the friend, for the store to write."""
+    """The change of the friend by one dialogue, for the store to write."""
 
     added: list[Fragment]
     weights: list[tuple[int, float]]  # id and new weight of each older fragment that changed
@@ -76,16 +76,16 @@ class Change(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Friend:
-    """The fragments, in the order in which they came, and the id of the next one."""
+    """The fragments in the order in which they came, and the id of the next one."""
 
     fragments: tuple[Fragment, ...] = ()
     next_id: int = 1
-    # What was worked out before, handed from one friend to the next: by text, and of the origin.
+    # Computed values that one friend hands to the next: the readings by text, and the profile of the origin.
     _readings: dict[str, Reading] = field(default_factory=dict, repr=False, compare=False)
     _origin: Profile | None = field(default=None, repr=False, compare=False)
 
     def sample(self, rng: "np.random.Generator") -> list[Fragment]:
-        """One to three fragments, the heavier the likelier, none twice; none of a friend that has none."""
+        """Draw one to three different fragments, the heavier the likelier. An empty friend gives none."""
         count = min(int(rng.integers(1, MOST_DRAWN + 1)), len(self.fragments))
         if not count:
             return []
@@ -103,7 +103,7 @@ class Friend:
         settings: FriendSettings,
         ranks: "Ranks | None" = None,
     ) -> tuple["Friend", Change]:
-        """Return the friend after a dialogue that spoke, and how it differs. `at` is in unix seconds."""
+        """Return the friend after a dialogue that spoke, and the change. `at` is in unix seconds."""
         kept = {fragment.id: _faded(fragment, settings) for fragment in self.fragments}
         next_id = self.next_id
         for line in _worth_keeping(friend_lines, settings, ranks or Ranks()):
@@ -140,11 +140,13 @@ class Friend:
         return self._origin or blend((self._reading(f.text).profile, 1.0) for f in self.fragments if f.origin)
 
     def drift(self) -> float:
-        """Cosine distance in [0, 1] of all fragments, at their weights, from the origin; 0 without one."""
+        """Return the cosine distance in [0, 1] of all fragments, at their weights, from the origin. 0 without an
+        origin."""
         origin = self.origin_profile
         if not origin.square:
             return 0.0
-        # The origin mostly fades as one: it is taken whole at its usual weight, what differs is summed apart.
+        # Origin fragments mostly have one common weight: they are summed once at that weight, and the others
+        # separately.
         usual = Counter(f.weight for f in self.fragments if f.origin).most_common(1)[0][0]
         apart = blend(
             (self._reading(f.text).profile, f.weight - usual if f.origin else f.weight)
@@ -181,7 +183,7 @@ def _faded(fragment: Fragment, settings: FriendSettings) -> Fragment:
 
 
 class Ranks:
-    """The measures of the last lines, among which those of a line are ranked."""
+    """The measures of the last lines, among which a line is ranked."""
 
     def __init__(self, lines: Iterable[Sequence[float | None]] = ()) -> None:
         """Take lines in the order in which they were said, each as its arousal, overlap and trauma."""
@@ -193,7 +195,7 @@ class Ranks:
         self._recent = [Recent(column) for column in values]
 
     def strength(self, line: Line) -> float:
-        """Return the highest rank of a measure that varies; until there are enough lines, the highest measure."""
+        """Return the highest rank of a varying measure, or the highest measure while there are too few lines."""
         own = line.arousal, line.overlap, line.trauma
         if not all(recent.enough for recent in self._recent):
             return max(own)
@@ -202,13 +204,14 @@ class Ranks:
 
 
 def _worth_keeping(lines: Sequence[Line], settings: FriendSettings, ranks: Ranks) -> list[Line]:
-    """Return the strongest line, and the next if it is strong in itself."""
+    """Return the strongest line, and the second if it is strong enough."""
     ranked = sorted(lines, key=ranks.strength, reverse=True)
     return ranked[:1] + [line for line in ranked[1:2] if ranks.strength(line) >= settings.second_above]
 
 
 def _crowded_out(kept: dict[int, Fragment], first_new_id: int, buffer: int) -> list[int]:
-    """The ids beyond the bound: lightest first, of equals the oldest, new ones last, the origin never."""
+    """Return the ids of fragments beyond the bound: the lightest first, of equal weight the oldest, new ones last. The
+    origin always stays."""
     learned = sorted(
         (fragment for fragment in kept.values() if not fragment.origin),
         key=lambda fragment: (fragment.id >= first_new_id, fragment.weight, fragment.id),
@@ -221,9 +224,9 @@ _SENTENCES = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])")
 
 
 def split_origin(origin: list[str], readme: list[str], most: int) -> list[str]:
-    """The fragments that leo is born with: short paragraphs and sentences, each once, his own text first.
+    """Return the fragments that leo is born with: short paragraphs and sentences, each once, his own text first.
 
-    Blank ones are dropped, what is over 400 characters is cut at a word, and `most` of them are kept.
+    Blank ones are dropped, those over 400 characters are cut at a word, and the first `most` are kept.
     """
     found: dict[tuple[str, ...], str] = {}
     for text in [*origin, *readme]:

@@ -1,7 +1,7 @@
-"""The gate: whether to dream now, and if not, why not.
+"""The gate: it decides whether to dream now, and if not, why not.
 
-`decide` is a function of what it is handed. `Gate` holds its settings, and what is kept of each client. Nothing here
-touches a disk or a clock.
+`decide` depends only on its arguments. `Gate` holds its settings and the state of each client. Nothing here touches a
+disk or a clock.
 """
 
 from collections.abc import Callable
@@ -56,19 +56,19 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     quality_high: float | None = None
 
     def thresholds(self, gate: Signal) -> dict[str, float]:
-        """Return what the gate is held against in fixed mode, by setting."""
+        """Return the thresholds of fixed mode, by setting."""
         own = {name: getattr(self, name) for name in FIXED if name.startswith(gate)}
         return {name: FIXED[name] if value is None else value for name, value in own.items()}
 
     def is_fixed(self, gate: Signal) -> bool:
-        """Return whether a threshold decides, however much is known of the client."""
+        """Return whether a threshold decides, even if enough contexts of the client are known for a rank."""
         return self.mode == "fixed" or any(
             getattr(self, name) is not None for name in FIXED if name.startswith(gate)
         )
 
 
 class Decision(Struct, kw_only=True, omit_defaults=True):
-    """One decision, with the numbers that made it and the settings (`gate`) that they were held against."""
+    """A decision, with the numbers that made it and the settings (`gate`) with which they were compared."""
 
     at: float  # unix s
     dream: bool
@@ -76,7 +76,7 @@ class Decision(Struct, kw_only=True, omit_defaults=True):
     client: str = ""
     session: int = 0
     dialog: int | None = None
-    wait_s: float | None = None  # what is left of `mute` or `cooldown`
+    wait_s: float | None = None  # the rest of `mute` or `cooldown`
     trauma: float | None = None  # these three with `calm`, `chance` and `dream`
     novelty: float | None = None
     quality: float | None = None
@@ -100,9 +100,10 @@ def decide(
     signals: Signals | None = None,
     overlap: Callable[[str], float] = lambda _: 0.0,
 ) -> Decision:
-    """Decide whether to dream now. `draw` gives a number in [0, 1), asked for only when all else said yes.
+    """Decide whether to dream now. `draw` returns a number in [0, 1), and is called only if nothing else forbids a
+    dream.
 
-    `signals` are those of the client's last contexts, this one among them; `overlap` is that of a text with the origin.
+    `signals`: those of the client's last contexts, including this one. `overlap`: that of a text with the origin.
     """
     reason: Reason
     wait_s = None
@@ -127,7 +128,7 @@ def decide(
 class Gate:
     """The gate of one daemon: its settings, and the cooldown, the pause and the last contexts of each client.
 
-    `overlap` is that of a text with the origin of the friend as he is at that moment.
+    `overlap`: that of a text with the friend's current origin.
     """
 
     def __init__(self, settings: GateSettings, overlap: Callable[[str], float]) -> None:
@@ -148,10 +149,11 @@ class Gate:
         degraded: bool,
         draw: Callable[[], float],
     ) -> Decision:
-        """Decide whether a client dreams now. `at` is in unix seconds, `now_s` in monotonic ones. A context that
-        `is_new` is ranked among the last ones; if the client has no hooks, it is kept until one of its name has."""
+        """Decide whether a client dreams now. `at` is in unix seconds, `now_s` in monotonic ones. If a context
+        `is_new`, it is ranked among the last ones. If the client has no hooks, it is kept until a client of that name
+        has."""
         known = self.clients[client]
-        if is_new and has_hooks:  # a client that cannot dream is never ranked
+        if is_new and has_hooks:  # contexts of a client that cannot dream are not ranked
             known.signals.add(ctx, self._overlap)
         decision = decide(
             ctx,
@@ -175,7 +177,7 @@ class Gate:
 def _places(
     ctx: Context, settings: GateSettings, signals: Signals | None, overlap: Callable[[str], float]
 ) -> dict[Signal, Place]:
-    """Return, by gate, where the context stands among the last ones; nothing for a gate that a threshold decides."""
+    """Return by gate the place of the context among the last ones, except for gates that a threshold decides."""
     if signals is None:
         return {}
     ranked = {gate: signals.place(ctx, gate, overlap) for gate in GATES if not settings.is_fixed(gate)}
@@ -187,7 +189,7 @@ def _places(
 
 
 def _is_open(gate: Signal, place: Place, settings: GateSettings) -> bool:
-    """Return whether a rank calls for a dream: among the highest, or, of quality, in the middle."""
+    """Return whether a rank calls for a dream: among the highest, or for quality in the middle."""
     share: float = getattr(settings, f"{gate}_share")
     if not place.varies:
         return False
@@ -202,7 +204,7 @@ def _weigh(
     client: str,
     draw: Callable[[], float],
 ) -> Decision:
-    """Nothing forbids a dream: does the moment call for one, and does the draw agree?"""
+    """Decide by the measures and the draw, after nothing else forbids a dream."""
     trauma, quality = ctx.trauma_level, ctx.quality
     novelty = None if ctx.pulse is None else ctx.pulse.novelty
     limits: dict[str, float] = {}

@@ -1,6 +1,6 @@
-"""What a text measures: its words, how it feels, and how near it is to another.
+"""The measures of a text: its words, how it feels, and how near it is to another.
 
-Every measure is in [0, 1] and never NaN, for any text at all: empty, a megabyte, half a surrogate pair.
+Every measure is in [0, 1] and never NaN, for any text: empty, a megabyte, a lone surrogate.
 Each takes time linear in the text. A word is `[\\w']+`, case-folded, digits included.
 """
 
@@ -12,39 +12,39 @@ from dataclasses import dataclass
 from math import log2, sqrt
 
 _WORD = re.compile(r"[\w']+")
-_CLOSING = re.compile(r"[^\w'\s]*")  # what stands directly behind a word: full stops, quotes, brackets
+_CLOSING = re.compile(r"[^\w'\s]*")  # the marks directly after a word: full stops, quotes, brackets
 
-# Two texts are the same thing said twice from this Jaccard similarity of their word trigrams on.
+# From this Jaccard similarity of their word trigrams on, two texts say one thing twice.
 REPEATS_FROM = 0.8
-# And nearly the same thing from this Jaccard similarity of their word pairs on: a line of nine words with another last
-# one, or with two others.
+# From this Jaccard similarity of their word pairs on, they nearly do: a line of nine words with another last one, or
+# with two others.
 NEARLY_FROM = 0.6
 
-# A word counts as repeated when it is one of so many words before it: near enough to be heard and, unlike a
-# share of distinct words, not larger in a longer text.
+# A word counts as repeated if it is one of this many words before it: near enough to be heard. Unlike a share of
+# distinct words, this does not grow with the text.
 ECHO_WORDS = 3
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in order, case-folded."""
+    """Return the words of a text in order, case-folded."""
     return [word.casefold() for word in _WORD.findall(text)]
 
 
 def ngrams(tokens: Sequence[str], n: int) -> list[str]:
-    """Each n neighbouring words, joined by a space, which no word holds."""
+    """Return each n neighbouring words, joined by a space, which no word contains."""
     return [" ".join(gram) for gram in zip(*(tokens[start:] for start in range(n)), strict=False)]
 
 
 def phrases(text: str) -> set[str]:
-    """The words and word pairs of a text: what a later text is no longer new for saying."""
+    """Return the words and word pairs of a text: in a later text these are not new."""
     tokens = words(text)
     return {*tokens, *ngrams(tokens, 2)}
 
 
 def clamped(text: str, *, most_chars: int, most_words: int | None = None) -> str:
-    """The text without blanks around it, cut at a word boundary to so many characters and words.
+    """Return the text without blanks around it, cut at a word boundary to the given characters and words.
 
-    A first word that is itself too long is cut within, since it has no boundary before.
+    If the first word is too long, it is cut within.
     """
     text = text.strip()
     cut = 0
@@ -52,7 +52,7 @@ def clamped(text: str, *, most_chars: int, most_words: int | None = None) -> str
         if count == most_words or word.end() > most_chars:
             break
         closing = _CLOSING.match(text, word.end())
-        assert closing is not None  # it matches nothing, too
+        assert closing is not None  # the pattern also matches an empty text
         cut = closing.end()
     else:
         return text[:most_chars].rstrip()
@@ -60,16 +60,16 @@ def clamped(text: str, *, most_chars: int, most_words: int | None = None) -> str
 
 
 def novelty(text: str, lately: AbstractSet[str]) -> float:
-    """The share of the text's distinct phrases that are not among those said `lately`; 0 without words."""
+    """Return the share of the text's distinct phrases that were not said `lately`, 0 without words."""
     own = phrases(text)
     return len(own - lately) / len(own) if own else 0.0
 
 
 def arousal(text: str) -> float:
-    """1 - (1 - capitals) (1 - exclamation) (1 - repetition): calm only when all three are.
+    """Return 1 - (1 - capitals) (1 - exclamation) (1 - repetition), which is low only if all three are.
 
-    capitals: upper-case share of the letters that have a case; exclamation: marks per word, at most 1;
-    repetition: share of the words that are one of the three words before them.
+    capitals: the upper-case share of the letters that have a case. exclamation: marks per word, at most 1.
+    repetition: the share of the words that are one of the three words before them.
     """
     tokens = words(text)
     upper = sum(map(str.isupper, text))
@@ -82,7 +82,8 @@ def arousal(text: str) -> float:
 
 
 def entropy(text: str) -> float:
-    """Shannon entropy of the words over its largest value, log2 of their number; 0 under two words."""
+    """Return the Shannon entropy of the words, divided by its largest value, log2 of their number. 0 under two
+    words."""
     tokens = words(text)
     total = len(tokens)
     if total < 2:
@@ -93,20 +94,20 @@ def entropy(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How much of each word pair a text holds, or a weighted heap of texts; and the sum of the squares."""
+    """The weight of each word pair in a text, or in several weighted texts, and the sum of the squares."""
 
     counts: dict[str, float]
     square: float
 
 
 def profile(text: str) -> Profile:
-    """The word bigrams of a text and how often it has each; a single word counts as itself."""
+    """Return the word pairs of a text with their counts. A single word counts as itself."""
     tokens = words(text)
     return _profile(Counter(ngrams(tokens, 2) or tokens))
 
 
 def blend(weighted: Iterable[tuple[Profile, float]]) -> Profile:
-    """The profile of several, each times its weight."""
+    """Return the sum of profiles, each times its weight."""
     counts: dict[str, float] = {}
     for part, weight in weighted:
         for gram, count in part.counts.items():
@@ -119,24 +120,25 @@ def _profile(counts: dict[str, float] | Counter[str]) -> Profile:
 
 
 def cosine(a: Profile, b: Profile) -> float:
-    """The cosine of two profiles: 1 for the same, 0 for nothing in common, or for one that is empty."""
+    """Return the cosine of two profiles: 1 if they are equal, 0 if they have nothing in common or one is empty."""
     return likeness(dot(a, b), a.square, b.square)
 
 
 def dot(a: Profile, b: Profile) -> float:
-    """The sum of the products of what two profiles have in common."""
+    """Return the dot product of two profiles."""
     few, many = sorted((a.counts, b.counts), key=len)
     return sum(count * many.get(gram, 0.0) for gram, count in few.items())
 
 
 def likeness(product: float, square_a: float, square_b: float) -> float:
-    """The cosine in [0, 1] of two profiles of which only the dot product and the squares are known."""
-    length = sqrt(max(0.0, square_a * square_b))  # one root, so that a profile has exactly 1 with itself
+    """Return the cosine in [0, 1] of two profiles from their dot product and their squares."""
+    length = sqrt(max(0.0, square_a * square_b))  # one root, so that a profile gives exactly 1 with itself
     return min(1.0, max(0.0, product / length)) if length else 0.0
 
 
 def overlap(text: str, origin: Profile) -> float:
-    """Return the share of a text's word pairs that the origin holds, whatever its size; 0 without words."""
+    """Return the share of a text's word pairs that the origin holds, 0 without words. The origin's size does not
+    matter."""
     tokens = words(text)
     pairs = ngrams(tokens, 2) or tokens
     return sum(pair in origin.counts for pair in pairs) / max(1, len(pairs))
@@ -144,7 +146,7 @@ def overlap(text: str, origin: Profile) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All that comparing a text takes, worked out once."""
+    """The computed parts of a text by which it is compared."""
 
     words: tuple[str, ...]
     trigrams: frozenset[str]
@@ -152,13 +154,13 @@ class Reading:
 
 
 def read(text: str) -> Reading:
-    """The reading of a text; one without words stands for its own marks, so that "..." is not "!!!"."""
+    """Return the reading of a text. A text without words is compared by its marks, so that "..." is not "!!!"."""
     tokens = words(text) or text.split()
     return Reading(tuple(tokens), frozenset(ngrams(tokens, 3)), profile(text))
 
 
 def alike(a: Reading, b: Reading) -> bool:
-    """Whether two texts say the same: trigram Jaccard >= 0.8; under three words, the same words."""
+    """Return whether two texts say one thing: trigram Jaccard >= 0.8, or under three words equal words."""
     if not (a.trigrams and b.trigrams):
         return a.words == b.words
     common = len(a.trigrams & b.trigrams)
@@ -166,11 +168,11 @@ def alike(a: Reading, b: Reading) -> bool:
 
 
 def nearly_alike(a: Reading, b: Reading) -> bool:
-    """Return whether two texts say nearly the same: most of their word pairs, taken together, are in both."""
+    """Return whether two texts say nearly one thing: most of all their word pairs are in both."""
     mine, others = a.profile.counts.keys(), b.profile.counts.keys()
     return len(mine & others) >= NEARLY_FROM * max(1, len(mine | others))
 
 
 def repeats(a: str, b: str) -> bool:
-    """Whether one text repeats the other."""
+    """Return whether one text repeats the other."""
     return alike(read(a), read(b))

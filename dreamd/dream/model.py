@@ -1,7 +1,7 @@
-"""What the dream reads and makes: contexts, lines, fragments, and the bounds of what others send.
+"""The values of a dream: contexts, lines, fragments, and the bounds of values that others send.
 
-A measure that others send is nil, or finite and clamped to [0, 1]. Of all else only what a dream uses is kept, cut to
-its bound: a context is kept with its session and its dialogue, whatever its size on the wire was.
+A measure that others send is nil, or finite and clamped to [0, 1]. Of other values only those that a dream uses are
+kept, cut to their bounds, because a context is kept with its session and its dialogue.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from msgspec import Meta, Struct
 
 from dreamd.dream import measures as pulse
 
-# The bound of every free-form value. Deeper is an attack.
+# The depth of every free-form value. Deeper is an attack.
 MOST_LEVELS = 32
-# Of a prompt, a reply, a hook's line: leo never says as much, and a seed of several fits into a message many times.
+# Of a prompt, a reply, a hook's line: leo never says so much, and a seed of several still fits into a message.
 TEXT_CHARS, TEXT_BYTES = 4_000, 12_000
 EXPERT_CHARS = 64
 THEMES = 64
@@ -27,8 +27,8 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 def cut(text: str) -> str:
-    """Return the text, at most TEXT_CHARS characters and TEXT_BYTES of UTF-8 of it, if possible whole words."""
-    if len(text) <= TEXT_BYTES // 4:  # whatever its characters are
+    """Return the text, cut to at most TEXT_CHARS characters and TEXT_BYTES of UTF-8, if possible at a word."""
+    if len(text) <= TEXT_BYTES // 4:  # even if every character takes the most bytes
         return text
     if len(text) > TEXT_CHARS:
         text = pulse.clamped(text, most_chars=TEXT_CHARS)
@@ -36,7 +36,7 @@ def cut(text: str) -> str:
 
 
 def clamped(value: float | None, field: str) -> float | None:
-    """Return a measure, clamped to [0, 1]. Raise ValueError, naming the field, for one that is not finite."""
+    """Return a measure clamped to [0, 1]. Raise ValueError, naming the field, if it is not finite."""
     if value is None or 0.0 <= value <= 1.0:
         return value
     if not isfinite(value):
@@ -45,13 +45,13 @@ def clamped(value: float | None, field: str) -> float | None:
 
 
 class Pulse(Struct):
-    """How the moment feels, each in [0, 1] or nil where the host does not know."""
+    """How the moment feels, each measure in [0, 1], or nil if the host does not know it."""
 
     novelty: float | None = None
     arousal: float | None = None
     entropy: float | None = None
 
-    def __post_init__(self) -> None:  # each field written out: a loop over names takes three times as long
+    def __post_init__(self) -> None:  # field by field, because a loop over names takes three times as long
         if (n := self.novelty) is not None and not 0.0 <= n <= 1.0:
             self.novelty = clamped(n, "novelty")
         if (n := self.arousal) is not None and not 0.0 <= n <= 1.0:
@@ -61,7 +61,7 @@ class Pulse(Struct):
 
 
 class Context(Struct):
-    """What a host reports after a reply. Unknown keys are ignored, missing ones are empty or nil. Of `math_state` the
+    """A host's report after a reply. Unknown keys are ignored, missing ones are empty or nil. Of `math_state` only the
     first numbers of its first level are kept."""
 
     prompt: str = ""
@@ -72,7 +72,7 @@ class Context(Struct):
     themes: list[int] = []
     expert: str = ""
     quality: float | None = None
-    # What the host swallowed since its last message, by kind.
+    # The failures that the host swallowed since its last message, by kind.
     failures: dict[str, Count] | None = None
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class Context(Struct):
 
 
 class LineMetrics(Struct):
-    """What a hook may report of a line, each in [0, 1] or nil."""
+    """The measures that a hook may report of a line, each in [0, 1] or nil."""
 
     novelty: float | None = None
     arousal: float | None = None
@@ -104,13 +104,13 @@ class LineMetrics(Struct):
 
 
 class Heard(LineMetrics):
-    """What `observe` answers: `taken` tells whether the line went into the host's field, nil where it is not said."""
+    """The answer of `observe`. `taken`: whether the line went into the host's field, or nil if it does not say."""
 
     taken: bool | None = None
 
 
 class Answer(LineMetrics, kw_only=True):
-    """What `generate` answers, in its map form."""
+    """The answer of `generate`, in its map form."""
 
     text: str
 
@@ -120,7 +120,7 @@ class Answer(LineMetrics, kw_only=True):
 
 
 class Line(Struct, frozen=True, kw_only=True):
-    """One line of a dialogue: what was said, how it measures, and what it was asked with."""
+    """One line of a dialogue: its text, its measures, and the parameters with which it was asked for."""
 
     turn: int  # from 1
     speaker: Speaker
@@ -135,11 +135,11 @@ class Line(Struct, frozen=True, kw_only=True):
     temperature: float
     semantic_weight: float
     expert: str
-    candidates: tuple[str, ...]  # what the hook returned, of which the line is a part
+    candidates: tuple[str, ...]  # the texts that the hook returned, of which the line is a part
 
 
 class Fragment(Struct, frozen=True, kw_only=True):
-    """One thing that the friend is made of."""
+    """One of the sentences that the friend is made of."""
 
     id: int
     text: str
@@ -150,9 +150,9 @@ class Fragment(Struct, frozen=True, kw_only=True):
 
 
 def _numbers_of(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the first numbers of a state. Raise ValueError if it is nested too deep or holds what JSON cannot."""
+    """Return the first numbers of a state. Raise ValueError if it nests too deep or holds values that JSON lacks."""
     if _NUMBERS.issuperset(map(type, state.values())):
-        # Nearly always: finite numbers, and not many. Looked at without a loop, since contexts are many.
+        # Nearly always a few finite numbers: checked without a loop, because there are many contexts.
         few = len(state) <= STATE_NUMBERS and max(map(len, state)) <= STATE_NAME_CHARS
         if few and isfinite(sum(state.values())):
             return state
@@ -171,7 +171,7 @@ _PLAIN = _NUMBERS | {str, type(None)}
 
 
 def _check_free_form(value: dict[str, Any]) -> None:
-    """Check it level by level, so that depth costs no stack: maps with plain keys, lists and plain values only."""
+    """Check that a value has only maps with plain keys, lists and plain values, level by level without recursion."""
     level: list[Any] = [value]
     for _ in range(MOST_LEVELS):
         level = [part for container in level for part in _parts(container) if type(part) not in _PLAIN]

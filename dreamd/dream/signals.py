@@ -1,7 +1,7 @@
-"""What the contexts of one client told of late, each value ranked among those before it.
+"""The signals of the last contexts of one client, each value ranked among those before it.
 
-What is much for one leo is nothing for another: on the real one trauma is 0.93 to 1.00 after every reply. So the gates
-ask how a value compares with the last ones of its own client. Nothing here touches a disk or a clock.
+A high value for one leo may be a low one for another: on the real leo trauma is 0.93 to 1.00 after every reply. So the
+gates compare a value with the last ones of its own client. Nothing here touches a disk or a clock.
 """
 
 from array import array
@@ -15,19 +15,19 @@ from msgspec import Struct
 from dreamd.dream.model import Context
 
 RANKED = 256  # values of a signal
-ENOUGH = 30  # values, below which a rank says little
-# Values do not vary if all of them, but for a tenth on each side, lie within so much: what decides there is noise.
+ENOUGH = 30  # values: with fewer, a rank means little
+# Values do not vary if the middle 80 % of them lie within this range: a rank among them would be noise.
 VARIES = 0.1
 
-# `overlap` is that of prompt and reply with the origin, `measured` the quality of the reply as the host measured it.
+# overlap: of prompt and reply with the origin. measured: the quality of the reply as the host measured it.
 Signal = Literal["trauma", "novelty", "quality", "overlap", "measured"]
 SIGNALS: tuple[Signal, ...] = ("trauma", "novelty", "quality", "overlap", "measured")
-# What is ranked in the place of a signal that does not vary.
+# The signals that replace one that does not vary.
 IN_PLACE_OF: Mapping[Signal, Signal] = {"trauma": "overlap", "quality": "measured"}
 
 
 class Recent:
-    """The last RANKED values, in the order in which they came and in that of their size."""
+    """The last RANKED values, in their order of arrival and sorted."""
 
     def __init__(self, values: Sequence[float] = ()) -> None:
         self._came = array("d", values[-RANKED:])
@@ -37,53 +37,53 @@ class Recent:
         return len(self._came)
 
     def add(self, value: float) -> None:
-        """Take a value; the oldest of too many leaves."""
+        """Add a value, and drop the oldest if there are too many."""
         if len(self._came) == RANKED:
             del self._sorted[bisect_left(self._sorted, self._came.pop(0))]
         self._came.append(value)
         insort(self._sorted, value)
 
     def beside(self, value: float) -> tuple[int, int]:
-        """Return how many values are smaller, and how many are larger."""
+        """Return the numbers of smaller and of larger values."""
         return bisect_left(self._sorted, value), len(self._sorted) - bisect_right(self._sorted, value)
 
     def rank(self, value: float) -> float:
-        """Return the share of values that are smaller, in [0, 1]; equals share their middle rank."""
+        """Return the share of smaller values, in [0, 1]. Equal values share their middle rank."""
         below, above = self.beside(value)
         return 0.5 * (1 + (below - above) / max(1, len(self)))
 
     @property
     def enough(self) -> bool:
-        """Whether there are so many that a rank says something."""
+        """True if there are enough values for a meaningful rank."""
         return len(self._came) >= ENOUGH
 
     @property
     def varies(self) -> bool:
-        """Whether the middle of the values is wider than noise."""
+        """True if the middle 80 % of the values are spread wider than noise."""
         if not self._sorted:
             return False
         outside = len(self._sorted) // 10
         return self._sorted[-1 - outside] - self._sorted[outside] > VARIES
 
     def values(self) -> list[float]:
-        """Return the values in the order in which they came."""
+        """Return the values in their order of arrival."""
         return self._came.tolist()
 
 
 class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a value stands: of the `among` others `below` are smaller, and `above` are larger."""
+    """The place of a value: of the `among` others `below` are smaller, and `above` are larger."""
 
     signal: Signal  # the one that was ranked
     value: float
     below: int
     above: int
     among: int
-    varies: bool = True  # where not, nothing stands in its place either
+    varies: bool = True  # False if no signal that replaces it varies either
     open: bool = False  # it calls for a dream
 
     @property
     def rank(self) -> float:
-        """The share of values that are smaller, in [0, 1]; equals share their middle rank."""
+        """The share of smaller values, in [0, 1]. Equal values share their middle rank."""
         return 0.5 * (1 + (self.below - self.above) / (self.among + 1))
 
 
@@ -92,15 +92,15 @@ class Signals:
 
     def __init__(self) -> None:
         self.recent: dict[Signal, Recent] = {name: Recent() for name in SIGNALS}
-        self.changed = False  # since they were kept
+        self.changed = False  # since they were stored
 
     def load(self, kept: Mapping[str, Sequence[float]]) -> None:
-        """Take what the store kept. What came meanwhile is newer."""
+        """Load the stored values. Values that came meanwhile are newer."""
         for name, recent in self.recent.items():
             self.recent[name] = Recent([*kept.get(name, ()), *recent.values()])
 
     def add(self, ctx: Context, overlap: Callable[[str], float]) -> None:
-        """Take the signals of a context. `overlap` is asked for only where trauma may not be enough."""
+        """Add the signals of a context. `overlap` is called only if trauma has too few values or does not vary."""
         self.changed = True
         if ctx.trauma_level is not None:
             trauma = self.recent["trauma"]
@@ -113,8 +113,8 @@ class Signals:
                 self.recent[name].add(value)
 
     def place(self, ctx: Context, name: Signal, overlap: Callable[[str], float]) -> Place | None:
-        """Return where a signal of a context stands among the last ones, or what is ranked in its place. None if the
-        context does not tell it, or if too few were told for a rank."""
+        """Return the place of a context's signal among the last ones, or of the one that replaces it. Return None if
+        the context lacks it, or if there are too few values."""
         value, recent = told(ctx, name), self.recent[name]
         if value is None or not recent.enough:
             return None
@@ -129,17 +129,17 @@ class Signals:
             if instead is not None:
                 name, value, recent = other, instead, self.recent[other]
         below, above = recent.beside(value)
-        among = len(recent) - 1  # it is one of them
+        among = len(recent) - 1  # without the context itself
         return Place(signal=name, value=value, below=below, above=above, among=among, varies=recent.varies)
 
     def take(self) -> bytes:
-        """Return the values by signal for the store, as MessagePack. They have not changed since."""
+        """Return the values by signal as MessagePack for the store, and mark them as unchanged."""
         self.changed = False
         return msgspec.msgpack.encode({name: recent.values() for name, recent in self.recent.items()})
 
 
 def told(ctx: Context, name: Signal) -> float | None:
-    """Return a signal of a context; None if the context does not tell it."""
+    """Return a signal of a context, None if the context lacks it."""
     if name == "trauma":
         return ctx.trauma_level
     if name == "novelty":

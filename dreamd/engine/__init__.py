@@ -1,1 +1,1 @@
-"""What lets dreams run: the engine decides, a task runs each dialogue, and its file goes to the inbox."""
+"""Running dreams: the engine decides, a task runs each dialogue, and its file goes to the inbox."""

@@ -1,7 +1,7 @@
-"""From the store into the inbox: every dialogue that spoke leaves one file (P5).
+"""Delivering dialogues from the store to the inbox: every one that spoke leaves one file (P5).
 
-A file is always made from what the store holds, so that a dialogue just ended and one that a crash cut short are
-delivered in one way. The store knows which have none yet.
+A file is always made from the rows of the store, which knows the dialogues without a file. So a dialogue that has just
+ended and one that a crash interrupted are delivered in one way.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ from dreamd.store.records import StoredDialog
 from dreamd.store.store import Store
 
 TIDY_S = 3600.0
-LOOK_S = 0.5  # a check of the inbox takes microseconds; one that hangs is trouble
+LOOK_S = 0.5  # a check of the inbox usually takes microseconds
 
 T = TypeVar("T")
 
 
 class StoppableFiles(Files):
-    """The inbox's file calls, but that waiting for its lock, which may take long, ends with the daemon."""
+    """The inbox's file calls. Waiting for the lock, which may take long, ends when the daemon stops."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Wait for no lock any more."""
+        """End all waiting for the lock."""
         self._stopping.set()
 
     def pause(self, seconds: float) -> None:
@@ -44,13 +44,13 @@ class StoppableFiles(Files):
             raise InboxBusy(errno.ECANCELED, "the daemon stops")
 
 
-# The whole inbox is in trouble, not one file.
+# Errors that concern the whole inbox, not one file.
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 @dataclass
 class Parked:
-    """A dialogue whose own file could not be written: others go on, and it is tried again after its pause."""
+    """A dialogue whose file could not be written although others can. It is tried again after its pause."""
 
     trace_id: str
     failure: str = ""
@@ -58,19 +58,21 @@ class Parked:
 
 
 class Delivery:
-    """Delivers files, one at a time."""
+    """The delivery of files, one at a time."""
 
     def __init__(self, store: Store, inbox: Inbox, clock: Clock, failures: Failures, events: Events) -> None:
         self.inbox = inbox
-        self._failed: str | None = None  # why the last file could not be written: the inbox as a whole
-        self.closed_to_us: str | None = None  # why none could be written, as the last look found
+        self._failed: str | None = (
+            None  # why the last file could not be written, if it concerns the whole inbox
+        )
+        self.closed_to_us: str | None = None  # why no file could be written now, as the last check found
         self._parked: dict[int, Parked] = {}  # by dialogue
         self._store = store
         self._clock = clock
         self._failures = failures
         self._events = events
         self._tidy_again = -inf  # monotonic s
-        # fsync blocks: the inbox has a thread of its own, as the database has. Another one only looks.
+        # fsync blocks, so the inbox has a thread of its own, as the database has. Another one only reads.
         self._thread = OneThread("dreamd-inbox")
         self._turn = asyncio.Lock()
         self._reader = OneThread("dreamd-inbox-read")
@@ -78,20 +80,20 @@ class Delivery:
 
     @property
     def trouble(self) -> str | None:
-        """Why a file could not be delivered, or none could be now; else None."""
+        """The reason for which a file could not be delivered, or none could be now, or None."""
         parked = next(iter(self._parked.values()), None)
         return self._failed or self.closed_to_us or (parked.failure if parked else None)
 
     @property
     def due(self) -> bool:
-        """Whether there is something to do now that no dialogue's end has announced."""
+        """True if there is work now without the end of a dialogue: tidying, or a parked file whose pause is over."""
         now_s = self._clock.monotonic()
         tidy = self.inbox.settings.enabled and now_s >= self._tidy_again
         return tidy or any(parked.pause.over(now_s) for parked in self._parked.values())
 
     async def deliver(self) -> bool:
-        """Write the file of each dialogue that has none yet. Return False if the inbox could not take it; a dialogue
-        whose own file is in trouble is parked, and the others go on. Raises StoreUnavailable."""
+        """Write the inbox file of every finished dialogue that lacks one. Return False if the inbox could not take it.
+        If only one file is in trouble, park its dialogue and go on with the others. Raise StoreUnavailable."""
         while dialogs := await self._store.unwritten(self._resting()):
             for dialog in dialogs:
                 if not await self._deliver(dialog):
@@ -100,7 +102,7 @@ class Delivery:
         return True
 
     async def look(self) -> None:
-        """Find out whether a file could be written, before there is one: in `trouble`."""
+        """Check whether a file could be written, and set `trouble`, before there is a file to write."""
         if not self.inbox.settings.enabled:
             return
         try:
@@ -111,8 +113,8 @@ class Delivery:
             self.closed_to_us = None if answered else InboxUnavailable.__name__
 
     async def tidy(self) -> None:
-        """Remove what killed writers left, and what was acknowledged long ago: once an hour, or as often as files are
-        to be removed. An acknowledged file stays until its dialogue is known to be written: it is what remembers
+        """Remove temporary files of killed writers and files that were acknowledged long ago. Done once an hour, or
+        more often if the retention is shorter. The acknowledged files of parked dialogues stay, because only they show
         the acknowledgement."""
         if not self.inbox.settings.enabled or self._clock.monotonic() < self._tidy_again:
             return
@@ -125,21 +127,21 @@ class Delivery:
             self._failures.count("inbox", type(error).__name__, place="tidy")
 
     async def on_thread(self, function: Callable[..., T], *args: Any) -> T:
-        """Run one call of the inbox that writes on its thread."""
+        """Run one writing call of the inbox on its thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
 
     async def for_a_client(self, function: Callable[..., T], *args: Any) -> T:
-        """Run one call that a client asked for on the inbox's thread. They take turns, so that a file of ours waits
-        for one of them, however many there are."""
+        """Run one call for a client on the inbox's thread. Such calls take turns, so that the daemon's own files wait
+        for only one of them."""
         async with self._turn:
             return await self.on_thread(function, *args)
 
     async def reading(self, function: Callable[..., T], *args: Any) -> T:
-        """Run one call of the inbox that only reads, which does not wait behind those that write."""
+        """Run one reading call of the inbox, which does not wait for the writing ones."""
         return await asyncio.get_running_loop().run_in_executor(self._reader, partial(function, *args))
 
     def close(self) -> None:
-        """Let the threads end; what the inbox's does now, it does whole."""
+        """End the threads after their current calls."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._looker.close()
@@ -153,7 +155,7 @@ class Delivery:
         return [dialog for dialog, parked in self._parked.items() if not parked.pause.over(now_s)]
 
     async def _deliver(self, dialog: StoredDialog) -> bool:
-        """Return whether others may be tried after this one."""
+        """Write the file of one dialogue. Return False if the inbox as a whole could not take it."""
         try:
             await self._write_and_tell(dialog)
         except InboxError as error:
@@ -202,5 +204,5 @@ class Delivery:
             )
         except Exception as error:  # noqa: BLE001 - rows that another program changed may hold anything
             raise ValidationError(f"no file can be made of what is stored: {type(error).__name__}") from None
-        # A file that was delivered and acknowledged does not come back when another version makes other nodes.
+        # An acknowledged file must not come back if another version makes other nodes.
         return self.inbox.write(*document, trace_id=dialog.trace_id, nodes_of_new_shards=True)

@@ -1,4 +1,4 @@
-"""One dialogue as it runs: each effect that `dream/dialogue.py` asks for, done for real."""
+"""One running dialogue: it performs each effect that `dream/dialogue.py` asks for."""
 
 import asyncio
 import random
@@ -40,7 +40,8 @@ T = TypeVar("T")
 
 
 async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:
-    """Return what the store answers; it goes on without its caller. Raises StoreUnavailable if it takes too long."""
+    """Return the store's answer. Raise StoreUnavailable if it takes too long. The store then goes on without its
+    caller."""
     try:
         return await asyncio.wait_for(asyncio.shield(work), patience_s)
     except TimeoutError:
@@ -49,8 +50,8 @@ async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:
 
 @dataclass
 class DialogueRun:
-    """A dialogue with `session` from `ctx`, or one that goes on; `observed` and `recalled` fill as it goes.
-    `about.client` is the name that the session had when it began: it may say another hello meanwhile."""
+    """A dialogue with `session` from `ctx`, or one that goes on. `observed` and `recalled` are filled as it runs.
+    `about.client`: the session's name when it began, which a later hello may change."""
 
     about: OpenDialog
     ctx: Context
@@ -65,10 +66,10 @@ class DialogueRun:
     chance: random.Random
     observed: dict[int, Observed] = field(default_factory=dict)
     recalled: list[str] = field(default_factory=list)
-    begun: bool = False  # the store has it, so it has to be finished there
+    begun: bool = False  # it is in the store, so it has to be finished there
 
     async def perform(self, friend: Friend) -> Result:
-        """Speak the lines. What goes wrong on the way is counted and is the outcome; nothing is raised for it."""
+        """Speak the lines, and return the result. A failure is counted and becomes the outcome, and is not raised."""
         try:
             speaking, effect = await (self._resume() if self.about.interruptions else self._begin(friend))
         except Ended as ended:
@@ -100,7 +101,9 @@ class DialogueRun:
         return None
 
     async def _begin(self, friend: Friend) -> tuple[Dialogue, Effect | Result]:
-        from numpy.random import default_rng  # numpy is half of all imports: none before the first dialogue
+        from numpy.random import (
+            default_rng,
+        )  # half of all import time
 
         rng_seed = self.chance.getrandbits(63)  # SQLite's integers are signed
         new = NewDialog(
@@ -125,8 +128,8 @@ class DialogueRun:
         return speaking, next(speaking)
 
     async def _resume(self) -> tuple[Dialogue, Effect | Result]:
-        """Take up a suspended dialogue where it was, from its seed and the recorded answers. What cannot be taken up
-        ends as `left`."""
+        """Continue a suspended dialogue from its seed and the recorded answers. If that is not possible, it ends as
+        `left`."""
         from numpy.random import default_rng
 
         try:
@@ -151,10 +154,10 @@ class DialogueRun:
         return Method.RECALL in self.session.provides
 
     async def _record(self, line: Line) -> None:
-        """Record a line before it is observed (P2), and with the first one that this client has dreamt."""
+        """Record a line before it is observed (P2), and with the first line the start of the cooldown."""
         about, charge = self.about, None
         if line.turn == 1:
-            # A dialogue that went on may be older than another one of this client.
+            # A resumed dialogue may be older than the last one of this client.
             at = max(about.started_at, self.clients[about.client].last_run_s or 0.0)
             charge = Charge(about.client, at, tuple(self.clients.forgotten))
         await self._kept("record", self.store.record(about.id, line, self.clock.wall(), charge=charge))
@@ -163,7 +166,7 @@ class DialogueRun:
         self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
 
     async def _observe(self, effect: Observe, line: Line) -> LineMetrics | None:
-        """Observe a line, and store what came of it before the next one is asked for with it (P13)."""
+        """Observe a line, and store the answer before the next line is asked for (P13)."""
         self.observed[line.turn] = "failed"
         heard = await self.hooks.observe(effect)
         how: Observed = "refused" if heard and heard.taken is False else "answered"
@@ -173,12 +176,13 @@ class DialogueRun:
         return heard
 
     async def _note(self, what: str, work: Coroutine[Any, Any, object]) -> None:
-        """Store what a hook told, so that a crash loses none of it. If it cannot be stored now, the end stores it."""
+        """Store a hook's answer at once, so that a crash does not lose it. If this fails, the end of the dialogue
+        stores it."""
         with suppress(Ended):
             await self._kept(what, work)
 
     async def _kept(self, what: str, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for the store as long as for a hook; what it does not answer in time it may still do. Raises Ended."""
+        """Wait for the store as long as for a hook. Raise Ended if it takes longer, though it may still finish."""
         try:
             return await answered(work, self.settings.dialogue.call_deadline_s)
         except StoreUnavailable as error:

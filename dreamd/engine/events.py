@@ -1,4 +1,4 @@
-"""What happens in the daemon, told to all that listen: the subscribers on the wire, and systemd's status line."""
+"""The daemon's events and their listeners: the subscribers on the wire, and systemd's status line."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ Listener = Callable[[Event], None]
 
 
 class Events:
-    """Made before all other parts: what publishes does not know who listens."""
+    """A list of listeners, made before all other parts, so that a publisher need not know the listeners."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
@@ -18,6 +18,6 @@ class Events:
         self._listeners.append(listener)
 
     def publish(self, event: Event) -> None:
-        """Tell all listeners of an event: a map with its `type`, ready for the wire."""
+        """Call all listeners with an event, a map with a `type` that is ready for the wire."""
         for listener in self._listeners:
             listener(event)

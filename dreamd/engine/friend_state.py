@@ -1,4 +1,4 @@
-"""The friend of the daemon: a value in memory and rows on disk, which change together or not at all."""
+"""The friend of the daemon: a value in memory and rows on disk, which change only together."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -24,8 +24,8 @@ T = TypeVar("T")
 def _whole(
     change: Callable[Concatenate["FriendState", P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate["FriendState", P], Coroutine[Any, Any, T]]:
-    """Run a change under the lock and to its end, even if the caller is cancelled: otherwise the store and the memory
-    could part."""
+    """Run a change under the lock and to its end even if the caller is cancelled, so that store and memory stay
+    equal."""
 
     @wraps(change)
     async def alone(self: "FriendState", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -42,8 +42,8 @@ def _whole(
 
 
 class FriendState:
-    """The one friend of all sessions. Changes run one after the other, each to its end, even if the caller is
-    cancelled. Methods raise StoreUnavailable if the store cannot take a change; the friend is then as before."""
+    """The one friend of all sessions. Changes run one after the other, each to its end even if the caller is cancelled.
+    If the store cannot take a change, methods raise StoreUnavailable and the friend stays as he was."""
 
     def __init__(self, store: Store, clock: Clock, settings: FriendSettings) -> None:
         self.friend = Friend()
@@ -55,7 +55,7 @@ class FriendState:
 
     @property
     def seeded(self) -> bool:
-        """Whether there is an origin."""
+        """True if there is an origin."""
         return bool(self._origin)
 
     @property
@@ -73,13 +73,13 @@ class FriendState:
 
     @_whole
     async def load(self) -> Memory:
-        """Load what the store holds; return all of it."""
+        """Load the friend from the store, and return all that the store has loaded."""
         memory = await self._store.load()
         self._take_up(memory)
         return memory
 
     async def close(self) -> None:
-        """Wait for the changes that have begun. Cancelling this does not cancel them."""
+        """Wait for the running changes. Cancelling this call does not cancel them."""
         if self._changes:
             await asyncio.wait(self._changes)
 
@@ -87,12 +87,12 @@ class FriendState:
 
     @_whole
     async def finish(self, dialog: int, end: Finish) -> Finish:
-        """Store the end of a dialogue and, if it spoke, the next friend, together. Return the end with the change and
-        the drift."""
+        """Store the end of a dialogue and, if it spoke, the next friend in one transaction. Return the end with the
+        change and the drift."""
         friend = self.friend
         if end.lines:
             said = [line for line in end.lines if line.speaker == "friend"]
-            ranks = Ranks(await self._store.last_measures())  # those of this dialogue among them
+            ranks = Ranks(await self._store.last_measures())  # including those of this dialogue
             friend, change = friend.after(said, dialog=dialog, at=end.at, settings=self.settings, ranks=ranks)
             end = msgspec.structs.replace(end, change=change, drift=friend.drift())
         await self._store.finish(dialog, end)
@@ -103,7 +103,7 @@ class FriendState:
 
     @_whole
     async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
-        """Make the first seed that is not empty the origin; return how many fragments were stored."""
+        """Make the first non-empty seed the origin, and return how many fragments were stored."""
         if self.seeded:
             return 0
         stored = await self._store.seed(self._split(origin, readme), self._clock.wall())
@@ -113,8 +113,8 @@ class FriendState:
 
     @_whole
     async def reseed(self, origin: Sequence[str], readme: Sequence[str]) -> dict[str, Any]:
-        """Put another origin in place of the one that is there, and keep what was learned. Return as `take_in`. Raise
-        Refusal if there is no word in it."""
+        """Replace the origin, and keep what was learned. Return as `take_in` does. Raise Refusal if there is no word in
+        it."""
         at = self._clock.wall()
         born = [Copy(text=text, weight=1.0, origin=True, added_at=at) for text in self._split(origin, readme)]
         if not born:
@@ -126,15 +126,15 @@ class FriendState:
 
     @_whole
     async def restore(self, name: str) -> dict[str, Any]:
-        """Make the friend what it was at a checkpoint, its origin included. Return as `take_in`. Raise Refusal."""
+        """Make the friend what he was at a checkpoint, his origin included. Return as `take_in` does. Raise Refusal."""
         return await self._replace(await self._store.checkpoint(name))
 
     @_whole
     async def take_in(self, copies: Sequence[Copy]) -> dict[str, Any]:
-        """Make the friend what `copies` say; if they hold no origin, the origin stays.
+        """Replace the fragments of the friend by `copies`. If these hold no origin, his origin stays.
 
         Return {fragments, origin, drift: of the new friend; kept, added, left, skipped: counts; undo, origin_kept:
-        the checkpoints that keep what was there and the origin that went, nil if nothing did}. Raise Refusal.
+        the checkpoints of the old friend and of the old origin, nil if there are none}. Raise Refusal.
         """
         return await self._replace(copies)
 
@@ -152,7 +152,7 @@ class FriendState:
         }
 
     def _take_up(self, memory: Memory) -> None:
-        """Hold the fragments in the order of their ids, as after any start (P13)."""
+        """Set the friend to the fragments in the order of their ids, as after any start (P13)."""
         self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
 
     def _split(self, origin: Sequence[str], readme: Sequence[str]) -> list[str]:

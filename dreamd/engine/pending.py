@@ -1,7 +1,7 @@
-"""One task does what is left to do: load the store, end interrupted dialogues, deliver their files, tidy the inbox.
+"""The task for pending work: load the store, end interrupted dialogues, deliver their files, tidy the inbox.
 
-Whatever leaves something undone calls `add`, the tick calls `wake`. The task looks then, unless its last attempt has
-failed only just: an attempt that fails doubles the pause.
+Code that leaves work undone calls `add`, and the tick calls `wake`. Both start an attempt unless the last one has just
+failed: each failed attempt doubles the pause.
 """
 
 import asyncio
@@ -13,10 +13,8 @@ from dreamd.clock import Clock
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
 
-PAUSE_FIRST_S = (
-    1.0  # after a failed attempt; attempts are made at the tick, so that the first is one tick later
-)
-PAUSE_MOST_S = 300.0  # a disk that is back is noticed at the tick, whatever the pause
+PAUSE_FIRST_S = 1.0  # after a failed attempt; the next one is made at a later tick
+PAUSE_MOST_S = 300.0  # a disk that works again is noticed at the tick, whatever the pause
 
 
 class Pause:
@@ -27,7 +25,7 @@ class Pause:
         self._until_s = -inf
 
     def failed(self, now_s: float) -> None:
-        """Begin a pause, twice as long as the last one."""
+        """Begin a pause that is twice as long as the last one."""
         self._pause_s = min(PAUSE_MOST_S, max(PAUSE_FIRST_S, 2 * self._pause_s))
         self._until_s = now_s + self._pause_s
 
@@ -37,7 +35,8 @@ class Pause:
 
 
 class Pending:
-    """Run it as a task. `work` returns whether all is done; `due` whether there is anything else to do now."""
+    """The pending work. Run `run` as a task. `work` does it and returns whether all is done. `due` returns whether
+    other work has to be done now."""
 
     def __init__(
         self,
@@ -46,7 +45,7 @@ class Pending:
         clock: Clock,
         failures: Failures,
     ) -> None:
-        self.left = True  # something is undone: at the start, what an earlier daemon left
+        self.left = True  # work is undone: at the start, that of an earlier daemon
         self._work = work
         self._due = due
         self._monotonic = clock.monotonic
@@ -56,16 +55,16 @@ class Pending:
         self._one_at_a_time = asyncio.Lock()
 
     def add(self) -> None:
-        """Note that something was left undone, and have it done."""
+        """Note that work was left undone, and start an attempt."""
         self.left = True
         self.wake()
 
     def wake(self) -> None:
-        """Have the task look for work."""
+        """Start an attempt if there is work."""
         self._woken.set()
 
     def retry(self) -> None:
-        """Have the task look now, whatever failed before: what was in the way has gone."""
+        """Start an attempt without a pause, because the cause of the failures has gone."""
         self._pause = Pause()
         self.wake()
 
@@ -76,10 +75,10 @@ class Pending:
             await self.attempt()
 
     async def attempt(self) -> None:
-        """Do all there is to do, unless the last attempt has failed only just."""
+        """Do all pending work, unless the pause after a failure is not over."""
         async with self._one_at_a_time:
             if (self.left or self._due()) and self._pause.over(self._monotonic()):
-                self.left = False  # before looking: what is added meanwhile stays
+                self.left = False  # before the work, so that what is added meanwhile stays noted
                 if await self._done():
                     self._pause = Pause()
                 else:
@@ -87,10 +86,10 @@ class Pending:
                     self._pause.failed(self._monotonic())
 
     async def wait_idle(self, patience_s: float) -> None:
-        """Wait for the attempt that is under way, so long at most."""
+        """Wait for the current attempt, at most `patience_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(patience_s):
-                await asyncio.sleep(0)  # the task begins what it was woken for
+                await asyncio.sleep(0)  # lets the woken task begin
                 async with self._one_at_a_time:
                     pass
 

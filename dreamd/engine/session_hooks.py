@@ -1,6 +1,6 @@
-"""The hooks of one session, as one dialogue asks them: typed answers, deadlines, and the figures of both.
+"""The hooks of one session, as one dialogue calls them: typed answers, deadlines and latencies.
 
-Whatever goes wrong is counted with its reason and ends the dialogue with a word of its closed list.
+Every failure is counted with its reason, and ends the dialogue with an outcome.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from dreamd.dream.model import Answer, Heard, Line, cut
 from dreamd.dream.outcomes import Outcome
 from dreamd.failures import Failures, hook_failure
 
-SLACK_S = 1.0  # from the deadline of a dialogue until it is ended, if its call has not noticed
-SAMPLES = 1024  # calls that the latency figures of `status` look back on
+SLACK_S = 1.0  # after the deadline of a dialogue, until it is ended even if its call has not timed out
+SAMPLES = 1024  # calls that the latency figures of `status` cover
 
 _ANSWER = msgspec.msgpack.Decoder(str | Answer)
 _HEARD = msgspec.msgpack.Decoder(Heard | None)
@@ -28,7 +28,7 @@ _ROLES = {"leo": "leo_dream", "friend": "friend"}
 
 
 class Caller(Protocol):
-    """What is needed of a session: see `wire.session.Session`."""
+    """The part of a session that dialogues need: see `wire.session.Session`."""
 
     number: int
     name: str
@@ -39,19 +39,19 @@ class Caller(Protocol):
 
 
 class Latency:
-    """How long hooks take, the host's own work included."""
+    """The latencies of hooks, including the host's work."""
 
     def __init__(self) -> None:
         self._calls: dict[str, int] = {}
         self._recent_ms: dict[str, deque[float]] = {}
 
     def add(self, method: str, seconds: float) -> None:
-        """Count one call that was answered, or that took too long: how long it has taken by then."""
+        """Count one call that was answered or timed out, with its duration."""
         self._calls[method] = self._calls.get(method, 0) + 1
         self._recent_ms.setdefault(method, deque(maxlen=SAMPLES)).append(seconds * 1000)
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """By method: calls since the start, and the median and 99th percentile of the last 1024 in ms."""
+        """Return by method the calls since the start, and the median and 99th percentile of the last 1024 in ms."""
         found = {}
         for method, recent in self._recent_ms.items():
             ordered = sorted(recent)
@@ -64,12 +64,12 @@ class Latency:
 
 
 def _rank(ordered: list[float], percent: int) -> float:
-    """Return the nearest rank: the least of the values that `percent` of all do not exceed."""
+    """Return the percentile by nearest rank: the least value that `percent` of all values do not exceed."""
     return round(ordered[-(-len(ordered) * percent // 100) - 1], 3)
 
 
 class SessionHooks:
-    """Asks `session` for the lines of one dialogue. Every method raises `dialogue.Ended` if it fails."""
+    """The hooks of `session` for one dialogue. Every method raises `dialogue.Ended` if it fails."""
 
     def __init__(
         self,
@@ -90,26 +90,26 @@ class SessionHooks:
         self._until = clock.monotonic() + settings.deadline_s
         self._asking: asyncio.Future[msgspec.Raw] | None = None
         self._asked = ""  # the method
-        # Each call has its deadline. This one holds, whatever happens to a call.
+        # Each call has a deadline. This one is for the whole dialogue, whatever happens to a call.
         self._timer = asyncio.get_running_loop().call_later(settings.deadline_s + SLACK_S, self._expire)
         self._ended: Ended | None = None
         self.at = ""  # the hook and the turn of the last call that was sent
-        self.failed = ""  # what ended the dialogue, by hook and type; shown as its note
+        self.failed = ""  # the hook and the type that ended the dialogue, shown as its note
 
     async def generate(self, ask: Generate) -> Answer:
-        """The line that leo says to this."""
+        """Return the line that leo says."""
         params = [ask.seed, ask.temperature, ask.semantic_weight, self._meta(ask, ask.candidate)]
         answer = await self._ask(Method.GENERATE, params, _ANSWER, ask.turn)
         return answer if isinstance(answer, Answer) else Answer(text=answer)
 
     async def observe(self, what: Observe) -> Heard | None:
-        """Feed a recorded line into leo's field."""
+        """Feed a recorded line into leo's field, and return the measures that he reports."""
         params = [what.line.text, self._meta(what.line, what.candidate)]
         heard: Heard | None = await self._ask(Method.OBSERVE, params, _HEARD, what.line.turn)
         return heard
 
     async def recall(self, query: str, n: int) -> list[str]:
-        """Snapshots of leo's past. They only colour a seed: where this fails, the dream goes on without."""
+        """Return snapshots of leo's past. They only colour a seed, so if the hook raises, the dream goes on without."""
         try:
             snapshots: list[str] = await self._ask(Method.RECALL, [query, n], _SNAPSHOTS)
         except Ended as ended:
@@ -120,13 +120,13 @@ class SessionHooks:
         return [cut(snapshot) for snapshot in snapshots[:n]]
 
     def abandon(self, outcome: Outcome) -> None:
-        """End the dialogue: the call on its way is not waited for, and no further one is made."""
+        """End the dialogue without waiting for the current call, and make no further one."""
         self._ended = Ended(outcome)
         if self._asking is not None and not self._asking.done():
             self._asking.set_exception(self._ended)
 
     def close(self) -> None:
-        """Stop the clock of a dialogue that has ended."""
+        """Stop the timer of an ended dialogue."""
         self._timer.cancel()
 
     def _expire(self) -> None:
@@ -169,12 +169,12 @@ class SessionHooks:
             raise self._end(method, "timeout", "deadline") from None
         except NotConnected:
             raise self._end(method, "connection lost", "lost") from None
-        except UsageError:  # what the context brought along does not fit into one message any more
+        except UsageError:  # the params with the texts of the context exceed one message
             raise self._end(method, "too large to ask", "hook_error") from None
         self._latency.add(method, self._monotonic() - started)
         try:
             return decoder.decode(raw)
-        except Exception:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
+        except Exception:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
             raise self._end(method, "wrong answer", "hook_error") from None
 
     def _end(self, method: str, reason: str, outcome: Outcome, place: str = "") -> Ended:

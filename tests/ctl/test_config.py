@@ -152,7 +152,7 @@ def test_the_sample_has_every_setting_and_changes_none(file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert load(file=file, env={}) == Settings()
     again = config(file, "init")
-    assert (again.exit_code, "it stays as it is" in again.stderr) == (1, True)
+    assert (again.exit_code, "stays as it is" in again.stderr) == (1, True)
     on = "\n".join(
         line[1:] if line.startswith("#") and " = " in line and line[1] != " " else line
         for line in sample().splitlines()
