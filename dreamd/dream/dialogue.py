@@ -1,7 +1,7 @@
 """One dialogue of leo with his friend, as a generator of effects.
 
-It yields what it wants done and is sent what came of it, so it reads like the description and runs under any
-driver: the daemon, a test, a replay. A driver ends it early by throwing Ended into it; what was said is kept.
+It yields each effect and is sent its result, so it reads like a description and runs under any driver: the daemon, a
+test, a replay. A driver ends it early by throwing Ended into it. The lines so far are kept.
 """
 
 from collections.abc import Generator
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 Role = Literal["leo_dream", "friend"]
-# Snapshots of the past that leo is asked for.
+# How many snapshots of the past leo is asked for.
 RECALLED = 2
 # Trauma above which the friend speaks as leo's "wounded" expert (leo's own value).
 WOUNDED_ABOVE = 0.7
-# Words that a line should have. The friend is short: he answers, leo dreams.
+# The words that a line should have. The friend's are fewer: he answers, leo dreams.
 LEO_WANTED, FRIEND_WANTED = 14, 9
 
 
 class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Raises ValueError where turns_min is above turns_max."""
+    """The settings of a dialogue. Raises ValueError if turns_min is above turns_max."""
 
     # Lines: three or four short exchanges, as leo's author has it.
     turns_min: Annotated[int, Meta(ge=1)] = 3
@@ -54,14 +54,14 @@ class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Recall(Struct, frozen=True):
-    """Wants a list of at most n strings."""
+    """The driver recalls: it sends a list of at most n strings."""
 
     query: str
     n: int
 
 
 class Generate(Struct, frozen=True):
-    """Wants an Answer: one of several for a line, of which the best is taken."""
+    """The driver asks for a line: it sends an Answer, one of several candidates, of which the best is chosen."""
 
     turn: int
     speaker: Speaker
@@ -74,13 +74,14 @@ class Generate(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """Wants the line on disk before it goes on; answers nothing."""
+    """The driver writes the line to disk before it goes on. It sends nothing."""
 
     line: Line
 
 
 class Observe(Struct, frozen=True):
-    """Wants the line fed into leo's field; answers LineMetrics or None. `candidate` is the one that it came from."""
+    """The driver feeds the line into leo's field, and sends LineMetrics or None. `candidate`: the one that it is
+    from."""
 
     line: Line
     candidate: int = 1
@@ -91,7 +92,7 @@ Dialogue: TypeAlias = Generator[Effect, Any, "Result"]
 
 
 class Ended(Exception):
-    """Thrown into a dialogue by its driver: it ends here, with this outcome."""
+    """Thrown into a dialogue by its driver, to end it with this outcome."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
@@ -99,7 +100,7 @@ class Ended(Exception):
 
 
 class Result(Struct):
-    """How a dialogue ended and the lines that were recorded, with their final measures."""
+    """The outcome of a dialogue and its recorded lines, with their final measures."""
 
     outcome: Outcome
     lines: list[Line]
@@ -117,7 +118,7 @@ def dialogue(
     *,
     can_recall: bool,
 ) -> Dialogue:
-    """Leo and his friend in turn, leo first, each line recorded and then observed."""
+    """Let leo and his friend speak in turn, leo first. Each line is recorded and then observed."""
     lines: list[Line] = []
     try:
         outcome = yield from _turns(ctx, friend, rng, settings, can_recall, lines)
@@ -134,7 +135,7 @@ def _turns(
     can_recall: bool,
     lines: list[Line],
 ) -> Generator[Effect, Any, Outcome]:
-    # All chance is drawn here, in this order: how long, and of what.
+    # All random numbers are drawn here, in this order: the length, and the fragments.
     turns = int(rng.integers(settings.turns_min, settings.turns_max, endpoint=True))
     seed_origin = [fragment.text for fragment in friend.sample(rng)]
     seed_now = [_part(ctx.prompt), _part(ctx.reply)]
@@ -176,7 +177,7 @@ def _choice(
     speaker: Speaker,
     settings: DialogueSettings,
 ) -> Choice | None:
-    """Return the line in the answers of a hook to `before`; None if there is none that was not said already."""
+    """Return the best line in a hook's answers to `before`, or None if all are empty or were said already."""
     earlier = [line.text for line in lines]
     if not settings.candidates:
         text = measures.clamped(texts[0], most_words=settings.max_tokens, most_chars=settings.max_chars)
@@ -192,18 +193,18 @@ def _choice(
 
 
 def _first(ctx: Context, seed_now: list[str], seed_origin: list[str]) -> Generate:
-    """Leo begins, from what was just said and from the origin, as the context feels."""
+    """Return the request for leo's first line: from the prompt, the reply and the origin, as the context feels."""
     felt = ctx.pulse or Pulse()
     return _leo(1, seed_now + seed_origin, felt.entropy or 0.0, felt.novelty or 0.0, ctx.expert)
 
 
 def _next(ctx: Context, turn: int, seed_origin: list[str], lines: list[Line]) -> Generate:
-    """Friend and leo in turn, from the origin and the last one or two lines, as the last line feels."""
+    """Return the request for the next line: from the origin and the last one or two lines, as the last line feels."""
     last = lines[-1]
     seed = seed_origin + [line.text for line in lines[-2:]]
     if turn % 2:
         return _leo(turn, seed, last.entropy, last.novelty, ctx.expert)
-    # The deeper of what leo brought along and what he just said: a soft line does not heal a wound.
+    # The deeper of leo's trauma and that of his last line: a soft line does not heal a wound.
     trauma = max(ctx.trauma_level or 0.0, last.trauma)
     return Generate(
         turn=turn,
@@ -237,7 +238,7 @@ def _measured(
     friend: Friend,
     lately: set[str],
 ) -> Line:
-    """Return the line, each measure as the hook told it, else as estimated from the text."""
+    """Return the line, each measure as the hook reports it, or else as estimated from the text."""
     overlap = measures.overlap(text, friend.origin_profile)
     estimate = Line(
         turn=ask.turn,
@@ -259,7 +260,7 @@ def _measured(
 
 
 def corrected(line: Line, metrics: LineMetrics) -> Line:
-    """Return the line with the measures that a hook gave for it."""
+    """Return the line with the measures that a hook reports for it."""
     told = {name: getattr(metrics, name) for name in LineMetrics.__struct_fields__}
     return replace(line, **{name: value for name, value in told.items() if value is not None})
 

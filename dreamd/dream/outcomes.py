@@ -12,7 +12,7 @@ Outcome = Literal[
 #   repeat      a line was said already           left         the client left, and it did not go on: no failure
 #   hook_error  a hook raised or gave nonsense
 # While it runs, `lost` (the connection) and `shutdown` (the daemon) interrupt it: it is suspended, or ends as `left`.
-# As an outcome these two, and `interrupted`, are of 0.1.0.
+# Only 0.1.0 stored these two, and `interrupted`, as outcomes.
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
 # An end that does not show whether the client can speak: not its fault.

@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 
 class Script(Struct, frozen=True, kw_only=True):
-    """What was kept of a dialogue. The measures of its lines are the final ones, whoever told them."""
+    """The record of a dialogue. The measures of its lines are the final ones, from the text or from a hook."""
 
     context: Context
     settings: DialogueSettings
     rng_seed: int
-    fragments: list[Fragment]  # of the friend as it was, in its order
-    recalled: list[str] | None  # None: it was not asked for, or not answered
+    fragments: list[Fragment]  # of the friend as he was, in his order
+    recalled: list[str] | None  # None: not asked for, or not answered
     lines: list[Line]
     outcome: Outcome
 
 
 class Differs(Exception):
-    """The dialogue goes another way than it was stored; says where, in a line."""
+    """The dialogue differs from the stored one. The message says where, in a line."""
 
 
 def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
-    """Return where the dialogue goes another way than it was stored, in a line; None if it is the same throughout.
+    """Return in a line where the dialogue first differs from the stored one, or None if it does not.
 
-    Compares how long it is, whom each line is asked of, every prompt and parameter, and every line as it was cut.
-    `rng` is made from the script's `rng_seed`.
+    Compare its length, the speaker of each line, every prompt and parameter, and every line as it was cut. `rng` is
+    made from the script's `rng_seed`.
     """
     run = dialogue(script.context, Friend(tuple(script.fragments)), rng, script.settings, can_recall=True)
     try:
@@ -54,7 +54,7 @@ def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
         while True:
             match effect:
                 case Generate(turn) if turn > len(script.lines):
-                    # What ended it was not kept as a line: it ends here, in the same way.
+                    # The hook call that ended it was not recorded as a line, so it ends here with the stored outcome.
                     if script.outcome == "complete":
                         return f"line {turn}: asked for, though the dialogue was complete"
                     effect = run.throw(Ended(script.outcome))
@@ -74,8 +74,8 @@ def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
 def resumed(
     script: Script, rng: "np.random.Generator", *, can_recall: bool
 ) -> tuple[Dialogue, Effect | Result]:
-    """Run a dialogue that was interrupted up to where it was, without asking for anything again. Return it with what it
-    wants next, or with its end. `can_recall`: whether its client recalls, if it has not yet. Raises Differs."""
+    """Run an interrupted dialogue from its record up to the interruption, and return it with its next effect, or its
+    end. `can_recall`: its client provides `recall`, used if it was not called yet. Raise Differs."""
     begun = script.recalled is not None or bool(script.lines)
     run = dialogue(
         script.context, Friend(tuple(script.fragments)), rng, script.settings, can_recall=begun or can_recall
@@ -95,7 +95,7 @@ def resumed(
 
 
 def _kept_answer(script: Script, effect: Effect) -> Any:
-    """Return what the effect was answered with. Raises Differs if it is not what was asked then."""
+    """Return the recorded answer to an effect. Raise Differs if the effect differs from the recorded one."""
     match effect:
         case Recall():
             return script.recalled or []
@@ -110,12 +110,12 @@ def _kept_answer(script: Script, effect: Effect) -> Any:
     return None
 
 
-# These end a dialogue at what `generate` said, so never while a line is observed.
+# Outcomes that come from the text of `generate`, so never while a line is observed.
 _BY_TEXT = ("empty", "repeat")
 
 
 def _answer(line: Line, candidate: int) -> Answer:
-    """Return the candidate as the hook gave it; the measures of the one that was taken are those of the line."""
+    """Return a candidate as the hook's answer. The chosen one has the measures of the line."""
     return Answer(text=line.candidates[candidate - 1], **{name: getattr(line, name) for name in MEASURES})
 
 

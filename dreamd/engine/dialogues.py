@@ -1,4 +1,4 @@
-"""The dialogues of a daemon: those that run, a task each, and those that are suspended until their client is back."""
+"""The dialogues of a daemon: the running ones, each a task, and those that are suspended until their client is back."""
 
 import asyncio
 import random
@@ -27,15 +27,15 @@ from dreamd.settings import Settings
 from dreamd.store.records import Finish, OpenDialog
 from dreamd.store.store import Store
 
-GO_ON_TIMES = 2  # so often a dialogue goes on: the third interruption ends it
-GO_ON_S = 86400.0  # from its beginning: a dialogue of yesterday is not told to the end
-WAITING = 64  # suspended dialogues; of more, the oldest ends
-LOSSES = 3  # in a row, from which on a client that is lost before its first line is paused like a mute one
+GO_ON_TIMES = 2  # how often a dialogue may go on: the third interruption ends it
+GO_ON_S = 86400.0  # from its beginning: an older dialogue does not go on
+WAITING = 64  # suspended dialogues; if there are more, the oldest end
+LOSSES = 3  # in a row: from then on a client that is lost before its first line is paused like a mute one
 
 
 @dataclass
 class Dreamer:
-    """What is known of one session."""
+    """The state of one session that has said hello."""
 
     session: Caller
     name: str  # of its last hello
@@ -45,34 +45,34 @@ class Dreamer:
 
     @property
     def has_hooks(self) -> bool:
-        """Whether it can dream at all."""
+        """True if it provides the hooks of a dream."""
         return self.session.provides >= {Method.GENERATE, Method.OBSERVE}
 
 
 class Ending(NamedTuple):
-    """How a dialogue ended, or that it is suspended, and how many lines it has."""
+    """The outcome of a dialogue, or that it is suspended, and its number of lines."""
 
     outcome: str
     lines: int
 
 
 def may_go_on(dialog: OpenDialog, now_s: float) -> bool:
-    """Return whether a suspended dialogue may go on: it began within a day, with this version, and its field is
+    """Return whether a suspended dialogue may go on: it began less than a day ago with this version, and its field is
     known."""
     young = now_s - dialog.started_at < GO_ON_S
     return young and dialog.field is not None and dialog.version == dreamd.__version__
 
 
 def may_be_suspended(dialog: OpenDialog, interrupted_in: str, now_s: float) -> bool:
-    """Return whether a dialogue that is interrupted in this hook call waits for its client: not a third time, nor
-    twice in one call, of which its client may have died."""
+    """Return whether an interrupted dialogue waits for its client. It does not at the third interruption, nor at the
+    second one in one hook call, which may have crashed the client."""
     often = dialog.interruptions >= GO_ON_TIMES or dialog.interrupted_in == interrupted_in
     return not often and may_go_on(dialog, now_s)
 
 
 class Dialogues:
-    """Begins, suspends, resumes and ends dialogues. `is_over` is called when one has ended or is suspended, and the
-    store or the inbox may have something to do for it."""
+    """The dialogues, which it begins, suspends, resumes and ends. `is_over` is called when one has ended or is
+    suspended, because its file may have to be delivered."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Dialogues:
         return dialog, self._start(dreamer, about, ctx, settings, drawn)
 
     def resume(self, dreamer: Dreamer, settings: Settings) -> int | None:
-        """Go on with the oldest suspended dialogue of this session's name and field. Return which, if there is one."""
+        """Go on with the oldest suspended dialogue of this session's name and field. Return its id, or None."""
         if dreamer.run is not None or not dreamer.has_hooks or self._clients[dreamer.name].running:
             return None
         now_s, mine = self._clock.wall(), (dreamer.name, dreamer.session.field)
@@ -127,7 +127,8 @@ class Dialogues:
         return None
 
     async def recover(self) -> None:
-        """Suspend what a crash cut short, and end what has waited too long. Raises StoreUnavailable."""
+        """Suspend dialogues that a crash interrupted, and end those that have waited too long. Raise
+        StoreUnavailable."""
         now_s = self._clock.wall()
         found = await self._store.open_dialogs()
         for dialog in [d for d in found if d.id not in self.running and d.id not in self.suspended]:
@@ -145,13 +146,13 @@ class Dialogues:
 
     @property
     def due(self) -> bool:
-        """Whether a suspended dialogue has waited too long."""
+        """True if a suspended dialogue has waited too long, or too many wait."""
         now_s = self._clock.wall()
         late = any(not may_go_on(dialog, now_s) for dialog in self.suspended.values())
         return late or len(self.suspended) > WAITING
 
     async def interrupt(self, outcome: Outcome) -> None:
-        """End the lines in flight, and wait for their dialogues."""
+        """Cancel the pending hook calls, and wait for the end of their dialogues."""
         for run, _ in self.running.values():
             run.hooks.abandon(outcome)
         await asyncio.gather(*[task for _, task in self.running.values()], return_exceptions=True)
@@ -198,7 +199,7 @@ class Dialogues:
                 ending, end = await self._conclude(run, result)
         except StoreUnavailable as error:
             self._failures.count("store", error.trouble, place="finish")
-        except Exception as error:  # noqa: BLE001 - a fault of ours costs this dialogue; it is counted and told
+        except Exception as error:  # noqa: BLE001 - a fault of the daemon ends only this dialogue; it is counted and reported
             self._failures.count("engine", type(error).__name__)
             fault = {"message": "a dialogue", "exception": error, "counted": True}
             asyncio.get_running_loop().call_exception_handler(fault)
@@ -209,11 +210,11 @@ class Dialogues:
             self._clients.end(run.about.client, run.about.id, keep=ending.outcome == SUSPENDED)
             self._tell_end(run, ending, end)
             del self.running[run.about.id]
-            self._is_over()  # its file, or its end in the store
+            self._is_over()  # its file, or its end in the store, may be pending
         return ending
 
     async def _conclude(self, run: DialogueRun, result: Result) -> tuple[Ending, Finish | None]:
-        """Suspend an interrupted dialogue that may go on, store the end of any other."""
+        """Suspend an interrupted dialogue if it may go on. Store the end of any other."""
         outcome: str = result.outcome
         if outcome in ("lost", "shutdown"):
             now_s, interrupted_in = self._clock.wall(), run.hooks.at
@@ -229,7 +230,7 @@ class Dialogues:
         return Ending(outcome, len(result.lines)), await self._finish(run, result, outcome)
 
     async def _finish(self, run: DialogueRun, result: Result, outcome: str) -> Finish:
-        """Store the end and the next friend, together. It goes on if the store takes too long to answer."""
+        """Store the end and the next friend in one transaction, which goes on even if this stops waiting."""
         signals = self._clients[run.about.client].signals
         end = Finish(
             at=self._clock.wall(),
@@ -252,7 +253,7 @@ class Dialogues:
         return finished
 
     async def _leave(self, dialog: OpenDialog) -> None:
-        """End a dialogue whose client did not come back, or of which not all is known; what was said is kept."""
+        """End a dialogue whose client did not come back, or whose record is incomplete. Its lines are kept."""
         self.suspended.pop(dialog.id, None)
         script = None
         with suppress(Unreadable):
@@ -280,9 +281,9 @@ class Dialogues:
         )
 
     def _account(self, run: DialogueRun, result: Result, drawn: float | None, *, suspended: bool) -> None:
-        """Note what an end says of its client. A context that it was lost with, and that does not go on, is delivered
-        once more, the second in a row is not, and from the third loss on each doubles the pause, until a dialogue ends
-        in another way."""
+        """Note what the end of a dialogue shows of its client. If the client was lost before a line and the dialogue
+        does not go on, its context is delivered once more, but not after a second loss in a row. From the third loss
+        on, each doubles the pause, until a dialogue ends in another way."""
         named, now_s = self._clients[run.about.client], self._clock.monotonic()
         if result.outcome == "lost" and not result.spoke:
             named.lost += 1

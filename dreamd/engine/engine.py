@@ -1,7 +1,7 @@
-"""The engine: decides, and lets dialogues run. The only bridge from `dream/` to the world.
+"""The engine: it decides on contexts and runs dialogues. It is the only bridge from `dream/` to the world.
 
-A context is decided from memory and at once; a dialogue is a task. At its end the friend, which is a value, is
-replaced by the next one, as soon as the store has it.
+A decision is made at once and from memory. A dialogue is a task. After its end the friend, which is a value, is
+replaced by the next one as soon as the store has it.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ from dreamd.store.file.health import UNANSWERED
 from dreamd.store.records import Memory, OpenDialog
 from dreamd.store.store import Store
 
-# `dream.now` waits so long at most for the file, which takes milliseconds: its caller may look for it.
+# How long `dream.now` waits for the dream's file, usually milliseconds: its caller may look for it.
 DELIVERY_S = 0.25
 
 
 class Engine:
-    """The dreams of one daemon. `friend` is one for all its sessions."""
+    """The dreams of one daemon. All its sessions share one `friend`."""
 
     def __init__(
         self,
@@ -52,8 +52,8 @@ class Engine:
         self.settings = settings
         self.gate = gate
         self.clients = gate.clients
-        self.shortage: str | None = None  # what the process has lost or run out of, as its tick found
-        self.unanswered = False  # the database or the inbox does not answer its look
+        self.shortage: str | None = None  # a resource that the process lacks, as the tick found
+        self.unanswered = False  # the database or the inbox did not answer in time
         self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
         self.reasons: Counter[str] = Counter()
         self._store = store
@@ -74,13 +74,13 @@ class Engine:
     # start and end
 
     async def load(self) -> None:
-        """Load what the store holds, if it can be read and was not loaded yet. Raises StoreUnavailable."""
+        """Load the store, if it can be read and was not loaded yet. Raise StoreUnavailable."""
         if self._store.trouble is None and not self._loaded:
             self._take_up(await self._friend.load(), await self._store.open_dialogs())
 
     def _take_up(self, memory: Memory, unfinished: Iterable[OpenDialog]) -> None:
-        if not self._loaded:  # the start may have asked, too, and not waited
-            for dialog in unfinished:  # their cooldowns, until it is known whether they go on
+        if not self._loaded:  # the start may have loaded it meanwhile
+            for dialog in unfinished:  # keep their cooldowns until it is known whether they go on
                 self.clients[dialog.client].reserved[dialog.id] = dialog.started_at
             self.clients.load(memory.last_run, memory.signals)
             self.dialogues.outcomes = Counter(memory.outcomes)
@@ -88,7 +88,7 @@ class Engine:
             self._loaded = True
 
     async def _complete(self) -> bool:
-        """Load the store, end what a crash left open, deliver the files, tidy the inbox. Return whether all is done."""
+        """Load the store, end interrupted dialogues, deliver the files, tidy the inbox. Return whether all is done."""
         await self.load()
         if self._store.trouble is not None:
             return False
@@ -100,8 +100,8 @@ class Engine:
         return delivered
 
     def _is_over(self) -> None:
-        """A dialogue has ended or is suspended. Its client may be back already; what is to be done besides is pending,
-        and may have to wait for the inbox."""
+        """Handle the end or the suspension of a dialogue. Its client may be back already. All other work is pending, as
+        it may have to wait for the inbox."""
         self._resume_all()
         self.pending.add()
 
@@ -109,7 +109,7 @@ class Engine:
         return not self._loaded or self._delivery.due or self.dialogues.due
 
     async def close(self) -> None:
-        """Interrupt the dialogues: they go on with a later daemon, or end, and are delivered."""
+        """Interrupt the dialogues. A later daemon continues them, or they end and are delivered."""
         self._closing = True
         await self.dialogues.interrupt("shutdown")
         await self._friend.close()
@@ -117,7 +117,7 @@ class Engine:
         await self.pending.attempt()
 
     async def _keep_signals(self) -> None:
-        """Store what came to the gates since the last dialogue, so that the next start ranks among it."""
+        """Store the signals of contexts since the last dialogue, so that the next daemon ranks among them."""
         changed = dict(self.clients.changed())
         if not changed or self._store.trouble or not self._loaded:
             return
@@ -129,7 +129,7 @@ class Engine:
 
     @property
     def trouble(self) -> str | None:
-        """Why no dream can be kept now, or None."""
+        """The reason for which no dream can be kept now, or None."""
         if self._closing:
             return "stopping"
         if self._store.trouble or self._loaded:
@@ -138,17 +138,17 @@ class Engine:
 
     @property
     def hindered(self) -> bool:
-        """Whether pending work cannot be done: once it can, it is tried at once."""
+        """True if pending work cannot be done now. The tick retries it at once when this has ended."""
         return bool(self._store.trouble or self.unanswered or self._delivery.closed_to_us)
 
     @property
     def ailment(self) -> str | None:
-        """The worst that is wrong, dreams or no dreams, in a word that docs/guides/troubleshooting.md lists."""
+        """The reason for which the daemon is degraded, as a word that docs/guides/troubleshooting.md lists, or None."""
         return self.shortage or self.trouble or self._delivery.trouble
 
     @property
     def doing(self) -> str:
-        """What goes on, in a few words, for `systemctl status`."""
+        """The daemon's activity in a few words, for `systemctl status`."""
         if self.ailment:
             return f"degraded: {self.ailment}"
         if self.dialogues.running:
@@ -157,7 +157,7 @@ class Engine:
         return "waiting for leo" if not self._dreamers else f"{len(self._dreamers)} connected"
 
     def change_settings(self, settings: Settings) -> list[str]:
-        """Take what can be changed while running, from the next decision on; names what cannot."""
+        """Apply new settings from the next decision on. Return the names of the groups that need a restart."""
         later = [
             name
             for name in ("inbox", "store", "log")
@@ -172,9 +172,9 @@ class Engine:
     # sessions
 
     def join(self, session: Caller) -> None:
-        """Take a session that has said hello. A dialogue that is suspended for it goes on. Or the context that is kept
-        for its name is decided, with the draw that was made for it, and not kept again (a client that dies of it would
-        die at each start)."""
+        """Add a session that has said hello. If a dialogue is suspended for it, go on with that. Otherwise decide on
+        the context that is kept for its name, with the draw that was made for it. The context is not kept again,
+        because a client that crashes on it would crash at each start."""
         if session.number in self._dreamers:
             self.clients.leave(self._dreamers[session.number].name)
         dreamer = self._dreamers.setdefault(session.number, Dreamer(session, session.name))
@@ -194,7 +194,8 @@ class Engine:
             self._resume(dreamer)
 
     def _resume(self, dreamer: Dreamer) -> bool:
-        """Go on with a dialogue that is suspended for this session, if there is one and no trouble."""
+        """Go on with a dialogue that is suspended for this session, if there is one and no trouble. Return whether
+        there is."""
         if self.trouble or not self.gate.settings.enabled:
             return False
         dialog = self.dialogues.resume(dreamer, self.settings)
@@ -206,7 +207,7 @@ class Engine:
         return dialog is not None
 
     def leave(self, number: int) -> None:
-        """A session has gone; its dialogue, if one runs, ends by itself."""
+        """Remove a closed session. Its dialogue, if one runs, ends by itself."""
         dreamer = self._dreamers.pop(number, None)
         if dreamer is not None:
             if dreamer.run is not None:
@@ -215,13 +216,13 @@ class Engine:
             self.clients.leave(dreamer.name)
 
     def dreamer(self, number: int) -> Dreamer | None:
-        """What is known of a session that has said hello."""
+        """Return the state of a session that has said hello, or None."""
         return self._dreamers.get(number)
 
     # decisions
 
     def offer(self, session: Caller, ctx: Context) -> Decision:
-        """Decide on a context that was just settled; start its dialogue if it is to dream. Never blocks."""
+        """Decide on a new context, and start its dialogue if leo is to dream. Never blocks."""
         return self._decide(self._dreamers[session.number], ctx, self._chance.random, is_new=True)
 
     def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float], *, is_new: bool) -> Decision:
@@ -245,7 +246,7 @@ class Engine:
         return decision
 
     async def dream_now(self, caller: Caller, ctx: Context | None, number: int | None) -> dict[str, Any]:
-        """Dream past every gate; wait for the end. Raises Refusal."""
+        """Start a dialogue past every gate, and wait for its end. Raise Refusal."""
         dreamer = self._who_dreams(caller, number)
         if dreamer.run is not None:
             raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
@@ -261,7 +262,7 @@ class Engine:
         return {"dialog": dialog, "outcome": ending.outcome, "lines": ending.lines}
 
     def why(self, n: int) -> list[Decision]:
-        """The last n decisions, newest first."""
+        """Return the last n decisions, newest first."""
         return list(islice(reversed(self.decisions), n))
 
     def _note(self, decision: Decision) -> None:
