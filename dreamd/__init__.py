@@ -5,4 +5,4 @@
 
 from dreamclient import __version__ as __version__
 
-__date__ = "2026-11-30"  # of this version: the manual pages bear it
+__date__ = "2026-11-30"  # the release date of this version, shown in the manual pages

@@ -1,4 +1,4 @@
-"""`dreamd`, and `python -m dreamd`: the arguments, and nothing else."""
+"""`dreamd`, and `python -m dreamd`: parse the arguments and run the daemon."""
 
 import argparse
 import sys
@@ -16,14 +16,14 @@ from dreamd.process.exit_codes import ExitCode
 
 
 def _path(text: str) -> str:
-    """An empty one is a variable that was not set, and must not mean the default."""
+    """Return the path. Raise ArgumentTypeError for an empty one: an unset variable must not mean the default."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, not an empty text")
     return text
 
 
 def arguments() -> argparse.ArgumentParser:
-    """What dreamd takes."""
+    """Return the parser of dreamd's arguments."""
     parser = argparse.ArgumentParser(
         prog="dreamd",
         description="The daemon in which leo dreams. It serves one user's leo over a Unix socket, in the foreground.",
@@ -51,13 +51,13 @@ def _warn(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the daemon in the foreground; the exit code (docs/reference/errors.md)."""
+    """Run the daemon in the foreground, and return the exit code (docs/reference/errors.md)."""
     asked = arguments().parse_args(argv)
     file = Path(asked.config) if asked.config else None
     try:
         state_dir = paths.state_dir(asked.state_dir)
         socket = paths.socket_path(asked.socket, state=asked.state_dir)
-        from dreamd import app  # not for --help and --version
+        from dreamd import app  # not imported for --help and --version
 
         load = partial(settings.load, file=file, assignments=asked.set, warn=_warn)
         return app.run(load, state_dir, socket)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except HomeUnknown as error:
         print(f"dreamd: the state folder is not known: {error}", file=sys.stderr)
         return ExitCode.STATE
-    except KeyboardInterrupt:  # while it starts; once it serves, it stops in order
+    except KeyboardInterrupt:  # only while it starts: later Ctrl-C stops it in order
         return ExitCode.INTERRUPTED
 
 

@@ -1,4 +1,4 @@
-"""Runs a daemon in the foreground, with signals and logs; `embed` runs one on a thread of its caller."""
+"""Running a daemon: `run` in the foreground, with signals and logs, `embed` on a thread of the calling process."""
 
 import asyncio
 import logging
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 def embed(
     state_dir: Path, *, db_path: Path | None = None, settings: Settings | None = None, clock: Clock = Clock()
 ) -> "Embedded":
-    """The same daemon on a thread of this process, reached by `Embedded.connect`, with no socket in the file
-    system. It ends with the process, by `close`, or if its database is replaced or removed. Raises StartError,
-    SettingsError.
+    """Start a daemon on a thread of this process, without a socket in the file system. Clients connect by
+    `Embedded.connect`. It ends with the process, by `close`, or if its database is replaced or removed. Raise
+    StartError or SettingsError.
 
-    `db_path` takes the place of the state folder's dream.sqlite3; a file that is not known to be dreamd's (an empty
-    or unreadable one too) is left alone, for a dream.sqlite3 beside it. `settings` are those of file and environment,
-    unless given.
+    `db_path`: a database instead of the state folder's dream.sqlite3. If it is not known to be dreamd's, or is empty or
+    unreadable, it is left alone, and a dream.sqlite3 beside it is used. `settings`: by default those of file and
+    environment.
     """
     from dreamd.embedded import Embedded
 
@@ -38,9 +38,9 @@ def embed(
 
 
 def run(load: Callable[[], Settings], state_dir: Path, socket_path: Path) -> int:
-    """Serve in the foreground until SIGTERM, SIGINT or the `shutdown` request; the exit code.
+    """Serve in the foreground until SIGTERM, SIGINT or the `shutdown` request, and return the exit code.
 
-    `load` reads the settings: now, and again at SIGHUP. Raises SettingsError for those of now.
+    `load` reads the settings, now and again at SIGHUP. Raise SettingsError if they are wrong now.
     """
     import uvloop
 
@@ -52,7 +52,7 @@ def run(load: Callable[[], Settings], state_dir: Path, socket_path: Path) -> int
         except StartError as error:
             print(f"dreamd: {error}", file=sys.stderr)
             return error.exit_code
-        except Exception as error:  # noqa: BLE001 - one line without its text, which may hold a dream's
+        except Exception as error:  # noqa: BLE001 - printed without its message, which may hold text of a dream
             print(f"dreamd: unexpected {type(error).__name__}{place_of(error)}", file=sys.stderr)
             return ExitCode.UNEXPECTED
     if daemon.lost:
@@ -76,7 +76,7 @@ async def _until_stopped(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
-    again = asyncio.Event()  # settings are to be read again; while it starts, that waits
+    again = asyncio.Event()  # set at SIGHUP; while the daemon starts, the reload waits
     loop.add_signal_handler(signal.SIGHUP, again.set)
     async with daemon.serve():
         reloads = asyncio.create_task(_reload_when(again, partial(daemon.reload, load)))
@@ -88,11 +88,11 @@ async def _until_stopped(
 async def _reload_when(again: asyncio.Event, reload: Callable[[], None]) -> None:
     while await again.wait():
         again.clear()
-        asyncio.get_running_loop().call_soon(reload)  # what it raises, the loop's handler tells
+        asyncio.get_running_loop().call_soon(reload)  # the loop's handler reports exceptions
 
 
 def _tick_s(env: Mapping[str, str]) -> float:
-    """Twice in the time that the watchdog waits, and at least every 15 s."""
+    """Return the interval of ticks: half of the watchdog's time, at most 15 s."""
     watchdog_us = env.get("WATCHDOG_USEC", "")
     return min(TICK_S, int(watchdog_us) / 2e6) if watchdog_us.isdecimal() else TICK_S
 

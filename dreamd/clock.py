@@ -1,4 +1,4 @@
-"""The two clocks, handed in so that a test or a simulation can own time."""
+"""The two clocks, as an argument, so that a test or a simulation can control time."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clock:
-    """`wall` gives unix seconds, for what people and files read; `monotonic` seconds, for intervals."""
+    """A pair of clocks. `wall` returns unix seconds, for people and files. `monotonic` returns seconds for
+    intervals."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""Builds the parts of a daemon, serves, and ends in order. Reading `serve` explains it all."""
+"""The daemon: build its parts, serve, and stop in order. `serve` shows all of it."""
 
 import asyncio
 import logging
@@ -37,10 +37,13 @@ from dreamd.wire.server import Server, session_cap
 from dreamd.wire.subscriptions import Subscriptions
 
 DATABASE = "dream.sqlite3"
-TICK_S = 15.0  # everything periodic happens then: dreamd/housekeeping.py
-LOAD_S = 0.5  # that a start waits for what the database holds; milliseconds, unless a disk hangs
-STOP_S = 1.5  # for the lines in flight (a session that does not read takes 0.5 more); what is not done
-# then is completed at the next start
+TICK_S = 15.0  # the interval of everything periodic: dreamd/housekeeping.py
+LOAD_S = (
+    0.5  # how long a start waits for the database to be loaded: usually milliseconds, longer if a disk hangs
+)
+# How long a stop waits for dialogues to end. Unfinished work is completed at the next start. A session that does not
+# read takes 0.5 s more.
+STOP_S = 1.5
 if TYPE_CHECKING:
     from dreamd.wire.session import Session
 
@@ -49,31 +52,33 @@ log = logging.getLogger("dreamd")
 
 @dataclass
 class Daemon:
-    """One daemon: where it lives, and what may be handed in."""
+    """One daemon: its places, its settings, and the parts that a caller may replace."""
 
     settings: Settings
     state_dir: Path
-    socket_path: Path | None  # None: there is no listening socket, connections come by `Server.connect`
+    socket_path: (
+        Path | None
+    )  # None if embedded: no listening socket, connections come through `Server.connect`
     clock: Clock = Clock()
     chance: random.Random = field(default_factory=random.SystemRandom)
     notifier: Notifier = field(default_factory=lambda: Notifier(None))
     passed: socket.socket | None = None  # the listening socket that systemd made, if any
     tick_s: float = TICK_S
-    database: Path | None = None  # dream.sqlite3 in the state folder, unless given
-    sessions: int | None = None  # at most; as many as there are descriptors for, unless given
-    locks: tuple[int, int] = field(init=False)  # the descriptors that hold the state folder
+    database: Path | None = None  # by default dream.sqlite3 in the state folder
+    sessions: int | None = None  # the most sessions, by default as many as there are descriptors for
+    locks: tuple[int, int] = field(init=False)  # the descriptors that lock the state folder
     database_locks: dict[Path, int] = field(
         default_factory=dict
-    )  # those of a database elsewhere, by their file
-    lost: str = ""  # why it ended by itself: what it served is gone, another's, or damaged
+    )  # the descriptors that lock a database elsewhere, by lock file
+    lost: str = ""  # why it ended by itself: its database or folder is gone, replaced or damaged
     exit_code: int = ExitCode.STOPPED
     server: Server = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    reload: Callable[[Callable[[], Settings]], None] = field(init=False)  # take new settings, while it serves
+    reload: Callable[[Callable[[], Settings]], None] = field(init=False)  # apply new settings while it serves
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Parts]:
-        """Serve until the block ends; a caller that wants it to end sets `stopping`. Raises StartError."""
+        """Serve during the block, which should end when `stopping` is set. Raise StartError."""
         failures = Failures(self.clock)
         _tell_of_faults(failures)
         async with AsyncExitStack() as stack:
@@ -87,7 +92,7 @@ class Daemon:
             parts = self._build(stack, store, failures, str(listener.path) if listener else "")
             engine, server = parts.engine, self.server
 
-            with suppress(StoreUnavailable):  # its trouble is told; the pending work loads it once it can
+            with suppress(StoreUnavailable):  # reported as trouble; the pending work loads it later
                 await answered(engine.load(), LOAD_S)
             if listener is not None:
                 await server.listen(listener.socket)
@@ -142,7 +147,7 @@ class Daemon:
         return parts
 
     def _lose(self, why: str, exit_code: ExitCode = ExitCode.LOST) -> None:
-        """End by itself, and say why wherever a person looks: standard error, clients, the lock file."""
+        """Stop, and report the reason on standard error, to clients and in the lock file."""
         if not self.lost:
             self.lost, self.exit_code = why, exit_code
             note_end(self.locks[1], why)
@@ -152,7 +157,7 @@ class Daemon:
         self._lose(str(error), ExitCode.LOST if isinstance(error, StoreUnavailable) else ExitCode.DATABASE)
 
     def _lock_database(self, path: Path) -> None:
-        """Hold a database that does not lie in its own place. Raises StoreTaken."""
+        """Lock a database that lies elsewhere than in the state folder. Raise StoreTaken."""
         file = path.with_name(LOCK_NAME if path.name == DATABASE else f"{path.name}.lock")
         if file not in self.database_locks and file != self.state_dir / LOCK_NAME:
             try:
@@ -188,12 +193,12 @@ class Daemon:
         return store
 
     def _report_status(self, engine: Engine, event: Event) -> None:
-        """Report to systemd what the daemon does, once the dialogue that an event is of has begun or ended."""
+        """Report the daemon's activity to systemd after the beginning or the end of a dialogue."""
         if event["type"].startswith("dialog."):
             asyncio.get_running_loop().call_soon(lambda: self.notifier.tell(f"STATUS={engine.doing}"))
 
     async def _stop(self, server: Server, engine: Engine) -> None:
-        """No new leos; the lines in flight are abandoned, what was said is kept; then everybody is let go."""
+        """Stop accepting, interrupt running dialogues (their lines are kept), then close all sessions."""
         self.notifier.tell("STOPPING=1")
         await server.stop_listening()
         try:
@@ -205,7 +210,8 @@ class Daemon:
 
 
 def _reload(engine: Engine, failures: Failures, load: Callable[[], Settings]) -> None:
-    """Take what may change while it serves. The rest is counted, and so is what is wrong: a signal has no answer."""
+    """Apply the settings that may change while serving. Count wrong ones, and those that need a restart, because a
+    signal has no answer."""
     try:
         later = engine.change_settings(load())
     except SettingsError as error:
@@ -218,14 +224,15 @@ def _reload(engine: Engine, failures: Failures, load: Callable[[], Settings]) ->
 
 
 def _tell_of_faults(failures: Failures) -> None:
-    """What the loop would print, counted and logged by type and place: an exception's text may hold a line."""
+    """Have faults of the loop counted and logged by type and place only, because an exception's text may hold a
+    line."""
 
     def tell(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         kind = type(error).__name__ if error else "fault"
         if not context.get("counted"):
             failures.count("daemon", kind)
-        # asyncio's own message may go on with the arguments of a callback: "Exception in callback f('..')".
+        # asyncio's own message may contain the arguments of a callback: "Exception in callback f('..')".
         message = str(context.get("message")).partition("(")[0]
         log.error("%s: %s%s", message, kind, place_of(error))
 
@@ -233,6 +240,6 @@ def _tell_of_faults(failures: Failures) -> None:
 
 
 def place_of(error: BaseException | None) -> str:
-    """Where an exception was raised, as " at file:line", or nothing."""
+    """Return where an exception was raised, such as " at file:line", or an empty string."""
     frames = traceback.extract_tb(error.__traceback__) if error else []
     return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -1,8 +1,8 @@
-"""The embedded form: the daemon of `dreamd.daemon` on a thread of its host, for places without a service.
+"""The embedded form: the daemon of `dreamd.daemon` on a thread of its host, for machines without a service.
 
-The host must not notice it: no signal handlers, no listener, no word on its logs, no change of its limits, and
-threads that keep no exit waiting. What is not done when the host ends is completed at the next start, as after
-any crash.
+The host must not notice it: it has no signal handlers and no listener, prints nothing to the host's logs, changes no
+limits, and its threads do not delay the exit. Work that is unfinished when the host ends is completed at the next
+start, as after any crash.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from dreamd.daemon import Daemon
 from dreamd.errors import DreamdError, SettingsError, StartError
 from dreamd.process.exit_codes import ExitCode
 from dreamd.process.state_folder import LOCK_NAME, release_in_child
-from dreamd.process.threads import OneThread as OneThread  # where other programs find it
+from dreamd.process.threads import OneThread as OneThread  # other programs import it from here
 from dreamd.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-START_S = 10.0  # it takes a tenth of a second
-CONNECT_S = 5.0  # it takes a millisecond; a loop that does not answer has ended
-SESSIONS = 64  # a process has a few leos, and the descriptors are its own
+START_S = 10.0  # usually a tenth of a second
+CONNECT_S = 5.0  # usually a millisecond; a loop that does not answer has ended
+SESSIONS = 64  # a process has a few leos, and needs its descriptors itself
 
 
 class Embedded:
-    """A daemon that serves from this process until `close`, or until the process ends. If its database is lost it ends,
-    and the next `connect` starts one on what is there then.
+    """A daemon that serves from this process until `close`, or until the process ends. If its database is lost, it
+    ends, and the next `connect` starts one with the database that is there then.
 
-    All methods may be called from any thread. In a forked child it is closed: the daemon is the parent's.
+    All methods may be called from any thread. In a forked child it is closed, because the daemon is the parent's.
     """
 
     def __init__(
         self, state_dir: Path, *, db_path: Path | None, settings: Settings | None, clock: Clock
     ) -> None:
-        """Return when it serves. Raises StartError, SettingsError."""
+        """Start the daemon, and return when it serves. Raise StartError or SettingsError."""
         self._state_dir, self._db_path, self._clock = state_dir, db_path, clock
         self._settings = settings or sources.load()
         self._starting = threading.Lock()
@@ -74,17 +74,17 @@ class Embedded:
         self._loop, self._parts = started.result()
         self._daemon, self._thread = daemon, thread
         process.started(self)
-        if self._closed:  # while it started again
+        if self._closed:  # closed while it restarted
             self.stop()
 
     @property
     def alive(self) -> bool:
-        """Whether it serves."""
-        return self._thread.is_alive()  # in a forked child it is not
+        """True while it serves."""
+        return self._thread.is_alive()  # False in a forked child
 
     def connect(self) -> socket.socket:
-        """Return a connection to it, as a non-blocking socket. Raises NotConnected if it has ended, or does not start
-        again."""
+        """Return a non-blocking socket that is connected to it. Raise NotConnected if it has ended and does not
+        restart."""
         self._start_again()
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
@@ -108,7 +108,7 @@ class Embedded:
                     raise NotConnected(str(error)) from None
 
     def adopt(self, settings: Settings) -> None:
-        """Take other settings for the gates, dialogues and friend of the dreams to come. Raises NotConnected."""
+        """Apply other settings of gates, dialogues and friend to later dreams. Raise NotConnected."""
         self._settings = settings
 
         async def take() -> None:
@@ -123,18 +123,18 @@ class Embedded:
         self.join(process.EXIT_WAITS_S)
 
     def stop(self) -> None:
-        """Begin to stop, without waiting: at the exit of the process all that runs in it is waited for together."""
+        """Begin to stop, without waiting: at its exit the process waits for all that runs in it together."""
         self._closed = True
         if self.alive:
             with suppress(RuntimeError):  # it is ending by itself
                 self._loop.call_soon_threadsafe(self._daemon.stopping.set)
 
     def join(self, timeout_s: float) -> None:
-        """Wait until it has stopped."""
+        """Wait at most `timeout_s` until it has stopped."""
         self._thread.join(timeout_s)
 
     def _ask(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do `work` on the daemon's thread, and wait until it is done."""
+        """Run `work` on the daemon's thread, and wait for its end. Raise NotConnected."""
         try:
             if not self.alive:
                 raise RuntimeError
@@ -155,7 +155,7 @@ class Embedded:
 
 
 def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Parts]]") -> None:
-    """Serve on this thread until the daemon stops; `started` gets what a caller needs, or why it did not start."""
+    """Serve on this thread until the daemon stops. `started` gets its loop and parts, or the exception of the start."""
 
     async def serve() -> None:
         async with daemon.serve() as parts:
@@ -166,14 +166,14 @@ def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Parts
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(serve())
-        except BaseException as error:  # noqa: BLE001 - a thread has no caller that it could raise to
+        except BaseException as error:  # noqa: BLE001 - a thread has no caller to raise it to
             if not started.done():
                 started.set_exception(error)
 
 
 class Shared:
-    """The daemon that the clients of this process share: `Embedded`, started when it is first asked for, or the daemon
-    that has the state folder already. `now` returns the time of its clock (unix s), or None for the real one."""
+    """The daemon that the clients of this process share: an `Embedded`, started at the first use, or the daemon that
+    serves the state folder already. `now` returns the time of its clock (unix s), or None for the real time."""
 
     def __init__(
         self,
@@ -190,16 +190,16 @@ class Shared:
         process.call_in_child(self._renew)
 
     def _renew(self) -> None:
-        """In a forked child another thread of the parent may have held the lock."""
+        """Make a new lock, also in a forked child, in which no thread would release the old one."""
         self._starting = threading.Lock()
 
     def connect(self) -> socket.socket:
-        """Return a connection. Raise NotConnected if there can be none."""
+        """Return a connected socket. Raise NotConnected."""
         embedded = self._running()
         return embedded.connect() if embedded else connected(paths.socket_path(state=self._state))
 
     def adopt(self, assignments: Iterable[str]) -> None:
-        """Take settings such as "gate.chance=1" for the dreams to come, unless the daemon is another process's."""
+        """Apply settings such as "gate.chance=1" to later dreams, unless the daemon runs in another process."""
         embedded = self._running()
         if embedded is not None:
             try:
@@ -208,13 +208,13 @@ class Shared:
                 raise NotConnected(str(error)) from None
 
     def close(self) -> None:
-        """End the daemon, if it is ours, in half a second at most."""
+        """Stop the daemon, if it runs in this process, in at most half a second."""
         embedded, self._embedded = self._embedded, None
         if embedded is not None:
             embedded.close()
 
     def _running(self) -> Embedded | None:
-        """Return our daemon, started if it is not; None if another has the state folder."""
+        """Return the embedded daemon, started if needed, or None if another daemon serves the state folder."""
         if not self._starting.acquire(timeout=START_S):
             raise NotConnected("the embedded daemon does not start")
         try:
@@ -235,13 +235,13 @@ class Shared:
 
 
 class _Silence(logging.NullHandler):
-    propagated = True  # whether its logger's records reached the host's handlers before
+    propagated = True  # whether its logger propagated records to the host's handlers before
 
 
 @contextmanager
 def silence(name: str) -> Iterator[None]:
-    """Keep what this logger says from the host's handlers, and from standard error if it has none, until the last of
-    these blocks ends: a process may have several daemons."""
+    """Keep this logger's records from the host's handlers, and from standard error if there are none, until the last of
+    these blocks ends. A process may have several daemons."""
     log, ours = logging.getLogger(name), _Silence()
     ours.propagated = log.propagate
     for other in (handler for handler in log.handlers if isinstance(handler, _Silence)):

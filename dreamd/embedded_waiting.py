@@ -1,4 +1,4 @@
-"""DREAMD_EMBEDDED=wait: dreams that a caller waits for, with a daemon in its process: for scripts and tests."""
+"""DREAMD_EMBEDDED=wait, for scripts and tests: the caller waits for each dream, with a daemon in its process."""
 
 import os
 import socket
@@ -22,30 +22,30 @@ from dreamclient.protocol.hooks import Hook
 
 from dreamd.embedded import Shared
 
-ANSWER_S = 10.0  # a daemon in this process starts in a tenth of a second, and answers in a millisecond
-HOOK_S = 30.0  # what the daemon gives a hook
-SILENCE_S = 1.0  # after which the daemon is asked whether the dialogue goes on
+ANSWER_S = 10.0  # usually a tenth of a second for the start of the daemon, and a millisecond for an answer
+HOOK_S = 30.0  # as long as the daemon waits for a hook
+SILENCE_S = 1.0  # after this long without a message, ask the daemon whether the dialogue goes on
 
 Path = str | os.PathLike[str]
 
 
 class Waiting:
-    """The daemon of the database that was named last, and one dream at a time. A dream that runs keeps its daemon."""
+    """The daemon of the database that was named last. It has one dream at a time, which keeps its daemon."""
 
     def __init__(self) -> None:
         self._now: float | None = None
         self._daemon: Shared | None = None
-        self._database: str | None = None  # that it serves
+        self._database: str | None = None  # the database that it serves
         self._renew()
         call_in_child(self._renew)
 
     def _renew(self) -> None:
-        """In a forked child the thread that held the lock is not there."""
+        """Make a new lock, also in a forked child, in which no thread would release the old one."""
         self._one_at_a_time = threading.RLock()
         self._dreaming = False
 
     def client(self, failures: Failures) -> "WaitingClient":
-        """Return a client whose offers wait, to be used within `dream`."""
+        """Return a client whose offers wait. Use it within `dream`."""
         return WaitingClient(self._connect, failures)
 
     def _connect(self) -> socket.socket:
@@ -55,7 +55,8 @@ class Waiting:
 
     @contextmanager
     def dream(self, db_path: Path | None, settings: Sequence[str], now: float | None) -> Iterator[bool]:
-        """The daemon of `db_path`, with these settings, its clock at `now`. False if a hook has come back in here."""
+        """Prepare the daemon of `db_path` with these settings and its clock at `now`, and yield True. Yield False if
+        this is called within a dream, by a hook."""
         with self._one_at_a_time:
             if self._dreaming:
                 yield False
@@ -71,7 +72,7 @@ class Waiting:
 
     @contextmanager
     def figures(self, db_path: Path | None, timeout_s: float) -> Iterator[Callable[[], socket.socket]]:
-        """What connects to the daemon of `db_path`. Raise NotConnected while another one's dream is waited for."""
+        """Yield the function that connects to the daemon of `db_path`. Raise NotConnected while another dream runs."""
         if not self._one_at_a_time.acquire(timeout=timeout_s):
             raise NotConnected("a dream is being waited for")
         try:
@@ -96,28 +97,28 @@ class Waiting:
 
 
 class WaitingClient(DreamClient):
-    """Connects for each offer, and returns when the dialogue has ended."""
+    """A client that connects for each offer, and returns from it after the dialogue has ended."""
 
     waits = True
 
     def __init__(self, connect: Callable[[], socket.socket], failures: Failures | None = None) -> None:
-        # What the thread that waits is to do or to know: a hook to run, [a Reply or None], the end of a dialogue.
+        # For the thread that waits: a hook to run, [a Reply or None], or the end of a dialogue.
         self._things: SimpleQueue[Any] = SimpleQueue()
         self._why = ""
         timing = Timing(hello_s=ANSWER_S)
         super().__init__(connect=connect, on_event=self._heard, timing=timing, failures=failures)
 
     def start(self, wait_s: float = 0.0) -> bool:  # noqa: ARG002
-        """Nothing: each offer connects."""
+        """Do nothing, because each offer connects."""
         return True
 
     @property
     def trouble(self) -> str:
-        """Why the last offer found no daemon, in a line, or empty."""
+        """The reason in a line for which the last offer found no daemon, or an empty string."""
         return self._why
 
     def offer(self, ctx: Any) -> bool:
-        """Return whether the context was decided on, when the dialogue that it began has ended."""
+        """Offer a context, and wait for the end of its dialogue. Return whether the daemon decided on it."""
         self._why = ""
         try:
             if super().start(ANSWER_S):
@@ -128,13 +129,13 @@ class WaitingClient(DreamClient):
             self._why = str(error)
         finally:
             self.close()
-            self._things = SimpleQueue()  # no thread waits for what is left there
+            self._things = SimpleQueue()  # no thread waits for the rest
         if self._why:
             self.count("not_connected")
         return not self._why
 
     def on_the_waiting_thread(self, hook: Hook) -> Hook:
-        """Return a hook that runs `hook` on the thread that offers, which may be the only one that it can run on."""
+        """Return a hook that runs `hook` on the thread that offers, as it may not work on any other."""
 
         @wraps(hook)
         def run(*arguments: Any) -> Any:
@@ -162,7 +163,7 @@ class WaitingClient(DreamClient):
             thing = self._thing(SILENCE_S)
             if thing == ("ended", dialog):
                 return
-            if thing is None:  # its end may go unsaid, if the store could not take it
+            if thing is None:  # no event reports its end if the store could not take it
                 sessions = self._asked(Method.STATUS)["sessions"]
                 if not any(session.get("dreaming") == dialog for session in sessions):
                     return
@@ -177,7 +178,7 @@ class WaitingClient(DreamClient):
         raise CallTimeout(f"no answer to {method} in {ANSWER_S:g} s")
 
     def _thing(self, timeout_s: float) -> Any:
-        """Return what comes next, having run it if it is a hook; None if nothing comes."""
+        """Return the next message, or None if none comes. Run it if it is a hook."""
         try:
             thing = self._things.get(timeout=timeout_s)
         except Empty:
@@ -191,5 +192,5 @@ class WaitingClient(DreamClient):
 def _outcome(hook: Hook, arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
     try:
         return hook(*arguments), None
-    except Exception as error:  # noqa: BLE001 it is raised on the client's thread; an interrupt is the host's
+    except Exception as error:  # noqa: BLE001 - raised on the client's thread instead, but not an interrupt
         return None, error

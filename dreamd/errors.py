@@ -3,9 +3,9 @@
 DreamdError
 ├── SettingsError          an unknown key, or a value of the wrong type or range
 ├── StartError             the daemon cannot start; carries the exit code
-├── Refusal              a request that is not granted; carries the code that the peer gets
+├── Refusal                a request that is not granted; carries the code that the peer gets
 └── StoreError
-    ├── Unreadable         what was kept of one dialogue cannot be read; names the column
+    ├── Unreadable         the record of a dialogue cannot be read; names the column
     ├── StoreUnavailable   the database cannot take a write now; `trouble` is a word of the closed list
     ├── StoreTooNew        a database of a later version: refused, and left untouched
     ├── StoreForeign       a file that is not known to be dreamd's: never opened for writing
@@ -14,15 +14,15 @@ DreamdError
 
 
 class DreamdError(Exception):
-    """Base of all that dreamd raises on purpose."""
+    """The base of all exceptions that dreamd raises on purpose."""
 
 
 class SettingsError(DreamdError):
-    """A setting is unknown or has a wrong value; the message names it and the nearest right one."""
+    """A setting is unknown or has a wrong value. The message names it and the nearest right one."""
 
 
 class StartError(DreamdError):
-    """The daemon cannot start; `exit_code` is documented in docs/reference/errors.md."""
+    """The daemon cannot start. `exit_code`: see docs/reference/errors.md."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -30,15 +30,15 @@ class StartError(DreamdError):
 
 
 class StoreError(DreamdError):
-    """Something about the dream database."""
+    """An error of the dream database."""
 
 
 class Unreadable(StoreError):
-    """What was kept of one dialogue is not as it was written."""
+    """The record of a dialogue cannot be read."""
 
 
 class StoreUnavailable(StoreError):
-    """The database cannot take a write now; it is tried again by the daemon's tick."""
+    """The database cannot take a write now. The daemon's tick tries again."""
 
     def __init__(self, trouble: str, message: str) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ class StoreTooNew(StoreError):
 
 
 class Refusal(DreamdError):
-    """A request that is understood and not granted: the peer gets `code` and the message."""
+    """A request is understood and not granted. The peer gets `code` and the message."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -58,7 +58,7 @@ class Refusal(DreamdError):
 
 
 class StoreForeign(StoreError):
-    """The file is not known to be dreamd's, leo's own for example; take another file beside it."""
+    """The file is not known to be dreamd's. It may be leo's own. Use another file beside it."""
 
 
 class StoreTaken(StoreError):

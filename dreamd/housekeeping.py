@@ -1,4 +1,4 @@
-"""Everything periodic, in one place: health and recovery, the socket's file, pending work, the watchdog."""
+"""The tick, which does everything periodic: health and recovery, the socket's file, pending work, the watchdog."""
 
 import asyncio
 import logging
@@ -12,17 +12,17 @@ from dreamd.wire.parts import Parts
 from dreamd.wire.server import Server, descriptors_left
 
 SHORTAGES = VANISHED, EXHAUSTED = "socket vanished", "out of descriptors"
-SETTLE_S = 1.0  # how long a tick waits for pending work, so as to tell at once that all is well
-# How long a tick waits for its look at the database and the inbox, which takes milliseconds: less where the watchdog
-# is impatient.
+SETTLE_S = 1.0  # how long a tick waits for pending work, so that recovery is reported in the same tick
+# How long a tick waits for its check of the database and the inbox, usually milliseconds. The second value is for a
+# watchdog with a short time.
 LOOK_S, LOOK_LEAST_S = 4.0, 1.0
 
 log = logging.getLogger("dreamd")
 
 
 class Housekeeping:
-    """`run` it as a task. `tell` tells the service manager; `listener` is None in the embedded form. `held` returns
-    whether the state folder is still the one that is held; if not, `lose` has the daemon end."""
+    """The tick. Run `run` as a task. `tell` sends a status to systemd. `listener` is None if embedded. `held` returns
+    whether the state folder is still the locked one. If it is not, `lose` ends the daemon."""
 
     def __init__(
         self,
@@ -42,25 +42,27 @@ class Housekeeping:
         self._tell = tell
         self._lose = lose
         self._place = Looker("dreamd-place", lambda: (held(), listener is not None and listener.vanished))
-        self._state: str | None = None  # as it was told
+        self._state: str | None = None  # as last logged
         self._told = len(parts.store.notes)
         self._looking: asyncio.Task[None] | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._hindered = False
 
     async def run(self, every_s: float) -> None:
-        """Tick until cancelled. What fails is counted, and tried again at the next tick."""
+        """Tick until cancelled. A failure is counted, and the next tick tries again."""
         patience_s = min(LOOK_S, max(every_s / 4, LOOK_LEAST_S))
         self._log_changes()
         try:
             while True:
                 await asyncio.sleep(every_s)
                 await _tried(self._server.tick())
-                # Beside the tick: a database that is checked, or a disk that hangs, must not starve the watchdog.
+                # A task of its own, because the check of a database, or a disk that hangs, must not delay the watchdog.
                 if self._looking is None or self._looking.done():
                     self._looking = asyncio.create_task(_tried(self._look()))
                 await asyncio.wait([self._looking], timeout=patience_s)
-                if self._tidying is None or self._tidying.done():  # minutes for a large database of 0.1.0
+                if (
+                    self._tidying is None or self._tidying.done()
+                ):  # takes minutes for a large database of 0.1.0
                     self._tidying = asyncio.create_task(_tried(self._store.tidy()))
                 self._engine.unanswered = not self._looking.done()
                 self._log_changes()
@@ -78,7 +80,7 @@ class Housekeeping:
 
     async def _look(self) -> None:
         held, vanished = await self._place.ask() or (False, False)
-        if not held:  # what lies there now may be another daemon's
+        if not held:  # the folder there may be another daemon's
             self._lose()
             return
         self._engine.shortage = await self._shortage(vanished)
@@ -86,7 +88,8 @@ class Housekeeping:
         await self._delivery.look()
 
     async def _have_pending_done(self) -> None:
-        """Wake the task of the pending work, and wait a little for it, so as to tell at once that all is well."""
+        """Wake the task of the pending work, and wait a little for it, so that recovery is reported in the same
+        tick."""
         pending, hindered = self._engine.pending, self._engine.hindered
         if self._hindered and not hindered:
             pending.retry()
@@ -95,19 +98,19 @@ class Housekeeping:
         await pending.wait_idle(SETTLE_S)
 
     async def _shortage(self, vanished: bool) -> str | None:
-        """Return what is wrong with the socket and the descriptors that the process holds, or None."""
+        """Return a word if the socket has vanished or no descriptor is left, or None. Make a vanished socket again."""
         if self._listener is not None and vanished:
             if self._engine.shortage != VANISHED:
                 self._failures.count("listener", VANISHED)
             try:
                 self._listener.bind()
-            except StartError:  # its folder is not to be written, or something else stands there
+            except StartError:  # its folder cannot be written, or something else is in its place
                 return VANISHED
             await self._server.listen(self._listener.socket)
         return None if descriptors_left() else EXHAUSTED
 
     def _log_changes(self) -> None:
-        """Changes, no ticks: a log of no-ops is read by nobody."""
+        """Log new notes and a changed state, so that a tick without a change logs nothing."""
         notes, state = self._store.notes, self._engine.ailment
         for note in notes[self._told :]:
             log.warning("%s", note)

@@ -1,8 +1,7 @@
-"""Frozen settings: defaults, then a TOML file, then the environment, then --set; later ones win.
+"""Frozen settings: defaults, then a TOML file, then the environment, then --set. Later sources win.
 
-Each group is defined beside the rule that it tunes, with its reasons; here they are put together and read.
-A wrong key or value is an error that names it and the nearest right one. A setting that an earlier version had
-is ignored, with one warning.
+Each group is defined beside the rule that it tunes, with its reasons. This file combines and reads them. A wrong key or
+value is an error that names it and the nearest right one. Settings of earlier versions are ignored, with one warning.
 """
 
 import os
@@ -26,7 +25,7 @@ from dreamd.inbox.settings import InboxSettings
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How dreams are kept."""
+    """The settings of the store."""
 
     diagnostics: bool = True  # false: no text is kept once its inbox file is written
     # What `replay` needs is kept for the newest ones: months of dreams, and a few MB.
@@ -34,13 +33,13 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the daemon says on standard error: changes of state, and no text of a dream."""
+    """The settings of the log on standard error: changes of state, and no text of a dream."""
 
     level: Literal["off", "error", "warning", "info", "debug"] = "off"  # on standard error
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that can be set; `name.key` is how the file, the environment and --set call it."""
+    """All settings. The file, the environment and --set name them as `name.key`."""
 
     gate: GateSettings = GateSettings()
     dialogue: DialogueSettings = DialogueSettings()
@@ -60,16 +59,16 @@ GONE = {
     "inbox.require_signed": "tokens are no longer signed; the socket's owner alone can write",
 }
 
-# After DREAMD_: no settings of the daemon, but what resolves its paths or belongs to the client (docs/guides/leo.md).
+# Variables after DREAMD_ that are no settings: they name paths or belong to the client (docs/guides/leo.md).
 _OTHER_VARIABLES = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
 _FOR_TESTS = "TEST_RPC"
-# What Kubernetes and Docker's links set in containers for a service whose name begins with "dreamd".
+# Variables that Kubernetes and Docker's links set in containers for a service whose name begins with "dreamd".
 _OF_A_SERVICE = re.compile(
     r"(?:\w+_)?(?:SERVICE_HOST=.*|SERVICE_PORT(?:_\w+)?=.*|PORT(?:_\d+_(?:TCP|UDP|SCTP))?=\w+://.*"
     r"|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)=.*)|NAME=/.*|ENV_\w+=.*",
     re.DOTALL,
 )
-# What users of the earlier inbox writer have in their environment.
+# Variables of the earlier inbox writer.
 _INBOX_VARIABLES = {
     "DREAM_INBOX_DIR": "inbox.dir",
     "DREAM_INBOX_REDACT": "inbox.redact",
@@ -88,7 +87,7 @@ _WORDS = {
 
 
 class Origin(NamedTuple):
-    """Where a value comes from: `kind` is default, file, environment or --set; `name` is how it is called there."""
+    """The source of a value. `kind`: default, file, environment or --set. `name`: its name there."""
 
     kind: str = "default"
     name: str = ""
@@ -96,7 +95,7 @@ class Origin(NamedTuple):
 
 @dataclass
 class Reading:
-    """What the sources say: the `origins` of the values that were set, each error, and what is gone."""
+    """The values of all sources: the `origins` of those that were set, each error, and settings that are gone."""
 
     origins: dict[str, Origin] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -110,7 +109,7 @@ class Reading:
         return msgspec.convert(self.values, Settings)
 
     def check(self) -> None:
-        """Note each group whose values conflict, with the sources of those that the message names."""
+        """Add an error for each group whose values conflict, with the sources of the values that it names."""
         for group, values in self.values.items():
             try:
                 msgspec.convert(values, GROUPS[group])
@@ -120,7 +119,7 @@ class Reading:
                 self.errors.append(f"{', '.join(named) or group}: {error}")
 
     def take(self, kind: str, name: str, key: str, value: Any) -> None:
-        """Take a value of a source, or note what is wrong with it."""
+        """Add a value of a source, or an error if it is wrong."""
         if key not in KEYS and key in GONE:
             self.gone.append(f"{name} ({GONE[key]})")
         elif key not in KEYS:
@@ -136,7 +135,7 @@ class Reading:
                 self.origins[key] = Origin(kind, name)
 
 
-# What msgspec calls a type.
+# The names that msgspec gives to types.
 _TYPE = re.compile(r"Expected `(\w+)(?: \| null)?`")
 _TYPES = {"float": "a number", "int": "a whole number", "str": "a text in quotes"}
 
@@ -163,7 +162,7 @@ def load(
 def read(
     *, file: Path | None = None, env: Mapping[str, str] = os.environ, assignments: Iterable[str] = ()
 ) -> Reading:
-    """Return what the sources of `load` say, and each error in them."""
+    """Read the sources of `load`, and return their values and errors."""
     reading = Reading()
     for kind, found in (
         ("file", _from_file(file, env)),
@@ -180,11 +179,12 @@ def read(
 
 
 def config_file(env: Mapping[str, str]) -> Path:
-    """Return the settings file: $DREAMD_CONFIG, else dreamd/config.toml in the configuration home, there or not."""
+    """Return the settings file, which need not exist: $DREAMD_CONFIG, or dreamd/config.toml in the configuration
+    home."""
     return Path(env.get("DREAMD_CONFIG") or config_home(env) / "dreamd" / "config.toml")
 
 
-# How a source calls a setting, its key, the value; or what is wrong with the source.
+# A source's name for a setting, its key and value, or an error of the source.
 Pair = tuple[str, str, Any] | SettingsError
 
 
@@ -212,10 +212,10 @@ def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[Pair]:
 def _table(path: Path) -> dict[str, Any]:
     """Return the table of a settings file. Raise SettingsError and OSError."""
     data = path.read_bytes()
-    if b"\0" in data:  # every key is ASCII, so each UTF-16 file has some
+    if b"\0" in data:  # every key is ASCII, so a UTF-16 file always has null bytes
         raise SettingsError(f"{path}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8")
     try:
-        return tomllib.loads(data.decode("utf-8-sig"))  # some editors begin a file with a byte order mark
+        return tomllib.loads(data.decode("utf-8-sig"))  # some editors write a byte order mark
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
         raise SettingsError(f"{path}: not TOML: {error}") from None
 
@@ -250,7 +250,7 @@ def _type_of(group: str, field: str) -> Any:
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
-    """Return a value of the file, which has types of its own: a number in quotes is none. Raise SettingsError."""
+    """Return a value of the file, whose types are strict: a number in quotes is no number. Raise SettingsError."""
     try:
         return _converted(name, kind, value, strict=True)
     except SettingsError as error:
@@ -276,7 +276,7 @@ def _converted(name: str, kind: Any, value: Any, *, strict: bool) -> Any:
 
 
 def _expected(kind: Any, error: msgspec.ValidationError) -> str:
-    """Return what a value must be, in words."""
+    """Return the expected value in words."""
     if kind is bool:
         return "expected true or false"
     if get_origin(kind) is Literal:
