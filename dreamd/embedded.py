@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from dreamclient import paths
 from dreamclient.clients import process
-from dreamclient.clients.connect import connected
+from dreamclient.clients.link import connected
 from dreamclient.errors import NotConnected
 
 from dreamd import settings as sources

@@ -10,10 +10,9 @@ from functools import wraps
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from dreamclient.clients.base import result_of
 from dreamclient.clients.process import call_in_child
 from dreamclient.clients.run import Timing
-from dreamclient.clients.thread import DreamClient
+from dreamclient.clients.thread import DreamClient, result_of
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
 from dreamclient.messages import Method
 from dreamclient.protocol.contexts import small_context

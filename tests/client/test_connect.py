@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from dreamclient.clients.connect import connected
+from dreamclient.clients.link import connected
 from dreamclient.errors import NotConnected, SocketPathError
 
 

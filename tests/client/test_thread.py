@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from dreamclient.clients import process
-from dreamclient.clients.connect import connected
+from dreamclient.clients.link import connected
 from dreamclient.clients.run import Run, Timing
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError

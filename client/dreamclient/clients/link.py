@@ -1,4 +1,4 @@
-"""One connection: whole messages out from any thread, bytes in on one.
+"""One connection: made without waiting; whole messages out from any thread, bytes in on one.
 
 A message is sent whole, or the connection ends: nothing is left over for later. Threads that may wait take the lock in
 turn; the reply path waits a millisecond for it, and not at all while the daemon does not read.
@@ -15,10 +15,12 @@ from functools import partial
 from typing import Any
 
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
+from dreamclient.paths import check_socket_path, socket_path
 from dreamclient.protocol.contexts import context_message
 from dreamclient.protocol.rpc import Request
 from dreamclient.protocol.session import Done, Session
 
+Connect = Callable[[], socket.socket]
 READ_BYTES = 64 * 1024
 # Seconds. The lock is held for one send that does not wait; but its holder may have lost the interpreter's own lock to
 # the very thread that offers, so that a fifth of the offers found it held while leo dreamt.
@@ -177,6 +179,25 @@ class Link:
             self.is_open = False
             self._sock.close()
         self._session.end()
+
+
+def connected(to: str | os.PathLike[str] | None = None) -> socket.socket:
+    """Return a connected, non-blocking socket. Raise NotConnected, SocketPathError."""
+    path = str(socket_path(to))
+    check_socket_path(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Blocking, it would wait for as long as the daemon is stopped and its backlog full.
+        sock.setblocking(False)
+        sock.connect(path)
+    except OSError as error:
+        sock.close()
+        if isinstance(error, BlockingIOError):
+            raise NotConnected(
+                f"the daemon at {path} accepts no connections now; it may be stopped"
+            ) from None
+        raise NotConnected(f"no daemon at {path}: {os.strerror(error.errno or 0)}") from None
+    return sock
 
 
 def _ended(error: OSError) -> NotConnected:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
-from dreamclient.clients.base import Client, result_of
 from dreamclient.clients.link import Link
 from dreamclient.clients.run import Run
+from dreamclient.clients.thread import Client, result_of
 from dreamclient.errors import CallTimeout
 from dreamclient.protocol.rpc import Reply, Request
 
@@ -18,7 +18,7 @@ class AsyncDreamClient(Client):
     """Connects a host to dreamd, keeps it connected, and serves its hooks, which run on the loop that started it, and
     may be async functions: those may call the daemon themselves. `on_event` runs there too.
 
-    The arguments are those of `dreamclient.clients.base.Client`.
+    The arguments are those of `dreamclient.clients.thread.Client`.
     """
 
     _loop: asyncio.AbstractEventLoop | None = None

@@ -8,8 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from dreamclient.clients import process
-from dreamclient.clients.connect import Connect
-from dreamclient.clients.link import Link
+from dreamclient.clients.link import Connect, Link
 from dreamclient.errors import DreamError, NotConnected
 from dreamclient.protocol.rpc import Request
 from dreamclient.protocol.session import Session

@@ -1,18 +1,197 @@
-"""DreamClient: leo's side of the socket, for hosts with threads."""
+"""DreamClient, and what AsyncDreamClient shares with it: a host's hooks, and a thread that keeps them connected.
 
+The reply path calls `offer` and pays for an encode and one send that never waits. Connecting, reading and everything
+that may take time happen on the thread named "dreamd-client", a daemon thread.
+"""
+
+import os
 import threading
 import time
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import partial
 from typing import Any, Self
 
-from dreamclient.clients.base import Client, result_of
-from dreamclient.errors import CallTimeout, UsageError
-from dreamclient.protocol.rpc import Reply
+from dreamclient.clients.link import Connect, Link, connected
+from dreamclient.clients.process import call_in_child
+from dreamclient.clients.run import Run, Timing
+from dreamclient.errors import CallTimeout, NotConnected, UsageError
+from dreamclient.messages import Method
+from dreamclient.protocol.contexts import small_context
+from dreamclient.protocol.failures import Failures
+from dreamclient.protocol.hooks import Hook, Hooks
+from dreamclient.protocol.rpc import Reply, Request
+from dreamclient.protocol.session import CLOSED, CONNECTING, NOT_STARTED, Done, Session
+
+# Served by any daemon, whatever protocol it speaks, so that an old one can be seen and stopped.
+FROZEN = frozenset({Method.HELLO, Method.STATUS, Method.SHUTDOWN})
+
+
+TIMING = Timing()
+
+
+class Client:
+    """Base of `DreamClient` and `AsyncDreamClient`.
+
+    generate(seed: str, temperature: float, semantic_weight: float[, meta]) -> str | Mapping with `text`
+    observe(text: str[, meta]) -> None | Mapping of measures
+    recall(query: str, n: int) -> Sequence[str]
+
+    `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `connect`
+    returns a connected socket; clients with the same `failures` count together.
+    """
+
+    call: Callable[..., Any]
+    waits = False  # whether `offer` returns only when the dream has ended
+
+    def __init__(
+        self,
+        generate: Hook | None = None,
+        observe: Hook | None = None,
+        recall: Hook | None = None,
+        *,
+        socket_path: str | os.PathLike[str] | None = None,
+        name: str = "leo",
+        origin: Sequence[str] = (),
+        readme: Sequence[str] = (),
+        on_event: Callable[[dict[str, Any]], object] | None = None,
+        connect: Connect | None = None,
+        timing: Timing = TIMING,
+        failures: Failures | None = None,
+    ) -> None:
+        fragments = {"origin": list(origin), "readme": list(readme)}
+        self._session = Session(Hooks(generate, observe, recall), name, fragments, failures or Failures())
+        self._session.on_event = on_event
+        self._connect = connect or partial(connected, socket_path)
+        self._timing = timing
+        self._run: Run | None = None
+        self._wanted = self._forked = False  # started, and not closed; in a child that has not connected yet
+        self._retry_at = 0.0  # if it could not be started, when an offer tries again
+        self._starting = threading.Lock()
+        call_in_child(self._in_child)
+
+    def offer(self, ctx: Any) -> bool:
+        """Tell the daemon of a reply: a `DreamContext`, or a mapping with its keys. False if it was dropped, and
+        counted. This is all that the reply path pays: it never waits and never raises."""
+        if (link := self._link()) is not None:
+            return link.offer(ctx)
+        self.count("forked" if self._forked else "not_connected")
+        if self._wanted and time.monotonic() >= self._retry_at:
+            self._began()
+        return False
+
+    def serve(
+        self,
+        generate: Hook | None = None,
+        observe: Hook | None = None,
+        recall: Hook | None = None,
+        field_id: Callable[[], str | None] | None = None,
+    ) -> None:
+        """Set the hooks of a client that was made without and has not started. Else raise UsageError. `field_id` says
+        which field they feed, each time that the client connects."""
+        if self._session.hooks.provides or self._session.trouble != NOT_STARTED:
+            raise UsageError("hooks are set once, before the client starts")
+        self._session.hooks = Hooks(generate, observe, recall)
+        self._session.field_id = field_id or self._session.field_id
+
+    def count(self, kind: str) -> None:
+        """Count what the host swallowed: the daemon is told with the next message."""
+        self._session.failures.count(kind)
+
+    def ask(self, method: str, params: list[Any], done: Done, deadline: float) -> Callable[[], None]:
+        """Call a method of the daemon without waiting; return what gives the call up. `done` gets the Reply, or None if
+        the connection ends before, on the client's thread; `deadline` is for the sending (monotonic seconds)."""
+        link = self._link(method)
+        if link is None or not link.is_open:
+            raise NotConnected(self.trouble)
+        return link.call(method, params, done, deadline)
+
+    def dream_now(self, ctx: Any = None, timeout_s: float = 330.0) -> Any:
+        """Dream past all gates with this host's hooks; return `{dialog, outcome, lines}` at its end."""
+        small = None if ctx is None else small_context(ctx)
+        return self.call(Method.NOW, small, None, timeout_s=timeout_s)
+
+    def stop(self) -> None:
+        """Begin to end the connection and the thread, as `close` does, but take no lock and wait for nothing."""
+        self._wanted = False
+        run, self._run = self._run, None
+        if run is not None:
+            self._session = copy(run.session)
+            self._session.trouble = CLOSED
+            run.stop()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the daemon has answered hello, and the connection stands."""
+        link = self._link()
+        return link is not None and link.is_open
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """What was swallowed so far, by kind: `dreamclient.protocol.failures` has the list."""
+        return dict(self._session.failures.counts)
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection, in a line; empty while there is one."""
+        if self._forked:
+            return "this process was forked; it connects with its next context, or start()"
+        return self._now().trouble
+
+    @property
+    def daemon(self) -> dict[str, Any]:
+        """The daemon's last answer to hello."""
+        return self._now().daemon
+
+    def _serve_hook(self, link: Link, request: Request) -> None:
+        """Run the hook that the daemon calls, and answer. Even one that exits is answered for."""
+        try:
+            value = self._session.hooks.invoke(request.method, request.params)
+        except BaseException as error:  # noqa: BLE001
+            link.answer(request, None, error)
+        else:
+            link.answer(request, value)
+
+    def _now(self) -> Session:
+        """Return the session of what runs, or of what would."""
+        return self._session if (run := self._run) is None else run.session
+
+    def _link(self, method: str = "") -> Link | None:
+        """Return the connection to call `method` on, or None."""
+        run = self._run
+        return run.link if run is not None and (run.session.ready or method in FROZEN) else None
+
+    def _began(self) -> Run | None:
+        """Begin to connect in the background, unless that has begun. Return the run; None, counted, if it cannot."""
+        self._wanted = True
+        if self._run is None and self._starting.acquire(blocking=False):
+            try:  # else another thread starts it, or a signal came meanwhile
+                self._session.trouble = CONNECTING
+                self._run = Run(copy(self._session), self._connect, self._timing, self._serve_hook)
+                self._run.begin()
+            except RuntimeError as error:  # no thread is to be had, or the interpreter is at its end
+                self._run = None
+                self._session.lost(error, was_ready=False)
+                self._retry_at = time.monotonic() + self._timing.first_retry_s
+                return None
+            finally:
+                self._starting.release()
+        self._retry_at, self._forked = float("inf"), False
+        return self._run
+
+    def _in_child(self) -> None:
+        """After a fork the connection is the parent's, and so is what served it: begin again with the next offer."""
+        self._forked, self._retry_at = self._wanted, 0.0
+        if self._run is not None:
+            self._run.abandon()
+        self._run, self._starting = None, threading.Lock()
+        self._session.failures.forked()
 
 
 class DreamClient(Client):
     """Connects a host to dreamd, keeps it connected, and serves its hooks.
 
-    The arguments are those of `dreamclient.clients.base.Client`. Hooks and `on_event` run on the client's thread,
+    The arguments are those of `dreamclient.clients.thread.Client`. Hooks and `on_event` run on the client's thread,
     one at a time; they may `offer`, but not `call`. All methods may be called from any thread.
     """
 
@@ -55,3 +234,12 @@ class DreamClient(Client):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def result_of(reply: Reply | None) -> Any:
+    """Return what a call was answered. Raise RemoteError if that was an error, NotConnected if nothing was."""
+    if reply is None:
+        raise NotConnected("the connection ended before the answer")
+    if reply.error is not None:
+        raise reply.error
+    return reply.result
