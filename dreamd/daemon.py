@@ -38,9 +38,7 @@ from dreamd.wire.subscriptions import Subscriptions
 
 DATABASE = "dream.sqlite3"
 TICK_S = 15.0  # the interval of everything periodic: dreamd/housekeeping.py
-LOAD_S = (
-    0.5  # how long a start waits for the database to be loaded: usually milliseconds, longer if a disk hangs
-)
+LOAD_S = 0.5  # how long a start waits for the database to be loaded: usually milliseconds
 # How long a stop waits for dialogues to end. Unfinished work is completed at the next start. A session that does not
 # read takes 0.5 s more.
 STOP_S = 1.5

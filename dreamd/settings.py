@@ -27,15 +27,16 @@ from dreamd.inbox.settings import InboxSettings
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of the store."""
 
-    diagnostics: bool = True  # false: no text is kept once its inbox file is written
-    # What `replay` needs is kept for the newest ones: months of dreams, and a few MB.
+    diagnostics: bool = True  # Whether texts are kept after the inbox file is written.
+    # How many of the newest dialogues keep the data of a replay: months of dreams, and a few MB.
     replay_dialogues: Annotated[int, msgspec.Meta(ge=0)] = 256
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of the log on standard error: changes of state, and no text of a dream."""
 
-    level: Literal["off", "error", "warning", "info", "debug"] = "off"  # on standard error
+    # The level of the log on standard error.
+    level: Literal["off", "error", "warning", "info", "debug"] = "off"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,7 +29,7 @@ VARIABLES = """\
 DREAMD_STATE_DIR: the state folder
 DREAMD_SOCKET: the socket
 DREAMD_CONFIG: the file of settings
-NO_COLOR: where it is set, there is no colour"""
+NO_COLOR: if it is set, nothing is coloured"""
 
 
 def pages() -> dict[str, str]:
@@ -84,7 +84,7 @@ def _dreamd() -> Iterator[str]:
     yield ".SH EXIT STATUS"
     yield from _prose(parser.epilog or "")
     yield ".SH SETTINGS"
-    yield from _prose("Defaults, then the file, then the environment, then --set; later ones win.")
+    yield from _prose("Defaults, then the file, then the environment, then --set. Later sources win.")
     yield from _prose("gate.chance is DREAMD_GATE__CHANCE in the environment, and [gate] chance in the file.")
     for name, group in settings.GROUPS.items():
         about = comments(group)

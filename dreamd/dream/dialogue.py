@@ -34,18 +34,19 @@ class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Lines: three or four short exchanges, as leo's author has it.
     turns_min: Annotated[int, Meta(ge=1)] = 3
     turns_max: Annotated[int, Meta(ge=1)] = 4
-    # Calls of `generate` for a line: the better of two answers is worth a second call, a third adds nothing.
-    # 0: one call, and its text is the line, cut at so many words as tokens were asked for.
+    # Calls of `generate` for a line. The better of two answers is worth a second call, a third adds nothing.
+    # 0: one call, and its text is the line, cut at max_tokens words.
     candidates: Annotated[int, Meta(ge=0)] = 2
     # Tokens that `generate` is asked for: leo's own dreams have as many.
     max_tokens: Annotated[int, Meta(ge=1)] = 50
-    # Words of a line of leo's and of the friend's, and characters of either: an utterance is a breath, not an essay.
+    # The most words of a line of leo's and of the friend's, and the most characters of either: a line is a breath, not
+    # an essay.
     leo_words: Annotated[int, Meta(ge=1)] = 30
     friend_words: Annotated[int, Meta(ge=1)] = 18
     max_chars: Annotated[int, Meta(ge=1)] = 400
     # Seconds for one hook call: a grown leo takes up to 15 to reply, and hooks wait their turn.
     call_deadline_s: Annotated[float, Meta(gt=0)] = 30.0
-    # Seconds for the whole dialogue: its thirteen calls, all at their deadline, would be 390.
+    # Seconds for the whole dialogue: thirteen calls that all take until their deadline are 390.
     deadline_s: Annotated[float, Meta(gt=0)] = 420.0
 
     def __post_init__(self) -> None:

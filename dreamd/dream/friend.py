@@ -44,7 +44,7 @@ FRAGMENT_CHARS = 400
 
 
 class FriendSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Weights and shares are in [0, 1]."""
+    """The settings of the friend. Weights and shares are in [0, 1]."""
 
     # Fragments beside the origin: some weeks of dialogues, yet all of them compared in under 1 ms.
     buffer: Annotated[int, Meta(ge=1, le=256)] = 64
@@ -52,17 +52,17 @@ class FriendSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     admit_weight: Share = 0.3
     # Weight that a fragment gains when it is said again.
     strengthen: Share = 0.3
-    # Factor on every older weight, once a dialogue that spoke.
+    # Factor on every older weight after each dialogue that spoke.
     decay: Share = 0.99
     # The least weight of a fragment: decay never deletes.
     floor: Share = 0.05
     # The least weight of an origin fragment: it stays four times as likely as the faintest other.
     origin_floor: Share = 0.2
-    # A second line of a dialogue enters from this strength on: the highest rank of its arousal, overlap and trauma
+    # A second line of a dialogue is kept from this strength on: the highest rank of its arousal, overlap and trauma
     # among the last 256 lines, so 0.5 is the upper half.
     second_above: float = 0.5
-    # Origin fragments, at most: what is sampled and compared for each dialogue stays bounded, and all of the friend
-    # fits into one message.
+    # The most origin fragments: bounded, because all are compared for each dialogue, and the whole friend must fit into
+    # one message.
     origin_most: Annotated[int, Meta(ge=1, le=256)] = 256
 
 

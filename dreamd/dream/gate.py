@@ -39,19 +39,19 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A threshold that is set makes its gate fixed. It takes any finite number: beyond [0, 1], always or never."""
 
-    enabled: bool = True  # dream at all
-    # Seconds from one dream of a leo to the next: the middle of the 120-300 s that leo's author asked for.
+    enabled: bool = True  # Whether to dream at all.
+    # Seconds from one dream of a client name to the next: the middle of the 120-300 s that leo's author asked for.
     cooldown_s: Annotated[float, Meta(ge=0)] = 180.0
-    # Probability in [0, 1]: a dream stays rare even when everything calls for it (leo's own value).
+    # Probability of a dream, in [0, 1], even when everything calls for it (leo's own value).
     chance: float = 0.3
-    # adaptive: a measure calls for a dream if it is high among this leo's last ones; fixed: by thresholds alone.
+    # adaptive: a measure calls for a dream if it is high among the last ones of this leo. fixed: only thresholds count.
     mode: Literal["adaptive", "fixed"] = "adaptive"
-    trauma_share: Share = 0.2  # adaptive: open for so large a share of trauma, the highest
-    novelty_share: Share = 0.2  # adaptive: open for so large a share of novelty, the highest
-    quality_share: Share = 0.2  # adaptive: open for so large a share of predicted quality, the middle
-    trauma_above: float | None = None  # a threshold in place of a share; fixed: 0.5
-    novelty_above: float | None = None  # a threshold in place of a share; fixed: 0.7
-    # A range in place of a share, both ends included; fixed: 0.35 and 0.55.
+    trauma_share: Share = 0.2  # Adaptive mode: the gate is open for this share of trauma, the highest.
+    novelty_share: Share = 0.2  # Adaptive mode: the gate is open for this share of novelty, the highest.
+    quality_share: Share = 0.2  # Adaptive mode: the gate is open for this share of quality, the middle.
+    trauma_above: float | None = None  # A threshold in place of the share. Fixed mode uses 0.5.
+    novelty_above: float | None = None  # A threshold in place of the share. Fixed mode uses 0.7.
+    # The ends of a range in place of the share, both included. Fixed mode uses 0.35 and 0.55.
     quality_low: float | None = None
     quality_high: float | None = None
 

@@ -133,8 +133,8 @@ class FriendState:
     async def take_in(self, copies: Sequence[Copy]) -> dict[str, Any]:
         """Replace the fragments of the friend by `copies`. If these hold no origin, his origin stays.
 
-        Return {fragments, origin, drift: of the new friend; kept, added, left, skipped: counts; undo, origin_kept:
-        the checkpoints of the old friend and of the old origin, nil if there are none}. Raise Refusal.
+        Return {fragments, origin, drift} of the new friend, the counts {kept, added, left, skipped}, and {undo,
+        origin_kept}, the checkpoints of the old friend and of the old origin, nil if there are none. Raise Refusal.
         """
         return await self._replace(copies)
 

@@ -20,15 +20,16 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     group.
     """
 
-    enabled: bool = True  # leave shards
-    dir: str | None = None  # nil: inbox/dreams in the state folder; a relative one lies in it too
-    redact: bool = False  # mask what looks private
-    phone_regions: str = ""  # "DE, US": mask their national phone numbers too; needs the library phonenumbers
-    validate: bool = False  # an invalid node fails the write, instead of being skipped
-    require_expiry: bool = False  # a token must say when it ends
-    node_form: NodeForm = "simulation"  # of the nodes that our own dialogues leave
-    mode: int | str = "0600"  # of the files
-    retention_s: float = 30 * DAY_S  # how long an acknowledged file is kept; a month of looking back
+    enabled: bool = True  # Whether each dialogue writes a file.
+    dir: str | None = None  # The folder. A relative one lies in the state folder. Not set: inbox/dreams.
+    redact: bool = False  # Whether to mask what looks private.
+    # Regions such as "DE, US" whose national phone numbers are masked too. Needs the extra `phones`.
+    phone_regions: str = ""
+    validate: bool = False  # Whether an invalid node fails the write instead of being skipped.
+    require_expiry: bool = False  # Whether a token must have an expiry.
+    node_form: NodeForm = "simulation"  # The form of the daemon's own nodes: "simulation" or "published".
+    mode: int | str = "0600"  # The mode of the files: "0600", "0640" or "0660".
+    retention_s: float = 30 * DAY_S  # Seconds for which an acknowledged file is kept: a month.
 
     def __post_init__(self) -> None:
         if self.dir and "\0" in self.dir:

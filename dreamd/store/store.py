@@ -121,8 +121,8 @@ class Store(WatchedDatabase):
         return await self._read(reads.script, dialog_id)
 
     async def search(self, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
-        """Return the last n lines with each word that is asked for, as of search.find. Raise Refusal if no word is, or
-        if texts are not kept."""
+        """Return the last n lines that contain each of the words, as search.find does. Raise Refusal if there is no
+        word, or if texts are not kept."""
         if not self._keep_texts:
             raise Refusal(Code.NOT_FOUND, "not kept: store.diagnostics is false")
         return await self._read(search.find, asked, n, before)

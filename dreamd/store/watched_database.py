@@ -26,9 +26,8 @@ OnLost = Callable[[StoreError], None]
 
 
 class WatchedDatabase:
-    """A database that may be unusable for a time. `trouble` is the reason then, as a word of file/health.py; `probe`
-    clears it once a write works again. If the database is lost, `on_lost` is called once, and nothing more is written.
-    """
+    """A database that may be unusable for a time. `trouble` is the reason then, as a word of file/health.py, until a
+    `probe` can write again. If the database is lost, `on_lost` is called once, and nothing more is written."""
 
     def __init__(
         self,
@@ -73,7 +72,7 @@ class WatchedDatabase:
         return store
 
     async def close(self) -> None:
-        """Finish what was started and close the file. Safe to call twice."""
+        """Finish the started calls and close the file. Safe to call twice."""
         self._closed = True
         self._looker.close()
         await self._places.close()

@@ -227,7 +227,7 @@ def test_why_as_text() -> None:
         "Of these 2: 1 asked, 1 cooldown."
     )
     assert max(map(len, show_why(DECISIONS, 40, NOW).splitlines())) <= 40
-    assert show_why([], 80, NOW) == "No reply has been told to this daemon yet."
+    assert show_why([], 80, NOW) == "No reply has reached this daemon yet."
 
 
 def test_status_of_a_running_daemon(daemon: DaemonProcess) -> None:

@@ -27,7 +27,7 @@ from dreamd.store.schema import others
 def backup(target: Target, file: Path, force: bool) -> None:
     """Copy the dream database to FILE: whole, of one moment, and checked. Leo dreams on meanwhile.
 
-    Works with the daemon dead too. FILE holds his dreams: it is readable for you alone. The inbox is plain files;
+    Works without a running daemon too. FILE holds his dreams: it is readable for you alone. To back up the inbox,
     copy its folder.
 
     \b
@@ -48,7 +48,7 @@ def backup(target: Target, file: Path, force: bool) -> None:
 
 
 def _database(target: Target) -> Path:
-    """Return the path of the state folder's database; if only --socket was given, ask the daemon there for it."""
+    """Return the path of the state folder's database. If only --socket was given, ask the daemon there for it."""
     if target.socket_alone:
         with target.daemon() as daemon:
             return Path(daemon.call(Method.STATUS)["database"]["path"])
@@ -56,7 +56,7 @@ def _database(target: Target) -> Path:
 
 
 def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:
-    """Copy the database to `file` and check the copy; return its counts and its size. Raise ClickException."""
+    """Copy the database to `file`, check the copy, and return its counts and its size. Raise ClickException."""
     try:
         with explained(database, file, "no backup was made", "damaged; `dreamctl doctor` says what to do"):
             tables = look(database).tables

@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many; 0 for all."
+    "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many. 0 for all."
 )
 @json_option
 @click.pass_context
@@ -189,7 +189,7 @@ def can_ask() -> bool:
 def show_fragments(
     fragments: Sequence[Row], columns: int, now: float, *, most: int = 0, plain: bool = False
 ) -> str:
-    """Return the first `most` fragments of a `friend.fragments` answer as text; 0 means all."""
+    """Return the first `most` fragments of a `friend.fragments` answer as text, or all if it is 0."""
     if not fragments:
         return "The friend is empty: the first leo that connects brings his origin."
     shown = fragments[: most or None]

@@ -1,4 +1,4 @@
-"""`recent`: the last dialogues, one a line."""
+"""`recent`: list the last dialogues, one on each line."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ def recent(target: Target, count: int) -> None:
 
 
 def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
-    """Return the answer of `dialogs.recent` as text. The client is named if it is not always the same."""
+    """Return the answer of `dialogs.recent` as text. The clients are named if there are several."""
     if not dialogues:
         return fold(
             f"No dialogue yet. `{command('why')}` says what was decided after the last replies.", columns
@@ -64,6 +64,6 @@ def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float
 
 
 def _opening(dialogue: Mapping[str, Any], columns: int) -> str:
-    """Return the first words, as many as have room; the daemon cuts them off after OPENING_CHARS characters."""
+    """Return as many of the first words as there is room for. The daemon sends at most OPENING_CHARS characters."""
     opening = dialogue.get("opening") or "-"
     return beginning(opening + "." * (len(opening) == OPENING_CHARS), min(columns, OPENING_CHARS))

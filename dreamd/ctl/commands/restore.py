@@ -65,7 +65,7 @@ def restore(target: Target, file: Path, instance: str) -> None:
 
 
 def _place(target: Target, pair: service_units.Pair) -> tuple[Path, Path]:
-    """Return the state folder and the database; if only --socket was given, ask the daemon there for both."""
+    """Return the state folder and the database. If only --socket was given, ask the daemon there for both."""
     if target.socket_alone:
         with target.daemon() as daemon:
             status = daemon.call(Method.STATUS)

@@ -1,4 +1,4 @@
-"""`show`: what was said in a dialogue, or in several."""
+"""`show`: show what was said in a dialogue, or in several."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,8 @@ MOST = 1000  # dialogues in one go
 @utc_option
 @click.pass_context
 def show(context: click.Context, asked: str, count: int | None, since: float | None, full: bool) -> None:
-    """Show what was said in a dialogue: ID is its number, the beginning of its trace id, or `last` (if left out).
+    """Show what was said in a dialogue. ID is its number, the beginning of its trace id, or `last`, which is the
+    default.
 
     \b
     dreamctl show
@@ -60,7 +61,7 @@ def show(context: click.Context, asked: str, count: int | None, since: float | N
 
 
 def _last(daemon: Source, count: int, since: float) -> list[dict[str, Any]]:
-    """Return the last dialogues begun since a moment, oldest first."""
+    """Return the dialogues that began since a moment, oldest first."""
     recent = takewhile(lambda one: one["started_at"] >= since, daemon.newest(Method.DIALOGS_RECENT, count))
     return [daemon.call(Method.DIALOGS_GET, one["id"]) for one in reversed(list(recent))]
 
@@ -68,7 +69,7 @@ def _last(daemon: Source, count: int, since: float) -> list[dict[str, Any]]:
 def show_dialogue(
     found: Mapping[str, Any], columns: int, now: float, *, full: bool = False, plain: bool = False
 ) -> str:
-    """Return the answer of `dialogs.get` as text; with `full`, with all that is known of it and of its lines."""
+    """Return the answer of `dialogs.get` as text. `full`: with all that is known of the dialogue and of its lines."""
     parts = [labelled(_about(found, now), columns) if full else _head(found, columns, now), ""]
     for turn in found["turns"]:
         text = show_line(turn, columns) if turn["text"] else f"{turn['speaker']:>6}: (not kept)"
@@ -82,7 +83,7 @@ def show_dialogue(
 
 
 def _head(found: Mapping[str, Any], columns: int, now: float) -> str:
-    """Return one line on a dialogue: which, when, how it ended and why."""
+    """Return a line about a dialogue: its number, its time, how it ended and why."""
     why = f" ({found['note']})" if found.get("note") else ""
     who = f", {found['client']}" if found.get("client") not in (None, "leo") else ""
     began, outcome = moment(found["started_at"], now), found["outcome"] or "running"

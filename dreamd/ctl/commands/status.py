@@ -1,4 +1,4 @@
-"""`status`: how the daemon is, and when it dreams."""
+"""`status`: show how the daemon is, and when leo dreams."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

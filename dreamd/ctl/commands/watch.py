@@ -1,4 +1,4 @@
-"""`watch`: the dialogues live, line by line."""
+"""`watch`: show the dialogues live, line by line."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ def watch(target: Target) -> None:
 
 
 class Screen:
-    """Makes text of one event after the other. Lines of two dialogues at once are told apart."""
+    """A view of events as text. If two dialogues run at once, it marks whose lines follow."""
 
     def __init__(self, columns: int, plain: bool) -> None:
         self._columns = columns

@@ -72,7 +72,7 @@ def show_why(
 ) -> str:
     """Return the answer of `why` as text, with counts by reason below. `ever`: the counts since the daemon started."""
     if not decisions:
-        return "No reply has been told to this daemon yet."
+        return "No reply has reached this daemon yet."
     lines = [show_decision(decision, columns, now) for decision in decisions]
     reasons = Counter(decision["reason"] for decision in decisions)
     lines += ["", fold(f"Of these {len(decisions)}: {counted(reasons)}.", columns)]

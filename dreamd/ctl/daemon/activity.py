@@ -1,4 +1,4 @@
-"""What a person asks first: when was the last dream, when may the next begin, and do the dreams say anything?"""
+"""The activity of leo: when the last dream was, when the next may begin, and whether the dreams speak."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -51,7 +51,7 @@ def is_silent(dreams: Row | None) -> bool:
 
 
 def _next(status: Row, now: float) -> dict[str, Any]:
-    """Return what stands in the way of the next dream, in the order in which the gate looks."""
+    """Return what prevents the next dream, in the order in which the gate decides."""
     hooks = {Method.GENERATE, Method.OBSERVE}
     able = [one for one in status.get("sessions", ()) if hooks <= set(one["provides"])]
     idle = [one for one in able if one.get("dreaming") is None]
@@ -80,7 +80,7 @@ _NEXT = {
 
 
 def activity_rows(found: Row, now: float) -> Iterator[tuple[str, str]]:
-    """Yield what `activity` returned as labelled text."""
+    """Yield the result of `activity` as labelled text."""
     if found["dreams"] is None:
         yield "last", "not known: the database does not answer"
     elif found["last"] is None:

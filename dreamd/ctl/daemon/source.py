@@ -1,4 +1,4 @@
-"""Where answers come from: a daemon, or its database if none answers; and the two ways in which there is no answer."""
+"""The source of answers: a daemon, or its database if none answers. And the two errors if there is no answer."""
 
 from abc import ABC, abstractmethod
 from typing import Any

@@ -20,7 +20,7 @@ _ASKED = (
 )
 SYSTEMD_EXITS = 200  # and above: systemd.exec(5)
 SANDBOX_EXITS = ("217", "218", "225", "226")  # user, capabilities, network, namespace: systemd.exec(5)
-# Exit code of the service, as systemd tells it -> why it ended.
+# Exit code of the service, as systemd reports it -> why it ended.
 EXIT_CAUSES = {
     str(code.value): code.meaning
     for code in (ExitCode.USAGE, ExitCode.TAKEN, ExitCode.STATE, ExitCode.SOCKET, ExitCode.DATABASE)
@@ -64,7 +64,7 @@ class Units:
 
     @property
     def retried(self) -> bool:
-        """Whether systemd starts a service that has crashed once more, at this moment."""
+        """True if the service has crashed and systemd is about to start it again."""
         return (
             self.says(SERVICE, "ActiveState") == "activating"
             and self.says(SERVICE, "SubState") != "auto-restart"

@@ -48,7 +48,7 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
 @click.argument("params", metavar="[JSON]...", nargs=-1)
 @click.option("--timeout", "timeout_s", type=float, callback=_seconds, help="Seconds to wait.")
 @click.option(
-    "--msgpack", "as_msgpack", is_flag=True, help="Print the answer as MessagePack; with -, read it too."
+    "--msgpack", "as_msgpack", is_flag=True, help="Print the answer as MessagePack. With -, also read it."
 )
 @click.option(
     "--generate-cmd", callback=_words, metavar="CMD", help="Command to run for each line that leo says."

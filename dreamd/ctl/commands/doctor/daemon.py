@@ -194,7 +194,7 @@ def check_host(answers: Answers) -> Iterator[Finding]:
     for kind, times in told.items():
         yield warn("host", f"{times} × {_TOLD.get(kind, (kind, ''))[0]}", _TOLD.get(kind, ("", _LOOK))[1])
     if not told:
-        yield ok("host", "no failures told")
+        yield ok("host", "no failures reported")
 
 
 _LOOK = "client.failures in the host has the same count. docs/guides/leo.md says what each means"

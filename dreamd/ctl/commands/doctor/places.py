@@ -27,7 +27,7 @@ _MOVABLE = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFSOCK})
 def check_socket(
     facts: SocketFacts, uid: int, *, listener: int | None, deaf: bool, guarded: bool, holder: int
 ) -> Iterator[Finding]:
-    """Check the socket. `listener`: its pid, 0 if unknown, None if no process listens; `deaf`: it does not answer as
+    """Check the socket. `listener`: its pid, 0 if unknown, None if no process listens. `deaf`: it does not answer as
     dreamd does. `guarded`: systemd listens, in place of a daemon. `holder`: the pid of a daemon that has the state
     folder, or 0."""
     length = len(os.fsencode(facts.path))
