@@ -1,6 +1,6 @@
 const box = document.getElementById("search"), found = document.getElementById("found");
 const dreams = [...document.querySelectorAll(".dream")];
-// As it is spelled, without what cannot be seen and is not typed: joiners, soft hyphens.
+// A text for searching: without invisible characters that are not typed, such as joiners and soft hyphens.
 const plain = text => text.normalize("NFKC").replace(/\p{Cf}/gu, "").toLowerCase();
 const texts = dreams.map(dream => plain(dream.textContent));
 function look() {
