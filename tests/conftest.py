@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("suite", max_examples=50, derandomize=True, deadline=None, print_blob=True)
 settings.register_profile(
     "hunt", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )

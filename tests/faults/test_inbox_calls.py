@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from dreamd.inbox import Inbox, InboxUnavailable
+from dreamd.inbox.folder import writing
 from tests.helpers.inbox_check import files, indexes, temporaries
 from tests.helpers.ptrace import FILE_CALLS, Call, Kill, needs_ptrace, traced
 
@@ -23,8 +24,14 @@ LONG = bool(os.environ.get("HUNT"))
 UNAVAILABLE = 3  # exit code of a child whose caller was given the typed error
 
 SEED = {"goal": "hold"}
-LARGE = {"text": "x" * 700_000}
+FILE_BYTES = 4096  # that a file of these scenes may have: a megabyte would be written hundreds of times
+LARGE = {"text": "x" * 2800}  # one fits
 GARBAGE = b'{"shards": [{"in'
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "MOST_FILE_BYTES", FILE_BYTES)
 
 
 def shard(index: int) -> dict[str, Any]:
