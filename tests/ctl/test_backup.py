@@ -36,7 +36,7 @@ def large(state: Path) -> Path:
     return state
 
 
-def test_a_backup_of_a_daemon_at_work(
+def test_backs_up_while_the_daemon_writes(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], place: Path
 ) -> None:
     _, client = leo
@@ -59,7 +59,7 @@ def test_a_backup_of_a_daemon_at_work(
     assert contents(place / "b") == contents(daemon.state_dir / "dream.sqlite3")
 
 
-def test_a_backup_with_the_daemon_dead_touches_nothing(state: Path, place: Path) -> None:
+def test_without_a_daemon_the_database_is_not_changed(state: Path, place: Path) -> None:
     def bytes_of(folder: Path) -> dict[str, bytes]:
         return {name: (folder / name).read_bytes() for name in names(folder)}
 
@@ -72,7 +72,7 @@ def test_a_backup_with_the_daemon_dead_touches_nothing(state: Path, place: Path)
     assert bytes_of(state) == before
 
 
-def test_what_a_killed_daemon_left_in_its_log_is_copied_too(tmp_path: Path, place: Path) -> None:
+def test_copies_the_log_of_a_killed_daemon(tmp_path: Path, place: Path) -> None:
     with DaemonProcess(tmp_path / "state") as daemon:
         with DreamClient(socket_path=daemon.socket) as client:
             assert client.start(10.0)
@@ -83,7 +83,7 @@ def test_what_a_killed_daemon_left_in_its_log_is_copied_too(tmp_path: Path, plac
     assert any("I am small." in line for line in contents(place / "b"))
 
 
-def test_all_is_of_one_moment_while_others_write(large: Path, place: Path) -> None:
+def test_copy_is_of_one_moment_while_another_program_writes(large: Path, place: Path) -> None:
     """Who writes between two steps neither gets into the copy nor makes it begin anew."""
     (place / "b").touch()
     steps = []
@@ -102,7 +102,7 @@ def test_all_is_of_one_moment_while_others_write(large: Path, place: Path) -> No
     assert "'after'" not in copied
 
 
-def test_a_file_that_is_written_to_where_nobody_had_it_open_is_not_trusted(large: Path, place: Path) -> None:
+def test_refuses_a_file_that_was_written_to_during_an_unlocked_read(large: Path, place: Path) -> None:
     def write(left: int, _: int) -> None:
         with closing(
             sqlite3.connect(large / "dream.sqlite3")
@@ -115,7 +115,7 @@ def test_a_file_that_is_written_to_where_nobody_had_it_open_is_not_trusted(large
         copy(large / "dream.sqlite3", place / "b", write)
 
 
-def test_a_file_that_is_there_stays_unless_forced(state: Path, place: Path) -> None:
+def test_existing_file_is_overwritten_only_with_force(state: Path, place: Path) -> None:
     (place / "b").write_text("dear friend")
     refused(dreamctl("--state-dir", state, "backup", place / "b"), "there already", "--force")
     assert (place / "b").read_text() == "dear friend"
@@ -126,7 +126,7 @@ def test_a_file_that_is_there_stays_unless_forced(state: Path, place: Path) -> N
     assert names(place) == ["b"]
 
 
-def test_a_name_may_be_as_long_as_the_file_system_takes(
+def test_accepts_the_longest_name_of_the_file_system(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], place: Path
 ) -> None:
     """The temporary file beside it has a short name of its own, for SQLite's file beside that too."""
@@ -138,7 +138,7 @@ def test_a_name_may_be_as_long_as_the_file_system_takes(
         assert names(place) == [file.name]
 
 
-def test_what_is_no_regular_file_is_never_replaced(state: Path, place: Path) -> None:
+def test_never_replaces_what_is_no_regular_file(state: Path, place: Path) -> None:
     os.mkfifo(place / "fifo")
     (place / "link").symlink_to(place / "fifo")
     for command in (
@@ -156,7 +156,7 @@ def test_what_is_no_regular_file_is_never_replaced(state: Path, place: Path) -> 
 
 
 @pytest.mark.parametrize("part", ["", "-wal", "-shm"])
-def test_the_database_itself_is_never_overwritten(state: Path, place: Path, part: str) -> None:
+def test_never_overwrites_the_database_itself(state: Path, place: Path, part: str) -> None:
     before = contents(state / "dream.sqlite3")
     (place / "link").symlink_to(state / f"dream.sqlite3{part}")
     for file in (state / f"dream.sqlite3{part}", place / "link"):
@@ -166,9 +166,7 @@ def test_the_database_itself_is_never_overwritten(state: Path, place: Path, part
     assert contents(state / "dream.sqlite3") == before
 
 
-def test_where_only_a_socket_is_named_the_database_is_that_of_its_daemon(
-    daemon: DaemonProcess, place: Path
-) -> None:
+def test_with_a_socket_alone_backs_up_the_database_of_its_daemon(daemon: DaemonProcess, place: Path) -> None:
     """And not the one of the usual state folder, which may be another leo's."""
     for arguments, env in (
         (("--socket", daemon.socket), {}),
@@ -179,7 +177,7 @@ def test_where_only_a_socket_is_named_the_database_is_that_of_its_daemon(
     assert dreamctl("--socket", place / "s", "backup", place / "c").exit_code == 3
 
 
-def test_what_is_in_the_way_is_told_in_one_line(state: Path, place: Path) -> None:
+def test_reports_an_obstacle_in_one_line(state: Path, place: Path) -> None:
     backup = ("--state-dir", state, "backup")
     refused(dreamctl("--state-dir", place, "backup", place / "b"), "no database at", "--state-dir")
     refused(dreamctl(*backup, place / "no" / "b"), str(place / "no/b"), "No such file")
@@ -192,7 +190,7 @@ def test_what_is_in_the_way_is_told_in_one_line(state: Path, place: Path) -> Non
 
 
 @pytest.mark.parametrize("at", [100, 8192])
-def test_a_damaged_database_is_told_and_not_kept(state: Path, place: Path, at: int) -> None:
+def test_damaged_database_is_reported_and_leaves_no_backup(state: Path, place: Path, at: int) -> None:
     database = state / "dream.sqlite3"
     content = bytearray(database.read_bytes())
     content[at : at + 4000] = b"\xa5" * 4000
@@ -204,7 +202,7 @@ def test_a_damaged_database_is_told_and_not_kept(state: Path, place: Path, at: i
 
 
 @pytest.mark.parametrize("tables", [[], ["tokens"], ["dream_dialogs", "tokens"]])
-def test_a_database_of_others_is_not_taken_for_leos(tmp_path: Path, place: Path, tables: list[str]) -> None:
+def test_refuses_the_database_of_another_program(tmp_path: Path, place: Path, tables: list[str]) -> None:
     with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as database:
         for table in tables:
             database.execute(f"CREATE TABLE {table} (id INTEGER)")
@@ -213,7 +211,7 @@ def test_a_database_of_others_is_not_taken_for_leos(tmp_path: Path, place: Path,
     assert names(place) == []
 
 
-def test_a_full_disk_and_one_that_cannot_be_written(large: Path, tmp_path: Path) -> None:
+def test_reports_a_full_and_a_read_only_disk(large: Path, tmp_path: Path) -> None:
     with mounts() as made:
         disk = made.tmpfs(tmp_path / "disk", "2m")
         refused(dreamctl("--state-dir", large, "backup", disk / "b"), str(disk / "b"), "disk full")
@@ -261,7 +259,7 @@ def at_each_write(
 
 @needs_ptrace
 @pytest.mark.parametrize("times", [0, 1, 400])
-def test_who_is_killed_leaves_the_old_one_and_the_next_clears_up(
+def test_a_killed_backup_keeps_the_old_file_and_the_next_one_cleans_up(
     large: Path, place: Path, times: int
 ) -> None:
     file = place / "b [x]*"  # which means something in a pattern
@@ -281,7 +279,7 @@ def test_who_is_killed_leaves_the_old_one_and_the_next_clears_up(
 
 
 @needs_ptrace
-def test_a_copy_that_goes_on_is_not_cleared_away_by_another(large: Path, place: Path) -> None:
+def test_cleanup_spares_the_copy_of_a_running_backup(large: Path, place: Path) -> None:
     results = []
 
     def meanwhile(_: Call) -> None:
@@ -294,7 +292,7 @@ def test_a_copy_that_goes_on_is_not_cleared_away_by_another(large: Path, place: 
 
 
 @needs_ptrace
-def test_it_is_on_disk_before_it_takes_its_name(large: Path, place: Path) -> None:
+def test_backup_is_synced_before_it_is_renamed(large: Path, place: Path) -> None:
     calls = []
 
     def record(call: Call) -> None:
@@ -307,7 +305,7 @@ def test_it_is_on_disk_before_it_takes_its_name(large: Path, place: Path) -> Non
 
 @needs_ptrace
 @pytest.mark.parametrize("times", [0, 300])
-def test_ctrl_c_leaves_nothing(large: Path, place: Path, times: int) -> None:
+def test_ctrl_c_leaves_no_file(large: Path, place: Path, times: int) -> None:
     (place / "b").write_text("an older one")
 
     def interrupt(call: Call) -> None:
@@ -322,7 +320,7 @@ def test_ctrl_c_leaves_nothing(large: Path, place: Path, times: int) -> None:
     ("term", "encoding", "bar"),
     [("xterm", "utf-8", True), ("dumb", "utf-8", False), ("xterm", "ascii", False)],
 )
-def test_a_bar_is_on_a_terminal_that_can_show_it(
+def test_shows_a_progress_bar_on_a_terminal(
     large: Path, place: Path, term: str, encoding: str, bar: bool
 ) -> None:
     words = ["--state-dir", large, "backup", place / "b"]
@@ -334,7 +332,7 @@ def test_a_bar_is_on_a_terminal_that_can_show_it(
     assert "dialogues  1" in terminal.seen
 
 
-def test_into_a_pipe_goes_no_bar(large: Path, place: Path) -> None:
+def test_shows_no_progress_bar_in_a_pipe(large: Path, place: Path) -> None:
     process = spawn_dreamctl("--state-dir", large, "backup", place / "b", cwd=place)
     out, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (0, "")

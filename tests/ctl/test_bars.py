@@ -13,7 +13,7 @@ def test_a_bar_is_as_long_as_its_value_and_fills_its_cells() -> None:
 LINE = {"novelty": 0.5, "arousal": 1.0, "entropy": None, "trauma": 0.0}
 
 
-def test_the_measures_stand_beside_each_other_where_there_is_room() -> None:
+def test_measures_are_side_by_side_if_there_is_room() -> None:
     assert pulse(LINE, 80, "  ").splitlines() == [
         "  novelty ███··· 0.50  arousal ██████ 1.00  trauma ······ 0.00"
     ]
@@ -32,6 +32,6 @@ def test_a_chart_has_an_axis_from_nothing_to_a_round_number() -> None:
     assert chart([7.0], 9, 1) == ["1.00 │███"]
 
 
-def test_too_many_values_are_taken_together() -> None:
+def test_too_many_values_become_means() -> None:
     (row,) = chart([0.0, 1.0] * 500, 16, 1)
     assert row == "1.00 │" + "▄" * 10

@@ -18,7 +18,7 @@ from tests.helpers.little_daemon import LittleDaemon, fails
 from tests.helpers.waiting import until
 
 
-def test_params_are_json_and_so_is_the_answer(socket: Path) -> None:
+def test_params_and_answer_are_json(socket: Path) -> None:
     with LittleDaemon(socket, {"echo": lambda _, params: params}) as echo:
         result = dreamctl("--socket", socket, "call", "echo", "1", "-2.5", '"é"', "null", '{"a": [true]}')
         assert json.loads(result.stdout) == [1, -2.5, "é", None, {"a": [True]}]
@@ -38,7 +38,7 @@ def test_an_error_of_the_daemon_is_exit_code_4(daemon: DaemonProcess) -> None:
     assert "INVALID_PARAMS (2)" in dreamctl("--socket", daemon.socket, "call", "why", "-1").stderr
 
 
-def test_an_error_code_that_nobody_knows_is_shown(socket: Path) -> None:
+def test_shows_an_unknown_error_code(socket: Path) -> None:
     with LittleDaemon(socket, {"stats": fails(99, "something new")}):
         assert "error (99): something new" in dreamctl("--socket", socket, "call", "stats").stderr
 
@@ -58,7 +58,7 @@ def answer(daemon: DaemonProcess, *arguments: object, given: bytes) -> tuple[int
     return ended.returncode, ended.stdout + ended.stderr
 
 
-def test_all_params_can_be_read_from_stdin(daemon: DaemonProcess) -> None:
+def test_reads_all_params_from_stdin(daemon: DaemonProcess) -> None:
     code, said = answer(daemon, "dream.context", "-", given=b'[{"prompt": "hi"}]')
     assert (code, json.loads(said)["reason"]) == (0, "no_hooks")
     code, said = answer(daemon, "dream.context", "-", "--msgpack", given=msgpack.packb([{"prompt": "hi"}]))
@@ -67,14 +67,14 @@ def test_all_params_can_be_read_from_stdin(daemon: DaemonProcess) -> None:
 
 @pytest.mark.parametrize("given", [b"", b"{}", b"5", b"\xff", b"[" * 100_000, b"[1"])
 @pytest.mark.parametrize("form", [[], ["--msgpack"]])
-def test_what_is_no_array_on_stdin_is_wrong_usage(tmp_path: Path, given: bytes, form: list[str]) -> None:
+def test_stdin_without_an_array_is_wrong_usage(tmp_path: Path, given: bytes, form: list[str]) -> None:
     runner = dreamctl("--state-dir", tmp_path, "call", "why", "-", *form, given=given)
     assert runner.exit_code == 2
     assert "stdin holds no array in " in runner.stderr
 
 
 @pytest.mark.parametrize("form", [[], ["--msgpack"]])
-def test_stdin_is_not_read_for_ever(tmp_path: Path, form: list[str]) -> None:
+def test_reads_only_a_bounded_part_of_stdin(tmp_path: Path, form: list[str]) -> None:
     with open("/dev/zero", "rb") as zeros:
         command = ["--state-dir", tmp_path, "call", "why", "-", *form]
         process = spawn_dreamctl(*command, cwd=tmp_path, stdin=zeros.fileno())
@@ -83,7 +83,7 @@ def test_stdin_is_not_read_for_ever(tmp_path: Path, form: list[str]) -> None:
     assert "stdin holds more than 8388608 bytes; a message has 1048576 at most" in said
 
 
-def test_messagepack_is_for_programs(daemon: DaemonProcess) -> None:
+def test_prints_messagepack_only_to_programs(daemon: DaemonProcess) -> None:
     code, said = answer(daemon, "why", 1, "--msgpack", given=b"")
     assert (code, type(msgpack.unpackb(said))) == (0, list)
     refused = dreamctl("--socket", daemon.socket, "call", "why", "--msgpack", "--json")
@@ -91,13 +91,13 @@ def test_messagepack_is_for_programs(daemon: DaemonProcess) -> None:
 
 
 @pytest.mark.parametrize("text", ["hello", "{", "[" * 100_000, ""])
-def test_what_is_not_json_is_wrong_usage(tmp_path: Path, text: str) -> None:
+def test_invalid_json_is_wrong_usage(tmp_path: Path, text: str) -> None:
     result = dreamctl("--state-dir", tmp_path, "call", "why", "1", text)
     assert result.exit_code == 2
     assert "parameter 2 is not JSON" in result.stderr
 
 
-def test_what_messagepack_cannot_hold_is_wrong_usage(daemon: DaemonProcess) -> None:
+def test_a_value_that_messagepack_lacks_is_wrong_usage(daemon: DaemonProcess) -> None:
     for command in (["call", "why", f'[{{"n": {1 << 70}}}]'], ["trace", "--session", 1 << 70]):
         result = dreamctl("--socket", daemon.socket, *command)
         assert (result.exit_code, result.stdout) == (2, "")
@@ -146,7 +146,7 @@ def dream(daemon: DaemonProcess, *options: object) -> tuple[dict[str, Any], dict
     return ended, json.loads(kept.stdout), result.stderr
 
 
-def test_a_command_speaks_and_another_one_hears(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_one_command_generates_and_another_observes(daemon: DaemonProcess, tmp_path: Path) -> None:
     speak = python(tmp_path, "speak", SPEAK.format(lines=LINES))
     heard = tmp_path / "heard"
     hear = f"import sys; open({str(heard)!r}, 'a').write(sys.stdin.read() + chr(10)); print('{{\"arousal\": 0.5}}')"
@@ -165,7 +165,7 @@ def test_a_command_speaks_and_another_one_hears(daemon: DaemonProcess, tmp_path:
     assert kept["client"] == "dreamctl"
 
 
-def test_who_hears_nothing_can_speak(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_a_client_without_an_observe_command_can_generate(daemon: DaemonProcess, tmp_path: Path) -> None:
     ended, kept, _ = dream(daemon, "--generate-cmd", python(tmp_path, "speak", SPEAK.format(lines=LINES)))
     assert ended["outcome"] == "complete"
     assert all(turn["observed"] for turn in kept["turns"])
@@ -191,7 +191,7 @@ def test_who_hears_nothing_can_speak(daemon: DaemonProcess, tmp_path: Path) -> N
         ),
     ],
 )
-def test_a_command_that_does_not_speak_is_an_error_of_the_hook(
+def test_a_failing_command_is_an_error_of_the_hook(
     daemon: DaemonProcess, tmp_path: Path, code: str, said: str, note: str
 ) -> None:
     """P10, P14: it is named, without a word of text."""
@@ -206,7 +206,7 @@ def test_a_command_that_does_not_speak_is_an_error_of_the_hook(
     assert "secret" not in daemon.said()
 
 
-def test_a_command_that_cannot_be_started_is_named_too(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_names_a_command_that_cannot_be_started(daemon: DaemonProcess, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o700)
@@ -238,7 +238,7 @@ def group(process: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, None])
-def test_no_process_of_a_command_is_left(
+def test_leaves_no_process_of_a_command(
     daemon: DaemonProcess, tmp_path: Path, number: signal.Signals | None
 ) -> None:
     """Whether dreamctl is told to end, or gives up: of the command's own children neither."""
@@ -287,7 +287,7 @@ def test_the_demo_field_dreams_what_a_file_taught_it(daemon: DaemonProcess, tmp_
         *((["--timeout", value], "expected seconds above 0") for value in ("0", "inf", "nan", "1e30")),
     ],
 )
-def test_what_cannot_be_a_leo_is_wrong_usage(tmp_path: Path, options: list[str], said: str) -> None:
+def test_contradictory_hook_options_are_wrong_usage(tmp_path: Path, options: list[str], said: str) -> None:
     result = dreamctl("--state-dir", tmp_path, "call", "dream.now", *options)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr

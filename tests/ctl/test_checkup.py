@@ -78,18 +78,18 @@ def only(findings):
         (SocketFacts(Path("/" + "r" * 107), "absent"), {}, f"FAIL /{'r' * 107} has 108 bytes"),
     ],
 )  # fmt: skip
-def test_sockets(facts, seen, says):
+def test_finding_of_each_kind_of_socket(facts, seen, says):
     whole = {"listener": None, "deaf": False, "guarded": False, "holder": 0} | seen
     assert only(places.check_socket(facts, OURS, **whole)).startswith(says)
 
 
-def test_a_socket_that_others_may_use_is_closed_to_them_by_a_command():
+def test_advises_a_command_that_closes_the_socket_to_others():
     facts = SocketFacts(Path("/r/a b"), "socket", OURS, 0o666, 0o700)
     [finding] = places.check_socket(facts, OURS, listener=5, deaf=False, guarded=False, holder=5)
     assert finding.advice.endswith(" `chmod 600 '/r/a b'`")
 
 
-def test_a_full_backlog_is_somebody_who_listens(tmp_path):
+def test_a_full_backlog_counts_as_a_listener(tmp_path):
     import socket
 
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
@@ -117,7 +117,7 @@ def test_a_full_backlog_is_somebody_who_listens(tmp_path):
         ({"free_bytes": 0}, ["FAIL the disk is full: 0 B left"]),
     ],
 )
-def test_state_folders(facts, says):
+def test_finding_of_each_kind_of_state_folder(facts, says):
     told = lines(
         places.check_state(
             StateFacts(**{"path": Path("/s"), "kind": "folder", "free_bytes": LITTLE_BYTES} | facts)
@@ -126,14 +126,14 @@ def test_state_folders(facts, says):
     assert [line.startswith(start) for line, start in zip(told, says, strict=True)] == [True] * len(says)
 
 
-def test_a_folder_that_cannot_be_written_and_the_cure():
+def test_advises_what_makes_a_folder_writable():
     ours = StateFacts(Path("/s"), "folder", writable=False)
     assert next(places.check_state(ours)).advice == "make it writable: `chmod u+rwx /s`"
     read_only = places.check_state(replace(ours, read_only=True))
     assert next(read_only).advice == "as root, `mount -o remount,rw /`"
 
 
-def test_little_room_is_a_fault_where_the_daemon_found_it_too_little():
+def test_little_room_is_a_failure_if_the_daemon_reports_a_full_disk():
     facts = StateFacts(Path("/s"), "folder", free_bytes=127_000)
     assert only(places.check_state(facts, "disk full")).startswith("FAIL the disk is full: 127 kB left")
     assert only(places.check_state(facts, "locked")).startswith("WARN ")
@@ -156,11 +156,11 @@ MOUNTS = """\
         ("/home/a b/c", "/home/a b", "cifs"),
     ],
 )
-def test_the_file_system_is_that_of_the_nearest_mount_the_last_one_on_top(path, at, kind):
+def test_file_system_is_that_of_the_last_nearest_mount(path, at, kind):
     assert mount_point(Path(path), MOUNTS) == (at, kind)
 
 
-def test_who_is_stopped():
+def test_recognizes_a_stopped_process():
     assert not is_stopped(os.getpid())
     assert not is_stopped(0)
     with subprocess.Popen(["sleep", "60"]) as sleeper:
@@ -169,7 +169,7 @@ def test_who_is_stopped():
         sleeper.kill()
 
 
-def test_who_holds_the_lock(tmp_path):
+def test_finds_the_process_that_holds_the_lock(tmp_path):
     lock = tmp_path / "dreamd.lock"
     assert lock_holder(lock, "") == 0
     lock.touch()
@@ -191,13 +191,13 @@ def test_who_holds_the_lock(tmp_path):
     "trouble",
     [*(word for word in TROUBLES if word != CLOSED), *SHORTAGES, UNANSWERED, "starting", "stopping"],
 )
-def test_every_trouble_has_its_cure(trouble):
+def test_every_trouble_has_advice(trouble):
     answers = Answers(STATUS | {"state": f"degraded: {trouble}"})
     [finding] = daemon.check_daemon(answers, STATE, Path("/r/s"), Units())
     assert (finding.level, finding.text, finding.advice) == ("FAIL", f"degraded: {trouble}", CURES[trouble])
 
 
-def test_a_daemon_that_does_not_run_is_a_fault_unless_systemd_waits_for_the_knock():
+def test_a_stopped_daemon_is_a_failure_unless_systemd_listens():
     def told(units):
         [finding] = daemon.check_daemon(Answers(), STATE, Path("/r/s"), units)
         return f"{finding.level} {finding.text} -> {finding.advice}"
@@ -236,13 +236,13 @@ def test_a_daemon_that_does_not_run_is_a_fault_unless_systemd_waits_for_the_knoc
         ),
     ],
 )
-def test_one_who_holds_the_state_folder_and_does_not_answer(state, answers, units, says):
+def test_reports_a_silent_process_that_holds_the_state_folder(state, answers, units, says):
     facts = StateFacts(Path("/s"), "folder", holder=5, **state)
     [finding] = daemon.check_daemon(answers, facts, Path("/r/s"), units)
     assert f"{finding.level} {finding.text} -> {finding.advice}".startswith(f"FAIL pid 5 holds /s, {says}")
 
 
-def test_failures_are_told_where_they_belong():
+def test_each_failure_is_reported_in_its_section():
     failures = {"host: observe": 2, "peer: slow reader": 3, "generate: TypeError": 4, "store: locked": 1}
     told_to_who_asked = {
         "unknown method: refused (3)": 1,
@@ -279,11 +279,11 @@ def test_failures_are_told_where_they_belong():
         ),
     ],
 )
-def test_versions(theirs, says):
+def test_finding_of_each_combination_of_versions(theirs, says):
     assert lines(daemon.check_versions(Answers(STATUS | theirs))) == says
 
 
-def test_an_answer_of_another_shape_costs_that_section_alone():
+def test_an_answer_of_unknown_shape_affects_only_its_section():
     told = lines(found("daemon", daemon.check_daemon, Answers({"state": "ok"}), STATE, Path("/r/s"), Units()))
     assert told == ["WARN not as this dreamctl knows it (KeyError)"]
 
@@ -344,7 +344,7 @@ def installed(**of_service):
         ),
     ],
 )
-def test_units(facts, says):
+def test_finding_of_each_state_of_the_units(facts, says):
     assert lines(units.check(facts, False, STATE))[0] == says or lines(units.check(facts, False, STATE))[
         0
     ].startswith(f"{says};")
@@ -353,7 +353,7 @@ def test_units(facts, says):
 @pytest.mark.parametrize(
     "attempt", [{"SubState": "auto-restart", "ExecMainStatus": "3"}, {"SubState": "start-pre"}]
 )
-def test_a_daemon_in_the_way_of_a_service_that_crashes_is_to_be_ended(attempt):
+def test_advises_to_end_a_daemon_that_blocks_the_service(attempt):
     facts = installed(ActiveState="activating", NRestarts="3", MainPID="0", **attempt)
     found = next(units.check(facts, False, replace(STATE, holder=5)))
     assert (found.level, found.advice) == ("FAIL", "end that one: `kill 5`")
@@ -366,13 +366,13 @@ def test_a_daemon_in_the_way_of_a_service_that_crashes_is_to_be_ended(attempt):
         ("folder", "add the drop-in for hosts without user namespaces (docs/guides/service.md), then "),
     ],
 )
-def test_a_sandbox_that_cannot_be_set_up(kind, advice):
+def test_explains_a_sandbox_that_cannot_be_set_up(kind, advice):
     facts = installed(ActiveState="failed", Result="exit-code", ExecMainCode="1", ExecMainStatus="226")
     found = next(units.check(facts, False, StateFacts(Path("/my state"), kind)))
     assert found.advice.startswith(advice)
 
 
-def test_a_daemon_that_answers_beside_units_that_are_stopped_is_no_fault():
+def test_a_daemon_beside_stopped_units_is_a_warning():
     beside = next(units.check(Units(True, True), True, replace(STATE, holder=5)))
     assert (beside.level, beside.advice) == (
         "WARN",
@@ -380,11 +380,11 @@ def test_a_daemon_that_answers_beside_units_that_are_stopped_is_no_fault():
     )
 
 
-def test_without_units_a_daemon_that_answers_is_well():
+def test_a_daemon_without_units_is_ok():
     assert lines(units.check(Units(manager=True), True, STATE)) == ["OK no units are installed"]
 
 
-def test_who_lingers_is_there_from_boot_on():
+def test_reports_whether_the_user_lingers():
     facts = Units(manager=True, installed=True, lingers=True, shown=WELL)
     assert lines(units.check(facts, True, STATE))[-1] == "OK lingers: it is there from boot on"
 
@@ -398,11 +398,11 @@ def test_who_lingers_is_there_from_boot_on():
         ("", ""),
     ],
 )
-def test_the_interpreter_of_a_unit(text, program):
+def test_reports_a_missing_or_other_interpreter_of_a_unit(text, program):
     assert "".join(started(text)[:1]) == program
 
 
-def test_where_leo_and_the_service_do_not_meet_is_told():
+def test_reports_different_paths_of_leo_and_the_service():
     facts = Units(
         True, True, state=Path("/moved"), shown={**WELL, SOCKET: WELL[SOCKET] | {"Listen": "/r/a (Stream)"}}
     )
@@ -419,7 +419,7 @@ def test_where_leo_and_the_service_do_not_meet_is_told():
     assert (second.level, second.text) == ("OK", "dreamd.service is another leo's")
 
 
-def test_without_systemctl_nothing_is_asked(tmp_path, monkeypatch):
+def test_asks_nothing_without_systemctl(tmp_path, monkeypatch):
     monkeypatch.setattr(systemd_state.shutil, "which", lambda _: None)
     assert systemd_state.look({"HOME": str(tmp_path)}) == Units()
 
@@ -427,7 +427,7 @@ def test_without_systemctl_nothing_is_asked(tmp_path, monkeypatch):
 # The database, leo, his friend and the inbox.
 
 
-def test_an_old_sqlite_is_named():
+def test_reports_a_too_old_sqlite():
     assert only(database.check_sqlite((3, 34, 1))) == "FAIL SQLite 3.34.1, dreamd needs 3.35.0"
 
 
@@ -444,7 +444,7 @@ def test_an_old_sqlite_is_named():
         ({}, "is not there yet; the first start makes it"),
     ],
 )
-def test_a_database_that_is_gone_is_told_from_one_that_is_not_there_yet(lost, what):
+def test_distinguishes_a_removed_database_from_a_missing_one(lost, what):
     [told] = database.check(Database("/s/dream.sqlite3", exists=False), **lost)
     assert (told.level, told.text) == ("FAIL" if "gone" in what else "OK", f"/s/dream.sqlite3 {what}")
     assert ("`dreamctl restore FILE`" in told.advice) == (told.level == "FAIL")
@@ -470,7 +470,7 @@ def dialog(outcome="complete", lines=3, note=None, at=0.0):
         ),
     ],
 )
-def test_dialogues(latest, says):
+def test_finding_of_each_history_of_dialogues(latest, says):
     told = lines(dreaming.check_leo(Answers(), Database("/d", latest=tuple(latest)), 100.0))
     assert [line.startswith(start) for line, start in zip(told, says, strict=True)] == [True] * len(says)
 
@@ -483,14 +483,14 @@ def test_dialogues(latest, says):
         ("observe (session 2, other.py:1 in x)", ""),
     ],
 )
-def test_the_place_of_a_failure_is_told_where_the_daemon_knows_it(where, place):
+def test_names_the_place_of_a_failure_if_it_is_known(where, place):
     answers = Answers(
         STATUS | {"last_errors": [{"type": "TypeError", "where": where}, {"type": "Other", "where": "x"}]}
     )
     assert dreaming._place(answers, "generate", "TypeError") == place
 
 
-def test_the_friend():
+def test_finding_of_each_state_of_the_friend():
     assert lines(dreaming.check_friend(Answers(), Database("/d", error="SQLITE_BUSY"))) == []
     assert only(dreaming.check_friend(Answers(STATUS), Database("/d"))) == "OK seeded"
     assert only(dreaming.check_friend(Answers(), Database("/d"))) == "WARN no origin fragments"
@@ -524,7 +524,7 @@ def decision(reason="calm", **measured):
         ([decision("chance", quality=0.4), decision("chance", quality=0.5)], []),
     ],
 )
-def test_thresholds_are_proposed_amid_what_leo_measures(decisions, lines):
+def test_proposes_thresholds_amid_the_measures_of_leo(decisions, lines):
     [finding] = dreaming.check_gates(Answers(STATUS, tuple(decisions * 6)), Path("/my config"))
     proposed = re.findall(r"`(\w+_above = [^`]+)`", finding.advice)
     assert proposed == lines or len(proposed) == lines
@@ -542,19 +542,19 @@ def test_thresholds_are_proposed_amid_what_leo_measures(decisions, lines):
         (DamagedFile("x"), "mend that. Pending shards"),
     ],
 )
-def test_an_inbox_that_cannot_be_written(error, advice, monkeypatch):
+def test_advice_for_each_error_of_the_inbox(error, advice, monkeypatch):
     monkeypatch.setattr(inbox, "refused", lambda folder: ("", ""))
     assert inbox._cure(error, Path("/usr/not there/inbox")).startswith(advice)
 
 
-def test_an_inbox_that_is_busy():
+def test_advice_for_a_busy_inbox():
     theirs = STATUS | {"inbox": STATUS["inbox"] | {"trouble": "InboxBusy"}}
     [finding] = inbox.check(InboxFacts(Path("/s/inbox")), Answers(theirs), 0)
     assert (finding.level, finding.text) == ("FAIL", "/s/inbox: InboxBusy")
     assert finding.advice == CURES["InboxBusy"]
 
 
-def test_a_quota_is_told_from_a_full_disk():
+def test_distinguishes_a_quota_from_a_full_disk():
     facts = StateFacts(Path("/s"), "folder", free_bytes=5_000_000_000)
     [finding] = places.check_state(facts, "disk full")
     assert finding.level == "FAIL"
@@ -573,7 +573,7 @@ def lost(count: int, lines: int = 0) -> tuple[dict, ...]:
 
 
 @pytest.mark.parametrize(("latest", "level"), [(lost(3), "FAIL"), (lost(2), None), (lost(3, lines=1), None)])
-def test_a_leo_who_goes_away_each_time_is_named(latest, level):
+def test_reports_a_leo_that_is_lost_in_each_dialogue(latest, level):
     found = list(dreaming._mute(Answers(), Database("/s", latest=latest), NOW))
     assert [finding.level for finding in found] == ([level] if level else [])
     if level:
@@ -582,7 +582,7 @@ def test_a_leo_who_goes_away_each_time_is_named(latest, level):
         )
 
 
-def test_a_mute_leo_is_asked_again():
+def test_says_when_a_mute_leo_is_asked_again():
     silent = ({"outcome": "empty", "lines": 0, "note": None, "started_at": NOW, "trace_id": "t"},)
     status = {"sessions": [{"mute_s": 90.0}], "last_errors": []}
     [finding] = dreaming._mute(Answers(status), Database("/s", latest=silent), NOW)
@@ -591,13 +591,13 @@ def test_a_mute_leo_is_asked_again():
     )
 
 
-def test_an_inbox_that_this_user_may_not_enter(monkeypatch):
+def test_names_the_owner_of_an_inbox_that_cannot_be_entered(monkeypatch):
     monkeypatch.setattr(inbox, "refused", lambda folder: ("/x belongs to root (uid 0)", f"`chown {folder}`"))
     advice = inbox._cure(InboxUnavailable(errno.EACCES, "x"), Path("/x"))
     assert advice == "`chown /x`. Pending shards are then written automatically"
 
 
-def test_settings_that_are_gone_are_told_of(tmp_path, monkeypatch):
+def test_reports_settings_that_are_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens"})
     told = list(settings_section.check(settings.read(file=tmp_path / "none", env={"DREAMD_GATE__SHUT": "1"})))
     assert [finding.text for finding in told if finding.level == "WARN"] == [

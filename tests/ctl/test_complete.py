@@ -46,7 +46,7 @@ def offered(daemon: DaemonProcess, *words: str) -> list[str]:
     return [item.value for item in completion.get_completions(given, words[-1])]
 
 
-def test_commands_and_options_are_offered(dreamt: DaemonProcess) -> None:
+def test_offers_commands_and_options(dreamt: DaemonProcess) -> None:
     assert offered(dreamt, "") == list(COMMANDS)
     assert offered(dreamt, "re") == ["recent", "replay", "report", "restore"]
     assert offered(dreamt, "inbox", "ver") == ["verify"]
@@ -54,7 +54,7 @@ def test_commands_and_options_are_offered(dreamt: DaemonProcess) -> None:
     assert offered(dreamt, "completions", "") == list(SHELLS)
 
 
-def test_ids_and_names_are_offered(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offers_ids_and_names(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     recent = json.loads(dreamctl("--socket", dreamt.socket, "recent", "--json").stdout)
     newest, oldest = (each["trace_id"] for each in recent)
     for command in ("show", "replay"):
@@ -73,7 +73,7 @@ def test_ids_and_names_are_offered(dreamt: DaemonProcess, monkeypatch: pytest.Mo
     assert offered(dreamt, "--socket", str(dreamt.socket), "inbox", "ack", newest) == [newest]
 
 
-def test_what_cannot_be_known_is_not_offered(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_offers_and_prints_nothing_after_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """No daemon, one that is stopped, a path that no socket can have, an inbox that is none: nothing is said."""
     daemon = DaemonProcess(tmp_path / "state")
     assert offered(daemon, "show", "") == ["last"]
@@ -133,7 +133,7 @@ def test_tab_completes_in_a_real_bash(dreamt: DaemonProcess, tmp_path: Path) -> 
         (["--socket", "=", "/nowhere/a", ":", "b", "friend", "rest"], ["restore"]),
     ],
 )
-def test_bash_takes_words_apart_and_they_are_understood(
+def test_understands_words_that_bash_splits(
     dreamt: DaemonProcess, tmp_path: Path, words: list[str], offers: list[str]
 ) -> None:
     script = dreamctl("completions", "bash").stdout
@@ -148,7 +148,7 @@ def test_bash_takes_words_apart_and_they_are_understood(
     assert ran.stdout.split() == offers
 
 
-def test_words_are_joined_as_they_were_typed() -> None:
+def test_joins_words_as_they_were_typed() -> None:
     assert joined(["a", "=", "b"]) == ["a", "=", "b"]
     assert joined(["--x", "=", "b", "c"]) == ["--x=b", "c"]
     assert joined(["--x", "="]) == ["--x"]

@@ -120,7 +120,7 @@ def test_a_mistake_changes_nothing(file: Path, key: str, value: str, says: str) 
     assert file.read_text() == COMMENTED
 
 
-def test_mistakes_that_are_there_can_be_mended_one_by_one(file: Path) -> None:
+def test_existing_mistakes_can_be_corrected_one_by_one(file: Path) -> None:
     file.write_text("[gate]\nchance = 'x'\nchanse = 1\ncooldown_s = -1\n[loge]\na = 1\n")
     found = config(file, "check")
     assert found.exit_code == 1

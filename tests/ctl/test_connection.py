@@ -18,7 +18,7 @@ from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.little_daemon import LittleDaemon
 
 
-def test_a_signal_waits_for_the_end_of_the_block() -> None:
+def test_defers_a_signal_to_the_end_of_the_block() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     done = []
 
@@ -34,7 +34,7 @@ def test_a_signal_waits_for_the_end_of_the_block() -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_an_error_in_the_block_leaves_the_handlers_as_they_were() -> None:
+def test_restores_the_handlers_after_an_error() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
 
     def failing() -> None:
@@ -54,14 +54,14 @@ def test_an_error_in_the_block_leaves_the_handlers_as_they_were() -> None:
         (Target("s", "a state", as_json=True), "dreamctl --socket s --state-dir 'a state' why"),
     ],
 )
-def test_a_command_to_copy_asks_the_same_daemon(target: Target, words: str) -> None:
+def test_a_command_to_copy_names_the_daemon_that_was_asked(target: Target, words: str) -> None:
     with click.Context(cli, obj=target) as outer, click.Context(cli, parent=outer):
         assert command("why") == words
     assert command("why") == "dreamctl why"
     assert command("", "dreamd") == "dreamd"
 
 
-def test_one_who_listens_and_does_not_answer_is_there(daemon: DaemonProcess) -> None:
+def test_a_silent_listener_is_not_reported_as_missing(daemon: DaemonProcess) -> None:
     """A second one beside it is no cure."""
     os.kill(daemon.process.pid, signal.SIGSTOP)  # the helper lets it go on at the end
     state = daemon.state_dir
@@ -75,7 +75,7 @@ def test_one_who_listens_and_does_not_answer_is_there(daemon: DaemonProcess) -> 
     assert f"does not answer; `dreamctl --state-dir {state} doctor` says why" in " ".join(told.stdout.split())
 
 
-def test_hints_say_which_daemon(socket: Path) -> None:
+def test_hints_name_the_daemon(socket: Path) -> None:
     empty = {"dialogs.recent": lambda *_: [], "friend.checkpoints": lambda *_: []}
     with LittleDaemon(socket, empty):
         for asked, hint in (
@@ -97,7 +97,7 @@ def test_hints_say_which_daemon(socket: Path) -> None:
         "--socket s call many",
     ],
 )
-def test_what_cannot_be_printed_is_said_in_one_line(socket: Path, tmp_path: Path, words: str) -> None:
+def test_reports_a_failed_write_to_stdout_in_one_line(socket: Path, tmp_path: Path, words: str) -> None:
     """Little waits in a buffer, much goes out at once: both fail."""
     answers = {"status": lambda *_: {"state": "ok"}, "many": lambda *_: ["words"] * 10_000}
     with LittleDaemon(socket, answers), open("/dev/full", "wb") as full:
@@ -109,7 +109,7 @@ def test_what_cannot_be_printed_is_said_in_one_line(socket: Path, tmp_path: Path
     assert said == "dreamctl: what it prints cannot be written: No space left on device\n"
 
 
-def test_a_reader_who_has_seen_enough_is_told_nothing(socket: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(socket: Path, tmp_path: Path) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     with LittleDaemon(socket, {"many": lambda *_: ["words"] * 10_000}), open(theirs, "wb") as pipe:
@@ -120,7 +120,7 @@ def test_a_reader_who_has_seen_enough_is_told_nothing(socket: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("there", "wanted"), [(2500, 2400), (2500, 3000), (1000, 1000), (1000, 1001), (0, 5), (9, 0)]
 )
-def test_a_long_list_is_asked_for_by_pages(there: int, wanted: int) -> None:
+def test_asks_for_a_long_list_in_pages(there: int, wanted: int) -> None:
     class Listing(Daemon):
         def __init__(self) -> None:
             pass

@@ -38,7 +38,9 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_starts_one_with_its_settings_and_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_starts_a_daemon_with_its_settings_and_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     supervisor = socketlib.socket(socketlib.AF_UNIX, socketlib.SOCK_DGRAM | socketlib.SOCK_NONBLOCK)
     supervisor.bind(str(tmp_path / "supervisor"))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "supervisor"))
@@ -54,7 +56,7 @@ def test_starts_one_with_its_settings_and_stops_it(tmp_path: Path, monkeypatch: 
         supervisor.recv(100)
 
 
-def test_uses_the_one_that_serves_the_folder_by_whatever_name(tmp_path: Path) -> None:
+def test_uses_a_daemon_that_serves_the_folder_under_another_path(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "state")
     with DaemonProcess(tmp_path / "state") as running:
         with daemon_for(tmp_path / "link", running.socket, []) as (socket, ours):
@@ -102,9 +104,7 @@ def test_a_daemon_that_does_not_start_says_why(tmp_path: Path) -> None:
         pass
 
 
-def test_one_that_does_not_listen_in_time_is_not_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ends_a_daemon_that_does_not_listen_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "START_S", 0.0)
     with (
         pytest.raises(Unreachable, match="did not listen"),
@@ -116,7 +116,9 @@ def test_one_that_does_not_listen_in_time_is_not_left_behind(
         pass
 
 
-def test_a_socket_taken_meanwhile_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_does_not_use_a_socket_that_another_daemon_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever listens in the end, it is asked whose it is."""
     swap = tmp_path / "python"
     start = f"exec {quote(sys.executable)} -m dreamd --state-dir {quote(str(tmp_path / 'theirs'))}"
@@ -130,15 +132,13 @@ def test_a_socket_taken_meanwhile_is_not_used(tmp_path: Path, monkeypatch: pytes
         pass
 
 
-def test_one_that_cannot_be_spawned_needs_no_stopping(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_spawn_needs_no_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
     with pytest.raises(FileNotFoundError), daemon_for(tmp_path / "state", tmp_path / "s", []):
         pass
 
 
-def test_one_that_died_needs_no_stopping(tmp_path: Path) -> None:
+def test_a_dead_daemon_needs_no_stop(tmp_path: Path) -> None:
     with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
         pid = status(socket)["pid"]
         os.kill(pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_one_that_died_needs_no_stopping(tmp_path: Path) -> None:
     assert gone(pid)
 
 
-def test_one_that_does_not_obey_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kills_a_daemon_that_does_not_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "STOP_S", 0.2)
     monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.2)
     with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
@@ -155,7 +155,7 @@ def test_one_that_does_not_obey_is_killed(tmp_path: Path, monkeypatch: pytest.Mo
     assert gone(pid)
 
 
-def test_an_error_in_the_block_stops_it_too(tmp_path: Path) -> None:
+def test_stops_the_daemon_after_an_error_in_the_block(tmp_path: Path) -> None:
     pids = []
 
     def interrupted() -> None:

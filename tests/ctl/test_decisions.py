@@ -90,7 +90,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("decision", "words"), CASES)
-def test_in_words(decision: dict, words: str) -> None:
+def test_each_decision_in_words(decision: dict, words: str) -> None:
     assert in_words(decision) == words
 
 
@@ -98,7 +98,7 @@ def test_every_reason_of_the_gate_has_words() -> None:
     assert {decision["reason"] for decision, _ in CASES} == {*REASONS, "asked"}
 
 
-def test_what_another_version_leaves_out_is_left_out() -> None:
+def test_leaves_out_what_another_version_does_not_send() -> None:
     assert in_words({"reason": "cooldown", "wait_s": 3.0}) == "cooldown: 3 s left"
     assert in_words({"reason": "dream", "drawn": 0.1}) == "dream: stirred, and drew 0.10"
     assert in_words({"reason": "moonlight"}) == "moonlight"

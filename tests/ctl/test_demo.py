@@ -107,7 +107,7 @@ def test_json_is_one_object_a_line(tmp_path: Path) -> None:
     assert events[1]["reply"] == field.reply("Hello, small one.")
 
 
-def test_corpus_is_what_it_speaks_and_what_the_friend_is_born_with(tmp_path: Path) -> None:
+def test_corpus_feeds_the_field_and_the_origin_of_the_friend(tmp_path: Path) -> None:
     (tmp_path / "my rhymes.txt").write_bytes(
         b"\xef\xbb\xbfThe goat ate the hat. The goat sat. The hat was \xff red."
     )
@@ -163,7 +163,7 @@ def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) 
         assert daemon.call("status")["decisions"] == {"calm": 1, "asked": 1}
 
 
-def test_a_dream_that_is_refused_is_told(tmp_path: Path) -> None:
+def test_reports_a_refused_dream(tmp_path: Path) -> None:
     """Another program holds its database: no dream can be kept, and the demo says so."""
     with DaemonProcess(tmp_path / "state") as daemon:
         assert run(tmp_path, said="Hello.\n")[0] == 0
@@ -228,7 +228,7 @@ def test_signals_end_it_in_order(tmp_path: Path, number: int) -> None:
     assert free(tmp_path / "state")
 
 
-def test_a_daemon_that_dies_is_noticed(tmp_path: Path) -> None:
+def test_notices_a_daemon_that_dies(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path / "state") as daemon:
         process = spawn_dreamctl(
             "--state-dir", "state", "--json", "demo", cwd=tmp_path, stdin=subprocess.PIPE

@@ -49,7 +49,7 @@ class Told:
         return f"{one['level']} {one['text']} -> {one['advice']}"
 
 
-def test_all_is_well(daemon, state):
+def test_finds_nothing_wrong_with_a_healthy_daemon(daemon, state):
     with DreamClient(saying, lambda _: None, socket_path=daemon.socket, **ORIGIN) as leo:
         assert leo.start(20)
         leo.dream_now(STIRRED)
@@ -65,7 +65,7 @@ def test_all_is_well(daemon, state):
     assert "quick_check ok" in told.worst("database")
 
 
-def test_nobody_there_and_nothing_yet(state):
+def test_reports_a_missing_daemon_and_database(state):
     told = Told(state)
     assert told.exit_code == 1
     assert told.worst("daemon") == f"FAIL does not run -> `dreamctl --state-dir {state} service start`"
@@ -73,7 +73,7 @@ def test_nobody_there_and_nothing_yet(state):
     assert not state.exists()
 
 
-def test_a_word_of_the_mute_leo_of_old(daemon, state):
+def test_names_the_time_type_and_place_of_a_mute_leo(daemon, state):
     """His own dream.py failed so: one dialogue is enough, and it is told since when, of what type, and where."""
 
     def generate(seed: str, temperature: float, semantic_weight: float) -> str:
@@ -97,7 +97,7 @@ def test_a_word_of_the_mute_leo_of_old(daemon, state):
     assert f"`dreamctl --state-dir {state} dream` tries at once" in dead
 
 
-def test_one_who_spoke_again_is_not_mute_and_one_cut_short_is_told(daemon, state):
+def test_leo_is_not_mute_after_he_spoke_and_an_interrupted_dialogue_is_reported(daemon, state):
     answers = ["", "", "the sea is quiet", "the sea is quiet"]  # two candidates a line
 
     def observe(_: str) -> None:
@@ -113,7 +113,7 @@ def test_one_who_spoke_again_is_not_mute_and_one_cut_short_is_told(daemon, state
         )
 
 
-def test_one_who_only_looks(daemon, state):
+def test_warns_of_a_client_without_hooks(daemon, state):
     with DreamClient(socket_path=daemon.socket, name="half") as half:
         assert half.start(20)
         assert (
@@ -125,7 +125,7 @@ def test_one_who_only_looks(daemon, state):
         )
 
 
-def test_one_who_lacks_a_hook_is_told_beside_one_who_dreams(daemon, state):
+def test_warns_of_a_missing_hook_beside_a_complete_leo(daemon, state):
     with DreamClient(saying, socket_path=daemon.socket, name="half") as half:
         assert half.start(20)
         lacks = f"half (pid {os.getpid()}) is connected, and provides no observe"
@@ -150,7 +150,7 @@ def test_one_who_lacks_a_hook_is_told_beside_one_who_dreams(daemon, state):
         (None, "OK", "open at 6 of the last 12 replies"),
     ],
 )
-def test_gates_that_never_move(state, measures, level, text):
+def test_proposes_thresholds_for_gates_that_never_change(state, measures, level, text):
     with DaemonProcess(state, "--set", "gate.chance=1e-9") as daemon, DreamClient(
         saying, lambda _: None, socket_path=daemon.socket
     ) as leo:  # fmt: skip
@@ -170,7 +170,7 @@ def test_gates_that_never_move(state, measures, level, text):
     ("setting", "says"),
     [("enabled=false", "gate.enabled is false"), ("chance=0", "gate.chance is 0, he never dreams")],
 )
-def test_gates_that_are_switched_off(state, setting, says):
+def test_reports_gates_that_are_off(state, setting, says):
     with DaemonProcess(state, "--set", f"gate.{setting}") as daemon:
         with DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo:
             assert leo.start(20)
@@ -180,14 +180,14 @@ def test_gates_that_are_switched_off(state, setting, says):
             assert "If --set or DREAMD_GATE__.. sets it, change it there and restart" in found
 
 
-def test_what_was_asked_amiss_is_no_failure_of_the_daemon(daemon, state):
+def test_wrong_calls_are_no_failure_of_the_daemon(daemon, state):
     for asked in (["replay", 99], ["call", "nope"], ["friend", "checkpoint", "../x"], ["dream"]):
         assert dreamctl("--state-dir", state, *asked).exit_code == 4
     assert len(daemon.call("status")["failures"]) == 4
     assert Told(state).worst("daemon").startswith("OK well")
 
 
-def test_what_hosts_swallowed(daemon, state):
+def test_reports_the_failures_of_hosts(daemon, state):
     leo = DreamClient(saying, lambda _: None, socket_path=daemon.socket)
     leo.offer(STIRRED)  # before it was started
     leo.count("own kind of thing")
@@ -200,7 +200,7 @@ def test_what_hosts_swallowed(daemon, state):
     assert Told(state).exit_code == 0
 
 
-def test_a_daemon_that_is_stopped(daemon, state):
+def test_reports_a_stopped_daemon(daemon, state):
     os.kill(daemon.process.pid, 19)  # SIGSTOP; the helper lets it go on at the end
     found = Told(state).worst("daemon")
     assert found == (
@@ -209,7 +209,7 @@ def test_a_daemon_that_is_stopped(daemon, state):
     )
 
 
-def test_a_daemon_that_listens_elsewhere(state, tmp_path):
+def test_reports_a_daemon_that_listens_elsewhere(state, tmp_path):
     elsewhere = DaemonProcess(state, "--socket", str(tmp_path / "s"))
     elsewhere.socket = tmp_path / "s"
     with elsewhere:
@@ -251,7 +251,7 @@ def damage(database: Path) -> None:
         file.write(b"\xff" * 8192)
 
 
-def test_a_damaged_database_and_the_cure(state):
+def test_advice_cures_a_damaged_database(state):
     with DaemonProcess(state):
         pass
     damage(state / "dream.sqlite3")
@@ -271,7 +271,7 @@ def test_a_damaged_database_and_the_cure(state):
     assert Told(state).worst("database").startswith("OK ")
 
 
-def test_databases_that_are_not_for_this_dreamd(state):
+def test_reports_foreign_and_newer_databases(state):
     state.mkdir(mode=0o700)
     database = state / "dream.sqlite3"
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
@@ -291,7 +291,7 @@ def test_databases_that_are_not_for_this_dreamd(state):
     )
 
 
-def test_an_inbox_in_disorder(daemon, state):
+def test_reports_and_cures_a_disordered_inbox(daemon, state):
     inbox = state / "inbox" / "dreams"
     with DreamClient(saying, lambda _: None, socket_path=daemon.socket) as leo:
         assert leo.start(20)
@@ -325,7 +325,7 @@ def test_an_inbox_in_disorder(daemon, state):
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "fifo"])
-def test_what_is_not_for_this_user_to_move_stays(tmp_path, place):
+def test_does_not_advise_to_move_what_another_user_owns(tmp_path, place):
     os.mkfifo(tmp_path / "fifo")
     told = dreamctl("--socket", tmp_path / place, "--state-dir", tmp_path / place, "doctor", "--json")
     findings = {one["section"]: one for one in json.loads(told.stdout)["findings"] if one["level"] == "FAIL"}
@@ -334,7 +334,7 @@ def test_what_is_not_for_this_user_to_move_stays(tmp_path, place):
     assert "mv -n" not in told.stdout
 
 
-def test_a_state_folder_that_is_a_file(state):
+def test_reports_a_state_folder_that_is_a_file(state):
     state.write_text("")
     assert (
         Told(state).worst("database")
@@ -342,14 +342,14 @@ def test_a_state_folder_that_is_a_file(state):
     )
 
 
-def test_a_state_folder_that_no_file_system_takes(tmp_path):
+def test_reports_an_impossible_state_folder(tmp_path):
     state = tmp_path / ("x" * 300)
     texts = [one["text"] for one in Told(state).findings if one["section"] == "database"]
     assert f"{state}: File name too long" in texts
     assert f"{state / 'dream.sqlite3'} cannot be looked at: File name too long" in texts
 
 
-def test_as_text(daemon, state):
+def test_findings_as_text(daemon, state):
     wide = dreamctl("--state-dir", state, "doctor")
     assert wide.exit_code == 0
     lines = wide.stdout.splitlines()
@@ -360,7 +360,7 @@ def test_as_text(daemon, state):
     assert "\x1b[" not in wide.stdout
 
 
-def test_the_reader_of_the_database_may_die(state, monkeypatch):
+def test_survives_a_crash_of_the_database_reader(state, monkeypatch):
     from dreamd.ctl.commands.doctor import database
 
     def killed(*_: object, **__: object) -> object:

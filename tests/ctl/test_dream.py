@@ -134,7 +134,7 @@ def test_a_dream_without_a_word_is_a_problem(daemon: DaemonProcess) -> None:
     assert result.stdout.endswith(": empty, 0 lines.\n")
 
 
-def test_nobody_to_dream_is_refused(tmp_path: Path) -> None:
+def test_refuses_to_dream_without_a_leo(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path / "state") as lonely:
         result = dreamctl("--state-dir", lonely.state_dir, "dream")
     assert result.exit_code == 4

@@ -158,7 +158,9 @@ def test_the_runtime_folder_of_another_user_is_named_with_its_owner(tmp_path, mo
 
 
 @pytest.mark.usefixtures("_of_another")
-def test_the_home_of_another_user_is_named_and_not_given_away(tmp_path, monkeypatch) -> None:
+def test_names_the_home_of_another_user_and_does_not_advise_to_change_its_owner(
+    tmp_path, monkeypatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     why, cure = access.refused(tmp_path / ".local" / "state" / "dreamd")
     assert access.owner_of(tmp_path) in why
@@ -166,7 +168,7 @@ def test_the_home_of_another_user_is_named_and_not_given_away(tmp_path, monkeypa
     assert "chown" not in cure
 
 
-def test_a_folder_of_roots_in_ones_own_home_is_taken_back(tmp_path, monkeypatch) -> None:
+def test_advises_to_change_the_owner_of_a_root_folder_in_the_own_home(tmp_path, monkeypatch) -> None:
     local = tmp_path / ".local"
     local.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -54,7 +54,7 @@ DRIFT = [
 ]
 
 
-def test_drift_is_a_chart_and_its_ends_in_words() -> None:
+def test_drift_as_a_chart_with_its_ends_in_words() -> None:
     shown = show_drift(DRIFT, 80, NOW).splitlines()
     rows, words = shown[:8], " ".join(shown[9:])
     assert rows[0] == "0.20 │   ███▂▂▂"
@@ -98,7 +98,7 @@ def friend(daemon: DaemonProcess, *arguments: object) -> dict | list:
     return json.loads(result.stdout)
 
 
-def test_the_fragments_are_shown_as_the_daemon_has_them(daemon: DaemonProcess, kept: list[dict]) -> None:
+def test_shows_the_fragments_of_the_daemon(daemon: DaemonProcess, kept: list[dict]) -> None:
     assert dreamctl("--socket", daemon.socket, "friend", "--json").exit_code == 0
     answer = friend(daemon)
     assert answer == kept
@@ -107,7 +107,7 @@ def test_the_fragments_are_shown_as_the_daemon_has_them(daemon: DaemonProcess, k
     assert shown.endswith("fragments, 3 of them origin; 3 more with -n 0.\n")
 
 
-def test_a_checkpoint_is_kept_listed_and_restored(daemon: DaemonProcess, kept: list[dict]) -> None:
+def test_keeps_lists_and_restores_a_checkpoint(daemon: DaemonProcess, kept: list[dict]) -> None:
     assert friend(daemon, "checkpoint", "tuesday") == {"name": "tuesday", "fragments": 4, "origin": 3}
     taken = dreamctl("--socket", daemon.socket, "friend", "checkpoint", "tuesday")
     assert (taken.exit_code, taken.stdout) == (4, "")
@@ -131,7 +131,7 @@ def test_a_checkpoint_is_kept_listed_and_restored(daemon: DaemonProcess, kept: l
     assert dreamctl("--socket", daemon.socket, "friend", "restore", "nobody").exit_code == 4
 
 
-def test_what_is_exported_can_be_imported(daemon: DaemonProcess, kept: list[dict], tmp_path: Path) -> None:
+def test_imports_an_exported_file(daemon: DaemonProcess, kept: list[dict], tmp_path: Path) -> None:
     file = tmp_path / "friend.json"
     assert friend(daemon, "export", file) == {"path": str(file), "fragments": 4}
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
@@ -184,9 +184,7 @@ def test_p4_the_origin_goes_by_an_import_or_a_reseed_and_a_restore_brings_it_bac
     assert friend(daemon, "restore", name)["origin"] == 3
 
 
-def test_what_says_the_same_twice_has_no_place(
-    daemon: DaemonProcess, kept: list[dict], tmp_path: Path
-) -> None:
+def test_import_skips_a_repeated_text(daemon: DaemonProcess, kept: list[dict], tmp_path: Path) -> None:
     many = [{"text": f"line {number}", "weight": 0.2} for number in range(66)]
     file = friend_file(tmp_path / "many.json", *many)
     imported = dreamctl("--socket", daemon.socket, "friend", "import", file)
@@ -194,7 +192,7 @@ def test_what_says_the_same_twice_has_no_place(
     assert imported.stderr.startswith("2 had no place: ")
 
 
-def test_a_checkpoint_is_deleted_by_its_name(daemon: DaemonProcess, kept: list[dict]) -> None:
+def test_deletes_a_checkpoint(daemon: DaemonProcess, kept: list[dict]) -> None:
     friend(daemon, "checkpoint", "wednesday", "--again")
     assert friend(daemon, "checkpoint", "--delete", "wednesday") == {"name": "wednesday"}
     assert "wednesday" not in [each["name"] for each in friend(daemon, "checkpoint")]
@@ -208,7 +206,7 @@ def test_a_checkpoint_is_deleted_by_its_name(daemon: DaemonProcess, kept: list[d
         assert dreamctl("--socket", daemon.socket, "friend", "checkpoint", *wrong).exit_code == 2
 
 
-def test_a_reseed_asks_who_can_be_asked(
+def test_reseed_asks_for_confirmation_on_a_terminal(
     daemon: DaemonProcess, kept: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "birth.txt"
@@ -225,7 +223,7 @@ def test_a_reseed_asks_who_can_be_asked(
     "text",
     ["", "{}", "[1]", '{"kind": "dreamd.friend", "fragments": [{"weight": 1}]}', "\udcff", "[" * 100_000],
 )
-def test_what_is_no_export_is_wrong_usage(daemon: DaemonProcess, tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_export_is_wrong_usage(daemon: DaemonProcess, tmp_path: Path, text: str) -> None:
     file = tmp_path / "f.json"
     file.write_text(text, errors="surrogateescape")
     result = dreamctl("--socket", daemon.socket, "friend", "import", file)
@@ -234,7 +232,7 @@ def test_what_is_no_export_is_wrong_usage(daemon: DaemonProcess, tmp_path: Path,
 
 
 @pytest.mark.parametrize("command", [["import"], ["reseed", "--yes"]])
-def test_a_file_of_a_version_to_come_is_refused(
+def test_refuses_a_file_of_a_newer_version(
     daemon: DaemonProcess, kept: list[dict], tmp_path: Path, command: list[str]
 ) -> None:
     file = tmp_path / "f.json"
@@ -245,7 +243,7 @@ def test_a_file_of_a_version_to_come_is_refused(
     assert friend(daemon) == kept
 
 
-def test_a_file_that_no_message_holds_is_told_once(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_reports_once_a_file_that_exceeds_a_message(daemon: DaemonProcess, tmp_path: Path) -> None:
     file = tmp_path / "f.json"
     file.write_text(json.dumps({"kind": "dreamd.friend", "fragments": [{"text": "x" * (1 << 20)}]}))
     result = dreamctl("--socket", daemon.socket, "friend", "import", file)
@@ -253,7 +251,7 @@ def test_a_file_that_no_message_holds_is_told_once(daemon: DaemonProcess, tmp_pa
     assert result.stderr.count("friend.import: ") == 1
 
 
-def test_a_weight_that_is_none_is_refused_by_name(daemon: DaemonProcess, tmp_path: Path) -> None:
+def test_refuses_an_invalid_weight_and_names_it(daemon: DaemonProcess, tmp_path: Path) -> None:
     file = tmp_path / "f.json"
     file.write_text('{"kind": "dreamd.friend", "fragments": [{"text": "the sea", "weight": 2}]}')
     result = dreamctl("--socket", daemon.socket, "friend", "import", file)
@@ -262,7 +260,7 @@ def test_a_weight_that_is_none_is_refused_by_name(daemon: DaemonProcess, tmp_pat
     assert "weight" in result.stderr
 
 
-def test_drift_of_a_daemon(socket: Path) -> None:
+def test_shows_the_drift_of_a_daemon(socket: Path) -> None:
     with LittleDaemon(socket, {"friend.drift": lambda _, params: DRIFT[: params[0]]}):
         answer = dreamctl("--socket", socket, "drift", "-n", 2, "--json")
         assert (answer.exit_code, json.loads(answer.stdout)) == (0, DRIFT[:2])

@@ -36,7 +36,7 @@ def examples(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_command_has_examples_that_it_takes(name: str) -> None:
+def test_every_command_has_valid_examples(name: str) -> None:
     shown = examples(name)
     assert any(f"{example} ".startswith(f"dreamctl {name} ") for example in shown)
     for example in shown:
@@ -47,7 +47,7 @@ def test_a_command_has_examples_that_it_takes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_command_takes_json_and_says_what_its_options_are_for(name: str) -> None:
+def test_every_command_takes_json_and_explains_its_options(name: str) -> None:
     options = [each for each in ALL[name].params if isinstance(each, click.Option)]
     assert "--json" in {spelling for option in options for spelling in option.opts}
     assert [option.name for option in options if not option.help] == []

@@ -31,7 +31,7 @@ def request(**more):
     return json.dumps({"seed": {"goal": "g", "ul_tags": ["t"]}, "result": result, "cap_token": TOKEN} | more)
 
 
-def test_the_life_of_a_trace(run, tmp_path):
+def test_lists_shows_and_acknowledges_a_trace(run, tmp_path):
     assert "Nothing waits" in run("ls").output
     written = run("persist", "-", "--json", said=request())
     assert json.loads(written.output)["shards_written"] == 2
@@ -50,7 +50,7 @@ def test_the_life_of_a_trace(run, tmp_path):
     assert run("sweep").output == "1 temporaries removed\n"
 
 
-def test_a_file_that_grew_since_it_was_shown_is_not_acknowledged(run):
+def test_does_not_acknowledge_a_file_that_has_grown(run):
     run("persist", "-", said=request())
     shown = run("show", "sim-1").output
     [saved_ts] = [line.split()[-1] for line in shown.splitlines() if line.startswith("saved ts")]
@@ -65,7 +65,7 @@ def test_a_file_that_grew_since_it_was_shown_is_not_acknowledged(run):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_byte_order_mark_is_named(run, tmp_path, encoding):
+def test_names_a_byte_order_mark(run, tmp_path, encoding):
     (tmp_path / "shards.json").write_text(request(), encoding=encoding)
     for refused in (
         run("persist", str(tmp_path / "shards.json")),
@@ -75,7 +75,7 @@ def test_a_byte_order_mark_is_named(run, tmp_path, encoding):
         assert "byte order mark" in refused.stderr
 
 
-def test_who_acknowledges_several_is_told_of_each(run, tmp_path):
+def test_reports_each_of_several_acknowledgements(run, tmp_path):
     for as_json in (False, True):
         run("persist", "-", said=request())
         told = run("ack", "nope", "sim-1", "../x", *["--json"] * as_json)
@@ -87,7 +87,7 @@ def test_who_acknowledges_several_is_told_of_each(run, tmp_path):
         assert run("ls").output.startswith("Nothing waits")
 
 
-def test_what_cannot_be_printed_is_no_fault_of_the_inbox(run, tmp_path):
+def test_a_failed_print_is_not_reported_as_an_error_of_the_inbox(run, tmp_path):
     run("persist", "-", said=request())
     with open("/dev/full", "wb") as full:
         process = spawn_dreamctl(
@@ -100,13 +100,13 @@ def test_what_cannot_be_printed_is_no_fault_of_the_inbox(run, tmp_path):
     )
 
 
-def test_a_file_without_end_is_refused(run):
+def test_refuses_an_endless_file(run):
     endless = run("persist", "/dev/zero")
     assert (endless.exit_code, endless.stdout) == (2, "")
     assert "/dev/zero: more than 16777216 bytes" in " ".join(endless.stderr.split())
 
 
-def test_where_only_a_socket_is_named_it_is_the_inbox_of_its_daemon(daemon, leo, tmp_path):
+def test_with_a_socket_alone_uses_the_inbox_of_its_daemon(daemon, leo, tmp_path):
     """And not that of the usual state folder, which may be another leo's."""
     leo[1].dream_now()
     (waiting,) = leo[1].call("inbox.list")
@@ -118,7 +118,7 @@ def test_where_only_a_socket_is_named_it_is_the_inbox_of_its_daemon(daemon, leo,
     assert dreamctl("--socket", tmp_path / "s", "inbox", "ls", HOME=str(tmp_path)).exit_code == 3
 
 
-def test_what_was_written_is_told_to_people(run, tmp_path):
+def test_reports_what_was_written(run, tmp_path):
     told = run("persist", "-", said=request()).output
     assert told.splitlines()[0].split() == ["path", str(tmp_path / "inbox/dreams/sim-1.json")]
     assert "shards written  2" in told
@@ -128,7 +128,7 @@ def test_what_was_written_is_told_to_people(run, tmp_path):
     assert "set aside       sim-1.json.corrupt-" in again
 
 
-def test_an_inbox_that_cannot_be_had_is_named(run, tmp_path):
+def test_names_an_inbox_that_cannot_be_opened(run, tmp_path):
     (tmp_path / "inbox").mkdir()
     (tmp_path / "inbox/dreams").symlink_to(tmp_path / "nowhere")
     for command in ("ls", "sweep"):
@@ -154,17 +154,17 @@ def test_verify_names_what_is_wrong(run, tmp_path):
     ("said", "code"),
     [("{", 2), ("[]", 2), ("{}", 2), (request(cap_token={"scopes": []}), 4), (request(seed=3), 4)],
 )
-def test_what_cannot_be_persisted(run, said, code):
+def test_refuses_invalid_shards_and_tokens(run, said, code):
     assert run("persist", "-", said=said).exit_code == code
 
 
-def test_what_is_not_there_or_not_set(run, monkeypatch):
+def test_reports_missing_traces_and_wrong_settings(run, monkeypatch):
     assert run("show", "nope").exit_code == 1
     monkeypatch.setenv("DREAMD_GATE__CHANGE", "1")
     assert run("ls").exit_code == 2
 
 
-def test_the_schema(run):
+def test_prints_the_schema(run):
     assert json.loads(run("schema").output)["$defs"]
     assert json.loads(run("schema", "--json").output)["$defs"]
 

@@ -43,7 +43,7 @@ def test_a_wheel_gives_the_one_beside_it(came_from, tmp_path):
 @pytest.mark.parametrize(
     "origin", [{}, {"url": "https://index.example/dreamd-0.1.0.whl", "archive_info": {}}]
 )
-def test_an_index_is_asked_by_name(came_from, origin):
+def test_without_a_place_the_package_is_named(came_from, origin):
     came_from(**origin)
     assert requirement("dreamd-client") == "dreamd-client"
 

@@ -43,19 +43,19 @@ JOINED = [
 
 
 @pytest.mark.parametrize("text", JOINED)
-def test_what_joins_letters_stays(text: str) -> None:
+def test_clean_keeps_characters_that_join_letters(text: str) -> None:
     assert layout.clean(text) == text
     assert layout.fold(text, 40) == text
     assert layout.table(["a"], [[text]], 40).splitlines()[1] == text
     assert safe(text) == text
 
 
-def test_what_turns_the_direction_of_others_goes() -> None:
+def test_clean_removes_marks_that_turn_the_direction() -> None:
     for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xE0041, 0x9B, 0x7F, 0x2028):
         assert layout.clean(f"a{chr(code)}b") == "a b"
 
 
-def test_in_ascii_what_joins_letters_is_left_out() -> None:
+def test_ascii_leaves_out_characters_that_join_letters() -> None:
     assert in_ascii("co\u00adop\u200cer\u200date") == "cooperate"
 
 
@@ -100,7 +100,7 @@ def test_a_path_with_blanks_stays_on_one_line(text: str, path: str, columns: int
     assert " ".join(folded.split()) == f"to {' '.join(whole.split())}"
 
 
-def test_what_stands_around_a_path_is_folded() -> None:
+def test_folds_the_text_around_a_path() -> None:
     text = "the daemon there does not listen at /a b/c d/s, so that it cannot be asked to stop and goes on"
     assert layout.fold(text, 30) == (
         "the daemon there does not\nlisten at /a b/c d/s, so that\nit cannot be asked to stop and\ngoes on"
@@ -112,18 +112,18 @@ def test_what_stands_around_a_path_is_folded() -> None:
 
 @pytest.mark.parametrize("text", ["雨が降る夜に屋根を聞く" * 9, "a 🌧 b 🏠 " * 20, "ａ雨bé" * 30, "雨 " * 50])
 @pytest.mark.parametrize("columns", [30, 31])
-def test_what_is_wide_is_folded_by_its_cells(text: str, columns: int) -> None:
+def test_folds_wide_characters_by_their_cells(text: str, columns: int) -> None:
     lines = layout.fold(text, columns, "  ", "x ").splitlines()
     assert columns - 4 <= max(map(cell_len, lines)) <= columns
     assert "".join(lines).replace(" ", "") == "x" + text.replace(" ", "")
 
 
-def test_a_table_stands_straight_whatever_is_in_it() -> None:
+def test_columns_are_aligned_with_any_text() -> None:
     rows = [["雨が", "1"], ["rain", "2"], ["a", "3"]]
     assert layout.table(["what", "n"], rows, 8).splitlines() == ["what  n", "雨が  1", "rain  2", "a     3"]
 
 
-def test_table_leaves_out_the_last_columns_where_there_is_no_room() -> None:
+def test_table_leaves_out_the_last_columns_if_there_is_no_room() -> None:
     rows = [["1", "first", "x" * 20], ["22", "b", "y"]]
     assert layout.table(["id", "name", "more"], rows, 80).splitlines() == [
         "id  name   more",
@@ -147,14 +147,14 @@ def test_table_leaves_out_the_last_columns_where_there_is_no_room() -> None:
         (86400 * 2.5, "2.5 d"),
     ],
 )
-def test_span(seconds: float, text: str) -> None:
+def test_span_has_at_most_two_units(seconds: float, text: str) -> None:
     assert layout.span(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (999, "999 B"), (4096, "4 kB"), (1_500_000, "1.5 MB")]
 )
-def test_size(count: int, text: str) -> None:
+def test_size_in_words(count: int, text: str) -> None:
     assert layout.size(count) == text
 
 
@@ -164,7 +164,7 @@ def test_moment_has_a_date_on_another_day() -> None:
     assert layout.moment(None, NOON) == "-"
 
 
-def test_number_and_counted() -> None:
+def test_numbers_and_counts_as_text() -> None:
     assert layout.number(0.125) == "0.12"
     assert layout.number(None) == "-"
     assert layout.counted({"calm": 1, "dream": 3, "busy": 0, "cooldown": 1}) == "3 dream, 1 calm, 1 cooldown"

@@ -43,7 +43,7 @@ def test_install_keeps_the_docstring_and_uninstall_every_byte(folder):
     assert (found.st_mode & 0o777, found.st_mtime) == (0o754, 1_700_000_000)
 
 
-def test_the_file_may_be_named_too(folder):
+def test_path_may_be_the_file_itself(folder):
     assert dreamctl("leo", "install", folder / "dream.py", *HERE).exit_code == 0
     assert (folder / "dream_original.py").read_bytes() == OWN
 
@@ -67,7 +67,7 @@ def test_dry_runs_and_check_change_nothing_and_say_what_would_be_done(folder):
     assert contents(folder) == before
 
 
-def test_the_json_of_all_three(folder):
+def test_install_uninstall_and_check_as_json(folder):
     checked = json.loads(dreamctl("leo", "check", folder, "--json", *HERE).stdout)
     assert checked.pop("python") == {"path": sys.executable, "version": sys.version.split()[0], "problem": ""}
     assert checked == {
@@ -96,7 +96,7 @@ def test_the_json_of_all_three(folder):
     ],
 )
 @pytest.mark.parametrize("command", ["install", "uninstall"])
-def test_what_it_does_not_know_it_refuses_to_touch(tmp_path, files, state, command):
+def test_refuses_an_unknown_file(tmp_path, files, state, command):
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     refused = dreamctl("leo", command, tmp_path, "--json")
@@ -106,14 +106,14 @@ def test_what_it_does_not_know_it_refuses_to_touch(tmp_path, files, state, comma
     assert contents(tmp_path) == files
 
 
-def test_a_link_is_refused(folder, tmp_path):
+def test_refuses_a_link(folder, tmp_path):
     (tmp_path / "leo").mkdir()
     (tmp_path / "leo/dream.py").symlink_to(folder / "dream.py")
     assert dreamctl("leo", "install", tmp_path / "leo", *HERE).exit_code == 1
     assert (folder / "dream.py").read_bytes() == OWN
 
 
-def test_nothing_to_undo_and_made_by_hand(folder):
+def test_uninstall_reports_nothing_to_undo_and_refuses_a_hand_made_file(folder):
     own = dreamctl("leo", "uninstall", folder)
     assert (own.exit_code, "nothing to undo" in own.stdout) == (0, True)
     (folder / "dream.py").write_text("from dreamclient.dropin import *\n")
@@ -123,14 +123,14 @@ def test_nothing_to_undo_and_made_by_hand(folder):
     assert contents(folder) == {"dream.py": b"from dreamclient.dropin import *\n"}
 
 
-def test_an_install_that_was_cut_short_is_completed(folder):
+def test_completes_an_interrupted_install(folder):
     (folder / "dream_original.py").write_bytes(OWN)
     assert dreamctl("leo", "install", folder, *HERE).exit_code == 0
     assert contents(folder) == {"dream.py": rendered(OWN), "dream_original.py": OWN}
 
 
 @pytest.mark.parametrize("broken", ["dream_original.py", "dream.py"])
-def test_a_write_that_fails_leaves_a_whole_dream(folder, monkeypatch, broken):
+def test_a_failed_write_leaves_a_whole_dream_py(folder, monkeypatch, broken):
     replace = os.replace
 
     def failing(source, target):
@@ -174,11 +174,11 @@ def docstring(source: bytes):
         b'"an odd \\escape"\n',
     ],
 )
-def test_the_docstring_is_the_same_whatever_its_form(source):
+def test_keeps_the_docstring_in_every_form(source):
     assert docstring(rendered(source)) == docstring(source)
 
 
-def test_a_dream_without_docstring_gets_none_and_leo_is_warned_of(tmp_path):
+def test_warns_of_a_dream_py_without_a_docstring(tmp_path):
     (tmp_path / "dream.py").write_bytes(b"import os\n")
     done = dreamctl("leo", "install", tmp_path, "--json", *HERE)
     assert (done.exit_code, json.loads(done.stdout)["docstring"]) == (0, False)
@@ -194,7 +194,7 @@ def run(folder, *, client):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=20, check=True).stdout
 
 
-def test_without_dreamclient_leo_is_as_he_was(folder):
+def test_without_dreamclient_leo_uses_his_own_dream_py(folder):
     (folder / "dream.py").write_bytes(OWN + b"def init_dream(): pass\n")
     dreamctl("leo", "install", folder, *HERE)
     assert run(folder, client=True) == "dream.py dreamclient.dropin\n"
@@ -211,7 +211,7 @@ def an_interpreter(path, says):
     return path
 
 
-def test_an_interpreter_that_lacks_dreamclient_is_told_of(folder):
+def test_reports_an_interpreter_without_dreamclient(folder):
     bare = an_interpreter(folder / "bare", """echo '["3.11.1", "ModuleNotFoundError: dreamclient"]'""")
     checked = dreamctl("leo", "check", folder, "--python", bare)
     assert checked.exit_code == 1
@@ -222,12 +222,12 @@ def test_an_interpreter_that_lacks_dreamclient_is_told_of(folder):
 
 
 @pytest.mark.parametrize("says", ["exit 3", "echo nonsense", "true"])
-def test_an_interpreter_that_does_not_run_is_told_of(folder, says):
+def test_reports_an_interpreter_that_does_not_run(folder, says):
     checked = dreamctl("leo", "check", folder, "--json", "--python", an_interpreter(folder / "odd", says))
     assert json.loads(checked.stdout)["python"]["problem"].startswith("it does not run")
 
 
-def test_his_own_environment_comes_first_then_the_usual_one(folder, tmp_path, monkeypatch):
+def test_prefers_the_interpreter_of_his_own_environment(folder, tmp_path, monkeypatch):
     says = """echo '["3.12.0", ""]'"""
     usual = an_interpreter(tmp_path / "bin/python3", says)
     monkeypatch.setenv("PATH", str(usual.parent))
@@ -237,7 +237,7 @@ def test_his_own_environment_comes_first_then_the_usual_one(folder, tmp_path, mo
     assert json.loads(dreamctl("leo", "check", folder, "--json").stdout)["python"]["path"] == str(his)
 
 
-def test_a_docstring_that_would_not_survive_is_refused(folder, monkeypatch):
+def test_refuses_a_docstring_that_cannot_be_kept(folder, monkeypatch):
     monkeypatch.setattr("dreamd.ctl.commands.leo.files._head", lambda _: b'"another"')
     assert LeoFiles(folder).installing().state == "unreadable"
 

@@ -39,14 +39,14 @@ def shown(name: str) -> str:
     return text
 
 
-def test_dreamctl_has_every_command_with_its_examples() -> None:
+def test_dreamctl_page_has_every_command_with_its_examples() -> None:
     lines = shown("dreamctl.1").splitlines()
     for name in ALL:
         assert any(f"{line} ".startswith(f"dreamctl {name} ") for line in lines)
         assert [each for each in examples(name) if not any(each in line for line in lines)] == []
 
 
-def test_dreamd_has_every_argument_and_what_is_said_of_each_setting() -> None:
+def test_dreamd_page_has_every_argument_and_setting() -> None:
     text = shown("dreamd.8")
     said = dict(re.findall(r"^(\w+\.\w+) = .*\n(.+)$", text, re.MULTILINE))
     assert list(said) == list(KEYS)
@@ -59,7 +59,7 @@ def test_dreamd_has_every_argument_and_what_is_said_of_each_setting() -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_mandoc_has_nothing_to_say(name: str) -> None:
+def test_mandoc_reports_nothing(name: str) -> None:
     if shutil.which("mandoc") is None:
         pytest.skip("mandoc is not installed")
     page = Path(__file__).parents[2] / "man" / name

@@ -32,7 +32,7 @@ class Screen(io.BytesIO):
         (io.BytesIO, "ascii", "dumb", True),
     ],
 )
-def test_a_stream_is_made_fit(
+def test_converts_a_stream_to_what_its_terminal_shows(
     monkeypatch: pytest.MonkeyPatch, out: type[io.BytesIO], encoding: str, term: str, plain: bool
 ) -> None:
     for name in ("stdin", "stdout", "stderr"):
@@ -46,7 +46,7 @@ def test_a_stream_is_made_fit(
     assert written.getvalue() == (b"3 x ?" if plain else "3 × ?".encode())
 
 
-def test_a_stream_that_was_closed_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaves_a_closed_stream_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     prepare()

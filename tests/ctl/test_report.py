@@ -76,13 +76,13 @@ DIALOG = {
 }  # fmt: skip
 
 
-def test_a_page_with_nothing_to_tell_says_so() -> None:
+def test_an_empty_page_says_that_there_is_nothing() -> None:
     text = page(STATUS, STATS, [], [], [])
     for words in ("Nothing was decided", "has not dreamt yet", "No hook was asked"):
         assert words in text
 
 
-def test_what_was_said_is_text_and_never_markup() -> None:
+def test_escapes_every_text_of_a_dream() -> None:
     hostile = DIALOG | {"note": HOSTILE, "outcome": HOSTILE, "turns": [{"speaker": HOSTILE, "text": HOSTILE}]}
     decision = {"at": STARTED_AT, "reason": HOSTILE}
     hooks = {HOSTILE: {"calls": 1, "p50_ms": 1.0, "p99_ms": 2.0}}
@@ -95,7 +95,7 @@ def test_what_was_said_is_text_and_never_markup() -> None:
     assert html.unescape(text).count("document.title='taken'") >= 8
 
 
-def test_a_page_that_grows_too_long_keeps_the_newest_dialogues() -> None:
+def test_a_too_long_page_keeps_the_newest_dialogues() -> None:
     long = [
         DIALOG | {"id": number, "turns": [TURN | {"text": "&" * 400}] * 4} for number in range(MANY, 0, -1)
     ]
@@ -107,13 +107,13 @@ def test_a_page_that_grows_too_long_keeps_the_newest_dialogues() -> None:
     assert "<summary>1 · " not in text
 
 
-def test_a_text_that_was_not_kept_is_said_to_be_so() -> None:
+def test_marks_a_text_that_was_not_kept() -> None:
     text = page(STATUS, STATS, [], [DIALOG | {"turns": [TURN | {"text": ""}], "outcome": None}], [])
     assert "<i>not kept</i>" in text
     assert "· running · " in text
 
 
-def test_curves_pass_over_what_is_not_there_and_stay_in_their_frame() -> None:
+def test_curves_skip_missing_values_and_stay_in_their_frame() -> None:
     drawn = lines("Felt", {"trauma": [0.0, None, 7.0]}, ["1", "2", "3"], ("dialogue", "trauma"), [])
     assert re.findall(r'points="([^"]*)"', drawn) == ["44.0,196.0 720.0,12.0"]
     assert re.findall(r">(\w+)</text>", drawn)[-2:] == ["1", "3"]
@@ -121,7 +121,7 @@ def test_curves_pass_over_what_is_not_there_and_stay_in_their_frame() -> None:
     assert re.findall(r'points="([^"]*)"', alone) == ["44.0,104.0 720.0,104.0"]
 
 
-def test_columns_stand_on_each_other_and_the_table_behind_has_their_numbers() -> None:
+def test_stacks_columns_and_tables_have_their_numbers() -> None:
     drawn = stacked("Whether", [("noon", {"calm": 3, "dream": 1}), ("one", {})], ["calm", "dream"], "two")
     assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn) == [
         ("58.0", "138.0"),
@@ -149,7 +149,7 @@ def test_2000_dialogues_are_at_most_3_mb_and_for_their_owner_alone(
     assert re.findall(r"""\b(?:src|href)=["']?(\w*)""", text) == ["data"]
 
 
-def test_a_report_of_a_few_and_one_that_cannot_be_written(
+def test_limits_the_number_of_dialogues_and_reports_a_failed_write(
     long_lived: DaemonProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = []
@@ -182,7 +182,7 @@ WRITERS = (["report", "-n", 0, "--force", "--out"], ["friend", "export", "--forc
     "name", ["dream.sqlite3", "dream.sqlite3-journal", "dreamd.lock", "inbox/dreams/x.json"]
 )
 @pytest.mark.parametrize("command", WRITERS, ids=["report", "friend"])
-def test_what_is_dreamds_own_is_never_replaced(
+def test_never_replaces_a_file_of_dreamd(
     long_lived: DaemonProcess, tmp_path: Path, command: list[object], name: str
 ) -> None:
     before = os.stat(long_lived.state_dir / "dream.sqlite3")
@@ -195,7 +195,7 @@ def test_what_is_dreamds_own_is_never_replaced(
 
 
 @pytest.mark.parametrize("command", WRITERS, ids=["report", "friend"])
-def test_a_full_disk_costs_no_earlier_page(
+def test_a_full_disk_keeps_the_earlier_page(
     long_lived: DaemonProcess, tmp_path: Path, command: list[object]
 ) -> None:
     """Nor does it leave half of a new one; and a link stays one."""
@@ -218,7 +218,7 @@ def test_a_full_disk_costs_no_earlier_page(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_in_a_browser_it_renders_searches_and_has_two_colour_schemes(
+def test_page_renders_searches_and_has_two_colour_schemes_in_a_browser(
     long_lived: DaemonProcess, tmp_path: Path
 ) -> None:
     out = tmp_path / "dreams.html"
@@ -254,7 +254,7 @@ def test_in_a_browser_it_renders_searches_and_has_two_colour_schemes(
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_in_a_browser_what_was_said_does_nothing(tmp_path: Path) -> None:
+def test_texts_run_no_script_in_a_browser(tmp_path: Path) -> None:
     out = tmp_path / "hostile.html"
     out.write_text(page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": HOSTILE}]}], []))
     with Browser(tmp_path / "profile") as browser:
@@ -269,7 +269,7 @@ def test_in_a_browser_what_was_said_does_nothing(tmp_path: Path) -> None:
 PERSIAN = "می\u200cخواهم خانه\u200cای"  # the joiners part letters of one word
 
 
-def test_a_joiner_stays_in_a_transcript() -> None:
+def test_transcripts_keep_joiners() -> None:
     text = page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": PERSIAN}]}], [])
     assert f"<dd>{PERSIAN}" in text
 
@@ -282,7 +282,7 @@ def test_every_column_of_a_table_has_a_head() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_in_a_browser_a_word_is_found_with_its_joiner_and_without(tmp_path: Path) -> None:
+def test_browser_search_finds_a_word_with_and_without_its_joiner(tmp_path: Path) -> None:
     out = tmp_path / "persian.html"
     said = [PERSIAN, "co\u00adoperate, cafe\u0301", "rain"]
     dialogs = [DIALOG | {"turns": [{"speaker": "leo", "text": text}]} for text in said]

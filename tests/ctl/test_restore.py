@@ -79,7 +79,7 @@ def kept_in(state: Path) -> list[Path]:
     return sorted(state.glob("dream.sqlite3.before-restore-*Z"))
 
 
-def test_a_backup_comes_back_and_so_does_what_it_replaced(state: Path, backup: Path) -> None:
+def test_restores_a_backup_and_then_the_database_that_it_replaced(state: Path, backup: Path) -> None:
     database = state / "dream.sqlite3"
     before, wanted = contents(database), contents(backup)
     assert before != wanted
@@ -104,7 +104,7 @@ def test_a_backup_comes_back_and_so_does_what_it_replaced(state: Path, backup: P
         assert len(daemon.call("status")["dialogues"]) == 1
 
 
-def test_a_daemon_of_its_own_is_stopped_and_started_again(state: Path, backup: Path) -> None:
+def test_stops_a_plain_daemon_and_starts_it_again(state: Path, backup: Path) -> None:
     with DaemonProcess(state) as daemon:
         result = spawned(state.parent, "--state-dir", state, "restore", backup, "--json")
         assert (result.exit_code, result.stderr) == (0, "")
@@ -118,7 +118,7 @@ def test_a_daemon_of_its_own_is_stopped_and_started_again(state: Path, backup: P
         daemon.call("shutdown")
 
 
-def test_what_leo_dreamt_since_the_backup_is_kept_and_not_played_into_it(tmp_path: Path, place: Path) -> None:
+def test_keeps_the_old_log_and_does_not_apply_it_to_the_backup(tmp_path: Path, place: Path) -> None:
     """The log of a daemon that was killed holds what its database lacks."""
     state = tmp_path / "state"
     with DaemonProcess(state) as daemon:
@@ -135,9 +135,7 @@ def test_what_leo_dreamt_since_the_backup_is_kept_and_not_played_into_it(tmp_pat
     assert not any("I am small." in line for line in contents(state / "dream.sqlite3"))
 
 
-def test_a_damaged_database_is_replaced_and_kept_with_all_that_is_beside_it(
-    state: Path, backup: Path
-) -> None:
+def test_replaces_a_damaged_database_and_keeps_its_files(state: Path, backup: Path) -> None:
     (state / "dream.sqlite3").write_bytes(b"no database, but leo's")
     for part in ("-wal", "-shm", "-journal"):
         (state / f"dream.sqlite3{part}").write_text(part)
@@ -152,7 +150,7 @@ def test_a_damaged_database_is_replaced_and_kept_with_all_that_is_beside_it(
 
 
 @pytest.mark.parametrize("left", ["", "-wal"])
-def test_a_machine_that_has_no_database_yet(tmp_path: Path, backup: Path, left: str) -> None:
+def test_restores_without_an_earlier_database(tmp_path: Path, backup: Path, left: str) -> None:
     new = tmp_path / "new" / "state"
     if left:  # its database is gone
         new.mkdir(parents=True)
@@ -214,7 +212,7 @@ def leos_field(file: Path) -> str:
 @pytest.mark.parametrize(
     "spoil", [newer, cut_short, overwritten, without_a_column, without_a_table, text, empty, leos_field]
 )
-def test_what_is_no_whole_dream_database_is_refused_before_anything_is_stopped(
+def test_refuses_a_bad_file_before_it_stops_the_daemon(
     state: Path, backup: Path, spoil: Callable[[Path], str]
 ) -> None:
     words = spoil(backup)
@@ -228,7 +226,7 @@ def test_what_is_no_whole_dream_database_is_refused_before_anything_is_stopped(
     assert kept_in(state) == list(state.glob(".dreamd*")) == []
 
 
-def test_the_database_in_use_is_not_restored_onto_itself(state: Path, place: Path) -> None:
+def test_refuses_the_database_in_use(state: Path, place: Path) -> None:
     database = state / "dream.sqlite3"
     (place / "link").symlink_to(database)
     os.link(database, place / "hard")
@@ -244,7 +242,7 @@ def test_the_database_in_use_is_not_restored_onto_itself(state: Path, place: Pat
     assert names(state) == ["dream.sqlite3"]
 
 
-def test_what_is_not_dreamds_is_not_replaced(state: Path, backup: Path) -> None:
+def test_does_not_replace_the_database_of_another_program(state: Path, backup: Path) -> None:
     shutil.copy(leo_database.FIELD, state / "dream.sqlite3")
     refused(dreamctl("--state-dir", state, "restore", backup), "tables of others", "move it away")
     assert (state / "dream.sqlite3").read_bytes() == leo_database.FIELD.read_bytes()
@@ -254,7 +252,7 @@ def test_what_is_not_dreamds_is_not_replaced(state: Path, backup: Path) -> None:
     assert kept_in(state) == []
 
 
-def test_a_program_that_has_it_open_is_named_and_the_daemon_runs_on(state: Path, backup: Path) -> None:
+def test_reports_a_lock_of_another_program_and_restarts_the_daemon(state: Path, backup: Path) -> None:
     """As Litestream has: a reader that stays."""
     with DaemonProcess(state) as daemon:
         with closing(sqlite3.connect(state / "dream.sqlite3", isolation_level=None)) as other:
@@ -269,7 +267,9 @@ def test_a_program_that_has_it_open_is_named_and_the_daemon_runs_on(state: Path,
     assert kept_in(state) == []
 
 
-def test_who_holds_the_folder_and_cannot_be_asked_is_named(tmp_path: Path, state: Path, backup: Path) -> None:
+def test_names_the_process_that_holds_the_folder_and_cannot_be_stopped(
+    tmp_path: Path, state: Path, backup: Path
+) -> None:
     with closing(embed(state)):  # it does not listen
         refused(dreamctl("--state-dir", state, "restore", backup), f"(pid {os.getpid()})", "embedded", "kill")
     elsewhere = DaemonProcess(state, "--socket", str(tmp_path / "s"))
@@ -282,7 +282,7 @@ def test_who_holds_the_folder_and_cannot_be_asked_is_named(tmp_path: Path, state
     assert has_changed(state / "dream.sqlite3")
 
 
-def test_where_only_a_socket_is_named_the_database_is_that_of_its_daemon(
+def test_with_a_socket_alone_restores_the_database_of_its_daemon(
     tmp_path: Path, state: Path, backup: Path
 ) -> None:
     with DaemonProcess(state) as daemon:
@@ -326,7 +326,7 @@ def with_log(state: Path, backup: Path) -> Path:
 
 @needs_ptrace
 @pytest.mark.parametrize("damaged", [False, True])
-def test_neither_is_lost_whenever_it_is_killed(
+def test_a_kill_at_any_call_loses_no_database(
     tmp_path: Path, with_log: Path, backup: Path, damaged: bool
 ) -> None:
     """At each call that changes a file. The database is the old one, whole, or the new one, and the old one is kept."""
@@ -374,7 +374,7 @@ def look_after(state: Path, old: dict[str, bytes], damaged: bool) -> str:
 
 @needs_ptrace
 @pytest.mark.parametrize("name", ["call 86", "rename"])
-def test_p8_no_daemon_starts_in_between(state: Path, backup: Path, name: str) -> None:
+def test_p8_no_daemon_starts_during_the_restore(state: Path, backup: Path, name: str) -> None:
     """As systemd would start one when leo connects."""
     exits = []
 
@@ -388,7 +388,7 @@ def test_p8_no_daemon_starts_in_between(state: Path, backup: Path, name: str) ->
     assert contents(state / "dream.sqlite3") == contents(backup)
 
 
-def test_what_litestream_keeps_in_it_goes_along(state: Path, place: Path) -> None:
+def test_restores_the_tables_of_litestream_too(state: Path, place: Path) -> None:
     with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
         database.execute("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)")
         database.execute("CREATE TABLE _litestream_lock (id INTEGER)")

@@ -12,7 +12,7 @@ from tests.helpers.dreamctl import dreamctl
 LINES = ("the rain is near", "a roof keeps it", "who keeps the roof", "you do")
 
 
-def test_lines_are_found_with_a_daemon_and_without(tmp_path: Path) -> None:
+def test_finds_lines_with_and_without_a_daemon(tmp_path: Path) -> None:
     speaker, place = Speaker(LINES), ["--state-dir", tmp_path / "state"]
     with DaemonProcess(tmp_path / "state", "--set", "dialogue.candidates=1") as daemon:
         with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:

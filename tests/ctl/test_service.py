@@ -64,7 +64,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_it_runs_in_the_background_and_says_where_its_log_is(service):
+def test_starts_in_the_background_and_names_its_log(service):
     code, said = service("start")
     assert code == 0
     assert said.startswith("no unit is installed: started a process of its own (pid ")
@@ -82,7 +82,7 @@ def test_it_runs_in_the_background_and_says_where_its_log_is(service):
     assert "does not run" in service("status")[1]
 
 
-def test_what_a_supervisor_gave_to_its_own_is_not_for_the_daemon(service):
+def test_does_not_pass_variables_of_a_supervisor_to_the_daemon(service):
     theirs = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1000000", "LISTEN_PID": "1", "LISTEN_FDS": "1"}
     code, said = service("start", **theirs)
     assert code == 0
@@ -113,7 +113,7 @@ def test_two_starts_at_once_make_one_daemon(service):
     assert [f"started a process of its own (pid {holder})" in text for text in said].count(True) == 1
 
 
-def test_who_finds_another_faster_ends_his_own(service):
+def test_ends_its_own_daemon_if_another_was_faster(service):
     """Or that would serve once the other ends."""
     pid, log = service.start(), service.log.read_text()
     assert spawn(service.state, service.state / "dreamd.sock") is None
@@ -122,7 +122,7 @@ def test_who_finds_another_faster_ends_his_own(service):
     assert service.log.read_text().count("serving at") == log.count("serving at")
 
 
-def test_after_a_kill_it_starts_again_over_the_stale_socket(service):
+def test_starts_over_a_stale_socket_after_a_kill(service):
     pid = service.start()
     os.kill(pid, signal.SIGKILL)
     until(lambda: not is_running(pid), "it is gone")
@@ -137,7 +137,7 @@ def test_after_a_kill_it_starts_again_over_the_stale_socket(service):
     assert dreamctl("--state-dir", service.state, "doctor").exit_code == 0
 
 
-def test_restart_is_another_process(service):
+def test_restart_starts_another_process(service):
     pid = service.start()
     code, said = service("restart")
     assert code == 0
@@ -145,7 +145,7 @@ def test_restart_is_another_process(service):
     until(lambda: not is_running(pid), "the old one has ended")
 
 
-def test_a_long_log_is_put_aside_once(service):
+def test_renames_a_long_log_once(service):
     service.state.mkdir(mode=0o700)
     for _ in range(2):
         service.log.write_bytes(b"x" * (LOG_BYTES + 1))
@@ -156,7 +156,7 @@ def test_a_long_log_is_put_aside_once(service):
     assert sorted(file.name for file in service.state.glob("*.log*")) == ["dreamd.log", "dreamd.log.1"]
 
 
-def test_one_that_cannot_start_says_why(service):
+def test_reports_why_the_daemon_cannot_start(service):
     service.state.mkdir(mode=0o700)
     (service.state / "dream.sqlite3").write_bytes(b"")
     (service.state / "dreamd.sock").write_text("in the way")
@@ -182,7 +182,7 @@ def hasty(service, command):
     )
 
 
-def test_one_that_is_slow_to_start_is_told_from_one_that_ended(service):
+def test_distinguishes_a_slow_start_from_a_failed_one(service):
     ran = hasty(service, "start")
     said = rf"Error: it does not answer yet, and goes on starting \(pid (\d+)\): {service.log}\n"
     slow = re.fullmatch(said, ran.stderr)
@@ -191,7 +191,7 @@ def test_one_that_is_slow_to_start_is_told_from_one_that_ended(service):
     assert service("start") == (0, f"nothing: it runs already (pid {slow[1]})\n")
 
 
-def test_one_that_goes_on_is_not_said_to_have_stopped(service):
+def test_reports_a_daemon_that_does_not_stop(service):
     """It waits for the hook of a leo, for 1.5 s."""
     pid, asked, speak = service.start(), threading.Event(), threading.Event()
 
@@ -212,7 +212,7 @@ def test_one_that_goes_on_is_not_said_to_have_stopped(service):
     until(lambda: not is_running(pid), "it has ended")
 
 
-def test_a_daemon_of_another_folder_is_not_taken_for_ours(service):
+def test_refuses_a_daemon_of_another_folder(service):
     pid, folder = service.start(), service.state
     service.state = service.home / "other"
     for command in ("start", "restart"):
@@ -225,7 +225,7 @@ def test_a_daemon_of_another_folder_is_not_taken_for_ours(service):
 
 
 @pytest.mark.parametrize("command", ["stop", "restart"])
-def test_one_that_is_stopped_by_a_signal_is_told_from_none(service, command):
+def test_distinguishes_a_stopped_process_from_none(service, command):
     pid = service.start()
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -237,14 +237,14 @@ def test_one_that_is_stopped_by_a_signal_is_told_from_none(service, command):
         os.kill(pid, signal.SIGCONT)
 
 
-def test_one_that_listens_elsewhere_is_named(service):
+def test_names_a_daemon_that_listens_elsewhere(service):
     pid = service.start()
     elsewhere = ("--socket", str(service.home / "other.sock"))
     ran = dreamctl(*elsewhere, "--state-dir", service.state, "service", "stop", HOME=str(service.home))
     assert (ran.exit_code, f"end it, `kill {pid}`" in ran.stderr) == (1, True)
 
 
-def test_one_that_does_not_listen_is_told_from_none(service):
+def test_distinguishes_a_daemon_that_does_not_listen_from_none(service):
     pid, place = service.start(), service.state / "dreamd.sock"
     place.rename(service.home / "aside")
     code, said = service("status")
@@ -254,7 +254,7 @@ def test_one_that_does_not_listen_is_told_from_none(service):
         (service.home / "aside").rename(place)
 
 
-def test_one_that_does_not_answer_is_told_from_none(service, monkeypatch):
+def test_distinguishes_a_daemon_that_does_not_answer_from_none(service, monkeypatch):
     service.state.mkdir()
     monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.1)
     with socket.socket(socket.AF_UNIX) as rude:
@@ -275,12 +275,12 @@ def test_one_that_does_not_answer_is_told_from_none(service, monkeypatch):
     assert (ran.exit_code, "does not answer; `dreamctl" in " ".join(ran.stdout.split())) == (1, True)
 
 
-def test_a_state_folder_that_cannot_be_made_is_named(service):
+def test_names_a_state_folder_that_cannot_be_made(service):
     service.state.touch()
     assert service("start") == (1, f"Error: {service.state}: File exists\n")
 
 
-def test_a_second_leo_has_a_process_of_his_own(service):
+def test_an_instance_has_a_process_of_its_own(service):
     pid = service.start()
     code, said = service("start", "--instance", "bob", "--json")
     assert code == 0, said
@@ -292,21 +292,21 @@ def test_a_second_leo_has_a_process_of_his_own(service):
     assert is_running(pid)
 
 
-def test_no_log_no_daemon_no_units(service):
+def test_reports_a_missing_log_daemon_and_units(service):
     assert service("logs") == (1, f"Error: there is no log at {service.log}\n")
     assert service("stop")[0] == 3
     assert service("uninstall") == (0, "nothing: it is not installed\n")
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_what_stands_in_the_place_of_its_log_is_named(service, make):
+def test_names_what_is_in_the_place_of_the_log(service, make):
     service.state.mkdir(mode=0o700)
     make(service.log)
     for command in ("start", "logs"):
         assert service(command) == (1, f"Error: {service.log} is no regular file; move it away\n")
 
 
-def test_what_it_prints_cannot_be_written(service):
+def test_reports_output_that_cannot_be_written(service):
     with open("/dev/full", "w") as full:
         ran = spawn_dreamctl(
             "--state-dir", service.state, "service", "start", cwd=service.home, stdout=full, HOME=str(service.home)

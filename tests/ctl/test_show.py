@@ -72,7 +72,7 @@ def test_a_dialogue_at_80_and_at_40_columns() -> None:
     assert "\x1b" not in narrow
 
 
-def test_a_dialogue_of_which_little_is_known() -> None:
+def test_shows_a_dialogue_with_missing_values() -> None:
     assert plain(show_dialogue(IMPORTED, 80, NOW, full=True)) == (
         "dialogue  7, imported\nbegan     11:59:00\noutcome   running, 1 line\ndreamer   -\n"
         "measures  trauma -, arousal 0.50, drift 0.06\n\n   leo: (not kept)"
@@ -141,7 +141,7 @@ def test_one_dialogue_or_several(socket: Path, asked: str) -> None:
     assert (told.exit_code, told.stdout) == (2, "")
 
 
-def test_a_dialogue_that_is_not_there_or_not_meant_alone(
+def test_refuses_an_unknown_or_ambiguous_dialogue(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], socket: Path
 ) -> None:
     _, client = leo
@@ -159,7 +159,7 @@ def test_a_dialogue_that_is_not_there_or_not_meant_alone(
         assert dreamctl("--socket", socket, "show").stderr == "Error: NOT_FOUND (12): no dialogue yet\n"
 
 
-def test_a_whole_trace_id_finds_the_oldest_dialogue(socket: Path) -> None:
+def test_finds_the_oldest_dialogue_by_its_whole_trace_id(socket: Path) -> None:
     """By the number in it: it may be beyond those that are looked through."""
     answers = {"dialogs.recent": lambda *_: [], "dialogs.get": lambda _, params: DIALOGUE | {"id": params[0]}}
     with LittleDaemon(socket, answers):
@@ -171,7 +171,7 @@ def test_a_whole_trace_id_finds_the_oldest_dialogue(socket: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "000", "9" * 19, "9" * 5000])
-def test_a_number_that_no_dialogue_has_is_wrong_usage(socket: Path, number: str) -> None:
+def test_an_impossible_number_is_wrong_usage(socket: Path, number: str) -> None:
     with LittleDaemon(socket):
         result = dreamctl("--socket", socket, "show", number)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -192,7 +192,7 @@ def test_times_are_local_or_in_utc(socket: Path, monkeypatch: pytest.MonkeyPatch
         time.tzset()
 
 
-def test_a_dialogue_replays_until_a_byte_of_it_is_changed(tmp_path: Path) -> None:
+def test_p13_replays_a_dialogue_until_a_byte_of_it_is_changed(tmp_path: Path) -> None:
     """P13."""
     speaker = Speaker(("the rain is near", "a roof keeps it", "who keeps the roof", "you do"))
     with DaemonProcess(tmp_path / "state") as daemon:
@@ -221,7 +221,7 @@ def test_a_dialogue_replays_until_a_byte_of_it_is_changed(tmp_path: Path) -> Non
         ({"TERM": "dumb"}, False, True),
     ],
 )
-def test_colour_is_for_terminals_that_want_it(
+def test_colours_only_for_terminals_that_want_them(
     socket: Path, env: dict[str, str], coloured: bool, ascii_only: bool
 ) -> None:
     ours, theirs = pty.openpty()

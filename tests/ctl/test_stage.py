@@ -72,7 +72,7 @@ def test_a_turn_at_80_columns() -> None:
     )
 
 
-def test_the_end_says_where_it_all_lies() -> None:
+def test_the_end_names_the_database_and_the_files() -> None:
     assert shown(END) == (
         f"\n{'─' * 33} what is left {'─' * 33}\n"
         "1 dream, 3 lines.\n"
@@ -122,7 +122,7 @@ def test_the_intro_explains_its_words() -> None:
     assert "Ctrl-D" in typed
 
 
-def test_what_a_person_typed_is_not_shown_again() -> None:
+def test_does_not_repeat_what_the_user_typed() -> None:
     assert shown(REPLY, typed=True) == "    it  I was the water, and the water was slow.\n"
 
 
@@ -140,7 +140,7 @@ def test_decisions_in_plain_words() -> None:
     assert shown({"type": "refused", "words": "BUSY (14): try later"}) == "No dream: BUSY (14): try later.\n"
 
 
-def test_every_early_end_is_told_and_a_complete_dream_is_not() -> None:
+def test_explains_every_early_end() -> None:
     for outcome in OUTCOMES:
         text = shown({"type": "dialog.finished", "outcome": outcome})
         assert bool(text) == (

@@ -135,14 +135,14 @@ def test_stats_as_text_at_80_and_at_40_columns() -> None:
     assert "drift      -\n" in show_stats(FIGURES | {"drift": None}, 80)
 
 
-def test_what_is_exposed_is_what_a_strict_reader_takes() -> None:
+def test_a_strict_reader_accepts_the_exposition() -> None:
     assert exposition(FIGURES | STATUS) == EXPOSED
     failures = parse(EXPOSED)["dreamd_failures"].samples
     assert ("_total", (("kind", 'host: "a\\b"\nc'),)) in failures
     assert all(name.startswith("dreamd_") for name in parse(EXPOSED))
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_leaves_out_unknown_figures() -> None:
     down = parse(exposition({}))
     assert {name: family.samples for name, family in down.items()} == {"dreamd_up": {("", ()): 0}}
     assert parse(exposition(STATUS)).keys() == parse(EXPOSED).keys() - {
@@ -197,9 +197,7 @@ def test_the_strict_reader_is_strict(was: str, broken: str) -> None:
         parse(text)
 
 
-def test_stats_of_a_daemon_in_which_leo_dreamt(
-    daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]
-) -> None:
+def test_shows_the_figures_of_a_daemon(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]) -> None:
     _, client = leo
     lines = client.dream_now()["lines"]
     result = dreamctl("--socket", daemon.socket, "stats", "--json")
@@ -221,7 +219,7 @@ def test_stats_of_a_daemon_in_which_leo_dreamt(
     assert families.keys() >= parse(EXPOSED).keys() - {"dreamd_failures"}
 
 
-def test_a_daemon_that_is_down_is_told_to_scrapers(tmp_path: Path) -> None:
+def test_tells_scrapers_that_the_daemon_is_down(tmp_path: Path) -> None:
     exposed = dreamctl("--state-dir", tmp_path, "stats", "--openmetrics")
     assert exposed.exit_code == 3
     assert parse(exposed.stdout)["dreamd_up"].samples == {("", ()): 0}
@@ -231,7 +229,7 @@ def test_a_daemon_that_is_down_is_told_to_scrapers(tmp_path: Path) -> None:
         assert (result.exit_code, result.stdout) == (3, "")
 
 
-def test_a_database_in_trouble_leaves_out_what_comes_from_it(socket: Path) -> None:
+def test_leaves_out_figures_of_a_database_in_trouble(socket: Path) -> None:
     refused = {"status": lambda *_: STATUS, "friend.drift": fails(10, "the dream database: disk full")}
     with LittleDaemon(socket, refused):
         exposed = dreamctl("--socket", socket, "stats", "--openmetrics")

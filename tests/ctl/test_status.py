@@ -275,7 +275,7 @@ def test_a_path_no_socket_can_have_is_wrong_usage(tmp_path: Path) -> None:
     assert "107" in result.stderr
 
 
-def test_a_degraded_daemon_is_a_problem(socket: Path) -> None:
+def test_a_degraded_daemon_is_exit_code_1(socket: Path) -> None:
     with LittleDaemon(socket, {"status": lambda *_: STATUS}):
         result = dreamctl("--socket", socket, "status")
     assert result.exit_code == 1
@@ -293,7 +293,7 @@ def test_status_of_a_daemon_that_speaks_another_protocol(socket: Path) -> None:
         assert str(socket) in result.stderr
 
 
-def test_a_daemon_that_is_stopped_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gives_up_on_a_stopped_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.2)
     with DaemonProcess(tmp_path / "state") as daemon:
         os.kill(daemon.process.pid, signal.SIGSTOP)

@@ -46,7 +46,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 
 
 @pytest.mark.parametrize("words", READS)
-def test_what_only_looks_says_the_same_without_a_daemon(
+def test_reading_commands_answer_equally_without_a_daemon(
     left: tuple[Path, dict[str, str]], words: str
 ) -> None:
     state, said = left
@@ -69,7 +69,7 @@ def test_stats_and_the_report_say_that_no_daemon_answered(left: tuple[Path, obje
     assert dreamctl("--state-dir", state, "friend", "export", exported).exit_code == 0
 
 
-def test_a_dialogue_or_a_checkpoint_that_is_not_there(left: tuple[Path, object]) -> None:
+def test_reports_a_missing_dialogue_and_checkpoint(left: tuple[Path, object]) -> None:
     state, _ = left
     for words in ("show 99", "show nonsense", "replay 99", "friend export x --checkpoint none"):
         told = dreamctl("--state-dir", state, *words.split())
@@ -77,7 +77,7 @@ def test_a_dialogue_or_a_checkpoint_that_is_not_there(left: tuple[Path, object])
 
 
 @pytest.mark.parametrize("last", [signal.SIGKILL, signal.SIGSTOP])
-def test_the_log_of_a_daemon_that_was_killed_or_hangs_is_read_along(
+def test_reads_the_log_of_a_killed_or_hanging_daemon(
     tmp_path: Path, last: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.2)
@@ -123,7 +123,7 @@ def test_a_database_of_a_newer_version_is_refused_in_one_line(tmp_path: Path) ->
     ("content", "why"),
     [(b"no database, but some text of a length that is enough" * 40, "damaged"), (b"", None)],
 )
-def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes, why: str | None) -> None:
+def test_names_a_file_that_is_no_database(tmp_path: Path, content: bytes, why: str | None) -> None:
     file = tmp_path / "dream.sqlite3"
     file.write_bytes(content)
     told = dreamctl("--state-dir", tmp_path, "recent")
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes, why
     assert file.read_bytes() == content
 
 
-def test_a_database_that_is_written_to_meanwhile_is_not_believed(
+def test_refuses_a_database_that_was_written_to_meanwhile(
     left: tuple[Path, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database without a log beside it is read without a lock."""
@@ -151,7 +151,7 @@ def test_a_socket_alone_does_not_say_which_database(left: tuple[Path, object], t
     assert "Start one with `dreamctl --socket" in told.stderr
 
 
-def test_a_file_in_the_socket_s_place_is_named(tmp_path: Path) -> None:
+def test_names_a_file_in_the_place_of_the_socket(tmp_path: Path) -> None:
     (tmp_path / "poem.txt").write_text("the rain is near")
     told = dreamctl("--socket", tmp_path / "poem.txt", "status")
     assert told.exit_code == 3

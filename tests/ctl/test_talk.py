@@ -57,7 +57,7 @@ def decides(connection: Connection, **decision: Any) -> None:
     connection.notify("event", {"type": "decision", "decision": {"session": 1, "dream": False, **decision}})
 
 
-def test_a_busy_daemon_is_told_again(socket: Path) -> None:
+def test_offers_again_to_a_busy_daemon(socket: Path) -> None:
     def play(connection: Connection) -> None:
         decides(connection, reason="busy")
         decides(connection, reason="calm")
@@ -68,7 +68,7 @@ def test_a_busy_daemon_is_told_again(socket: Path) -> None:
     assert shown[2]["words"] == "BUSY (14): later"
 
 
-def test_a_dream_that_could_not_be_written_down_ends_all_the_same(socket: Path) -> None:
+def test_ends_a_dream_that_could_not_be_stored(socket: Path) -> None:
     def play(connection: Connection) -> None:
         decides(connection, reason="dream", dream=True, dialog=5)
         for dialog in (4, 5):
@@ -87,9 +87,7 @@ def test_a_dream_that_could_not_be_written_down_ends_all_the_same(socket: Path) 
     assert (end["dialogues"], end["lines"], end["files"]) == (1, 1, [])
 
 
-def test_a_file_that_does_not_come_is_not_waited_for_without_end(
-    socket: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waits_only_a_bounded_time_for_a_file(socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(talk_module, "SHARD_S", 0.0)
 
     def play(connection: Connection) -> None:

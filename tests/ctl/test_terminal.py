@@ -123,7 +123,7 @@ def copied(text: str, dreamt: dict[str, str]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_as_a_person_sees_it(
+def test_output_of_each_command_on_each_terminal(
     dreamt: dict[str, str], person: Callable[..., tuple[int, str]], command: str
 ) -> None:
     code, wide = person(command, 80, "xterm")
@@ -156,7 +156,7 @@ def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, 
 @pytest.mark.parametrize(
     "command", ["recent", "show", "status --json", "friend", "inbox ls", "completions bash", "dream"]
 )
-def test_a_reader_that_has_gone_is_no_traceback(dreamt: dict[str, str], tmp_path: Path, command: str) -> None:
+def test_a_closed_pipe_is_no_traceback(dreamt: dict[str, str], tmp_path: Path, command: str) -> None:
     """As in `dreamctl recent | head -1`, where head was quicker."""
     ours, theirs = os.pipe()
     os.close(ours)
@@ -182,7 +182,7 @@ def test_ctrl_c_is_no_traceback(socket: Path, tmp_path: Path) -> None:
     assert (process.returncode, out, said) == (1, "", "")
 
 
-def test_a_current_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_reports_a_removed_working_folder(tmp_path: Path) -> None:
     lost = ["sh", "-c", 'mkdir lost && cd lost && rmdir ../lost && exec "$@"', "sh"]
     command = [*lost, sys.executable, "-m", "dreamd.ctl", "--state-dir", "x", "status"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)

@@ -40,7 +40,7 @@ def read(*messages: dict[str, Any], lost: int = 0, **options: bool) -> list[dict
     return list(Reading(**options).read(event(*messages, lost=lost)))
 
 
-def test_an_answer_is_told_with_its_call_whichever_side_made_it() -> None:
+def test_pairs_answers_with_calls_of_either_side() -> None:
     """Ids are each side's own, and each session's."""
     calls = [
         seen([0, 1, "why", []], 50.0),
@@ -61,7 +61,7 @@ def test_an_answer_is_told_with_its_call_whichever_side_made_it() -> None:
     assert found[0]["at"] == NOW - 6.5
 
 
-def test_an_answer_to_a_call_that_was_not_seen_is_not_told_with_another_one() -> None:
+def test_does_not_pair_an_answer_with_a_wrong_call() -> None:
     call, answer = seen([0, 1, "why", []]), seen([1, 1, None, []], way="out")
     reading = Reading()
     assert [each["type"] for each in reading.read(event(call, lost=7))] == ["call", "lost"]
@@ -88,7 +88,7 @@ EXCHANGE = (
 )
 
 
-def test_an_exchange_as_a_person_sees_it() -> None:
+def test_shows_an_exchange_as_text() -> None:
     assert shown(*EXCHANGE) == (
         "11:59:50.000  2 in  call dream.now #4, 95 B\n"
         '    [{"prompt": "<18 chars>", "reply": "<6 chars>", "pulse": {"novelty": 0.12},\n'
@@ -112,14 +112,14 @@ def test_it_fits_a_narrow_terminal(options: dict[str, bool]) -> None:
     assert ("the roof" in " ".join(text.split())) is ("show_text" in options)
 
 
-def test_raw_is_what_crossed_the_socket_without_the_texts() -> None:
+def test_raw_shows_the_bytes_without_texts() -> None:
     hidden, whole = (shown(EXCHANGE[1], raw=True, show_text=show_text) for show_text in (False, True))
     pairs = hidden.split("63 B")[1].split()
     assert pairs.count("..") == 1 + len("who keeps the roof")
     assert bytes.fromhex(whole.split("63 B")[1]) == EXCHANGE[1]["data"]
 
 
-def test_as_json_it_is_as_documented_and_says_no_text(
+def test_p14_json_is_as_documented_and_has_no_text(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], tmp_path: Path
 ) -> None:
     """P14, unless asked."""
@@ -147,7 +147,9 @@ def test_as_json_it_is_as_documented_and_says_no_text(
         assert not any(text.encode().hex() in said for text in texts)
 
 
-def test_less_can_be_shown(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], tmp_path: Path) -> None:
+def test_filters_by_session_and_method(
+    daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], tmp_path: Path
+) -> None:
     _, client = leo
     own = client.daemon["session"]
     asked = ["trace", "--json", "--session", own, "--method", "why", "--method", "stats"]
@@ -167,9 +169,7 @@ def test_less_can_be_shown(daemon: DaemonProcess, leo: tuple[Speaker, DreamClien
     assert "NOT_FOUND (12): no session 9999; `dreamctl status` lists them" in refused.stderr
 
 
-def test_10_000_contexts_as_fast_as_they_go_are_all_decided_and_what_the_trace_lost_is_counted(
-    daemon: DaemonProcess, tmp_path: Path
-) -> None:
+def test_decides_10_000_contexts_and_counts_the_lost_messages(daemon: DaemonProcess, tmp_path: Path) -> None:
     count, hello = 10_000, {"protocol": 1, "name": "pusher", "provides": []}
     context = msgpack.packb([2, "dream.context", [CALM]])
     before = daemon.call("status")["decisions"].get("no_hooks", 0)
@@ -197,7 +197,7 @@ def test_10_000_contexts_as_fast_as_they_go_are_all_decided_and_what_the_trace_l
     assert status["failures"].keys() <= {"trace.subscribe: refused (12)"}
 
 
-def test_what_was_lost_is_said(socket: Path, tmp_path: Path) -> None:
+def test_reports_number_of_lost_messages(socket: Path, tmp_path: Path) -> None:
     for options, stream in (([], "stderr"), (["--method", "why"], "stderr"), (["--json"], "stdout")):
         with LittleDaemon(socket) as little:
             with watching(tmp_path, "--socket", socket, "trace", *options) as process:
@@ -213,7 +213,9 @@ def test_what_was_lost_is_said(socket: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("columns", "term"), [(80, "xterm"), (40, "xterm"), (80, "dumb")])
-def test_on_a_terminal(daemon: DaemonProcess, tmp_path: Path, columns: int, term: str) -> None:
+def test_traces_until_ctrl_c_on_a_terminal(
+    daemon: DaemonProcess, tmp_path: Path, columns: int, term: str
+) -> None:
     command = [sys.executable, "-m", "dreamd.ctl", "--socket", daemon.socket, "trace", "--show-text"]
     with Terminal(command, tmp_path, columns=columns, TERM=term) as terminal:
         terminal.until("Ctrl-C ends.")

@@ -22,7 +22,7 @@ def values(message: Any, *, ours: bool = False, show_text: bool = False) -> Any:
     return unpack(msgpack.packb(message), ours=ours, show_text=show_text).values
 
 
-def test_a_call_an_answer_and_a_notification() -> None:
+def test_unpacks_each_type_of_message() -> None:
     call = unpack(msgpack.packb(GENERATE), ours=True, show_text=False)
     assert call[:4] == ("call", 7, "generate", None)
     assert call.values == ["<16 chars>", 0.75, 0.5, META | EXPERT]
@@ -32,7 +32,7 @@ def test_a_call_an_answer_and_a_notification() -> None:
     assert told[:5] == ("notification", None, "error", None, [8, "no MessagePack"])
 
 
-def test_with_show_text_everything_is_there() -> None:
+def test_show_text_shows_everything() -> None:
     assert values(GENERATE, show_text=True) == GENERATE[3]
     assert unpack(msgpack.packb(GENERATE), ours=True, show_text=True).hidden == []
     assert values([1, 1, None, b"\x00\xff"], show_text=True) == "00ff"
@@ -55,11 +55,11 @@ def test_with_show_text_everything_is_there() -> None:
         ({"cap_token": {"type": "secret"}}, {"cap_token": {"<4 chars>": "<6 chars>"}}),
     ],
 )  # fmt: skip
-def test_texts_of_a_peer_are_hidden_and_names_are_not(params: Any, shown: Any) -> None:
+def test_hides_texts_of_a_peer_but_not_names(params: Any, shown: Any) -> None:
     assert values([2, "dream.context", [params]]) == [shown]
 
 
-def test_the_daemons_own_words_are_shown_but_not_what_it_passes_on() -> None:
+def test_p14_shows_the_daemons_own_words_only() -> None:
     """P14: its errors hold no text. Those of a host may."""
     error = [1, 3, [11, "TypeError: my secret", {"type": "TypeError", "where": "leo.py:12 in reply"}], None]
     detail = {"type": "TypeError", "where": "leo.py:12 in reply"}
@@ -82,7 +82,7 @@ def test_the_daemons_own_words_are_shown_but_not_what_it_passes_on() -> None:
     assert values([0, 1, "observe", ["rain"]], ours=True) == ["<4 chars>"]
 
 
-def test_hidden_bytes_are_dots_and_all_others_are_there() -> None:
+def test_raw_bytes_of_hidden_texts_are_dots() -> None:
     data = msgpack.packb([0, 1, "observe", ["rain", True]])
     assert (
         in_hex(data, unpack(data, ours=True, show_text=False).hidden) == "940001a76f627365727665"
@@ -93,13 +93,13 @@ def test_hidden_bytes_are_dots_and_all_others_are_there() -> None:
     assert b"rain".hex() not in in_hex(keyed, unpack(keyed, ours=False, show_text=False).hidden)
 
 
-def test_a_method_that_nobody_serves_is_a_text() -> None:
+def test_hides_the_name_of_an_unknown_method() -> None:
     data = msgpack.packb([2, "rain", []])
     assert unpack(data, ours=False, show_text=False).method == "<4 chars>"
     assert unpack(data, ours=False, show_text=True).method == "rain"
 
 
-def test_the_keys_that_a_host_may_send_are_known() -> None:
+def test_knows_the_documented_keys_of_hosts() -> None:
     shapes = (Context, Pulse, Answer, Heard, Hello, Seed, Persist, Copy)
     assert {key for shape in shapes for key in shape.__struct_fields__} <= KEYS
 
@@ -107,14 +107,14 @@ def test_the_keys_that_a_host_may_send_are_known() -> None:
 @pytest.mark.parametrize(
     "message", [5, [], {}, [3], [0, "x", "m", []], [[0], 1], [True, 1, None, None], [0, 1, 2, []]]
 )
-def test_what_is_no_message_is_unreadable_and_hidden(message: Any) -> None:
+def test_hides_all_of_an_unreadable_message(message: Any) -> None:
     data = msgpack.packb(message)
     found = unpack(data, ours=False, show_text=False)
     assert found[:5] == ("unreadable", None, None, None, None)
     assert in_hex(data, found.hidden) == ".." * len(data)
 
 
-def test_of_a_message_that_was_cut_what_came_is_shown() -> None:
+def test_shows_the_beginning_of_a_cut_message() -> None:
     data = msgpack.packb(
         [0, 1, "dream.context", [{"pulse": {"novelty": 0.5}, "prompt": "p" * 5000, "quality": 1}]]
     )
@@ -122,7 +122,7 @@ def test_of_a_message_that_was_cut_what_came_is_shown() -> None:
     assert found.values == [{"pulse": {"novelty": 0.5}, "prompt": CUT}]
 
 
-def test_what_nests_deeper_than_any_message_may_is_cut_there() -> None:
+def test_cuts_what_nests_too_deep() -> None:
     deep = values([2, "dream.context", []], show_text=True)
     for _ in range(500):
         deep = [deep]
@@ -139,7 +139,7 @@ FREE = st.recursive(
 
 
 @given(st.tuples(st.just(2), TEXT, st.lists(FREE)) | st.tuples(st.just(1), st.just(1), FREE, FREE), st.data())
-def test_wherever_it_is_cut_no_text_is_seen(message: Any, data: st.DataObject) -> None:
+def test_hides_texts_wherever_the_message_is_cut(message: Any, data: st.DataObject) -> None:
     whole = msgpack.packb(message)
     head = whole[: data.draw(st.integers(1, len(whole)))]
     found = unpack(head, ours=False, show_text=False)
@@ -151,7 +151,7 @@ def test_wherever_it_is_cut_no_text_is_seen(message: Any, data: st.DataObject) -
 
 
 @given(st.binary(min_size=1, max_size=200))
-def test_no_bytes_whatever_are_a_fault(data: bytes) -> None:
+def test_any_bytes_can_be_unpacked(data: bytes) -> None:
     found = unpack(data, ours=True, show_text=False)
     assert len(in_hex(data, found.hidden)) == 2 * len(data)
 
@@ -159,7 +159,7 @@ def test_no_bytes_whatever_are_a_fault(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "shown"), [(b"dream.now", "dream.now"), (b"secret", "<6 chars>"), (b"\xff", "<1 chars>")]
 )
-def test_a_method_may_be_named_by_bytes(name: bytes, shown: str) -> None:
+def test_accepts_a_method_name_in_bytes(name: bytes, shown: str) -> None:
     data = msgpack.packb([0, 1, name, []])
     assert unpack(data, ours=False, show_text=False).method == shown
     assert unpack(data, ours=False, show_text=True).method == name.decode(errors="replace")

@@ -48,7 +48,7 @@ def shown(columns: int, *events: dict, plain: bool = True) -> str:
     return text
 
 
-def test_a_dialogue_as_it_is_watched() -> None:
+def test_shows_a_dialogue_event_by_event() -> None:
     decision = {"type": "decision", "at": NOW, "decision": {}}
     assert shown(80, STARTED, decision, LINE, FINISHED) == (
         "11:59:51  dialogue 7 begins: leo dreams, session 2\n"
@@ -63,7 +63,7 @@ def test_a_dialogue_as_it_is_watched() -> None:
     assert "███···" in shown(40, LINE, plain=False)
 
 
-def test_the_lines_of_two_dialogues_are_told_apart() -> None:
+def test_marks_the_lines_of_two_dialogues_at_once() -> None:
     other = LINE | {"dialog": 8, "speaker": "friend", "text": "who is"}
     heads = [line for line in shown(80, STARTED, LINE, other, other, LINE).splitlines() if line[0].isdigit()]
     assert [head[10:] for head in heads] == [
@@ -148,7 +148,7 @@ def test_watch_waits_for_a_daemon_that_restarts(tmp_path: Path) -> None:
     assert "\x1b" not in "".join(lines)  # into a pipe
 
 
-def test_what_was_lost_is_said(socket: Path, tmp_path: Path) -> None:
+def test_reports_number_of_lost_events(socket: Path, tmp_path: Path) -> None:
     """P11 from the other side: a slow reader knows what he has missed."""
     with LittleDaemon(socket) as little:
         for command in ("watch", "why --watch"):
@@ -162,7 +162,7 @@ def test_what_was_lost_is_said(socket: Path, tmp_path: Path) -> None:
                 assert said[-1] == "7 events were lost: they came faster than they were read.\n"
 
 
-def test_a_reader_who_has_gone_is_no_fault_of_ours(
+def test_a_closed_pipe_is_no_error(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], tmp_path: Path
 ) -> None:
     _, client = leo
@@ -187,7 +187,7 @@ CALM = {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}, "quality": 0.78
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_why_goes_on_with_each_new_decision_once(tmp_path: Path, as_json: bool) -> None:
+def test_why_watch_shows_each_new_decision_once(tmp_path: Path, as_json: bool) -> None:
     """P10."""
 
     def reason(line: str) -> str:
@@ -207,7 +207,7 @@ def test_why_goes_on_with_each_new_decision_once(tmp_path: Path, as_json: bool) 
                 assert ends(process) == (0, "")
 
 
-def test_a_decision_that_comes_both_ways_is_told_once(socket: Path, tmp_path: Path) -> None:
+def test_shows_a_decision_once_if_it_arrives_twice(socket: Path, tmp_path: Path) -> None:
     first, second = ({"at": NOW + n, "dream": False, "reason": "calm", "client": "leo"} for n in range(2))
     with LittleDaemon(socket, {"why": lambda *_: [first]}) as little:
         with watching(tmp_path, "--socket", socket, "why", "--watch", "--json") as process:
@@ -220,7 +220,7 @@ def test_a_decision_that_comes_both_ways_is_told_once(socket: Path, tmp_path: Pa
     assert told == [first, second]
 
 
-def test_why_sums_up_what_is_shown_and_all_there_were(
+def test_why_counts_the_shown_decisions_and_all(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]
 ) -> None:
     _, client = leo

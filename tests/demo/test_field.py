@@ -33,7 +33,7 @@ def test_sentences_end_at_marks_and_blank_lines() -> None:
     assert sentences(" \n\n ") == []
 
 
-def test_same_seed_same_lines() -> None:
+def test_p13_equal_seeds_give_equal_lines() -> None:
     """P13's half in the host: equal texts and an equal random number give equal lines."""
     lines = [told(story(), seed=seed).generate("the water", 0.9, 0.5) for seed in (7, 7, 8)]
     assert lines[0] == lines[1] != lines[2]
@@ -82,7 +82,7 @@ def test_leaps_between_sentences_that_share_a_word() -> None:
     assert "Red rain sings there." in {field.generate("", 2.0, 0.0) for _ in range(40)}
 
 
-def test_quotes_nobody_where_anything_else_can_be_said() -> None:
+def test_does_not_quote_if_anything_else_can_be_said() -> None:
     heard = ["The goat ate the red hat.", "The man saw the red goat.", "A hat is what the man saw."]
     for seed in range(10):
         assert told(*heard, *["Nothing new came in."] * 12, seed=seed).generate("", 1.5, 0.0) not in heard
@@ -96,7 +96,7 @@ def test_semantic_weight_draws_towards_the_company_of_the_seed() -> None:
     assert with_moon(0.5) > with_moon(0.0) + 5
 
 
-def test_does_not_go_in_circles_where_it_can_go_on() -> None:
+def test_does_not_repeat_itself_if_it_can_go_on() -> None:
     text = "I came without asking, without asking, by night. I came home by day. I sat by day and night."
     for seed in range(10):
         said = measures.words(told(text, seed=seed).generate("asking by night", 0.9, 0.9))
@@ -112,7 +112,7 @@ def test_temperature_decides_how_rare_a_word_may_be() -> None:
     assert rare(0.0) < rare(3.0)
 
 
-def test_a_field_that_heard_nothing_says_nothing() -> None:
+def test_an_empty_field_says_nothing() -> None:
     field = told("", "...", "\n\n")
     assert field.generate("hello", 0.8, 0.5) == ""
     assert field.vocabulary == 0
@@ -128,7 +128,7 @@ def test_any_text_ends_in_a_line(text: str) -> None:
         assert 0 < len(field.generate(text, temperature, 0.5)) < 1000
 
 
-def test_words_are_written_as_they_were() -> None:
+def test_keeps_the_spelling_of_words() -> None:
     field = told("Yesterday Anna met the old moon near Paris. ANNA LAUGHED. The moon laughed too!")
     said = " ".join(field.generate("Anna", 1.0, 0.3) for _ in range(20))
     assert "Anna" in said
@@ -137,7 +137,7 @@ def test_words_are_written_as_they_were() -> None:
     assert " The " not in said.replace(". The", ".").replace("! The", "!")
 
 
-def test_novelty_is_what_was_not_heard() -> None:
+def test_novelty_is_the_share_of_unheard_steps() -> None:
     field = told("The river is long.")
     assert field.pulse("The river is long.")["novelty"] == 0.0
     assert field.pulse("Stones dream slowly!")["novelty"] == 1.0
@@ -146,7 +146,7 @@ def test_novelty_is_what_was_not_heard() -> None:
     assert field.pulse("Stones dream slowly!")["novelty"] == 0.0
 
 
-def test_replies_without_remembering_yet() -> None:
+def test_reply_observes_nothing() -> None:
     field = told(story())
     before = field.vocabulary
     assert field.reply("Zanzibar?")
