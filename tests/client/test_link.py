@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dreamclient.clients.link import Link
+from dreamclient.clients.link import OFFERED, Link
 from dreamclient.errors import CallTimeout, NotConnected, UsageError
 from dreamclient.messages import MESSAGE_BYTES
 from dreamclient.protocol.failures import Failures
@@ -115,13 +115,22 @@ def test_half_a_context_ends_the_connection_and_is_counted(narrow: Ends) -> None
         narrow.receive()
 
 
-def test_a_context_that_finds_another_thread_sending_is_dropped_and_counted(ends: Ends) -> None:
-    """P1: neither waits, be it a thread, or a signal handler in the middle of an offer."""
+def test_a_context_that_finds_another_thread_sending_is_sent_by_that_one(ends: Ends) -> None:
+    """P1: neither waits, be it a thread, or a signal handler in the middle of an offer; P10: nothing is dropped."""
+    with ends.link._held(None):
+        assert ends.link.offer({"prompt": "while it was held"})
+        assert ends.link.offer({"prompt": "then"})
+    assert ends.prompts(2) == ["while it was held", "then"]
+    assert ends.failures == {}
+
+
+def test_contexts_that_wait_for_another_thread_are_few_and_counted_at_the_end(ends: Ends) -> None:
+    """P11, P10: a thread that is sending may never get to its end."""
     with ends.link._lock:
-        assert not ends.link.offer({"prompt": "while it was held"})
-    assert ends.link.offer({"prompt": "then"})
-    (event,) = ends.reads(1)
-    assert event.params[0]["failures"] == {"busy": 1}
+        assert sum(ends.link.offer({"prompt": str(n)}) for n in range(OFFERED + 2)) == OFFERED
+    ends.theirs.close()
+    ends.link.end()
+    assert ends.failures == {"stalled": 2, "not_connected": OFFERED}
 
 
 def test_many_threads_offer_at_once_and_each_context_is_sent_or_counted(ends: Ends) -> None:

@@ -1,7 +1,7 @@
 """One connection: made without waiting; whole messages out from any thread, bytes in on one.
 
 A message is sent whole, or the connection ends: nothing is left over for later. Threads that may wait take the lock in
-turn; the reply path waits a millisecond for it, and not at all while the daemon does not read.
+turn; the reply path never waits for it, but leaves its context to the thread that has it.
 """
 
 import os
@@ -9,7 +9,8 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -22,9 +23,7 @@ from dreamclient.protocol.session import Done, Session
 
 Connect = Callable[[], socket.socket]
 READ_BYTES = 64 * 1024
-# Seconds. The lock is held for one send that does not wait; but its holder may have lost the interpreter's own lock to
-# the very thread that offers, so that a fifth of the offers found it held while leo dreamt.
-OFFER_WAITS_S = 0.001
+OFFERED = 64  # contexts that wait for a thread that is sending
 FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
@@ -38,42 +37,56 @@ class Link:
         self._lock = threading.Lock()
         self.is_open = True
         self._waits_for_room = False  # what is sent now does
+        # Contexts, with the failures that each carries. The thread that is sending may have lost the interpreter's own
+        # lock to those that offer: of five replies at one time two were dropped.
+        self._offered: deque[tuple[bytes, Counter[str]]] = deque()
 
     # the reply path
 
     def offer(self, ctx: Any) -> bool:
-        """Send a context; False if it was dropped, and counted. Never raises, and hardly waits."""
-        failures = self._session.failures
-        taken = failures.take()
-        dropped = self._offered(ctx, taken)
-        if dropped:
-            failures.put_back(taken)
-            failures.count(dropped)
-        return not dropped
-
-    def _offered(self, ctx: Any, failures: Mapping[str, int]) -> str:
+        """Send a context, or have the thread send it that is sending now; False if it was dropped, and counted. Never
+        raises, and never waits."""
+        taken = self._session.failures.take()
         try:
-            data = context_message(ctx, failures)
+            data = context_message(ctx, taken)
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
-            return "unsendable"
-        if self._waits_for_room:
-            return "stalled"
-        if not self.is_open:
-            return "not_connected"
-        if not self._lock.acquire(timeout=OFFER_WAITS_S):
-            return "busy"
+            return self._dropped("unsendable", taken)
+        if self._waits_for_room or len(self._offered) >= OFFERED:
+            return self._dropped("stalled", taken)
+        self._offered.append((data, taken))
+        return self._send_offered()
+
+    def _send_offered(self) -> bool:
+        """Send what was offered, unless another thread is sending, which calls this when it is done."""
+        all_sent = True
+        while self._offered and self._lock.acquire(blocking=False):
+            dropped, taken = "", Counter[str]()
+            try:
+                if self._offered:  # else another thread was quicker
+                    data, taken = self._offered.popleft()
+                    dropped = self._sent(data)
+            finally:
+                self._lock.release()
+            all_sent = (not dropped or self._dropped(dropped, taken)) and all_sent
+        return all_sent
+
+    def _sent(self, data: bytes) -> str:
+        """Send a context; return why it was dropped, or an empty string."""
         try:
-            sent = self._sock.send(data, FLAGS)
+            if self.is_open and self._sock.send(data, FLAGS) == len(data):
+                return ""
         except BlockingIOError:
             return "stalled"
         except OSError:  # the client reads the end too, and connects again
             return "not_connected"
-        finally:
-            self._lock.release()
-        if sent < len(data):  # the rest would have to wait: on some kernel this size is not all or nothing
-            self.shutdown()
-            return "stalled"
-        return ""
+        if self.is_open:
+            self.shutdown()  # the rest would have to wait: on some kernel this size is not all or nothing
+        return "stalled" if self.is_open else "not_connected"
+
+    def _dropped(self, kind: str, taken: Counter[str]) -> bool:
+        self._session.failures.put_back(taken)
+        self._session.failures.count(kind)
+        return False
 
     # any thread that may wait
 
@@ -110,6 +123,7 @@ class Link:
             yield
         finally:
             self._lock.release()
+            self._send_offered()
 
     def _send(self, data: bytes, deadline: float | None) -> None:
         left = memoryview(data)
@@ -169,6 +183,7 @@ class Link:
     def abandon(self) -> None:
         """In a forked child: close this copy. A shutdown would end the parent's connection too."""
         self._lock, self.is_open = threading.Lock(), False  # a thread that is not here may have held it
+        self._offered.clear()
         with suppress(OSError):
             os.close(self._sock.detach())
 
@@ -178,6 +193,7 @@ class Link:
         with self._lock:
             self.is_open = False
             self._sock.close()
+        self._send_offered()  # they are counted
         self._session.end()
 
 

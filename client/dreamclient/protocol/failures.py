@@ -1,7 +1,7 @@
 """What a host swallows, counted by kind and told to the daemon with the next message.
 
-not_connected, forked, stalled, busy   contexts dropped: no daemon; in a forked child that has not connected yet; the
-                                       daemon does not read; another thread was sending
+not_connected, forked, stalled         contexts dropped: no daemon; in a forked child that has not connected yet; the
+                                       daemon does not read
 unsendable                             a context that MessagePack cannot hold, or that is over 32 KiB all the same
 connect, lost                          attempts to connect that failed; connections that ended
 generate, observe, recall              hooks that raised, or returned what they may not
