@@ -44,7 +44,7 @@ def dream(connection: sqlite3.Connection, number: int, draw: random.Random) -> N
     new = new_dialog(f"dream-{int(at)}-{number}-{draw.getrandbits(32):08x}", started_at=at)
     dialog = writes.begin(connection, new)
     for each in said:
-        writes.record(connection, dialog, each, at + each.turn, None)
+        writes.record(connection, dialog, each, at + each.turn, None, True)
     end = msgspec.structs.replace(finish(*said, drift=number / MANY), at=at + 9)
     writes.finish(connection, dialog, end, True)
     writes.shard_written(connection, dialog, at + 9, True)
