@@ -19,7 +19,7 @@ from dreamclient import DreamClient
 
 from dreamd.ctl.daemon.background import LOG_BYTES, START_S, log_file, spawn
 from dreamd.ctl.machine.places import is_stopped
-from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
+from tests.helpers.dreamctl import UNSET, dreamctl, dreamctl_in, spawn_dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.waiting import DEADLINE_S, until
 
@@ -34,12 +34,12 @@ class Service:
 
     def __call__(self, command: str, *arguments: str, **env: str) -> tuple[int, str]:
         """The exit code, and all that was printed."""
-        ran = spawn_dreamctl(
-            "--state-dir", self.state, "service", command, *arguments,
-            cwd=self.home, HOME=str(self.home), XDG_CONFIG_HOME=str(self.home / "config"), **env,
-        )  # fmt: skip
-        out, err = ran.communicate(timeout=START_S + DEADLINE_S)
-        return ran.returncode, out + err
+        kept = {name: value for name, value in os.environ.items() if name not in UNSET}
+        own = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / "config"), **env}
+        ran = dreamctl_in(
+            kept | own, "--state-dir", self.state, "service", command, *arguments, cwd=self.home
+        )
+        return ran.returncode, ran.stdout + ran.stderr
 
     def start(self) -> int:
         """Its pid."""
