@@ -651,7 +651,7 @@ def test_embedded_he_dreams_in_the_usual_state_folder_and_nobody_waits(
     until(
         lambda: (
             get_dream_stats(database)["total_turns"] >= 3
-            and not host._daemon._shared._embedded._service.engine.dialogues.running
+            and not host._daemon._shared._embedded._parts.engine.dialogues.running
         )
     )
     assert leo.heard == leo.said
