@@ -156,8 +156,8 @@ def test_each_bound_can_be_set():
 BORN = "leo listens to you ."
 
 
-@pytest.mark.parametrize(("others", "told"), [(1, False), (2, True), (9, True)])
-def test_where_a_line_comes_past_he_is_told_his_origin_once_if_it_is_less_than_half(others, told):
+@pytest.mark.parametrize(("others", "told"), [(2, False), (3, True), (9, True)])
+def test_where_a_line_comes_past_he_is_told_his_origin_once_if_he_says_it_too_rarely(others, told):
     field = Heard(BORN, *["she listens to him ."] * others, origin=BORN)
     for line in ("leo listens to you", "she listens to him", "she listens to"):
         assert portions(line, field) == ["listens to you"] * told
@@ -166,20 +166,20 @@ def test_where_a_line_comes_past_he_is_told_his_origin_once_if_it_is_less_than_h
     assert portions("leo listens to you", field) == []
 
 
-def test_it_stops_at_half_of_what_he_says_there():
+def test_it_stops_at_its_share_of_what_he_says_there():
     field = Heard(BORN, *["she listens to him ."] * 50, origin=BORN)
     told = []
     while fed := portions("she listens to him", field):
         told += fed
         for portion in fed:
             field.hear(portion)
-    assert told == ["listens to you"] * 49
-    assert field.after("listens", "to") == {"you": 50, "him": 50}
+    assert told == ["listens to you"] * 21
+    assert field.after("listens", "to") == {"you": 22, "him": 50}  # 0.306
 
 
 def test_all_the_ways_of_his_origin_on_from_two_words_count_together():
     born = "the field grew . the field speaks . the field grew ."
-    field = Heard(born, *["the field waits ."] * 3, origin=born)
+    field = Heard(born, *["the field waits ."] * 7, origin=born)
     assert portions("the field waits", field) == []
     field.hear("the field waits .")
     assert portions("the field waits", field) == ["the field grew", "the field speaks"]
@@ -189,7 +189,7 @@ def test_his_origin_follows_what_is_new_in_the_line():
     field = Heard(BORN, *["she listens to him ."] * 3, origin=BORN)
     assert portions("snow listens to him", field) == ["snow listens to", "listens to you"]
     assert portions("snow listens to him", field, Diet(origin_share=0)) == ["snow listens to"]
-    assert portions("snow listens to him", field, Diet(origin_share=0.2)) == ["snow listens to"]
+    assert portions("snow listens to him", field, Diet(origin_share=0.25)) == ["snow listens to"]
 
 
 def test_a_leo_who_never_heard_his_origin_is_not_told_it():

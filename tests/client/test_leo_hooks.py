@@ -222,16 +222,16 @@ def test_the_diet_takes_of_a_line_what_is_new_and_of_the_next_what_is_newer(leo)
     assert fed == ["I listen to snow falling"]
 
 
-def test_where_what_he_was_born_with_is_worn_he_is_told_it_until_it_is_half_of_what_he_says(leo):
+def test_where_what_he_was_born_with_is_worn_he_is_told_it_until_he_says_it_often_enough(leo):
     fed = []
     names = {**vars(leo_double), "ingest_text": lambda connection, text: fed.append(text)}
     names["EMBEDDED_BOOTSTRAP"] = "leo hears snow"
-    leo.trigrams = {("leo", "hears"): {"snow": 1, "rain": 4}}
+    leo.trigrams = {("leo", "hears"): {"snow": 1, "rain": 6}}
     hooks = hooks_of(leo, Diet(), names)
-    for _ in range(3):
+    for _ in range(2):
         assert hooks.observe("leo hears", META) == {"taken": True}
-    assert hooks.observe("leo hears", META) == {"taken": False}, "it is half of what he says there"
-    assert fed == ["leo hears snow"] * 3
+    assert hooks.observe("leo hears", META) == {"taken": False}, "it is 3 of 9"
+    assert fed == ["leo hears snow"] * 2
     names["EMBEDDED_BOOTSTRAP"] = None
     assert hooks_of(leo, Diet(), names).observe("leo hears", META) == {"taken": False}
 
