@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from dreamclient.leo.diet import KnownToLeo
+from dreamclient.leo.diet import Diet, KnownToLeo
 
 
 @pytest.fixture
@@ -55,3 +55,14 @@ def test_a_word_is_counted_anew_for_each_line(leo):
     leo.bigrams["red"]["hat"] = 5
     assert known.count("red") == 4
     assert known.now(leo).count("red") == 9
+
+
+def test_a_leo_of_the_first_days_has_no_triples_and_is_fed_all_the_same():
+    early = SimpleNamespace(bigrams={"red": {"boat": 3}})
+    known = KnownToLeo().now(early)
+    known.fed(["red", "boat", "sails"])
+    known = known.now(early)
+    assert (known.after("red", "boat"), known.after("boat")) == ({"sails": 1}, {"sails": 1})
+    early.bigrams = {"red": {"boat": 4}, "boat": {"sails": 1}}
+    assert known.now(early).after("red", "boat") == {}  # he has read it
+    assert Diet().portions(["red", "boat", "sails", "far"], known) == ["red boat sails far"]

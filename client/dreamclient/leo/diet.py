@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any, Protocol, Self
 
 Ways = Mapping[str, int]
+_NONE: Mapping[tuple[str, ...], Ways] = {}  # the first leos have no trigrams
 
 
 class KnownToLeo:
@@ -36,9 +37,10 @@ class KnownToLeo:
 
     def now(self, leo: Any) -> Self:
         """Return it as of now, for one line."""
-        if leo.trigrams is not self._trigrams:
+        trigrams = getattr(leo, "trigrams", _NONE)
+        if leo.bigrams is not self._bigrams or trigrams is not self._trigrams:
             self._fed.clear()
-        self._bigrams, self._trigrams = leo.bigrams, leo.trigrams
+        self._bigrams, self._trigrams = leo.bigrams, trigrams
         self._counts.clear()
         return self
 
