@@ -19,6 +19,7 @@ from dreamd.engine.delivery import Delivery, StoppableFiles
 from dreamd.engine.dialogue_run import answered
 from dreamd.engine.engine import Engine
 from dreamd.engine.events import Event, Events
+from dreamd.engine.forgetting import Forgetting
 from dreamd.engine.friend_state import FriendState
 from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
@@ -117,6 +118,9 @@ class Daemon:
         stack.callback(delivery.close)
         gate = Gate(settings.gate, friend.overlap)
         engine = Engine(settings, store, friend, delivery, gate, clock, failures, events, self.chance)
+        forgetting = Forgetting(
+            store, friend, delivery, engine.dialogues, clock, failures, settings.store.keep_days
+        )
         subscriptions = Subscriptions(clock)
         events.subscribe(subscriptions.publish)
         events.subscribe(partial(self._report_status, engine))
@@ -130,6 +134,7 @@ class Daemon:
             inbox=inbox,
             delivery=delivery,
             engine=engine,
+            forgetting=forgetting,
             subscriptions=subscriptions,
             sessions=sessions,
             socket=address,

@@ -36,6 +36,7 @@ class Housekeeping:
         self._engine = parts.engine
         self._store = parts.store
         self._delivery = parts.delivery
+        self._forgetting = parts.forgetting
         self._listener = listener
         self._server = server
         self._failures = parts.failures
@@ -60,10 +61,9 @@ class Housekeeping:
                 if self._looking is None or self._looking.done():
                     self._looking = asyncio.create_task(_tried(self._look()))
                 await asyncio.wait([self._looking], timeout=patience_s)
-                if (
-                    self._tidying is None or self._tidying.done()
-                ):  # takes minutes for a large database of 0.1.0
-                    self._tidying = asyncio.create_task(_tried(self._store.tidy()))
+                # Takes minutes for a large database of 0.1.0.
+                if self._tidying is None or self._tidying.done():
+                    self._tidying = asyncio.create_task(_tried(self._tidy()))
                 self._engine.unanswered = not self._looking.done()
                 self._log_changes()
                 said = self._engine.doing
@@ -86,6 +86,10 @@ class Housekeeping:
         self._engine.shortage = await self._shortage(vanished)
         await self._store.probe()
         await self._delivery.look()
+
+    async def _tidy(self) -> None:
+        await self._store.tidy()
+        await self._forgetting.by_age()
 
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so that recovery is reported in the same

@@ -35,6 +35,7 @@ class Method:
     DIALOGS_GET = "dialogs.get"
     DIALOGS_REPLAY = "dialogs.replay"
     DIALOGS_SEARCH = "dialogs.search"
+    DIALOGS_FORGET = "dialogs.forget"
     FRAGMENTS = "friend.fragments"
     DRIFT = "friend.drift"
     CHECKPOINT = "friend.checkpoint"

@@ -19,7 +19,7 @@ COMMANDS = (
     *("recent", "show", "search", "replay", "dream"),
     *("friend", "drift"),
     *("report", "stats", "inbox", "trace", "call"),
-    *("service", "config", "backup", "restore", "leo", "completions", "demo"),
+    *("service", "config", "backup", "restore", "forget", "prune", "leo", "completions", "demo"),
 )
 # The headings of `--help`, each by the command that it stands above.
 HEADINGS = {

@@ -7,7 +7,8 @@ ended and one that a crash interrupted are delivered in one way.
 import asyncio
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -71,6 +72,8 @@ class Delivery:
         self._clock = clock
         self._failures = failures
         self._events = events
+        self.dropped = 0  # files, since the beginning: removed to make room
+        self._delivering = asyncio.Lock()
         self._tidy_again = -inf  # monotonic s
         # fsync blocks, so the inbox has a thread of its own, as the database has. Another one only reads.
         self._thread = OneThread("dreamd-inbox")
@@ -94,12 +97,39 @@ class Delivery:
     async def deliver(self) -> bool:
         """Write the inbox file of every finished dialogue that lacks one. Return False if the inbox could not take it.
         If only one file is in trouble, park its dialogue and go on with the others. Raise StoreUnavailable."""
-        while dialogs := await self._store.unwritten(self._resting()):
-            for dialog in dialogs:
-                if not await self._deliver(dialog):
-                    return False
-        self._failed = None
+        async with self._delivering:
+            written = False
+            while dialogs := await self._store.unwritten(self._resting()):
+                for dialog in dialogs:
+                    if not await self._deliver(dialog):
+                        return False
+                    written = True
+            self._failed = None
+        if written:
+            await self._drop_oldest()
         return True
+
+    @asynccontextmanager
+    async def paused(self, dialogs: Iterable[int]) -> AsyncIterator[None]:
+        """Write no file in the block. These dialogues are to have none afterwards."""
+        async with self._delivering:
+            yield
+            for dialog in dialogs:
+                self._parked.pop(dialog, None)
+
+    async def _drop_oldest(self) -> None:
+        """Remove the oldest files of our own beyond `inbox.keep`, and count them."""
+        keep = self.inbox.settings.keep
+        try:
+            waiting = [each["trace_id"] for each in await self.on_thread(self.inbox.list)]
+            if not keep or len(waiting) <= keep:
+                return
+            own = await self._store.shards_of(waiting)
+            if dropped := await self.on_thread(self.inbox.drop_oldest, own, waiting):
+                self.dropped += len(dropped)
+                await self._store.count_dropped(len(dropped))
+        except InboxError as error:
+            self._failures.count("inbox", type(error).__name__, place="keep")
 
     async def look(self) -> None:
         """Check whether a file could be written, and set `trouble`, before there is a file to write."""

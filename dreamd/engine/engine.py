@@ -85,6 +85,7 @@ class Engine:
             self.clients.load(memory.last_run, memory.signals)
             self.dialogues.outcomes = Counter(memory.outcomes)
             self.dialogues.next_dialog = memory.next_dialog
+            self._delivery.dropped = memory.dropped
             self._loaded = True
 
     async def _complete(self) -> bool:

@@ -14,6 +14,7 @@ from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
 from dreamd.dream.measures import overlap
 from dreamd.dream.model import Fragment
 from dreamd.errors import Refusal
+from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.records import Finish, Memory
 from dreamd.store.store import Store
 
@@ -121,6 +122,14 @@ class FriendState:
             raise Refusal(Code.INVALID_PARAMS, "there is no word in it to be born of")
         learned = [fragment for fragment in self.friend.fragments if not fragment.origin]
         return await self._replace([*born, *copies_of(learned)])
+
+    @_whole
+    async def forget(self, dreams: Sequence[Dream], asked: Asked) -> Forgotten:
+        """Delete dialogues from the store, and with `friend` the fragments that came from them. Return what went."""
+        gone = await self._store.forget(dreams, asked)
+        if asked.friend:
+            self._take_up(await self._store.load())
+        return gone
 
     # Checkpoints.
 

@@ -22,14 +22,16 @@ from dreamd.inbox.document.document import (
 )
 from dreamd.inbox.document.node import check_node
 from dreamd.inbox.errors import CapabilityError, ValidationError
-from dreamd.inbox.folder import reading, writing
+from dreamd.inbox.folder import reading, removing, writing
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.folder.folder import Folder, Modes, check_folder, locked, open_folder, typed_errors
 from dreamd.inbox.folder.parts import asked_part
-from dreamd.inbox.settings import InboxSettings
+from dreamd.inbox.folder.removing import Own
+from dreamd.inbox.settings import DAY_S, InboxSettings
 
 log = logging.getLogger("dreamd.inbox")
 
+CONSUMER_S = 30 * DAY_S  # a consumer that acknowledged nothing for so long is gone
 MOST_LOGGED = 10  # invalid nodes that are counted in one write: a message can hold a million
 
 
@@ -204,6 +206,21 @@ class Inbox:
         """Return how many files are `{waiting, done, set_aside, temporaries}`, and `refused` tokens by reason."""
         with self._reading("count the inbox") as rooms:
             return {**reading.counts(rooms, self._files), "refused": dict(self.refused)}
+
+    def forget(self, own: Own) -> Sequence[str]:
+        """Remove all files of these dreams, and return their names. `own` are their lines, as of removing.Own."""
+        if not own or not self.folder.exists():
+            return []
+        with self._locked("forget in the inbox") as folder:
+            return removing.forget(folder, own)
+
+    def drop_oldest(self, own: Own, waiting: Sequence[str]) -> Sequence[str]:
+        """Remove the oldest files of our own dreams beyond `keep`, unless a consumer was seen lately. Return the trace
+        ids. `waiting` are the handles of the files that wait, the oldest first."""
+        with self._locked("drop from the inbox") as folder:
+            if self._clock.wall() - removing.last_consumed(folder) < CONSUMER_S:
+                return []
+            return removing.drop_oldest(folder, own, waiting, self.settings.keep)
 
     def check(self) -> None:
         """Raise if a write would fail now. This changes nothing."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -30,6 +31,8 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     node_form: NodeForm = "simulation"  # The form of the daemon's own nodes: "simulation" or "published".
     mode: int | str = "0600"  # The mode of the files: "0600", "0640" or "0660".
     retention_s: float = 30 * DAY_S  # Seconds for which an acknowledged file is kept: a month.
+    # The most waiting files of our own dreams. The oldest go first. 0: no limit, as while a consumer was seen lately.
+    keep: Annotated[int, msgspec.Meta(ge=0)] = 1000
 
     def __post_init__(self) -> None:
         if self.dir and "\0" in self.dir:

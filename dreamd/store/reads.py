@@ -18,6 +18,9 @@ from dreamd.errors import Unreadable
 from dreamd.store.records import Memory, StoredDialog
 from dreamd.store.writes import LAST_RUN, OUTCOME
 
+DROPPED: Final = "dream_inbox_dropped"  # files
+FORGOTTEN: Final = "dream_forgotten"  # dialogues
+
 Row = dict[str, Any]
 Measure = Annotated[float, Meta(ge=0, le=1)]
 T = TypeVar("T")
@@ -66,6 +69,7 @@ def load(connection: Connection) -> Memory:
         outcomes=outcomes,
         dialogs=sum(outcomes.values()),
         lines=int(numbers.get("dream_lines", 0)),
+        dropped=int(numbers.get(DROPPED, 0)),
     )
 
 
@@ -197,6 +201,7 @@ def stats(connection: Connection) -> Row:
         "avg_trauma": numbers.get("dream_sum_trauma", 0.0) / measured,
         "avg_arousal": numbers.get("dream_sum_arousal", 0.0) / measured,
         "outcomes": memory.outcomes,
+        "forgotten": int(numbers.get(FORGOTTEN, 0)),
     }
 
 

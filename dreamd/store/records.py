@@ -74,6 +74,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     outcomes: dict[str, int]  # finished dialogues by outcome
     dialogs: int  # finished dialogues
     lines: int  # lines of finished dialogues
+    dropped: int = 0  # inbox files that were removed to make room
 
 
 class StoredDialog(Struct, frozen=True, kw_only=True):

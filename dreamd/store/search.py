@@ -46,6 +46,7 @@ def add(connection: Connection, turn_id: int, text: str) -> None:
 
 def rebuild(connection: Connection) -> None:
     """Make the index of the lines that are there. What it held of others is gone from its pages."""
+    add_functions(connection)
     for statement in REBUILD:
         connection.execute(statement)
 

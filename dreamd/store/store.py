@@ -9,7 +9,9 @@ from dreamd.dream.fragment_records import Copy
 from dreamd.dream.model import Line
 from dreamd.dream.replay import Script
 from dreamd.errors import Refusal
-from dreamd.store import checkpoints, reads, search, suspension, writes
+from dreamd.store import checkpoints, forgetting, reads, search, suspension, writes
+from dreamd.store.forgetting import Asked, Dream, Forgotten, Shard
+from dreamd.store.reads import DROPPED
 from dreamd.store.records import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
 from dreamd.store.watched_database import WatchedDatabase
 
@@ -126,6 +128,26 @@ class Store(WatchedDatabase):
         if not self._keep_texts:
             raise Refusal(Code.NOT_FOUND, "not kept: store.diagnostics is false")
         return await self._read(search.find, asked, n, before)
+
+    # Forgetting.
+
+    async def forgettable(self, asked: Asked) -> list[Dream]:
+        """Return the dialogues that are to be forgotten. Raise Refusal if one that is named cannot be."""
+        return await self._read(forgetting.chosen, asked)
+
+    async def shards_of(self, traces: Sequence[str]) -> dict[str, set[Shard]]:
+        """Return what the dialogues of these trace ids have in the inbox: index and timestamp (ms) of each line."""
+        return await self._read(forgetting.shards_of, traces)
+
+    async def forget(self, dreams: Sequence[Dream], asked: Asked) -> Forgotten:
+        """Delete dialogues, and what is made of them. `scrub` comes next."""
+        return await self._write(forgetting.forget, dreams, asked.friend, asked.everywhere)
+
+    async def count_dropped(self, files: int) -> None:
+        """Count inbox files that were removed to make room."""
+        await self._write(writes.add, DROPPED, files)
+
+    # The past.
 
     async def drift(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return {id, at, drift} of the last n dialogues that spoke (before a dialogue), newest first."""

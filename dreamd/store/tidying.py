@@ -19,13 +19,13 @@ MOST: Final = 64  # dialogues, or fragments, in a transaction: some milliseconds
 # Seconds for which a fragment that has left the buffer is kept at least: a dialogue may be about to begin with it.
 GRACE_S: Final = 60.0
 
-_REPLAY: Final = (
+REPLAY: Final = (
     """UPDATE dream_dialogs SET context = NULL, settings = NULL, friend_state = NULL, recalled = NULL
     WHERE id BETWEEN ? AND ? AND coalesce(context, settings, friend_state, recalled) IS NOT NULL""",
     """UPDATE dream_turns SET seed = '', said = NULL, candidates = NULL
     WHERE dialog_id BETWEEN ? AND ? AND (seed <> '' OR coalesce(said, candidates) IS NOT NULL)""",
 )
-_TEXTS: Final = (*_REPLAY, "UPDATE dream_turns SET text = '' WHERE dialog_id BETWEEN ? AND ? AND text <> ''")
+_TEXTS: Final = (*REPLAY, "UPDATE dream_turns SET text = '' WHERE dialog_id BETWEEN ? AND ? AND text <> ''")
 
 _OPEN: Final = """SELECT min(id) FROM dream_dialogs INDEXED BY dream_dialogs_open
     WHERE finished_at IS NULL AND trace_id IS NOT NULL"""
@@ -39,7 +39,7 @@ def tidy(connection: Connection, replayable: int, keep_texts: bool, at: float) -
     False if there is more to do."""
     last = _before_open(connection, replayable)
     if keep_texts:
-        done = _empty(connection, REPLAY_EMPTIED, last, _REPLAY)
+        done = _empty(connection, REPLAY_EMPTIED, last, REPLAY)
         return done and forget_fragments(connection, at - GRACE_S, MOST)
     done = _empty(connection, TEXTS_EMPTIED, _before_unwritten(connection), _TEXTS)
     if connection.execute("SELECT 1 FROM dream_search LIMIT 1").fetchone():
@@ -63,7 +63,7 @@ def forget_fragments(connection: Connection, left_before: float, most: int = -1)
     used: set[int] = set()
     states = """SELECT friend_state FROM dream_dialogs
         WHERE id > ? AND context IS NOT NULL AND friend_state IS NOT NULL"""
-    for (state,) in connection.execute(states, (_number(connection, REPLAY_EMPTIED),)):
+    for (state,) in connection.execute(states, (number_of(connection, REPLAY_EMPTIED),)):
         with suppress(msgspec.DecodeError, TypeError):  # a replay cannot read it either
             used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
     deleted = connection.execute(
@@ -93,7 +93,7 @@ def _before_unwritten(connection: Connection) -> int:
 
 def _empty(connection: Connection, mark: str, last: int, statements: tuple[str, ...]) -> bool:
     """Empty the next dialogues after the mark, up to `last`. Return whether those were all."""
-    after = _number(connection, mark)
+    after = number_of(connection, mark)
     until, count = connection.execute(
         """SELECT max(id), count(*) FROM (
             SELECT id FROM dream_dialogs WHERE id > ? AND id <= ? ORDER BY id LIMIT ?
@@ -107,7 +107,8 @@ def _empty(connection: Connection, mark: str, last: int, statements: tuple[str, 
     return bool(count < MOST)
 
 
-def _number(connection: Connection, mark: str) -> int:
+def number_of(connection: Connection, mark: str) -> int:
+    """Return a number in dream_meta, 0 if there is none."""
     found = connection.execute(
         "SELECT CAST(value AS INTEGER) FROM dream_meta WHERE key = ?", (mark,)
     ).fetchone()

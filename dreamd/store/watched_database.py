@@ -12,7 +12,7 @@ from typing import Any, Self
 from dreamd.clock import Clock
 from dreamd.errors import StoreError, StoreForeign, StoreTaken, StoreTooNew, StoreUnavailable
 from dreamd.process.threads import Looker
-from dreamd.store import tidying, writes
+from dreamd.store import forgetting, tidying, writes
 from dreamd.store.file.connection import Database
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, set_aside
 from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
@@ -50,6 +50,7 @@ class WatchedDatabase:
         self._keep_texts = diagnostics
         self._replayable = replayable
         self._untidied = True  # something was written since the last `tidy`, or by an earlier daemon
+        self._unscrubbed = True  # something was forgotten since the last `scrub`, maybe by an earlier daemon
         self._on_lost = on_lost
         self._database: Database | None = None
         self._closed = False
@@ -106,6 +107,18 @@ class WatchedDatabase:
             except StoreUnavailable:  # reported as `trouble`
                 done = False
             self._untidied = self._untidied or not done
+            if done and self._unscrubbed:
+                with suppress(StoreUnavailable):  # reported as `trouble`
+                    await self.scrub()
+
+    async def scrub(self) -> bool:
+        """Rewrite the file and empty its log if something was forgotten. Return whether no byte of it can be left."""
+        database = self._ready()
+        with self._noticing():
+            empty = await database.read(forgetting.scrub)
+            database.files.written()
+        self._unscrubbed = not empty
+        return empty
 
     async def probe(self) -> str | None:
         """Check the file, clear `trouble` if a write works again, and empty an idle log. Called by the tick. Return

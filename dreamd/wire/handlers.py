@@ -139,6 +139,10 @@ def search(parts: Parts, session: Session, asked: params.SearchParams) -> Corout
     return parts.store.search(asked.words, asked.n, asked.before)
 
 
+def forget(parts: Parts, session: Session, asked: params.ForgetParams) -> Coroutine[Any, Any, dict[str, Any]]:
+    return parts.forgetting.forget(asked.what)
+
+
 def stats(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
     return parts.store.stats()
 
@@ -264,6 +268,7 @@ TABLE: dict[str, ServedMethod] = {
     Method.DIALOGS_GET: _served(get, params.DialogParams),
     Method.DIALOGS_REPLAY: _served(replay, params.DialogParams),
     Method.DIALOGS_SEARCH: _served(search, params.SearchParams),
+    Method.DIALOGS_FORGET: _served(forget, params.ForgetParams),
     Method.FRAGMENTS: _served(fragments, params.FragmentsParams),
     Method.DRIFT: _served(drift, params.PageParams),
     Method.CHECKPOINT: _served(checkpoint, params.CheckpointParams),

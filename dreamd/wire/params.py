@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from dreamd.dream.fragment_records import Copy
 from dreamd.dream.model import Context, Count
+from dreamd.store.forgetting import Asked
 
 NAME_CHARS = 64
 FIELD_CHARS = 256
@@ -96,6 +97,10 @@ class SearchParams(Params):
     words: Annotated[str, Meta(max_length=SEARCH_CHARS)]
     n: Page = 10
     before: DialogId | None = None
+
+
+class ForgetParams(Params):
+    what: Asked
 
 
 class FragmentsParams(Params):

@@ -9,6 +9,7 @@ from dreamd.clock import Clock
 from dreamd.engine.delivery import Delivery
 from dreamd.engine.engine import Engine
 from dreamd.engine.events import Events
+from dreamd.engine.forgetting import Forgetting
 from dreamd.engine.friend_state import FriendState
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox
@@ -30,6 +31,7 @@ class Parts:
     inbox: Inbox
     delivery: Delivery
     engine: Engine
+    forgetting: Forgetting
     subscriptions: Subscriptions
     sessions: Mapping[int, Session]
     socket: str

@@ -79,4 +79,4 @@ async def _inbox(parts: Parts) -> dict[str, Any]:
         about |= await parts.counts.ask(PATIENCE_S) or UNKNOWN_COUNTS
     except InboxError as error:
         return about | {"trouble": type(error).__name__}
-    return about | {"trouble": parts.delivery.trouble}
+    return about | {"trouble": parts.delivery.trouble, "dropped": parts.delivery.dropped}

@@ -59,6 +59,8 @@ ASKED = [
     ("leo uninstall {folder}", "leo uninstall"),
     ("completions bash", "completions"),
 ]
+# What ends what the others ask about, in this order.
+FORGETS = [("prune --older-than 90d", "prune"), ("forget last", "forget")]
 # What is asked of a state folder whose daemon `service start` has started, in this order.
 SERVICE = ["start", "restart", "status", "logs", "stop", "uninstall"]
 EVENTS = ["watch", "trace", "demo"]
@@ -90,6 +92,14 @@ def test_each_shape_is_as_documented(
     answer = json.loads(result.stdout)
     assert answer != []
     assert differences(shape_of(about), answer) == []
+
+
+def test_each_shape_of_forgetting_is_as_documented(tmp_path: Path) -> None:
+    with at_home(tmp_path, LINES, "I am small.") as (daemon, client):
+        client.dream_now()
+        for command, about in FORGETS:
+            result = dreamctl("--state-dir", daemon.state_dir, *command.split(), "--json")
+            assert differences(shape_of(about), json.loads(result.stdout)) == []
 
 
 def test_each_shape_of_a_service_is_as_documented(tmp_path: Path) -> None:
@@ -164,7 +174,7 @@ def verbs(group: click.Group, context: click.Context, name: str = "") -> Iterato
 
 def test_every_command_is_documented() -> None:
     tested = {
-        *(command for command, _ in ASKED),
+        *(command for command, _ in ASKED + FORGETS),
         *(f"service {command}" for command in SERVICE),
         *EVENTS,
         *ELSEWHERE,

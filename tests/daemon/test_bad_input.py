@@ -92,6 +92,11 @@ WRONG = {
     ],
     Method.DIALOGS_GET: [[], ["1"], [-1], [0], [1.5], [NAN], [None], [1, 2], [1 << 63], [(1 << 64) - 1], [-(1 << 63)]],
     Method.DIALOGS_SEARCH: [[], [1], ["a" * 1025], ["a", -1], ["a", 1, 0], ["a", 1, None, 1]],
+    Method.DIALOGS_FORGET: [
+        [], [None], [1], [{}], [{"id": 1, "before": 2}], [{"id": 0}], [{"id": "1"}], [{"id": 1 << 63}],
+        [{"before": "1"}], [{"id": 1, "friend": 1}], [{"id": 1, "other": True}], [{"id": 1}, 1],
+        [{"before": NAN}], [{"before": INF}],
+    ],
     Method.DIALOGS_REPLAY: [[], ["1"], [-1], [0], [1.5], [None], [1, 2], [1 << 63]],
     Method.FRAGMENTS: [[1], [[]], [HUGE], [""], [None, None]],
     Method.CHECKPOINT: [[], [5], [None], [HUGE], [""], ["a", 1], ["a", False, None]],

@@ -57,6 +57,13 @@ def daemon_for(
 
 
 @contextmanager
+def private_daemon(state: Path) -> Iterator[Path]:
+    """Yield the socket of a daemon for `state` that ends with the block. Its folder is private. Raise Unreachable."""
+    with _private_folder() as folder, _own(state, folder / SOCKET_NAME, ()):
+        yield folder / SOCKET_NAME
+
+
+@contextmanager
 def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
     """Start a daemon, wait until it listens, and stop it at the end of the block, even after an error."""
     command = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(wanted)]

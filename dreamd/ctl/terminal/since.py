@@ -18,7 +18,8 @@ def parse_since(text: str) -> float:
     return datetime.fromisoformat(text.strip()).timestamp()
 
 
-def _parsed(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+def parsed(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    """Return the unix seconds that an option gives. Raise click.BadParameter."""
     try:
         return None if text is None else parse_since(text)
     except (ValueError, OverflowError):
@@ -28,5 +29,5 @@ def _parsed(_: click.Context, __: click.Parameter, text: str | None) -> float | 
 
 
 since_option = click.option(
-    "--since", metavar="WHEN", callback=_parsed, help="Those begun since then: 3h, 2d, or a date."
+    "--since", metavar="WHEN", callback=parsed, help="Those begun since then: 3h, 2d, or a date."
 )

@@ -21,6 +21,7 @@ from dreamd.inbox.folder.files import Files
 from dreamd.inbox.folder.folder import DONE, Folder, read_document
 from dreamd.inbox.folder.keys import drop_keys
 from dreamd.inbox.folder.parts import Part, asked_part, part_name, part_of_name
+from dreamd.inbox.folder.removing import note_consumer
 from dreamd.inbox.folder.trace import Trace, acknowledged_part, waiting_part
 
 
@@ -120,6 +121,7 @@ def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float
     trace_id, asked = asked_part(handle)
     waiting = waiting_part(files, folder.main, trace_id, asked)
     if waiting and _is_as_read(files, part_name(trace_id, waiting), trace_id, folder.main, saved_ts):
+        note_consumer(folder, wall_s)
         return _path(folder, _move_to_done(folder, trace_id, waiting, wall_s), folder.done)
     # The part that was read may be acknowledged already, and the waiting one may be the next.
     done = acknowledged_part(files, folder.done, trace_id, asked)

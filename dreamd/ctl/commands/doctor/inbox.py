@@ -92,4 +92,8 @@ def check(facts: InboxFacts, answers: Answers, pending: int) -> Iterator[Finding
         )
     if pending and answers.status is None:
         yield ok("inbox", f"{pending} shards are pending; the next start writes them")
-    yield ok("inbox", f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}")
+    dropped = (answers.status or {}).get("inbox", {}).get("dropped")
+    made_room = f"; the {dropped} oldest were removed (inbox.keep)" if dropped else ""
+    yield ok(
+        "inbox", f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}{made_room}"
+    )

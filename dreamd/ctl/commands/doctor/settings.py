@@ -23,3 +23,17 @@ def check(reading: Reading) -> Iterator[Finding]:
         yield ok(
             "settings", f"{count} set, all others at their defaults" if count else "all at their defaults"
         )
+
+
+def check_kept(reading: Reading) -> Iterator[Finding]:
+    """Say what is kept of the user's words, and how it is deleted."""
+    kept = {"diagnostics": True, "keep_days": 0, "replay_dialogues": 256} | reading.values["store"]
+    days = f"for {kept['keep_days']} days" if kept["keep_days"] else "until you delete them"
+    what = f"your prompts with leo's replies for the newest {kept['replay_dialogues']} dreams, and all lines {days}"
+    if not kept["diagnostics"]:
+        what = "no text of a dream once its inbox file is written"
+    yield ok(
+        "database",
+        f"it keeps {what}",
+        "" if kept["keep_days"] else "delete: `dreamctl prune --older-than 90d`",
+    )

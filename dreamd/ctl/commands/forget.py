@@ -1,0 +1,48 @@
+"""`forget`: one dialogue, and all that is made of it."""
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.completers import dialogues
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.dialogue_argument import dialogue
+from dreamd.ctl.daemon.own import daemon_or_own
+from dreamd.ctl.terminal.forgotten import (
+    FORGET_S,
+    confirm,
+    everywhere_option,
+    friend_option,
+    show_gone,
+    yes_option,
+)
+from dreamd.ctl.terminal.layout import width
+from dreamd.ctl.terminal.output import emit, json_option
+
+
+@click.command
+@click.argument("asked", metavar="ID", shell_complete=dialogues)
+@friend_option
+@everywhere_option
+@yes_option
+@json_option
+@click.pass_obj
+def forget(target: Target, asked: str, friend: bool, everywhere: bool, yes: bool) -> None:
+    """Forget a dialogue: its lines, the prompt and the reply that began it, its inbox file, replay data and search
+    entries. There is no way back.
+
+    ID is its number, the beginning of its trace id, or `last`. No byte of it stays in the database, its log or the
+    inbox. What still holds some of it is named.
+
+    \b
+    dreamctl forget 7
+    dreamctl forget last --friend --everywhere
+    """
+    with daemon_or_own(target) as daemon:
+        number = dialogue(daemon, asked)
+        confirm(yes, lambda: f"dialogue {number}")
+        what = {"id": number, "friend": friend, "everywhere": everywhere}
+        gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
+    if target.as_json:
+        emit(gone)
+    else:
+        click.echo(show_gone(gone, f"dialogue {number}", width()))

@@ -1,0 +1,57 @@
+"""`prune`: forget what is older than a length of time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.own import daemon_or_own
+from dreamd.ctl.terminal.forgotten import (
+    FORGET_S,
+    confirm,
+    everywhere_option,
+    friend_option,
+    show_gone,
+    yes_option,
+)
+from dreamd.ctl.terminal.layout import width
+from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.since import parsed
+
+
+@click.command
+@click.option(
+    "--older-than", "before", metavar="AGE", required=True, callback=parsed, help="As 90d, or a date."
+)
+@friend_option
+@everywhere_option
+@yes_option
+@json_option
+@click.pass_obj
+def prune(target: Target, before: float, friend: bool, everywhere: bool, yes: bool) -> None:
+    """Forget all dialogues that began longer ago than AGE, as `forget` does. There is no way back.
+
+    With the setting `store.keep_days` the daemon does this by itself, once a day.
+
+    \b
+    dreamctl prune --older-than 90d
+    dreamctl prune --older-than 2026-01-01 --everywhere --yes
+    """
+    what = {"before": before, "friend": friend, "everywhere": everywhere}
+    with daemon_or_own(target) as daemon:
+        confirm(yes, lambda: dialogues(daemon.call(Method.DIALOGS_FORGET, {**what, "dry_run": True})))
+        gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
+    if target.as_json:
+        emit(gone)
+    elif not gone["dialogs"]:
+        click.echo("No dialogue is that old.")
+    else:
+        click.echo(show_gone(gone, dialogues(gone), width()))
+
+
+def dialogues(answer: Mapping[str, Any]) -> str:
+    """Return how many dialogues an answer of `dialogs.forget` is about, in words."""
+    count = answer["dialogs"]
+    return f"{count} dialogue{'s' * (count != 1)}"

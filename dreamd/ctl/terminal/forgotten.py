@@ -1,0 +1,46 @@
+"""What `forget` and `prune` have in common: their options, the question before, and what they print."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from dreamd.ctl.terminal.dialogues import count_of_lines
+from dreamd.ctl.terminal.layout import fold
+
+FORGET_S = 600.0  # a large database is rewritten
+ELSEWHERE = (
+    "Backups, exports and reports that you made keep what they hold, and so does leo what he learned of it."
+)
+
+friend_option = click.option("--friend", is_flag=True, help="Also forget what the friend keeps of it.")
+everywhere_option = click.option(
+    "--everywhere", is_flag=True, help="Also forget it in checkpoints and in copies of the database."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask, if this is a terminal.")
+
+
+def confirm(yes: bool, what: Callable[[], str]) -> None:
+    """Ask whether to forget, on a terminal and without --yes. Raise click.Abort if not."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"This forgets {what()}, for good. Go on?", abort=True, err=True)
+
+
+def show_gone(gone: Mapping[str, Any], what: str, columns: int) -> str:
+    """Return the answer of `dialogs.forget` as text."""
+    files = f"{gone['files']} inbox file{'s' * (gone['files'] != 1)}"
+    lines = [f"Forgot {what}: {count_of_lines(gone['lines'])}, {files}.", *_left(gone), ELSEWHERE]
+    return "\n".join(fold(line, columns, "  ", "") for line in lines)
+
+
+def _left(gone: Mapping[str, Any]) -> Iterator[str]:
+    if gone["replays"]:
+        yield f"{gone['replays']} other dialogues quoted it, and cannot be replayed any more."
+    if gone["fragments_left"]:
+        yield f"The friend still has {gone['fragments_left']} fragments of it; --friend removes them."
+    held = [f"the checkpoint {name}" for name in gone["checkpoints_left"]] + gone["copies_left"]
+    if held:
+        yield f"Some of it may be in {', '.join(held)}; --everywhere removes it."
+    if not gone["scrubbed"]:
+        yield "Another program has the database open; the daemon overwrites the rest when that ends."

@@ -1,0 +1,112 @@
+"""Forgets dialogues: their rows, their files in the inbox, what the friend and copies of the database hold of them.
+
+The rows go last: if anything fails before that, the user asks again.
+"""
+
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from dreamclient.messages import Code
+from msgspec.structs import asdict
+
+from dreamd.clock import Clock
+from dreamd.engine.delivery import Delivery
+from dreamd.engine.dialogues import Dialogues
+from dreamd.engine.friend_state import FriendState
+from dreamd.errors import Refusal, StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.inbox import InboxError
+from dreamd.store import forgetting
+from dreamd.store.file.copies import copies_of, forget_in
+from dreamd.store.forgetting import Asked, Dream, Forgotten
+from dreamd.store.store import Store
+
+DAY_S = 86_400.0
+
+
+class Forgetting:
+    """Forgets what the user asks for, and what is older than `keep_days` (0: nothing)."""
+
+    def __init__(
+        self,
+        store: Store,
+        friend: FriendState,
+        delivery: Delivery,
+        dialogues: Dialogues,
+        clock: Clock,
+        failures: Failures,
+        keep_days: int,
+    ) -> None:
+        self._store = store
+        self._friend = friend
+        self._delivery = delivery
+        self._dialogues = dialogues
+        self._clock = clock
+        self._failures = failures
+        self._keep_days = keep_days
+        self._again_s = -inf  # monotonic: when what is too old is looked for
+
+    async def forget(self, asked: Asked) -> dict[str, Any]:
+        """Forget dialogues. Return {dialogs, files, lines, fragments, replays: counts; fragments_left: count,
+        checkpoints_left: names, copies_left: paths; scrubbed}. Raise Refusal, StoreUnavailable, InboxError.
+
+        `replays` are other dialogues whose replay data quoted them, `..left` is what still holds something. If another
+        program keeps the log of the database from being emptied, `scrubbed` is false, and the tick empties it later.
+        """
+        if asked.friend and self._dialogues.running:
+            raise Refusal(Code.BUSY, "a dialogue is running; forget when it has ended")
+        dreams = await self._store.forgettable(asked)
+        files, copies, gone, scrubbed = 0, list[str](), Forgotten(), True
+        if dreams and not asked.dry_run:
+            async with self._delivery.paused({dream.id for dream in dreams}):
+                copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
+                files = await self._forget_files(dreams)
+                gone = await self._friend.forget(dreams, asked)
+            scrubbed = await self._scrub()
+        return {
+            "dialogs": len(dreams),
+            "files": files,
+            **asdict(gone),
+            "copies_left": copies,
+            "scrubbed": scrubbed,
+        }
+
+    async def _forget_files(self, dreams: list[Dream]) -> int:
+        traces = [dream.trace_id for dream in dreams if dream.trace_id is not None]
+        own = await self._store.shards_of(traces)
+        return len(await self._delivery.for_a_client(self._delivery.inbox.forget, own))
+
+    async def _scrub(self) -> bool:
+        try:
+            return await self._store.scrub()
+        except StoreUnavailable:  # reported as its `trouble`; the tick tries again
+            return False
+
+    async def by_age(self) -> None:
+        """Forget what is older than `keep_days`, once a day. What fails is counted, and tried again the next day."""
+        now_s = self._clock.monotonic()
+        if not self._keep_days or self._store.trouble or now_s < self._again_s:
+            return
+        self._again_s = now_s + DAY_S
+        try:
+            await self.forget(Asked(before=self._clock.wall() - self._keep_days * DAY_S))
+        except (StoreUnavailable, InboxError, Refusal) as error:
+            self._failures.count("forgetting", type(error).__name__, place="keep_days")
+
+
+def _forget_in_copies(database: Path, dreams: list[Dream], asked: Asked) -> list[str]:
+    """Return the copies of the database that may still hold one of these dialogues; with `everywhere` none is left.
+    Raise Refusal if one cannot be changed."""
+    forget = (
+        partial(forgetting.forget_in_copy, dreams=dreams, friend=asked.friend) if asked.everywhere else None
+    )
+    left = []
+    for copy in copies_of(database):
+        try:
+            if forget_in(copy, partial(forgetting.holds, dreams=dreams), forget):
+                left.append(str(copy))
+        except OSError as error:
+            raise Refusal(Code.UNAVAILABLE, f"{copy}: {error.strerror}; nothing was forgotten yet") from None
+    return left

@@ -1,0 +1,103 @@
+"""What is removed unacknowledged: what the user has dreamd forget, and the oldest of our own files beyond the cap.
+
+A file is ours alone if all its shards are lines of one dialogue. `own` says what those are: by trace id, index and
+timestamp (ms) of each line. Call both functions under the lock.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from dreamd.inbox.document.document import Json, encode
+from dreamd.inbox.errors import DamagedFile, ValidationError
+from dreamd.inbox.folder.folder import LOCK, Folder, read_document
+from dreamd.inbox.folder.keys import drop_keys
+from dreamd.inbox.folder.parts import CORRUPT, SUFFIX, asked_part, part_name, part_of_name
+
+OURS: Final = "dream_line"  # the type of a shard of ours
+
+Own = Mapping[str, Collection[tuple[int, int]]]
+
+
+def forget(folder: Folder, own: Own) -> list[str]:
+    """Remove the files of these traces, acknowledged and set-aside ones too. What another program added to a trace
+    stays. Return the names."""
+    removed = []
+    for at in (folder.main, folder.done):
+        for name in sorted(folder.files.names(at)):
+            part = part_of_name(name)
+            if part is None and at == folder.main and name.partition(SUFFIX + CORRUPT)[0] in own:
+                if SUFFIX + CORRUPT in name:
+                    folder.files.unlink(name, at)
+                    removed.append(name)
+            elif part is not None and part[0] in own:
+                _forget_in(folder, name, at, own[part[0]])
+                removed.append(name)
+        folder.files.fsync(at)
+    for trace_id in own:
+        drop_keys(folder, trace_id)
+    return removed
+
+
+def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, int]]) -> None:
+    try:
+        document = read_document(folder.files, name, at) or {}
+    except (DamagedFile, ValidationError):
+        document = {}
+    rest = _of_others(document, lines)
+    if rest is None:
+        folder.files.unlink(name, at)
+    else:
+        folder.put(name, encode(rest), into=at, written_s=folder.files.stat(name, at).st_mtime)
+
+
+def drop_oldest(folder: Folder, own: Own, waiting: Sequence[str], keep: int) -> list[str]:
+    """Remove the oldest of the files that are ours alone, so that `keep` are left. Return the trace ids of what went.
+    `waiting` are the handles of all files that wait, the oldest first."""
+    ours = [handle for handle in waiting if handle in own]
+    excess, dropped = len(ours) - keep, list[str]()
+    for handle in ours[: max(0, excess)]:
+        trace_id, number = asked_part(handle)
+        name = part_name(trace_id, number or 1)
+        try:
+            document = read_document(folder.files, name, folder.main)
+        except (DamagedFile, ValidationError):
+            continue
+        if document is None or _of_others(document, own[handle]) is not None:
+            continue
+        folder.files.unlink(name, folder.main)
+        drop_keys(folder, trace_id)
+        dropped.append(trace_id)
+    if dropped:
+        folder.files.fsync(folder.main)
+    return dropped
+
+
+def _of_others(document: Json, lines: Collection[tuple[int, int]]) -> Json | None:
+    """Return a document without the shards and nodes of these lines, None if nothing is left."""
+    orders = {f"#N{index + 1}" for index, _ in lines}
+    shards = [shard for shard in document.get("shards", ()) if not _is_ours(shard, lines)]
+    trace_id = document.get("trace_id")
+    nodes = [
+        node
+        for node in document.get("matada_nodes", ())
+        if str(node.get("id")).removeprefix(str(trace_id)) not in orders
+    ]
+    return document | {"shards": shards, "matada_nodes": nodes} if shards or nodes else None
+
+
+def _is_ours(shard: Json, lines: Collection[tuple[int, int]]) -> bool:
+    return shard.get("type") == OURS and (shard.get("index"), shard.get("timestamp")) in lines
+
+
+def note_consumer(folder: Folder, wall_s: float) -> None:
+    """Remember that a consumer acknowledged a file: the lock has a byte then, and its time is that of the last one."""
+    with folder.files.closing(folder.files.open_lock(LOCK, folder.main, folder.modes.of_files)) as fd:
+        folder.files.write(fd, memoryview(b"\n"))
+    folder.files.touch(LOCK, folder.main, wall_s)
+
+
+def last_consumed(folder: Folder) -> float:
+    """Return when a consumer last acknowledged a file, in unix seconds; 0 if none is known to have done so."""
+    times = [folder.files.stat(name, folder.done).st_mtime for name in folder.files.names(folder.done)]
+    lock = folder.files.stat(LOCK, folder.main)
+    return max([*times, lock.st_mtime if lock.st_size else 0.0])

@@ -1,0 +1,54 @@
+"""The copies of the database that lie beside it: of an earlier version, damaged, replaced, or from before a restore."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from dreamd.store.file.files import PARTS, read_only
+
+_NO_COPIES: Final = (".suspect", ".part")
+
+
+def copies_of(database: Path) -> list[Path]:
+    """Return the copies, a lone log too, by name."""
+    found = set()
+    for path in database.parent.glob(f"{database.name}.*"):
+        whole = next(
+            (path.with_name(path.name.removesuffix(part)) for part in PARTS[1:] if path.name.endswith(part)),
+            path,
+        )
+        if not path.name.endswith(_NO_COPIES) and path.is_file():
+            found.add(whole if whole.is_file() else path)
+    return sorted(found)
+
+
+def forget_in(
+    copy: Path,
+    holds: Callable[[sqlite3.Connection], bool],
+    forget: Callable[[sqlite3.Connection], object] | None,
+) -> bool:
+    """Return whether a copy may still hold what is to be forgotten. `forget` removes it from the copy; then a copy that
+    cannot be read is deleted."""
+    try:
+        with closing(read_only(copy)) as connection:
+            if not holds(connection):
+                return False
+        if forget is None:
+            return True
+        with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            forget(connection)
+        return False
+    except sqlite3.Error:
+        if forget is not None:
+            for part in _parts(copy):
+                part.unlink()
+        return forget is None
+
+
+def _parts(copy: Path) -> Iterator[Path]:
+    for part in PARTS:
+        if os.path.lexists(f"{copy}{part}"):
+            yield Path(f"{copy}{part}")

@@ -1,0 +1,203 @@
+"""What the user has dreamd forget: dialogues with all that is made of them, in the database and in its copies.
+
+No fragment of the origin is touched (P4). SQLite overwrites deleted rows (`secure_delete`), and `scrub` rewrites the
+file, since an earlier version may have left some in free pages.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from math import isfinite
+from sqlite3 import Connection
+from typing import Annotated, Final
+
+import msgspec
+from dreamclient.messages import Code
+from msgspec import Meta, Struct
+
+from dreamd.dream.fragment_records import Copy
+from dreamd.errors import Refusal
+from dreamd.store import search
+from dreamd.store.file.transaction import transaction
+from dreamd.store.reads import FORGOTTEN
+from dreamd.store.tidying import REPLAY, REPLAY_EMPTIED, number_of
+from dreamd.store.writes import add
+
+_UNSCRUBBED: Final = "dream_unscrubbed"
+
+_THEIRS: Final = """NOT origin AND
+    (dialog_id IN (SELECT value FROM json_each(?)) OR text IN (SELECT value FROM json_each(?)))"""
+
+Shard = tuple[int, int]  # index and timestamp (ms) of a line in its inbox file
+
+
+class Dream(Struct, frozen=True):
+    """A dialogue that may be forgotten. `trace_id` is None for one of leo's own dream.py."""
+
+    id: int
+    started_at: float
+    trace_id: str | None
+
+
+class Forgotten(Struct, kw_only=True):
+    """What went, and what is still there: the friend's fragments, and checkpoints by name."""
+
+    lines: int = 0
+    fragments: int = 0
+    replays: int = 0  # of other dialogues that quoted what was forgotten
+    fragments_left: int = 0
+    checkpoints_left: list[str] = []
+
+
+class Asked(Struct, forbid_unknown_fields=True):
+    """What is to be forgotten: the dialogue `id`, or all that began before `before` (unix s)."""
+
+    id: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)] | None = None
+    before: float | None = None
+    friend: bool = False  # his fragments of these dialogues too
+    everywhere: bool = False  # also in checkpoints and in copies of the database
+    dry_run: bool = False  # change nothing, and say how many there are
+
+    def __post_init__(self) -> None:
+        if (self.id is None) == (self.before is None):
+            raise ValueError("expected either id or before")
+        if self.before is not None and not isfinite(self.before):
+            raise ValueError("before must be a finite number")
+
+
+def chosen(connection: Connection, asked: Asked) -> list[Dream]:
+    """Return the dialogues that are asked for and have ended. Raise Refusal if the one that is named is not there, or
+    has not ended."""
+    found = connection.execute(
+        """SELECT finished_at IS NOT NULL OR trace_id IS NULL, id, started_at, trace_id
+        FROM dream_dialogs WHERE id = ? OR started_at < ?""",
+        (asked.id, asked.before),
+    ).fetchall()
+    if asked.id is not None and not found:
+        raise Refusal(Code.NOT_FOUND, f"no dialogue {asked.id}; `dreamctl recent` lists them")
+    if asked.id is not None and not found[0][0]:
+        raise Refusal(Code.BUSY, f"dialogue {asked.id} has not ended; forget it then (within a day)")
+    return [Dream(*row) for has_ended, *row in found if has_ended]
+
+
+def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Shard]]:
+    """Return the shards that the dialogues of these trace ids have in the inbox. A trace of another program is left
+    out."""
+    lines = """SELECT dream_turns.at FROM dream_dialogs JOIN dream_turns ON dialog_id = dream_dialogs.id
+        WHERE trace_id = ? ORDER BY turn"""
+    found = {}
+    for trace_id in traces:
+        times = connection.execute(lines, (trace_id,)).fetchall()
+        if times:
+            found[trace_id] = {(index, round((at or 0.0) * 1000)) for index, (at,) in enumerate(times)}
+    return found
+
+
+def forget(connection: Connection, dreams: Sequence[Dream], friend: bool, everywhere: bool) -> Forgotten:
+    """Delete dialogues, their lines, and fragments of theirs that have left the friend; empty the replay data of other
+    dialogues that quote those. With `friend` his fragments of them go too, with `everywhere` those in checkpoints."""
+    ids = _json([dream.id for dream in dreams])
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    found = connection.execute(
+        "SELECT text FROM dream_turns WHERE dialog_id IN (SELECT value FROM json_each(?))", (ids,)
+    )
+    texts = {text for (text,) in found if text}
+    gone = Forgotten()
+    removed = _forget_fragments(connection, ids, texts, friend, gone)
+    gone.replays = _forget_quotes(connection, set(msgspec.json.decode(ids)), removed)
+    if "dream_checkpoints" in tables:
+        gone.checkpoints_left = _forget_in_checkpoints(connection, dreams, texts, everywhere)
+    gone.lines = connection.execute(
+        "DELETE FROM dream_turns WHERE dialog_id IN (SELECT value FROM json_each(?))", (ids,)
+    ).rowcount
+    connection.execute("DELETE FROM dream_dialogs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    if "dream_search" in tables:
+        search.rebuild(connection)
+    add(connection, FORGOTTEN, len(dreams))
+    connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, '1')", (_UNSCRUBBED,))
+    return gone
+
+
+def _forget_fragments(
+    connection: Connection, ids: str, texts: Collection[str], friend: bool, gone: Forgotten
+) -> set[str]:
+    """Delete the fragments that came from these dialogues or repeat a line of theirs. Return their texts."""
+    theirs = ids, _json(list(texts))
+    removed: set[str] = set()
+    for table in ("dream_fragments_past", *(["dream_bootstrap_fragments"] if friend else [])):
+        statement = f"DELETE FROM {table} WHERE {_THEIRS} RETURNING text"  # noqa: S608 - constants
+        deleted = connection.execute(statement, theirs).fetchall()
+        removed |= {text for (text,) in deleted}
+        gone.fragments += len(deleted)
+    counted = f"SELECT count(*) FROM dream_bootstrap_fragments WHERE {_THEIRS}"  # noqa: S608 - constants
+    (gone.fragments_left,) = connection.execute(counted, theirs).fetchone()
+    return removed
+
+
+def _forget_quotes(connection: Connection, own: Collection[int], texts: Collection[str]) -> int:
+    """Empty the replay data of other dialogues whose prompts hold one of these texts. Return how many did."""
+    prompts = connection.execute(
+        "SELECT dialog_id, seed FROM dream_turns WHERE dialog_id > ? AND seed <> ''",
+        (number_of(connection, REPLAY_EMPTIED),),
+    )
+    quoting = {
+        dialog for dialog, seed in prompts if dialog not in own and any(text in seed for text in texts)
+    }
+    older = "candidates" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(dream_turns)")}
+    for dialog in quoting:
+        for statement in REPLAY:
+            connection.execute(
+                statement.replace(", candidates", "") if older else statement, (dialog, dialog)
+            )
+    return len(quoting)
+
+
+def _forget_in_checkpoints(
+    connection: Connection, dreams: Sequence[Dream], texts: Collection[str], everywhere: bool
+) -> list[str]:
+    """Take the fragments of these dialogues out of the checkpoints if `everywhere`. Return the names of those that
+    still hold some."""
+    ids, left = {dream.id for dream in dreams}, []
+    for name, kept in connection.execute("SELECT name, fragments FROM dream_checkpoints").fetchall():
+        copies = msgspec.json.decode(kept, type=list[Copy])
+        rest = [copy for copy in copies if copy.origin or not (copy.dialog in ids or copy.text in texts)]
+        if len(rest) == len(copies):
+            continue
+        if not everywhere:
+            left.append(name)
+            continue
+        connection.execute(
+            "UPDATE dream_checkpoints SET fragments = ?, learned = ? WHERE name = ?",
+            (_json(rest), sum(not copy.origin for copy in rest), name),
+        )
+    return left
+
+
+def holds(connection: Connection, dreams: Sequence[Dream]) -> bool:
+    """Return whether a copy of the database holds one of these dialogues."""
+    found = connection.execute(
+        """SELECT 1 FROM dream_dialogs JOIN json_each(?)
+        ON dream_dialogs.id = json_extract(value, '$[0]') AND started_at = json_extract(value, '$[1]') LIMIT 1""",
+        (_json([(dream.id, dream.started_at) for dream in dreams]),),
+    )
+    return found.fetchone() is not None
+
+
+def forget_in_copy(connection: Connection, dreams: Sequence[Dream], friend: bool) -> None:
+    """Delete dialogues from a copy of the database, which may be older, and rewrite it. Raise sqlite3.Error."""
+    connection.execute("PRAGMA secure_delete = ON").fetchone()
+    transaction(connection, forget, dreams, friend, True)
+    scrub(connection)
+
+
+def scrub(connection: Connection) -> bool:
+    """Rewrite the database and empty its log if something was forgotten since the last time, so that no byte of it is
+    left. Return whether the log is empty; another program that reads it may keep it for a while."""
+    if not connection.execute("SELECT 1 FROM dream_meta WHERE key = ?", (_UNSCRUBBED,)).fetchone():
+        return True
+    connection.execute("VACUUM")
+    connection.execute("DELETE FROM dream_meta WHERE key = ?", (_UNSCRUBBED,))
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

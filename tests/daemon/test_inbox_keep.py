@@ -1,0 +1,94 @@
+"""Of our own dreams' files only so many wait: the oldest go, unless a consumer was seen lately."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from dreamclient.clients.thread import DreamClient
+
+from tests.helpers.daemon import DaemonProcess
+from tests.helpers.dreaming import STIRRED
+
+PERMITTED = {"scopes": ["memory.inbox.dreams.write"]}
+MONTH_S = 30 * 86400
+
+
+@contextmanager
+def leo(state: Path, *settings: str) -> Iterator[tuple[DaemonProcess, DreamClient]]:
+    words = [word for setting in ("gate.cooldown_s=0", *settings) for word in ("--set", setting)]
+    said = iter(range(1000))
+    with DaemonProcess(state, *words) as daemon:
+        with DreamClient(
+            lambda *_: f"line {next(said)} of it", lambda _: None, socket_path=daemon.socket
+        ) as client:
+            assert client.start(10)
+            yield daemon, client
+
+
+def dream(client: DreamClient, times: int) -> list[str]:
+    """Dream; return the trace ids."""
+    numbers = [client.call("dream.now", STIRRED, timeout_s=20)["dialog"] for _ in range(times)]
+    return [client.call("dialogs.get", number)["trace_id"] for number in numbers]
+
+
+def waiting(client: DreamClient) -> list[str]:
+    return [each["trace_id"] for each in client.call("inbox.list")]
+
+
+def test_the_oldest_go_first_and_are_counted(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with leo(state, "inbox.keep=2") as (_, client):
+        traces = dream(client, 5)
+        assert waiting(client) == traces[3:]
+        assert client.call("status")["inbox"]["dropped"] == 3
+        assert len(client.call("dialogs.recent", 9)) == 5  # only the file goes
+    with leo(state, "inbox.keep=2") as (_, client):  # nor does a start write it again
+        assert client.call("status")["inbox"]["dropped"] == 3
+        assert waiting(client) == traces[3:]
+    with leo(state, "inbox.keep=0") as (_, client):
+        assert len(dream(client, 4)) == 4
+        assert len(waiting(client)) == 6
+
+
+def test_files_of_others_neither_go_nor_count(tmp_path: Path) -> None:
+    with leo(tmp_path / "state", "inbox.keep=2") as (_, client):
+        shard = {"index": 0, "timestamp": 1, "type": "dream_line", "text": "of another"}
+        for number in range(3):
+            result = {"trace_id": f"dream-1-{number}-0a1b2c3d", "shards": [shard]}
+            client.call("inbox.persist", {"seed": {}, "result": result, "cap_token": PERMITTED})
+        (mixed,) = dream(client, 1)
+        result = {"trace_id": mixed, "shards": [shard | {"index": 1}]}
+        client.call("inbox.persist", {"seed": {}, "result": result, "cap_token": PERMITTED})
+        traces = dream(client, 4)
+        assert waiting(client) == [*(f"dream-1-{number}-0a1b2c3d" for number in range(3)), mixed, *traces[2:]]
+
+
+@pytest.mark.parametrize("retention", ["inbox.retention_s=2592000", "inbox.retention_s=0"])
+def test_a_consumer_that_was_seen_lately_keeps_all(tmp_path: Path, retention: str) -> None:
+    state = tmp_path / "state"
+    with leo(state, "inbox.keep=2", retention) as (_, client):
+        first, second = dream(client, 2)
+        client.call("inbox.ack", first)
+        traces = dream(client, 4)
+        assert waiting(client) == [second, *traces]
+    inbox = state / "inbox/dreams"
+    for path in (inbox / ".lock", inbox / f"done/{first}.json"):
+        if path.exists():
+            os.utime(path, (time.time() - MONTH_S - 60,) * 2)
+    with leo(state, "inbox.keep=2", retention) as (_, client):
+        traces = dream(client, 2)
+        assert waiting(client) == traces
+
+
+def test_a_damaged_file_holds_up_nothing(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with leo(state, "inbox.keep=1") as (_, client):
+        (first,) = dream(client, 1)
+        (state / f"inbox/dreams/{first}.json").write_text("{")
+        traces = dream(client, 3)
+        assert waiting(client) == [first, traces[-1]]
+        assert "inbox" not in json.dumps(client.call("status")["failures"])
