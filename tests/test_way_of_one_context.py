@@ -15,8 +15,8 @@ from dreamclient.messages import Method
 
 import dreamd
 from dreamd.wire.session import Session
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, settled, until
-from tests.helpers.service import serving
 
 ROOTS = {Path(package.__file__).parent: package.__name__ for package in (dreamd, dreamclient)}
 PAGE = Path(dreamd.__file__).parents[1] / "docs" / "architecture.md"

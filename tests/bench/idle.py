@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dreamclient import DreamClient
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 
 IDLE_S = 60.0
 MOST_MS = 5.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dreamclient import DreamClient
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 
 ROUNDS, WARM = 40, 3
 MOST = 2.5  # times the floor

@@ -32,8 +32,8 @@ from dreamclient.messages import PulseSnapshot
 from dreamclient.protocol.contexts import small_context
 
 from tests.helpers import leo_double
-from tests.helpers.daemon import DaemonProcess
-from tests.helpers.little_daemon import DEADLINE_S, LittleDaemon, until
+from tests.helpers.daemons.little import DEADLINE_S, LittleDaemon, until
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import saying
 
 NOW = 1_800_000_000.0

@@ -15,7 +15,7 @@ from dreamd import embedded as module
 from dreamd import embedded_waiting as waiting
 from dreamd.embedded_waiting import WaitingClient
 from tests.helpers import leo_double
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import hearing, saying
 
 DEADLINE_S = 20.0

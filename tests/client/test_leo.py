@@ -20,8 +20,8 @@ from dreamclient.leo.attachment import attachment_of
 from dreamclient.leo.diet import Diet, Everything
 
 from tests.helpers import leo_double
-from tests.helpers.daemon import DaemonProcess
-from tests.helpers.little_daemon import LittleDaemon
+from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.waiting import until
 
 PROMPT = "where is the rain"

@@ -15,7 +15,7 @@ from dreamclient.protocol.hooks import Hooks
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request, packed
 from dreamclient.protocol.session import Session
 
-from tests.helpers.little_daemon import DEADLINE_S, until
+from tests.helpers.daemons.little import DEADLINE_S, until
 
 
 class Ends:

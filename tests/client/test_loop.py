@@ -18,7 +18,7 @@ from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageErro
 from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext
 from dreamclient.protocol.rpc import Peer, Reply, Request, packed
 
-from tests.helpers.little_daemon import LittleDaemon
+from tests.helpers.daemons.little import LittleDaemon
 
 DEADLINE_S = 10.0
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)

@@ -13,7 +13,7 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.clock import Clock
 from dreamd.store.store import Store
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.store_rows import one_dream
 
 

@@ -17,7 +17,7 @@ from dreamclient.clients.thread import DreamClient
 from dreamd.ctl.__main__ import cli
 from dreamd.ctl.machine.database_copy import copy
 from tests.ctl.conftest import Speaker, contents, names, refused
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
 from tests.helpers.mounts import fill, mounts
 from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced

@@ -12,9 +12,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.little import LittleDaemon, fails
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
-from tests.helpers.little_daemon import LittleDaemon, fails
 from tests.helpers.waiting import until
 
 

@@ -16,7 +16,7 @@ from dreamclient.clients.thread import DreamClient
 from dreamd.ctl.__main__ import COMMANDS, cli
 from dreamd.ctl.commands.completions import SHELLS, joined
 from tests.ctl.conftest import LINES, Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.terminal import Terminal
 

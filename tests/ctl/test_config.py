@@ -9,7 +9,7 @@ from click.testing import Result
 
 from dreamd.ctl.commands.config.sample import sample
 from dreamd.settings import KEYS, Settings, load
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 
 COMMENTED = """\

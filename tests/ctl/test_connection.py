@@ -13,9 +13,9 @@ from dreamd.ctl.__main__ import cli
 from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.terminal.output import command
 from dreamd.ctl.terminal.signals import SIGNALS, undisturbed
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
-from tests.helpers.little_daemon import LittleDaemon
 
 
 def test_defers_a_signal_to_the_end_of_the_block() -> None:

@@ -15,7 +15,7 @@ from dreamd.ctl.daemon import start as own
 from dreamd.ctl.daemon.connection import connected
 from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.daemon.start import daemon_for
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import UNSET
 
 

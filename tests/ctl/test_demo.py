@@ -17,7 +17,7 @@ import pytest
 
 from dreamd.ctl.commands.demo.command import PROMPTS
 from dreamd.ctl.stand_in.field import TrigramField, story
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.terminal import Terminal
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dreamclient import DreamClient
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.peer import saying

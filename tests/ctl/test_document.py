@@ -13,7 +13,7 @@ import pytest
 
 from dreamd.ctl.__main__ import COMMANDS, cli
 from tests.ctl.conftest import LINES, at_home
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.shapes import TEXT, differences, events_of, parsed, shape_of
 

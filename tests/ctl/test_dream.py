@@ -10,7 +10,7 @@ from dreamclient.messages import OPENING_CHARS
 from dreamd.ctl.commands.recent import show_recent
 from dreamd.ctl.terminal.dialogues import show_line
 from tests.ctl.conftest import LINES, Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 
 NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))

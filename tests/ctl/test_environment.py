@@ -10,7 +10,7 @@ import pytest
 from dreamd.ctl.__main__ import COMMANDS
 from dreamd.ctl.commands.doctor.places import check_socket
 from dreamd.ctl.machine import access, places
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.places import AS_A_STRANGER, STRANGER, WITHOUT_PROC, run
 

@@ -12,9 +12,9 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.commands.drift import show_drift
 from dreamd.ctl.commands.friend import show_checkpoints, show_fragments
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
-from tests.helpers.little_daemon import LittleDaemon
 
 NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 ORIGIN = {"origin": ["I am small.", "I listen."], "readme": ["Words are doors."]}

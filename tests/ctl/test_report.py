@@ -21,7 +21,7 @@ from dreamd.ctl.commands.report.page import PAGE_BYTES, page
 from dreamd.store import writes
 from dreamd.store.store import Store
 from tests.helpers.browser import CHROMIUM, Browser
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.mounts import fill, mounts
 from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog

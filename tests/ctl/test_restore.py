@@ -22,7 +22,7 @@ from dreamd.process.state_folder import state_lock
 from dreamd.store.schema import MIGRATIONS
 from tests.ctl.conftest import contents, names, refused
 from tests.helpers import leo_database
-from tests.helpers.daemon import DEADLINE_S, DaemonProcess
+from tests.helpers.daemons.process import DEADLINE_S, DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
 from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced
 from tests.helpers.shapes import differences, shape_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from dreamclient.clients.thread import DreamClient
 
 from tests.ctl.conftest import Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 
 LINES = ("the rain is near", "a roof keeps it", "who keeps the roof", "you do")

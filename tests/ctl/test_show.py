@@ -15,9 +15,9 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.commands.show import show_dialogue
 from tests.ctl.conftest import Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
-from tests.helpers.little_daemon import LittleDaemon
 
 NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 

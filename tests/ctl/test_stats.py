@@ -11,9 +11,9 @@ from dreamclient.clients.thread import DreamClient
 from dreamd.ctl.commands.stats.command import show_stats
 from dreamd.ctl.commands.stats.openmetrics import exposition
 from tests.ctl.conftest import Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.little import LittleDaemon, fails
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
-from tests.helpers.little_daemon import LittleDaemon, fails
 from tests.helpers.openmetrics import parse
 from tests.helpers.shapes import differences, shape_of
 from tests.helpers.waiting import until

@@ -15,9 +15,9 @@ from dreamd.ctl.commands.why import show_why
 from dreamd.ctl.daemon.activity import activity, activity_rows
 from dreamd.ctl.daemon.source import Source
 from tests.ctl.conftest import Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.little import LittleDaemon, fails
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
-from tests.helpers.little_daemon import LittleDaemon, fails
 
 
 class Answering(Source):

@@ -12,7 +12,7 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.store.schema import MIGRATIONS
 from tests.ctl.conftest import LINES, Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.frozen import OUTCOMES, unpack
 

@@ -13,7 +13,7 @@ from dreamd.ctl.commands.demo import conversation as talk_module
 from dreamd.ctl.commands.demo.conversation import Talk, near, talking
 from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.stand_in.field import TrigramField
-from tests.helpers.little_daemon import Connection, LittleDaemon, fails
+from tests.helpers.daemons.little import Connection, LittleDaemon, fails
 
 STATUS = {
     "sessions": [{"dreaming": None}],

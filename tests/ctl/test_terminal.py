@@ -16,8 +16,8 @@ import pytest
 
 from dreamd.ctl.__main__ import main
 from tests.ctl.conftest import SHARDS, at_home
+from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.dreamctl import UNSET, spawn_dreamctl
-from tests.helpers.little_daemon import LittleDaemon
 from tests.helpers.terminal import Terminal
 
 # Those that go on for ever, and `dream` and `demo`, have their own tests.

@@ -16,9 +16,9 @@ from dreamclient.clients.thread import DreamClient
 from dreamd.ctl.commands.trace.command import OPEN_CALLS, Reading, show
 from tests.ctl.conftest import Speaker
 from tests.ctl.test_watch import ends, read_until, watching
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
-from tests.helpers.little_daemon import LittleDaemon
 from tests.helpers.shapes import differences, events_of
 from tests.helpers.terminal import Terminal
 

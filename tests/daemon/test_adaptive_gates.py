@@ -7,8 +7,8 @@ from contextlib import closing
 import msgpack
 
 from dreamd.dream.signals import ENOUGH, RANKED
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, leo
-from tests.helpers.service import serving
 
 NEVER = {"gate__chance": 0}  # what counts is whether the gates call for a dream
 

@@ -12,9 +12,9 @@ import msgpack
 import pytest
 
 from dreamd.wire.handlers import TABLE
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import STIRRED, leo, settled
 from tests.helpers.peer import PeerError, PlainPeer
-from tests.helpers.service import serving
 
 ODD = [
     b"\xc0", b"\xc2", b"\xc3", b"\x00", b"\x01", b"\xff", b"\xcf" + b"\xff" * 8, b"\xd3\x80" + bytes(7),

@@ -19,10 +19,10 @@ from dreamd.daemon import Daemon, place_of
 from dreamd.errors import StartError
 from dreamd.process.systemd import Notifier
 from dreamd.store import places
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.in_loop import chosen, serving
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, until
 from tests.helpers.peer import PlainPeer
-from tests.helpers.service import chosen, serving
 from tests.helpers.trouble import Trouble
 from tests.helpers.waiting import until as wait_until
 

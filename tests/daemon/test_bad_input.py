@@ -13,9 +13,9 @@ from dreamclient.messages import Method
 from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.wire import session
 from dreamd.wire.handlers import TABLE
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
-from tests.helpers.service import serving
 
 HUGE = "x" * 1_000_000
 DEEP = "deep"

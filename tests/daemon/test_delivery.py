@@ -13,8 +13,8 @@ import pytest
 
 from dreamd.engine.delivery import TIDY_S, StoppableFiles
 from dreamd.inbox import InboxBusy
+from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled, until
-from tests.helpers.service import TestClock, serving
 
 
 def inbox_files(state):

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.peer import PlainPeer, hearing, saying
-from tests.helpers.service import TestClock, serving
 
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
 ORIGIN = {

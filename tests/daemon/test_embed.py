@@ -23,10 +23,10 @@ from dreamd.daemon import Daemon
 from dreamd.errors import StartError
 from dreamd.process.state_folder import LOCK_NAME, state_lock
 from dreamd.store.schema import MIGRATIONS
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.in_loop import chosen
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import hearing, saying
 from tests.helpers.ptrace import fork
-from tests.helpers.service import chosen
 from tests.helpers.waiting import until
 
 DEADLINE_S = 20.0
@@ -239,7 +239,7 @@ import logging, os, sys, threading
 from pathlib import Path
 from dreamclient.clients.thread import DreamClient
 from dreamd.app import embed
-from tests.helpers.service import chosen
+from tests.helpers.daemons.in_loop import chosen
 embedded = embed(Path(sys.argv[1]), settings=chosen(gate__chance=1, gate__cooldown_s=0))
 """
 STIR = "leo.offer({'prompt': 'hello', 'reply': 'I am here', 'trauma_level': 0.9})\n"

@@ -8,9 +8,9 @@ from contextlib import closing
 import pytest
 from dreamclient.messages import DECISIONS
 
+from tests.helpers.daemons.in_loop import TestClock, chosen, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
-from tests.helpers.service import TestClock, chosen, serving
 from tests.helpers.trouble import Locked, Trouble, impatient
 
 

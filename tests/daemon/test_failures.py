@@ -3,7 +3,7 @@
 import pytest
 
 from dreamd.failures import KINDS, LAST, OTHER, TIMES, Failures, hook_failure
-from tests.helpers.service import START, TestClock
+from tests.helpers.daemons.in_loop import START, TestClock
 
 
 @pytest.fixture

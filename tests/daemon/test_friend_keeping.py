@@ -11,10 +11,10 @@ from dreamclient.errors import DreamError
 from dreamclient.messages import Code
 
 from dreamd.errors import StoreUnavailable
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.in_loop import serving
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
 from tests.helpers.peer import PeerError
-from tests.helpers.service import serving
 
 BORN = ["I am a small organism.", "I speak from the field.", "Leo listens.", "Leo drifts."]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dreamclient import DreamClient
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.frozen import CONFIG, CUT_SHORT, LAST, OPEN, ORIGIN, OUTCOMES, unpack
 from tests.helpers.waiting import until
 

@@ -10,10 +10,10 @@ import pytest
 import dreamd
 from dreamd.dream import clients
 from dreamd.engine import dialogues
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.in_loop import TestClock, serving
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED, completed, onlooker, settled, until
 from tests.helpers.peer import PlainPeer, saying
-from tests.helpers.service import TestClock, serving
 from tests.helpers.waiting import until as wait_until
 
 # Each hook call of a dialogue of three lines, with one candidate each.

@@ -11,7 +11,7 @@ from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe
 from dreamd.dream.model import TEXT_CHARS, Answer, Heard, Line
 from dreamd.engine.session_hooks import SAMPLES, Latency, SessionHooks
 from tests.helpers.connection import pair
-from tests.helpers.service import TestClock
+from tests.helpers.daemons.in_loop import TestClock
 
 ASK = Generate(
     turn=2, speaker="friend", role="friend", seed="s", temperature=0.7, semantic_weight=0.5, expert="wounded"

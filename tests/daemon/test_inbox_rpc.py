@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from dreamd.inbox import Inbox, persist_dream_shards
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
-from tests.helpers.service import serving
 
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
 SEED = {"goal": "simulate", "ul_tags": ["sim"], "constraints": {"flags": {"x": 1}}}

@@ -13,7 +13,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo_at, onlooker_at
 from tests.helpers.peer import hearing, saying
 from tests.helpers.waiting import until

@@ -9,7 +9,7 @@ import pytest
 import dreamd
 from dreamd import settings
 from dreamd.__main__ import main
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 
 
 @pytest.fixture(autouse=True)

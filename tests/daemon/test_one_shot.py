@@ -4,9 +4,9 @@ import asyncio
 import threading
 
 from dreamd.dream import clients
+from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, Gate, leo, settled, until
 from tests.helpers.peer import PlainPeer, hearing, saying
-from tests.helpers.service import TestClock, serving
 
 
 async def gone(service, peer: PlainPeer) -> None:

@@ -7,8 +7,8 @@ import pytest
 from dreamd.engine.pending import PAUSE_FIRST_S, PAUSE_MOST_S, Pause, Pending
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
+from tests.helpers.daemons.in_loop import TestClock
 from tests.helpers.dreaming import until
-from tests.helpers.service import TestClock
 
 
 class Work:

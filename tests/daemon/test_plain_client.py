@@ -6,7 +6,7 @@ import socket
 import msgpack
 import pytest
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 
 SAID = [
     "The river speaks!",

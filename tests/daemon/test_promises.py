@@ -15,10 +15,10 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.in_loop import serving
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, leo_at, onlooker, settled, until
 from tests.helpers.peer import PlainPeer
-from tests.helpers.service import serving
 from tests.helpers.waiting import until as wait_until
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 
 PEER = Path(__file__).parent.parent / "helpers" / "pynvim_leo.py"
 PYNVIM = "pynvim==0.6.0"

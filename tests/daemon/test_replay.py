@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.peer import PeerError, PlainPeer
-from tests.helpers.service import serving
 
 WORDS = ("sea river house light snow door word small old quiet speak listen friend name water night").split()  # noqa: SIM905 - one list of words reads better as words
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from dreamd.engine import session_hooks
+from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, until
 from tests.helpers.peer import saying
-from tests.helpers.service import TestClock, serving
 from tests.helpers.trouble import Locked, impatient
 
 

@@ -14,7 +14,7 @@ from dreamclient.errors import NotConnected
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION
 
 from dreamd import __version__
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.peer import saying

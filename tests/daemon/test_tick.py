@@ -8,8 +8,8 @@ import threading
 from dreamd import housekeeping
 from dreamd.wire import server
 from dreamd.wire.server import Server
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import STIRRED, leo, onlooker, settled, until
-from tests.helpers.service import serving
 
 
 async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkeypatch):

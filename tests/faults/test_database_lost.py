@@ -14,7 +14,7 @@ from dreamclient import DreamClient
 from dreamclient.errors import DreamError
 
 from dreamd.process.exit_codes import ExitCode
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.peer import saying

@@ -20,12 +20,12 @@ from dreamclient import DreamClient
 from dreamclient.errors import RemoteError
 from dreamclient.messages import Code
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.in_loop import TestClock, serving
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.mounts import Mounts, fill, mounts
 from tests.helpers.peer import saying
-from tests.helpers.service import TestClock, serving
 from tests.helpers.waiting import until
 
 TICK_S = 0.1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.host import Ended, HostProcess, fake_daemon, future, garbage, silent
 
 LATER_MS = 1.0  # at the lower quartile of 40, each beside its twin's: others use the machine too

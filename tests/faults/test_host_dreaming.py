@@ -5,7 +5,7 @@ import time
 import pytest
 from dreamclient import DreamClient
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.host import HostProcess
 from tests.helpers.waiting import until
 

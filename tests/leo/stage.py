@@ -14,7 +14,7 @@ from typing import Any
 
 from dreamclient.clients.thread import DreamClient
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 
 ROOT = Path(__file__).parents[2]
 # Each reply is dreamt of: no cooldown, no chance, and a novelty gate that is never shut.

@@ -13,9 +13,9 @@ from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.wire.dispatch import ServedMethod
 from dreamd.wire.handlers import TABLE
 from dreamd.wire.params import NoParams
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
 from tests.helpers.peer import PeerError, PlainPeer
-from tests.helpers.service import serving
 from tests.helpers.trouble import Locked, impatient
 
 SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {

@@ -5,9 +5,9 @@ import os
 import threading
 
 import dreamd
+from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
 from tests.helpers.peer import PlainPeer
-from tests.helpers.service import TestClock, serving
 from tests.helpers.trouble import Locked, impatient
 
 KEYS = {

@@ -9,9 +9,9 @@ from dreamclient.messages import MESSAGE_BYTES
 
 from dreamd.wire import trace as module
 from tests.helpers.connection import pair
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import STIRRED, leo, onlooker, until
 from tests.helpers.peer import PeerError, PlainPeer, hearing
-from tests.helpers.service import serving
 
 QUIET = msgpack.packb([2, "dream.context", [{"prompt": "p" * 100, "reply": "r" * 100}]])
 
