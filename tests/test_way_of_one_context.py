@@ -16,7 +16,8 @@ from dreamclient.messages import Method
 import dreamd
 from dreamd.wire.session import Session
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, leo, settled, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, leo, settled
+from tests.helpers.waiting import until_on_loop
 
 ROOTS = {Path(package.__file__).parent: package.__name__ for package in (dreamd, dreamclient)}
 PAGE = Path(dreamd.__file__).parents[1] / "docs" / "architecture.md"
@@ -87,7 +88,7 @@ async def test_the_way_of_a_context_is_the_one_that_the_page_tells(
 
             monkeypatch.setattr(Session, "data_received", received)
             peer.send([2, "dream.context", [STIRRED]])
-            await until(lambda: service.engine.reasons["dream"] == 1)
+            await until_on_loop(lambda: service.engine.reasons["dream"] == 1)
             decided = [entered for _, entered in walk.steps]
             await settled(service)
             walk.on = False

@@ -32,9 +32,10 @@ from dreamclient.messages import PulseSnapshot
 from dreamclient.protocol.contexts import small_context
 
 from tests.helpers import leo_double
-from tests.helpers.daemons.little import DEADLINE_S, LittleDaemon, until
+from tests.helpers.daemons.little import DEADLINE_S, LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import saying
+from tests.helpers.waiting import until
 
 NOW = 1_800_000_000.0
 ALWAYS = DreamConfig(min_interval_seconds=0, trigger_probability=1.0)

@@ -15,7 +15,8 @@ from dreamclient.protocol.hooks import Hooks
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request, packed
 from dreamclient.protocol.session import Session
 
-from tests.helpers.daemons.little import DEADLINE_S, until
+from tests.helpers.daemons.little import DEADLINE_S
+from tests.helpers.waiting import until
 
 
 class Ends:

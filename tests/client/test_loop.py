@@ -19,6 +19,7 @@ from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext
 from dreamclient.protocol.rpc import Peer, Reply, Request, packed
 
 from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.waiting import until_on_loop
 
 DEADLINE_S = 10.0
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)
@@ -138,12 +139,6 @@ async def make(path: Path) -> AsyncIterator[Callable[..., AsyncDreamClient]]:
 
 
 Make = Callable[..., AsyncDreamClient]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 # --- a daemon that answers ---------------------------------------------------------------------------
@@ -320,7 +315,7 @@ async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, mak
     link = client._run.link
     assert link is not None
     calling = asyncio.create_task(client.call("why"))
-    await until(lambda: bool(link._session.pending))
+    await until_on_loop(lambda: bool(link._session.pending))
     (msgid,) = link._session.pending
     calling.cancel()
     if meets == "answer":
@@ -348,7 +343,7 @@ async def test_without_a_daemon_contexts_are_dropped_and_told_to_the_next(
     serving = await daemon()
     (hello,) = await (await serving.arrival()).hears("hello")
     assert hello["failures"]["not_connected"] == 1
-    await until(lambda: client.connected)
+    await until_on_loop(lambda: client.connected)
     assert client.offer(CONTEXT)
 
 
@@ -408,7 +403,7 @@ async def test_a_daemon_from_the_future_can_be_seen_and_stopped(daemon: Serve, m
         await client.call("why")
     serving.answers["hello"] = lambda *_: WELCOME
     (await serving.arrival()).writer.transport.abort()
-    await until(lambda: client.connected)
+    await until_on_loop(lambda: client.connected)
 
 
 async def test_a_daemon_that_does_not_read_costs_contexts_and_no_memory(daemon: Serve, make: Make) -> None:
@@ -429,7 +424,7 @@ async def test_a_daemon_that_does_not_read_costs_contexts_and_no_memory(daemon: 
     served.reads.set()
     for _ in range(taken):
         await served.hears("dream.context")
-    await until(lambda: client.offer(CONTEXT))
+    await until_on_loop(lambda: client.offer(CONTEXT))
     assert (await served.hears("dream.context"))[0]["failures"]["stalled"] >= 2
 
 
@@ -508,7 +503,7 @@ async def test_a_hook_may_close_its_client(daemon: Serve, make: Make) -> None:
     assert await client.start(DEADLINE_S)
     served = await serving.arrival()
     served.call("generate", "a seed", 0.7, 0.3)
-    await until(lambda: client.trouble == "closed")
+    await until_on_loop(lambda: client.trouble == "closed")
 
 
 async def test_a_bug_ends_an_attempt_and_not_the_client(make: Make) -> None:

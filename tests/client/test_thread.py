@@ -27,7 +27,8 @@ from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageErro
 from dreamclient.messages import Code, DreamContext, PulseSnapshot
 from dreamclient.protocol.rpc import packed
 
-from tests.helpers.daemons.little import DEADLINE_S, Connection, LittleDaemon, fails, until, welcome
+from tests.helpers.daemons.little import DEADLINE_S, Connection, LittleDaemon, fails, welcome
+from tests.helpers.waiting import until
 
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)
 HASTY = replace(QUICK, hello_s=0.2)  # for a daemon that does not answer

@@ -21,10 +21,10 @@ from dreamd.process.systemd import Notifier
 from dreamd.store import places
 from tests.helpers.daemons.in_loop import chosen, serving
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, until
+from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker
 from tests.helpers.peer import PlainPeer
 from tests.helpers.trouble import Trouble
-from tests.helpers.waiting import until as wait_until
+from tests.helpers.waiting import until, until_on_loop
 
 
 class Manager:
@@ -80,8 +80,8 @@ async def test_a_socket_file_that_was_deleted_is_bound_again_by_the_tick(tmp_pat
     """P10: counted, too. Who was connected stays so."""
     async with serving(tmp_path, tick_s=0.01) as service, await onlooker(service) as peer:
         os.unlink(service.socket)
-        await until(lambda: (tmp_path / "dreamd.sock").exists())
-        await until(lambda: len(service.sessions) == 1)
+        await until_on_loop(lambda: (tmp_path / "dreamd.sock").exists())
+        await until_on_loop(lambda: len(service.sessions) == 1)
         async with await PlainPeer.connect(service.socket) as other:
             assert (await other.call("status"))["failures"] == {"listener: socket vanished": 1}
         assert await peer.call("why") == []
@@ -92,9 +92,9 @@ async def test_a_socket_that_can_not_be_bound_again_is_told_until_it_can(tmp_pat
     async with serving(tmp_path, tick_s=0.01) as service:
         os.unlink(service.socket)
         (tmp_path / "dreamd.sock").write_text("in the way")
-        await until(lambda: service.engine.doing == "degraded: socket vanished")
+        await until_on_loop(lambda: service.engine.doing == "degraded: socket vanished")
         os.unlink(service.socket)
-        await until(lambda: (tmp_path / "dreamd.sock").is_socket())
+        await until_on_loop(lambda: (tmp_path / "dreamd.sock").is_socket())
         async with await PlainPeer.connect(service.socket) as peer:
             told = await peer.call("status")
     assert (told["state"], told["failures"]) == ("ok", {"listener: socket vanished": 1})
@@ -104,7 +104,7 @@ async def test_p10_a_tick_that_fails_is_counted_and_the_next_one_tries_again(tmp
     async with serving(tmp_path, tick_s=0.01) as service:
         with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as other:
             other.execute("ALTER TABLE dream_meta RENAME TO aside")
-            await until(lambda: service.failures.counts.get("daemon: StoreError", 0) >= 2)
+            await until_on_loop(lambda: service.failures.counts.get("daemon: StoreError", 0) >= 2)
             assert "the tick: StoreError at store.py" in caplog.text
             other.execute("ALTER TABLE aside RENAME TO dream_meta")
         async with await PlainPeer.connect(service.socket) as peer:
@@ -161,7 +161,7 @@ async def test_a_database_that_does_not_open_holds_up_neither_the_start_nor_the_
 async def test_a_database_that_opens_late_is_taken_up(tmp_path, stuck):
     async with serving(tmp_path, tick_s=0.01) as service, await leo(service) as peer:
         stuck.set()
-        await until(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.ailment is None)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
 
 
@@ -204,7 +204,7 @@ async def test_p10_p14_what_the_loop_would_print_is_counted_and_told_by_type_and
         loop = asyncio.get_running_loop()
         loop.call_soon(fail, "secret words")
         loop.call_exception_handler({"message": "something (secret words)"})
-        await until(lambda: len(service.failures.counts) == 2)
+        await until_on_loop(lambda: len(service.failures.counts) == 2)
         assert service.failures.counts == {"daemon: LookupError": 1, "daemon: fault": 1}
     assert "LookupError at test_app.py:" in caplog.text
     assert "something : fault" in caplog.text
@@ -268,7 +268,7 @@ async def test_the_end_does_not_wait_for_a_dialogue_that_does_not_end(tmp_path, 
             held = lock.enter_context((tmp_path / "inbox" / "dreams" / ".lock").open("r+"))
             fcntl.flock(held, fcntl.LOCK_EX)
             peer.send([0, 99, "dream.now", [STIRRED]])
-            await until(lambda: service.engine.dialogues.outcomes["complete"] == 2)
+            await until_on_loop(lambda: service.engine.dialogues.outcomes["complete"] == 2)
         await peer.close()
     assert "not all was done in 0.05 s; it is completed at the next start" in caplog.text
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
@@ -326,7 +326,7 @@ def test_settings_are_read_again_at_sighup_and_wrong_ones_change_nothing(tmp_pat
         ):
             config.write_text(text)
             daemon.process.send_signal(signal.SIGHUP)
-            wait_until(lambda says=says: says in daemon.said().splitlines()[-1], says)
+            until(lambda says=says: says in daemon.said().splitlines()[-1], says)
         status = daemon.call("status")
         assert status["state"] == "ok"
         assert status["failures"] == {"reload: SettingsError": 1, "reload: restart needed": 1}
@@ -339,9 +339,9 @@ def test_a_sighup_that_comes_while_it_starts_is_not_lost(tmp_path):
     with (inbox / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)  # it waits there
         daemon = DaemonProcess(tmp_path / "s", "--set", "log.level=info").spawn()
-        wait_until((tmp_path / "s" / "dream.sqlite3").exists, "its database is made")
+        until((tmp_path / "s" / "dream.sqlite3").exists, "its database is made")
         daemon.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "settings reloaded" in daemon.said(), "it is told")
+    until(lambda: "settings reloaded" in daemon.said(), "it is told")
     serving, reloaded = daemon.said().splitlines()
     assert ("serving" in serving, "reloaded" in reloaded) == (True, True)
     assert daemon.stop() == 0

@@ -14,8 +14,9 @@ from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.wire import session
 from dreamd.wire.handlers import TABLE
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, leo, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, leo
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
+from tests.helpers.waiting import until_on_loop
 
 HUGE = "x" * 1_000_000
 DEEP = "deep"
@@ -35,11 +36,11 @@ async def besides(tmp_path, **settings):
                 outcomes.append((await other.call("dream.now", STIRRED))["outcome"])
 
         dreaming = asyncio.create_task(dream())
-        await until(lambda: outcomes)
+        await until_on_loop(lambda: outcomes)
         try:
             yield service
             before = len(outcomes)
-            await until(lambda: len(outcomes) > before + 1 or dreaming.done())
+            await until_on_loop(lambda: len(outcomes) > before + 1 or dreaming.done())
             assert not dreaming.done()
             assert set(outcomes) == {"complete"}
         finally:

@@ -14,7 +14,8 @@ import pytest
 from dreamd.engine.delivery import TIDY_S, StoppableFiles
 from dreamd.inbox import InboxBusy
 from tests.helpers.daemons.in_loop import TestClock, serving
-from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled, until
+from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
+from tests.helpers.waiting import until_on_loop
 
 
 def inbox_files(state):
@@ -285,9 +286,11 @@ async def test_p11_a_file_of_ours_waits_for_one_write_of_a_client_however_many_t
         result = {"trace_id": "t", "shards": [{"index": 0}]}
         asked = {"seed": None, "result": result, "cap_token": {"scopes": ["memory.inbox.dreams.write"]}}
         calls = [asyncio.create_task(client.call("inbox.persist", asked)) for _ in range(20)]
-        await until(lambda: steps == ["begins"])
+        await until_on_loop(lambda: steps == ["begins"])
         await peer.call("dream.now", STIRRED)
-        await until(lambda: service.delivery._thread._calls.qsize() > 0)  # ours, behind the one that blocks
+        await until_on_loop(
+            lambda: service.delivery._thread._calls.qsize() > 0
+        )  # ours, behind the one that blocks
         go_on.release(20)
         await settled(service)
         await asyncio.gather(*calls)

@@ -9,9 +9,10 @@ import pytest
 from dreamclient.messages import DECISIONS
 
 from tests.helpers.daemons.in_loop import TestClock, chosen, serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.trouble import Locked, Trouble, impatient
+from tests.helpers.waiting import until_on_loop
 
 
 async def reason(peer, ctx=STIRRED):
@@ -35,7 +36,7 @@ async def test_each_reason_in_its_turn(tmp_path):
             peer.send([2, "dream.context", [STIRRED]])
             await said.reached.wait()
             peer.send([2, "dream.context", [STIRRED]])
-            await until(lambda: service.engine.reasons["busy"] == 1)
+            await until_on_loop(lambda: service.engine.reasons["busy"] == 1)
             said.opened.set()
             await settled(service)
             assert await reason(peer) == "cooldown"
@@ -243,7 +244,7 @@ async def test_p11_a_seed_goes_on_when_who_sent_it_has_gone(tmp_path):
         other.send([0, 9, "dream.seed", [ORIGIN]])
         await other.writer.drain()
         await other.close()
-        await until(lambda: service.friend.seeded)
+        await until_on_loop(lambda: service.friend.seeded)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         fragments = await peer.call("friend.fragments")
         assert sum(f["origin"] for f in fragments) == 3

@@ -13,8 +13,9 @@ from dreamclient.messages import Code
 from dreamd.errors import StoreUnavailable
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker
 from tests.helpers.peer import PeerError
+from tests.helpers.waiting import until_on_loop
 
 BORN = ["I am a small organism.", "I speak from the field.", "Leo listens.", "Leo drifts."]
 
@@ -250,7 +251,7 @@ async def test_p11_a_change_goes_on_when_who_asked_has_gone(tmp_path):
         other.send([0, 9, "friend.reseed", [{"origin": ["A new birth."]}]])
         await other.writer.drain()
         await other.close()
-        await until(lambda: service.friend.seeded)
+        await until_on_loop(lambda: service.friend.seeded)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         assert service.failures.counts == {}
 

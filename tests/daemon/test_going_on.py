@@ -12,9 +12,9 @@ from dreamd.dream import clients
 from dreamd.engine import dialogues
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import STIRRED, completed, onlooker, settled, until
+from tests.helpers.dreaming import STIRRED, completed, onlooker, settled
 from tests.helpers.peer import PlainPeer, saying
-from tests.helpers.waiting import until as wait_until
+from tests.helpers.waiting import until, until_on_loop
 
 # Each hook call of a dialogue of three lines, with one candidate each.
 STEPS = [f"{hook} {turn}" for turn in (1, 2, 3) for hook in ("generate", "observe")]
@@ -64,7 +64,7 @@ async def interrupted(service, heard, stuck_in, **connecting):
         peer.send([2, "dream.context", [STIRRED]])
     await asyncio.wait_for(host.reached.wait(), 20)
     await peer.close()
-    await until(lambda: not service.sessions)
+    await until_on_loop(lambda: not service.sessions)
     await settled(service)
 
 
@@ -141,9 +141,9 @@ async def test_p2_p3_p5_p13_a_daemon_that_is_killed_in_any_step_goes_on_at_its_n
     with daemon:
         async with await Host(heard).connect(daemon.socket):
             await asyncio.to_thread(
-                wait_until, lambda: daemon.call("status")["dialogues"].get("complete"), "the end"
+                until, lambda: daemon.call("status")["dialogues"].get("complete"), "the end"
             )
-        await asyncio.to_thread(wait_until, lambda: files(tmp_path / "s"), "the file")
+        await asyncio.to_thread(until, lambda: files(tmp_path / "s"), "the file")
     async with serving(tmp_path / "s") as service:
         await check(service, tmp_path / "s", heard)
         turns = (await service.store.get(1))["turns"]
@@ -185,7 +185,7 @@ async def test_a_hook_that_kills_its_host_and_the_daemon_in_it_twice_is_not_aske
             daemon.start()
         await peer.close()
     assert [method for method, _ in peer.asked] == []
-    await asyncio.to_thread(wait_until, lambda: daemon.call("status")["dialogues"] == {"left": 1}, "the end")
+    await asyncio.to_thread(until, lambda: daemon.call("status")["dialogues"] == {"left": 1}, "the end")
     daemon.stop()
 
 
@@ -366,10 +366,10 @@ async def test_a_leo_that_is_back_before_its_dialogue_is_suspended_gets_it_thoug
         await peer.call("dream.context", STIRRED)
         await asyncio.wait_for(host.reached.wait(), 20)
         await peer.close()
-        await until(lambda: not service.sessions)
+        await until_on_loop(lambda: not service.sessions)
         async with await Host(heard).connect(service.socket):
             gone.set()
-            await until(lambda: service.engine.dialogues.outcomes["complete"] == 2)
+            await until_on_loop(lambda: service.engine.dialogues.outcomes["complete"] == 2)
         assert len(heard) == 3
 
 
@@ -383,7 +383,7 @@ async def test_a_leo_that_can_be_called_no_more_does_not_use_up_its_dialogue(tmp
         await asyncio.wait_for(host.reached.wait(), 20)
         peer.writer.write_eof()
         await settled(service)
-        await until(lambda: not service.sessions)
+        await until_on_loop(lambda: not service.sessions)
         await settled(service)
         [dialog] = service.engine.dialogues.suspended.values()
         assert (dialog.interruptions, dialog.interrupted_in) == (1, "generate 2")

@@ -5,8 +5,9 @@ import threading
 
 from dreamd.dream import clients
 from tests.helpers.daemons.in_loop import TestClock, serving
-from tests.helpers.dreaming import STIRRED, Gate, leo, settled, until
+from tests.helpers.dreaming import STIRRED, Gate, leo, settled
 from tests.helpers.peer import PlainPeer, hearing, saying
+from tests.helpers.waiting import until_on_loop
 
 
 async def gone(service, peer: PlainPeer) -> None:
@@ -246,7 +247,7 @@ async def test_a_dialogue_keeps_the_name_that_it_began_with(tmp_path):
         await gate.reached.wait()
         renamed = asyncio.create_task(peer.hello("someone"))
         decided = asyncio.create_task(peer.call("dream.context", STIRRED))
-        await until(lambda: service.engine.reasons["busy"])
+        await until_on_loop(lambda: service.engine.reasons["busy"])
         gate.opened.set()
         await asyncio.gather(renamed, decided)
         await settled(service)
@@ -264,7 +265,7 @@ async def test_a_client_that_is_back_is_not_busy_with_the_dialogue_that_its_conn
         hung = asyncio.create_task(service.store._read(lambda _: hold.wait(20)))
         assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
         await peer.close()
-        await until(lambda: not service.sessions)
+        await until_on_loop(lambda: not service.sessions)
         async with await leo(service) as back:
             assert (await back.call("dream.context", STIRRED))["reason"] == "dream"
             hold.set()

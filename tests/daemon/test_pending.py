@@ -8,7 +8,7 @@ from dreamd.engine.pending import PAUSE_FIRST_S, PAUSE_MOST_S, Pause, Pending
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
 from tests.helpers.daemons.in_loop import TestClock
-from tests.helpers.dreaming import until
+from tests.helpers.waiting import until_on_loop
 
 
 class Work:
@@ -38,10 +38,10 @@ async def test_what_is_left_undone_meanwhile_is_not_forgotten():
     running = asyncio.create_task(work.pending.run())
     work.hold.clear()
     work.pending.add()
-    await until(lambda: work.attempts == 1)
+    await until_on_loop(lambda: work.attempts == 1)
     work.pending.add()
     work.hold.set()
-    await until(lambda: work.attempts == 2)
+    await until_on_loop(lambda: work.attempts == 2)
     await work.pending.wait_idle(20)
     assert not work.pending.left
     running.cancel()
@@ -98,7 +98,7 @@ async def test_what_is_due_by_itself_is_done_when_it_is_woken():
     assert work.attempts == 1
     work.due = True
     work.pending.wake()
-    await until(lambda: work.attempts == 2)
+    await until_on_loop(lambda: work.attempts == 2)
     running.cancel()
 
 
@@ -107,7 +107,7 @@ async def test_no_one_waits_for_an_attempt_that_hangs(patience_s):
     work = Work()
     work.hold.clear()
     attempt = asyncio.create_task(work.pending.attempt())
-    await until(lambda: work.attempts)
+    await until_on_loop(lambda: work.attempts)
     await work.pending.wait_idle(patience_s)
     assert not attempt.done()
     attempt.cancel()

@@ -17,9 +17,9 @@ import pytest
 
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, leo_at, onlooker, settled, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, leo_at, onlooker, settled
 from tests.helpers.peer import PlainPeer
-from tests.helpers.waiting import until as wait_until
+from tests.helpers.waiting import until, until_on_loop
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 NOBODY = 65534
@@ -71,7 +71,7 @@ def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
     daemon = DaemonProcess(tmp_path / "s").start()
     heard = tmp_path / "heard"
     host = subprocess.Popen([sys.executable, "-c", LEO, daemon.socket, heard])
-    wait_until(lambda: heard.exists() and heard.read_text().endswith("\n"), "a line that leo has heard")
+    until(lambda: heard.exists() and heard.read_text().endswith("\n"), "a line that leo has heard")
     assert rows(tmp_path / "s", "SELECT text, observed FROM dream_turns") == [
         ("the river under the house", "sent")
     ]
@@ -82,7 +82,7 @@ def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
     else:
         host.kill()
         host.wait(20)
-    wait_until(lambda: daemon.call("status")["dialogues"], "the end of the dialogue")
+    until(lambda: daemon.call("status")["dialogues"], "the end of the dialogue")
     [outcome] = daemon.call("status")["dialogues"]
     assert outcome == "left"  # the field that it feeds is not known: it does not go on
     with socket.socket(socket.AF_UNIX) as again:  # the same leo comes back, and hears nothing
@@ -220,7 +220,7 @@ def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(open_folder):
     process = subprocess.Popen([sys.executable, "-c", command, state], env=env)
     try:
         sock = state / "dreamd.sock"
-        wait_until(sock.exists, "a socket")
+        until(sock.exists, "a socket")
 
         def ask():
             with socket.socket(socket.AF_UNIX) as client:
@@ -270,9 +270,7 @@ def test_p11_what_sessions_make_the_daemon_keep_is_bounded_in_bytes_and_comes_ba
         # And what the largest message takes while it is read.
         assert resident_kib(daemon.process) - before < 150 * 64 + 8 * 1024
         crowd.close()
-        wait_until(
-            lambda: resident_kib(daemon.process) - before < 64 * 48 + 8 * 1024, "the memory comes back"
-        )
+        until(lambda: resident_kib(daemon.process) - before < 64 * 48 + 8 * 1024, "the memory comes back")
         assert len(daemon.call("status")["sessions"]) == 1
 
 
@@ -285,7 +283,7 @@ def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_rec
     daemon = DaemonProcess(tmp_path / "s")
     process = subprocess.Popen([sys.executable, "-c", command, daemon.state_dir], env=daemon.env)
     try:
-        wait_until(daemon.socket.exists, "a socket")
+        until(daemon.socket.exists, "a socket")
         crowd = []
         for _ in range(200):
             crowd.append(socket.socket(socket.AF_UNIX))
@@ -320,7 +318,7 @@ def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_rec
         assert ended[0]["outcome"] == "complete"
         for client in crowd:
             client.close()
-        wait_until(lambda: len(daemon.call("status")["sessions"]) == 1, "room again")
+        until(lambda: len(daemon.call("status")["sessions"]) == 1, "room again")
     finally:
         process.terminate()
         assert process.wait(20) == 0
@@ -350,7 +348,7 @@ async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_
             slow.connect(service.socket)
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(slow, HELLO + msgpack.packb([0, 2, "events.subscribe", []]))
-            await until(lambda: service.subscriptions.subscribers)
+            await until_on_loop(lambda: service.subscriptions.subscribers)
             [session] = service.subscriptions.subscribers
             for _ in range(20):
                 other.send(b"".join([msgpack.packb([2, "dream.context", [{}]])] * 500))
@@ -401,7 +399,7 @@ async def test_p11_a_client_that_floods_while_another_dreams(tmp_path):
                 await writer.drain()
 
         pouring = asyncio.create_task(pour())
-        await until(lambda: service.engine.reasons.total() > 2000)
+        await until_on_loop(lambda: service.engine.reasons.total() > 2000)
         assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
         pouring.cancel()
         assert len(service.engine.decisions) == 256

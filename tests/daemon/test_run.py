@@ -10,9 +10,10 @@ import pytest
 
 from dreamd.engine import session_hooks
 from tests.helpers.daemons.in_loop import TestClock, serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker
 from tests.helpers.peer import saying
 from tests.helpers.trouble import Locked, impatient
+from tests.helpers.waiting import until_on_loop
 
 
 def rows(state, query):
@@ -99,7 +100,7 @@ async def test_lines_are_told_as_they_happen(tmp_path):
         await watcher.call("events.subscribe")
         await peer.call("dream.now", STIRRED)
         turns = (await peer.call("dialogs.get", 1))["turns"]
-        await until(lambda: watcher.told.qsize() == len(turns) + 4)
+        await until_on_loop(lambda: watcher.told.qsize() == len(turns) + 4)
         events = [watcher.told.get_nowait()[1][0] for _ in range(len(turns) + 4)]
     lines = [event for event in events if event["type"] == "line"]
     assert [(e["turn"], e["speaker"], e["text"], e["trauma"], e.get("seed", None)) for e in lines] == [

@@ -9,7 +9,8 @@ from dreamd import housekeeping
 from dreamd.wire import server
 from dreamd.wire.server import Server
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.dreaming import STIRRED, leo, onlooker, settled, until
+from tests.helpers.dreaming import STIRRED, leo, onlooker, settled
+from tests.helpers.waiting import until_on_loop
 
 
 async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkeypatch):
@@ -24,7 +25,7 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
             hold.wait(20)
 
         service.inbox.check = hang
-        await until(entered.is_set)
+        await until_on_loop(entered.is_set)
         runner = housekeeping.Housekeeping(
             service,
             None,
@@ -34,7 +35,7 @@ async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkey
             lambda: None,
         )
         running = asyncio.create_task(runner.run(0.001))
-        await until(lambda: len(told) >= 5)
+        await until_on_loop(lambda: len(told) >= 5)
         assert all(said[0] == "WATCHDOG=1" for said in told)
         running.cancel()
         hold.set()
@@ -47,10 +48,10 @@ async def test_an_inbox_that_cannot_be_written_is_told_before_there_is_anything_
         folder.mkdir(exist_ok=True)
         (tmp_path / "inbox" / "dreams").rename(tmp_path / "aside")
         (tmp_path / "inbox" / "dreams").write_text("in the way")
-        await until(lambda: service.engine.ailment == "ValidationError")
+        await until_on_loop(lambda: service.engine.ailment == "ValidationError")
         assert (await peer.call("status"))["state"] == "degraded: ValidationError"
         (tmp_path / "inbox" / "dreams").unlink()
-        await until(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.ailment is None)
 
 
 async def test_an_inbox_that_is_off_is_not_looked_at(tmp_path):
@@ -92,9 +93,9 @@ async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, mo
     async with serving(tmp_path, tick_s=0.005) as service:
         with monkeypatch.context() as none_left:
             none_left.setattr(server.os, "devnull", str(tmp_path / "no such"))
-            await until(lambda: service.engine.ailment == "out of descriptors")
+            await until_on_loop(lambda: service.engine.ailment == "out of descriptors")
             assert service.engine.doing == "degraded: out of descriptors"
-        await until(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.ailment is None)
 
 
 async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):
@@ -103,11 +104,11 @@ async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_d
     answers = asyncio.Event()
     async with serving(tmp_path, tick_s=0.005) as service, await leo(service) as peer:
         service.store.probe = answers.wait
-        await until(lambda: service.engine.unanswered)
+        await until_on_loop(lambda: service.engine.unanswered)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "degraded"
         assert (await peer.call("status"))["state"] == "degraded: database does not answer"
         answers.set()
-        await until(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.ailment is None)
 
 
 async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_path, monkeypatch):
@@ -124,10 +125,10 @@ async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_pa
     monkeypatch.setattr(os, "stat", hang)
     async with serving(tmp_path, tick_s=0.005) as service, await onlooker(service) as peer:
         hanging.append(True)
-        await until(lambda: service.engine.unanswered)
+        await until_on_loop(lambda: service.engine.unanswered)
         status = await peer.call("status")
         assert status["state"] == "degraded: database does not answer"
         assert status["database"]["database_bytes"] is None
         hanging.clear()
         hold.set()
-        await until(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.ailment is None)

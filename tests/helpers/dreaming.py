@@ -51,13 +51,6 @@ async def completed(service: Parts) -> None:
     await service.engine.pending.attempt()
 
 
-async def until(holds: Callable[[], Any]) -> None:
-    """Let the loop go on until something holds that no event tells of."""
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.002)
-
-
 class Gate:
     """A hook that says that it has been called and then blocks until it is let on."""
 

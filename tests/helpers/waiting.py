@@ -1,14 +1,24 @@
-"""Waiting for another process, where there is nothing to be told by."""
+"""Wait for what has no event to await: `until` blocks the thread, `until_on_loop` lets the loop run."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 DEADLINE_S = 30.0
 
 
-def until(holds: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until `holds()`; fail with `what` at the deadline."""
+def until(
+    holds: Callable[[], object], what: str = "the condition holds", deadline_s: float = DEADLINE_S
+) -> None:
+    """Wait until `holds()`. Raises AssertionError with `what` at the deadline."""
     end = time.monotonic() + deadline_s
     while not holds():
         assert time.monotonic() < end, f"not in {deadline_s} s: {what}"
-        time.sleep(0.02)
+        time.sleep(0.01)
+
+
+async def until_on_loop(holds: Callable[[], object]) -> None:
+    """Let the loop run until `holds()`. Raises TimeoutError at the deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():
+            await asyncio.sleep(0.002)

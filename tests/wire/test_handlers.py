@@ -14,9 +14,10 @@ from dreamd.wire.dispatch import ServedMethod
 from dreamd.wire.handlers import TABLE
 from dreamd.wire.params import NoParams
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled
 from tests.helpers.peer import PeerError, PlainPeer
 from tests.helpers.trouble import Locked, impatient
+from tests.helpers.waiting import until_on_loop
 
 SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {
     Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.EVENT, Method.ERROR,
@@ -95,7 +96,7 @@ async def test_events_reach_who_subscribed_and_nobody_else(tmp_path):
         events = [(await watcher.told.get())[1][0] for _ in range(ended["lines"] + 5)]
         assert peer.told.empty()
         await watcher.close()
-        await until(lambda: not service.subscriptions.subscribers)
+        await until_on_loop(lambda: not service.subscriptions.subscribers)
         await peer.call("dream.now", None)
     lines = ["line"] * ended["lines"]
     assert [event["type"] for event in events] == [

@@ -15,8 +15,8 @@ from dreamd.failures import Failures
 from dreamd.wire import server as module
 from dreamd.wire import session as session_module
 from dreamd.wire.server import Server, descriptors_left, peer_uid, session_cap
-from tests.helpers.dreaming import until
 from tests.helpers.peer import PlainPeer
+from tests.helpers.waiting import until_on_loop
 
 
 def listening(path):
@@ -46,7 +46,7 @@ async def test_a_session_is_counted_from_its_connection_to_its_end(made, tmp_pat
         assert await peer.call("x") == "x"
         [session] = made.sessions.values()
         assert session.number == 1
-    await until(lambda: made.gone == [session])
+    await until_on_loop(lambda: made.gone == [session])
     assert made.sessions == {}
     await made.close()
 
@@ -64,7 +64,7 @@ async def test_p11_beyond_the_cap_a_peer_is_told_and_let_go_and_the_next_one_is_
     assert made.failures.counts == {"server: too many sessions": 1}
     assert await first.call("still") == "still"
     await second.close()
-    await until(lambda: len(made.sessions) == 1)
+    await until_on_loop(lambda: len(made.sessions) == 1)
     async with await PlainPeer.connect(tmp_path / "s") as fourth:
         assert await fourth.call("in") == "in"
         await made.close()
@@ -75,7 +75,7 @@ async def test_p11_beyond_the_cap_a_peer_is_told_and_let_go_and_the_next_one_is_
 async def test_p11_sessions_without_a_hello_do_not_shut_the_door(made, tmp_path, monkeypatch):
     await made.listen(listening(tmp_path / "s"))
     silent = [await PlainPeer.connect(tmp_path / "s") for _ in range(2)]
-    await until(lambda: len(made.sessions) == 2)
+    await until_on_loop(lambda: len(made.sessions) == 2)
     made.sessions[2].greeted = True
     monkeypatch.setattr(session_module, "HELLO_S", 0.0)  # that time has passed
     async with await PlainPeer.connect(tmp_path / "s") as third:
@@ -117,7 +117,7 @@ async def test_p9_root_and_the_owner_are_let_in(made, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "peer_uid", lambda _, uid=uid: uid)
         async with await PlainPeer.connect(tmp_path / "s") as peer:
             assert await peer.call("in") == "in"
-        await until(lambda: not made.sessions)
+        await until_on_loop(lambda: not made.sessions)
     await made.close()
 
 

@@ -11,7 +11,7 @@ from dreamclient.protocol.rpc import Notification, Request
 
 from dreamd.wire import session as module
 from tests.helpers.connection import pair, talking
-from tests.helpers.dreaming import until
+from tests.helpers.waiting import until_on_loop
 
 
 async def test_requests_and_notifications_are_dispatched_in_order_and_answered():
@@ -113,7 +113,7 @@ async def test_a_lost_connection_fails_every_call_and_ends_every_task():
 async def test_p10_an_answer_to_no_call_is_counted_at_once_and_never_answered():
     async with pair() as (made, sock):
         sock.send(msgpack.packb([1, 99, None, None]) + msgpack.packb([1, 99, [1, "x"], None]))
-        await until(lambda: made.failures.counts)
+        await until_on_loop(lambda: made.failures.counts)
         assert made.failures.counts == {"peer: answer to no call": 2}
         with pytest.raises(BlockingIOError):
             sock.recv(1)
@@ -122,7 +122,7 @@ async def test_p10_an_answer_to_no_call_is_counted_at_once_and_never_answered():
 async def test_p11_beyond_64_calls_in_flight_a_call_is_answered_too_many():
     async with talking() as (made, peer):
         waiting = [asyncio.create_task(peer.call("never")) for _ in range(64)]
-        await until(lambda: len(made.heard) == 64)
+        await until_on_loop(lambda: len(made.heard) == 64)
         for _ in range(2):
             with pytest.raises(Exception, match="more than 64 calls in flight"):
                 await peer.call("echo")
@@ -143,7 +143,7 @@ async def clogged(made, sock, count=64):
     """Ask for more than the peer reads, until nothing more is read from it; how many answers have been made."""
     made.answer = "x" * 300_000
     await asyncio.get_running_loop().sock_sendall(sock, asking_much(count))
-    await until(lambda: not made.session._caught_up.is_set())
+    await until_on_loop(lambda: not made.session._caught_up.is_set())
     return len(made.heard)
 
 
@@ -199,7 +199,7 @@ def test_p11_no_session_is_read_from_for_long_at_a_time(loop_factory):
             made.session.data_received(data)
             await asyncio.get_running_loop().sock_sendall(sock, msgpack.packb([2, "last", []]))
             sock.shutdown(socket.SHUT_WR)
-            await until(lambda: made.heard[-1].method == "last")
+            await until_on_loop(lambda: made.heard[-1].method == "last")
             assert [message.method for message in made.heard] == [*map(str, range(count)), "last"]
             assert max(rounds) == module.ROUND_EVENTS
             await made.lost.wait()
@@ -268,7 +268,7 @@ async def test_p11_what_a_session_waits_for_has_a_deadline(monkeypatch, sent, gr
     async with talking() as (made, peer):
         made.session.greeted = greeted
         peer.send(sent)
-        await until(lambda: made.session._peer.messages or made.session._peer.unfinished or not sent)
+        await until_on_loop(lambda: made.session._peer.messages or made.session._peer.unfinished or not sent)
         await peer.writer.drain()
         made.session.tick()
         made.session.tick()
@@ -345,7 +345,7 @@ def test_a_peer_that_has_gone_is_let_go_at_once(loop_factory):
         async with pair() as (made, sock):
             made.session._dispatch = lambda session, _: session.own(asyncio.Event().wait())
             sock.send(msgpack.packb([0, 1, "later", []]))
-            await until(lambda: made.session._tasks)
+            await until_on_loop(lambda: made.session._tasks)
             sock.close()
             await asyncio.wait_for(made.lost.wait(), 20)
 
@@ -359,7 +359,7 @@ async def test_p11_a_half_closed_peer_that_does_not_read_is_cut_off(monkeypatch)
         made.session._dispatch = lambda session, asked: session.send(bytes(1 << 20))
         sock.send(msgpack.packb([0, 1, "much", []]))
         sock.shutdown(socket.SHUT_WR)
-        await until(lambda: made.session._half_closed)
+        await until_on_loop(lambda: made.session._half_closed)
         for _ in range(2):
             made.session.tick()
         await made.lost.wait()

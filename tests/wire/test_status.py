@@ -6,9 +6,10 @@ import threading
 
 import dreamd
 from tests.helpers.daemons.in_loop import TestClock, serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled, until
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled
 from tests.helpers.peer import PlainPeer
 from tests.helpers.trouble import Locked, impatient
+from tests.helpers.waiting import until_on_loop
 
 KEYS = {
     "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "enabled", "seeded", "sessions",
@@ -85,7 +86,7 @@ async def test_a_peer_that_has_not_said_hello(tmp_path):
             0.0,
             None,
         )
-        await until(lambda: len(service.sessions) == 1)
+        await until_on_loop(lambda: len(service.sessions) == 1)
         assert len((await peer.call("status"))["sessions"]) == 1
 
 

@@ -10,8 +10,9 @@ from dreamclient.messages import MESSAGE_BYTES
 from dreamd.wire import trace as module
 from tests.helpers.connection import pair
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.dreaming import STIRRED, leo, onlooker, until
+from tests.helpers.dreaming import STIRRED, leo, onlooker
 from tests.helpers.peer import PeerError, PlainPeer, hearing
+from tests.helpers.waiting import until_on_loop
 
 QUIET = msgpack.packb([2, "dream.context", [{"prompt": "p" * 100, "reply": "r" * 100}]])
 
@@ -94,7 +95,7 @@ async def test_a_tracer_that_goes_leaves_nothing_behind(tmp_path):
         watcher = await tracer(service)
         await peer.call("why")
         await watcher.close()
-        await until(lambda: not service.subscriptions.taps)
+        await until_on_loop(lambda: not service.subscriptions.taps)
         assert await peer.call("why") == []
         assert service.failures.counts == {}
 
@@ -122,7 +123,7 @@ async def test_p11_a_tracer_that_does_not_read_costs_no_session_a_message_and_is
             slow.connect(service.socket)
             slow.send(msgpack.packb([0, 1, "hello", [{"protocol": 1, "name": "slow"}]]))
             slow.send(msgpack.packb([0, 2, "trace.subscribe", []]))
-            await until(lambda: service.subscriptions.taps)
+            await until_on_loop(lambda: service.subscriptions.taps)
             for _ in range(count // 100):
                 peer.send(QUIET * 100)
                 await peer.writer.drain()

@@ -4,7 +4,6 @@ import contextlib
 import queue
 import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -28,14 +27,6 @@ def fails(code: int, message: str) -> Answer:
         raise _Fails(code, message)
 
     return answer
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what has no event of its own."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to be"
-        time.sleep(0.002)
 
 
 class Connection:
