@@ -1,12 +1,13 @@
 """Reaching the daemon: without waiting, and with a word on what is wrong."""
 
 import socket
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from dreamclient.clients.link import connected
 from dreamclient.errors import NotConnected, SocketPathError
+
+from tests.helpers.daemons.not_one import full_backlog
 
 
 @pytest.fixture
@@ -40,16 +41,8 @@ def test_a_socket_that_nobody_serves_refuses(path: Path) -> None:
 
 def test_a_full_backlog_is_not_waited_for(path: Path) -> None:
     """P1: a stopped daemon accepts nobody, and a connect that blocks would wait as long."""
-
-    def knock_ten_times() -> None:
-        for _ in range(10):
-            waiting.enter_context(connected(path))
-
-    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as waiting:
-        listener.bind(str(path))
-        listener.listen(1)
-        with pytest.raises(NotConnected, match="accepts no connections now"):
-            knock_ten_times()
+    with full_backlog(path), pytest.raises(NotConnected, match="accepts no connections now"):
+        connected(path)
 
 
 def test_a_path_that_no_socket_can_have_is_said_so(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,86 +15,17 @@ from dreamclient.clients.loop import AsyncDreamClient
 from dreamclient.clients.run import Timing
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext
-from dreamclient.protocol.rpc import Peer, Reply, Request, packed
+from dreamclient.protocol.rpc import packed
 
 from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.daemons.little_on_loop import WELCOME, AioDaemon, Answer, Served
+from tests.helpers.daemons.not_one import not_a_daemon, says
 from tests.helpers.waiting import until_on_loop
 
 DEADLINE_S = 10.0
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)
 HASTY = replace(QUICK, hello_s=0.2)  # for a daemon that does not answer
 CONTEXT = DreamContext("who are you", "a field")
-WELCOME = {"protocol": 1, "name": "dreamd", "seeded": True}
-
-Answer = Callable[["Served", list[Any]], Any]
-
-
-class Served:
-    """One client, as a daemon on the same loop sees it."""
-
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, daemon: "AioDaemon"
-    ) -> None:
-        self.reader, self.writer, self.daemon = reader, writer, daemon
-        self.peer = Peer()
-        self.heard: asyncio.Queue[tuple[str, list[Any]]] = asyncio.Queue()
-        self.reads = asyncio.Event()  # cleared, the daemon does not read
-        self.reads.set()
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    async def hears(self, method: str) -> list[Any]:
-        async with asyncio.timeout(DEADLINE_S):
-            heard, params = await self.heard.get()
-        assert heard == method
-        return params
-
-    def call(self, method: str, *params: Any) -> asyncio.Future[Reply]:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.writer.write(self.peer.call(method, list(params), future)[1])
-        return future
-
-    async def serve(self) -> None:
-        while await self.reads.wait() and (data := await self.reader.read(1 << 16)):
-            for event in self.peer.receive_data(data):
-                if isinstance(event, Reply):
-                    event.token.set_result(event)
-                    continue
-                self.heard.put_nowait((event.method, event.params))
-                if isinstance(event, Request):
-                    task = asyncio.create_task(self.answer(event))
-                    self.tasks.add(task)
-                    task.add_done_callback(self.tasks.discard)
-            assert self.peer.broken is None
-
-    async def answer(self, request: Request) -> None:
-        answer = self.daemon.answers.get(request.method, lambda *_: True)
-        result = answer(self, request.params)
-        try:
-            result = await result if asyncio.iscoroutine(result) else result
-            self.writer.write(self.peer.respond(request.msgid, result))
-        except RemoteError as error:
-            self.writer.write(self.peer.fail(request.msgid, error.code, error.message))
-
-
-class AioDaemon:
-    """A daemon on the loop of the test. `answers` are by method; a RemoteError raised is sent."""
-
-    def __init__(self, answers: dict[str, Answer]) -> None:
-        self.answers: dict[str, Answer] = {"hello": lambda *_: WELCOME} | answers
-        self.arrived: asyncio.Queue[Served] = asyncio.Queue()
-        self.writers: list[asyncio.StreamWriter] = []
-
-    async def arrival(self) -> Served:
-        async with asyncio.timeout(DEADLINE_S):
-            return await self.arrived.get()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served = Served(reader, writer, self)
-        self.arrived.put_nowait(served)
-        self.writers.append(writer)
-        with suppress(ConnectionError):
-            await served.serve()
-        writer.close()
 
 
 @pytest.fixture
@@ -357,7 +287,7 @@ async def test_a_daemon_that_dies_is_connected_to_again(daemon: Serve, make: Mak
 
 
 @pytest.mark.parametrize(
-    ("says", "ends", "trouble"),
+    ("data", "ends", "trouble"),
     [
         (b"", False, "did not answer hello in 0.2 s"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", False, "broke the protocol"),
@@ -368,27 +298,16 @@ async def test_a_daemon_that_dies_is_connected_to_again(daemon: Serve, make: Mak
     ids=["silent", "garbage", "half and closing", "full", "refusing"],
 )
 async def test_a_daemon_that_is_none_is_tried_again(
-    path: Path, make: Make, says: bytes, ends: bool, trouble: str
+    path: Path, make: Make, data: bytes, ends: bool, trouble: str
 ) -> None:
     """P1: silent, garbage, half a message, closed."""
-    times = asyncio.Semaphore(0)
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(1 << 16)  # its hello
-        writer.write(says)
-        if not ends:
-            await reader.read()
-        writer.close()
-        times.release()
-
-    async with await asyncio.start_unix_server(serve, path):
+    with not_a_daemon(path, says(data, ends=ends)) as accepted:
         client = make(timing=HASTY if "0.2 s" in trouble else QUICK)
         assert not await client.start(DEADLINE_S)
         assert trouble in client.trouble
         assert not client.offer(CONTEXT)
-        async with asyncio.timeout(DEADLINE_S):
-            await times.acquire()
-            await times.acquire()
+        for _ in range(2):
+            assert await asyncio.to_thread(accepted.acquire, timeout=DEADLINE_S)
         assert client.failures["connect"] >= 1
         await client.close()
 

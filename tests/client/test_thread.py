@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from dreamclient.messages import Code, DreamContext, PulseSnapshot
 from dreamclient.protocol.rpc import packed
 
 from tests.helpers.daemons.little import DEADLINE_S, Connection, LittleDaemon, fails, welcome
+from tests.helpers.daemons.not_one import full_backlog, not_a_daemon, says
 from tests.helpers.waiting import until
 
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)
@@ -273,41 +274,8 @@ def test_a_daemon_that_dies_is_connected_to_again(path: Path, make: Make) -> Non
         blocked.set()
 
 
-class RawDaemon:
-    """Accepts, and says what it is told to, to everyone."""
-
-    def __init__(self, path: Path, says: bytes, *, ends: bool = False) -> None:
-        self._says, self._ends = says, ends
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        self._accepted: list[socket.socket] = []
-        self.twice = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._listener.accept()
-                sock.sendall(self._says)
-            except OSError:
-                return
-            if self._ends:
-                sock.close()
-            self._accepted.append(sock)
-            if len(self._accepted) > 1:
-                self.twice.set()
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        for sock in [self._listener, *self._accepted]:
-            sock.close()
-
-
 @pytest.mark.parametrize(
-    ("says", "ends", "trouble"),
+    ("data", "ends", "trouble"),
     [
         (b"", False, "did not answer hello in 0.2 s"),
         (b"\x93\x02\xa5event", False, "did not answer hello in 0.2 s"),
@@ -322,19 +290,19 @@ class RawDaemon:
     ids=["silent", "half", "garbage", "giant", "closing", "half and closing", "full", "stranger", "refusing"],
 )
 def test_a_daemon_that_is_none_costs_nothing_and_is_tried_again(
-    path: Path, make: Make, says: bytes, ends: bool, trouble: str
+    path: Path, make: Make, data: bytes, ends: bool, trouble: str
 ) -> None:
     """P1: silent, garbage, half a message, closed: no call on the reply path notices more than a count."""
-    daemon = RawDaemon(path, says, ends=ends)
-    client = make(timing=HASTY if "0.2 s" in trouble else QUICK)
-    assert not client.start(DEADLINE_S)
-    assert not client.offer(CONTEXT)
-    assert daemon.twice.wait(DEADLINE_S)
-    assert any(part in client.trouble for part in trouble.split("|")), client.trouble
-    assert client.failures["connect"] >= 1
-    assert client.failures["not_connected"] == 1
-    client.close()
-    daemon.close()
+    with not_a_daemon(path, says(data, reads=False, ends=ends)) as accepted:
+        client = make(timing=HASTY if "0.2 s" in trouble else QUICK)
+        assert not client.start(DEADLINE_S)
+        assert not client.offer(CONTEXT)
+        for _ in range(2):
+            assert accepted.acquire(timeout=DEADLINE_S)
+        assert any(part in client.trouble for part in trouble.split("|")), client.trouble
+        assert client.failures["connect"] >= 1
+        assert client.failures["not_connected"] == 1
+        client.close()
 
 
 @pytest.mark.parametrize(
@@ -366,19 +334,11 @@ def test_a_daemon_from_the_future_can_be_seen_and_stopped_but_not_dreamt_with(
 
 def test_a_full_backlog_is_not_waited_for(path: Path, make: Make) -> None:
     """P1: a stopped daemon whose backlog is full would hold a blocking connect for ever."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen(0)
-        waiting: list[socket.socket] = []
-        with suppress(NotConnected):
-            while True:
-                waiting.append(connected(path))
+    with full_backlog(path):
         client = make()
         assert not client.start(DEADLINE_S)
         assert "accepts no connections now" in client.trouble
         assert not client.offer(CONTEXT)
-        for sock in waiting:
-            sock.close()
 
 
 # A daemon that is a process, so that it can be stopped, or stops itself after hello ("stop").

@@ -1,8 +1,6 @@
 """`stats`: what a person sees, what a script gets, and what a scraper takes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +10,11 @@ from dreamd.ctl.commands.stats.command import show_stats
 from dreamd.ctl.commands.stats.openmetrics import exposition
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.little import LittleDaemon, fails
+from tests.helpers.daemons.old import old_daemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.openmetrics import parse
 from tests.helpers.shapes import differences, shape_of
-from tests.helpers.waiting import until
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -243,16 +241,11 @@ def test_leaves_out_figures_of_a_database_in_trouble(socket: Path) -> None:
 
 def test_a_daemon_of_another_protocol_is_named_with_its_version(socket: Path) -> None:
     """The real one, frozen: it answers `status` alone, and of that little."""
-    old = subprocess.Popen([sys.executable, DATA / "old_daemon.py", socket])
-    try:
-        until(socket.exists, "the old daemon listens")
+    with old_daemon(socket) as old:
         shown = dreamctl("--socket", socket, "status")
         results = [
             dreamctl("--socket", socket, "stats", *form) for form in ((), ("--json",), ("--openmetrics",))
         ]
-    finally:
-        old.kill()
-        old.wait()
     assert shown.exit_code == 0
     assert f"daemon  ok, up 1 s, pid {old.pid}, 0.0.9, protocol 0 (dreamctl " in shown.stdout
     for result in results:

@@ -14,6 +14,7 @@ from dreamclient.errors import NotConnected
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION
 
 from dreamd import __version__
+from tests.helpers.daemons.old import old_daemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
@@ -50,9 +51,7 @@ def test_p1_a_client_of_an_old_daemon_says_so_to_whoever_asks_and_goes_on_with_t
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     path = state / "dreamd.sock"
-    old = subprocess.Popen([sys.executable, str(DATA / "old_daemon.py"), str(path)])
-    try:
-        until(path.exists, "the old daemon listens")
+    with old_daemon(path) as old:
         with DreamClient(saying, lambda _: None, socket_path=path) as leo:
             leo.start(20)
             assert not leo.connected
@@ -76,10 +75,6 @@ def test_p1_a_client_of_an_old_daemon_says_so_to_whoever_asks_and_goes_on_with_t
             with DaemonProcess(state):
                 until(lambda: leo.connected, "the same client talks to the new daemon")
                 assert leo.dream_now(STIRRED)["outcome"] == "complete"
-    finally:
-        if old.poll() is None:
-            old.kill()
-        old.wait()
     assert capfd.readouterr() == ("", "")
 
 

@@ -3,13 +3,13 @@ they are without dreamd. Each reply is timed beside that of a twin who has none;
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.daemons.not_one import full_backlog, future, garbage, not_a_daemon, silent
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.host import Ended, HostProcess, fake_daemon, future, garbage, silent
+from tests.helpers.host import Ended, HostProcess
 
 LATER_MS = 1.0  # at the lower quartile of 40, each beside its twin's: others use the machine too
 
@@ -79,9 +79,9 @@ def test_stopped_after_the_connection(tmp_path, off, quiet_daemon):
         untouched(host.finish(), off)
 
 
-@pytest.mark.parametrize("behave", [silent, garbage, future])
+@pytest.mark.parametrize("behave", [silent, garbage, future], ids=["silent", "garbage", "future"])
 def test_something_else_answers_there(tmp_path, off, behave):
-    with fake_daemon(tmp_path / "s", behave):
+    with not_a_daemon(tmp_path / "s", behave):
         connected, ended = talk(tmp_path, tmp_path / "s", "silent")
     untouched(ended, off)
     assert not connected
@@ -89,20 +89,8 @@ def test_something_else_answers_there(tmp_path, off, behave):
 
 
 def test_its_backlog_is_full(tmp_path, off):
-    waiting = []
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s"))
-        listener.listen(0)
-        try:
-            while True:
-                waiting.append(socket.socket(socket.AF_UNIX))
-                waiting[-1].setblocking(False)
-                waiting[-1].connect(str(tmp_path / "s"))
-        except BlockingIOError:
-            connected, ended = talk(tmp_path, tmp_path / "s")
-        finally:
-            for connection in waiting:
-                connection.close()
+    with full_backlog(tmp_path / "s"):
+        connected, ended = talk(tmp_path, tmp_path / "s")
     untouched(ended, off)
     assert not connected
     assert ended.report["failures"]["connect"] >= 1

@@ -1,4 +1,4 @@
-"""A real browser without a screen, spoken to in its DevTools protocol over a pair of pipes."""
+"""Use for the page of `dreamctl report`: a real browser without a screen."""
 
 import base64
 import fcntl

@@ -1,4 +1,4 @@
-"""A cgroup of a test's own, so that a manager of services takes nobody else's processes for its own."""
+"""Use for a user manager of systemd: a cgroup in which it sees only what the test starts."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A session of the daemon over a real pair of sockets, with whoever is at the other end."""
+"""Use for one session of the daemon: the session on a real pair of sockets, and its peer."""
 
 import asyncio
 import socket

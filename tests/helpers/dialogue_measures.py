@@ -1,4 +1,4 @@
-"""Whether lines are whole, and whether they answer each other: the measures of a dialogue, not those of the product."""
+"""Use to judge lines: how many are cut short, and how many answer the line before."""
 
 import re
 from collections.abc import Iterable, Sequence

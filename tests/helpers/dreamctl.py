@@ -1,4 +1,4 @@
-"""dreamctl as users have it: in this process for most tests, as a process of its own where signals matter."""
+"""Use to run dreamctl: in this process for most tests, as its own process where signals matter."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What most tests of the daemon need: a leo that can dream, a moment that calls for it, and the end of a dream."""
+"""Use with a daemon that is to dream: a leo, a context that starts a dream, the wait for its end."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The state folders and the settings that earlier dreamds left: tests/data/state_0_1 and the like."""
+"""Use for upgrades: the state folders and settings that earlier versions left, in tests/data."""
 
 import tarfile
 from pathlib import Path

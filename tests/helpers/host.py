@@ -1,17 +1,12 @@
-"""The host program as a child process, and daemons that are none."""
+"""Use to show that leo's process is untouched: the host program as a child, its output and its end."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
-
-import msgpack
 
 DEADLINE_S = 30.0
 
@@ -73,51 +68,3 @@ class Ended:
 
     def __init__(self, code: int, out: str, err: str, report: dict[str, Any]) -> None:
         self.code, self.out, self.err, self.report = code, out, err, report
-
-
-@contextmanager
-def fake_daemon(path: Path, behave):
-    """A peer on `path` that is no dreamd: `behave(connection)` runs for each connection, on a thread."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen(8)
-    kept: list[socket.socket] = []
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                kept.append(connection)
-                with suppress(OSError):
-                    behave(connection)
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for connection in kept:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        thread.join(DEADLINE_S)
-        for connection in kept:
-            connection.close()
-
-
-def silent(connection: socket.socket) -> None:
-    """Accepts, reads, and never answers."""
-    connection.recv(1 << 16)
-
-
-def garbage(connection: socket.socket) -> None:
-    """Answers with bytes that mean nothing."""
-    connection.recv(1 << 16)
-    connection.sendall(bytes(range(256)) * 40)
-
-
-def future(connection: socket.socket) -> None:
-    """A daemon of a protocol that is yet to come; then whatever it is told is no news to it."""
-    _, msgid, _, _ = msgpack.unpackb(connection.recv(1 << 16))
-    connection.sendall(msgpack.packb([1, msgid, None, {"protocol": 99, "name": "dreamd", "version": "99.0"}]))

@@ -1,4 +1,4 @@
-"""A host as users have it, run as a program: a leo-shaped double that talks, and beside him his twin without dreamd.
+"""Use by `host.py`: a program in which a leo double talks, and beside him his twin without dreamd.
 
     python -m tests.helpers.host_program FOLDER SOCKET REPLIES [STEP]
 

@@ -1,4 +1,4 @@
-"""What must hold of an inbox folder at any moment, looked at from outside: by its files alone."""
+"""Use to check an inbox folder at any moment: what must hold of its files, read from outside."""
 
 import json
 from collections import Counter

@@ -1,5 +1,4 @@
-"""Databases as leo leaves them, with words of our own: his field with the dream tables in it, and the dream tables
-in a file of their own, as the oldest schema there is.
+"""Use to import what leo left: his field with the dream tables in it, and the dream tables in a file of their own.
 
 `python -m tests.helpers.leo_database` writes both into tests/data. They are frozen: tests read copies of them.
 """

@@ -1,4 +1,4 @@
-"""A small leo with all the real one's hazards, for tests that cannot have him. His words are ours.
+"""Use instead of leo: a small leo with all the real one's hazards. His words are ours.
 
 His connection belongs to the thread that made it. `generate_reply` knows no semantic weight, and his dream
 adapters swallow the TypeError. `observe` rebuilds everything. Replies draw from the global `random`, observe on

@@ -1,4 +1,4 @@
-"""File systems of a test's own, with limits that a test wants; whoever may not mount skips."""
+"""Use for faults of disks: file systems with a size or mode of the test's choice, or a skip."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The text format of OpenMetrics 1.0, read strictly: what its grammar and its "MUST" permit, and no more.
+"""Use to check `stats --openmetrics`: a strict reader of OpenMetrics 1.0.
 
 https://prometheus.io/docs/specs/om/open_metrics_spec/
 """

@@ -1,4 +1,4 @@
-"""A MessagePack-RPC peer that knows nothing of dreamd: forty lines on msgpack and a socket."""
+"""Use to test the wire without our client: a MessagePack-RPC peer of msgpack and a socket."""
 
 import asyncio
 import inspect

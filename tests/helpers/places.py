@@ -1,4 +1,4 @@
-"""Environments as containers and su leave them: a user without an entry in the user database, no /proc."""
+"""Use for environments as containers and su leave them: a user without an entry, no /proc."""
 
 import os
 import subprocess

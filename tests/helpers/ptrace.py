@@ -1,4 +1,4 @@
-"""A child's system calls, seen and broken one by one: what `strace -e inject` does, with no strace installed.
+"""Use for a child whose system calls are to fail one by one: `strace -e inject`, with no strace installed.
 
 Linux on x86-64 only (the two registers below); where it does not work, `needs_ptrace` skips a test and says why.
 """

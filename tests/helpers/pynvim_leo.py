@@ -1,4 +1,4 @@
-"""A leo on a real pynvim session, run by a Python that has pynvim: `pynvim_leo.py SOCKET`.
+"""Use with a Python that has pynvim: a leo on a real session of it. Run as `pynvim_leo.py SOCKET`.
 
 It connects, provides hooks, has a dream, and prints what came of it as JSON.
 """

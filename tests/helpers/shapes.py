@@ -1,4 +1,4 @@
-"""The shapes of docs/reference/dreamctl.md, read, and held against real answers.
+"""Use to hold an answer against docs/reference/dreamctl.md: the JSON shapes that the page shows.
 
 `{key, key?, <word>: shape, ..}` is a map: `key?` may be absent, `<word>` is any key, `..` any more of them. `[shape]`
 is a list. Words, such as `text or null`, are anything; a map before ` or null` may be null.

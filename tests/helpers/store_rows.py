@@ -1,4 +1,4 @@
-"""Rows to put into a store, each whole, with what a test cares about as arguments."""
+"""Use to fill a store: whole rows, with what a test cares about as arguments."""
 
 from typing import Any
 

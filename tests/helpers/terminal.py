@@ -1,4 +1,4 @@
-"""A program on a terminal of its own, as a person has it: what is shown, and keys to press."""
+"""Use for what a terminal shows: a program on a terminal of its own, and keys to press."""
 
 import codecs
 import fcntl

@@ -1,4 +1,4 @@
-"""Trouble with a database that is over again: another connection holds its write lock."""
+"""Use for a database that fails and recovers: another connection holds its write lock."""
 
 import sqlite3
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Wait for what has no event to await: `until` blocks the thread, `until_on_loop` lets the loop run."""
+"""Use where no event can be awaited: `until` blocks the thread, `until_on_loop` lets the loop run."""
 
 import asyncio
 import time

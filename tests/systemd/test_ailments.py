@@ -23,13 +23,13 @@ from dreamclient.leo import attach
 
 from dreamd.ctl.machine.places import listens, look_at_state
 from tests.helpers import leo_double
+from tests.helpers.daemons.old import old_daemon
 from tests.helpers.dreamctl import dreamctl_in
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.mounts import Mounts, fill, mounts
 from tests.helpers.peer import saying
 from tests.helpers.waiting import until
 
-OLD_DAEMON = Path(__file__).parents[1] / "data" / "old_daemon.py"
 TICK_S = 0.2
 
 
@@ -199,18 +199,13 @@ def test_another_program_listens(patient: Patient) -> None:
 
 def test_two_versions(patient: Patient) -> None:
     patient.state.mkdir(mode=0o700)
-    old = subprocess.Popen([sys.executable, str(OLD_DAEMON), str(patient.socket)])
-    try:
-        until(patient.socket.exists, "the old daemon listens")
+    with old_daemon(patient.socket) as old:
         advice = ails(patient.env, "versions", "dreamd 0.0.9 speaks protocol 0, dreamctl ")
         assert advice.startswith(
             "upgrade the older of the two"
         )  # here that is the daemon: the new one is installed
         follow(patient.env, advice)
         assert old.wait(20) == 0
-    finally:
-        old.kill()
-        old.wait()
     is_cured(patient.env, "socket", "daemon", "versions")
 
 

@@ -19,6 +19,7 @@ from dreamd.process.state_folder import (
     state_lock,
 )
 from dreamd.wire.listener import Listener
+from tests.helpers.daemons.not_one import full_backlog
 
 
 def mode(path):
@@ -209,20 +210,8 @@ def test_a_stale_socket_is_taken_over_and_a_live_one_never(tmp_path):
 
 
 def test_a_live_socket_with_a_full_backlog_is_not_stale(tmp_path):
-    with socket.socket(socket.AF_UNIX) as busy:
-        busy.bind(str(tmp_path / "s"))
-        busy.listen(0)
-        knocking = []
-        while True:
-            client = socket.socket(socket.AF_UNIX)
-            client.setblocking(False)
-            knocking.append(client)
-            if client.connect_ex(str(tmp_path / "s")) == errno.EAGAIN:
-                break
-        with pytest.raises(StartError, match="a daemon listens"):
-            Listener(tmp_path / "s")
-        for client in knocking:
-            client.close()
+    with full_backlog(tmp_path / "s"), pytest.raises(StartError, match="a daemon listens"):
+        Listener(tmp_path / "s")
     assert (tmp_path / "s").exists()
 
 

@@ -1,4 +1,4 @@
-"""A daemon in the test's own loop, on a real socket and a real database, with a clock that the test owns."""
+"""Use for the daemon from inside: in the test's loop, on a real socket, with the test's clock."""
 
 import random
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A daemon in a hundred lines, on threads: real sockets and a real `rpc.Peer`, and every misbehaviour on demand."""
+"""Use for a client against a misbehaving daemon: a hundred lines on threads, all answers on demand."""
 
 import contextlib
 import queue

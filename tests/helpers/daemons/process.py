@@ -1,15 +1,16 @@
-"""A daemon as users have it: a process of its own, spoken to over its socket."""
+"""Use for what a user sees of the daemon: a process of its own, called over its socket."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, Self
 
 import msgpack
+
+from tests.helpers.waiting import until
 
 DEADLINE_S = 20.0
 
@@ -36,16 +37,20 @@ class DaemonProcess:
     def start(self) -> Self:
         """Start it and wait until it answers."""
         self.spawn()
-        until = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                self.call("status")
-                return self
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > until:
-                    self.kill()
-                    raise AssertionError(f"no daemon: {self.said()}") from None
-                time.sleep(0.01)  # there is no event to wait for before there is a socket
+        try:
+            until(self._answers_or_ended, "the daemon answers")
+            assert self.process.poll() is None, f"no daemon: {self.said()}"
+        except AssertionError:
+            self.kill()
+            raise
+        return self
+
+    def _answers_or_ended(self) -> bool:
+        try:
+            self.call("status")
+        except OSError:
+            return self.process.poll() is not None
+        return True
 
     def call(self, method: str, *params: Any) -> Any:
         """One request on a connection of its own."""
