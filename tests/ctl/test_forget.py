@@ -12,7 +12,7 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 
 from tests.ctl.conftest import Speaker
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.dreaming import STIRRED
 from tests.helpers.terminal import Terminal

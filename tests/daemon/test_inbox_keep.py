@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from tests.helpers.daemon import DaemonProcess
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED
 
 PERMITTED = {"scopes": ["memory.inbox.dreams.write"]}
