@@ -1,7 +1,6 @@
 """A daemon in this process, for places without a service: the one file here that imports dreamd, when asked to."""
 
 import socket
-from collections.abc import Iterable
 from importlib import import_module
 from os import PathLike
 from typing import Any
@@ -14,35 +13,30 @@ class EmbeddedDaemon:
     first call; or to the one that has the state folder already, if it can be reached. Else it raises NotConnected.
 
     `state` is the state folder, the usual one if None. `database` takes the place of its dream.sqlite3; one that
-    holds other tables (leo's) is never written, but a dream.sqlite3 beside it. `now` is its clock's time
-    (unix s) if that is not the real one.
+    holds other tables (leo's) is never written, but a dream.sqlite3 beside it.
     """
 
     def __init__(
         self, state: str | PathLike[str] | None = None, database: str | PathLike[str] | None = None
     ) -> None:
-        self.now: float | None = None
         self._where = (state, database)
         self._shared: Any = None
 
     def __call__(self) -> socket.socket:
-        connected: socket.socket = self._daemon().connect()
+        connected: socket.socket = self.shared().connect()
         return connected
 
-    def adopt(self, assignments: Iterable[str]) -> None:
-        """Take settings such as "gate.chance=1" for the dreams to come; all others are as they usually are."""
-        self._daemon().adopt(assignments)
+    def shared(self) -> Any:
+        """Return the daemon, `dreamd.embedded.Shared`. Raise NotConnected without dreamd."""
+        if self._shared is None:
+            made = from_dreamd("embedded").Shared(*self._where)
+            self._shared = self._shared or made  # another thread may have made one meanwhile
+        return self._shared
 
     def close(self) -> None:
         """End the daemon, if it is ours, in half a second at most."""
         if self._shared is not None:
             self._shared.close()
-
-    def _daemon(self) -> Any:
-        if self._shared is None:
-            made = from_dreamd("embedded").Shared(*self._where, lambda: self.now)
-            self._shared = self._shared or made  # another thread may have made one meanwhile
-        return self._shared
 
 
 def from_dreamd(module: str) -> Any:

@@ -75,7 +75,7 @@ def test_a_daemon_that_has_the_folder_is_taken(make, tmp_path):
     with DaemonProcess(tmp_path / "state") as service:
         daemon = make()
         assert asked(daemon, "status")["pid"] == service.process.pid
-        daemon.adopt(["gate.enabled=false"])  # its settings are its own
+        daemon.shared().adopt(["gate.enabled=false"])  # its settings are its own
         assert asked(daemon, "status")["state"] == "ok"
     assert asked(daemon, "status")["socket"] == ""  # now that it has gone
 
@@ -116,24 +116,25 @@ def test_it_starts_once_however_many_ask(make, monkeypatch):
 
 def test_settings_are_taken_and_wrong_ones_refused(make):
     daemon = make()
-    daemon.adopt(["gate.enabled=false"])
+    daemon.shared().adopt(["gate.enabled=false"])
     with DreamClient(connect=daemon) as leo:
         assert leo.start(DEADLINE_S)
         assert leo.call("dream.context", STIRRED)["reason"] == "disabled"
-        daemon.adopt([])
+        daemon.shared().adopt([])
         assert leo.call("dream.context", STIRRED)["reason"] == "no_hooks"
     with pytest.raises(NotConnected, match=r"gate\.chances"):
-        daemon.adopt(["gate.chances=1"])
+        daemon.shared().adopt(["gate.chances=1"])
 
 
-def test_its_clock_may_be_set(make):
-    daemon = make()
-    daemon.now = 1_800_000_000.0
-    with DreamClient(connect=daemon) as leo:
+def test_its_clock_may_be_set(tmp_path):
+    now = [1_800_000_000.0]
+    shared = module.Shared(tmp_path / "state", None, lambda: now[0])
+    with DreamClient(connect=shared.connect) as leo:
         assert leo.start(DEADLINE_S)
         assert leo.call("dream.context", STIRRED)["at"] == 1_800_000_000.0
-        daemon.now = None
+        now[0] = None
         assert leo.call("dream.context", STIRRED)["at"] != 1_800_000_000.0
+    shared.close()
 
 
 def test_after_close_it_starts_anew(make):
@@ -149,7 +150,7 @@ def test_after_close_it_starts_anew(make):
 
 def test_an_offer_returns_when_the_dream_has_ended(make):
     daemon, heard = make(), []
-    daemon.adopt([*EAGER, "dialogue.turns_max=3"])
+    daemon.shared().adopt([*EAGER, "dialogue.turns_max=3"])
     leo = WaitingClient(daemon)
     leo.serve(lambda seed, temperature, weight: saying(), heard.append)
     assert leo.start()
@@ -178,7 +179,7 @@ def test_an_end_that_is_never_said_is_asked_for(make, monkeypatch):
     """As if the store could not take it."""
     monkeypatch.setattr(waiting, "SILENCE_S", 0.01)
     daemon = make()
-    daemon.adopt(EAGER)
+    daemon.shared().adopt(EAGER)
     leo = WaitingClient(daemon)
     leo.serve(saying, hearing)
     leo._session.on_event = None
@@ -200,7 +201,7 @@ class Leo:
         for name in ("init_dream", "maybe_run_dream"):
             monkeypatch.setattr(leo_double, name, None)
         monkeypatch.setattr(leo_double, "DB_PATH", None)
-        daemon.adopt([*EAGER, "gate.novelty_above=-1"])
+        daemon.shared().adopt([*EAGER, "gate.novelty_above=-1"])
         self.connection = leo_double.settle(folder)
         self.field = kind(self.connection)
         self.client = WaitingClient(daemon)
