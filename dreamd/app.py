@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamd.clock import Clock
-from dreamd.daemon import TICK_S, Daemon, place_of
+from dreamd.daemon import START_LOG, TICK_S, Daemon, place_of
 from dreamd.errors import StartError
 from dreamd.process.exit_codes import ExitCode
 from dreamd.process.systemd import Notifier, passed_socket
@@ -102,7 +102,9 @@ def _log_to_stderr(level: str) -> None:
         logging.disable(logging.CRITICAL)
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(levelname)s dreamd: %(message)s"))
     root = logging.getLogger("dreamd")
     root.addHandler(handler)
     root.setLevel(level.upper())
+    if level == "warning":  # and where it serves, so that a terminal or a journal is not empty
+        logging.getLogger(START_LOG).setLevel(logging.INFO)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dreamd.wire.session import Session
 
 log = logging.getLogger("dreamd")
+START_LOG = "dreamd.start"  # of the one line that says where it serves
 
 
 @dataclass
@@ -104,7 +105,9 @@ class Daemon:
             self.reload = partial(_reload, engine, failures)
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
             engine.pending.wake()
-            log.info("serving at %s, state in %s", parts.socket or "no socket", self.state_dir)
+            logging.getLogger(START_LOG).info(
+                "serving at %s, state in %s", parts.socket or "no socket", self.state_dir
+            )
             yield parts
 
     def _build(self, stack: AsyncExitStack, store: Store, failures: Failures, address: str) -> Parts:

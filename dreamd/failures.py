@@ -22,24 +22,37 @@ _PLACE = re.compile(r"[\w./<>-]{1,100}(:\d{1,9}( in [\w.<>]{1,100})?)?")
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception))\b")
 
 
-class Failures:
-    """The counts of failures by "<where>: <reason>", and the last few with their times."""
+class Counts(dict[str, int]):
+    """Counts by "<where>: <reason>", of KINDS reasons a place."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.counts: dict[str, int] = {}
+    def __init__(self) -> None:
+        super().__init__()
         self._kinds: dict[str, int] = {}  # by place
-        self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
 
-    def count(self, where: str, reason: str, *, place: str = "", times: int = 1) -> None:
-        """Count `times` failures of kind `reason` at `where`. `place`: details such as "leo.py:4288 in x"."""
+    def add(self, where: str, reason: str, times: int = 1) -> None:
+        """Count `times` more."""
         key = f"{where}: {reason}"
-        if key not in self.counts:
+        if key not in self:
             if self._kinds.get(where, 0) < KINDS:
                 self._kinds[where] = self._kinds.get(where, 0) + 1
             else:
                 key = f"{where}: {OTHER}"
-        self.counts[key] = self.counts.get(key, 0) + times
+        self[key] = self.get(key, 0) + times
+
+
+class Failures:
+    """Counts of what was swallowed, and the last few with their times. `refusals` are counted apart: the caller was
+    told, so nothing is hidden, and nothing is wrong with the daemon."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.counts = Counts()
+        self.refusals = Counts()
+        self.last: deque[dict[str, Any]] = deque(maxlen=LAST)
+
+    def count(self, where: str, reason: str, *, place: str = "", times: int = 1) -> None:
+        """Count `times` failures of kind `reason` at `where`. `place`: details such as "leo.py:4288 in x"."""
+        self.counts.add(where, reason, times)
         entry = {"type": reason, "where": f"{where} ({place})" if place else where}
         if self.last and {name: self.last[-1][name] for name in entry} == entry:
             self.last[-1]["times"] += times

@@ -37,7 +37,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The settings of the log on standard error: changes of state, and no text of a dream."""
 
     # The level of the log on standard error.
-    level: Literal["off", "error", "warning", "info", "debug"] = "off"
+    level: Literal["off", "error", "warning", "info", "debug"] = "warning"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

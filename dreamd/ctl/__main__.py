@@ -53,6 +53,17 @@ class Commands(click.Group):
         except HomeUnknown as error:
             raise NoPath(str(error)) from None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was named, or fail with those of a similar name."""
+        if args[0] not in COMMANDS:
+            from difflib import get_close_matches  # needed after a slip alone
+
+            if near := " or ".join(f"`{one}`" for one in get_close_matches(args[0], COMMANDS, 2)):
+                ctx.fail(f"There is no command {args[0]!r}. Did you mean {near}?")
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, _ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 

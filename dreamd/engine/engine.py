@@ -281,5 +281,5 @@ class Engine:
         own = self._dreamers[caller.number]
         able = [own] if own.has_hooks else [d for d in self._dreamers.values() if d.has_hooks]
         if not able:
-            raise Refusal(Code.NO_HOOKS, "no session provides generate and observe; is leo running?")
+            raise Refusal(Code.NO_HOOKS, "leo is not running: no session provides generate and observe")
         return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))

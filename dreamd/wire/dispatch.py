@@ -38,12 +38,15 @@ CODES: dict[type[Exception], int] = {
 }
 
 
+# What the caller asked amiss, and is told: no failure of the daemon.
+REFUSALS = (Refusal, CapabilityError, ValidationError, UnknownTrace)
+NAMES = {code: name for name, code in vars(Code).items() if name.isupper()}
+
+
 def _known(error: Exception) -> tuple[int, str]:
     """Return the code of an error, and the reason under which it is counted."""
-    if isinstance(error, InvalidParams):
-        return error.code, "invalid params"
     if isinstance(error, Refusal):
-        return error.code, f"refused ({error.code})"
+        return error.code, NAMES.get(error.code, "REFUSED")
     for kind, code in CODES.items():
         if isinstance(error, kind):
             reason = getattr(error, "reason", None) or getattr(error, "trouble", None)
@@ -104,7 +107,7 @@ class Dispatcher:
             self._failed(session, message, error)
 
     def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
-        """Count a failure, and answer if the message is a request."""
+        """Count a failure, or a refusal that the caller is told; answer a request."""
         where = message.method if message.method in self._table else "unknown method"
         code, reason = _known(error)
         text = str(error)
@@ -112,7 +115,10 @@ class Dispatcher:
             text = f"{where}: failed ({reason}); the daemon's status counts it"
             fault = {"message": where, "exception": error, "counted": True}
             asyncio.get_running_loop().call_exception_handler(fault)
-        self._parts.failures.count(where, reason, place=f"session {session.number}")
+        if isinstance(message, Request) and isinstance(error, REFUSALS):
+            self._parts.failures.refusals.add(where, reason)
+        else:
+            self._parts.failures.count(where, reason, place=f"session {session.number}")
         if isinstance(message, Request):
             session.fail(message.msgid, code, text)
 

@@ -112,7 +112,11 @@ class Session(asyncio.Protocol):
         if peer.unknown_answers or peer.refused_calls:
             self._count_misuse()
         if peer.broken is not None:
-            self._failures.count("peer", type(peer.broken).__name__)
+            what = type(peer.broken).__name__
+            if self.greeted:
+                self._failures.count("peer", what)
+            else:  # an experiment, or a program that meant another socket: it is told, and nothing else is lost
+                self._failures.refusals.add("peer", what)
             self.close()
 
     def eof_received(self) -> bool:
@@ -165,12 +169,10 @@ class Session(asyncio.Protocol):
 
     def _count_misuse(self) -> None:
         peer = self._peer
-        for kind, times in (
-            ("answer to no call", peer.unknown_answers),
-            ("too many calls", peer.refused_calls),
-        ):
-            if times:
-                self._failures.count("peer", kind, times=times)
+        if peer.unknown_answers:
+            self._failures.count("peer", "answer to no call", times=peer.unknown_answers)
+        if peer.refused_calls:
+            self._failures.refusals.add("peer", "too many calls", peer.refused_calls)
         peer.unknown_answers = peer.refused_calls = 0
 
     # what the daemon says

@@ -45,6 +45,7 @@ async def status_of(parts: Parts) -> dict[str, Any]:
         },
         "inbox": inbox,
         "failures": parts.failures.counts,
+        "refusals": parts.failures.refusals,
         "last_errors": list(parts.failures.last),
     }
 

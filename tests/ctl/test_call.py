@@ -35,7 +35,7 @@ def test_an_error_of_the_daemon_is_exit_code_4(daemon: DaemonProcess) -> None:
     result = dreamctl("--socket", daemon.socket, "call", "no.such.method")
     assert (result.exit_code, result.stdout) == (4, "")
     assert "UNKNOWN_METHOD (3)" in result.stderr
-    assert "INVALID_PARAMS (2)" in dreamctl("--socket", daemon.socket, "call", "why", "-1").stderr
+    assert "(INVALID_PARAMS, 2)" in dreamctl("--socket", daemon.socket, "call", "why", "-1").stderr
 
 
 def test_shows_an_unknown_error_code(socket: Path) -> None:

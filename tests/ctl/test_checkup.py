@@ -244,20 +244,12 @@ def test_reports_a_silent_process_that_holds_the_state_folder(state, answers, un
 
 def test_each_failure_is_reported_in_its_section():
     failures = {"host: observe": 2, "peer: slow reader": 3, "generate: TypeError": 4, "store: locked": 1}
-    told_to_who_asked = {
-        "unknown method: refused (3)": 1,
-        "why: invalid params": 1,
-        "dream.now: refused (13)": 1,
-    }
-    told_to_nobody = {
-        "dream.context: invalid params": 1,
-        "hello: refused (6)": 1,
-        "dream.now: refused (10)": 1,
-    }
-    answers = Answers(STATUS | {"failures": failures | told_to_who_asked | told_to_nobody})
+    refusals = {"unknown method: UNKNOWN_METHOD": 1, "why: INVALID_PARAMS": 1, "dream.now: NO_HOOKS": 1}
+    unanswered = {"dream.context: INVALID_PARAMS": 1}
+    answers = Answers(STATUS | {"failures": failures | unanswered, "refusals": refusals})
     assert lines(daemon.check_daemon(answers, STATE, Path("/r/s"), Units()))[1:] == [
         "WARN 3 × peer: slow reader",
-        *(f"WARN 1 × {kind}" for kind in told_to_nobody),
+        "WARN 1 × dream.context: INVALID_PARAMS",
     ]
     assert lines(daemon.check_host(answers)) == ["WARN 2 × observe raised"]
 

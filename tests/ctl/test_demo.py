@@ -171,7 +171,7 @@ def test_reports_a_refused_dream(tmp_path: Path) -> None:
             other.execute("BEGIN IMMEDIATE")
             code, out, _ = run(tmp_path, said="Hello.\nHello again.\n")
         assert code == 0
-        assert "No dream: UNAVAILABLE" in out
+        assert "(UNAVAILABLE, 10)" in out.split("No dream: ")[1].splitlines()[0]
         assert "0 lines" in out
         assert daemon.process.poll() is None
 

@@ -183,7 +183,8 @@ def test_reports_gates_that_are_off(state, setting, says):
 def test_wrong_calls_are_no_failure_of_the_daemon(daemon, state):
     for asked in (["replay", 99], ["call", "nope"], ["friend", "checkpoint", "../x"], ["dream"]):
         assert dreamctl("--state-dir", state, *asked).exit_code == 4
-    assert len(daemon.call("status")["failures"]) == 4
+    status = daemon.call("status")
+    assert (len(status["refusals"]), status["failures"]) == (4, {})
     assert Told(state).worst("daemon").startswith("OK well")
 
 

@@ -138,4 +138,6 @@ def test_refuses_to_dream_without_a_leo(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path / "state") as lonely:
         result = dreamctl("--state-dir", lonely.state_dir, "dream")
     assert result.exit_code == 4
-    assert "NO_HOOKS (13)" in result.stderr
+    assert result.stderr == (
+        "Error: leo is not running: no session provides generate and observe (NO_HOOKS, 13)\n"
+    )

@@ -151,12 +151,12 @@ def test_refuses_an_unknown_or_ambiguous_dialogue(
         for asked in ("999999", "nobody"):
             missing = dreamctl("--socket", daemon.socket, command, asked)
             assert (missing.exit_code, missing.stdout) == (4, "")
-            assert "NOT_FOUND (12)" in missing.stderr
+            assert "(NOT_FOUND, 12)" in missing.stderr
         several = dreamctl("--socket", daemon.socket, command, "dream-")
         assert (several.exit_code, several.stdout) == (2, "")
         assert "trace ids: dream-" in several.stderr
     with LittleDaemon(socket, {"dialogs.recent": lambda *_: []}):
-        assert dreamctl("--socket", socket, "show").stderr == "Error: NOT_FOUND (12): no dialogue yet\n"
+        assert dreamctl("--socket", socket, "show").stderr == "Error: no dialogue yet (NOT_FOUND, 12)\n"
 
 
 def test_finds_the_oldest_dialogue_by_its_whole_trace_id(socket: Path) -> None:

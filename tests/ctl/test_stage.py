@@ -137,7 +137,7 @@ def test_decisions_in_plain_words() -> None:
         "gate": {"cooldown_s": 180.0},
     }
     assert "No (cooldown: 41 s of 180 left). The demo asks for it all the same." in shown(no, columns=100)
-    assert shown({"type": "refused", "words": "BUSY (14): try later"}) == "No dream: BUSY (14): try later.\n"
+    assert shown({"type": "refused", "words": "try later (BUSY, 14)"}) == "No dream: try later (BUSY, 14).\n"
 
 
 def test_explains_every_early_end() -> None:

@@ -27,6 +27,7 @@ OF_NOW = {
     "decisions": {"calm": 170, "dream": 3},
     "hooks": {"generate": {"calls": 9, "p50_ms": 3.125, "p99_ms": 12.0}},
     "failures": {"generate: TypeError": 2, 'host: "a\\b"\nc': 1},
+    "refusals": {"dream.now: NO_HOOKS": 2},
 }  # fmt: skip
 FIGURES = {**STATS, **OF_NOW, "drift": 0.18, "last_at": 1_700_000_000.5}
 STATUS = OF_NOW | {
@@ -48,7 +49,8 @@ drift      0.18
 up         3 min 10 s
 decisions  170 calm, 3 dream
 generate   9 calls, p50 3.1 ms, p99 12.0 ms
-failures   3"""
+failures   3
+refused    2"""
 
 EXPOSED = r"""# TYPE dreamd_up gauge
 # HELP dreamd_up Whether the daemon answered.
@@ -77,6 +79,9 @@ dreamd_decisions_total{reason="dream"} 3
 # HELP dreamd_failures What went wrong and was swallowed; since the daemon started.
 dreamd_failures_total{kind="generate: TypeError"} 2
 dreamd_failures_total{kind="host: \"a\\b\"\nc"} 1
+# TYPE dreamd_refusals counter
+# HELP dreamd_refusals What callers asked amiss, and were told; since the daemon started.
+dreamd_refusals_total{kind="dream.now: NO_HOOKS"} 2
 # TYPE dreamd_hook_duration_seconds summary
 # UNIT dreamd_hook_duration_seconds seconds
 # HELP dreamd_hook_duration_seconds How long leo's hooks took, the last 1024 calls of each; all calls are counted.
@@ -158,13 +163,21 @@ def test_leaves_out_unknown_figures() -> None:
     fresh = (
         FIGURES
         | STATUS
-        | {"drift": None, "last_at": None, "hooks": {}, "failures": {}, "inbox": {"enabled": False}}
+        | {
+            "drift": None,
+            "last_at": None,
+            "hooks": {},
+            "failures": {},
+            "refusals": {},
+            "inbox": {"enabled": False},
+        }
     )
     missing = {
         "dreamd_drift",
         "dreamd_last_dialogue_seconds",
         "dreamd_hook_duration_seconds",
         "dreamd_failures",
+        "dreamd_refusals",
         "dreamd_inbox_files",
     }
     assert parse(exposition(fresh)).keys() == parse(EXPOSED).keys() - missing
@@ -214,7 +227,7 @@ def test_shows_the_figures_of_a_daemon(daemon: DaemonProcess, leo: tuple[Speaker
     families = parse(exposed.stdout)
     assert families["dreamd_lines"].samples == {("_total", ()): answer["lines"]}
     assert families["dreamd_leos"].samples == {("", ()): 1}
-    assert families.keys() >= parse(EXPOSED).keys() - {"dreamd_failures"}
+    assert families.keys() >= parse(EXPOSED).keys() - {"dreamd_failures", "dreamd_refusals"}
 
 
 def test_tells_scrapers_that_the_daemon_is_down(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ STATUS = {
         "trouble": None,
     },
     "failures": {"generate: TypeError": 2},
+    "refusals": {"dream.now: NO_HOOKS": 3},
     "last_errors": [{"type": "TypeError", "where": "leo.py:7 in reply", "at": NOW - 60}],
     "last": {"dialog": 12, "at": NOW - 3 * 3600, "outcome": "complete", "lines": 4},
     "next": {"reason": "cooldown", "not_before": NOW + 240},
@@ -97,6 +98,7 @@ database   disk full: 41 kB, WAL 0 B
 note       the database was damaged
 inbox      2 waiting, 1 set aside in /x/inbox
 failed     2 × generate: TypeError
+refused    3 × dream.now: NO_HOOKS
 error      11:59:00 TypeError in leo.py:7 in reply"""
 
 

@@ -65,7 +65,7 @@ def test_offers_again_to_a_busy_daemon(socket: Path) -> None:
     shown, _ = converse(socket, {"dream.now": fails(14, "later")}, play, lambda talk: talk.say("goat"))
     assert [event["type"] for event in shown] == ["reply", "decision", "refused"]
     assert shown[1]["reason"] == "calm"
-    assert shown[2]["words"] == "BUSY (14): later"
+    assert shown[2]["words"] == "later (BUSY, 14)"
 
 
 def test_ends_a_dream_that_could_not_be_stored(socket: Path) -> None:

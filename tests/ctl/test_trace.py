@@ -166,7 +166,7 @@ def test_filters_by_session_and_method(
     ]
     refused = dreamctl("--socket", daemon.socket, "trace", "--session", 9999)
     assert (refused.exit_code, refused.stdout) == (4, "")
-    assert "NOT_FOUND (12): no session 9999; `dreamctl status` lists them" in refused.stderr
+    assert "no session 9999; `dreamctl status` lists them (NOT_FOUND, 12)" in refused.stderr
 
 
 def test_decides_10_000_contexts_and_counts_the_lost_messages(daemon: DaemonProcess, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_decides_10_000_contexts_and_counts_the_lost_messages(daemon: DaemonProc
     status = daemon.call("status")
     assert told == count + 4
     assert status["decisions"]["no_hooks"] - before == count
-    assert status["failures"].keys() <= {"trace.subscribe: refused (12)"}
+    assert status["failures"] == {}
 
 
 def test_reports_number_of_lost_messages(socket: Path, tmp_path: Path) -> None:

@@ -49,9 +49,10 @@ async def besides(tmp_path, **settings):
 
 
 async def counted(service):
-    """What a newcomer sees in `status`."""
+    """What a newcomer sees in `status`: failures, and refusals that were told."""
     async with await PlainPeer.connect(service.socket) as peer:
-        return (await peer.call("status"))["failures"]
+        status = await peer.call("status")
+        return status["failures"] | status["refusals"]
 
 
 # --- params ------------------------------------------------------------------------------------------
@@ -183,7 +184,7 @@ async def test_every_method_with_wrong_params_says_which_and_what_was_expected(t
                 assert error.message.startswith(f"{method}: "), method
                 assert "; expected [" in error.message
                 assert len(error.message) < 300
-            assert (await counted(service))[f"{method}: invalid params"] == len(wrong)
+            assert (await counted(service))[f"{method}: INVALID_PARAMS"] == len(wrong)
         assert await peer.call("why", 0) == []
         assert not service.stop.__self__.is_set()
 
@@ -225,9 +226,9 @@ async def test_hello_of_another_protocol_is_told_what_to_do_and_may_still_look(t
         with pytest.raises(PeerError) as caught:
             await peer.call("dream.context", STIRRED)
         assert caught.value.code == 5
-        assert (await peer.call("status"))["failures"] == {
-            "hello: refused (6)": 1,
-            "dream.context: refused (5)": 1,
+        assert (await peer.call("status"))["refusals"] == {
+            "hello: WRONG_PROTOCOL": 1,
+            "dream.context: HELLO_REQUIRED": 1,
         }
 
 
@@ -235,7 +236,7 @@ async def test_contexts_without_hello_are_counted_and_decide_nothing(tmp_path):
     async with besides(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         for _ in range(10):
             peer.send([2, "dream.context", [STIRRED]])
-        assert (await peer.call("status"))["failures"] == {"dream.context: refused (5)": 10}
+        assert (await peer.call("status"))["failures"] == {"dream.context: HELLO_REQUIRED": 10}
         assert "dream" not in service.engine.reasons
 
 

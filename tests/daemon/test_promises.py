@@ -337,7 +337,7 @@ async def test_p11_a_flood_of_calls_is_capped_and_a_flood_of_notifications_too(t
         codes = {answer.exception().code for answer in answers if answer.exception()}
         assert codes <= {4}
         assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
-        assert service.failures.counts["inbox.list: refused (2)"] == 5000
+        assert service.failures.counts["inbox.list: INVALID_PARAMS"] == 5000
 
 
 async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_many(tmp_path):

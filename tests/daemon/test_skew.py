@@ -37,7 +37,7 @@ def test_an_old_client_is_told_both_versions_and_the_remedy(tmp_path):
             f"leo 0.0.9 speaks protocol 0, dreamd {__version__} speaks 1; upgrade the older of the two and restart it",
         ]
         assert (status["result"]["version"], status["result"]["protocol"]) == (__version__, PROTOCOL_VERSION)
-        assert status["result"]["failures"] == {"hello: refused (6)": 1}  # P10
+        assert status["result"]["refusals"] == {"hello: WRONG_PROTOCOL": 1}  # P10
         assert context["error"][0] == 5
 
 

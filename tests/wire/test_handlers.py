@@ -83,8 +83,8 @@ async def test_only_a_context_may_be_told_the_rest_are_requests(tmp_path):
         counted = await peer.call("status")
         assert not service.stop.__self__.is_set()
     others = SERVED - {"dream.context"}
-    assert counted["failures"] == {f"{method}: refused (2)": 1 for method in others} | {
-        "dream.context: invalid params": 1, "unknown method: refused (3)": 1,
+    assert counted["failures"] == {f"{method}: INVALID_PARAMS": 1 for method in others} | {
+        "dream.context: INVALID_PARAMS": 1, "unknown method: UNKNOWN_METHOD": 1,
     }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ async def test_p11_beyond_64_calls_in_flight_a_call_is_answered_too_many():
         for _ in range(2):
             with pytest.raises(Exception, match="more than 64 calls in flight"):
                 await peer.call("echo")
-        assert made.failures.counts == {"peer: too many calls": 2}
+        assert (made.failures.refusals, made.failures.counts) == ({"peer: too many calls": 2}, {})
         made.session.respond(made.heard[0].msgid, "now")
         assert await waiting[0] == "now"
         assert await peer.call("echo") == "heard"
@@ -418,13 +418,17 @@ async def test_p11_a_slow_subscriber_loses_events_and_is_told_how_many():
         (b"\x91" * 10_000, "Malformed", 8),
     ],
 )
-async def test_p11_a_breach_is_told_counted_and_ends_this_connection_alone(data, kind, code):
+@pytest.mark.parametrize("greeted", [False, True])
+async def test_p11_a_breach_is_told_counted_and_ends_this_connection_alone(data, kind, code, greeted):
+    """One before hello is no failure of the daemon, but that of a stranger who was told."""
     async with talking() as (made, peer):
+        made.session.greeted = greeted
         peer.send(data)
         await peer.closed()
         method, [told, _text] = peer.told.get_nowait()
     assert (method, told) == ("error", code)
-    assert made.failures.counts == {f"peer: {kind}": 1}
+    counted, other = made.failures.counts, made.failures.refusals
+    assert (counted, other) == (({f"peer: {kind}": 1}, {}) if greeted else ({}, {f"peer: {kind}": 1}))
 
 
 async def test_half_a_frame_costs_nothing_and_waits_for_its_end():

@@ -13,7 +13,7 @@ from tests.helpers.waiting import until_on_loop
 
 KEYS = {
     "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "enabled", "seeded", "sessions",
-    "decisions", "dialogues", "hooks", "database", "inbox", "failures", "last_errors",
+    "decisions", "dialogues", "hooks", "database", "inbox", "failures", "refusals", "last_errors",
 }  # fmt: skip
 
 

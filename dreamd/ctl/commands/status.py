@@ -86,6 +86,11 @@ def _failures(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
         yield "failed", f"{count} × {name}"
 
 
+def _refusals(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    for name, count in status["refusals"].items():
+        yield "refused", f"{count} × {name}"
+
+
 def _errors(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     for error in status["last_errors"]:
         yield "error", f"{moment(error['at'], now)} {error['type']} in {error['where']}"
@@ -107,6 +112,7 @@ _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]
     "database": _database,
     "inbox": lambda status, _: iter([("inbox", _inbox(status["inbox"]))]),
     "failures": _failures,
+    "refusals": _refusals,
     "last_errors": _errors,
 }
 

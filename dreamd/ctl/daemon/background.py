@@ -58,7 +58,7 @@ def spawn(state: Path, socket: Path) -> int | None:
     with log.open("ab") as out:
         before = out.tell()
         process = subprocess.Popen(
-            [*words, "--set", "log.level=info"],
+            words,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

@@ -11,11 +11,10 @@ from typing import Any
 import click
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
-from dreamclient.messages import Code
 from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
-from dreamd.ctl.daemon.source import ANSWER_S, Refused, Source, Unreachable
+from dreamd.ctl.daemon.source import ANSWER_S, Source, Unreachable, refused
 from dreamd.ctl.terminal.output import command
 from dreamd.ctl.terminal.signals import undisturbed
 
@@ -27,8 +26,6 @@ START = "service start"  # what to do if no daemon runs: the unit if it is insta
 
 OnEvent = Callable[[dict[str, Any]], object]
 HooksByName = Mapping[str, Hook]
-
-_CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
 
 
 @dataclass
@@ -96,8 +93,7 @@ class Daemon(Source):
         try:
             return self._client.call(method, *params, timeout_s=timeout_s)
         except RemoteError as error:
-            name = _CODES.get(error.code, "error")
-            raise Refused(f"{name} ({error.code}): {error.message}") from None
+            raise refused(error.code, error.message) from None
         except UsageError as error:
             why = str(error).removeprefix(f"{method}: ")
             if "MessagePack" in why:  # the only JSON values that MessagePack lacks
@@ -108,11 +104,11 @@ class Daemon(Source):
 
     def _unreachable(self, error: Exception) -> Unreachable:
         """Return why no daemon answers, and what to do."""
-        from dreamd.ctl.machine.access import refused  # needed only after a failure
+        from dreamd.ctl.machine import access  # needed after a failure alone
         from dreamd.ctl.machine.places import listens, look_at_socket
 
         what = str(error) if str(self._socket) in str(error) else f"{self._socket}: {error}"
-        why, cure = refused(self._socket.parent)
+        why, cure = access.refused(self._socket.parent)
         if listens(self._socket):
             cure = f"A program listens there; `{command('doctor')}` says what is wrong."
         elif why:

@@ -6,7 +6,7 @@ import click
 from dreamclient.messages import Code, Method
 
 from dreamd.ctl.daemon.completers import dialogues
-from dreamd.ctl.daemon.source import Refused, Source
+from dreamd.ctl.daemon.source import Source, refused
 from dreamd.ctl.terminal.output import command
 
 LOOKED_THROUGH = 2000  # dialogues, newest first
@@ -31,7 +31,7 @@ def dialogue(daemon: Source, asked: str) -> int:
         found = [each for each in recent if (each["trace_id"] or "").startswith(asked)]
     if not found:
         what = f"no trace id of the last dialogues begins with {asked!r}; `{command('recent')}` lists them"
-        raise Refused(f"NOT_FOUND ({Code.NOT_FOUND}): {'no dialogue yet' if asked == 'last' else what}")
+        raise refused(Code.NOT_FOUND, "no dialogue yet" if asked == "last" else what)
     if len(found) > 1:
         some = ", ".join(each["trace_id"] for each in found[:3])
         raise click.UsageError(f"{asked!r} begins {len(found)} trace ids: {some}{', ..' * (len(found) > 3)}")

@@ -4,9 +4,12 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import click
-from dreamclient.messages import PAGE
+from dreamclient.messages import PAGE, Code
 
 ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
+
+
+_CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
 
 
 class Unreachable(click.ClickException):
@@ -19,6 +22,11 @@ class Refused(click.ClickException):
     """The daemon answered with an error."""
 
     exit_code = 4
+
+
+def refused(code: int, message: str) -> Refused:
+    """Return an error of the daemon's: what it said, then the code."""
+    return Refused(f"{message} ({_CODES.get(code, 'error')}, {code})")
 
 
 class Source(ABC):

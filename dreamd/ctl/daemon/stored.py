@@ -11,7 +11,7 @@ import msgspec
 from dreamclient.messages import Code, Method
 
 from dreamd import __version__
-from dreamd.ctl.daemon.source import Refused, Source
+from dreamd.ctl.daemon.source import Source, refused
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
 from dreamd.store import checkpoints, reads, search
@@ -37,7 +37,7 @@ class Stored(Source):
         try:
             answer = msgspec.to_builtins(_ANSWERS[method](self, *params))
         except Refusal as error:
-            raise Refused(str(error)) from None
+            raise refused(error.code, str(error)) from None
         if self._before not in (
             None,
             stamp(self.path),
@@ -102,7 +102,7 @@ def _fragments(dreams: Stored, name: str | None = None) -> Any:
 
 def _status(dreams: Stored) -> dict[str, Any]:
     """Return the part of a `status` that is known without a daemon."""
-    counts: dict[str, Any] = {"decisions": {}, "hooks": {}, "failures": {}}
+    counts: dict[str, Any] = {"decisions": {}, "hooks": {}, "failures": {}, "refusals": {}}
     about = {
         "version": __version__,
         "state": NO_DAEMON,

@@ -69,8 +69,9 @@ class DaemonProcess:
                     return result
 
     def said(self) -> str:
-        """All that it has printed."""
-        return self.stderr.read_text()
+        """All that it has printed, but for the line of a start."""
+        lines = self.stderr.read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("INFO dreamd: serving at "))
 
     def wait(self) -> int:
         """Wait for its end; the exit code."""

@@ -1,6 +1,5 @@
 """The daemon: whether it answers, what it reports of itself, and whether its version is dreamctl's."""
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from shlex import quote
 from typing import Any
 
 import click
-from dreamclient.messages import CLIENT_VERSION, DECISIONS, PROTOCOL_VERSION, Code, Method
+from dreamclient.messages import CLIENT_VERSION, DECISIONS, PROTOCOL_VERSION, Method
 
 from dreamd import __version__
 from dreamd.ctl.commands.doctor.finding import Finding, Section, fail, ok, warn
@@ -123,18 +122,12 @@ def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
 
 def _counted(status: Mapping[str, Any]) -> Iterator[Finding]:
     for kind, times in status["failures"].items():
-        if not (kind.startswith(("host: ", *_ELSEWHERE)) or _ANSWERED.fullmatch(kind)):
+        if not kind.startswith(("host: ", *_ELSEWHERE)):
             yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
 
 
 # Failures that another section reports.
 _ELSEWHERE = ("generate: ", "observe: ", "recall: ", "inbox: ", "store: ")
-# Wrong calls whose caller got the error, so that no finding is needed. Not so a `dream.context`, which has no answer,
-# and a `hello`, after which a host is not connected.
-_ASKED_AMISS = (Code.INVALID_PARAMS, Code.UNKNOWN_METHOD, Code.NOT_FOUND, Code.NO_HOOKS, Code.BUSY)
-_ANSWERED = re.compile(
-    rf"(?!dream\.context:|hello:).+: (invalid params|refused \(({'|'.join(map(str, _ASKED_AMISS))})\))"
-)
 
 
 def check_versions(answers: Answers) -> Iterator[Finding]:

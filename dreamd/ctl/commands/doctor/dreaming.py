@@ -42,7 +42,13 @@ def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
                 f"{who}, and provides no {' and no '.join(lacks)}",
                 "give DreamClient both hooks, or call dreamclient.leo.attach(field)",
             )
-    if not hosts:
+    if not hosts and (refused := status.get("refusals", {}).get("hello: WRONG_PROTOCOL")):
+        yield warn(
+            "leo",
+            f"none is connected, and a client of another protocol was refused {refused} times",
+            "upgrade the older one, dreamd or the client in leo's environment, and restart it",
+        )
+    elif not hosts:
         yield warn(
             "leo",
             "none is connected",

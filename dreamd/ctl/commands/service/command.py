@@ -227,7 +227,7 @@ def logs(target: Target, count: int, instance: str) -> None:
         asked = ["journalctl", "--user", "--quiet", "-u", unit, "-n", str(count), "--no-pager"]
         said = subprocess.run(asked, stdout=subprocess.PIPE, check=False).stdout
         if not said:
-            told = "is there one here? Logs are off by default: `log.level`, docs/reference/settings.md"
+            told = "is there a journal here, and is `log.level` off? See docs/reference/settings.md"
             click.echo(f"the journal has nothing of {unit}; {told}", err=True)
     elif os.path.exists(log):
         plain.check_log(log)

@@ -13,7 +13,7 @@ from dreamd.ctl.terminal.output import emit, json_option
 
 Figures = Mapping[str, Any]
 
-_OF_STATUS = ("version", "state", "uptime_s", "decisions", "hooks", "failures")
+_OF_STATUS = ("version", "state", "uptime_s", "decisions", "hooks", "failures", "refusals")
 _EXPOSED_TOO = ("sessions", "database", "inbox")
 
 
@@ -92,3 +92,4 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
     for name, hook in figures["hooks"].items():
         yield name, f"{hook['calls']} calls, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
     yield "failures", str(sum(figures["failures"].values()))
+    yield "refused", str(sum(figures.get("refusals", {}).values()))

@@ -63,6 +63,12 @@ def _of_now(figures: Figures) -> Iterator[Family]:
         "kind",
         figures["failures"],
     )
+    yield _counter(
+        "refusals",
+        "What callers asked amiss, and were told; since the daemon started.",
+        "kind",
+        figures.get("refusals", {}),
+    )
     yield _hooks(figures["hooks"])
     if database["database_bytes"] is not None:  # None: its disk did not answer in time
         yield _gauge("database_bytes", "The dream database.", database["database_bytes"], unit="bytes")
