@@ -192,6 +192,15 @@ def test_a_call_is_answered(ends: Ends) -> None:
     assert [reply and reply.result for reply in ends.replies] == [[1]]
 
 
+def test_a_call_that_is_given_up_late_harms_no_later_connection(ends: Ends) -> None:
+    forget = ends.link.call("why", [], ends.replies.append, time.monotonic() + DEADLINE_S)
+    ends.session.end()
+    ends.session.begin()  # whose first call has that number again
+    forget()
+    assert list(ends.session.pending) == [0]
+    ends.session.pending.clear()
+
+
 class Reader(threading.Thread):
     """The daemon reads again: `count` messages."""
 

@@ -204,7 +204,7 @@ def test_every_caller_learns_that_the_connection_has_ended() -> None:
     ends.session.begin()
     ends.session.call("why", [], ended.append)
     forgotten, _ = ends.session.call("why", [], ended.append)
-    ends.session.forget(forgotten)
+    ends.session.pending.pop(forgotten)
     ends.session.end()
     ends.session.end()
     assert ended == [None]

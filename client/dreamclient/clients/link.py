@@ -96,7 +96,7 @@ class Link:
         Raise NotConnected, CallTimeout (it was not sent), UsageError (it cannot be sent)."""
         with self._held(deadline):
             msgid, data = self._session.call(method, params, done)
-            forget = partial(self._session.forget, msgid)
+            forget = partial(self._session.pending.pop, msgid, None)  # of this connection, not of a later one
             try:
                 self._send(data, deadline)
             except DreamError:

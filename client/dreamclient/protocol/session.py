@@ -106,10 +106,6 @@ class Session(Peer):
 
     # both ways
 
-    def forget(self, msgid: int) -> None:
-        """Give a call up: its `done` is not called."""
-        self.pending.pop(msgid, None)
-
     def receive(self, data: bytes) -> list[Request]:
         """Take bytes; return the hook calls among them. Raise NotConnected if the connection must end, when `out` is
         sent."""
