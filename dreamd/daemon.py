@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dreamd.clock import Clock
 from dreamd.dream.gate import Gate
 from dreamd.engine.delivery import Delivery, StoppableFiles
-from dreamd.engine.dialogue_run import answered
+from dreamd.engine.dialogue_run import answer_within
 from dreamd.engine.engine import Engine
 from dreamd.engine.events import Event, Events
 from dreamd.engine.forgetting import Forgetting
@@ -93,7 +93,7 @@ class Daemon:
             engine, server = parts.engine, self.server
 
             with suppress(StoreUnavailable):  # reported as trouble; the pending work loads it later
-                await answered(engine.load(), LOAD_S)
+                await answer_within(engine.load(), LOAD_S)
             if listener is not None:
                 await server.listen(listener.socket)
             stack.callback(asyncio.create_task(engine.pending.run()).cancel)

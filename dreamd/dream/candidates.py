@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from dreamd.dream.measures import clamped, ngrams, repeats, words
+from dreamd.dream.measures import clamp_text, join_ngrams, repeats_text, split_words
 
 # Sentences of a candidate that are compared: bounded, so that a text of one-word sentences takes only milliseconds.
 MOST_SENTENCES = 64
@@ -60,7 +60,7 @@ class Usage:
 
     def hear(self, text: str) -> None:
         """Count the words of a text whose end means nothing."""
-        self._times.update(words(text))
+        self._times.update(split_words(text))
 
     def binds(self, word: str) -> bool:
         """Return whether a word is a function word: a short or a frequent one."""
@@ -78,7 +78,7 @@ class Usage:
         return sum(float(max(1, self._times[word]) ** -0.5) for word in both)
 
 
-def choose(
+def choose_sentences(
     candidates: Sequence[str],
     *,
     before: str,
@@ -96,22 +96,22 @@ def choose(
     runs = [
         Choice(run, index)
         for index, text in enumerate(texts)
-        for run in _whole_runs(text, usage, length, _stopped(text, max_tokens))
+        for run in _whole_runs(text, usage, length, _was_cut_off(text, max_tokens))
     ] or [
         Choice(part, index)
         for index, text in enumerate(texts)
-        for part in _cut_sentences(text, usage, length, _stopped(text, max_tokens))
+        for part in _cut_sentences(text, usage, length, _was_cut_off(text, max_tokens))
     ]
-    asked = set(words(before))
-    said = {pair for line in earlier for pair in ngrams(words(line), 2)}
-    runs.sort(key=lambda run: -_score(words(run.text), asked, said, usage, length.wanted))
-    return next((run for run in runs if not any(repeats(run.text, line) for line in earlier)), None)
+    asked = set(split_words(before))
+    said = {pair for line in earlier for pair in join_ngrams(split_words(line), 2)}
+    runs.sort(key=lambda run: -_score_run(split_words(run.text), asked, said, usage, length.wanted))
+    return next((run for run in runs if not any(repeats_text(run.text, line) for line in earlier)), None)
 
 
-def _score(
+def _score_run(
     tokens: list[str], asked: Collection[str], said: Collection[str], usage: Usage, wanted: int
 ) -> float:
-    pairs = ngrams(tokens, 2)
+    pairs = join_ngrams(tokens, 2)
     repetition = sum(pair in said for pair in pairs) / max(1, len(pairs))
     return (
         min(MOST_SHARED, usage.shared(tokens, asked))
@@ -127,12 +127,12 @@ class _Sentence(Struct, frozen=True):
     ended: bool  # it ends with a mark
 
 
-def _sentences(text: str) -> list[_Sentence]:
+def _split_sentences(text: str) -> list[_Sentence]:
     """Return the sentences in order. Text without a word belongs to the sentence after it."""
     found: list[_Sentence] = []
     start = looked = 0
     for end, ended in [*((mark.end(), True) for mark in _ENDING.finditer(text)), (len(text), False)]:
-        tokens = words(text[looked:end])
+        tokens = split_words(text[looked:end])
         if tokens:
             found.append(_Sentence(start, end, tokens, ended))
             start = end
@@ -142,12 +142,12 @@ def _sentences(text: str) -> list[_Sentence]:
     return found
 
 
-def _stopped(text: str, max_tokens: int) -> bool:
+def _was_cut_off(text: str, max_tokens: int) -> bool:
     return len(_TOKEN.findall(text)) >= STOPPED_FROM * max_tokens
 
 
 def _whole_runs(text: str, usage: Usage, length: Length, stopped: bool) -> Iterator[str]:
-    sentences = _sentences(text)
+    sentences = _split_sentences(text)
     if stopped and len(sentences) > 1:
         sentences.pop()
     for first in range(len(sentences)):
@@ -163,12 +163,12 @@ def _whole_runs(text: str, usage: Usage, length: Length, stopped: bool) -> Itera
 
 def _cut_sentences(text: str, usage: Usage, length: Length, stopped: bool) -> Iterator[str]:
     """Yield each sentence cut to the length of a line, if possible not on a function word."""
-    parts = [text[sentence.start : sentence.end].strip() for sentence in _sentences(text)]
+    parts = [text[sentence.start : sentence.end].strip() for sentence in _split_sentences(text)]
     for part in parts or [text]:
-        kept = clamped(part, most_chars=length.most_chars, most_words=length.most_words)
+        kept = clamp_text(part, most_chars=length.most_chars, most_words=length.most_words)
         if kept != part or stopped:
-            tokens = words(kept)
+            tokens = split_words(kept)
             count = max((n for n, word in enumerate(tokens, 1) if usage.may_end(word)), default=len(tokens))
-            kept = clamped(kept, most_chars=length.most_chars, most_words=count).rstrip(" ,;:–—-") or kept
+            kept = clamp_text(kept, most_chars=length.most_chars, most_words=count).rstrip(" ,;:–—-") or kept
         if kept:
             yield kept

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from dreamd.dream import measures
-from dreamd.dream.candidates import Choice, Length, Usage, choose
+from dreamd.dream.candidates import Choice, Length, Usage, choose_sentences
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
 from dreamd.dream.outcomes import Outcome
@@ -111,7 +111,7 @@ class Result(Struct):
         return bool(self.lines)
 
 
-def dialogue(
+def speak_dialogue(
     ctx: Context,
     friend: Friend,
     rng: "np.random.Generator",
@@ -122,13 +122,13 @@ def dialogue(
     """Let leo and his friend speak in turn, leo first. Each line is recorded and then observed."""
     lines: list[Line] = []
     try:
-        outcome = yield from _turns(ctx, friend, rng, settings, can_recall, lines)
+        outcome = yield from _speak_turns(ctx, friend, rng, settings, can_recall, lines)
     except Ended as ended:
         outcome = ended.outcome
     return Result(outcome, lines)
 
 
-def _turns(
+def _speak_turns(
     ctx: Context,
     friend: Friend,
     rng: "np.random.Generator",
@@ -139,38 +139,42 @@ def _turns(
     # All random numbers are drawn here, in this order: the length, and the fragments.
     turns = int(rng.integers(settings.turns_min, settings.turns_max, endpoint=True))
     seed_origin = [fragment.text for fragment in friend.sample(rng)]
-    seed_now = [_part(ctx.prompt), _part(ctx.reply)]
-    lately = measures.phrases(seed_now[0]) | measures.phrases(seed_now[1])
+    seed_now = [_cut_part(ctx.prompt), _cut_part(ctx.reply)]
+    lately = measures.words_and_pairs(seed_now[0]) | measures.words_and_pairs(seed_now[1])
     if can_recall:
-        snapshots: list[str] = yield Recall(_joined(seed_now), RECALLED)
-        seed_now += map(_part, snapshots[:RECALLED])
+        snapshots: list[str] = yield Recall(_join_parts(seed_now), RECALLED)
+        seed_now += map(_cut_part, snapshots[:RECALLED])
 
     usage = Usage(friend.fragment_words())
     for text in seed_now:
         usage.hear(text)
-    before = _joined([seed_now[0], *seed_origin])
+    before = _join_parts([seed_now[0], *seed_origin])
     for turn in range(1, turns + 1):
-        ask = _first(ctx, seed_now, seed_origin) if turn == 1 else _next(ctx, turn, seed_origin, lines)
+        ask = (
+            _first_prompt(ctx, seed_now, seed_origin)
+            if turn == 1
+            else _next_prompt(ctx, turn, seed_origin, lines)
+        )
         answers: list[Answer] = []
         for candidate in range(1, max(1, settings.candidates) + 1):
             answers += [(yield replace(ask, candidate=candidate))]
         texts = [answer.text for answer in answers]
-        choice = _choice(texts, before, lines, usage, ask.speaker, settings)
+        choice = _choose_line(texts, before, lines, usage, ask.speaker, settings)
         if choice is None:
             return "repeat" if any(map(str.strip, texts)) else "empty"
-        line = _measured(ask, answers[choice.candidate], choice.text, texts, ctx, friend, lately)
+        line = _measure_line(ask, answers[choice.candidate], choice.text, texts, ctx, friend, lately)
         yield Record(line)
         lines.append(line)
         metrics: LineMetrics | None = yield Observe(line, choice.candidate + 1)
         if metrics is not None:
-            lines[-1] = corrected(line, metrics)
-        lately |= measures.phrases(line.text)
+            lines[-1] = with_metrics(line, metrics)
+        lately |= measures.words_and_pairs(line.text)
         usage.hear(line.text)
         before = line.text
     return "complete"
 
 
-def _choice(
+def _choose_line(
     texts: list[str],
     before: str,
     lines: list[Line],
@@ -181,56 +185,56 @@ def _choice(
     """Return the best line in a hook's answers to `before`, or None if all are empty or were said already."""
     earlier = [line.text for line in lines]
     if not settings.candidates:
-        text = measures.clamped(texts[0], most_words=settings.max_tokens, most_chars=settings.max_chars)
-        said = not text or any(measures.repeats(text, line) for line in earlier)
+        text = measures.clamp_text(texts[0], most_words=settings.max_tokens, most_chars=settings.max_chars)
+        said = not text or any(measures.repeats_text(text, line) for line in earlier)
         return None if said else Choice(text, 0)
     wanted, most_words = (
         (LEO_WANTED, settings.leo_words) if speaker == "leo" else (FRIEND_WANTED, settings.friend_words)
     )
     length = Length(wanted, min(most_words, settings.max_tokens), settings.max_chars)
-    return choose(
+    return choose_sentences(
         texts, before=before, earlier=earlier, usage=usage, length=length, max_tokens=settings.max_tokens
     )
 
 
-def _first(ctx: Context, seed_now: list[str], seed_origin: list[str]) -> Generate:
+def _first_prompt(ctx: Context, seed_now: list[str], seed_origin: list[str]) -> Generate:
     """Return the request for leo's first line: from the prompt, the reply and the origin, as the context feels."""
     felt = ctx.pulse or Pulse()
-    return _leo(1, seed_now + seed_origin, felt.entropy or 0.0, felt.novelty or 0.0, ctx.expert)
+    return _ask_leo(1, seed_now + seed_origin, felt.entropy or 0.0, felt.novelty or 0.0, ctx.expert)
 
 
-def _next(ctx: Context, turn: int, seed_origin: list[str], lines: list[Line]) -> Generate:
+def _next_prompt(ctx: Context, turn: int, seed_origin: list[str], lines: list[Line]) -> Generate:
     """Return the request for the next line: from the origin and the last one or two lines, as the last line feels."""
     last = lines[-1]
     seed = seed_origin + [line.text for line in lines[-2:]]
     if turn % 2:
-        return _leo(turn, seed, last.entropy, last.novelty, ctx.expert)
+        return _ask_leo(turn, seed, last.entropy, last.novelty, ctx.expert)
     # The deeper of leo's trauma and that of his last line: a soft line does not heal a wound.
     trauma = max(ctx.trauma_level or 0.0, last.trauma)
     return Generate(
         turn=turn,
         speaker="friend",
         role="friend",
-        seed=_joined(seed),
+        seed=_join_parts(seed),
         temperature=0.7 + 0.3 * last.arousal,
         semantic_weight=0.5 + 0.1 * trauma,
         expert="wounded" if trauma > WOUNDED_ABOVE else ctx.expert,
     )
 
 
-def _leo(turn: int, seed: list[str], entropy: float, novelty: float, expert: str) -> Generate:
+def _ask_leo(turn: int, seed: list[str], entropy: float, novelty: float, expert: str) -> Generate:
     return Generate(
         turn=turn,
         speaker="leo",
         role="leo_dream",
-        seed=_joined(seed),
+        seed=_join_parts(seed),
         temperature=0.6 + 0.4 * entropy,
         semantic_weight=0.3 + 0.1 * novelty,
         expert=expert,
     )
 
 
-def _measured(
+def _measure_line(
     ask: Generate,
     answer: Answer,
     text: str,
@@ -240,14 +244,14 @@ def _measured(
     lately: set[str],
 ) -> Line:
     """Return the line, each measure as the hook reports it, or else as estimated from the text."""
-    overlap = measures.overlap(text, friend.origin_profile)
+    overlap = measures.measure_overlap(text, friend.origin_profile)
     estimate = Line(
         turn=ask.turn,
         speaker=ask.speaker,
         text=text,
-        novelty=measures.novelty(text, lately),
-        arousal=measures.arousal(text),
-        entropy=measures.entropy(text),
+        novelty=measures.measure_novelty(text, lately),
+        arousal=measures.measure_arousal(text),
+        entropy=measures.measure_entropy(text),
         trauma=0.5 * (ctx.trauma_level or 0.0)
         + 0.5 * (overlap if answer.overlap is None else answer.overlap),
         overlap=overlap,
@@ -257,18 +261,18 @@ def _measured(
         expert=ask.expert,
         candidates=tuple(candidates),
     )
-    return corrected(estimate, answer)
+    return with_metrics(estimate, answer)
 
 
-def corrected(line: Line, metrics: LineMetrics) -> Line:
+def with_metrics(line: Line, metrics: LineMetrics) -> Line:
     """Return the line with the measures that a hook reports for it."""
     told = {name: getattr(metrics, name) for name in LineMetrics.__struct_fields__}
     return replace(line, **{name: value for name, value in told.items() if value is not None})
 
 
-def _part(text: str) -> str:
-    return measures.clamped(text, most_chars=TEXT_CHARS)
+def _cut_part(text: str) -> str:
+    return measures.clamp_text(text, most_chars=TEXT_CHARS)
 
 
-def _joined(parts: list[str]) -> str:
+def _join_parts(parts: list[str]) -> str:
     return " ".join(part for part in parts if part)

@@ -16,14 +16,14 @@ from msgspec.structs import replace
 from dreamd.dream.measures import (
     Profile,
     Reading,
-    alike,
-    blend,
-    clamped,
-    dot,
-    likeness,
+    blend_profiles,
+    clamp_text,
+    cosine_of_products,
+    dot_product,
+    is_alike,
     nearly_alike,
-    read,
-    words,
+    read_text,
+    split_words,
 )
 from dreamd.dream.model import Fragment, Line
 from dreamd.dream.signals import Recent
@@ -104,14 +104,14 @@ class Friend:
         ranks: "Ranks | None" = None,
     ) -> tuple["Friend", Change]:
         """Return the friend after a dialogue that spoke, and the change. `at` is in unix seconds."""
-        kept = {fragment.id: _faded(fragment, settings) for fragment in self.fragments}
+        kept = {fragment.id: _fade_fragment(fragment, settings) for fragment in self.fragments}
         next_id = self.next_id
         for line in _worth_keeping(friend_lines, settings, ranks or Ranks()):
             said = self._reading(line.text)
             like = [
                 fragment
                 for fragment in kept.values()
-                if alike(own := self._reading(fragment.text), said)
+                if is_alike(own := self._reading(fragment.text), said)
                 or (fragment.dialog == dialog and nearly_alike(own, said))
             ]
             same = [fragment for fragment in like if self._reading(fragment.text).words == said.words]
@@ -137,7 +137,9 @@ class Friend:
     @cached_property
     def origin_profile(self) -> Profile:
         """The profile of the origin as it was born: each fragment at weight 1."""
-        return self._origin or blend((self._reading(f.text).profile, 1.0) for f in self.fragments if f.origin)
+        return self._origin or blend_profiles(
+            (self._reading(f.text).profile, 1.0) for f in self.fragments if f.origin
+        )
 
     def drift(self) -> float:
         """Return the cosine distance in [0, 1] of all fragments, at their weights, from the origin. 0 without an
@@ -148,14 +150,14 @@ class Friend:
         # Origin fragments mostly have one common weight: they are summed once at that weight, and the others
         # separately.
         usual = Counter(f.weight for f in self.fragments if f.origin).most_common(1)[0][0]
-        apart = blend(
+        apart = blend_profiles(
             (self._reading(f.text).profile, f.weight - usual if f.origin else f.weight)
             for f in self.fragments
             if not (f.origin and f.weight == usual)
         )
-        across = dot(apart, origin)
+        across = dot_product(apart, origin)
         square = usual * usual * origin.square + 2.0 * usual * across + apart.square
-        return 1.0 - likeness(usual * origin.square + across, square, origin.square)
+        return 1.0 - cosine_of_products(usual * origin.square + across, square, origin.square)
 
     def fragment_words(self) -> list[tuple[str, ...]]:
         """Return the words of each fragment."""
@@ -164,7 +166,7 @@ class Friend:
     def _reading(self, text: str) -> Reading:
         known = self._readings.get(text)
         if known is None:
-            known = self._readings[text] = read(text)
+            known = self._readings[text] = read_text(text)
         return known
 
     def _change_to(self, friend: "Friend") -> Change:
@@ -177,7 +179,7 @@ class Friend:
         )
 
 
-def _faded(fragment: Fragment, settings: FriendSettings) -> Fragment:
+def _fade_fragment(fragment: Fragment, settings: FriendSettings) -> Fragment:
     floor = settings.origin_floor if fragment.origin else settings.floor
     return replace(fragment, weight=min(1.0, max(floor, fragment.weight * settings.decay)))
 
@@ -230,16 +232,16 @@ def split_origin(origin: list[str], readme: list[str], most: int) -> list[str]:
     """
     found: dict[tuple[str, ...], str] = {}
     for text in [*origin, *readme]:
-        for thought in _thoughts(text):
+        for thought in _split_thoughts(text):
             if len(found) == most:
                 return list(found.values())
-            if said := tuple(words(thought)):
+            if said := tuple(split_words(thought)):
                 found.setdefault(said, thought)
     return list(found.values())
 
 
-def _thoughts(text: str) -> Iterator[str]:
+def _split_thoughts(text: str) -> Iterator[str]:
     for paragraph in _PARAGRAPHS.split(text):
         line = " ".join(paragraph.split())
         for part in [line] if len(line) <= SHORT_PARAGRAPH else _SENTENCES.split(line):
-            yield clamped(part, most_chars=FRAGMENT_CHARS)
+            yield clamp_text(part, most_chars=FRAGMENT_CHARS)

@@ -1,7 +1,7 @@
 """The gate: it decides whether to dream now, and if not, why not.
 
-`decide` depends only on its arguments. `Gate` holds its settings and the state of each client. Nothing here touches a
-disk or a clock.
+`decide_to_dream` depends only on its arguments. `Gate` holds its settings and the state of each client. Nothing here
+touches a disk or a clock.
 """
 
 from collections.abc import Callable
@@ -85,7 +85,7 @@ class Decision(Struct, kw_only=True, omit_defaults=True):
     gate: GateSettings | None = None  # the thresholds are those that decided; nil if a rank did
 
 
-def decide(
+def decide_to_dream(
     ctx: Context,
     settings: GateSettings,
     *,
@@ -120,8 +120,8 @@ def decide(
     elif cooldown_left_s > 0.0:
         reason, wait_s = "cooldown", cooldown_left_s
     else:
-        places = _places(ctx, settings, signals, overlap)
-        return _weigh(ctx, settings, places, at, client, draw)
+        places = _rank_measures(ctx, settings, signals, overlap)
+        return _weigh_measures(ctx, settings, places, at, client, draw)
     return Decision(at=at, dream=False, reason=reason, client=client, wait_s=wait_s, gate=settings)
 
 
@@ -155,7 +155,7 @@ class Gate:
         known = self.clients[client]
         if is_new and has_hooks:  # contexts of a client that cannot dream are not ranked
             known.signals.add(ctx, self._overlap)
-        decision = decide(
+        decision = decide_to_dream(
             ctx,
             self.settings,
             at=at,
@@ -174,7 +174,7 @@ class Gate:
         return decision
 
 
-def _places(
+def _rank_measures(
     ctx: Context, settings: GateSettings, signals: Signals | None, overlap: Callable[[str], float]
 ) -> dict[Signal, Place]:
     """Return by gate the place of the context among the last ones, except for gates that a threshold decides."""
@@ -196,7 +196,7 @@ def _is_open(gate: Signal, place: Place, settings: GateSettings) -> bool:
     return abs(place.rank - 0.5) <= share / 2 if gate == "quality" else place.rank >= 1 - share
 
 
-def _weigh(
+def _weigh_measures(
     ctx: Context,
     settings: GateSettings,
     places: dict[Signal, Place],

@@ -25,23 +25,23 @@ NEARLY_FROM = 0.6
 ECHO_WORDS = 3
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words of a text in order, case-folded."""
     return [word.casefold() for word in _WORD.findall(text)]
 
 
-def ngrams(tokens: Sequence[str], n: int) -> list[str]:
+def join_ngrams(tokens: Sequence[str], n: int) -> list[str]:
     """Return each n neighbouring words, joined by a space, which no word contains."""
     return [" ".join(gram) for gram in zip(*(tokens[start:] for start in range(n)), strict=False)]
 
 
-def phrases(text: str) -> set[str]:
+def words_and_pairs(text: str) -> set[str]:
     """Return the words and word pairs of a text: in a later text these are not new."""
-    tokens = words(text)
-    return {*tokens, *ngrams(tokens, 2)}
+    tokens = split_words(text)
+    return {*tokens, *join_ngrams(tokens, 2)}
 
 
-def clamped(text: str, *, most_chars: int, most_words: int | None = None) -> str:
+def clamp_text(text: str, *, most_chars: int, most_words: int | None = None) -> str:
     """Return the text without blanks around it, cut at a word boundary to the given characters and words.
 
     If the first word is too long, it is cut within.
@@ -59,19 +59,19 @@ def clamped(text: str, *, most_chars: int, most_words: int | None = None) -> str
     return text[: min(cut or most_chars, most_chars)].rstrip()
 
 
-def novelty(text: str, lately: AbstractSet[str]) -> float:
+def measure_novelty(text: str, lately: AbstractSet[str]) -> float:
     """Return the share of the text's distinct phrases that were not said `lately`, 0 without words."""
-    own = phrases(text)
+    own = words_and_pairs(text)
     return len(own - lately) / len(own) if own else 0.0
 
 
-def arousal(text: str) -> float:
+def measure_arousal(text: str) -> float:
     """Return 1 - (1 - capitals) (1 - exclamation) (1 - repetition), which is low only if all three are.
 
     capitals: the upper-case share of the letters that have a case. exclamation: marks per word, at most 1.
     repetition: the share of the words that are one of the three words before them.
     """
-    tokens = words(text)
+    tokens = split_words(text)
     upper = sum(map(str.isupper, text))
     cased = upper + sum(map(str.islower, text))
     capitals = upper / cased if cased else 0.0
@@ -81,10 +81,10 @@ def arousal(text: str) -> float:
     return 1.0 - (1.0 - capitals) * (1.0 - exclamation) * (1.0 - repetition)
 
 
-def entropy(text: str) -> float:
+def measure_entropy(text: str) -> float:
     """Return the Shannon entropy of the words, divided by its largest value, log2 of their number. 0 under two
     words."""
-    tokens = words(text)
+    tokens = split_words(text)
     total = len(tokens)
     if total < 2:
         return 0.0
@@ -100,47 +100,47 @@ class Profile:
     square: float
 
 
-def profile(text: str) -> Profile:
+def bigram_profile(text: str) -> Profile:
     """Return the word pairs of a text with their counts. A single word counts as itself."""
-    tokens = words(text)
-    return _profile(Counter(ngrams(tokens, 2) or tokens))
+    tokens = split_words(text)
+    return _normalized_profile(Counter(join_ngrams(tokens, 2) or tokens))
 
 
-def blend(weighted: Iterable[tuple[Profile, float]]) -> Profile:
+def blend_profiles(weighted: Iterable[tuple[Profile, float]]) -> Profile:
     """Return the sum of profiles, each times its weight."""
     counts: dict[str, float] = {}
     for part, weight in weighted:
         for gram, count in part.counts.items():
             counts[gram] = counts.get(gram, 0.0) + weight * count
-    return _profile(counts)
+    return _normalized_profile(counts)
 
 
-def _profile(counts: dict[str, float] | Counter[str]) -> Profile:
+def _normalized_profile(counts: dict[str, float] | Counter[str]) -> Profile:
     return Profile(dict(counts), sum(count * count for count in counts.values()))
 
 
-def cosine(a: Profile, b: Profile) -> float:
+def profile_cosine(a: Profile, b: Profile) -> float:
     """Return the cosine of two profiles: 1 if they are equal, 0 if they have nothing in common or one is empty."""
-    return likeness(dot(a, b), a.square, b.square)
+    return cosine_of_products(dot_product(a, b), a.square, b.square)
 
 
-def dot(a: Profile, b: Profile) -> float:
+def dot_product(a: Profile, b: Profile) -> float:
     """Return the dot product of two profiles."""
     few, many = sorted((a.counts, b.counts), key=len)
     return sum(count * many.get(gram, 0.0) for gram, count in few.items())
 
 
-def likeness(product: float, square_a: float, square_b: float) -> float:
+def cosine_of_products(product: float, square_a: float, square_b: float) -> float:
     """Return the cosine in [0, 1] of two profiles from their dot product and their squares."""
     length = sqrt(max(0.0, square_a * square_b))  # one root, so that a profile gives exactly 1 with itself
     return min(1.0, max(0.0, product / length)) if length else 0.0
 
 
-def overlap(text: str, origin: Profile) -> float:
+def measure_overlap(text: str, origin: Profile) -> float:
     """Return the share of a text's word pairs that the origin holds, 0 without words. The origin's size does not
     matter."""
-    tokens = words(text)
-    pairs = ngrams(tokens, 2) or tokens
+    tokens = split_words(text)
+    pairs = join_ngrams(tokens, 2) or tokens
     return sum(pair in origin.counts for pair in pairs) / max(1, len(pairs))
 
 
@@ -153,13 +153,13 @@ class Reading:
     profile: Profile
 
 
-def read(text: str) -> Reading:
+def read_text(text: str) -> Reading:
     """Return the reading of a text. A text without words is compared by its marks, so that "..." is not "!!!"."""
-    tokens = words(text) or text.split()
-    return Reading(tuple(tokens), frozenset(ngrams(tokens, 3)), profile(text))
+    tokens = split_words(text) or text.split()
+    return Reading(tuple(tokens), frozenset(join_ngrams(tokens, 3)), bigram_profile(text))
 
 
-def alike(a: Reading, b: Reading) -> bool:
+def is_alike(a: Reading, b: Reading) -> bool:
     """Return whether two texts say one thing: trigram Jaccard >= 0.8, or under three words equal words."""
     if not (a.trigrams and b.trigrams):
         return a.words == b.words
@@ -173,6 +173,6 @@ def nearly_alike(a: Reading, b: Reading) -> bool:
     return len(mine & others) >= NEARLY_FROM * max(1, len(mine | others))
 
 
-def repeats(a: str, b: str) -> bool:
+def repeats_text(a: str, b: str) -> bool:
     """Return whether one text repeats the other."""
-    return alike(read(a), read(b))
+    return is_alike(read_text(a), read_text(b))

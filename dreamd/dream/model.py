@@ -26,16 +26,16 @@ Speaker = Literal["leo", "friend"]
 Count = Annotated[int, Meta(ge=0)]
 
 
-def cut(text: str) -> str:
+def cut_text(text: str) -> str:
     """Return the text, cut to at most TEXT_CHARS characters and TEXT_BYTES of UTF-8, if possible at a word."""
     if len(text) <= TEXT_BYTES // 4:  # even if every character takes the most bytes
         return text
     if len(text) > TEXT_CHARS:
-        text = pulse.clamped(text, most_chars=TEXT_CHARS)
+        text = pulse.clamp_text(text, most_chars=TEXT_CHARS)
     return text.encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
 
 
-def clamped(value: float | None, field: str) -> float | None:
+def clamp_measure(value: float | None, field: str) -> float | None:
     """Return a measure clamped to [0, 1]. Raise ValueError, naming the field, if it is not finite."""
     if value is None or 0.0 <= value <= 1.0:
         return value
@@ -53,11 +53,11 @@ class Pulse(Struct):
 
     def __post_init__(self) -> None:  # field by field, because a loop over names takes three times as long
         if (n := self.novelty) is not None and not 0.0 <= n <= 1.0:
-            self.novelty = clamped(n, "novelty")
+            self.novelty = clamp_measure(n, "novelty")
         if (n := self.arousal) is not None and not 0.0 <= n <= 1.0:
-            self.arousal = clamped(n, "arousal")
+            self.arousal = clamp_measure(n, "arousal")
         if (n := self.entropy) is not None and not 0.0 <= n <= 1.0:
-            self.entropy = clamped(n, "entropy")
+            self.entropy = clamp_measure(n, "entropy")
 
 
 class Context(Struct):
@@ -76,11 +76,11 @@ class Context(Struct):
     failures: dict[str, Count] | None = None
 
     def __post_init__(self) -> None:
-        self.prompt, self.reply = cut(self.prompt), cut(self.reply)
+        self.prompt, self.reply = cut_text(self.prompt), cut_text(self.reply)
         if (n := self.trauma_level) is not None and not 0.0 <= n <= 1.0:
-            self.trauma_level = clamped(n, "trauma_level")
+            self.trauma_level = clamp_measure(n, "trauma_level")
         if (n := self.quality) is not None and not 0.0 <= n <= 1.0:
-            self.quality = clamped(n, "quality")
+            self.quality = clamp_measure(n, "quality")
         self.expert = self.expert[:EXPERT_CHARS]
         if len(self.themes) > THEMES:
             self.themes = self.themes[:THEMES]
@@ -100,7 +100,7 @@ class LineMetrics(Struct):
 
     def __post_init__(self) -> None:
         for name in LineMetrics.__struct_fields__:
-            setattr(self, name, clamped(getattr(self, name), name))
+            setattr(self, name, clamp_measure(getattr(self, name), name))
 
 
 class Heard(LineMetrics):
@@ -115,7 +115,7 @@ class Answer(LineMetrics, kw_only=True):
     text: str
 
     def __post_init__(self) -> None:
-        self.text = cut(self.text)
+        self.text = cut_text(self.text)
         super().__post_init__()
 
 
@@ -174,13 +174,15 @@ def _check_free_form(value: dict[str, Any]) -> None:
     """Check that a value has only maps with plain keys, lists and plain values, level by level without recursion."""
     level: list[Any] = [value]
     for _ in range(MOST_LEVELS):
-        level = [part for container in level for part in _parts(container) if type(part) not in _PLAIN]
+        level = [
+            part for container in level for part in _nested_values(container) if type(part) not in _PLAIN
+        ]
         if not level:
             return
     raise ValueError(f"`math_state` is nested deeper than {MOST_LEVELS} levels, send it flatter")
 
 
-def _parts(container: Any) -> Iterable[Any]:
+def _nested_values(container: Any) -> Iterable[Any]:
     if isinstance(container, list):
         return container
     if not isinstance(container, dict):

@@ -16,7 +16,7 @@ from dreamd.dream.dialogue import (
     Recall,
     Record,
     Result,
-    dialogue,
+    speak_dialogue,
 )
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Answer, Context, Fragment, Line
@@ -48,7 +48,9 @@ def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
     Compare its length, the speaker of each line, every prompt and parameter, and every line as it was cut. `rng` is
     made from the script's `rng_seed`.
     """
-    run = dialogue(script.context, Friend(tuple(script.fragments)), rng, script.settings, can_recall=True)
+    run = speak_dialogue(
+        script.context, Friend(tuple(script.fragments)), rng, script.settings, can_recall=True
+    )
     try:
         effect = next(run)
         while True:
@@ -68,16 +70,16 @@ def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
     except Differs as differs:
         return str(differs)
     except StopIteration as stop:
-        return _end(script, stop.value.outcome, stop.value.lines)
+        return _compare_end(script, stop.value.outcome, stop.value.lines)
 
 
-def resumed(
+def resume_dialogue(
     script: Script, rng: "np.random.Generator", *, can_recall: bool
 ) -> tuple[Dialogue, Effect | Result]:
     """Run an interrupted dialogue from its record up to the interruption, and return it with its next effect, or its
     end. `can_recall`: its client provides `recall`, used if it was not called yet. Raise Differs."""
     begun = script.recalled is not None or bool(script.lines)
-    run = dialogue(
+    run = speak_dialogue(
         script.context, Friend(tuple(script.fragments)), rng, script.settings, can_recall=begun or can_recall
     )
     try:
@@ -101,12 +103,12 @@ def _kept_answer(script: Script, effect: Effect) -> Any:
             return script.recalled or []
         case Generate(turn, candidate=candidate):
             line = script.lines[turn - 1]
-            _compare(effect, line, ("speaker", "seed", "temperature", "semantic_weight", "expert"))
+            _compare_fields(effect, line, ("speaker", "seed", "temperature", "semantic_weight", "expert"))
             if candidate > len(line.candidates):
                 raise Differs(f"line {turn}: another number of candidates")
-            return _answer(line, candidate)
+            return _recorded_answer(line, candidate)
         case Record(line):
-            _compare(line, script.lines[line.turn - 1], ("text", "candidates"))
+            _compare_fields(line, script.lines[line.turn - 1], ("text", "candidates"))
     return None
 
 
@@ -114,18 +116,18 @@ def _kept_answer(script: Script, effect: Effect) -> Any:
 _BY_TEXT = ("empty", "repeat")
 
 
-def _answer(line: Line, candidate: int) -> Answer:
+def _recorded_answer(line: Line, candidate: int) -> Answer:
     """Return a candidate as the hook's answer. The chosen one has the measures of the line."""
     return Answer(text=line.candidates[candidate - 1], **{name: getattr(line, name) for name in MEASURES})
 
 
-def _compare(made: Generate | Line, stored: Line, names: Sequence[str]) -> None:
+def _compare_fields(made: Generate | Line, stored: Line, names: Sequence[str]) -> None:
     for name in names:
         if getattr(made, name) != getattr(stored, name):
             raise Differs(f"line {made.turn}: another {name}")
 
 
-def _end(script: Script, outcome: Outcome, lines: Sequence[Any]) -> str | None:
+def _compare_end(script: Script, outcome: Outcome, lines: Sequence[Any]) -> str | None:
     if len(lines) != len(script.lines):
         return f"line {len(lines) + 1}: the dialogue ended before it"
     return None if outcome == script.outcome else f"the end: {outcome} instead of {script.outcome}"

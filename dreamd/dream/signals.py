@@ -106,16 +106,16 @@ class Signals:
             trauma = self.recent["trauma"]
             trauma.add(ctx.trauma_level)
             if not (trauma.enough and trauma.varies):
-                self.recent["overlap"].add(overlap(_said(ctx)))
+                self.recent["overlap"].add(overlap(_spoken_text(ctx)))
         for name in ("novelty", "quality", "measured"):
-            value = told(ctx, name)
+            value = signal_of(ctx, name)
             if value is not None:
                 self.recent[name].add(value)
 
     def place(self, ctx: Context, name: Signal, overlap: Callable[[str], float]) -> Place | None:
         """Return the place of a context's signal among the last ones, or of the one that replaces it. Return None if
         the context lacks it, or if there are too few values."""
-        value, recent = told(ctx, name), self.recent[name]
+        value, recent = signal_of(ctx, name), self.recent[name]
         if value is None or not recent.enough:
             return None
         other = IN_PLACE_OF.get(name)
@@ -125,7 +125,7 @@ class Signals:
             and self.recent[other].enough
             and self.recent[other].varies
         ):
-            instead = overlap(_said(ctx)) if other == "overlap" else told(ctx, other)
+            instead = overlap(_spoken_text(ctx)) if other == "overlap" else signal_of(ctx, other)
             if instead is not None:
                 name, value, recent = other, instead, self.recent[other]
         below, above = recent.beside(value)
@@ -138,7 +138,7 @@ class Signals:
         return msgspec.msgpack.encode({name: recent.values() for name, recent in self.recent.items()})
 
 
-def told(ctx: Context, name: Signal) -> float | None:
+def signal_of(ctx: Context, name: Signal) -> float | None:
     """Return a signal of a context, None if the context lacks it."""
     if name == "trauma":
         return ctx.trauma_level
@@ -150,5 +150,5 @@ def told(ctx: Context, name: Signal) -> float | None:
     return min(1.0, max(0.0, float(measured))) if isinstance(measured, int | float) else None
 
 
-def _said(ctx: Context) -> str:
+def _spoken_text(ctx: Context) -> str:
     return f"{ctx.prompt} {ctx.reply}"

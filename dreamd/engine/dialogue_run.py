@@ -21,12 +21,12 @@ from dreamd.dream.dialogue import (
     Recall,
     Record,
     Result,
-    corrected,
-    dialogue,
+    speak_dialogue,
+    with_metrics,
 )
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Context, Line, LineMetrics
-from dreamd.dream.replay import Differs, resumed
+from dreamd.dream.replay import Differs, resume_dialogue
 from dreamd.engine.events import Events
 from dreamd.engine.session_hooks import Caller, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
@@ -39,7 +39,7 @@ from dreamd.store.store import Store
 T = TypeVar("T")
 
 
-async def answered(work: Coroutine[Any, Any, T], patience_s: float) -> T:
+async def answer_within(work: Coroutine[Any, Any, T], patience_s: float) -> T:
     """Return the store's answer. Raise StoreUnavailable if it takes too long. The store then goes on without its
     caller."""
     try:
@@ -122,7 +122,7 @@ class DialogueRun:
         await self._kept("begin", self.store.begin(new))
         self.begun = True
         self.tell("dialog.started", session=self.session.number, client=self.about.client)
-        speaking = dialogue(
+        speaking = speak_dialogue(
             self.ctx, friend, default_rng(rng_seed), self.settings.dialogue, can_recall=self._can_recall
         )
         return speaking, next(speaking)
@@ -144,7 +144,7 @@ class DialogueRun:
         self.hooks.settings = script.settings
         self.tell("dialog.resumed", session=self.session.number, client=self.about.client)
         try:
-            return resumed(script, default_rng(script.rng_seed), can_recall=self._can_recall)
+            return resume_dialogue(script, default_rng(script.rng_seed), can_recall=self._can_recall)
         except Differs:
             self.failures.count("engine", "suspended dialogue differs")
             raise Ended("left") from None
@@ -171,7 +171,7 @@ class DialogueRun:
         heard = await self.hooks.observe(effect)
         how: Observed = "refused" if heard and heard.taken is False else "answered"
         self.observed[line.turn] = how
-        final = corrected(line, heard) if heard else line
+        final = with_metrics(line, heard) if heard else line
         await self._note("observe", self.store.observed(self.about.id, final, how))
         return heard
 
@@ -184,7 +184,7 @@ class DialogueRun:
     async def _kept(self, what: str, work: Coroutine[Any, Any, T]) -> T:
         """Wait for the store as long as for a hook. Raise Ended if it takes longer, though it may still finish."""
         try:
-            return await answered(work, self.settings.dialogue.call_deadline_s)
+            return await answer_within(work, self.settings.dialogue.call_deadline_s)
         except StoreUnavailable as error:
             self.failures.count("store", error.trouble, place=what)
             raise Ended("store_error") from None

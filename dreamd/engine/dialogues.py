@@ -17,7 +17,7 @@ from dreamd.dream.clients import Clients
 from dreamd.dream.dialogue import Result
 from dreamd.dream.model import Context
 from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED, Outcome
-from dreamd.engine.dialogue_run import DialogueRun, answered
+from dreamd.engine.dialogue_run import DialogueRun, answer_within
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
 from dreamd.engine.session_hooks import Caller, Latency, SessionHooks
@@ -220,7 +220,7 @@ class Dialogues:
             now_s, interrupted_in = self._clock.wall(), run.hooks.at
             if may_be_suspended(run.about, interrupted_in, now_s):
                 suspend = self._store.suspend(run.about.id, interrupted_in)
-                await answered(suspend, run.settings.dialogue.call_deadline_s)
+                await answer_within(suspend, run.settings.dialogue.call_deadline_s)
                 again = replace(
                     run.about, interruptions=run.about.interruptions + 1, interrupted_in=interrupted_in
                 )
@@ -242,7 +242,7 @@ class Dialogues:
             signals={run.about.client: signals.take()},
         )
         try:
-            return await answered(self._end(run.about.id, end), run.settings.dialogue.call_deadline_s)
+            return await answer_within(self._end(run.about.id, end), run.settings.dialogue.call_deadline_s)
         except StoreUnavailable:
             signals.changed = True
             raise

@@ -9,9 +9,9 @@ import msgspec
 from dreamclient.messages import Code
 
 from dreamd.clock import Clock
-from dreamd.dream.fragment_records import Copy, copies_of, to_take_in
+from dreamd.dream.fragment_records import FragmentRecord, merge_records, to_records
 from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
-from dreamd.dream.measures import overlap
+from dreamd.dream.measures import measure_overlap
 from dreamd.dream.model import Fragment
 from dreamd.errors import Refusal
 from dreamd.store.forgetting import Asked, Dream, Forgotten
@@ -22,7 +22,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _whole(
+def _run_uncancelled(
     change: Callable[Concatenate["FriendState", P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate["FriendState", P], Coroutine[Any, Any, T]]:
     """Run a change under the lock and to its end even if the caller is cancelled, so that store and memory stay
@@ -66,13 +66,13 @@ class FriendState:
 
     def overlap(self, text: str) -> float:
         """Return how much a text has in common with the origin."""
-        return overlap(text, self.friend.origin_profile)
+        return measure_overlap(text, self.friend.origin_profile)
 
     @property
     def _origin(self) -> list[Fragment]:
         return [fragment for fragment in self.friend.fragments if fragment.origin]
 
-    @_whole
+    @_run_uncancelled
     async def load(self) -> Memory:
         """Load the friend from the store, and return all that the store has loaded."""
         memory = await self._store.load()
@@ -86,7 +86,7 @@ class FriendState:
 
     # Dialogues.
 
-    @_whole
+    @_run_uncancelled
     async def finish(self, dialog: int, end: Finish) -> Finish:
         """Store the end of a dialogue and, if it spoke, the next friend in one transaction. Return the end with the
         change and the drift."""
@@ -102,7 +102,7 @@ class FriendState:
 
     # The origin.
 
-    @_whole
+    @_run_uncancelled
     async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         """Make the first non-empty seed the origin, and return how many fragments were stored."""
         if self.seeded:
@@ -112,18 +112,21 @@ class FriendState:
             self._take_up(await self._store.load())
         return stored
 
-    @_whole
+    @_run_uncancelled
     async def reseed(self, origin: Sequence[str], readme: Sequence[str]) -> dict[str, Any]:
         """Replace the origin, and keep what was learned. Return as `take_in` does. Raise Refusal if there is no word in
         it."""
         at = self._clock.wall()
-        born = [Copy(text=text, weight=1.0, origin=True, added_at=at) for text in self._split(origin, readme)]
+        born = [
+            FragmentRecord(text=text, weight=1.0, origin=True, added_at=at)
+            for text in self._split(origin, readme)
+        ]
         if not born:
             raise Refusal(Code.INVALID_PARAMS, "there is no word in it to be born of")
         learned = [fragment for fragment in self.friend.fragments if not fragment.origin]
-        return await self._replace([*born, *copies_of(learned)])
+        return await self._replace([*born, *to_records(learned)])
 
-    @_whole
+    @_run_uncancelled
     async def forget(self, dreams: Sequence[Dream], asked: Asked) -> Forgotten:
         """Delete dialogues from the store, and with `friend` the fragments that came from them. Return what went."""
         gone = await self._store.forget(dreams, asked)
@@ -133,13 +136,13 @@ class FriendState:
 
     # Checkpoints.
 
-    @_whole
+    @_run_uncancelled
     async def restore(self, name: str) -> dict[str, Any]:
         """Make the friend what he was at a checkpoint, his origin included. Return as `take_in` does. Raise Refusal."""
         return await self._replace(await self._store.checkpoint(name))
 
-    @_whole
-    async def take_in(self, copies: Sequence[Copy]) -> dict[str, Any]:
+    @_run_uncancelled
+    async def take_in(self, copies: Sequence[FragmentRecord]) -> dict[str, Any]:
         """Replace the fragments of the friend by `copies`. If these hold no origin, his origin stays.
 
         Return {fragments, origin, drift} of the new friend, the counts {kept, added, left, skipped}, and {undo,
@@ -147,9 +150,9 @@ class FriendState:
         """
         return await self._replace(copies)
 
-    async def _replace(self, copies: Sequence[Copy]) -> dict[str, Any]:
+    async def _replace(self, copies: Sequence[FragmentRecord]) -> dict[str, Any]:
         origin = () if any(copy.origin for copy in copies) else self._origin
-        taken, skipped = to_take_in(copies, origin, self.settings)
+        taken, skipped = merge_records(copies, origin, self.settings)
         memory, counts = await self._store.replace_friend(taken, self._clock.wall())
         self._take_up(memory)
         return {

@@ -13,7 +13,7 @@ from dreamclient.messages import Method
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe
-from dreamd.dream.model import Answer, Heard, Line, cut
+from dreamd.dream.model import Answer, Heard, Line, cut_text
 from dreamd.dream.outcomes import Outcome
 from dreamd.failures import Failures, hook_failure
 
@@ -57,13 +57,13 @@ class Latency:
             ordered = sorted(recent)
             found[method] = {
                 "calls": self._calls[method],
-                "p50_ms": _rank(ordered, 50),
-                "p99_ms": _rank(ordered, 99),
+                "p50_ms": _nearest_rank(ordered, 50),
+                "p99_ms": _nearest_rank(ordered, 99),
             }
         return found
 
 
-def _rank(ordered: list[float], percent: int) -> float:
+def _nearest_rank(ordered: list[float], percent: int) -> float:
     """Return the percentile by nearest rank: the least value that `percent` of all values do not exceed."""
     return round(ordered[-(-len(ordered) * percent // 100) - 1], 3)
 
@@ -117,7 +117,7 @@ class SessionHooks:
                 raise
             self.failed = ""
             return []
-        return [cut(snapshot) for snapshot in snapshots[:n]]
+        return [cut_text(snapshot) for snapshot in snapshots[:n]]
 
     def abandon(self, outcome: Outcome) -> None:
         """End the dialogue without waiting for the current call, and make no further one."""

@@ -12,9 +12,9 @@ import msgspec
 from dreamclient.messages import MESSAGE_BYTES, Code
 from msgspec.structs import asdict
 
-from dreamd.dream.fragment_records import Copy, copies_of
+from dreamd.dream.fragment_records import FragmentRecord, to_records
 from dreamd.errors import Refusal
-from dreamd.store.reads import load
+from dreamd.store.reads import load_memory
 from dreamd.store.records import Memory
 from dreamd.store.tidying import forget_fragments
 from dreamd.store.writes import retire_fragment
@@ -30,7 +30,7 @@ MOST_BYTES: Final = (
 _NAMED: Final = "name <> 'previous' AND instr(name, '~') = 0"
 
 
-def keep(connection: Connection, name: str, at: float, again: bool) -> dict[str, Any]:
+def keep_checkpoint(connection: Connection, name: str, at: float, again: bool) -> dict[str, Any]:
     """Keep the friend under `name`, in place of an earlier checkpoint of that name if `again`.
 
     Return {name, fragments: count, origin: count}. Raise Refusal if the name is taken or reserved, or there are too
@@ -41,8 +41,8 @@ def keep(connection: Connection, name: str, at: float, again: bool) -> dict[str,
             Code.INVALID_PARAMS,
             "`previous`, `origin` and names with `~` are the daemon's own; choose another name",
         )
-    copies = copies_of(load(connection).fragments)
-    if (size := len(_encoded(copies))) > MOST_BYTES:
+    copies = to_records(load_memory(connection).fragments)
+    if (size := len(_encode_records(copies))) > MOST_BYTES:
         raise Refusal(
             Code.UNAVAILABLE, f"the friend takes {size} bytes; a checkpoint holds at most {MOST_BYTES}"
         )
@@ -59,17 +59,17 @@ def keep(connection: Connection, name: str, at: float, again: bool) -> dict[str,
             f"{named} checkpoints are kept, and {MOST_NAMED} is the most; delete one that you need no more: "
             "`dreamctl friend checkpoint --delete NAME`",
         )
-    _insert(connection, name, copies, at)
+    _insert_checkpoint(connection, name, copies, at)
     return {"name": name, "fragments": len(copies), "origin": sum(copy.origin for copy in copies)}
 
 
-def delete(connection: Connection, name: str) -> None:
+def delete_checkpoint(connection: Connection, name: str) -> None:
     """Delete a checkpoint. Raise Refusal if there is none of that name."""
     if not connection.execute("DELETE FROM dream_checkpoints WHERE name = ?", (name,)).rowcount:
-        raise _unknown()
+        raise _unknown_checkpoint()
 
 
-def latest(connection: Connection, n: int) -> list[dict[str, Any]]:
+def latest_checkpoints(connection: Connection, n: int) -> list[dict[str, Any]]:
     """Return the last n checkpoints, newest first, without their fragments."""
     found = connection.execute(
         "SELECT name, at, learned, origin FROM dream_checkpoints ORDER BY rowid DESC LIMIT ?", (n,)
@@ -77,20 +77,20 @@ def latest(connection: Connection, n: int) -> list[dict[str, Any]]:
     return [dict(zip(("name", "at", "learned", "origin"), row, strict=True)) for row in found]
 
 
-def content(connection: Connection, name: str) -> list[Copy]:
+def checkpoint_content(connection: Connection, name: str) -> list[FragmentRecord]:
     """Return what was kept under `name`. Raise Refusal if there is no checkpoint of that name."""
     found = connection.execute("SELECT fragments FROM dream_checkpoints WHERE name = ?", (name,)).fetchone()
     if found is None:
-        raise _unknown()
-    return _decoded(found[0])
+        raise _unknown_checkpoint()
+    return _decode_records(found[0])
 
 
-def _unknown() -> Refusal:
+def _unknown_checkpoint() -> Refusal:
     return Refusal(Code.NOT_FOUND, "no checkpoint of that name; `dreamctl friend checkpoint` lists them")
 
 
 def replace_buffer(
-    connection: Connection, copies: Sequence[Copy], at: float, keep_texts: bool = True
+    connection: Connection, copies: Sequence[FragmentRecord], at: float, keep_texts: bool = True
 ) -> tuple[Memory, dict[str, Any]]:
     """Replace the buffer by `copies`. Keep the old buffer as `previous`, and an origin that goes as `origin~N`.
 
@@ -98,21 +98,21 @@ def replace_buffer(
     that was empty or did not change, origin_kept: the checkpoint of the old origin, nil if it did not go}. Raise
     Refusal if too many origins are kept.
     """
-    fragments = load(connection).fragments
+    fragments = load_memory(connection).fragments
     added, left = _replace_rows(connection, copies, at, keep_texts)
-    memory = load(connection)
+    memory = load_memory(connection)
     undo = origin_kept = None
     if fragments and memory.fragments != fragments:
-        before, now = copies_of(fragments), copies_of(memory.fragments)
-        undo = _push(connection, before, now, at)
-        if (gone := _origin(before)) and gone != _origin(now):
+        before, now = to_records(fragments), to_records(memory.fragments)
+        undo = _push_undo(connection, before, now, at)
+        if (gone := _origin_texts(before)) and gone != _origin_texts(now):
             origin_kept = _keep_origin(connection, before, gone, at)
     counts = {"kept": len(copies) - added, "added": added, "left": left}
     return memory, {**counts, "undo": undo, "origin_kept": origin_kept}
 
 
 def _replace_rows(
-    connection: Connection, copies: Sequence[Copy], at: float, keep_texts: bool
+    connection: Connection, copies: Sequence[FragmentRecord], at: float, keep_texts: bool
 ) -> tuple[int, int]:
     """Replace the rows of the buffer, and return how many came and went. A known text keeps its id, a new one gets an
     id that was never used. Fragments that go are retired, so that a replay still finds them by id."""
@@ -131,7 +131,7 @@ def _replace_rows(
                 (copy.weight, copy.origin, known.pop(0)),
             )
         else:
-            _add(connection, copy)
+            _add_fragment(connection, copy)
             added += 1
     left = [number for numbers in there.values() for number in numbers]
     for number in left:
@@ -139,7 +139,7 @@ def _replace_rows(
     return added, len(left)
 
 
-def _add(connection: Connection, copy: Copy) -> None:
+def _add_fragment(connection: Connection, copy: FragmentRecord) -> None:
     connection.execute(
         """INSERT INTO dream_bootstrap_fragments (text, weight, origin, dialog_id, added_at)
         VALUES (:text, :weight, :origin, :dialog, :added_at)""",
@@ -147,13 +147,15 @@ def _add(connection: Connection, copy: Copy) -> None:
     )
 
 
-def _push(connection: Connection, before: Sequence[Copy], now: Sequence[Copy], at: float) -> str:
+def _push_undo(
+    connection: Connection, before: Sequence[FragmentRecord], now: Sequence[FragmentRecord], at: float
+) -> str:
     """Keep `before` as the newest undo, and return its name. Undos equal to `before` or `now` are deleted first, so
     that undoing back and forth drops no older one. If there are five, the oldest goes."""
     undos = ", ".join(f"'{name}'" for name in UNDOS)
     connection.execute(
         f"DELETE FROM dream_checkpoints WHERE name IN ({undos}) AND fragments IN (?, ?)",  # noqa: S608 - constants
-        (_encoded(before), _encoded(now)),
+        (_encode_records(before), _encode_records(now)),
     )
     held = {name for (name,) in connection.execute("SELECT name FROM dream_checkpoints")}
     free = next((n for n, name in enumerate(UNDOS) if name not in held), len(UNDOS) - 1)
@@ -162,14 +164,16 @@ def _push(connection: Connection, before: Sequence[Copy], now: Sequence[Copy], a
         connection.execute(
             "UPDATE dream_checkpoints SET name = ? WHERE name = ?", (UNDOS[number], UNDOS[number - 1])
         )
-    _insert(connection, UNDOS[0], before, at)
+    _insert_checkpoint(connection, UNDOS[0], before, at)
     return UNDOS[0]
 
 
-def _keep_origin(connection: Connection, copies: Sequence[Copy], origin: Collection[str], at: float) -> str:
+def _keep_origin(
+    connection: Connection, copies: Sequence[FragmentRecord], origin: Collection[str], at: float
+) -> str:
     """Keep the friend as a checkpoint of its origin, unless that is kept already. Return the checkpoint's name."""
     found = connection.execute("SELECT name, fragments FROM dream_checkpoints WHERE name LIKE 'origin~%'")
-    kept = {name: _origin(_decoded(fragments)) for name, fragments in found}
+    kept = {name: _origin_texts(_decode_records(fragments)) for name, fragments in found}
     for name, known in kept.items():
         if known == origin:
             return str(name)
@@ -177,34 +181,37 @@ def _keep_origin(connection: Connection, copies: Sequence[Copy], origin: Collect
         raise Refusal(
             Code.UNAVAILABLE,
             f"{len(kept)} earlier origins are kept, and {MOST_ORIGINS} is the most; delete one that you need no more: "
-            f"`dreamctl friend checkpoint --delete {min(kept, key=_number)}` (`dreamctl friend checkpoint` lists them)",
+            f"`dreamctl friend checkpoint --delete {min(kept, key=_undo_number)}` "
+            "(`dreamctl friend checkpoint` lists them)",
         )
-    name = f"{ORIGIN}~{1 + max(map(_number, kept), default=0)}"
-    _insert(connection, name, copies, at)
+    name = f"{ORIGIN}~{1 + max(map(_undo_number, kept), default=0)}"
+    _insert_checkpoint(connection, name, copies, at)
     return name
 
 
-def _number(name: str) -> int:
+def _undo_number(name: str) -> int:
     return int(name.partition("~")[2])
 
 
-def _origin(copies: Sequence[Copy]) -> set[str]:
+def _origin_texts(copies: Sequence[FragmentRecord]) -> set[str]:
     return {copy.text for copy in copies if copy.origin}
 
 
-def _insert(connection: Connection, name: str, copies: Sequence[Copy], at: float) -> None:
+def _insert_checkpoint(
+    connection: Connection, name: str, copies: Sequence[FragmentRecord], at: float
+) -> None:
     origin = sum(copy.origin for copy in copies)
     connection.execute(
         "INSERT OR REPLACE INTO dream_checkpoints (name, at, learned, origin, fragments) VALUES (?, ?, ?, ?, ?)",
-        (name, at, len(copies) - origin, origin, _encoded(copies)),
+        (name, at, len(copies) - origin, origin, _encode_records(copies)),
     )
 
 
-def _encoded(copies: Sequence[Copy]) -> str:
+def _encode_records(copies: Sequence[FragmentRecord]) -> str:
     """Return `copies` as JSON in a fixed order, so that equal buffers give equal texts."""
     ordered = sorted(copies, key=lambda copy: (not copy.origin, copy.added_at, copy.text))
     return msgspec.json.encode(ordered).decode()
 
 
-def _decoded(fragments: str) -> list[Copy]:
-    return msgspec.json.decode(fragments, type=list[Copy])
+def _decode_records(fragments: str) -> list[FragmentRecord]:
+    return msgspec.json.decode(fragments, type=list[FragmentRecord])

@@ -13,13 +13,13 @@ import msgspec
 from dreamclient.messages import Code
 from msgspec import Meta, Struct
 
-from dreamd.dream.fragment_records import Copy
+from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.errors import Refusal
 from dreamd.store import search
-from dreamd.store.file.transaction import transaction
+from dreamd.store.file.transaction import run_transaction
 from dreamd.store.reads import FORGOTTEN
 from dreamd.store.tidying import REPLAY, REPLAY_EMPTIED, number_of
-from dreamd.store.writes import add
+from dreamd.store.writes import add_to_counter
 
 _UNSCRUBBED: Final = "dream_unscrubbed"
 
@@ -110,8 +110,8 @@ def forget(connection: Connection, dreams: Sequence[Dream], friend: bool, everyw
     ).rowcount
     connection.execute("DELETE FROM dream_dialogs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
     if "dream_search" in tables:
-        search.rebuild(connection)
-    add(connection, FORGOTTEN, len(dreams))
+        search.rebuild_index(connection)
+    add_to_counter(connection, FORGOTTEN, len(dreams))
     connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, '1')", (_UNSCRUBBED,))
     return gone
 
@@ -157,7 +157,7 @@ def _forget_in_checkpoints(
     still hold some."""
     ids, left = {dream.id for dream in dreams}, []
     for name, kept in connection.execute("SELECT name, fragments FROM dream_checkpoints").fetchall():
-        copies = msgspec.json.decode(kept, type=list[Copy])
+        copies = msgspec.json.decode(kept, type=list[FragmentRecord])
         rest = [copy for copy in copies if copy.origin or not (copy.dialog in ids or copy.text in texts)]
         if len(rest) == len(copies):
             continue
@@ -184,7 +184,7 @@ def holds(connection: Connection, dreams: Sequence[Dream]) -> bool:
 def forget_in_copy(connection: Connection, dreams: Sequence[Dream], friend: bool) -> None:
     """Delete dialogues from a copy of the database, which may be older, and rewrite it. Raise sqlite3.Error."""
     connection.execute("PRAGMA secure_delete = ON").fetchone()
-    transaction(connection, forget, dreams, friend, True)
+    run_transaction(connection, forget, dreams, friend, True)
     scrub(connection)
 
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from dreamd.errors import StoreForeign
 from dreamd.store import schema
-from dreamd.store.file.files import PARTS, Contents, create, look, set_aside
+from dreamd.store.file.files import PARTS, Contents, create_private_file, read_contents, set_aside
 from dreamd.store.file.health import DAMAGED, READ_ONLY, trouble_of
-from dreamd.store.reads import load
+from dreamd.store.reads import load_memory
 
 # Bytes. After a checkpoint the -wal is truncated to this, so that one large transaction does not keep the space.
 JOURNAL_LIMIT_BYTES: Final = 4 * 1024 * 1024
@@ -56,7 +56,7 @@ def open_file(path: Path, how: Opening) -> sqlite3.Connection:
     """
     proven = path == how.own
     try:
-        contents = _look(path, how)
+        contents = _look_or_make(path, how)
         if not proven:
             how.lock(path)
         proven = True
@@ -71,17 +71,17 @@ def open_file(path: Path, how: Opening) -> sqlite3.Connection:
         if trouble != DAMAGED:
             raise
     aside = set_aside(path, "damaged", how.at)
-    _clear(path)
+    _clear_suspicion(path)
     how.notes.append(f"the database was damaged: it is kept as {aside.name}, a new one was started")
-    return _set_up(path, _look(path, how), how)
+    return _set_up(path, _look_or_make(path, how), how)
 
 
-def _look(path: Path, how: Opening) -> Contents:
+def _look_or_make(path: Path, how: Opening) -> Contents:
     """Return the contents of the file, and make it if there is none. Raise StoreForeign or StoreTooNew."""
     own = path == how.own
     if not os.path.exists(path):
-        _make(path, own, how)
-        return look(path, how.patience_s)
+        _make_file(path, own, how)
+        return read_contents(path, how.patience_s)
     if not os.path.isfile(path):  # SQLite would report an input/output error, and hang on a pipe
         raise StoreForeign("no file stands in its place, but a folder or the like: move that away")
     empty = not os.path.getsize(path)  # SQLite would delete the -wal of an empty file unread
@@ -89,8 +89,8 @@ def _look(path: Path, how: Opening) -> Contents:
         raise _Damaged
     if not own and (empty or not os.access(path, os.R_OK)):
         raise StoreForeign(f"it {'is empty' if empty else 'may not be read'}; it was left alone")
-    contents = look(path, how.patience_s)
-    schema.check(contents)
+    contents = read_contents(path, how.patience_s)
+    schema.check_contents(contents)
     if not own and not schema.is_dreamds(contents):
         raise StoreForeign("it is not known to be dreamd's; it was left alone")
     return contents
@@ -108,11 +108,11 @@ def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
         if _is_suspect(path):
             if not contents.tables or connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
                 raise _Damaged
-            _clear(path)
+            _clear_suspicion(path)
             how.notes.append("the database was suspect: it was checked, and is whole")
-        if note := schema.migrate(connection, path, contents, how.at):
+        if note := schema.migrate_database(connection, path, contents, how.at):
             how.notes.append(note)
-        load(connection)  # finds damage in the rows that every start needs
+        load_memory(connection)  # finds damage in the rows that every start needs
         connection.execute(f"PRAGMA busy_timeout = {round(1000 * how.busy_timeout_s)}").fetchone()
     except BaseException:
         connection.close()
@@ -120,7 +120,7 @@ def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
     return connection
 
 
-def _make(path: Path, own: bool, how: Opening) -> None:
+def _make_file(path: Path, own: bool, how: Opening) -> None:
     """Make a new file. SQLite would delete a -wal without its database unread. So it is set aside like a database in
     dreamd's own place. Elsewhere it is not dreamd's: raise StoreForeign."""
     if any(os.path.exists(f"{path}{part}") for part in PARTS):
@@ -130,8 +130,8 @@ def _make(path: Path, own: bool, how: Opening) -> None:
         how.notes.append(
             f"the database was gone, its log was not: that is kept as {aside.name}-wal, a new one was started"
         )
-    _clear(path)  # the mark was for the earlier file
-    create(path)
+    _clear_suspicion(path)  # the mark was for the earlier file
+    create_private_file(path)
 
 
 def mark_suspect(path: Path) -> None:
@@ -148,6 +148,6 @@ def _is_suspect(path: Path) -> bool:
     return os.path.isfile(mark) and not os.path.getsize(mark)  # a file with contents is not dreamd's
 
 
-def _clear(path: Path) -> None:
+def _clear_suspicion(path: Path) -> None:
     if _is_suspect(path):
         os.unlink(f"{path}{_SUSPECT}")

@@ -42,9 +42,9 @@ _UNWRITTEN: Final = (
 )
 
 
-def load(connection: Connection) -> Memory:
+def load_memory(connection: Connection) -> Memory:
     """Return the state that the engine needs at its start."""
-    numbers = _numbers(connection)
+    numbers = _meta_numbers(connection)
     outcomes = {
         key.removeprefix(OUTCOME): int(n) for key, n in numbers.items() if key.startswith(OUTCOME) and n
     }
@@ -54,7 +54,7 @@ def load(connection: Connection) -> Memory:
         last_run["leo"] = numbers[LAST_RUN]
     fragments = [
         Fragment(**row | {"origin": bool(row["origin"])})
-        for row in _rows(
+        for row in _select_rows(
             connection,
             "id, text, weight, origin, dialog_id AS dialog, added_at",
             "dream_bootstrap_fragments ORDER BY id",
@@ -62,10 +62,10 @@ def load(connection: Connection) -> Memory:
     ]
     return Memory(
         fragments=fragments,
-        next_fragment_id=_next(connection, "dream_bootstrap_fragments"),
-        next_dialog=_next(connection, "dream_dialogs"),
+        next_fragment_id=_next_id(connection, "dream_bootstrap_fragments"),
+        next_dialog=_next_id(connection, "dream_dialogs"),
         last_run=last_run,
-        signals=_signals(connection),
+        signals=_load_signals(connection),
         outcomes=outcomes,
         dialogs=sum(outcomes.values()),
         lines=int(numbers.get("dream_lines", 0)),
@@ -73,7 +73,7 @@ def load(connection: Connection) -> Memory:
     )
 
 
-def _next(connection: Connection, table: str) -> int:
+def _next_id(connection: Connection, table: str) -> int:
     """Return an id that no row of the table has ever had."""
     found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
     return (found[0] if found else 0) + 1
@@ -91,29 +91,29 @@ def _is_measure(value: object) -> bool:
     return isinstance(value, int | float) and 0.0 <= value <= 1.0
 
 
-def _signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
+def _load_signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
     """Return the kept signals by client name, without unreadable ones."""
     found = {}
     for client, recent in connection.execute("SELECT client, recent FROM dream_signals ORDER BY at"):
         with suppress(Unreadable):
-            found[client] = _kept("recent", recent, dict[str, list[Measure]], msgspec.msgpack.decode)
+            found[client] = _decode_column("recent", recent, dict[str, list[Measure]], msgspec.msgpack.decode)
     return found
 
 
-def recent(connection: Connection, n: int, before: int | None = None) -> list[Row]:
+def recent_dialogs(connection: Connection, n: int, before: int | None = None) -> list[Row]:
     """Return the last n dialogues, newest first, without their lines. `before`: only those before this dialogue."""
     place = "WHERE (started_at, id) < (SELECT started_at, id FROM dream_dialogs WHERE id = ?)"
     found = f"dream_dialogs {place if before else ''} ORDER BY started_at DESC, id DESC LIMIT ?"
-    return _rows(connection, _DIALOG, found, *([before] if before else []), n)
+    return _select_rows(connection, _DIALOG, found, *([before] if before else []), n)
 
 
-def get(connection: Connection, dialog_id: int) -> Row | None:
+def get_dialog(connection: Connection, dialog_id: int) -> Row | None:
     """Return a dialogue with its lines as `turns`, or None. `lines` is their count."""
-    found = _rows(connection, _DIALOG, "dream_dialogs WHERE id = ?", dialog_id)
-    return found[0] | {"turns": _turns(connection, dialog_id)} if found else None
+    found = _select_rows(connection, _DIALOG, "dream_dialogs WHERE id = ?", dialog_id)
+    return found[0] | {"turns": _select_turns(connection, dialog_id)} if found else None
 
 
-def script(connection: Connection, dialog_id: int) -> Script | None:
+def load_script(connection: Connection, dialog_id: int) -> Script | None:
     """Return all that a replay needs of a dialogue that has ended or is suspended. Return None if there is no such
     dialogue, or if its texts were not kept. Raise Unreadable."""
     found = connection.execute(
@@ -124,30 +124,32 @@ def script(connection: Connection, dialog_id: int) -> Script | None:
     if found is None:
         return None
     context, settings, rng_seed, state, recalled, outcome = found
-    turns = _rows(
+    turns = _select_rows(
         connection, f"{_TURN}, candidates, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id
     )
-    how = _kept("settings", settings, DialogueSettings)
+    how = _decode_column("settings", settings, DialogueSettings)
     for turn in turns:
         if turn["candidates"] is None:  # of 0.1.0, which took the hook's text unchanged
             turn["candidates"], how = (turn["said"],), replace(how, candidates=0)
         else:
-            turn["candidates"] = _kept("candidates", turn["candidates"], tuple[str, ...])
+            turn["candidates"] = _decode_column("candidates", turn["candidates"], tuple[str, ...])
     return Script(
-        context=_kept("context", context, Context),
+        context=_decode_column("context", context, Context),
         settings=how,
-        rng_seed=_kept("rng_seed", rng_seed, int, lambda data, **_: int(data)),
+        rng_seed=_decode_column("rng_seed", rng_seed, int, lambda data, **_: int(data)),
         fragments=[
             _as_it_was(connection, *of)
-            for of in _kept("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
+            for of in _decode_column("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
         ],
-        recalled=None if recalled is None else _kept("recalled", recalled, list[str]),
-        lines=[_kept("line", turn, Line, msgspec.convert) for turn in turns],
+        recalled=None if recalled is None else _decode_column("recalled", recalled, list[str]),
+        lines=[_decode_column("line", turn, Line, msgspec.convert) for turn in turns],
         outcome=outcome,
     )
 
 
-def _kept(column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode) -> T:
+def _decode_column(
+    column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode
+) -> T:
     """Decode the value of a column. Raise Unreadable, which names the column."""
     try:
         return decode(data, type=shape)
@@ -170,28 +172,28 @@ def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragm
     )
 
 
-def unwritten(connection: Connection, but: Collection[int], n: int) -> list[StoredDialog]:
+def unwritten_dialogs(connection: Connection, but: Collection[int], n: int) -> list[StoredDialog]:
     """Return up to n dialogues with lines whose inbox file is not written yet, by id, without those of `but`."""
     skipped = msgspec.json.encode(list(but)).decode()
-    found = _rows(
+    found = _select_rows(
         connection, "id, trace_id, client, started_at, finished_at, outcome", _UNWRITTEN, skipped, n
     )
-    return [StoredDialog(**row, turns=_turns(connection, row["id"])) for row in found]
+    return [StoredDialog(**row, turns=_select_turns(connection, row["id"])) for row in found]
 
 
-def drift(connection: Connection, n: int, before: int | None = None) -> list[Row]:
+def drift_of_dialogs(connection: Connection, n: int, before: int | None = None) -> list[Row]:
     """Return how far the friend was from its origin after each of the last n dialogues that spoke, newest first.
     `before`: only those before this dialogue."""
     found = (
         "dream_dialogs INDEXED BY dream_dialogs_drift WHERE drift IS NOT NULL AND id < ?"
         " ORDER BY id DESC LIMIT ?"
     )
-    return _rows(connection, "id, finished_at AS at, drift", found, before or (1 << 63) - 1, n)
+    return _select_rows(connection, "id, finished_at AS at, drift", found, before or (1 << 63) - 1, n)
 
 
-def stats(connection: Connection) -> Row:
+def total_stats(connection: Connection) -> Row:
     """Return the totals. The averages are over dialogues, as leo counts them, and 0.0 if there are none."""
-    memory, numbers = load(connection), _numbers(connection)
+    memory, numbers = load_memory(connection), _meta_numbers(connection)
     measured = max(numbers.get("dream_measured", 0), 1)
     return {
         "dialogs": memory.dialogs,
@@ -205,11 +207,11 @@ def stats(connection: Connection) -> Row:
     }
 
 
-def _turns(connection: Connection, dialog_id: int) -> list[Row]:
-    return _rows(connection, _TURN, "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id)
+def _select_turns(connection: Connection, dialog_id: int) -> list[Row]:
+    return _select_rows(connection, _TURN, "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id)
 
 
-def _numbers(connection: Connection) -> dict[str, float]:
+def _meta_numbers(connection: Connection) -> dict[str, float]:
     """Return dreamd's own keys of dream_meta that hold numbers. Any other value was written by another program."""
     numbers = {}
     ours = "SELECT key, value FROM dream_meta WHERE key BETWEEN 'dream_' AND 'dream_~'"
@@ -223,7 +225,7 @@ def _numbers(connection: Connection) -> dict[str, float]:
     return numbers
 
 
-def _rows(connection: Connection, columns: str, found: str, *arguments: int | str) -> list[Row]:
+def _select_rows(connection: Connection, columns: str, found: str, *arguments: int | str) -> list[Row]:
     cursor = connection.execute(f"SELECT {columns} FROM {found}", arguments)  # noqa: S608 - constants of this file
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

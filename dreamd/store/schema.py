@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from dreamd.errors import StoreForeign, StoreTooNew
-from dreamd.store.file.files import Contents, back_up, beside
-from dreamd.store.file.transaction import transaction
+from dreamd.store.file.files import Contents, back_up, free_name_beside
+from dreamd.store.file.transaction import run_transaction
 from dreamd.store.search import REBUILD, add_functions
 
 LEOS_TABLES: Final = {
@@ -134,7 +134,7 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
 _LITESTREAMS: Final = frozenset({"_litestream_seq", "_litestream_lock"})
 
 
-def others(tables: Iterable[str]) -> list[str]:
+def foreign_tables(tables: Iterable[str]) -> list[str]:
     """Return the table names, sorted, that are neither dreamd's nor known to live beside them."""
     return sorted(name for name in tables if not name.startswith("dream_") and name not in _LITESTREAMS)
 
@@ -146,9 +146,9 @@ def is_dreamds(contents: Contents) -> bool:
     return contents.version > 0 and contents.tables >= {*LEOS_TABLES, "dream_fragments_past"}
 
 
-def check(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+def check_contents(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
     """Raise StoreForeign or StoreTooNew if dreamd must not write to the database."""
-    if foreign := others(contents.tables):
+    if foreign := foreign_tables(contents.tables):
         shown = ", ".join(foreign[:4]) + (", .." if len(foreign) > 4 else "")
         raise StoreForeign(
             f"it holds tables of others ({shown}); dreamd writes only to a database of its own"
@@ -162,7 +162,7 @@ def check(contents: Contents, migrations: Sequence[Sequence[str]] = MIGRATIONS) 
         )
 
 
-def migrate(
+def migrate_database(
     connection: sqlite3.Connection,
     path: Path,
     contents: Contents,
@@ -176,10 +176,10 @@ def migrate(
     version = contents.version
     if version == len(migrations):
         return None
-    copy = beside(path, f"version-{version}", at) if contents.tables else None
+    copy = free_name_beside(path, f"version-{version}", at) if contents.tables else None
     if copy:
         back_up(connection, copy)
-    upgrade(connection, version, migrations)
+    upgrade_in_place(connection, version, migrations)
     return (
         f"migrated from version {version} to {len(migrations)}; the old one is kept as {copy.name}"
         if copy
@@ -187,15 +187,15 @@ def migrate(
     )
 
 
-def upgrade(
+def upgrade_in_place(
     connection: sqlite3.Connection, version: int, migrations: Sequence[Sequence[str]] = MIGRATIONS
 ) -> None:
     """Migrate a database of `version` in place, each version in a transaction of its own."""
     add_functions(connection)
     for number, statements in enumerate(migrations[version:], version + 1):
-        transaction(connection, _step, (*statements, f"PRAGMA user_version = {number}"))
+        run_transaction(connection, _run_step, (*statements, f"PRAGMA user_version = {number}"))
 
 
-def _step(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
+def _run_step(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
     for statement in statements:
         connection.execute(statement)

@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from dreamclient.messages import Code
 
-from dreamd.dream.measures import words
+from dreamd.dream.measures import split_words
 from dreamd.errors import Refusal
 
 # Every character but a blank is part of a word.
@@ -36,22 +36,22 @@ def add_functions(connection: Connection) -> None:
 
 def words_of(text: str) -> str:
     """Return the words of a text, with one blank between two."""
-    return " ".join(words(normalize("NFC", text)))
+    return " ".join(split_words(normalize("NFC", text)))
 
 
-def add(connection: Connection, turn_id: int, text: str) -> None:
+def index_line(connection: Connection, turn_id: int, text: str) -> None:
     """Take in a line that was just stored, in its transaction."""
     connection.execute("INSERT INTO dream_search (rowid, words) VALUES (?, ?)", (turn_id, words_of(text)))
 
 
-def rebuild(connection: Connection) -> None:
+def rebuild_index(connection: Connection) -> None:
     """Make the index of the lines that are there. What it held of others is gone from its pages."""
     add_functions(connection)
     for statement in REBUILD:
         connection.execute(statement)
 
 
-def find(connection: Connection, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
+def find_lines(connection: Connection, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
     """Return the last n lines (of those before a line) with each word and "phrase" that is asked for, newest first:
     {id: of the line, dialog, turn, speaker, text, at}. `word*` stands for any ending. Raise Refusal if no word is asked
     for."""
@@ -59,12 +59,12 @@ def find(connection: Connection, asked: str, n: int, before: int | None = None) 
         """SELECT dream_turns.id, dialog_id, turn, speaker, text, at
         FROM dream_search CROSS JOIN dream_turns ON dream_turns.id = dream_search.rowid
         WHERE dream_search MATCH ? AND dream_search.rowid < ? ORDER BY dream_search.rowid DESC LIMIT ?""",
-        (_expression(asked), before or (1 << 63) - 1, n),
+        (_fts_expression(asked), before or (1 << 63) - 1, n),
     )
     return [dict(zip(("id", "dialog", "turn", "speaker", "text", "at"), row, strict=True)) for row in found]
 
 
-def _expression(asked: str) -> str:
+def _fts_expression(asked: str) -> str:
     """Return what FTS5 is asked for. A word holds no double quote, so none ends the quotes."""
     phrases = [
         f'"{said}"{" *" if phrase_end or word_end else ""}'

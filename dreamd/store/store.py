@@ -5,7 +5,7 @@ from typing import Any
 
 from dreamclient.messages import Code
 
-from dreamd.dream.fragment_records import Copy
+from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.model import Line
 from dreamd.dream.replay import Script
 from dreamd.errors import Refusal
@@ -29,24 +29,24 @@ class Store(WatchedDatabase):
 
     async def begin(self, new: NewDialog) -> int:
         """Store a dialogue that starts, and return its id."""
-        return await self._write(writes.begin, new)
+        return await self._write(writes.begin_dialog, new)
 
     async def record(self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None) -> None:
         """Store a line, marked as sent to `observe`, and with the first line the charge. On return they are on disk
         (P2, P3)."""
-        await self._write(writes.record, dialog_id, line, at, charge, self._keep_texts)
+        await self._write(writes.record_line, dialog_id, line, at, charge, self._keep_texts)
 
     async def observed(self, dialog_id: int, line: Line, how: Observed) -> None:
         """Store how `observe` was answered, and the new measures of the line."""
-        await self._write(writes.observed, dialog_id, {line.turn: how}, [line])
+        await self._write(writes.mark_observed, dialog_id, {line.turn: how}, [line])
 
     async def recalled(self, dialog_id: int, texts: Sequence[str]) -> None:
         """Store what the client recalled for a dialogue."""
-        await self._write(writes.recalled, dialog_id, texts)
+        await self._write(writes.store_recalled, dialog_id, texts)
 
     async def finish(self, dialog_id: int, end: Finish) -> None:
         """Store the end of a dialogue and its change of the friend, in one transaction."""
-        await self._write(writes.finish, dialog_id, end, self._keep_texts)
+        await self._write(writes.finish_dialog, dialog_id, end, self._keep_texts)
 
     async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
         """Store the signals among which the gates rank contexts, by client name."""
@@ -54,7 +54,7 @@ class Store(WatchedDatabase):
 
     async def unwritten(self, but: Collection[int] = (), n: int = 100) -> list[StoredDialog]:
         """Return finished dialogues that have lines and no inbox file yet, by id, without those of `but`."""
-        return await self._read(reads.unwritten, but, n)
+        return await self._read(reads.unwritten_dialogs, but, n)
 
     async def shard_written(self, dialog_id: int, at: float) -> None:
         """Note that the dialogue's inbox file is on disk. Without diagnostics also empty the dialogue's texts."""
@@ -66,18 +66,18 @@ class Store(WatchedDatabase):
 
     async def suspend(self, dialog_id: int, interrupted_in: str) -> None:
         """Mark a dialogue as suspended."""
-        await self._write(suspension.suspend, dialog_id, interrupted_in)
+        await self._write(suspension.suspend_dialog, dialog_id, interrupted_in)
 
     async def resume(self, dialog_id: int, session: int) -> Script | None:
         """Mark a suspended dialogue as running, and return its record so far, None if that was not kept. Raise
         Unreadable."""
-        return await self._write(suspension.resume, dialog_id, session)
+        return await self._write(suspension.resume_dialog, dialog_id, session)
 
     # The friend and the past.
 
     async def load(self) -> Memory:
         """Return the state that the engine keeps in memory."""
-        return await self._read(reads.load)
+        return await self._read(reads.load_memory)
 
     async def last_measures(self) -> list[tuple[float | None, ...]]:
         """Return arousal, overlap and trauma of the last lines, oldest first, None for an invalid measure."""
@@ -85,25 +85,27 @@ class Store(WatchedDatabase):
 
     async def seed(self, fragments: Sequence[str], at: float) -> int:
         """Store the origin at weight 1.0, and return its number of fragments, 0 if there is an origin already."""
-        return await self._write(writes.seed, fragments, at) if fragments else 0
+        return await self._write(writes.seed_origin, fragments, at) if fragments else 0
 
     async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
         """Keep the friend as a checkpoint, and return {name, fragments: count, origin: count}. Raise Refusal."""
-        return await self._write(checkpoints.keep, name, at, again)
+        return await self._write(checkpoints.keep_checkpoint, name, at, again)
 
     async def delete_checkpoint(self, name: str) -> None:
         """Delete a checkpoint. Raise Refusal if there is none of that name."""
-        await self._write(checkpoints.delete, name)
+        await self._write(checkpoints.delete_checkpoint, name)
 
     async def checkpoints(self, n: int) -> list[dict[str, Any]]:
         """Return {name, at, learned: count, origin: count} of the last n checkpoints, newest first."""
-        return await self._read(checkpoints.latest, n)
+        return await self._read(checkpoints.latest_checkpoints, n)
 
-    async def checkpoint(self, name: str) -> list[Copy]:
+    async def checkpoint(self, name: str) -> list[FragmentRecord]:
         """Return the friend as it was then. Raise Refusal if there is no checkpoint of that name."""
-        return await self._read(checkpoints.content, name)
+        return await self._read(checkpoints.checkpoint_content, name)
 
-    async def replace_friend(self, copies: Sequence[Copy], at: float) -> tuple[Memory, dict[str, Any]]:
+    async def replace_friend(
+        self, copies: Sequence[FragmentRecord], at: float
+    ) -> tuple[Memory, dict[str, Any]]:
         """Replace the buffer by `copies`, and keep the old one as a checkpoint, in one transaction. Return the new
         state for the memory, and {kept, added, left, undo, origin_kept}. Raise Refusal."""
         return await self._write(checkpoints.replace_buffer, copies, at, self._keep_texts)
@@ -112,22 +114,22 @@ class Store(WatchedDatabase):
         """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,
         finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note, opening: the
         first words, None if they were not kept}."""
-        return await self._read(reads.recent, n, before)
+        return await self._read(reads.recent_dialogs, n, before)
 
     async def get(self, dialog_id: int) -> dict[str, Any] | None:
         """Return a dialogue as in `recent`, with `turns`, a map for each line. None if there is no such dialogue."""
-        return await self._read(reads.get, dialog_id)
+        return await self._read(reads.get_dialog, dialog_id)
 
     async def script(self, dialog_id: int) -> Script | None:
         """Return all that a replay needs, None if there is no such dialogue or it was not kept. Raise Unreadable."""
-        return await self._read(reads.script, dialog_id)
+        return await self._read(reads.load_script, dialog_id)
 
     async def search(self, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n lines that contain each of the words, as search.find does. Raise Refusal if there is no
         word, or if texts are not kept."""
         if not self._keep_texts:
             raise Refusal(Code.NOT_FOUND, "not kept: store.diagnostics is false")
-        return await self._read(search.find, asked, n, before)
+        return await self._read(search.find_lines, asked, n, before)
 
     # Forgetting.
 
@@ -145,14 +147,14 @@ class Store(WatchedDatabase):
 
     async def count_dropped(self, files: int) -> None:
         """Count inbox files that were removed to make room."""
-        await self._write(writes.add, DROPPED, files)
+        await self._write(writes.add_to_counter, DROPPED, files)
 
     # The past.
 
     async def drift(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return {id, at, drift} of the last n dialogues that spoke (before a dialogue), newest first."""
-        return await self._read(reads.drift, n, before)
+        return await self._read(reads.drift_of_dialogs, n, before)
 
     async def stats(self) -> dict[str, Any]:
         """Return {dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
-        return await self._read(reads.stats)
+        return await self._read(reads.total_stats)

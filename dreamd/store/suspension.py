@@ -6,7 +6,7 @@ from typing import Final
 from dreamd.dream.outcomes import SUSPENDED
 from dreamd.dream.replay import Script
 from dreamd.errors import StoreError
-from dreamd.store.reads import script
+from dreamd.store.reads import load_script
 from dreamd.store.records import OpenDialog
 
 _OPEN: Final = f"""
@@ -28,7 +28,7 @@ def open_dialogs(connection: Connection) -> list[OpenDialog]:
     return found
 
 
-def suspend(connection: Connection, dialog_id: int, interrupted_in: str) -> None:
+def suspend_dialog(connection: Connection, dialog_id: int, interrupted_in: str) -> None:
     """Mark a dialogue as suspended. A line that was sent to `observe` is never sent again, so it counts as failed."""
     connection.execute(
         """UPDATE dream_dialogs SET outcome = ?, interruptions = interruptions + 1, interrupted_in = ?
@@ -40,10 +40,10 @@ def suspend(connection: Connection, dialog_id: int, interrupted_in: str) -> None
     )
 
 
-def resume(connection: Connection, dialog_id: int, session: int) -> Script | None:
+def resume_dialog(connection: Connection, dialog_id: int, session: int) -> Script | None:
     """Mark a suspended dialogue as running, and return its record so far, None if that was not kept. Raise Unreadable,
     or StoreError if it is not suspended."""
-    found = script(connection, dialog_id)
+    found = load_script(connection, dialog_id)
     resumed = connection.execute(
         "UPDATE dream_dialogs SET outcome = NULL, session = ? WHERE id = ? AND outcome = ?",
         (session, dialog_id, SUSPENDED),

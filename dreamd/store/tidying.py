@@ -34,14 +34,14 @@ _UNWRITTEN: Final = """SELECT min(id) FROM dream_dialogs INDEXED BY dream_dialog
 _OLDER: Final = "SELECT id FROM dream_dialogs WHERE trace_id IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?"
 
 
-def tidy(connection: Connection, replayable: int, keep_texts: bool, at: float) -> bool:
+def tidy_part(connection: Connection, replayable: int, keep_texts: bool, at: float) -> bool:
     """Empty the replay data of all but the newest `replayable` dialogues, and every text unless `keep_texts`. Return
     False if there is more to do."""
     last = _before_open(connection, replayable)
     if keep_texts:
-        done = _empty(connection, REPLAY_EMPTIED, last, REPLAY)
+        done = _empty_dialogs(connection, REPLAY_EMPTIED, last, REPLAY)
         return done and forget_fragments(connection, at - GRACE_S, MOST)
-    done = _empty(connection, TEXTS_EMPTIED, _before_unwritten(connection), _TEXTS)
+    done = _empty_dialogs(connection, TEXTS_EMPTIED, _before_unwritten(connection), _TEXTS)
     if connection.execute("SELECT 1 FROM dream_search LIMIT 1").fetchone():
         connection.execute("DROP TABLE dream_search")
         connection.execute(search.TABLE)
@@ -91,7 +91,7 @@ def _before_unwritten(connection: Connection) -> int:
     return last if unwritten is None else min(last, unwritten - 1)
 
 
-def _empty(connection: Connection, mark: str, last: int, statements: tuple[str, ...]) -> bool:
+def _empty_dialogs(connection: Connection, mark: str, last: int, statements: tuple[str, ...]) -> bool:
     """Empty the next dialogues after the mark, up to `last`. Return whether those were all."""
     after = number_of(connection, mark)
     until, count = connection.execute(

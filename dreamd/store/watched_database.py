@@ -16,7 +16,7 @@ from dreamd.store import forgetting, tidying, writes
 from dreamd.store.file.connection import Database
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, set_aside
 from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
-from dreamd.store.file.open_files import Stamp, size_of, stamp
+from dreamd.store.file.open_files import Stamp, file_stamp, size_of
 from dreamd.store.file.transaction import OnConnection, P, T
 from dreamd.store.opening import mark_suspect
 from dreamd.store.places import Places
@@ -56,7 +56,7 @@ class WatchedDatabase:
         self._closed = False
         self._changes_seen = 0
         self._looked: tuple[Stamp | None, Stamp | None] | None = None
-        self._looker = Looker("dreamd-files", lambda: (stamp(self._places.name), stamp(self._wal)))
+        self._looker = Looker("dreamd-files", lambda: (file_stamp(self._places.name), file_stamp(self._wal)))
 
     @classmethod
     async def open(cls, own: Path, **options: Any) -> Self:
@@ -103,7 +103,7 @@ class WatchedDatabase:
             limits = self._replayable, self._keep_texts, self._clock.wall()
             try:
                 with self._noticing():
-                    done = await self._database.write(tidying.tidy, *limits)
+                    done = await self._database.write(tidying.tidy_part, *limits)
             except StoreUnavailable:  # reported as `trouble`
                 done = False
             self._untidied = self._untidied or not done

@@ -29,7 +29,7 @@ PROBE_BYTES: Final = 64 * 1024
 # A dialogue, from its beginning to its shard.
 
 
-def begin(connection: Connection, new: NewDialog) -> int:
+def begin_dialog(connection: Connection, new: NewDialog) -> int:
     """Store a dialogue that starts, and return its id."""
     cursor = connection.execute(
         """INSERT INTO dream_dialogs (
@@ -44,7 +44,7 @@ def begin(connection: Connection, new: NewDialog) -> int:
     return cursor.lastrowid
 
 
-def record(
+def record_line(
     connection: Connection, dialog_id: int, line: Line, at: float, charge: Charge | None, keep_texts: bool
 ) -> None:
     """Store a line, marked as sent to `observe` before it is sent. `charge` starts a cooldown. If texts are
@@ -67,7 +67,7 @@ def record(
         | {"candidates": msgspec.json.encode(line.candidates).decode(), "dialog_id": dialog_id, "at": at},
     )
     if keep_texts and stored.lastrowid is not None:
-        search.add(connection, stored.lastrowid, line.text)
+        search.index_line(connection, stored.lastrowid, line.text)
     if charge:
         gone = [(_last_run_key(name),) for name in charge.forget]
         connection.executemany("DELETE FROM dream_meta WHERE key = ?", gone)
@@ -81,7 +81,7 @@ def _last_run_key(client: str) -> str:
     return LAST_RUN if client == "leo" else f"{LAST_RUN}:{client}"
 
 
-def observed(
+def mark_observed(
     connection: Connection, dialog_id: int, how: Mapping[int, Observed], lines: Sequence[Line]
 ) -> None:
     """Store how `observe` was answered, by turn, and the new measures of the lines."""
@@ -98,21 +98,21 @@ def observed(
     )
 
 
-def recalled(connection: Connection, dialog_id: int, texts: Sequence[str]) -> None:
+def store_recalled(connection: Connection, dialog_id: int, texts: Sequence[str]) -> None:
     """Store what the client recalled for a dialogue."""
     kept = msgspec.json.encode(list(texts)).decode()
     connection.execute("UPDATE dream_dialogs SET recalled = ? WHERE id = ?", (kept, dialog_id))
 
 
-def finish(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
+def finish_dialog(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
     """Store the end of a dialogue and the friend's change."""
-    observed(connection, dialog_id, end.observed, end.lines)
+    mark_observed(connection, dialog_id, end.observed, end.lines)
     if end.recalled is not None:
-        recalled(connection, dialog_id, end.recalled)
+        store_recalled(connection, dialog_id, end.recalled)
     connection.execute(
         "UPDATE dream_dialogs SET note = ?, drift = ? WHERE id = ?", (end.ended_by, end.drift, dialog_id)
     )
-    _close(connection, dialog_id, end.at, end.outcome, keep_texts)
+    _close_dialog(connection, dialog_id, end.at, end.outcome, keep_texts)
     if end.change:
         _change_friend(connection, end.change, end.at, keep_texts)
     keep_signals(connection, end.signals, end.at)
@@ -129,7 +129,7 @@ def keep_signals(connection: Connection, signals: Mapping[str, bytes], at: float
     )
 
 
-def _close(connection: Connection, dialog_id: int, at: float, outcome: str, keep_texts: bool) -> None:
+def _close_dialog(connection: Connection, dialog_id: int, at: float, outcome: str, keep_texts: bool) -> None:
     """Mark a running dialogue finished, with its averages from its rows."""
     closed = connection.execute(
         """UPDATE dream_dialogs SET finished_at = :at, outcome = :outcome, (avg_trauma, avg_arousal) =
@@ -140,8 +140,8 @@ def _close(connection: Connection, dialog_id: int, at: float, outcome: str, keep
     if not closed:
         raise StoreError(f"dialogue {dialog_id} is not running")
     [(lines, trauma, arousal)] = closed
-    add(connection, OUTCOME + outcome, 1)
-    add(connection, "dream_lines", lines)
+    add_to_counter(connection, OUTCOME + outcome, 1)
+    add_to_counter(connection, "dream_lines", lines)
     add_averages(connection, trauma, arousal)
     if not lines and not keep_texts:  # without lines there will be no shard
         empty_texts(connection, dialog_id)
@@ -157,7 +157,7 @@ def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts:
 # The friend.
 
 
-def seed(connection: Connection, texts: Iterable[str], at: float) -> int:
+def seed_origin(connection: Connection, texts: Iterable[str], at: float) -> int:
     """Store the origin if there is none, and return its number of fragments. A known text becomes part of the
     origin."""
     if connection.execute("SELECT 1 FROM dream_bootstrap_fragments WHERE origin LIMIT 1").fetchone():
@@ -207,7 +207,7 @@ def retire_fragment(connection: Connection, fragment_id: int, at: float, keep_te
 # Counters, so that rows need never be counted.
 
 
-def add(connection: Connection, counter: str, amount: float) -> None:
+def add_to_counter(connection: Connection, counter: str, amount: float) -> None:
     """Increase a counter in dream_meta. Its values are text, as leo writes them."""
     connection.execute(
         """INSERT INTO dream_meta (key, value) VALUES (:counter, :amount)
@@ -219,9 +219,9 @@ def add(connection: Connection, counter: str, amount: float) -> None:
 def add_averages(connection: Connection, trauma: float | None, arousal: float | None) -> None:
     """Add a dialogue's averages to the totals, if it has any."""
     if trauma is not None and arousal is not None:
-        add(connection, "dream_measured", 1)
-        add(connection, "dream_sum_trauma", trauma)
-        add(connection, "dream_sum_arousal", arousal)
+        add_to_counter(connection, "dream_measured", 1)
+        add_to_counter(connection, "dream_sum_trauma", trauma)
+        add_to_counter(connection, "dream_sum_arousal", arousal)
 
 
 # Health.

@@ -10,7 +10,7 @@ import msgspec
 from dreamclient.messages import PAGE, Method
 from msgspec import Meta, Struct
 
-from dreamd.dream.fragment_records import Copy
+from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.model import Context, Count
 from dreamd.store.forgetting import Asked
 
@@ -117,7 +117,7 @@ class NameParams(Params):
 
 
 class ImportParams(Params):
-    fragments: Annotated[list[Copy], Meta(min_length=1, max_length=SEED_TEXTS)]
+    fragments: Annotated[list[FragmentRecord], Meta(min_length=1, max_length=SEED_TEXTS)]
 
     def __post_init__(self) -> None:
         for number, copy in enumerate(self.fragments):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from dreamd.ctl.terminal.decisions import in_words
-from dreamd.dream.gate import REASONS, GateSettings, decide
+from dreamd.dream.gate import REASONS, GateSettings, decide_to_dream
 from dreamd.dream.model import Context, Pulse
 from dreamd.dream.signals import Signals
 
@@ -44,7 +44,7 @@ def decided(
         "signals": signals,
         "overlap": overlap,
     }
-    return msgspec.to_builtins(decide(ctx, settings or GateSettings(), **(said | changes)))
+    return msgspec.to_builtins(decide_to_dream(ctx, settings or GateSettings(), **(said | changes)))
 
 
 CASES = [

@@ -42,11 +42,11 @@ def dream(connection: sqlite3.Connection, number: int, draw: random.Random) -> N
         for turn in range(1, 5)
     ]
     new = new_dialog(f"dream-{int(at)}-{number}-{draw.getrandbits(32):08x}", started_at=at)
-    dialog = writes.begin(connection, new)
+    dialog = writes.begin_dialog(connection, new)
     for each in said:
-        writes.record(connection, dialog, each, at + each.turn, None, True)
+        writes.record_line(connection, dialog, each, at + each.turn, None, True)
     end = msgspec.structs.replace(finish(*said, drift=number / MANY), at=at + 9)
-    writes.finish(connection, dialog, end, True)
+    writes.finish_dialog(connection, dialog, end, True)
     writes.shard_written(connection, dialog, at + 9, True)
 
 

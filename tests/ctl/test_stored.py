@@ -138,7 +138,7 @@ def test_refuses_a_database_that_was_written_to_meanwhile(
     """A database without a log beside it is read without a lock."""
     state, _ = left
     stamps = iter(range(100))
-    monkeypatch.setattr("dreamd.ctl.daemon.stored.stamp", lambda _: (next(stamps),))
+    monkeypatch.setattr("dreamd.ctl.daemon.stored.file_stamp", lambda _: (next(stamps),))
     told = dreamctl("--state-dir", state, "recent")
     assert (told.exit_code, told.stdout) == (1, "")
     assert "was written to while it was read: try again" in told.stderr

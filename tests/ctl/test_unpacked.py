@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamd.ctl.commands.trace.message_view import CUT, KEYS, in_hex, unpack
-from dreamd.dream.fragment_records import Copy
+from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.model import Answer, Context, Heard, Pulse
 from dreamd.wire.params import Hello, Persist, Seed
 
@@ -100,7 +100,7 @@ def test_hides_the_name_of_an_unknown_method() -> None:
 
 
 def test_knows_the_documented_keys_of_hosts() -> None:
-    shapes = (Context, Pulse, Answer, Heard, Hello, Seed, Persist, Copy)
+    shapes = (Context, Pulse, Answer, Heard, Hello, Seed, Persist, FragmentRecord)
     assert {key for shape in shapes for key in shape.__struct_fields__} <= KEYS
 
 

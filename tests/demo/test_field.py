@@ -51,20 +51,24 @@ def test_prints_nothing_and_leaves_global_random_alone(capfd: pytest.CaptureFixt
 
 def test_says_only_words_it_heard_in_steps_it_heard() -> None:
     field = told(story())
-    heard = set(measures.words(story()))
-    after = {pair for sentence in sentences(story()) for pair in measures.ngrams(measures.words(sentence), 2)}
+    heard = set(measures.split_words(story()))
+    after = {
+        pair
+        for sentence in sentences(story())
+        for pair in measures.join_ngrams(measures.split_words(sentence), 2)
+    }
     for number in range(20):
         line = field.generate(f"river {number}", 0.9, 0.5)
-        assert set(measures.words(line)) <= heard
+        assert set(measures.split_words(line)) <= heard
         for sentence in sentences(line):
-            assert set(measures.ngrams(measures.words(sentence), 2)) <= after
+            assert set(measures.join_ngrams(measures.split_words(sentence), 2)) <= after
 
 
 def test_lines_are_short_whole_and_start_with_a_capital() -> None:
     field = told(story())
     for number in range(30):
         line = field.generate("the house by the river", 0.6 + number / 75, 0.5)
-        assert 3 <= len(measures.words(line)) <= MOST_WORDS + 1
+        assert 3 <= len(measures.split_words(line)) <= MOST_WORDS + 1
         assert line[-1] in ".!?"
         assert line[0].isupper()
 
@@ -72,9 +76,11 @@ def test_lines_are_short_whole_and_start_with_a_capital() -> None:
 def test_rarely_recites_and_does_not_say_the_same_twice() -> None:
     field = told(story())
     lines = [field.generate("water and bread", 0.8, 0.5) for _ in range(60)]
-    recited = sum(any(measures.repeats(line, sentence) for sentence in sentences(story())) for line in lines)
+    recited = sum(
+        any(measures.repeats_text(line, sentence) for sentence in sentences(story())) for line in lines
+    )
     assert recited < 6
-    assert not any(measures.repeats(line, other) for line, other in pairwise(lines))
+    assert not any(measures.repeats_text(line, other) for line, other in pairwise(lines))
 
 
 def test_leaps_between_sentences_that_share_a_word() -> None:
@@ -99,7 +105,7 @@ def test_semantic_weight_draws_towards_the_company_of_the_seed() -> None:
 def test_does_not_repeat_itself_if_it_can_go_on() -> None:
     text = "I came without asking, without asking, by night. I came home by day. I sat by day and night."
     for seed in range(10):
-        said = measures.words(told(text, seed=seed).generate("asking by night", 0.9, 0.9))
+        said = measures.split_words(told(text, seed=seed).generate("asking by night", 0.9, 0.9))
         assert said.count("asking") <= 3
 
 

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from dreamd.store.schema import upgrade
+from dreamd.store.schema import upgrade_in_place
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/database.md").read_text()
 
@@ -13,7 +13,7 @@ TEXT = (Path(__file__).parents[2] / "docs/reference/database.md").read_text()
 def made() -> dict[str, set[str]]:
     """Return the columns of each table that the migrations make, but for those that SQLite makes for an index."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
-        upgrade(database, 0)
+        upgrade_in_place(database, 0)
         names = database.execute(
             """SELECT name FROM pragma_table_list WHERE type IN ('table', 'virtual') AND name LIKE 'dream_%'"""
         )

@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from dreamd.dream.clients import ClientState
-from dreamd.dream.gate import GateSettings, decide
+from dreamd.dream.gate import GateSettings, decide_to_dream
 from dreamd.dream.model import Context, Pulse
 from dreamd.dream.signals import ENOUGH, Signals
 
@@ -29,7 +29,7 @@ def dreams_of_a_day(settings: GateSettings, rng: random.Random) -> tuple[int, fl
         now_s = number * EVERY_S
         ctx = Context(trauma_level=1.0, pulse=Pulse(novelty=rng.random()), quality=rng.random())
         signals.add(ctx, lambda _: 0.0)
-        decision = decide(
+        decision = decide_to_dream(
             ctx,
             settings,
             at=now_s,

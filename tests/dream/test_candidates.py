@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamd.dream import measures
-from dreamd.dream.candidates import Choice, Length, Usage, choose
+from dreamd.dream.candidates import Choice, Length, Usage, choose_sentences
 
 LENGTH = Length(14, 30, 400)
 ORIGIN = [
@@ -17,7 +17,7 @@ ORIGIN = [
 
 
 def usage(*fragments: str) -> Usage:
-    return Usage(measures.words(text) for text in fragments or ORIGIN)
+    return Usage(measures.split_words(text) for text in fragments or ORIGIN)
 
 
 def chosen(
@@ -28,7 +28,7 @@ def chosen(
     max_tokens: int = 50,
     known: Usage | None = None,
 ) -> str | None:
-    choice = choose(
+    choice = choose_sentences(
         candidates,
         before=before,
         earlier=earlier,
@@ -122,7 +122,7 @@ def test_the_last_sentence_of_a_text_that_was_stopped_is_left_out() -> None:
     ],
 )
 def test_where_a_sentence_ends(said: str, first: str) -> None:
-    assert chosen(said, length=Length(1, len(measures.words(first)), 400), before=first) == first
+    assert chosen(said, length=Length(1, len(measures.split_words(first)), 400), before=first) == first
 
 
 # --- texts without whole sentences
@@ -162,7 +162,7 @@ def test_there_is_no_line_in_nothing() -> None:
 
 
 def test_of_equals_the_first_is_chosen() -> None:
-    assert choose(
+    assert choose_sentences(
         ["Rain falls.", "Rain falls."], before="", earlier=(), usage=usage(), length=LENGTH, max_tokens=50
     ) == Choice("Rain falls.", 0)
 
@@ -207,9 +207,9 @@ def test_a_line_is_a_part_of_what_was_said_in_its_bounds(
         return
     assert line == line.strip() != ""
     assert any(line in text for text in texts)
-    assert len(measures.words(line)) <= most
+    assert len(measures.split_words(line)) <= most
     assert len(line) <= chars
-    assert not any(measures.repeats(line, other) for other in earlier)
+    assert not any(measures.repeats_text(line, other) for other in earlier)
 
 
 @pytest.mark.parametrize(

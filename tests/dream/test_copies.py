@@ -1,6 +1,6 @@
 """What of a copy may take the buffer's place."""
 
-from dreamd.dream.fragment_records import Copy, copies_of, to_take_in
+from dreamd.dream.fragment_records import FragmentRecord, merge_records, to_records
 from dreamd.dream.friend import FriendSettings
 from tests.helpers.store_rows import fragment
 
@@ -12,19 +12,19 @@ ORIGIN = [
 ]
 
 
-def copy(text: str, weight: float = 0.3, **fields) -> Copy:
-    return Copy(text=text, weight=weight, **fields)
+def copy(text: str, weight: float = 0.3, **fields) -> FragmentRecord:
+    return FragmentRecord(text=text, weight=weight, **fields)
 
 
 def taken(copies, origin=ORIGIN) -> list[tuple[str, float, bool]]:
-    return [(c.text, c.weight, c.origin) for c in to_take_in(copies, origin, SETTINGS)[0]]
+    return [(c.text, c.weight, c.origin) for c in merge_records(copies, origin, SETTINGS)[0]]
 
 
 def test_copies_of_fragments_are_taken_in_as_they_were():
     fragments = [*ORIGIN, fragment(9, "the sea", dialog=4)]
-    copies = copies_of(fragments)
+    copies = to_records(fragments)
     assert copies[3] == copy("the sea", dialog=4, added_at=fragments[3].added_at)
-    assert to_take_in(copies, ORIGIN[:2], SETTINGS) == ([*copies[:2], copies[3]], 0)
+    assert merge_records(copies, ORIGIN[:2], SETTINGS) == ([*copies[:2], copies[3]], 0)
 
 
 def test_p4_the_origin_stays_and_takes_no_more_than_weights():
@@ -39,7 +39,7 @@ def test_p4_the_origin_stays_and_takes_no_more_than_weights():
         ("I listen!", 0.4, True),
         ("the sea", 0.4, False),
     ]
-    assert to_take_in(copies, ORIGIN, SETTINGS)[1] == 1
+    assert merge_records(copies, ORIGIN, SETTINGS)[1] == 1
 
 
 def test_without_an_origin_that_of_the_copies_is_taken_up_to_its_bound():
@@ -47,7 +47,7 @@ def test_without_an_origin_that_of_the_copies_is_taken_up_to_its_bound():
         copy("BORN, 0", 0.5),
         copy("the sea"),
     ]
-    found, left_out = to_take_in(copies, (), SETTINGS)
+    found, left_out = merge_records(copies, (), SETTINGS)
     assert [c.text for c in found] == [f"born {n}" for n in range(256)] + ["the sea"]
     assert left_out == 44
 
@@ -55,7 +55,7 @@ def test_without_an_origin_that_of_the_copies_is_taken_up_to_its_bound():
 def test_the_heaviest_fill_the_buffer_in_the_order_of_their_coming():
     copies = [copy(f"line {n}", weight, added_at=n) for n, weight in enumerate((0.9, 0.1, 0.3, 0.2))]
     assert taken(copies, ()) == [("line 0", 0.9, False), ("line 2", 0.3, False), ("line 3", 0.2, False)]
-    assert to_take_in(copies, (), SETTINGS)[1] == 1
+    assert merge_records(copies, (), SETTINGS)[1] == 1
 
 
 def test_what_is_there_twice_is_taken_once_at_its_heaviest():
@@ -65,6 +65,8 @@ def test_what_is_there_twice_is_taken_once_at_its_heaviest():
 
 def test_no_text_weight_or_moment_is_beyond_its_bounds():
     nan = float("nan")
-    ((long, faint),) = [to_take_in([copy("word " * 500, 0.0), copy("b", nan, added_at=nan)], (), SETTINGS)[0]]
+    ((long, faint),) = [
+        merge_records([copy("word " * 500, 0.0), copy("b", nan, added_at=nan)], (), SETTINGS)[0]
+    ]
     assert (len(long.text), long.weight) == (399, 0.05)
     assert (faint.weight, faint.added_at) == (0.05, 0.0)

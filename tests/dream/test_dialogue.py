@@ -20,10 +20,10 @@ from dreamd.dream.dialogue import (
     Recall,
     Record,
     Result,
-    dialogue,
+    speak_dialogue,
 )
 from dreamd.dream.friend import Friend, FriendSettings
-from dreamd.dream.model import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse, cut
+from dreamd.dream.model import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse, cut_text
 from dreamd.dream.outcomes import OUTCOMES, Outcome
 
 LINES = ["the sea was here", "no one came home", "a door stood open", "light on the water"]
@@ -72,7 +72,7 @@ def start(
     how: DialogueSettings = FOUR,
     can_recall: bool = False,
 ) -> Generator[Effect, Any, Result]:
-    return dialogue(ctx, friend, np.random.default_rng(seed), how, can_recall=can_recall)
+    return speak_dialogue(ctx, friend, np.random.default_rng(seed), how, can_recall=can_recall)
 
 
 def drive(
@@ -246,10 +246,16 @@ def test_a_seed_stays_small_whatever_the_host_sends() -> None:
 def test_a_line_is_measured_where_the_hook_does_not_say() -> None:
     line = drive(start(), hooks(["Leo is a small door!", *LINES]))[1].lines[0]
     text = "Leo is a small door!"
-    overlap = pulse.overlap(text, BORN.origin_profile)
+    overlap = pulse.measure_overlap(text, BORN.origin_profile)
     assert overlap == pytest.approx(3 / 4)  # "leo is", "is a", "a small"
-    assert line.novelty == pulse.novelty(text, pulse.phrases("who are you") | pulse.phrases("leo is leo"))
-    assert (line.arousal, line.entropy, line.overlap) == (pulse.arousal(text), pulse.entropy(text), overlap)
+    assert line.novelty == pulse.measure_novelty(
+        text, pulse.words_and_pairs("who are you") | pulse.words_and_pairs("leo is leo")
+    )
+    assert (line.arousal, line.entropy, line.overlap) == (
+        pulse.measure_arousal(text),
+        pulse.measure_entropy(text),
+        overlap,
+    )
     assert line.trauma == pytest.approx(0.5 * 0.4 + 0.5 * overlap)
     assert line.quality is None
 
@@ -304,7 +310,7 @@ def test_a_line_is_short_and_what_was_said_is_kept(how: dict[str, Any], words: t
 def test_what_is_beyond_ten_lines_is_neither_read_nor_kept() -> None:
     said = "stone " * 1000 + "Here it ends."
     line = drive(start(), hooks([said, *LINES]))[1].lines[0]
-    assert (line.text, line.candidates) == (" ".join(["stone"] * 30), (cut(said),))
+    assert (line.text, line.candidates) == (" ".join(["stone"] * 30), (cut_text(said),))
 
 
 class Talk:
@@ -507,7 +513,7 @@ def test_any_answers_give_a_dialogue_in_range_and_the_same_one_again(
         assert 0.6 <= ask.temperature <= 1.0
         assert 0.3 <= ask.semantic_weight <= 0.6
     texts = [line.text for line in result.lines]
-    assert not any(pulse.repeats(a, b) for i, a in enumerate(texts) for b in texts[:i])
+    assert not any(pulse.repeats_text(a, b) for i, a in enumerate(texts) for b in texts[:i])
 
 
 def check_line(line: Line, how: DialogueSettings) -> None:
@@ -515,5 +521,5 @@ def check_line(line: Line, how: DialogueSettings) -> None:
     assert all(0.0 <= measure <= 1.0 for measure in measures)
     assert line.text == line.text.strip() != ""
     assert len(line.text) <= how.max_chars
-    assert len(pulse.words(line.text)) <= (30 if how.candidates else how.max_tokens)
+    assert len(pulse.split_words(line.text)) <= (30 if how.candidates else how.max_tokens)
     assert any(line.text in said for said in line.candidates)

@@ -278,9 +278,11 @@ def test_a_friend_is_a_value() -> None:
 
 
 def naive_drift(friend: Friend) -> float:
-    now = measures.blend((measures.profile(f.text), f.weight) for f in friend.fragments)
-    born = measures.blend((measures.profile(f.text), 1.0) for f in friend.fragments if f.origin)
-    return 1.0 - measures.cosine(now, born) if born.counts else 0.0
+    now = measures.blend_profiles((measures.bigram_profile(f.text), f.weight) for f in friend.fragments)
+    born = measures.blend_profiles(
+        (measures.bigram_profile(f.text), 1.0) for f in friend.fragments if f.origin
+    )
+    return 1.0 - measures.profile_cosine(now, born) if born.counts else 0.0
 
 
 def test_a_friend_just_born_has_not_drifted() -> None:
@@ -418,5 +420,5 @@ def test_any_origin_gives_few_short_distinct_fragments(
     found = split_origin(origin, readme, most)
     assert len(found) <= most
     assert all(0 < len(text) <= 400 for text in found)
-    assert len({tuple(measures.words(text)) for text in found}) == len(found)
-    assert all(measures.words(text) for text in found)
+    assert len({tuple(measures.split_words(text)) for text in found}) == len(found)
+    assert all(measures.split_words(text) for text in found)

@@ -11,7 +11,7 @@ from dreamd.dream.gate import (
     Decision,
     GateSettings,
     Reason,
-    decide,
+    decide_to_dream,
 )
 from dreamd.dream.model import Context, Pulse
 from dreamd.dream.signals import ENOUGH, Place, Signals
@@ -34,7 +34,7 @@ def never() -> float:
 
 def decided(ctx: Context = STIRRED, gate: GateSettings | None = None, **world: Any) -> Decision:
     draw = world.pop("draw", lambda: 0.0)
-    return decide(ctx, gate or GateSettings(), **{**OPEN, **world}, draw=draw)
+    return decide_to_dream(ctx, gate or GateSettings(), **{**OPEN, **world}, draw=draw)
 
 
 # What alone makes each reason, in the order of decision.

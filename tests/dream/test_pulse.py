@@ -30,19 +30,28 @@ EXTREMES = [
     " \n" * 200_000,
     "x\u0301!" * 100_000,
 ]
-ORIGIN = pulse.blend([(pulse.profile("leo is a small organism"), 1.0), (pulse.profile("he listens"), 1.0)])
+ORIGIN = pulse.blend_profiles(
+    [(pulse.bigram_profile("leo is a small organism"), 1.0), (pulse.bigram_profile("he listens"), 1.0)]
+)
 
 
 def test_a_word_is_case_folded_with_its_digits_and_apostrophes() -> None:
-    assert pulse.words("Don't STOP, 4 Straße—no_way 2x") == ["don't", "stop", "4", "strasse", "no_way", "2x"]
-    assert pulse.words("") == pulse.words("... \ud800 👍") == []
-    assert pulse.words("İx") == ["i\u0307x"]
+    assert pulse.split_words("Don't STOP, 4 Straße—no_way 2x") == [
+        "don't",
+        "stop",
+        "4",
+        "strasse",
+        "no_way",
+        "2x",
+    ]
+    assert pulse.split_words("") == pulse.split_words("... \ud800 👍") == []
+    assert pulse.split_words("İx") == ["i\u0307x"]
 
 
 def test_ngrams_are_neighbours_in_order() -> None:
-    assert pulse.ngrams(["a", "b", "c"], 2) == ["a b", "b c"]
-    assert pulse.ngrams(["a", "b", "c"], 3) == ["a b c"]
-    assert pulse.ngrams(["a", "b"], 3) == []
+    assert pulse.join_ngrams(["a", "b", "c"], 2) == ["a b", "b c"]
+    assert pulse.join_ngrams(["a", "b", "c"], 3) == ["a b c"]
+    assert pulse.join_ngrams(["a", "b"], 3) == []
 
 
 @pytest.mark.parametrize(
@@ -65,90 +74,94 @@ def test_ngrams_are_neighbours_in_order() -> None:
     ],
 )
 def test_a_text_is_cut_at_a_word(text: str, most_chars: int, most_words: int | None, kept: str) -> None:
-    assert pulse.clamped(text, most_chars=most_chars, most_words=most_words) == kept
+    assert pulse.clamp_text(text, most_chars=most_chars, most_words=most_words) == kept
 
 
 @settings(derandomize=True, print_blob=True)
 @given(text=TEXT, most_chars=st.integers(1, 60), most_words=st.integers(1, 9))
 def test_clamps_hold_at_a_word_boundary(text: str, most_chars: int, most_words: int) -> None:
-    kept = pulse.clamped(text, most_chars=most_chars, most_words=most_words)
+    kept = pulse.clamp_text(text, most_chars=most_chars, most_words=most_words)
     whole = text.strip()
     assert len(kept) <= most_chars
-    assert len(pulse.words(kept)) <= most_words
+    assert len(pulse.split_words(kept)) <= most_words
     assert whole.startswith(kept)
     assert bool(kept) == bool(whole)
     assert kept == kept.strip()
-    first = pulse.words(kept)[:1]
-    if first and first == pulse.words(whole)[:1]:  # else the first word was itself too long
-        assert pulse.words(whole)[: len(pulse.words(kept))] == pulse.words(kept)
+    first = pulse.split_words(kept)[:1]
+    if first and first == pulse.split_words(whole)[:1]:  # else the first word was itself too long
+        assert pulse.split_words(whole)[: len(pulse.split_words(kept))] == pulse.split_words(kept)
 
 
 def test_novelty_is_the_share_of_phrases_not_said_lately() -> None:
-    lately = pulse.phrases("leo is here")
-    assert pulse.novelty("Leo is here!", lately) == 0.0
-    assert pulse.novelty("quite another thing", lately) == 1.0
+    lately = pulse.words_and_pairs("leo is here")
+    assert pulse.measure_novelty("Leo is here!", lately) == 0.0
+    assert pulse.measure_novelty("quite another thing", lately) == 1.0
     # leo, is, gone, "leo is", "is gone": two of five are new
-    assert pulse.novelty("leo is gone", lately) == pytest.approx(2 / 5)
-    assert pulse.novelty("", lately) == pulse.novelty("...", lately) == 0.0
+    assert pulse.measure_novelty("leo is gone", lately) == pytest.approx(2 / 5)
+    assert pulse.measure_novelty("", lately) == pulse.measure_novelty("...", lately) == 0.0
 
 
 def test_arousal_hears_capitals_exclamation_and_repetition() -> None:
-    assert pulse.arousal("the sea is quiet") == 0.0
-    assert pulse.arousal("THE SEA") == 1.0
-    assert pulse.arousal("the sea! the land") == pytest.approx(1 - 3 / 4 * 3 / 4)
-    assert pulse.arousal("wow!") == pulse.arousal("！") == 1.0
-    assert pulse.arousal("no no no no") == pytest.approx(3 / 4)
-    assert pulse.arousal("never again never again") == pytest.approx(1 / 2)
-    assert pulse.arousal("The sea") == pytest.approx(1 / 6)
-    assert pulse.arousal("") == pulse.arousal("日本語") == 0.0
+    assert pulse.measure_arousal("the sea is quiet") == 0.0
+    assert pulse.measure_arousal("THE SEA") == 1.0
+    assert pulse.measure_arousal("the sea! the land") == pytest.approx(1 - 3 / 4 * 3 / 4)
+    assert pulse.measure_arousal("wow!") == pulse.measure_arousal("！") == 1.0
+    assert pulse.measure_arousal("no no no no") == pytest.approx(3 / 4)
+    assert pulse.measure_arousal("never again never again") == pytest.approx(1 / 2)
+    assert pulse.measure_arousal("The sea") == pytest.approx(1 / 6)
+    assert pulse.measure_arousal("") == pulse.measure_arousal("日本語") == 0.0
 
 
 def test_arousal_does_not_grow_with_length() -> None:
     said = "the old house by the sea where nobody came "
-    assert pulse.arousal(said * 50) == pytest.approx(pulse.arousal(said))
+    assert pulse.measure_arousal(said * 50) == pytest.approx(pulse.measure_arousal(said))
 
 
 def test_entropy_is_how_evenly_the_words_are_spread() -> None:
-    assert pulse.entropy("one two three four") == 1.0
-    assert pulse.entropy("one one one") == 0.0
-    assert pulse.entropy("a a b b") == pytest.approx(1 / 2)
-    assert pulse.entropy("one") == pulse.entropy("") == 0.0
+    assert pulse.measure_entropy("one two three four") == 1.0
+    assert pulse.measure_entropy("one one one") == 0.0
+    assert pulse.measure_entropy("a a b b") == pytest.approx(1 / 2)
+    assert pulse.measure_entropy("one") == pulse.measure_entropy("") == 0.0
 
 
 def test_overlap_is_the_share_of_word_pairs_that_the_origin_holds() -> None:
-    assert pulse.overlap("Leo is a small organism.", ORIGIN) == pulse.overlap("is a small", ORIGIN) == 1.0
-    # three pairs of five: "leo is", "is a", "a small"
-    assert pulse.overlap("Leo is a small, quiet house", ORIGIN) == pytest.approx(3 / 5)
-    assert pulse.overlap("he listens, he listens", ORIGIN) == pytest.approx(2 / 3)
-    assert pulse.overlap("organism small a", ORIGIN) == 0.0
     assert (
-        pulse.overlap("", ORIGIN)
-        == pulse.overlap("...", ORIGIN)
-        == pulse.overlap("leo", pulse.blend([]))
+        pulse.measure_overlap("Leo is a small organism.", ORIGIN)
+        == pulse.measure_overlap("is a small", ORIGIN)
+        == 1.0
+    )
+    # three pairs of five: "leo is", "is a", "a small"
+    assert pulse.measure_overlap("Leo is a small, quiet house", ORIGIN) == pytest.approx(3 / 5)
+    assert pulse.measure_overlap("he listens, he listens", ORIGIN) == pytest.approx(2 / 3)
+    assert pulse.measure_overlap("organism small a", ORIGIN) == 0.0
+    assert (
+        pulse.measure_overlap("", ORIGIN)
+        == pulse.measure_overlap("...", ORIGIN)
+        == pulse.measure_overlap("leo", pulse.blend_profiles([]))
         == 0.0
     )
-    assert pulse.overlap("leo", pulse.profile("Leo!")) == 1.0
+    assert pulse.measure_overlap("leo", pulse.bigram_profile("Leo!")) == 1.0
 
 
 @pytest.mark.parametrize("fragments", [1, 4, 64, 256])
 def test_overlap_does_not_depend_on_the_size_of_the_origin(fragments: int) -> None:
     born = [f"stone{n} keeps the river{n} and a light{n}" for n in range(fragments)]
-    origin = pulse.blend((pulse.profile(text), 1.0) for text in born)
-    assert pulse.overlap(born[0], origin) == pulse.overlap(born[-1], origin) == 1.0
-    assert pulse.overlap(f"{born[0]} then some other words follow it", origin) == pytest.approx(1 / 2)
-    assert pulse.overlap("they never said such a thing here", origin) == 0.0
+    origin = pulse.blend_profiles((pulse.bigram_profile(text), 1.0) for text in born)
+    assert pulse.measure_overlap(born[0], origin) == pulse.measure_overlap(born[-1], origin) == 1.0
+    assert pulse.measure_overlap(f"{born[0]} then some other words follow it", origin) == pytest.approx(1 / 2)
+    assert pulse.measure_overlap("they never said such a thing here", origin) == 0.0
 
 
 def test_a_blend_is_the_weighted_sum() -> None:
-    blend = pulse.blend([(pulse.profile("a b c"), 0.5), (pulse.profile("a b"), 2.0)])
+    blend = pulse.blend_profiles([(pulse.bigram_profile("a b c"), 0.5), (pulse.bigram_profile("a b"), 2.0)])
     assert blend.counts == {"a b": 2.5, "b c": 0.5}
     assert blend.square == 6.5
 
 
 def test_likeness_survives_what_rounding_leaves() -> None:
-    assert pulse.likeness(1.0, -1e-18, 1.0) == 0.0
-    assert pulse.likeness(-1e-18, 1.0, 1.0) == 0.0
-    assert pulse.likeness(1.0000001, 1.0, 1.0) == 1.0
+    assert pulse.cosine_of_products(1.0, -1e-18, 1.0) == 0.0
+    assert pulse.cosine_of_products(-1e-18, 1.0, 1.0) == 0.0
+    assert pulse.cosine_of_products(1.0000001, 1.0, 1.0) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -171,41 +184,43 @@ def test_likeness_survives_what_rounding_leaves() -> None:
     ],
 )
 def test_a_text_repeats_another(a: str, b: str, same: bool) -> None:
-    assert pulse.repeats(a, b) is pulse.repeats(b, a) is same
+    assert pulse.repeats_text(a, b) is pulse.repeats_text(b, a) is same
 
 
 def check_measures(text: str) -> None:
-    lately = pulse.phrases("so leo said")
+    lately = pulse.words_and_pairs("so leo said")
     measures = [
-        pulse.novelty(text, lately),
-        pulse.novelty(text, set()),
-        pulse.arousal(text),
-        pulse.entropy(text),
-        pulse.overlap(text, ORIGIN),
-        pulse.cosine(pulse.profile(text), pulse.profile(text)),
+        pulse.measure_novelty(text, lately),
+        pulse.measure_novelty(text, set()),
+        pulse.measure_arousal(text),
+        pulse.measure_entropy(text),
+        pulse.measure_overlap(text, ORIGIN),
+        pulse.profile_cosine(pulse.bigram_profile(text), pulse.bigram_profile(text)),
     ]
     assert all(0.0 <= measure <= 1.0 for measure in measures), measures
-    assert pulse.repeats(text, text)
+    assert pulse.repeats_text(text, text)
 
 
 @settings(derandomize=True, print_blob=True)
 @given(text=TEXT)
 def test_measures_are_in_range_for_any_text(text: str) -> None:
     check_measures(text)
-    assert pulse.cosine(pulse.profile(text), pulse.profile(text)) == bool(pulse.words(text))
-    assert pulse.novelty(text, pulse.phrases(text)) == 0.0
+    assert pulse.profile_cosine(pulse.bigram_profile(text), pulse.bigram_profile(text)) == bool(
+        pulse.split_words(text)
+    )
+    assert pulse.measure_novelty(text, pulse.words_and_pairs(text)) == 0.0
 
 
 @pytest.mark.parametrize("text", EXTREMES, ids=range(len(EXTREMES)))
 def test_measures_are_in_range_for_extreme_texts(text: str) -> None:
     check_measures(text)
-    assert len(pulse.clamped(text, most_chars=400, most_words=50)) <= 400
+    assert len(pulse.clamp_text(text, most_chars=400, most_words=50)) <= 400
 
 
 @settings(derandomize=True, print_blob=True)
 @given(a=TEXT, b=TEXT)
 def test_cosine_and_repeats_are_symmetric(a: str, b: str) -> None:
-    assert pulse.cosine(pulse.profile(a), pulse.profile(b)) == pytest.approx(
-        pulse.cosine(pulse.profile(b), pulse.profile(a))
+    assert pulse.profile_cosine(pulse.bigram_profile(a), pulse.bigram_profile(b)) == pytest.approx(
+        pulse.profile_cosine(pulse.bigram_profile(b), pulse.bigram_profile(a))
     )
-    assert pulse.repeats(a, b) == pulse.repeats(b, a)
+    assert pulse.repeats_text(a, b) == pulse.repeats_text(b, a)

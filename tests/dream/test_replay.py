@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Recall, dialogue
+from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Recall, speak_dialogue
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Answer, Context, Fragment, LineMetrics, Pulse
 from dreamd.dream.outcomes import OUTCOMES
@@ -29,7 +29,7 @@ def spoken(
     seed: int, end_at: int = 0, outcome: str = "lost", empty_at: int = 0, at_observe: bool = False
 ) -> Script:
     """Run a dialogue whose lines differ, with an end made for it, and keep what the store keeps."""
-    run = dialogue(CONTEXT, FRIEND, np.random.default_rng(seed), SETTINGS, can_recall=seed % 2 == 0)
+    run = speak_dialogue(CONTEXT, FRIEND, np.random.default_rng(seed), SETTINGS, can_recall=seed % 2 == 0)
     recalled: list[str] = []
     try:
         effect = next(run)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamd.dream.measures import clamped
+from dreamd.dream.measures import clamp_text
 from dreamd.dream.model import (
     MOST_LEVELS,
     STATE_NUMBERS,
@@ -19,7 +19,7 @@ from dreamd.dream.model import (
     Context,
     LineMetrics,
     Pulse,
-    cut,
+    cut_text,
 )
 
 CONTEXT_FIELDS = ["pulse.novelty", "pulse.arousal", "pulse.entropy", "trauma_level", "quality"]
@@ -172,15 +172,19 @@ def test_p11_a_context_is_kept_in_few_bytes_whatever_was_sent(letter: str) -> No
 
 
 def test_a_cut_text_ends_with_a_whole_character() -> None:
-    assert cut("x" * 2 + WIDE * 4000) == "x" * 2 + WIDE * 2999
-    assert cut("x" * 3999 + "\ud83d!") == "x" * 3999 + "?"  # a lone surrogate is no text
+    assert cut_text("x" * 2 + WIDE * 4000) == "x" * 2 + WIDE * 2999
+    assert cut_text("x" * 3999 + "\ud83d!") == "x" * 3999 + "?"  # a lone surrogate is no text
 
 
 def test_a_cut_text_ends_with_a_whole_word_as_a_seed_does() -> None:
     """So the replay of a dialogue from before, whose context was kept whole, still has the same seeds."""
     text = "some words of it " * 400
-    assert cut(text).endswith(" some")
-    assert cut(text) == clamped(text, most_chars=TEXT_CHARS) == clamped(cut(text), most_chars=TEXT_CHARS)
+    assert cut_text(text).endswith(" some")
+    assert (
+        cut_text(text)
+        == clamp_text(text, most_chars=TEXT_CHARS)
+        == clamp_text(cut_text(text), most_chars=TEXT_CHARS)
+    )
 
 
 def test_a_hook_keeps_no_more_of_its_line() -> None:

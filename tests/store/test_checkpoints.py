@@ -9,21 +9,21 @@ import msgspec
 import pytest
 from dreamclient.messages import Code
 
-from dreamd.dream.fragment_records import Copy, copies_of
+from dreamd.dream.fragment_records import FragmentRecord, to_records
 from dreamd.errors import Refusal, StoreError
 from dreamd.store.checkpoints import UNDOS
 from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
-SEA = Copy(text="the sea", weight=0.4, dialog=7, added_at=STARTED_AT)
+SEA = FragmentRecord(text="the sea", weight=0.4, dialog=7, added_at=STARTED_AT)
 
 
-async def friend_of_three(store: Store) -> list[Copy]:
+async def friend_of_three(store: Store) -> list[FragmentRecord]:
     await store.seed(["one stone", "two lamps"], STARTED_AT)
     number = await store.begin(new_dialog())
     await store.record(number, line(1), STARTED_AT)
     await store.finish(number, finish(line(1), change=change(added=(fragment(3, "a third", dialog=number),))))
-    return copies_of((await store.load()).fragments)
+    return to_records((await store.load()).fragments)
 
 
 async def names(store: Store) -> list[str]:
@@ -32,7 +32,10 @@ async def names(store: Store) -> list[str]:
 
 async def replaced(store: Store, *texts: str, origin: str = "one stone") -> dict[str, Any]:
     """Put an origin of one fragment and these learned ones in the friend's place."""
-    copies = [Copy(text=origin, weight=1.0, origin=True), *(Copy(text=text, weight=0.3) for text in texts)]
+    copies = [
+        FragmentRecord(text=origin, weight=1.0, origin=True),
+        *(FragmentRecord(text=text, weight=0.3) for text in texts),
+    ]
     return (await store.replace_friend(copies, STARTED_AT))[1]
 
 
@@ -158,7 +161,11 @@ async def test_p4_no_origin_goes_when_16_are_kept(store: Store):
 async def test_what_stays_keeps_its_id_and_what_goes_can_still_be_found(store: Store, path: Path):
     """P13: a replay finds a fragment by the id that it had."""
     before = await friend_of_three(store)
-    wanted = [Copy(text="two lamps", weight=0.8, origin=True), SEA, Copy(text="two lamps", weight=0.1)]
+    wanted = [
+        FragmentRecord(text="two lamps", weight=0.8, origin=True),
+        SEA,
+        FragmentRecord(text="two lamps", weight=0.1),
+    ]
     memory, counts = await store.replace_friend(wanted, STARTED_AT + 20)
     assert counts == {"kept": 1, "added": 2, "left": 2, "undo": "previous", "origin_kept": "origin~1"}
     assert [(f.id, f.text, f.weight, f.origin, f.dialog) for f in memory.fragments] == [
@@ -206,5 +213,5 @@ async def test_p4_it_is_replaced_whole_or_not_at_all(store: Store, path: Path, f
         connection.execute(f"CREATE TRIGGER t BEFORE {failing} BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(StoreError):
         await replaced(store, "the sea", origin="another origin")
-    assert copies_of((await store.load()).fragments) == before
+    assert to_records((await store.load()).fragments) == before
     assert await store.checkpoints(5) == []

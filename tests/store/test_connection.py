@@ -11,7 +11,7 @@ import aiosqlite
 import pytest
 
 from dreamd.store.file.connection import Database
-from dreamd.store.file.transaction import transaction
+from dreamd.store.file.transaction import run_transaction
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, line, new_dialog
@@ -105,11 +105,11 @@ def test_a_transaction_is_all_or_nothing():
             raise LookupError
         return "done"
 
-    assert transaction(connection, half, fail=False) == "done"
+    assert run_transaction(connection, half, fail=False) == "done"
     with pytest.raises(LookupError):
-        transaction(connection, half, fail=True)
+        run_transaction(connection, half, fail=True)
     with pytest.raises(sqlite3.OperationalError):  # BEGIN itself fails: nothing to roll back
-        transaction(connection, lambda inner: transaction(inner, half, fail=False))
+        run_transaction(connection, lambda inner: run_transaction(inner, half, fail=False))
     assert not connection.in_transaction
     assert connection.execute("SELECT count(*) FROM pairs").fetchone() == (1,)
     connection.close()
@@ -123,7 +123,7 @@ def test_a_rollback_of_sqlites_own_is_not_rolled_back_again():
         raise LookupError
 
     with pytest.raises(LookupError):
-        transaction(connection, lost)
+        run_transaction(connection, lost)
     connection.close()
 
 

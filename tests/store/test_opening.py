@@ -16,8 +16,8 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
-from dreamd.store.file.files import Contents, beside, look, set_aside
-from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate
+from dreamd.store.file.files import Contents, free_name_beside, read_contents, set_aside
+from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate_database
 from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.store_rows import new_dialog, one_dream
@@ -158,7 +158,7 @@ def test_the_frozen_databases_are_what_their_script_makes(tmp_path: Path):
         copy = tmp_path / f"copy-{frozen.name}"
         shutil.copy(frozen, copy)
         assert dump(copy) == dump(tmp_path / frozen.name)
-    assert look(leo_database.BARE) == Contents(0, frozenset(LEOS_TABLES))
+    assert read_contents(leo_database.BARE) == Contents(0, frozenset(LEOS_TABLES))
 
 
 async def test_the_oldest_schema_is_backed_up_and_migrated(path: Path, open_store: OpenStore):
@@ -211,16 +211,20 @@ def test_a_migration_that_fails_changes_nothing(path: Path):
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("CREATE TABLE dream_meta (key, value)")
         steps = (("CREATE TABLE dream_one (id)",), ("CREATE TABLE dream_two (id)", "NOT SQL"))
-        contents = look(path)
+        contents = read_contents(path)
         with pytest.raises(sqlite3.OperationalError):
-            migrate(connection, path, contents, 0.0, steps)
-        assert look(path) == Contents(1, frozenset({"dream_meta", "dream_one"}))  # the first step stands
-        note = migrate(connection, path, look(path), 1.0, (*steps[:1], ("CREATE TABLE dream_two (id)",)))
+            migrate_database(connection, path, contents, 0.0, steps)
+        assert read_contents(path) == Contents(
+            1, frozenset({"dream_meta", "dream_one"})
+        )  # the first step stands
+        note = migrate_database(
+            connection, path, read_contents(path), 1.0, (*steps[:1], ("CREATE TABLE dream_two (id)",))
+        )
         assert (
             note
             == "migrated from version 1 to 2; the old one is kept as dream.sqlite3.version-1-19700101T000001Z"
         )
-        assert look(path) == Contents(2, frozenset({"dream_meta", "dream_one", "dream_two"}))
+        assert read_contents(path) == Contents(2, frozenset({"dream_meta", "dream_one", "dream_two"}))
 
 
 # Damage.
@@ -282,7 +286,9 @@ def test_what_lies_beside_a_database_goes_with_it(path: Path):
     first = set_aside(path, "damaged", 0.0)
     assert folder(path) == {f"{first.name}{part}": f"part{part}".encode() for part in parts}
     first.unlink()
-    assert beside(path, "damaged", 0.0).name == f"{first.name}-2"  # its log is still there: not taken over
+    assert (
+        free_name_beside(path, "damaged", 0.0).name == f"{first.name}-2"
+    )  # its log is still there: not taken over
 
 
 async def test_a_log_without_its_database_is_kept(path: Path, open_store: OpenStore):

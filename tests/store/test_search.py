@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.dream.measures import words
+from dreamd.dream.measures import split_words
 from dreamd.errors import Refusal
 from dreamd.store import search
-from dreamd.store.file.files import look
-from dreamd.store.schema import MIGRATIONS, check, is_dreamds, upgrade
+from dreamd.store.file.files import read_contents
+from dreamd.store.schema import MIGRATIONS, check_contents, is_dreamds, upgrade_in_place
 from dreamd.store.store import Store
 from tests.helpers.frozen import unpack
 from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog, one_dream
@@ -84,7 +84,7 @@ async def test_pages_go_backwards(store: Store):
 @given(st.text(min_size=1), st.text())
 def test_each_word_of_any_text_is_found(text: str, other: str):
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        upgrade(connection, 0)
+        upgrade_in_place(connection, 0)
         for number, said in enumerate((text, other), 1):
             try:
                 connection.execute(
@@ -92,10 +92,10 @@ def test_each_word_of_any_text_is_found(text: str, other: str):
                 )
             except UnicodeEncodeError:  # half a surrogate pair: no line can hold it
                 return
-            search.add(connection, number, said)
-        for word in {*words(text)}:
+            search.index_line(connection, number, said)
+        for word in {*split_words(text)}:
             if search.words_of(word):
-                assert 1 in [each["id"] for each in search.find(connection, f'"{word}"', 10)]
+                assert 1 in [each["id"] for each in search.find_lines(connection, f'"{word}"', 10)]
 
 
 async def test_a_line_and_its_entry_come_together_or_not_at_all(
@@ -106,7 +106,7 @@ async def test_a_line_and_its_entry_come_together_or_not_at_all(
     def broken(*_: object) -> None:
         raise sqlite3.OperationalError("no room")
 
-    monkeypatch.setattr(search, "add", broken)
+    monkeypatch.setattr(search, "index_line", broken)
     with pytest.raises(Exception, match="refused"):
         await store.record(number, line(1, "roof"), STARTED_AT)
     assert (await store.get(number))["turns"] == []
@@ -132,9 +132,9 @@ async def test_without_diagnostics_there_is_no_index(path: Path, open_store: Ope
 async def test_its_tables_are_known_as_ours(store: Store, path: Path):
     await say(store, "roof")
     await store.close()
-    contents = look(path)
+    contents = read_contents(path)
     assert {name for name in contents.tables if name.startswith("dream_search")} > {"dream_search"}
-    check(contents)
+    check_contents(contents)
     assert is_dreamds(contents)
 
 
@@ -145,7 +145,7 @@ async def test_the_lines_of_an_older_database_are_found(
     tmp_path: Path, open_store: OpenStore, data: str, asked: str, count: int | None
 ):
     path = unpack(tmp_path, data) / "dream.sqlite3"
-    assert look(path).version < len(MIGRATIONS)
+    assert read_contents(path).version < len(MIGRATIONS)
     store = await open_store(path)
     assert any("migrated" in note for note in store.notes)
     with closing(sqlite3.connect(path)) as connection:

@@ -14,7 +14,7 @@ import pytest
 from dreamd.errors import Unreadable
 from dreamd.store import tidying
 from dreamd.store.store import Store
-from dreamd.store.writes import begin
+from dreamd.store.writes import begin_dialog
 from tests.helpers.store_rows import STARTED_AT, change, end_open, finish, line, new_dialog, one_dream
 from tests.helpers.trouble import Locked, impatient
 
@@ -107,7 +107,7 @@ async def test_an_older_database_is_emptied_some_dialogues_a_transaction(path: P
     assert store._database
     await store._database.write(
         lambda connection: [
-            begin(connection, new_dialog(f"dream-{number}", friend_state=state_of(1)))
+            begin_dialog(connection, new_dialog(f"dream-{number}", friend_state=state_of(1)))
             for number in range(count)
         ]
     )

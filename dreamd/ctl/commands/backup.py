@@ -15,8 +15,8 @@ from dreamd.ctl.machine.output_files import check_free, regular, replacing
 from dreamd.ctl.terminal.layout import labelled, size, width
 from dreamd.ctl.terminal.output import emit, json_option
 from dreamd.ctl.terminal.progress import bar
-from dreamd.store.file.files import Tell, look, read_only
-from dreamd.store.schema import others
+from dreamd.store.file.files import Tell, read_contents, read_only
+from dreamd.store.schema import foreign_tables
 
 
 @click.command
@@ -59,8 +59,8 @@ def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:
     """Copy the database to `file`, check the copy, and return its counts and its size. Raise ClickException."""
     try:
         with explained(database, file, "no backup was made", "damaged; `dreamctl doctor` says what to do"):
-            tables = look(database).tables
-            if "dream_dialogs" not in tables or others(tables):
+            tables = read_contents(database).tables
+            if "dream_dialogs" not in tables or foreign_tables(tables):
                 raise click.ClickException(f"{database} is no database of dreamd's; no backup was made")
             with replacing(file) as (part, number):
                 copy(database, part, tell)

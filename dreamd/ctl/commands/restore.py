@@ -25,10 +25,10 @@ from dreamd.ctl.terminal.progress import bar
 from dreamd.ctl.terminal.signals import undisturbed
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
 from dreamd.process.state_folder import make_private_folder, state_lock
-from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, beside, look, read_only
+from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, free_name_beside, read_contents, read_only
 from dreamd.store.file.health import LOCKED, trouble_of
-from dreamd.store.reads import load
-from dreamd.store.schema import MIGRATIONS, check, is_dreamds
+from dreamd.store.reads import load_memory
+from dreamd.store.schema import MIGRATIONS, check_contents, is_dreamds
 
 UNDONE = "nothing was restored"
 
@@ -98,8 +98,8 @@ def _restore(
 def _refuse_others(file: Path) -> None:
     """Raise ClickException if `file` is no dream database that this dreamd can read."""
     with explained(file, file, UNDONE):
-        contents = look(file)
-        check(contents)
+        contents = read_contents(file)
+        check_contents(contents)
     if not is_dreamds(contents):
         raise click.ClickException(f"{file} is no dream database: tables are missing")
 
@@ -109,7 +109,7 @@ def _checked(part: Path) -> dict[str, int]:
     with closing(read_only(part)) as connection:
         counts = checked(connection)
         if connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
-            load(connection)
+            load_memory(connection)
         return counts
 
 
@@ -171,7 +171,7 @@ def _keep(database: Path) -> str | None:
     if os.path.lexists(database) and not database.is_file():
         raise click.ClickException(f"{database} is no file; move it away")
     _empty_log(database)
-    kept = beside(database, "before-restore", time.time())
+    kept = free_name_beside(database, "before-restore", time.time())
     found = [part for part in PARTS if os.path.lexists(f"{database}{part}")]
     for part in found:
         try:
@@ -191,7 +191,7 @@ def _empty_log(database: Path) -> None:
         return  # SQLite would delete the log of an empty database unread
     try:
         with suppress(StoreTooNew):
-            check(look(database))
+            check_contents(read_contents(database))
         with closing(sqlite3.connect(database, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as old:
             old.execute("PRAGMA journal_mode = DELETE").fetchone()
     except StoreForeign as error:

@@ -15,10 +15,10 @@ from dreamd.ctl.daemon.source import Source, refused
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
 from dreamd.store import checkpoints, reads, search
-from dreamd.store.file.files import is_alone, look, read_only
+from dreamd.store.file.files import is_alone, read_contents, read_only
 from dreamd.store.file.health import name_of, trouble_of
-from dreamd.store.file.open_files import stamp
-from dreamd.store.schema import MIGRATIONS, check, upgrade
+from dreamd.store.file.open_files import file_stamp
+from dreamd.store.schema import MIGRATIONS, check_contents, upgrade_in_place
 
 NO_DAEMON = "no daemon"  # stands for the state of a daemon
 
@@ -29,7 +29,7 @@ class Stored(Source):
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self.connection = connection
-        self._before = stamp(path) if is_alone(path) else None
+        self._before = file_stamp(path) if is_alone(path) else None
 
     def call(self, method: str, *params: Any, timeout_s: float = 0.0) -> Any:  # noqa: ARG002
         """Return the answer that a daemon would give, at once. Raise Refused, or ClickException if a daemon has begun
@@ -40,7 +40,7 @@ class Stored(Source):
             raise refused(error.code, str(error)) from None
         if self._before not in (
             None,
-            stamp(self.path),
+            file_stamp(self.path),
         ):  # no program had it open, so it is read without a lock
             raise click.ClickException(f"{self.path} was written to while it was read: try again")
         return answer
@@ -51,15 +51,15 @@ def stored(path: Path) -> Iterator[Stored]:
     """Open the database for reading, as it is at this moment. If it is of an older version, migrate a temporary copy.
     Raise ClickException."""
     try:
-        contents = look(path)
-        check(contents)
+        contents = read_contents(path)
+        check_contents(contents)
         with closing(read_only(path)) as connection, closing(_temporary()) as copy:
             connection.execute("BEGIN")
             if contents.version == len(MIGRATIONS):
                 yield Stored(path, connection)
             else:
                 connection.backup(copy)
-                upgrade(copy, contents.version)
+                upgrade_in_place(copy, contents.version)
                 yield Stored(path, copy)
     except StoreError as error:
         raise click.ClickException(f"{path}: {error}") from None
@@ -74,7 +74,7 @@ def _temporary() -> sqlite3.Connection:
 
 
 def _get(dreams: Stored, number: int) -> dict[str, Any]:
-    found = reads.get(dreams.connection, number)
+    found = reads.get_dialog(dreams.connection, number)
     if found is None:
         raise Refusal(Code.NOT_FOUND, f"no dialogue {number}; `dreamctl recent` lists them")
     return found
@@ -85,7 +85,7 @@ def _replay(dreams: Stored, number: int) -> dict[str, Any]:
 
     lines = _get(dreams, number)["lines"]
     try:
-        script = reads.script(dreams.connection, number)
+        script = reads.load_script(dreams.connection, number)
     except Unreadable as error:
         return {"id": number, "lines": lines, "same": False, "difference": str(error)}
     if script is None:
@@ -95,8 +95,8 @@ def _replay(dreams: Stored, number: int) -> dict[str, Any]:
 
 
 def _fragments(dreams: Stored, name: str | None = None) -> Any:
-    loaded = reads.load(dreams.connection).fragments
-    found = loaded if name is None else checkpoints.content(dreams.connection, name)
+    loaded = reads.load_memory(dreams.connection).fragments
+    found = loaded if name is None else checkpoints.checkpoint_content(dreams.connection, name)
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 
@@ -115,12 +115,12 @@ def _status(dreams: Stored) -> dict[str, Any]:
 _ANSWERS: dict[str, Callable[..., Any]] = {
     Method.STATUS: _status,
     Method.WHY: lambda *_: [],
-    Method.DIALOGS_RECENT: lambda dreams, *page: reads.recent(dreams.connection, *page),
+    Method.DIALOGS_RECENT: lambda dreams, *page: reads.recent_dialogs(dreams.connection, *page),
     Method.DIALOGS_GET: _get,
     Method.DIALOGS_REPLAY: _replay,
-    Method.DIALOGS_SEARCH: lambda dreams, *asked: search.find(dreams.connection, *asked),
-    Method.DRIFT: lambda dreams, *page: reads.drift(dreams.connection, *page),
-    Method.STATS: lambda dreams: reads.stats(dreams.connection),
+    Method.DIALOGS_SEARCH: lambda dreams, *asked: search.find_lines(dreams.connection, *asked),
+    Method.DRIFT: lambda dreams, *page: reads.drift_of_dialogs(dreams.connection, *page),
+    Method.STATS: lambda dreams: reads.total_stats(dreams.connection),
     Method.FRAGMENTS: _fragments,
-    Method.CHECKPOINTS: lambda dreams, n: checkpoints.latest(dreams.connection, n),
+    Method.CHECKPOINTS: lambda dreams, n: checkpoints.latest_checkpoints(dreams.connection, n),
 }

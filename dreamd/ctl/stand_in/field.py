@@ -84,7 +84,7 @@ class TrigramField:
                 for other in words[at + 1 : at + 1 + NEAR_WORDS]:
                     self._near[word][other] += 1
                     self._near[other][word] += 1
-            self._lately.append(pulse.read(sentence).trigrams)
+            self._lately.append(pulse.read_text(sentence).trigrams)
 
     def pulse(self, text: str) -> dict[str, float]:
         """Return how a text feels, each measure in [0, 1]. Novelty is the share of its steps, from two words to the
@@ -93,8 +93,8 @@ class TrigramField:
         new = sum(c not in self._after_two.get((a, b), ()) for a, b, c in steps)
         return {
             "novelty": new / max(1, len(steps)),
-            "arousal": pulse.arousal(text),
-            "entropy": pulse.entropy(text),
+            "arousal": pulse.measure_arousal(text),
+            "entropy": pulse.measure_entropy(text),
         }
 
     def generate(
@@ -117,7 +117,7 @@ class TrigramField:
         if (
             count == 1
         ):  # of several it is unknown which the daemon chooses: the chosen ones are observed later
-            self._lately.append(pulse.read(lines[0]).trigrams)
+            self._lately.append(pulse.read_text(lines[0]).trigrams)
         return " ".join(lines)
 
     def reply(self, prompt: str) -> str:
@@ -129,7 +129,7 @@ class TrigramField:
     def _nearness(self, seed: str) -> Near:
         """Return a function from a word to how much it belongs to the seed: it is in the seed, or stood near its words
         often for its frequency. The rarer a word of the seed, the more it counts."""
-        known = {word: 1 / sqrt(self._count[word]) for word in pulse.words(seed) if word in self._near}
+        known = {word: 1 / sqrt(self._count[word]) for word in pulse.split_words(seed) if word in self._near}
         themes = dict(sorted(known.items(), key=lambda item: -item[1])[:THEMES])
 
         @cache
@@ -179,7 +179,7 @@ class TrigramField:
         """Return how near a walk is to the seed: less if it echoes an earlier line, 0 if it quotes a heard sentence."""
         if tuple(walk) in self._heard:
             return 0.0
-        own = pulse.read(self._spelled(walk)).trigrams
+        own = pulse.read_text(self._spelled(walk)).trigrams
         echo = max((len(own & said) for said in self._lately), default=0) / max(1, len(own))
         belonging = sum(map(near, dict.fromkeys(walk))) / len(walk)
         return (1 - echo) * (BASE + belonging)

@@ -20,8 +20,8 @@ from typing import Any, Final, Self
 import aiosqlite
 
 from dreamd.store.file.health import FAILING, FULL, trouble_of
-from dreamd.store.file.open_files import FilesOpen
-from dreamd.store.file.transaction import OnConnection, P, T, transaction
+from dreamd.store.file.open_files import OpenFiles
+from dreamd.store.file.transaction import OnConnection, P, T, run_transaction
 
 PROBE_BYTES: Final = 64 * 1024
 
@@ -30,7 +30,7 @@ class Database(aiosqlite.Connection):
     """A database connection. A function given to `read` or `write` runs to its end even if the calling task is
     cancelled."""
 
-    files: FilesOpen
+    files: OpenFiles
 
     @classmethod
     async def open(
@@ -39,31 +39,31 @@ class Database(aiosqlite.Connection):
         """Run `connector` on a new thread to open `path`. `name` is the path that was asked for, which may be a link.
         What `connector` raises is raised here, after the thread has ended."""
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)  # its debug lines hold texts (P14)
-        made: list[tuple[sqlite3.Connection, FilesOpen]] = []
+        made: list[tuple[sqlite3.Connection, OpenFiles]] = []
         abandoned = threading.Event()
 
         def connect() -> sqlite3.Connection:
             with with_quota(path.parent):
                 connection = connector()
             try:
-                database.files = FilesOpen(path, name or path)
+                database.files = OpenFiles(path, name or path)
             except BaseException:
                 connection.close()
                 raise
             made.append((connection, database.files))
             if abandoned.is_set():
-                _close(made)
+                _close_unwanted(made)
             return connection
 
         database = cls(connect, iter_chunk_size=64)
         work, thread = database._thread.run, database._thread
         thread.daemon = True  # in the embedded form the host's exit must not wait for it
-        thread.run = partial(_quietly, work)  # type: ignore[method-assign]
+        thread.run = partial(_run_quietly, work)  # type: ignore[method-assign]
         try:
             await database
         except asyncio.CancelledError:  # a disk may hang: then the thread closes the connection later
             abandoned.set()
-            _close(made)
+            _close_unwanted(made)
             raise
         except BaseException:
             await asyncio.to_thread(thread.join)
@@ -113,12 +113,12 @@ class Database(aiosqlite.Connection):
 
     def _transaction(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         self.files.check(self._conn)
-        result = transaction(self._conn, function, *args, **kwargs)
+        result = run_transaction(self._conn, function, *args, **kwargs)
         self.files.written()
         return result
 
 
-def _close(made: list[tuple[sqlite3.Connection, FilesOpen]]) -> None:
+def _close_unwanted(made: list[tuple[sqlite3.Connection, OpenFiles]]) -> None:
     """Close a connection that no caller waits for. Both threads may call this, and the first one closes it."""
     with suppress(IndexError):
         connection, files = made.pop()
@@ -126,7 +126,7 @@ def _close(made: list[tuple[sqlite3.Connection, FilesOpen]]) -> None:
         files.close()
 
 
-def _quietly(work: Callable[[], None]) -> None:
+def _run_quietly(work: Callable[[], None]) -> None:
     """Run the thread of a connection to its end, even if the loop has ended and no caller waits for the answer."""
     with suppress(RuntimeError):
         work()

@@ -30,7 +30,7 @@ class Contents(NamedTuple):
     tables: frozenset[str]
 
 
-def look(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Contents:
+def read_contents(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Contents:
     """Return a database's version and tables without changing a byte of it."""
     with closing(read_only(path, busy_timeout_s)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -54,12 +54,12 @@ def is_alone(path: Path) -> bool:
     return not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
 
 
-def create(path: Path) -> None:
+def create_private_file(path: Path) -> None:
     """Make an empty file that only its owner can read. SQLite gives -wal and -shm its mode."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
-def beside(path: Path, label: str, at: float) -> Path:
+def free_name_beside(path: Path, label: str, at: float) -> Path:
     """Return a free name beside it: `dream.sqlite3.damaged-20260102T030405Z`, with -2 and so on if taken."""
     stem = f"{path.name}.{label}-{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
     number, name = 1, stem
@@ -74,7 +74,7 @@ def set_aside(path: Path, label: str, at: float, parts: Sequence[str] = PARTS) -
 
     The database is renamed last, so that a crash in between never leaves an old -wal to a new database.
     """
-    target = beside(path, label, at)
+    target = free_name_beside(path, label, at)
     for part in reversed(parts):
         if os.path.lexists(f"{path}{part}"):
             os.rename(f"{path}{part}", f"{target}{part}")
@@ -83,7 +83,7 @@ def set_aside(path: Path, label: str, at: float, parts: Sequence[str] = PARTS) -
 
 def back_up(connection: sqlite3.Connection, target: Path) -> None:
     """Copy the whole database into one new file, by SQLite's backup API. After an error the file is removed."""
-    create(target)
+    create_private_file(target)
     try:
         copy_into(connection, target)
     except BaseException:

@@ -26,7 +26,7 @@ Identity = tuple[int, int]  # device and inode
 Stamp = tuple[int, int, int, int]
 
 
-class FilesOpen:
+class OpenFiles:
     """The files of a database that SQLite has opened at `path`. `name`: the path that was asked for, which may be a
     link. `lost`: the word for what happened to them, or None.
 
@@ -56,7 +56,7 @@ class FilesOpen:
             raise StoreUnavailable(self.lost, f"{self.lost} while it was open")
 
     def _what_is_lost(self, connection: sqlite3.Connection | None) -> str | None:
-        if trouble := moved(self._name, self._identity):
+        if trouble := replaced_reason(self._name, self._identity):
             return trouble
         if self._first_bytes() != self._header:
             return REPLACED
@@ -135,7 +135,7 @@ def identity_of(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def moved(path: Path, opened: Identity) -> str | None:
+def replaced_reason(path: Path, opened: Identity) -> str | None:
     """Return the word for what happened if the file at `path` is not the opened one, or None."""
     found = identity_of(path)
     if found is None:
@@ -143,7 +143,7 @@ def moved(path: Path, opened: Identity) -> str | None:
     return None if found == opened else REPLACED
 
 
-def stamp(path: Path) -> Stamp | None:
+def file_stamp(path: Path) -> Stamp | None:
     """Return device, inode, size and time of a file, one of which changes with every write. None if there is none."""
     try:
         found = os.stat(path)
@@ -154,5 +154,5 @@ def stamp(path: Path) -> Stamp | None:
 
 def size_of(path: Path) -> int:
     """Return the bytes of a file, 0 if there is none."""
-    found = stamp(path)
+    found = file_stamp(path)
     return found[2] if found else 0

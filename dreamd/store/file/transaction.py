@@ -9,7 +9,7 @@ T = TypeVar("T")
 OnConnection = Callable[Concatenate[sqlite3.Connection, P], T]
 
 
-def transaction(
+def run_transaction(
     connection: sqlite3.Connection, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Run `function` and commit all that it writes, or roll it all back. The connection must be in autocommit mode."""

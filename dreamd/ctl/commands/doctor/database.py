@@ -23,7 +23,7 @@ from dreamd.ctl.machine.access import refused
 from dreamd.ctl.terminal.layout import size
 from dreamd.store.file.files import PARTS
 from dreamd.store.file.health import LOST
-from dreamd.store.schema import MIGRATIONS, others
+from dreamd.store.schema import MIGRATIONS, foreign_tables
 
 PATIENCE_S = 60.0  # a million lines take two seconds
 LATEST = 64  # dialogues that are read
@@ -107,7 +107,7 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
         str(path),
         bytes=path.stat().st_size,
         version=version,
-        foreign=tuple(others(name for name in names if not name.startswith("sqlite_"))),
+        foreign=tuple(foreign_tables(name for name in names if not name.startswith("sqlite_"))),
         complaints=tuple(row[0] for row in connection.execute("PRAGMA quick_check(8)") if row[0] != "ok"),
     )
     if about.foreign or about.complaints or version != len(MIGRATIONS):
