@@ -9,9 +9,9 @@ import pytest
 
 from tests.helpers.daemons.not_one import full_backlog, future, garbage, not_a_daemon, silent
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.host import Ended, HostProcess
+from tests.helpers.host import REPLIES, Ended, HostProcess
 
-LATER_MS = 1.0  # at the lower quartile of 40, each beside its twin's: others use the machine too
+LATER_MS = 1.0  # at the lower quartile of all replies, each beside its twin's: others use the machine too
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def quiet_daemon(tmp_path):
 
 
 def test_it_says_something_at_all(off):
-    assert off.out.count("\n") == 40
+    assert off.out.count("\n") == REPLIES
     assert off.report["same"]
 
 
@@ -52,14 +52,14 @@ def test_there(tmp_path, off, quiet_daemon):
     untouched(ended, off)
     assert connected
     assert ended.report["failures"] == {}
-    assert quiet_daemon.call("status")["decisions"] == {"disabled": 40}
+    assert quiet_daemon.call("status")["decisions"] == {"disabled": REPLIES}
 
 
 def test_absent(tmp_path, off):
     connected, ended = talk(tmp_path, tmp_path / "nobody.sock")
     untouched(ended, off)
     assert not connected
-    assert ended.report["failures"]["not_connected"] == 40
+    assert ended.report["failures"]["not_connected"] == REPLIES
     assert ended.report["failures"]["connect"] >= 1
 
 
@@ -68,7 +68,7 @@ def test_stopped_before_the_connection(tmp_path, off, quiet_daemon):
     connected, ended = talk(tmp_path, quiet_daemon.socket, "silent")
     untouched(ended, off)
     assert not connected
-    assert ended.report["failures"]["not_connected"] == 40
+    assert ended.report["failures"]["not_connected"] == REPLIES
 
 
 def test_stopped_after_the_connection(tmp_path, off, quiet_daemon):
@@ -85,7 +85,7 @@ def test_something_else_answers_there(tmp_path, off, behave):
         connected, ended = talk(tmp_path, tmp_path / "s", "silent")
     untouched(ended, off)
     assert not connected
-    assert ended.report["failures"]["not_connected"] == 40
+    assert ended.report["failures"]["not_connected"] == REPLIES
 
 
 def test_its_backlog_is_full(tmp_path, off):
@@ -122,7 +122,7 @@ def test_by_the_drop_in(tmp_path, off, quiet_daemon):
     connected, ended = talk(tmp_path, "", "dropin", DREAMD_SOCKET=str(quiet_daemon.socket))
     untouched(ended, off)
     assert connected
-    assert quiet_daemon.call("status")["decisions"] == {"disabled": 40}
+    assert quiet_daemon.call("status")["decisions"] == {"disabled": REPLIES}
 
 
 def test_msgpack_is_not_installed(tmp_path, off):

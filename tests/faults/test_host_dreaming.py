@@ -6,7 +6,7 @@ import pytest
 from dreamclient import DreamClient
 
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.host import HostProcess
+from tests.helpers.host import REPLIES, HostProcess
 from tests.helpers.waiting import until
 
 EAGER = ("--set", "gate.chance=1", "--set", "gate.cooldown_s=0", "--set", "gate.trauma_above=-1")
@@ -22,7 +22,7 @@ def daemon(tmp_path):
 def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
     """Leo talks on. The daemon that comes after it finds every line that was recorded, and the dream goes on when he is
     back: one dialogue, one file."""
-    with HostProcess(tmp_path / "host", daemon.socket, replies=60, step=f"hold:{turn}") as host:
+    with HostProcess(tmp_path / "host", daemon.socket, replies=REPLIES, step=f"hold:{turn}") as host:
         assert host.connected
         host.go_on()
         assert host.report() == {"holds": turn}
@@ -30,7 +30,7 @@ def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
         daemon.wait()
         host.go_on()
         ended = host.finish()
-    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", 60)
+    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", REPLIES)
     assert ended.report["failures"]["lost"] == 1
     daemon.start()
     with DreamClient(socket_path=daemon.socket, name="reader") as reader:
@@ -65,8 +65,8 @@ def test_leo_forks_and_both_talk(tmp_path, daemon):
         assert host.connected
         host.go_on()
         ended = host.finish()
-    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", 40)
+    assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", REPLIES)
     assert "lost" not in ended.report["failures"]
     decisions = daemon.call("status")["decisions"]
     dropped = ended.report["failures"].keys() & {"not_connected", "stalled", "busy"}  # and each is counted
-    assert sum(decisions.values()) + sum(ended.report["failures"][name] for name in dropped) == 40
+    assert sum(decisions.values()) + sum(ended.report["failures"][name] for name in dropped) == REPLIES

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Self
 
 DEADLINE_S = 30.0
+REPLIES = 24
 
 
 class HostProcess:
     """`tests.helpers.host_program`, up to the point where it waits on stdin; `finish` lets it go on."""
 
-    def __init__(self, folder: Path, socket_path: Any, replies: int = 40, step: str = "", **env: str) -> None:
+    def __init__(
+        self, folder: Path, socket_path: Any, replies: int = REPLIES, step: str = "", **env: str
+    ) -> None:
         reading, writing = os.pipe()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DREAM", "XDG_"))}
         argv = [
