@@ -16,10 +16,10 @@ from dreamd.ctl.terminal.layout import terminal_columns
 # Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = (
     *("status", "doctor", "why", "watch"),
-    *("recent", "show", "search", "replay", "dream"),
+    *("recent", "show", "diary", "search", "replay", "dream"),
     *("friend", "drift"),
     *("report", "stats", "inbox", "trace", "call"),
-    *("service", "config", "backup", "restore", "forget", "prune", "leo", "completions", "demo"),
+    *("service", "config", "backup", "restore", "export", "forget", "prune", "leo", "completions", "demo"),
 )
 # The headings of `--help`, each by the command that it stands above.
 HEADINGS = {

@@ -25,6 +25,8 @@ ASKED = [
     ("recent", "recent"),
     ("show last", "show"),
     ("search roof", "search"),
+    ("diary --since 1d", "diary"),
+    ("export {folder}/dreams.jsonl --force", "export"),
     ("replay last", "replay"),
     ("dream", "dream"),
     ("friend", "friend"),

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,7 @@ from click.core import ParameterSource
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.dialogue_argument import ID, dialogue
-from dreamd.ctl.daemon.source import Source
+from dreamd.ctl.daemon.past import dialogues_since
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import pulse
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
@@ -47,7 +46,7 @@ def show(context: click.Context, asked: str, count: int | None, since: float | N
         if context.get_parameter_source("asked") is not ParameterSource.DEFAULT:
             raise click.UsageError("name one dialogue, or say how many with -n and --since")
         with target.dreams() as daemon:
-            found = _last(daemon, count or MOST, since or 0.0)
+            found = list(dialogues_since(daemon, since or 0.0, count or MOST))
     else:
         with target.dreams() as daemon:
             found = [daemon.call(Method.DIALOGS_GET, dialogue(daemon, asked))]
@@ -58,12 +57,6 @@ def show(context: click.Context, asked: str, count: int | None, since: float | N
         click.echo("\n\n".join(shown))
     else:
         click.echo(f"No dialogue since then; `{command('recent')}` lists the last ones.")
-
-
-def _last(daemon: Source, count: int, since: float) -> list[dict[str, Any]]:
-    """Return the dialogues that began since a moment, oldest first."""
-    recent = takewhile(lambda one: one["started_at"] >= since, daemon.newest(Method.DIALOGS_RECENT, count))
-    return [daemon.call(Method.DIALOGS_GET, one["id"]) for one in reversed(list(recent))]
 
 
 def show_dialogue(

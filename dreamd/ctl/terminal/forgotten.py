@@ -36,9 +36,9 @@ def show_gone(gone: Mapping[str, Any], what: str, columns: int) -> str:
 
 def _left(gone: Mapping[str, Any]) -> Iterator[str]:
     if gone["replays"]:
-        yield f"{gone['replays']} other dialogues quoted it, and cannot be replayed any more."
+        yield f"Other dialogues that quoted it, and cannot be replayed any more: {gone['replays']}."
     if gone["fragments_left"]:
-        yield f"The friend still has {gone['fragments_left']} fragments of it; --friend removes them."
+        yield f"Fragments of it that the friend still has: {gone['fragments_left']}; --friend removes them."
     held = [f"the checkpoint {name}" for name in gone["checkpoints_left"]] + gone["copies_left"]
     if held:
         yield f"Some of it may be in {', '.join(held)}; --everywhere removes it."
