@@ -73,7 +73,7 @@ def outside(names):
     return {name.partition(".")[0] for name in names}
 
 
-def test_there_is_something_to_look_at():
+def test_finds_the_modules_of_both_packages():
     assert {
         "dreamd.dream.dialogue",
         "dreamd.dream.gate",
@@ -86,7 +86,7 @@ def test_there_is_something_to_look_at():
 
 
 @pytest.mark.parametrize("module", DREAM)
-def test_a_dream_knows_no_world(module):
+def test_dream_imports_no_io_clock_or_randomness(module):
     """Nor a clock, nor chance of its own: both are handed in (P13)."""
     assert not outside(reached_from(module)) & (IO | CLOCKS | CHANCE)
     assert {name for name in reached_from(module) if name.startswith("dreamd.")} <= set(DREAM)
@@ -98,15 +98,15 @@ def test_a_dream_imports_numpy_only_where_it_is_used(module):
 
 
 @pytest.mark.parametrize("module", PURE_INBOX)
-def test_the_pure_parts_of_the_inbox_know_no_world(module):
-    # The package's own __init__ exports the writers too: it is left out, and nobody here may import it.
+def test_pure_parts_of_the_inbox_import_no_io(module):
+    # The package's own __init__ exports the writers too: it is left out, and no module here may import it.
     reached = reached_from(module, packages=False)
     assert not outside(reached) & (IO | CLOCKS | CHANCE)
     assert "dreamd.inbox" not in reached
 
 
 @pytest.mark.parametrize("module", WIRE_WITHOUT_DREAM)
-def test_the_wire_knows_no_dream(module):
+def test_wire_does_not_import_dream(module):
     reached = reached_from(module)
     known = {name for name in reached if name.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox"))}
     assert not known
@@ -204,7 +204,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def test_numpy_waits_for_the_first_dialogue(tmp_path):
+def test_numpy_is_imported_at_the_first_dialogue(tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("DREAM")}
     said = subprocess.run(
         [sys.executable, "-c", CHILD, tmp_path], capture_output=True, text=True, check=True, env=env
@@ -266,7 +266,7 @@ def test_no_modules_import_each_other_in_a_circle():
             assert module not in reached_from(module, packages=False), module
 
 
-def test_no_folder_holds_more_than_can_be_seen_at_once():
+def test_folders_have_few_files():
     for folder in {path.parent for path in MODULES.values()}:
         if folder.name != "commands":  # there a file is a command
             assert len(list(folder.glob("*.py"))) <= MOST_FILES, folder

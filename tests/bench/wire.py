@@ -155,7 +155,7 @@ def greeted(running: Running) -> Iterator[socket.socket]:
 
 @contextmanager
 def traced(running: Running, reads: bool) -> Iterator[None]:
-    """Somebody traces, who reads as fast as he can, or not at all."""
+    """Run a tracer that reads as fast as it can, or not at all."""
     with greeted(running) as sock:
         sock.sendall(msgpack.packb([0, 2, "trace.subscribe", []]))
         sock.recv(65536)

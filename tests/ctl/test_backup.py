@@ -1,4 +1,4 @@
-"""`backup`: whole or not there at all, whatever happens to the database, the disk, and the one who copies."""
+"""`backup`: the file is whole or missing, even if the database, the disk or the copying process fails."""
 
 import json
 import os
@@ -29,7 +29,7 @@ PWRITE = "pwrite64"  # so SQLite writes
 
 @pytest.fixture
 def large(state: Path) -> Path:
-    """The same, with more than is copied in one step."""
+    """Make a database that is larger than one step of the copy."""
     with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
         database.execute("INSERT INTO dream_meta VALUES ('x', zeroblob(3000000))")
         database.commit()
@@ -84,7 +84,7 @@ def test_copies_the_log_of_a_killed_daemon(tmp_path: Path, place: Path) -> None:
 
 
 def test_copy_is_of_one_moment_while_another_program_writes(large: Path, place: Path) -> None:
-    """Who writes between two steps neither gets into the copy nor makes it begin anew."""
+    """A write between two steps is not in the copy, and does not restart it."""
     (place / "b").touch()
     steps = []
     with closing(sqlite3.connect(large / "dream.sqlite3", isolation_level=None)) as writer:
@@ -167,7 +167,7 @@ def test_never_overwrites_the_database_itself(state: Path, place: Path, part: st
 
 
 def test_with_a_socket_alone_backs_up_the_database_of_its_daemon(daemon: DaemonProcess, place: Path) -> None:
-    """And not the one of the usual state folder, which may be another leo's."""
+    """Not the one of the default state folder, which may be another leo's."""
     for arguments, env in (
         (("--socket", daemon.socket), {}),
         ((), {"DREAMD_SOCKET": str(daemon.socket)}),

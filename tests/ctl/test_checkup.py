@@ -364,7 +364,7 @@ def test_explains_a_sandbox_that_cannot_be_set_up(kind, advice):
     assert found.advice.startswith(advice)
 
 
-def test_a_daemon_beside_stopped_units_is_a_warning():
+def test_a_daemon_beside_stopped_units_is_no_failure():
     beside = next(units.check(Units(True, True), True, replace(STATE, holder=5)))
     assert (beside.level, beside.advice) == (
         "WARN",

@@ -1,4 +1,4 @@
-"""A daemon for a state folder: the one that serves it, or one of our own that is gone afterwards."""
+"""A daemon for a state folder: the one that serves it, or one that dreamctl starts and stops."""
 
 import os
 import signal
@@ -112,14 +112,14 @@ def test_ends_a_daemon_that_does_not_listen_in_time(tmp_path: Path, monkeypatch:
     ):
         pass
     monkeypatch.undo()
-    with DaemonProcess(tmp_path / "state"):  # so nobody holds the folder
+    with DaemonProcess(tmp_path / "state"):  # so no daemon holds the folder
         pass
 
 
 def test_does_not_use_a_socket_that_another_daemon_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever listens in the end, it is asked whose it is."""
+    """The daemon that listens in the end is asked for its state folder."""
     swap = tmp_path / "python"
     start = f"exec {quote(sys.executable)} -m dreamd --state-dir {quote(str(tmp_path / 'theirs'))}"
     swap.write_text(f'#!/bin/sh\n{start} --socket "$6"\n')

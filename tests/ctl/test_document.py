@@ -117,7 +117,7 @@ def test_each_shape_of_a_service_is_as_documented(tmp_path: Path) -> None:
 def lines_until(
     command: list[object], cwd: Path, act: Callable[[], object], last: str | None
 ) -> list[dict[str, Any]]:
-    """What a command that goes on for ever prints, from when it is there until an event of type `last`."""
+    """Yield the output of a command that runs until Ctrl-C, up to an event of type `last`."""
     process = spawn_dreamctl(*command, "--json", cwd=cwd)
     with process.stdout, process.stderr:
         if last:

@@ -128,7 +128,7 @@ def test_keeps_lists_and_restores_a_checkpoint(daemon: DaemonProcess, kept: list
     assert measured(friend(daemon)) == measured(kept)
     told = dreamctl("--socket", daemon.socket, "friend", "restore", "previous").stdout
     assert told.startswith("Restored: 4 fragments, 3 of them origin, drift ")
-    assert dreamctl("--socket", daemon.socket, "friend", "restore", "nobody").exit_code == 4
+    assert dreamctl("--socket", daemon.socket, "friend", "restore", "unknown").exit_code == 4
 
 
 def test_imports_an_exported_file(daemon: DaemonProcess, kept: list[dict], tmp_path: Path) -> None:

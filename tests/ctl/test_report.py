@@ -243,7 +243,7 @@ def test_page_renders_searches_and_has_two_colour_schemes_in_a_browser(
         assert browser.run(seen) == 11
         browser.type("#search", "leo  moon1234 ")
         assert browser.run(seen) == 1
-        browser.type("#search", "dialogue that nobody had")
+        browser.type("#search", "dialogue that never was")
         assert browser.run("document.getElementById('found').textContent") == f"0 of {MANY} dialogues"
         browser.type("#search", " · complete ")
         assert browser.run(seen) == MANY

@@ -1,4 +1,4 @@
-"""`dreamctl service` where there is no systemd: a process of its own that outlives who started it."""
+"""`dreamctl service` without systemd: a plain process that outlives dreamctl."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def service(tmp_path):
 
 
 def is_running(pid: int) -> bool:
-    """A daemon that has ended is a zombie where nobody reaps orphans."""
+    """Return whether a process runs. One that has ended may stay a zombie if no process reaps orphans."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
@@ -97,7 +97,7 @@ def test_a_second_start_starts_nothing(service):
 
 
 def test_two_starts_at_once_make_one_daemon(service):
-    """P8: whoever loses tells why, or finds the winner."""
+    """P8: the slower one reports why, or finds the other."""
     both = [
         spawn_dreamctl(
             "--state-dir", service.state, "service", "start", cwd=service.home, HOME=str(service.home)
@@ -249,7 +249,7 @@ def test_distinguishes_a_daemon_that_does_not_listen_from_none(service):
     code, said = service("status")
     assert (code, f"runs (pid {pid}), but does not listen at {place};" in " ".join(said.split())) == (1, True)
     assert json.loads(service("status", "--json")[1])["holder"] == pid
-    if not place.exists():  # it may have made it anew
+    if not place.exists():  # it may have made it again
         (service.home / "aside").rename(place)
 
 

@@ -148,7 +148,7 @@ def test_refuses_an_unknown_or_ambiguous_dialogue(
     for _ in range(2):
         client.dream_now()
     for command in ("show", "replay"):
-        for asked in ("999999", "nobody"):
+        for asked in ("999999", "unknown"):
             missing = dreamctl("--socket", daemon.socket, command, asked)
             assert (missing.exit_code, missing.stdout) == (4, "")
             assert "(NOT_FOUND, 12)" in missing.stderr

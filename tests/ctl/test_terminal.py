@@ -20,7 +20,7 @@ from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.dreamctl import UNSET, spawn_dreamctl
 from tests.helpers.terminal import Terminal
 
-# Those that go on for ever, and `dream` and `demo`, have their own tests.
+# Those that run until Ctrl-C, and `dream` and `demo`, have their own tests.
 COMMANDS = [
     "status",
     "doctor",

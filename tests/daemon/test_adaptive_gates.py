@@ -21,7 +21,7 @@ async def told(peer, contexts) -> list[dict]:
     return [await peer.call("dream.context", ctx) for ctx in contexts]
 
 
-async def test_a_leo_who_is_always_wounded_dreams_of_his_worst_hours_alone(tmp_path):
+async def test_an_always_wounded_leo_dreams_only_of_his_worst_replies(tmp_path):
     rng = random.Random(3)
     contexts = [wounded(0.6 + 0.4 * rng.random()) for _ in range(200)]
     async with serving(tmp_path, **NEVER) as service, await leo(service) as peer:
@@ -36,7 +36,7 @@ async def test_a_leo_who_is_always_wounded_dreams_of_his_worst_hours_alone(tmp_p
     assert (place["below"], place["among"]) == (sum(value < values[-1] for value in values), 199)
 
 
-async def test_replies_near_the_origin_open_the_gate_of_a_trauma_that_says_nothing(tmp_path):
+async def test_overlap_opens_the_gate_if_trauma_does_not_vary(tmp_path):
     def replies(n: int) -> str:
         return " ".join(["I am a small organism"] * (n % 8) + [f"word{n} after word"] * (8 - n % 8))
 

@@ -72,7 +72,7 @@ def own_faults(failures: dict[str, int]) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(20 if os.environ.get("HUNT") else 1))
-async def test_as_the_params_of_every_method(tmp_path, seed):
+async def test_any_value_as_params_of_every_method(tmp_path, seed):
     chance = random.Random(seed)
     async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0) as service, await leo(service) as other:
         async with await Raw.connect(service.socket) as peer:
@@ -96,7 +96,7 @@ async def test_as_the_params_of_every_method(tmp_path, seed):
 
 
 @pytest.mark.parametrize("seed", range(20 if os.environ.get("HUNT") else 1))
-async def test_as_the_answer_of_every_hook(tmp_path, seed):
+async def test_any_value_as_answer_of_every_hook(tmp_path, seed):
     chance = random.Random(seed)
     async with (
         serving(tmp_path, dialogue__call_deadline_s=5) as service,

@@ -51,7 +51,7 @@ async def managed(tmp_path, **daemon):
         yield made, manager
 
 
-async def test_ready_is_told_once_it_accepts_and_stopping_at_the_end(tmp_path):
+async def test_notifies_ready_when_it_accepts_and_stopping_at_the_end(tmp_path):
     async with managed(tmp_path) as (daemon, manager):
         async with daemon.serve() as service:
             assert await manager.hears() == ["READY=1", "STATUS=waiting for leo"]
@@ -61,7 +61,7 @@ async def test_ready_is_told_once_it_accepts_and_stopping_at_the_end(tmp_path):
         assert not daemon.socket_path.exists()
 
 
-async def test_the_tick_feeds_the_watchdog_with_the_state_and_logs_changes_alone(tmp_path, caplog):
+async def test_tick_feeds_the_watchdog_and_logs_only_changes(tmp_path, caplog):
     async with managed(tmp_path, tick_s=0.01) as (daemon, manager), daemon.serve() as service:
         await manager.hears()
         assert await manager.hears() == ["WATCHDOG=1", "STATUS=waiting for leo"]
@@ -76,7 +76,7 @@ async def test_the_tick_feeds_the_watchdog_with_the_state_and_logs_changes_alone
     assert [state.rpartition(": ")[2] for state in told] == ["locked", "ok"]
 
 
-async def test_a_socket_file_that_was_deleted_is_bound_again_by_the_tick(tmp_path):
+async def test_tick_binds_a_deleted_socket_again(tmp_path):
     """P10: counted, too. Who was connected stays so."""
     async with serving(tmp_path, tick_s=0.01) as service, await onlooker(service) as peer:
         os.unlink(service.socket)
@@ -88,7 +88,7 @@ async def test_a_socket_file_that_was_deleted_is_bound_again_by_the_tick(tmp_pat
     assert not (tmp_path / "dreamd.sock").exists()
 
 
-async def test_a_socket_that_can_not_be_bound_again_is_told_until_it_can(tmp_path):
+async def test_reports_a_vanished_socket_until_it_can_be_bound(tmp_path):
     async with serving(tmp_path, tick_s=0.01) as service:
         os.unlink(service.socket)
         (tmp_path / "dreamd.sock").write_text("in the way")
@@ -146,7 +146,7 @@ def stuck(monkeypatch):
     assert failed == []
 
 
-async def test_a_database_that_does_not_open_holds_up_neither_the_start_nor_the_end(tmp_path, stuck):
+async def test_a_hanging_database_delays_neither_start_nor_end(tmp_path, stuck):
     """A large one may be checked for minutes; a disk may hang."""
     async with managed(tmp_path) as (daemon, manager):
         async with daemon.serve() as service:
@@ -158,14 +158,14 @@ async def test_a_database_that_does_not_open_holds_up_neither_the_start_nor_the_
     stuck.set()
 
 
-async def test_a_database_that_opens_late_is_taken_up(tmp_path, stuck):
+async def test_loads_a_database_that_opens_late(tmp_path, stuck):
     async with serving(tmp_path, tick_s=0.01) as service, await leo(service) as peer:
         stuck.set()
         await until_on_loop(lambda: service.engine.ailment is None)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
 
 
-async def test_a_database_that_turns_out_late_not_to_be_ours_ends_it(tmp_path, stuck):
+async def test_ends_if_a_late_database_is_foreign(tmp_path, stuck):
     (tmp_path / "s").mkdir()
     with closing(sqlite3.connect(tmp_path / "s" / "dream.sqlite3")) as database:
         database.execute("CREATE TABLE trigrams (a)")
@@ -177,7 +177,7 @@ async def test_a_database_that_turns_out_late_not_to_be_ours_ends_it(tmp_path, s
         assert "tables of others" in daemon.lost
 
 
-def test_embedded_a_database_that_does_not_open_holds_up_no_exit(tmp_path, stuck):
+def test_embedded_a_hanging_database_delays_no_exit(tmp_path, stuck):
     """And its thread, which outlives its loop, prints nothing."""
     embedded = app.embed(tmp_path / "s", settings=chosen())
     embedded.close()
@@ -186,7 +186,7 @@ def test_embedded_a_database_that_does_not_open_holds_up_no_exit(tmp_path, stuck
     stuck.set()
 
 
-async def test_what_ails_it_from_the_start_is_logged(tmp_path, caplog):
+async def test_logs_trouble_at_the_start(tmp_path, caplog):
     (tmp_path / "dream.sqlite3").touch()
     with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -196,7 +196,7 @@ async def test_what_ails_it_from_the_start_is_logged(tmp_path, caplog):
             assert "state: locked" in caplog.messages
 
 
-async def test_p10_p14_what_the_loop_would_print_is_counted_and_told_by_type_and_place(tmp_path, caplog):
+async def test_p10_p14_faults_of_the_loop_are_counted_and_logged_by_type_and_place(tmp_path, caplog):
     def fail(text):
         raise LookupError(text)
 
@@ -211,7 +211,7 @@ async def test_p10_p14_what_the_loop_would_print_is_counted_and_told_by_type_and
     assert "secret" not in caplog.text
 
 
-def test_the_place_of_nothing_is_nothing():
+def test_place_is_empty_without_an_exception():
     assert place_of(None) == place_of(ValueError()) == ""
 
 
@@ -227,7 +227,7 @@ async def test_a_newer_database_ends_the_start_and_is_left_untouched(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"dream.sqlite3", "dreamd.lock"}
 
 
-async def test_what_opening_had_to_do_is_told(tmp_path, caplog):
+async def test_logs_what_opening_did(tmp_path, caplog):
     (tmp_path / "dream.sqlite3").write_bytes(b"no database" * 1000)
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         [note] = (await peer.call("status"))["database"]["notes"]
@@ -236,7 +236,7 @@ async def test_what_opening_had_to_do_is_told(tmp_path, caplog):
     assert len(list(tmp_path.glob("dream.sqlite3.damaged-*"))) == 1
 
 
-async def test_a_socket_that_was_passed_is_served_and_left(tmp_path):
+async def test_serves_a_passed_socket_and_keeps_its_file(tmp_path):
     with socket.socket(socket.AF_UNIX) as passed:
         passed.bind(str(tmp_path / "passed"))
         passed.listen()
@@ -258,8 +258,8 @@ async def daemon_again(tmp_path, passed):
         yield peer
 
 
-async def test_the_end_does_not_wait_for_a_dialogue_that_does_not_end(tmp_path, monkeypatch, caplog):
-    """Somebody holds the inbox's lock. P5: the shard is delivered at the next start."""
+async def test_end_does_not_wait_for_a_hanging_dialogue(tmp_path, monkeypatch, caplog):
+    """Another process holds the inbox's lock. P5: the shard is delivered at the next start."""
     monkeypatch.setattr(daemon_module, "STOP_S", 0.05)
     with ExitStack() as lock:
         async with serving(tmp_path) as service:
@@ -336,7 +336,7 @@ def test_settings_are_read_again_at_sighup_and_wrong_ones_change_nothing(tmp_pat
         assert [one["where"] for one in status["last_errors"]] == ["reload (log)", "reload"]
 
 
-def test_a_sighup_that_comes_while_it_starts_is_not_lost(tmp_path):
+def test_handles_a_sighup_that_comes_during_the_start(tmp_path):
     inbox = tmp_path / "s" / "inbox" / "dreams"
     inbox.mkdir(mode=0o700, parents=True)
     with (inbox / ".lock").open("w") as held:
@@ -350,7 +350,7 @@ def test_a_sighup_that_comes_while_it_starts_is_not_lost(tmp_path):
     assert daemon.stop() == 0
 
 
-def test_p8_a_daemon_ends_if_another_serves_what_has_taken_the_place_of_its_folder(tmp_path):
+def test_p8_ends_if_another_daemon_serves_a_folder_in_its_place(tmp_path):
     state = tmp_path / "s"
     with DaemonProcess(state, env={"WATCHDOG_USEC": "20000"}) as first:
         state.rename(tmp_path / "away")
@@ -366,7 +366,7 @@ def test_the_tick_is_twice_as_fast_as_the_watchdog_waits(watchdog_us, seconds):
     assert app._tick_s({} if watchdog_us is None else {"WATCHDOG_USEC": watchdog_us}) == seconds
 
 
-async def test_a_database_of_others_is_left_alone_for_one_beside_it(tmp_path):
+async def test_uses_a_database_beside_a_foreign_one(tmp_path):
     with closing(sqlite3.connect(tmp_path / "leo.sqlite3")) as database:
         database.execute("CREATE TABLE trigrams (a)")
     before = (tmp_path / "leo.sqlite3").read_bytes()

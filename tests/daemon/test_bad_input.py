@@ -151,7 +151,7 @@ REFUSED = {
 }  # fmt: skip
 
 
-def test_every_method_is_here():
+def test_covers_every_method():
     assert {*WRONG} == {*TABLE}
 
 
@@ -172,7 +172,7 @@ async def answer_of(peer, method, params, msgid):
     return caught.value
 
 
-async def test_every_method_with_wrong_params_says_which_and_what_was_expected(tmp_path):
+async def test_every_method_names_wrong_params_and_the_expected_type(tmp_path):
     async with besides(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         await peer.hello("bad")
         msgid = 1000
@@ -189,7 +189,7 @@ async def test_every_method_with_wrong_params_says_which_and_what_was_expected(t
         assert not service.stop.__self__.is_set()
 
 
-async def test_every_method_refuses_what_is_of_the_right_type_and_still_wrong(tmp_path):
+async def test_every_method_refuses_wrong_values_of_the_right_type(tmp_path):
     async with besides(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         await peer.hello("bad")
         msgid = 1000
@@ -240,7 +240,7 @@ async def test_contexts_without_hello_are_counted_and_decide_nothing(tmp_path):
         assert "dream" not in service.engine.reasons
 
 
-async def test_an_answer_that_nobody_asked_for_is_counted_and_ignored(tmp_path):
+async def test_counts_and_ignores_an_answer_to_no_call(tmp_path):
     async with besides(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         for message in ([1, 5, None, "x"], [1, 1 << 31, [1, "x"], None], [1, 0, None, None]):
             peer.send(message)
@@ -268,7 +268,7 @@ async def test_an_answer_that_nobody_asked_for_is_counted_and_ignored(tmp_path):
         (msgpack.packb([2, "x", ["y" * (1 << 20)]]), "MessageTooLarge", 7),
     ],
 )
-async def test_what_breaks_the_protocol_costs_its_own_connection(tmp_path, data, kind, told):
+async def test_a_breach_of_the_protocol_ends_only_its_connection(tmp_path, data, kind, told):
     async with besides(tmp_path) as service:
         async with await PlainPeer.connect(service.socket) as peer:
             answer = peer._waiting[5] = asyncio.get_running_loop().create_future()
@@ -286,7 +286,7 @@ async def test_what_breaks_the_protocol_costs_its_own_connection(tmp_path, data,
         assert await counted(service) == {f"peer: {kind}": 1}
 
 
-async def test_half_a_frame_and_silence_cost_nobody_anything(tmp_path):
+async def test_half_a_frame_and_silence_affect_no_other_session(tmp_path):
     async with besides(tmp_path) as service:
         silent = [await PlainPeer.connect(service.socket) for _ in range(20)]
         for number, peer in enumerate(silent):
@@ -303,7 +303,7 @@ async def _without_end(send, *arguments):
         await send(*arguments)
 
 
-async def test_p11_a_client_that_never_reads_is_cut_off_and_nobody_else_notices(tmp_path, monkeypatch):
+async def test_p11_cuts_off_a_client_that_never_reads_without_effect_on_others(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "PATIENCE_S", 0.1)
     async with (
         besides(tmp_path, tick_s=0.05) as service,
@@ -391,7 +391,7 @@ async def test_a_recall_of_any_kind_never_ends_a_dream(tmp_path, recalled):
         assert await counted(service) == {"recall: wrong answer": 1}
 
 
-async def test_a_hook_that_is_slow_to_begin_with_holds_up_its_own_dialogue_alone(tmp_path):
+async def test_a_slow_hook_delays_only_its_dialogue(tmp_path):
     """Two bad leos at once, and a good one besides."""
     async with besides(tmp_path, dialogue__call_deadline_s=2.0) as service:
         bad = [await leo(service, f"bad{n}", generate=never) for n in range(2)]

@@ -49,13 +49,13 @@ async def test_p5_one_file_with_every_line_as_the_store_has_it(tmp_path):
     assert pending(tmp_path) == []
 
 
-async def test_a_dialogue_that_said_nothing_leaves_no_file(tmp_path):
+async def test_a_dialogue_without_lines_leaves_no_file(tmp_path):
     async with serving(tmp_path) as service, await leo(service, generate=lambda *_: "") as peer:
         await peer.call("dream.now", STIRRED)
     assert inbox_files(tmp_path) == []
 
 
-async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_can(tmp_path):
+async def test_p5_delivers_pending_files_when_the_inbox_recovers(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         folder = tmp_path / "inbox" / "dreams"
         folder.rename(tmp_path / "aside")
@@ -79,7 +79,7 @@ async def test_p5_what_the_inbox_could_not_take_is_owed_and_delivered_when_it_ca
         assert pending(tmp_path) == []
 
 
-async def test_an_inbox_that_is_unavailable_is_not_tried_again_for_each(tmp_path):
+async def test_tries_an_unavailable_inbox_only_once(tmp_path):
     """Others hold its lock for too long, on a clock on which waiting costs nothing."""
     time = TestClock()
     async with serving(tmp_path, clock=time.clock) as service, await leo(service) as peer:
@@ -112,7 +112,7 @@ FROM dream_dialogs AS d JOIN dream_turns ON dialog_id = 1 WHERE d.id > 3
 """
 
 
-async def test_more_than_one_page_of_debts_is_delivered(tmp_path):
+async def test_delivers_more_than_one_page_of_pending_files(tmp_path):
     async with serving(tmp_path, inbox__enabled="false") as service, await leo(service) as peer:
         for _ in range(3):
             await peer.call("dream.now", STIRRED)
@@ -128,7 +128,7 @@ async def test_more_than_one_page_of_debts_is_delivered(tmp_path):
         assert service.failures.counts == {}
 
 
-async def test_an_inbox_that_is_off_owes_nothing(tmp_path):
+async def test_a_disabled_inbox_leaves_nothing_pending(tmp_path):
     async with serving(tmp_path, inbox__enabled="false") as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)
     assert pending(tmp_path) == []
@@ -168,7 +168,7 @@ async def test_p10_a_folder_that_cannot_be_tidied_is_counted(tmp_path):
         assert service.failures.counts == {"inbox: ValidationError": 1}
 
 
-def test_who_waits_for_the_inboxes_lock_is_let_go_at_the_end():
+def test_stop_ends_the_wait_for_the_inbox_lock():
     files = StoppableFiles()
     files.pause(0.0)
     files.stop()
@@ -176,7 +176,7 @@ def test_who_waits_for_the_inboxes_lock_is_let_go_at_the_end():
         files.pause(3600.0)
 
 
-async def test_a_write_that_was_not_begun_is_dropped_at_the_end(tmp_path):
+async def test_stop_drops_a_write_that_was_not_begun(tmp_path):
     async with serving(tmp_path) as service:
         entered, done = asyncio.Event(), []
         loop = asyncio.get_running_loop()
@@ -197,7 +197,7 @@ async def test_a_write_that_was_not_begun_is_dropped_at_the_end(tmp_path):
     assert second.cancelled()
 
 
-async def test_a_file_in_trouble_is_tried_ever_more_seldom_and_holds_up_neither_others_nor_retention(
+async def test_a_file_in_trouble_is_retried_with_growing_pauses_and_delays_no_other(
     tmp_path,
 ):
     time = TestClock()
@@ -236,7 +236,7 @@ def in_the_way(folder):
     return observe
 
 
-async def test_p5_what_may_still_be_written_is_not_retired(tmp_path):
+async def test_p5_keeps_the_acknowledged_file_of_a_pending_dialogue(tmp_path):
     """Its acknowledged file is what remembers the acknowledgement: without it the dialogue would come back."""
     time = TestClock()
     async with (
@@ -263,7 +263,7 @@ async def test_p5_what_may_still_be_written_is_not_retired(tmp_path):
         assert list((file.parent / "done").iterdir()) == []
 
 
-async def test_p11_a_file_of_ours_waits_for_one_write_of_a_client_however_many_there_are(tmp_path):
+async def test_p11_a_dialogues_file_waits_for_one_write_of_a_client_at_most(tmp_path):
     async with (
         serving(tmp_path) as service,
         await leo(service) as peer,

@@ -82,7 +82,7 @@ def test_p8_a_folder_that_a_service_holds_is_refused(start, tmp_path):
         start()
 
 
-def test_nothing_of_the_host_is_changed(start):
+def test_changes_nothing_of_the_host(start):
     def host():
         mask = os.umask(0o022)
         os.umask(mask)
@@ -120,7 +120,7 @@ def test_its_log_stays_silent_until_the_last_of_several_ends(start, tmp_path):
     assert logging.getLogger("dreamd").handlers == []
 
 
-def test_one_that_is_closed_while_it_starts_again_ends(start, tmp_path, monkeypatch):
+def test_close_during_a_restart_ends_it(start, tmp_path, monkeypatch):
     embedded = start()
     (tmp_path / "state/dream.sqlite3").unlink()
     with DreamClient(saying, hearing, connect=embedded.connect) as leo:
@@ -141,7 +141,7 @@ def test_one_that_is_closed_while_it_starts_again_ends(start, tmp_path, monkeypa
     assert not embedded.alive
 
 
-def test_a_database_of_others_is_left_alone(start, tmp_path):
+def test_leaves_a_foreign_database_alone(start, tmp_path):
     theirs = tmp_path / "state/leo.sqlite3"
     theirs.parent.mkdir()
     with sqlite3.connect(theirs) as leo:
@@ -153,7 +153,7 @@ def test_a_database_of_others_is_left_alone(start, tmp_path):
     assert (theirs.read_bytes(), theirs.stat().st_mtime_ns) == before
 
 
-def test_a_database_may_be_named(start, tmp_path):
+def test_uses_a_given_database(start, tmp_path):
     embedded = start(db_path=tmp_path / "mine.sqlite3")
     assert status(embedded)["database"]["path"] == str(tmp_path / "mine.sqlite3")
 
@@ -166,7 +166,7 @@ def test_a_database_of_a_newer_version_is_refused(start, tmp_path):
         start(db_path=tmp_path / "new.sqlite3")
 
 
-def test_other_settings_are_taken_for_the_next_dream(start):
+def test_new_settings_apply_to_the_next_dream(start):
     embedded = start(**EAGER)
     with DreamClient(connect=embedded.connect) as leo:
         assert leo.start(DEADLINE_S)
@@ -175,7 +175,7 @@ def test_other_settings_are_taken_for_the_next_dream(start):
         assert leo.call("dream.context", STIRRED)["reason"] == "disabled"
 
 
-def test_other_settings_are_taken_for_what_the_friend_keeps(start):
+def test_new_settings_apply_to_the_friend(start):
     embedded = start(**EAGER)
     with DreamClient(saying, hearing, connect=embedded.connect, origin=["I am a small organism."]) as leo:
         assert leo.start(DEADLINE_S)
@@ -190,7 +190,7 @@ def test_it_runs_without_uvloop(start, monkeypatch):
     assert status(start())["state"] == "ok"
 
 
-def test_once_closed_it_says_so_and_closes_again(start):
+def test_connect_fails_after_close_and_close_may_be_repeated(start):
     embedded = start()
     embedded.close()
     embedded.close()
@@ -210,7 +210,7 @@ def test_shutdown_over_the_wire_ends_it(start):
     assert not embedded.alive
 
 
-def test_a_loop_that_stands_is_not_waited_for(start, monkeypatch):
+def test_does_not_wait_for_a_stuck_loop(start, monkeypatch):
     embedded, free = start(), threading.Event()
     monkeypatch.setattr(embedded_host, "CONNECT_S", 0.02)
     embedded._loop.call_soon_threadsafe(free.wait, DEADLINE_S)
@@ -219,7 +219,7 @@ def test_a_loop_that_stands_is_not_waited_for(start, monkeypatch):
     free.set()
 
 
-def test_p1_a_fault_at_its_end_reaches_nobody(start, monkeypatch):
+def test_p1_a_fault_at_its_end_does_not_reach_the_host(start, monkeypatch):
     async def fault(*_):
         raise RuntimeError
 
@@ -310,7 +310,7 @@ def test_p1_the_exit_code_of_a_host_is_his_own(tmp_path):
     assert not (tmp_path / "state/dream.sqlite3-wal").exists()  # it was closed in order
 
 
-def test_p1_a_database_that_was_damaged_is_not_told_to_standard_error(tmp_path):
+def test_p1_prints_nothing_about_a_damaged_database(tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state/dream.sqlite3").write_bytes(b"no database at all" * 100)
     ended = host(tmp_path / "state", "")
@@ -338,7 +338,7 @@ def test_a_fork_after_its_end_touches_nothing(start):
         embedded._in_child()
 
 
-def test_two_with_one_database_the_second_is_refused(start, tmp_path):
+def test_p8_refuses_a_database_that_another_daemon_has_open(start, tmp_path):
     """P8: the state folders differ, and the database is held by itself."""
     shared = tmp_path / "shared.sqlite3"
     first = start(tmp_path / "a", shared, **EAGER)
@@ -375,7 +375,7 @@ def test_p8_a_forked_child_does_not_hold_a_database_that_was_given(start, tmp_pa
 
 
 @pytest.mark.parametrize("how", ["EmbeddedDaemon", "embed"])
-def test_its_database_replaced_its_thread_ends_and_the_client_connects_again(start, tmp_path, how):
+def test_client_connects_to_a_new_daemon_after_the_database_was_replaced(start, tmp_path, how):
     """To a daemon that serves what is there then; the lost one writes nothing over it."""
     database = tmp_path / "state" / "dream.sqlite3"
     daemon = EmbeddedDaemon(tmp_path / "state") if how == "EmbeddedDaemon" else start().connect
@@ -398,7 +398,7 @@ def test_its_database_replaced_its_thread_ends_and_the_client_connects_again(sta
         daemon.close()
 
 
-def test_a_lost_one_that_does_not_start_again_says_why_and_tries_at_each_attempt(start, tmp_path):
+def test_a_lost_daemon_that_cannot_restart_reports_why_at_each_attempt(start, tmp_path):
     embedded, database = start(), tmp_path / "state" / "dream.sqlite3"
     with DreamClient(connect=embedded.connect) as asking:
         assert asking.start(DEADLINE_S)

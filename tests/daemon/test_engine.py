@@ -19,7 +19,7 @@ async def reason(peer, ctx=STIRRED):
     return (await peer.call("dream.context", ctx))["reason"]
 
 
-async def test_each_reason_in_its_turn(tmp_path):
+async def test_decides_by_each_reason(tmp_path):
     time = TestClock()
     async with (
         serving(tmp_path, clock=time.clock, gate__chance=1, gate__enabled="false") as service,
@@ -53,7 +53,7 @@ async def test_each_reason_in_its_turn(tmp_path):
         }  # fmt: skip
 
 
-async def test_a_mute_leo_is_asked_again_ever_less_often_and_one_who_speaks_at_once(tmp_path):
+async def test_pauses_of_a_mute_leo_grow_and_end_when_he_speaks(tmp_path):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1, gate__cooldown_s=0) as service:
         async with await leo(service, generate=lambda *_: "") as peer:
@@ -69,7 +69,7 @@ async def test_a_mute_leo_is_asked_again_ever_less_often_and_one_who_speaks_at_o
                 await settled(service)
 
 
-async def test_a_dialogue_that_was_lost_says_nothing_of_its_leo(tmp_path):
+async def test_a_lost_dialogue_does_not_make_leo_mute(tmp_path):
     async with serving(tmp_path) as service:
         gate = Gate()
         peer = await leo(service, generate=gate)
@@ -92,7 +92,7 @@ async def test_the_last_256_decisions_are_kept(tmp_path):
         assert service.engine.reasons == {"no_hooks": DECISIONS + 10}
 
 
-async def test_dream_now_takes_the_callers_hooks_or_those_named_or_found(tmp_path):
+async def test_dream_now_uses_the_hooks_of_the_caller_or_of_another_session(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as asker:
         with pytest.raises(PeerError, match="leo is not running: no session provides") as caught:
             await asker.call("dream.now")
@@ -143,7 +143,7 @@ async def test_a_dialogue_goes_on_when_who_asked_for_it_has_gone(tmp_path):
         assert [d["outcome"] for d in await other.call("dialogs.recent")] == ["complete"]
 
 
-async def test_no_dream_is_begun_that_cannot_be_kept(tmp_path):
+async def test_begins_no_dream_that_cannot_be_stored(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         async with Trouble(service.store):
             with pytest.raises(PeerError, match="no dream can be kept now: locked") as caught:
@@ -151,7 +151,7 @@ async def test_no_dream_is_begun_that_cannot_be_kept(tmp_path):
             assert caught.value.code == 10
 
 
-async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(tmp_path):
+async def test_loads_a_database_that_could_not_be_opened_at_the_start(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         await peer.call("dream.now", STIRRED)
@@ -172,7 +172,7 @@ async def test_what_could_not_be_opened_at_the_start_is_taken_up_when_it_can_be(
         assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
 
 
-async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(tmp_path):
+async def test_p10_failed_pending_work_is_counted_and_retried(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)
         await settled(service)
@@ -194,7 +194,7 @@ async def test_p10_debts_that_cannot_be_settled_yet_are_counted_and_tried_again(
         assert not service.engine.pending.left
 
 
-async def test_p10_a_fault_of_ours_costs_one_dialogue_and_is_told_without_text(tmp_path, caplog):
+async def test_p10_a_fault_of_the_daemon_ends_one_dialogue_and_is_logged_without_text(tmp_path, caplog):
     """P14 too: the exception's text does not get into the log."""
     async with serving(tmp_path) as service, await leo(service) as peer:
         real = service.friend.friend
@@ -235,7 +235,7 @@ async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counte
         assert len((await peer.call("dialogs.get", 1))["turns"]) == 3
 
 
-async def test_p11_a_seed_goes_on_when_who_sent_it_has_gone(tmp_path):
+async def test_p11_a_seed_is_stored_though_its_sender_has_gone(tmp_path):
     """Found by breaking: the origin was stored, but not in memory, and no dream could be finished ever after."""
     async with serving(tmp_path) as service, await leo(service) as peer:
         other = await onlooker(service)
@@ -294,9 +294,7 @@ async def test_fifty_sessions_dream_at_once_and_the_friend_learns_from_each(tmp_
 
 
 @pytest.mark.parametrize("hook", ["generate", "observe"])
-async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is_kept_and_delivered(
-    tmp_path, hook
-):
+async def test_end_interrupts_dialogues_and_keeps_their_lines(tmp_path, hook):
     asked = itertools.count(1)
 
     async def second(*arguments):
@@ -322,7 +320,7 @@ async def test_the_lines_in_flight_are_abandoned_at_the_end_and_what_was_said_is
     assert len(list((tmp_path / "inbox" / "dreams").glob("*.json"))) == 1
 
 
-async def test_who_waits_for_a_dream_is_answered_at_the_end(tmp_path):
+async def test_end_answers_callers_that_wait_for_a_dream(tmp_path):
     gate = Gate()
     async with serving(tmp_path) as service:
         peer, asker = await leo(service, generate=gate), await onlooker(service)
@@ -333,7 +331,7 @@ async def test_who_waits_for_a_dream_is_answered_at_the_end(tmp_path):
     await asker.close()
 
 
-async def test_what_it_is_doing_in_a_few_words(tmp_path):
+async def test_activity_in_a_few_words(tmp_path):
     gate = Gate()
     async with serving(tmp_path) as service:
         assert service.engine.doing == "waiting for leo"
@@ -357,7 +355,7 @@ async def test_settings_change_with_the_next_decision_but_for_those_that_need_a_
         assert await reason(peer, {}) == "calm"
 
 
-async def test_nothing_is_begun_once_the_end_has_begun(tmp_path):
+async def test_begins_no_dialogue_while_it_ends(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service, await leo(service) as peer:
         await service.engine.close()
         assert await reason(peer) == "degraded"

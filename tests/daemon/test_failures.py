@@ -40,7 +40,7 @@ def test_p11_the_kinds_and_the_last_ones_are_bounded(failures):
     assert failures.counts["generate: TypeError"] == 1
 
 
-def test_what_a_host_says_is_believed_within_reason(failures):
+def test_bounds_the_counts_that_a_host_reports(failures):
     failures.from_host({"full": 3, "none": 0, "the sea is quiet": 2, "x" * 65: 1, "huge": 1 << 64})
     assert failures.counts == {"host: full": 3, "host: other": 3, "host: huge": TIMES}
 

@@ -58,7 +58,7 @@ async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(
         assert names == [("previous", kept["origin"]), ("first-week", kept["origin"])]
 
 
-async def test_names_of_the_daemons_own_cannot_be_taken(tmp_path):
+async def test_refuses_reserved_names(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         for name in ("previous", "previous~2", "previous~9", "origin", "origin~1"):
@@ -69,7 +69,7 @@ async def test_names_of_the_daemons_own_cannot_be_taken(tmp_path):
         assert await peer.call("friend.checkpoints") == []
 
 
-async def test_p13_what_was_dreamt_before_and_after_a_restore_replays(tmp_path):
+async def test_p13_dialogues_before_and_after_a_restore_replay(tmp_path):
     async with serving(tmp_path, friend__buffer=2) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         ids = await dreams(peer, 3)
@@ -111,7 +111,7 @@ async def test_p4_a_restore_brings_back_the_origin_of_its_checkpoint(tmp_path):
         assert min(f["weight"] for f in now if f["origin"]) >= 0.2
 
 
-async def test_p4_an_import_without_an_origin_takes_no_more_than_weights(tmp_path):
+async def test_p4_an_import_without_an_origin_changes_only_its_weights(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         born = texts(await peer.call("friend.fragments"), origin=True)
@@ -129,7 +129,7 @@ async def test_p4_an_import_without_an_origin_takes_no_more_than_weights(tmp_pat
         ]
 
 
-async def test_p4_an_import_with_an_origin_keeps_the_one_that_goes(tmp_path):
+async def test_p4_an_import_with_an_origin_keeps_the_old_one_as_a_checkpoint(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         born = texts(await peer.call("friend.fragments"), origin=True)
@@ -167,7 +167,7 @@ async def test_checkpoints_are_bounded_and_can_be_deleted(tmp_path):
         assert len(await peer.call("friend.checkpoints", 100)) == 32
 
 
-async def test_restores_at_the_same_time_each_take_what_the_name_holds_then(tmp_path):
+async def test_concurrent_restores_use_the_checkpoint_of_that_moment(tmp_path):
     """The name is looked up when the change begins, not when it was asked for."""
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         await peer.call("dream.seed", ORIGIN)
@@ -207,7 +207,7 @@ async def test_a_friend_without_an_origin_takes_that_of_an_import(tmp_path):
         assert await peer.call("dream.seed", ORIGIN) == 0
 
 
-async def test_a_name_is_one_that_is_not_taken_and_fits_a_shell(tmp_path):
+async def test_refuses_taken_and_malformed_names(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         await peer.call("friend.checkpoint", "a")
         with pytest.raises(PeerError, match="a checkpoint of that name already; choose another") as caught:
@@ -245,7 +245,7 @@ async def test_a_dialogue_that_runs_meanwhile_ends_with_the_new_friend(tmp_path)
         await other.close()
 
 
-async def test_p11_a_change_goes_on_when_who_asked_has_gone(tmp_path):
+async def test_p11_a_change_is_completed_though_its_caller_has_gone(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         other = await onlooker(service)
         other.send([0, 9, "friend.reseed", [{"origin": ["A new birth."]}]])
@@ -297,7 +297,7 @@ def test_p4_no_origin_is_lost_when_the_daemon_is_killed(tmp_path):
             asked.join()
 
 
-async def test_the_strongest_line_is_that_among_the_last_lines_also_after_a_restart(tmp_path):
+async def test_ranks_lines_among_the_last_ones_also_after_a_restart(tmp_path):
     """Arousal is 0.95 for every line; which one the friend keeps is said by the overlap that the hook tells."""
     number = itertools.count()
 

@@ -48,9 +48,7 @@ def test_the_daemon_starts_on_an_earlier_state_and_settings(state: Path):
 @pytest.mark.parametrize(
     ("setting", "kept"), [("store.replay_dialogues=2", {14, 15}), ("store.diagnostics=false", set())]
 )
-def test_what_an_earlier_version_kept_for_good_is_emptied_at_the_tick(
-    state: Path, setting: str, kept: set[int]
-):
+def test_tick_empties_replay_data_of_an_earlier_version(state: Path, setting: str, kept: set[int]):
     def held() -> set[int]:
         with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
             of_dialogues = (

@@ -95,7 +95,7 @@ async def check(service, state, heard, outcome="complete", lines=3):
 
 
 @pytest.mark.parametrize("step", ["recall 1", *STEPS])
-async def test_a_leo_that_leaves_in_any_step_goes_on_when_it_is_back(tmp_path, step):
+async def test_dialogue_goes_on_after_leo_left_in_any_step(tmp_path, step):
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, step, also=("recall",))
@@ -111,7 +111,7 @@ async def test_a_leo_that_leaves_in_any_step_goes_on_when_it_is_back(tmp_path, s
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_daemon_that_stops_in_any_step_goes_on_at_its_next_start(tmp_path, step):
+async def test_dialogue_goes_on_after_the_daemon_stopped_in_any_step(tmp_path, step):
     heard, host = [], None
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         host = Host(heard, step)
@@ -125,7 +125,7 @@ async def test_a_daemon_that_stops_in_any_step_goes_on_at_its_next_start(tmp_pat
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_p2_p3_p5_p13_a_daemon_that_is_killed_in_any_step_goes_on_at_its_next_start(tmp_path, step):
+async def test_p2_p3_p5_p13_dialogue_goes_on_after_the_daemon_was_killed_in_any_step(tmp_path, step):
     """The measures that `observe` gave go on, too: the later lines were asked for with them."""
     heard, host = [], Host([], step)
     host.heard = heard
@@ -150,7 +150,7 @@ async def test_p2_p3_p5_p13_a_daemon_that_is_killed_in_any_step_goes_on_at_its_n
     assert [turn["arousal"] == 0.8 for turn in turns] == [step != f"observe {n}" for n in (1, 2, 3)]
 
 
-async def test_the_third_interruption_ends_it(tmp_path):
+async def test_third_interruption_ends_the_dialogue(tmp_path):
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         for step in ("generate 1", "observe 2", "generate 3"):
@@ -192,7 +192,7 @@ async def test_a_hook_that_kills_its_host_and_the_daemon_in_it_twice_is_not_aske
 @pytest.mark.parametrize(
     ("name", "field"), [("leo", "another field"), ("someone", "a field"), ("leo", None), ("leo", "")]
 )
-async def test_another_leo_never_gets_it(tmp_path, name, field):
+async def test_does_not_go_on_with_another_leo(tmp_path, name, field):
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, "generate 2")
@@ -201,7 +201,7 @@ async def test_another_leo_never_gets_it(tmp_path, name, field):
         await check(service, tmp_path, heard)
 
 
-async def test_a_field_that_is_not_known_ends_it(tmp_path):
+async def test_ends_a_dialogue_without_a_field_id(tmp_path):
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, [], "observe 1", field=None)
         assert await whole(service, [], field=None) == []
@@ -209,7 +209,7 @@ async def test_a_field_that_is_not_known_ends_it(tmp_path):
         assert len(files(tmp_path)) == 1
 
 
-async def test_it_goes_on_within_a_day_or_ends(tmp_path):
+async def test_goes_on_only_within_a_day(tmp_path):
     time, heard = TestClock(), []
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, "generate 2")
@@ -222,7 +222,7 @@ async def test_it_goes_on_within_a_day_or_ends(tmp_path):
         assert await whole(service, heard) == []
 
 
-async def test_a_dialogue_of_another_version_ends(tmp_path, monkeypatch):
+async def test_ends_a_dialogue_of_another_version(tmp_path, monkeypatch):
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, "generate 2")
@@ -232,7 +232,7 @@ async def test_a_dialogue_of_another_version_ends(tmp_path, monkeypatch):
         await check(service, tmp_path, heard, "left", 1)
 
 
-async def test_one_that_cannot_be_taken_up_ends(tmp_path):
+async def test_ends_a_dialogue_whose_rows_were_changed(tmp_path):
     """Its rows were changed by another program: it goes another way from its seed."""
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
@@ -245,7 +245,7 @@ async def test_one_that_cannot_be_taken_up_ends(tmp_path):
         assert len(files(tmp_path)) == 1
 
 
-async def test_its_cooldown_stays_reserved_and_is_given_back_if_it_says_nothing(tmp_path):
+async def test_keeps_the_cooldown_reserved_until_it_ends_without_a_line(tmp_path):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
         await interrupted(service, [], "generate 1")
@@ -258,7 +258,7 @@ async def test_its_cooldown_stays_reserved_and_is_given_back_if_it_says_nothing(
             await settled(service)
 
 
-async def test_it_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(tmp_path):
+async def test_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(tmp_path):
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, "generate 2")
@@ -271,7 +271,7 @@ async def test_it_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(
         await check(service, tmp_path, heard)
 
 
-async def test_p11_suspended_dialogues_are_few(tmp_path, monkeypatch):
+async def test_p11_bounds_the_suspended_dialogues(tmp_path, monkeypatch):
     """And so are the names that they hold."""
     monkeypatch.setattr(dialogues, "WAITING", 2)
     monkeypatch.setattr(clients, "ABSENT", 2)
@@ -283,7 +283,7 @@ async def test_p11_suspended_dialogues_are_few(tmp_path, monkeypatch):
         assert len(service.engine.clients._named) <= 4
 
 
-async def test_who_asked_for_it_is_told_that_it_is_suspended_and_those_who_watch_too(tmp_path):
+async def test_reports_the_suspension_to_the_caller_and_to_subscribers(tmp_path):
     async with serving(tmp_path, **THREE) as service, await onlooker(service) as watcher:
         await watcher.call("events.subscribe")
         host = Host([], "generate 2")
@@ -315,7 +315,7 @@ def change_rows(state, change):
 
 
 @pytest.mark.parametrize("change", UNREADABLE)
-async def test_one_whose_rows_cannot_be_read_ends_with_the_next_leo(tmp_path, change):
+async def test_ends_an_unreadable_dialogue_when_its_leo_is_back(tmp_path, change):
     """It is not begun again and again."""
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, [], "generate 2")
@@ -327,7 +327,7 @@ async def test_one_whose_rows_cannot_be_read_ends_with_the_next_leo(tmp_path, ch
 
 
 @pytest.mark.parametrize("change", UNREADABLE)
-async def test_one_whose_rows_cannot_be_read_holds_up_no_other(tmp_path, change):
+async def test_an_unreadable_dialogue_delays_no_other(tmp_path, change):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
         await interrupted(service, [], "generate 2", name="another")
@@ -342,9 +342,7 @@ async def test_one_whose_rows_cannot_be_read_holds_up_no_other(tmp_path, change)
         assert any(len(texts) == 3 for texts in files(tmp_path))
 
 
-async def test_a_leo_that_is_back_before_its_dialogue_is_suspended_gets_it_though_the_inbox_is_in_trouble(
-    tmp_path, monkeypatch
-):
+async def test_goes_on_with_a_fast_leo_even_if_the_inbox_is_in_trouble(tmp_path, monkeypatch):
     """Pending work waits for the inbox; a dialogue does not."""
     heard, time = [], TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
@@ -373,7 +371,7 @@ async def test_a_leo_that_is_back_before_its_dialogue_is_suspended_gets_it_thoug
         assert len(heard) == 3
 
 
-async def test_a_leo_that_can_be_called_no_more_does_not_use_up_its_dialogue(tmp_path):
+async def test_a_half_closed_leo_does_not_use_up_its_dialogue(tmp_path):
     """It has closed its sending half, and waits for an answer."""
     heard, host = [], Host([], "generate 2")
     host.heard = heard
@@ -392,7 +390,7 @@ async def test_a_leo_that_can_be_called_no_more_does_not_use_up_its_dialogue(tmp
         await check(service, tmp_path, heard)
 
 
-async def test_its_first_line_does_not_shorten_the_cooldown_of_a_later_dialogue(tmp_path):
+async def test_a_resumed_dialogue_does_not_shorten_a_later_cooldown(tmp_path):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1, gate__cooldown_s=180, **THREE) as service:
         await interrupted(service, [], "generate 1")
@@ -406,7 +404,7 @@ async def test_its_first_line_does_not_shorten_the_cooldown_of_a_later_dialogue(
             assert (await leo.call("dream.context", STIRRED))["reason"] == "cooldown"
 
 
-async def test_its_cooldown_is_reserved_from_the_first_moment_of_a_start(tmp_path, monkeypatch):
+async def test_reserves_its_cooldown_from_the_beginning_of_a_start(tmp_path, monkeypatch):
     """Before the pending work has looked at what a crash cut short."""
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:

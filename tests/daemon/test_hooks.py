@@ -1,4 +1,4 @@
-"""One dialogue's questions to a host: typed answers, deadlines, and the account of what went wrong (P10)."""
+"""The hook calls of one dialogue: typed answers, deadlines, and the count of failures (P10)."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -52,7 +52,7 @@ async def host(clock=None, **settings):
         yield Host(made, sock, clock or Clock(), **settings)
 
 
-async def test_what_is_asked_and_what_comes_back():
+async def test_sends_documented_params_and_reads_typed_answers():
     async with host(max_tokens=9) as leo:
         assert await leo.answers(leo.hooks.generate(ASK), result="a line") == Answer(text="a line")
         about = {"kind": "dream", "dialog": 5, "trace_id": "t-5", "max_tokens": 9}
@@ -107,7 +107,7 @@ async def test_p10_an_exception_is_counted_by_its_type_and_place():
         ]  # fmt: skip
 
 
-async def test_a_recall_that_fails_only_leaves_the_dream_without_it():
+async def test_a_failed_recall_does_not_end_the_dream():
     async with host() as leo:
         assert await leo.answers(leo.hooks.recall("q", 2), result="no list") == []
         assert leo.made.failures.counts == {"recall: wrong answer": 1}
@@ -118,7 +118,7 @@ async def test_a_recall_that_fails_only_leaves_the_dream_without_it():
         assert ended.value.outcome == "lost"
 
 
-async def test_a_call_that_takes_too_long():
+async def test_ends_a_dialogue_at_the_deadline_of_a_call():
     async with host(call_deadline_s=0.01) as leo:
         with pytest.raises(Ended) as ended:
             await leo.hooks.generate(ASK)
@@ -126,7 +126,7 @@ async def test_a_call_that_takes_too_long():
         assert leo.made.failures.counts == {"generate: timeout": 1}
 
 
-async def test_a_dialogue_that_takes_too_long():
+async def test_ends_a_dialogue_at_its_own_deadline():
     time = TestClock()
     async with host(time.clock, deadline_s=10, call_deadline_s=8) as leo:
         time.pass_s(9)
@@ -140,7 +140,7 @@ async def test_a_dialogue_that_takes_too_long():
         assert leo.made.failures.counts == {"observe: dialogue deadline": 1}
 
 
-async def test_a_lost_connection():
+async def test_ends_a_dialogue_with_its_connection():
     async with host() as leo:
         asking = asyncio.create_task(leo.hooks.generate(ASK))
         await leo.loop.sock_recv(leo.sock, 1 << 20)
@@ -151,7 +151,7 @@ async def test_a_lost_connection():
         assert leo.made.failures.counts == {"generate: connection lost": 1}
 
 
-async def test_a_question_too_large_for_one_message():
+async def test_counts_a_call_that_exceeds_a_message():
     """Found by breaking: a context of nearly 1 MiB fits, the question about it does not."""
     async with host() as leo:
         line = LINE.__class__(
@@ -164,7 +164,7 @@ async def test_a_question_too_large_for_one_message():
         assert leo.made.session._peer.pending == {}
 
 
-async def test_abandoned_it_waits_for_nothing_and_asks_no_more():
+async def test_abandon_ends_the_current_call_and_makes_no_further_one():
     async with host() as leo:
         asking = asyncio.create_task(leo.hooks.generate(ASK))
         await leo.loop.sock_recv(leo.sock, 1 << 20)
@@ -176,12 +176,12 @@ async def test_abandoned_it_waits_for_nothing_and_asks_no_more():
         with pytest.raises(Ended) as ended:
             await leo.hooks.observe(Observe(LINE, 2))
         assert ended.value.outcome == "shutdown"
-        assert leo.made.failures.counts == {}  # nobody's failure
+        assert leo.made.failures.counts == {}  # not counted as a failure
         with pytest.raises(BlockingIOError):
             leo.sock.recv(1)
 
 
-async def test_abandoned_before_anything_was_asked():
+async def test_abandon_before_the_first_call_makes_none():
     async with host() as leo:
         leo.hooks.abandon("shutdown")
         with pytest.raises(Ended):
@@ -207,7 +207,7 @@ def test_latency_figures_are_nearest_ranks():
     assert latency.figures()["observe"] == {"calls": 2, "p50_ms": 1.0, "p99_ms": 100.0}
 
 
-async def test_a_call_that_failed_or_took_too_long_counts_in_the_latency_figures():
+async def test_latency_figures_include_failed_and_slow_calls():
     """Without them the figures would be those of the calls that went well."""
     async with host(call_deadline_s=0.01) as leo:
         with pytest.raises(Ended):
@@ -222,7 +222,7 @@ async def test_a_call_that_failed_or_took_too_long_counts_in_the_latency_figures
         assert leo.latency.figures()["generate"]["calls"] == 2
 
 
-async def test_p11_of_an_answer_no_more_is_kept_than_a_seed_holds():
+async def test_p11_cuts_answers_to_the_size_of_a_seed():
     async with host() as leo:
         assert (await leo.answers(leo.hooks.generate(ASK), result="x" * 100_000)).text == "x" * TEXT_CHARS
         snapshots = await leo.answers(leo.hooks.recall("q", 2), result=["y" * 100_000] * 9)

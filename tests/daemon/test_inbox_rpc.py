@@ -52,7 +52,7 @@ async def test_persist_list_read_ack_and_the_event(tmp_path):
     assert status["inbox"]["done"] == 1
 
 
-async def test_what_the_users_of_the_earlier_writer_pass_is_taken_over_the_wire_too(tmp_path):
+async def test_accepts_the_arguments_of_the_earlier_writer(tmp_path):
     asked = {"seed": None, "result": {"trace_id": "t", "shards": [{"index": 0.5, 1: {2: 3}}]}}
     async with serving(tmp_path) as service, await connected(service) as peer:
         scopes = {"memory.inbox.dreams.write": True, "other": None}
@@ -75,7 +75,7 @@ async def test_what_the_users_of_the_earlier_writer_pass_is_taken_over_the_wire_
         ([request(), 1], 2, "INVALID_PARAMS"),
     ],
 )
-async def test_what_is_refused_is_counted_and_writes_nothing(tmp_path, params, code, reason):
+async def test_counts_refusals_and_writes_nothing(tmp_path, params, code, reason):
     """P10: each refusal has its reason; no file appears, inside or outside."""
     async with serving(tmp_path) as service, await connected(service) as peer:
         with pytest.raises(PeerError) as refused:
@@ -88,7 +88,7 @@ async def test_what_is_refused_is_counted_and_writes_nothing(tmp_path, params, c
     assert reason is None or reason in key
 
 
-async def test_unknown_traces_and_a_switched_off_inbox(tmp_path):
+async def test_refuses_unknown_traces_and_a_disabled_inbox(tmp_path):
     async with serving(tmp_path, inbox__enabled="false") as service, await connected(service) as peer:
         for method, params, code in (
             ("inbox.read", ["nope"], 12),
@@ -102,7 +102,7 @@ async def test_unknown_traces_and_a_switched_off_inbox(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["x" * 1000, [0.5] * 120, [True] * 400, {"n": 10**18}], ids=type)
-async def test_what_persist_accepts_read_answers(tmp_path, part):
+async def test_read_answers_all_that_persist_accepts(tmp_path, part):
     """As many shards as make two files and more, of parts that JSON or MessagePack says in more bytes."""
     many = [{"index": n, "timestamp": n, "part": part} for n in range(300)]
     async with serving(tmp_path) as service, await connected(service) as peer:
@@ -118,7 +118,7 @@ async def test_what_persist_accepts_read_answers(tmp_path, part):
     assert sorted(seen) == list(range(2700))
 
 
-async def test_a_file_that_grew_since_it_was_read_is_not_acknowledged(tmp_path):
+async def test_does_not_acknowledge_a_file_that_has_grown(tmp_path):
     async with serving(tmp_path) as service, await connected(service) as peer:
         await peer.call("inbox.persist", request())
         read = (await peer.call("inbox.read", "sim-1"))["saved_ts"]
@@ -132,7 +132,7 @@ async def test_a_file_that_grew_since_it_was_read_is_not_acknowledged(tmp_path):
         assert await peer.call("inbox.list") == []
 
 
-async def test_a_file_that_no_message_can_hold_is_refused_with_the_remedy(tmp_path):
+async def test_refuses_a_file_that_exceeds_a_message_and_says_how_to_read_it(tmp_path):
     """No write of ours makes one, but another program may."""
     async with serving(tmp_path) as service, await connected(service) as peer:
         await peer.call("inbox.persist", request(trace_id="t"))
@@ -161,7 +161,7 @@ async def test_the_largest_shard_is_read_and_a_larger_one_refused(tmp_path):
         '{"id": -18446744073709551616}', '{"text": "\\ud83d"}', f'{{"deep": {"[" * 500}{"]" * 500}}}'],
     ids=["large", "small", "surrogate", "deep"],
 )  # fmt: skip
-async def test_p10_a_file_of_another_program_is_never_our_own_fault(tmp_path, shard):
+async def test_p10_any_file_of_another_program_is_read_or_refused_with_a_reason(tmp_path, shard):
     """JSON can say more than MessagePack: what a file holds is read, or refused with its reason."""
     async with serving(tmp_path) as service, await connected(service) as peer:
         await peer.call("inbox.persist", request("t"))
@@ -184,7 +184,7 @@ async def test_p10_a_file_of_another_program_is_never_our_own_fault(tmp_path, sh
         }
 
 
-async def test_what_waits_is_listed_by_pages_the_oldest_first(tmp_path):
+async def test_lists_waiting_files_in_pages_the_oldest_first(tmp_path):
     async with serving(tmp_path) as service, await connected(service) as peer:
         names = [f"t{n}" for n in range(5)]
         for age, name in enumerate(reversed(names)):
@@ -205,7 +205,7 @@ async def test_what_waits_is_listed_by_pages_the_oldest_first(tmp_path):
         assert await listed(0) == []
 
 
-async def test_p11_a_page_of_the_inbox_is_an_answer_however_much_waits(tmp_path):
+async def test_p11_bounds_a_page_of_the_inbox(tmp_path):
     folder = tmp_path / "inbox" / "dreams"
     folder.mkdir(parents=True, mode=0o700)
     for n in range(2500):
@@ -219,7 +219,7 @@ async def test_p11_a_page_of_the_inbox_is_an_answer_however_much_waits(tmp_path)
         assert len(set(seen)) == len(seen) == 2500
 
 
-async def test_nodes_of_both_forms_are_kept_and_ours_have_the_one_that_is_set(tmp_path):
+async def test_keeps_nodes_of_both_forms_and_writes_the_form_that_is_set(tmp_path):
     provenance = {
         "producer": "sim",
         "capabilities": ["x"],

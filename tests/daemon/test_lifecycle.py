@@ -54,7 +54,7 @@ def test_a_ctrl_c_while_it_starts_is_no_traceback(tmp_path):
     assert daemon.said() == ""
 
 
-def test_p8_the_second_daemon_on_a_folder_exits_3_and_the_first_still_serves(tmp_path):
+def test_p8_second_daemon_on_a_folder_exits_3(tmp_path):
     with DaemonProcess(tmp_path / "s") as first:
         pid = first.call("status")["pid"]
         second = subprocess.run(
@@ -80,7 +80,7 @@ def test_p8_of_some_daemons_started_at_once_one_serves(tmp_path):
     assert serving.stop() == 0
 
 
-def test_two_folders_and_one_socket(tmp_path):
+def test_second_daemon_on_a_socket_exits_3(tmp_path):
     with DaemonProcess(tmp_path / "a") as first:
         said = refused("--socket", str(first.socket), state=tmp_path / "b", code=3)
         assert (
@@ -100,7 +100,7 @@ def test_p8_a_lock_file_with_the_pid_of_another_process_is_no_obstacle(tmp_path)
 # --- it always comes back ----------------------------------------------------------------------------
 
 
-def test_killed_and_started_again_and_again_it_always_comes_back_and_serves(tmp_path):
+def test_serves_again_after_every_kill(tmp_path):
     daemon = DaemonProcess(tmp_path / "s")
     for _ in range(100 if os.environ.get("HUNT") else 5):
         daemon.start()
@@ -115,7 +115,7 @@ def test_killed_and_started_again_and_again_it_always_comes_back_and_serves(tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_with_idle_clients_it_ends_at_once_and_well(tmp_path, number):
+def test_stops_at_once_with_idle_clients(tmp_path, number):
     daemon = DaemonProcess(tmp_path / "s").start()
     clients = []
     for n in range(20):
@@ -137,7 +137,7 @@ def test_the_shutdown_request_is_answered_and_obeyed(tmp_path):
     assert not daemon.socket.exists()
 
 
-async def test_asked_to_stop_in_mid_dialogue_it_keeps_and_delivers_what_was_said(tmp_path):
+async def test_stop_during_a_dialogue_keeps_and_delivers_its_lines(tmp_path):
     gate = Gate(hearing)
     daemon = DaemonProcess(tmp_path / "s").start()
     peer = await leo_at(daemon.socket, observe=gate)
@@ -151,7 +151,7 @@ async def test_asked_to_stop_in_mid_dialogue_it_keeps_and_delivers_what_was_said
 
 
 @pytest.mark.parametrize("hook", ["generate", "observe"])
-async def test_p3_p5_killed_in_mid_dialogue_it_completes_it_at_the_next_start(tmp_path, hook):
+async def test_p3_p5_next_start_completes_a_dialogue_after_a_kill(tmp_path, hook):
     """One file with every recorded line, and no line is observed a second time."""
     reached = asyncio.Event()
 
@@ -254,7 +254,7 @@ def test_a_newer_database_is_exit_6_and_untouched(tmp_path):
     assert {path.name for path in (tmp_path / "s").iterdir()} == {"dream.sqlite3", "dreamd.lock"}
 
 
-async def test_p13_what_a_kill_interrupted_was_made_with_what_is_stored(tmp_path):
+async def test_p13_recalled_texts_and_measures_are_stored_before_the_next_line(tmp_path):
     """What was recalled, and the measures that `observe` gave, are on disk before a line is asked for with them."""
     reached = asyncio.Event()
 

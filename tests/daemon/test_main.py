@@ -19,7 +19,7 @@ def _nothing_of_the_machines_own(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
-def test_its_version(capsys):
+def test_prints_its_version(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0
@@ -34,7 +34,7 @@ def test_a_wrong_setting_is_exit_2_with_the_nearest_right_one(capsys, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_a_setting_that_is_gone_is_one_line_on_standard_error(tmp_path, monkeypatch, capsys):
+def test_a_removed_setting_is_one_line_on_standard_error(tmp_path, monkeypatch, capsys):
     from dreamd import app
 
     monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens"})
@@ -56,7 +56,7 @@ def test_an_installation_that_signed_tokens_starts(tmp_path):
     assert "--set inbox.require_signed (tokens are no longer signed" in line
 
 
-def test_it_starts_beside_a_service_of_its_name(tmp_path):
+def test_starts_beside_a_kubernetes_service_of_its_name(tmp_path):
     service = {"DREAMD_PORT": "tcp://10.0.0.1:80", "DREAMD_SERVICE_HOST": "10.0.0.1"}
     with DaemonProcess(tmp_path / "s", env=service) as daemon:
         assert daemon.call("status")["state"] == "ok"
@@ -100,14 +100,14 @@ def test_the_arguments_reach_the_daemon(tmp_path, monkeypatch, arguments, socket
     assert (str(state), str(path)) == (f"{tmp_path}/s", socket.format(tmp_path))
 
 
-def test_as_a_module_it_is_the_daemon(tmp_path):
+def test_python_dash_m_runs_the_daemon(tmp_path):
     with DaemonProcess(tmp_path / "s", "--set", "gate.chance=0.25") as daemon:
         assert daemon.call("status")["state_dir"] == str(tmp_path / "s")
     assert daemon.process.returncode == 0
     assert daemon.said() == ""
 
 
-def test_the_unexpected_is_one_line_and_exit_code_1(tmp_path):
+def test_an_unexpected_exception_is_one_line_and_exit_code_1(tmp_path):
     """A fault of our own, made by hand: a daemon that cannot be called."""
     faulty = (
         "import sys, dreamd.app; from dreamd.__main__ import main; dreamd.app.Daemon = None; sys.exit(main())"

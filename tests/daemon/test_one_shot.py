@@ -53,14 +53,14 @@ async def test_a_leo_who_left_too_early_dreams_when_he_is_back(tmp_path):
         assert service.engine.dialogues.outcomes["complete"] == 1
 
 
-async def test_he_dreams_of_it_once(tmp_path):
+async def test_a_kept_context_is_dreamt_of_once(tmp_path):
     async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0) as service:
         await one_shot(service)
         assert await heard(service)
         assert await heard(service) == []
 
 
-async def test_it_is_his_latest_reply_that_he_dreams_of_and_nobody_elses(tmp_path):
+async def test_a_name_keeps_only_its_own_latest_context(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service, ctx=STIRRED | {"prompt": "first"})
         async with await PlainPeer.connect(service.socket) as peer:  # without hooks: kept from dreaming too
@@ -72,7 +72,7 @@ async def test_it_is_his_latest_reply_that_he_dreams_of_and_nobody_elses(tmp_pat
         assert "first" not in seeds[0]
 
 
-async def test_a_leo_without_hooks_who_is_back_without_hooks_keeps_it(tmp_path):
+async def test_keeps_the_context_of_a_leo_that_returns_without_hooks(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service)
         async with await PlainPeer.connect(service.socket) as peer:
@@ -81,7 +81,7 @@ async def test_a_leo_without_hooks_who_is_back_without_hooks_keeps_it(tmp_path):
         assert await heard(service)
 
 
-async def test_the_draw_that_was_for_it_stands(tmp_path):
+async def test_a_kept_context_keeps_its_draw(tmp_path):
     """He was lucky once; a second draw would leave him with chance squared."""
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service)
@@ -94,7 +94,7 @@ async def test_the_draw_that_was_for_it_stands(tmp_path):
         assert service.engine._chance.getstate() == before
 
 
-async def test_for_a_context_that_was_never_drawn_for_the_chance_is_drawn(tmp_path):
+async def test_draws_for_a_kept_context_without_a_draw(tmp_path):
     async with serving(tmp_path, gate__chance=0) as service:
         async with await PlainPeer.connect(service.socket) as peer:
             await peer.hello("leo")
@@ -103,7 +103,7 @@ async def test_for_a_context_that_was_never_drawn_for_the_chance_is_drawn(tmp_pa
         assert service.engine.decisions[-1].reason == "chance"
 
 
-async def test_a_no_of_the_gate_stays_a_no(tmp_path):
+async def test_a_refused_context_is_not_kept(tmp_path):
     async with serving(tmp_path, gate__chance=0) as service:
         peer = await leo(service)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "chance"
@@ -111,7 +111,7 @@ async def test_a_no_of_the_gate_stays_a_no(tmp_path):
         assert await heard(service) == []
 
 
-async def test_it_is_weighed_anew_when_he_is_back(tmp_path):
+async def test_a_kept_context_is_decided_again(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service)
         service.engine.clients.charged("leo", service.engine._clock.wall(), ())
@@ -119,7 +119,7 @@ async def test_it_is_weighed_anew_when_he_is_back(tmp_path):
         assert service.engine.decisions[-1].reason == "cooldown"
 
 
-async def test_a_dialogue_that_spoke_is_a_dream_that_was_had(tmp_path):
+async def test_a_dialogue_that_spoke_is_not_repeated(tmp_path):
     asked = asyncio.Event()
 
     async def once(*_, said=[]):  # noqa: B006
@@ -137,7 +137,7 @@ async def test_a_dialogue_that_spoke_is_a_dream_that_was_had(tmp_path):
         assert await heard(service) == []
 
 
-async def test_a_dream_that_was_asked_for_is_not_repeated(tmp_path):
+async def test_does_not_repeat_a_dream_that_was_asked_for(tmp_path):
     asked = asyncio.Event()
 
     async def never(*_):
@@ -153,7 +153,7 @@ async def test_a_dream_that_was_asked_for_is_not_repeated(tmp_path):
         assert await heard(service) == []
 
 
-async def test_a_context_that_its_client_dies_of_is_delivered_once_more_and_then_the_client_is_paused(
+async def test_a_context_that_crashes_its_client_is_delivered_once_more_and_then_paused(
     tmp_path,
 ):
     """A supervised leo whose hook crashes him is not killed again at each start."""
@@ -183,7 +183,7 @@ async def test_a_context_of_a_client_without_hooks_is_delivered_once(tmp_path):
         assert await heard(service) == []
 
 
-async def test_a_context_is_delivered_within_a_day_or_not_at_all(tmp_path):
+async def test_a_kept_context_expires_after_a_day(tmp_path):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1) as service:
         await one_shot(service)
@@ -191,7 +191,7 @@ async def test_a_context_is_delivered_within_a_day_or_not_at_all(tmp_path):
         assert await heard(service) == []
 
 
-async def test_the_names_of_clients_that_are_gone_are_few(tmp_path, monkeypatch):
+async def test_p11_bounds_the_names_of_absent_clients(tmp_path, monkeypatch):
     """P11: in memory, and in the database; and so is what they were kept from dreaming of."""
     monkeypatch.setattr(clients, "ABSENT", 2)
     async with serving(tmp_path, gate__chance=1) as service:
@@ -210,7 +210,7 @@ async def test_the_names_of_clients_that_are_gone_are_few(tmp_path, monkeypatch)
         assert set((await service.store.load()).last_run) == {"c", "d", "e"}
 
 
-async def test_the_pause_of_a_mute_client_is_kept_by_its_name(tmp_path):
+async def test_a_mute_clients_pause_belongs_to_its_name(tmp_path):
     """As a process a prompt it would dream each time, were it kept with the connection."""
 
     def wrong(*_):
@@ -240,7 +240,7 @@ async def test_one_cooldown_for_all_sessions_of_a_name_from_the_decision_on(tmp_
         await second.close()
 
 
-async def test_a_dialogue_keeps_the_name_that_it_began_with(tmp_path):
+async def test_a_dialogue_keeps_the_name_of_its_beginning(tmp_path):
     gate = Gate()
     async with serving(tmp_path, gate__chance=1) as service, await leo(service, generate=gate) as peer:
         await peer.call("dream.context", STIRRED)
@@ -257,7 +257,7 @@ async def test_a_dialogue_keeps_the_name_that_it_began_with(tmp_path):
         await settled(service)
 
 
-async def test_a_client_that_is_back_is_not_busy_with_the_dialogue_that_its_connection_took_along(tmp_path):
+async def test_a_returning_client_is_not_busy_with_its_lost_dialogue(tmp_path):
     """Its end may still wait for the disk."""
     hold = threading.Event()
     async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0) as service:

@@ -55,7 +55,7 @@ def test_each_word_of_the_status_is_explained(word: str) -> None:
 
 
 @pytest.mark.parametrize("error", [DamagedFile, InboxBusy, InboxUnavailable, ValidationError])
-def test_what_a_shard_could_not_be_written_for_is_explained(error: type[Exception]) -> None:
+def test_each_error_of_a_delivery_is_explained(error: type[Exception]) -> None:
     assert f"`{error.__name__}`" in TEXT  # as Delivery.trouble tells it
 
 

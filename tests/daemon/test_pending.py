@@ -32,7 +32,7 @@ class Work:
         return self.result
 
 
-async def test_what_is_left_undone_meanwhile_is_not_forgotten():
+async def test_keeps_work_that_was_added_during_an_attempt():
     """A flag that is set from the result of an attempt loses what was added while it ran."""
     work = Work()
     running = asyncio.create_task(work.pending.run())
@@ -66,7 +66,7 @@ async def test_each_failure_doubles_the_pause_and_a_wake_does_not_end_it():
     assert work.pending.left
 
 
-async def test_what_was_in_the_way_has_gone():
+async def test_retry_ends_the_pause():
     work = Work()
     work.result = StoreUnavailable("locked", "")
     await work.pending.attempt()
@@ -79,7 +79,7 @@ async def test_what_was_in_the_way_has_gone():
     assert (work.attempts, work.pending.left) == (2, False)
 
 
-async def test_p10_a_fault_of_ours_is_told_and_tried_again(caplog):
+async def test_p10_a_fault_is_reported_and_retried(caplog):
     work = Work()
     told = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
@@ -89,7 +89,7 @@ async def test_p10_a_fault_of_ours_is_told_and_tried_again(caplog):
     assert work.pending.left
 
 
-async def test_what_is_due_by_itself_is_done_when_it_is_woken():
+async def test_does_due_work_when_it_is_woken():
     work = Work()
     await work.pending.attempt()
     running = asyncio.create_task(work.pending.run())
@@ -103,7 +103,7 @@ async def test_what_is_due_by_itself_is_done_when_it_is_woken():
 
 
 @pytest.mark.parametrize("patience_s", [0.0, 0.01])
-async def test_no_one_waits_for_an_attempt_that_hangs(patience_s):
+async def test_wait_idle_gives_up_on_a_hanging_attempt(patience_s):
     work = Work()
     work.hold.clear()
     attempt = asyncio.create_task(work.pending.attempt())
@@ -114,7 +114,7 @@ async def test_no_one_waits_for_an_attempt_that_hangs(patience_s):
     await asyncio.gather(attempt, return_exceptions=True)
 
 
-def test_a_pause():
+def test_pause_doubles_up_to_its_bound():
     pause = Pause()
     assert pause.over(5.0)
     pause.failed(5.0)

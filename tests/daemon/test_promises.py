@@ -22,7 +22,7 @@ from tests.helpers.peer import PlainPeer
 from tests.helpers.waiting import until, until_on_loop
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-NOBODY = 65534
+OTHER_UID = 65534
 
 HELLO = msgpack.packb([0, 1, "hello", [{"protocol": 1, "name": "leo", "provides": ["generate", "observe"]}]])
 STATUS = msgpack.packb([0, 1, "status", []])
@@ -67,7 +67,7 @@ while data := sock.recv(1 << 16):
 
 @pytest.mark.parametrize("killed", ["daemon", "leo"])
 def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
-    """The row was there before the call; whoever dies, the line is not observed again, and it is not lost (P5)."""
+    """The row was there before the call. If either side dies, the line is not observed again and not lost (P5)."""
     daemon = DaemonProcess(tmp_path / "s").start()
     heard = tmp_path / "heard"
     host = subprocess.Popen([sys.executable, "-c", LEO, daemon.socket, heard])
@@ -105,15 +105,15 @@ def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
 # --- P9: by the kernel's peer credentials ------------------------------------------------------------
 
 
-def as_nobody(work):
-    """Run `work` in a child that has become another user; what it found out, as bytes."""
+def as_other_user(work):
+    """Run `work` in a child that has become another user, and return its result as text."""
     back, out = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(OTHER_UID)
+            os.setuid(OTHER_UID)
             os.write(out, repr(work()).encode())
         finally:
             os._exit(0)
@@ -144,7 +144,7 @@ def test_p9_another_user_is_refused_even_with_the_modes_loosened(open_folder):
     with DaemonProcess(open_folder / "s") as daemon:
         loosened(daemon, open_folder)
 
-        def knock():
+        def connect():
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(str(daemon.socket))
                 refusal = answered(sock)
@@ -154,7 +154,7 @@ def test_p9_another_user_is_refused_even_with_the_modes_loosened(open_folder):
                 except OSError as error:
                     return refusal, type(error).__name__
 
-        found = as_nobody(knock)
+        found = as_other_user(connect)
         assert found.startswith(
             "([2, 'error', [9, 'refused: another user; dreamd serves its owner and root']]"
         )
@@ -164,19 +164,19 @@ def test_p9_another_user_is_refused_even_with_the_modes_loosened(open_folder):
 
 
 @as_root
-def test_p9_with_the_modes_as_they_are_another_user_does_not_even_get_that_far(open_folder):
+def test_p9_file_modes_keep_another_user_from_connecting(open_folder):
     with DaemonProcess(open_folder / "s") as daemon:
 
-        def knock():
+        def connect():
             with socket.socket(socket.AF_UNIX) as sock:
                 return os.strerror(sock.connect_ex(str(daemon.socket)))
 
-        assert as_nobody(knock) == "'Permission denied'"
+        assert as_other_user(connect) == "'Permission denied'"
         assert daemon.call("status")["failures"] == {}
 
 
 @as_root
-def test_p9_a_descriptor_that_was_passed_on_is_judged_by_who_connected(open_folder):
+def test_p9_a_passed_descriptor_counts_as_the_user_that_connected(open_folder):
     with DaemonProcess(open_folder / "s") as daemon:
         loosened(daemon, open_folder)
         ours = socket.socket(socket.AF_UNIX)
@@ -186,7 +186,7 @@ def test_p9_a_descriptor_that_was_passed_on_is_judged_by_who_connected(open_fold
             ours.sendall(STATUS)
             return answered(ours)[0]
 
-        assert as_nobody(use) == "1"
+        assert as_other_user(use) == "1"
         ours.close()
 
         # Connected by another, used by root: it stays the other's.
@@ -197,7 +197,7 @@ def test_p9_a_descriptor_that_was_passed_on_is_judged_by_who_connected(open_fold
             sock.connect(str(daemon.socket))
             there.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [sock.fileno()]))])
 
-        assert as_nobody(connect_and_pass) == "None"
+        assert as_other_user(connect_and_pass) == "None"
         _, [passed], _, _ = socket.recv_fds(here, 1, 1)
         with here, there, socket.socket(fileno=passed) as theirs:
             assert answered(theirs)[2][0] == 9
@@ -205,10 +205,10 @@ def test_p9_a_descriptor_that_was_passed_on_is_judged_by_who_connected(open_fold
 
 
 @as_root
-def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(open_folder):
+def test_p9_a_daemon_accepts_its_own_user_and_root(open_folder):
     state = open_folder / "s"
     state.mkdir()
-    os.chown(state, NOBODY, NOBODY)
+    os.chown(state, OTHER_UID, OTHER_UID)
     command = (
         # All is imported first: that user may not be able to read this Python.
         "import concurrent.futures.thread, dreamd.wire.status, os, sys, urllib.parse, uvloop; "
@@ -228,7 +228,7 @@ def test_p9_a_daemon_of_another_user_lets_in_its_owner_and_root(open_folder):
                 client.sendall(STATUS)
                 return answered(client)[3]["state"]
 
-        assert as_nobody(ask) == "'ok'"
+        assert as_other_user(ask) == "'ok'"
         assert ask() == "ok"
     finally:
         process.terminate()
@@ -250,7 +250,7 @@ LARGEST = {
 }  # fmt: skip
 
 
-def test_p11_what_sessions_make_the_daemon_keep_is_bounded_in_bytes_and_comes_back(tmp_path):
+def test_p11_bounds_and_returns_the_memory_of_sessions(tmp_path):
     """Each sends what a message can hold, under a name of its own, and stays: 64 KiB a session; 48 KiB for each of the
     64 names that are remembered, when they have gone."""
     context = msgpack.packb([0, 2, "dream.context", [LARGEST]])
@@ -447,7 +447,7 @@ async def test_p12_a_decision_not_to_dream_touches_no_disk(tmp_path, mode, reaso
         assert (everything(tmp_path), await database.read(lambda c: c.total_changes)) == before
 
 
-async def test_p12_an_idle_daemon_wakes_for_its_tick_alone(tmp_path):
+async def test_p12_an_idle_daemon_wakes_only_for_its_tick(tmp_path):
     """With two clients connected, after a dream: the loop has one timer, and nothing else to wake for."""
     async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service):
         await peer.call("dream.now", STIRRED)
@@ -493,7 +493,7 @@ def test_p12_no_thread_of_an_idle_process_wakes_between_its_ticks(tmp_path):
 SECRETS = ("marmalade", "quicksilver", "zephyrine", "obsidian", "tourmaline", "heliotrope")
 
 
-async def test_p14_a_whole_dream_and_its_failures_leave_no_word_in_what_the_daemon_prints(tmp_path):
+async def test_p14_no_output_contains_a_word_of_a_dream(tmp_path):
     """With all that can be logged: a dream, failing hooks of each kind, refusals, a bad peer, a restart."""
     prompt, reply, line, raised, seeded, damaged = SECRETS
     spoken = [0]

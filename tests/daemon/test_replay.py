@@ -64,7 +64,7 @@ async def test_dialogues_replay_and_a_changed_byte_does_not(tmp_path):
 
 
 @pytest.mark.parametrize("column", ["context", "settings", "recalled", "friend_state"])
-async def test_what_cannot_be_read_any_more_is_named(tmp_path, column):
+async def test_names_an_unreadable_column(tmp_path, column):
     """It is a difference like any other, and no fault of who asks."""
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket, **moody(3)) as leo:
         await leo.hello()
@@ -76,7 +76,7 @@ async def test_what_cannot_be_read_any_more_is_named(tmp_path, column):
     assert answer == {"id": ended["dialog"], "lines": ended["lines"], "same": False, "difference": difference}
 
 
-async def test_what_was_not_kept_is_not_replayed(tmp_path):
+async def test_refuses_to_replay_a_dialogue_without_replay_data(tmp_path):
     async with serving(tmp_path, store__diagnostics="false") as service:
         async with await PlainPeer.connect(service.socket, **moody(2)) as leo:
             await leo.hello()

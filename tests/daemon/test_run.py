@@ -21,7 +21,7 @@ def rows(state, query):
         return database.execute(query).fetchall()
 
 
-async def test_a_dialogue_is_kept_with_all_that_a_replay_needs(tmp_path):
+async def test_stores_all_that_a_replay_needs(tmp_path):
     time = TestClock()
     async with (
         serving(tmp_path, clock=time.clock) as service,
@@ -44,7 +44,7 @@ async def test_a_dialogue_is_kept_with_all_that_a_replay_needs(tmp_path):
     assert "long ago" in peer.asked[1][1][0]
 
 
-async def test_recall_is_asked_only_of_who_provides_it_and_no_more_is_taken_than_was_asked_for(tmp_path):
+async def test_recalls_only_from_a_provider_and_at_most_the_asked_number(tmp_path):
     async with serving(tmp_path) as service:
         async with await leo(service) as peer:
             await peer.call("dream.now", STIRRED)
@@ -65,7 +65,7 @@ async def test_p2_p3_the_row_and_its_mark_are_committed_before_observe_is_called
     assert rows(tmp_path, "SELECT DISTINCT observed FROM dream_turns") == [("answered",)]
 
 
-async def test_an_observe_that_failed_is_marked_and_its_line_kept(tmp_path):
+async def test_marks_a_failed_observe_and_keeps_its_line(tmp_path):
     async with serving(tmp_path) as service, await leo(service, observe=lambda *_: "no map") as peer:
         assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "hook_error", "lines": 1}
     assert rows(tmp_path, "SELECT observed FROM dream_turns") == [("failed",)]
@@ -88,14 +88,14 @@ async def test_the_cooldown_is_charged_with_the_first_line_and_by_name(tmp_path)
         await dreaming
 
 
-async def test_a_dialogue_that_said_nothing_is_not_charged(tmp_path):
+async def test_a_dialogue_without_lines_starts_no_cooldown(tmp_path):
     async with serving(tmp_path) as service, await leo(service, generate=lambda *_: "") as peer:
         assert await peer.call("dream.now", STIRRED) == {"dialog": 1, "outcome": "empty", "lines": 0}
         assert service.engine.clients["leo"].last_run_s is None
         assert service.engine.clients["leo"].reserved == {}
 
 
-async def test_lines_are_told_as_they_happen(tmp_path):
+async def test_publishes_each_line_as_it_is_said(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
         await watcher.call("events.subscribe")
         await peer.call("dream.now", STIRRED)
@@ -110,7 +110,7 @@ async def test_lines_are_told_as_they_happen(tmp_path):
 
 
 @pytest.mark.parametrize("when", ["begin", "record"])
-async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_path, when):
+async def test_p10_a_failing_store_ends_the_dialogue_and_keeps_its_lines(tmp_path, when):
     """The database is locked before the dialogue, or after its first line; the lock is released, and all is whole."""
 
     def generate(*asked):
@@ -144,7 +144,7 @@ async def test_p10_a_store_that_fails_ends_the_dialogue_with_what_was_said(tmp_p
     assert sum(dialogues.values()) == len(found)  # each dialogue is counted once
 
 
-async def test_a_line_that_the_host_kept_out_of_its_field_is_told_apart(tmp_path):
+async def test_marks_a_line_that_the_host_kept_out_of_its_field(tmp_path):
     """The choice what reaches his field is the host's; every line is kept and asked for all the same."""
     taken = iter([True, False, None, True])
     async with (
@@ -158,7 +158,7 @@ async def test_a_line_that_the_host_kept_out_of_its_field_is_told_apart(tmp_path
     ]
 
 
-async def test_a_dialogue_ends_at_its_deadline_whatever_becomes_of_its_call(tmp_path, monkeypatch):
+async def test_a_dialogue_ends_at_its_deadline_even_if_its_call_hangs(tmp_path, monkeypatch):
     monkeypatch.setattr(session_hooks, "SLACK_S", 0.0)
     async with serving(tmp_path, dialogue__deadline_s=0.05) as service, await leo(service) as peer:
         [session] = service.sessions.values()

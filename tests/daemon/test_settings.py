@@ -14,7 +14,7 @@ NOTHING = Path("/dev/null")
 OTHERS = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
 
 
-def test_the_defaults():
+def test_defaults_without_any_source():
     assert load(file=NOTHING, env={}) == Settings()
     assert len(KEYS) == len(set(KEYS)) > 25
     assert "gate.chance" in KEYS
@@ -31,7 +31,7 @@ def test_file_then_environment_then_set(tmp_path):
     assert (chosen.friend.buffer, chosen.log.level, chosen.inbox.file_mode) == (7, "info", 0o640)
 
 
-def test_the_file_is_found_where_it_is_named_or_in_the_configuration_home(tmp_path):
+def test_reads_the_named_file_or_the_one_in_the_configuration_home(tmp_path):
     (tmp_path / "xdg" / "dreamd").mkdir(parents=True)
     (tmp_path / ".config" / "dreamd").mkdir(parents=True)
     (tmp_path / "xdg" / "dreamd" / "config.toml").write_text("gate.chance = 0.1")
@@ -46,7 +46,7 @@ def test_the_file_is_found_where_it_is_named_or_in_the_configuration_home(tmp_pa
     assert load(file=tmp_path / "named.toml", env=home | {"DREAMD_CONFIG": "/nowhere"}).gate.chance == 0.3
 
 
-def test_without_a_home_the_users_own_is_looked_up(monkeypatch, tmp_path):
+def test_without_a_home_variable_uses_the_user_database(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load(env={}) == Settings()
 
@@ -140,7 +140,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, text, says):
     assert str(caught.value).startswith(f"{file}: {says}")
 
 
-def test_all_that_do_not_go_together_are_named(tmp_path):
+def test_names_all_values_that_conflict(tmp_path):
     file = tmp_path / "config.toml"
     file.write_text("[dialogue]\nturns_min = 9\nmax_chars = 200\n")
     with pytest.raises(SettingsError) as caught:
@@ -168,7 +168,7 @@ def test_a_file_in_utf_16_is_named_as_such(tmp_path, encoding):
     assert str(caught.value) == f"{file}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8"
 
 
-def test_settings_that_are_gone_are_ignored_with_one_warning(tmp_path, monkeypatch):
+def test_ignores_removed_settings_with_one_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens", "inbox.signed": "none is"})
     file = tmp_path / "config.toml"
     file.write_text("[gate]\nshut = 'maybe'\nchance = 1\n[inbox]\nsigned = true\n")
@@ -184,7 +184,7 @@ def test_settings_that_are_gone_are_ignored_with_one_warning(tmp_path, monkeypat
     assert load(file=file, env=env) == chosen
 
 
-def test_nothing_is_said_of_settings_that_are_there():
+def test_warns_of_no_existing_setting():
     said: list[str] = []
     load(file=NOTHING, env={}, assignments=["gate.chance=1"], warn=said.append)
     assert not said
@@ -215,12 +215,12 @@ def test_the_variables_of_a_service_called_dreamd_are_no_settings():
     ("name", "value"),
     [("DREAMD_PORT", "1234"), ("DREAMD_HOST", "10.0.0.1"), ("DREAMD_NAME", "leo"), ("DREAMD_SERVICE", "1")],
 )
-def test_what_only_looks_like_a_services_variable_is_refused(name, value):
+def test_refuses_what_only_looks_like_a_service_variable(name, value):
     with pytest.raises(SettingsError, match=f"{name}: there is no such variable"):
         load(file=NOTHING, env={name: value})
 
 
-def test_all_variables_are_listed():
+def test_lists_all_wrong_variables():
     with pytest.raises(SettingsError) as caught:
         load(file=NOTHING, env={"DREAMD_Q": "1"})
     listed = str(caught.value).partition("there are: ")[2].split(", ")
@@ -228,7 +228,7 @@ def test_all_variables_are_listed():
     assert len(listed) == len(OTHERS) + len(KEYS)
 
 
-def test_variables_of_leos_process_are_none_of_the_daemons_settings():
+def test_ignores_the_variables_of_the_client():
     assert load(file=NOTHING, env={f"DREAMD_{name}": "x" for name in OTHERS}) == Settings()
     sources = Path(dreamclient.__file__).parent.rglob("*.py")
     assert {name for file in sources for name in re.findall(r"DREAMD_([A-Z_]+)", file.read_text())} <= {
@@ -236,7 +236,7 @@ def test_variables_of_leos_process_are_none_of_the_daemons_settings():
     }
 
 
-def test_a_file_that_was_named_must_be_there(tmp_path):
+def test_a_named_file_must_exist(tmp_path):
     with pytest.raises(SettingsError, match="the settings cannot be read: No such file"):
         load(file=tmp_path / "none", env={})
     (tmp_path / "dreamd" / "config.toml").mkdir(parents=True)

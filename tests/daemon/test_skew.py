@@ -47,7 +47,7 @@ def test_an_old_client_can_stop_the_daemon_it_cannot_talk_to(tmp_path):
         assert daemon.wait() == 0
 
 
-def test_p1_a_client_of_an_old_daemon_says_so_to_whoever_asks_and_goes_on_with_the_new_one(tmp_path, capfd):
+def test_p1_a_client_reports_an_old_daemon_and_goes_on_with_the_new_one(tmp_path, capfd):
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     path = state / "dreamd.sock"
@@ -78,9 +78,7 @@ def test_p1_a_client_of_an_old_daemon_says_so_to_whoever_asks_and_goes_on_with_t
     assert capfd.readouterr() == ("", "")
 
 
-def test_p1_p2_p3_p5_an_upgrade_in_the_middle_of_a_dream_loses_no_line_and_leo_notices_nothing(
-    tmp_path, capfd
-):
+def test_p1_p2_p3_p5_an_upgrade_during_a_dream_loses_no_line(tmp_path, capfd):
     reached, heard, offered = threading.Event(), [], []
     state = tmp_path / "state"
 

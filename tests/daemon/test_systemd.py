@@ -23,7 +23,7 @@ def test_states_go_out_in_one_datagram(tmp_path, abstract):
 
 
 @pytest.mark.parametrize("address", [None, ""])
-def test_without_a_manager_nobody_is_told(address, monkeypatch):
+def test_without_a_manager_nothing_is_sent(address, monkeypatch):
     monkeypatch.setattr(socket, "socket", None)
     notifier = Notifier(address)
     notifier.tell("READY=1")
@@ -44,7 +44,7 @@ def test_a_process_out_of_descriptors_still_feeds_its_watchdog(tmp_path):
         assert manager.recv(100) == b"WATCHDOG=1"
 
 
-def test_a_manager_that_is_gone_or_deaf_is_no_reason_to_fail(tmp_path):
+def test_ignores_a_missing_or_slow_manager(tmp_path):
     with closing(Notifier(str(tmp_path / "gone"))) as notifier:
         notifier.tell("READY=1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
@@ -58,7 +58,7 @@ def test_a_manager_that_is_gone_or_deaf_is_no_reason_to_fail(tmp_path):
 @pytest.mark.parametrize(
     "env", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "0"}]
 )
-def test_no_socket_is_taken_that_was_not_meant_for_this_process(env):
+def test_takes_no_socket_of_another_process(env):
     env = env | {"LISTEN_FDNAMES": "x", "OTHER": "kept"}
     assert passed_socket(env) is None
     assert env == {"OTHER": "kept"}
@@ -162,7 +162,7 @@ def silent(path):
         (lambda path: path.open("w"), "no socket (Socket operation on non-socket)"),
     ],
 )
-def test_what_nobody_could_knock_at_is_one_clear_line(tmp_path, make, what):
+def test_a_passed_socket_that_cannot_be_used_is_one_clear_line(tmp_path, make, what):
     with closing(make(tmp_path / "s")) as made:
         ran = passing("dreamd.socket", made)
     assert ran.stderr == (

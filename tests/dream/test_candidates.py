@@ -60,7 +60,7 @@ def test_a_rare_word_in_common_counts_for_more_than_a_frequent_one() -> None:
     assert chosen(*said, before="The river and the rivers") == said[0]
 
 
-def test_words_that_only_hold_others_together_are_no_answer() -> None:
+def test_function_words_do_not_count_as_an_answer() -> None:
     """Neither the short ones, nor those that are everywhere, in a language of which nothing is known."""
     known = usage(*(f"{word}sten zwischen {word}chen" for word in ("stein", "wasser", "regen", "licht")))
     said = ("Blumen zwischen Blumen.", "Etwas Regenchen kommt.")
@@ -79,7 +79,7 @@ def test_runs_grow_towards_the_wanted_length_and_stay_below_the_most() -> None:
     assert chosen(said, length=Length(30, 30, 120)) == f"{filled(7)} {filled(8)}"
 
 
-def test_what_was_said_is_not_said_over_and_over() -> None:
+def test_prefers_a_run_that_repeats_less() -> None:
     said = ("The old river keeps its stones and sleeps.", "The young moon forgets all about boats.")
     assert chosen(*said, before="a river", earlier=("The old river keeps its stones and talks.",)) == said[1]
     assert chosen(*said, before="a river") == said[0]
@@ -121,7 +121,7 @@ def test_the_last_sentence_of_a_text_that_was_stopped_is_left_out() -> None:
         ("«Иди сюда.» Ребёнок.", "«Иди сюда.»"),
     ],
 )
-def test_where_a_sentence_ends(said: str, first: str) -> None:
+def test_finds_the_ends_of_sentences(said: str, first: str) -> None:
     assert chosen(said, length=Length(1, len(measures.split_words(first)), 400), before=first) == first
 
 
@@ -157,11 +157,11 @@ def test_a_sentence_that_is_too_long_is_cut_too() -> None:
 # --- any text
 
 
-def test_there_is_no_line_in_nothing() -> None:
+def test_an_empty_text_gives_no_line() -> None:
     assert chosen() is chosen("") is chosen(" \n", "") is None
 
 
-def test_of_equals_the_first_is_chosen() -> None:
+def test_chooses_the_first_of_equal_runs() -> None:
     assert choose_sentences(
         ["Rain falls.", "Rain falls."], before="", earlier=(), usage=usage(), length=LENGTH, max_tokens=50
     ) == Choice("Rain falls.", 0)
@@ -217,7 +217,7 @@ def test_a_line_is_a_part_of_what_was_said_in_its_bounds(
     ["A. " * 9_000, "." * 100_000, '."' * 50_000, "the " * 50_000, "!\n" * 50_000],
     ids=range(5),
 )
-def test_only_so_many_sentences_are_compared(text: str) -> None:
+def test_bounds_the_sentences_that_are_compared(text: str) -> None:
     """Two candidates, each of the worst kind: so many runs of so many words are compared, and no more."""
     compared: list[int] = []
 

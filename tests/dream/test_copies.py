@@ -58,7 +58,7 @@ def test_the_heaviest_fill_the_buffer_in_the_order_of_their_coming():
     assert merge_records(copies, (), SETTINGS)[1] == 1
 
 
-def test_what_is_there_twice_is_taken_once_at_its_heaviest():
+def test_takes_a_repeated_text_once_at_its_heaviest():
     copies = [copy("the sea", 0.1), copy("The sea!", 0.6), copy("...", 0.2), copy("…", 0.2), copy(" \n")]
     assert taken(copies, ()) == [("The sea!", 0.6, False), ("...", 0.2, False), ("…", 0.2, False)]
 

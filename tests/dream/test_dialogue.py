@@ -225,7 +225,7 @@ def test_the_friend_of_a_deep_trauma_is_wounded(
 
 
 @pytest.mark.parametrize("felt", [None, Pulse()])
-def test_what_a_context_does_not_know_counts_as_nothing(felt: Pulse | None) -> None:
+def test_missing_measures_of_a_context_count_as_0(felt: Pulse | None) -> None:
     effects, result = drive(start(Context(pulse=felt), Friend()), hooks())
     first, second = asks(effects)[:2]
     assert (first.seed, first.temperature, first.semantic_weight, first.expert) == ("", 0.6, 0.3, "")
@@ -243,7 +243,7 @@ def test_a_seed_stays_small_whatever_the_host_sends() -> None:
 # --- the measures
 
 
-def test_a_line_is_measured_where_the_hook_does_not_say() -> None:
+def test_measures_a_line_if_the_hook_does_not() -> None:
     line = drive(start(), hooks(["Leo is a small door!", *LINES]))[1].lines[0]
     text = "Leo is a small door!"
     overlap = pulse.measure_overlap(text, BORN.origin_profile)
@@ -279,7 +279,7 @@ def test_the_earlier_lines_are_no_longer_new() -> None:
     assert lines[3].novelty == pytest.approx(1 / 5)  # "is world"
 
 
-def test_what_the_hooks_tell_goes_before_the_estimate_and_observe_last() -> None:
+def test_measures_of_hooks_replace_the_estimate_and_observe_wins() -> None:
     said: list[str | Answer] = [Answer(text="hello", novelty=0.1, overlap=0.9, quality=0.7), *LINES]
     effects, result = drive(start(), hooks(said, LineMetrics(novelty=0.2, trauma=0.3)))
     recorded = effects[1].line  # type: ignore[union-attr]
@@ -307,7 +307,7 @@ def test_a_line_is_short_and_what_was_said_is_kept(how: dict[str, Any], words: t
     assert (friend.text, friend.candidates) == (" ".join(said[1].split()[: words[1]]), (said[1],))
 
 
-def test_what_is_beyond_ten_lines_is_neither_read_nor_kept() -> None:
+def test_cuts_an_answer_beyond_ten_lines() -> None:
     said = "stone " * 1000 + "Here it ends."
     line = drive(start(), hooks([said, *LINES]))[1].lines[0]
     assert (line.text, line.candidates) == (" ".join(["stone"] * 30), (cut_text(said),))
@@ -392,7 +392,7 @@ def test_the_outcomes_are_a_closed_list() -> None:
 
 
 @pytest.mark.parametrize("end_at", range(13))
-def test_what_was_said_is_kept_when_it_is_ended_anywhere(end_at: int) -> None:
+def test_p2_keeps_recorded_lines_when_it_is_ended_at_any_effect(end_at: int) -> None:
     """Ended at Record the line is not there, ended at Observe it is: P2 is the same order told backwards."""
     effects, result = drive(
         start(can_recall=True), hooks(metrics=LineMetrics(novelty=0.5)), end_at, "deadline"
@@ -407,7 +407,7 @@ def test_what_was_said_is_kept_when_it_is_ended_anywhere(end_at: int) -> None:
     )
 
 
-def test_other_errors_are_not_taken_for_an_end() -> None:
+def test_passes_on_other_exceptions() -> None:
     talk = start()
     next(talk)
     with pytest.raises(KeyError):

@@ -163,7 +163,7 @@ def test_the_second_enters_from_the_upper_half_of_what_was_said_of_late() -> Non
     assert kept_of(below, best, ranks=ranks) == ["the best of all"]
 
 
-def test_where_nothing_varies_one_line_enters() -> None:
+def test_one_line_enters_if_no_measure_varies() -> None:
     ranks = lines_with(arousal=[0.99] * 100)
     first, second = said("the best of all", arousal=1.0), said("second to none", arousal=0.99)
     assert kept_of(first, second, ranks=ranks) == ["the best of all"]

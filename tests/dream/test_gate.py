@@ -60,14 +60,14 @@ def test_each_reason_alone_closes_the_gate_and_nothing_is_drawn(reason: str) -> 
     assert (decision.at, decision.client, decision.drawn) == (1000.0, "leo", None)
 
 
-def test_the_first_reason_that_holds_is_the_one_told() -> None:
+def test_reports_the_first_reason_that_applies() -> None:
     held: dict[str, Any] = {}
     for reason in reversed(CLOSED):
         held |= CLOSED[reason]
         assert decided(**held, draw=never).reason == reason
 
 
-def test_a_decision_says_how_long_is_left() -> None:
+def test_a_decision_has_the_rest_of_a_cooldown_or_pause() -> None:
     assert decided(mute_left_s=12.0).wait_s == 12.0
     assert decided(cooldown_left_s=41.0).wait_s == 41.0
     assert decided().wait_s is None
@@ -195,7 +195,7 @@ def test_a_threshold_that_was_set_makes_its_gate_fixed(gate: str, threshold: str
     assert held == {name: FIXED[name] if name.startswith(gate) else None for name in FIXED}
 
 
-def test_what_does_not_vary_opens_nothing() -> None:
+def test_a_signal_that_does_not_vary_opens_no_gate() -> None:
     flat = [Context(trauma_level=0.95, pulse=Pulse(novelty=0.9), quality=0.5) for _ in range(50)]
     decision = decided(flat[0], signals=known(flat), draw=never)
     assert decision.reason == "calm"

@@ -121,7 +121,7 @@ def test_a_name_with_a_dialogue_that_runs_stays() -> None:
     assert names.forgotten == []
 
 
-def test_of_too_many_in_the_store_the_last_to_dream_stay() -> None:
+def test_loads_only_the_last_names_to_dream() -> None:
     names = Clients()
     names.load({f"leo-{number}": float(number) for number in range(ABSENT + 3)}, {})
     assert known(names) == {f"leo-{number}" for number in range(3, ABSENT + 3)}

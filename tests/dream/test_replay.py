@@ -66,20 +66,20 @@ def difference(script: Script) -> str | None:
 
 
 @given(seed=st.integers(0, 2**63 - 1))
-def test_what_was_spoken_is_spoken_again(seed):
+def test_replays_every_line(seed):
     assert difference(spoken(seed)) is None
 
 
 @pytest.mark.parametrize("outcome", [o for o in OUTCOMES if o not in ("complete", "empty", "repeat")])
 @pytest.mark.parametrize("at_observe", [False, True])
 @pytest.mark.parametrize("end_at", [1, 2, 3])
-def test_every_early_end_is_met_again(outcome, at_observe, end_at):
+def test_replays_every_early_end(outcome, at_observe, end_at):
     script = spoken(5, end_at=end_at, outcome=outcome, at_observe=at_observe)
     assert script.outcome == outcome
     assert difference(script) is None
 
 
-def test_an_empty_line_ends_it_again():
+def test_replays_an_end_by_an_empty_line():
     script = spoken(6, empty_at=2)
     assert (script.outcome, len(script.lines)) == ("empty", 1)
     assert difference(script) is None
@@ -92,7 +92,7 @@ def test_an_empty_line_ends_it_again():
         ("text", "line 1 of 7 sais"), ("candidates", ("another thing",) * 2),
     ],
 )  # fmt: skip
-def test_one_changed_byte_is_named(field, value):
+def test_names_a_changed_byte(field, value):
     script = spoken(7)
     changed = [replace(script.lines[0], **{field: value}), *script.lines[1:]]
     found = difference(
@@ -101,7 +101,7 @@ def test_one_changed_byte_is_named(field, value):
     assert found == f"line 1: another {'text' if field == 'candidates' else field}"
 
 
-def test_another_length_or_end_is_named():
+def test_names_another_length_or_end():
     script = spoken(8)
     fields = {name: getattr(script, name) for name in script.__struct_fields__}
     short = Script(**fields | {"lines": script.lines[:-1]})

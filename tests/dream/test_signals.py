@@ -44,7 +44,7 @@ def test_values_are_counted_below_and_above_and_equals_share_their_middle_rank()
     assert Place(signal="trauma", value=0.8, below=4, above=0, among=4).rank == pytest.approx(0.9)
 
 
-def test_the_oldest_of_too_many_leaves() -> None:
+def test_drops_the_oldest_of_too_many_values() -> None:
     rng = random.Random(1)
     values = [rng.choice([0.0, 0.5, rng.random()]) for _ in range(3 * RANKED)]
     recent = Recent()
@@ -142,7 +142,7 @@ def test_a_measured_quality_is_in_range(measured: float) -> None:
 # --- what is kept
 
 
-def test_what_was_kept_ranks_as_before() -> None:
+def test_stored_values_rank_as_before() -> None:
     contexts = [context(trauma=0.95, novelty=math.sin(n) ** 2, reply="x" * (n % 50)) for n in range(400)]
     signals = told(*contexts, overlap=by_length)
     assert signals.changed
@@ -156,13 +156,13 @@ def test_what_was_kept_ranks_as_before() -> None:
             assert again.place(ctx, name, by_length) == signals.place(ctx, name, by_length)
 
 
-def test_what_came_before_the_store_was_loaded_is_newer_than_what_it_kept() -> None:
+def test_values_before_the_load_are_newer_than_stored_ones() -> None:
     signals = told(context(novelty=0.9))
     signals.load({"novelty": [0.1, 0.2], "unknown": [0.3]})
     assert signals.recent["novelty"].values() == [0.1, 0.2, 0.9]
     assert signals.changed
 
 
-def test_what_is_kept_is_bounded() -> None:
+def test_bounds_the_stored_values() -> None:
     contexts = [context(0.95, n / 5000, n / 5000, n / 5000, "x") for n in range(5000)]
     assert len(told(*contexts, overlap=by_length).take()) < 12_000

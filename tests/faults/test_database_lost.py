@@ -91,7 +91,7 @@ def put_a_folder(state: Path, _: Path) -> str:
     [(remove, True), (replace, True), (copy_over, True), (remove_log, True), (remove_log, False)],
     ids=["removed", "replaced", "copied over", "log removed", "noticed before a write"],
 )
-def test_it_ends_and_says_why(state: Path, backup: Path, lose: Callable[..., str], often: bool):
+def test_daemon_ends_and_reports_why(state: Path, backup: Path, lose: Callable[..., str], often: bool):
     with DaemonProcess(state, env=OFTEN if often else SELDOM) as daemon, leo(daemon) as dreaming:
         assert dreaming.dream_now(STIRRED)["outcome"] == "complete"
         if often:  # else a checkpoint may write its pages over those that were copied, and hide what happened
@@ -120,7 +120,7 @@ def test_it_ends_and_says_why(state: Path, backup: Path, lose: Callable[..., str
         assert "ended by itself" not in doctor(state)
 
 
-def test_a_dialogue_that_runs_ends_and_nothing_of_it_is_written(state: Path, backup: Path):
+def test_ends_a_running_dialogue_and_writes_nothing_of_it(state: Path, backup: Path):
     def lost(*_: object) -> str:
         if backup.exists():
             os.replace(backup, state / "dream.sqlite3")
@@ -133,7 +133,7 @@ def test_a_dialogue_that_runs_ends_and_nothing_of_it_is_written(state: Path, bac
     assert (state / "dream.sqlite3").read_bytes() == before
 
 
-def test_what_is_not_dreamds_in_its_place_is_left_alone(state: Path):
+def test_leaves_a_foreign_file_in_its_place_alone(state: Path):
     with DaemonProcess(state, env=OFTEN) as daemon:
         put_a_folder(state, state)
         assert daemon.wait() == ExitCode.LOST
@@ -141,7 +141,7 @@ def test_what_is_not_dreamds_in_its_place_is_left_alone(state: Path):
     assert (state / "dream.sqlite3").is_dir()
 
 
-def test_damage_that_is_met_while_it_serves(state: Path):
+def test_ends_at_damage_while_it_serves(state: Path):
     with DaemonProcess(state) as daemon, leo(daemon) as dreaming:
         dreaming.dream_now(STIRRED)
     with closing(sqlite3.connect(state / "dream.sqlite3")) as database:

@@ -106,7 +106,7 @@ def patient(tmp_path: Path, stack: ExitStack) -> Patient:
     return Patient(tmp_path / "state", stack)
 
 
-def test_locked(patient: Patient):
+def test_degraded_while_the_database_is_locked(patient: Patient):
     with closing(sqlite3.connect(patient.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         # Only who wants to write notices.
@@ -117,7 +117,7 @@ def test_locked(patient: Patient):
     patient.recovers()
 
 
-def test_read_only(tmp_path: Path, stack: ExitStack, mounted: Mounts):
+def test_degraded_while_the_database_is_read_only(tmp_path: Path, stack: ExitStack, mounted: Mounts):
     """Really: the file itself is a read-only mount, which binds root too."""
     with DaemonProcess(tmp_path / "state"):
         pass
@@ -131,7 +131,7 @@ def test_read_only(tmp_path: Path, stack: ExitStack, mounted: Mounts):
 
 
 @pytest.mark.parametrize("when", ["at the start", "while it serves"])
-def test_disk_full(tmp_path: Path, stack: ExitStack, mounted: Mounts, when: str):
+def test_degraded_while_the_disk_is_full(tmp_path: Path, stack: ExitStack, mounted: Mounts, when: str):
     disk = mounted.tmpfs(tmp_path / "disk", "1m")
     if when == "at the start":
         (disk / "state").mkdir(mode=0o700)
@@ -155,7 +155,7 @@ def test_inbox_folder_gone_is_made_again(patient: Patient):
     patient.recovers()
 
 
-def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: Mounts):
+def test_degraded_while_the_inbox_is_read_only(tmp_path: Path, stack: ExitStack, mounted: Mounts):
     """He dreams on; the shards are pending (P5). A client that writes to it directly is refused."""
     inbox = mounted.tmpfs(tmp_path / "inbox", "1m")
     patient = Patient(tmp_path / "state", stack, "--set", f"inbox.dir={inbox}")
@@ -175,8 +175,8 @@ def test_inbox_unwritable(tmp_path: Path, stack: ExitStack, mounted: Mounts):
     patient.recovers()
 
 
-def test_descriptors_exhausted(patient: Patient):
-    """Nobody new can be let in; who is connected goes on, and the watchdog is fed."""
+def test_degraded_without_descriptors(patient: Patient):
+    """No new client can connect, connected ones go on, and the watchdog is fed."""
     patient.dream()
     until(lambda: patient.status()["inbox"]["waiting"] == 1, "its file is written, and closed")
     pid = patient.daemon.process.pid
@@ -187,16 +187,16 @@ def test_descriptors_exhausted(patient: Patient):
     patient.tells("degraded: out of descriptors")
     assert patient.status()["state"] == "degraded: out of descriptors"
     assert patient.dream()["outcome"] == "complete"
-    with socket.socket(socket.AF_UNIX) as knock:
-        knock.settimeout(20)
-        knock.connect(str(patient.daemon.socket))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(patient.daemon.socket))
     assert patient.status()["state"] == "degraded: out of descriptors"
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
     until(lambda: patient.status()["inbox"]["waiting"] == 2, "what was pending is delivered")
     patient.recovers()
 
 
-def test_few_descriptors_from_the_start(tmp_path: Path, stack: ExitStack):
+def test_serves_with_few_descriptors(tmp_path: Path, stack: ExitStack):
     """As many sessions as there is room for; a flood is refused in order, and those that are in are served."""
     limited = [
         "prlimit",
@@ -215,8 +215,8 @@ def test_few_descriptors_from_the_start(tmp_path: Path, stack: ExitStack):
     assert watcher.start(20)
     with ExitStack() as flood:
         for _ in range(200):
-            knock = flood.enter_context(socket.socket(socket.AF_UNIX))
-            knock.connect(str(path))
+            client = flood.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(path))
         until(
             lambda: watcher.call("status")["failures"].get("server: too many sessions", 0) >= 100, "refused"
         )
@@ -228,7 +228,7 @@ def test_few_descriptors_from_the_start(tmp_path: Path, stack: ExitStack):
 
 
 @pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0], ids=["ahead", "back"])
-async def test_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
+async def test_survives_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
     """Nothing ends, nothing is blocked for longer than one cooldown, no acknowledged file goes before its time."""
     from tests.helpers.dreaming import leo, settled
 

@@ -19,7 +19,7 @@ def daemon(tmp_path):
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])
-def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
+def test_leo_talks_on_if_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
     """Leo talks on. The daemon that comes after it finds every line that was recorded, and the dream goes on when he is
     back: one dialogue, one file."""
     with HostProcess(tmp_path / "host", daemon.socket, replies=REPLIES, step=f"hold:{turn}") as host:
@@ -49,7 +49,7 @@ def test_the_daemon_is_killed_between_two_lines(tmp_path, daemon, turn):
         )
 
 
-def test_leo_exits_in_the_middle_of_a_line(tmp_path, daemon):
+def test_leo_exits_at_once_during_a_line(tmp_path, daemon):
     """A hook that never ends does not hold him."""
     with HostProcess(tmp_path / "host", daemon.socket, replies=0, step="hang") as host:
         assert host.connected
@@ -60,7 +60,7 @@ def test_leo_exits_in_the_middle_of_a_line(tmp_path, daemon):
     assert time.monotonic() - began < 20  # far under the deadline of the hook; half a second is the promise
 
 
-def test_leo_forks_and_both_talk(tmp_path, daemon):
+def test_leo_and_his_fork_both_talk(tmp_path, daemon):
     with HostProcess(tmp_path / "host", daemon.socket, step="fork") as host:
         assert host.connected
         host.go_on()

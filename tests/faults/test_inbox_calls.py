@@ -129,7 +129,8 @@ def at(name: str, nth: int, answer: int | type[Kill]) -> Callable[[Call], int | 
 
 
 def check_nothing_lost(scene: Scene, inbox: Inbox, known: frozenset[int]) -> None:
-    """Only whole files; what was there before is there, once; nothing is there that nobody sent."""
+    """Check that all files are whole, that earlier shards are there once, and that there are no others but those
+    sent."""
     target = inbox.folder / "t.json"
     if scene.before is damaged and target.exists() and target.read_bytes() == GARBAGE:
         return  # as it was found

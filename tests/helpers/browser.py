@@ -20,7 +20,7 @@ FAULTS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded
 
 
 def _high(fd: int) -> int:
-    """Out of the way of 3 and 4, where Chromium looks for the pipes."""
+    """Move a descriptor above 3 and 4, which Chromium uses for the pipes."""
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(fd)
     return moved
@@ -80,7 +80,7 @@ class Browser:
             self.events.append(self._next())
 
     def run(self, expression: str) -> Any:
-        """The value of an expression of JavaScript."""
+        """Return the value of a JavaScript expression."""
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -91,20 +91,20 @@ class Browser:
         self.ask("Input.insertText", text=text)
 
     def emulate(self, **media: str) -> None:
-        """Features of the media, as prefers_color_scheme="dark"."""
+        """Set features of the media, such as prefers_color_scheme="dark"."""
         features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
         self.ask("Emulation.setEmulatedMedia", features=features)
 
     def picture(self) -> bytes:
-        """What is on the screen, as PNG."""
+        """Return the screen as PNG."""
         return base64.b64decode(self.ask("Page.captureScreenshot")["data"])
 
     def faults(self) -> list[dict[str, Any]]:
-        """What the page has said on its console, and what was refused or went wrong in it."""
+        """Return the messages of the page's console, and its errors and refused requests."""
         return [event for event in self.events if event["method"] in FAULTS]
 
     def requests(self) -> list[str]:
-        """The addresses that were asked for."""
+        """Return the requested addresses."""
         sent = (event for event in self.events if event["method"] == "Network.requestWillBeSent")
         return [event["params"]["request"]["url"] for event in sent]
 

@@ -11,7 +11,7 @@ TRACKED = ("", "name=systemd")
 
 @contextmanager
 def cgroups(name: str) -> Iterator[list[Path]]:
-    """The `cgroup.procs` files into which a process writes its pid to be in it; none where that is not permitted."""
+    """Yield the `cgroup.procs` files into which a process writes its pid to join. None if that is not permitted."""
     made: list[Path] = []
     for folder in _ours():
         try:
@@ -28,7 +28,7 @@ def cgroups(name: str) -> Iterator[list[Path]]:
 
 
 def _ours() -> Iterator[Path]:
-    """The folders of this process's cgroups."""
+    """Return the folders of this process's cgroups."""
     places = dict(_mounts())
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, hierarchy, path = line.split(":", 2)
@@ -37,7 +37,7 @@ def _ours() -> Iterator[Path]:
 
 
 def _mounts() -> Iterator[tuple[str, Path]]:
-    """Where these hierarchies are mounted: proc(5)."""
+    """Return the mount points of these hierarchies: proc(5)."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
         kind, _, options = after.split()

@@ -33,7 +33,7 @@ class Ours:
 
 @asynccontextmanager
 async def pair():
-    """A session, and the bare socket of its peer."""
+    """Yield a session, and the bare socket of its peer."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     made = Ours()
@@ -48,7 +48,7 @@ async def pair():
 
 @asynccontextmanager
 async def talking(**hooks):
-    """A session, and a peer that serves `hooks`."""
+    """Yield a session, and a peer that serves `hooks`."""
     async with pair() as (made, sock):
         async with PlainPeer(*await asyncio.open_unix_connection(sock=sock.dup()), hooks) as peer:
             yield made, peer

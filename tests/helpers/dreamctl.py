@@ -16,7 +16,7 @@ UNSET = {name: None for name in os.environ if name.startswith(("DREAM", "XDG_"))
 
 
 def dreamctl(*arguments: object, columns: int = 80, given: bytes = b"", **env: str) -> Result:
-    """Run a command in this process; `given` is on its stdin."""
+    """Run a command in this process, with `given` on its stdin."""
     more = {"COLUMNS": str(columns), **env}
     return CliRunner().invoke(cli, [str(argument) for argument in arguments], given, env=UNSET | more)
 

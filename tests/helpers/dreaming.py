@@ -15,24 +15,24 @@ ORIGIN = {
 
 
 async def leo(service: Parts, name: str = "leo", **hooks: Callable[..., Any]) -> PlainPeer:
-    """A peer that has said hello and provides generate and observe."""
+    """Connect a peer that says hello and provides generate and observe."""
     return await leo_at(service.socket, name, **hooks)
 
 
 async def leo_at(socket: Any, name: str = "leo", **hooks: Callable[..., Any]) -> PlainPeer:
-    """The same, where all that is known is the socket."""
+    """Connect a peer that says hello and provides generate and observe, to the daemon at a socket."""
     peer = await PlainPeer.connect(socket, **({"generate": saying, "observe": hearing} | hooks))
     await peer.hello(name)
     return peer
 
 
 async def onlooker(service: Parts) -> PlainPeer:
-    """A peer that has said hello and provides nothing."""
+    """Connect a peer that says hello and provides nothing."""
     return await onlooker_at(service.socket)
 
 
 async def onlooker_at(socket: Any) -> PlainPeer:
-    """A peer that provides nothing, for a daemon of which only the socket is known."""
+    """Connect a peer that provides nothing to the daemon at a socket."""
     peer = await PlainPeer.connect(socket)
     await peer.hello("onlooker")
     return peer

@@ -38,7 +38,7 @@ class HostProcess:
         self.connected: bool = self.report()["connected"]
 
     def report(self) -> dict[str, Any]:
-        """Its next report."""
+        """Return its next report."""
         line = self._reports.readline()
         if not line:
             raise AssertionError(f"no report: {self.process.communicate(timeout=DEADLINE_S)}")

@@ -89,7 +89,7 @@ def timed(leo, home: Path, n: int) -> tuple[str, float]:
 
 
 def fork(leo, home: Path) -> None:
-    """A child that talks too, and says nothing; it must not hurt the parent's connection."""
+    """Fork a child that offers contexts too. It must not damage the parent's connection."""
     with warnings.catch_warnings():  # since 3.12 Python warns of it, and hosts do it all the same
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
@@ -101,7 +101,7 @@ def fork(leo, home: Path) -> None:
 
 
 def hang(attachment) -> None:
-    """From here on a line takes for ever; wait until one is asked for."""
+    """Make later lines hang, and wait until one is asked for."""
     asked = threading.Event()
 
     def for_ever(**_):
@@ -115,7 +115,7 @@ def hang(attachment) -> None:
 
 
 def hold(attachment, line: int) -> threading.Event:
-    """His observe hook waits at that line, having reported it; the event is set when it may go on."""
+    """Make the observe hook report a line and wait for the returned event."""
     hooks, lines, may_go_on = attachment.client._session.hooks._hooks, [], threading.Event()
     observe = hooks["observe"]
 

@@ -9,7 +9,7 @@ TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
 
 
 def files(folder: Path) -> dict[str, Any]:
-    """The JSON in every file that a reader would take for an inbox file; fails where one is not whole."""
+    """Return the JSON of every file that a reader would take for an inbox file. Fail if one is not whole."""
     found = {}
     for path in [*folder.glob("*.json"), *folder.glob("done/*.json")]:
         document = json.loads(path.read_bytes())
@@ -19,7 +19,7 @@ def files(folder: Path) -> dict[str, Any]:
 
 
 def indexes(folder: Path, trace_id: str) -> Counter[int]:
-    """How often each shard of a trace lies in the inbox, acknowledged ones too, by its index."""
+    """Return by index how often each shard of a trace is in the inbox, including acknowledged ones."""
     return Counter(
         shard["index"]
         for document in files(folder).values()

@@ -71,7 +71,7 @@ TURNS = [
 
 
 def add_dreams(connection: sqlite3.Connection) -> None:
-    """The four dream tables, filled."""
+    """Make the four dream tables, and fill them."""
     connection.executescript(DREAM_TABLES)
     connection.executemany("INSERT INTO dream_meta VALUES (?, ?)", META)
     connection.executemany("INSERT INTO dream_bootstrap_fragments VALUES (?, ?, ?)", FRAGMENTS)
@@ -80,7 +80,7 @@ def add_dreams(connection: sqlite3.Connection) -> None:
 
 
 def add_field(connection: sqlite3.Connection, text: str) -> None:
-    """The tables of the field, fed with a text: what leo's observing leaves, in small."""
+    """Make the tables of a small field that has observed a text."""
     connection.executescript(FIELD_TABLES)
     words = text.split()
     numbers = {word: number for number, word in enumerate(dict.fromkeys(words), 1)}
@@ -101,7 +101,7 @@ def add_field(connection: sqlite3.Connection, text: str) -> None:
 
 
 def write(path: Path, *, field: bool) -> None:
-    """A new database at `path`: the field with the dream tables, or these alone."""
+    """Make a new database at `path`: the field with the dream tables, or only the latter."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA page_size = 512")
         if field:

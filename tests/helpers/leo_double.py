@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"[^\W\d_]+|[.,!?]")
 
 
 def settle(folder: Path) -> sqlite3.Connection:
-    """Live in `folder`; return the connection for a LeoField, bootstrapped the first time."""
+    """Set up a leo in `folder`, and return the connection for a LeoField, which is bootstrapped the first time."""
     global DB_PATH
     DB_PATH = folder / "leo.sqlite3"
     connection = sqlite3.connect(DB_PATH)
@@ -142,7 +142,7 @@ def generate_reply(
     co_occur=None, emotion_map=None, return_context=False, themes=None, token_to_themes=None, use_experts=True,
     trauma_state=None, token_boosts=None,
 ) -> Any:  # fmt: skip
-    """A walk through the trigrams, now and then by a bigram, from anywhere. There is no `semantic_weight`."""
+    """Walk through the trigrams, now and then by a bigram, from anywhere. There is no `semantic_weight`."""
     if not vocab or not bigrams:
         return prompt
     boosts = token_boosts or {}
@@ -229,7 +229,7 @@ def run_trauma(
     now: Any = None,
     event_threshold: float = 0.3,
 ) -> TraumaState | None:
-    """Twice the share of words that are of the bootstrap; a wound at `event_threshold`."""
+    """Return twice the share of words that are of the bootstrap. From `event_threshold` on it is a wound."""
     words = {word.lower() for word in tokenize(f"{prompt} {reply}")}
     shared = words & {word.lower() for word in tokenize(bootstrap)}
     score = min(1.0, 2 * len(shared) / len(words)) if words else 0.0
@@ -305,7 +305,7 @@ class _Memory:
             apply_memory_decay(self.conn)
 
     def _reply(self, prompt: str) -> str:
-        """All of a reply, within one call of leo's."""
+        """Make a whole reply within one call of leo's."""
         with suppress(Exception):
             self.observe("the lamp is on in the house")  # a memory that he recalls
         context = generate_reply(

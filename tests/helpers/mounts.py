@@ -10,7 +10,7 @@ import pytest
 
 
 def fill(disk: Path) -> None:
-    """Leave not a byte free."""
+    """Fill the file system to the last byte."""
     with (disk / "ballast").open("wb", buffering=0) as ballast:
         for size in (65536, 4096, 1):
             with suppress(OSError):
@@ -20,7 +20,7 @@ def fill(disk: Path) -> None:
 
 
 class Mounts:
-    """File systems of a test's own; taken away at its end."""
+    """The file systems of a test, unmounted at its end."""
 
     def __init__(self) -> None:
         self.made: list[Path] = []
@@ -52,7 +52,7 @@ class Mounts:
 
 @contextmanager
 def mounts() -> Iterator[Mounts]:
-    """None is left behind."""
+    """Yield the mounts of a test, and unmount them all at its end."""
     made = Mounts()
     try:
         yield made

@@ -29,7 +29,7 @@ class Family:
 
 
 def parse(text: str) -> dict[str, Family]:
-    """The families by name. Fails where the text is not what a scraper must take."""
+    """Return the families by name. Fail if the text is not valid for a scraper."""
     assert text.endswith("# EOF\n")
     families: dict[str, Family] = {}
     seen: list[str] = []  # of the current family: which of its metadata

@@ -106,10 +106,10 @@ SAYINGS = (
 
 
 def saying(*_: Any, _said: list[int] = [0]) -> str:  # noqa: B006 - one counter for the whole run
-    """A generate hook whose lines differ from one another."""
+    """Generate lines that differ from one another."""
     _said[0] += 1
     return f"{SAYINGS[_said[0] % len(SAYINGS)]} {_said[0]}"
 
 
 def hearing(*_: Any) -> None:
-    """An observe hook with nothing to tell."""
+    """Observe a line, and return no measures."""

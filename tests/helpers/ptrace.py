@@ -68,7 +68,7 @@ class Kill:
 
 
 def _why_not() -> str | None:
-    """None where children can be traced, else the reason."""
+    """Return None if children can be traced, or else the reason."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return "the registers of this machine are not known to tests/helpers/ptrace.py"
     try:
@@ -79,7 +79,7 @@ def _why_not() -> str | None:
 
 
 def fork(run: Callable[[], int | None]) -> int:
-    """A child that runs `run` and exits with what it gives back; nothing else of this process happens in it."""
+    """Fork a child that only runs `run` and exits with its result."""
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
@@ -131,7 +131,7 @@ def traced(run: Callable[[], int | None], fault: Callable[[Call], int | type[Kil
 
 
 def _next(pid: int) -> int | None:
-    """Let the child run to its next stop at a system call; its exit code where it ended instead."""
+    """Let the child run to its next stop at a system call. Return its exit code if it ended instead."""
     passed_on = 0
     while True:
         _ptrace(_SYSCALL, pid, 0, passed_on)

@@ -27,13 +27,13 @@ def shape_of(command: str) -> Any:
 
 
 def events_of(command: str) -> dict[str, Any]:
-    """The shapes of a command that prints one event a line, by type."""
+    """Return the shapes of a command that prints one event on each line, by type."""
     text = " ".join(_section(command).split())
     return {name: parsed(shape) for name, shape in re.findall(r"`([\w.]+)` \(`(\{[^`]*\})`\)", text)}
 
 
 def parsed(text: str) -> Any:
-    """A dict of key to shape, a list of one shape, or a text."""
+    """Parse a shape: a dict of key to shape, a list of one shape, or a text."""
     tokens = [token.strip() for token in _TOKEN.findall(text)]
     found = _value(tokens)
     assert not tokens, f"{text}: {tokens} are left"
@@ -41,7 +41,7 @@ def parsed(text: str) -> Any:
 
 
 def differences(shape: Any, answer: Any, where: str = "") -> list[str]:
-    """Each place where an answer is not as its shape says."""
+    """Return each place at which an answer differs from its shape."""
     return list(_differences(shape, answer, where))
 
 

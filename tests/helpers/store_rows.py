@@ -73,7 +73,7 @@ async def end_open(store: Store) -> list[int]:
 async def one_dream(
     store: Store, trace_id: str = "dream-1", *, lines: int = 3, at: float = STARTED_AT
 ) -> int:
-    """A dialogue that ran to its end; returns its id."""
+    """Store a finished dialogue, and return its id."""
     number = await store.begin(new_dialog(trace_id, started_at=at))
     said = [line(turn) for turn in range(1, lines + 1)]
     for each in said:

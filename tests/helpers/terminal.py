@@ -52,7 +52,7 @@ class Terminal:
                 self.seen += self.decoded.decode(data)
 
     def until_it_waits(self) -> None:
-        """A signal between the prompt and the wait for a key would only be seen with the next key."""
+        """Wait until the program waits for a key. A signal before that would take effect only with the next key."""
         deadline = time.monotonic() + DEADLINE_S
         while Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2][0] != "S":
             assert time.monotonic() < deadline
@@ -62,7 +62,7 @@ class Terminal:
         os.write(self.fd, keys.encode())
 
     def end(self) -> int:
-        """All that it shows until its end; the exit code."""
+        """Read all that it shows until its end, and return the exit code."""
         self.until("\0")
         return self.process.wait(DEADLINE_S)
 

@@ -40,41 +40,41 @@ def token(**parts: Any) -> dict[str, Any]:
         token(scopes=iter([["x"], WRITE_SCOPE])),
     ],
 )
-def test_a_token_that_permits(good: dict[str, Any]) -> None:
+def test_accepts_a_token_that_permits(good: dict[str, Any]) -> None:
     assert check(good, now_s=NOW) is None
 
 
 @pytest.mark.parametrize("odd", [None, "memory.inbox.dreams.write", [WRITE_SCOPE], 7, b"x"])
-def test_a_token_that_is_no_mapping(odd: Any) -> None:
+def test_refuses_a_token_that_is_no_mapping(odd: Any) -> None:
     assert refusal(odd) == "malformed"
 
 
 @pytest.mark.parametrize("scopes", [None, WRITE_SCOPE, WRITE_SCOPE.encode(), 1])
-def test_scopes_that_hold_nothing(scopes: Any) -> None:
+def test_refuses_empty_scopes(scopes: Any) -> None:
     assert refusal(token(scopes=scopes)) == "malformed"
 
 
 @pytest.mark.parametrize("scopes", [[], {}, [None], ["memory"], [WRITE_SCOPE + "x"], [WRITE_SCOPE.upper()]])
-def test_a_scope_that_is_lacking(scopes: Any) -> None:
+def test_refuses_a_missing_scope(scopes: Any) -> None:
     assert refusal(token(scopes=scopes)) == "scope"
 
 
 @pytest.mark.parametrize("expiry", [math.nan, math.inf, -math.inf, None, "2000", True, False, [2000], {}])
-def test_an_expiry_that_is_no_finite_number(expiry: Any) -> None:
+def test_refuses_an_expiry_that_is_no_finite_number(expiry: Any) -> None:
     assert refusal(token(exp_ts=expiry)) == "expiry"
 
 
 @pytest.mark.parametrize("expiry", [1000, 999.9, 1, -5])
-def test_an_expiry_in_the_past(expiry: float) -> None:
+def test_refuses_an_expired_token(expiry: float) -> None:
     assert refusal(token(exp_ts=expiry)) == "expired"
 
 
 @pytest.mark.parametrize("expiry", [{}, {"exp_ts": 0}])
-def test_an_expiry_that_is_required(expiry: dict[str, int]) -> None:
+def test_refuses_a_token_without_a_required_expiry(expiry: dict[str, int]) -> None:
     assert refusal(token(**expiry), require_expiry=True) == "expiry"
 
 
-def test_what_a_token_says_beside_its_scopes_and_expiry_means_nothing() -> None:
+def test_ignores_other_keys_of_a_token() -> None:
     """Also the signature of an earlier version."""
     check(token(exp_ts=2000, trace_id="other", sig="00" * 32), now_s=NOW)
 
@@ -93,7 +93,7 @@ def test_p14_no_refusal_quotes_the_token() -> None:
         assert word not in str(refused.value)
 
 
-def test_an_expiry_of_400_digits_is_refused_as_the_others():
+def test_refuses_an_expiry_of_400_digits():
     with pytest.raises(CapabilityError) as refused:
         check({"scopes": [WRITE_SCOPE], "exp_ts": 10**400}, now_s=0.0)
     assert refused.value.reason == "expiry"

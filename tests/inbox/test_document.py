@@ -46,7 +46,7 @@ def nested(depth: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("good", ["a", "0", "A.b_c-d", "x" * 128, "dream-1700000000-7", "a..b", "t.json"])
-def test_a_trace_id_that_can_be_a_files_name(good: str) -> None:
+def test_accepts_a_trace_id_that_can_be_a_files_name(good: str) -> None:
     assert check_trace_id(good) == good
 
 
@@ -57,7 +57,7 @@ BAD_TRACE_IDS = [
 
 
 @pytest.mark.parametrize("bad", BAD_TRACE_IDS)
-def test_any_other_trace_id_is_refused(bad: Any) -> None:
+def test_refuses_a_trace_id_that_cannot_be_a_files_name(bad: Any) -> None:
     with pytest.raises(ValidationError) as wrong:
         check_trace_id(bad)
     assert isinstance(wrong.value, ValueError)
@@ -74,7 +74,7 @@ class Colour(enum.IntEnum):
 
 
 class Word(str):
-    """A string of somebody's own."""
+    """A subclass of str."""
 
 
 class Items(Mapping[str, int]):
@@ -120,7 +120,7 @@ BAD_VALUES = {
 @pytest.mark.parametrize(
     "wrap", [lambda value: value, lambda value: [1, {"k": value}]], ids=["bare", "inside"]
 )
-def test_what_json_cannot_say_is_refused(value: Any, wrap: Any) -> None:
+def test_refuses_values_that_json_lacks(value: Any, wrap: Any) -> None:
     with pytest.raises(ValidationError):
         clean_shard({"x": wrap(value)}, 0)
 
@@ -137,7 +137,7 @@ def test_nesting_up_to_the_bound_is_taken() -> None:
 
 
 @pytest.mark.parametrize("shard", [None, "x", 5, ["a"], [("a", 1)], b"x"])
-def test_a_shard_that_is_no_mapping(shard: Any) -> None:
+def test_refuses_a_shard_that_is_no_mapping(shard: Any) -> None:
     with pytest.raises(ValidationError, match=r"shards\[3\]"):
         clean_shard(shard, 3)
 
@@ -153,7 +153,7 @@ def test_a_shard_that_is_no_mapping(shard: Any) -> None:
         {"trace_id": 5},
     ],
 )
-def test_a_name_of_a_shard_has_its_types(part: dict[str, Any]) -> None:
+def test_refuses_wrong_types_in_the_name_of_a_shard(part: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(part))):
         clean_shard(part, 0)
 
@@ -168,11 +168,11 @@ def test_a_name_of_a_shard_has_its_types(part: dict[str, Any]) -> None:
         {},
     ],
 )
-def test_a_shard_as_it_may_be(part: dict[str, Any]) -> None:
+def test_accepts_every_form_of_a_shard(part: dict[str, Any]) -> None:
     assert clean_shard(part, 0) == part
 
 
-def test_ten_megabytes_in_one_shard() -> None:
+def test_refuses_ten_megabytes_in_one_shard() -> None:
     with pytest.raises(ValidationError, match="bytes"):
         clean_shard({"text": "x" * 10_000_000}, 0)
 
@@ -208,7 +208,7 @@ def test_p14_a_refusal_quotes_no_value_and_no_key() -> None:
         assert "hunter2" not in str(wrong.value)
 
 
-def test_of_a_seed_only_the_keys_shown_are_kept() -> None:
+def test_keeps_only_the_documented_keys_of_a_seed() -> None:
     seed = {
         "goal": "g",
         "context": {"tenant": "x"},
@@ -234,7 +234,7 @@ def test_a_seed_has_at_most_twenty_tags() -> None:
         {"constraints": {"flags": None}},
     ],
 )
-def test_what_a_seed_lacks_is_empty(seed: Any) -> None:
+def test_missing_keys_of_a_seed_are_empty(seed: Any) -> None:
     assert clean_seed(seed) == {"goal": "", "ul_tags": [], "constraints": {"flags": {}}}
 
 
@@ -246,7 +246,7 @@ def test_what_a_seed_lacks_is_empty(seed: Any) -> None:
         {"goal": "x" * (64 << 10)}, {"constraints": {"flags": [{1}]}},
     ],
 )  # fmt: skip
-def test_a_seed_of_wrong_types(seed: Any) -> None:
+def test_refuses_a_seed_of_wrong_types(seed: Any) -> None:
     with pytest.raises(ValidationError, match="seed"):
         clean_seed(seed)
 
@@ -282,7 +282,7 @@ def test_a_document_comes_back_as_it_was() -> None:
         b'{"shards": [NaN]}', b'{"shards": ["\xff"]}', b'{"shards": ' + b"[" * 9000, b'{"shards": []} x',
     ],
 )  # fmt: skip
-def test_a_damaged_file_is_told_from_a_whole_one(data: bytes) -> None:
+def test_distinguishes_a_damaged_file_from_a_whole_one(data: bytes) -> None:
     with pytest.raises(DamagedFile):
         decode(data)
 
@@ -296,7 +296,7 @@ def test_a_damaged_file_is_told_from_a_whole_one(data: bytes) -> None:
         (b'{"shards": [' + b"9" * 5000 + b"]}", "a number that is too long"),
     ],
 )
-def test_what_may_be_whole_for_another_program_is_told_from_damage(data: bytes, why: str) -> None:
+def test_distinguishes_a_foreign_file_from_damage(data: bytes, why: str) -> None:
     with pytest.raises(ForeignFile, match=why):
         decode(data)
 
@@ -311,7 +311,7 @@ def test_what_may_be_whole_for_another_program_is_told_from_damage(data: bytes, 
         ({"version": None}, "version"),
     ],
 )
-def test_a_file_of_another_trace_or_version_is_not_ours_to_change(more: dict[str, Any], why: str) -> None:
+def test_a_file_of_another_trace_or_version_is_foreign(more: dict[str, Any], why: str) -> None:
     check_own({}, "t")
     check_own(empty_document("t"), "t")
     with pytest.raises(ForeignFile, match=why):
@@ -327,6 +327,6 @@ def test_an_odd_shard_and_unknown_keys_are_kept() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_bytes_only_the_documented_error(data: bytes) -> None:
+def test_any_bytes_raise_only_the_documented_errors(data: bytes) -> None:
     with contextlib.suppress(DamagedFile):
         assert isinstance(decode(data)["shards"], list)

@@ -164,7 +164,7 @@ def test_a_trace_without_shards_is_a_trace(inbox: Inbox) -> None:
     assert inbox.read("t")["shards"] == []
 
 
-def test_an_odd_shard_of_others_is_kept(inbox: Inbox) -> None:
+def test_keeps_an_odd_shard_of_another_program(inbox: Inbox) -> None:
     inbox.folder.mkdir(parents=True)
     (inbox.folder / "t.json").write_text('{"shards": [7, {"index": "0"}], "seed": {}}')
     assert write(inbox, shard(0))["set_aside"] is None
@@ -199,7 +199,7 @@ def test_a_refused_write_sets_nothing_aside(inbox: Inbox) -> None:
     assert sorted(path.name for path in inbox.folder.glob("t.*")) == ["t.json"]
 
 
-def test_p5_what_was_acknowledged_never_comes_back(inbox: Inbox) -> None:
+def test_p5_acknowledged_shards_never_come_back(inbox: Inbox) -> None:
     """P5: while it lies in done/, its shards and nodes count as duplicates; only what is new waits again."""
     line = {
         "speaker": "leo",
@@ -259,7 +259,7 @@ def test_listing_is_the_oldest_first_and_files_only(inbox: Inbox) -> None:
     ]
 
 
-def test_reading_what_is_not_there_or_damaged(inbox: Inbox) -> None:
+def test_reading_a_missing_or_damaged_trace_raises(inbox: Inbox) -> None:
     with pytest.raises(UnknownTrace):
         inbox.read("t")
     write(inbox, shard(0))
@@ -310,7 +310,7 @@ def test_the_sweep_removes_temporaries_by_age(inbox: Inbox, now: Now) -> None:
     assert inbox.read("t")["shards"] == [shard(0)]
 
 
-def test_verify_says_what_is_wrong_with_which(inbox: Inbox) -> None:
+def test_verify_names_the_problems_of_each_file(inbox: Inbox) -> None:
     assert list(inbox.verify()) == []
     write(inbox, shard(0), nodes=[node(1)], trace_id="good")
     for _ in range(2):
@@ -334,7 +334,7 @@ def test_verify_says_what_is_wrong_with_which(inbox: Inbox) -> None:
     assert all(len(problems) == 1 for problems in found.values())
 
 
-def test_counts(inbox: Inbox) -> None:
+def test_counts_files_of_each_kind(inbox: Inbox) -> None:
     nothing = {"waiting": 0, "done": 0, "set_aside": 0, "temporaries": 0, "refused": {}}
     assert inbox.counts() == nothing
     for trace_id in "abc":
@@ -370,7 +370,7 @@ def test_in_strict_mode_an_invalid_node_fails_the_write(tmp_path: Path, now: Now
         ("seed", {"seed": {"goal": "token=x1 " * 7000}}),
     ],
 )
-def test_what_masking_makes_too_large_is_refused(
+def test_refuses_a_shard_that_masking_makes_too_large(
     what: str, of: dict[str, Any], tmp_path: Path, now: Now
 ) -> None:
     """A mask is longer than a short secret: what would then fit no file must not be tried in part after part."""
@@ -423,7 +423,7 @@ def test_modes_are_as_set_whatever_the_umask(
     assert stat.S_IMODE(inbox.folder.parent.stat().st_mode) == 0o700
 
 
-def test_a_lock_that_others_hold_is_waited_for_until_the_deadline(inbox: Inbox, now: Now) -> None:
+def test_waits_for_a_held_lock_until_the_deadline(inbox: Inbox, now: Now) -> None:
     write(inbox, shard(0))
     with (inbox.folder / ".lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -436,7 +436,7 @@ def test_a_lock_that_others_hold_is_waited_for_until_the_deadline(inbox: Inbox, 
 
 
 class Stolen(Waiting):
-    """Somebody removes, or replaces, the lock's file just before we get the lock."""
+    """Another process removes or replaces the lock's file just before this one gets the lock."""
 
     def __init__(self, now: Now, lock: Path, *, put_back: bool) -> None:
         super().__init__(now)
@@ -452,9 +452,7 @@ class Stolen(Waiting):
 
 
 @pytest.mark.parametrize("put_back", [False, True])
-def test_p7_a_lock_that_is_no_longer_the_folders_is_taken_anew(
-    put_back: bool, tmp_path: Path, now: Now
-) -> None:
+def test_p7_takes_a_new_lock_if_its_file_was_replaced(put_back: bool, tmp_path: Path, now: Now) -> None:
     """P7: a removed lock file never lets two in at once."""
     write(make(tmp_path, now), shard(0))
     folder = tmp_path / "state" / "inbox" / "dreams"
@@ -482,7 +480,7 @@ class InPieces(Waiting):
 
 
 @pytest.mark.parametrize("kind", [Racing, InPieces])
-def test_p6_short_writes_and_races_for_folders_are_nothing(
+def test_p6_survives_short_writes_and_races_for_folders(
     kind: type[Waiting], tmp_path: Path, now: Now
 ) -> None:
     """P6: the file is whole all the same."""
@@ -502,7 +500,7 @@ class Failing(Waiting):
         raise OSError(errno.EIO, "unlink")
 
 
-def test_p7_a_temporary_that_could_not_be_removed_is_in_nobodys_way(inbox: Inbox, now: Now) -> None:
+def test_p7_next_write_removes_a_left_over_temporary(inbox: Inbox, now: Now) -> None:
     """P7: the next write of that trace takes it away."""
     write(inbox, shard(0))
     with pytest.raises(InboxUnavailable) as failed:
@@ -513,7 +511,7 @@ def test_p7_a_temporary_that_could_not_be_removed_is_in_nobodys_way(inbox: Inbox
     assert inbox.counts()["temporaries"] == 0
 
 
-def test_waiting_for_the_lock_really_waits(tmp_path: Path) -> None:
+def test_waiting_for_the_lock_sleeps(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox")
     write(inbox, shard(0))
     held = (inbox.folder / ".lock").open()
@@ -527,7 +525,7 @@ def test_waiting_for_the_lock_really_waits(tmp_path: Path) -> None:
     assert write(Inbox(inbox.folder, files=LetGo()), shard(1))["shards_written"] == 1
 
 
-def test_a_folder_that_others_made_without_our_sub_folders_is_read(inbox: Inbox) -> None:
+def test_reads_a_folder_without_sub_folders(inbox: Inbox) -> None:
     inbox.folder.mkdir(parents=True)
     (inbox.folder / "t.json").write_text('{"shards": []}')
     assert [entry["trace_id"] for entry in inbox.list()] == ["t"]
@@ -537,7 +535,7 @@ def test_a_folder_that_others_made_without_our_sub_folders_is_read(inbox: Inbox)
 
 
 class Vanishing(Waiting):
-    """Each file is acknowledged by somebody between being listed and being looked at."""
+    """Each file is acknowledged by another process between the listing and the reading."""
 
     def stat(self, name: str, at: int) -> os.stat_result:
         raise FileNotFoundError(name)
@@ -546,7 +544,7 @@ class Vanishing(Waiting):
         raise FileNotFoundError(name)
 
 
-def test_files_that_vanish_while_we_look_are_no_error(inbox: Inbox, now: Now) -> None:
+def test_files_that_vanish_meanwhile_are_no_error(inbox: Inbox, now: Now) -> None:
     write(inbox, shard(0))
     late = Inbox(inbox.folder, files=Vanishing(now), clock=Clock(now, now))
     assert list(late.list()) == []
@@ -563,7 +561,7 @@ def test_a_file_call_that_fails_is_a_typed_error(tmp_path: Path, now: Now) -> No
     assert failed.value.errno is not None
 
 
-def test_what_is_persisted_for_others_needs_a_token_and_refusals_are_counted(inbox: Inbox) -> None:
+def test_persist_needs_a_token_and_counts_refusals(inbox: Inbox) -> None:
     result = {"trace_id": "t", "shards": [shard(0)], "matada_nodes": [node(1)], "schema_ref": "x://y"}
     for bad in (None, {}, {"scopes": []}, TOKEN | {"exp_ts": 5}, TOKEN | {"exp_ts": 6}):
         with pytest.raises(CapabilityError):
@@ -575,7 +573,7 @@ def test_what_is_persisted_for_others_needs_a_token_and_refusals_are_counted(inb
 
 
 @pytest.mark.parametrize("bad", [5, "", b"x", ["x"], "x" * 1025, "\ud800"])
-def test_a_schema_ref_that_is_no_text(bad: Any, inbox: Inbox) -> None:
+def test_refuses_a_schema_ref_that_is_no_text(bad: Any, inbox: Inbox) -> None:
     with pytest.raises(ValidationError, match="schema_ref"):
         inbox.persist({}, {"trace_id": "t", "schema_ref": bad}, TOKEN)
 
@@ -594,13 +592,13 @@ def test_a_schema_ref_that_is_no_text(bad: Any, inbox: Inbox) -> None:
         {"trace_id": "t", "shards": (), "matada_nodes": [node(1)]},
     ],
 )
-def test_a_result_of_wrong_types_or_without_shards(result: Any, inbox: Inbox) -> None:
+def test_refuses_a_result_of_wrong_types_or_without_shards(result: Any, inbox: Inbox) -> None:
     with pytest.raises(ValidationError):
         inbox.persist({}, result, TOKEN)
     assert not inbox.folder.exists()
 
 
-def test_p5_other_nodes_of_shards_that_are_there_bring_no_file_back(inbox: Inbox) -> None:
+def test_p5_other_nodes_of_known_shards_bring_no_file_back(inbox: Inbox) -> None:
     """P5: an upgrade, or another node form, between two deliveries of a dialogue."""
     line = {
         "speaker": "leo",

@@ -23,7 +23,7 @@ def test_p7_the_same_shard_again_is_a_duplicate() -> None:
     assert held([named(0)]).new_shards([named(0), named(1), named(1)]) == ([named(1)], 0)
 
 
-def test_the_order_of_keys_is_nothing() -> None:
+def test_the_order_of_keys_does_not_matter() -> None:
     assert held([{"a": {"b": 1, "c": 2}}]).new_shards([{"a": {"c": 2, "b": 1}}]) == ([], 0)
 
 
@@ -34,7 +34,7 @@ def test_p7_the_same_name_with_other_content_is_kept_as_a_conflict() -> None:
     assert found.new_shards([named(0, text="b"), named(0, text="a")]) == ([], 0)
 
 
-def test_a_shard_without_a_trace_id_is_of_its_files() -> None:
+def test_a_shard_without_a_trace_id_has_that_of_its_file() -> None:
     other = {"index": 0, "timestamp": 5}
     assert held([named(0)]).new_shards([other]) == ([other], 1)
 
@@ -47,7 +47,7 @@ def test_a_shard_that_lacks_its_name_goes_by_content() -> None:
     )
 
 
-def test_odd_things_of_others_do_no_harm() -> None:
+def test_ignores_odd_values_of_other_programs() -> None:
     found = held([5, None, {"index": [], "timestamp": {}}], [5, {}, {"id": 7}])
     assert found.new_shards([named(0)]) == ([named(0)], 0)
     assert put_nodes([5, {}, {"id": 7}], {"a": {"id": "a"}}) == [5, {}, {"id": 7}, {"id": "a"}]
@@ -69,7 +69,7 @@ SHARDS = st.lists(
 
 
 @given(SHARDS, SHARDS)
-def test_p7_whatever_comes_each_content_is_there_once(
+def test_p7_any_writes_leave_each_content_once(
     first: list[dict[str, Any]], second: list[dict[str, Any]]
 ) -> None:
     """P7: all contents are there, none twice, and sending all again adds nothing."""

@@ -166,7 +166,7 @@ def validator() -> Draft202012Validator:
     return Draft202012Validator(node_schema())
 
 
-def test_the_schema_that_is_shipped_is_the_one_generated() -> None:
+def test_shipped_schema_is_the_generated_one() -> None:
     """Else: dreamctl inbox schema > dreamd/inbox/matada_node_v1.json"""
     shipped = resources.files("dreamd.inbox").joinpath("matada_node_v1.json").read_text()
     assert json.loads(shipped) == node_schema()
@@ -208,7 +208,7 @@ def test_the_examples_of_the_page_are_what_the_daemon_writes(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("value", [math.nan, "\ud800", 10**400, b"x"])
-def test_a_node_is_plain_json(value: Any) -> None:
+def test_refuses_a_node_that_is_no_plain_json(value: Any) -> None:
     with pytest.raises(ValidationError):
         check_node(node(payload={"x": value}), 0)
 
@@ -257,7 +257,7 @@ class Row:
     speaker, text, novelty, arousal, entropy, trauma = "friend", "yes", 0.5, 0.6, 0.7, 0.8
 
 
-def test_p5_the_document_of_a_dialogue(validator: Draft202012Validator) -> None:
+def test_p5_a_dialogue_gives_one_shard_and_one_node_for_each_line(validator: Draft202012Validator) -> None:
     """P5: one shard and one valid node a line, from mappings and from objects."""
     line = {
         "speaker": "leo",
@@ -281,7 +281,7 @@ def test_p5_the_document_of_a_dialogue(validator: Draft202012Validator) -> None:
     assert dream_document("t", [line, Row()], goal="dream", tags=["x"], at=99.0) == (seed, shards, nodes)
 
 
-def test_p5_a_dialogue_in_the_published_form(validator: Draft202012Validator) -> None:
+def test_p5_a_dialogue_in_the_published_form_is_valid(validator: Draft202012Validator) -> None:
     """P5: one hypothesis a line, which both validators take; what a line lacks is 0."""
     line = {
         "speaker": "leo",

@@ -51,7 +51,7 @@ class Unreadable(Files):
     "error", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE]
 )
 @pytest.mark.parametrize("call", ["open", "read", "short"])
-def test_p7_a_file_that_cannot_be_read_now_is_not_set_aside(call: str, error: int, inbox: Inbox) -> None:
+def test_p7_does_not_set_aside_a_file_that_cannot_be_read_now(call: str, error: int, inbox: Inbox) -> None:
     """P7: that reading failed is no evidence of damage; the same write succeeds later."""
     write(inbox, shard(0))
     before = all_files(inbox)
@@ -102,7 +102,7 @@ def test_a_file_of_another_trace_or_version_is_not_appended_to(
     assert why in " ".join(entry["problems"])
 
 
-def test_a_file_of_another_trace_is_not_acknowledged_either(inbox: Inbox) -> None:
+def test_does_not_acknowledge_a_file_of_another_trace(inbox: Inbox) -> None:
     whole(inbox, trace_id="other")
     with pytest.raises(ValidationError, match="trace_id is not the one of its name"):
         inbox.ack("t")
@@ -166,7 +166,7 @@ def test_in_a_folder_that_ignores_case_two_traces_stay_apart(tmp_path: Path) -> 
         (b'{"trace_id": "t", "shards": [' + b"[" * 200_000 + b"]" * 200_000 + b"]}", "nested"),
     ],
 )
-def test_a_file_that_another_program_may_read_is_left_and_named(data: bytes, why: str, inbox: Inbox) -> None:
+def test_leaves_and_names_a_file_of_another_program(data: bytes, why: str, inbox: Inbox) -> None:
     write(inbox, shard(0))
     (inbox.folder / "t.json").write_bytes(data)
     before = all_files(inbox)

@@ -93,7 +93,7 @@ def waiting(inbox: Inbox) -> list[str]:
 # --- a file that would pass 1 MiB ----------------------------------------------------------------------
 
 
-def test_p7_what_passes_a_mebibyte_goes_on_in_the_next_part(inbox: Inbox) -> None:
+def test_p7_continues_in_the_next_part_after_a_mebibyte(inbox: Inbox) -> None:
     """P7: each shard and node is there once, in files that one message of the wire holds."""
     for index in range(9):
         report = write(inbox, shard(index, 300_000), nodes=[node(index + 1, 100_000)])
@@ -175,13 +175,13 @@ def test_a_large_file_of_an_earlier_version_is_left_as_it_is(inbox: Inbox) -> No
 @pytest.mark.parametrize(
     "handle", ["t~", "t~0", "t~1", "t~01", "t~-2", "t~2x", "~2", "t~2~3", "t~1234567890", "../t~2"]
 )
-def test_what_names_no_part_is_refused(handle: str, inbox: Inbox) -> None:
+def test_refuses_what_names_no_part(handle: str, inbox: Inbox) -> None:
     for ask in (inbox.read, inbox.ack):
         with pytest.raises(ValidationError):
             ask(handle)
 
 
-def test_the_names_of_parts() -> None:
+def test_names_of_parts_round_trip() -> None:
     assert (part_name("t", 1), part_name("t", 12)) == ("t.json", "t~12.json")
     assert (part_of_name("t.json"), part_of_name("t~12.json")) == (("t", 1), ("t", 12))
     assert {part_of_name(name) for name in ("t~1.json", "a b.json", "t", ".json", "t.json.corrupt-5")} == {
@@ -253,7 +253,7 @@ def test_each_part_is_retired_by_its_own_age(tmp_path: Path, now: Now) -> None:
     assert waiting(inbox) == ["t"]
 
 
-def test_a_trace_that_cannot_be_read_holds_up_no_other(tmp_path: Path, now: Now) -> None:
+def test_an_unreadable_trace_does_not_stop_retention(tmp_path: Path, now: Now) -> None:
     inbox = make(tmp_path, now, retention_s=DAY_S)
     for trace_id in ("a", "b", "c"):
         for index in range(2):
@@ -303,7 +303,7 @@ def test_p7_a_keys_file_that_is_missing_or_damaged_is_made_again(data: Any, inbo
     assert sorted(files(inbox.folder)) == ["done/t~2.json", "t.json", "t~3.json", "t~4.json", "t~5.json"]
 
 
-def test_without_keys_the_first_that_waits_is_found_among_the_names(inbox: Inbox) -> None:
+def test_finds_the_first_waiting_part_without_a_keys_file(inbox: Inbox) -> None:
     write(inbox, *(shard(index, 700_000) for index in range(4)))
     (inbox.folder / ".keys" / "t").unlink()
     inbox.ack("t")
@@ -312,7 +312,7 @@ def test_without_keys_the_first_that_waits_is_found_among_the_names(inbox: Inbox
     assert inbox.read("t")["shards"][0]["index"] == 2
 
 
-def test_p5_what_an_earlier_version_left_goes_on(inbox: Inbox) -> None:
+def test_p5_continues_the_files_of_an_earlier_version(inbox: Inbox) -> None:
     """P5: it called each file that waited `t.json`, and numbered them when they were acknowledged."""
     for index in range(3):
         write(inbox, shard(index))
@@ -367,7 +367,7 @@ def test_a_consumer_drains_by_pages_while_it_acknowledges(inbox: Inbox) -> None:
 # --- an acknowledgement of what was read ---------------------------------------------------------------
 
 
-def test_a_file_that_grew_since_it_was_read_is_not_acknowledged(inbox: Inbox) -> None:
+def test_does_not_acknowledge_a_file_that_has_grown(inbox: Inbox) -> None:
     """Also within one millisecond: each write has a `saved_ts` of its own."""
     write(inbox, shard(0))
     read = inbox.read("t")["saved_ts"]
@@ -383,7 +383,7 @@ def test_a_file_that_grew_since_it_was_read_is_not_acknowledged(inbox: Inbox) ->
     assert waiting(inbox) == ["t"]
 
 
-def test_the_time_saved_goes_up_though_the_clock_goes_back(inbox: Inbox, now: Now) -> None:
+def test_saved_ts_increases_though_the_clock_goes_back(inbox: Inbox, now: Now) -> None:
     seen = []
     for index in range(6):
         now.s -= 50
@@ -396,7 +396,7 @@ def test_the_time_saved_goes_up_though_the_clock_goes_back(inbox: Inbox, now: No
 
 
 @pytest.mark.parametrize("saved_ts", ["5", 5.0, True, [5]])
-def test_a_time_saved_that_is_no_integer(saved_ts: Any, inbox: Inbox) -> None:
+def test_ignores_a_saved_ts_that_is_no_integer(saved_ts: Any, inbox: Inbox) -> None:
     write(inbox, shard(0))
     with pytest.raises(ValidationError, match="saved_ts"):
         inbox.ack("t", saved_ts)

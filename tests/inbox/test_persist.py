@@ -42,7 +42,7 @@ def test_the_import_starts_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_folder_is_that_of_the_argument_the_variable_or_the_daemon(
+def test_folder_is_the_argument_the_variable_or_the_daemons(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert persist([{"a": 1}])["path"] == str(home / ".local/state/dreamd/inbox/dreams/t.json")
@@ -88,7 +88,7 @@ def test_the_variables_that_mask_and_check(yes: str, home: Path, monkeypatch: py
         persist([], home / "x", matada_nodes=[{}])
 
 
-def test_what_the_users_of_the_earlier_writer_pass(home: Path) -> None:
+def test_accepts_the_arguments_of_the_earlier_writer(home: Path) -> None:
     """It kept all of this; what JSON says of it is kept here."""
     shard = {"index": 0.5, "timestamp": 1, 1: {2: "x"}}
     for number, seed in enumerate(
@@ -115,7 +115,7 @@ def test_what_the_users_of_the_earlier_writer_pass(home: Path) -> None:
 
 
 @pytest.mark.parametrize("no", ["0", "false", "no", "off", "", "2"])
-def test_anything_else_is_no(no: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_values_of_a_variable_mean_no(no: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DREAM_INBOX_REDACT", no)
     monkeypatch.setenv("DREAM_INBOX_VALIDATE", no)
     report = persist([{"text": "a@b.org"}], home / "x", matada_nodes=[{}])
@@ -123,7 +123,7 @@ def test_anything_else_is_no(no: str, home: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("result", [None, {"trace_id": "../x"}, {"trace_id": "t", "shards": []}])
-def test_the_token_is_checked_before_all_else(result: Any, home: Path) -> None:
+def test_checks_the_token_first(result: Any, home: Path) -> None:
     """So that a caller without a token learns nothing of what would be taken."""
     with pytest.raises(CapabilityError):
         persist_dream_shards(seed=5, result=result, cap_token={"scopes": []}, base_dir=home / "x")  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ NO_PHONES = [
 
 
 @pytest.mark.parametrize("text", NO_PHONES)
-def test_what_is_no_phone_number_stays(text: str) -> None:
+def test_keeps_what_is_no_phone_number(text: str) -> None:
     assert masked(text) == text
     pytest.importorskip("phonenumbers")
     assert masked(text, *REGIONS) == text
@@ -90,12 +90,12 @@ def test_an_international_number_is_found_behind_an_escape(text: str) -> None:
     assert "5552671" not in masked(text)
 
 
-def test_a_key_says_that_it_is_one() -> None:
+def test_masks_the_value_of_a_phone_key() -> None:
     assert masked("415-555-2671", key="mobile_number") == "[phone]"
     assert masked("415-555-2671", key="order_id") == "415-555-2671"
 
 
-def test_of_very_many_candidates_all_are_masked() -> None:
+def test_masks_all_of_very_many_candidates() -> None:
     pytest.importorskip("phonenumbers")
     text = masked(" ; ".join(["415-555-2671"] * 600), "US")
     assert "415" not in text

@@ -127,7 +127,7 @@ def test_a_write_is_refused_and_changes_nothing(plant: Callable[[Inbox], None], 
 
 
 @pytest.mark.parametrize("plant", [link_at_target, dangling_link_at_target, folder_at_target, pipe_at_target])
-def test_neither_is_it_read_nor_acknowledged(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
+def test_neither_reads_nor_acknowledges_it(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
     plant(inbox)
     before = snapshot(inbox.folder.parent)
     with pytest.raises(ValidationError):
@@ -137,14 +137,14 @@ def test_neither_is_it_read_nor_acknowledged(plant: Callable[[Inbox], None], inb
     assert snapshot(inbox.folder.parent) == before
 
 
-def test_a_folder_that_is_a_link_is_not_read_either(inbox: Inbox) -> None:
+def test_does_not_read_a_folder_that_is_a_link(inbox: Inbox) -> None:
     link_at_folder(inbox)
     for look in (inbox.list, inbox.verify, inbox.counts, lambda: inbox.read("victim")):
         with pytest.raises(InboxError):
             look()
 
 
-def test_a_link_above_the_folder_is_the_users_own_business(tmp_path: Path) -> None:
+def test_follows_a_link_above_the_folder(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "state").symlink_to(tmp_path / "real")
     assert Inbox(tmp_path / "state" / "inbox").write({}, [SHARD], trace_id="t")["shards_written"] == 1
@@ -154,7 +154,7 @@ def test_a_link_above_the_folder_is_the_users_own_business(tmp_path: Path) -> No
 # Looking whether a write could be made.
 
 
-def test_a_look_finds_what_would_be_in_the_way_and_makes_nothing(tmp_path: Path):
+def test_check_finds_an_obstacle_and_makes_nothing(tmp_path: Path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "file").write_text("")
@@ -167,7 +167,7 @@ def test_a_look_finds_what_would_be_in_the_way_and_makes_nothing(tmp_path: Path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_folder_that_others_own_is_unavailable(inbox: Inbox, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_of_another_user_is_unavailable(inbox: Inbox, monkeypatch: pytest.MonkeyPatch):
     """The system's own answer, which it never gives root."""
     monkeypatch.setattr("dreamd.inbox.folder.files.os.access", lambda *_, **__: False)
     with pytest.raises(InboxUnavailable, match="look at the inbox: Permission denied"):

@@ -40,24 +40,24 @@ def test_the_corpus_is_large() -> None:
     assert min(len(corpus("positive")), len(corpus("negative"))) >= 150
 
 
-def test_what_must_go_goes_and_the_rest_stays() -> None:
+def test_masks_exactly_the_secrets_of_the_corpus() -> None:
     for case in corpus("positive"):
         got, kinds = masked(case["given"])
         assert got == case["becomes"], case
         assert kinds[case["kind"]] >= 1, case
 
 
-def test_what_must_stay_stays() -> None:
+def test_changes_no_harmless_text_of_the_corpus() -> None:
     for case in corpus("negative"):
         assert masked(case["given"]) == (case["given"], Counter()), case
 
 
-def test_once_masked_there_is_nothing_more_to_mask() -> None:
+def test_masking_twice_changes_nothing() -> None:
     for case in corpus("positive"):
         assert masked(case["becomes"]) == (case["becomes"], Counter()), case
 
 
-def test_names_of_parts_are_never_touched() -> None:
+def test_never_masks_the_names_of_parts() -> None:
     shard = {
         "trace_id": "a@b.org",
         "index": 0,
@@ -76,13 +76,13 @@ def test_names_of_parts_are_never_touched() -> None:
     assert kinds == {"email": 2}
 
 
-def test_what_was_given_is_left_as_it_was() -> None:
+def test_does_not_change_its_argument() -> None:
     given_part = {"a": [{"password": "x"}, "a@b.org"]}
     assert redact([given_part], Counter()) == [{"a": [{"password": REDACTED}, "[email]"]}]
     assert given_part == {"a": [{"password": "x"}, "a@b.org"]}
 
 
-# Beginnings and ends of what is looked for, so that they meet in ways nobody thought of.
+# Beginnings and ends of the patterns, so that they meet in unforeseen ways.
 PIECES = st.sampled_from([
     "a@b.org", "@", "+1 415 555 2671", "1", "0", " ", "-", ".", "(", ")", "sk" + "-", "a" * 20, "ey" + "J",
     "bearer ", "cookie:", "?token=", "&", "=", "://", ":", '"', "'", "password", "\\", "TOKEN=", "é", "٣",
@@ -91,13 +91,13 @@ PIECES = st.sampled_from([
 
 
 @given(st.lists(PIECES, max_size=30).map("".join) | st.text())
-def test_whatever_text_it_is_changed_exactly_where_something_was_counted(text: str) -> None:
+def test_any_text_is_changed_only_if_something_was_counted(text: str) -> None:
     got, kinds = masked(text)
     assert (got != text) == (kinds.total() > 0)
 
 
 @given(st.text("abcdefghijklmnopqrstuvwxyz ,.!?\n"))
-def test_prose_is_never_touched(text: str) -> None:
+def test_never_changes_prose(text: str) -> None:
     assert masked(text) == (text, Counter())
 
 

@@ -144,7 +144,7 @@ def masked(value: Any, key: str = "note") -> tuple[Any, Counter[str]]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_secret_goes_wherever_it_stands(place: str) -> None:
+def test_masks_a_secret_in_every_place(place: str) -> None:
     for name, (secret, parts) in FORMATS.items():
         if name != "option" or place not in ("behind a word", "behind a letter"):  # then it is none
             check_that_it_goes(name, place, PLACES[place](secret), parts)
@@ -204,7 +204,7 @@ def check_that_it_goes(name: str, place: str, given: str, parts: list[str]) -> N
         (r"mail\njane@example.org", r"mail\n[email]"),
     ],
 )
-def test_the_whole_value_goes_and_nothing_beside_it(text: str, becomes: str) -> None:
+def test_masks_the_whole_value_and_nothing_else(text: str, becomes: str) -> None:
     assert masked(text)[0] == becomes
     assert masked(becomes) == (becomes, Counter())
 
@@ -224,7 +224,7 @@ SECRET_NAMES = [
 
 
 @pytest.mark.parametrize("spelling", [str, str.upper, str.title])
-def test_text_below_a_secret_name_goes(spelling: Callable[[str], str]) -> None:
+def test_masks_text_below_a_secret_name(spelling: Callable[[str], str]) -> None:
     for key in map(spelling, SECRET_NAMES):
         assert masked("abc", key) == ("***REDACTED***", Counter(key=1)), key
         assert masked(["abc", {"x": "def"}], key)[1] == Counter(key=2), key
@@ -242,7 +242,7 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize("key", HARMLESS)
-def test_what_only_tells_about_a_secret_stays(key: str) -> None:
+def test_keeps_what_only_describes_a_secret(key: str) -> None:
     assert masked(HARMLESS[key], key) == (HARMLESS[key], Counter())
     as_text = json.dumps({key: HARMLESS[key]})
     assert masked(as_text) == (as_text, Counter())
@@ -263,7 +263,7 @@ def test_what_only_tells_about_a_secret_stays(key: str) -> None:
         *("BYPASS=1", "tokens = [1, 2, 3]", "token_count: 12", "?token_type=bearer", "{\\\"tokens\\\": 5}"),
     ],
 )  # fmt: skip
-def test_what_only_looks_like_a_secret_stays(text: str) -> None:
+def test_keeps_what_only_looks_like_a_secret(text: str) -> None:
     assert masked(text) == (text, Counter())
 
 

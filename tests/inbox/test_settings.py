@@ -34,7 +34,7 @@ def test_an_unknown_setting_is_refused() -> None:
         msgspec.convert({"redactt": True}, InboxSettings)
 
 
-def test_where_it_all_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_of_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/leo")
     state = Path("/state")
     assert inbox_folder(InboxSettings(), state) == Path("/state/inbox/dreams")

@@ -53,7 +53,7 @@ async def test_a_checkpoint_comes_back_as_it_was_kept(store: Store):
     assert await store.checkpoints(5) == [{"name": "first", "at": STARTED_AT, "learned": 1, "origin": 2}]
 
 
-async def test_a_name_that_is_taken_is_given_again_only_on_purpose(store: Store):
+async def test_replaces_a_checkpoint_only_on_purpose(store: Store):
     await replaced(store)
     for name in ("first", "second"):
         await store.keep(name, STARTED_AT, again=False)
@@ -68,7 +68,7 @@ async def test_a_name_that_is_taken_is_given_again_only_on_purpose(store: Store)
 
 
 @pytest.mark.parametrize("name", ["previous", "previous~2", "origin", "origin~1", "a~b"])
-async def test_names_of_the_daemons_own_are_refused(store: Store, name: str):
+async def test_refuses_reserved_names(store: Store, name: str):
     await friend_of_three(store)
     for again in (False, True):
         with pytest.raises(Refusal, match="the daemon's own") as caught:
@@ -101,7 +101,7 @@ async def test_a_checkpoint_is_bounded_in_bytes(store: Store):
     assert await names(store) == []
 
 
-async def test_five_changes_can_be_taken_back(store: Store):
+async def test_five_changes_can_be_undone(store: Store):
     assert (await replaced(store, "state 0"))["undo"] is None
     for number in range(1, 8):
         assert (await replaced(store, f"state {number}"))["undo"] == "previous"
@@ -110,7 +110,7 @@ async def test_five_changes_can_be_taken_back(store: Store):
     assert await names(store) == list(UNDOS)
 
 
-async def test_what_changes_nothing_leaves_the_undo_alone(store: Store):
+async def test_a_change_of_nothing_leaves_the_undos_alone(store: Store):
     await replaced(store, "a state")
     await replaced(store, "another")
     for _ in range(6):
@@ -119,7 +119,7 @@ async def test_what_changes_nothing_leaves_the_undo_alone(store: Store):
     assert await learned(store, "previous") == ["a state"]
 
 
-async def test_undoing_to_and_fro_drops_no_older_undo(store: Store):
+async def test_undoing_back_and_forth_drops_no_older_undo(store: Store):
     for number in range(1, 7):
         await replaced(store, f"state {number}")
     for _ in range(6):
@@ -128,7 +128,7 @@ async def test_undoing_to_and_fro_drops_no_older_undo(store: Store):
     assert kept == [["state 5"], ["state 4"], ["state 3"], ["state 2"], ["state 1"]]
 
 
-async def test_p4_each_origin_that_ever_was_is_kept_once(store: Store):
+async def test_p4_keeps_each_former_origin_once(store: Store):
     await replaced(store, "with the first", origin="first")
     assert (await replaced(store, "with the first, later", origin="first"))["origin_kept"] is None
     assert (await replaced(store, origin="second"))["origin_kept"] == "origin~1"
@@ -158,7 +158,7 @@ async def test_p4_no_origin_goes_when_16_are_kept(store: Store):
     assert (await replaced(store, origin="birth 17"))["origin_kept"] == "origin~17"
 
 
-async def test_what_stays_keeps_its_id_and_what_goes_can_still_be_found(store: Store, path: Path):
+async def test_p13_kept_fragments_keep_their_ids_and_removed_ones_can_be_found(store: Store, path: Path):
     """P13: a replay finds a fragment by the id that it had."""
     before = await friend_of_three(store)
     wanted = [
@@ -182,7 +182,7 @@ async def test_what_stays_keeps_its_id_and_what_goes_can_still_be_found(store: S
     assert past == [(1, "one stone", STARTED_AT + 20), (3, "a third", STARTED_AT + 20)]
 
 
-async def test_a_client_that_replaces_it_again_and_again_fills_nothing(store: Store, path: Path):
+async def test_repeated_replacements_do_not_fill_the_database(store: Store, path: Path):
     """What a dialogue began with is kept for its replay, and no id is given twice."""
     await replaced(store, *(f"dreamt {number}" for number in range(5)))
     dreamt = (await store.load()).fragments
@@ -207,7 +207,7 @@ async def test_a_client_that_replaces_it_again_and_again_fills_nothing(store: St
     "failing",
     ["INSERT ON dream_bootstrap_fragments", "INSERT ON dream_checkpoints", "INSERT ON dream_fragments_past"],
 )
-async def test_p4_it_is_replaced_whole_or_not_at_all(store: Store, path: Path, failing: str):
+async def test_p4_replaces_the_buffer_in_one_transaction(store: Store, path: Path, failing: str):
     before = await friend_of_three(store)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"CREATE TRIGGER t BEFORE {failing} BEGIN SELECT RAISE(ABORT, 'no'); END")

@@ -1,4 +1,4 @@
-"""The database thread: whole functions, whoever is cancelled; and what we lean on in aiosqlite."""
+"""The database thread: it runs whole functions even if callers are cancelled. And the used internals of aiosqlite."""
 
 import asyncio
 import inspect
@@ -26,7 +26,7 @@ def connector(path: Path):
     return connect
 
 
-async def test_the_contract_with_aiosqlite(tmp_path: Path):
+async def test_aiosqlite_has_the_internals_that_are_used(tmp_path: Path):
     """What connection.py uses of aiosqlite 0.22 that is not public: look at it again when this fails."""
     assert inspect.iscoroutinefunction(aiosqlite.Connection._execute)
     assert list(inspect.signature(aiosqlite.Connection._execute).parameters) == [
@@ -72,7 +72,7 @@ async def test_fifty_tasks_cancelled_in_mid_transaction_leave_whole_rows(tmp_pat
     assert halves == (50,)
 
 
-async def test_cancelling_a_record_anywhere_leaves_it_whole_or_away(store: Store):
+async def test_a_cancelled_record_is_whole_or_absent(store: Store):
     """At whichever await a task is cancelled: the line, its count and its charge are all there, or none is."""
     numbers = [await store.begin(new_dialog(f"dream-{n}")) for n in range(50)]
     tasks = [
@@ -139,7 +139,7 @@ async def test_a_failed_opening_leaves_no_thread(tmp_path: Path):
     assert threading.active_count() <= before + 1  # the loop's pool, that waited for it
 
 
-async def test_an_opening_that_is_cancelled_lets_go_of_the_file(tmp_path: Path):
+async def test_a_cancelled_opening_closes_the_file(tmp_path: Path):
     path = tmp_path / "pairs"
     loop = asyncio.get_running_loop()
     reached, go = asyncio.Event(), threading.Event()

@@ -55,7 +55,7 @@ async def test_a_fresh_store_remembers_nothing(store: Store):
     }
 
 
-async def test_a_dialogue_comes_back_as_it_was_told(store: Store):
+async def test_reads_a_dialogue_as_it_was_stored(store: Store):
     number = await store.begin(new_dialog())
     await store.record(number, line(1, quality=0.6), STARTED_AT + 1)
     await store.record(number, line(2, "дождь \x00 ☂", expert="wounded"), STARTED_AT + 2)
@@ -106,7 +106,7 @@ async def test_a_dialogue_comes_back_as_it_was_told(store: Store):
     assert await store.drift(5) == [{"id": number, "at": STARTED_AT + 9, "drift": 0.25}]
 
 
-async def test_what_a_replay_needs_is_kept_to_the_byte(store: Store, path: Path):
+async def test_keeps_replay_data_to_the_byte(store: Store, path: Path):
     number = await store.begin(new_dialog())
     await store.record(number, line(1), STARTED_AT)
     end = finish(line(1))
@@ -169,7 +169,7 @@ async def test_only_a_running_dialogue_takes_lines_and_an_end(store: Store):
     assert store.trouble is None
 
 
-async def test_a_turn_told_twice_is_refused_whole(store: Store):
+async def test_refuses_a_repeated_turn(store: Store):
     number = await store.begin(new_dialog())
     await store.record(number, line(1), STARTED_AT)
     with pytest.raises(StoreError, match="SQLITE_CONSTRAINT_UNIQUE"):
@@ -184,7 +184,7 @@ async def test_a_trace_id_belongs_to_one_dialogue(store: Store):
         await store.begin(new_dialog("dream-7"))
 
 
-async def test_the_newest_come_first(store: Store):
+async def test_recent_is_newest_first(store: Store):
     for number, at in enumerate((10.0, 30.0, 20.0, 30.0)):
         await one_dream(store, f"dream-{number}", at=at)
     assert [dialog["id"] for dialog in await store.recent(3)] == [4, 2, 3]
@@ -221,7 +221,7 @@ async def test_counters_agree_with_the_rows(store: Store, path: Path):
     ]
 
 
-async def test_what_others_wrote_into_meta_disturbs_nobody(store: Store, path: Path, open_store: OpenStore):
+async def test_ignores_foreign_values_in_meta(store: Store, path: Path, open_store: OpenStore):
     await store.close()
     with closing(sqlite3.connect(path)) as connection:
         junk = [("dream_last_run_ts:nan", "nan"), ("dream_last_run_ts", None), ("dream_outcome:odd", "much")]

@@ -77,7 +77,7 @@ BY = pytest.mark.parametrize("by", ["write", "probe", "close"])
 
 
 @BY
-async def test_removed(lost: Lost, open_store: OpenStore, by: str):
+async def test_notices_a_removed_database(lost: Lost, open_store: OpenStore, by: str):
     lost.path.unlink()
     await lost.is_noticed(by, "database deleted")
     assert not lost.path.exists()
@@ -86,7 +86,9 @@ async def test_removed(lost: Lost, open_store: OpenStore, by: str):
 
 
 @BY
-async def test_replaced_by_a_rename(lost: Lost, backup: Path, open_store: OpenStore, by: str):
+async def test_notices_a_database_replaced_by_a_rename(
+    lost: Lost, backup: Path, open_store: OpenStore, by: str
+):
     """The log of the old one is not played into the new one, and not lost."""
     log = lost.path.with_name("dream.sqlite3-wal").read_bytes()
     before = backup.read_bytes()
@@ -99,7 +101,9 @@ async def test_replaced_by_a_rename(lost: Lost, backup: Path, open_store: OpenSt
 
 
 @BY
-async def test_a_backup_copied_over_it(lost: Lost, backup: Path, open_store: OpenStore, by: str):
+async def test_notices_a_backup_copied_over_the_database(
+    lost: Lost, backup: Path, open_store: OpenStore, by: str
+):
     """By `cp`: the file stays the same one. At the last close SQLite would write the old log over it."""
     before = backup.read_bytes()
     shutil.copyfile(backup, lost.path)
@@ -110,7 +114,7 @@ async def test_a_backup_copied_over_it(lost: Lost, backup: Path, open_store: Ope
 
 @BY
 @pytest.mark.parametrize("spoil", [b"", b"\0" * 100, b"my notes\n" * 1000])
-async def test_other_bytes_at_its_beginning(lost: Lost, by: str, spoil: bytes):
+async def test_notices_other_bytes_at_the_beginning(lost: Lost, by: str, spoil: bytes):
     with lost.path.open("r+b") as file:
         file.write(spoil)
         if not spoil:
@@ -121,7 +125,7 @@ async def test_other_bytes_at_its_beginning(lost: Lost, by: str, spoil: bytes):
 
 
 @BY
-async def test_a_log_that_came_with_the_new_one_is_left_to_it(lost: Lost, by: str):
+async def test_leaves_the_log_of_a_new_database_alone(lost: Lost, by: str):
     for part in ("", "-wal"):
         lost.path.with_name(f"new{part}").write_bytes(b"not looked at")
         os.replace(lost.path.with_name(f"new{part}"), f"{lost.path}{part}")
@@ -130,7 +134,7 @@ async def test_a_log_that_came_with_the_new_one_is_left_to_it(lost: Lost, by: st
 
 
 @BY
-async def test_its_log_removed(lost: Lost, open_store: OpenStore, by: str):
+async def test_notices_a_removed_log(lost: Lost, open_store: OpenStore, by: str):
     """What was committed to it is saved."""
     for part in ("-wal", "-shm"):
         os.unlink(f"{lost.path}{part}")
@@ -139,7 +143,7 @@ async def test_its_log_removed(lost: Lost, open_store: OpenStore, by: str):
 
 
 @BY
-async def test_its_log_replaced(lost: Lost, by: str):
+async def test_notices_a_replaced_log(lost: Lost, by: str):
     for part in ("-wal", "-shm"):
         os.unlink(f"{lost.path}{part}")
     Path(f"{lost.path}-wal").write_bytes(b"of another program")
@@ -150,7 +154,7 @@ async def test_its_log_replaced(lost: Lost, by: str):
 
 
 @BY
-async def test_the_index_of_its_log_removed(lost: Lost, open_store: OpenStore, by: str):
+async def test_notices_a_removed_index_of_the_log(lost: Lost, open_store: OpenStore, by: str):
     """Another program would make one of its own, and not see what is written."""
     os.unlink(f"{lost.path}-shm")
     await lost.is_noticed(by, "database log lost")
@@ -158,7 +162,7 @@ async def test_the_index_of_its_log_removed(lost: Lost, open_store: OpenStore, b
 
 
 @BY
-async def test_its_log_emptied(lost: Lost, open_store: OpenStore, by: str):
+async def test_notices_an_emptied_log(lost: Lost, open_store: OpenStore, by: str):
     """What was in it is gone; what is dreamt later would be, too."""
     while lost.store.sizes()["wal_bytes"]:
         await lost.store.probe()
@@ -169,7 +173,7 @@ async def test_its_log_emptied(lost: Lost, open_store: OpenStore, by: str):
 
 
 @pytest.mark.parametrize("by", ["write", "probe"])
-async def test_its_end_missing(lost: Lost, open_store: OpenStore, by: str):
+async def test_notices_a_missing_end(lost: Lost, open_store: OpenStore, by: str):
     while lost.store.sizes()["wal_bytes"]:
         await lost.store.probe()
     os.truncate(lost.path, lost.path.stat().st_size - 3 * 4096)
@@ -181,7 +185,7 @@ async def test_its_end_missing(lost: Lost, open_store: OpenStore, by: str):
     assert aside.read_bytes() == left
 
 
-async def test_a_link_that_leads_elsewhere(path: Path, backup: Path, open_store: OpenStore):
+async def test_notices_a_link_that_leads_elsewhere(path: Path, backup: Path, open_store: OpenStore):
     """The old database stays whole, with its log."""
     real = path.with_name("real.sqlite3")
     path.symlink_to(real)
@@ -195,7 +199,7 @@ async def test_a_link_that_leads_elsewhere(path: Path, backup: Path, open_store:
     assert await traces(real, open_store) == ["dream-of-the-old"]
 
 
-async def test_an_error_of_a_file_that_is_gone_is_told_as_that(lost: Lost):
+async def test_reports_a_missing_file_whatever_sqlite_raises(lost: Lost):
     """Whatever SQLite makes of it: it is not damage, and the new file is not suspect."""
 
     def garbled(_: sqlite3.Connection) -> None:
@@ -237,7 +241,7 @@ def other_program(path: Path, *statements: str) -> None:
     ],
     ids=" ".join,
 )
-async def test_other_programs_are_no_alarm(lost: Lost, statements: list[str]):
+async def test_use_by_other_programs_raises_no_alarm(lost: Lost, statements: list[str]):
     other_program(
         lost.path,
         "CREATE TABLE dream_x (t)",
@@ -259,7 +263,7 @@ async def test_other_programs_are_no_alarm(lost: Lost, statements: list[str]):
     assert lost.told == []
 
 
-async def test_a_reader_for_long_is_no_alarm(lost: Lost):
+async def test_a_long_reader_raises_no_alarm(lost: Lost):
     with closing(sqlite3.connect(lost.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM dream_meta").fetchall()

@@ -50,7 +50,7 @@ async def test_a_change_of_the_friend_is_there_after_the_next_start(
     ]
 
 
-async def test_what_left_can_still_be_found_and_its_id_is_never_given_again(store: Store, path: Path):
+async def test_removed_fragments_can_be_found_and_their_ids_are_not_reused(store: Store, path: Path):
     await dream_of(store, "dream-1", added=(fragment(1), fragment(2, "it was here", weight=0.31, dialog=1)))
     await dream_of(store, "dream-2", left=(2,))
     memory = await store.load()
@@ -62,7 +62,7 @@ async def test_what_left_can_still_be_found_and_its_id_is_never_given_again(stor
     assert past == [(2, "it was here", 0.31, 0, 1, STARTED_AT, STARTED_AT + 9)]
 
 
-async def test_the_end_of_a_dialogue_and_the_friends_change_are_one(store: Store):
+async def test_stores_an_end_and_the_friends_change_in_one_transaction(store: Store):
     await store.seed(["one stone"], STARTED_AT)
     number = await store.begin(new_dialog())
     await store.record(number, line(1), STARTED_AT)

@@ -39,7 +39,7 @@ async def pragma(store: Store, name: str) -> object:
     return (await store._database.read(lambda c: c.execute(f"PRAGMA {name}").fetchone()))[0]
 
 
-async def test_the_file_is_set_up_to_keep_what_it_is_told(store: Store, path: Path):
+async def test_sets_up_a_durable_file(store: Store, path: Path):
     assert await pragma(store, "journal_mode") == "wal"
     assert await pragma(store, "synchronous") == 2  # FULL
     assert await pragma(store, "foreign_keys") == 1
@@ -60,7 +60,7 @@ async def test_a_closed_store_leaves_one_file_and_its_memory(store: Store, path:
     assert again.notes == []
 
 
-async def test_a_closed_store_says_so(store: Store):
+async def test_a_closed_store_raises(store: Store):
     await store.close()
     with pytest.raises(StoreUnavailable) as refused:
         await store.load()
@@ -132,7 +132,7 @@ async def test_leos_field_is_never_opened_for_writing(path: Path, open_store: Op
     assert list(before) == [path.name]
 
 
-async def test_one_table_of_others_is_enough(path: Path, open_store: OpenStore):
+async def test_one_foreign_table_makes_a_database_foreign(path: Path, open_store: OpenStore):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE recipes (id INTEGER)")
     with pytest.raises(StoreForeign, match=r"\(recipes\)"):
@@ -140,7 +140,7 @@ async def test_one_table_of_others_is_enough(path: Path, open_store: OpenStore):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-async def test_what_is_no_file_is_left_alone(path: Path, open_store: OpenStore, make: Callable[[Path], None]):
+async def test_leaves_alone_what_is_no_file(path: Path, open_store: OpenStore, make: Callable[[Path], None]):
     make(path)
     before = os.stat(path)
     with pytest.raises(StoreForeign, match="no file stands in its place"):
@@ -279,7 +279,7 @@ async def test_a_damaged_file_is_set_aside_whole(
     assert again.trouble is None
 
 
-def test_what_lies_beside_a_database_goes_with_it(path: Path):
+def test_sets_aside_the_files_beside_a_database_too(path: Path):
     parts = ("", "-wal", "-shm", "-journal")
     for part in parts:
         path.with_name(path.name + part).write_text(f"part{part}")
@@ -330,7 +330,7 @@ async def test_damage_found_while_running_stops_writing_and_is_set_aside_at_the_
     assert (await open_store(path)).notes == []
 
 
-async def test_a_suspicion_that_proves_false_changes_nothing(path: Path, open_store: OpenStore):
+async def test_a_whole_database_that_was_suspect_stays(path: Path, open_store: OpenStore):
     store = await open_store(path)
     await one_dream(store)
     await store.close()
@@ -341,7 +341,7 @@ async def test_a_suspicion_that_proves_false_changes_nothing(path: Path, open_st
     assert not path.with_name("dream.sqlite3.suspect").exists()
 
 
-async def test_a_suspicion_is_of_the_file_that_was_there(path: Path, open_store: OpenStore):
+async def test_a_suspect_mark_does_not_apply_to_a_new_file(path: Path, open_store: OpenStore):
     path.with_name("dream.sqlite3.suspect").touch()
     assert (await open_store(path)).notes == []
     assert not path.with_name("dream.sqlite3.suspect").exists()

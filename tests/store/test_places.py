@@ -111,7 +111,7 @@ def contents(folder: Path) -> dict[str, bytes | str]:
 
 @pytest.mark.parametrize("make", FOREIGN.values(), ids=FOREIGN.keys())
 @pytest.mark.parametrize("beside", ["nothing", "foreign"])
-async def test_what_is_not_known_to_be_dreamds_is_left_alone(
+async def test_leaves_a_foreign_database_alone_and_uses_another_place(
     path: Path, given: Path, open_store: OpenStore, make: Callable[[Path], object], beside: str
 ):
     """dream.sqlite3 beside it is taken; if that is not dreamd's either, the one in the state folder."""
@@ -135,7 +135,7 @@ async def test_what_is_not_known_to_be_dreamds_is_left_alone(
 
 
 @pytest.mark.parametrize("own", [True, False])
-async def test_a_place_that_was_given_is_taken_where_there_is_nothing_or_dreamds(
+async def test_uses_a_given_place_if_it_is_free_or_dreamds(
     path: Path, given: Path, open_store: OpenStore, own: bool
 ):
     chosen = path if own else given
@@ -153,7 +153,7 @@ async def test_leos_own_four_tables_are_taken_over(path: Path, given: Path, open
     assert "migrated from version 0" in store.notes[0]
 
 
-async def test_damage_of_what_is_proven_to_be_dreamds_is_set_aside(
+async def test_sets_aside_a_damaged_file_that_is_proven_to_be_dreamds(
     path: Path, given: Path, open_store: OpenStore
 ):
     store = await open_store(path, given=given)
@@ -172,9 +172,7 @@ async def test_damage_of_what_is_proven_to_be_dreamds_is_set_aside(
     assert given.with_name("leo.sqlite3.damaged-20260102T150000Z").read_bytes() == damaged
 
 
-async def test_a_place_that_is_locked_is_decided_on_when_it_can_be_read(
-    path: Path, given: Path, open_store: OpenStore
-):
+async def test_decides_on_a_locked_place_when_it_can_be_read(path: Path, given: Path, open_store: OpenStore):
     """The lock says nothing of what it is."""
     a_table(given, "trigrams", "PRAGMA journal_mode = WAL")
     before = given.read_bytes()
@@ -187,7 +185,7 @@ async def test_a_place_that_is_locked_is_decided_on_when_it_can_be_read(
     assert given.read_bytes() == before
 
 
-async def test_another_dreamd_that_has_it_open_is_no_reason_to_take_another_file(
+async def test_does_not_use_another_file_if_another_dreamd_has_it_open(
     path: Path, given: Path, open_store: OpenStore
 ):
     asked = []
@@ -204,7 +202,9 @@ async def test_another_dreamd_that_has_it_open_is_no_reason_to_take_another_file
 
 
 @pytest.mark.parametrize("tables", [{"_litestream_seq", "_litestream_lock"}, {"_litestream_seq"}])
-async def test_litestreams_tables_are_known(path: Path, given: Path, open_store: OpenStore, tables: set[str]):
+async def test_accepts_the_tables_of_litestream(
+    path: Path, given: Path, open_store: OpenStore, tables: set[str]
+):
     for place in (path, given):
         store = await open_store(path, given=place)
         await one_dream(store)
@@ -221,13 +221,13 @@ async def test_litestreams_tables_are_known(path: Path, given: Path, open_store:
 
 
 @pytest.mark.parametrize("name", ["_litestream_of_mine", "litestream_seq"])
-async def test_a_table_named_like_litestreams_is_anothers(path: Path, open_store: OpenStore, name: str):
+async def test_refuses_a_table_that_only_resembles_litestreams(path: Path, open_store: OpenStore, name: str):
     a_table(path, name)
     with pytest.raises(StoreForeign):
         await open_store(path)
 
 
-async def test_a_file_that_holds_anything_is_no_mark_of_ours(path: Path, open_store: OpenStore):
+async def test_a_file_with_contents_is_no_suspect_mark(path: Path, open_store: OpenStore):
     """A mark has the database's name and no content."""
     mark = path.with_name("dream.sqlite3.suspect")
     mark.write_text("mine")

@@ -66,7 +66,7 @@ def may_read_all(plan: str) -> bool:
     return "TEMP B-TREE" in step or (grows and endless and not any(name in step for name in SHORT))
 
 
-async def test_what_a_start_looks_for_has_an_index_of_its_own(path: Path, open_store: OpenStore):
+async def test_each_query_of_a_start_has_a_small_index(path: Path, open_store: OpenStore):
     """A scan by an index is short only where that index holds nothing else."""
     await (await open_store(path)).close()
     with closing(sqlite3.connect(path)) as connection:

@@ -61,7 +61,7 @@ SAID = (
         ("who? keeps!", [1]),
     ],
 )
-async def test_words_are_found_as_the_measures_split_them(store: Store, asked: str, found: list[int]):
+async def test_finds_words_as_the_measures_split_them(store: Store, asked: str, found: list[int]):
     dialog = await say(store, *SAID)
     lines = await store.search(asked, 10)
     assert [each["turn"] for each in lines] == found
@@ -69,7 +69,7 @@ async def test_words_are_found_as_the_measures_split_them(store: Store, asked: s
 
 
 @pytest.mark.parametrize("asked", ["", " ", "?!", '""', '"*"', "*"])
-async def test_what_holds_no_word_is_refused(store: Store, asked: str):
+async def test_refuses_a_search_without_a_word(store: Store, asked: str):
     with pytest.raises(Refusal, match="no word"):
         await store.search(asked, 10)
 
@@ -82,7 +82,7 @@ async def test_pages_go_backwards(store: Store):
 
 
 @given(st.text(min_size=1), st.text())
-def test_each_word_of_any_text_is_found(text: str, other: str):
+def test_finds_each_word_of_any_text(text: str, other: str):
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         upgrade_in_place(connection, 0)
         for number, said in enumerate((text, other), 1):
@@ -98,7 +98,7 @@ def test_each_word_of_any_text_is_found(text: str, other: str):
                 assert 1 in [each["id"] for each in search.find_lines(connection, f'"{word}"', 10)]
 
 
-async def test_a_line_and_its_entry_come_together_or_not_at_all(
+async def test_stores_a_line_and_its_entry_in_one_transaction(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     number = await store.begin(new_dialog())
@@ -141,7 +141,7 @@ async def test_its_tables_are_known_as_ours(store: Store, path: Path):
 @pytest.mark.parametrize(
     ("data", "asked", "count"), [("state_0_1", "leo", None), ("state_schema_3", "STRASSE", 2)]
 )
-async def test_the_lines_of_an_older_database_are_found(
+async def test_finds_the_lines_of_an_older_database(
     tmp_path: Path, open_store: OpenStore, data: str, asked: str, count: int | None
 ):
     path = unpack(tmp_path, data) / "dream.sqlite3"

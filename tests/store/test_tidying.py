@@ -53,7 +53,7 @@ def state_of(*numbers: int) -> bytes:
     return msgspec.msgpack.encode([(number, 0.5) for number in numbers])
 
 
-async def test_replay_data_is_kept_for_the_newest(path: Path, open_store: OpenStore):
+async def test_keeps_replay_data_only_of_the_newest_dialogues(path: Path, open_store: OpenStore):
     store = await open_store(path, replayable=3)
     for number in range(5):
         await one_dream(store, f"dream-{number}")
@@ -69,7 +69,7 @@ async def test_replay_data_is_kept_for_the_newest(path: Path, open_store: OpenSt
     assert len(await store.unwritten()) == 6  # their files are still to be written, with all that is in them
 
 
-async def test_none_may_be_kept(path: Path, open_store: OpenStore):
+async def test_keeps_no_replay_data_if_set_so(path: Path, open_store: OpenStore):
     store = await open_store(path, replayable=0)
     await one_dream(store)
     await store.tidy()
@@ -77,7 +77,7 @@ async def test_none_may_be_kept(path: Path, open_store: OpenStore):
     assert words(path) >= {"the river keeps its stones"}
 
 
-async def test_a_dialogue_that_has_not_ended_keeps_its_own(path: Path, open_store: OpenStore):
+async def test_keeps_the_replay_data_of_an_unfinished_dialogue(path: Path, open_store: OpenStore):
     """It may go on with what was recorded."""
     store = await open_store(path, replayable=1)
     running = await store.begin(new_dialog("dream-running"))
@@ -91,7 +91,7 @@ async def test_a_dialogue_that_has_not_ended_keeps_its_own(path: Path, open_stor
     assert replayable(path) == [4]
 
 
-async def test_a_tick_with_nothing_new_asks_for_nothing(store: Store, monkeypatch: pytest.MonkeyPatch):
+async def test_a_tick_without_new_writes_runs_no_statement(store: Store, monkeypatch: pytest.MonkeyPatch):
     await one_dream(store)
     await store.tidy()
     assert store._database
@@ -127,7 +127,7 @@ async def test_an_older_database_is_emptied_some_dialogues_a_transaction(path: P
     assert replayable(path) == list(range(count - 9, count + 1))
 
 
-async def test_trouble_ends_it_until_the_next_tick(path: Path, open_store: OpenStore):
+async def test_stops_at_trouble_until_the_next_tick(path: Path, open_store: OpenStore):
     store = await open_store(path, replayable=0)
     await one_dream(store)
     await impatient(store)
@@ -142,7 +142,7 @@ async def test_trouble_ends_it_until_the_next_tick(path: Path, open_store: OpenS
     assert replayable(path) == []
 
 
-async def test_what_left_the_buffer_goes_with_the_last_dialogue_that_began_with_it(
+async def test_deletes_a_removed_fragment_with_the_last_dialogue_that_began_with_it(
     path: Path, open_store: OpenStore
 ):
     store = await open_store(path, replayable=2)
@@ -159,9 +159,7 @@ async def test_what_left_the_buffer_goes_with_the_last_dialogue_that_began_with_
 
 
 @pytest.mark.parametrize("state", ["7", "'text'", "x'00'"])
-async def test_one_dialogue_whose_friend_cannot_be_read_holds_up_no_tidying(
-    path: Path, open_store: OpenStore, state: str
-):
+async def test_an_unreadable_dialogue_does_not_stop_tidying(path: Path, open_store: OpenStore, state: str):
     store = await open_store(path)
     await store.seed(["one", "two"], STARTED_AT)
     dialog = await store.begin(new_dialog())
@@ -172,7 +170,7 @@ async def test_one_dialogue_whose_friend_cannot_be_read_holds_up_no_tidying(
     assert rows(path, "SELECT id FROM dream_fragments_past") == []
 
 
-async def test_what_has_just_left_the_buffer_is_kept(path: Path, open_store: OpenStore, clock):
+async def test_keeps_a_fragment_that_has_just_left_the_buffer(path: Path, open_store: OpenStore, clock):
     """A dialogue may be about to begin with it."""
     store = await open_store(path)
     await store.seed(["one", "two"], STARTED_AT)
@@ -183,7 +181,7 @@ async def test_what_has_just_left_the_buffer_is_kept(path: Path, open_store: Ope
     assert rows(path, "SELECT id FROM dream_fragments_past") == [(1,), (2,)]
 
 
-async def test_a_fragment_that_is_missing_is_told(path: Path, open_store: OpenStore):
+async def test_a_missing_fragment_is_named(path: Path, open_store: OpenStore):
     store = await open_store(path)
     state = {"friend_state": state_of(9), "context": b"{}", "settings": b"{}"}
     await store.finish(await store.begin(new_dialog(**state)), finish())
@@ -204,7 +202,7 @@ async def private(store: Store, trace_id: str, *, left: tuple[int, ...] = ()) ->
     return number
 
 
-async def test_without_diagnostics_what_leaves_the_buffer_is_not_kept(path: Path, open_store: OpenStore):
+async def test_without_diagnostics_keeps_no_removed_fragment(path: Path, open_store: OpenStore):
     store = await open_store(path, diagnostics=False)
     await store.seed(["a private fragment", "another"], STARTED_AT)
     number = await private(store, "dream-1", left=(1,))
@@ -212,7 +210,9 @@ async def test_without_diagnostics_what_leaves_the_buffer_is_not_kept(path: Path
     assert not [word for word in words(path) if "private" in word]
 
 
-async def test_without_diagnostics_a_friend_that_is_replaced_is_not_kept(path: Path, open_store: OpenStore):
+async def test_without_diagnostics_keeps_a_replaced_friend_only_as_the_undo(
+    path: Path, open_store: OpenStore
+):
     """But as the undo, which is the user's own."""
     store = await open_store(path, diagnostics=False)
     await store.seed(["a private fragment"], STARTED_AT)
@@ -220,7 +220,7 @@ async def test_without_diagnostics_a_friend_that_is_replaced_is_not_kept(path: P
     assert rows(path, "SELECT * FROM dream_fragments_past") == []
 
 
-async def test_turned_off_later_it_empties_what_was_kept_before(path: Path, open_store: OpenStore):
+async def test_empties_earlier_texts_after_diagnostics_are_turned_off(path: Path, open_store: OpenStore):
     store = await open_store(path)
     await store.seed(["a private fragment", "another", "a third"], STARTED_AT)
     for number in range(1, 2 * tidying.MOST + 3):

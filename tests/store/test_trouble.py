@@ -38,7 +38,7 @@ def corrupt() -> sqlite3.DatabaseError:
     return error
 
 
-async def test_damage_that_can_not_be_marked_is_still_damage(store: Store, path: Path):
+async def test_reports_damage_that_cannot_be_marked(store: Store, path: Path):
     def garbled(_: sqlite3.Connection) -> None:
         raise corrupt()
 
@@ -82,7 +82,7 @@ async def test_a_write_that_works_ends_the_trouble(store: Store):
     assert store.trouble is None
 
 
-async def test_a_full_disk_is_survived(small_disk: Path, open_store: OpenStore):
+async def test_recovers_from_a_full_disk(small_disk: Path, open_store: OpenStore):
     store = await open_store(small_disk / "dream.sqlite3")
     done = await one_dream(store)
     running = await store.begin(new_dialog("dream-2"))
@@ -191,7 +191,7 @@ def hold(path: Path, mode: str) -> subprocess.Popen[bytes]:
     return holder
 
 
-async def test_locked_by_another_process_until_it_lets_go(path: Path, open_store: OpenStore):
+async def test_reports_locked_until_the_other_process_releases_it(path: Path, open_store: OpenStore):
     store = await open_store(path, busy_timeout_s=0.01)
     number = await one_dream(store)
     with hold(path, "NORMAL") as holder:
@@ -203,7 +203,7 @@ async def test_locked_by_another_process_until_it_lets_go(path: Path, open_store
     await one_dream(store, "dream-2")
 
 
-async def test_locked_at_the_start_it_opens_later(path: Path, open_store: OpenStore):
+async def test_opens_later_if_it_is_locked_at_the_start(path: Path, open_store: OpenStore):
     await (await open_store(path)).close()
     with hold(path, "EXCLUSIVE") as holder:
         store = await open_store(path, busy_timeout_s=0.01)
@@ -213,7 +213,7 @@ async def test_locked_at_the_start_it_opens_later(path: Path, open_store: OpenSt
     await one_dream(store)
 
 
-async def test_a_read_only_file_is_told_as_that(path: Path, open_store: OpenStore):
+async def test_reports_a_read_only_file(path: Path, open_store: OpenStore):
     """Through SQLite's own switch, which answers as a read-only file does, and binds root too."""
     store = await open_store(path)
     assert store._database
@@ -224,7 +224,7 @@ async def test_a_read_only_file_is_told_as_that(path: Path, open_store: OpenStor
     assert await store.probe() is None
 
 
-async def test_a_read_only_disk_is_told_as_that(small_disk: Path, open_store: OpenStore):
+async def test_reports_a_read_only_disk(small_disk: Path, open_store: OpenStore):
     await (await open_store(small_disk / "old.sqlite3")).close()
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for name in ("old.sqlite3", "new.sqlite3"):
@@ -235,7 +235,7 @@ async def test_a_read_only_disk_is_told_as_that(small_disk: Path, open_store: Op
     assert await store.probe() is None
 
 
-async def test_a_folder_that_is_missing_is_told_as_that(path: Path, open_store: OpenStore):
+async def test_reports_a_missing_folder(path: Path, open_store: OpenStore):
     store = await open_store(path.parent / "none" / "dream.sqlite3")
     assert store.trouble == "cannot open"
     assert store.sizes() == {"database_bytes": 0, "wal_bytes": 0}
@@ -253,7 +253,7 @@ async def test_a_folder_that_is_missing_is_told_as_that(path: Path, open_store: 
         (sqlite3.ProgrammingError("a mistake of ours"), None),
     ],
 )
-def test_errors_have_a_word_or_are_mistakes_of_ours(error: sqlite3.Error | OSError, word: str | None):
+def test_each_error_has_a_word_or_is_a_fault_of_dreamd(error: sqlite3.Error | OSError, word: str | None):
     assert trouble_of(error) == word
 
 
@@ -289,7 +289,7 @@ async def test_p12_a_probe_of_a_healthy_store_writes_nothing(store: Store, path:
     assert [s.st_mtime_ns for s in after] == [s.st_mtime_ns for s in before]
 
 
-async def test_a_log_that_another_process_reads_is_left_for_another_time(store: Store, path: Path):
+async def test_empties_a_log_later_if_another_process_reads_it(store: Store, path: Path):
     await one_dream(store)
     await store.probe()
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -342,7 +342,7 @@ def raising(error: Exception) -> Callable[..., None]:
     ("spoil", "why"),
     [("PRAGMA user_version = 99", "version 99"), ("CREATE TABLE tokens (id INTEGER)", "tables of others")],
 )
-async def test_a_file_that_turns_out_not_to_be_ours_is_left_as_it_is(
+async def test_leaves_a_file_unchanged_that_proves_to_be_foreign(
     path: Path, open_store: OpenStore, spoil: str, why: str
 ):
     """It was locked at the start, so that what it holds could not be read."""
@@ -362,7 +362,7 @@ async def test_a_file_that_turns_out_not_to_be_ours_is_left_as_it_is(
     assert path.read_bytes() == before
 
 
-async def test_a_read_only_file_is_noticed_at_the_start_and_opened_anew_once_it_can_be(
+async def test_reopens_a_read_only_file_when_it_becomes_writable(
     path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ):
     """SQLite opens such a file read-only for good; here by its own parameter, which binds root too."""
@@ -384,7 +384,7 @@ async def test_a_read_only_file_is_noticed_at_the_start_and_opened_anew_once_it_
     await one_dream(store, "dream-2")
 
 
-async def test_p12_what_nobody_has_touched_is_not_even_read(
+async def test_p12_a_probe_of_an_untouched_database_reads_nothing(
     store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     await one_dream(store)

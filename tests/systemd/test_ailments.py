@@ -152,14 +152,14 @@ def patient(tmp_path: Path, mounted: Mounts, stack: ExitStack) -> Patient:
 # 1
 
 
-def test_the_daemon_does_not_run(patient: Patient) -> None:
+def test_cures_a_daemon_that_does_not_run(patient: Patient) -> None:
     patient.start()
     patient.stop()
     follow(patient.env, ails(patient.env, "daemon", "does not run"))
     is_cured(patient.env, "socket", "daemon", "versions", "database", "inbox")
 
 
-def test_the_daemon_is_stopped_by_a_signal(patient: Patient) -> None:
+def test_cures_a_stopped_daemon(patient: Patient) -> None:
     pid = patient.start()
     os.kill(pid, signal.SIGSTOP)
     follow(
@@ -172,14 +172,14 @@ def test_the_daemon_is_stopped_by_a_signal(patient: Patient) -> None:
 # 2
 
 
-def test_a_stale_socket(patient: Patient) -> None:
+def test_cures_a_stale_socket(patient: Patient) -> None:
     os.kill(patient.start(), signal.SIGKILL)
     advice = ails(patient.env, "socket", f"{patient.socket} is stale: no process listens")
     follow(patient.env, advice)
     is_cured(patient.env, "socket", "daemon")
 
 
-def test_another_program_listens(patient: Patient) -> None:
+def test_cures_a_socket_of_another_program(patient: Patient) -> None:
     patient.state.mkdir(mode=0o700)
     deaf = "import signal, socket as s, sys; a = s.socket(s.AF_UNIX); a.bind(sys.argv[1]); a.listen(); signal.pause()"
     with subprocess.Popen([sys.executable, "-c", deaf, str(patient.socket)]) as other:
@@ -197,7 +197,7 @@ def test_another_program_listens(patient: Patient) -> None:
 # 3
 
 
-def test_two_versions(patient: Patient) -> None:
+def test_cures_two_versions(patient: Patient) -> None:
     patient.state.mkdir(mode=0o700)
     with old_daemon(patient.socket) as old:
         advice = ails(patient.env, "versions", "dreamd 0.0.9 speaks protocol 0, dreamctl ")
@@ -212,7 +212,7 @@ def test_two_versions(patient: Patient) -> None:
 # 4
 
 
-def test_a_leo_whose_hook_raises(patient: Patient) -> None:
+def test_cures_a_leo_whose_hook_raises(patient: Patient) -> None:
     """One dialogue is enough."""
     patient.start()
     faults = [TypeError("generate_reply() got an unexpected keyword argument 'semantic_weight'")]
@@ -232,7 +232,7 @@ def test_a_leo_whose_hook_raises(patient: Patient) -> None:
     is_cured(patient.env, "leo")
 
 
-def test_a_leo_whose_lines_stay_empty(patient: Patient) -> None:
+def test_cures_a_leo_whose_lines_are_empty(patient: Patient) -> None:
     """Leo's own adapter, as it was found: it swallows the TypeError, and says nothing."""
     patient.start()
     memory = patient.stack.enter_context(closing(leo_double.settle(patient.home)))
@@ -253,7 +253,7 @@ def test_a_leo_whose_lines_stay_empty(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize(("below", "state"), [(0.0, "shut"), (0.6, "open")])
-def test_gates_that_never_move(patient: Patient, below: float, state: str) -> None:
+def test_cures_gates_that_never_change(patient: Patient, below: float, state: str) -> None:
     """They are a WARN: he may be calm. What he measures goes from `below` to 0.39 more."""
     patient.config.parent.mkdir(parents=True)
     patient.config.write_text("[gate]\nchance = 1e-9\n")
@@ -290,7 +290,7 @@ def test_gates_that_never_move(patient: Patient, below: float, state: str) -> No
 # 6
 
 
-def test_a_full_disk(patient: Patient, mounted: Mounts) -> None:
+def test_cures_a_full_disk(patient: Patient, mounted: Mounts) -> None:
     mounted.tmpfs(patient.state, "1m")
     patient.start_ticking()
     leo = patient.leo()
@@ -319,7 +319,7 @@ def test_a_full_disk(patient: Patient, mounted: Mounts) -> None:
 # 7
 
 
-def test_a_damaged_database(patient: Patient) -> None:
+def test_cures_a_damaged_database(patient: Patient) -> None:
     patient.start()
     patient.leo().dream_now(STIRRED)
     patient.stop()
@@ -335,7 +335,7 @@ def test_a_damaged_database(patient: Patient) -> None:
     is_cured(patient.env, "daemon", "database")
 
 
-def test_a_folder_in_the_place_of_the_database(patient: Patient) -> None:
+def test_cures_a_folder_in_the_place_of_the_database(patient: Patient) -> None:
     patient.database.mkdir(parents=True)
     (patient.database / "precious").touch()
     with pytest.raises(AssertionError, match="no file stands in its place, but a folder or the like"):
@@ -357,7 +357,7 @@ def installed(manager):
     return manager
 
 
-def test_a_unit_that_is_not_enabled(installed) -> None:
+def test_cures_a_unit_that_is_not_enabled(installed) -> None:
     """A WARN: it runs, until the next login."""
     installed.systemctl("start", "dreamd.service")
     installed.systemctl("disable", "dreamd.socket")
@@ -371,7 +371,7 @@ def test_a_unit_that_is_not_enabled(installed) -> None:
     is_cured(installed.env, "socket", "daemon", "service")
 
 
-def test_units_that_are_stopped_or_not_there(installed) -> None:
+def test_cures_stopped_and_missing_units(installed) -> None:
     installed.systemctl("stop", "dreamd.socket", "dreamd.service")
     follow(installed.env, ails(installed.env, "service", "stopped, and its socket too"))
     is_cured(installed.env, "socket", "daemon", "service")
@@ -390,7 +390,7 @@ def test_units_that_are_stopped_or_not_there(installed) -> None:
 # 9
 
 
-def test_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts) -> None:
+def test_cures_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts) -> None:
     """He dreams on; what is pending follows. Modes do not bind root, whose folder is mounted read-only instead."""
     inbox = patient.home / "my inbox"
     patient.env["DREAM_INBOX_DIR"] = str(inbox)
@@ -415,7 +415,7 @@ def test_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts) -> N
 # 10
 
 
-def test_a_newer_database(installed) -> None:
+def test_cures_a_newer_database(installed) -> None:
     """No restart would help, so none is tried; the file stays as it is."""
     installed.systemctl("stop", "dreamd.service")
     database = installed.state / "dreamd" / "dream.sqlite3"
@@ -423,10 +423,10 @@ def test_a_newer_database(installed) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA user_version = 99")
     before = database.read_bytes()
-    # The knock waits, so systemd tries again and again, then fails the socket too: two starts are as good as ten.
+    # The client waits in the backlog, so systemd tries again, then fails the socket too. Two starts are enough.
     installed.drop_in("[Unit]\nStartLimitBurst=2\n")
-    with socket.socket(socket.AF_UNIX) as knock, suppress(OSError):
-        knock.connect(str(installed.socket))
+    with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+        client.connect(str(installed.socket))
     until(
         lambda: installed.systemctl("is-failed", "dreamd.socket", check=False) == "failed",
         "systemd gave up",

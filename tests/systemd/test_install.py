@@ -33,7 +33,7 @@ class Ran:
 @pytest.fixture
 def dreamctl(manager):
     yield lambda *arguments, **env: Ran(manager, *arguments, **env)
-    # Units whose files are gone are known to systemd alone: it would start the daemon again at a knock.
+    # Units whose files are gone are known to systemd alone: it would start the daemon at the next connection.
     manager.systemctl("stop", "dreamd*.socket", "dreamd*.service", check=False)
     Ran(manager, "service", "uninstall", "--force")
     Ran(manager, "service", "stop")
@@ -81,7 +81,7 @@ def test_without_a_user_manager_nothing_is_written(dreamctl, folder):
     assert ("no user manager answers" in status, "service install" in status) == (True, False)
 
 
-def test_installed_and_without_a_user_manager_the_plain_form_works(manager, dreamctl, folder):
+def test_plain_process_works_beside_installed_units_without_a_manager(manager, dreamctl, folder):
     dreamctl("service", "install").well()
     try:
         started = dreamctl("service", "start", **ALONE)
@@ -114,7 +114,7 @@ def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, 
 
 
 @pytest.mark.parametrize("beside", [(), ("--socket", "elsewhere")])
-def test_a_daemon_that_is_not_systemds_is_not_fought(manager, dreamctl, folder, beside):
+def test_refuses_to_start_beside_a_plain_daemon(manager, dreamctl, folder, beside):
     """Nor by `start`, when it was started while the unit was stopped."""
     dreamctl(*beside, "service", "start").well()
     told = dreamctl(*beside, "service", "install")
@@ -124,7 +124,7 @@ def test_a_daemon_that_is_not_systemds_is_not_fought(manager, dreamctl, folder, 
     dreamctl("service", "start", **ALONE).well()
     told = dreamctl("service", "start")
     assert (told.code, "a daemon that is not systemd's" in told.said) == (1, True)
-    manager.systemctl("start", "dreamd.service", check=False)  # as at leo's knock
+    manager.systemctl("start", "dreamd.service", check=False)  # as when leo connects
     advice_of = {}
 
     def is_told():
@@ -150,7 +150,7 @@ def kill(manager, advice):
     until(lambda: not stat.exists() or ") Z " in stat.read_text(), "it has ended")
 
 
-def test_who_listens_at_the_socket_for_another_folder_is_not_fought(manager, dreamctl, folder):
+def test_refuses_to_start_beside_a_daemon_of_another_folder(manager, dreamctl, folder):
     other = manager.base / "other"
     dreamctl("--state-dir", other, "--socket", manager.socket, "service", "start").well()
     told = dreamctl("service", "install")
@@ -160,7 +160,7 @@ def test_who_listens_at_the_socket_for_another_folder_is_not_fought(manager, dre
     dreamctl("service", "install").well()
 
 
-def test_moved_he_is_found_where_leo_looks(manager, dreamctl):
+def test_with_another_state_folder_listens_where_leo_connects(manager, dreamctl):
     """The state folder is another, the socket is the same; the doctor says what dreamctl has to be told."""
     dreamctl("service", "install").well()
     before = json.loads(dreamctl("status", "--json").out)
@@ -175,7 +175,7 @@ def test_moved_he_is_found_where_leo_looks(manager, dreamctl):
     assert {one["level"] for one in found if one["section"] in ("socket", "daemon", "service")} == {"OK"}
 
 
-def test_another_socket_is_listened_at_at_once_and_the_old_one_is_gone(manager, dreamctl):
+def test_install_with_another_socket_closes_the_old_one(manager, dreamctl):
     dreamctl("service", "install").well()
     dreamctl("status").well()
     other = manager.runtime / "other.sock"
@@ -253,7 +253,7 @@ def test_after_an_upgrade_the_new_interpreter_runs(manager, dreamctl, folder):
         manager.drop_in("")
 
 
-def test_a_unit_that_systemd_has_not_is_told_and_cured(manager, dreamctl, folder):
+def test_reports_and_cures_a_unit_that_systemd_does_not_know(manager, dreamctl, folder):
     """It listens on, and starts nothing."""
     dreamctl("service", "install").well()
     (folder / "dreamd.socket").unlink()
@@ -265,7 +265,7 @@ def test_a_unit_that_systemd_has_not_is_told_and_cured(manager, dreamctl, folder
     dreamctl("status").well()
 
 
-def test_what_systemd_would_start_again_is_not_said_to_have_stopped(manager, dreamctl, tmp_path):
+def test_stop_reports_if_systemd_would_start_it_again(manager, dreamctl, tmp_path):
     """Where dreamctl does not see the units, and systemd knows them."""
     dreamctl("service", "install").well()
     for command in ("stop", "restart"):
@@ -276,7 +276,7 @@ def test_what_systemd_would_start_again_is_not_said_to_have_stopped(manager, dre
     assert (manager.main_pid(), manager.socket.exists()) == (0, False)
 
 
-def test_what_cannot_be_written_or_read_is_named(manager, dreamctl, folder, tmp_path):
+def test_names_a_file_that_cannot_be_written_or_read(manager, dreamctl, folder, tmp_path):
     file = manager.base / "file"
     file.touch()
     told = dreamctl("--state-dir", file, "service", "install")
@@ -300,7 +300,7 @@ def test_a_wrong_setting_is_named_by_start(manager, dreamctl):
     manager.drop_in("[Unit]\nStartLimitBurst=2\n")
     try:
         told = dreamctl("service", "start")
-        dreamctl("status")  # a knock
+        dreamctl("status")  # a connection
         until(
             lambda: manager.systemctl("is-failed", "dreamd.socket", check=False) == "failed",
             "systemd gave up",
@@ -318,7 +318,7 @@ def test_a_wrong_setting_is_named_by_start(manager, dreamctl):
     assert "plain background process" not in told.said
 
 
-def test_a_user_manager_that_hangs_is_told(manager, dreamctl):
+def test_reports_a_hanging_user_manager(manager, dreamctl):
     """With less patience here."""
     dreamctl("service", "install").well()
     dreamctl("service", "start").well()
@@ -344,7 +344,7 @@ def test_a_user_manager_that_hangs_is_told(manager, dreamctl):
     assert (service["level"], service["text"]) == ("WARN", "the user manager of systemd does not answer")
 
 
-def test_no_journal_is_said(dreamctl):
+def test_reports_an_empty_journal(dreamctl):
     dreamctl("service", "install").well()
     told = dreamctl("service", "logs", "--json")
     assert json.loads(told.out) == {"log": "journal", "lines": []}

@@ -41,8 +41,11 @@ def follow(manager, advice):
         manager.dreamctl(*arguments) if program == "dreamctl" else manager.run(program, *arguments)
 
 
-def knock(manager):
-    with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):  # once it has failed, nobody listens
+def connect_once(manager):
+    with (
+        socket.socket(socket.AF_UNIX) as connection,
+        suppress(OSError),
+    ):  # after it has failed, no process listens
         connection.connect(str(manager.socket))
 
 
@@ -53,7 +56,7 @@ def is_well(manager):
     manager.dreamctl("doctor")  # exit code 0
 
 
-def test_thirty_crashes_at_the_start(installed):
+def test_advice_works_after_thirty_crashes(installed):
     crashes = installed.base / "crashes"
     installed.drop_in(
         "[Unit]\nStartLimitIntervalSec=600\n"
@@ -63,12 +66,12 @@ def test_thirty_crashes_at_the_start(installed):
     )
     drop_in = installed.config / "systemd" / "user" / "dreamd.service.d" / "test.conf"
     try:
-        knock(installed)
+        connect_once(installed)
         until(
             lambda: installed.systemctl("is-failed", "dreamd.service", check=False) == "failed",
             "systemd gave up",
         )
-        knock(installed)
+        connect_once(installed)
         assert len(crashes.read_text().splitlines()) == CRASHES
         found = failing(installed, "service")
         assert f"systemd has given up after {CRASHES} restarts" in found["text"]
@@ -82,7 +85,7 @@ def test_thirty_crashes_at_the_start(installed):
     is_well(installed)
 
 
-def test_a_sandbox_that_cannot_be_set_up(installed):
+def test_advice_works_if_the_sandbox_cannot_be_set_up(installed):
     """Already for what runs before the daemon."""
     installed.systemctl("stop", "dreamd.service")
     installed.drop_in(f'[Service]\nReadWritePaths="{installed.base}/nofolder"\nRestartSec=1h\n')
@@ -106,7 +109,7 @@ def test_looking_starts_nothing(installed):
     assert installed.systemctl("is-active", "dreamd.service", check=False) == "inactive"
 
 
-def test_an_interpreter_that_is_gone_and_units_that_were_edited(installed):
+def test_advice_works_for_a_missing_interpreter_and_edited_units(installed):
     unit = installed.config / "systemd" / "user" / "dreamd.service"
     ours = unit.read_text()
     unit.write_text(re.sub(r'ExecStart="[^"]+"', 'ExecStart="/gone/bin/python"', ours))
@@ -120,7 +123,7 @@ def test_an_interpreter_that_is_gone_and_units_that_were_edited(installed):
     is_well(installed)
 
 
-def test_the_drop_in_for_hosts_without_user_namespaces_needs_none(installed):
+def test_drop_in_needs_no_user_namespaces(installed):
     """As docs/guides/service.md has it: the daemon is in the namespaces of its manager, each and every one."""
     text = (Path(__file__).parents[2] / "docs/guides/service.md").read_text()
     installed.systemctl("start", "dreamd.service")

@@ -52,7 +52,7 @@ def marked(database) -> list[str]:
         return [key for (key,) in connection.execute("SELECT key FROM dream_meta WHERE key = 'mark'")]
 
 
-def test_a_restore_while_leo_connects_again_and_again(installed, tmp_path, leo_connects):
+def test_restores_while_leo_keeps_connecting(installed, tmp_path, leo_connects):
     state = installed.state / "dreamd"
     until(lambda: listens(installed.socket) and active(installed, "service") == "active", "it serves")
     pid = installed.main_pid()
@@ -72,7 +72,7 @@ def test_a_restore_while_leo_connects_again_and_again(installed, tmp_path, leo_c
     assert json.loads(installed.dreamctl("status", "--json"))["state"] == "ok"
 
 
-def test_a_socket_alone_is_started_again_alone(installed, tmp_path):
+def test_starts_only_the_socket_again_if_only_it_was_active(installed, tmp_path):
     installed.dreamctl("backup", str(tmp_path / "b"))
     installed.systemctl("stop", "dreamd.service")
     assert active(installed, "socket") == "active"
@@ -84,7 +84,7 @@ def test_a_socket_alone_is_started_again_alone(installed, tmp_path):
     assert active(installed, "socket") == "inactive"
 
 
-def test_what_is_refused_leaves_the_unit_running(installed, tmp_path):
+def test_a_refused_restore_leaves_the_unit_running(installed, tmp_path):
     installed.systemctl("start", "dreamd.socket", "dreamd.service")
     pid = installed.main_pid()
     (tmp_path / "b").write_text("no database")
@@ -101,7 +101,7 @@ def test_what_is_refused_leaves_the_unit_running(installed, tmp_path):
     assert installed.main_pid() not in (0, pid)
 
 
-def test_the_service_of_a_second_leo(installed, tmp_path):
+def test_restores_the_service_of_a_second_leo(installed, tmp_path):
     (installed.state / "dreamd@other").mkdir(parents=True, exist_ok=True)
     installed.systemctl("start", "dreamd@other.socket", "dreamd@other.service")
     first, mine = installed.main_pid(), installed.systemctl("show", "-P", "MainPID", "dreamd@other.service")

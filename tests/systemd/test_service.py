@@ -24,7 +24,7 @@ LINES = (
 )
 
 
-class Knock:
+class PlainClient:
     """A blocking MessagePack-RPC client on msgpack alone."""
 
     def __init__(self, path) -> None:
@@ -76,18 +76,18 @@ def fresh(installed):
 
 
 @pytest.fixture
-def knock():
-    """Connect; closed at the end of the test."""
+def connect():
+    """Return a function that connects. The connections are closed at the end of the test."""
     with ExitStack() as connections:
-        yield lambda path: connections.enter_context(Knock(path))
+        yield lambda path: connections.enter_context(PlainClient(path))
 
 
 def status(manager, path=None):
-    with Knock(path or manager.socket) as knock:
-        return knock.call("status")
+    with PlainClient(path or manager.socket) as client:
+        return client.call("status")
 
 
-def test_a_knock_activates_it_and_again_after_a_stop(installed):
+def test_a_connection_activates_it_and_again_after_a_stop(installed):
     """P9: the socket is its owner's alone from the start."""
     assert installed.socket.stat().st_mode & 0o777 == 0o600
     assert installed.socket.parent.stat().st_mode & 0o777 == 0o700
@@ -101,7 +101,7 @@ def test_a_knock_activates_it_and_again_after_a_stop(installed):
     assert status(installed)["pid"] != first["pid"]
 
 
-def test_it_says_what_it_does(installed):
+def test_reports_its_activity_to_systemd(installed):
     status(installed)
     until(
         lambda: installed.systemctl("show", "-P", "StatusText", "dreamd.service") == "waiting for leo",
@@ -115,9 +115,9 @@ def test_it_says_what_it_does(installed):
     assert (said["answers"], said["state"]) == (True, "ok")
 
 
-def test_killed_in_mid_dialogue_it_is_back_and_loses_no_line(installed, knock):
-    """P3, P5: the line that was recorded has its file, and is not observed again; who knocks meanwhile is served."""
-    leo = knock(installed.socket)
+def test_p3_p5_a_kill_during_a_dialogue_loses_no_line(installed, connect):
+    """P3, P5: the recorded line has its file and is not observed again. A client that connects meanwhile is served."""
+    leo = connect(installed.socket)
     leo.hello("generate", "observe")
     leo.send([0, 7, "dream.now", []])
     while (asked := leo.receive())[2] == "generate":  # once a candidate
@@ -125,7 +125,7 @@ def test_killed_in_mid_dialogue_it_is_back_and_loses_no_line(installed, knock):
     observe = asked
     assert observe[2] == "observe"  # so the line is recorded
     installed.systemctl("kill", "--signal=KILL", "dreamd.service")
-    waiting = knock(installed.socket)  # nobody listens, systemd keeps the socket
+    waiting = connect(installed.socket)  # no daemon listens, systemd keeps the socket
     assert waiting.hello("generate", "observe")["name"] == "dreamd"
     until(lambda: waiting.call("inbox.list"), "its file")  # after READY
     [dialog] = [d for d in waiting.call("dialogs.recent") if d["trace_id"] == observe[3][1]["trace_id"]]
@@ -139,7 +139,7 @@ def test_killed_in_mid_dialogue_it_is_back_and_loses_no_line(installed, knock):
         waiting.receive()  # nothing is observed twice
 
 
-def test_a_database_that_is_removed_while_it_serves_has_it_started_again(installed):
+def test_systemd_restarts_it_after_its_database_was_removed(installed):
     """By its exit code, on what is there then: a fresh one."""
     before = status(installed)["pid"]
     (installed.state / "dreamd" / "dream.sqlite3").unlink()
@@ -219,13 +219,13 @@ def test_uninstall_leaves_the_dreams(installed):
     assert status(installed)["state"] == "ok"
 
 
-def test_a_socket_whose_file_vanished_is_made_anew(installed):
+def test_makes_a_vanished_socket_again(installed):
     """By the daemon at its next tick, in its sandbox; and by systemd at the advised command, daemon or no daemon."""
     installed.drop_in("[Service]\nWatchdogSec=1\n")  # it ticks twice as often
     installed.systemctl("stop", "dreamd.service")
     before = status(installed)["pid"]
     installed.socket.unlink()
-    until(installed.socket.exists, "bound anew")
+    until(installed.socket.exists, "bound again")
     healed = status(installed)
     assert (healed["pid"], healed["state"]) == (before, "ok")
     assert healed["failures"] == {"listener: socket vanished": 1}
@@ -233,7 +233,7 @@ def test_a_socket_whose_file_vanished_is_made_anew(installed):
     # What it leaves is stale, and systemd's own has no file: the next one heals that, too.
     os.kill(before, signal.SIGKILL)
     until(lambda: installed.main_pid() not in (0, before), "restarted")
-    until(lambda: listens(installed.socket), "bound anew by the next one")
+    until(lambda: listens(installed.socket), "bound again by the next one")
 
     installed.systemctl("stop", "dreamd.service")
     assert not installed.socket.exists()
@@ -247,7 +247,7 @@ def test_a_socket_whose_file_vanished_is_made_anew(installed):
 
 
 @pytest.mark.parametrize("verb", ["start", "restart"])
-def test_a_socket_that_the_daemon_cannot_make_anew_is_told_and_cured(installed, verb):
+def test_reports_and_cures_a_socket_that_cannot_be_made_again(installed, verb):
     installed.drop_in(
         f'[Service]\nWatchdogSec=1\nReadWritePaths=\nReadWritePaths="{installed.state}/dreamd"\n'
     )
@@ -267,7 +267,7 @@ def test_a_socket_that_the_daemon_cannot_make_anew_is_told_and_cured(installed, 
     assert status(installed)["state"] == "ok"
 
 
-def test_a_state_folder_that_is_gone_is_made(installed):
+def test_makes_a_missing_state_folder(installed):
     """The sandbox could not be set up without it."""
     installed.drop_in("")
     installed.systemctl("stop", "dreamd.service")

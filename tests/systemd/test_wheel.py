@@ -61,7 +61,7 @@ def test_a_wheel_installs_a_service_that_the_doctor_finds_well(manager, environm
     unit = (manager.config / "systemd" / "user" / "dreamd.service").read_text()
     assert f'ExecStart="{environment}/bin/python"' in unit
     try:
-        told = json.loads(run("dreamctl", "status", "--json"))  # the knock
+        told = json.loads(run("dreamctl", "status", "--json"))  # connects, and so starts the daemon
         assert told["state"] == "ok"
         assert os.readlink(f"/proc/{told['pid']}/cwd") != str(CHECKOUT)
         assert "FAIL" not in run("dreamctl", "doctor")

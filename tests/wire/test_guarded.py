@@ -20,7 +20,7 @@ BEFORE_A_LENGTH = (
 )
 
 
-def test_a_tap_is_shown_each_whole_message_that_cannot_be_read_too() -> None:
+def test_a_tap_gets_each_whole_message_even_if_it_cannot_be_read() -> None:
     frames = [msgpack.packb([2, "a", []]), msgpack.packb([0, 1, "b", ["x" * 300]]), msgpack.packb([9])]
     peer, shown = GuardedPeer(), list[bytes]()
     peer.tap = shown.extend
@@ -76,7 +76,7 @@ def test_calls_beyond_the_cap_are_answered_too_many() -> None:
     assert [event.msgid for event in peer.receive_data(more)] == [100, 101]
 
 
-def test_how_far_a_peer_has_got() -> None:
+def test_reports_the_progress_of_a_peer() -> None:
     peer = GuardedPeer()
     message = msgpack.packb([2, "x", []])
     assert (peer.messages, peer.unfinished) == (0, False)
@@ -95,7 +95,7 @@ def test_free_values_nest_to_the_limit_and_no_deeper() -> None:
     assert too_deep({"a": 1, "b": {"c": within}})
 
 
-def test_peers_share_what_they_need_for_an_unfinished_message_alone() -> None:
+def test_p11_peers_share_their_unpackers() -> None:
     """P11: an idle connection would keep 44 KiB for it."""
     spare: list[Any] = []
     peers = [GuardedPeer(spare=spare) for _ in range(2 * SPARE)]

@@ -71,7 +71,7 @@ async def test_before_hello_only_the_frozen_subset_is_served(tmp_path):
         assert await peer.call("shutdown") is True
 
 
-async def test_only_a_context_may_be_told_the_rest_are_requests(tmp_path):
+async def test_only_a_context_may_be_a_notification(tmp_path):
     """P11: nothing that takes time is done without a cap."""
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         for method in SERVED:
@@ -88,7 +88,7 @@ async def test_only_a_context_may_be_told_the_rest_are_requests(tmp_path):
     }  # fmt: skip
 
 
-async def test_events_reach_who_subscribed_and_nobody_else(tmp_path):
+async def test_events_reach_only_subscribers(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
         assert await watcher.call("events.subscribe") is None
         await peer.call("dream.context", {})
@@ -107,7 +107,7 @@ async def test_events_reach_who_subscribed_and_nobody_else(tmp_path):
     assert events[-2]["outcome"] == "complete"
 
 
-async def test_looking(tmp_path):
+async def test_reads_dialogues_decisions_and_figures(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         ended = [await peer.call("dream.now", STIRRED) for _ in range(3)]
@@ -159,7 +159,7 @@ async def test_the_inbox_over_the_wire(tmp_path):
             assert caught.value.code == code
 
 
-async def test_an_inbox_that_is_off_takes_nothing(tmp_path):
+async def test_a_disabled_inbox_refuses_writes(tmp_path):
     async with serving(tmp_path, inbox__enabled="false") as service, await onlooker(service) as peer:
         with pytest.raises(PeerError, match=r"inbox\.enabled is false") as caught:
             await peer.call("inbox.persist", {"seed": {}, "result": {}, "cap_token": TOKEN})
@@ -167,8 +167,8 @@ async def test_an_inbox_that_is_off_takes_nothing(tmp_path):
     assert not (tmp_path / "inbox").exists()
 
 
-async def test_reading_never_waits_behind_a_writer_that_waits(tmp_path):
-    """P11: somebody holds the inbox's lock; the daemon can be looked at, and stops in time."""
+async def test_reading_does_not_wait_for_a_waiting_writer(tmp_path):
+    """P11: while another process holds the inbox's lock, the daemon answers reading calls, and stops in time."""
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)
         with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
@@ -187,7 +187,7 @@ async def test_reading_never_waits_behind_a_writer_that_waits(tmp_path):
             assert (await writing)["shards_written"] == 1
 
 
-async def test_shutdown_is_answered_and_then_happens(tmp_path):
+async def test_answers_shutdown_before_it_stops(tmp_path):
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         stopping = service.stop.__self__
         assert await peer.call("shutdown") is True
@@ -195,9 +195,7 @@ async def test_shutdown_is_answered_and_then_happens(tmp_path):
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_of_text(
-    tmp_path, caplog, monkeypatch, later
-):
+async def test_a_failing_handler_answers_and_is_counted_without_text(tmp_path, caplog, monkeypatch, later):
     """P10, P14: whether it raises, or its answer cannot be encoded."""
 
     def raising(*_):
@@ -235,7 +233,7 @@ async def test_a_handler_that_fails_still_answers_and_is_counted_without_a_word_
     assert "secret" not in caplog.text
 
 
-async def test_a_store_in_trouble_is_named_to_who_asks(tmp_path):
+async def test_an_answer_names_the_trouble_of_the_store(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         lock = Locked(tmp_path)
         await impatient(service.store)

@@ -39,7 +39,7 @@ def stale(path):
 # --- the state folder --------------------------------------------------------------------------------
 
 
-def test_the_folder_is_made_private_and_one_that_is_there_is_left_as_it_is(tmp_path):
+def test_makes_a_private_folder_and_leaves_an_existing_one_unchanged(tmp_path):
     make_private_folder(tmp_path / "a" / "b")
     assert mode(tmp_path / "a" / "b") == 0o700
     (tmp_path / "open").mkdir()
@@ -48,7 +48,7 @@ def test_the_folder_is_made_private_and_one_that_is_there_is_left_as_it_is(tmp_p
     assert mode(tmp_path / "open") == 0o755
 
 
-def test_p8_one_holder_at_a_time_and_the_second_is_told_who(tmp_path):
+def test_p8_one_daemon_holds_the_folder_and_the_second_learns_its_pid(tmp_path):
     with state_lock(tmp_path):
         assert (tmp_path / "dreamd.lock").read_text() == f"{os.getpid()}\n"
         assert mode(tmp_path / "dreamd.lock") == 0o600
@@ -62,13 +62,13 @@ def test_p8_one_holder_at_a_time_and_the_second_is_told_who(tmp_path):
         pass
 
 
-def test_p8_what_an_old_lock_file_says_is_no_obstacle(tmp_path):
+def test_p8_an_old_lock_file_is_no_obstacle(tmp_path):
     (tmp_path / "dreamd.lock").write_text("1\nand more than that\n")  # a process that lives
     with state_lock(tmp_path):
         assert (tmp_path / "dreamd.lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_p8_a_holder_that_has_not_said_who_it_is(tmp_path):
+def test_p8_refuses_a_folder_whose_holder_is_unknown(tmp_path):
     with (tmp_path / "dreamd.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(StartError, match="pid unknown"), state_lock(tmp_path):
@@ -109,7 +109,7 @@ def test_p8_a_forked_child_does_not_hold_its_parents_folder(tmp_path):
     assert file != folder
 
 
-def test_p8_a_lock_file_that_was_removed_lets_nobody_in(tmp_path):
+def test_p8_a_removed_lock_file_admits_no_second_daemon(tmp_path):
     with state_lock(tmp_path) as (folder, _):
         (tmp_path / "dreamd.lock").unlink()
         with pytest.raises(StartError, match="another dreamd \\(pid unknown\\) serves") as caught:
@@ -122,14 +122,14 @@ def test_p8_a_lock_file_that_was_removed_lets_nobody_in(tmp_path):
         pass
 
 
-def test_a_folder_of_others_is_waited_for_no_longer_than_a_bind_takes(tmp_path):
+def test_waits_for_a_locked_folder_only_as_long_as_a_bind_takes(tmp_path):
     with state_lock(tmp_path / "state"):
         listener = Listener(tmp_path / "state" / "of-another")
         assert connects(tmp_path / "state" / "of-another")
         listener.close()
 
 
-def test_where_folders_cannot_be_locked_the_file_does(tmp_path, monkeypatch):
+def test_without_folder_locks_the_lock_file_suffices(tmp_path, monkeypatch):
     """As on NFS."""
     lock = fcntl.flock
 
@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path, stand, why):
 # --- the socket --------------------------------------------------------------------------------------
 
 
-def test_p9_the_socket_is_its_owners_from_its_first_moment(tmp_path, monkeypatch):
+def test_p9_the_socket_is_private_from_its_first_moment(tmp_path, monkeypatch):
     seen = []
     bind = socket.socket.bind
 
@@ -198,7 +198,7 @@ def test_p9_the_socket_is_its_owners_from_its_first_moment(tmp_path, monkeypatch
     assert not (tmp_path / "run" / "s").exists()
 
 
-def test_a_stale_socket_is_taken_over_and_a_live_one_never(tmp_path):
+def test_replaces_a_stale_socket_but_never_a_live_one(tmp_path):
     stale(tmp_path / "s")
     first = Listener(tmp_path / "s")
     assert connects(tmp_path / "s")
@@ -231,7 +231,7 @@ def test_p8_only_a_refused_connection_proves_a_socket_dead(tmp_path, monkeypatch
     assert (tmp_path / "s").exists()
 
 
-def test_a_socket_that_goes_away_while_it_is_looked_at_is_no_obstacle(tmp_path, monkeypatch):
+def test_binds_though_the_old_socket_vanishes_meanwhile(tmp_path, monkeypatch):
     stale(tmp_path / "s")
 
     class Fleeting(socket.socket):
@@ -275,7 +275,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
     assert caught.value.exit_code == 5
 
 
-def test_a_file_that_vanished_or_is_anothers_is_noticed_and_not_removed(tmp_path):
+def test_notices_a_vanished_or_foreign_file_and_does_not_remove_it(tmp_path):
     listener = Listener(tmp_path / "s")
     assert not listener.vanished
     (tmp_path / "s").unlink()
@@ -326,7 +326,7 @@ def test_a_folder_that_cannot_be_locked_is_an_error_that_says_so(tmp_path, monke
     assert caught.value.exit_code == 4
 
 
-def test_a_file_that_becomes_anothers_while_its_folder_is_waited_for_is_kept(tmp_path, monkeypatch):
+def test_keeps_a_file_that_another_daemon_made_meanwhile(tmp_path, monkeypatch):
     listener = Listener(tmp_path / "s")
     lock = fcntl.flock
 
@@ -340,7 +340,7 @@ def test_a_file_that_becomes_anothers_while_its_folder_is_waited_for_is_kept(tmp
     assert (tmp_path / "s").exists()
 
 
-def test_a_socket_that_systemd_passed_is_systemds(tmp_path):
+def test_leaves_the_file_of_a_passed_socket_alone(tmp_path):
     passed = socket.socket(socket.AF_UNIX)
     passed.bind(str(tmp_path / "s"))
     passed.listen()
@@ -354,14 +354,14 @@ def test_a_socket_that_systemd_passed_is_systemds(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_one_whose_file_has_vanished_gives_way_to_one_of_our_own(tmp_path):
+def test_replaces_a_passed_socket_whose_file_has_vanished(tmp_path):
     with ExitStack() as stack, socket.socket(socket.AF_UNIX) as passed:
         passed.bind(str(tmp_path / "s"))
         passed.listen()
         listener = Listener(tmp_path / "other", passed)
         stack.enter_context(passed.dup())  # systemd's
-        knock = stack.enter_context(socket.socket(socket.AF_UNIX))
-        knock.connect(str(tmp_path / "s"))
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(str(tmp_path / "s"))
         (tmp_path / "s").unlink()
         assert listener.vanished
         listener.bind()
@@ -370,15 +370,15 @@ def test_one_whose_file_has_vanished_gives_way_to_one_of_our_own(tmp_path):
         listener.socket.close()  # it dies, and its file stays
         again = Listener(tmp_path / "other", passed)
         assert not again.vanished
-        knock.settimeout(20)
-        assert knock.recv(1) == b""  # it is turned away, and may come again
+        waiting.settimeout(20)
+        assert waiting.recv(1) == b""  # the connection is closed, and the client may reconnect
         assert connects(tmp_path / "s")
         again.close()
         assert not (tmp_path / "s").exists()
         listener.close()
 
 
-def test_one_whose_place_is_taken_meanwhile_stays_systemds(tmp_path):
+def test_keeps_a_passed_socket_whose_place_is_taken(tmp_path):
     with socket.socket(socket.AF_UNIX) as passed:
         passed.bind(str(tmp_path / "s"))
         passed.listen()
@@ -402,7 +402,7 @@ def test_a_socket_that_is_bound_and_does_not_listen_yet_is_not_removed(tmp_path)
     Listener(tmp_path / "s").close()
 
 
-def test_why_a_daemon_ended_by_itself_is_in_its_lock_file_until_the_next_start(tmp_path):
+def test_lock_file_has_the_reason_of_an_end_until_the_next_start(tmp_path):
     assert end_noted(tmp_path) == ""
     with state_lock(tmp_path) as (_, lock):
         assert end_noted(tmp_path) == ""
@@ -412,7 +412,7 @@ def test_why_a_daemon_ended_by_itself_is_in_its_lock_file_until_the_next_start(t
         assert end_noted(tmp_path) == ""
 
 
-def test_a_lock_file_is_held_once(tmp_path):
+def test_a_lock_file_is_locked_once(tmp_path):
     lock = file_lock(tmp_path / "x.lock")
     with pytest.raises(BlockingIOError):
         file_lock(tmp_path / "x.lock")

@@ -77,7 +77,7 @@ def refused(shape, value):
         (params.PersistParams, b"\x91\x81\xa4seed\x81\x81\x01\x02\x03", "unreadable (DecodeError)"),
     ],
 )
-def test_the_field_and_its_type_are_named(shape, value, says):
+def test_names_the_field_and_its_type(shape, value, says):
     assert says in refused(shape, value)
 
 

@@ -51,7 +51,7 @@ async def test_a_session_is_counted_from_its_connection_to_its_end(made, tmp_pat
     await made.close()
 
 
-async def test_p11_beyond_the_cap_a_peer_is_told_and_let_go_and_the_next_one_is_taken_again(made, tmp_path):
+async def test_p11_refuses_peers_beyond_the_cap_with_a_reason(made, tmp_path):
     await made.listen(listening(tmp_path / "s"))
     first, second = [await PlainPeer.connect(tmp_path / "s") for _ in range(2)]
     assert [await first.call("a"), await second.call("b")] == ["a", "b"]
@@ -72,7 +72,7 @@ async def test_p11_beyond_the_cap_a_peer_is_told_and_let_go_and_the_next_one_is_
     await first.close()
 
 
-async def test_p11_sessions_without_a_hello_do_not_shut_the_door(made, tmp_path, monkeypatch):
+async def test_p11_sessions_without_a_hello_give_way(made, tmp_path, monkeypatch):
     await made.listen(listening(tmp_path / "s"))
     silent = [await PlainPeer.connect(tmp_path / "s") for _ in range(2)]
     await until_on_loop(lambda: len(made.sessions) == 2)
@@ -95,7 +95,7 @@ async def test_p11_sessions_without_a_hello_do_not_shut_the_door(made, tmp_path,
         await peer.close()
 
 
-async def test_p9_another_user_is_told_and_refused(made, tmp_path, monkeypatch):
+async def test_p9_refuses_another_user_with_a_reason(made, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 12345)  # as seen from another user's daemon
     monkeypatch.setattr(module, "peer_uid", lambda _: 54321)
     await made.listen(listening(tmp_path / "s"))
@@ -110,7 +110,7 @@ async def test_p9_another_user_is_told_and_refused(made, tmp_path, monkeypatch):
     await made.close()
 
 
-async def test_p9_root_and_the_owner_are_let_in(made, tmp_path, monkeypatch):
+async def test_p9_admits_root_and_the_owner(made, tmp_path, monkeypatch):
     await made.listen(listening(tmp_path / "s"))
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     for uid in (0, 12345):
@@ -121,13 +121,13 @@ async def test_p9_root_and_the_owner_are_let_in(made, tmp_path, monkeypatch):
     await made.close()
 
 
-def test_the_kernel_names_the_user_at_the_other_end():
+def test_peer_uid_is_the_user_at_the_other_end():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         assert peer_uid(ours) == os.geteuid()
 
 
-async def test_listening_anew_takes_the_place_of_the_old_and_keeps_the_sessions(made, tmp_path):
+async def test_listening_on_a_new_socket_keeps_the_sessions(made, tmp_path):
     await made.listen(listening(tmp_path / "a"))
     async with await PlainPeer.connect(tmp_path / "a") as peer:
         assert await peer.call("in") == "in"
@@ -141,7 +141,7 @@ async def test_listening_anew_takes_the_place_of_the_old_and_keeps_the_sessions(
     await made.close()
 
 
-async def test_the_embedded_form_is_one_connected_socket(made):
+async def test_serves_a_connected_socket(made):
     ours, theirs = socket.socketpair()
     session = await made.connect(ours)
     assert made.sessions == {1: session}
@@ -151,7 +151,7 @@ async def test_the_embedded_form_is_one_connected_socket(made):
         await peer.closed()
 
 
-def test_the_same_on_uvloop_and_the_socket_file_stays(tmp_path):
+def test_close_keeps_the_socket_file_on_uvloop(tmp_path):
     async def talk():
         server = Server(echo, lambda _: None, Failures(Clock()))
         await server.listen(listening(tmp_path / "s"))
@@ -178,7 +178,7 @@ def test_the_same_on_uvloop_and_the_socket_file_stays(tmp_path):
         (4096, 4096, 1024, None),
     ],
 )
-def test_p11_as_many_sessions_as_there_are_descriptors_for(monkeypatch, soft, hard, cap, becomes):
+def test_p11_caps_sessions_by_the_limit_of_descriptors(monkeypatch, soft, hard, cap, becomes):
     given = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: given.append(limits))
@@ -186,7 +186,7 @@ def test_p11_as_many_sessions_as_there_are_descriptors_for(monkeypatch, soft, ha
     assert given == ([] if becomes is None else [(becomes, hard)])
 
 
-def test_the_last_descriptor_is_noticed(monkeypatch):
+def test_notices_the_last_descriptor(monkeypatch):
     assert descriptors_left()
     monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "x")))
     assert not descriptors_left()

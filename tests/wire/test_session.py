@@ -53,7 +53,7 @@ async def test_each_call_has_its_own_deadline_and_one_timer_serves_all():
             await lost
 
 
-async def test_a_call_given_up_leaves_nothing_behind_and_its_answer_is_ignored():
+async def test_a_cancelled_call_leaves_nothing_and_its_answer_is_ignored():
     async with pair() as (made, sock):
         given_up, waited = made.session.call("a", [], 5.0), made.session.call("b", [], 0.01)
         given_up.cancel()
@@ -66,7 +66,7 @@ async def test_a_call_given_up_leaves_nothing_behind_and_its_answer_is_ignored()
     assert made.failures.counts == {}
 
 
-async def test_a_call_given_up_before_the_connection_is_lost():
+async def test_a_call_may_be_cancelled_before_the_connection_is_lost():
     async with pair() as (made, sock):
         given_up, waiting = made.session.call("a", [], 5.0), made.session.call("b", [], 5.0)
         given_up.cancel()
@@ -76,7 +76,7 @@ async def test_a_call_given_up_before_the_connection_is_lost():
         assert given_up.cancelled()
 
 
-async def test_the_sweep_also_takes_what_was_given_up():
+async def test_the_timer_also_removes_cancelled_calls():
     async with pair() as (made, _):
         given_up, waited = made.session.call("a", [], 5.0), made.session.call("b", [], 0.01)
         given_up.cancel()
@@ -119,7 +119,7 @@ async def test_p10_an_answer_to_no_call_is_counted_at_once_and_never_answered():
             sock.recv(1)
 
 
-async def test_p11_beyond_64_calls_in_flight_a_call_is_answered_too_many():
+async def test_p11_answers_too_many_beyond_64_calls_in_flight():
     async with talking() as (made, peer):
         waiting = [asyncio.create_task(peer.call("never")) for _ in range(64)]
         await until_on_loop(lambda: len(made.heard) == 64)
@@ -208,7 +208,7 @@ def test_p11_no_session_is_read_from_for_long_at_a_time(loop_factory):
         runner.run(talk())
 
 
-async def test_what_was_not_taken_before_the_connection_was_lost_is_not_served():
+async def test_serves_nothing_after_the_connection_is_lost():
     async with pair() as (made, _):
         made.session.data_received(msgpack.packb([2, "x", []]) * (2 * module.ROUND_EVENTS + 1))
         made.session.abort()
@@ -292,7 +292,7 @@ async def test_a_session_that_has_said_hello_may_be_silent(monkeypatch):
         assert made.failures.counts == {}
 
 
-async def test_one_that_asks_without_a_hello_gets_further(monkeypatch):
+async def test_a_peer_that_asks_without_a_hello_makes_progress(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_S", 0.0)
     async with talking() as (made, peer):
         for _ in range(3):
@@ -340,7 +340,7 @@ def test_a_peer_that_has_closed_its_sending_half_gets_its_answers(loop_factory, 
 
 
 @LOOPS
-def test_a_peer_that_has_gone_is_let_go_at_once(loop_factory):
+def test_closes_at_once_if_the_peer_has_gone(loop_factory):
     async def talk():
         async with pair() as (made, sock):
             made.session._dispatch = lambda session, _: session.own(asyncio.Event().wait())
@@ -431,7 +431,7 @@ async def test_p11_a_breach_is_told_counted_and_ends_this_connection_alone(data,
     assert (counted, other) == (({f"peer: {kind}": 1}, {}) if greeted else ({}, {f"peer: {kind}": 1}))
 
 
-async def test_half_a_frame_costs_nothing_and_waits_for_its_end():
+async def test_half_a_frame_waits_for_its_end():
     async with pair() as (made, sock):
         frame = msgpack.packb([0, 1, "echo", []])
         sock.send(frame[:3])
@@ -441,12 +441,12 @@ async def test_half_a_frame_costs_nothing_and_waits_for_its_end():
         assert msgpack.unpackb(await asyncio.get_running_loop().sock_recv(sock, 100)) == [1, 1, None, "heard"]
 
 
-async def test_close_flushes_and_cuts_off_who_does_not_take_it(monkeypatch):
+async def test_close_flushes_and_cuts_off_a_peer_that_does_not_read(monkeypatch):
     monkeypatch.setattr(module, "GRACE_S", 0.05)
     async with pair() as (made, _):
         made.session.send(bytes(3 << 20))
         made.session.close()
-        await made.lost.wait()  # nobody has read
+        await made.lost.wait()  # the peer has read nothing
     async with talking() as (made, peer):
         made.session.send(msgpack.packb([2, "bye", []]))
         made.session.close()
@@ -491,7 +491,7 @@ async def test_p11_the_answers_to_one_chunk_go_out_together_but_never_too_many_o
         assert len(await asyncio.get_running_loop().sock_recv(sock, 1 << 20)) > 0
 
 
-async def test_what_is_held_goes_out_before_the_end(monkeypatch):
+async def test_sends_held_answers_before_the_end(monkeypatch):
     async with pair() as (made, sock):
 
         def refuse(session, asked):

@@ -17,7 +17,7 @@ KEYS = {
 }  # fmt: skip
 
 
-async def test_a_fresh_daemon(tmp_path):
+async def test_status_of_a_fresh_daemon(tmp_path):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock) as service, await onlooker(service) as peer:
         time.pass_s(12)
@@ -33,7 +33,7 @@ async def test_a_fresh_daemon(tmp_path):
     assert (status["inbox"]["waiting"], status["inbox"]["trouble"]) == (0, None)
 
 
-async def test_a_dreaming_daemon(tmp_path):
+async def test_status_of_a_dreaming_daemon(tmp_path):
     gate = Gate()
     async with (
         serving(tmp_path) as service,
@@ -62,7 +62,7 @@ async def test_a_dreaming_daemon(tmp_path):
     assert all(s["dreaming"] is None for s in status["sessions"])
 
 
-async def test_a_leo_that_is_mute(tmp_path):
+async def test_status_shows_a_mute_leo(tmp_path):
     time = TestClock()
     async with (
         serving(tmp_path, clock=time.clock) as service,
@@ -76,7 +76,7 @@ async def test_a_leo_that_is_mute(tmp_path):
         assert session["mute_s"] == 0.0
 
 
-async def test_a_peer_that_has_not_said_hello(tmp_path):
+async def test_status_shows_a_peer_without_a_hello(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         async with await PlainPeer.connect(service.socket) as silent:
             [_, session] = (await silent.call("status"))["sessions"]
@@ -123,7 +123,7 @@ async def test_p14_no_text_of_a_dream_is_in_the_last_errors(tmp_path):
     assert (error["type"], error["where"], error["times"]) == ("ValueError", "generate (session 1)", 1)
 
 
-async def test_it_answers_at_once_if_a_disk_hangs_and_says_what_it_does_not_know(tmp_path):
+async def test_answers_at_once_with_nulls_if_a_disk_hangs(tmp_path):
     """No matter how often it is asked: it is the one call that an operator has then."""
     hold, calls = threading.Event(), []
 

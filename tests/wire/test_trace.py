@@ -63,7 +63,7 @@ async def test_every_message_of_a_dream_is_seen_both_ways_in_order(tmp_path):
     assert clocks == sorted(clocks)
 
 
-async def test_who_traces_is_never_traced_not_even_by_another_one(tmp_path):
+async def test_a_tracer_is_never_traced(tmp_path):
     """Two would tell each other of what they tell each other, without end."""
     async with serving(tmp_path) as service, await tracer(service) as first, await tracer(service) as second:
         messages = await seen(first, 3)  # the second, until it was one
@@ -77,7 +77,7 @@ async def test_who_traces_is_never_traced_not_even_by_another_one(tmp_path):
             assert second.told.empty()
 
 
-async def test_one_session_alone_can_be_traced(tmp_path):
+async def test_traces_a_single_session(tmp_path):
     async with serving(tmp_path) as service, await onlooker(service) as one, await onlooker(service) as other:
         async with await tracer(service, 2) as watcher:
             await one.call("why")
@@ -90,7 +90,7 @@ async def test_one_session_alone_can_be_traced(tmp_path):
             assert caught.value.code == 12
 
 
-async def test_a_tracer_that_goes_leaves_nothing_behind(tmp_path):
+async def test_a_closed_tracer_leaves_nothing_behind(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         watcher = await tracer(service)
         await peer.call("why")
@@ -100,7 +100,7 @@ async def test_a_tracer_that_goes_leaves_nothing_behind(tmp_path):
         assert service.failures.counts == {}
 
 
-async def test_of_a_large_message_the_beginning_is_shown_and_its_size(tmp_path):
+async def test_shows_the_beginning_and_the_size_of_a_large_message(tmp_path):
     async with (
         serving(tmp_path) as service,
         await tracer(service) as watcher,
@@ -114,7 +114,7 @@ async def test_of_a_large_message_the_beginning_is_shown_and_its_size(tmp_path):
     assert message["data"] == large[: module.HEAD_BYTES]
 
 
-async def test_p11_a_tracer_that_does_not_read_costs_no_session_a_message_and_is_told_what_it_lost(tmp_path):
+async def test_p11_a_slow_tracer_affects_no_session_and_learns_its_losses(tmp_path):
     """12,000 contexts as fast as they go."""
     count = 12_000
     async with serving(tmp_path) as service, await onlooker(service) as peer:
@@ -142,7 +142,7 @@ async def test_p11_a_tracer_that_does_not_read_costs_no_session_a_message_and_is
     assert [message["data"] for message in messages[:3]] == [QUIET] * 3
 
 
-async def test_answers_that_a_session_owes_by_itself_are_shown_each_and_so_is_what_cannot_be_read():
+async def test_shows_the_sessions_own_answers_and_unreadable_messages():
     shown = []
     async with pair() as (made, sock):
         made.session.taps = {7: lambda session, way, message: shown.append((session.number, way, message))}

@@ -15,7 +15,7 @@ def test_params_stay_raw_until_their_type_is_known():
     assert bytes(message.params) == msgpack.packb([{"a": 1}])
 
 
-def test_the_short_form_of_a_context_and_any_longer_one_are_the_same_message():
+def test_reads_a_context_in_its_short_and_longer_forms():
     short = msgpack.packb([2, "dream.context", [{"prompt": "p"}]])
     longer = b"\xdc\x00\x03" + short[1:]
     read = [codec.decode(frame) for frame in (short, longer)]
@@ -51,7 +51,7 @@ def test_an_answer_keeps_its_result_raw_and_reads_its_error():
         (b"\x93\x02\xa2\xff\xff\x90", None, False),  # a method that is no UTF-8
     ],
 )
-def test_what_is_no_message_is_malformed_and_addressed_as_far_as_it_tells(frame, msgid, is_answer):
+def test_a_malformed_frame_has_its_msgid_if_it_can_be_read(frame, msgid, is_answer):
     with pytest.raises(Malformed) as caught:
         codec.decode(frame)
     assert (caught.value.msgid, caught.value.is_answer) == (msgid, is_answer)

@@ -35,7 +35,7 @@ class TestClock:
 
 
 def chosen(**values: Any) -> settings.Settings:
-    """Settings from gate__chance=1 and the like; nothing of the machine's own."""
+    """Return settings from gate__chance=1 and the like, without those of the machine."""
     assignments = [f"{name.replace('__', '.')}={value}" for name, value in values.items()]
     return settings.load(file=Path("/dev/null"), env={}, assignments=assignments)
 
@@ -44,7 +44,7 @@ def chosen(**values: Any) -> settings.Settings:
 async def serving(
     state_dir: Path, *, clock: Clock | None = None, seed: int = 1, tick_s: float = 15.0, **values: Any
 ) -> AsyncIterator[Parts]:
-    """Serve from `state_dir`; the socket lies in it."""
+    """Serve from `state_dir`, with the socket in it."""
     daemon = Daemon(
         chosen(**values),
         state_dir,

@@ -21,7 +21,7 @@ class _Fails(Exception):
 
 
 def fails(code: int, message: str) -> Answer:
-    """An answer that is an error."""
+    """Return an answer that is an error."""
 
     def answer(connection: "Connection", params: list[Any]) -> Any:
         raise _Fails(code, message)
@@ -42,7 +42,7 @@ class Connection:
         threading.Thread(target=self._read, daemon=True).start()
 
     def call(self, method: str, *params: Any) -> Reply:
-        """Call the client; its answer."""
+        """Call the client, and return its answer."""
         replies: queue.Queue[Reply] = queue.Queue()
         with self.lock:
             self.sock.sendall(self.peer.call(method, list(params), replies)[1])
@@ -54,7 +54,7 @@ class Connection:
             self.sock.sendall(self.peer.notify(method, list(params)))
 
     def hears(self, method: str) -> list[Any]:
-        """The params of the next message, which must be of `method`."""
+        """Return the params of the next message, which must be of `method`."""
         heard, params = self.heard.get(timeout=DEADLINE_S)
         assert heard == method
         return params
@@ -123,7 +123,7 @@ class LittleDaemon:
             connection.close()
 
     def arrival(self) -> Connection:
-        """The next client that connects, after its hello."""
+        """Return the next client that connects, after its hello."""
         return self._arrived.get(timeout=DEADLINE_S)
 
     def _accept(self) -> None:
@@ -138,5 +138,5 @@ class LittleDaemon:
 
 
 def welcome(connection: Connection, params: list[Any]) -> dict[str, Any]:
-    """What a daemon that has its seed answers to hello."""
+    """Return the answer to hello of a daemon that has its seed."""
     return {"protocol": PROTOCOL_VERSION, "name": "dreamd", "session": 1, "seeded": True}

@@ -16,7 +16,7 @@ DEADLINE_S = 20.0
 
 
 class DaemonProcess:
-    """`python -m dreamd` on a state folder; stopped, and its end checked, when the block ends."""
+    """`python -m dreamd` on a state folder. At the end of the block it is stopped, and its end checked."""
 
     def __init__(self, state_dir: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.state_dir = state_dir
@@ -53,7 +53,7 @@ class DaemonProcess:
         return True
 
     def call(self, method: str, *params: Any) -> Any:
-        """One request on a connection of its own."""
+        """Send one request on a connection of its own, and return the answer."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(DEADLINE_S)
             connection.connect(str(self.socket))
@@ -74,16 +74,16 @@ class DaemonProcess:
         return "".join(line for line in lines if not line.startswith("INFO dreamd: serving at "))
 
     def wait(self) -> int:
-        """Wait for its end; the exit code."""
+        """Wait for its end, and return the exit code."""
         return self.process.wait(DEADLINE_S)
 
     def stop(self) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM, and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.process.kill()
         self.wait()
 
