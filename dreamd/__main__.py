@@ -15,14 +15,14 @@ from dreamd.errors import SettingsError
 from dreamd.process.exit_codes import ExitCode
 
 
-def _path(text: str) -> str:
+def _given_path(text: str) -> str:
     """Return the path. Raise ArgumentTypeError for an empty one: an unset variable must not mean the default."""
     if not text:
         raise argparse.ArgumentTypeError("expected a path, not an empty text")
     return text
 
 
-def arguments() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Return the parser of dreamd's arguments."""
     parser = argparse.ArgumentParser(
         prog="dreamd",
@@ -33,10 +33,13 @@ def arguments() -> argparse.ArgumentParser:
         "its log or the state folder was replaced, removed or damaged while it served, 130 Ctrl-C while it started.",
     )
     parser.add_argument(
-        "--state-dir", metavar="D", type=_path, help="database, inbox and lock (default: the XDG state home)"
+        "--state-dir",
+        metavar="D",
+        type=_given_path,
+        help="database, inbox and lock (default: the XDG state home)",
     )
     parser.add_argument(
-        "--socket", metavar="S", type=_path, help="the Unix socket (default: in the runtime folder)"
+        "--socket", metavar="S", type=_given_path, help="the Unix socket (default: in the runtime folder)"
     )
     parser.add_argument("--config", metavar="FILE", help="settings in TOML")
     parser.add_argument(
@@ -46,20 +49,20 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def _warn(text: str) -> None:
+def _print_warning(text: str) -> None:
     print(f"dreamd: {text}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon in the foreground, and return the exit code (docs/reference/errors.md)."""
-    asked = arguments().parse_args(argv)
+    asked = make_parser().parse_args(argv)
     file = Path(asked.config) if asked.config else None
     try:
         state_dir = paths.state_dir(asked.state_dir)
         socket = paths.socket_path(asked.socket, state=asked.state_dir)
         from dreamd import app  # not imported for --help and --version
 
-        load = partial(settings.load, file=file, assignments=asked.set, warn=_warn)
+        load = partial(settings.load_settings, file=file, assignments=asked.set, warn=_print_warning)
         return app.run(load, state_dir, socket)
     except SettingsError as error:
         print(f"dreamd: {error}", file=sys.stderr)

@@ -26,7 +26,7 @@ from dreamd.failures import Failures
 from dreamd.housekeeping import Housekeeping
 from dreamd.inbox import Inbox, inbox_folder
 from dreamd.process.exit_codes import ExitCode
-from dreamd.process.state_folder import LOCK_NAME, file_lock, holds, note_end, state_lock
+from dreamd.process.state_folder import LOCK_NAME, file_lock, note_end, owns_folder, state_lock
 from dreamd.process.systemd import Notifier
 from dreamd.settings import Settings
 from dreamd.store.store import Store
@@ -98,11 +98,11 @@ class Daemon:
                 await server.listen(listener.socket)
             stack.callback(asyncio.create_task(engine.pending.run()).cancel)
             stack.push_async_callback(self._stop, server, engine)
-            held = partial(holds, self.locks[0], self.state_dir)
+            held = partial(owns_folder, self.locks[0], self.state_dir)
             lose = partial(self._lose, f"state folder replaced ({self.state_dir})")
             housekeeping = Housekeeping(parts, listener, server, self.notifier.tell, held, lose)
             stack.callback(asyncio.create_task(housekeeping.run(self.tick_s)).cancel)
-            self.reload = partial(_reload, engine, failures)
+            self.reload = partial(_reload_settings, engine, failures)
             self.notifier.tell("READY=1", f"STATUS={engine.doing}")
             engine.pending.wake()
             logging.getLogger(START_LOG).info(
@@ -215,7 +215,7 @@ class Daemon:
         log.info("stopped")
 
 
-def _reload(engine: Engine, failures: Failures, load: Callable[[], Settings]) -> None:
+def _reload_settings(engine: Engine, failures: Failures, load: Callable[[], Settings]) -> None:
     """Apply the settings that may change while serving. Count wrong ones, and those that need a restart, because a
     signal has no answer."""
     try:

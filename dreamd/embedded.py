@@ -53,7 +53,7 @@ class Embedded:
     ) -> None:
         """Start the daemon, and return when it serves. Raise StartError or SettingsError."""
         self._state_dir, self._db_path, self._clock = state_dir, db_path, clock
-        self._settings = settings or sources.load()
+        self._settings = settings or sources.load_settings()
         self._starting = threading.Lock()
         self._closed = False
         self._start()
@@ -69,7 +69,7 @@ class Embedded:
             sessions=SESSIONS,
         )
         started: Future[tuple[asyncio.AbstractEventLoop, Parts]] = Future()
-        thread = threading.Thread(target=_run, args=(daemon, started), name="dreamd", daemon=True)
+        thread = threading.Thread(target=_run_daemon, args=(daemon, started), name="dreamd", daemon=True)
         thread.start()
         self._loop, self._parts = started.result()
         self._daemon, self._thread = daemon, thread
@@ -154,7 +154,7 @@ class Embedded:
         release_in_child([*held, *daemon.database_locks.items()])
 
 
-def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Parts]]") -> None:
+def _run_daemon(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Parts]]") -> None:
     """Serve on this thread until the daemon stops. `started` gets its loop and parts, or the exception of the start."""
 
     async def serve() -> None:
@@ -162,7 +162,7 @@ def _run(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Parts
             started.set_result((asyncio.get_running_loop(), parts))
             await daemon.stopping.wait()
 
-    with silence("dreamd"):
+    with mute_logger("dreamd"):
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 runner.run(serve())
@@ -203,7 +203,7 @@ class Shared:
         embedded = self._running()
         if embedded is not None:
             try:
-                embedded.adopt(sources.load(assignments=assignments))
+                embedded.adopt(sources.load_settings(assignments=assignments))
             except SettingsError as error:
                 raise NotConnected(str(error)) from None
 
@@ -239,7 +239,7 @@ class _Silence(logging.NullHandler):
 
 
 @contextmanager
-def silence(name: str) -> Iterator[None]:
+def mute_logger(name: str) -> Iterator[None]:
     """Keep this logger's records from the host's handlers, and from standard error if there are none, until the last of
     these blocks ends. A process may have several daemons."""
     log, ours = logging.getLogger(name), _Silence()

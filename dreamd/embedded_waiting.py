@@ -139,7 +139,7 @@ class WaitingClient(DreamClient):
         @wraps(hook)
         def run(*arguments: Any) -> Any:
             answers: SimpleQueue[Any] = SimpleQueue()
-            self._things.put(lambda: answers.put(_outcome(hook, arguments)))
+            self._things.put(lambda: answers.put(_call_hook(hook, arguments)))
             try:
                 value, error = answers.get(timeout=HOOK_S)
             except Empty:
@@ -188,7 +188,7 @@ class WaitingClient(DreamClient):
         return "a hook"
 
 
-def _outcome(hook: Hook, arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
+def _call_hook(hook: Hook, arguments: tuple[Any, ...]) -> tuple[Any, BaseException | None]:
     try:
         return hook(*arguments), None
     except Exception as error:  # noqa: BLE001 - raised on the client's thread instead, but not an interrupt

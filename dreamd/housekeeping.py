@@ -56,14 +56,14 @@ class Housekeeping:
         try:
             while True:
                 await asyncio.sleep(every_s)
-                await _tried(self._server.tick())
+                await _try_part(self._server.tick())
                 # A task of its own, because the check of a database, or a disk that hangs, must not delay the watchdog.
                 if self._looking is None or self._looking.done():
-                    self._looking = asyncio.create_task(_tried(self._look()))
+                    self._looking = asyncio.create_task(_try_part(self._look()))
                 await asyncio.wait([self._looking], timeout=patience_s)
                 # Takes minutes for a large database of 0.1.0.
                 if self._tidying is None or self._tidying.done():
-                    self._tidying = asyncio.create_task(_tried(self._tidy()))
+                    self._tidying = asyncio.create_task(_try_part(self._tidy()))
                 self._engine.unanswered = not self._looking.done()
                 self._log_changes()
                 said = self._engine.doing
@@ -123,7 +123,7 @@ class Housekeeping:
         self._state, self._told = state, len(notes)
 
 
-async def _tried(work: Coroutine[Any, Any, None]) -> None:
+async def _try_part(work: Coroutine[Any, Any, None]) -> None:
     try:
         await work
     except Exception as error:  # noqa: BLE001 - counted and logged by the loop's handler

@@ -125,10 +125,10 @@ class Reading:
         if key not in KEYS and key in GONE:
             self.gone.append(f"{name} ({GONE[key]})")
         elif key not in KEYS:
-            self.errors.append(f"{name}: there is no such setting{_nearest(key, KEYS)}")
+            self.errors.append(f"{name}: there is no such setting{_nearest_name(key, KEYS)}")
         else:
             group, _, member = key.partition(".")
-            convert = _typed if kind == "file" else _from_text
+            convert = _typed_value if kind == "file" else _from_text
             try:
                 self.values[group][member] = convert(name, _type_of(group, member), value)
             except SettingsError as error:
@@ -142,7 +142,7 @@ _TYPE = re.compile(r"Expected `(\w+)(?: \| null)?`")
 _TYPES = {"float": "a number", "int": "a whole number", "str": "a text in quotes"}
 
 
-def load(
+def load_settings(
     *,
     file: Path | None = None,
     env: Mapping[str, str] = os.environ,
@@ -154,14 +154,14 @@ def load(
 
     `warn` is called at most once, with one line that names all settings that are gone.
     """
-    found = read(file=file, env=env, assignments=assignments)
+    found = read_sources(file=file, env=env, assignments=assignments)
     settings = found.settings()
     if found.gone and warn:
         warn(f"ignored, since this version has no such setting: {', '.join(found.gone)}")
     return settings
 
 
-def read(
+def read_sources(
     *, file: Path | None = None, env: Mapping[str, str] = os.environ, assignments: Iterable[str] = ()
 ) -> Reading:
     """Read the sources of `load`, and return their values and errors."""
@@ -194,7 +194,7 @@ def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[Pair]:
     named = file is not None or env.get("DREAMD_CONFIG")
     path = file or config_file(env)
     try:
-        table = _table(path)
+        table = _read_table(path)
     except OSError as error:
         if named or not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
             yield SettingsError(f"{path}: the settings cannot be read: {error.strerror}")
@@ -204,14 +204,14 @@ def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[Pair]:
         return
     for group, pairs in table.items():
         if not isinstance(pairs, dict):
-            nearest = _nearest(group, GROUPS)
+            nearest = _nearest_name(group, GROUPS)
             yield SettingsError(f"{path}: {group}: expected a table like [gate], not a value{nearest}")
             continue
         for key, value in pairs.items():
             yield f"{path}: {group}.{key}", f"{group}.{key}", value
 
 
-def _table(path: Path) -> dict[str, Any]:
+def _read_table(path: Path) -> dict[str, Any]:
     """Return the table of a settings file. Raise SettingsError and OSError."""
     data = path.read_bytes()
     if b"\0" in data:  # every key is ASCII, so a UTF-16 file always has null bytes
@@ -235,7 +235,7 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[Pair]:
             yield name, variables[word], value
         elif not _OF_A_SERVICE.fullmatch(f"{word}={value}"):
             known = (*_OTHER_VARIABLES, *(word for word, key in variables.items() if key in KEYS))
-            yield SettingsError(f"{name}: there is no such variable{_nearest(word, known, 'DREAMD_')}")
+            yield SettingsError(f"{name}: there is no such variable{_nearest_name(word, known, 'DREAMD_')}")
 
 
 def _from_assignments(assignments: Iterable[str]) -> Iterator[Pair]:
@@ -251,10 +251,10 @@ def _type_of(group: str, field: str) -> Any:
     return next(f.type for f in msgspec.structs.fields(GROUPS[group]) if f.name == field)
 
 
-def _typed(name: str, kind: Any, value: Any) -> Any:
+def _typed_value(name: str, kind: Any, value: Any) -> Any:
     """Return a value of the file, whose types are strict: a number in quotes is no number. Raise SettingsError."""
     try:
-        return _converted(name, kind, value, strict=True)
+        return _convert_value(name, kind, value, strict=True)
     except SettingsError as error:
         quoted = isinstance(value, str) and get_origin(kind) is not Literal
         raise SettingsError(
@@ -264,20 +264,22 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
 
 def _from_text(name: str, kind: Any, value: str) -> Any:
     """Return a value of the environment or of --set. Raise SettingsError."""
-    return _converted(name, kind, _WORDS.get(value.lower(), value) if kind is bool else value, strict=False)
+    return _convert_value(
+        name, kind, _WORDS.get(value.lower(), value) if kind is bool else value, strict=False
+    )
 
 
-def _converted(name: str, kind: Any, value: Any, *, strict: bool) -> Any:
+def _convert_value(name: str, kind: Any, value: Any, *, strict: bool) -> Any:
     try:
         converted = msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{name}: {_expected(kind, error)}, not {value!r}") from None
+        raise SettingsError(f"{name}: {_expected_words(kind, error)}, not {value!r}") from None
     if isinstance(converted, float) and not isfinite(converted):
         raise SettingsError(f"{name}: expected a finite number, not {value!r}")
     return converted
 
 
-def _expected(kind: Any, error: msgspec.ValidationError) -> str:
+def _expected_words(kind: Any, error: msgspec.ValidationError) -> str:
     """Return the expected value in words."""
     if kind is bool:
         return "expected true or false"
@@ -288,7 +290,7 @@ def _expected(kind: Any, error: msgspec.ValidationError) -> str:
     )
 
 
-def _nearest(wrong: str, right: Iterable[str], prefix: str = "") -> str:
+def _nearest_name(wrong: str, right: Iterable[str], prefix: str = "") -> str:
     close = get_close_matches(wrong, list(right), n=1, cutoff=0.5)
     told = ", ".join(prefix + name for name in close or right)
     return f"; did you mean {told}?" if close else f"; there are: {told}"

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from dreamd import __date__, __version__, settings
-from dreamd.__main__ import arguments
+from dreamd.__main__ import make_parser
 from dreamd.ctl.__main__ import HEADINGS, cli
 from dreamd.ctl.commands.config.sample import comments
 
@@ -74,7 +74,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def _dreamd() -> Iterator[str]:
-    parser = arguments()
+    parser = make_parser()
     yield from _head("dreamd", 8, "the daemon in which leo dreams")
     yield from (".SH SYNOPSIS", r".B dreamd", r"[\fIOPTIONS\fR]", ".SH DESCRIPTION")
     yield from _prose(parser.description or "")

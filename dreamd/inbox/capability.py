@@ -16,7 +16,7 @@ REASONS = ("malformed", "expiry", "expired", "scope")
 _LATEST = sys.float_info.max  # a larger integer is no time
 
 
-def check(token: object, *, now_s: float, require_expiry: bool = False) -> None:
+def check_token(token: object, *, now_s: float, require_expiry: bool = False) -> None:
     """Check that the token permits a write now (unix seconds). Raise CapabilityError if it does not."""
     if not isinstance(token, Mapping):
         raise CapabilityError(

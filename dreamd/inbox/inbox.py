@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamd.clock import Clock
-from dreamd.inbox.capability import check
+from dreamd.inbox.capability import check_token
 from dreamd.inbox.document.document import (
     MOST_SEED_BYTES,
     Json,
@@ -24,7 +24,7 @@ from dreamd.inbox.document.node import check_node
 from dreamd.inbox.errors import CapabilityError, ValidationError
 from dreamd.inbox.folder import reading, removing, writing
 from dreamd.inbox.folder.files import Files
-from dreamd.inbox.folder.folder import Folder, Modes, check_folder, locked, open_folder, typed_errors
+from dreamd.inbox.folder.folder import Folder, Modes, check_folder, folder_lock, open_folder, typed_errors
 from dreamd.inbox.folder.parts import asked_part
 from dreamd.inbox.folder.removing import Own
 from dreamd.inbox.settings import DAY_S, InboxSettings
@@ -35,12 +35,14 @@ CONSUMER_S = 30 * DAY_S  # a consumer that acknowledged nothing for so long is g
 MOST_LOGGED = 10  # invalid nodes that are counted in one write: a message can hold a million
 
 
-def _masks(regions: tuple[str, ...]) -> tuple[Callable[..., list[Json]], ...]:
+def _make_masks(regions: tuple[str, ...]) -> tuple[Callable[..., list[Json]], ...]:
     """Return the redaction of a seed, of shards and of nodes. Its patterns take long to compile: they are loaded if
     redaction is on."""
-    from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact
+    from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact_parts
 
-    return tuple(partial(redact, regions=regions, kept=kept) for kept in (frozenset(), SHARD_KEPT, NODE_KEPT))
+    return tuple(
+        partial(redact_parts, regions=regions, kept=kept) for kept in (frozenset(), SHARD_KEPT, NODE_KEPT)
+    )
 
 
 class Inbox:
@@ -62,7 +64,7 @@ class Inbox:
             self.folder = Path(folder).absolute()
         self.settings = settings or InboxSettings()
         self._modes = Modes(self.settings.file_mode, self.settings.folder_mode)
-        self._masks = _masks(self.settings.regions) if self.settings.redact else None
+        self._masks = _make_masks(self.settings.regions) if self.settings.redact else None
         self.refused: Counter[str] = Counter()  # refused tokens, by reason
         self._files = files or Files()
         self._clock = clock or Clock()
@@ -104,7 +106,7 @@ class Inbox:
                 check_weight(part, "a shard or a node, once it is masked,")
         with self._locked("write to the inbox") as folder:
             wall_s = self._clock.wall()
-            report = writing.write(
+            report = writing.write_trace(
                 folder, trace_id, own_seed, clean, good, own_ref, wall_s, nodes_of_new_shards
             )
         return report | {"nodes_skipped": skipped, "redacted": dict(masked)}
@@ -130,7 +132,7 @@ class Inbox:
 
     def _permit(self, token: object) -> None:
         try:
-            check(token, now_s=self._clock.wall(), require_expiry=self.settings.require_expiry)
+            check_token(token, now_s=self._clock.wall(), require_expiry=self.settings.require_expiry)
         except CapabilityError as refusal:
             self.refused[refusal.reason] += 1
             raise
@@ -157,7 +159,7 @@ class Inbox:
         `trace_id` is the argument of `read` and `ack`, such as `t~2` for a part of `t`.
         """
         with self._reading("list the inbox") as rooms:
-            return reading.waiting(rooms, self._files, n, after)
+            return reading.list_waiting(rooms, self._files, n, after)
 
     def read(self, trace_id: str) -> Json:
         """Return a trace's document: the first waiting one, or else the last acknowledged one.
@@ -165,7 +167,7 @@ class Inbox:
         Raise UnknownTrace, DamagedFile.
         """
         with self._reading("read the inbox") as rooms:
-            return reading.read(rooms, self._files, trace_id)
+            return reading.read_part(rooms, self._files, trace_id)
 
     def ack(self, trace_id: str, saved_ts: int | None = None) -> dict[str, Any]:
         """Move a trace's first waiting file to done/, atomically. Return `{trace_id, path}`, also if it was moved
@@ -178,7 +180,7 @@ class Inbox:
         if saved_ts is not None and (isinstance(saved_ts, bool) or not isinstance(saved_ts, int)):
             raise ValidationError(f"saved_ts is a {type(saved_ts).__name__}, expected an integer")
         with self._locked("acknowledge in the inbox") as folder:
-            path = writing.acknowledge(folder, trace_id, saved_ts, self._clock.wall())
+            path = writing.acknowledge_part(folder, trace_id, saved_ts, self._clock.wall())
             return {"trace_id": trace_id, "path": path}
 
     def sweep(self, older_than_s: float = 0.0) -> Sequence[str]:
@@ -187,7 +189,7 @@ class Inbox:
         Safe at any time: a living writer has one only while it holds the lock.
         """
         with self._locked("sweep the inbox") as folder:
-            return writing.sweep(folder, older_than_s, self._clock.wall())
+            return writing.sweep_temporaries(folder, older_than_s, self._clock.wall())
 
     def retire(self, keep: Collection[str] = ()) -> Sequence[str]:
         """Remove the files that were acknowledged more than `retention_s` ago, and return their names.
@@ -195,17 +197,17 @@ class Inbox:
         `keep`: traces that may still be written. Only an acknowledged file shows that they were acknowledged.
         """
         with self._locked("retire from the inbox") as folder:
-            return writing.retire(folder, self.settings.retention_s, self._clock.wall(), keep)
+            return writing.retire_parts(folder, self.settings.retention_s, self._clock.wall(), keep)
 
     def verify(self) -> Sequence[Json]:
         """Return `{file, problems}` of every file. This only reads."""
         with self._reading("verify the inbox") as rooms:
-            return reading.verify(rooms, self._files)
+            return reading.verify_files(rooms, self._files)
 
     def counts(self) -> dict[str, Any]:
         """Return how many files are `{waiting, done, set_aside, temporaries}`, and `refused` tokens by reason."""
         with self._reading("count the inbox") as rooms:
-            return {**reading.counts(rooms, self._files), "refused": dict(self.refused)}
+            return {**reading.count_files(rooms, self._files), "refused": dict(self.refused)}
 
     def forget(self, own: Own) -> Sequence[str]:
         """Remove all files of these dreams, and return their names. `own` are their lines, as of removing.Own."""
@@ -232,7 +234,7 @@ class Inbox:
         with (
             typed_errors(doing),
             open_folder(self.folder, self._modes, self._files) as folder,
-            locked(folder, self._clock),
+            folder_lock(folder, self._clock),
         ):
             yield folder
 

@@ -30,7 +30,7 @@ def persist_dream_shards(
 
     settings = settings_from_env(os.environ)
     if base_dir is not None:
-        folder = _checked(base_dir)
+        folder = _check_folder(base_dir)
     elif settings.dir and os.path.isabs(settings.dir):
         folder = Path(settings.dir)  # a container may have no home folder, and so no state folder
     else:
@@ -41,7 +41,7 @@ def persist_dream_shards(
     return Inbox(folder, settings).persist(seed, result, cap_token)
 
 
-def _checked(base_dir: object) -> Path:
+def _check_folder(base_dir: object) -> Path:
     """Return `base_dir` as a path. Raise ValidationError if it is not one."""
     if not isinstance(base_dir, str | os.PathLike) or not isinstance(text := os.fspath(base_dir), str):
         raise ValidationError(f"base_dir is a {type(base_dir).__name__}, expected a path or its text")

@@ -45,7 +45,7 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             ) from None
         except OSError as error:
             raise StartError(
-                f"the state folder {state_dir} cannot be used: {_unusable(state_dir, error)}, "
+                f"the state folder {state_dir} cannot be used: {_why_unusable(state_dir, error)}, "
                 "or name another with --state-dir",
                 ExitCode.STATE,
             ) from None
@@ -92,7 +92,7 @@ def _hold_folder(folder: int) -> None:
         pass
 
 
-def holds(folder: int, state_dir: Path) -> bool:
+def owns_folder(folder: int, state_dir: Path) -> bool:
     """Return whether the folder at `state_dir` is still the one that is held."""
     try:
         return os.path.samestat(os.fstat(folder), os.stat(state_dir))
@@ -100,7 +100,7 @@ def holds(folder: int, state_dir: Path) -> bool:
         return False
 
 
-def _unusable(state_dir: Path, error: OSError) -> str:
+def _why_unusable(state_dir: Path, error: OSError) -> str:
     """Return what is wrong with the state folder, and what to do."""
     lock = state_dir / LOCK_NAME
     if os.path.lexists(state_dir) and not os.path.isdir(state_dir):
@@ -113,7 +113,7 @@ def _unusable(state_dir: Path, error: OSError) -> str:
 def release_in_child(held: Iterable[tuple[Path, int]]) -> None:
     """Release the parent's locks in a forked child, whose copies of the descriptors would keep them held."""
     for path, lock in held:
-        if holds(lock, path):  # not released already
+        if owns_folder(lock, path):  # not released already
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             os.dup2(
                 null, lock, inheritable=False

@@ -65,7 +65,7 @@ def passed_socket(env: MutableMapping[str, str] = os.environ) -> socket.socket |
             os.close(fd)
     try:
         passed = socket.socket(fileno=ours[0])
-        unfit = _unfit(passed)
+        unfit = _why_unfit(passed)
     except OSError as error:
         unfit = f"no socket ({error.strerror})"
     if unfit:
@@ -78,7 +78,7 @@ def passed_socket(env: MutableMapping[str, str] = os.environ) -> socket.socket |
     return passed
 
 
-def _unfit(passed: socket.socket) -> str:
+def _why_unfit(passed: socket.socket) -> str:
     """Return why clients could not connect to this socket, or an empty string."""
     if (passed.family, passed.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
         return f"of {passed.family.name} and {passed.type.name}, no stream socket of Unix's"

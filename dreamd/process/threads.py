@@ -60,7 +60,7 @@ class Looker(Generic[T]):
         """Return the result of the call, or raise its exception. Return None if it takes longer than `patience_s`."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.get_running_loop().run_in_executor(self._thread, self._call)
-            self._asked.add_done_callback(_retrieved)
+            self._asked.add_done_callback(_mark_retrieved)
         asked = self._asked
         await asyncio.wait([asked], timeout=patience_s)
         return asked.result() if asked.done() else None
@@ -70,6 +70,6 @@ class Looker(Generic[T]):
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _retrieved(future: "asyncio.Future[T]") -> None:
+def _mark_retrieved(future: "asyncio.Future[T]") -> None:
     if not future.cancelled():
         future.exception()  # there may be no caller to receive it

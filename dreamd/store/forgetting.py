@@ -91,7 +91,9 @@ def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Sh
     return found
 
 
-def forget(connection: Connection, dreams: Sequence[Dream], friend: bool, everywhere: bool) -> Forgotten:
+def forget_dreams(
+    connection: Connection, dreams: Sequence[Dream], friend: bool, everywhere: bool
+) -> Forgotten:
     """Delete dialogues, their lines, and fragments of theirs that have left the friend; empty the replay data of other
     dialogues that quote those. With `friend` his fragments of them go too, with `everywhere` those in checkpoints."""
     ids = _json([dream.id for dream in dreams])
@@ -184,7 +186,7 @@ def holds(connection: Connection, dreams: Sequence[Dream]) -> bool:
 def forget_in_copy(connection: Connection, dreams: Sequence[Dream], friend: bool) -> None:
     """Delete dialogues from a copy of the database, which may be older, and rewrite it. Raise sqlite3.Error."""
     connection.execute("PRAGMA secure_delete = ON").fetchone()
-    run_transaction(connection, forget, dreams, friend, True)
+    run_transaction(connection, forget_dreams, dreams, friend, True)
     scrub(connection)
 
 

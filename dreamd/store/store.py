@@ -143,7 +143,7 @@ class Store(WatchedDatabase):
 
     async def forget(self, dreams: Sequence[Dream], asked: Asked) -> Forgotten:
         """Delete dialogues, and what is made of them. `scrub` comes next."""
-        return await self._write(forgetting.forget, dreams, asked.friend, asked.everywhere)
+        return await self._write(forgetting.forget_dreams, dreams, asked.friend, asked.everywhere)
 
     async def count_dropped(self, files: int) -> None:
         """Count inbox files that were removed to make room."""

@@ -51,7 +51,7 @@ class Calls:
             self._sweep = None
         for call in self._pending.values():
             if not call.future.done():
-                call.future.set_exception(lost())
+                call.future.set_exception(lost_call_error())
         self._pending.clear()
 
     def _arm(self, deadline: float) -> None:
@@ -73,6 +73,6 @@ class Calls:
             self._arm(min(call.deadline for call in self._pending.values()))
 
 
-def lost() -> NotConnected:
+def lost_call_error() -> NotConnected:
     """Return the error of a call that can no longer be answered."""
     return NotConnected("the connection was lost")

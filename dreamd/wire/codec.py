@@ -35,7 +35,7 @@ _ANY = msgspec.msgpack.Decoder(Any)
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def encode(value: Any) -> bytes:
+def encode_message(value: Any) -> bytes:
     """Encode one message. Lone surrogates, as in a path that is not UTF-8, become question marks."""
     try:
         return _encode(value)
@@ -48,7 +48,7 @@ _CONTEXT = _encode([NOTIFICATION, Method.CONTEXT, []])[:-1]
 _NIL = b"\xc0"
 
 
-def decode(frame: bytes) -> Message:
+def decode_message(frame: bytes) -> Message:
     """Decode one whole message, with params and result raw. Raise Malformed (of `dreamclient.errors`)."""
     if frame.startswith(_CONTEXT) and _begins_array(frame[len(_CONTEXT)]):
         return Notification(Method.CONTEXT, frame[len(_CONTEXT) :])
@@ -57,23 +57,23 @@ def decode(frame: bytes) -> Message:
         kind = _UNSIGNED.decode(parts[0]) if parts else -1
         match kind, parts[1:]:
             case 0, [msgid, method, params]:
-                number = _msgid(msgid)
+                number = _read_msgid(msgid)
                 if number is not None and _is_array(params):
-                    return Request(number, _name(method), params)
+                    return Request(number, _read_name(method), params)
             case 1, [msgid, error, result]:
-                number = _msgid(msgid)
+                number = _read_msgid(msgid)
                 if number is not None:
                     said = None if bytes(error) == _NIL else remote_error(_ANY.decode(error))
                     return Reply(number, said, result)
             case 2, [method, params]:
                 if _is_array(params):
-                    return Notification(_name(method), params)
+                    return Notification(_read_name(method), params)
     except Exception as error:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
-        raise _malformed(frame, f"unreadable message ({type(error).__name__})") from None
-    raise _malformed(frame, EXPECTED)
+        raise _malformed_error(frame, f"unreadable message ({type(error).__name__})") from None
+    raise _malformed_error(frame, EXPECTED)
 
 
-def _malformed(frame: bytes, message: str) -> Malformed:
+def _malformed_error(frame: bytes, message: str) -> Malformed:
     """Return the error for a malformed frame, with the request's msgid if it can still be read."""
     kind = msgid = None
     reader = Unpacker(read_size=64)
@@ -88,12 +88,12 @@ def _malformed(frame: bytes, message: str) -> Malformed:
     return Malformed(message, msgid if known else None, is_answer=kind == RESPONSE)
 
 
-def _msgid(raw: msgspec.Raw) -> int | None:
+def _read_msgid(raw: msgspec.Raw) -> int | None:
     number = _UNSIGNED.decode(raw)
     return number if 0 <= number <= MSGID_MASK else None
 
 
-def _name(raw: msgspec.Raw) -> str:
+def _read_name(raw: msgspec.Raw) -> str:
     name = _ANY.decode(raw)
     if not isinstance(name, str | bytes):
         raise TypeError("a method is named by a text")
@@ -123,4 +123,4 @@ def too_deep(value: Any, levels: int = NESTING) -> bool:
     return True
 
 
-CODEC = Codec(encode, decode)
+CODEC = Codec(encode_message, decode_message)

@@ -43,7 +43,7 @@ REFUSALS = (Refusal, CapabilityError, ValidationError, UnknownTrace)
 NAMES = {code: name for name, code in vars(Code).items() if name.isupper()}
 
 
-def _known(error: Exception) -> tuple[int, str]:
+def _code_and_reason(error: Exception) -> tuple[int, str]:
     """Return the code of an error, and the reason under which it is counted."""
     if isinstance(error, Refusal):
         return error.code, NAMES.get(error.code, "REFUSED")
@@ -61,9 +61,9 @@ class InvalidParams(Refusal):
 def _read_params(method: ServedMethod, message: Request | Notification) -> Any:
     """Return the decoded params of a message. Raise InvalidParams for any exception while reading them."""
     try:
-        return params.read(message.params, method.params)
+        return params.read_params(message.params, method.params)
     except Exception as error:  # noqa: BLE001 - ValueError, OverflowError and RecursionError are among them
-        text = f"{message.method}: {params.explain(error, method.shape)}"
+        text = f"{message.method}: {params.explain_error(error, method.shape)}"
         raise InvalidParams(Code.INVALID_PARAMS, text) from None
 
 
@@ -109,7 +109,7 @@ class Dispatcher:
     def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
         """Count a failure, or a refusal that the caller is told; answer a request."""
         where = message.method if message.method in self._table else "unknown method"
-        code, reason = _known(error)
+        code, reason = _code_and_reason(error)
         text = str(error)
         if code == Code.INTERNAL:
             text = f"{where}: failed ({reason}); the daemon's status counts it"

@@ -31,7 +31,7 @@ _FIXED = {
 }  # fmt: skip
 
 
-def _announced(head: bytes | bytearray, limit: int) -> int:
+def _announced_length(head: bytes | bytearray, limit: int) -> int:
     """Return the first length over `limit` in the beginning of an unfinished message, or 0."""
     at = 0
     while at < len(head):
@@ -81,7 +81,7 @@ class GuardedPeer(Peer):
         self._looked = self._looked and not frames
         if self._breach is None and not self._looked:
             self._looked = len(self._partial) >= LOOK_BYTES
-            self._limit(_announced(self._partial[:LOOK_BYTES], self._message_bytes))
+            self._limit(_announced_length(self._partial[:LOOK_BYTES], self._message_bytes))
         if self.tap is not None:
             self.tap(frames)
         self.messages += len(frames)

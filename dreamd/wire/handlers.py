@@ -26,7 +26,7 @@ from dreamd.wire.session import Session
 # --- the session itself ------------------------------------------------------------------------------
 
 
-def hello(parts: Parts, session: Session, asked: params.HelloParams) -> dict[str, Any]:
+def greet_session(parts: Parts, session: Session, asked: params.HelloParams) -> dict[str, Any]:
     said = asked.hello
     if said.protocol != PROTOCOL_VERSION:
         version = said.version or "(version not said)"
@@ -53,23 +53,23 @@ def hello(parts: Parts, session: Session, asked: params.HelloParams) -> dict[str
     }
 
 
-def status(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, dict[str, Any]]:
+def get_status(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, dict[str, Any]]:
     from dreamd.wire.status import status_of  # imported only if needed
 
     return status_of(parts)
 
 
-def shutdown(parts: Parts, session: Session, asked: params.NoParams) -> bool:
+def shut_down(parts: Parts, session: Session, asked: params.NoParams) -> bool:
     # Stop after this answer has been written.
     asyncio.get_running_loop().call_soon(parts.stop)
     return True
 
 
-def subscribe(parts: Parts, session: Session, asked: params.NoParams) -> None:
+def subscribe_events(parts: Parts, session: Session, asked: params.NoParams) -> None:
     parts.subscriptions.subscribers.add(session)
 
 
-def trace(parts: Parts, session: Session, asked: params.TraceSubscribeParams) -> None:
+def trace_messages(parts: Parts, session: Session, asked: params.TraceSubscribeParams) -> None:
     if asked.session is not None and asked.session not in parts.sessions:
         raise Refusal(Code.NOT_FOUND, f"no session {asked.session}; `dreamctl status` lists them")
     parts.subscriptions.trace(session, asked.session)
@@ -78,11 +78,11 @@ def trace(parts: Parts, session: Session, asked: params.TraceSubscribeParams) ->
 # --- dreaming ----------------------------------------------------------------------------------------
 
 
-def context(parts: Parts, session: Session, asked: params.ContextParams) -> Any:
-    return parts.engine.offer(session, _counted(parts, asked.context))
+def offer_context(parts: Parts, session: Session, asked: params.ContextParams) -> Any:
+    return parts.engine.offer(session, _take_failures(parts, asked.context))
 
 
-def _counted(parts: Parts, ctx: Context) -> Context:
+def _take_failures(parts: Parts, ctx: Context) -> Context:
     """Count the failures that the host swallowed, and remove them from the context."""
     if ctx.failures:
         parts.failures.from_host(ctx.failures)
@@ -90,38 +90,38 @@ def _counted(parts: Parts, ctx: Context) -> Context:
     return ctx
 
 
-def now(parts: Parts, session: Session, asked: params.NowParams) -> Coroutine[Any, Any, dict[str, Any]]:
-    ctx = None if asked.context is None else _counted(parts, asked.context)
+def dream_now(parts: Parts, session: Session, asked: params.NowParams) -> Coroutine[Any, Any, dict[str, Any]]:
+    ctx = None if asked.context is None else _take_failures(parts, asked.context)
     return parts.engine.dream_now(session, ctx, asked.session)
 
 
-def seed(parts: Parts, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, int]:
+def seed_friend(parts: Parts, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, int]:
     return parts.friend.seed(asked.seed.origin, asked.seed.readme)
 
 
-def why(parts: Parts, session: Session, asked: params.CountParams) -> Any:
+def list_decisions(parts: Parts, session: Session, asked: params.CountParams) -> Any:
     return parts.engine.why(asked.n)
 
 
 # --- looking -----------------------------------------------------------------------------------------
 
 
-def recent(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
+def list_dialogs(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
     return parts.store.recent(asked.n, asked.before)
 
 
-async def get(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
+async def get_dialog(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
     found = await parts.store.get(asked.id)
     if found is None:
         raise Refusal(Code.NOT_FOUND, f"no dialogue {asked.id}; `dreamctl recent` lists them")
     return found
 
 
-async def replay(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
+async def replay_dialog(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
     try:
         found = await parts.store.script(asked.id)
     except Unreadable as error:
-        lines = (await get(parts, session, asked))["lines"]
+        lines = (await get_dialog(parts, session, asked))["lines"]
         return {"id": asked.id, "lines": lines, "same": False, "difference": str(error)}
     if found is None:
         raise Refusal(
@@ -135,38 +135,40 @@ async def replay(parts: Parts, session: Session, asked: params.DialogParams) -> 
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
 
 
-def search(parts: Parts, session: Session, asked: params.SearchParams) -> Coroutine[Any, Any, Any]:
+def search_lines(parts: Parts, session: Session, asked: params.SearchParams) -> Coroutine[Any, Any, Any]:
     return parts.store.search(asked.words, asked.n, asked.before)
 
 
-def forget(parts: Parts, session: Session, asked: params.ForgetParams) -> Coroutine[Any, Any, dict[str, Any]]:
+def forget_dialogs(
+    parts: Parts, session: Session, asked: params.ForgetParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
     return parts.forgetting.forget(asked.what)
 
 
-def stats(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
+def get_stats(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
     return parts.store.stats()
 
 
 # --- the friend --------------------------------------------------------------------------------------
 
 
-async def fragments(parts: Parts, session: Session, asked: params.FragmentsParams) -> Any:
+async def list_fragments(parts: Parts, session: Session, asked: params.FragmentsParams) -> Any:
     name = asked.checkpoint
     found = parts.friend.fragments if name is None else await parts.store.checkpoint(name)
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 
-def drift(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
+def list_drift(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
     return parts.store.drift(asked.n, asked.before)
 
 
-def checkpoint(
+def keep_checkpoint(
     parts: Parts, session: Session, asked: params.CheckpointParams
 ) -> Coroutine[Any, Any, dict[str, Any]]:
     return parts.store.keep(asked.name, parts.clock.wall(), again=asked.again)
 
 
-def checkpoints(parts: Parts, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
+def list_checkpoints(parts: Parts, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
     return parts.store.checkpoints(asked.n)
 
 
@@ -175,24 +177,28 @@ async def delete_checkpoint(parts: Parts, session: Session, asked: params.NamePa
     return {"name": asked.name}
 
 
-def restore(parts: Parts, session: Session, asked: params.NameParams) -> Coroutine[Any, Any, dict[str, Any]]:
+def restore_checkpoint(
+    parts: Parts, session: Session, asked: params.NameParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
     return parts.friend.restore(asked.name)
 
 
-def take_in(
+def import_fragments(
     parts: Parts, session: Session, asked: params.ImportParams
 ) -> Coroutine[Any, Any, dict[str, Any]]:
     return parts.friend.take_in([replace(copy, dialog=None) for copy in asked.fragments])
 
 
-def reseed(parts: Parts, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, dict[str, Any]]:
+def reseed_friend(
+    parts: Parts, session: Session, asked: params.SeedParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
     return parts.friend.reseed(asked.seed.origin, asked.seed.readme)
 
 
 # --- the inbox ---------------------------------------------------------------------------------------
 
 
-async def persist(parts: Parts, session: Session, asked: params.PersistParams) -> dict[str, Any]:
+async def persist_shards(parts: Parts, session: Session, asked: params.PersistParams) -> dict[str, Any]:
     if not parts.inbox.settings.enabled:
         raise Refusal(Code.UNAVAILABLE, "the inbox is off: inbox.enabled is false")
     what = asked.request
@@ -210,14 +216,14 @@ async def persist(parts: Parts, session: Session, asked: params.PersistParams) -
     return report
 
 
-def waiting(parts: Parts, session: Session, asked: params.WaitingParams) -> Coroutine[Any, Any, Any]:
+def list_waiting(parts: Parts, session: Session, asked: params.WaitingParams) -> Coroutine[Any, Any, Any]:
     return parts.delivery.reading(parts.inbox.list, asked.n, asked.after)
 
 
 ENVELOPE_BYTES = 8  # of an answer besides its result: [1, msgid, nil, ..]
 
 
-async def read(parts: Parts, session: Session, asked: params.TraceParams) -> msgspec.Raw:
+async def read_trace(parts: Parts, session: Session, asked: params.TraceParams) -> msgspec.Raw:
     document = await parts.delivery.reading(parts.inbox.read, asked.trace_id)
     why = f"has more than the {MESSAGE_BYTES} bytes of one message"
     try:
@@ -235,7 +241,7 @@ async def read(parts: Parts, session: Session, asked: params.TraceParams) -> msg
     return msgspec.Raw(data)
 
 
-def ack(parts: Parts, session: Session, asked: params.AckParams) -> Coroutine[Any, Any, Any]:
+def acknowledge_trace(parts: Parts, session: Session, asked: params.AckParams) -> Coroutine[Any, Any, Any]:
     return parts.delivery.for_a_client(parts.inbox.ack, asked.trace_id, asked.saved_ts)
 
 
@@ -244,7 +250,7 @@ def ack(parts: Parts, session: Session, asked: params.AckParams) -> Coroutine[An
 HOOKS = frozenset({Method.GENERATE, Method.OBSERVE, Method.RECALL})
 
 
-def _served(
+def _serve_with(
     serve: Callable[[Parts, Session, Any], Any],
     shape: type[msgspec.Struct],
     *,
@@ -255,31 +261,31 @@ def _served(
 
 
 TABLE: dict[str, ServedMethod] = {
-    Method.HELLO: _served(hello, params.HelloParams, frozen=True),
-    Method.STATUS: _served(status, params.NoParams, frozen=True),
-    Method.SHUTDOWN: _served(shutdown, params.NoParams, frozen=True),
-    Method.SUBSCRIBE: _served(subscribe, params.NoParams),
-    Method.TRACE: _served(trace, params.TraceSubscribeParams),
-    Method.CONTEXT: _served(context, params.ContextParams, told=True),
-    Method.NOW: _served(now, params.NowParams),
-    Method.SEED: _served(seed, params.SeedParams),
-    Method.WHY: _served(why, params.CountParams),
-    Method.DIALOGS_RECENT: _served(recent, params.PageParams),
-    Method.DIALOGS_GET: _served(get, params.DialogParams),
-    Method.DIALOGS_REPLAY: _served(replay, params.DialogParams),
-    Method.DIALOGS_SEARCH: _served(search, params.SearchParams),
-    Method.DIALOGS_FORGET: _served(forget, params.ForgetParams),
-    Method.FRAGMENTS: _served(fragments, params.FragmentsParams),
-    Method.DRIFT: _served(drift, params.PageParams),
-    Method.CHECKPOINT: _served(checkpoint, params.CheckpointParams),
-    Method.CHECKPOINTS: _served(checkpoints, params.CountParams),
-    Method.DELETE_CHECKPOINT: _served(delete_checkpoint, params.NameParams),
-    Method.RESTORE: _served(restore, params.NameParams),
-    Method.IMPORT: _served(take_in, params.ImportParams),
-    Method.RESEED: _served(reseed, params.SeedParams),
-    Method.STATS: _served(stats, params.NoParams),
-    Method.INBOX_PERSIST: _served(persist, params.PersistParams),
-    Method.INBOX_LIST: _served(waiting, params.WaitingParams),
-    Method.INBOX_READ: _served(read, params.TraceParams),
-    Method.INBOX_ACK: _served(ack, params.AckParams),
+    Method.HELLO: _serve_with(greet_session, params.HelloParams, frozen=True),
+    Method.STATUS: _serve_with(get_status, params.NoParams, frozen=True),
+    Method.SHUTDOWN: _serve_with(shut_down, params.NoParams, frozen=True),
+    Method.SUBSCRIBE: _serve_with(subscribe_events, params.NoParams),
+    Method.TRACE: _serve_with(trace_messages, params.TraceSubscribeParams),
+    Method.CONTEXT: _serve_with(offer_context, params.ContextParams, told=True),
+    Method.NOW: _serve_with(dream_now, params.NowParams),
+    Method.SEED: _serve_with(seed_friend, params.SeedParams),
+    Method.WHY: _serve_with(list_decisions, params.CountParams),
+    Method.DIALOGS_RECENT: _serve_with(list_dialogs, params.PageParams),
+    Method.DIALOGS_GET: _serve_with(get_dialog, params.DialogParams),
+    Method.DIALOGS_REPLAY: _serve_with(replay_dialog, params.DialogParams),
+    Method.DIALOGS_SEARCH: _serve_with(search_lines, params.SearchParams),
+    Method.DIALOGS_FORGET: _serve_with(forget_dialogs, params.ForgetParams),
+    Method.FRAGMENTS: _serve_with(list_fragments, params.FragmentsParams),
+    Method.DRIFT: _serve_with(list_drift, params.PageParams),
+    Method.CHECKPOINT: _serve_with(keep_checkpoint, params.CheckpointParams),
+    Method.CHECKPOINTS: _serve_with(list_checkpoints, params.CountParams),
+    Method.DELETE_CHECKPOINT: _serve_with(delete_checkpoint, params.NameParams),
+    Method.RESTORE: _serve_with(restore_checkpoint, params.NameParams),
+    Method.IMPORT: _serve_with(import_fragments, params.ImportParams),
+    Method.RESEED: _serve_with(reseed_friend, params.SeedParams),
+    Method.STATS: _serve_with(get_stats, params.NoParams),
+    Method.INBOX_PERSIST: _serve_with(persist_shards, params.PersistParams),
+    Method.INBOX_LIST: _serve_with(list_waiting, params.WaitingParams),
+    Method.INBOX_READ: _serve_with(read_trace, params.TraceParams),
+    Method.INBOX_ACK: _serve_with(acknowledge_trace, params.AckParams),
 }

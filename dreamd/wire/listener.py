@@ -18,7 +18,7 @@ from dreamclient.paths import check_socket_path
 
 from dreamd.errors import StartError
 from dreamd.process.exit_codes import ExitCode
-from dreamd.process.state_folder import holds, make_private_folder
+from dreamd.process.state_folder import make_private_folder, owns_folder
 
 BACKLOG = 128  # clients that connect while the daemon starts
 
@@ -42,7 +42,7 @@ class Listener:
             self.path = Path(passed.getsockname())
             self.socket = passed
             if _is_bound(self.path):
-                self._file = _held(self.path)
+                self._file = _hold_file(self.path)
             else:  # its file vanished under an earlier daemon; if something is in the way, the tick reports it
                 with suppress(StartError):
                     self.bind()
@@ -55,9 +55,9 @@ class Listener:
             check_socket_path(self.path)
             make_private_folder(self.path.parent)
             with _folder_lock(self.path.parent, self._state):
-                fresh = _bind(self.path)
+                fresh = _bind_socket(self.path)
                 try:
-                    file = _held(self.path)
+                    file = _hold_file(self.path)
                 except OSError:
                     fresh.close()  # otherwise the next attempt would find this socket listening there
                     raise
@@ -93,7 +93,7 @@ class Listener:
             self._file = -1
 
 
-def _held(file: Path) -> int:
+def _hold_file(file: Path) -> int:
     return os.open(file, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
@@ -113,7 +113,7 @@ def _is_bound(path: Path) -> bool:
         return probe.connect_ex(str(path)) == errno.EPROTOTYPE
 
 
-def _bind(path: Path) -> socket.socket:
+def _bind_socket(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The umask is set before bind, so that the file is never open to other users.
@@ -155,7 +155,7 @@ def _folder_lock(folder: Path, state: int) -> Iterator[None]:
     its own `state` folder already. Waits only about as long as a bind takes, then goes on without the lock."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for _ in range(0 if holds(state, folder) else FOLDER_TRIES):
+        for _ in range(0 if owns_folder(state, folder) else FOLDER_TRIES):
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break

@@ -146,7 +146,7 @@ class AckParams(Params):
     saved_ts: int | None = None
 
 
-def read(data: msgspec.Raw, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
+def read_params(data: msgspec.Raw, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
     """Decode the params of one method. Some peers have only doubles and send 3.0: it counts as 3 if an int is expected.
     Any exception means that the params are wrong."""
     try:
@@ -166,7 +166,7 @@ def _with_integers(value: Any) -> Any:
     return value
 
 
-def explain(error: Exception, shape: type[Struct]) -> str:
+def explain_error(error: Exception, shape: type[Struct]) -> str:
     """Return what is wrong with the params: the field, the type that it has, and the expected one."""
     names = shape.__struct_fields__
     wanted = f"expected [{', '.join(names)}]"

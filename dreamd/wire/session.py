@@ -17,7 +17,7 @@ from dreamclient.messages import Code, Method
 from dreamclient.protocol.rpc import Message, Notification, Reply, Request
 
 from dreamd.failures import Failures
-from dreamd.wire.calls import Calls, lost
+from dreamd.wire.calls import Calls, lost_call_error
 from dreamd.wire.guarded import GuardedPeer
 
 UNSENT_BYTES = (
@@ -218,7 +218,7 @@ class Session(asyncio.Protocol):
         """Call the peer. The future has the raw result, or RemoteError, CallTimeout or NotConnected."""
         if self._transport is None or self._half_closed:
             future: asyncio.Future[msgspec.Raw] = self._loop.create_future()
-            future.set_exception(lost())
+            future.set_exception(lost_call_error())
             return future
         call = self._calls.new(deadline_s)
         _, data = self._peer.call(method, params, call)

@@ -22,7 +22,7 @@ UNKNOWN_SIZES = dict.fromkeys(("database_bytes", "wal_bytes"))
 async def status_of(parts: Parts) -> dict[str, Any]:
     """Return the state of the daemon. Facts that a disk does not give in time are null."""
     engine, store = parts.engine, parts.store
-    sizes, inbox = await asyncio.gather(parts.sizes.ask(PATIENCE_S), _inbox(parts))
+    sizes, inbox = await asyncio.gather(parts.sizes.ask(PATIENCE_S), _inbox_figures(parts))
     return {
         "version": dreamd.__version__,
         "protocol": PROTOCOL_VERSION,
@@ -33,9 +33,9 @@ async def status_of(parts: Parts) -> dict[str, Any]:
         "state": f"degraded: {engine.ailment}" if engine.ailment else "ok",
         "enabled": engine.gate.settings.enabled,
         "seeded": parts.friend.seeded,
-        "sessions": [_session(parts, session) for session in parts.sessions.values()],
+        "sessions": [_session_figures(parts, session) for session in parts.sessions.values()],
         "decisions": dict(engine.reasons),
-        "dialogues": _dialogues(engine.dialogues),
+        "dialogues": _dialogue_counts(engine.dialogues),
         "hooks": engine.dialogues.latency.figures(),
         "database": {
             "path": str(store.path),
@@ -50,13 +50,13 @@ async def status_of(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _dialogues(dialogues: Dialogues) -> dict[str, int]:
+def _dialogue_counts(dialogues: Dialogues) -> dict[str, int]:
     """Return the numbers of ended dialogues, by outcome, and of suspended ones."""
     counted = {**dialogues.outcomes, SUSPENDED: len(dialogues.suspended)}
     return {outcome: n for outcome, n in counted.items() if n}
 
 
-def _session(parts: Parts, session: Session) -> dict[str, Any]:
+def _session_figures(parts: Parts, session: Session) -> dict[str, Any]:
     dreamer = parts.engine.dreamer(session.number)
     named = parts.engine.clients[dreamer.name] if dreamer else None
     cooldown_s = parts.engine.gate.settings.cooldown_s
@@ -73,7 +73,7 @@ def _session(parts: Parts, session: Session) -> dict[str, Any]:
     }
 
 
-async def _inbox(parts: Parts) -> dict[str, Any]:
+async def _inbox_figures(parts: Parts) -> dict[str, Any]:
     inbox = parts.inbox
     about: dict[str, Any] = {"folder": str(inbox.folder), "enabled": inbox.settings.enabled}
     try:

@@ -591,7 +591,9 @@ def test_names_the_owner_of_an_inbox_that_cannot_be_entered(monkeypatch):
 
 def test_reports_settings_that_are_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens"})
-    told = list(settings_section.check(settings.read(file=tmp_path / "none", env={"DREAMD_GATE__SHUT": "1"})))
+    told = list(
+        settings_section.check(settings.read_sources(file=tmp_path / "none", env={"DREAMD_GATE__SHUT": "1"}))
+    )
     assert [finding.text for finding in told if finding.level == "WARN"] == [
         "ignored, since this version has no such setting: DREAMD_GATE__SHUT (it opens)"
     ]

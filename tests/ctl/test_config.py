@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 
 from dreamd.ctl.commands.config.sample import sample
-from dreamd.settings import KEYS, Settings, load
+from dreamd.settings import KEYS, Settings, load_settings
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 
@@ -84,7 +84,7 @@ def test_the_environment_and_arguments_of_a_daemon_count(file: Path, tmp_path: P
         shown = config(file, "set", "gate.cooldown_s", "8").stdout
         assert "--set gate.cooldown_s decides" in shown
         assert "service restart` makes it take that" in config(file, "set", "friend.buffer", "8").stdout
-    assert load(file=other, env={}).friend.buffer == 8
+    assert load_settings(file=other, env={}).friend.buffer == 8
     assert file.read_text() == COMMENTED
 
 
@@ -96,9 +96,9 @@ def test_set_and_unset_keep_comments_and_order(file: Path) -> None:
     expected = COMMENTED.replace("60   #", "30.0   #").replace('"fixed"', '"adaptive"')
     assert file.read_text().startswith(expected)
     assert file.stat().st_mode & 0o777 == 0o640
-    assert load(file=file, env={}).inbox.enabled is False
+    assert load_settings(file=file, env={}).inbox.enabled is False
     assert config(file, "unset", "inbox.enabled").stdout == "inbox.enabled is true, from: default.\n"
-    assert load(file=file, env={}).inbox.enabled is True
+    assert load_settings(file=file, env={}).inbox.enabled is True
     missing = config(file, "unset", "inbox.enabled")
     assert (missing.exit_code, "inbox.enabled is not set in the file" in missing.stderr) == (1, True)
 
@@ -150,7 +150,7 @@ def test_the_sample_has_every_setting_and_changes_none(file: Path) -> None:
     file.unlink()
     assert config(file, "init").stdout == f"Written: {file}\n"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert load(file=file, env={}) == Settings()
+    assert load_settings(file=file, env={}) == Settings()
     again = config(file, "init")
     assert (again.exit_code, "stays as it is" in again.stderr) == (1, True)
     on = "\n".join(
@@ -158,7 +158,7 @@ def test_the_sample_has_every_setting_and_changes_none(file: Path) -> None:
         for line in sample().splitlines()
     )
     file.write_text(on)
-    assert load(file=file, env={}) == Settings()
+    assert load_settings(file=file, env={}) == Settings()
     assert sum(line.startswith("#") and line[1] != " " for line in sample().splitlines()) == len(KEYS)
 
 
@@ -176,4 +176,4 @@ def test_a_link_to_the_file_stays_a_link(file: Path, tmp_path: Path) -> None:
     file.symlink_to(real)
     assert config(file, "set", "gate.chance", "1").exit_code == 0
     assert file.is_symlink()
-    assert load(file=real, env={}).gate.chance == 1
+    assert load_settings(file=real, env={}).gate.chance == 1

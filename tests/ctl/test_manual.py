@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamd.__main__ import arguments
+from dreamd.__main__ import make_parser
 from dreamd.settings import KEYS
 from man.write import pages
 from tests.ctl.test_help import ALL, examples
@@ -53,7 +53,7 @@ def test_dreamd_page_has_every_argument_and_setting() -> None:
     assert said["gate.chance"].startswith("Probability")
     assert said["dialogue.turns_max"] == said["dialogue.turns_min"] != ""
     assert "" not in said.values()
-    assert set(re.findall(r"(?<=\s)--[a-z-]+", arguments().format_help())) <= set(
+    assert set(re.findall(r"(?<=\s)--[a-z-]+", make_parser().format_help())) <= set(
         re.findall(r"--[a-z-]+", text)
     )
 

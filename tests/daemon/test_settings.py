@@ -8,14 +8,14 @@ import pytest
 
 from dreamd import settings
 from dreamd.errors import SettingsError
-from dreamd.settings import KEYS, Settings, load
+from dreamd.settings import KEYS, Settings, load_settings
 
 NOTHING = Path("/dev/null")
 OTHERS = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
 
 
 def test_defaults_without_any_source():
-    assert load(file=NOTHING, env={}) == Settings()
+    assert load_settings(file=NOTHING, env={}) == Settings()
     assert len(KEYS) == len(set(KEYS)) > 25
     assert "gate.chance" in KEYS
 
@@ -26,7 +26,7 @@ def test_file_then_environment_then_set(tmp_path):
         "[gate]\nchance = 0.1\ncooldown_s = 5\nenabled = false\n[log]\nlevel = 'info'\n[inbox]\nmode = 0o640\n"
     )
     env = {"DREAMD_GATE__CHANCE": "0.2", "DREAMD_GATE__COOLDOWN_S": "6", "DREAMD_SOCKET": "x", "OTHER": "y"}
-    chosen = load(file=file, env=env, assignments=["gate.chance=0.3", " friend.buffer = 7 "])
+    chosen = load_settings(file=file, env=env, assignments=["gate.chance=0.3", " friend.buffer = 7 "])
     assert (chosen.gate.chance, chosen.gate.cooldown_s, chosen.gate.enabled) == (0.3, 6.0, False)
     assert (chosen.friend.buffer, chosen.log.level, chosen.inbox.file_mode) == (7, "info", 0o640)
 
@@ -39,30 +39,33 @@ def test_reads_the_named_file_or_the_one_in_the_configuration_home(tmp_path):
     (tmp_path / "named.toml").write_text("gate.chance = 0.3")
     home, xdg = {"HOME": str(tmp_path)}, {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}
     named = {"DREAMD_CONFIG": str(tmp_path / "named.toml")}
-    assert load(env=home).gate.chance == 0.2
-    assert load(env=home | xdg).gate.chance == 0.1
-    assert load(env=home | xdg | named).gate.chance == 0.3
-    assert load(env={"HOME": str(tmp_path / "empty")}) == Settings()
-    assert load(file=tmp_path / "named.toml", env=home | {"DREAMD_CONFIG": "/nowhere"}).gate.chance == 0.3
+    assert load_settings(env=home).gate.chance == 0.2
+    assert load_settings(env=home | xdg).gate.chance == 0.1
+    assert load_settings(env=home | xdg | named).gate.chance == 0.3
+    assert load_settings(env={"HOME": str(tmp_path / "empty")}) == Settings()
+    assert (
+        load_settings(file=tmp_path / "named.toml", env=home | {"DREAMD_CONFIG": "/nowhere"}).gate.chance
+        == 0.3
+    )
 
 
 def test_without_a_home_variable_uses_the_user_database(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert load(env={}) == Settings()
+    assert load_settings(env={}) == Settings()
 
 
 @pytest.mark.parametrize(
     ("word", "value"), [("yes", True), ("ON", True), ("1", True), ("no", False), ("Off", False), ("0", False)]
 )
 def test_words_for_true_and_false(word, value):
-    assert load(file=NOTHING, env={"DREAMD_GATE__ENABLED": word}).gate.enabled is value
+    assert load_settings(file=NOTHING, env={"DREAMD_GATE__ENABLED": word}).gate.enabled is value
 
 
 def test_the_variables_of_the_earlier_inbox_writer():
     env = {"DREAM_INBOX_DIR": "/box", "DREAM_INBOX_REDACT": "1", "DREAM_INBOX_VALIDATE": ""}
-    inbox = load(file=NOTHING, env=env).inbox
+    inbox = load_settings(file=NOTHING, env=env).inbox
     assert (inbox.dir, inbox.redact, inbox.validate) == ("/box", True, False)
-    assert load(file=NOTHING, env=env, assignments=["inbox.dir=/other"]).inbox.dir == "/other"
+    assert load_settings(file=NOTHING, env=env, assignments=["inbox.dir=/other"]).inbox.dir == "/other"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +91,7 @@ def test_the_variables_of_the_earlier_inbox_writer():
 )
 def test_a_wrong_assignment_is_one_clear_line(assignment, says):
     with pytest.raises(SettingsError) as caught:
-        load(file=NOTHING, env={}, assignments=[assignment])
+        load_settings(file=NOTHING, env={}, assignments=[assignment])
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
 
@@ -106,7 +109,7 @@ def test_a_wrong_assignment_is_one_clear_line(assignment, says):
 )
 def test_a_wrong_variable_is_one_clear_line(name, says):
     with pytest.raises(SettingsError) as caught:
-        load(file=NOTHING, env={name: "1"})
+        load_settings(file=NOTHING, env={name: "1"})
     assert str(caught.value).startswith(says)
 
 
@@ -136,7 +139,7 @@ def test_a_wrong_file_is_one_clear_line(tmp_path, text, says):
     file = tmp_path / "config.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SettingsError) as caught:
-        load(file=file, env={})
+        load_settings(file=file, env={})
     assert str(caught.value).startswith(f"{file}: {says}")
 
 
@@ -144,7 +147,7 @@ def test_names_all_values_that_conflict(tmp_path):
     file = tmp_path / "config.toml"
     file.write_text("[dialogue]\nturns_min = 9\nmax_chars = 200\n")
     with pytest.raises(SettingsError) as caught:
-        load(file=file, env={"DREAMD_DIALOGUE__TURNS_MAX": "5"})
+        load_settings(file=file, env={"DREAMD_DIALOGUE__TURNS_MAX": "5"})
     assert (
         str(caught.value)
         == f"{file}: dialogue.turns_min, DREAMD_DIALOGUE__TURNS_MAX: turns_min 9 is above turns_max 5"
@@ -156,7 +159,7 @@ def test_names_all_values_that_conflict(tmp_path):
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, encoding, newline):
     file = tmp_path / "config.toml"
     file.write_bytes(f"# träumt{newline}[gate]{newline}chance = 1{newline}".encode(encoding))
-    assert load(file=file, env={}).gate.chance == 1
+    assert load_settings(file=file, env={}).gate.chance == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
@@ -164,7 +167,7 @@ def test_a_file_in_utf_16_is_named_as_such(tmp_path, encoding):
     file = tmp_path / "config.toml"
     file.write_bytes("[gate]\nchance = 1\n".encode(encoding))
     with pytest.raises(SettingsError) as caught:
-        load(file=file, env={})
+        load_settings(file=file, env={})
     assert str(caught.value) == f"{file}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8"
 
 
@@ -174,19 +177,19 @@ def test_ignores_removed_settings_with_one_warning(tmp_path, monkeypatch):
     file.write_text("[gate]\nshut = 'maybe'\nchance = 1\n[inbox]\nsigned = true\n")
     env = {"DREAMD_INBOX__SIGNED": "whatever"}
     said: list[str] = []
-    chosen = load(file=file, env=env, assignments=["gate.shut=1"], warn=said.append)
-    assert chosen == load(file=NOTHING, env={}, assignments=["gate.chance=1"])
+    chosen = load_settings(file=file, env=env, assignments=["gate.shut=1"], warn=said.append)
+    assert chosen == load_settings(file=NOTHING, env={}, assignments=["gate.chance=1"])
     [line] = said
     assert line == (
         f"ignored, since this version has no such setting: {file}: gate.shut (it opens), {file}: inbox.signed "
         "(none is), DREAMD_INBOX__SIGNED (none is), --set gate.shut (it opens)"
     )
-    assert load(file=file, env=env) == chosen
+    assert load_settings(file=file, env=env) == chosen
 
 
 def test_warns_of_no_existing_setting():
     said: list[str] = []
-    load(file=NOTHING, env={}, assignments=["gate.chance=1"], warn=said.append)
+    load_settings(file=NOTHING, env={}, assignments=["gate.chance=1"], warn=said.append)
     assert not said
 
 
@@ -208,7 +211,7 @@ def test_the_variables_of_a_service_called_dreamd_are_no_settings():
         "DREAMD_ENV_PATH": "/usr/bin",
     }
     named = {f"DREAMD_WEB_UI{name.removeprefix('DREAMD')}": value for name, value in list(env.items())[:-2]}
-    assert load(file=NOTHING, env=env | named) == Settings()
+    assert load_settings(file=NOTHING, env=env | named) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -217,19 +220,19 @@ def test_the_variables_of_a_service_called_dreamd_are_no_settings():
 )
 def test_refuses_what_only_looks_like_a_service_variable(name, value):
     with pytest.raises(SettingsError, match=f"{name}: there is no such variable"):
-        load(file=NOTHING, env={name: value})
+        load_settings(file=NOTHING, env={name: value})
 
 
 def test_lists_all_wrong_variables():
     with pytest.raises(SettingsError) as caught:
-        load(file=NOTHING, env={"DREAMD_Q": "1"})
+        load_settings(file=NOTHING, env={"DREAMD_Q": "1"})
     listed = str(caught.value).partition("there are: ")[2].split(", ")
     assert listed[:7] == [f"DREAMD_{name}" for name in OTHERS]
     assert len(listed) == len(OTHERS) + len(KEYS)
 
 
 def test_ignores_the_variables_of_the_client():
-    assert load(file=NOTHING, env={f"DREAMD_{name}": "x" for name in OTHERS}) == Settings()
+    assert load_settings(file=NOTHING, env={f"DREAMD_{name}": "x" for name in OTHERS}) == Settings()
     sources = Path(dreamclient.__file__).parent.rglob("*.py")
     assert {name for file in sources for name in re.findall(r"DREAMD_([A-Z_]+)", file.read_text())} <= {
         *OTHERS
@@ -238,10 +241,10 @@ def test_ignores_the_variables_of_the_client():
 
 def test_a_named_file_must_exist(tmp_path):
     with pytest.raises(SettingsError, match="the settings cannot be read: No such file"):
-        load(file=tmp_path / "none", env={})
+        load_settings(file=tmp_path / "none", env={})
     (tmp_path / "dreamd" / "config.toml").mkdir(parents=True)
     with pytest.raises(SettingsError, match="the settings cannot be read: Is a directory"):
-        load(env={"XDG_CONFIG_HOME": str(tmp_path)})
+        load_settings(env={"XDG_CONFIG_HOME": str(tmp_path)})
 
 
 def test_every_key_can_be_set_by_each_source():
@@ -253,5 +256,7 @@ def test_every_key_can_be_set_by_each_source():
         if key == "inbox.mode":
             value = "0600"
         env = {f"DREAMD_{key.upper().replace('.', '__')}": value}
-        assert load(file=NOTHING, env=env) == load(file=NOTHING, env={}, assignments=[f"{key}={value}"])
+        assert load_settings(file=NOTHING, env=env) == load_settings(
+            file=NOTHING, env={}, assignments=[f"{key}={value}"]
+        )
     assert settings.GROUPS.keys() == {"gate", "dialogue", "friend", "inbox", "store", "log"}

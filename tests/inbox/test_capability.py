@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dreamd.inbox.capability import REASONS, WRITE_SCOPE, check
+from dreamd.inbox.capability import REASONS, WRITE_SCOPE, check_token
 from dreamd.inbox.errors import CapabilityError, InboxError
 
 NOW = 1000.0
@@ -13,7 +13,7 @@ NOW = 1000.0
 
 def refusal(token: Any, **options: Any) -> str:
     with pytest.raises(CapabilityError) as refused:
-        check(token, now_s=NOW, **options)
+        check_token(token, now_s=NOW, **options)
     assert isinstance(refused.value, RuntimeError)
     assert isinstance(refused.value, InboxError)
     assert refused.value.reason in REASONS
@@ -41,7 +41,7 @@ def token(**parts: Any) -> dict[str, Any]:
     ],
 )
 def test_accepts_a_token_that_permits(good: dict[str, Any]) -> None:
-    assert check(good, now_s=NOW) is None
+    assert check_token(good, now_s=NOW) is None
 
 
 @pytest.mark.parametrize("odd", [None, "memory.inbox.dreams.write", [WRITE_SCOPE], 7, b"x"])
@@ -76,7 +76,7 @@ def test_refuses_a_token_without_a_required_expiry(expiry: dict[str, int]) -> No
 
 def test_ignores_other_keys_of_a_token() -> None:
     """Also the signature of an earlier version."""
-    check(token(exp_ts=2000, trace_id="other", sig="00" * 32), now_s=NOW)
+    check_token(token(exp_ts=2000, trace_id="other", sig="00" * 32), now_s=NOW)
 
 
 def test_p14_no_refusal_quotes_the_token() -> None:
@@ -89,11 +89,11 @@ def test_p14_no_refusal_quotes_the_token() -> None:
         token(scopes=[word]),
     ):
         with pytest.raises(CapabilityError) as refused:
-            check(bad, now_s=NOW)
+            check_token(bad, now_s=NOW)
         assert word not in str(refused.value)
 
 
 def test_refuses_an_expiry_of_400_digits():
     with pytest.raises(CapabilityError) as refused:
-        check({"scopes": [WRITE_SCOPE], "exp_ts": 10**400}, now_s=0.0)
+        check_token({"scopes": [WRITE_SCOPE], "exp_ts": 10**400}, now_s=0.0)
     assert refused.value.reason == "expiry"

@@ -18,12 +18,12 @@ from dreamd.inbox.document.document import (
     check_trace_id,
     clean_seed,
     clean_shard,
-    decode,
+    decode_document,
     empty_document,
-    encode,
-    plain,
+    encode_document,
+    encoded_size,
+    plain_copy,
     plain_list,
-    weight,
 )
 from dreamd.inbox.errors import DamagedFile, ForeignFile, InboxError, ValidationError
 
@@ -66,7 +66,7 @@ def test_refuses_a_trace_id_that_cannot_be_a_files_name(bad: Any) -> None:
 
 @given(JSON)
 def test_plain_json_is_copied_as_it_is(value: Any) -> None:
-    assert plain(value, "x") == value
+    assert plain_copy(value, "x") == value
 
 
 class Colour(enum.IntEnum):
@@ -89,7 +89,7 @@ class Items(Mapping[str, int]):
 
 
 def test_relatives_of_json_types_become_those() -> None:
-    got = plain({Word("k"): (Colour.RED, Word("w"), MappingProxyType({"a": 1}), Items())}, "x")
+    got = plain_copy({Word("k"): (Colour.RED, Word("w"), MappingProxyType({"a": 1}), Items())}, "x")
     assert got == {"k": [1, "w", {"a": 1}, {"a": 1}]}
     assert [type(part) for part in (*got, *got["k"])] == [str, int, str, dict, dict]
 
@@ -129,11 +129,11 @@ def test_a_mapping_that_holds_itself_is_refused() -> None:
     loop: dict[str, Any] = {}
     loop["me"] = loop
     with pytest.raises(ValidationError, match="deeper"):
-        plain(loop, "x")
+        plain_copy(loop, "x")
 
 
 def test_nesting_up_to_the_bound_is_taken() -> None:
-    assert plain(nested(31), "x") == nested(31)
+    assert plain_copy(nested(31), "x") == nested(31)
 
 
 @pytest.mark.parametrize("shard", [None, "x", 5, ["a"], [("a", 1)], b"x"])
@@ -180,7 +180,7 @@ def test_refuses_ten_megabytes_in_one_shard() -> None:
 def test_a_shard_is_weighed_as_json_and_as_messagepack() -> None:
     """A float of three letters takes nine bytes on the wire: what is accepted fits a message that answers it."""
     shard = {"n": [0.5] * 100_000}
-    assert len(json.dumps(shard, separators=(",", ":"))) < 768 << 10 < weight(shard)
+    assert len(json.dumps(shard, separators=(",", ":"))) < 768 << 10 < encoded_size(shard)
     with pytest.raises(ValidationError, match="900008 bytes, at most 786432"):
         clean_shard(shard, 0)
     assert clean_shard({"text": "x" * ((768 << 10) - 11)}, 0)
@@ -271,7 +271,7 @@ def test_a_list_may_be_a_tuple_or_absent() -> None:
 
 def test_a_document_comes_back_as_it_was() -> None:
     document = empty_document("t") | {"shards": [{"text": "é 🌙 \u2028"}], "more": 1}
-    assert decode(encode(document)) == json.loads(encode(document)) == document
+    assert decode_document(encode_document(document)) == json.loads(encode_document(document)) == document
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_document_comes_back_as_it_was() -> None:
 )  # fmt: skip
 def test_distinguishes_a_damaged_file_from_a_whole_one(data: bytes) -> None:
     with pytest.raises(DamagedFile):
-        decode(data)
+        decode_document(data)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_distinguishes_a_damaged_file_from_a_whole_one(data: bytes) -> None:
 )
 def test_distinguishes_a_foreign_file_from_damage(data: bytes, why: str) -> None:
     with pytest.raises(ForeignFile, match=why):
-        decode(data)
+        decode_document(data)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_file_of_another_trace_or_version_is_foreign(more: dict[str, Any], why
 
 
 def test_an_odd_shard_and_unknown_keys_are_kept() -> None:
-    assert decode(b'{"shards": [5, {"index": "0"}, null], "x": 1}') == {
+    assert decode_document(b'{"shards": [5, {"index": "0"}, null], "x": 1}') == {
         "shards": [5, {"index": "0"}, None],
         "matada_nodes": [],
         "x": 1,
@@ -329,4 +329,4 @@ def test_an_odd_shard_and_unknown_keys_are_kept() -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_raise_only_the_documented_errors(data: bytes) -> None:
     with contextlib.suppress(DamagedFile):
-        assert isinstance(decode(data)["shards"], list)
+        assert isinstance(decode_document(data)["shards"], list)

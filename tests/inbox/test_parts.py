@@ -15,7 +15,7 @@ from dreamd.inbox.folder.parts import (
     MOST_NAME_BYTES,
     aside_name,
     asked_part,
-    handles,
+    handles_of,
     part_name,
     part_of_name,
 )
@@ -188,7 +188,7 @@ def test_names_of_parts_round_trip() -> None:
         None
     }
     assert (asked_part("t"), asked_part("t~12")) == (("t", None), ("t", 12))
-    assert handles([("t", 3), ("u", 1), ("t", 2)]) == {("t", 2): "t", ("t", 3): "t~3", ("u", 1): "u"}
+    assert handles_of([("t", 3), ("u", 1), ("t", 2)]) == {("t", 2): "t", ("t", 3): "t~3", ("u", 1): "u"}
 
 
 # --- what a write costs --------------------------------------------------------------------------------

@@ -6,15 +6,15 @@ from collections import Counter
 import pytest
 
 from dreamd.errors import SettingsError
-from dreamd.inbox.redaction.redact import redact
-from dreamd.settings import load
+from dreamd.inbox.redaction.redact import redact_parts
+from dreamd.settings import load_settings
 
 REGIONS = ("US", "GB", "DE", "FR", "JP", "BR", "AU", "RU")
 
 
 def masked(text: str, *regions: str, key: str = "note") -> str:
     kinds: Counter[str] = Counter()
-    (part,) = redact([{key: text}], kinds, regions=regions)
+    (part,) = redact_parts([{key: text}], kinds, regions=regions)
     assert (part[key] != text) == (kinds.total() > 0)
     return str(part[key])
 
@@ -103,15 +103,15 @@ def test_masks_all_of_very_many_candidates() -> None:
 
 def test_the_setting_names_regions() -> None:
     pytest.importorskip("phonenumbers")
-    assert load(env={}, assignments=["inbox.phone_regions=de, US"]).inbox.regions == ("DE", "US")
+    assert load_settings(env={}, assignments=["inbox.phone_regions=de, US"]).inbox.regions == ("DE", "US")
     with pytest.raises(
         SettingsError, match=r"--set inbox.phone_regions: .*names no region that is known: XX"
     ):
-        load(env={}, assignments=["inbox.phone_regions=XX"])
+        load_settings(env={}, assignments=["inbox.phone_regions=XX"])
 
 
 def test_the_setting_needs_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
-    assert load(env={}).inbox.regions == ()
+    assert load_settings(env={}).inbox.regions == ()
     with pytest.raises(SettingsError, match=r"needs the library phonenumbers: pip install dreamd\[phones\]"):
-        load(env={}, assignments=["inbox.phone_regions=DE"])
+        load_settings(env={}, assignments=["inbox.phone_regions=DE"])

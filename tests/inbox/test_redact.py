@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact
+from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact_parts
 from dreamd.inbox.redaction.secret_values import REDACTED
 
 DATA = Path(__file__).parents[1] / "data"
@@ -32,7 +32,7 @@ def corpus(name: str) -> list[dict[str, Any]]:
 
 def masked(value: Any) -> tuple[Any, Counter[str]]:
     kinds: Counter[str] = Counter()
-    (part,) = redact([{"note": value}], kinds)
+    (part,) = redact_parts([{"note": value}], kinds)
     return part["note"], kinds
 
 
@@ -66,19 +66,21 @@ def test_never_masks_the_names_of_parts() -> None:
         "text": "a@b.org",
     }
     kinds: Counter[str] = Counter()
-    assert redact([shard], kinds, SHARD_KEPT) == [shard | {"text": "[email]"}]
+    assert redact_parts([shard], kinds, SHARD_KEPT) == [shard | {"text": "[email]"}]
     node = {
         "id": "a@b.org#N1",
         "trace": {"trace_id": "a@b.org", "order": 1},
         "payload": {"trace_id": "a@b.org", "x": "a@b.org"},
     }
-    assert redact([node], kinds, NODE_KEPT) == [node | {"payload": {"trace_id": "a@b.org", "x": "[email]"}}]
+    assert redact_parts([node], kinds, NODE_KEPT) == [
+        node | {"payload": {"trace_id": "a@b.org", "x": "[email]"}}
+    ]
     assert kinds == {"email": 2}
 
 
 def test_does_not_change_its_argument() -> None:
     given_part = {"a": [{"password": "x"}, "a@b.org"]}
-    assert redact([given_part], Counter()) == [{"a": [{"password": REDACTED}, "[email]"]}]
+    assert redact_parts([given_part], Counter()) == [{"a": [{"password": REDACTED}, "[email]"]}]
     assert given_part == {"a": [{"password": "x"}, "a@b.org"]}
 
 
@@ -117,6 +119,6 @@ def test_never_changes_prose(text: str) -> None:
 )
 def test_a_value_is_masked_whole_however_it_is_quoted(text: str, said: str) -> None:
     masked: Counter[str] = Counter()
-    assert redact([{"note": text}], masked) == [{"note": said}]
+    assert redact_parts([{"note": text}], masked) == [{"note": said}]
     assert masked == {"environment": 1}
-    assert redact([{"note": said}], Counter()) == [{"note": said}]
+    assert redact_parts([{"note": said}], Counter()) == [{"note": said}]

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from dreamd.inbox.redaction.redact import redact
-from dreamd.inbox.redaction.secret_names import secrecy
+from dreamd.inbox.redaction.redact import redact_parts
+from dreamd.inbox.redaction.secret_names import secrecy_of
 
 MIXED = "aB3dE5gH7jK9mN2pQ4sT6vW8xZ1cF0iL" * 5
 HEX = "0a1b2c3d4e5f67890a1b2c3d4e5f6789" * 4
@@ -139,7 +139,7 @@ PLACES: dict[str, Callable[[str], str]] = {
 
 def masked(value: Any, key: str = "note") -> tuple[Any, Counter[str]]:
     kinds: Counter[str] = Counter()
-    (part,) = redact([{key: value}], kinds)
+    (part,) = redact_parts([{key: value}], kinds)
     return part[key], kinds
 
 
@@ -268,7 +268,7 @@ def test_keeps_what_only_looks_like_a_secret(text: str) -> None:
 
 
 def test_a_name_is_judged_by_itself() -> None:
-    assert (secrecy("password"), secrecy("tokens"), secrecy("max_tokens"), secrecy("name")) == (
+    assert (secrecy_of("password"), secrecy_of("tokens"), secrecy_of("max_tokens"), secrecy_of("name")) == (
         "secret",
         "count",
         "",

@@ -10,13 +10,13 @@ from dreamd.wire.handlers import TABLE
 
 def read(shape, value):
     data = value if isinstance(value, bytes) else msgpack.packb(value)
-    return params.read(data, msgspec.msgpack.Decoder(shape))
+    return params.read_params(data, msgspec.msgpack.Decoder(shape))
 
 
 def refused(shape, value):
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError, RecursionError)) as caught:
         read(shape, value)
-    return params.explain(caught.value, shape)
+    return params.explain_error(caught.value, shape)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dreamd.wire import codec
 
 
 def test_params_stay_raw_until_their_type_is_known():
-    message = codec.decode(msgpack.packb([0, 7, "why", [{"a": 1}]]))
+    message = codec.decode_message(msgpack.packb([0, 7, "why", [{"a": 1}]]))
     assert isinstance(message, Request)
     assert (message.msgid, message.method) == (7, "why")
     assert bytes(message.params) == msgpack.packb([{"a": 1}])
@@ -18,16 +18,16 @@ def test_params_stay_raw_until_their_type_is_known():
 def test_reads_a_context_in_its_short_and_longer_forms():
     short = msgpack.packb([2, "dream.context", [{"prompt": "p"}]])
     longer = b"\xdc\x00\x03" + short[1:]
-    read = [codec.decode(frame) for frame in (short, longer)]
+    read = [codec.decode_message(frame) for frame in (short, longer)]
     assert all(isinstance(message, Notification) and message.method == "dream.context" for message in read)
     assert bytes(read[0].params) == bytes(read[1].params) == msgpack.packb([{"prompt": "p"}])
 
 
 def test_an_answer_keeps_its_result_raw_and_reads_its_error():
-    good = codec.decode(msgpack.packb([1, 3, None, {"text": "hi"}]))
+    good = codec.decode_message(msgpack.packb([1, 3, None, {"text": "hi"}]))
     assert isinstance(good, Reply)
     assert (good.token, good.error, bytes(good.result)) == (3, None, msgpack.packb({"text": "hi"}))
-    failed = codec.decode(msgpack.packb([1, 3, [11, "TypeError: no", {"type": "TypeError"}], None]))
+    failed = codec.decode_message(msgpack.packb([1, 3, [11, "TypeError: no", {"type": "TypeError"}], None]))
     assert (failed.error.code, failed.error.detail) == (11, {"type": "TypeError"})
 
 
@@ -53,5 +53,5 @@ def test_an_answer_keeps_its_result_raw_and_reads_its_error():
 )
 def test_a_malformed_frame_has_its_msgid_if_it_can_be_read(frame, msgid, is_answer):
     with pytest.raises(Malformed) as caught:
-        codec.decode(frame)
+        codec.decode_message(frame)
     assert (caught.value.msgid, caught.value.is_answer) == (msgid, is_answer)

@@ -33,7 +33,7 @@ def opened(target: Target) -> Iterator[Inbox]:
             status = daemon.call(Method.STATUS)
         state, told = Path(status["state_dir"]), Path(status["inbox"]["folder"])
     try:
-        chosen = settings.load().inbox
+        chosen = settings.load_settings().inbox
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     folder = told or inbox_folder(chosen, state)

@@ -185,7 +185,7 @@ def _wrong_setting() -> str:
     from dreamd import settings  # imports msgspec: only if needed
 
     try:
-        settings.load()
+        settings.load_settings()
     except SettingsError as error:
         return str(error)
     return ""

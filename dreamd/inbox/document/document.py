@@ -70,13 +70,13 @@ def check_trace_id(trace_id: object) -> str:
 def check_schema_ref(schema_ref: object) -> str | None:
     """Return the schema_ref. Raise ValidationError if it is neither None nor a short text."""
     if schema_ref is None or (isinstance(schema_ref, str) and 0 < len(schema_ref) <= MOST_REF):
-        plain(schema_ref, "schema_ref")
+        plain_copy(schema_ref, "schema_ref")
         return schema_ref
     what = f"schema_ref is a {type(schema_ref).__name__}"
     raise ValidationError(f"{what}, expected text of 1 to {MOST_REF} characters")
 
 
-def plain(value: object, what: str, depth: int = MOST_DEPTH) -> Any:
+def plain_copy(value: object, what: str, depth: int = MOST_DEPTH) -> Any:
     """Return a copy of `value` in plain JSON types. Raise ValidationError, naming `what`, if JSON has no such value.
 
     A key that is a number becomes text, as Python's own `json` writes it.
@@ -86,8 +86,8 @@ def plain(value: object, what: str, depth: int = MOST_DEPTH) -> Any:
     if depth == 0:
         raise ValidationError(f"{what} is nested deeper than {MOST_DEPTH}")
     if not isinstance(value, Mapping):
-        return [plain(item, what, depth - 1) for item in value]
-    copy = {_plain_key(key, what): plain(item, what, depth - 1) for key, item in value.items()}
+        return [plain_copy(item, what, depth - 1) for item in value]
+    copy = {_plain_key(key, what): plain_copy(item, what, depth - 1) for key, item in value.items()}
     if len(copy) < len(value):
         raise ValidationError(f"{what} holds a mapping with a number and the text of that number as keys")
     return copy
@@ -122,18 +122,18 @@ def plain_mapping(value: object, what: str, most: int = MOST_SHARD_BYTES) -> Jso
     """Return a plain copy of a mapping. Raise ValidationError if it has more than `most` bytes."""
     if not isinstance(value, Mapping):
         raise ValidationError(f"{what} is a {type(value).__name__}, expected a mapping")
-    copy: Json = plain(value, what)
+    copy: Json = plain_copy(value, what)
     check_weight(copy, what, most)
     return copy
 
 
 def check_weight(value: Json, what: str, most: int = MOST_SHARD_BYTES) -> None:
     """Raise ValidationError if a plain mapping has more than `most` bytes."""
-    if (size := weight(value)) > most:
+    if (size := encoded_size(value)) > most:
         raise ValidationError(f"{what} is {size} bytes, at most {most} are taken")
 
 
-def weight(value: Any) -> int:
+def encoded_size(value: Any) -> int:
     """Return the size of a plain value in bytes, as JSON or as MessagePack, whichever is larger.
 
     A file is JSON, and a message of the wire is MessagePack, which is larger for floats.
@@ -168,14 +168,14 @@ def clean_seed(seed: object) -> Json:
     goal, flags = seed.get("goal"), (constraints or {}).get("flags")
     tags = plain_list(seed.get("ul_tags"), "seed.ul_tags")[:MOST_TAGS]
     found = {
-        "goal": "" if goal is None else _text(goal),
-        "ul_tags": [_text(tag) for tag in tags],
+        "goal": "" if goal is None else _plain_text(goal),
+        "ul_tags": [_plain_text(tag) for tag in tags],
         "constraints": {"flags": {} if flags is None else flags},
     }
     return plain_mapping(found, "seed", MOST_SEED_BYTES)
 
 
-def _text(value: object) -> str:
+def _plain_text(value: object) -> str:
     if isinstance(value, str):
         return value
     try:
@@ -209,12 +209,12 @@ def empty_document(trace_id: str) -> Json:
     }
 
 
-def encode(document: Json) -> bytes:
+def encode_document(document: Json) -> bytes:
     """Return the bytes of a file."""
     return msgspec.json.encode(document) + b"\n"
 
 
-def decode(data: bytes) -> Json:
+def decode_document(data: bytes) -> Json:
     """Return the document in a file's bytes, with odd shards and unknown keys. Raise DamagedFile, or ForeignFile if it
     may be whole for another program."""
     if data.startswith(BYTE_ORDER_MARKS):

@@ -73,16 +73,16 @@ def keys_of(document: Json, trace_id: str) -> tuple[set[bytes], dict[bytes, byte
 
 
 def _shard_key(shard: Any, trace_id: str) -> bytes:
-    content = _digest(shard)
-    name = _name(shard, trace_id)
-    return (content if name is None else _digest(name)) + content
+    content = _content_digest(shard)
+    name = _shard_name(shard, trace_id)
+    return (content if name is None else _content_digest(name)) + content
 
 
 def _node_key(node: Json) -> tuple[bytes, bytes]:
-    return _digest([node["id"]]), _digest(node)
+    return _content_digest([node["id"]]), _content_digest(node)
 
 
-def _name(shard: Any, trace_id: str) -> list[Any] | None:
+def _shard_name(shard: Any, trace_id: str) -> list[Any] | None:
     """Return the name of a shard, with 5.0 as 5, or None if it is named by its content."""
     if not isinstance(shard, dict):
         return None
@@ -92,7 +92,7 @@ def _name(shard: Any, trace_id: str) -> list[Any] | None:
     return [int(part) if isinstance(part, float) and part.is_integer() else part for part in name]
 
 
-def _digest(value: Any) -> bytes:
+def _content_digest(value: Any) -> bytes:
     return blake2b(msgspec.json.encode(value, order="sorted"), digest_size=DIGEST_BYTES).digest()
 
 

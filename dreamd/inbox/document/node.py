@@ -35,7 +35,7 @@ _WORDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _shape(
+def _struct_of(
     name: str, required: Mapping[str, Any], optional: Mapping[str, Any] = {}, *, closed: bool = True
 ) -> Any:
     """Return the type of a mapping with these keys. Unless it is closed, other keys are permitted."""
@@ -43,19 +43,19 @@ def _shape(
     return msgspec.defstruct(name, [*required.items(), *may_lack], forbid_unknown_fields=closed)
 
 
-def _of(*keys: str) -> dict[str, Any]:
+def _word_types(*keys: str) -> dict[str, Any]:
     """Return the types of these keys, each a closed list of words."""
     return {key: _WORDS[key] for key in keys}
 
 
-_State = _shape(
+_State = _struct_of(
     "State",
     {"confidence": Share, "salience": Share},
     {"valence": Annotated[float, Meta(ge=-1, le=1)]}
     | dict.fromkeys(("arousal", "novelty", "urgency", "shock_factor", "risk", "utility"), Share),
     closed=False,
 )
-_Provenance = _shape(
+_Provenance = _struct_of(
     "Provenance",
     {
         "producer": str,
@@ -65,43 +65,49 @@ _Provenance = _shape(
         "consent_scopes": list[str],
     },
     dict.fromkeys(("subject_pseudonym", "model_signature", "policy_version"), str)
-    | {"colony": _shape("Colony", {"id": Short, "role": Short}, {"iteration": Count})},
+    | {"colony": _struct_of("Colony", {"id": Short, "role": Short}, {"iteration": Count})},
 )
-_Timestamps = _shape("Timestamps", {"created_ts": int}, {"updated_ts": int, "observed_ts": int})
+_Timestamps = _struct_of("Timestamps", {"created_ts": int}, {"updated_ts": int, "observed_ts": int})
 _LISTED = {
-    "links": _shape(
-        "Link", {"target_node_id": str} | _of("link_type", "direction"), {"weight": Share, "explanation": str}
+    "links": _struct_of(
+        "Link",
+        {"target_node_id": str} | _word_types("link_type", "direction"),
+        {"weight": Share, "explanation": str},
     ),
     "evolves_to": str,
-    "triggers": _shape(
+    "triggers": _struct_of(
         "Trigger", {"event_type": str, "timestamp": int}, {"trigger_node_id": str, "effect": str}
     ),
-    "reflections": _shape(
+    "reflections": _struct_of(
         "Reflection",
-        {"timestamp": int} | _of("reflection_type"),
+        {"timestamp": int} | _word_types("reflection_type"),
         {"old_state": _State, "new_state": _State, "cause": str},
     ),
-    "embeddings": _shape("Embedding", {"space": str, "vector": list[float]}, {"dim": int, "norm": float}),
-    "evidence": _shape("Evidence", {}, _of("kind") | {"uri": str, "hash": str}),
+    "embeddings": _struct_of("Embedding", {"space": str, "vector": list[float]}, {"dim": int, "norm": float}),
+    "evidence": _struct_of("Evidence", {}, _word_types("kind") | {"uri": str, "hash": str}),
 }
 
 FORMS: dict[NodeForm, Any] = {
-    "simulation": _shape(
+    "simulation": _struct_of(
         "SimulationNode",
         {"id": Text, "type": Text, "version": Text}
-        | _of("lane")
-        | {"trace": _shape("Trace", {"trace_id": Text, "order": Annotated[int, Meta(ge=1)]}, closed=False)}
+        | _word_types("lane")
+        | {
+            "trace": _struct_of(
+                "Trace", {"trace_id": Text, "order": Annotated[int, Meta(ge=1)]}, closed=False
+            )
+        }
         | dict.fromkeys(("metadata", "payload", "provenance"), dict[str, Any]),
         closed=False,
     ),
-    "published": _shape(
+    "published": _struct_of(
         "PublishedNode",
         {"id": Annotated[str, Meta(min_length=3, max_length=128)]}
-        | _of("version", "type")
+        | _word_types("version", "type")
         | {"state": _State, "timestamps": _Timestamps, "provenance": _Provenance},
         {"labels": Annotated[list[Short], Meta(max_length=12)]}
         | {key: GenericAlias(list, (kind,)) for key, kind in _LISTED.items()}
-        | _of("schema_ref"),
+        | _word_types("schema_ref"),
     ),
 }
 _KEYS = {form: frozenset(shape.__struct_fields__) for form, shape in FORMS.items()}
@@ -126,8 +132,8 @@ def check_node(node: object, number: int) -> Json:
     what = f"matada_nodes[{number}]"
     copy = plain_mapping(node, what)
     meant = meant_form(copy)
-    wrong = _wrong(copy, meant)
-    if wrong and all(_wrong(copy, form) for form in FORMS):
+    wrong = _why_wrong(copy, meant)
+    if wrong and all(_why_wrong(copy, form) for form in FORMS):
         raise ValidationError(f"{what}, as a node of the {meant} form: {wrong}")
     return copy
 
@@ -139,21 +145,21 @@ def meant_form(node: Json) -> NodeForm:
     return "published" if more > 0 or (more == 0 and isinstance(node.get("version"), int)) else "simulation"
 
 
-def _wrong(node: Json, form: NodeForm) -> str:
+def _why_wrong(node: Json, form: NodeForm) -> str:
     try:
-        msgspec.convert(_whole(node), FORMS[form])
+        msgspec.convert(_whole_numbers(node), FORMS[form])
     except msgspec.ValidationError as wrong:
         return _without_value(str(wrong))
     return ""
 
 
-def _whole(value: Any) -> Any:
+def _whole_numbers(value: Any) -> Any:
     """Return a copy with 5.0 as 5: both are integers in JSON Schema, and some programs have only doubles."""
     match value:
         case dict():
-            return {key: _whole(item) for key, item in value.items()}
+            return {key: _whole_numbers(item) for key, item in value.items()}
         case list():
-            return [_whole(item) for item in value]
+            return [_whole_numbers(item) for item in value]
         case float() if value.is_integer():
             return int(value)
     return value

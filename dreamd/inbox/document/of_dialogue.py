@@ -26,12 +26,12 @@ def dream_document(
     argument `at`). Equal rows give equal documents, so a write that a crash interrupted can be repeated.
     """
     seed: Json = {"goal": goal, "ul_tags": list(tags), "constraints": {"flags": {}}}
-    shards = [_shard(trace_id, index, line, at) for index, line in enumerate(lines)]
+    shards = [_make_shard(trace_id, index, line, at) for index, line in enumerate(lines)]
     make_node = _published_node if node_form == "published" else _simulation_node
     return seed, shards, [make_node(shard, f"{trace_id}#N{shard['index'] + 1}") for shard in shards]
 
 
-def _shard(trace_id: str, index: int, line: Mapping[str, Any] | object, at: float) -> Json:
+def _make_shard(trace_id: str, index: int, line: Mapping[str, Any] | object, at: float) -> Json:
     def part(name: str, default: Any = None) -> Any:
         return line.get(name, default) if isinstance(line, Mapping) else getattr(line, name, default)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dreamd.clock import Clock
-from dreamd.inbox.document.document import MOST_READ_BYTES, Json, decode
+from dreamd.inbox.document.document import MOST_READ_BYTES, Json, decode_document
 from dreamd.inbox.errors import InboxBusy, InboxUnavailable, ValidationError
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.folder.parts import aside_name
@@ -127,7 +127,7 @@ class Folder:
 def read_document(files: Files, name: str, at: int, most: int = MOST_READ_BYTES) -> Json | None:
     """Return the document of that name, or None if there is none. Raise DamagedFile if it cannot be read."""
     data = read_bytes(files, name, at, most)
-    return None if data is None else decode(data)
+    return None if data is None else decode_document(data)
 
 
 def read_bytes(files: Files, name: str, at: int, most: int) -> bytes | None:
@@ -197,7 +197,7 @@ def check_folder(path: Path, files: Files) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+def folder_lock(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
     """Hold the folder's lock. Raise InboxBusy if another process holds it for longer than `wait_s` seconds."""
     files, until = folder.files, clock.monotonic() + wait_s
     while True:

@@ -32,7 +32,7 @@ class Keys(msgspec.Struct):
         """Return whether an existing earlier part holds a key that begins with these bytes."""
         at = bisect_left(range(len(self.records) // _RECORD_BYTES), key, key=self._record)
         while (record := self._record(at)).startswith(key):
-            if is_there(_number(record)):
+            if is_there(_part_number(record)):
                 return True
             at += 1
         return False
@@ -47,7 +47,7 @@ class Keys(msgspec.Struct):
 
     def forget(self, numbers: Collection[int]) -> None:
         """Remove the keys of these parts."""
-        self.records = b"".join(record for record in self._all() if _number(record) not in numbers)
+        self.records = b"".join(record for record in self._all() if _part_number(record) not in numbers)
 
     def _record(self, at: int) -> bytes:
         return self.records[at * _RECORD_BYTES : (at + 1) * _RECORD_BYTES]
@@ -56,7 +56,7 @@ class Keys(msgspec.Struct):
         return map(self._record, range(len(self.records) // _RECORD_BYTES))
 
 
-def _number(record: bytes) -> int:
+def _part_number(record: bytes) -> int:
     return int.from_bytes(record[-_NUMBER_BYTES:], "big")
 
 

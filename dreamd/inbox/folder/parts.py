@@ -41,7 +41,7 @@ def asked_part(handle: str) -> tuple[str, int | None]:
     return check_trace_id(handle), None
 
 
-def handles(parts: Iterable[Part]) -> Mapping[Part, str]:
+def handles_of(parts: Iterable[Part]) -> Mapping[Part, str]:
     """Return the name by which a caller asks for each of these waiting parts: the trace id for the first of a trace."""
     found: dict[Part, str] = {}
     before = None

@@ -19,7 +19,7 @@ from dreamd.inbox.folder.parts import (
     Part,
     asked_part,
     handle_of,
-    handles,
+    handles_of,
     part_name,
     part_of_name,
 )
@@ -41,7 +41,7 @@ def open_rooms(path: Path, files: Files) -> Iterator[Rooms]:
         yield rooms
 
 
-def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | None = None) -> list[Json]:
+def list_waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | None = None) -> list[Json]:
     """Return `{trace_id, bytes, written_at}` (unix seconds) of at most `n` waiting files, the oldest first, and only
     those after the one named `after`, if that still waits.
 
@@ -56,7 +56,7 @@ def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | No
         if stat.S_ISREG(about.st_mode):
             found.append((about.st_mtime_ns, part, about))
     found.sort(key=lambda one: one[:2])
-    called = handles(part for _, part, _ in found)
+    called = handles_of(part for _, part, _ in found)
     begin = 0
     if after is not None:
         places = (n for n, (_, part, _) in enumerate(found, 1) if after in (called[part], handle_of(*part)))
@@ -67,7 +67,7 @@ def waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | No
     ]
 
 
-def read(rooms: Rooms, files: Files, handle: str) -> Json:
+def read_part(rooms: Rooms, files: Files, handle: str) -> Json:
     """Return the document of a part, or of a trace's first waiting part, or else of its last acknowledged one."""
     trace_id, asked = asked_part(handle)
     for room, find in (("", waiting_part), (DONE, acknowledged_part)):
@@ -77,29 +77,29 @@ def read(rooms: Rooms, files: Files, handle: str) -> Json:
     raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
 
 
-def counts(rooms: Rooms, files: Files) -> dict[str, int]:
+def count_files(rooms: Rooms, files: Files) -> dict[str, int]:
     """Return the numbers of waiting, acknowledged, set aside and temporary files."""
-    main = _names(rooms, "", files)
+    main = _file_names(rooms, "", files)
     return {
         "waiting": sum(part_of_name(name) is not None for name in main),
-        "done": sum(name.endswith(SUFFIX) for name in _names(rooms, DONE, files)),
+        "done": sum(name.endswith(SUFFIX) for name in _file_names(rooms, DONE, files)),
         "set_aside": sum(SUFFIX + CORRUPT in name and part_of_name(name) is None for name in main),
-        "temporaries": len(_names(rooms, TEMPORARY, files)),
+        "temporaries": len(_file_names(rooms, TEMPORARY, files)),
     }
 
 
-def verify(rooms: Rooms, files: Files) -> list[Json]:
+def verify_files(rooms: Rooms, files: Files) -> list[Json]:
     """Return `{file, problems}` of every file, including acknowledged ones and those set aside. A sound one has no
     problems."""
     return [
-        {"file": str(Path(room) / name), "problems": _problems(files, name, rooms[room], room)}
+        {"file": str(Path(room) / name), "problems": _problems_of(files, name, rooms[room], room)}
         for room in rooms
-        for name in _names(rooms, room, files)
+        for name in _file_names(rooms, room, files)
         if not name.startswith(".") and (room, name) != ("", DONE)
     ]
 
 
-def _problems(files: Files, name: str, at: int, room: str) -> list[str]:
+def _problems_of(files: Files, name: str, at: int, room: str) -> list[str]:
     if room == TEMPORARY:
         return ["a temporary: being written, or litter for `dreamctl inbox sweep`"]
     part = part_of_name(name)
@@ -131,5 +131,5 @@ def _document_problems(document: Json, trace_id: str) -> Iterator[str]:
                 yield str(wrong_part)
 
 
-def _names(rooms: Rooms, room: str, files: Files) -> list[str]:
+def _file_names(rooms: Rooms, room: str, files: Files) -> list[str]:
     return sorted(files.names(rooms[room])) if room in rooms else []

@@ -7,7 +7,7 @@ timestamp (ms) of each line. Call both functions under the lock.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from dreamd.inbox.document.document import Json, encode
+from dreamd.inbox.document.document import Json, encode_document
 from dreamd.inbox.errors import DamagedFile, ValidationError
 from dreamd.inbox.folder.folder import LOCK, Folder, read_document
 from dreamd.inbox.folder.keys import drop_keys
@@ -47,7 +47,7 @@ def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, 
     if rest is None:
         folder.files.unlink(name, at)
     else:
-        folder.put(name, encode(rest), into=at, written_s=folder.files.stat(name, at).st_mtime)
+        folder.put(name, encode_document(rest), into=at, written_s=folder.files.stat(name, at).st_mtime)
 
 
 def drop_oldest(folder: Folder, own: Own, waiting: Sequence[str], keep: int) -> list[str]:

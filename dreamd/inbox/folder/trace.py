@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from functools import cache
 
-from dreamd.inbox.document.document import Json, check_own, encode
+from dreamd.inbox.document.document import Json, check_own, encode_document
 from dreamd.inbox.errors import DamagedFile, ValidationError
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.folder.folder import Folder, read_document
@@ -16,17 +16,17 @@ def waiting_part(files: Files, main: int, trace_id: str, asked: int | None) -> i
     number = asked or 1  # most traces have one part, so the folder need not be listed
     if files.exists(part_name(trace_id, number), main):
         return number
-    return None if asked else min(_numbers(files, main, trace_id), default=None)
+    return None if asked else min(_part_numbers(files, main, trace_id), default=None)
 
 
 def acknowledged_part(files: Files, done: int, trace_id: str, asked: int | None) -> int | None:
     """Return the number of the asked part, by default of the last one. None if it was not acknowledged."""
     if asked is None:
-        return max(_numbers(files, done, trace_id), default=None)
+        return max(_part_numbers(files, done, trace_id), default=None)
     return asked if files.exists(part_name(trace_id, asked), done) else None
 
 
-def _numbers(files: Files, at: int, trace_id: str) -> Iterator[int]:
+def _part_numbers(files: Files, at: int, trace_id: str) -> Iterator[int]:
     for name in files.names(at):
         if name.startswith(trace_id) and (part := part_of_name(name)) and part[0] == trace_id:
             yield part[1]
@@ -80,7 +80,9 @@ class Trace:
         # Readers page by a file's time, so a growing file keeps its time.
         waits = self._files.exists(self.name, self._folder.main)
         written_s = self._files.stat(self.name, self._folder.main).st_mtime if waits else None
-        self._folder.put(self.name, encode(document | {"saved_ts": self._last_ts}), written_s=written_s)
+        self._folder.put(
+            self.name, encode_document(document | {"saved_ts": self._last_ts}), written_s=written_s
+        )
 
     def begin_next(self, full: Json) -> None:
         """Go on in the next part."""

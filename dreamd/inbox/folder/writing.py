@@ -13,7 +13,7 @@ from dreamd.inbox.document.document import (
     Json,
     check_trace,
     empty_document,
-    weight,
+    encoded_size,
 )
 from dreamd.inbox.document.merge import Held, put_nodes
 from dreamd.inbox.errors import DamagedFile, ForeignFile, UnknownTrace, ValidationError
@@ -25,7 +25,7 @@ from dreamd.inbox.folder.removing import note_consumer
 from dreamd.inbox.folder.trace import Trace, acknowledged_part, waiting_part
 
 
-def write(
+def write_trace(
     folder: Folder,
     trace_id: str,
     seed: Json,
@@ -42,7 +42,7 @@ def write(
     `duplicates`, `conflicts`, `nodes_written`, and in `set_aside` the new name of a damaged file.
     """
     trace = Trace(folder, trace_id)
-    existing, damaged = _read(trace)
+    existing, damaged = _read_current(trace)
     held = Held(trace_id, trace.earlier)
     if existing is not None:
         held.add(existing)
@@ -53,13 +53,13 @@ def write(
         if damaged:
             aside = folder.set_aside(trace.name, wall_s)
         fresh = empty_document(trace_id) | {"seed": seed, "schema_ref": schema_ref or SCHEMA_REF}
-        document = fresh if existing is None else _continued(existing, fresh, schema_ref)
-        _grow(trace, document, fresh, [*new, *changed.values()], len(new), wall_s)
+        document = fresh if existing is None else _continue_document(existing, fresh, schema_ref)
+        _write_parts(trace, document, fresh, [*new, *changed.values()], len(new), wall_s)
     elif existing is not None:
         folder.sync(trace.name)
     where, at = trace.latest() or (trace.name, folder.main)
     return {
-        "path": _path(folder, where, at),
+        "path": _path_of(folder, where, at),
         "bytes": folder.files.stat(where, at).st_size,
         "shards_written": len(new),
         "duplicates": len(shards) - len(new),
@@ -69,7 +69,7 @@ def write(
     }
 
 
-def _read(trace: Trace) -> tuple[Json | None, bool]:
+def _read_current(trace: Trace) -> tuple[Json | None, bool]:
     """Return the part that is written to, and whether it is damaged and must be set aside."""
     try:
         return trace.read(), False
@@ -79,19 +79,21 @@ def _read(trace: Trace) -> tuple[Json | None, bool]:
         return None, True
 
 
-def _continued(existing: Json, fresh: Json, schema_ref: str | None) -> Json:
+def _continue_document(existing: Json, fresh: Json, schema_ref: str | None) -> Json:
     """Return a file's document with its missing keys. Its first seed and its unknown keys stay."""
     document = fresh | existing
     seed = existing.get("seed") or fresh["seed"]
     return document | {"seed": seed, "schema_ref": schema_ref or document["schema_ref"] or SCHEMA_REF}
 
 
-def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: int, wall_s: float) -> None:
+def _write_parts(
+    trace: Trace, document: Json, fresh: Json, items: list[Json], shards: int, wall_s: float
+) -> None:
     """Write items to this part and, when it is full, to the next ones. The first `shards` items are shards, the others
     nodes."""
     while True:
-        room = MOST_FILE_BYTES - weight(document)
-        fitting = _fitting(items, room)
+        room = MOST_FILE_BYTES - encoded_size(document)
+        fitting = _count_fitting(items, room)
         if fitting or not items:
             nodes = {node["id"]: node for node in items[shards:fitting]}
             document = document | {
@@ -106,13 +108,13 @@ def _grow(trace: Trace, document: Json, fresh: Json, items: list[Json], shards: 
         document = trace.read() or fresh
 
 
-def _fitting(items: list[Json], room: int) -> int:
+def _count_fitting(items: list[Json], room: int) -> int:
     """Return how many of the first items fit into `room` bytes."""
-    sizes = accumulate(weight(item) + 1 for item in items)
+    sizes = accumulate(encoded_size(item) + 1 for item in items)
     return sum(1 for _ in takewhile(lambda size: size <= room, sizes))
 
 
-def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float) -> str:
+def acknowledge_part(folder: Folder, handle: str, saved_ts: int | None, wall_s: float) -> str:
     """Move a part to done/, atomically. Return its path there, also if it was moved before.
 
     `saved_ts`: the one in the file when it was read. Raise ValidationError if the file has grown since.
@@ -122,14 +124,14 @@ def acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float
     waiting = waiting_part(files, folder.main, trace_id, asked)
     if waiting and _is_as_read(files, part_name(trace_id, waiting), trace_id, folder.main, saved_ts):
         note_consumer(folder, wall_s)
-        return _path(folder, _move_to_done(folder, trace_id, waiting, wall_s), folder.done)
+        return _path_of(folder, _move_to_done(folder, trace_id, waiting, wall_s), folder.done)
     # The part that was read may be acknowledged already, and the waiting one may be the next.
     done = acknowledged_part(files, folder.done, trace_id, asked)
     name = part_name(trace_id, done or 1)
     if done and (not waiting or _is_as_read(files, name, trace_id, folder.done, saved_ts)):
         files.fsync(folder.done)  # the process that moved it may have crashed before this
         files.fsync(folder.main)
-        return _path(folder, name, folder.done)
+        return _path_of(folder, name, folder.done)
     if waiting:
         raise ValidationError("the file has grown since it was read; read it again, then acknowledge it")
     raise UnknownTrace("no file of that trace id is waiting or was acknowledged")
@@ -159,11 +161,11 @@ def _move_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> 
     return target
 
 
-def _path(folder: Folder, name: str, at: int) -> str:
+def _path_of(folder: Folder, name: str, at: int) -> str:
     return str(folder.path / name if at == folder.main else folder.path / DONE / name)
 
 
-def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
+def sweep_temporaries(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
     """Remove temporary files older than `older_than_s`. No writer needs one while this process holds the lock."""
     swept = []
     for name in sorted(folder.files.names(folder.temporary)):
@@ -175,14 +177,14 @@ def sweep(folder: Folder, older_than_s: float, wall_s: float) -> list[str]:
     return swept
 
 
-def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[str] = ()) -> list[str]:
+def retire_parts(folder: Folder, retention_s: float, wall_s: float, keep: Collection[str] = ()) -> list[str]:
     """Remove each part that was acknowledged more than `retention_s` seconds ago, except those of the traces `keep`.
 
     If the files of a trace cannot be read or removed, go on with the others, and raise the first failure at the end.
     """
-    waiting = {trace_id for trace_id, _ in _parts(folder, folder.main)}
+    waiting = {trace_id for trace_id, _ in _parts_in(folder, folder.main)}
     done = defaultdict[str, list[int]](list)
-    for trace_id, number in _parts(folder, folder.done):
+    for trace_id, number in _parts_in(folder, folder.done):
         done[trace_id].append(number)
     retired: list[str] = []
     failures: list[Exception] = []
@@ -190,7 +192,7 @@ def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[s
         try:
             old = [n for n in sorted(done[trace_id]) if _is_old(folder, trace_id, n, wall_s - retention_s)]
             goes_on = trace_id in waiting or len(old) < len(done[trace_id])
-            retired += _retire(folder, trace_id, old, goes_on)
+            retired += _retire_trace(folder, trace_id, old, goes_on)
         except (OSError, ValidationError) as failure:
             failures.append(failure)
     if retired:
@@ -200,7 +202,7 @@ def retire(folder: Folder, retention_s: float, wall_s: float, keep: Collection[s
     return retired
 
 
-def _parts(folder: Folder, at: int) -> Iterator[Part]:
+def _parts_in(folder: Folder, at: int) -> Iterator[Part]:
     return filter(None, map(part_of_name, folder.files.names(at)))
 
 
@@ -209,7 +211,7 @@ def _is_old(folder: Folder, trace_id: str, number: int, before_s: float) -> bool
     return stat.S_ISREG(found.st_mode) and found.st_mtime < before_s
 
 
-def _retire(folder: Folder, trace_id: str, old: list[int], goes_on: bool) -> Iterator[str]:
+def _retire_trace(folder: Folder, trace_id: str, old: list[int], goes_on: bool) -> Iterator[str]:
     """Remove parts of one trace. The keys of its other parts, and the numbers that it has used, stay known."""
     if old and goes_on:
         Trace(folder, trace_id).forget(old)

@@ -12,7 +12,7 @@ from typing import Any
 
 from dreamd.inbox.document.document import Json
 from dreamd.inbox.redaction.phones import Phones
-from dreamd.inbox.redaction.secret_names import Secrecy, secrecy, words
+from dreamd.inbox.redaction.secret_names import Secrecy, name_words, secrecy_of
 from dreamd.inbox.redaction.secret_patterns import mask_email, mask_formats
 from dreamd.inbox.redaction.secret_values import REDACTED, is_count, mask_named
 
@@ -27,7 +27,7 @@ _NO_PHONE_KEYS = frozenset(
 )
 
 
-def redact(
+def redact_parts(
     parts: Iterable[Json],
     masked: Counter[str],
     kept: frozenset[str] = frozenset(),
@@ -53,10 +53,10 @@ class _Walk:
 
     def value(self, value: Any, key: str) -> Any:
         """Return the masked value of a key."""
-        parts = words(key)
+        parts = name_words(key)
         if parts[-2:] == ["trace", "id"]:
             return value
-        what = secrecy(key)
+        what = secrecy_of(key)
         return self._whole(value, what) if what else self._inside(value, parts)
 
     def _whole(self, value: Any, what: Secrecy) -> Any:

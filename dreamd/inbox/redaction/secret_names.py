@@ -52,14 +52,14 @@ _WORD_TOKENS = re.compile(
 _PASSES = frozenset({"back", "backward", "boarding", "final", "first", "forward", "last", "next", "second"})
 
 
-def words(key: str) -> list[str]:
+def name_words(key: str) -> list[str]:
     """Return the words of a name in camelCase, kebab-case or snake_case, in lower case."""
     return [word.lower() for word in _WORDS.findall(key)]
 
 
-def secrecy(key: str) -> Secrecy:
+def secrecy_of(key: str) -> Secrecy:
     """Return whether the values of a name are secret."""
-    parts = words(key)
+    parts = name_words(key)
     if not parts or parts[0] in _ABOUT_FIRST:
         return ""
     whole = _LETTERS.sub("", key.lower())

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from dreamd.inbox.redaction.secret_names import secrecy, words
+from dreamd.inbox.redaction.secret_names import name_words, secrecy_of
 
 REDACTED = "***REDACTED***"
 PLACEHOLDERS = (REDACTED, "[key]", "[jwt]", "[private-key]")
@@ -73,12 +73,12 @@ def mask_named(text: str, masked: Counter[str]) -> str:
     parts: list[str] = []
     done = 0
     for match in _NAMED.finditer(text):
-        what, name_parts = _about(match["flag"] or match["name"])
+        what, name_parts = _about_name(match["flag"] or match["name"])
         if not what or match.end() <= done:
             continue
         before = match["before"]
         in_list = bool(before) and before.lstrip("\\").lower() in _IN_LIST
-        span = None if what == "signature" and not in_list else _span(text, match, name_parts, in_list)
+        span = None if what == "signature" and not in_list else _value_span(text, match, name_parts, in_list)
         if span is None:
             continue
         start, end, kind, put = span
@@ -92,11 +92,11 @@ def mask_named(text: str, masked: Counter[str]) -> str:
 
 
 @lru_cache(maxsize=1024)  # names in text have 100 letters at most
-def _about(name: str) -> tuple[str, tuple[str, ...]]:
+def _about_name(name: str) -> tuple[str, tuple[str, ...]]:
     """Return whether the value of a name is secret, and the words of the name. A signature is secret only in a URL."""
-    parts = tuple(words(name))
+    parts = tuple(name_words(name))
     signs = "signature" if parts and parts[-1] in ("sig", "signature") else ""
-    return secrecy(name) or signs, parts
+    return secrecy_of(name) or signs, parts
 
 
 def is_count(value: object) -> bool:
@@ -111,11 +111,11 @@ def looks_random(value: str) -> bool:
     return len(value) >= 24 or bool(_RANDOM.search(value))
 
 
-def _span(text: str, match: re.Match[str], parts: tuple[str, ...], in_list: bool) -> Span | None:
+def _value_span(text: str, match: re.Match[str], parts: tuple[str, ...], in_list: bool) -> Span | None:
     """Return the value that belongs to a name, None if there is none or it must not be masked."""
     at, sign, close = match.end(), match["sign"], match["close"]
     if quoted := _OPEN.match(text, at):
-        return _quoted(text, quoted, "quoted" if close else "environment", parts)
+        return _quoted_span(text, quoted, "quoted" if close else "environment", parts)
     if text.startswith(PLACEHOLDERS, at):
         return None
     if sign == ":" and (block := _BLOCK.match(text, at)):
@@ -123,30 +123,34 @@ def _span(text: str, match: re.Match[str], parts: tuple[str, ...], in_list: bool
     if text.startswith(("[", "{"), at) and (close or sign != ":"):
         return at, _closing_bracket(text, at), "quoted", REDACTED.join([close or '"'] * 2)
     if close and sign == ":":
-        return at, _end(_OF_JSON, text, at), "quoted", f"{close}{REDACTED}{close}"
+        return at, _value_end(_OF_JSON, text, at), "quoted", f"{close}{REDACTED}{close}"
     if "%" in match[0] and "cookie" not in parts and "authorization" not in parts:
-        return at, _end(_OF_LIST, text, at), "query", REDACTED
+        return at, _value_end(_OF_LIST, text, at), "query", REDACTED
     if in_list:
         clause = _OF_CLAUSE.match(text, at) if match["before"] == ";" else None
-        return at, clause.end() if clause else _end(_OF_LIST, text, at), "query", REDACTED
-    return _unquoted(text, match, parts)
+        return at, clause.end() if clause else _value_end(_OF_LIST, text, at), "query", REDACTED
+    return _unquoted_span(text, match, parts)
 
 
-def _quoted(text: str, opening: re.Match[str], kind: str, parts: tuple[str, ...]) -> Span | None:
+def _quoted_span(text: str, opening: re.Match[str], kind: str, parts: tuple[str, ...]) -> Span | None:
     at = opening.end()
     if _is_authorization(parts) and (scheme := _SCHEME.match(text, at)):
         at, kind = scheme.end(), "header"
     if text.startswith(PLACEHOLDERS, at):
         return None
-    return at, _closing(text, at, opening["quote"]), kind, REDACTED
+    return at, _closing_quote(text, at, opening["quote"]), kind, REDACTED
 
 
-def _unquoted(text: str, match: re.Match[str], parts: tuple[str, ...]) -> Span | None:
+def _unquoted_span(text: str, match: re.Match[str], parts: tuple[str, ...]) -> Span | None:
     name, sign, at = match["flag"] or match["name"], match["sign"], match.end()
     if "%" in match[0]:  # a header in a URL
-        return at, _end(_OF_PARAMETER, text, at), "query", REDACTED
+        return at, _value_end(_OF_PARAMETER, text, at), "query", REDACTED
     if sign == ">":
-        return (at, _end(_OF_ELEMENT, text, at), "environment", REDACTED) if match["before"] == "<" else None
+        return (
+            (at, _value_end(_OF_ELEMENT, text, at), "environment", REDACTED)
+            if match["before"] == "<"
+            else None
+        )
     if text.startswith("//", at) or (name in ("PWD", "OLDPWD") and text.startswith("/", at)):
         return None
     if sign in ("==", "===") or (sign == ":" and text.endswith("//", 0, match.start("name"))):
@@ -154,15 +158,15 @@ def _unquoted(text: str, match: re.Match[str], parts: tuple[str, ...]) -> Span |
     if "cookie" in parts and (pairs := _COOKIES.match(text, at)):
         return at, pairs.end(), "cookie", REDACTED
     if _is_authorization(parts) and (scheme := _SCHEME.match(text, at)):
-        return _credentials(text, scheme.end())
-    end = _end(_WORD, text, at)
+        return _credentials_span(text, scheme.end())
+    end = _value_end(_WORD, text, at)
     value = text[at:end]
     if sign == ":" and (value.lower() in _TYPES or (len(parts) == 1 and not looks_random(value))):
         return None  # a declaration, or prose
     if sign == "=" and len(value) < 2 and not name.isupper():
         return None
     if (len(parts) > 1 or sign != ":") and _is_line(text, match):
-        end = _end(_OF_LINE, text, at)
+        end = _value_end(_OF_LINE, text, at)
     return at, end, "environment", REDACTED
 
 
@@ -170,12 +174,12 @@ def _is_authorization(parts: tuple[str, ...]) -> bool:
     return "authorization" in parts or "auth" in parts
 
 
-def _credentials(text: str, at: int) -> Span | None:
+def _credentials_span(text: str, at: int) -> Span | None:
     """Return the credentials after the scheme of an Authorization header, None if they are a word."""
     if text.startswith(PLACEHOLDERS, at):
         return None
     listed = _PARAMETERS.match(text, at)
-    end = listed.end() if listed else _end(_WORD, text, at)
+    end = listed.end() if listed else _value_end(_WORD, text, at)
     return (at, end, "header", REDACTED) if looks_random(text[at:end]) else None
 
 
@@ -187,13 +191,13 @@ def _is_line(text: str, match: re.Match[str]) -> bool:
     return bool(_BEFORE_LINE.search(text[max(0, start - 24) : start]))
 
 
-def _end(pattern: re.Pattern[str], text: str, start: int) -> int:
+def _value_end(pattern: re.Pattern[str], text: str, start: int) -> int:
     """Return the end of the value that begins at `at`, without the marks that close the sentence."""
     match = pattern.match(text, start)
     return start + len(match[0].rstrip().rstrip(_BEHIND)) if match else start
 
 
-def _closing(text: str, start: int, quote: str) -> int:
+def _closing_quote(text: str, start: int, quote: str) -> int:
     """Return the end of the value that `quote` opened.
 
     JSON in a string has a backslash before each quote and each backslash. So a quote after n backslashes is closed by

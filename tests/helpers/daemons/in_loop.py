@@ -37,7 +37,7 @@ class TestClock:
 def chosen(**values: Any) -> settings.Settings:
     """Return settings from gate__chance=1 and the like, without those of the machine."""
     assignments = [f"{name.replace('__', '.')}={value}" for name, value in values.items()]
-    return settings.load(file=Path("/dev/null"), env={}, assignments=assignments)
+    return settings.load_settings(file=Path("/dev/null"), env={}, assignments=assignments)
 
 
 @asynccontextmanager

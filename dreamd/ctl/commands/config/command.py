@@ -214,7 +214,8 @@ def _put(file: Path, text: str, known: Sequence[str] = ()) -> None:
                 os.fchmod(number, file.stat().st_mode & 0o777)
             part.write_text(text, encoding="utf-8")
             errors = [
-                error.replace(str(part), str(file)) for error in settings.read(file=part, env={}).errors
+                error.replace(str(part), str(file))
+                for error in settings.read_sources(file=part, env={}).errors
             ]
             if new := [error for error in errors if error not in known]:
                 raise click.UsageError(f"nothing was written: {'; '.join(new)}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dreamd import settings
-from dreamd.__main__ import arguments
+from dreamd.__main__ import make_parser
 from dreamd.ctl.machine.places import look_at_state
 
 
@@ -25,7 +25,7 @@ class Sources:
 
     def read(self, file: Path | None = None) -> settings.Reading:
         """Read the settings, from `file` instead of the usual one if it is given."""
-        return settings.read(file=file or self.given, env=self.env, assignments=self.assignments)
+        return settings.read_sources(file=file or self.given, env=self.env, assignments=self.assignments)
 
 
 def of_daemon(state: Path) -> Sources | None:
@@ -38,7 +38,7 @@ def of_daemon(state: Path) -> Sources | None:
     except OSError:
         return None
     program = next((n for n, word in enumerate(words[:3], 1) if os.path.basename(word) == "dreamd"), 0)
-    asked, _ = arguments().parse_known_args(words[program:] if program else [])
+    asked, _ = make_parser().parse_known_args(words[program:] if program else [])
     return Sources(
         env=dict(pair.split("=", 1) for pair in env if "=" in pair),
         assignments=tuple(asked.set),

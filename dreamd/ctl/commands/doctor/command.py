@@ -18,7 +18,7 @@ from dreamd.ctl.machine.places import listener as listener_at
 from dreamd.ctl.machine.places import look_at_socket, look_at_state
 from dreamd.ctl.terminal.layout import fold, width
 from dreamd.ctl.terminal.output import command, emit, json_option
-from dreamd.settings import config_file, read
+from dreamd.settings import config_file, read_sources
 
 COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
 
@@ -79,7 +79,7 @@ def examine(target: Target) -> Iterator[Finding]:
     yield from found("database", database.check_damaged, database.damaged(state / "dream.sqlite3"))
     yield from found("database", places.check_state, folder, trouble)
     yield from found("database", database.check_sqlite, sqlite3.sqlite_version_info)
-    reading = read(env=os.environ)
+    reading = read_sources(env=os.environ)
     yield from found("database", settings.check_kept, reading)
     yield from found("settings", settings.check, reading)
     yield from found("inbox", inbox.check, box, answers, file.pending)

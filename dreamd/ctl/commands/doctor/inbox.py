@@ -32,7 +32,7 @@ class InboxFacts:
 def look(state: Path, answers: Answers) -> InboxFacts:
     """Gather the facts of the folder that the daemon writes to, or would write to."""
     try:
-        chosen = settings.load(env=os.environ).inbox
+        chosen = settings.load_settings(env=os.environ).inbox
     except SettingsError:
         chosen = InboxSettings()
     folder, enabled = inbox_folder(chosen, state), chosen.enabled
