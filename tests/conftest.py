@@ -29,7 +29,7 @@ whole_stack, FRAMES = traceback.walk_stack, 5
 traceback.walk_stack = lambda frame: islice(whole_stack(frame), FRAMES)
 
 TESTS = Path(__file__).parent
-FIRST = {"systemd": 0, "faults": 1, "ctl": 2, "daemon": 3}
+FIRST = {"systemd": 0, "test_install.py": 1, "faults": 2, "ctl": 3, "daemon": 4}
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups next

@@ -191,9 +191,8 @@ async def test_logs_trouble_at_the_start(tmp_path, caplog):
     with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         async with serving(tmp_path) as service:
-            await asyncio.sleep(0)
+            await until_on_loop(lambda: "state: locked" in caplog.messages)
             assert service.engine.ailment == "locked"
-            assert "state: locked" in caplog.messages
 
 
 async def test_p10_p14_faults_of_the_loop_are_counted_and_logged_by_type_and_place(tmp_path, caplog):
