@@ -1,6 +1,6 @@
 """dreamd: the daemon in which leo dreams.
 
-`app.run` wires it; `dream/` is what a dream is, `engine/` runs it, `store/` and `inbox/` keep it, `wire/` carries it.
+`app.run` starts it. `dream/` is the dream itself, `engine/` runs it, `store/` and `inbox/` keep it, `wire/` carries it.
 """
 
 from dreamclient import __version__ as __version__

@@ -45,7 +45,7 @@ def clamp_measure(value: float | None, field: str) -> float | None:
 
 
 class Pulse(Struct):
-    """How the moment feels, each measure in [0, 1], or nil if the host does not know it."""
+    """The feeling of the moment: each measure in [0, 1], or nil if the host does not know it."""
 
     novelty: float | None = None
     arousal: float | None = None

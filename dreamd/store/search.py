@@ -1,6 +1,6 @@
 """The search index: the words of each line, split and folded as the measures split and fold them.
 
-SQLite's FTS5 would split otherwise, so it is given the words alone, with one blank between two. It ignores accents.
+SQLite's FTS5 splits differently, so it gets only the words, with a blank between two. It ignores accents.
 """
 
 import re
@@ -25,12 +25,12 @@ REBUILD: Final = (
     SELECT id, dream_words(text) FROM dream_turns WHERE text <> ''""",
 )
 
-# A phrase in double quotes, or a word; a * behind either stands for any ending.
+# A phrase in double quotes, or a word. A * after either stands for any ending.
 _ASKED: Final = re.compile(r'"([^"]*)"(\*?)|([^\s"*]+)(\*?)')
 
 
 def add_functions(connection: Connection) -> None:
-    """Let the statements of this connection call `dream_words`."""
+    """Add the SQL function `dream_words` to a connection."""
     connection.create_function("dream_words", 1, words_of, deterministic=True)
 
 
@@ -40,21 +40,20 @@ def words_of(text: str) -> str:
 
 
 def index_line(connection: Connection, turn_id: int, text: str) -> None:
-    """Take in a line that was just stored, in its transaction."""
+    """Add a line that was just stored to the index, in its transaction."""
     connection.execute("INSERT INTO dream_search (rowid, words) VALUES (?, ?)", (turn_id, words_of(text)))
 
 
 def rebuild_index(connection: Connection) -> None:
-    """Make the index of the lines that are there. What it held of others is gone from its pages."""
+    """Make a new index of the stored lines. No page keeps words of others."""
     add_functions(connection)
     for statement in REBUILD:
         connection.execute(statement)
 
 
 def find_lines(connection: Connection, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
-    """Return the last n lines (of those before a line) with each word and "phrase" that is asked for, newest first:
-    {id: of the line, dialog, turn, speaker, text, at}. `word*` stands for any ending. Raise Refusal if no word is asked
-    for."""
+    """Return the last n lines (of those before a line) that contain each word and "phrase", newest first: {id: of the
+    line, dialog, turn, speaker, text, at}. `word*` stands for any ending. Raise Refusal if there is no word."""
     found = connection.execute(
         """SELECT dream_turns.id, dialog_id, turn, speaker, text, at
         FROM dream_search CROSS JOIN dream_turns ON dream_turns.id = dream_search.rowid
@@ -65,7 +64,7 @@ def find_lines(connection: Connection, asked: str, n: int, before: int | None = 
 
 
 def _fts_expression(asked: str) -> str:
-    """Return what FTS5 is asked for. A word holds no double quote, so none ends the quotes."""
+    """Return the expression for FTS5. A word contains no double quote, so none ends the quotes."""
     phrases = [
         f'"{said}"{" *" if phrase_end or word_end else ""}'
         for phrase, phrase_end, word, word_end in _ASKED.findall(asked)

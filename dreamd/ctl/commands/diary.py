@@ -1,4 +1,4 @@
-"""`diary`: the dreams of a time, to read."""
+"""`diary`: print the dreams of a time, to read."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""`export`: all dialogues, in a form that other programs read."""
+"""`export`: write all dialogues in a form that other programs read."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`forget`: one dialogue, and all that is made of it."""
+"""`forget`: forget one dialogue, and all that is made of it."""
 
 import click
 from dreamclient.messages import Method
@@ -31,7 +31,7 @@ def forget(target: Target, asked: str, friend: bool, everywhere: bool, yes: bool
     entries. There is no way back.
 
     ID is its number, the beginning of its trace id, or `last`. No byte of it stays in the database, its log or the
-    inbox. What still holds some of it is named.
+    inbox. If anything else still holds a part of it, that is named.
 
     \b
     dreamctl forget 7

@@ -1,4 +1,4 @@
-"""`search`: the lines in which words were said."""
+"""`search`: find the lines in which words were said."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What `forget` and `prune` have in common: their options, the question before, and what they print."""
+"""The common part of `forget` and `prune`: their options, the question before, and the printed result."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping

@@ -51,8 +51,8 @@ def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, 
 
 
 def drop_oldest(folder: Folder, own: Own, waiting: Sequence[str], keep: int) -> list[str]:
-    """Remove the oldest of the files that are ours alone, so that `keep` are left. Return the trace ids of what went.
-    `waiting` are the handles of all files that wait, the oldest first."""
+    """Remove the oldest files that hold only dreamd's own shards, so that `keep` of them are left. Return their trace
+    ids. `waiting`: the handles of all waiting files, the oldest first."""
     ours = [handle for handle in waiting if handle in own]
     excess, dropped = len(ours) - keep, list[str]()
     for handle in ours[: max(0, excess)]:
@@ -90,14 +90,14 @@ def _is_ours(shard: Json, lines: Collection[tuple[int, int]]) -> bool:
 
 
 def note_consumer(folder: Folder, wall_s: float) -> None:
-    """Remember that a consumer acknowledged a file: the lock has a byte then, and its time is that of the last one."""
+    """Note that a consumer acknowledged a file: write a byte into the lock file, and set its time."""
     with folder.files.closing(folder.files.open_lock(LOCK, folder.main, folder.modes.of_files)) as fd:
         folder.files.write(fd, memoryview(b"\n"))
     folder.files.touch(LOCK, folder.main, wall_s)
 
 
 def last_consumed(folder: Folder) -> float:
-    """Return when a consumer last acknowledged a file, in unix seconds; 0 if none is known to have done so."""
+    """Return when a consumer last acknowledged a file, in unix seconds, 0 if none is known."""
     times = [folder.files.stat(name, folder.done).st_mtime for name in folder.files.names(folder.done)]
     lock = folder.files.stat(LOCK, folder.main)
     return max([*times, lock.st_mtime if lock.st_size else 0.0])
