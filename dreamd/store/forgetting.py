@@ -1,7 +1,7 @@
-"""What the user has dreamd forget: dialogues with all that is made of them, in the database and in its copies.
+"""Forgetting dialogues with all that is made of them, in the database and in its copies.
 
 No fragment of the origin is touched (P4). SQLite overwrites deleted rows (`secure_delete`), and `scrub` rewrites the
-file, since an earlier version may have left some in free pages.
+file, because an earlier version may have left some in free pages.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -38,23 +38,23 @@ class Dream(Struct, frozen=True):
 
 
 class Forgotten(Struct, kw_only=True):
-    """What went, and what is still there: the friend's fragments, and checkpoints by name."""
+    """The counts of what was deleted, and what is left: the friend's fragments, and checkpoints by name."""
 
     lines: int = 0
     fragments: int = 0
-    replays: int = 0  # of other dialogues that quoted what was forgotten
+    replays: int = 0  # of other dialogues that quoted a forgotten text
     fragments_left: int = 0
     checkpoints_left: list[str] = []
 
 
 class Asked(Struct, forbid_unknown_fields=True):
-    """What is to be forgotten: the dialogue `id`, or all that began before `before` (unix s)."""
+    """A request to forget the dialogue `id`, or all that began before `before` (unix s)."""
 
     id: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)] | None = None
     before: float | None = None
-    friend: bool = False  # his fragments of these dialogues too
+    friend: bool = False  # also the friend's fragments of these dialogues
     everywhere: bool = False  # also in checkpoints and in copies of the database
-    dry_run: bool = False  # change nothing, and say how many there are
+    dry_run: bool = False  # only count, and change nothing
 
     def __post_init__(self) -> None:
         if (self.id is None) == (self.before is None):
@@ -64,8 +64,7 @@ class Asked(Struct, forbid_unknown_fields=True):
 
 
 def chosen(connection: Connection, asked: Asked) -> list[Dream]:
-    """Return the dialogues that are asked for and have ended. Raise Refusal if the one that is named is not there, or
-    has not ended."""
+    """Return the requested dialogues that have ended. Raise Refusal if a named one is missing or has not ended."""
     found = connection.execute(
         """SELECT finished_at IS NOT NULL OR trace_id IS NULL, id, started_at, trace_id
         FROM dream_dialogs WHERE id = ? OR started_at < ?""",
@@ -79,8 +78,7 @@ def chosen(connection: Connection, asked: Asked) -> list[Dream]:
 
 
 def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Shard]]:
-    """Return the shards that the dialogues of these trace ids have in the inbox. A trace of another program is left
-    out."""
+    """Return the shards that the dialogues of these trace ids have in the inbox, without traces of other programs."""
     lines = """SELECT dream_turns.at FROM dream_dialogs JOIN dream_turns ON dialog_id = dream_dialogs.id
         WHERE trace_id = ? ORDER BY turn"""
     found = {}
@@ -94,8 +92,9 @@ def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Sh
 def forget_dreams(
     connection: Connection, dreams: Sequence[Dream], friend: bool, everywhere: bool
 ) -> Forgotten:
-    """Delete dialogues, their lines, and fragments of theirs that have left the friend; empty the replay data of other
-    dialogues that quote those. With `friend` his fragments of them go too, with `everywhere` those in checkpoints."""
+    """Delete dialogues, their lines, and their fragments that have left the friend. Empty the replay data of other
+    dialogues that quote those. With `friend` also delete his fragments of them, with `everywhere` those in
+    checkpoints."""
     ids = _json([dream.id for dream in dreams])
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     found = connection.execute(
@@ -155,7 +154,7 @@ def _forget_quotes(connection: Connection, own: Collection[int], texts: Collecti
 def _forget_in_checkpoints(
     connection: Connection, dreams: Sequence[Dream], texts: Collection[str], everywhere: bool
 ) -> list[str]:
-    """Take the fragments of these dialogues out of the checkpoints if `everywhere`. Return the names of those that
+    """Delete the fragments of these dialogues from the checkpoints if `everywhere`. Return the names of those that
     still hold some."""
     ids, left = {dream.id for dream in dreams}, []
     for name, kept in connection.execute("SELECT name, fragments FROM dream_checkpoints").fetchall():
@@ -192,7 +191,7 @@ def forget_in_copy(connection: Connection, dreams: Sequence[Dream], friend: bool
 
 def scrub(connection: Connection) -> bool:
     """Rewrite the database and empty its log if something was forgotten since the last time, so that no byte of it is
-    left. Return whether the log is empty; another program that reads it may keep it for a while."""
+    left. Return whether the log is empty. Another program that reads it may delay that."""
     if not connection.execute("SELECT 1 FROM dream_meta WHERE key = ?", (_UNSCRUBBED,)).fetchone():
         return True
     connection.execute("VACUUM")
