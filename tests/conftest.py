@@ -1,5 +1,5 @@
-"""How the suite is run: by several processes, a file in one of them; properties with always the same examples in
-`make test`, and ever new ones in `make fuzz`."""
+"""The configuration of the suite. Several processes run it, each file in one of them. Properties have fixed examples in
+`make test`, and new ones in `make fuzz`."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Imports run one way, read off the source: a module imports what it imports, and what that imports."""
+"""The imports, read from the source: they have one direction."""
 
 import ast
 import os
@@ -55,7 +55,7 @@ def imported_by(module, inside_functions=True):
 
 
 def reached_from(module, *, packages=True):
-    """All that is imported by a module, directly or through modules of ours; packages run their __init__ too."""
+    """Return all modules that a module imports, directly or through dreamd's modules, including packages' __init__."""
     found, left = set(), [module]
     while left:
         name = left.pop()
@@ -87,7 +87,7 @@ def test_finds_the_modules_of_both_packages():
 
 @pytest.mark.parametrize("module", DREAM)
 def test_dream_imports_no_io_clock_or_randomness(module):
-    """Nor a clock, nor chance of its own: both are handed in (P13)."""
+    """Clock and randomness are arguments (P13)."""
     assert not outside(reached_from(module)) & (IO | CLOCKS | CHANCE)
     assert {name for name in reached_from(module) if name.startswith("dreamd.")} <= set(DREAM)
 
@@ -124,7 +124,7 @@ LAYERS = ("contract", "protocol", "clients", "leo", "dropin")
 
 
 def layer(module):
-    """Where a module of the client stands: its package's own stands above all."""
+    """Return the layer of a client's module. The package's own is the highest."""
     if module == "dreamclient":
         return len(LAYERS)
     if module == "dreamclient.embedded":
@@ -135,7 +135,7 @@ def layer(module):
 
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("dreamclient")))
 def test_imports_of_the_client_point_downwards(module):
-    """Also those inside functions, which are late for the sake of speed, and not to point another way."""
+    """Also those inside functions, which are there for speed and not to change the direction."""
     for name in imported_by(module) & MODULES.keys():
         if name.startswith("dreamclient."):
             assert layer(name) <= layer(module), f"{module} imports {name}"

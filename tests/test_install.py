@@ -1,4 +1,4 @@
-"""What users install: wheels from a folder and from a git address, each in an environment with nothing else in it.
+"""The installations of users: wheels from a folder and from a git address, each in an empty environment.
 
 `.ci/install` does the same with pipx, uv and a checkout, which take longer."""
 
@@ -94,7 +94,7 @@ def test_pip_and_a_folder_of_wheels_lead_to_the_demo(installed, tmp_path):
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_a_git_address_gives_the_wheel_of_the_folder(wheels, tmp_path):
-    """What pip makes of a git address is the wheel above, byte for byte; so it leads to the demo as well."""
+    """pip makes the wheel above from a git address, byte for byte, so it leads to the demo as well."""
     clone, made = tmp_path / "clone", tmp_path / "made"
     clone.mkdir()
     for part in PARTS:

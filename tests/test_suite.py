@@ -1,4 +1,4 @@
-"""How the suite is run."""
+"""The configuration of the suite."""
 
 import pytest
 

@@ -1,5 +1,5 @@
-"""What an idle daemon costs: processor time, wake-ups and write calls in a minute (P12). Run by
-`make bench`; it takes three minutes, as its tick takes 15 s.
+"""Measure an idle daemon: processor time, wake-ups and write calls in a minute (P12). Run by `make bench`.
+It takes three minutes, because a tick takes 15 s.
 
 It has dreamt, a leo stays connected, and its log has been emptied: as on any evening.
 """
@@ -32,13 +32,13 @@ LINES = (
 
 
 def cpu_ms(pid: int) -> float:
-    """Of all its threads, by the scheduler's own account: proc(5) `schedstat`, in nanoseconds."""
+    """Return the processor time of all its threads, by proc(5) `schedstat`, which counts nanoseconds."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
 
 
 def switches(pid: int) -> int:
-    """How often its threads have gone to sleep."""
+    """Return how often its threads have gone to sleep."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     texts = ((task / "status").read_text() for task in tasks)
     return sum(int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", text)[1]) for text in texts)

@@ -1,4 +1,4 @@
-"""What `import dreamclient` adds to the start of leo, over bare Python. Run by `make bench`."""
+"""Measure what `import dreamclient` adds to the start of leo, over bare Python. Run by `make bench`."""
 
 import statistics
 import subprocess

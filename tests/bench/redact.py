@@ -1,4 +1,4 @@
-"""How long redaction takes on hostile text, against plain text of the same size.
+"""Measure redaction of hostile text against plain text of equal size.
 
     python -m tests.bench.redact [--json]
 

@@ -1,6 +1,6 @@
-"""What `dreamctl status` takes to answer, beside `python -c 'import click'`, one after the other. Run by `make bench`.
+"""Measure `dreamctl status` against `python -c 'import click'`, in turn. Run by `make bench`.
 
-The daemon is a real one, and has dreamt: status has everything to show.
+The daemon is a real one, and has dreamt, so that `status` has everything to show.
 """
 
 import os

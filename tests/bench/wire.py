@@ -1,4 +1,4 @@
-"""What the wire costs, as ratios to floors measured in the same run.
+"""Measure the wire, as ratios to floors of the same run.
 
 Floor: two processes, one a core, blocking Unix sockets, the same bytes, no codec. Run by `make bench`.
 """
@@ -47,7 +47,7 @@ def median_us(one: Callable[[], None], rounds: int = ROUNDS) -> float:
 
 
 def echo(codec: bool) -> tuple[Callable[[], None], Callable[[], None]]:
-    """One round trip of a generate call and its answer between two processes; and how to end it."""
+    """Return a function that makes a round trip of a generate call between two processes, and one that ends it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     call = [0, 1, "generate", [SEED, 0.8, 0.4, META]]
     sent, answer = msgpack.packb(call), msgpack.packb([1, 1, None, LINE])
@@ -105,7 +105,7 @@ class Running:
 
 
 def hooks_us(running: Running) -> dict[str, float]:
-    """What the daemon's own figures say of hooks that do nothing: all of its side and the client's included."""
+    """Return the daemon's latency of hooks that do nothing, which includes its own work and the client's."""
     from dreamclient import DreamClient
 
     lines = iter(f"{LINE} {number} {number * 7}" for number in range(10**9))
@@ -118,7 +118,7 @@ def hooks_us(running: Running) -> dict[str, float]:
 
 
 def offer_us(running: Running | None) -> tuple[float, float]:
-    """One offer a millisecond, and one raw send of the same bytes."""
+    """Time one offer a millisecond, and one raw send of equal bytes."""
     from dreamclient import DreamClient
 
     data = msgpack.packb([2, "dream.context", [CONTEXT]])

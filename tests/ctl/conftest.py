@@ -1,4 +1,4 @@
-"""A daemon for the commands that look, and a leo for those who dream."""
+"""Fixtures of dreamctl's tests: a daemon, and a leo that dreams."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 @pytest.fixture
 def socket(tmp_path: Path) -> Path:
-    """Where a daemon of a test's own may listen."""
+    """Return the socket path for a daemon of the test."""
     return tmp_path / "s"
 
 
@@ -97,7 +97,7 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Where backups go."""
+    """Return a folder for backups."""
     folder = tmp_path / "backups"
     folder.mkdir()
     return folder
@@ -113,7 +113,7 @@ def contents(file: Path) -> list[str]:
 
 
 def refused(result: object, *words: str) -> None:
-    """One line, exit code 1, nothing on stdout."""
+    """Check for one line on stderr, exit code 1, and nothing on stdout. Return the line."""
     assert (result.exit_code, result.stdout) == (1, "")
     assert len(result.stderr.splitlines()) == 1
     assert [word for word in ("Error: ", *words) if word not in result.stderr] == []

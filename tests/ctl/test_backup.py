@@ -224,7 +224,7 @@ def test_reports_a_full_and_a_read_only_disk(large: Path, tmp_path: Path) -> Non
 
 
 def backing_up(state: Path, file: Path) -> Callable[[], int]:
-    """For a child: what `dreamctl backup --force` does, and its exit code."""
+    """Run `dreamctl backup --force` in a child, and return its exit code."""
 
     def run() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)

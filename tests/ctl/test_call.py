@@ -1,4 +1,4 @@
-"""`call`: any method, JSON or MessagePack in and out; how failures become exit codes; and a leo made of commands."""
+"""`call`: any method, with JSON or MessagePack, the exit codes of failures, and a leo made of commands."""
 
 import json
 import os
@@ -138,7 +138,7 @@ def python(folder: Path, name: str, code: str) -> str:
 
 
 def dream(daemon: DaemonProcess, *options: object) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """What `call dream.now` answers, the dialogue as it is kept, and what was said of it."""
+    """Run `call dream.now`. Return its answer, the stored dialogue, and its stderr."""
     result = dreamctl("--socket", daemon.socket, "call", "dream.now", *options)
     assert result.exit_code == 0, result.stderr
     ended = json.loads(result.stdout)
@@ -241,7 +241,7 @@ def group(process: int) -> list[int]:
 def test_leaves_no_process_of_a_command(
     daemon: DaemonProcess, tmp_path: Path, number: signal.Signals | None
 ) -> None:
-    """Whether dreamctl is told to end, or gives up: of the command's own children neither."""
+    """Neither if dreamctl is asked to end nor if it gives up, and no child of the command either."""
     file = tmp_path / "pid"
     stuck = python(tmp_path, "stuck", STUCK.format(file=str(file)))
     patience = ["--cmd-timeout", 0.5] if number is None else []

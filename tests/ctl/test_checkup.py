@@ -1,4 +1,4 @@
-"""The doctor's judgement, on facts that are hard to come by: no machine is needed."""
+"""The findings of the doctor from given facts, which are hard to produce on a machine."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""`completions`: a real bash, and what every shell is told."""
+"""`completions`: a real bash, and the words that every shell gets."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
 
 
 def offered(daemon: DaemonProcess, *words: str) -> list[str]:
-    """What is offered for the last of `words`, by the protocol that all three scripts speak."""
+    """Return the completions of the last of `words`, by the protocol of all three scripts."""
     shell = get_completion_class("bash")
     assert shell is not None
     completion = shell(cli, {}, "dreamctl", "_DREAMCTL_COMPLETE")
@@ -74,7 +74,7 @@ def test_offers_ids_and_names(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyP
 
 
 def test_offers_and_prints_nothing_after_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """No daemon, one that is stopped, a path that no socket can have, an inbox that is none: nothing is said."""
+    """Without a daemon, with a stopped one, with an impossible path, and with an unreadable inbox."""
     daemon = DaemonProcess(tmp_path / "state")
     assert offered(daemon, "show", "") == ["last"]
     assert offered(daemon, "friend", "restore", "") == []

@@ -1,4 +1,4 @@
-"""`config`: every value with its source, and a file that is only ever changed for the better."""
+"""`config`: every value with its source, and a settings file without new mistakes."""
 
 import json
 from pathlib import Path

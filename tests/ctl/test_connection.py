@@ -1,4 +1,4 @@
-"""Signals wait while something is started that could not be undone half way; commands to copy are whole."""
+"""Deferred signals, commands to copy, and the reports of failures on the way to the daemon."""
 
 import os
 import signal

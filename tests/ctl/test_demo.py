@@ -1,4 +1,4 @@
-"""The demo, whole: a real daemon, started, used and stopped, from every kind of input."""
+"""The whole demo with a real daemon, from every kind of input."""
 
 import fcntl
 import json
@@ -33,7 +33,7 @@ def run(tmp_path: Path, *arguments: object, said: str | None = None, **env: str)
 
 
 def free(state: Path) -> bool:
-    """Whether no daemon holds the state folder: its lock can be had."""
+    """Return whether no daemon holds the lock of the state folder."""
     with (state / "dreamd.lock").open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""`diary` and `export`: all that was said, in forms that people and programs read."""
+"""`diary` and `export`: the lines of dialogues in forms for people and programs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The doctor on real patients: each ailment is named, the advice cures it, and looking changes nothing."""
+"""The doctor on real machines: it names each fault, its advice cures it, and it changes nothing."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def daemon(state: Path) -> Iterator[DaemonProcess]:
 
 
 class Told:
-    """What the doctor told."""
+    """The findings of a run of the doctor."""
 
     def __init__(self, state: Path, *options: str, **env: str) -> None:
         ran = dreamctl("--state-dir", state, "doctor", "--json", *options, **env)
@@ -74,7 +74,7 @@ def test_reports_a_missing_daemon_and_database(state):
 
 
 def test_names_the_time_type_and_place_of_a_mute_leo(daemon, state):
-    """His own dream.py failed so: one dialogue is enough, and it is told since when, of what type, and where."""
+    """With leo's own dream.py, which failed like this. One dialogue is enough."""
 
     def generate(seed: str, temperature: float, semantic_weight: float) -> str:
         raise TypeError("generate_reply() got an unexpected keyword argument")

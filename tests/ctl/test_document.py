@@ -134,7 +134,7 @@ def lines_until(
 
 
 def check_events(found: list[dict[str, Any]], shapes: dict[str, Any], not_seen: set[str]) -> None:
-    """All types but those of `not_seen` are there, and each event is as its type says."""
+    """Check that each type except `not_seen` occurs, and that each event has the shape of its type."""
     assert {each["type"] for each in found} == shapes.keys() - not_seen
     for each in found:
         assert (each["type"], differences({"type": "", **shapes[each["type"]]}, each)) == (each["type"], [])

@@ -1,4 +1,4 @@
-"""`forget` and `prune`: no file holds a word of what was forgotten, and what still holds some is named."""
+"""`forget` and `prune`: no file keeps a forgotten text, and every other place that does is named."""
 
 import json
 import sqlite3
@@ -60,7 +60,7 @@ def dream(daemon: DaemonProcess) -> None:
 
 
 def held(state: Path) -> dict[str, set[str]]:
-    """Which of the words each file below the state folder holds, by the path of the file."""
+    """Return by path the words that each file below the state folder holds."""
     found = {}
     for path in (path for path in state.rglob("*") if path.is_file()):
         content = path.read_bytes().lower()

@@ -1,4 +1,4 @@
-"""`--help` teaches: every command has examples, and they are ones that it takes."""
+"""`--help`: every command has valid examples."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from tests.helpers.dreamctl import dreamctl
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """All commands and groups of them, each with its name."""
+    """Yield all commands and groups with their names."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -63,6 +63,6 @@ def test_help_has_every_command_under_a_heading() -> None:
 
 @pytest.mark.parametrize("name", ["", *ALL])
 def test_help_is_as_wide_as_the_terminal(name: str) -> None:
-    """But for the examples, which are to be copied."""
+    """Except the examples, which users copy."""
     lines = dreamctl(*name.split(), "--help", columns=40).stdout.splitlines()
     assert [line for line in lines if len(line) > 40 and "dreamctl" not in line] == []

@@ -1,4 +1,4 @@
-"""Where more of dreamd can be had, by the direct_url.json that pip, pipx and uv leave."""
+"""The place of dreamd's packages, by the direct_url.json that pip, pipx and uv leave."""
 
 import json
 from importlib import metadata

@@ -187,7 +187,7 @@ def test_warns_of_a_dream_py_without_a_docstring(tmp_path):
 
 
 def run(folder, *, client):
-    """What the leo in `folder` gets of his dream module."""
+    """Import the dream module of the leo in `folder`, and return what he gets from it."""
     block = "" if client else "import sys; sys.modules['dreamclient'] = None; "
     program = f"{block}import dream; print(dream.__doc__.strip()[:8], dream.init_dream.__module__)"
     command = [sys.executable, "-c", program]

@@ -1,4 +1,4 @@
-"""The manual pages: they are there, they are current, and roff can read them."""
+"""The manual pages: complete, current, and valid roff."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ MACROS = {".TH", ".SH", ".SS", ".PP", ".TP", ".B", ".nf", ".fi", ".RS", ".RE"}
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_current(name: str) -> None:
-    """Else: `make man`."""
+    """If not, run `make man`."""
     assert (Path(__file__).parents[2] / "man" / name).read_text() == PAGES[name]
 
 

@@ -1,4 +1,4 @@
-"""What a terminal that shows no more than ASCII is shown."""
+"""The output for a terminal that shows only ASCII."""
 
 import io
 import sys
@@ -15,7 +15,7 @@ def test_signs_and_letters_in_ascii() -> None:
 
 
 class Screen(io.BytesIO):
-    """What is written, by something that says it is a terminal."""
+    """A stream that claims to be a terminal and keeps what is written."""
 
     def isatty(self) -> bool:
         return True

@@ -198,7 +198,7 @@ def test_never_replaces_a_file_of_dreamd(
 def test_a_full_disk_keeps_the_earlier_page(
     long_lived: DaemonProcess, tmp_path: Path, command: list[object]
 ) -> None:
-    """Nor does it leave half of a new one; and a link stays one."""
+    """It leaves no half of a new page either, and a link stays a link."""
     with mounts() as made:
         disk = made.tmpfs(tmp_path / "disk", "64k")
         (disk / "page").write_text("an earlier one")

@@ -1,4 +1,4 @@
-"""`restore`: the backup is in place and the old database beside it, whatever happens to whom on the way."""
+"""`restore`: the backup is in place and the old database beside it, even if a process fails on the way."""
 
 import json
 import os
@@ -63,13 +63,13 @@ def change(database: Path) -> None:
 
 
 def has_changed(database: Path) -> bool:
-    """Whether it is the one that went on after the backup. A daemon that serves it may write, but not this."""
+    """Return whether it is the database with writes after the backup, which a serving daemon would not repeat."""
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute("SELECT 1 FROM dream_meta WHERE key = 'since'").fetchone() is not None
 
 
 def spawned(place: Path, *words: object) -> Result:
-    """What `dreamctl restore` of a process of its own ends with: the daemon that it starts outlives it."""
+    """Run `dreamctl restore` in a process of its own, as the daemon that it starts must outlive it."""
     ran = spawn_dreamctl(*words, cwd=place, HOME=str(place))
     out, err = ran.communicate(timeout=START_S + DEADLINE_S)
     return Result(ran.returncode, out, err)
@@ -253,7 +253,7 @@ def test_does_not_replace_the_database_of_another_program(state: Path, backup: P
 
 
 def test_reports_a_lock_of_another_program_and_restarts_the_daemon(state: Path, backup: Path) -> None:
-    """As Litestream has: a reader that stays."""
+    """As Litestream does, which keeps a reader open."""
     with DaemonProcess(state) as daemon:
         with closing(sqlite3.connect(state / "dream.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN")
@@ -293,7 +293,7 @@ def test_with_a_socket_alone_restores_the_database_of_its_daemon(
 
 
 def restoring(state: Path, file: Path) -> Callable[[], int]:
-    """For a child: what `dreamctl restore` does, and its exit code."""
+    """Run `dreamctl restore` in a child, and return its exit code."""
 
     def run() -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -329,7 +329,7 @@ def with_log(state: Path, backup: Path) -> Path:
 def test_a_kill_at_any_call_loses_no_database(
     tmp_path: Path, with_log: Path, backup: Path, damaged: bool
 ) -> None:
-    """At each call that changes a file. The database is the old one, whole, or the new one, and the old one is kept."""
+    """At each call that changes a file, the database is the whole old one, or the new one with the old one kept."""
     content = backup.read_bytes()
     if damaged:
         (with_log / "dream.sqlite3").write_bytes(b"no database, but leo's")
@@ -357,7 +357,7 @@ def test_a_kill_at_any_call_loses_no_database(
 
 
 def look_after(state: Path, old: dict[str, bytes], damaged: bool) -> str:
-    """Which of the two is in place; the old one is looked for wherever it may be."""
+    """Return which of the two is in place, and check that the old one is kept somewhere."""
     database = state / "dream.sqlite3"
     places = [database, *kept_in(state)]
     if damaged:
@@ -375,7 +375,7 @@ def look_after(state: Path, old: dict[str, bytes], damaged: bool) -> str:
 @needs_ptrace
 @pytest.mark.parametrize("name", ["call 86", "rename"])
 def test_p8_no_daemon_starts_during_the_restore(state: Path, backup: Path, name: str) -> None:
-    """As systemd would start one when leo connects."""
+    """As systemd would do when leo connects."""
     exits = []
 
     def start(call: Call) -> None:

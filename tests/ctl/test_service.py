@@ -33,7 +33,7 @@ class Service:
         self.log = log_file(self.state)
 
     def __call__(self, command: str, *arguments: str, **env: str) -> tuple[int, str]:
-        """The exit code, and all that was printed."""
+        """Run a command. Return the exit code and all output."""
         kept = {name: value for name, value in os.environ.items() if name not in UNSET}
         own = {"HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home / "config"), **env}
         ran = dreamctl_in(
@@ -42,7 +42,7 @@ class Service:
         return ran.returncode, ran.stdout + ran.stderr
 
     def start(self) -> int:
-        """Its pid."""
+        """Start it, and return its pid."""
         code, said = self("start", "--json")
         assert code == 0, said
         return int(json.loads(said)["done"][0].partition("pid ")[2].partition(")")[0])
@@ -113,7 +113,7 @@ def test_two_starts_at_once_make_one_daemon(service):
 
 
 def test_ends_its_own_daemon_if_another_was_faster(service):
-    """Or that would serve once the other ends."""
+    """Otherwise that would serve after the other ends."""
     pid, log = service.start(), service.log.read_text()
     assert spawn(service.state, service.state / "dreamd.sock") is None
     assert service("stop")[0] == 0
@@ -166,7 +166,7 @@ def test_reports_why_the_daemon_cannot_start(service):
 
 
 def hasty(service, command):
-    """With no patience."""
+    """Set all waits to nothing."""
     told = (
         "from dreamd.ctl import __main__; from dreamd.ctl.daemon import background as p; "
         "p.START_S = p.STOP_S = 0.0; __main__.cli()"
@@ -191,7 +191,7 @@ def test_distinguishes_a_slow_start_from_a_failed_one(service):
 
 
 def test_reports_a_daemon_that_does_not_stop(service):
-    """It waits for the hook of a leo, for 1.5 s."""
+    """The daemon waits 1.5 s for the hook of a leo."""
     pid, asked, speak = service.start(), threading.Event(), threading.Event()
 
     def generate(*_):

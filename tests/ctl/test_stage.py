@@ -1,4 +1,4 @@
-"""What the demo shows, from fixed maps, on wide and narrow terminals."""
+"""The output of the demo from fixed events, on wide and narrow terminals."""
 
 from io import StringIO
 from typing import Any

@@ -1,4 +1,4 @@
-"""`stats`: what a person sees, what a script gets, and what a scraper takes."""
+"""`stats`: as text, as JSON, and as OpenMetrics."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`status` and `why`: what a person sees, what a script gets, and what there is to see with no daemon."""
+"""`status` and `why`: as text, as JSON, and without a daemon."""
 
 import json
 import os

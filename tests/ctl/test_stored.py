@@ -1,4 +1,4 @@
-"""What can be seen of the dreams when no daemon answers."""
+"""Commands that read the database if no daemon answers."""
 
 import json
 import os

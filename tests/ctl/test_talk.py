@@ -1,4 +1,4 @@
-"""The conversation of the demo against a daemon that is in trouble, played by the test."""
+"""The conversation of the demo with a daemon in trouble, which the test plays."""
 
 import threading
 from collections.abc import Callable
@@ -27,7 +27,7 @@ GREETING = ("hello", "events.subscribe", "dream.seed", "friend.fragments")
 def converse(
     socket: Path, answers: dict[str, Any], play: Callable[[Connection], None], then: Callable[[Talk], Any]
 ) -> tuple[list[dict[str, Any]], Any]:
-    """What was shown, and what `then` returned, of a talk with a daemon that answers and plays."""
+    """Hold a talk with the daemon that the test plays. Return what was shown, and the result of `then`."""
     field = TrigramField(Random(1))
     field.observe("The goat ate the hat. The hat was red.")
     shown: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What a person sees of each command: at 80 and 40 columns, on a dumb terminal, into a pipe; and early ends."""
+"""The output of each command at 80 and 40 columns, on a dumb terminal, in a pipe, and at early ends."""
 
 import json
 import os
@@ -107,17 +107,17 @@ def plain(text: str) -> str:
 
 
 def still(text: str) -> str:
-    """Without what is another the next time: numbers, and the signature of a token."""
+    """Return an output without its parts that change: numbers, and the signature of a token."""
     return re.sub(r"[0-9a-f]{64}", "", re.sub(r"[0-9.]+", "0", text))
 
 
 def whole(line: str) -> bool:
-    """Whether a line may be wider than the terminal: it holds a path or a command, which are to be copied."""
+    """Return whether a line may be wider than the terminal, because it holds a path or a command to copy."""
     return any(sign in line for sign in ("/", "`", "dreamctl", "systemctl"))
 
 
 def copied(text: str, dreamt: dict[str, str]) -> Counter[str]:
-    """What a person copies: commands, and the paths of this test, which hold blanks."""
+    """Return the parts that users copy: commands, and the paths of this test, which hold blanks."""
     found = re.findall(rf"`[^`]+`|{re.escape(dreamt['folder'])}[^\s'`:;]*", plain(text))
     return Counter(still(one) for one in found)
 
@@ -157,7 +157,7 @@ def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, 
     "command", ["recent", "show", "status --json", "friend", "inbox ls", "completions bash", "dream"]
 )
 def test_a_closed_pipe_is_no_traceback(dreamt: dict[str, str], tmp_path: Path, command: str) -> None:
-    """As in `dreamctl recent | head -1`, where head was quicker."""
+    """As in `dreamctl recent | head -1`, if head ends first."""
     ours, theirs = os.pipe()
     os.close(ours)
     process = spawn_dreamctl("--state-dir", dreamt["state"], *command.split(), cwd=tmp_path, stdout=theirs)

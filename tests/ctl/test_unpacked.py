@@ -1,4 +1,4 @@
-"""One message unpacked: what is shown of it, what is hidden, and what is left where it was cut."""
+"""One unpacked message: its shown and hidden parts, and the rest of a cut one."""
 
 import json
 from typing import Any

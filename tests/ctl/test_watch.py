@@ -1,4 +1,4 @@
-"""`watch` and `why --watch`: what happens, as it happens, across restarts of the daemon."""
+"""`watch` and `why --watch`: live events, across restarts of the daemon."""
 
 import contextlib
 import json

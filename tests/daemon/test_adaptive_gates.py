@@ -1,4 +1,4 @@
-"""The gates over the wire: ranks among what a client told, by its name, over its connections and restarts."""
+"""The gates over the wire: ranks among the signals of a client name, across connections and restarts."""
 
 import random
 import sqlite3

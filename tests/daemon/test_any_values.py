@@ -1,5 +1,5 @@
-"""Any value that MessagePack can say, as every param of every method and as the answer of every hook: each call is
-answered, each dialogue ends, nothing is the daemon's own fault, and nothing is left behind."""
+"""Any value of MessagePack, as every param of every method and as the answer of every hook. Each call is answered, each
+dialogue ends, the daemon has no fault of its own, and nothing is left behind."""
 
 import asyncio
 import math
@@ -34,7 +34,7 @@ TEXTS = ["leo", "generate", "observe", "t1", "memory.inbox.dreams.write", "a lin
 
 
 def value(chance: random.Random, depth: int = 3) -> bytes:
-    """One value, in bytes."""
+    """Return a value as bytes."""
     kind = chance.random()
     if depth == 0 or kind < 0.4:
         return chance.choice(ODD)
@@ -66,7 +66,7 @@ class Raw(PlainPeer):
 
 
 def own_faults(failures: dict[str, int]) -> list[str]:
-    """What is counted of the daemon's own parts, or under the name of an exception that is no refusal."""
+    """Return the failures of the daemon's own parts, and those with the name of an exception that is no refusal."""
     places = ("engine: ", "daemon: ", "store: ")
     return [key for key in failures if key.startswith(places) or key.endswith(("TypeError", "OverflowError"))]
 

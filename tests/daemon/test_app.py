@@ -1,4 +1,4 @@
-"""The composition: the order of start and end, the tick, and what is told of faults."""
+"""The whole daemon: the order of start and end, the tick, and the reports of faults."""
 
 import asyncio
 import fcntl
@@ -112,7 +112,7 @@ async def test_p10_a_tick_that_fails_is_counted_and_the_next_one_tries_again(tmp
 
 
 async def test_p8_another_folder_in_the_place_of_ours_is_not_written_to(tmp_path):
-    """Its database may be another daemon's: this one ends."""
+    """Its database may be another daemon's, so this daemon ends."""
     async with managed(tmp_path, tick_s=0.01) as (daemon, _), asyncio.timeout(20):
         async with daemon.serve():
             state, other = tmp_path / "s", tmp_path / "other"
@@ -178,7 +178,7 @@ async def test_ends_if_a_late_database_is_foreign(tmp_path, stuck):
 
 
 def test_embedded_a_hanging_database_delays_no_exit(tmp_path, stuck):
-    """And its thread, which outlives its loop, prints nothing."""
+    """Its thread, which outlives its loop, prints nothing either."""
     embedded = app.embed(tmp_path / "s", settings=chosen())
     embedded.close()
     embedded._thread.join(20)

@@ -1,5 +1,5 @@
-"""The "Bad input" paragraph, whole: each gets a clear error where one can be sent, is counted with its reason in
-`status`, and meanwhile another session keeps dreaming."""
+"""Bad input of every kind: it gets a clear error if one can be sent, `status` counts it with its reason, and another
+session keeps dreaming meanwhile."""
 
 import asyncio
 import math
@@ -49,7 +49,7 @@ async def besides(tmp_path, **settings):
 
 
 async def counted(service):
-    """What a newcomer sees in `status`: failures, and refusals that were told."""
+    """Return the failures and refusals that a new client sees in `status`."""
     async with await PlainPeer.connect(service.socket) as peer:
         status = await peer.call("status")
         return status["failures"] | status["refusals"]

@@ -1,4 +1,4 @@
-"""P5: every dialogue with a recorded line leaves exactly one inbox file with all its lines, whatever was in the way."""
+"""P5: every dialogue with a recorded line leaves exactly one inbox file with all its lines, after any trouble."""
 
 import asyncio
 import fcntl
@@ -237,7 +237,7 @@ def in_the_way(folder):
 
 
 async def test_p5_keeps_the_acknowledged_file_of_a_pending_dialogue(tmp_path):
-    """Its acknowledged file is what remembers the acknowledgement: without it the dialogue would come back."""
+    """Only the acknowledged file shows the acknowledgement: without it the dialogue would come back."""
     time = TestClock()
     async with (
         serving(tmp_path, clock=time.clock, inbox__retention_s=60) as service,

@@ -1,4 +1,4 @@
-"""The embedded form: the same daemon on a thread of its host, who does not notice it."""
+"""The embedded form: a daemon on a thread of its host, which does not notice it."""
 
 import logging
 import os

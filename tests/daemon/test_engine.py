@@ -1,4 +1,4 @@
-"""Decisions at once and from memory; dialogues as tasks; one friend for all; every end accounted for."""
+"""The engine: decisions at once and from memory, dialogues as tasks, one friend for all, and every kind of end."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""A dream goes on: interrupted in any step, it remains one dialogue with one file, and no line is heard twice."""
+"""A dialogue that is interrupted in any step goes on: it remains one with one file, and no line is observed twice."""
 
 import asyncio
 import json
@@ -83,7 +83,7 @@ def files(state):
 
 
 async def check(service, state, heard, outcome="complete", lines=3):
-    """One dialogue, one file with all its lines, each heard once at most, and it replays."""
+    """Check for one dialogue and one file with all its lines, each observed at most once, and that it replays."""
     [dialog] = await service.store.recent(9)
     assert (dialog["outcome"], dialog["lines"], dialog["id"]) == (outcome, lines, 1)
     turns = [turn["text"] for turn in (await service.store.get(1))["turns"]]
@@ -233,7 +233,7 @@ async def test_ends_a_dialogue_of_another_version(tmp_path, monkeypatch):
 
 
 async def test_ends_a_dialogue_whose_rows_were_changed(tmp_path):
-    """Its rows were changed by another program: it goes another way from its seed."""
+    """Another program changed its rows, so that it differs when it is run from its seed."""
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, heard, "generate 2")
@@ -272,7 +272,7 @@ async def test_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(tmp
 
 
 async def test_p11_bounds_the_suspended_dialogues(tmp_path, monkeypatch):
-    """And so are the names that they hold."""
+    """The names that they hold are bounded too."""
     monkeypatch.setattr(dialogues, "WAITING", 2)
     monkeypatch.setattr(clients, "ABSENT", 2)
     async with serving(tmp_path, gate__chance=1, **THREE) as service:

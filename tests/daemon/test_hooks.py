@@ -208,7 +208,7 @@ def test_latency_figures_are_nearest_ranks():
 
 
 async def test_latency_figures_include_failed_and_slow_calls():
-    """Without them the figures would be those of the calls that went well."""
+    """Otherwise the figures would show only the successful calls."""
     async with host(call_deadline_s=0.01) as leo:
         with pytest.raises(Ended):
             await leo.hooks.generate(ASK)

@@ -1,4 +1,4 @@
-"""Of our own dreams' files only so many wait: the oldest go, unless a consumer was seen lately."""
+"""The cap on waiting files of dreamd's own dreams: the oldest go, unless a consumer was seen lately."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The inbox over the socket: persist, list, read, ack; tokens; and dialogues and outside writers in one folder."""
+"""The inbox over the socket: persist, list, read, ack, tokens, and dialogues and other writers in one folder."""
 
 import asyncio
 import json
@@ -103,7 +103,7 @@ async def test_refuses_unknown_traces_and_a_disabled_inbox(tmp_path):
 
 @pytest.mark.parametrize("part", ["x" * 1000, [0.5] * 120, [True] * 400, {"n": 10**18}], ids=type)
 async def test_read_answers_all_that_persist_accepts(tmp_path, part):
-    """As many shards as make two files and more, of parts that JSON or MessagePack says in more bytes."""
+    """With shards for more than two files, of values that are larger as JSON or as MessagePack."""
     many = [{"index": n, "timestamp": n, "part": part} for n in range(300)]
     async with serving(tmp_path) as service, await connected(service) as peer:
         for turn in range(9):

@@ -1,4 +1,4 @@
-"""The daemon as a process: one a state folder, back after every end, and clear when it cannot start."""
+"""The daemon as a process: one for each state folder, serving again after every end, with clear errors at the start."""
 
 import asyncio
 import json
@@ -216,7 +216,7 @@ def test_a_file_in_the_place_of_the_state_folder_is_exit_4(tmp_path):
 
 
 def test_a_state_folder_that_cannot_be_written_is_exit_4(tmp_path):
-    """As an ordinary user, who is not above the file modes; for root a folder of the kernel's takes its place."""
+    """As an ordinary user, whom file modes bind. Root uses a folder of the kernel instead."""
     state = tmp_path / "s"
     if os.geteuid() == 0:
         state = "/proc/dreamd"
@@ -255,7 +255,7 @@ def test_a_newer_database_is_exit_6_and_untouched(tmp_path):
 
 
 async def test_p13_recalled_texts_and_measures_are_stored_before_the_next_line(tmp_path):
-    """What was recalled, and the measures that `observe` gave, are on disk before a line is asked for with them."""
+    """The recalled texts and the measures of `observe` are on disk before a line is asked for with them."""
     reached = asyncio.Event()
 
     async def blocks_at_the_third(*arguments):

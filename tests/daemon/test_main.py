@@ -1,4 +1,4 @@
-"""The command: its arguments, its one line where something is wrong, its exit codes."""
+"""The command `dreamd`: its arguments, its one-line errors, its exit codes."""
 
 import re
 import subprocess

@@ -34,7 +34,7 @@ async def one_shot(service, name="leo", ctx=STIRRED) -> None:
 
 
 async def heard(service, name="leo") -> list[str]:
-    """What a leo of that name is asked to dream from, when he connects."""
+    """Return the seed that a leo of that name is asked with when he connects."""
     seeds: list[str] = []
     async with await PlainPeer.connect(
         service.socket, generate=lambda seed, *_: (seeds.append(seed), saying())[1], observe=hearing
@@ -211,7 +211,7 @@ async def test_p11_bounds_the_names_of_absent_clients(tmp_path, monkeypatch):
 
 
 async def test_a_mute_clients_pause_belongs_to_its_name(tmp_path):
-    """As a process a prompt it would dream each time, were it kept with the connection."""
+    """If it belonged to the connection, a process for each prompt would dream each time."""
 
     def wrong(*_):
         raise ValueError

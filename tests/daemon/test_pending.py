@@ -1,4 +1,4 @@
-"""One task for what is left to do: nothing is forgotten, and what fails is tried again ever more seldom."""
+"""The task of the pending work: it forgets nothing, and retries failures with growing pauses."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A MessagePack-RPC peer that knows nothing of our code, on msgpack and a socket alone, dreams with the daemon."""
+"""A plain MessagePack-RPC peer, made of msgpack and a socket, dreams with the daemon."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""The promises that no single module keeps alone: P2, P3, P9, P11, P12 and P14, against real processes."""
+"""The promises that concern several modules, with real processes: P2, P3, P9, P11, P12 and P14."""
 
 import array
 import asyncio
@@ -463,7 +463,7 @@ async def test_p12_an_idle_daemon_wakes_only_for_its_tick(tmp_path):
 
 
 def test_p12_no_thread_of_an_idle_process_wakes_between_its_ticks(tmp_path):
-    """Read off the kernel: the times that each thread has been put to sleep of its own accord."""
+    """By the kernel's count of each thread's voluntary sleeps."""
     with DaemonProcess(tmp_path / "s") as daemon:
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(daemon.socket))

@@ -1,4 +1,4 @@
-"""P13 through the daemon: 200 dialogues with changing hooks replay; a changed byte in the database is named."""
+"""P13 with a daemon: 200 dialogues with changing hooks replay, and a changed byte in the database is named."""
 
 import os
 import random
@@ -65,7 +65,7 @@ async def test_dialogues_replay_and_a_changed_byte_does_not(tmp_path):
 
 @pytest.mark.parametrize("column", ["context", "settings", "recalled", "friend_state"])
 async def test_names_an_unreadable_column(tmp_path, column):
-    """It is a difference like any other, and no fault of who asks."""
+    """It counts as a difference, not as an error of the caller."""
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket, **moody(3)) as leo:
         await leo.hello()
         ended = await leo.call("dream.now")

@@ -1,4 +1,4 @@
-"""Each effect of a dialogue done for real: recorded before observed, charged once, told as it happens."""
+"""The effects of a running dialogue: recorded before observed, charged once, published as they happen."""
 
 import asyncio
 import sqlite3
@@ -169,7 +169,7 @@ async def test_a_dialogue_ends_at_its_deadline_even_if_its_call_hangs(tmp_path, 
 
 
 async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
-    """What the database does later is in order: the dialogue is closed there, and counted once."""
+    """The database may finish later: the dialogue is then closed there, and counted once."""
     hold = threading.Event()
     async with (
         serving(tmp_path, dialogue__call_deadline_s=0.05) as service,

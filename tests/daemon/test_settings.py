@@ -1,4 +1,4 @@
-"""Later sources win; what is wrong is named, with the nearest right one."""
+"""The settings: later sources win, and wrong ones are named with the nearest right one."""
 
 import re
 from pathlib import Path

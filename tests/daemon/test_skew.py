@@ -1,4 +1,4 @@
-"""Two versions at the ends of one socket, with frozen peers of an old one; and an upgrade in the middle of a dream."""
+"""Two versions at the ends of one socket, with frozen peers of the old one, and an upgrade during a dream."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What may enter an inbox file."""
+"""The checks of values that enter an inbox file."""
 
 import contextlib
 import enum

@@ -1,4 +1,4 @@
-"""What is new, what is a duplicate, what is a conflict."""
+"""New shards and nodes, duplicates and conflicts."""
 
 from typing import Any
 

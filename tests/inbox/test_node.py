@@ -167,7 +167,7 @@ def validator() -> Draft202012Validator:
 
 
 def test_shipped_schema_is_the_generated_one() -> None:
-    """Else: dreamctl inbox schema > dreamd/inbox/matada_node_v1.json"""
+    """If not, run: dreamctl inbox schema > dreamd/inbox/matada_node_v1.json"""
     shipped = resources.files("dreamd.inbox").joinpath("matada_node_v1.json").read_text()
     assert json.loads(shipped) == node_schema()
 

@@ -1,4 +1,4 @@
-"""Files that we cannot read, or that are not ours to change, stay as they are."""
+"""Unreadable files, and files that dreamd must not change, stay unchanged."""
 
 import contextlib
 import errno

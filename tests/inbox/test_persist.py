@@ -1,4 +1,4 @@
-"""The call that other programs make, as they know it from before."""
+"""The call of other programs, as the earlier inbox writer had it."""
 
 import math
 import os
@@ -89,7 +89,7 @@ def test_the_variables_that_mask_and_check(yes: str, home: Path, monkeypatch: py
 
 
 def test_accepts_the_arguments_of_the_earlier_writer(home: Path) -> None:
-    """It kept all of this; what JSON says of it is kept here."""
+    """The earlier writer kept all of this. Here its JSON form is kept."""
     shard = {"index": 0.5, "timestamp": 1, 1: {2: "x"}}
     for number, seed in enumerate(
         (

@@ -1,4 +1,4 @@
-"""What was planted where a file or a folder should be: refused, and nothing outside is written or changed."""
+"""Links and other files in the place of the inbox's files and folders: refused, and nothing outside is changed."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def inbox(tmp_path: Path) -> Inbox:
 
 
 def snapshot(folder: Path) -> dict[str, object]:
-    """All that lies below: links by their target, files by their bytes."""
+    """Return all that lies below a folder: links with their target, files with their bytes."""
     return {
         str(path.relative_to(folder)): os.readlink(path)
         if path.is_symlink()

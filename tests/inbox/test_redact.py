@@ -1,4 +1,4 @@
-"""Redaction: what must go, what must stay."""
+"""Redaction: texts that must be masked, and texts that must stay."""
 
 import json
 from collections import Counter

@@ -151,7 +151,7 @@ def test_masks_a_secret_in_every_place(place: str) -> None:
 
 
 def check_that_it_goes(name: str, place: str, given: str, parts: list[str]) -> None:
-    """All of the secret is masked, at once, and nothing of what stands around it."""
+    """Check that all of the secret is masked at once, and nothing around it."""
     got, kinds = masked(given)
     assert [part for part in parts if part in got] == [], (name, got)
     assert kinds.total() >= 1, name

@@ -1,4 +1,4 @@
-"""How often the gates are open for a real leo, and how many dreams a day that makes."""
+"""Measure how often the gates are open for a real leo, and how many dreams a day follow."""
 
 from math import ceil
 from random import Random

@@ -1,4 +1,4 @@
-"""What dreaming does to a real leo: `make leo LEO=PATH`.
+"""Measure what dreaming does to a real leo: `make leo LEO=PATH`.
 
     python -m tests.leo.health PATH [--python P] [--prompts 60] [--seeds 5] [--only replies,gates,alone,talk]
 
@@ -89,7 +89,7 @@ def lines_in_words(found: Found) -> str:
 
 
 def health(stage: Stage, scene: str, seeds: int) -> None:
-    """What probe replies are after dreams, with the diet and with whole lines, over what they are without."""
+    """Return the probe replies after dreams, with the diet and with whole lines, relative to those without dreams."""
     if scene == "alone":
         print(f"\n{DREAMS_ALONE} dreams alone: 100 probe replies after, over before")
     else:

@@ -1,4 +1,4 @@
-"""What `health.py` has a real leo do: one scene a process, in his checkout and his own environment.
+"""The scenes that `health.py` plays with a real leo: each in a process of its own, in his checkout and environment.
 
     python scenes.py SPEC      SPEC is JSON: {scene, seed, prompts, socket, diet, pause_s, result}
 
@@ -91,7 +91,7 @@ def attached(field: Any, spec: Spec) -> Any:
 
 
 def spoken(field: Any, prompt: str) -> Any:
-    """What he would answer, as `reply` makes it, but learning nothing from it."""
+    """Return the answer that `reply` would give, without learning from it."""
     return leo.generate_reply(
         field.bigrams, field.vocab, field.centers, field.bias, prompt, trigrams=field.trigrams,
         co_occur=field.co_occur, emotion_map=field.emotion, return_context=True, themes=field.themes,

@@ -183,7 +183,7 @@ async def test_p13_kept_fragments_keep_their_ids_and_removed_ones_can_be_found(s
 
 
 async def test_repeated_replacements_do_not_fill_the_database(store: Store, path: Path):
-    """What a dialogue began with is kept for its replay, and no id is given twice."""
+    """The fragments that a dialogue began with are kept for its replay, and no id is used twice."""
     await replaced(store, *(f"dreamt {number}" for number in range(5)))
     dreamt = (await store.load()).fragments
     state = msgspec.msgpack.encode([(each.id, each.weight) for each in dreamt])

@@ -27,7 +27,7 @@ def connector(path: Path):
 
 
 async def test_aiosqlite_has_the_internals_that_are_used(tmp_path: Path):
-    """What connection.py uses of aiosqlite 0.22 that is not public: look at it again when this fails."""
+    """connection.py uses parts of aiosqlite 0.22 that are not public. Check it again if this fails."""
     assert inspect.iscoroutinefunction(aiosqlite.Connection._execute)
     assert list(inspect.signature(aiosqlite.Connection._execute).parameters) == [
         "self",
@@ -73,7 +73,7 @@ async def test_fifty_tasks_cancelled_in_mid_transaction_leave_whole_rows(tmp_pat
 
 
 async def test_a_cancelled_record_is_whole_or_absent(store: Store):
-    """At whichever await a task is cancelled: the line, its count and its charge are all there, or none is."""
+    """If a task is cancelled at any await, the line, its count and its charge are all there, or none of them."""
     numbers = [await store.begin(new_dialog(f"dream-{n}")) for n in range(50)]
     tasks = [
         asyncio.create_task(store.record(number, line(1), STARTED_AT, charge=Charge(f"client-{number}", 1.0)))

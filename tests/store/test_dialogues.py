@@ -1,4 +1,4 @@
-"""A dialogue's life in the database, and what comes back out."""
+"""A dialogue in the database, from its beginning to its reading."""
 
 import signal
 import sqlite3
@@ -239,12 +239,12 @@ async def test_a_dialogue_is_unwritten_until_its_shard_is(store: Store):
     silent = await store.begin(new_dialog("dream-silent"))
     await store.finish(silent, finish(outcome="empty"))
     await store.shard_written(second, STARTED_AT + 10)
-    owing = await store.unwritten()
-    assert [(dialog.id, dialog.trace_id, dialog.outcome) for dialog in owing] == [
+    pending = await store.unwritten()
+    assert [(dialog.id, dialog.trace_id, dialog.outcome) for dialog in pending] == [
         (first, "dream-0", "complete"),
         (third, "dream-2", "complete"),
     ]
-    assert owing[0].turns == (await store.get(first))["turns"]
+    assert pending[0].turns == (await store.get(first))["turns"]
     assert [dialog.id for dialog in await store.unwritten([first])] == [third]
     assert [dialog.id for dialog in await store.unwritten(n=1)] == [first]
 
@@ -346,8 +346,8 @@ def texts(path: Path) -> list[tuple]:
 async def test_without_diagnostics_texts_live_until_the_shard_is_written(path: Path, open_store: OpenStore):
     store = await open_store(path, diagnostics=False)
     number = await one_dream(store, lines=1)
-    [owing] = await store.unwritten()
-    assert owing.turns[0]["text"] == "the river keeps its stones"
+    [pending] = await store.unwritten()
+    assert pending.turns[0]["text"] == "the river keeps its stones"
     await store.shard_written(number, STARTED_AT + 10)
     turn = (await store.get(number))["turns"][0]
     assert (turn["text"], turn["seed"], turn["trauma"]) == ("", "", 0.4)

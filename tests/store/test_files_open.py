@@ -1,5 +1,5 @@
-"""The files of a database that is open: what became of them is noticed before the next write and by the probe,
-nothing more is written, and what other programs do through SQLite is no alarm."""
+"""The files of an open database. A loss is noticed before the next write and by the probe, and nothing more is written.
+Use by other programs through SQLite raises no alarm."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ class Lost:
         self.told = told
 
     async def is_noticed(self, by: str, trouble: str) -> None:
-        """It is, once, and nothing is written from then on."""
+        """Check that the loss is reported once, and that nothing is written afterwards."""
         if by == "write":
             with pytest.raises(StoreUnavailable) as refused:
                 await self.store.begin(new_dialog("dream-late"))
@@ -66,7 +66,7 @@ async def backup(path: Path, open_store: OpenStore) -> Path:
 
 
 async def traces(path: Path, open_store: OpenStore) -> list[str]:
-    """Those of the dialogues that the next start finds."""
+    """Return the trace ids of the dialogues that the next start finds."""
     store = await open_store(path)
     found = [dialog["trace_id"] for dialog in await store.recent(9)]
     await store.close()
@@ -135,7 +135,7 @@ async def test_leaves_the_log_of_a_new_database_alone(lost: Lost, by: str):
 
 @BY
 async def test_notices_a_removed_log(lost: Lost, open_store: OpenStore, by: str):
-    """What was committed to it is saved."""
+    """Its committed writes are saved."""
     for part in ("-wal", "-shm"):
         os.unlink(f"{lost.path}{part}")
     await lost.is_noticed(by, "database log lost")
@@ -163,7 +163,7 @@ async def test_notices_a_removed_index_of_the_log(lost: Lost, open_store: OpenSt
 
 @BY
 async def test_notices_an_emptied_log(lost: Lost, open_store: OpenStore, by: str):
-    """What was in it is gone; what is dreamt later would be, too."""
+    """Its writes are lost, and later ones would be too."""
     while lost.store.sizes()["wal_bytes"]:
         await lost.store.probe()
     await one_dream(lost.store, "dream-of-the-log")

@@ -1,4 +1,4 @@
-"""The friend in the database: origin, drift, and what left."""
+"""The friend in the database: origin, drift, and removed fragments."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Opening: what is refused, migrated, set aside, and how the file is set up."""
+"""Opening: refusing, migrating, setting aside, and setting up the file."""
 
 import asyncio
 import os

@@ -1,5 +1,5 @@
-"""Where the database lies: dreamd's own place in the state folder, or another that was given. Only what is proven to
-be dreamd's is ever renamed, overwritten or written to."""
+"""The places of the database: dreamd's own in the state folder, or a given one. Only a file that is proven to be
+dreamd's is ever renamed or written to."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""No statement of a start, a dialogue or a look reads a table from end to end."""
+"""The query plans: no statement of a start, a dialogue or a read scans a whole table."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The search index: words as the measures have them, and never another state than that of the lines."""
+"""The search index: words as the measures split them, and always in step with the lines."""
 
 import sqlite3
 from contextlib import closing

@@ -1,5 +1,5 @@
-"""What is kept for a time only is emptied at the tick: replay data of older dialogues, and without diagnostics every
-text, in every table and in older databases too."""
+"""Tidying at the tick: it empties the replay data of older dialogues, and without diagnostics every text, in every
+table and in older databases too."""
 
 import asyncio
 import sqlite3
@@ -213,7 +213,7 @@ async def test_without_diagnostics_keeps_no_removed_fragment(path: Path, open_st
 async def test_without_diagnostics_keeps_a_replaced_friend_only_as_the_undo(
     path: Path, open_store: OpenStore
 ):
-    """But as the undo, which is the user's own."""
+    """The undo is the user's own, and stays."""
     store = await open_store(path, diagnostics=False)
     await store.seed(["a private fragment"], STARTED_AT)
     await store.replace_friend([], STARTED_AT)

@@ -1,4 +1,4 @@
-"""Trouble with the file: noticed, told in a word, and over as soon as it is over."""
+"""Trouble with the file: noticed, reported in a word, and ended as soon as its cause is gone."""
 
 import errno
 import os

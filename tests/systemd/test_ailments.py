@@ -1,6 +1,6 @@
-"""Ten ailments, each made for real: the doctor names it, and his advice, followed to the letter, cures it.
+"""Real faults: the doctor names each one, and its advice, followed to the letter, cures it.
 
-What stands between backticks in an advice is run as it stands. Eight of them need no systemd; its own two do.
+The commands between backticks in an advice are run unchanged. Some faults need systemd.
 """
 
 import json
@@ -44,7 +44,7 @@ def run(env: Mapping[str, str], *command: str) -> str:
 
 
 class Findings:
-    """What `dreamctl doctor` finds."""
+    """The findings of `dreamctl doctor`."""
 
     def __init__(self, env: Mapping[str, str], *options: str) -> None:
         ran = dreamctl_in(env, "doctor", "--json", *options)
@@ -78,8 +78,8 @@ def follow(env: Mapping[str, str], advice: str) -> None:
 
 
 def is_cured(env: Mapping[str, str], *sections: str) -> None:
-    """All that the doctor finds in these sections is well, and nothing FAILs elsewhere; what heals by itself, heals
-    within a few of the daemon's ticks."""
+    """Check that the doctor finds these sections well and no FAIL elsewhere. Faults that end by themselves have a few
+    ticks of the daemon."""
     until(lambda: (now := Findings(env)).exit_code == 0 and now.levels(*sections) == {"OK"}, "cured")
 
 
@@ -95,7 +95,7 @@ class Patient:
         stack.callback(self.end)
 
     def start(self) -> int:
-        """Its pid."""
+        """Start it, and return its pid."""
         run(self.env, "dreamctl", "service", "start")
         return self.pid
 
@@ -261,7 +261,7 @@ def test_cures_gates_that_never_change(patient: Patient, below: float, state: st
     leo = patient.leo()
 
     def replies() -> set[str]:
-        """Why he dreamt or not, after 14 of them."""
+        """Offer 14 replies, and return the reasons of the decisions."""
         levels = (below + 0.03 * number for number in range(14))
         contexts = ({"prompt": "", "reply": "", "trauma_level": level} for level in levels)
         return {leo.call("dream.context", context)["reason"] for context in contexts}

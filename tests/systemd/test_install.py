@@ -1,4 +1,4 @@
-"""What may stand in the way of `service install`, and what it leaves behind: nothing is half done."""
+"""The obstacles of `service install`, and its complete results."""
 
 import json
 import os
@@ -25,7 +25,7 @@ class Ran:
         assert "Traceback" not in self.said, self.said
 
     def well(self):
-        """It has succeeded; what it printed."""
+        """Check that it succeeded, and return its output."""
         assert self.code == 0, self.said
         return self.out
 
@@ -64,7 +64,7 @@ def warned(dreamctl, text, **env):
 
 
 def failed(dreamctl):
-    """What FAILs about the service, and the advice."""
+    """Return the FAIL about the service, and its advice."""
     found = json.loads(dreamctl("doctor", "--json").out)["findings"]
     return {
         one["text"]: one["advice"] for one in found if (one["level"], one["section"]) == ("FAIL", "service")
@@ -115,7 +115,7 @@ def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, 
 
 @pytest.mark.parametrize("beside", [(), ("--socket", "elsewhere")])
 def test_refuses_to_start_beside_a_plain_daemon(manager, dreamctl, folder, beside):
-    """Nor by `start`, when it was started while the unit was stopped."""
+    """`start` refuses too, if the plain daemon was started while the unit was stopped."""
     dreamctl(*beside, "service", "start").well()
     told = dreamctl(*beside, "service", "install")
     assert (told.code, "a daemon that is not systemd's" in told.said, units_in(folder)) == (1, True, [])
@@ -266,7 +266,7 @@ def test_reports_and_cures_a_unit_that_systemd_does_not_know(manager, dreamctl, 
 
 
 def test_stop_reports_if_systemd_would_start_it_again(manager, dreamctl, tmp_path):
-    """Where dreamctl does not see the units, and systemd knows them."""
+    """If dreamctl does not see the units, but systemd knows them."""
     dreamctl("service", "install").well()
     for command in ("stop", "restart"):
         pid = json.loads(dreamctl("status", "--json").out)["pid"]
@@ -319,7 +319,7 @@ def test_a_wrong_setting_is_named_by_start(manager, dreamctl):
 
 
 def test_reports_a_hanging_user_manager(manager, dreamctl):
-    """With less patience here."""
+    """With a shorter timeout here."""
     dreamctl("service", "install").well()
     dreamctl("service", "start").well()
     hasty = (

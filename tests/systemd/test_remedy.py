@@ -1,4 +1,4 @@
-"""What the doctor says of a service that systemd has given up on leads to the remedy, and the remedy works.
+"""The doctor's advice on a service that systemd has given up on, which works.
 
 The units that are not enabled, and the newer database, are in test_ailments.py.
 """

@@ -140,7 +140,7 @@ def test_p3_p5_a_kill_during_a_dialogue_loses_no_line(installed, connect):
 
 
 def test_systemd_restarts_it_after_its_database_was_removed(installed):
-    """By its exit code, on what is there then: a fresh one."""
+    """By its exit code, and with a fresh database."""
     before = status(installed)["pid"]
     (installed.state / "dreamd" / "dream.sqlite3").unlink()
     installed.dreamctl("call", "dream.seed", '{"origin": ["a stone"]}', check=False)  # a write
@@ -220,7 +220,7 @@ def test_uninstall_leaves_the_dreams(installed):
 
 
 def test_makes_a_vanished_socket_again(installed):
-    """By the daemon at its next tick, in its sandbox; and by systemd at the advised command, daemon or no daemon."""
+    """By the daemon at its next tick in its sandbox, and by systemd at the advised command with or without a daemon."""
     installed.drop_in("[Service]\nWatchdogSec=1\n")  # it ticks twice as often
     installed.systemctl("stop", "dreamd.service")
     before = status(installed)["pid"]

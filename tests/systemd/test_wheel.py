@@ -1,4 +1,4 @@
-"""What users get: the wheel, in an environment with nothing of the checkout in it, install a service."""
+"""The wheel that users get, in an environment without the checkout, installs a service."""
 
 import json
 import os

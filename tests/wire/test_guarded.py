@@ -1,5 +1,5 @@
-"""The daemon's end of a connection against a peer that is not trusted. What it has in common with a client's is tested
-in tests/client/test_rpc.py."""
+"""The daemon's end of a connection with an untrusted peer. tests/client/test_rpc.py tests what both ends have in
+common."""
 
 from typing import Any
 

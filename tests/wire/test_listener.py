@@ -1,4 +1,4 @@
-"""The lock is the truth, and a socket is stale only when the kernel says so (P8)."""
+"""The listener: only a lock proves that a daemon lives, and only the kernel that a socket is stale (P8)."""
 
 import errno
 import fcntl
@@ -76,7 +76,7 @@ def test_p8_refuses_a_folder_whose_holder_is_unknown(tmp_path):
 
 
 def held(state):
-    """Whether another may not take it."""
+    """Return whether another process cannot lock it."""
     with (state / "dreamd.lock").open() as other:
         try:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What is wrong with params is said in words that name the field."""
+"""Errors of params name the field."""
 
 import msgpack
 import msgspec

@@ -1,4 +1,4 @@
-"""Admission: who, how many, and how everybody is let go."""
+"""Admission: which users, how many sessions, and how all are closed."""
 
 import asyncio
 import errno

@@ -135,7 +135,7 @@ async def test_p11_answers_too_many_beyond_64_calls_in_flight():
 
 
 def asking_much(count):
-    """So many requests, each of which is answered with 300 KB."""
+    """Return this many requests, each of which is answered with 300 KB."""
     return b"".join(msgpack.packb([0, n, "much", []]) for n in range(count))
 
 
@@ -180,7 +180,7 @@ def test_p11_a_peer_is_not_read_from_until_it_has_read(loop_factory):
 
 @LOOPS
 def test_p11_no_session_is_read_from_for_long_at_a_time(loop_factory):
-    """What came in one piece is taken in rounds, in order, and others have their turn between them."""
+    """A chunk is read in rounds, in order, and other sessions have their turn between them."""
     count = 4 * module.ROUND_EVENTS + 7
 
     async def talk():

@@ -1,4 +1,4 @@
-"""The daemon's codec, beyond what tests/client/test_rpc.py asks of both: what is decoded, and when."""
+"""The daemon's codec: what is decoded, and when. tests/client/test_rpc.py tests what both codecs have in common."""
 
 import msgpack
 import pytest
