@@ -88,6 +88,7 @@ class Housekeeping:
         await self._delivery.look()
 
     async def _tidy(self) -> None:
+        await self._engine.keep_heard()
         await self._store.tidy()
         await self._forgetting.by_age()
 

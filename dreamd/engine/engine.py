@@ -6,9 +6,8 @@ replaced by the next one as soon as the store has it.
 
 import asyncio
 import random
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from dreamclient.messages import DECISIONS, Code
 from dreamd.clock import Clock
 from dreamd.dream.gate import Decision, Gate
 from dreamd.dream.model import Context
+from dreamd.engine.decisions import Decisions
 from dreamd.engine.delivery import Delivery
 from dreamd.engine.dialogues import Dialogues, Dreamer
 from dreamd.engine.events import Events
@@ -54,8 +54,8 @@ class Engine:
         self.clients = gate.clients
         self.shortage: str | None = None  # a resource that the process lacks, as the tick found
         self.unanswered = False  # the database or the inbox did not answer in time
-        self.decisions: deque[Decision] = deque(maxlen=DECISIONS)
-        self.reasons: Counter[str] = Counter()
+        self.decisions = Decisions(store, failures)
+        self.reasons = self.decisions.reasons
         self._store = store
         self._friend = friend
         self._delivery = delivery
@@ -76,9 +76,12 @@ class Engine:
     async def load(self) -> None:
         """Load the store, if it can be read and was not loaded yet. Raise StoreUnavailable."""
         if self._store.trouble is None and not self._loaded:
-            self._take_up(await self._friend.load(), await self._store.open_dialogs())
+            memory, unfinished = await self._friend.load(), await self._store.open_dialogs()
+            self._take_up(memory, unfinished, await self._store.decisions(DECISIONS))
 
-    def _take_up(self, memory: Memory, unfinished: Iterable[OpenDialog]) -> None:
+    def _take_up(
+        self, memory: Memory, unfinished: Iterable[OpenDialog], decisions: Sequence[Decision]
+    ) -> None:
         if not self._loaded:  # the start may have loaded it meanwhile
             for dialog in unfinished:  # keep their cooldowns until it is known whether they go on
                 self.clients[dialog.client].reserved[dialog.id] = dialog.started_at
@@ -86,6 +89,7 @@ class Engine:
             self.dialogues.outcomes = Counter(memory.outcomes)
             self.dialogues.next_dialog = memory.next_dialog
             self._delivery.dropped = memory.dropped
+            self.decisions.restore(reversed(decisions))
             self._loaded = True
 
     async def _complete(self) -> bool:
@@ -114,13 +118,19 @@ class Engine:
         self._closing = True
         await self.dialogues.interrupt("shutdown")
         await self._friend.close()
-        await self._keep_signals()
+        await self.keep_heard()
         await self.pending.attempt()
 
+    async def keep_heard(self) -> None:
+        """Store the decisions and the signals of contexts since the last time, for the next daemon. If there is nothing
+        new, write nothing."""
+        if self._loaded:
+            await self.decisions.save()
+            await self._keep_signals()
+
     async def _keep_signals(self) -> None:
-        """Store the signals of contexts since the last dialogue, so that the next daemon ranks among them."""
         changed = dict(self.clients.changed())
-        if not changed or self._store.trouble or not self._loaded:
+        if not changed or self._store.trouble:
             return
         kept = {name: signals.take() for name, signals in changed.items()}
         try:
@@ -264,11 +274,10 @@ class Engine:
 
     def why(self, n: int) -> list[Decision]:
         """Return the last n decisions, newest first."""
-        return list(islice(reversed(self.decisions), n))
+        return self.decisions.newest(n)
 
     def _note(self, decision: Decision) -> None:
-        self.decisions.append(decision)
-        self.reasons[decision.reason] += 1
+        self.decisions.add(decision)
         self._events.publish({"type": "decision", "at": decision.at, "decision": decision})
 
     def _who_dreams(self, caller: Caller, number: int | None) -> Dreamer:

@@ -11,6 +11,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from dreamd.dream.dialogue import DialogueSettings
+from dreamd.dream.gate import Decision
 from dreamd.dream.model import Context, Fragment, Line
 from dreamd.dream.replay import Script
 from dreamd.dream.signals import RANKED
@@ -18,6 +19,7 @@ from dreamd.errors import Unreadable
 from dreamd.store.records import Memory, StoredDialog
 from dreamd.store.writes import LAST_RUN, OUTCOME
 
+DAYS: Final = 30  # whose decisions `stats` has
 DROPPED: Final = "dream_inbox_dropped"  # files
 FORGOTTEN: Final = "dream_forgotten"  # dialogues
 
@@ -203,6 +205,7 @@ def total_stats(connection: Connection) -> Row:
         "avg_trauma": numbers.get("dream_sum_trauma", 0.0) / measured,
         "avg_arousal": numbers.get("dream_sum_arousal", 0.0) / measured,
         "outcomes": memory.outcomes,
+        "days": _days(connection),
         "forgotten": int(numbers.get(FORGOTTEN, 0)),
     }
 
@@ -229,3 +232,25 @@ def _select_rows(connection: Connection, columns: str, found: str, *arguments: i
     cursor = connection.execute(f"SELECT {columns} FROM {found}", arguments)  # noqa: S608 - constants of this file
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def decisions(connection: Connection, n: int) -> list[Decision]:
+    """Return the last n decisions that were stored, newest first. What cannot be read is left out."""
+    found = []
+    for (text,) in connection.execute("SELECT decision FROM dream_decisions ORDER BY id DESC LIMIT ?", (n,)):
+        with suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(text, type=Decision))
+    return found
+
+
+def _days(connection: Connection) -> dict[str, dict[str, int]]:
+    """Return the decisions by reason of the last DAYS days that had any, by day (UTC)."""
+    days: dict[str, dict[str, int]] = {}
+    counts = connection.execute(
+        """SELECT day, reason, count FROM dream_decision_counts WHERE day IN
+        (SELECT DISTINCT day FROM dream_decision_counts ORDER BY day DESC LIMIT ?) ORDER BY day, reason""",
+        (DAYS,),
+    )
+    for day, reason, count in counts:
+        days.setdefault(day, {})[reason] = count
+    return days

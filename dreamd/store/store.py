@@ -6,6 +6,7 @@ from typing import Any
 from dreamclient.messages import Code
 
 from dreamd.dream.fragment_records import FragmentRecord
+from dreamd.dream.gate import Decision
 from dreamd.dream.model import Line
 from dreamd.dream.replay import Script
 from dreamd.errors import Refusal
@@ -47,6 +48,16 @@ class Store(WatchedDatabase):
     async def finish(self, dialog_id: int, end: Finish) -> None:
         """Store the end of a dialogue and its change of the friend, in one transaction."""
         await self._write(writes.finish_dialog, dialog_id, end, self._keep_texts)
+
+    async def keep_decisions(
+        self, decisions: Sequence[Decision], counts: Mapping[tuple[str, str], int]
+    ) -> None:
+        """Store decisions, and how many there were by day and reason."""
+        await self._write(writes.keep_decisions, decisions, counts)
+
+    async def decisions(self, n: int) -> list[Decision]:
+        """Return the last n decisions that were stored, newest first."""
+        return await self._read(reads.decisions, n)
 
     async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
         """Store the signals among which the gates rank contexts, by client name."""

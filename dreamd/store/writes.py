@@ -9,10 +9,12 @@ from sqlite3 import Connection
 from typing import Final
 
 import msgspec
+from dreamclient.messages import DECISIONS
 from msgspec.structs import asdict
 
 from dreamd.dream.clients import ABSENT
 from dreamd.dream.friend import Change
+from dreamd.dream.gate import Decision
 from dreamd.dream.model import Line
 from dreamd.errors import StoreError
 from dreamd.store import search
@@ -21,6 +23,8 @@ from dreamd.store.tidying import empty_texts
 
 LAST_RUN: Final = "dream_last_run_ts"  # the key for leo; any other client's ends in ":name"
 OUTCOME: Final = "dream_outcome:"
+
+COUNTED_DAYS: Final = 400  # on which decisions are counted: more than a year
 
 # As much as one dream may need: the disk must have room for it before it counts as not full.
 PROBE_BYTES: Final = 64 * 1024
@@ -116,6 +120,29 @@ def finish_dialog(connection: Connection, dialog_id: int, end: Finish, keep_text
     if end.change:
         _change_friend(connection, end.change, end.at, keep_texts)
     keep_signals(connection, end.signals, end.at)
+
+
+def keep_decisions(
+    connection: Connection, decisions: Sequence[Decision], counts: Mapping[tuple[str, str], int]
+) -> None:
+    """Store decisions, of which the last 256 stay, and how many there were by day and reason: of the last 400 days."""
+    connection.executemany(
+        "INSERT INTO dream_decisions (decision) VALUES (?)",
+        [(msgspec.json.encode(decision).decode(),) for decision in decisions],
+    )
+    connection.execute(
+        "DELETE FROM dream_decisions WHERE id <= (SELECT max(id) FROM dream_decisions) - ?", (DECISIONS,)
+    )
+    connection.executemany(
+        """INSERT INTO dream_decision_counts (day, reason, count) VALUES (?, ?, ?)
+        ON CONFLICT (day, reason) DO UPDATE SET count = count + excluded.count""",
+        [(day, reason, count) for (day, reason), count in counts.items()],
+    )
+    connection.execute(
+        """DELETE FROM dream_decision_counts
+        WHERE day < date((SELECT max(day) FROM dream_decision_counts), ?)""",
+        (f"-{COUNTED_DAYS} days",),
+    )
 
 
 def keep_signals(connection: Connection, signals: Mapping[str, bytes], at: float) -> None:

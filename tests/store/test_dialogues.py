@@ -51,6 +51,7 @@ async def test_a_fresh_store_remembers_nothing(store: Store):
         "avg_trauma": 0.0,
         "avg_arousal": 0.0,
         "outcomes": {},
+        "days": {},
         "forgotten": 0,
     }
 

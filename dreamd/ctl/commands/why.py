@@ -31,7 +31,7 @@ def why(target: Target, count: int, watch: bool) -> None:
     if watch:
         _watch(target, count)
         return
-    with target.daemon() as daemon:
+    with target.dreams() as daemon:
         answer = daemon.call(Method.WHY, count)
         ever = {} if target.as_json else daemon.call(Method.STATUS)["decisions"]
     if target.as_json:

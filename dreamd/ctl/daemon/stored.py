@@ -114,7 +114,7 @@ def _status(dreams: Stored) -> dict[str, Any]:
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
     Method.STATUS: _status,
-    Method.WHY: lambda *_: [],
+    Method.WHY: lambda dreams, n: reads.decisions(dreams.connection, n),
     Method.DIALOGS_RECENT: lambda dreams, *page: reads.recent_dialogs(dreams.connection, *page),
     Method.DIALOGS_GET: _get,
     Method.DIALOGS_REPLAY: _replay,

@@ -1,0 +1,57 @@
+"""The last decisions of a daemon: in memory when they are made, on disk at the tick and when it stops."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import islice
+
+from dreamclient.messages import DECISIONS
+
+from dreamd.dream.gate import Decision
+from dreamd.errors import StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.store.store import Store
+
+
+class Decisions:
+    """The last 256 decisions, those of earlier daemons among them. `reasons` counts those of this daemon."""
+
+    def __init__(self, store: Store, failures: Failures) -> None:
+        self.reasons: Counter[str] = Counter()
+        self._store = store
+        self._failures = failures
+        self._last: deque[Decision] = deque(maxlen=DECISIONS)
+        self._unsaved: deque[Decision] = deque(maxlen=DECISIONS)
+        self._uncounted: Counter[tuple[str, str]] = Counter()  # by day (UTC) and reason
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def add(self, decision: Decision) -> None:
+        """Take in a new decision. No disk is touched."""
+        self._last.append(decision)
+        self._unsaved.append(decision)
+        self.reasons[decision.reason] += 1
+        self._uncounted[str(datetime.fromtimestamp(decision.at, UTC).date()), decision.reason] += 1
+
+    def restore(self, earlier: Iterable[Decision]) -> None:
+        """Put the decisions of earlier daemons, oldest first, before those that were made meanwhile."""
+        self._last = deque([*earlier, *self._last], maxlen=DECISIONS)
+
+    def newest(self, n: int) -> list[Decision]:
+        """Return the last n decisions, newest first."""
+        return list(islice(reversed(self._last), n))
+
+    async def save(self) -> None:
+        """Store what is new. Without anything new, write nothing. What cannot be stored is stored the next time."""
+        if not self._uncounted or self._store.trouble:
+            return
+        unsaved, uncounted = list(self._unsaved), self._uncounted
+        self._unsaved.clear()
+        self._uncounted = Counter()
+        try:
+            await self._store.keep_decisions(unsaved, uncounted)
+        except StoreUnavailable as error:
+            self._failures.count("store", error.trouble, place="decisions")
+            self._unsaved = deque([*unsaved, *self._unsaved], maxlen=DECISIONS)
+            self._uncounted += uncounted
