@@ -15,11 +15,13 @@ from shlex import quote
 
 import pytest
 
-from dreamd.ctl.commands.demo.command import PROMPTS
-from dreamd.ctl.stand_in.field import TrigramField, story
+from dreamd.ctl.commands.demo.command import OPENING, PROMPTS
+from dreamd.ctl.commands.demo.corpus import CORPUS_BYTES, plain, read_corpus
+from dreamd.ctl.stand_in.field import TrigramField, sentences, story
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.terminal import Terminal
+from tests.helpers.waiting import until
 
 DEADLINE_S = 30.0
 
@@ -67,8 +69,16 @@ def test_without_input_and_folder_it_holds_a_conversation_in_a_folder_of_its_own
     assert sorted(texts) == sorted(shard["text"] for shard in shards)
     for text in texts:
         assert " ".join(text.split()) in " ".join(out.split())
-    assert out.endswith("The daemon has been stopped.\n")
+    assert out.split("The daemon has been stopped.\n")[1] == (
+        f"\nRead the dreams  dreamctl --state-dir dreamd/demo show -n {len(PROMPTS)}\n"
+        "All on one page  dreamctl --state-dir dreamd/demo report --open\n"
+        "Into your leo    dreamctl leo install PATH_OF_LEO\n"
+    )
     assert free(tmp_path / "dreamd/demo")
+    for words in ("show -n 4", "report"):
+        told = spawn_dreamctl("--state-dir", "dreamd/demo", *words.split(), cwd=tmp_path)
+        said, _ = told.communicate(timeout=DEADLINE_S)
+        assert (told.returncode, bool(said)) == (0, True)
 
 
 def test_each_line_of_a_pipe_is_a_prompt(tmp_path: Path) -> None:
@@ -88,7 +98,7 @@ def test_an_empty_or_silent_pipe_is_no_input(tmp_path: Path) -> None:
 
 
 def test_json_is_one_object_a_line(tmp_path: Path) -> None:
-    code, out, err = run(tmp_path, "--json", "--seed", 5, said="Hello, small one.\n")
+    code, out, err = run(tmp_path, "--json", said="Hello, small one.\n")
     assert (code, err) == (0, "")
     events = [json.loads(line) for line in out.splitlines()]
     kinds = [event["type"] for event in events]
@@ -102,14 +112,14 @@ def test_json_is_one_object_a_line(tmp_path: Path) -> None:
         fragment["after"] for fragment in friend["moved"] if fragment["before"] == 1.0
     ]  # what was drawn faded
     assert (end["dialogues"], end["lines"], len(end["files"])) == (1, lines, 1)
-    field = TrigramField(Random(5))
+    field = TrigramField(Random(OPENING))
     field.observe(story())
     assert events[1]["reply"] == field.reply("Hello, small one.")
 
 
 def test_corpus_feeds_the_field_and_the_origin_of_the_friend(tmp_path: Path) -> None:
     (tmp_path / "my rhymes.txt").write_bytes(
-        b"\xef\xbb\xbfThe goat ate the hat. The goat sat. The hat was \xff red."
+        b"\xef\xbb\xbfThe goat ate the hat. The goat sat. The hat was \xc3\xa9 red."
     )
     code, out, _ = run(tmp_path, "--corpus", "my rhymes.txt", "--json", said="goat\n")
     assert code == 0
@@ -122,9 +132,12 @@ def test_corpus_feeds_the_field_and_the_origin_of_the_friend(tmp_path: Path) -> 
         "hat",
         "sat",
         "was",
+        "é",
         "red",
     }
-    with sqlite3.connect(tmp_path / "state/dream.sqlite3") as database:
+    (folder,) = (tmp_path / "state").iterdir()
+    assert folder.name.startswith("corpus-my-rhymes-")
+    with sqlite3.connect(folder / "dream.sqlite3") as database:
         origin = {
             text
             for (text,) in database.execute("SELECT text FROM dream_bootstrap_fragments WHERE origin = 1")
@@ -159,7 +172,7 @@ def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) 
         assert "A daemon serves this folder already." in out
         assert "Does it dream? No (calm: novelty" in out
         assert "\n    it  " in out.split("all the same")[1]
-        assert out.endswith("The daemon goes on.\n")
+        assert "The daemon goes on.\n" in out
         assert daemon.call("status")["decisions"] == {"calm": 1, "asked": 1}
 
 
@@ -278,6 +291,102 @@ def test_on_a_terminal_a_person_types(tmp_path: Path, keys: str, env: dict[str, 
     assert ("\x1b[2m" in terminal.seen) == colours
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.seen)
     wide = [line for line in plain.splitlines() if len(line) > 40]
-    assert [line[:28] for line in wide] == [" files  state/inbox/dreams/d"]  # a path stays whole
+    assert [line[:28] for line in wide] == [
+        " files  state/inbox/dreams/d",
+        "Read the dreams  dreamctl --",
+        "All on one page  dreamctl --",
+        "Into your leo    dreamctl le",
+    ]  # what is to be copied stays whole
     assert plain.isascii() == (env.get("TERM") == "dumb")
     assert free(tmp_path / "state")
+
+
+def test_a_demo_goes_on_from_an_earlier_one_unless_it_is_to_be_fresh(tmp_path: Path) -> None:
+    first = run(tmp_path, said="Hello.\n")[1]
+    assert "This goes on" not in first
+    assert (
+        "This goes on from 1 earlier dream; --fresh begins without them.\n"
+        in run(tmp_path, said="Hello.\n")[1]
+    )
+    fresh = run(tmp_path, "--fresh", said="Hello.\n")[1]
+    assert "This goes on" not in fresh
+    assert re.search(r"--state-dir state/fresh-\d{8}T\d{6} show", fresh)
+
+
+@pytest.mark.parametrize("content", [b"\x00\x01\x02 words", b"words \xff\xfe", b"\x7fELF\xc3"])
+def test_a_corpus_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.bin").write_bytes(content)
+    told = dreamctl("--state-dir", tmp_path / "state", "demo", "--corpus", tmp_path / "a.bin")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "a.bin is not UTF-8 text; give a text file" in told.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_large_text_may_be_cut_within_a_character(tmp_path: Path) -> None:
+    corpus = tmp_path / "a.txt"
+    corpus.write_bytes("é ".encode() * CORPUS_BYTES)
+    assert set(read_corpus(corpus)) == {"é", " "}
+    corpus.write_bytes(b"x" + "é".encode() * CORPUS_BYTES)
+    assert set(read_corpus(corpus)) == {"x", "é"}
+
+
+MARKDOWN = """\
+<!-- a note -->
+# On the **rain**
+
+- It is _near_, and [kept](https://rain.example) by a `roof`.
+- ![a picture](roof.png)
+1. Nothing is lost_in_it.
+
+> Who keeps
+> the roof?
+
+| you | we |
+|---|---|
+
+```
+dreamctl demo
+```
+[kept]: https://rain.example
+"""
+
+
+def test_markdown_is_read_as_prose() -> None:
+    assert sentences(plain(MARKDOWN)) == [
+        "On the rain",
+        "It is near, and kept by a roof.",
+        "Nothing is lost_in_it.",
+        "Who keeps the roof?",
+    ]
+
+
+def test_two_demos_share_a_daemon_and_the_last_one_ends_it(tmp_path: Path) -> None:
+    """Whichever leaves first."""
+
+    def begun() -> "subprocess.Popen[str]":
+        process = spawn_dreamctl(
+            "--state-dir", "state", "--json", "demo", cwd=tmp_path, stdin=subprocess.PIPE
+        )
+        process.stdin.write("Hello.\n")
+        process.stdin.flush()
+        while json.loads(process.stdout.readline())["type"] != "friend":
+            pass
+        return process
+
+    for owner_leaves_first in (True, False):
+        owner, other = begun(), begun()
+        ends = [owner, other] if owner_leaves_first else [other, owner]
+        out, err = ends[0].communicate(timeout=DEADLINE_S)
+        assert (ends[0].returncode, err, json.loads(out.splitlines()[-1])["ours"]) == (0, "", False)
+        assert not free(tmp_path / "state")
+        out, err = ends[1].communicate("Are you there?\n", timeout=DEADLINE_S)
+        kinds = [json.loads(line)["type"] for line in out.splitlines()]
+        assert (ends[1].returncode, err, kinds[-1], "line" in kinds) == (0, "", "end", True)
+        assert json.loads(out.splitlines()[-1])["ours"]
+        until(lambda: free(tmp_path / "state"), "the daemon has ended")
+
+
+def test_a_long_conversation_lists_its_last_files_alone(tmp_path: Path) -> None:
+    _, out, _ = run(tmp_path, said="Hello.\n" * 7)
+    assert len(re.findall(r"state/inbox/dreams/\S+\.json", out)) == 5
+    assert "\n        and 2 more beside them\n" in out

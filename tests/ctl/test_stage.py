@@ -40,7 +40,13 @@ END = {
     "rows": "state/dream.sqlite3",
     "files": ["state/inbox/dreams/dream-1795309815-1-24b86a31.json"],
     "ours": True,
+    "state_dir": "state",
 }
+NEXT = (
+    "\nRead the dreams  dreamctl --state-dir state show -n 1\n"
+    "All on one page  dreamctl --state-dir state report --open\n"
+    "Into your leo    dreamctl leo install PATH_OF_LEO\n"
+)
 ALL = [INTRO, REPLY, OPEN, *LINES, FRIEND, END]
 
 
@@ -80,12 +86,12 @@ def test_the_end_names_the_database_and_the_files() -> None:
         " files  state/inbox/dreams/dream-1795309815-1-24b86a31.json\n"
         "The rows are in SQLite, in the tables dream_dialogs and dream_turns.\n"
         "Each file is one dream as JSON, for other programs to pick up.\n"
-        "The daemon has been stopped.\n"
+        "The daemon has been stopped.\n" + NEXT
     )
     more = shown(END | {"dialogues": 2, "files": ["a.json", "b.json"], "ours": False})
     assert "2 dreams" in more
     assert "\n files  a.json\n        b.json\n" in more
-    assert more.endswith("The daemon goes on.\n")
+    assert more.endswith("The daemon goes on.\n" + NEXT.replace("-n 1", "-n 2"))
     assert "Each file" not in shown(END | {"files": []})
 
 
@@ -94,7 +100,8 @@ def test_nothing_is_wider_than_the_terminal_or_lost(columns: int) -> None:
     text = shown(*ALL, columns=columns)
     assert all(line == line.rstrip() for line in text.splitlines())
     wide = [line for line in text.splitlines() if cell_len(line) > columns]
-    assert all(line.endswith(END["files"][0]) for line in wide)  # a path stays whole
+    copied = (END["files"][0], *NEXT.splitlines()[1:])
+    assert all(line.endswith(copied) for line in wide)  # what is to be copied stays whole
     words = "".join(text.split())
     for event in LINES:
         assert "".join(event["text"].split()) in words
@@ -117,6 +124,8 @@ def test_the_intro_explains_its_words() -> None:
         assert word in text
     assert "already" not in text
     assert "Ctrl-D" not in text
+    assert "goes on" not in text
+    assert "This goes on from 3 earlier dreams;" in shown(INTRO | {"before": 3})
     typed = shown(INTRO | {"ours": False}, typed=True)
     assert "A daemon serves this folder already." in typed
     assert "Ctrl-D" in typed

@@ -21,7 +21,7 @@ STATUS = {
     "database": {"path": "/d/dream.sqlite3"},
 }
 ANSWERS = {"friend.fragments": lambda *_: [], "status": lambda *_: STATUS}
-GREETING = ("hello", "events.subscribe", "dream.seed", "friend.fragments")
+GREETING = ("hello", "events.subscribe", "status", "dream.seed", "friend.fragments")
 
 
 def converse(

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from dreamd.ctl.terminal.signals import undisturbed
 
 START_S = 20.0  # usually a tenth of a second, several on a busy machine with a cold disk
 STOP_S = 5.0  # the daemon itself promises two
+STARTED = "dreamd.started"  # in the state folder: the pid of the daemon that dreamctl started here last
 LOOK_S = 0.02  # between two looks whether it listens
 
 # Variables by which a supervisor addresses dreamctl: they must not reach a daemon that it starts.
@@ -33,7 +34,7 @@ def daemon_for(
     state: Path, wanted: Path, settings: Sequence[str], *, insist: bool = False
 ) -> Iterator[tuple[Path, bool]]:
     """Yield the socket of a daemon that serves `state`, and whether it was started here, with `settings`. A daemon that
-    was started here ends with the block.
+    was started so ends with the last block that uses it, here or in another process.
 
     It listens at `wanted`. If that path is too long, or serves another state folder, it listens in a private folder
     instead, or with `insist` raise UsageError. Raise Unreachable with the reason if no daemon could start.
@@ -41,6 +42,7 @@ def daemon_for(
     serving = status_at(wanted) if listens(wanted) else None
     if serving is not None and serves(serving, state):
         yield wanted, False
+        _stop_if_last(wanted, state)
         return
     if serving is not None and insist:
         raise click.UsageError(
@@ -51,8 +53,10 @@ def daemon_for(
         if serving is not None or not (insist or _fits(wanted)):
             wanted = stack.enter_context(_private_folder()) / SOCKET_NAME
         stack.enter_context(_own(state, wanted, settings))
-        if not serves(status_at(wanted), state):
+        started = status_at(wanted)
+        if not serves(started, state):
             raise Unreachable(f"{wanted} was taken by another daemon meanwhile; try again")
+        (state / STARTED).write_text(str(started["pid"]), encoding="ascii")
         yield wanted, True
 
 
@@ -83,8 +87,26 @@ def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
             _await(process, wanted, errors)
             yield
         finally:
-            if process is not None:
+            if process is not None and not (process.poll() is None and _is_used(wanted)):
                 _stop(process, wanted)
+
+
+def _is_used(socket: Path) -> bool:
+    """Return whether a program that could dream is connected to the daemon."""
+    with suppress(click.ClickException):
+        return listens(socket) and any(
+            Method.GENERATE in session["provides"] for session in status_at(socket)["sessions"]
+        )
+    return False
+
+
+def _stop_if_last(socket: Path, state: Path) -> None:
+    """Stop a daemon that dreamctl started in another process, and left running, if no program uses it any more."""
+    with suppress(OSError, ValueError, click.ClickException):
+        started = int((state / STARTED).read_text(encoding="ascii"))
+        if status_at(socket)["pid"] == started and not _is_used(socket):
+            with connected(socket) as daemon:
+                daemon.call(Method.SHUTDOWN, timeout_s=STOP_S)
 
 
 def _await(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) -> None:

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,19 +14,21 @@ from typing import NoReturn, TextIO
 import click
 from dreamclient.paths import socket_path, state_dir
 
-from dreamd.ctl.commands.demo.conversation import Show, talking
+from dreamd.ctl.commands.demo.conversation import Show, near, talking
+from dreamd.ctl.commands.demo.corpus import folder_name, read_corpus
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.start import daemon_for
+from dreamd.ctl.machine.places import listens
 from dreamd.ctl.stand_in.field import TrigramField, sentences, story
 from dreamd.ctl.terminal.layout import width
 from dreamd.ctl.terminal.output import emit_line, json_option
 
 # Novelty is never below 0, so no reply is too calm for a dream.
 OPEN_GATES = ("gate.enabled=true", "gate.cooldown_s=0", "gate.chance=1", "gate.novelty_above=-1")
-CORPUS_BYTES = 1 << 20  # more makes the organism slower, not wiser
 PROMPT_CHARS = 2000
 FIRST_LINE_S = 1.0  # how long to wait for the first line of a pipe before the demo uses its own prompts
 
+OPENING = 8  # seed of the organism if no person types: its first reply was chosen
 PROMPTS = (
     "Good evening, little one. Are you awake?",
     "What do you remember of the water?",
@@ -40,56 +43,54 @@ PROMPTS = (
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A text to feed the organism with, instead of its own story.",
 )
-@click.option("--seed", type=int, help="Seed of the organism's random numbers.")
+@click.option("--fresh", is_flag=True, help="Begin without the dreams of earlier demos, in a new folder.")
 @json_option
 @click.pass_obj
-def demo(target: Target, corpus: Path | None, seed: int | None) -> None:
+def demo(target: Target, corpus: Path | None, fresh: bool) -> None:
     """Talk with a small organism, and watch it dream.
 
     In a terminal you type. From a pipe, each line is a prompt. Otherwise it holds a short conversation of its
-    own. If no daemon serves the state folder, one is started, and stopped at the end. If no state folder is
-    given, the demo uses one of its own, so that the dreams of your leo stay his.
+    own. If no daemon serves the state folder, one is started, and stopped when the last demo ends. If no state
+    folder is given, the demo uses one of its own, so that the dreams of your leo stay his. Each corpus has a folder
+    of its own in it. An earlier demo with the same text is continued.
 
     \b
     dreamctl demo
+    dreamctl demo --fresh
     dreamctl demo --corpus poems.txt
     echo "Do you remember me?" | dreamctl demo
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    text = story() if corpus is None else _read(corpus)
-    field = TrigramField(Random(seed))
+    text = story() if corpus is None else read_corpus(corpus)
+    typed = _terminal(sys.stdin) and _terminal(sys.stdout) and not target.as_json
+    field = TrigramField(Random(None if typed or corpus else OPENING))
     field.observe(text)
     if not field.vocabulary:
         raise click.UsageError(f"there is no word in {corpus}")
-    typed = _terminal(sys.stdin) and _terminal(sys.stdout) and not target.as_json
     show = emit_line if target.as_json else _stage(typed)
-    state, socket = _place(target)
+    state = _state(target, None if corpus is None else folder_name(corpus, text), fresh=fresh)
+    socket = socket_path(target.given_socket, state=state)
     with daemon_for(state, socket, OPEN_GATES, insist=bool(target.given_socket)) as (socket, ours):
         source = "a story of its own" if corpus is None else corpus.name
-        show({"type": "intro", "source": source, "words": field.vocabulary, "ours": ours})
         with talking(field, sentences(text), socket, show) as talk:
+            about = {"source": source, "words": field.vocabulary, "ours": ours, "before": talk.before}
+            show({"type": "intro", **about})
             with suppress(KeyboardInterrupt):
                 for prompt in _prompts(sys.stdin, typed):
                     talk.say(prompt)
             end = talk.end()
-    show({**end, "ours": ours})
+    show({**end, "ours": not listens(socket), "state_dir": near(str(state))})
 
 
-def _place(target: Target) -> tuple[Path, Path]:
-    """Return the state folder of the demo, and the socket path of its daemon."""
+def _state(target: Target, corpus: str | None, *, fresh: bool) -> Path:
+    """Return the state folder of the demo, below the one that was given, or in the demo's own."""
     given = target.given_state or os.environ.get("DREAMD_STATE_DIR")
     # In the user's own folder the story of the demo would become the origin of his leo.
     state = state_dir(given) if given else state_dir() / "demo"
-    return state, socket_path(target.given_socket, state=state)
-
-
-def _read(corpus: Path) -> str:
-    try:
-        with corpus.open("rb") as file:
-            return file.read(CORPUS_BYTES).decode("utf-8-sig", "replace")
-    except OSError as error:
-        raise click.FileError(str(corpus), error.strerror) from None
+    if corpus:
+        state /= corpus
+    return state / time.strftime("fresh-%Y%m%dT%H%M%S") if fresh else state
 
 
 def _prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:

@@ -41,8 +41,9 @@ def talking(field: TrigramField, origin: Sequence[str], socket: Path, show: Show
         daemon = Daemon(client, socket)
         daemon.call(Method.SUBSCRIBE)
         fragments = [sentence[:ORIGIN_CHARS] for sentence in origin[:ORIGIN]]
+        before = sum(daemon.call(Method.STATUS).get("dialogues", {}).values())
         daemon.call(Method.SEED, {"origin": fragments, "readme": []})
-        yield Talk(leo, client, daemon, events, show)
+        yield Talk(leo, client, daemon, events, show, before)
 
 
 class Talk:
@@ -55,12 +56,14 @@ class Talk:
         daemon: Daemon,
         events: "queue.SimpleQueue[Event]",
         show: Show,
+        before: int = 0,
     ) -> None:
         self._leo = leo
         self._client = client
         self._daemon = daemon
         self._events = events
         self._show = show
+        self.before = before  # dialogues of earlier demos
         self._dialogues = self._lines = 0
         self._awaited: set[int] = set()  # dialogues whose inbox file is still to come
         self._files: dict[int, str] = {}

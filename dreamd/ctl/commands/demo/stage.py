@@ -3,19 +3,25 @@
 The events are the maps that `dreamctl demo --json` prints. Their `type` selects the method that shows them.
 """
 
+import os
+import shutil
+import sys
 from collections.abc import Callable, Mapping
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from dreamd.ctl.commands.demo.conversation import near
 from dreamd.ctl.terminal.decisions import in_words
 from dreamd.ctl.terminal.layout import GAP, WIDEST, clean, fold
 
 Event = Mapping[str, Any]
 
-SHOWN = 6  # sentences of the friend, at most
+SHOWN = 6  # sentences of the friend, at most, and dreams that are offered to be read again
+FILES = 5  # of the dreams that are listed
 
 
 class Stage:
@@ -24,6 +30,7 @@ class Stage:
     def __init__(self, console: Console, *, typed: bool) -> None:
         self._console = console
         self._typed = typed
+        self._explained = False  # that here any novelty is enough
         self._scenes: dict[str, Callable[[Event], None]] = {
             "intro": self._intro,
             "reply": self._reply,
@@ -52,6 +59,8 @@ class Stage:
         )
         if not event["ours"]:
             self._prose("A daemon serves this folder already. It decides by its own settings.")
+        if before := event.get("before"):
+            self._prose(f"This goes on from {_count(before, 'earlier dream')}; --fresh begins without them.")
         if self._typed:
             self._prose("Say something and press Enter; Ctrl-D ends.")
 
@@ -65,8 +74,9 @@ class Stage:
         self._console.print()
         novelty, above = event.get("novelty"), (event.get("gate") or {}).get("novelty_above")
         if event["dream"] and novelty is not None and above is not None and above < 0:
-            why = f"{novelty:.0%} of what was said is new to it, and in this demo any share will do"
-            self._prose(f"Does it dream? Yes: {why}.", "dim")
+            enough = "" if self._explained else ", and in this demo any share will do"
+            self._explained = True
+            self._prose(f"Does it dream? Yes: {novelty:.0%} of what was said is new to it{enough}.", "dim")
         elif event["dream"]:
             self._prose(f"Does it dream? Yes ({in_words(event)}).", "dim")
         else:
@@ -101,12 +111,23 @@ class Stage:
         self._heading("what is left")
         self._prose(f"{_count(event['dialogues'], 'dream')}, {_count(event['lines'], 'line')}.")
         self._path("rows", event["rows"])
-        for place, path in enumerate(event["files"]):
+        files = event["files"]
+        for place, path in enumerate(files[-FILES:]):
             self._path("" if place else "files", path)
+        if len(files) > FILES:
+            self._prose(f"{' ' * 8}and {len(files) - FILES} more beside them")
         self._prose("The rows are in SQLite, in the tables dream_dialogs and dream_turns.")
-        if event["files"]:
+        if files:
             self._prose("Each file is one dream as JSON, for other programs to pick up.")
         self._prose("The daemon has been stopped." if event["ours"] else "The daemon goes on.")
+        self._console.print()
+        dreamctl = f"{_program()} --state-dir {quote(event['state_dir'])}"
+        for what, command in (
+            ("Read the dreams", f"{dreamctl} show -n {max(1, min(event['dialogues'], SHOWN))}"),
+            ("All on one page", f"{dreamctl} report --open"),
+            ("Into your leo", f"{_program()} leo install PATH_OF_LEO"),
+        ):
+            self._path(f"{what:15}", command)
 
     # what scenes are made of
 
@@ -143,6 +164,15 @@ _ENDINGS = {
     "left": "the organism left, or the daemon was stopped",
     "store_error": "the daemon could not write it down",
 }
+
+
+def _program() -> str:
+    """Return how the user calls dreamctl: by its path, if the shell would not find it, or another, by its name."""
+    called = sys.argv[0]
+    found = shutil.which("dreamctl")
+    if os.path.basename(called) != "dreamctl" or (found and os.path.samefile(found, called)):
+        return "dreamctl"
+    return quote(near(os.path.abspath(called)))
 
 
 def _what(before: float | None, after: float | None) -> str:
