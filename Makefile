@@ -66,7 +66,7 @@ cov: venv  ## the suite with branch coverage of both packages, daemon processes 
 fuzz: venv  ## long hunts: new examples for every property, every fault at every system call
 	@HYPOTHESIS_PROFILE=hunt HUNT=1 "$(BIN)/python" -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults \
 	  tests/daemon/test_any_values.py tests/daemon/test_lifecycle.py \
-	  tests/daemon/test_replay.py $(ARGS)
+	  tests/promises $(ARGS)
 
 bench: venv  ## figures, as ratios to a floor in the same run
 	@for name in $(basename $(notdir $(wildcard tests/bench/*.py))); do \
