@@ -100,17 +100,6 @@ async def test_reports_a_vanished_socket_until_it_can_be_bound(tmp_path):
     assert (told["state"], told["failures"]) == ("ok", {"listener: socket vanished": 1})
 
 
-async def test_p10_a_tick_that_fails_is_counted_and_the_next_one_tries_again(tmp_path, caplog):
-    async with serving(tmp_path, tick_s=0.01) as service:
-        with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as other:
-            other.execute("ALTER TABLE dream_meta RENAME TO aside")
-            await until_on_loop(lambda: service.failures.counts.get("daemon: StoreError", 0) >= 2)
-            assert "the tick: StoreError at " in caplog.text
-            other.execute("ALTER TABLE aside RENAME TO dream_meta")
-        async with await PlainPeer.connect(service.socket) as peer:
-            assert (await peer.call("status"))["state"] == "ok"
-
-
 async def test_p8_another_folder_in_the_place_of_ours_is_not_written_to(tmp_path):
     """Its database may be another daemon's, so this daemon ends."""
     async with managed(tmp_path, tick_s=0.01) as (daemon, _), asyncio.timeout(20):
@@ -347,15 +336,6 @@ def test_handles_a_sighup_that_comes_during_the_start(tmp_path):
     serving, reloaded = daemon.stderr.read_text().splitlines()
     assert ("serving" in serving, "reloaded" in reloaded) == (True, True)
     assert daemon.stop() == 0
-
-
-def test_p8_ends_if_another_daemon_serves_a_folder_in_its_place(tmp_path):
-    state = tmp_path / "s"
-    with DaemonProcess(state, env={"WATCHDOG_USEC": "20000"}) as first:
-        state.rename(tmp_path / "away")
-        with DaemonProcess(state) as second:
-            assert first.wait() == 7
-            assert second.call("status")["state"] == "ok"
 
 
 @pytest.mark.parametrize(

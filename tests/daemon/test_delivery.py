@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import json
 import os
 import sqlite3
 import threading
@@ -15,68 +14,14 @@ from dreamd.engine.delivery import TIDY_S, StoppableFiles
 from dreamd.inbox import InboxBusy
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
+from tests.helpers.state_folder import inbox_files, pending
 from tests.helpers.waiting import until_on_loop
-
-
-def inbox_files(state):
-    return sorted((state / "inbox" / "dreams").glob("*.json"))
-
-
-def pending(state):
-    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
-        return database.execute("SELECT id FROM dream_dialogs WHERE shard_at IS NULL").fetchall()
-
-
-async def test_p5_one_file_with_every_line_as_the_store_has_it(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
-        await watcher.call("events.subscribe")
-        ended = await peer.call("dream.now", STIRRED)
-        dialog = await peer.call("dialogs.get", ended["dialog"])
-        events = [(await watcher.told.get())[1][0] for _ in range(ended["lines"] + 4)]
-        [file] = inbox_files(tmp_path)
-        document = json.loads(file.read_text())
-    assert file.stem == dialog["trace_id"] == document["trace_id"]
-    said = ("speaker", "text", "novelty", "arousal", "entropy", "trauma")
-    assert [[s[k] for k in said] for s in document["shards"]] == [
-        [t[k] for k in said] for t in dialog["turns"]
-    ]
-    assert [n["trace"]["order"] for n in document["matada_nodes"]] == list(range(1, ended["lines"] + 1))
-    assert (document["seed"]["goal"], document["seed"]["ul_tags"]) == ("dream of leo", ["dream"])
-    written = {k: events[-1][k] for k in ("type", "dialog", "trace_id", "path", "shards")}
-    assert written == {
-        "type": "inbox.written", "dialog": 1, "trace_id": file.stem, "path": str(file), "shards": ended["lines"],
-    }  # fmt: skip
-    assert pending(tmp_path) == []
 
 
 async def test_a_dialogue_without_lines_leaves_no_file(tmp_path):
     async with serving(tmp_path) as service, await leo(service, generate=lambda *_: "") as peer:
         await peer.call("dream.now", STIRRED)
     assert inbox_files(tmp_path) == []
-
-
-async def test_p5_delivers_pending_files_when_the_inbox_recovers(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        folder = tmp_path / "inbox" / "dreams"
-        folder.rename(tmp_path / "aside")
-        folder.write_text("in the way")
-        ended = [await peer.call("dream.now", STIRRED) for _ in range(3)]
-        await settled(service)
-        assert [e["outcome"] for e in ended] == ["complete"] * 3
-        assert service.delivery.trouble == "ValidationError"
-        # The folder is in trouble, not one file: the next one is not tried, nor each one again with the next dialogue.
-        assert service.failures.counts == {"inbox: ValidationError": 1}
-        await completed(service)
-        assert service.failures.counts == {"inbox: ValidationError": 2}
-        assert len(pending(tmp_path)) == 3
-        folder.unlink()
-        (tmp_path / "aside").rename(folder)
-        await completed(service)
-        assert service.delivery.trouble is None
-        assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [
-            e["lines"] for e in ended
-        ]
-        assert pending(tmp_path) == []
 
 
 async def test_tries_an_unavailable_inbox_only_once(tmp_path):

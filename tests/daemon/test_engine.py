@@ -11,7 +11,7 @@ from dreamclient.messages import DECISIONS
 from tests.helpers.daemons.in_loop import TestClock, chosen, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
-from tests.helpers.trouble import Locked, Trouble, impatient
+from tests.helpers.trouble import Trouble
 from tests.helpers.waiting import until_on_loop
 
 
@@ -170,69 +170,6 @@ async def test_loads_a_database_that_could_not_be_opened_at_the_start(tmp_path):
         await completed(service)
         assert service.friend.seeded
         assert (await peer.call("dream.now", STIRRED))["dialog"] == 2
-
-
-async def test_p10_failed_pending_work_is_counted_and_retried(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        await peer.call("dream.now", STIRRED)
-        await settled(service)
-        lock = Locked(tmp_path)
-        lock.begin()
-        lock._other.execute("UPDATE dream_dialogs SET shard_at = NULL")
-        lock._other.execute("COMMIT")
-        await impatient(service.store)
-        service.engine.pending.left = True
-        lock.begin()
-        await completed(service)
-        assert service.failures.counts == {"store: locked": 1}
-        assert service.engine.pending.left
-        await completed(service)
-        assert service.failures.counts == {"store: locked": 1}  # told once
-        lock.end()
-        await service.store.probe()
-        await completed(service)
-        assert not service.engine.pending.left
-
-
-async def test_p10_a_fault_of_the_daemon_ends_one_dialogue_and_is_logged_without_text(tmp_path, caplog):
-    """P14 too: the exception's text does not get into the log."""
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        real = service.friend.friend
-        service.friend.friend = None
-        answer = await peer.call("dream.now", {"prompt": "secret", "reply": "words"})
-        assert (answer["outcome"], answer["lines"]) == ("store_error", 0)
-        assert service.failures.counts == {"engine: AttributeError": 1}
-        service.friend.friend = real
-        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
-    assert "a dialogue: AttributeError at dialogue_run.py" in caplog.text
-    assert "secret" not in caplog.text
-
-
-async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counted_once(tmp_path):
-    """P5: its lines are delivered then. The friend has not learnt from it, in memory as on disk."""
-
-    def observe(text, meta):
-        if meta["turn"] == 3:
-            lock.begin()
-
-    async with (
-        serving(tmp_path, dialogue__turns_max=3) as service,
-        await leo(service, observe=observe) as peer,
-    ):
-        lock = Locked(tmp_path)
-        await impatient(service.store)
-        await peer.call("dream.seed", ORIGIN)
-        before = service.friend.friend
-        assert (await peer.call("dream.now", STIRRED)) == {"dialog": 1, "outcome": "complete", "lines": 3}
-        assert service.failures.counts == {"store: locked": 2}  # what observe told, and the end
-        assert service.friend.friend is before
-        lock.end()
-        await service.store.probe()
-        await completed(service)
-        status = await peer.call("status")
-        assert status["dialogues"] == {"left": 1}
-        assert status["inbox"]["waiting"] == 1
-        assert len((await peer.call("dialogs.get", 1))["turns"]) == 3
 
 
 async def test_p11_a_seed_is_stored_though_its_sender_has_gone(tmp_path):

@@ -2,34 +2,17 @@
 
 import asyncio
 import itertools
-import threading
-from contextlib import suppress
 
 import pytest
-from dreamclient.clients.thread import DreamClient
-from dreamclient.errors import DreamError
 from dreamclient.messages import Code
 
 from dreamd.errors import StoreUnavailable
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, dreams, leo, measured, onlooker, texts
 from tests.helpers.peer import PeerError
 from tests.helpers.waiting import until_on_loop
 
 BORN = ["I am a small organism.", "I speak from the field.", "Leo listens.", "Leo drifts."]
-
-
-def texts(fragments, *, origin: bool) -> list[str]:
-    return sorted(f["text"] for f in fragments if f["origin"] is origin)
-
-
-def measured(fragments) -> list[tuple[str, float, bool]]:
-    return sorted((f["text"], f["weight"], f["origin"]) for f in fragments)
-
-
-async def dreams(peer, count: int) -> list[int]:
-    return [(await peer.call("dream.now", STIRRED))["dialog"] for _ in range(count)]
 
 
 async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(tmp_path):
@@ -67,77 +50,6 @@ async def test_refuses_reserved_names(tmp_path):
                     await peer.call("friend.checkpoint", name, again)
                 assert caught.value.code == Code.INVALID_PARAMS
         assert await peer.call("friend.checkpoints") == []
-
-
-async def test_p13_dialogues_before_and_after_a_restore_replay(tmp_path):
-    async with serving(tmp_path, friend__buffer=2) as service, await leo(service) as peer:
-        await peer.call("dream.seed", ORIGIN)
-        ids = await dreams(peer, 3)
-        await peer.call("friend.checkpoint", "c")
-        ids += await dreams(peer, 4)
-        await peer.call("friend.restore", "c")
-        ids += await dreams(peer, 3)
-        await peer.call("friend.reseed", {"origin": ["A new birth. I listen."]})
-        ids += await dreams(peer, 3)
-        in_memory = service.friend.friend.fragments
-        assert [f.id for f in in_memory] == sorted(f.id for f in in_memory)
-    async with serving(tmp_path) as service, await onlooker(service) as peer:
-        assert service.friend.friend.fragments == in_memory
-        answers = [await peer.call("dialogs.replay", dialog) for dialog in ids]
-    assert [answer["difference"] for answer in answers] == [None] * 13
-
-
-async def test_p4_a_restore_brings_back_the_origin_of_its_checkpoint(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        await peer.call("dream.seed", ORIGIN)
-        await dreams(peer, 2)
-        before = await peer.call("friend.fragments")
-        reseeded = await peer.call("friend.reseed", {"readme": ["A new birth."]})
-        assert (reseeded["undo"], reseeded["origin_kept"]) == ("previous", "origin~1")
-        poem = measured(await peer.call("friend.fragments"))
-        for name, other in (("previous", poem), ("previous", measured(before)), ("origin~1", poem)):
-            restored = await peer.call("friend.restore", name)
-            assert restored["undo"] == "previous"
-            assert measured(await peer.call("friend.fragments", "previous")) == other
-        assert measured(await peer.call("friend.fragments")) == measured(before)
-        assert (await peer.call("friend.restore", "origin~1"))["undo"] is None  # nothing to change
-        assert measured(await peer.call("friend.fragments", "previous")) == poem
-        assert await peer.call("dream.seed", {"origin": ["Another."]}) == 0
-        await dreams(peer, 2)
-        born = texts(before, origin=True)
-    async with serving(tmp_path) as service, await onlooker(service) as peer:
-        now = await peer.call("friend.fragments")
-        assert texts(now, origin=True) == born
-        assert min(f["weight"] for f in now if f["origin"]) >= 0.2
-
-
-async def test_p4_an_import_without_an_origin_changes_only_its_weights(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        await peer.call("dream.seed", ORIGIN)
-        born = texts(await peer.call("friend.fragments"), origin=True)
-        brought = [
-            {"text": born[0], "weight": 0.0, "origin": False, "id": 1, "dialog": 99, "added_at": 5.0},
-            {"text": "the sea", "weight": 0.7, "dialog": 99},
-        ]
-        answer = await peer.call("friend.import", brought)
-        assert (answer["added"], answer["skipped"], answer["origin_kept"]) == (1, 0, None)
-        now = await peer.call("friend.fragments")
-        assert texts(now, origin=True) == born
-        assert {f["weight"] for f in now if f["text"] == born[0]} == {0.2}
-        assert [(f["text"], f["weight"], f["dialog"]) for f in now if not f["origin"]] == [
-            ("the sea", 0.7, None)
-        ]
-
-
-async def test_p4_an_import_with_an_origin_keeps_the_old_one_as_a_checkpoint(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        await peer.call("dream.seed", ORIGIN)
-        born = texts(await peer.call("friend.fragments"), origin=True)
-        answer = await peer.call("friend.import", [{"text": "I am another.", "weight": 1.0, "origin": True}])
-        assert (answer["origin"], answer["undo"], answer["origin_kept"]) == (1, "previous", "origin~1")
-        assert texts(await peer.call("friend.fragments"), origin=True) == ["I am another."]
-        for name in ("previous", "origin~1"):
-            assert texts(await peer.call("friend.fragments", name), origin=True) == born
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t", "\u00a0\u2003"])
@@ -179,24 +91,6 @@ async def test_concurrent_restores_use_the_checkpoint_of_that_moment(tmp_path):
         assert measured(await peer.call("friend.fragments")) == second
         await keeper.restore("previous")
         assert measured(await peer.call("friend.fragments")) == first
-
-
-async def test_p4_a_reseed_replaces_the_origin_and_keeps_what_was_learned(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        await peer.call("dream.seed", ORIGIN)
-        await dreams(peer, 2)
-        before = await peer.call("friend.fragments")
-        learned = texts(before, origin=False)
-        answer = await peer.call("friend.reseed", {"origin": ["A new birth.", f"{learned[0].upper()}!"]})
-        after = await peer.call("friend.fragments")
-        assert len(texts(after, origin=True)) == answer["origin"]
-        assert texts(after, origin=False) == learned[1:]  # that one has become origin
-        assert {f["weight"] for f in after if f["origin"]} == {1.0}
-        assert measured(await peer.call("friend.fragments", "previous")) == measured(before)
-        for nothing in ({}, {"origin": [" \n "]}):
-            with pytest.raises(PeerError, match="no word in it to be born of"):
-                await peer.call("friend.reseed", nothing)
-        assert await peer.call("friend.fragments") == after
 
 
 async def test_a_friend_without_an_origin_takes_that_of_an_import(tmp_path):
@@ -268,33 +162,6 @@ async def test_p10_a_store_in_trouble_leaves_the_friend_as_he_was(tmp_path):
         with pytest.raises(StoreUnavailable):
             await service.store.keep("c", 0.0, again=False)
         (tmp_path / "aside").rename(tmp_path / "dream.sqlite3")
-
-
-def test_p4_no_origin_is_lost_when_the_daemon_is_killed(tmp_path):
-    """Killed while it replaces the origin, or just before or after: each that was there is there still."""
-    daemon, born = DaemonProcess(tmp_path / "state"), []
-    for number in range(4):
-        with daemon, DreamClient(socket_path=daemon.socket) as client:
-            assert client.start(10.0)
-            names = [each["name"] for each in client.call("friend.checkpoints", 100)]
-            kept = [
-                client.call("friend.fragments"),
-                *(client.call("friend.fragments", name) for name in names),
-            ]
-            origins = {tuple(texts(fragments, origin=True)) for fragments in kept}
-            assert origins >= set(born)
-            now = tuple(texts(kept[0], origin=True))
-            born += [now] if now and now not in born else []
-
-            def reseed(client: DreamClient = client, text: str = f"birth {number}") -> None:
-                with suppress(DreamError):
-                    client.call("friend.reseed", {"origin": [text]})
-
-            asked = threading.Thread(target=reseed)
-            asked.start()
-            asked.join(number * 0.002)  # so the kill comes before, while or after it is written
-            daemon.kill()
-            asked.join()
 
 
 async def test_ranks_lines_among_the_last_ones_also_after_a_restart(tmp_path):

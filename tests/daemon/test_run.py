@@ -1,9 +1,7 @@
 """The effects of a running dialogue: recorded before observed, charged once, published as they happen."""
 
 import asyncio
-import sqlite3
 import threading
-from contextlib import closing
 
 import msgspec
 import pytest
@@ -12,13 +10,9 @@ from dreamd.engine import session_hooks
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker
 from tests.helpers.peer import saying
+from tests.helpers.state_folder import rows
 from tests.helpers.trouble import Locked, impatient
 from tests.helpers.waiting import until_on_loop
-
-
-def rows(state, query):
-    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
-        return database.execute(query).fetchall()
 
 
 async def test_stores_all_that_a_replay_needs(tmp_path):
@@ -52,17 +46,6 @@ async def test_recalls_only_from_a_provider_and_at_most_the_asked_number(tmp_pat
         async with await leo(service, recall=lambda q, n: ["one", "two", "three"]) as peer:
             await peer.call("dream.now", STIRRED)
     assert rows(tmp_path, "SELECT recalled FROM dream_dialogs") == [("[]",), ('["one","two"]',)]
-
-
-async def test_p2_p3_the_row_and_its_mark_are_committed_before_observe_is_called(tmp_path):
-    def observe(text, meta):
-        found = rows(tmp_path, f"SELECT text, observed FROM dream_turns WHERE turn = {meta['turn']}")
-        assert found == [(text, "sent")]
-
-    async with serving(tmp_path) as service, await leo(service, observe=observe) as peer:
-        ended = await peer.call("dream.now", STIRRED)
-    assert ended["outcome"] == "complete"
-    assert rows(tmp_path, "SELECT DISTINCT observed FROM dream_turns") == [("answered",)]
 
 
 async def test_marks_a_failed_observe_and_keeps_its_line(tmp_path):

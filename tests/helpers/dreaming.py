@@ -63,3 +63,15 @@ class Gate:
         self.reached.set()
         await self.opened.wait()
         return self._answer(*arguments)
+
+
+def texts(fragments, *, origin: bool) -> list[str]:
+    return sorted(f["text"] for f in fragments if f["origin"] is origin)
+
+
+def measured(fragments) -> list[tuple[str, float, bool]]:
+    return sorted((f["text"], f["weight"], f["origin"]) for f in fragments)
+
+
+async def dreams(peer, count: int) -> list[int]:
+    return [(await peer.call("dream.now", STIRRED))["dialog"] for _ in range(count)]

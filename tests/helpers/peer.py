@@ -113,3 +113,18 @@ def saying(*_: Any, _said: list[int] = [0]) -> str:  # noqa: B006 - one counter 
 
 def hearing(*_: Any) -> None:
     """Observe a line, and return no measures."""
+
+
+HELLO = msgpack.packb([0, 1, "hello", [{"protocol": 1, "name": "leo", "provides": ["generate", "observe"]}]])
+STATUS = msgpack.packb([0, 1, "status", []])
+
+
+def answered(sock):
+    """The first message that comes, or None where the other side just closes."""
+    sock.settimeout(20)
+    unpacker = msgpack.Unpacker()
+    while data := sock.recv(1 << 16):
+        unpacker.feed(data)
+        for message in unpacker:
+            return message
+    return None

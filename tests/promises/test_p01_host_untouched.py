@@ -42,12 +42,12 @@ def quiet_daemon(tmp_path):
         yield daemon
 
 
-def test_the_host_program_says_something(off):
+def test_p1_the_host_program_says_something(off):
     assert off.out.count("\n") == REPLIES
     assert off.report["same"]
 
 
-def test_leo_is_unchanged_with_a_daemon(tmp_path, off, quiet_daemon):
+def test_p1_leo_is_unchanged_with_a_daemon(tmp_path, off, quiet_daemon):
     connected, ended = talk(tmp_path, quiet_daemon.socket)
     untouched(ended, off)
     assert connected
@@ -55,7 +55,7 @@ def test_leo_is_unchanged_with_a_daemon(tmp_path, off, quiet_daemon):
     assert quiet_daemon.call("status")["decisions"] == {"disabled": REPLIES}
 
 
-def test_leo_is_unchanged_without_a_daemon(tmp_path, off):
+def test_p1_leo_is_unchanged_without_a_daemon(tmp_path, off):
     connected, ended = talk(tmp_path, tmp_path / "absent.sock")
     untouched(ended, off)
     assert not connected
@@ -63,7 +63,7 @@ def test_leo_is_unchanged_without_a_daemon(tmp_path, off):
     assert ended.report["failures"]["connect"] >= 1
 
 
-def test_leo_is_unchanged_if_the_daemon_is_stopped_before_he_connects(tmp_path, off, quiet_daemon):
+def test_p1_leo_is_unchanged_if_the_daemon_is_stopped_before_he_connects(tmp_path, off, quiet_daemon):
     quiet_daemon.process.send_signal(signal.SIGSTOP)
     connected, ended = talk(tmp_path, quiet_daemon.socket, "silent")
     untouched(ended, off)
@@ -71,7 +71,7 @@ def test_leo_is_unchanged_if_the_daemon_is_stopped_before_he_connects(tmp_path, 
     assert ended.report["failures"]["not_connected"] == REPLIES
 
 
-def test_leo_is_unchanged_if_the_daemon_is_stopped_after_he_connected(tmp_path, off, quiet_daemon):
+def test_p1_leo_is_unchanged_if_the_daemon_is_stopped_after_he_connected(tmp_path, off, quiet_daemon):
     with HostProcess(tmp_path / "host", quiet_daemon.socket) as host:
         assert host.connected
         quiet_daemon.process.send_signal(signal.SIGSTOP)
@@ -80,7 +80,7 @@ def test_leo_is_unchanged_if_the_daemon_is_stopped_after_he_connected(tmp_path, 
 
 
 @pytest.mark.parametrize("behave", [silent, garbage, future], ids=["silent", "garbage", "future"])
-def test_leo_is_unchanged_if_another_program_answers(tmp_path, off, behave):
+def test_p1_leo_is_unchanged_if_another_program_answers(tmp_path, off, behave):
     with not_a_daemon(tmp_path / "s", behave):
         connected, ended = talk(tmp_path, tmp_path / "s", "silent")
     untouched(ended, off)
@@ -88,7 +88,7 @@ def test_leo_is_unchanged_if_another_program_answers(tmp_path, off, behave):
     assert ended.report["failures"]["not_connected"] == REPLIES
 
 
-def test_leo_is_unchanged_if_the_backlog_is_full(tmp_path, off):
+def test_p1_leo_is_unchanged_if_the_backlog_is_full(tmp_path, off):
     with full_backlog(tmp_path / "s"):
         connected, ended = talk(tmp_path, tmp_path / "s")
     untouched(ended, off)
@@ -96,7 +96,7 @@ def test_leo_is_unchanged_if_the_backlog_is_full(tmp_path, off):
     assert ended.report["failures"]["connect"] >= 1
 
 
-def test_leo_is_unchanged_if_the_socket_is_deleted(tmp_path, off, quiet_daemon):
+def test_p1_leo_is_unchanged_if_the_socket_is_deleted(tmp_path, off, quiet_daemon):
     with HostProcess(tmp_path / "host", quiet_daemon.socket) as host:
         assert host.connected
         quiet_daemon.socket.unlink()
@@ -106,7 +106,7 @@ def test_leo_is_unchanged_if_the_socket_is_deleted(tmp_path, off, quiet_daemon):
     assert ended.report["failures"] == {}  # the connection stands
 
 
-def test_leo_is_unchanged_if_the_daemon_is_killed(tmp_path, off, quiet_daemon):
+def test_p1_leo_is_unchanged_if_the_daemon_is_killed(tmp_path, off, quiet_daemon):
     with HostProcess(tmp_path / "host", quiet_daemon.socket) as host:
         assert host.connected
         host.go_on()
@@ -118,14 +118,14 @@ def test_leo_is_unchanged_if_the_daemon_is_killed(tmp_path, off, quiet_daemon):
     untouched(ended, off)
 
 
-def test_leo_is_unchanged_with_the_drop_in(tmp_path, off, quiet_daemon):
+def test_p1_leo_is_unchanged_with_the_drop_in(tmp_path, off, quiet_daemon):
     connected, ended = talk(tmp_path, "", "dropin", DREAMD_SOCKET=str(quiet_daemon.socket))
     untouched(ended, off)
     assert connected
     assert quiet_daemon.call("status")["decisions"] == {"disabled": REPLIES}
 
 
-def test_leo_is_unchanged_without_msgpack(tmp_path, off):
+def test_p1_leo_is_unchanged_without_msgpack(tmp_path, off):
     """The drop-in is all that leo imports: without its one dependency there is no dream, and nothing else."""
     hiding = tmp_path / "hiding" / "msgpack"
     hiding.mkdir(parents=True)

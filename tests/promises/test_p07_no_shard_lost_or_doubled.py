@@ -1,4 +1,4 @@
-"""P6, P7: a writer whose every system call is, in turn, its last one, or fails.
+"""P7: no accepted shard is lost or doubled, if a writer is killed before any system call, or if the call fails.
 
 The faults are real: the child's calls are stopped at by ptrace, and it is killed before the call, or the call is
 taken away and answered with an error. HUNT=1 (`make fuzz`) kills the retry at each of its calls too.
@@ -9,46 +9,32 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dreamd.inbox import Inbox, InboxUnavailable
-from dreamd.inbox.folder import writing
+from dreamd.inbox import Inbox
 from tests.helpers.inbox_check import files, indexes, temporaries
+from tests.helpers.inbox_scenes import (
+    GARBAGE,
+    SEED,
+    UNAVAILABLE,
+    acknowledge,
+    aged,
+    child,
+    damaged,
+    full,
+    growing,
+    half_acknowledged,
+    littered,
+    shard,
+    write,
+    write_on,
+)
 from tests.helpers.ptrace import FILE_CALLS, Call, Kill, needs_ptrace, traced
 
-pytestmark = needs_ptrace
+pytestmark = [needs_ptrace, pytest.mark.usefixtures("small_files")]
 
 LONG = bool(os.environ.get("HUNT"))
-UNAVAILABLE = 3  # exit code of a child whose caller was given the typed error
-
-SEED = {"goal": "hold"}
-FILE_BYTES = 4096  # that a file of these scenes may have: a megabyte would be written hundreds of times
-LARGE = {"text": "x" * 2800}  # one fits
-GARBAGE = b'{"shards": [{"in'
-
-
-@pytest.fixture(autouse=True)
-def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "MOST_FILE_BYTES", FILE_BYTES)
-
-
-def shard(index: int) -> dict[str, Any]:
-    return {"index": index, "timestamp": 1000 + index}
-
-
-def write(inbox: Inbox) -> None:
-    inbox.write(SEED, [shard(0), shard(1)], trace_id="t")
-
-
-def write_on(inbox: Inbox) -> None:
-    """What does not fit the file that waits."""
-    inbox.write(SEED, [shard(0) | LARGE, shard(1) | LARGE], trace_id="t")
-
-
-def acknowledge(inbox: Inbox) -> None:
-    inbox.ack("t")
 
 
 @dataclass(frozen=True)
@@ -59,30 +45,6 @@ class Scene:
     before: Callable[[Inbox], object]
     act: Callable[[Inbox], object]
     after: frozenset[int]
-
-
-def growing(inbox: Inbox) -> None:
-    inbox.write(SEED, [shard(9)], trace_id="t")
-
-
-def damaged(inbox: Inbox) -> None:
-    inbox.write(SEED, [shard(9)], trace_id="other")
-    (inbox.folder / "t.json").write_bytes(GARBAGE)
-
-
-def littered(inbox: Inbox) -> None:
-    growing(inbox)
-    (inbox.folder / ".tmp" / "t.json").write_bytes(GARBAGE)
-
-
-def half_acknowledged(inbox: Inbox) -> None:
-    growing(inbox)
-    inbox.ack("t")
-    inbox.write(SEED, [shard(0)], trace_id="t")
-
-
-def full(inbox: Inbox) -> None:
-    inbox.write(SEED, [shard(9) | LARGE], trace_id="t")
 
 
 SCENES = [
@@ -102,17 +64,6 @@ SHORT = [SCENES[0], SCENES[1], SCENES[2], SCENES[6]]
 
 def scenes(chosen: list[Scene]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("scene", SCENES if LONG else chosen, ids=lambda scene: scene.name)
-
-
-def child(inbox: Inbox, act: Callable[[Inbox], object]) -> Callable[[], int]:
-    def run() -> int:
-        try:
-            act(inbox)
-        except InboxUnavailable:
-            return UNAVAILABLE
-        return 0
-
-    return run
 
 
 def calls_of(scene: Scene, folder: Path) -> list[tuple[str, int]]:
@@ -213,83 +164,6 @@ def test_p7_killed_and_the_retry_killed_too(scene: Scene, tmp_path: Path) -> Non
         check_retry(scene, inbox)
 
 
-def steps(inbox: Inbox, act: Callable[[Inbox], object], told: Path) -> list[tuple[str, str]]:
-    """What is written, synced, renamed and removed, and where, until the caller is told."""
-    seen: list[tuple[str, str]] = []
-
-    def place(path: str) -> str:
-        return "told" if path == str(told) else os.path.relpath(path, inbox.folder)
-
-    def see(call: Call) -> None:
-        if call.name in ("write", "fsync"):
-            seen.append((call.name, place(call.file)))
-        elif call.name in ("renameat", "renameat2"):
-            seen.append(("rename", f"{place(call.file)} -> {place(call.target)}"))
-        elif call.name == "unlinkat":
-            seen.append(("remove", place(call.file)))
-
-    def tell() -> None:
-        act(inbox)
-        os.write(os.open(told, os.O_WRONLY | os.O_CREAT), b"done")
-
-    assert traced(tell, see) == 0
-    return seen
-
-
-def put(name: str, into: str = ".") -> list[tuple[str, str]]:
-    return [
-        ("write", f".tmp/{name}"),
-        ("fsync", f".tmp/{name}"),
-        ("rename", f".tmp -> {into}"),
-        ("fsync", into),
-    ]
-
-
-def aged(inbox: Inbox) -> None:
-    """A trace of three parts: two acknowledged, the first long ago."""
-    half_acknowledged(inbox)
-    inbox.ack("t")
-    os.utime(inbox.folder / "done" / "t.json", (0, 0))
-    inbox.write(SEED, [shard(1)], trace_id="t")
-
-
-MOVED = [("rename", ". -> done"), ("fsync", "done"), ("fsync", ".")]
-ORDERS: list[tuple[str, Callable[[Inbox], object], Callable[[Inbox], object], list[tuple[str, str]]]] = [
-    ("a growing file", growing, write, put("t.json")),
-    ("duplicates alone", write, write, [("fsync", "t.json"), ("fsync", ".")]),
-    ("duplicates that were acknowledged", lambda box: [write(box), box.ack("t")], write, []),
-    ("an acknowledgement", write, acknowledge, MOVED),
-    ("it again", lambda box: [write(box), box.ack("t")], acknowledge, MOVED[1:]),
-    ("a damaged file", damaged, write, [("rename", ". -> ."), ("fsync", "."), *put("t.json")]),
-    (
-        "a full file",
-        full,
-        write_on,
-        [("fsync", "."), *put("t", ".keys"), *put("t~2.json"), *put("t", ".keys"), *put("t~3.json")],
-    ),
-    ("retention", aged, Inbox.retire, [*put("t", ".keys"), ("remove", "done"), ("fsync", "done")]),
-    ("a sweep", littered, Inbox.sweep, [("remove", ".tmp")]),
-]
-
-
-@pytest.mark.parametrize(
-    ("before", "act", "order"), [one[1:] for one in ORDERS], ids=[one[0] for one in ORDERS]
-)
-def test_p6_the_order_of_calls(
-    before: Callable[[Inbox], object],
-    act: Callable[[Inbox], object],
-    order: list[tuple[str, str]],
-    tmp_path: Path,
-) -> None:
-    """P6: write, sync the file, rename, sync the folder, and only then is the caller told; so is each other change.
-
-    The keys of a part are there before the next part is, and before an acknowledged one is removed.
-    """
-    inbox = Inbox(tmp_path / "inbox")
-    before(inbox)
-    assert steps(inbox, act, tmp_path / "told") == [*order, ("write", "told")]
-
-
 def retire(inbox: Inbox) -> None:
     inbox.retire()
 
@@ -319,17 +193,3 @@ def test_p7_retention_stopped_at_each_call_in_turn(answer: int | type[Kill], tmp
         check_retired(inbox)
         assert set(files(inbox.folder)) == {"done/t~2.json", "t~3.json"}
         assert temporaries(inbox.folder) == [] or inbox.sweep()
-
-
-def test_p6_a_new_folder_is_on_disk_before_its_files(tmp_path: Path) -> None:
-    """P6: each folder that was made is synced in the folder above it."""
-    inbox = Inbox(tmp_path / "a" / "inbox")
-    synced: list[str] = []
-
-    def see(call: Call) -> None:
-        if call.name == "fsync":
-            synced.append(call.file)
-
-    assert traced(child(inbox, write), see) == 0
-    assert synced[:4] == [str(tmp_path), str(tmp_path / "a"), str(inbox.folder), str(inbox.folder)]
-    assert files(inbox.folder)

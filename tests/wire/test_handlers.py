@@ -45,13 +45,6 @@ async def test_hello_introduces_both_and_only_hooks_count_as_provided(tmp_path):
         assert (await peer.hello())["seeded"] is True
 
 
-async def test_p10_what_a_host_swallowed_is_taken_over_from_hello_and_contexts(tmp_path):
-    async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
-        await peer.hello(failures={"full": 2})
-        await peer.call("dream.context", {"failures": {"full": 1, "no word at all": 3, "none": 0}})
-        assert service.failures.counts == {"host: full": 3, "host: other": 3}
-
-
 async def test_before_hello_only_the_frozen_subset_is_served(tmp_path):
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         assert (await peer.call("status"))["state"] == "ok"

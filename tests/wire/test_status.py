@@ -8,7 +8,6 @@ import dreamd
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled
 from tests.helpers.peer import PlainPeer
-from tests.helpers.trouble import Locked, impatient
 from tests.helpers.waiting import until_on_loop
 
 KEYS = {
@@ -88,39 +87,6 @@ async def test_status_shows_a_peer_without_a_hello(tmp_path):
         )
         await until_on_loop(lambda: len(service.sessions) == 1)
         assert len((await peer.call("status"))["sessions"]) == 1
-
-
-async def test_p10_trouble_of_the_store_and_of_the_inbox_is_the_state(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        inbox = tmp_path / "inbox" / "dreams"
-        inbox.rename(tmp_path / "aside")
-        inbox.write_text("in the way")
-        await peer.call("dream.now", STIRRED)
-        await settled(service)
-        status = await peer.call("status")
-        assert status["state"] == "degraded: ValidationError"
-        assert status["inbox"]["trouble"] == "ValidationError"
-        assert status["failures"] == {"inbox: ValidationError": 1}
-        lock = Locked(tmp_path)
-        await impatient(service.store)
-        lock.begin()
-        await peer.call("dream.now", STIRRED)
-        status = await peer.call("status")
-        assert status["state"] == "degraded: locked"
-        assert status["database"]["trouble"] == "locked"
-        assert status["failures"]["store: locked"] == 1
-        lock.end()
-        await settled(service)
-
-
-async def test_p14_no_text_of_a_dream_is_in_the_last_errors(tmp_path):
-    def fail(*_):
-        raise ValueError("the river speaks of snow")
-
-    async with serving(tmp_path) as service, await leo(service, generate=fail) as peer:
-        await peer.call("dream.now", STIRRED)
-        [error] = (await peer.call("status"))["last_errors"]
-    assert (error["type"], error["where"], error["times"]) == ("ValueError", "generate (session 1)", 1)
 
 
 async def test_answers_at_once_with_nulls_if_a_disk_hangs(tmp_path):
