@@ -113,7 +113,7 @@ def contents(file: Path) -> list[str]:
 
 
 def refused(result: object, *words: str) -> None:
-    """Check for one line on stderr, exit code 1, and nothing on stdout. Return the line."""
+    """Check for one line on stderr with these words, exit code 1, and nothing on stdout."""
     assert (result.exit_code, result.stdout) == (1, "")
     assert len(result.stderr.splitlines()) == 1
     assert [word for word in ("Error: ", *words) if word not in result.stderr] == []

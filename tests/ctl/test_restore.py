@@ -63,7 +63,7 @@ def change(database: Path) -> None:
 
 
 def has_changed(database: Path) -> bool:
-    """Return whether it is the database with writes after the backup, which a serving daemon would not repeat."""
+    """Return whether it is the database that was written to after the backup. A daemon writes other keys."""
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute("SELECT 1 FROM dream_meta WHERE key = 'since'").fetchone() is not None
 

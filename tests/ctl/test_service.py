@@ -166,7 +166,7 @@ def test_reports_why_the_daemon_cannot_start(service):
 
 
 def hasty(service, command):
-    """Set all waits to nothing."""
+    """Run a command of `service` that waits for nothing."""
     told = (
         "from dreamd.ctl import __main__; from dreamd.ctl.daemon import background as p; "
         "p.START_S = p.STOP_S = 0.0; __main__.cli()"

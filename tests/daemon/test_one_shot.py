@@ -34,7 +34,7 @@ async def one_shot(service, name="leo", ctx=STIRRED) -> None:
 
 
 async def heard(service, name="leo") -> list[str]:
-    """Return the seed that a leo of that name is asked with when he connects."""
+    """Connect a leo of that name, and return the seeds that he is asked with."""
     seeds: list[str] = []
     async with await PlainPeer.connect(
         service.socket, generate=lambda seed, *_: (seeds.append(seed), saying())[1], observe=hearing
