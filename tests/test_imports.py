@@ -187,9 +187,9 @@ import asyncio, json, random, sys
 from pathlib import Path
 import msgpack
 from dreamd.app import Daemon
-from dreamd.settings import load
+from dreamd.settings import load_settings
 async def main(folder):
-    daemon = Daemon(load(file=Path("/dev/null"), env={}), folder, folder / "s")
+    daemon = Daemon(load_settings(file=Path("/dev/null"), env={}), folder, folder / "s")
     async with daemon.serve() as service:
         reader, writer = await asyncio.open_unix_connection(service.socket)
         writer.write(msgpack.packb([0, 1, "status", []]))

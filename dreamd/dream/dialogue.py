@@ -29,7 +29,7 @@ LEO_WANTED, FRIEND_WANTED = 14, 9
 
 
 class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings of a dialogue. Raises ValueError if turns_min is above turns_max."""
+    """The settings of a dialogue. They refuse a turns_min above turns_max with ValueError."""
 
     # Lines: three or four short exchanges, as leo's author has it.
     turns_min: Annotated[int, Meta(ge=1)] = 3

@@ -7,7 +7,7 @@ from shlex import quote
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user; empty if the user database has none, as in many containers."""
+    """Return the name of a user, empty if the user database has none, as in many containers."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -36,7 +36,7 @@ def requirement(name: str) -> str:
 
 
 def _place(origin: dict[str, Any], name: str) -> str:
-    """Return the place of a package by the direct_url.json of dreamd; empty if it is not known."""
+    """Return the place of a package by the direct_url.json of dreamd, empty if it is not known."""
     if "vcs_info" in origin:
         told = origin["vcs_info"]
         part = "#subdirectory=client" if name == CLIENT else ""

@@ -127,5 +127,5 @@ def _show(unit: str) -> dict[str, str]:
 
 
 def _program(pid: str) -> str:
-    """Return the first word of a process's command line; empty if there is none, as of pid 0."""
+    """Return the first word of a process's command line, empty if there is none, as of pid 0."""
     return proc(f"{pid}/cmdline").partition("\0")[0]

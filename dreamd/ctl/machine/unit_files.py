@@ -47,7 +47,7 @@ def is_edited(text: str) -> bool:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a unit file; empty if there is none that can be read."""
+    """Return the text of a unit file, empty if it cannot be read."""
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace")
     return ""
