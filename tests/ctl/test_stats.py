@@ -19,6 +19,8 @@ from tests.helpers.shapes import differences, shape_of
 DATA = Path(__file__).parents[1] / "data"
 
 STATS = {
+    "days": {"2026-11-30": {"calm": 170, "dream": 3}},
+    "forgotten": 1,
     "dialogs": 12, "lines": 31, "fragments": 39, "origin_fragments": 3, "avg_trauma": 0.3125, "avg_arousal": 0.41,
     "outcomes": {"complete": 9, "hook_error": 2, "empty": 1},
 }  # fmt: skip

@@ -64,7 +64,7 @@ def _run(script: list[str], folder: Path, env: dict[str, str]) -> subprocess.Com
 
 def test_the_tutorial_works_as_it_is_written(tmp_path: Path) -> None:
     printed = followed(tmp_path)
-    for command in ("dreamctl why", "dreamctl service start", "dreamctl service stop"):
+    for command in ("dreamctl why -n 2", "dreamctl service start", "dreamctl service stop"):
         assert shape(printed[command]) == shape(shown(command))
     table = shape(printed["dreamctl recent"])
     assert (table[:2], len(table)) == (shape(shown("dreamctl recent"))[:2], 6)
