@@ -453,6 +453,16 @@ def dialog(outcome="complete", lines=3, note=None, at=0.0):
         ([dialog(), dialog("hook_error", 0, "generate: TypeError")], ["OK 1 of the last 2 dialogues spoke"]),
         ([dialog("lost", 0), dialog("shutdown", 0), dialog()], ["OK 1 of the last 1 dialogues spoke"]),
         (
+            [dialog("left")] * 5,
+            ["FAIL 5 of the last 5 dialogues were cut short: leo went away before they ended"],
+        ),
+        (
+            [*[dialog("lost", 1)] * 6, *[dialog()] * 14],
+            ["FAIL 6 of the last 10 dialogues were cut short: leo went away before they ended"],
+        ),
+        ([*[dialog("left")] * 5, *[dialog()] * 15], ["OK 15 of the last 15 dialogues spoke"]),
+        ([dialog("left")] * 3, []),
+        (
             [dialog("deadline", 2, "generate: timeout")],
             ["WARN his last dialogue was cut short by generate: timeout"],
         ),

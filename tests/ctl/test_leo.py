@@ -12,7 +12,7 @@ import pytest
 
 from dreamd.ctl.commands.leo.files import IMPORT, LeoFiles, rendered
 from dreamd.ctl.machine.installed import requirement
-from tests.helpers.dreamctl import dreamctl
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 
 OWN = b'#!/usr/bin/env python3\n# his\n"""\ndream.py \xe2\x80\x94 "his" own\n\n  words\n"""\n\nimport random\nX = 1\n'
 HEAD = OWN[: OWN.index(b"\n\nimport")]
@@ -247,3 +247,53 @@ def test_an_empty_path_is_not_the_current_folder(verb: str) -> None:
     refused = dreamctl("leo", verb, "")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "expected a path, not an empty text" in refused.stderr
+
+
+# --- what to do next -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_systemd(monkeypatch):
+    monkeypatch.setattr("dreamd.ctl.commands.leo.command.manager_answers", lambda: False)
+
+
+def test_install_says_what_to_do_next(folder, tmp_path, without_systemd):
+    place = ("--state-dir", tmp_path / "state")
+    told = dreamctl(*place, "leo", "install", folder, *HERE, HOME=str(tmp_path))
+    _, first, then = told.stdout.splitlines()
+    assert (
+        first
+        == f"Next, set up the daemon: `dreamctl --state-dir {quote(str(tmp_path / 'state'))} service start`"
+    )
+    assert then.startswith("Then start leo and talk with him: `dreamctl --state-dir ")
+    assert not (tmp_path / "state").exists()
+
+
+def test_install_sets_up_the_daemon_if_it_may(folder, tmp_path):
+    """Without a user manager of systemd, which has no runtime folder here."""
+    env = {
+        "HOME": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere",
+    }
+
+    def run(*words):
+        process = spawn_dreamctl("--state-dir", tmp_path / "state", *words, cwd=tmp_path, **env)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return out
+
+    try:
+        assert "started a process of its own" in run("leo", "install", folder, *HERE, "--yes")
+        again = run("leo", "install", folder, *HERE, "--yes")
+        assert "started" not in again  # one is there
+        assert len(again.splitlines()) == 2
+    finally:
+        run("service", "stop")
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--json"])
+def test_a_script_is_told_no_next_step(folder, tmp_path, without_systemd, option):
+    told = dreamctl("--state-dir", tmp_path / "state", "leo", "install", folder, *HERE, "--yes", option)
+    assert "Then start leo" not in told.stdout
+    assert not (tmp_path / "state").exists()

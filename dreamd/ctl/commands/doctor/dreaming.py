@@ -18,6 +18,7 @@ from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED
 
 MOVES = 0.05  # a measure that varies by less does not distinguish replies
 LOSSES = 3  # dialogues lost in a row: one may be a restart of leo
+LATEST, SOME = 10, 4  # dialogues, at most and at least, that show whether leo stays to their end
 ENOUGH = 12  # replies that reached the gates: with fewer, "always" means little
 _PLACE = re.compile(r"[\w./<>-]+:\d+")
 
@@ -77,7 +78,7 @@ def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]
         )
         return
     ran = [dialog for dialog in database.latest if dialog["outcome"] not in (NOT_OF_THE_CLIENT | {SUSPENDED})]
-    silent = list(_until_spoken(ran))
+    silent, newest = list(_until_spoken(ran)), database.latest[:LATEST]
     if silent:
         why, cure = _cause(answers, silent[0]["note"])
         count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
@@ -93,9 +94,21 @@ def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]
         yield warn(
             "leo", f"his last dialogue was cut short by {ran[0]['note']}", "`dreamctl status` says where"
         )
+    elif len(cut := _cut_short(newest)) > len(newest) / 2 and len(newest) >= SOME:
+        yield fail(
+            "leo",
+            f"{len(cut)} of the last {len(newest)} dialogues were cut short: leo went away before they ended",
+            "keep leo running, for example in his REPL. If he only ever answers one prompt and exits, set "
+            "`DREAMD_EMBEDDED=wait` for him: then he waits for the end of his dream",
+        )
     elif ran:
         spoke = sum(dialog["lines"] > 0 for dialog in ran)
         yield ok("leo", f"{spoke} of the last {len(ran)} dialogues spoke")
+
+
+def _cut_short(latest: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the dialogues that did not end by themselves, since their client or the daemon went away."""
+    return [dialog for dialog in latest if dialog["outcome"] in NOT_OF_THE_CLIENT - {"store_error"}]
 
 
 def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

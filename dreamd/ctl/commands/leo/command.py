@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from dreamd.ctl.commands.leo.files import LeoFiles, Plan
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.machine.places import awaits_knock
+from dreamd.ctl.machine.systemctl import manager_answers
+from dreamd.ctl.terminal.output import command, emit, json_option
 
 PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
 
@@ -54,21 +56,26 @@ def leo() -> None:
 @leo.command()
 @_path
 @_python
+@click.option("--yes", is_flag=True, help="Set up the daemon too, without a question.")
 @_dry_run
 @json_option
-@click.pass_obj
-def install(target: Target, path: Path, python: str | None, dry_run: bool) -> None:
+@click.pass_context
+def install(context: click.Context, path: Path, python: str | None, yes: bool, dry_run: bool) -> None:
     """Let the leo in the folder PATH dream with dreamd.
 
     His dream.py is kept as dream_original.py. The new one begins with its docstring, which leo feeds into his
-    field, and takes everything else from dreamclient.
+    field, and takes everything else from dreamclient. On a terminal the command asks whether to set up the daemon,
+    if none is there.
 
     \b
-    dreamctl leo install ~/leo
+    dreamctl leo install ~/leo --yes
     dreamctl leo install ~/leo --python ~/leo/env/bin/python
     """
+    target: Target = context.obj
     files = LeoFiles(path)
     _end(target, files, files.installing(), _interpreter(files.folder, python), dry_run=dry_run)
+    if not (dry_run or target.as_json):
+        _go_on(context, target, yes=yes)
 
 
 @leo.command()
@@ -135,6 +142,29 @@ def _end(
     if plan.action == "refuse":
         click.echo(f"refused: {plan.message}", err=True)
         raise SystemExit(1)
+
+
+def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
+    """Set up the daemon if none is there and the user wants it, and say what to do next."""
+    verb = "install" if manager_answers() else "start"
+    if not awaits_knock(target.socket):
+        what = "Install dreamd as a service of systemd" if verb == "install" else "Start dreamd"
+        if yes or (
+            sys.stdin.isatty() and click.confirm(f"No daemon runs. {what} now?", default=True, err=True)
+        ):
+            _run_service(context, verb)
+        else:
+            click.echo(f"Next, set up the daemon: `{command(f'service {verb}')}`")
+    why, show = command("why"), command("show")
+    click.echo(f"Then start leo and talk with him: `{why}` says whether he dreamt, `{show}` what he said.")
+
+
+def _run_service(context: click.Context, verb: str) -> None:
+    service = context.find_root().command
+    for name in ("service", verb):
+        service = cast(click.Group, service).get_command(context, name) or service
+    more = {"dry_run": False, "force": False} if verb == "install" else {}
+    context.invoke(service, instance="", **more)
 
 
 def _warn(plan: Plan, interpreter: dict[str, Any] | None) -> None:
