@@ -10,11 +10,17 @@ DEADLINE_S = 30.0
 def until(
     holds: Callable[[], object], what: str = "the condition holds", deadline_s: float = DEADLINE_S
 ) -> None:
-    """Wait until `holds()`. Raises AssertionError with `what` at the deadline."""
+    """Wait until `holds()`. Raises AssertionError with `what` at the deadline.
+
+    A look may start a process, so the pause behind it is twice as long."""
     end = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < end, f"not in {deadline_s} s: {what}"
-        time.sleep(0.01)
+    while True:
+        began = time.monotonic()
+        if holds():
+            return
+        now = time.monotonic()
+        assert now < end, f"not in {deadline_s} s: {what}"
+        time.sleep(max(0.01, 2 * (now - began)))
 
 
 async def until_on_loop(holds: Callable[[], object]) -> None:
