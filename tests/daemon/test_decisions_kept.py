@@ -124,3 +124,15 @@ async def test_those_of_before_come_first(tmp_path: Path, earlier: int) -> None:
             1000.0,
             *([earlier - 1.0, earlier - 2.0] if earlier else []),
         ]
+
+
+@pytest.mark.parametrize(
+    ("at", "day"),
+    [(float("nan"), "1970-01-01"), (float("inf"), "1970-01-01"), (-1e9, "1970-01-01"), (1e300, "9999-12-31")],
+)
+async def test_a_clock_that_is_wrong_breaks_nothing(tmp_path: Path, at: float, day: str) -> None:
+    async with await Store.open(tmp_path / "dream.sqlite3", clock=Clock()) as store:
+        kept = Decisions(store, Failures(Clock()))
+        kept.add(Decision(at=at, dream=False, reason="calm"))
+        await kept.save()
+        assert (await store.stats())["days"] == {day: {"calm": 1}}
