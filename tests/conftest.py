@@ -29,7 +29,7 @@ whole_stack, FRAMES = traceback.walk_stack, 5
 traceback.walk_stack = lambda frame: islice(whole_stack(frame), FRAMES)
 
 TESTS = Path(__file__).parent
-FIRST = {"systemd": 0, "test_install.py": 1, "promises": 2, "faults": 3, "ctl": 4, "daemon": 5}
+FIRST = {"systemd": 0, "test_install.py": 1, "promises": 2, "faults": 3, "ctl": 4, "daemon": 5, "engine": 6}
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups next

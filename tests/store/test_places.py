@@ -16,7 +16,7 @@ from dreamd.errors import StoreError, StoreForeign, StoreTaken
 from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.store_rows import one_dream
-from tests.store.test_trouble import hold
+from tests.store.file.test_health import hold
 
 OpenStore = Callable[..., Awaitable[Store]]
 

@@ -1,5 +1,4 @@
-"""The daemon's end of a connection with an untrusted peer. tests/client/test_rpc.py tests what both ends have in
-common."""
+"""The daemon's end of a connection with an untrusted peer. For both ends: tests/client/protocol/test_rpc.py."""
 
 from typing import Any
 
@@ -10,7 +9,7 @@ from dreamclient.messages import CALLS_IN_FLIGHT, NESTING, Code
 
 from dreamd.wire.codec import too_deep
 from dreamd.wire.guarded import SPARE, GuardedPeer
-from tests.client.test_rpc import notification_of, singly
+from tests.client.protocol.test_rpc import notification_of, singly
 
 # Numbers, ext values and short texts and bytes that stand before the length which is too large.
 BEFORE_A_LENGTH = (

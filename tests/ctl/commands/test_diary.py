@@ -22,7 +22,7 @@ from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import STIRRED
 
 LINES = ("the rain is near", "a roof *keeps* it", "who keeps the [roof]", "you do")
-GUIDE = Path(__file__).parents[2] / "docs/guides/diary.md"
+GUIDE = Path(__file__).parents[3] / "docs/guides/diary.md"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.helpers.dreamctl import dreamctl
 from tests.helpers.openmetrics import parse
 from tests.helpers.shapes import differences, shape_of
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 STATS = {
     "days": {"2026-11-30": {"calm": 170, "dream": 3}},

@@ -194,7 +194,7 @@ async def test_p10_p14_faults_of_the_loop_are_counted_and_logged_by_type_and_pla
         loop.call_exception_handler({"message": "something (secret words)"})
         await until_on_loop(lambda: len(service.failures.counts) == 2)
         assert service.failures.counts == {"daemon: LookupError": 1, "daemon: fault": 1}
-    assert "LookupError at test_app.py:" in caplog.text
+    assert "LookupError at test_daemon.py:" in caplog.text
     assert "something : fault" in caplog.text
     assert "secret" not in caplog.text
 

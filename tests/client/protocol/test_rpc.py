@@ -23,7 +23,7 @@ from msgpack import fallback
 from dreamd.wire import guarded
 from dreamd.wire.guarded import GuardedPeer
 
-DATA = Path(__file__).parent.parent / "data"
+DATA = Path(__file__).parents[2] / "data"
 VALID = json.loads((DATA / "wire_valid.json").read_text())
 BROKEN = json.loads((DATA / "wire_broken.json").read_text())
 ENDS: dict[str, type[Peer]] = {"client": Peer, "daemon": GuardedPeer}

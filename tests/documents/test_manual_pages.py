@@ -10,7 +10,7 @@ import pytest
 from dreamd.__main__ import make_parser
 from dreamd.settings import KEYS
 from man.write import pages
-from tests.ctl.test_help import ALL, examples
+from tests.ctl.test_main import ALL, examples
 
 PAGES = pages()
 MACROS = {".TH", ".SH", ".SS", ".PP", ".TP", ".B", ".nf", ".fi", ".RS", ".RE"}

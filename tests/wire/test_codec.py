@@ -1,4 +1,4 @@
-"""The daemon's codec: what is decoded, and when. tests/client/test_rpc.py tests what both codecs have in common."""
+"""The codec of the daemon: what is decoded, and when. Of both codecs: tests/client/protocol/test_rpc.py."""
 
 import msgpack
 import pytest

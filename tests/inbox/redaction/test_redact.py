@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dreamd.inbox.redaction.redact import NODE_KEPT, SHARD_KEPT, redact_parts
 from dreamd.inbox.redaction.secret_values import REDACTED
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 def joined(value: Any) -> Any:

@@ -14,8 +14,8 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.commands.trace.command import OPEN_CALLS, Reading, show
+from tests.ctl.commands.test_watch import ends, read_until, watching
 from tests.ctl.conftest import Speaker
-from tests.ctl.test_watch import ends, read_until, watching
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl

@@ -186,7 +186,7 @@ def test_a_bad_node_is_bad_to_both(bad: Any, validator: Draft202012Validator) ->
 
 
 def examples() -> list[dict[str, Any]]:
-    page = (Path(__file__).parents[2] / "docs/guides/inbox.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/guides/inbox.md").read_text()
     return [json.loads(block.split("```")[0]) for block in page.split("```json\n")[1:]]
 
 
