@@ -183,7 +183,7 @@ async def test_dream_bootstrap_drift(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         before = await peer.call("friend.fragments")
-        for _ in range(200):
+        for _ in range(150):
             await peer.call("dream.now", STIRRED)
         after = await peer.call("friend.fragments")
         drift = await peer.call("friend.drift", 200)

@@ -66,6 +66,7 @@ def waits(monkeypatch):
 @pytest.fixture
 def service(monkeypatch, tmp_path):
     monkeypatch.setenv("DREAMD_STATE_DIR", str(tmp_path / "service"))
+    monkeypatch.setattr(dropin_host, "FIGURES_S", DEADLINE_S)  # this one answers, however busy
     with DaemonProcess(
         tmp_path / "service", "--set", "gate.chance=1", "--set", "gate.cooldown_s=0"
     ) as service:
