@@ -1,4 +1,4 @@
-"""dreamclient: what goes into leo's process.
+"""dreamclient: the client of dreamd, which runs in leo's process.
 
 `import dreamclient` loads nothing: each name loads its module when it is first asked for.
 """

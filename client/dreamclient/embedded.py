@@ -1,4 +1,5 @@
-"""A daemon in this process, for places without a service: the one file here that imports dreamd, when asked to."""
+"""A daemon in this process, for hosts without a service. Only this file imports dreamd, and only when it is asked
+to."""
 
 import socket
 from importlib import import_module
@@ -9,11 +10,12 @@ from dreamclient.errors import NotConnected
 
 
 class EmbeddedDaemon:
-    """A `connect` for a client. Calling it returns a connection to a daemon in this process, which starts with the
-    first call; or to the one that has the state folder already, if it can be reached. Else it raises NotConnected.
+    """A `connect` for a client. Each call returns a connection to a daemon in this process, which starts with the first
+    call. If another daemon has the state folder, a call returns a connection to that one, or raises NotConnected if it
+    cannot be reached.
 
-    `state` is the state folder, the usual one if None. `database` takes the place of its dream.sqlite3; one that
-    holds other tables (leo's) is never written, but a dream.sqlite3 beside it.
+    `state` is the state folder, the usual one if None. `database` takes the place of its dream.sqlite3. A database with
+    other tables (leo's) is never written: a dream.sqlite3 beside it is used.
     """
 
     def __init__(

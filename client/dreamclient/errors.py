@@ -1,4 +1,4 @@
-"""What the client and the wire can raise.
+"""The exceptions of the client and the wire.
 
 DreamError
 ├── ProtocolError          the peer broke MessagePack-RPC; its connection cannot go on
@@ -16,23 +16,23 @@ from typing import Any
 
 
 class DreamError(Exception):
-    """Base of all that dreamclient raises on purpose."""
+    """The base of all exceptions that dreamclient raises on purpose."""
 
 
 class ProtocolError(DreamError):
-    """The peer broke the protocol: its fault, and the end of its connection."""
+    """The peer broke the protocol, so its connection must end."""
 
 
 class MessageTooLarge(ProtocolError):
-    """A message is larger than the limit, or says that it will be."""
+    """A message is larger than the limit, or announces such a size."""
 
 
 class Malformed(ProtocolError):
-    """A whole message that is none of the three kinds.
+    """A whole message that is no request, response or notification.
 
-    `msgid` is that of the request it was meant to be, where that much could be read: then it is answered.
-    `is_answer` tells that it was meant as a response: those are never answered in any form, or two such
-    peers would bounce errors for ever.
+    `msgid` is the number of a broken request, if it could be read: then the request is answered.
+    `is_answer` is True for a broken response. Those are never answered, since two such peers
+    would answer each other's errors without end.
     """
 
     def __init__(self, message: str, msgid: int | None = None, *, is_answer: bool = False) -> None:
@@ -68,4 +68,4 @@ class HomeUnknown(DreamError):
 
 
 class UsageError(DreamError):
-    """This side asked for something that it may not: a bug of the caller, not of the peer."""
+    """The caller asked for something that it may not: a bug of this side, not of the peer."""

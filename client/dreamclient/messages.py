@@ -1,6 +1,6 @@
-"""What crosses the wire: method names, error codes, and the shapes that a host makes and gets.
+"""The names on the wire: methods, error codes, and the shapes that a host makes and gets.
 
-The full description, with worked bytes, is docs/reference/protocol.md; a test holds the two together.
+The full description, with worked bytes, is docs/reference/protocol.md. A test compares the two.
 """
 
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ class Code:
     UNAVAILABLE = 10  # not now: shutting down, the store is in trouble, or as many are kept as may be
     HOOK_FAILED = 11  # sent by a host: its hook raised; the map names type and place
     NOT_FOUND = 12
-    NO_HOOKS = 13  # nobody who could dream is connected
+    NO_HOOKS = 13  # no client that can dream is connected
     BUSY = 14  # a dialogue of that session is running
     CAPABILITY = 15  # the token does not permit it
     VALIDATION = 16  # the shards or the seed are not what an inbox takes
@@ -82,7 +82,7 @@ class Code:
 
 @dataclass
 class PulseSnapshot:
-    """How a reply felt: each in [0, 1], or None where it was not measured."""
+    """How a reply felt: each in [0, 1], or None if it was not measured."""
 
     novelty: float | None = None
     arousal: float | None = None

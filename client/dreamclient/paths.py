@@ -1,7 +1,7 @@
-"""Where the socket and the state folder are: the one resolver of daemon, client and dreamctl.
+"""The paths of the socket and the state folder, for the daemon, the client and dreamctl alike.
 
-All of them must come to the same answer from the same environment, or they never meet (tmux, cron and ssh
-have no XDG_RUNTIME_DIR; see docs/reference/settings.md). They raise HomeUnknown if they need a home folder
+All three must get equal paths from equal environments, or the client cannot find the daemon (tmux, cron and ssh
+have no XDG_RUNTIME_DIR; see docs/reference/settings.md). The functions raise HomeUnknown if they need a home folder
 and there is none.
 """
 
@@ -22,7 +22,8 @@ def state_dir(explicit: str | os.PathLike[str] | None = None, env: Mapping[str, 
 
 
 def config_home(env: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of the user's settings: $XDG_CONFIG_HOME or ~/.config; without a home one that is not there."""
+    """Return the folder of the user's settings: $XDG_CONFIG_HOME or ~/.config. Without a home folder it does not
+    exist."""
     try:
         return _xdg(env, "XDG_CONFIG_HOME", ".config")
     except HomeUnknown:
@@ -50,7 +51,7 @@ def socket_path(
 
 
 def check_socket_path(path: str | os.PathLike[str]) -> None:
-    """Raise SocketPathError where `path` is longer than the kernel allows (107 bytes)."""
+    """Raise SocketPathError if `path` is longer than the kernel allows (107 bytes)."""
     size = len(os.fsencode(path))
     if size > SOCKET_PATH_BYTES:
         raise SocketPathError(
@@ -74,7 +75,7 @@ def _absolute(chosen: str | os.PathLike[str], env: Mapping[str, str]) -> Path:
 
 
 def _xdg(env: Mapping[str, str], name: str, default: str) -> Path:
-    """Return a base folder of the XDG specification, by which a relative path there is ignored."""
+    """Return a base folder of the XDG specification, which says to ignore a relative path."""
     named = env.get(name)
     return Path(named) if named and os.path.isabs(named) else _home(env) / default
 

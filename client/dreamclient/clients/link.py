@@ -1,7 +1,7 @@
-"""One connection: made without waiting; whole messages out from any thread, bytes in on one.
+"""One connection to the daemon. Any thread may send on it, and one thread reads.
 
-A message is sent whole, or the connection ends: nothing is left over for later. Threads that may wait take the lock in
-turn; the reply path never waits for it, but leaves its context to the thread that has it.
+A message is sent whole, or the connection ends. Threads that may wait take the lock in turn. The reply path never
+waits for the lock: it leaves its context to the thread that holds it.
 """
 
 import os
@@ -28,7 +28,7 @@ FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class Link:
-    """A connected socket, and the session that talks over it."""
+    """A connected socket and the session that uses it."""
 
     def __init__(self, sock: socket.socket, session: Session) -> None:
         sock.setblocking(False)
@@ -36,16 +36,16 @@ class Link:
         self._session = session
         self._lock = threading.Lock()
         self.is_open = True
-        self._waits_for_room = False  # what is sent now does
+        self._waits_for_room = False  # the thread that sends waits for the daemon to read
         # Contexts, with the failures that each carries. The thread that is sending may have lost the interpreter's own
-        # lock to those that offer: of five replies at one time two were dropped.
+        # lock to those that offer: without this queue two of five simultaneous replies were dropped.
         self._offered: deque[tuple[bytes, Counter[str]]] = deque()
 
     # the reply path
 
     def offer(self, ctx: Any) -> bool:
-        """Send a context, or have the thread send it that is sending now; False if it was dropped, and counted. Never
-        raises, and never waits."""
+        """Send a context, or leave it to the thread that is sending now. Return False if it was dropped and counted.
+        This never raises and never waits."""
         taken = self._session.failures.take()
         try:
             data = context_message(ctx, taken)
@@ -57,7 +57,7 @@ class Link:
         return self._send_offered()
 
     def _send_offered(self) -> bool:
-        """Send what was offered, unless another thread is sending, which calls this when it is done."""
+        """Send the offered contexts, unless another thread is sending: that one calls this when it is done."""
         all_sent = True
         while self._offered and self._lock.acquire(blocking=False):
             dropped, taken = "", Counter[str]()
@@ -71,7 +71,7 @@ class Link:
         return all_sent
 
     def _sent(self, data: bytes) -> str:
-        """Send a context; return why it was dropped, or an empty string."""
+        """Send a context. Return the reason if it was dropped, or an empty string."""
         try:
             if self.is_open and self._sock.send(data, FLAGS) == len(data):
                 return ""
@@ -91,7 +91,8 @@ class Link:
     # any thread that may wait
 
     def call(self, method: str, params: list[Any], done: Done, deadline: float) -> Callable[[], None]:
-        """Send a call, by `deadline` (monotonic seconds); `done` learns its end. Return what gives it up.
+        """Send a call by `deadline` (monotonic seconds). `done` gets its reply. Return a function that gives the call
+        up.
 
         Raise NotConnected, CallTimeout (it was not sent), UsageError (it cannot be sent)."""
         with self._held(deadline):
@@ -105,7 +106,7 @@ class Link:
         return forget
 
     def flush(self) -> None:
-        """Send what the session has to say, waiting for as long as the daemon does not read."""
+        """Send the session's messages, and wait for as long as the daemon does not read."""
         with self._held(None):
             self._send_all()
 
@@ -149,12 +150,13 @@ class Link:
     # the client's own thread
 
     def wait(self, wait_s: float | None) -> Any:
-        """Wait until there is something to receive, for `wait_s` seconds at most."""
-        with suppress(OSError, ValueError):  # it has ended: to receive says so
+        """Wait for `wait_s` seconds at most until there is something to receive."""
+        with suppress(OSError, ValueError):  # the connection has ended: `receive` raises that
             self._polled(select.POLLIN, wait_s)
 
     def receive(self) -> list[Request]:
-        """Take what has come; return the hook calls among it. Raise NotConnected at the end."""
+        """Read the bytes that have come, and return the hook calls in them. Raise NotConnected when the daemon has
+        closed the connection."""
         try:
             data = self._sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -169,26 +171,26 @@ class Link:
             self.flush()
 
     def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
-        """Answer a hook call with what the hook returned or raised, if the connection still stands."""
+        """Answer a hook call with what the hook returned or raised, if the connection is still open."""
         with suppress(NotConnected), self._held(None):
             self._session.answer(request, value, error)
             self._send_all()
 
     def shutdown(self) -> None:
-        """End the connection from any thread, a signal handler or the garbage collector: no lock is taken, and the
-        threads that read or send wake at once."""
+        """End the connection, and wake the threads that read or send. This takes no lock, so any thread, a signal
+        handler or the garbage collector may call it."""
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """In a forked child: close this copy. A shutdown would end the parent's connection too."""
+        """Close this copy in a forked child. A shutdown would end the parent's connection too."""
         self._lock, self.is_open = threading.Lock(), False  # a thread that is not here may have held it
         self._offered.clear()
         with suppress(OSError):
             os.close(self._sock.detach())
 
     def end(self) -> None:
-        """Close, and tell each caller that its call has no answer. Later calls raise NotConnected."""
+        """Close the connection, and tell each caller that its call gets no answer. Later calls raise NotConnected."""
         self.shutdown()
         with self._lock:
             self.is_open = False

@@ -15,8 +15,8 @@ from dreamclient.protocol.rpc import Reply, Request
 
 
 class AsyncDreamClient(Client):
-    """Connects a host to dreamd, keeps it connected, and serves its hooks, which run on the loop that started it, and
-    may be async functions: those may call the daemon themselves. `on_event` runs there too.
+    """A client that connects a host to dreamd, keeps it connected, and serves its hooks. The hooks and `on_event` run
+    on the loop that started the client. Hooks may be async functions, and those may call the daemon themselves.
 
     The arguments are those of `dreamclient.clients.thread.Client`.
     """
@@ -30,8 +30,8 @@ class AsyncDreamClient(Client):
             self._session.on_event = lambda event: self._on_the_loop(self._tell, on_event, event)
 
     async def start(self, wait_s: float = 0.0) -> bool:
-        """Start connecting; wait up to `wait_s` for the first attempt to end; return whether it is connected.
-        Starting twice does nothing more; after `close` it starts again."""
+        """Start connecting, wait up to `wait_s` for the first attempt to end, and return whether it is connected. A
+        second start does nothing. After `close` a start connects again."""
         if (run := self._began()) and wait_s:
             await asyncio.to_thread(run.tried.wait, wait_s)
         return self.connected
@@ -61,7 +61,7 @@ class AsyncDreamClient(Client):
             forget()
 
     async def close(self) -> None:
-        """End the connection, and cancel the hooks that still run; wait half a second for them at most."""
+        """End the connection, and cancel the hooks that still run. Wait for them for half a second at most."""
         run = self._run
         self.stop()
         hooks = {hook for hook in self._hooks if hook is not asyncio.current_task()}

@@ -1,7 +1,7 @@
-"""What is done once for the whole process, however many clients it has: at a fork, and at its exit.
+"""The handlers for a fork and for the exit of the process, shared by all its clients.
 
-A forked child has only the thread that forked. If a hook's thread was in SQLite just then, SQLite's own locks stay
-held in the child, and its first query hangs. So a fork waits for what hooks are in the middle of.
+A forked child has only the thread that forked. If a hook's thread was in SQLite at that moment, SQLite's own locks
+stay held in the child, and its first query hangs. So a fork waits until no hook is in an `unforked` block.
 """
 
 import atexit
@@ -16,20 +16,22 @@ from typing import Any
 
 # Seconds. A hook's work takes milliseconds; one that hangs must not hang a host that forks.
 FORK_WAITS_S = 1.0
-EXIT_WAITS_S = 0.5  # what the exit of a host may wait, for all that runs here together
+EXIT_WAITS_S = 0.5  # that the exit of a host waits at most, for all threads of clients together
 
 
 class _Process:
     def __init__(self) -> None:
         self.working = threading.RLock()  # a hook that forks does not wait for itself
         self.in_child: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
-        self.running: set[Any] = set()  # what has a thread: `stop` asks it to end, `join` waits for that
+        self.running: set[Any] = (
+            set()
+        )  # the runs that have a thread: `stop` asks it to end, `join` waits for that
 
     def fork_begins(self) -> None:
         self.working.acquire(timeout=FORK_WAITS_S)
 
     def fork_ends(self) -> None:
-        with suppress(RuntimeError):  # it was not had in that time
+        with suppress(RuntimeError):  # `fork_begins` did not get the lock in time
             self.working.release()
 
     def child_begins(self) -> None:
@@ -47,15 +49,17 @@ class _Process:
 
 
 _process = _Process()
-started = _process.running.add  # (part): have it ended at the exit of this process
-ended = _process.running.discard  # (part): it has ended, or been left behind
+started = _process.running.add  # (part): stop it at the exit of this process
+ended = _process.running.discard  # (part): it has ended, or was abandoned
 
 
 @contextmanager
 def unforked() -> Iterator[None]:
-    """No fork happens in this block, for a second at least. Hooks of several leos take turns."""
+    """Hold forks back during this block, for a second at most. Hooks of several leos take turns."""
     lock = _process.working  # in a child that the block forks, it is another one
-    if not lock.acquire(timeout=FORK_WAITS_S):  # an interrupt at a fork: it does not say that it is over
+    if not lock.acquire(
+        timeout=FORK_WAITS_S
+    ):  # after an interrupt at a fork, which does not release the lock
         lock = _process.working = threading.RLock()
         lock.acquire()
     try:
@@ -65,7 +69,7 @@ def unforked() -> Iterator[None]:
 
 
 def call_in_child(method: Callable[[], object]) -> None:
-    """Call a bound method in each forked child, as long as its object lives; one method an object."""
+    """Call a bound method in each forked child, as long as its object lives. An object has one such method."""
     assert isinstance(method, MethodType)
     _process.in_child[method.__self__] = method.__func__
 

@@ -1,4 +1,4 @@
-"""The background thread of a client: connect, serve hooks, and connect again when that has ended."""
+"""The background thread of a client: it connects, serves hooks, and connects again when the connection has ended."""
 
 import random
 import threading
@@ -16,17 +16,17 @@ from dreamclient.protocol.session import Session
 
 @dataclass(frozen=True)
 class Timing:
-    """How long things may take, in seconds."""
+    """The time limits of a client, in seconds."""
 
     hello_s: float = 5.0  # a daemon answers in a millisecond; a stopped one never
     first_retry_s: float = 1.0  # doubling, to
     last_retry_s: float = 60.0
-    close_s: float = 0.5  # what `close` waits for a hook that is at work
+    close_s: float = 0.5  # that `close` waits at most for a running hook
 
 
 class Run:
-    """What one start began, to its end. It has a session of its own, since what an earlier one began may be at work for
-    a while. `stop` takes no lock: the garbage collector and signal handlers may call it."""
+    """The background thread from one start of the client to its end. It has a session of its own, since the run of an
+    earlier start may still be at work. `stop` takes no lock: the garbage collector and signal handlers may call it."""
 
     def __init__(
         self, session: Session, connect: Connect, timing: Timing, serve: Callable[[Link, Request], None]
@@ -44,7 +44,7 @@ class Run:
         self._wake.acquire()
 
     def begin(self) -> None:
-        """Begin. Raise RuntimeError if there is no thread to be had."""
+        """Start the thread. Raise RuntimeError if the system has no thread left."""
         self.thread.start()
         process.started(self)
 
@@ -57,12 +57,12 @@ class Run:
             self.link.shutdown()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for its end, but not on the thread itself."""
+        """Wait for the end of the thread, unless this is called on it."""
         if self.thread is not threading.current_thread():
             self.thread.join(timeout_s)
 
     def abandon(self) -> None:
-        """In a forked child: end what of it is here, which is the connection, and the thread if a hook forked."""
+        """End this run in a forked child: close its copy of the connection, and let the thread end if a hook forked."""
         self.over, self.tried = True, threading.Event()  # a thread that is not here may have held its lock
         if self.link is not None:
             self.link.abandon()
@@ -72,7 +72,7 @@ class Run:
             try:
                 self._connection()
             except BaseException as error:  # noqa: BLE001 counted
-                if not self.over:  # else it is we who ended it
+                if not self.over:  # otherwise `stop` ended it
                     wait_s = self.failed(error)
                     self.tried.set()
                     self._wake.acquire(timeout=wait_s)
@@ -107,10 +107,11 @@ class Run:
             self._serve(link, request)
 
     def failed(self, error: BaseException) -> float:
-        """Count that an attempt has failed, or a connection ended. Return how many seconds to wait for the next: double
-        the last wait, shortened by up to a quarter, so that many hosts do not try at one time. A connection that
-        lasted begins at the first again; one that a daemon ends at once does not."""
-        if not isinstance(error, DreamError | OSError):  # it must not end dreaming for good
+        """Count that an attempt has failed, or that a connection has ended. Return the seconds to wait before the next.
+
+        That is double the last wait, shortened by up to a quarter, so that many hosts do not try at one time. After a
+        connection that lasted longer than the next wait, the waits begin at the shortest again."""
+        if not isinstance(error, DreamError | OSError):  # a bug here must not end dreaming for good
             self.session.failures.count("internal")
             error = NotConnected(f"a bug in dreamclient: {type(error).__name__}")
         self.session.lost(error, was_ready=self._ready_at is not None)

@@ -1,7 +1,7 @@
-"""DreamClient, and what AsyncDreamClient shares with it: a host's hooks, and a thread that keeps them connected.
+"""DreamClient, and the base that AsyncDreamClient shares with it: a host's hooks, and a thread that stays connected.
 
-The reply path calls `offer` and pays for an encode and one send that never waits. Connecting, reading and everything
-that may take time happen on the thread named "dreamd-client", a daemon thread.
+The reply path calls `offer`, which encodes one message and sends it without waiting. Connecting, reading and everything
+else that may take time happen on the thread named "dreamd-client", a daemon thread.
 """
 
 import os
@@ -31,7 +31,7 @@ TIMING = Timing()
 
 
 class Client:
-    """Base of `DreamClient` and `AsyncDreamClient`.
+    """The base of `DreamClient` and `AsyncDreamClient`.
 
     generate(seed: str, temperature: float, semantic_weight: float[, meta]) -> str | Mapping with `text`
     observe(text: str[, meta]) -> None | Mapping of measures
@@ -71,8 +71,8 @@ class Client:
         call_in_child(self._in_child)
 
     def offer(self, ctx: Any) -> bool:
-        """Tell the daemon of a reply: a `DreamContext`, or a mapping with its keys. False if it was dropped, and
-        counted. This is all that the reply path pays: it never waits and never raises."""
+        """Tell the daemon of a reply by a `DreamContext`, or by a mapping with its keys. Return False if it was dropped
+        and counted. The reply path calls only this: it never waits and never raises."""
         if (link := self._link()) is not None:
             return link.offer(ctx)
         self.count("forked" if self._forked else "not_connected")
@@ -87,20 +87,21 @@ class Client:
         recall: Hook | None = None,
         field_id: Callable[[], str | None] | None = None,
     ) -> None:
-        """Set the hooks of a client that was made without and has not started. Else raise UsageError. `field_id` says
-        which field they feed, each time that the client connects."""
+        """Set the hooks of a client that has none and has not started; raise UsageError for any other. `field_id`
+        returns the id of the field that they feed: it is called each time that the client connects."""
         if self._session.hooks.provides or self._session.trouble != NOT_STARTED:
             raise UsageError("hooks are set once, before the client starts")
         self._session.hooks = Hooks(generate, observe, recall)
         self._session.field_id = field_id or self._session.field_id
 
     def count(self, kind: str) -> None:
-        """Count what the host swallowed: the daemon is told with the next message."""
+        """Count a failure that the host has caught. The next message tells the daemon."""
         self._session.failures.count(kind)
 
     def ask(self, method: str, params: list[Any], done: Done, deadline: float) -> Callable[[], None]:
-        """Call a method of the daemon without waiting; return what gives the call up. `done` gets the Reply, or None if
-        the connection ends before, on the client's thread; `deadline` is for the sending (monotonic seconds)."""
+        """Call a method of the daemon without waiting; return a function that gives the call up. `done` is called on
+        the client's thread, with the Reply, or with None if the connection ends first. `deadline` (monotonic seconds)
+        is for the sending."""
         link = self._link(method)
         if link is None or not link.is_open:
             raise NotConnected(self.trouble)
@@ -112,7 +113,7 @@ class Client:
         return self.call(Method.NOW, small, None, timeout_s=timeout_s)
 
     def stop(self) -> None:
-        """Begin to end the connection and the thread, as `close` does, but take no lock and wait for nothing."""
+        """Begin to end the connection and the thread, as `close` does, but without a lock and without waiting."""
         self._wanted = False
         run, self._run = self._run, None
         if run is not None:
@@ -122,18 +123,18 @@ class Client:
 
     @property
     def connected(self) -> bool:
-        """Whether the daemon has answered hello, and the connection stands."""
+        """True while there is a connection on which the daemon has answered hello."""
         link = self._link()
         return link is not None and link.is_open
 
     @property
     def failures(self) -> dict[str, int]:
-        """What was swallowed so far, by kind: `dreamclient.protocol.failures` has the list."""
+        """The failures that were caught so far, by kind. `dreamclient.protocol.failures` has the list."""
         return dict(self._session.failures.counts)
 
     @property
     def trouble(self) -> str:
-        """Why there is no connection, in a line; empty while there is one."""
+        """The reason why there is no connection, in a line. Empty while there is one."""
         if self._forked:
             return "this process was forked; it connects with its next context, or start()"
         return self._now().trouble
@@ -144,7 +145,7 @@ class Client:
         return self._now().daemon
 
     def _serve_hook(self, link: Link, request: Request) -> None:
-        """Run the hook that the daemon calls, and answer. Even one that exits is answered for."""
+        """Run the hook that the daemon calls, and answer, even if the hook raises SystemExit."""
         try:
             value = self._session.hooks.invoke(request.method, request.params)
         except BaseException as error:  # noqa: BLE001
@@ -153,23 +154,24 @@ class Client:
             link.answer(request, value)
 
     def _now(self) -> Session:
-        """Return the session of what runs, or of what would."""
+        """Return the session of the current run, or the one that the next run will use."""
         return self._session if (run := self._run) is None else run.session
 
     def _link(self, method: str = "") -> Link | None:
-        """Return the connection to call `method` on, or None."""
+        """Return the connection on which to call `method`, or None."""
         run = self._run
         return run.link if run is not None and (run.session.ready or method in FROZEN) else None
 
     def _began(self) -> Run | None:
-        """Begin to connect in the background, unless that has begun. Return the run; None, counted, if it cannot."""
+        """Begin to connect in the background, unless that has begun. Return the run. If it cannot start, count that and
+        return None."""
         self._wanted = True
         if self._run is None and self._starting.acquire(blocking=False):
             try:  # else another thread starts it, or a signal came meanwhile
                 self._session.trouble = CONNECTING
                 self._run = Run(copy(self._session), self._connect, self._timing, self._serve_hook)
                 self._run.begin()
-            except RuntimeError as error:  # no thread is to be had, or the interpreter is at its end
+            except RuntimeError as error:  # no thread is left, or the interpreter is at its end
                 self._run = None
                 self._session.lost(error, was_ready=False)
                 self._retry_at = time.monotonic() + self._timing.first_retry_s
@@ -180,7 +182,8 @@ class Client:
         return self._run
 
     def _in_child(self) -> None:
-        """After a fork the connection is the parent's, and so is what served it: begin again with the next offer."""
+        """Abandon the run after a fork: the connection and the thread are the parent's. The next offer starts
+        another."""
         self._forked, self._retry_at = self._wanted, 0.0
         if self._run is not None:
             self._run.abandon()
@@ -189,15 +192,15 @@ class Client:
 
 
 class DreamClient(Client):
-    """Connects a host to dreamd, keeps it connected, and serves its hooks.
+    """A client that connects a host to dreamd, keeps it connected, and serves its hooks.
 
     The arguments are those of `dreamclient.clients.thread.Client`. Hooks and `on_event` run on the client's thread,
     one at a time; they may `offer`, but not `call`. All methods may be called from any thread.
     """
 
     def start(self, wait_s: float = 0.0) -> bool:
-        """Start connecting; wait up to `wait_s` for the first attempt to end; return whether it is connected.
-        Starting twice does nothing more; after `close` it starts again."""
+        """Start connecting, wait up to `wait_s` for the first attempt to end, and return whether it is connected. A
+        second start does nothing. After `close` a start connects again."""
         if run := self._began():
             run.tried.wait(wait_s)
         return self.connected
@@ -237,7 +240,8 @@ class DreamClient(Client):
 
 
 def result_of(reply: Reply | None) -> Any:
-    """Return what a call was answered. Raise RemoteError if that was an error, NotConnected if nothing was."""
+    """Return the result in the answer to a call. Raise RemoteError if the answer is an error, NotConnected if there is
+    none."""
     if reply is None:
         raise NotConnected("the connection ended before the answer")
     if reply.error is not None:

@@ -1,7 +1,7 @@
 """The dream module that leo imports, with dreamd behind it.
 
-leo's `dream.py` becomes his own docstring and an import of this (`dreamctl leo install` sees to it). All names
-and signatures are leo's; nothing here raises, prints or, unless it is asked to, waits.
+`dreamctl leo install` makes leo's `dream.py` his own docstring and an import of this module. All names and
+signatures are leo's. Nothing here raises or prints, and only DREAMD_EMBEDDED=wait makes it wait.
 
 DREAMD_EMBEDDED   unset: a dreamd service, reached over its socket; `db_path`, `config` and `now` are the daemon's
                   1: the same daemon inside this process, in the usual state folder; nothing waits for it
@@ -41,7 +41,7 @@ _STATS = {
     "avg_arousal": "avg_arousal",
 }
 
-DREAM_AVAILABLE = True  # whether a daemon can be reached is found out in the background, again and again
+DREAM_AVAILABLE = True  # the client looks for a daemon in the background, again and again
 
 BOOTSTRAP_TEXT = """
 This is the dream space of Leo, and here lives his imaginary friend.
@@ -54,7 +54,7 @@ What was said stays with Leo, like a dream that is half remembered in the mornin
 
 
 class DreamContext(WireContext):
-    """What leo tells after a reply: his flat form, or, with `pulse`, the nested one of dreamclient."""
+    """The report of leo after a reply: in his flat form or, with `pulse`, in the nested form of dreamclient."""
 
     def __init__(
         self,
@@ -82,8 +82,8 @@ class DreamContext(WireContext):
 
 @dataclass
 class DreamConfig:
-    """What one call may set for its dream (DREAMD_EMBEDDED=wait). The names are leo's, the friend's numbers
-    dreamd's own."""
+    """The settings of the dream that one call starts (DREAMD_EMBEDDED=wait). The names are leo's. The default numbers
+    of the friend are dreamd's."""
 
     min_interval_seconds: float = 180.0
     trigger_probability: float = 0.3
@@ -109,7 +109,7 @@ class DreamConfig:
 
 
 def bootstrap(field: Any) -> None:
-    """Feed BOOTSTRAP_TEXT into a field, once, where someone asks for it."""
+    """Feed BOOTSTRAP_TEXT into a field."""
     try:
         field.observe(BOOTSTRAP_TEXT.strip())
     except Exception:  # noqa: BLE001 leo must not break over it
@@ -119,8 +119,8 @@ def bootstrap(field: Any) -> None:
 def init_dream(
     db_path: Path, bootstrap_text: str | None = None, readme_fragments: Sequence[str] | None = None
 ) -> None:
-    """Called by leo as his field is made: the calling method's `self` is the field, which is attached to the
-    daemon. The texts are the origin of his friend, where the daemon has none."""
+    """Attach the field that is being made to the daemon: it is the `self` of the method of leo's that calls this. The
+    texts are the origin of his friend, if the daemon has none."""
     frame = sys._getframe(1)  # noqa: SLF001 leo tells it no other way
     _guard_first_start(db_path)
     _process.born(frame, db_path, bootstrap_text, readme_fragments or ())
@@ -134,14 +134,15 @@ def maybe_run_dream(
     config: DreamConfig | None = None,
     now: float | None = None,
 ) -> None:
-    """Tell the daemon of a reply; whether leo dreams is for its gates to say. The functions are the hooks where
-    they are no methods of an attached field, whose own are better."""
+    """Tell the daemon of a reply: its gates decide if leo dreams. The functions become the hooks, unless they are
+    methods of a field: an attached field has better hooks of its own."""
     frame = sys._getframe(1)  # noqa: SLF001
     _process.replied(ctx, (generate_fn, observe_fn), frame, db_path, config, now)
 
 
 def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
-    """`{total_dialogs, total_turns, total_fragments, avg_trauma, avg_arousal}`; empty without a daemon."""
+    """Return `{total_dialogs, total_turns, total_fragments, avg_trauma, avg_arousal}`, or an empty dict without a
+    daemon."""
 
     def stats() -> dict[str, Any]:
         told = _process.ask(db_path, Method.STATS)
@@ -151,7 +152,7 @@ def get_dream_stats(db_path: Path | None = None) -> dict[str, Any]:
 
 
 def get_recent_dreams(db_path: Path | None = None, n: int = 5) -> list[dict[str, Any]]:
-    """The last n dialogues, newest first, each with its `turns`; empty without a daemon."""
+    """Return the last n dialogues, newest first, each with its `turns`. The list is empty without a daemon."""
 
     def dream(number: int) -> dict[str, Any]:
         told = _process.ask(db_path, Method.DIALOGS_GET, number)
@@ -167,8 +168,10 @@ def get_recent_dreams(db_path: Path | None = None, n: int = 5) -> list[dict[str,
 
 
 def _guard_first_start(db_path: Path) -> None:
-    """A `dream.py` without any docstring keeps leo, at his first start, from feeding himself any module at all.
-    An empty one makes him take BOOTSTRAP_TEXT, as he means to. Later on it would feed him twice."""
+    """Give a `dream.py` without a docstring an empty one, at leo's first start only.
+
+    Without a docstring there leo feeds himself no module at all. With an empty one he takes BOOTSTRAP_TEXT, as he
+    means to. At later starts he would take it a second time."""
     module = sys.modules.get("dream")
     if module is None or module.__doc__ is not None or vars(module).get("init_dream") is not init_dream:
         return

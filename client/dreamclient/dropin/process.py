@@ -1,4 +1,4 @@
-"""What stands behind the drop-in in one process: its daemon, and its clients. Loads what it needs when it does."""
+"""The daemon and the clients of the drop-in in one process. Modules are imported when they are needed."""
 
 import os
 import weakref
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Path = str | os.PathLike[str]
-FRAMES = 4  # how far above the call of leo's dream layer his field is looked for: he may use helper functions
-FIGURES_S = 1.0  # how long a question for figures may take: a daemon answers in a millisecond
+FRAMES = 4  # frames above the call of leo's dream layer in which his field is looked for: he may use helper functions
+FIGURES_S = 1.0  # that a question for figures may take: a daemon answers in a millisecond
 
 
 def leo_near(functions: Sequence[Callable[..., Any]], frame: FrameType | None) -> Any:
-    """Return the field whose methods `functions` are, else the `self` of the frame or of one that called it, if a
-    field is there; else None."""
+    """Return the field that `functions` are methods of, or the field that is `self` in `frame` or in a frame that
+    called it. Return None if there is no such field."""
     from dreamclient.errors import UsageError
     from dreamclient.leo.names import names_of
 
@@ -39,26 +39,29 @@ def _candidates(functions: Sequence[Callable[..., Any]], frame: FrameType | None
         yield getattr(getattr(function, "func", function), "__self__", None)
     for _ in range(FRAMES):
         if frame is not None:
-            # Before Python 3.13 what is read there is kept until the function ends: no more than must be.
+            # Before Python 3.13 the locals that are read here live until the function ends, so read no more than
+            # `self`.
             yield frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
             frame = frame.f_back
 
 
 class Process:
-    """One for a process: leo's API is a module, and has no other place for it. Nothing here raises but `ask`."""
+    """The state of the drop-in, one for the process, since leo's API is a module. Only `ask` raises."""
 
     def __init__(self) -> None:
         self.failures = Failures()  # of all clients here
-        self._functions: list[Callable[[], Any]] = []  # return the latest hooks that are no field's
-        self._client: DreamClient | None = None  # theirs
-        self._silent: DreamClient | None = None  # of a field which cannot dream: it tells the daemon why
+        self._functions: list[Callable[[], Any]] = []  # these return the latest hooks that are no field's
+        self._client: DreamClient | None = None  # the client of those hooks
+        self._silent: DreamClient | None = (
+            None  # the client of a field that cannot dream: it tells the daemon why
+        )
         self._fragments: dict[str, Any] = {"origin": [], "readme": []}
         self._daemon: Any = None  # in this process
         self._waiting: Any = None  # for the dreams of a daemon in this process
         self._missing = False  # dreamclient cannot be imported whole: msgpack is not there
 
     def born(self, frame: FrameType | None, db_path: Path, origin: str | None, readme: Sequence[str]) -> None:
-        """Attach the field that is being made where `init_dream` is called, if one is."""
+        """Attach the field in whose making `init_dream` is called, if there is one."""
         self._fragments = {"origin": [origin] if origin else [], "readme": list(readme)}
         try:
             if self._mode == "wait":
@@ -69,7 +72,7 @@ class Process:
             self.failures.count("init")
 
     def _attach(self, field: Any) -> "Attachment | None":
-        """Return the field's attachment, made if there is none; None if he is to be left alone."""
+        """Return the attachment of a field, and make it if it has none. Return None if the field must be left alone."""
         from dreamclient.leo.attachment import attach, attachment_of, is_left_alone, leave_alone
 
         attachment = attachment_of(field)
@@ -94,8 +97,8 @@ class Process:
         config: Any,
         now: float | None,
     ) -> None:
-        """Offer a context: through the attachment of the field that replied, or, if the caller is no leo, with the
-        functions as hooks."""
+        """Offer a context through the attachment of the field that replied. If the caller is no leo, offer it through a
+        client that has the functions as hooks."""
         if self._missing:  # each try would cost a reply what a search of all folders costs
             return
         try:
@@ -115,7 +118,7 @@ class Process:
             self.failures.count("offer")
 
     def ask(self, db_path: Path | None, method: str, *params: Any) -> Any:
-        """Return the daemon's answer to a call; raise if there is none."""
+        """Return the daemon's answer to a call. Raise an error if there is none."""
         from dreamclient.clients.run import Timing
         from dreamclient.clients.thread import DreamClient
         from dreamclient.errors import NotConnected
@@ -130,7 +133,7 @@ class Process:
             return client.call(method, *params, timeout_s=FIGURES_S)
 
     def answer(self, make: Callable[[], T]) -> T | None:
-        """Return what `make` makes of the daemon's answer; if it raises, count that and return None."""
+        """Return what `make` returns. If it raises an error, count that and return None."""
         try:
             return make()
         except Exception:  # noqa: BLE001 as leo's own does
@@ -145,7 +148,7 @@ class Process:
         return "" if mode in ("0", "no", "off", "false") else mode
 
     def _embedded(self) -> Any:
-        """Return the daemon in this process, or None: the service."""
+        """Return the daemon in this process, or None if the service is to be used."""
         from dreamclient.embedded import EmbeddedDaemon
 
         self._daemon = self._daemon or EmbeddedDaemon()
@@ -180,5 +183,5 @@ class Process:
 
 
 def _weakly(function: Callable[..., Any]) -> Callable[[], Any]:
-    """Return what returns the function, without keeping the object alive whose method it is."""
+    """Return a callable that returns the function, but does not keep the object of a method alive."""
     return weakref.WeakMethod(function) if isinstance(function, MethodType) else lambda: function

@@ -1,8 +1,8 @@
-"""attach(field): a leo that dreams. His own code is neither changed nor imported.
+"""attach(field): let a leo dream. His own code is neither changed nor imported.
 
-The field object gets a class of its own, under his: its methods see the prompt and the reply of his calls, and pass on
-to his class as it is then. `detach` gives the object its class back. Everything here is silent: what fails is counted
-by kind, told to the daemon, and costs leo nothing.
+The field object gets a subclass of its class. Its methods see the prompt and the reply of his calls, and call the
+methods that his class has at that time. `detach` gives the object its class back. Nothing here raises in leo's calls:
+a failure is counted by kind and told to the daemon.
 """
 
 import os
@@ -44,16 +44,16 @@ def attach(
     origin: Sequence[str] | None = None,
     readme: Sequence[str] = (),
 ) -> "Attachment":
-    """Let a `LeoField` or an `AsyncLeoField` dream; return at once, and connect in the background.
+    """Let a `LeoField` or an `AsyncLeoField` dream. Return at once, and connect in the background.
 
-    `client`       one that has not started and has no hooks; else one is made of name, socket_path, origin (leo's
-                   own bootstrap text) and readme
-    `recall`       dreams may begin from leo's snapshots; if None, where $DREAMD_RECALL is 1
-    `after_reply`  tell the daemon of each reply that leo's own dream layer did not tell of
-    `into`         which of leo's other modules hear of a dream: "episodes", "game", "mathbrain", "santa", "trauma";
-                   if None, those of $DREAMD_INTO, comma-separated
-    `diet`         what of the lines reaches the field; if None, dreamclient.leo.Diet(), or, where $DREAMD_DIET
-                   is 0, all of them whole
+    `client`       a client that has not started and has no hooks; if None, one is made of name, socket_path, origin
+                   (leo's own bootstrap text) and readme
+    `recall`       True lets dreams begin from leo's snapshots; if None, $DREAMD_RECALL=1 does
+    `after_reply`  True tells the daemon of each reply that leo's own dream layer did not tell of
+    `into`         the other modules of leo's that are told of a dream: "episodes", "game", "mathbrain", "santa",
+                   "trauma"; if None, those of $DREAMD_INTO, comma-separated
+    `diet`         chooses the parts of the lines that reach the field; if None, dreamclient.leo.Diet(), or whole
+                   lines if $DREAMD_DIET is 0
 
     Raise UsageError if `field` is no field of leo's, is attached already, or cannot speak a line: the message says why.
     """
@@ -78,13 +78,13 @@ def attach(
 
 
 def attachment_of(field: Any) -> "Attachment | None":
-    """Return the attachment of this object, if it has one; that of an object that it is a copy of is not its own."""
+    """Return the attachment of this object, or None. A copy of an attached object has none."""
     found: Attachment | None = getattr(type(field), _MARK, None)
     return found if found is not None and found.field() is field else None
 
 
 def leave_alone(field: Any) -> None:
-    """Have the drop-in leave this field alone, until `attach` is called for it."""
+    """Stop the drop-in from attaching this field. A call of `attach` ends that."""
     _left_alone.add(id(field))
     weakref.finalize(field, _left_alone.discard, id(field)).atexit = False
 
@@ -95,7 +95,7 @@ def is_left_alone(field: Any) -> bool:
 
 
 class Attachment:
-    """The bond between a field and its client. Ends with the field, if not detached before."""
+    """The bond between a field and its client. It ends with `detach`, or with the field."""
 
     def __init__(self, field: Any, client: DreamClient, hooks: FieldHooks, after_reply: bool) -> None:
         self.client = client
@@ -117,15 +117,16 @@ class Attachment:
         own.update(self._ours)
         _left_alone.discard(id(field))
         self._end = weakref.finalize(field, _ended, client, hooks.database)
-        self._end.atexit = False  # the process sees to that itself
+        self._end.atexit = False  # the client stops at the exit by itself
 
     @property
     def stands(self) -> bool:
-        """Whether neither `detach` nor the end of the field has ended it."""
+        """True until `detach` or the end of the field."""
         return self._end.alive
 
     def offer(self, ctx: DreamContext) -> bool:
-        """Tell the daemon of a reply, with what leo does not know of it. Never waits, never raises."""
+        """Tell the daemon of a reply, with the measures that leo lacks. Return False if it was dropped. This never
+        waits and never raises."""
         try:
             if (call := Call.here()) is not None and call.attachment is self:
                 call.told = True
@@ -137,14 +138,14 @@ class Attachment:
             return False
 
     def detach(self) -> None:
-        """Take off all that `attach` set, and end the connection. The drop-in leaves the field alone from then on.
-        Twice does nothing more."""
+        """Undo `attach`, and end the connection. The drop-in leaves the field alone from then on. A second call does
+        nothing."""
         field = self.field()
         if field is not None and self._end.detach() is not None:
             for name, theirs in self._patched.items():
                 if vars(field).get(name) is self._ours[name]:
                     vars(field)[name] = theirs
-            if type(field) is self._bond:  # else it was given another class since, over ours
+            if type(field) is self._bond:  # otherwise the owner has given it another class since
                 field.__class__ = self._class
             leave_alone(field)
         self.database.forget()
@@ -152,14 +153,17 @@ class Attachment:
 
 
 def _ended(client: DreamClient, database: FieldDatabase) -> None:
-    """End what serves a field. The garbage collector runs this: it takes no lock, and waits for nothing."""
+    """Stop the client of a field, and drop its connection to leo's database. The garbage collector runs this, so it
+    takes no lock and does not wait."""
     database.forget()
     client.stop()
 
 
 class Call:
-    """One call of leo's: two people may say the same at one time, so a text is no identity. A signal may raise anywhere
-    in here, a timeout around `reply` for instance: what is noted of a call is noted weakly, and ends with it."""
+    """One call of a method of leo's. Two people may say one text at one time, so the text does not identify a call.
+
+    A signal may raise anywhere in here, for instance a timeout around `reply`. So all references to a call are weak,
+    and end with it."""
 
     # Several may be under way on one loop.
     _here: ContextVar[Callable[[], "Call | None"]] = ContextVar("dreamd_call", default=lambda: None)
@@ -167,10 +171,10 @@ class Call:
     def __init__(self, attachment: Attachment, field: Any, name: str, args: Any, more: Any) -> None:
         self.attachment, self._field, self._is_reply = attachment, field, name.endswith("reply")
         self.prompt: str | None = None  # that he answers
-        self.told = False  # whether the daemon knows of the reply
+        self.told = False  # True when the daemon was told of the reply
         self._text = args[0] if args else more.get("prompt", more.get("text"))
         self._before = self._here.get()
-        # Nothing is heard of a copy, nor within another call, nor after `detach`.
+        # Calls of a copy, calls within another call, and calls after `detach` are not looked at.
         outer, of_this = (
             self._before(),
             field is not None and attachment.field() is field and attachment.stands,
@@ -179,7 +183,7 @@ class Call:
 
     @classmethod
     def here(cls) -> "Call | None":
-        """Return the call that is under way on this thread, or in this task."""
+        """Return the running call on this thread or in this task, or None."""
         return cls._here.get()()
 
     def __enter__(self) -> Self:
@@ -192,14 +196,14 @@ class Call:
             if isinstance(self._text, str):
                 self.prompt = self._text if self._is_reply else None
                 bond.senses.prompt(self._field, self._text)
-        except Exception:  # noqa: BLE001 leo must hear it whatever we make of it
+        except Exception:  # noqa: BLE001 leo must get the text in any case
             bond.client.count("listen")
         if self._is_reply:
             bond.replies.add(self)
         return self
 
     def answered(self, reply: Any) -> Any:
-        """Tell of the reply, if it was not told of, and leo's modules of what he dreamt; return it."""
+        """Tell the daemon of the reply, unless it was told. Tell leo's modules of his dreams. Return the reply."""
         bond = self.attachment
         bond.replies.discard(self)
         try:
@@ -230,20 +234,21 @@ def _class_for(attachment: Attachment, kind: type) -> type:
 
 
 def _on_the_object(attachment: Attachment, name: str, theirs: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what takes the place of `theirs` on the field object itself."""
+    """Return the function that replaces `theirs` on the field object itself."""
     method = _hearing(attachment, name, theirs, lambda _: theirs)
     return wraps(theirs)(lambda *args, **more: method(attachment.field(), *args, **more))
 
 
 def _bound(kind: type, name: str, field: Any) -> Any:
-    """Return what `field.name` would be if `kind` were its class: as that is now, patched perhaps."""
+    """Return what `field.name` would be if `kind` were its class, as that class is now: it may have been patched."""
     found = next(vars(base)[name] for base in kind.__mro__ if name in vars(base))
     bind = getattr(type(found), "__get__", None)
     return found if bind is None else bind(found, field, kind)
 
 
 def _hearing(attachment: Attachment, name: str, theirs: Any, resolve: Callable[[Any], Any]) -> Any:
-    """Return a method that tells `attachment` of the call, and passes it on to what `resolve` finds then."""
+    """Return a method that tells `attachment` of the call, and calls the method that `resolve` returns for the
+    field."""
 
     def method(field: Any, *args: Any, **more: Any) -> Any:
         with Call(attachment, field, name, args, more) as call:

@@ -1,11 +1,10 @@
-"""Leo's database: which file it is, and connections of our own to it: his is bound to the thread that made it.
+"""Find the file of leo's database, and open connections of our own to it, since his works only on its own thread.
 
-The file is never guessed: what is written there is leo's own memory, or another leo's. It is the one that his
-connection names, asked on a thread that may ask. A leo in memory has no file; then nothing is fed, and counted.
+The file is never guessed, since it holds leo's own memory, or another leo's. It is the one that his connection names,
+asked on a thread that may ask. A leo in memory has no file: then nothing is fed, and that is counted.
 
-Each call opens and closes a connection, so that there is nothing to hand between threads or to leave open, and no
-fork happens meanwhile. What is ingested is picked up by leo's next `observe`; it counts towards nothing of his,
-memory decay included.
+Each call opens and closes a connection, so no thread gets another's, and no fork happens meanwhile. Leo's next
+`observe` reads what was ingested. It counts towards nothing of his, memory decay included.
 """
 
 import os
@@ -23,15 +22,15 @@ FIELD_KEY = "dreamd_field"  # in leo's table `meta`: the id of the field, which 
 
 
 class FieldDatabase:
-    """The file behind one field, as far as it is known."""
+    """The database file of one field, as far as it is known."""
 
     def __init__(self) -> None:
-        # What a connection of leo's said of its file: itself, the path if there is one, and which file that is.
+        # The connection of leo's that was asked, the path of its file if it has one, and the identity of that file.
         self._seen: tuple[Any, Path | None, Any] = (None, None, None)
 
     def look(self, leo: Any) -> None:
-        """Ask leo's connection for its file, unless it was asked before. A thread that may not ask learns nothing:
-        leo's own threads call this with each of his calls."""
+        """Ask leo's connection for its file, unless it was asked before. On another thread than leo's the question
+        fails, and nothing changes. Each call of leo's calls this."""
         connection = getattr(leo, "conn", None)
         if connection is None or self._seen[0] is connection:
             return
@@ -43,14 +42,15 @@ class FieldDatabase:
         self._seen = (connection, path, _identity(path))
 
     def path(self, leo: Any) -> Path | None:
-        """Return the file behind leo's connection, or None: there is none, it is not known yet, or another file
-        has taken its place."""
+        """Return the file of leo's connection. Return None if it has none, if the file is not known yet, or if another
+        file has taken its place."""
         connection, path, identity = self._seen
         same = connection is not None and connection is getattr(leo, "conn", None)
         return path if same and identity is not None and identity == _identity(path) else None
 
     def field_id(self, leo: Any) -> str | None:
-        """Return the id of the field in this file, made if it has none yet; None if there is no place for one."""
+        """Return the id of the field in its file, and write one if there is none yet. Return None if the field has no
+        file or no table `meta`."""
         path = self.path(leo)
         if path is None:
             return None
@@ -66,7 +66,7 @@ class FieldDatabase:
             return str(found)
 
     def forget(self) -> None:
-        """Let go of leo's connection."""
+        """Drop the reference to leo's connection."""
         self._seen = (None, None, None)
 
 
@@ -79,10 +79,10 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 class _Held(sqlite3.Connection):
-    """A connection whose `commit` waits for ours: leo's functions commit each by itself."""
+    """A connection that commits only in `commit_all`, since each of leo's functions calls `commit`."""
 
     def commit(self) -> None:
-        """Nothing, yet."""
+        """Do nothing: `commit_all` commits."""
 
     def commit_all(self) -> None:
         super().commit()
@@ -90,8 +90,8 @@ class _Held(sqlite3.Connection):
 
 @contextmanager
 def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[_Held]:
-    """A connection to an existing database; `mode` is "ro" or "rw". It waits up to `busy_s` seconds for another
-    connection that has it locked. What is not committed by `commit_all` is rolled back."""
+    """Open an existing database for this block; `mode` is "ro" or "rw". If another connection has it locked, wait for
+    `busy_s` seconds at most. Changes without `commit_all` are rolled back."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     with unforked(), closing(sqlite3.connect(uri, uri=True, timeout=busy_s, factory=_Held)) as connection:
         connection.row_factory = sqlite3.Row  # as leo's own has
@@ -103,7 +103,7 @@ def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[_Held]:
 def ingest(
     path: Path, texts: Iterable[str], ingest_text: Callable[[sqlite3.Connection, str], object]
 ) -> None:
-    """Feed each of `texts` into the field by leo's own `ingest_text`: all of them, or none."""
+    """Feed all of `texts` into the field by leo's own `ingest_text`, in one transaction."""
     with opened(path, "rw") as connection:
         connection.execute("BEGIN IMMEDIATE")
         for text in texts:
@@ -112,8 +112,8 @@ def ingest(
 
 
 def recall(path: Path, query: str, n: int, words_of: Callable[[str], list[str]]) -> list[str]:
-    """Return the n of leo's snapshots that share most words with `query`, by Jaccard; those that share none are left
-    out. His counts of their use are not touched."""
+    """Return the n of leo's snapshots that share most words with `query`, by Jaccard. Leave out those that share none.
+    His counts of their use do not change."""
     with opened(path, "ro") as connection:
         rows = connection.execute("SELECT text FROM snapshots ORDER BY id DESC LIMIT 512").fetchall()
     asked = {word.casefold() for word in words_of(query)}

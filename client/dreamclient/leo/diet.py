@@ -1,10 +1,10 @@
-"""What of his dreams reaches leo: of each line the links that widen his field, and with them his origin.
+"""Choose the parts of his dreams that reach leo: the links that widen his field, and with them his origin.
 
-A dream is made of what leo says most anyway. Fed to him whole it makes the strong links stronger and leads the
-rest back to his commonest words. So a line is taken apart into links, three words in a row, which is what he chooses
-his next word by. Of those that he does not have yet, the ones are fed that open a further way and do not make what he
-says there much more common than it was. And where a line comes past two words of the text that he was born with, he
-is told how that text goes on, if he says that too rarely: a conversation wears it down.
+A dream is made of the words that leo says most anyway. Fed to him whole, it makes the strong links stronger and leads
+the rest back to his commonest words. So a line is taken apart into links: three words in a row, by which he chooses
+his next word. A link is fed if he does not have it yet, if it opens a further way, and if it does not make what he
+says there much more common than it was. If a line has two words in a row of the text that he was born with, he is
+told how that text goes on, if he says that too rarely: a conversation wears it down.
 All figures: docs/background/diet-and-measurements.md.
 
 Feeding a link adds one to the pairs of words in it, which he may know. A line that repeats another brings nothing
@@ -21,8 +21,9 @@ _NONE: Mapping[tuple[str, ...], Ways] = {}  # the first leos have no trigrams
 
 
 class KnownToLeo:
-    """What one field holds, asked by one thread at a time: leo's tables as of his last `observe` or `refresh`, which
-    put new ones in the place of the old, and what was fed to him since, so that it is not fed twice. `origin` is the
+    """The links that one field holds: leo's tables, and the links that were fed since, so that none is fed twice.
+
+    Leo's `observe` and `refresh` replace his tables by new ones. One thread at a time may use this. `origin` is the
     text that he was born with, in his own tokens."""
 
     def __init__(self, origin: Sequence[str] = ()) -> None:
@@ -36,7 +37,7 @@ class KnownToLeo:
         self._counts: dict[str, int] = {}
 
     def now(self, leo: Any) -> Self:
-        """Return it as of now, for one line."""
+        """Take leo's present tables, for one line, and return this object."""
         trigrams = getattr(leo, "trigrams", _NONE)
         if leo.bigrams is not self._bigrams or trigrams is not self._trigrams:
             self._fed.clear()
@@ -45,19 +46,19 @@ class KnownToLeo:
         return self
 
     def after(self, *words: str) -> Ways:
-        """Return what follows this word, or this pair of words, and how often; empty if nothing does."""
+        """Return the words that follow this word or this pair of words, with their counts."""
         ways = self._bigrams.get(words[0], {}) if len(words) == 1 else self._trigrams.get(words, {})
         fed = self._fed.get(words)
         return {**ways, **{word: ways.get(word, 0) + times for word, times in fed.items()}} if fed else ways
 
     def count(self, word: str) -> int:
-        """Return how often something followed the word: each time but at the very end of a text."""
+        """Return how often the word was followed by another: each time that it did not end a text."""
         if word not in self._counts:
             self._counts[word] = sum(self.after(word).values())
         return self._counts[word]
 
     def fed(self, tokens: Sequence[str]) -> None:
-        """Note that these were ingested, one after the other."""
+        """Note that these tokens were ingested, in this order."""
         for reach in (1, 2):
             for start in range(len(tokens) - reach):
                 ways = self._fed.setdefault(tuple(tokens[start : start + reach]), {})
@@ -66,14 +67,14 @@ class KnownToLeo:
 
 
 class Chooses(Protocol):
-    """What of a dream's line reaches leo."""
+    """The choice of the parts of a dream's line that reach leo."""
 
     def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:
-        """Return the pieces of a line that are to be fed, one by one; none if it has nothing for him."""
+        """Return the pieces of a line that are to be fed, one by one. The list may be empty."""
 
 
 class Everything:
-    """Every line, whole."""
+    """A diet of every line, whole."""
 
     def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:  # noqa: ARG002
         return [" ".join(tokens)] if tokens else []
@@ -81,8 +82,9 @@ class Everything:
 
 @dataclass(frozen=True)
 class Diet:
-    """Without state: what is known is asked anew for each line. Words are leo's own tokens, punctuation marks
-    among them. How common a word is, is compared with the mean of the words that leo would say in its place."""
+    """The diet of new links, without state. Words are leo's own tokens, punctuation marks among them.
+
+    A word is common or rare in comparison with the mean of the words that leo would say in its place."""
 
     # A pair of words that leads somewhere already gets a further way, as long as what he says there is, with it, on
     # average up to so many times as common as before. A way that was gone once may be joined by one to a word twice
@@ -90,21 +92,21 @@ class Diet:
     # bound his vocabulary falls to 0.97 in 60 dreams alone.
     common: float = 1.5
     # A pair that leads nowhere yet: so far he goes on from its second word alone, by any of its ways. The new link
-    # will be the only way on, so it must be no loss. Where the second word has at most `few` ways, none is ...
+    # will be the only way on, so it must be no loss. If the second word has at most `few` ways, no link is a loss ...
     few: int = 3
-    # ... where it has more, the link may lead to a word so many times as common as those ...
+    # ... if it has more, the link may lead to a word so many times as common as those ...
     common_alone: float = 1.0
-    # ... and where it has more than `many`, all would be lost for one. At 16 he takes 0.54 of the links that whole
+    # ... and if it has more than `many`, all would be lost for one. At 16 he takes 0.54 of the links that whole
     # lines bring, at 64 0.63; with no bound his vocabulary begins to shrink.
     many: int = 64
-    # Where a line comes past two words of the text that he was born with, he is told how that text goes on there, once,
+    # If a line has two words in a row of the text that he was born with, he is told once how that text goes on there,
     # if its ways are a smaller share than this of what he says there: a conversation wears them down. 0: never. At 0.5
     # his origin comes back more strongly, and his vocabulary falls to 0.96 in 60 dreams alone.
     origin_share: float = 0.3
 
     def portions(self, tokens: Sequence[str], known: KnownToLeo) -> list[str]:
-        """Return the new links that are wanted, those that overlap joined: three tokens and more each. Then the links
-        of his origin that he is to be told again."""
+        """Return the new links that are wanted, of three tokens or more, since links that overlap are joined. Then come
+        the links of his origin that he is to be told again."""
         pieces: list[list[str]] = []
         going_on = False
         for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):

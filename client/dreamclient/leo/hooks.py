@@ -1,8 +1,8 @@
-"""What the daemon calls back for: a line of leo's, a line to feed him, his memories.
+"""The hooks of a leo, which the daemon calls for a line of his, to feed him a line, and for his memories.
 
-The hooks hold the field weakly: a leo that his owner lets go of is not kept alive by his dreams. They run at any time,
-on the client's thread: leo replaces his tables and never changes them in place, so a line that is made while he talks
-changes nothing of his.
+The hooks have a weak reference to the field: a leo that his owner drops is not kept alive by his dreams. They run at
+any time, on the client's thread. Leo replaces his tables and never changes them in place, so a line that is made while
+he talks changes nothing of his.
 """
 
 import time
@@ -19,7 +19,7 @@ from dreamclient.leo.modules import Modules, SpokenLine
 from dreamclient.leo.names import given
 from dreamclient.leo.voice import Voice, text_of
 
-# Seconds. A line takes as long as a reply does, and both share the interpreter: while leo talks it can wait.
+# Seconds. A line takes as long as a reply does, and both share the interpreter: while leo talks the line can wait.
 LINE_WAITS_S = 1.0
 LOADING_WAITS_S = 25.0  # within his constructor leo has no words yet; the daemon gives a hook 30
 LOOKS_AGAIN_S = 0.02
@@ -27,7 +27,7 @@ LOOKS_AGAIN_S = 0.02
 
 @dataclass
 class FieldHooks:
-    """`generate`, `observe` and `recall` of one field; `talks` says whether he is in a reply."""
+    """The hooks `generate`, `observe` and `recall` of one field. `talks` returns True while he is in a reply."""
 
     field: weakref.ref[Any]
     names: Mapping[str, Any]
@@ -58,7 +58,7 @@ class FieldHooks:
         text = text_of(answer)
         pulse, quality = getattr(answer, "pulse", None), getattr(answer, "quality", None)
         told = given(entropy=getattr(pulse, "entropy", None), quality=getattr(quality, "overall", None))
-        # Of the line itself: those that leo returns with it are of the seed.
+        # Novelty and arousal of the line itself: those that leo returns with it are of the seed.
         tokens, tables = self.names["tokenize"](text), {"novelty": "trigrams", "arousal": "emotion"}
         measured = {name: self.names.get(f"compute_prompt_{name}") for name in tables}
         own = {name: of(tokens, getattr(leo, tables[name], {})) for name, of in measured.items() if of}
@@ -68,7 +68,7 @@ class FieldHooks:
         return {"text": text, **measures}
 
     def observe(self, text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Feed leo what his diet takes of a line: `{taken}`. His next `observe` picks it up."""
+        """Feed leo the parts of a line that his diet takes, and return `{taken}`. His next `observe` reads them."""
         leo = self._leo()
         tokenize = self.names["tokenize"]
         known = self._known.now(leo)
@@ -84,7 +84,7 @@ class FieldHooks:
         return {"taken": True}
 
     def recall(self, query: str, n: int) -> list[str]:
-        """Return up to n of leo's own snapshots that have to do with `query`."""
+        """Return up to n of leo's own snapshots that share words with `query`."""
         path = self._path(self._leo())
         return [] if path is None else recall(path, query, n, self.names["tokenize"])
 
@@ -107,7 +107,7 @@ class FieldHooks:
 
 
 def _wait_while(holds: Callable[[], bool], most_s: float) -> None:
-    """Hold a line back: nothing of leo's waits for it."""
+    """Wait while `holds` returns True, for `most_s` seconds at most. Nothing of leo's waits for this thread."""
     end = time.monotonic() + most_s
     while holds() and time.monotonic() < end:
         time.sleep(LOOKS_AGAIN_S)

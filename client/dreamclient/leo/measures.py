@@ -1,7 +1,7 @@
-"""What leo does not tell his dreams, and the gates want to know: how new a prompt is, how good a reply will be.
+"""The measures that the gates need and leo does not tell: how new a prompt is, how good a reply will be.
 
-His callers observe the prompt before they ask for a reply, so that he always finds it known; and what he calls
-quality is measured of the reply, not predicted. Both are made good here, on the reply path.
+His callers observe the prompt before they ask for a reply, so he always finds it known. His quality is measured on the
+reply, not predicted. This module measures the novelty and predicts the quality, on the reply path.
 """
 
 import re
@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 
 
 class Senses:
-    """Of one leo; `names` is his namespace."""
+    """The measures of one leo. `names` is his namespace."""
 
     def __init__(self, names: Mapping[str, Any]) -> None:
         self._names = names
@@ -32,7 +32,7 @@ class Senses:
         return tokenize(text[:PROMPT_CHARS])
 
     def prompt(self, leo: Any, text: str) -> None:
-        """Measure how new a text is to leo, who is about to observe it, or to answer it for the first time."""
+        """Measure how new a text is to leo, before he observes it or answers it."""
         if len(text) > PROMPT_CHARS or text in self._novelty:
             return
         if len(self._novelty) >= REMEMBERED:
@@ -40,11 +40,11 @@ class Senses:
         self._novelty[text] = novelty(text, self._tokens(text), leo.vocab, getattr(leo, "trigrams", {}))
 
     def answered(self, prompt: str) -> None:
-        """Forget a prompt that was answered: said again, it is no longer new."""
+        """Forget a prompt that was answered, so that it is measured again if it is said again."""
         self._novelty.pop(prompt, None)
 
     def context(self, leo: Any, prompt: str, reply: str) -> DreamContext:
-        """Return what leo's own dream layer would tell of this reply."""
+        """Return the context that leo's own dream layer would make of this reply."""
         pulse, trauma = getattr(leo, "last_pulse", None), level(getattr(leo, "_trauma_state", None))
         felt = PulseSnapshot(**{name: number(getattr(pulse, name, None)) for name in vars(PulseSnapshot())})
         quality = number(getattr(getattr(leo, "last_quality", None), "overall", None))
@@ -56,8 +56,8 @@ class Senses:
         return DreamContext(prompt, reply, state, felt, trauma, [], expert, quality)
 
     def sharpened(self, leo: Any, ctx: DreamContext) -> DreamContext:
-        """Return a copy of `ctx` with novelty where leo found none, quality as his MathBrain predicts it, the themes
-        that the prompt touches, and the expert's plain name."""
+        """Return a copy of `ctx` with the themes that the prompt touches and the expert's plain name, with novelty if
+        leo found none, and with the quality that his MathBrain predicts."""
         pulse, quality = ctx.pulse, ctx.quality
         seen = self._novelty.get(ctx.prompt)
         if seen is not None and not (pulse and pulse.novelty):
@@ -72,7 +72,7 @@ class Senses:
         return DreamContext(**known | {"themes": self._themes(leo, ctx.prompt)})
 
     def _themes(self, leo: Any, prompt: str) -> list[int]:
-        """Those that most words of the prompt belong to."""
+        """Return the themes that most words of the prompt belong to."""
         themes_of, found = getattr(leo, "token_to_themes", {}), dict[int, int]()
         for token in self._tokens(prompt):
             for theme in themes_of.get(token, ()):
@@ -81,8 +81,8 @@ class Senses:
 
 
 def novelty(text: str, tokens: list[str], vocab: Iterable[str], trigrams: Mapping[Any, Any]) -> float:
-    """In [0, 1]: the mean of the shares of unknown words and of unknown triples, the two measures of leo's own
-    that he takes too late. Words alone miss a new thought in old words; triples are nearly always new."""
+    """Return the mean of the shares of unknown words and of unknown triples, in [0, 1]: leo measures both, but too
+    late. Words alone miss a new thought in old words. Triples are nearly always new."""
     found = set(_WORD.findall(text))
     words = {word.lower() for word in found}
     if not words:

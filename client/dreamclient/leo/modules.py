@@ -1,8 +1,8 @@
-"""Dream lines told to leo's other modules, where he has them and the owner asks for it: `attach(into=...)`.
+"""Tell leo's other modules of dream lines, if he has them and the owner asks for it: `attach(into=...)`.
 
-None may hurt: what is told is marked as a dream, nothing that is there is deleted or overwritten, and what fails is
-counted as `into: <module>` and goes no further.
-What each was measured to do: docs/background/diet-and-measurements.md.
+The lines must do no harm: they are marked as dreams, and nothing of leo's is deleted or overwritten. A failure is
+counted as `into: <module>`, and not raised.
+The measured effects of each are in docs/background/diet-and-measurements.md.
 """
 
 import os
@@ -17,7 +17,7 @@ from dreamclient.errors import UsageError
 from dreamclient.leo.database import opened
 from dreamclient.leo.names import level
 
-# Weight of a dream against a moment that was lived: what leo asks of an episode or a snapshot is its quality.
+# Weight of a dream against a moment that was lived: leo ranks episodes and snapshots by their quality.
 DREAM_QUALITY = 0.5
 DREAM_TURNS = "dream"  # the conversation of the game that dreams belong to; people's is "main"
 SNAPSHOTS = 32  # of dreams, of his 512: Santa Claus brings snapshots back into the field
@@ -33,22 +33,22 @@ WAITING = 64  # lines that wait for leo's next call
 
 @dataclass(frozen=True)
 class SpokenLine:
-    """A line that was taken, as leo's other modules are told of it."""
+    """A line that the field took, with all that leo's other modules are told of it."""
 
     text: str
     meta: Mapping[str, Any]
-    measures: Mapping[str, float]  # what `generate` told of it
+    measures: Mapping[str, float]  # that `generate` returned with it
     path: Path  # of leo's database
 
 
 class Modules:
-    """Tells of a line whom it should. Nothing here raises but the constructor."""
+    """The modules of leo's that are told of lines. Only the constructor raises."""
 
     def __init__(
         self, into: Collection[str] | None, names: Mapping[str, Any], count: Callable[[str], None]
     ) -> None:
-        # By name: whether it changes what leo holds in memory, so that it is told on his own thread; where it is; how
-        # it is told.
+        # By name: True if the module changes what leo holds in memory, so that it must be told on his own thread; the
+        # function that finds it; the method that tells it.
         table: dict[str, tuple[bool, Callable[[Any], Any], Callable[[Any, Any, SpokenLine], None]]] = {
             "episodes": (True, lambda leo: leo.rag, self._episode),
             "game": (True, lambda leo: leo.game, self._game),
@@ -69,12 +69,13 @@ class Modules:
         self._hurt: Any = None  # the dialogue that left a wound last
 
     def tell(self, leo: Any, line: SpokenLine) -> None:
-        """On the client's thread: tell those that write to leo's database; leave the line for the others."""
+        """Tell the modules that write to leo's database, and keep the line for the others. The client's thread calls
+        this."""
         self._waiting.append(line)
         self._tell(leo, line, on_his_thread=False)
 
     def tell_waiting(self, leo: Any) -> None:
-        """On leo's thread, between two of his calls: tell the others."""
+        """Tell the other modules of the lines that wait. Leo's thread calls this, between two of his calls."""
         while self._waiting:
             self._tell(leo, self._waiting.popleft(), on_his_thread=True)
 
@@ -87,7 +88,7 @@ class Modules:
                 self._count(f"into: {name}")
 
     def _state(self, leo: Any, line: SpokenLine, *, weight: float = 1.0) -> Any:
-        """The line as a MathState of leo's."""
+        """Return the line as a MathState of leo's."""
         words = self._names["tokenize"](line.text)
         felt = {name: line.measures.get(name, 0.0) for name in ("entropy", "novelty", "arousal")}
         return self._names["MathState"](
@@ -102,20 +103,20 @@ class Modules:
         )
 
     def _episode(self, rag: Any, leo: Any, line: SpokenLine) -> None:
-        """An episode whose prompt begins with `dream:`, since the table has no kind; at half its quality."""
+        """Add an episode at half the line's quality. Its prompt begins with `dream:`, since the table has no kind."""
         meta = line.meta
         prompt = f"dream:{meta.get('trace_id')}#{meta.get('turn')}:{meta.get('speaker')}"
         state = self._state(leo, line, weight=DREAM_QUALITY)
         rag.observe_episode(self._names["Episode"](prompt=prompt, reply=line.text, metrics=state))
 
     def _mathbrain(self, brain: Any, leo: Any, line: SpokenLine) -> None:
-        """One step of learning from the line's own quality. A line without one teaches nothing."""
+        """Let the MathBrain learn one step from the line's quality. A line without quality is left out."""
         if "quality" in line.measures:
             brain.observe(self._state(leo, line))
 
     def _game(self, game: Any, leo: Any, line: SpokenLine) -> None:
-        """A turn of a conversation of its own. Leo has ids for people and for himself: both speakers are he,
-        so that no path of a dream begins like one of a conversation."""
+        """Add a turn to the game's conversation of dreams. Leo has ids for people and for himself. Both speakers get
+        his own, so that no path of a dream begins like one of a conversation."""
         state = self._state(leo, line)
         turn = self._names["GameTurn"].from_context(
             role="leo",
@@ -128,8 +129,8 @@ class Modules:
         game.observe_turn(DREAM_TURNS, turn)
 
     def _snapshot(self, _santa: Any, _leo: Any, line: SpokenLine) -> None:
-        """A strong line as a snapshot of origin `dream`, at half its quality, if there are few of dreams; never so many
-        that leo would forget one of his own for it."""
+        """Save a strong line as a snapshot of origin `dream`, at half its quality. Save none if there are SNAPSHOTS of
+        dreams, or so many in all that leo would soon forget one of his own."""
         quality = line.measures.get("quality", 0.0)
         if quality < SNAPSHOT_ABOVE:
             return
@@ -143,8 +144,8 @@ class Modules:
                 connection.commit_all()
 
     def _trauma(self, run_trauma: Any, _leo: Any, line: SpokenLine) -> None:
-        """Through leo's own pipeline, on an empty database: what it would add to the weights of his wounded words is
-        added damped. See TRAUMA_ABOVE."""
+        """Run leo's trauma pipeline on an empty database, and add a tenth of the weights that it finds to the weights
+        of his wounded words. See TRAUMA_ABOVE."""
         if self._hurt == line.meta.get("dialog"):
             return
         with TemporaryDirectory(prefix="dreamd-") as folder:

@@ -1,4 +1,4 @@
-"""What leo calls things: his functions are looked up where his class was defined, and nothing is imported."""
+"""Look up leo's functions in the module that defines his class, without an import."""
 
 import sys
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from dreamclient.errors import UsageError
 from dreamclient.protocol.contexts import number
 
-# What a hook cannot do without.
+# The functions that the hooks need.
 _NEEDED = ("generate_reply", "ingest_text", "tokenize")
 
 
@@ -24,16 +24,16 @@ def names_of(field: Any) -> Mapping[str, Any]:
 
 
 def level(trauma_state: Any) -> float:
-    """Return leo's trauma, as he reports it: 0 before his first."""
+    """Return leo's trauma level, as he reports it, or 0 if he has none yet."""
     return number(getattr(trauma_state, "level", None)) or 0.0
 
 
 def plain_expert(name: Any) -> str:
-    """Return `wounded` of `blend:wounded`."""
+    """Return the last part of an expert's name: `wounded` of `blend:wounded`."""
     return name.rpartition(":")[2] if isinstance(name, str) else ""
 
 
 def given(**measures: Any) -> dict[str, float]:
-    """Return those that are finite numbers."""
+    """Return the measures that are finite numbers."""
     found = {name: number(value) for name, value in measures.items()}
     return {name: value for name, value in found.items() if value is not None}

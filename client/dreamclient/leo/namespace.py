@@ -1,4 +1,4 @@
-"""leo's functions over a namespace of their own, so that a dream draws from a chance of its own.
+"""Run leo's functions over a namespace of their own, so that a dream draws its random numbers apart from his.
 
 The global `random` decides leo's replies, and its state belongs to the whole process: whatever changes it, even for a
 moment, is seen by every thread, and a seed that the owner sets meanwhile is lost. So it is not touched. leo's
@@ -19,7 +19,7 @@ _SHARED: random.Random = random.random.__self__  # type: ignore[attr-defined]
 
 
 def own_random() -> ModuleType:
-    """Return a module as `random` is, with a state of its own."""
+    """Return a module like `random`, with a state of its own."""
     chance, own = random.Random(), ModuleType("random", random.__doc__)
     for name, value in vars(random).items():
         draws = isinstance(value, _METHODS) and value.__self__ is _SHARED
@@ -28,8 +28,8 @@ def own_random() -> ModuleType:
 
 
 def private_namespace(names: Mapping[str, Any], chance: ModuleType) -> dict[str, Any]:
-    """Return a copy of a module's names whose functions see that copy, and `chance` for `random`. It takes 60 µs for
-    leo's 180 names, and is made for each line, so that what is patched in his module holds."""
+    """Return a copy of a module's names, whose functions see the copy, and `chance` in place of `random`. That takes 60
+    µs for leo's 180 names. Each line gets a fresh copy, so that patches of his module count."""
     own = dict(names)
     for name, value in list(own.items()):
         if value is random:
@@ -45,8 +45,8 @@ def private_namespace(names: Mapping[str, Any], chance: ModuleType) -> dict[str,
 
 
 def random_is_left_alone(work: Callable[[], object]) -> bool:
-    """Do `work`; return whether the state of the process's `random` is what it was. Another thread may have drawn
-    meanwhile, so it is tried again; in the end that state is put back."""
+    """Do `work`, and return whether it left the state of the process's `random` alone. Another thread may have drawn
+    meanwhile, so it is tried up to five times. If all fail, put the first state back."""
     first = random.getstate()
     for _ in range(5):
         before = random.getstate()
@@ -58,9 +58,11 @@ def random_is_left_alone(work: Callable[[], object]) -> bool:
 
 
 class SharedChance:
-    """For a leo whose lines draw from the process's `random` all the same, through a wrapper in another module for
-    instance: its state is put back after each. One line at a time in the whole process, or two would put back each
-    other's; what others seed meanwhile is lost, which is counted."""
+    """The process's `random`, lent to a leo whose lines draw from it in spite of the private namespace.
+
+    A wrapper in another module may do that. Its state is put back after each line. Only one line in the process may be
+    spoken at a time, or two would put back each other's state. A seed that another thread sets meanwhile is lost. The
+    caller counts such lines."""
 
     def __init__(self) -> None:
         self._state = random.Random().getstate()
@@ -68,12 +70,12 @@ class SharedChance:
         call_in_child(self._renew)
 
     def _renew(self) -> None:
-        """In a forked child another thread of the parent may have held the lock."""
+        """Take another lock in a forked child, since a thread of the parent may have held this one."""
         self._lock = threading.Lock()
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
-        """The process's `random`, in a state of the dreams' own."""
+        """Set the state of the process's `random` to that of the dreams during this block."""
         with unforked(), self._lock:
             theirs = random.getstate()
             random.setstate(self._state)

@@ -1,7 +1,7 @@
-"""How leo speaks in a dream: his own `generate_reply`, with the arguments that it has, over a private namespace.
+"""Let leo speak in a dream: by his own `generate_reply`, with the arguments that it accepts, over a private namespace.
 
-It knows no semantic weight, so that acts through `token_boosts`: a boost b multiplies the count of a word by 1 + b
-wherever it may come next, so words that keep company with those of the seed come sooner.
+It knows no semantic weight, so the weight becomes `token_boosts`: a boost b multiplies the count of a word by 1 + b
+as a next word, so words that keep company with those of the seed come sooner.
 """
 
 import math
@@ -42,19 +42,19 @@ _TINY = SimpleNamespace(
 
 
 class Voice:
-    """Of one leo; `names` is the live namespace of his module. Each line looks up what is there then."""
+    """The voice of one leo. `names` is the live namespace of his module: each line looks his functions up again."""
 
     def __init__(self, names: Mapping[str, Any], count: Callable[[str], None]) -> None:
         self._names = names
         self._count = count
         self._random = own_random()
-        self._examined: Any = None  # the `generate_reply` that the next two are about
-        self._accepted = _KNOWN  # of our arguments
+        self._examined: Any = None  # the `generate_reply` that the next two describe
+        self._accepted = _KNOWN  # the arguments of ours that it accepts
         self._apart = True  # it does not draw from the process's `random`
 
     def examine(self) -> None:
-        """Speak a line over two words, if that was not done with this `generate_reply`. Raise UsageError, which says
-        what is missing, if leo cannot."""
+        """Speak a line over two words, unless that was done with this `generate_reply`. If leo cannot, raise
+        UsageError, which names what is missing."""
         speak = self._names["generate_reply"]
         if speak is self._examined:
             return
@@ -69,7 +69,7 @@ class Voice:
         self._examined = speak
 
     def _try(self) -> None:
-        """Speak, with fewer arguments each time that one is refused."""
+        """Speak a line. Each time that `generate_reply` refuses an argument, try again without it."""
         for _ in _KNOWN:
             try:
                 text_of(self._spoken(self._arguments(_TINY, "it rains", 1.0, 0.5, 4)))
@@ -119,8 +119,8 @@ def text_of(answer: Any) -> str:
 def neighbours(co_occur: Mapping[str, Mapping[str, int]], seed: Iterable[str]) -> dict[str, float]:
     """Return how closely each word is tied to the words of `seed`, the closest being 1.
 
-    The tie is the share of the seed word's company, over how many words the neighbour keeps company with: else
-    articles, which are everyone's neighbours, would win. The root keeps the second closest in sight.
+    The tie is the share of the seed word's company, divided by the number of words that the neighbour keeps company
+    with: otherwise articles, which are everyone's neighbours, would win. The root keeps the second closest in sight.
     """
     words = list(dict.fromkeys(word for word in seed if word in co_occur and word.isalpha()))[:SEED_WORDS]
     ties: dict[str, float] = {}

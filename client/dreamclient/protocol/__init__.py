@@ -1,1 +1,1 @@
-"""What both ends of a connection share, without I/O: MessagePack-RPC, and a host's side of a session."""
+"""The protocol without I/O: MessagePack-RPC, which both ends share, and a host's side of a session."""

@@ -1,4 +1,4 @@
-"""What of a context is sent: no more than the daemon uses, so that each is one send.
+"""Cut a context down to what the daemon uses, so that one send is enough.
 
 A context comes from the host's own code and may hold anything: a measure that refers to all of leo's field would cost
 the reply path a fifth of a second. So each part is bounded before it is encoded.
@@ -21,7 +21,8 @@ LOOKED_AT = 256  # parts of it, numbers or not
 
 
 def small_context(ctx: Any) -> dict[str, Any]:
-    """Return what to send of a `DreamContext`, or of a mapping with its keys. Raise UsageError if it cannot be sent."""
+    """Return the part to send of a `DreamContext`, or of a mapping with its keys. Raise UsageError if it cannot be
+    sent."""
     given = ctx if isinstance(ctx, Mapping) else vars(ctx)
     small: dict[str, Any] = {"prompt": "", "reply": "", "themes": []}
     try:
@@ -32,8 +33,8 @@ def small_context(ctx: Any) -> dict[str, Any]:
 
 
 def context_message(ctx: Any, untold: Mapping[str, int]) -> bytes:
-    """Return the notification of a context, with the failures that are yet to be told. Raise UsageError if it cannot
-    be sent."""
+    """Return the notification of a context, with the failures that no message has carried. Raise UsageError if it
+    cannot be sent."""
     small = small_context(ctx) | ({"failures": untold} if untold else {})
     data = packed([NOTIFICATION, Method.CONTEXT, [small]])
     if len(data) > WHOLE_BYTES:

@@ -1,4 +1,4 @@
-"""What a host swallows, counted by kind and told to the daemon with the next message.
+"""The failures that a host catches, counted by kind. The next message tells them to the daemon.
 
 not_connected, forked, stalled         contexts dropped: no daemon; in a forked child that has not connected yet; the
                                        daemon does not read
@@ -17,7 +17,7 @@ from collections import Counter
 
 
 class Failures:
-    """Counts by kind, from any thread. The lock is re-entrant, since a signal handler may reply too."""
+    """Counts of failures by kind, from any thread. The lock is re-entrant, since a signal handler may reply too."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -31,16 +31,17 @@ class Failures:
             self.pending[kind] += 1
 
     def take(self) -> Counter[str]:
-        """Return those that no message has carried, for one that is made now; `put_back` if it is not sent."""
+        """Return the failures that no message has carried, for the next message. Call `put_back` if it is not sent."""
         with self._lock:
             taken, self.pending = self.pending, Counter()
         return taken
 
     def put_back(self, taken: Counter[str]) -> None:
-        """Have another message carry what was taken."""
+        """Leave failures that were taken to another message."""
         with self._lock:
             self.pending += taken
 
     def forked(self) -> None:
-        """Begin again in a child: another thread may have held the lock, and the parent tells what it counted."""
+        """Begin at zero in a forked child, with another lock: a thread of the parent may have held it. The parent tells
+        what it counted."""
         self._lock, self.pending = threading.RLock(), Counter()

@@ -1,4 +1,4 @@
-"""Calling a host's hooks: which arguments each takes, what each may return, and how its failure is told.
+"""Call a host's hooks: with the arguments that each takes, a check of what it returns, and a report of its failure.
 
 A failure names the type of the exception and its place, never a text of leo or his friend (P14).
 """
@@ -15,7 +15,7 @@ from dreamclient.protocol.contexts import number
 Hook = Callable[..., Any]
 
 _MEASURES = tuple(LineMetrics.__annotations__)
-# A line is 400 characters in the end; what is far beyond any line is a bug in the hook, and no reason to
+# A line has 400 characters at most. A far longer text is a bug in the hook, and no reason to
 # send a message that the daemon would close the connection for.
 TEXT_CHARS = 64 * 1024
 # What each hook is called with, `meta` not counted, and whether it may get `meta` behind it.
@@ -23,7 +23,7 @@ _ARGUMENTS = {Method.GENERATE: (3, True), Method.OBSERVE: (1, True), Method.RECA
 
 
 class Failure(NamedTuple):
-    """The error that answers a call which a hook did not: `Peer.fail(msgid, *failure)`."""
+    """The error that answers a call if the hook failed: `Peer.fail(msgid, *failure)`."""
 
     code: int
     message: str
@@ -31,11 +31,12 @@ class Failure(NamedTuple):
 
 
 class _Refused(Exception):
-    """The call is not one that a hook of this host can get."""
+    """The daemon called a hook that this host does not have, or gave it too few arguments."""
 
 
 class _WrongAnswer(Exception):
-    """The hook returned what it may not: what, and what is expected. It names types, not values."""
+    """The hook returned what it may not. The message names the type that was returned and the expected one, no
+    values."""
 
 
 class Hooks:
@@ -50,11 +51,11 @@ class Hooks:
 
     @property
     def provides(self) -> list[str]:
-        """The methods that this host serves, as `hello` tells them."""
+        """The methods that this host serves, as `hello` names them."""
         return list(self._hooks)
 
     def invoke(self, method: str, params: list[Any]) -> Any:
-        """Call the hook; return what it returned (an awaitable from an async hook). Raises what it raised."""
+        """Call the hook, and return what it returns (an awaitable from an async hook). Raise what it raises."""
         hook = self._hooks.get(method)
         if hook is None:
             raise _Refused(Code.UNKNOWN_METHOD, f"this host provides no such hook; it has {self.provides}")
@@ -66,7 +67,7 @@ class Hooks:
         return hook(*params[: self._arguments[method]])
 
     def settle(self, method: str, params: list[Any], value: Any) -> Any:
-        """Return what the hook returned as it may cross the wire. Raise if it may not."""
+        """Return the hook's value in the form that is sent. Raise if the hook may not return it."""
         if method == Method.RECALL and isinstance(value, Sequence) and not isinstance(value, str):
             return [_text(text) for text in islice(value, params[1])]
         if method == Method.OBSERVE and value is None:
@@ -83,7 +84,7 @@ class Hooks:
         return measures | ({"taken": taken} if isinstance(taken, bool) else {})
 
     def failure(self, method: str, error: BaseException) -> Failure:
-        """Return how the peer is told that `invoke` or `settle` raised `error`."""
+        """Return the error to answer with if `invoke` or `settle` raised `error`."""
         if isinstance(error, _Refused):
             return Failure(*error.args)
         name, message = type(error).__name__, f"{method} raised {type(error).__name__}"
@@ -95,8 +96,8 @@ class Hooks:
 
 
 def takes(hook: Hook, count: int) -> bool:
-    """Return whether `hook` takes `count` positional arguments. One with *args does, but not if **kwargs stands
-    beside it: that is a wrapper, which says nothing about what it wraps."""
+    """Return whether `hook` takes `count` positional arguments. A hook with *args does, unless it has **kwargs too:
+    then it is a wrapper, and its signature does not show what the wrapped function takes."""
     try:
         kinds = [parameter.kind for parameter in inspect.signature(hook).parameters.values()]
     except (TypeError, ValueError):  # some builtins have none
@@ -113,7 +114,7 @@ def _defined_at(hook: Hook) -> str | None:
 
 
 def _raised_at(traceback: TracebackType | None) -> str | None:
-    """Return the place of the innermost frame, or None if that is our own call of the hook."""
+    """Return the place of the innermost frame, or None if that is the call of the hook in this file."""
     place = None
     while traceback is not None:
         code = traceback.tb_frame.f_code

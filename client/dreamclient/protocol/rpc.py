@@ -1,7 +1,7 @@
-"""MessagePack-RPC with no I/O: bytes in, events out; calls in, bytes out.
+"""MessagePack-RPC without I/O: it makes events of bytes, and bytes of calls.
 
-`decode` reads a message, and `Peer` is one end of a connection: it cuts the stream into messages, numbers calls,
-matches answers and keeps the limits. The daemon and both clients are thin drivers of it.
+`decode` reads a message. `Peer` is one end of a connection: it cuts the stream into messages, numbers calls, matches
+answers and keeps the limits. The daemon and both clients add only the I/O.
 
 Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
 """
@@ -23,7 +23,7 @@ EXPECTED = "expected [0, msgid, method, params], [1, msgid, error, result] or [2
 
 
 class Request(NamedTuple):
-    """The peer calls: answer with `Peer.respond` or `Peer.fail`."""
+    """A call of the peer, to be answered with `Peer.respond` or `Peer.fail`."""
 
     msgid: int
     method: str
@@ -31,14 +31,15 @@ class Request(NamedTuple):
 
 
 class Notification(NamedTuple):
-    """The peer tells; there is no answer."""
+    """A message of the peer that has no answer."""
 
     method: str
     params: Any
 
 
 class Reply(NamedTuple):
-    """The peer has answered. Decoded, `token` is the number of the call; as an event, what `Peer.call` was given."""
+    """The peer's answer to a call. After `decode`, `token` is the number of the call. In an event it is the token that
+    `Peer.call` was given."""
 
     token: Any
     error: RemoteError | None
@@ -72,12 +73,12 @@ def is_msgid(value: object) -> bool:
 
 
 def text_of(value: str | bytes) -> str:
-    """Return a text that a peer may also send as `bin`, as pynvim sends its method names."""
+    """Return a text that may have come as `bin`: pynvim sends its method names so."""
     return value if isinstance(value, str) else value.decode(errors="replace")
 
 
 def remote_error(error: Any) -> RemoteError | None:
-    """Return a peer's error as ours. Foreign peers may send any value: a text is taken as the message."""
+    """Return a peer's error as a RemoteError. Foreign peers may send any value: a text is taken as the message."""
     match error:
         case None:
             return None
@@ -91,15 +92,15 @@ def remote_error(error: Any) -> RemoteError | None:
 
 
 class Codec(NamedTuple):
-    """How one end writes and reads values: the client with msgpack, the daemon with msgspec and its types."""
+    """The encoder and the decoder of one end: the client uses msgpack, the daemon msgspec and its types."""
 
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Message]
 
 
 def plain(value: Any) -> Any:
-    """What the packer does with a value it doesn't know: our own shapes, a mapping's items, the lists and numbers of
-    numpy's arrays and scalars. Raise TypeError for another: all that hangs on it would be sent."""
+    """Convert a value that the packer does not know: a context, a mapping, or an array or scalar of numpy. Raise
+    TypeError for any other, since everything that it refers to would be sent."""
     if isinstance(value, DreamContext | PulseSnapshot):
         return value.__dict__
     if isinstance(value, Mapping):
@@ -111,8 +112,8 @@ def plain(value: Any) -> Any:
 
 
 def packed(value: Any) -> bytes:
-    """Encode `value`; raise UsageError if it cannot be. Lone surrogates, which UTF-8 cannot hold, become question
-    marks."""
+    """Encode `value`. Raise UsageError if it cannot be encoded. Lone surrogates, which UTF-8 cannot hold, become
+    question marks."""
     try:
         try:
             data = Packer(default=plain).pack(value)
@@ -127,10 +128,10 @@ PLAIN = Codec(packed, decode)
 
 
 class Peer:
-    """One end of a connection. Feed `receive_data`, send what the other methods return.
+    """One end of a connection. Give received bytes to `receive_data`, and send what the other methods return.
 
-    `receive_data` never raises for what the peer did: once its events are taken, `broken` says what it was, and the
-    connection should be closed when `out` (the answers that this end makes by itself) is sent.
+    `receive_data` never raises an error of the peer: when its events are taken, `broken` has the error. Then send `out`
+    (the answers that this end makes by itself), and close the connection.
     """
 
     def __init__(self, codec: Codec = PLAIN, *, message_bytes: int = MESSAGE_BYTES) -> None:
@@ -138,7 +139,7 @@ class Peer:
         self._message_bytes = message_bytes
         self._unpacker: Unpacker | None = None
         self._end = 0  # where, in the Unpacker's count, the last whole message ended
-        self._partial = bytearray()  # of the next one; grown in place, a drip costs no square
+        self._partial = bytearray()  # of the next one; it grows in place, so many small reads cost no copies
         self._frames: deque[bytes] = deque()  # whole messages that are not read yet
         self._breach: ProtocolError | None = None  # what broke the stream behind them
         self._ids = count()
@@ -150,17 +151,17 @@ class Peer:
     # what the peer sent
 
     def receive_data(self, data: bytes) -> Iterator[Message]:
-        """Take bytes of any split, and return `events`."""
+        """Take the next bytes of the stream, and return `events`."""
         if self.broken is None and self._breach is None:
             self._frames += self._cut(data)
         return self.events()
 
     def _cut(self, data: bytes) -> list[bytes]:
-        """Return the messages that `data` completes; `_breach` is what broke the stream behind them, if anything.
+        """Return the messages that `data` completes. If the stream is broken after them, set `_breach` to the error.
 
         `Unpacker.skip` walks over a message without building it, so a hostile one costs its bytes and no more.
-        The Unpacker's own limits are no help: its C form does not count what it has parsed already. It never gives
-        its buffer back, 44 KiB at least, so there is one while a message is unfinished only.
+        The Unpacker's own limits are no help: its C form does not count what it has parsed already. It never frees
+        its buffer of 44 KiB or more, so it is kept only while a message is unfinished.
         """
         if self._unpacker is None:
             self._unpacker = self._begun()
@@ -199,8 +200,8 @@ class Peer:
             self._breach = MessageTooLarge(text)
 
     def events(self) -> Iterator[Message]:
-        """Yield what has come, in order; nothing more once `broken`. Each message is read only when its event is
-        asked for: the call that a Reply ends is in `pending` until then."""
+        """Yield the messages that have come, in order, until the stream is `broken`. Each is decoded only when its
+        event is asked for: until then the call that a Reply ends stays in `pending`."""
         while self._frames:
             try:
                 message = self._decode(self._frames.popleft())
@@ -232,14 +233,14 @@ class Peer:
             self.out.append(self._encode([RESPONSE, error.msgid, body, None]))
 
     def messages_to_send(self) -> list[bytes]:
-        """Take what is in `out`."""
+        """Empty `out`, and return its messages."""
         return [self.out.popleft() for _ in range(len(self.out))]
 
     # what this end sends
 
     def call(self, method: str, params: list[Any], token: Any) -> tuple[int, bytes]:
-        """Number a call; its Reply will carry `token` (anything but None). To give one up, take it out of `pending`:
-        a late answer is then an unknown one."""
+        """Return the number and the bytes of a call. Its Reply will carry `token` (anything but None). To give a call
+        up, take it out of `pending`: then a late answer counts as unknown."""
         msgid = next(self._ids) & MSGID_MASK  # one step of the interpreter: threads may call at one time
         while msgid in self.pending:  # only after 2**32 calls
             msgid = next(self._ids) & MSGID_MASK
@@ -248,7 +249,8 @@ class Peer:
         return msgid, data
 
     def notify(self, method: str, params: list[Any]) -> bytes:
-        """Return a notification. Raise UsageError, as `call` does, if it is too large or cannot be encoded."""
+        """Return the bytes of a notification. Raise UsageError, as `call` does, if it is too large or cannot be
+        encoded."""
         return self._sized([NOTIFICATION, method, params], method)
 
     def _sized(self, message: list[Any], method: str) -> bytes:
@@ -258,7 +260,7 @@ class Peer:
         return data
 
     def respond(self, msgid: int, result: Any) -> bytes:
-        """Return the answer to a Request; one that is too large to send becomes an error that says so."""
+        """Return the answer to a Request. If it is too large to send, return an error that says so."""
         data = self._encode([RESPONSE, msgid, None, result])
         if len(data) <= self._message_bytes:
             return data

@@ -1,8 +1,7 @@
-"""A host's side of its connections, without I/O: bytes come in, bytes to send and hook calls to run go out.
+"""A host's side of its connections, without I/O: it makes hook calls and bytes to send of the bytes that come.
 
-The handshake is a chain of replies: hello, its welcome, the seed if the daemon has none. A caller learns the end of its
-call by a callable, which gets the Reply, or None if the connection ended before. Reading, sending, running hooks and
-deadlines are a client's business.
+The handshake is hello, its answer, and the seed if the daemon has none. For each call there is a callable, which gets
+the Reply, or None if the connection ends first. The client reads, sends, runs hooks and keeps deadlines.
 """
 
 import os
@@ -22,7 +21,7 @@ Done = Callable[[Reply | None], object]  # takes the Reply of a call; None: the 
 
 
 class Session(Peer):
-    """One host towards its daemon, a connection after the other. `out` is what to send, in order."""
+    """The side of one host, over all its connections. `out` has the messages to send, in order."""
 
     def __init__(
         self, hooks: Hooks, name: str, fragments: Mapping[str, list[str]], failures: Failures
@@ -69,8 +68,8 @@ class Session(Peer):
                 self.failures.count("seed")
 
     def _is_welcome(self, reply: Reply) -> bool:
-        """Take the daemon's answer to hello. Return False if it speaks another protocol, so that only the frozen
-        methods can be called. Raise NotConnected for any other answer that is no welcome."""
+        """Read the daemon's answer to hello. Return False if the daemon speaks another protocol: then only the frozen
+        methods can be called. Raise NotConnected for any other refusal."""
         error = reply.error
         if error is not None and error.code != Code.WRONG_PROTOCOL:
             raise NotConnected(f"the daemon refused hello: {error.message}")
@@ -93,22 +92,22 @@ class Session(Peer):
             self.failures.count("seed")
 
     def end(self) -> None:
-        """The connection has ended: tell each caller that its call has no answer."""
+        """Tell each caller that its call gets no answer, since the connection has ended."""
         self.ready = False
         pending, self.pending = self.pending, {}
         for done in pending.values():
             done(None)
 
     def lost(self, error: Exception, *, was_ready: bool) -> None:
-        """Count that an attempt to connect has failed, or that a connection ended."""
+        """Count that an attempt to connect has failed, or that a connection has ended."""
         self.failures.count("lost" if was_ready else "connect")
         self.trouble, self._last_words = self._last_words or str(error), ""
 
     # both ways
 
     def receive(self, data: bytes) -> list[Request]:
-        """Take bytes; return the hook calls among them. Raise NotConnected if the connection must end, when `out` is
-        sent."""
+        """Take the next bytes, and return the hook calls in them. Raise NotConnected if the connection must end; send
+        `out` before that."""
         requests = []
         for event in self.receive_data(data):
             if isinstance(event, Request):
@@ -132,7 +131,8 @@ class Session(Peer):
                 self._last_words = f"the daemon ended the connection: {message}"
 
     def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
-        """Answer with what the hook returned; if it may not return that, or raised `error`, with a failure, counted."""
+        """Answer a hook call with `value`. If the hook raised `error` or may not return `value`, answer with a failure,
+        and count it."""
         if error is None:
             try:
                 settled = self.hooks.settle(request.method, request.params, value)
