@@ -174,6 +174,13 @@ def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragm
     )
 
 
+def past_fragments(connection: Connection, n: int) -> list[Row]:
+    """Return the fragments that left the friend last, at most n, the last one first."""
+    columns = "id, text, weight, origin, dialog_id AS dialog, added_at, left_at"
+    newest = "SELECT * FROM dream_fragments_past ORDER BY id DESC LIMIT 1000"  # a friend has 256 at most
+    return _select_rows(connection, columns, f"({newest}) ORDER BY left_at DESC, id DESC LIMIT ?", n)
+
+
 def unwritten_dialogs(connection: Connection, but: Collection[int], n: int) -> list[StoredDialog]:
     """Return up to n dialogues with lines whose inbox file is not written yet, by id, without those of `but`."""
     skipped = msgspec.json.encode(list(but)).decode()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 CHROMIUM = shutil.which("chromium")
+AXE = os.environ.get("AXE")  # the path of axe.min.js
 # Without most of these, Chromium looks for its maker's hosts.
 QUIET = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -95,9 +96,24 @@ class Browser:
         features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
         self.ask("Emulation.setEmulatedMedia", features=features)
 
-    def picture(self) -> bytes:
-        """Return the screen as PNG."""
-        return base64.b64decode(self.ask("Page.captureScreenshot")["data"])
+    def resize(self, columns: int, rows: int = 1000) -> None:
+        """Make the screen as wide and high as this, in pixels."""
+        size = {"width": columns, "height": rows, "deviceScaleFactor": 1, "mobile": columns < 500}
+        self.ask("Emulation.setDeviceMetricsOverride", **size)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return what axe finds to mend for users of assistive programs. Without AXE this is an empty list."""
+        if AXE is None:
+            return []
+        run = "axe.run().then(found => found.violations.map(({id, nodes}) => ({id, html: nodes[0].html})))"
+        self.ask("Runtime.evaluate", expression=Path(AXE).read_text())
+        answer = self.ask("Runtime.evaluate", expression=run, awaitPromise=True, returnByValue=True)
+        found: list[dict[str, Any]] = answer["result"]["value"]
+        return found
+
+    def picture(self, whole: bool = False) -> bytes:
+        """Return the screen as PNG, or with `whole` the page."""
+        return base64.b64decode(self.ask("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
 
     def faults(self) -> list[dict[str, Any]]:
         """Return the messages of the page's console, and its errors and refused requests."""

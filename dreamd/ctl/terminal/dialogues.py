@@ -15,4 +15,9 @@ def show_line(line: Mapping[str, Any], columns: int) -> str:
 
 def count_of_lines(count: int) -> str:
     """Return "1 line", "2 lines" and so on."""
-    return f"{count} line" if count == 1 else f"{count} lines"
+    return count_of(count, "line")
+
+
+def count_of(count: int, what: str) -> str:
+    """Return a number with its noun, such as "1 dream" or "2 dreams"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

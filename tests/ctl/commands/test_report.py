@@ -9,6 +9,7 @@ import random
 import re
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import msgspec
 import pytest
 
 from dreamd.clock import Clock
-from dreamd.ctl.commands.report.charts import lines, stacked
+from dreamd.ctl.commands.report.charts import lines, scale, stacked
 from dreamd.ctl.commands.report.page import PAGE_BYTES, page
 from dreamd.store import writes
 from dreamd.store.store import Store
@@ -69,6 +70,7 @@ def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProce
 
 STATUS = {"state": "ok", "uptime_s": 5.0, "decisions": {"calm": 3, "dream": 1}, "hooks": {}}
 STATS = {"dialogs": 2, "lines": 8, "fragments": 9, "origin_fragments": 3}
+FRAGMENT = {"id": 1, "text": "born", "weight": 1.0, "origin": True, "dialog": None, "added_at": STARTED_AT}
 TURN = {"speaker": "leo", "text": "the rain is near"}
 DIALOG = {
     "id": 1, "started_at": STARTED_AT, "outcome": "complete", "lines": 1, "avg_trauma": 0.5, "avg_arousal": None,
@@ -78,7 +80,7 @@ DIALOG = {
 
 def test_an_empty_page_says_that_there_is_nothing() -> None:
     text = page(STATUS, STATS, [], [], [])
-    for words in ("Nothing was decided", "has not dreamt yet", "No hook was asked"):
+    for words in ("No decision is known", "has not dreamt yet", "The friend is empty", "No dream was spoken"):
         assert words in text
 
 
@@ -87,12 +89,14 @@ def test_escapes_every_text_of_a_dream() -> None:
     decision = {"at": STARTED_AT, "reason": HOSTILE}
     hooks = {HOSTILE: {"calls": 1, "p50_ms": 1.0, "p99_ms": 2.0}}
     status = STATUS | {"state": HOSTILE, "decisions": {HOSTILE: 1}, "hooks": hooks}
-    text = page(status, STATS, [decision], [hostile], [{"id": 1, "at": STARTED_AT, "drift": 0.5}])
+    said = [FRAGMENT | {"text": HOSTILE, "dialog": 1}]
+    drift = [{"id": 1, "at": STARTED_AT, "drift": 0.5}]
+    text = page(status, STATS, [decision], [hostile | {"client": HOSTILE}], drift, said, said)
     assert text.count("<script>") == 1
     assert "<img" not in text
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert html.unescape(text).count("document.title='taken'") >= 8
+    assert html.unescape(text).count("document.title='taken'") >= 12
 
 
 def test_a_too_long_page_keeps_the_newest_dialogues() -> None:
@@ -101,10 +105,10 @@ def test_a_too_long_page_keeps_the_newest_dialogues() -> None:
     ]
     text = page(STATUS, STATS, [], long, [])
     assert PAGE_BYTES * 0.99 < len(text.encode()) <= PAGE_BYTES
-    shown = text.count("<details class=dream>")
-    assert f"<p>{MANY - shown} older ones are left out" in text
-    assert "<summary>2000 · " in text
-    assert "<summary>1 · " not in text
+    shown = text.count("<details class=dream")
+    assert f"left out of this page: {MANY - shown}." in text
+    assert "<small>dream 2000 · " in text
+    assert "<small>dream 1 · " not in text
 
 
 def test_marks_a_text_that_was_not_kept() -> None:
@@ -113,23 +117,117 @@ def test_marks_a_text_that_was_not_kept() -> None:
     assert "· running · " in text
 
 
+def test_the_newest_dreams_come_first_and_open_under_their_first_words() -> None:
+    dialogs = [DIALOG | {"id": n, "turns": [TURN | {"text": f"Line {n} " * 12}]} for n in range(7, 0, -1)]
+    text = page(STATUS, STATS, [], dialogs, [])
+    dreams = re.findall(r"<details class=dream( open)?><summary><b>Line (\d)[^<]* \.\.</b>", text)
+    assert dreams == [*((" open", str(n)) for n in range(7, 2, -1)), ("", "2"), ("", "1")]
+    assert "1 line</small>" in text
+    headings = re.findall(r"<h2>([^<]*)</h2>", text)
+    assert headings == [
+        "The dreams", "The friend", "Did he dream?", "How dreams ended", "How long leo took to answer",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("clients", "names"),
+    [
+        (["leo-demo"], "the demo organism"),
+        (["leo", "leo", "leo-demo"], "leo and the demo organism"),
+        (["b", "a", "a"], "a and b"),
+        (["a", "a", "a", "b", "b", "c", "d"], "a, b and 2 others"),
+        ([None], "leo"),
+        ([], "leo"),
+    ],
+)
+def test_the_title_says_whose_dreams_they_are(clients: list[str | None], names: str) -> None:
+    text = page(STATUS, STATS, [], [DIALOG | {"client": client} for client in clients], [])
+    assert f"<title>The dreams of {names}</title>" in text
+    assert f"<h1>The dreams of {names}</h1>" in text
+
+
+def test_the_friend_has_weights_ages_and_sources_and_what_came_and_left() -> None:
+    now = time.time()
+    origin = [FRAGMENT | {"id": n, "text": f"origin {n}"} for n in range(20)]
+    came = [
+        FRAGMENT | {"id": 30 + n, "text": f"came {n}", "origin": False, "dialog": n, "weight": 0.3}
+        for n in (1, 2)
+    ]
+    brought = FRAGMENT | {"id": 40, "text": "brought", "origin": False, "weight": 0.1, "added_at": 0.0}
+    left = [FRAGMENT | {"id": 9, "text": "gone", "origin": False, "dialog": 4, "left_at": now - 90}]
+    text = page(STATUS, STATS, [], [], [], [*origin, *came, brought], left)
+    assert "He is made of 23 fragments, 20 of them origin" in text
+    assert re.search(r"<td>1.00</td><td>[\d.]+ d</td><td>origin</td><td>origin 0</td>", text)
+    assert "<td>0.30</td>" in text.split("The other 11</summary>")[1]
+    assert "<td>0.10</td><td>-</td><td>brought</td><td>brought</td>" in text
+    lately, gone = text.split("Came lately")[1].split("Left lately")
+    assert lately.index("<li>came 2 <small>dream 2, ") < lately.index("<li>came 1 <small>dream 1, ")
+    assert "<li>gone <small>dream 4, 1 min 30 s ago</small></li>" in gone
+
+
+def test_times_to_answer_are_in_words() -> None:
+    hooks = {
+        "generate": {"calls": 3, "p50_ms": 12189.45, "p99_ms": 90_000.0},
+        "observe": {"calls": 3, "p50_ms": 0.1234, "p99_ms": 41.0},
+    }
+    text = page(STATUS | {"hooks": hooks}, STATS, [], [], [])
+    assert "<td>say a line (generate)</td><td>3</td><td>12.2 s</td><td>1 min 30 s</td>" in text
+    assert "<td>hear a line (observe)</td><td>3</td><td>0.123 ms</td><td>41 ms</td>" in text
+
+
+def test_the_ends_of_a_short_time_differ() -> None:
+    dialogs = [DIALOG | {"id": n, "started_at": STARTED_AT + n} for n in (3, 2, 1)]
+    for some, count in ((dialogs, 2), (dialogs[:1], 1)):
+        text = page(STATUS, STATS, [], some, [])
+        ends = re.search(r'by outcome">.*?<div class="ends">(.*?)</div>', text)
+        labels = re.findall(r"<span>(.*?)</span>", ends[1])
+        assert len(set(labels)) == len(labels) == count
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.0, 1.0, [0, 0.5, 1]),
+        (0.01, 0.08, [0, 0.05, 0.1]),
+        (0.03, 0.55, [0, 0.2, 0.4, 0.6]),
+        (0.0, 0.0, [0, 0.0005]),
+        (0.9, 0.98, [0.9, 0.95, 1]),
+        (1.0, 1.0, [0.9995, 1]),
+        (0.5, 0.5, [0.4995, 0.5]),
+    ],
+)
+def test_an_axis_spans_its_values(low: float, high: float, ticks: list[float]) -> None:
+    assert scale(low, high) == ticks
+
+
+def test_any_axis_holds_its_values_between_few_ticks() -> None:
+    draw = random.Random(3)
+    for _ in range(2000):
+        low, high = sorted(draw.random() ** draw.randint(1, 9) for _ in range(2))
+        ticks = scale(low, high)
+        assert 2 <= len(ticks) <= 6
+        assert 0 <= ticks[0] <= low + 1e-6
+        assert high - 1e-6 <= ticks[-1]
+
+
 def test_curves_skip_missing_values_and_stay_in_their_frame() -> None:
-    drawn = lines("Felt", {"trauma": [0.0, None, 7.0]}, ["1", "2", "3"], ("dialogue", "trauma"), [])
-    assert re.findall(r'points="([^"]*)"', drawn) == ["44.0,196.0 720.0,12.0"]
-    assert re.findall(r">(\w+)</text>", drawn)[-2:] == ["1", "3"]
-    alone = lines("Felt", {"trauma": [0.5]}, ["1"], ("dialogue", "trauma"), [])
-    assert re.findall(r'points="([^"]*)"', alone) == ["44.0,104.0 720.0,104.0"]
+    drawn = lines("Felt", {"trauma": [0.0, None, 7.0]}, ["1", "2", "3"], ("dream", "trauma"), [])
+    assert re.findall(r'points="([^"]*)"', drawn) == ["0.0,200.0 720.0,0.0"]
+    assert re.findall(r"<span>(\w+)</span>", drawn) == ["1", "3"]
+    alone = lines("Felt", {"trauma": [0.25]}, ["1"], ("dream", "trauma"), [])
+    assert len(set(re.findall(r"[\d.]+,([\d.]+)", re.search(r'points="([^"]*)"', alone)[1]))) == 1
+    assert "<text" not in drawn  # text in a drawing would shrink with it
 
 
 def test_stacks_columns_and_tables_have_their_numbers() -> None:
     drawn = stacked("Whether", [("noon", {"calm": 3, "dream": 1}), ("one", {})], ["calm", "dream"], "two")
     assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn) == [
-        ("58.0", "138.0"),
-        ("12.0", "46.0"),
+        ("50.0", "150.0"),
+        ("0.0", "50.0"),
     ]
     assert re.findall(r"<td>(\w*)</td>", drawn) == ["noon", "3", "1", "one", "0", "0"]
     assert 'role="img" aria-label="Whether"' in drawn
-    assert ">two</text>" in drawn
+    assert "<span>two</span>" in drawn
     assert "<rect" not in stacked("Whether", [], [], "")
 
 
@@ -145,7 +243,7 @@ def test_2000_dialogues_are_at_most_3_mb_and_for_their_owner_alone(
     assert told["bytes"] <= 3_000_000
     assert stat.S_IMODE(os.stat(out).st_mode) == 0o600
     text = out.read_text()
-    assert text.count("<details class=dream>") == MANY
+    assert text.count("<details class=dream") == MANY
     assert re.findall(r"""\b(?:src|href)=["']?(\w*)""", text) == ["data"]
 
 
@@ -166,9 +264,9 @@ def test_limits_the_number_of_dialogues_and_reports_a_failed_write(
         assert (failed.exit_code, failed.stdout) == (1, "")
         assert says in failed.stderr
     assert other.read_text() == "<!doctype html>"
-    assert out.read_text().count("<details class=dream>") == 3
+    assert out.read_text().count("<details class=dream") == 3
     dreamctl("--socket", long_lived.socket, "report", "-n", 2, "--out", out)  # a report gives way to the next
-    assert out.read_text().count("<details class=dream>") == 2
+    assert out.read_text().count("<details class=dream") == 2
     words = ["--socket", long_lived.socket, "report", "-n", 0, "--out", "page", "--open"]
     process = spawn_dreamctl(*words, cwd=tmp_path, PATH=str(tmp_path), BROWSER="")
     _, said = process.communicate(timeout=30)
@@ -239,12 +337,12 @@ def test_page_renders_searches_and_has_two_colour_schemes_in_a_browser(
         seen = "[...document.querySelectorAll('.dream')].filter(d => d.offsetHeight).length"
         assert browser.run(seen) == MANY
         browser.type("#search", "MOON123")
-        assert browser.run("document.getElementById('found').textContent") == f"11 of {MANY} dialogues"
+        assert browser.run("document.getElementById('found').textContent") == f"11 of {MANY} dreams"
         assert browser.run(seen) == 11
         browser.type("#search", "leo  moon1234 ")
         assert browser.run(seen) == 1
         browser.type("#search", "dialogue that never was")
-        assert browser.run("document.getElementById('found').textContent") == f"0 of {MANY} dialogues"
+        assert browser.run("document.getElementById('found').textContent") == f"0 of {MANY} dreams"
         browser.type("#search", " · complete ")
         assert browser.run(seen) == MANY
         assert browser.faults() == []
@@ -259,10 +357,10 @@ def test_texts_run_no_script_in_a_browser(tmp_path: Path) -> None:
     out.write_text(page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": HOSTILE}]}], []))
     with Browser(tmp_path / "profile") as browser:
         browser.open(out)
-        assert browser.run("document.title") == "leo's dreams"
+        assert browser.run("document.title") == "The dreams of leo"
         assert browser.run("document.querySelector('dd').textContent").startswith("</dd><script>")
         browser.run("document.querySelector('dd').innerHTML = '<img src=x onerror=\"document.title=1\">'")
-        assert browser.run("document.title") == "leo's dreams"
+        assert browser.run("document.title") == "The dreams of leo"
         assert {fault["params"]["entry"]["source"] for fault in browser.faults()} <= {"security"}
 
 
@@ -289,6 +387,37 @@ def test_browser_search_finds_a_word_with_and_without_its_joiner(tmp_path: Path)
     out.write_text(page(STATUS, STATS, [], dialogs, []))
     with Browser(tmp_path / "profile") as browser:
         browser.open(out)
-        for typed in ("می\u200cخواهم", "میخواهم", "خانهای", "cooperate", "café"):
+        for typed in ("می\u200cخواهم", "میخواهم", "خانهای", "cooperate", "café", "CAFE", "cafè"):
             browser.type("#search", typed)
-            assert browser.run("document.getElementById('found').textContent") == "1 of 3 dialogues", typed
+            assert browser.run("document.getElementById('found').textContent") == "1 of 3 dreams", typed
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("columns", [390, 1200])
+def test_fits_narrow_and_wide_screens_in_both_schemes(tmp_path: Path, columns: int) -> None:
+    """And axe finds nothing, if AXE names its axe.min.js (`npm install axe-core`)."""
+    dialogs = [
+        DIALOG | {"id": n, "started_at": STARTED_AT + 60 * n, "outcome": f"end {n % 9}"}
+        for n in range(40, 0, -1)
+    ]
+    drift = [{"id": n, "at": STARTED_AT, "drift": n / 500} for n in range(40, 0, -1)]
+    decisions = [{"at": STARTED_AT + n, "reason": f"reason {n % 9}"} for n in range(40, 0, -1)]
+    hooks = {"generate": {"calls": 3, "p50_ms": 12189.45, "p99_ms": 90_000.0}}
+    fragments = [FRAGMENT | {"dialog": n, "text": "long" * 30} for n in range(20)]
+    status = STATUS | {"hooks": hooks}
+    out = tmp_path / "page.html"
+    out.write_text(page(status, STATS, decisions, dialogs, drift, fragments, fragments))
+    with Browser(tmp_path / "profile") as browser:
+        browser.resize(columns)
+        for scheme in ("light", "dark"):
+            browser.emulate(prefers_color_scheme=scheme)
+            browser.open(out)
+            assert browser.run("document.querySelectorAll('.dream[open]').length") == 5
+            browser.run("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+            sizes = browser.run(
+                "[...document.querySelectorAll('.chart span')].map(s => s.getBoundingClientRect().height)"
+            )
+            assert len(sizes) > 10
+            assert min(sizes) >= 12
+            assert browser.audit() == []

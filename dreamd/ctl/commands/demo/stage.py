@@ -16,6 +16,7 @@ from rich.text import Text
 
 from dreamd.ctl.commands.demo.conversation import near
 from dreamd.ctl.terminal.decisions import in_words
+from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import GAP, WIDEST, clean, fold
 
 Event = Mapping[str, Any]
@@ -109,7 +110,7 @@ class Stage:
 
     def _end(self, event: Event) -> None:
         self._heading("what is left")
-        self._prose(f"{_count(event['dialogues'], 'dream')}, {_count(event['lines'], 'line')}.")
+        self._prose(f"{count_of(event['dialogues'], 'dream')}, {count_of(event['lines'], 'line')}.")
         self._path("rows", event["rows"])
         files = event["files"]
         for place, path in enumerate(files[-FILES:]):
@@ -186,7 +187,3 @@ def _what(before: float | None, after: float | None) -> str:
 
 def _weight(weight: float | None) -> str:
     return "   -" if weight is None else f"{weight:.2f}"
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,15 +1,18 @@
-"""Charts as plain SVG: no library, no network, one colour a series from the page's own style sheet.
+"""Charts for the page: curves and columns as SVG, which stretches, and their labels as HTML, which does not shrink.
 
-Each has a title for screen readers, and a table with its numbers.
+No library and no network. Each chart has a title for screen readers, and a table with its numbers.
 """
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import ceil, floor, log10
 
 from dreamd.ctl.terminal.layout import clean
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 220, 44, 24, 12  # units of the view box
-_INNER = HEIGHT - TOP - BOTTOM
+WIDTH, HEIGHT = 720, 200  # units of the view box
+COLOURS = 8  # series with a colour of their own
+LEAST_SPAN = 0.001  # of an axis: a smaller difference is no curve
+TICKS = 3  # steps of an axis, about
 
 
 def safe(text: str) -> str:
@@ -24,19 +27,18 @@ def lines(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
 ) -> str:
-    """Draw curves over common steps that `labels` name, each value in [0, 1] or None. `head` and `rows`: the table
-    of the numbers."""
-    steps = max((len(values) for values in series.values()), default=0)
+    """Draw curves over common steps that `labels` name, each value in [0, 1] or None. The axis spans what there is.
+    `head` and `rows`: the table of the numbers."""
+    values = [min(1.0, max(0.0, value)) for of in series.values() for value in of if value is not None]
+    ticks = scale(min(values, default=0.0), max(values, default=1.0))
+    steps = max((len(of) for of in series.values()), default=0)
     curves = "".join(
-        f'<polyline class="s{number}" points="{_points(values, steps)}"/>'
-        for number, values in enumerate(series.values())
+        f'<polyline class="s{number}" points="{_points(of, steps, ticks)}"/>'
+        for number, of in enumerate(series.values())
     )
-    grid = "".join(
-        f'<line x1="{LEFT}" x2="{WIDTH}" y1="{_y(level):.1f}" y2="{_y(level):.1f}"/>'
-        f'<text x="{LEFT - 6}" y="{_y(level) + 4:.1f}" text-anchor="end">{level:g}</text>'
-        for level in (0, 0.5, 1)
-    )
-    return _figure(title, f'<g class="grid">{grid}{_ends(labels)}</g>{curves}', list(series), head, rows)
+    grid = "".join(_level(_y(tick, ticks)) for tick in ticks)
+    marks = [(_y(tick, ticks), f"{tick:g}") for tick in ticks]
+    return _figure(title, grid + curves, marks, labels, list(series), head, rows)
 
 
 def stacked(
@@ -45,64 +47,84 @@ def stacked(
     """Draw columns of counts, stacked in the order of `names`, each labelled with its beginning. The last one ends at
     `until`."""
     most = max((sum(counts.values()) for _, counts in columns), default=0) or 1
-    step = (WIDTH - LEFT) / max(1, len(columns))
+    step = WIDTH / max(1, len(columns))
     bars = []
-    for place, (label, counts) in enumerate(columns):
-        top = float(HEIGHT - BOTTOM)
+    for place, (_, counts) in enumerate(columns):
+        top = float(HEIGHT)
         for number, name in enumerate(names):
             if count := counts.get(name, 0):
-                tall = count / most * _INNER
+                tall = count / most * HEIGHT
                 top -= tall
                 bars.append(
-                    f'<rect class="s{number % 8}" x="{LEFT + place * step + 1:.1f}" y="{top:.1f}" '
-                    f'width="{max(1.0, step - 2):.1f}" height="{tall:.1f}">'
-                    f"<title>{safe(label)}: {count} {safe(name)}</title></rect>"
+                    f'<rect class="s{number % COLOURS}" x="{place * step + 1:.1f}" y="{top:.1f}" '
+                    f'width="{max(1.0, step - 2):.1f}" height="{tall:.1f}"/>'
                 )
-    axis = (
-        f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end">{most}</text>'
-        f'<line x1="{LEFT}" x2="{WIDTH}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM}"/>'
-    )
-    axis += _ends([columns[0][0], until] if columns else [])
     rows = [(label, *(str(counts.get(name, 0)) for name in names)) for label, counts in columns]
-    return _figure(title, f'<g class="grid">{axis}</g>{"".join(bars)}', names, ("from", *names), rows)
+    marks = [(0.0, str(most)), (float(HEIGHT), "0")]
+    ends = [columns[0][0], until] if columns else []
+    return _figure(title, _level(HEIGHT) + "".join(bars), marks, ends, names, ("from", *names), rows)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table with every cell escaped."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], about: str) -> str:
+    """Return a table with every cell escaped. If it is wider than the screen, it scrolls alone. `about`: its name."""
     top = "".join(f'<th scope="col">{safe(cell)}</th>' for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f'<div class="wide" tabindex="0" role="group" aria-label="{safe(about)}">'
+        f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def scale(low: float, high: float) -> list[float]:
+    """Return the ticks of an axis for values from `low` to `high`, at even steps of 1, 2 or 5 times a power of ten. It
+    begins at 0, unless the values lie close together far above."""
+    if high - low > low / 2:
+        low = 0.0
+    rough = max(high - low, LEAST_SPAN) / TICKS
+    power = 10.0 ** floor(log10(rough))
+    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.999)
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    if last == first:
+        first, last = (first - 1, last) if first else (first, last + 1)
+    return [round(step * place, 6) for place in range(first, last + 1)]
 
 
 def _figure(
-    title: str, drawn: str, names: Sequence[str], head: Sequence[str], rows: Sequence[Sequence[str]]
+    title: str,
+    drawn: str,
+    marks: Sequence[tuple[float, str]],
+    labels: Sequence[str],
+    names: Sequence[str],
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
 ) -> str:
-    legend = "".join(f'<span class="s{number % 8}">{safe(name)}</span>' for number, name in enumerate(names))
+    """Put labels around a drawing. `marks`: heights in the view box, and their texts. `labels`: from left to right."""
+    legend = "".join(
+        f'<span><i class="s{number % COLOURS}"></i>{safe(name)}</span>' for number, name in enumerate(names)
+    )
+    beside = "".join(f'<span style="top:{y / HEIGHT:.1%}">{safe(mark)}</span>' for y, mark in marks)
+    below = "".join(f"<span>{safe(label)}</span>" for label in dict.fromkeys([*labels[:1], *labels[-1:]]))
     return (
-        f"<figure><figcaption>{safe(title)}</figcaption>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{safe(title)}">{drawn}</svg>'
-        f'<p class="legend">{legend}</p>'
-        f"<details><summary>The numbers</summary>{table(head, rows)}</details></figure>"
+        f'<figure><figcaption>{safe(title)}</figcaption><div class="chart">'
+        f'<div class="marks" aria-hidden="true">{beside}</div>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{safe(title)}">'
+        f'{drawn}</svg><div class="ends">{below}</div></div><p class="legend">{legend}</p>'
+        f"<details><summary>The numbers</summary>{table(head, rows, f'Numbers: {title}')}</details></figure>"
     )
 
 
-def _ends(labels: Sequence[str]) -> str:
-    """Draw the first and the last label below the axis."""
-    if not labels:
-        return ""
-    ends = f'<text x="{LEFT}" y="{HEIGHT - 6}">{safe(labels[0])}</text>'
-    if len(labels) > 1:
-        ends += f'<text x="{WIDTH}" y="{HEIGHT - 6}" text-anchor="end">{safe(labels[-1])}</text>'
-    return ends
+def _level(y: float) -> str:
+    return f'<line x1="0" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
 
 
-def _points(values: Sequence[float | None], steps: int) -> str:
-    step = (WIDTH - LEFT) / max(1, steps - 1)
-    places = [(LEFT + place * step, value) for place, value in enumerate(values) if value is not None]
+def _points(values: Sequence[float | None], steps: int, ticks: Sequence[float]) -> str:
+    step = WIDTH / max(1, steps - 1)
+    places = [(place * step, value) for place, value in enumerate(values) if value is not None]
     if steps == 1:  # a single point is drawn as a line, or it could not be seen
         places += [(WIDTH, value) for _, value in places]
-    return " ".join(f"{x:.1f},{_y(value):.1f}" for x, value in places)
+    return " ".join(f"{x:.1f},{_y(value, ticks):.1f}" for x, value in places)
 
 
-def _y(value: float) -> float:
-    return TOP + (1 - min(1.0, max(0.0, value))) * _INNER
+def _y(value: float, ticks: Sequence[float]) -> float:
+    low, high = ticks[0], ticks[-1]
+    return HEIGHT * (1 - (min(high, max(low, value)) - low) / (high - low))

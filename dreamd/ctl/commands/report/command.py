@@ -8,9 +8,10 @@ from typing import Any
 import click
 from dreamclient.messages import DECISIONS, Method
 
-from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.connection import DATABASE_NAME, Target
 from dreamd.ctl.daemon.source import Source
 from dreamd.ctl.machine.output_files import check_free, regular, write
+from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import size
 from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
@@ -41,9 +42,9 @@ SLOW = 200  # with this many dialogues or more, progress is shown
 @utc_option
 @click.pass_obj
 def report(target: Target, out: Path, most: int, force: bool, look: bool) -> None:
-    """Write a page with decisions, dialogues, drift, latency and transcripts. It needs no network.
+    """Write a page with the dreams, the friend, and what was decided. It needs no network.
 
-    The transcripts are his dreams, so the page is readable for you alone. It replaces an earlier report.
+    The page is readable for you alone, because it holds his dreams. It replaces an earlier report.
 
     \b
     dreamctl report --open
@@ -53,20 +54,23 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
 
     with target.dreams() as daemon:
         status = daemon.call(Method.STATUS)
-        check_free(out, Path(status["state_dir"]), force=force or _begins(out, HEAD))
+        state = Path(status["state_dir"])
+        check_free(out, state, force=force or _begins(out, HEAD))
         text = page(
             status,
             daemon.call(Method.STATS),
             daemon.call(Method.WHY, DECISIONS),
             dialogs := _dialogs(daemon, most),
             daemon.newest(Method.DRIFT, most),
+            daemon.call(Method.FRAGMENTS),
+            _left(state / DATABASE_NAME),
         )
     data = text.encode("utf-8", "replace")
     write(out, data)
     if target.as_json:
         emit({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
     else:
-        click.echo(f"{out}: {len(dialogs)} dialogues, {size(len(data))}")
+        click.echo(f"{out}: {count_of(len(dialogs), 'dialogue')}, {size(len(data))}")
     if look and not webbrowser.open(out.absolute().as_uri()):
         click.echo(f"No browser could be opened; the page is {out.absolute()}", err=True)
 
@@ -77,6 +81,19 @@ def _begins(file: Path, text: str) -> bool:
             return there.read(len(text)) == text.encode()
     except OSError:
         return False
+
+
+def _left(database: Path) -> list[dict[str, Any]]:
+    """Return the fragments that left the friend last, or none if the database cannot be read beside the daemon."""
+    from dreamd.ctl.commands.report.friend import LATELY
+    from dreamd.ctl.daemon.stored import stored
+    from dreamd.store.reads import past_fragments
+
+    try:
+        with stored(database) as dreams:
+            return past_fragments(dreams.connection, LATELY)
+    except click.ClickException:
+        return []
 
 
 def _dialogs(daemon: Source, most: int) -> list[dict[str, Any]]:

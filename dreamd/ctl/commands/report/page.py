@@ -10,90 +10,127 @@ from itertools import pairwise
 from typing import Any
 
 from dreamd.ctl.commands.report.charts import lines, safe, stacked, table
-from dreamd.ctl.terminal.layout import number, span
+from dreamd.ctl.commands.report.friend import friend_section
+from dreamd.ctl.terminal.dialogues import count_of
+from dreamd.ctl.terminal.layout import beginning, number, span
 
 Row = dict[str, Any]
 
 # By this an earlier report is recognized.
 HEAD = "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=generator content=dreamctl>"
 
+OPEN = 5  # of the newest dreams, so that a reader sees dreams and not their headings; page.js knows it too
+TITLE_CHARS = 60  # of a dream: its first words
 COLUMNS = 48  # of counts over time: as many as the eye distinguishes
 POINTS = 240  # of a curve: three units of the drawing each
 PAGE_BYTES = 3_000_000  # opens at once, and can be mailed
 
+_NAMES = {"leo-demo": "the demo organism"}  # clients that have a better name than the one they connect by
+_HOOKS = {
+    "generate": "say a line (generate)",
+    "observe": "hear a line (observe)",
+    "recall": "remember (recall)",
+}
+
 
 def page(
-    status: Row, stats: Row, decisions: Sequence[Row], dialogs: Sequence[Row], drift: Sequence[Row]
+    status: Row,
+    stats: Row,
+    decisions: Sequence[Row],
+    dialogs: Sequence[Row],
+    drift: Sequence[Row],
+    fragments: Sequence[Row] = (),
+    left: Sequence[Row] = (),
 ) -> str:
     """Return the whole page. `decisions`, `dialogs` (with their `turns`) and `drift` are newest first, as the daemon
-    returns them. Times are local. If the page would exceed PAGE_BYTES, the oldest transcripts are left out."""
+    returns them, `fragments` of the friend heaviest first, `left` those that left him. Times are local. If the page
+    would exceed PAGE_BYTES, the oldest transcripts are left out."""
     style, script = (
         files("dreamd.ctl.commands.report").joinpath(f"page.{kind}").read_text("utf-8")
         for kind in ("css", "js")
     )
     ours = b64encode(sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none';style-src 'unsafe-inline';script-src 'sha256-{ours}';img-src data:"
+    name, now = _dreamer(dialogs), time.time()
     above = "".join(
         [
             HEAD,
             '<meta name=viewport content="width=device-width,initial-scale=1">',
             f'<meta http-equiv=Content-Security-Policy content="{policy}">',
             '<link rel=icon href="data:,">',
-            f"<title>leo's dreams</title><style>{style}</style></head><body><main>",
-            "<h1>leo's dreams</h1>",
-            _summary(status, stats),
-            "<h2>Whether he dreamt</h2>",
-            _decisions(status, decisions),
-            "<h2>How it went</h2>",
-            _course(dialogs, drift),
-            "<h2>What his hooks took</h2>",
-            _hooks(status["hooks"]),
-            "<h2>What was said</h2>",
-            '<input id=search type=search placeholder="Search the dialogues" aria-label="Search the dialogues">',
-            "<p id=found role=status></p>",
+            f"<title>The dreams of {safe(name)}</title><style>{style}</style></head><body><main>",
+            f"<h1>The dreams of {safe(name)}</h1>",
+            _summary(status, stats, now),
+            "<h2>The dreams</h2>",
+            '<input id=search type=search placeholder="Search the dreams" aria-label="Search the dreams">'
+            "<p id=found role=status></p>"
+            if dialogs
+            else "<p>He has not dreamt yet.</p>",
         ]
     )
-    below = f"</main><script>{script}</script></body></html>"
-    room = PAGE_BYTES - len(above.encode("utf-8", "replace")) - len(below) - 200
+    below = "".join(
+        [
+            "<h2>The friend</h2>",
+            friend_section(fragments, left, now),
+            "<h2>Did he dream?</h2>",
+            _decisions(status, decisions),
+            "<h2>How dreams ended</h2>",
+            _course(dialogs, drift),
+            f"<h2>How long {safe(name)} took to answer</h2>",
+            _hooks(status["hooks"]),
+            f"</main><script>{script}</script></body></html>",
+        ]
+    )
+    room = PAGE_BYTES - len(above.encode("utf-8", "replace")) - len(below.encode("utf-8", "replace")) - 200
     return f"{above}{_dreams(dialogs, room)}{below}"
 
 
-def _summary(status: Row, stats: Row) -> str:
-    said = (
-        f"{stats['dialogs']} dialogues with {stats['lines']} lines; a friend of {stats['fragments']} fragments, "
-        f"{stats['origin_fragments']} of them his origin. "
-    )
+def _dreamer(dialogs: Sequence[Row]) -> str:
+    """Return whose dreams these are: the clients, the one with the most dreams first."""
+    names = [name for name, _ in Counter(dialog.get("client") or "leo" for dialog in dialogs).most_common()]
+    named = [_NAMES.get(name, name) for name in names] or ["leo"]
+    if len(named) > 3:
+        named[2:] = [f"{len(named) - 2} others"]
+    return " and ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
+
+
+def _summary(status: Row, stats: Row, now: float) -> str:
+    said = f"{count_of(stats['dialogs'], 'dream')} with {count_of(stats['lines'], 'line')}. "
     if status["uptime_s"] is None:
-        said += "No daemon answered, so the dreams were read from the database."
+        said += "No daemon answered, so they were read from the database. "
     else:
-        said += f"The daemon's state is {status['state']}, up for {span(status['uptime_s'])}."
-    return f"<p>{safe(said)} Made on {time.strftime('%Y-%m-%d %H:%M %Z')}.</p>"
+        said += f"The daemon's state is {status['state']}, up for {span(status['uptime_s'])}. "
+    return f"<p>{safe(said)}Made on {time.strftime('%Y-%m-%d %H:%M %Z', time.localtime(now))}.</p>"
 
 
 def _decisions(status: Row, decisions: Sequence[Row]) -> str:
     if not decisions:
-        return "<p>Nothing was decided since the daemon started, or no daemon answered.</p>"
-    ever: Counter[str] = Counter(status["decisions"])
+        return "<p>No decision is known. The daemon decides after each reply that it is told of.</p>"
     chart = stacked(
-        f"The last {len(decisions)} decisions over time, by reason",
+        f"The last {count_of(len(decisions), 'decision')} over time, by reason",
         *_over_time([(decision["at"], decision["reason"]) for decision in reversed(decisions)]),
     )
+    ever: Counter[str] = Counter(status["decisions"])
+    if not ever:
+        return chart
     rows = [(name, str(count)) for name, count in ever.most_common()]
-    return f"{chart}<p>All since the daemon started:</p>{table(('reason', 'decisions'), rows)}"
+    about = "All since the daemon started"
+    return f"{chart}<p>{about}:</p>{table(('reason', 'decisions'), rows, about)}"
 
 
 def _course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
     if not dialogs:
-        return "<p>He has not dreamt yet.</p>"
+        return "<p>No dream has ended yet.</p>"
     ordered, away = list(reversed(dialogs)), list(reversed(drift))
     ends = Counter(_outcome(dialog) for dialog in ordered)
+    rows = [(name, str(count)) for name, count in ends.most_common()]
     return "".join(
         [
             stacked(
-                "Dialogues over time, by outcome",
+                "Dreams over time, by outcome",
                 *_over_time([(dialog["started_at"], _outcome(dialog)) for dialog in ordered]),
             ),
-            table(("outcome", "dialogues"), [(name, str(count)) for name, count in ends.most_common()]),
+            table(("outcome", "dreams"), rows, "Dreams by outcome"),
             _curves("Trauma and arousal", {"trauma": "avg_trauma", "arousal": "avg_arousal"}, ordered),
             _curves("Drift of the friend from the origin", {"drift": "drift"}, away) if away else "",
         ]
@@ -102,36 +139,46 @@ def _course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
 
 def _hooks(hooks: Row) -> str:
     if not hooks:
-        return "<p>No hook was asked since the daemon started.</p>"
+        return "<p>No dream was spoken since the daemon started.</p>"
     rows = [
-        (name, str(of["calls"]), f"{of['p50_ms']:.2f}", f"{of['p99_ms']:.2f}")
+        (_HOOKS.get(name, name), str(of["calls"]), _duration(of["p50_ms"]), _duration(of["p99_ms"]))
         for name, of in sorted(hooks.items())
     ]
-    return table(("hook", "calls", "median, ms", "99 % within, ms"), rows)
+    return table(("asked to", "times", "half within", "99 % within"), rows, "Times to answer")
 
 
 def _dreams(dialogs: Sequence[Row], room: int) -> str:
     """Return the transcripts that fit into `room` bytes, newest first, and the number of the others."""
     shown: list[str] = []
     for dialog in dialogs:
-        text = _dream(dialog)
+        text = _dream(dialog, " open" if len(shown) < OPEN else "")
         room -= len(text.encode("utf-8", "replace"))
         if room < 0:
             left = len(dialogs) - len(shown)
-            shown.append(f"<p>{left} older ones are left out of this page: dreamctl show ID</p>")
+            shown.append(f"<p>Older ones are left out of this page: {left}. `dreamctl show ID` has them.</p>")
             break
         shown.append(text)
     return "".join(shown)
 
 
-def _dream(dialog: Row) -> str:
-    about = f"{dialog['id']} · {_moment(dialog['started_at'])} · {_outcome(dialog)} · {dialog['lines']} lines"
-    said = "".join(
-        f"<dt>{safe(str(turn['speaker']))}<dd>{safe(turn['text']) or '<i>not kept</i>'}"
-        for turn in dialog["turns"]
+def _dream(dialog: Row, state: str) -> str:
+    turns = dialog["turns"]
+    title = beginning(turns[0]["text"], TITLE_CHARS) if turns else ""
+    about = " · ".join(
+        [
+            f"dream {dialog['id']}",
+            _moment(dialog["started_at"]),
+            _outcome(dialog),
+            count_of(dialog["lines"], "line"),
+        ]
     )
+    said = "".join(
+        f"<dt>{safe(str(turn['speaker']))}<dd>{safe(turn['text']) or '<i>not kept</i>'}" for turn in turns
+    )
+    said = f"<dl>{said}</dl>" if said else "<p>Nothing was said.</p>"
     note = f"<p>ended by {safe(dialog['note'])}</p>" if dialog.get("note") else ""
-    return f"<details class=dream><summary>{safe(about)}</summary><dl>{said}</dl>{note}</details>"
+    heading = f"<b>{safe(title) or '(no words)'}</b><small>{safe(about)}</small>"
+    return f"<details class=dream{state}><summary>{heading}</summary>{said}{note}</details>"
 
 
 def _curves(title: str, names: dict[str, str], rows: Sequence[Row]) -> str:
@@ -141,7 +188,8 @@ def _curves(title: str, names: dict[str, str], rows: Sequence[Row]) -> str:
     ids = [f"{part[0]['id']}-{part[-1]['id']}" if len(part) > 1 else str(part[0]["id"]) for part in parts]
     series = {name: [_mean(row[key] for row in part) for part in parts] for name, key in names.items()}
     numbers = zip(ids, *([number(value) for value in values] for values in series.values()), strict=True)
-    return lines(f"{title}, dialogue by dialogue", series, ids, ("dialogue", *names), list(numbers))
+    ends = [f"dream {place}" for place in ids]
+    return lines(f"{title}, dream by dream", series, ends, ("dream", *names), list(numbers))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -158,12 +206,23 @@ def _over_time(events: Sequence[tuple[float, str]]) -> tuple[list[tuple[str, Cou
     for at, name in events:
         counts[max(0, min(columns - 1, int((at - first) / wide)))][name] += 1
     names = [name for name, _ in Counter(name for _, name in events).most_common()]
-    return [(_moment(first + place * wide), of) for place, of in enumerate(counts)], names, _moment(last)
+    short = wide < 60  # then minutes do not distinguish columns
+    return (
+        [(_moment(first + at * wide, short), of) for at, of in enumerate(counts)],
+        names,
+        _moment(last, short),
+    )
 
 
 def _outcome(dialog: Row) -> str:
     return str(dialog["outcome"] or "running")
 
 
-def _moment(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+def _moment(at: float, seconds: bool = False) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def _duration(milliseconds: float) -> str:
+    if milliseconds < 1000:
+        return f"{milliseconds:.3g} ms"
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 60_000 else span(milliseconds / 1000)
