@@ -61,7 +61,9 @@ class Stage:
         if not event["ours"]:
             self._prose("A daemon serves this folder already. It decides by its own settings.")
         if before := event.get("before"):
-            self._prose(f"This goes on from {count_of(before, 'earlier dream')}; --fresh begins without them.")
+            self._prose(
+                f"This goes on from {count_of(before, 'earlier dream')}; --fresh begins without them."
+            )
         if self._typed:
             self._prose("Say something and press Enter; Ctrl-D ends.")
 
