@@ -1,15 +1,11 @@
 """dreamctl and dreamd where a container, su or sudo left something missing: no traceback, and a line that helps."""
 
 import json
-import os
-import stat
 from pathlib import Path
 
 import pytest
 
 from dreamd.ctl.__main__ import COMMANDS
-from dreamd.ctl.commands.doctor.places import check_socket
-from dreamd.ctl.machine import access, places
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.places import AS_A_STRANGER, STRANGER, WITHOUT_PROC, run
@@ -125,69 +121,6 @@ def test_the_daemon_says_in_one_line_what_is_missing(env: dict[str, str], code: 
 def test_a_socket_alone_does_not_tell_the_state_folder(tmp_path: Path) -> None:
     ran = run(AS_A_STRANGER, "-m", "dreamd", "--socket", str(tmp_path / "s"))
     assert (ran.returncode, "no home folder" in ran.stderr) == (4, True)
-
-
-# A folder of another user's, which su and sudo leave in the environment. As root it could be entered all the same.
-
-
-@pytest.fixture
-def _of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Act as another user in what the doctor asks: what is there belongs to a third."""
-    monkeypatch.setattr(os, "getuid", lambda: STRANGER)
-    real = os.access
-
-    def allowed(path: Path, mode: int) -> bool:
-        owner = os.stat(path).st_uid
-        bits = os.stat(path).st_mode & 0o7
-        wanted = (os.R_OK & mode) | (os.W_OK & mode) | (os.X_OK & mode)
-        return real(path, mode) if owner == STRANGER else bits & wanted == wanted
-
-    monkeypatch.setattr(os, "access", allowed)
-
-
-@pytest.mark.usefixtures("_of_another")
-def test_the_runtime_folder_of_another_user_is_named_with_its_owner(tmp_path, monkeypatch) -> None:
-    tmp_path.chmod(0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    facts = places.look_at_socket(tmp_path / "dreamd" / "dreamd.sock")
-    [finding] = check_socket(facts, STRANGER, listener=None, deaf=False, guarded=False, holder=0)
-    assert finding.level == "FAIL"
-    assert access.owner_of(tmp_path) in finding.text
-    assert finding.advice.startswith(f"XDG_RUNTIME_DIR names {tmp_path}, which is not yours")
-    assert f"/run/user/{STRANGER}" in finding.advice
-
-
-@pytest.mark.usefixtures("_of_another")
-def test_names_the_home_of_another_user_and_does_not_advise_to_change_its_owner(
-    tmp_path, monkeypatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    why, cure = access.refused(tmp_path / ".local" / "state" / "dreamd")
-    assert access.owner_of(tmp_path) in why
-    assert cure.startswith(f"HOME names {tmp_path}, which is not yours")
-    assert "chown" not in cure
-
-
-def test_advises_to_change_the_owner_of_a_root_folder_in_the_own_home(tmp_path, monkeypatch) -> None:
-    local = tmp_path / ".local"
-    local.mkdir(mode=0o700)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(access, "_is_anothers", lambda _folder: False)
-    monkeypatch.setattr(access, "obstacle", lambda _path: local)
-    monkeypatch.setattr(os, "getuid", lambda: STRANGER)
-    why, cure = access.refused(local / "state" / "dreamd")
-    assert why == f"{local} belongs to {access.owner_of(local)}"
-    assert cure == f"`sudo chown -R {STRANGER} {local}`"
-
-
-def test_an_owner_has_a_number_where_there_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert access.owner_of(Path("/")) == "root (uid 0)"
-    assert access.user_name(STRANGER) == ""
-
-
-def test_a_folder_that_is_there_or_can_be_made_is_no_obstacle(tmp_path: Path) -> None:
-    assert access.refused(tmp_path) == access.refused(tmp_path / "a" / "b") == ("", "")
-    assert stat.S_ISDIR(tmp_path.stat().st_mode)
 
 
 def test_a_file_that_may_not_be_read_is_one_line(tmp_path, monkeypatch) -> None:

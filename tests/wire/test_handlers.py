@@ -10,14 +10,11 @@ from dreamclient.messages import Method
 
 import dreamd
 from dreamd.inbox.capability import WRITE_SCOPE
-from dreamd.wire.dispatch import ServedMethod
 from dreamd.wire.handlers import TABLE
-from dreamd.wire.params import NoParams
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled
 from tests.helpers.peer import PeerError, PlainPeer
 from tests.helpers.trouble import Locked, impatient
-from tests.helpers.waiting import until_on_loop
 
 SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {
     Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.EVENT, Method.ERROR,
@@ -79,25 +76,6 @@ async def test_only_a_context_may_be_a_notification(tmp_path):
     assert counted["failures"] == {f"{method}: INVALID_PARAMS": 1 for method in others} | {
         "dream.context: INVALID_PARAMS": 1, "unknown method: UNKNOWN_METHOD": 1,
     }  # fmt: skip
-
-
-async def test_events_reach_only_subscribers(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
-        assert await watcher.call("events.subscribe") is None
-        await peer.call("dream.context", {})
-        ended = await peer.call("dream.now", STIRRED)
-        events = [(await watcher.told.get())[1][0] for _ in range(ended["lines"] + 5)]
-        assert peer.told.empty()
-        await watcher.close()
-        await until_on_loop(lambda: not service.subscriptions.subscribers)
-        await peer.call("dream.now", None)
-    lines = ["line"] * ended["lines"]
-    assert [event["type"] for event in events] == [
-        "decision", "decision", "dialog.started", *lines, "dialog.finished", "inbox.written",
-    ]  # fmt: skip
-    assert [event["decision"]["reason"] for event in events[:2]] == ["calm", "asked"]
-    assert events[-1]["trace_id"] == events[2]["trace_id"]
-    assert events[-2]["outcome"] == "complete"
 
 
 async def test_reads_dialogues_decisions_and_figures(tmp_path):
@@ -185,45 +163,6 @@ async def test_answers_shutdown_before_it_stops(tmp_path):
         stopping = service.stop.__self__
         assert await peer.call("shutdown") is True
         await asyncio.wait_for(stopping.wait(), 5)
-
-
-@pytest.mark.parametrize("later", [False, True])
-async def test_a_failing_handler_answers_and_is_counted_without_text(tmp_path, caplog, monkeypatch, later):
-    """P10, P14: whether it raises, or its answer cannot be encoded."""
-
-    def raising(*_):
-        raise KeyError("secret words")
-
-    async def raising_later(*_):
-        raising()
-
-    def beyond(*_):
-        return 1 << 64
-
-    async def beyond_later(*_):
-        return 1 << 64
-
-    table = {
-        "raises": ServedMethod(
-            raising_later if later else raising, NoParams, TABLE["status"].params, True, False
-        ),
-        "beyond": ServedMethod(
-            beyond_later if later else beyond, NoParams, TABLE["status"].params, True, False
-        ),
-    }
-    async with serving(tmp_path) as service, await leo(service) as peer:
-        for method, served in table.items():
-            monkeypatch.setitem(TABLE, method, served)
-        for method, kind in (("raises", "KeyError"), ("beyond", "OverflowError")):
-            with pytest.raises(PeerError) as caught:
-                await peer.call(method)
-            assert caught.value.code == 1
-            assert caught.value.message == f"{method}: failed ({kind}); the daemon's status counts it"
-        assert service.failures.counts == {"raises: KeyError": 1, "beyond: OverflowError": 1}
-        peer.send([2, "raises", []])
-        assert [await peer.call("why") for _ in range(70)] == [[]] * 70  # none of them is in flight any more
-    assert "raises: KeyError at test_handlers.py" in caplog.text
-    assert "secret" not in caplog.text
 
 
 async def test_an_answer_names_the_trouble_of_the_store(tmp_path):

@@ -15,7 +15,7 @@ from dreamclient.leo.database import FieldDatabase, opened
 from dreamclient.leo.diet import Diet, Everything
 from dreamclient.leo.hooks import FieldHooks
 from dreamclient.leo.modules import Modules
-from dreamclient.leo.names import given, level, names_of, plain_expert
+from dreamclient.leo.names import names_of
 from dreamclient.leo.voice import Voice, neighbours
 
 from tests.helpers import leo_double
@@ -374,14 +374,3 @@ def test_what_is_no_field_of_leos_is_refused(leo):
 
     with pytest.raises(UsageError, match="cannot reply"):
         names_of(Test())
-
-
-def test_names_and_numbers_as_leo_writes_them():
-    assert [plain_expert(name) for name in ("blend:wounded", "wounded", "", None)] == [
-        "wounded",
-        "wounded",
-        "",
-        "",
-    ]
-    assert given(a=1, b=None, c="x", d=float("nan"), e=10**400) == {"a": 1.0}
-    assert [level(state) for state in (None, leo_double.TraumaState(0.5))] == [0.0, 0.5]

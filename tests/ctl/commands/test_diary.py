@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.terminal.markdown import diary, escaped
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -59,20 +58,6 @@ def test_the_dreams_of_a_day_read_as_markdown(state: Path) -> None:
     assert (
         dreamctl("--state-dir", state, "diary", "--since", "2999-01-01").stdout == "No dream in this time.\n"
     )
-
-
-def test_no_text_is_taken_for_a_mark() -> None:
-    assert escaped("# a <b> _c_ `d` [e](f) | ~g~ &amp; \\ \n h") == (
-        r"\# a \<b\> \_c\_ \`d\` \[e\](f) \| \~g\~ \&amp; \\ h"
-    )
-
-
-def test_what_did_not_end_or_was_not_kept_says_so() -> None:
-    turns = [{"speaker": "leo", "text": ""}, {"speaker": "friend", "text": "yes"}]
-    shown = list(
-        diary([{"started_at": 0.0, "outcome": "left", "turns": turns}, {"started_at": 0.0, "turns": []}])
-    )
-    assert shown[4:] == ["**leo** · (not kept)", "", "**friend** · *yes*", "", "(left after 2 lines)"]
 
 
 def test_each_format_has_every_line(state: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`friend` and `drift`."""
+"""`friend`: shown, kept, restored, exported, imported and reseeded."""
 
 import json
 import os
@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.commands.drift import show_drift
 from dreamd.ctl.commands.friend import show_checkpoints, show_fragments
-from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 
@@ -45,27 +43,6 @@ def test_fragments_at_80_and_at_40_columns() -> None:
         "with -n 0.",
     ]
     assert "first leo that connects" in show_fragments([], 80, NOW)
-
-
-DRIFT = [
-    {"id": 12, "at": NOW - 60, "drift": 0.18},
-    {"id": 11, "at": NOW - 120, "drift": 0.2},
-    {"id": 9, "at": NOW - 90000, "drift": 0.0},
-]
-
-
-def test_drift_as_a_chart_with_its_ends_in_words() -> None:
-    shown = show_drift(DRIFT, 80, NOW).splitlines()
-    rows, words = shown[:8], " ".join(shown[9:])
-    assert rows[0] == "0.20 │   ███▂▂▂"
-    assert rows[-1] == "0.00 │   ██████"
-    assert words == (
-        "From dialogue 9 (2025-03-03 11:00) to 12 (11:59:00): 0.00 to 0.18, farthest 0.20 after 11."
-    )
-    narrow = show_drift(DRIFT * 50, 40, NOW, plain=True)
-    assert max(map(len, narrow.splitlines())) <= 40
-    assert narrow.isascii()
-    assert show_drift([], 80, NOW) == "No dialogue has spoken yet."
 
 
 def test_checkpoints_as_text() -> None:
@@ -258,10 +235,3 @@ def test_refuses_an_invalid_weight_and_names_it(daemon: DaemonProcess, tmp_path:
     assert result.exit_code == 4
     assert "INVALID_PARAMS" in result.stderr
     assert "weight" in result.stderr
-
-
-def test_shows_the_drift_of_a_daemon(socket: Path) -> None:
-    with LittleDaemon(socket, {"friend.drift": lambda _, params: DRIFT[: params[0]]}):
-        answer = dreamctl("--socket", socket, "drift", "-n", 2, "--json")
-        assert (answer.exit_code, json.loads(answer.stdout)) == (0, DRIFT[:2])
-        assert "0.20 │" in dreamctl("--socket", socket, "drift", TERM="dumb").stdout  # into a pipe

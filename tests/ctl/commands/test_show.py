@@ -1,13 +1,11 @@
-"""`show` and `replay`, and the ways to name a dialogue."""
+"""`show`, and the ways to name a dialogue."""
 
 import json
 import os
 import pty
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -190,27 +188,6 @@ def test_times_are_local_or_in_utc(socket: Path, monkeypatch: pytest.MonkeyPatch
     finally:
         monkeypatch.undo()
         time.tzset()
-
-
-def test_p13_replays_a_dialogue_until_a_byte_of_it_is_changed(tmp_path: Path) -> None:
-    """P13."""
-    speaker = Speaker(("the rain is near", "a roof keeps it", "who keeps the roof", "you do"))
-    with DaemonProcess(tmp_path / "state") as daemon:
-        with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
-            assert client.start(10.0)
-            lines = client.dream_now()["lines"]
-        same = dreamctl("--socket", daemon.socket, "replay", "1")
-        assert (same.exit_code, same.stdout) == (0, f"Dialogue 1, {lines} lines: the same.\n")
-    with closing(sqlite3.connect(daemon.state_dir / "dream.sqlite3")) as database, database:
-        database.execute("UPDATE dream_turns SET text = text || '.' WHERE turn = 2")
-    with daemon:
-        other = dreamctl("--socket", daemon.socket, "replay")
-        assert (other.exit_code, other.stdout) == (1, f"Dialogue 1, {lines} lines: line 2: another text.\n")
-        answer = dreamctl("--socket", daemon.socket, "replay", "last", "--json")
-        assert answer.exit_code == 1
-        assert json.loads(answer.stdout) == {
-            "id": 1, "lines": lines, "same": False, "difference": "line 2: another text",
-        }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`status` and `why`: as text, as JSON, and without a daemon."""
+"""`status`: as text, as JSON, and without a daemon."""
 
 import json
 import os
@@ -7,14 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from dreamclient.clients.thread import DreamClient
-from dreamclient.messages import DreamContext, PulseSnapshot
 
 from dreamd.ctl.commands.status import show_status
-from dreamd.ctl.commands.why import show_why
 from dreamd.ctl.daemon.activity import activity, activity_rows
 from dreamd.ctl.daemon.source import Source
-from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.little import LittleDaemon, fails
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -207,31 +203,6 @@ def test_status_does_without_a_database_that_does_not_answer(socket: Path) -> No
     assert "last       not known: the database does not answer\n" in told.stdout
 
 
-DECISIONS = [
-    {
-        "at": NOW - 2,
-        "dream": False,
-        "reason": "cooldown",
-        "client": "leo",
-        "wait_s": 41.0,
-        "gate": {"cooldown_s": 180},
-    },
-    {"at": NOW - 90000, "dream": True, "reason": "asked", "client": "leo-demo", "dialog": 7},
-]
-
-
-def test_why_as_text() -> None:
-    assert show_why(DECISIONS, 80, NOW) == (
-        "11:59:58  did not dream; cooldown: 41 s of 180 left\n"
-        "2025-03-03 11:00  leo-demo began dialogue 7; asked: a dream was asked for, past\n"
-        "          all gates\n"
-        "\n"
-        "Of these 2: 1 asked, 1 cooldown."
-    )
-    assert max(map(len, show_why(DECISIONS, 40, NOW).splitlines())) <= 40
-    assert show_why([], 80, NOW) == "No reply has reached this daemon yet."
-
-
 def test_status_of_a_running_daemon(daemon: DaemonProcess) -> None:
     for result in (
         dreamctl("--state-dir", daemon.state_dir, "--json", "status"),
@@ -243,22 +214,6 @@ def test_status_of_a_running_daemon(daemon: DaemonProcess) -> None:
         assert answer.keys() == STATUS.keys()
     shown = dreamctl("status", DREAMD_STATE_DIR=str(daemon.state_dir))
     assert f"pid {daemon.process.pid}" in shown.stdout
-
-
-def test_why_after_a_reply(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]) -> None:
-    """P10: what the gate decided is shown with its numbers."""
-    _, client = leo
-    client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}, "quality": 0.78})
-    result = dreamctl("--socket", daemon.socket, "why", "-n", 1)
-    assert result.exit_code == 0
-    assert "did not dream; calm: novelty 0.12 ≤ 0.7," in result.stdout
-    (decision,) = json.loads(dreamctl("--socket", daemon.socket, "why", "-n", 1, "--json").stdout)
-    assert decision["reason"] == "calm"
-    assert client.offer(DreamContext("p", "r", pulse=PulseSnapshot(0.1)))
-
-
-def test_why_takes_a_sensible_number(daemon: DaemonProcess) -> None:
-    assert dreamctl("--socket", daemon.socket, "why", "-n", 0).exit_code == 2
 
 
 def test_without_a_daemon_says_where_it_looked_and_what_to_do(tmp_path: Path) -> None:

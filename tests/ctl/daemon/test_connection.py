@@ -1,64 +1,17 @@
-"""Deferred signals, commands to copy, and the reports of failures on the way to the daemon."""
+"""The way to the daemon: hints, the reports of failures, and long lists in pages."""
 
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from dreamclient.messages import PAGE
 
-from dreamd.ctl.__main__ import cli
-from dreamd.ctl.daemon.connection import Daemon, Target
-from dreamd.ctl.terminal.output import command
-from dreamd.ctl.terminal.signals import SIGNALS, undisturbed
+from dreamd.ctl.daemon.connection import Daemon
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
-
-
-def test_defers_a_signal_to_the_end_of_the_block() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-    done = []
-
-    def interrupted() -> None:
-        with undisturbed():
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-            done.append(True)
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert done
-    assert [signal.getsignal(number) for number in SIGNALS] == before
-
-
-def test_restores_the_handlers_after_an_error() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-
-    def failing() -> None:
-        with undisturbed():
-            raise ValueError
-
-    with pytest.raises(ValueError):
-        failing()
-    assert [signal.getsignal(number) for number in SIGNALS] == before
-
-
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        (Target(None, None, as_json=False), "dreamctl why"),
-        (Target("/run/s", None, as_json=False), "dreamctl --socket /run/s why"),
-        (Target("s", "a state", as_json=True), "dreamctl --socket s --state-dir 'a state' why"),
-    ],
-)
-def test_a_command_to_copy_names_the_daemon_that_was_asked(target: Target, words: str) -> None:
-    with click.Context(cli, obj=target) as outer, click.Context(cli, parent=outer):
-        assert command("why") == words
-    assert command("why") == "dreamctl why"
-    assert command("", "dreamd") == "dreamd"
+from tests.helpers.dreamctl import dreamctl
 
 
 def test_a_silent_listener_is_not_reported_as_missing(daemon: DaemonProcess) -> None:
@@ -84,37 +37,6 @@ def test_hints_name_the_daemon(socket: Path) -> None:
         ):
             told = dreamctl("--socket", socket, *asked.split())
             assert f"dreamctl --socket {socket} {hint}" in " ".join(told.output.split())
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "--help",
-        "doctor",
-        "stats --openmetrics",
-        "completions bash",
-        "--socket s status",
-        "--socket s call many",
-    ],
-)
-def test_reports_a_failed_write_to_stdout_in_one_line(socket: Path, tmp_path: Path, words: str) -> None:
-    """Little waits in a buffer, much goes out at once: both fail."""
-    answers = {"status": lambda *_: {"state": "ok"}, "many": lambda *_: ["words"] * 10_000}
-    with LittleDaemon(socket, answers), open("/dev/full", "wb") as full:
-        process = spawn_dreamctl(
-            "--state-dir", "none", *words.split(), cwd=tmp_path, stdout=full.fileno(), PYTHONUNBUFFERED=""
-        )
-        _, said = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert said == "dreamctl: what it prints cannot be written: No space left on device\n"
-
-
-def test_a_closed_pipe_is_no_error(socket: Path, tmp_path: Path) -> None:
-    ours, theirs = os.pipe()
-    os.close(ours)
-    with LittleDaemon(socket, {"many": lambda *_: ["words"] * 10_000}), open(theirs, "wb") as pipe:
-        process = spawn_dreamctl("--socket", socket, "call", "many", cwd=tmp_path, stdout=pipe.fileno())
-        assert (process.communicate(timeout=30)[1], process.returncode) == ("", 1)
 
 
 @pytest.mark.parametrize(

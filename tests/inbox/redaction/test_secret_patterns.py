@@ -12,7 +12,6 @@ from urllib.parse import quote
 import pytest
 
 from dreamd.inbox.redaction.redact import redact_parts
-from dreamd.inbox.redaction.secret_names import secrecy_of
 
 MIXED = "aB3dE5gH7jK9mN2pQ4sT6vW8xZ1cF0iL" * 5
 HEX = "0a1b2c3d4e5f67890a1b2c3d4e5f6789" * 4
@@ -265,12 +264,3 @@ def test_keeps_what_only_describes_a_secret(key: str) -> None:
 )  # fmt: skip
 def test_keeps_what_only_looks_like_a_secret(text: str) -> None:
     assert masked(text) == (text, Counter())
-
-
-def test_a_name_is_judged_by_itself() -> None:
-    assert (secrecy_of("password"), secrecy_of("tokens"), secrecy_of("max_tokens"), secrecy_of("name")) == (
-        "secret",
-        "count",
-        "",
-        "",
-    )

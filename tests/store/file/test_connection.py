@@ -11,7 +11,6 @@ import aiosqlite
 import pytest
 
 from dreamd.store.file.connection import Database
-from dreamd.store.file.transaction import run_transaction
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, line, new_dialog
@@ -93,38 +92,6 @@ async def test_a_cancelled_record_is_whole_or_absent(store: Store):
         recorded += dialog["lines"]
     assert recorded > 0
     assert await store.begin(new_dialog("dream-after")) == 51
-
-
-def test_a_transaction_is_all_or_nothing():
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.execute("CREATE TABLE pairs (number INTEGER)")
-
-    def half(connection: sqlite3.Connection, *, fail: bool) -> str:
-        connection.execute("INSERT INTO pairs VALUES (1)")
-        if fail:
-            raise LookupError
-        return "done"
-
-    assert run_transaction(connection, half, fail=False) == "done"
-    with pytest.raises(LookupError):
-        run_transaction(connection, half, fail=True)
-    with pytest.raises(sqlite3.OperationalError):  # BEGIN itself fails: nothing to roll back
-        run_transaction(connection, lambda inner: run_transaction(inner, half, fail=False))
-    assert not connection.in_transaction
-    assert connection.execute("SELECT count(*) FROM pairs").fetchone() == (1,)
-    connection.close()
-
-
-def test_a_rollback_of_sqlites_own_is_not_rolled_back_again():
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-
-    def lost(connection: sqlite3.Connection) -> None:
-        connection.execute("ROLLBACK")
-        raise LookupError
-
-    with pytest.raises(LookupError):
-        run_transaction(connection, lost)
-    connection.close()
 
 
 async def test_a_failed_opening_leaves_no_thread(tmp_path: Path):

@@ -1,0 +1,17 @@
+"""The diary as Markdown, from dialogues of every kind."""
+
+from dreamd.ctl.terminal.markdown import diary, escaped
+
+
+def test_no_text_is_taken_for_a_mark() -> None:
+    assert escaped("# a <b> _c_ `d` [e](f) | ~g~ &amp; \\ \n h") == (
+        r"\# a \<b\> \_c\_ \`d\` \[e\](f) \| \~g\~ \&amp; \\ h"
+    )
+
+
+def test_what_did_not_end_or_was_not_kept_says_so() -> None:
+    turns = [{"speaker": "leo", "text": ""}, {"speaker": "friend", "text": "yes"}]
+    shown = list(
+        diary([{"started_at": 0.0, "outcome": "left", "turns": turns}, {"started_at": 0.0, "turns": []}])
+    )
+    assert shown[4:] == ["**leo** · (not kept)", "", "**friend** · *yes*", "", "(left after 2 lines)"]

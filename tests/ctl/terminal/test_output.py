@@ -1,0 +1,59 @@
+"""What dreamctl prints: commands to copy, and failed writes to stdout."""
+
+import os
+from pathlib import Path
+
+import click
+import pytest
+
+from dreamd.ctl.__main__ import cli
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.output import command
+from tests.helpers.daemons.little import LittleDaemon
+from tests.helpers.dreamctl import spawn_dreamctl
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (Target(None, None, as_json=False), "dreamctl why"),
+        (Target("/run/s", None, as_json=False), "dreamctl --socket /run/s why"),
+        (Target("s", "a state", as_json=True), "dreamctl --socket s --state-dir 'a state' why"),
+    ],
+)
+def test_a_command_to_copy_names_the_daemon_that_was_asked(target: Target, words: str) -> None:
+    with click.Context(cli, obj=target) as outer, click.Context(cli, parent=outer):
+        assert command("why") == words
+    assert command("why") == "dreamctl why"
+    assert command("", "dreamd") == "dreamd"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--help",
+        "doctor",
+        "stats --openmetrics",
+        "completions bash",
+        "--socket s status",
+        "--socket s call many",
+    ],
+)
+def test_reports_a_failed_write_to_stdout_in_one_line(socket: Path, tmp_path: Path, words: str) -> None:
+    """Little waits in a buffer, much goes out at once: both fail."""
+    answers = {"status": lambda *_: {"state": "ok"}, "many": lambda *_: ["words"] * 10_000}
+    with LittleDaemon(socket, answers), open("/dev/full", "wb") as full:
+        process = spawn_dreamctl(
+            "--state-dir", "none", *words.split(), cwd=tmp_path, stdout=full.fileno(), PYTHONUNBUFFERED=""
+        )
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert said == "dreamctl: what it prints cannot be written: No space left on device\n"
+
+
+def test_a_closed_pipe_is_no_error(socket: Path, tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with LittleDaemon(socket, {"many": lambda *_: ["words"] * 10_000}), open(theirs, "wb") as pipe:
+        process = spawn_dreamctl("--socket", socket, "call", "many", cwd=tmp_path, stdout=pipe.fileno())
+        assert (process.communicate(timeout=30)[1], process.returncode) == ("", 1)

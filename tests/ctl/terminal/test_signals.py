@@ -1,0 +1,36 @@
+"""Signals are deferred to the end of a block."""
+
+import os
+import signal
+
+import pytest
+
+from dreamd.ctl.terminal.signals import SIGNALS, undisturbed
+
+
+def test_defers_a_signal_to_the_end_of_the_block() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    done = []
+
+    def interrupted() -> None:
+        with undisturbed():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_restores_the_handlers_after_an_error() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    def failing() -> None:
+        with undisturbed():
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        failing()
+    assert [signal.getsignal(number) for number in SIGNALS] == before

@@ -1,0 +1,96 @@
+"""The schema: migrated from every earlier one, and always the same in the end."""
+
+import os
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dreamd.store.file.files import Contents, read_contents
+from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate_database
+from tests.helpers import leo_database
+from tests.helpers.store_rows import new_dialog
+from tests.store.test_opening import OpenStore, folder
+
+
+def dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
+
+
+def test_the_frozen_databases_are_what_their_script_makes(tmp_path: Path):
+    for frozen, with_field in ((leo_database.FIELD, True), (leo_database.BARE, False)):
+        leo_database.write(tmp_path / frozen.name, field=with_field)
+        copy = tmp_path / f"copy-{frozen.name}"
+        shutil.copy(frozen, copy)
+        assert dump(copy) == dump(tmp_path / frozen.name)
+    assert read_contents(leo_database.BARE) == Contents(0, frozenset(LEOS_TABLES))
+
+
+async def test_the_oldest_schema_is_backed_up_and_migrated(path: Path, open_store: OpenStore):
+    shutil.copy(leo_database.BARE, path)
+    old = dump(path)
+    store = await open_store(path)
+    copy = "dream.sqlite3.version-0-20260102T150000Z"
+    assert store.notes == [f"migrated from version 0 to {len(MIGRATIONS)}; the old one is kept as {copy}"]
+    assert dump(path.with_name(copy)) == old
+    assert stat.S_IMODE(os.stat(path.with_name(copy)).st_mode) == 0o600
+    assert sorted(folder(path)) == ["dream.sqlite3", "dream.sqlite3-shm", "dream.sqlite3-wal", copy]
+
+    memory = await store.load()
+    assert [(f.id, f.text, f.weight) for f in memory.fragments] == leo_database.FRAGMENTS
+    assert (memory.outcomes, memory.lines, memory.last_run) == ({"imported": 4}, 6, {"leo": 1700000720.5})
+    stats = await store.stats()
+    assert (stats["avg_trauma"], stats["avg_arousal"]) == (pytest.approx(0.62 / 3), pytest.approx(0.41 / 3))
+    assert [turn["turn"] for turn in (await store.get(1))["turns"]] == [1, 2, 3, 4]
+    assert [dialog["note"] for dialog in await store.recent(9)] == [
+        "left in the middle ☂",
+        None,
+        None,
+        "first night",
+    ]
+    assert await store.unwritten() == []
+    assert await store.open_dialogs() == []
+    assert await store.begin(new_dialog()) == 6
+
+    await store.close()
+    assert (await open_store(path)).notes == []
+
+
+async def test_a_new_database_and_a_migrated_one_have_one_schema(path: Path, open_store: OpenStore):
+    old = path.with_name("old.sqlite3")
+    shutil.copy(leo_database.BARE, old)
+    schemas = []
+    for file in (path, old):
+        await (await open_store(file)).close()
+        with closing(sqlite3.connect(file)) as connection:
+            columns = (
+                "SELECT m.name, c.name, c.type, c.[notnull], c.pk"
+                " FROM sqlite_schema m, pragma_table_info(m.name) c"
+            )
+            indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' ORDER BY name"
+            schemas.append([sorted(connection.execute(columns)), connection.execute(indexes).fetchall()])
+    assert schemas[0] == schemas[1]
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE dream_meta (key, value)")
+        steps = (("CREATE TABLE dream_one (id)",), ("CREATE TABLE dream_two (id)", "NOT SQL"))
+        contents = read_contents(path)
+        with pytest.raises(sqlite3.OperationalError):
+            migrate_database(connection, path, contents, 0.0, steps)
+        assert read_contents(path) == Contents(
+            1, frozenset({"dream_meta", "dream_one"})
+        )  # the first step stands
+        note = migrate_database(
+            connection, path, read_contents(path), 1.0, (*steps[:1], ("CREATE TABLE dream_two (id)",))
+        )
+        assert (
+            note
+            == "migrated from version 1 to 2; the old one is kept as dream.sqlite3.version-1-19700101T000001Z"
+        )
+        assert read_contents(path) == Contents(2, frozenset({"dream_meta", "dream_one", "dream_two"}))
