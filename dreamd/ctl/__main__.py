@@ -37,6 +37,9 @@ class NoPath(click.ClickException):
     exit_code = 2
 
 
+SUMMARY_CHARS = 100  # more than any has: a summary is folded, not cut off
+
+
 class Commands(click.Group):
     """The commands, each imported when it is used."""
 
@@ -79,12 +82,11 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""
         heading, heads = "", dict[str, list[tuple[str, str]]]()
-        room = max(45, formatter.width - 6 - max(map(len, COMMANDS)))  # a narrower text is folded
         for name in COMMANDS:
             heading = HEADINGS.get(name, heading)
             found = self.get_command(ctx, name)
             if found is not None:
-                heads.setdefault(heading, []).append((name, found.get_short_help_str(room)))
+                heads.setdefault(heading, []).append((name, found.get_short_help_str(SUMMARY_CHARS)))
         for heading, rows in heads.items():
             with formatter.section(heading):
                 formatter.write_dl(rows)

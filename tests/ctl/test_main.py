@@ -66,3 +66,32 @@ def test_help_is_as_wide_as_the_terminal(name: str) -> None:
     """Except the examples, which users copy."""
     lines = dreamctl(*name.split(), "--help", columns=40).stdout.splitlines()
     assert [line for line in lines if len(line) > 40 and "dreamctl" not in line] == []
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_every_summary_is_whole(columns: int) -> None:
+    """None is cut off in the middle of a sentence."""
+    groups = [name for name, command in ALL.items() if isinstance(command, click.Group)]
+    for words in ("", *groups) if columns >= 80 else ("",):  # click cuts those of a group off
+        shown = dreamctl(*words.split(), "--help", columns=columns).stdout
+        assert "..." not in shown.replace("]...", "").replace("...]", "").replace("[ARGS]...", ""), shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("statsu", "`stats` or `status`"),
+        ("shwo", "`show`"),
+        ("docter", "`doctor`"),
+        ("frend", "`friend`"),
+    ],
+)
+def test_a_slip_names_the_command_that_was_meant(typed: str, near: str) -> None:
+    told = dreamctl(typed)
+    assert told.exit_code == 2
+    assert told.stderr.endswith(f"There is no command '{typed}'. Did you mean {near}?\n")
+
+
+def test_a_word_like_no_command_is_wrong_usage() -> None:
+    told = dreamctl("xyzzy")
+    assert (told.exit_code, "No such command 'xyzzy'" in told.stderr) == (2, True)

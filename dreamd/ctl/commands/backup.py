@@ -19,7 +19,7 @@ from dreamd.store.file.files import Tell, read_contents, read_only
 from dreamd.store.schema import foreign_tables
 
 
-@click.command
+@click.command(short_help="Copy the dream database to a file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option

@@ -13,7 +13,7 @@ from dreamd.ctl.terminal.output import emit, json_option
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command
+@click.command(short_help="Print a script that completes dreamctl in a shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @json_option
 @click.pass_context

@@ -14,7 +14,7 @@ from dreamd.ctl.terminal.since import since_option
 DAY_S = 86_400
 
 
-@click.command
+@click.command(short_help="Print the dreams of a day as Markdown.")
 @since_option
 @json_option
 @utc_option

@@ -11,7 +11,7 @@ from dreamd.ctl.terminal.layout import width
 from dreamd.ctl.terminal.output import emit, json_option
 
 
-@click.command
+@click.command(short_help="Have leo dream now, past all gates.")
 @click.option("--session", type=click.IntRange(1), help="The leo to dream, if more than one is connected.")
 @json_option
 @click.pass_obj

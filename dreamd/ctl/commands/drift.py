@@ -18,7 +18,7 @@ ROWS = 8  # of the chart
 Row = Mapping[str, Any]
 
 
-@click.command
+@click.command(short_help="Show how far the friend has moved from the origin.")
 @click.option("-n", "count", type=click.IntRange(1, 4000), default=200, show_default=True, help="Dialogues.")
 @json_option
 @utc_option

@@ -32,7 +32,7 @@ def _json_lines(dialogues: Dialogues) -> Iterator[str]:
 FORMATS: dict[str, Callable[[Dialogues], Iterator[str]]] = {"md": diary, "txt": _text, "jsonl": _json_lines}
 
 
-@click.command
+@click.command(short_help="Write all dialogues to a file.")
 @click.argument(
     "file",
     required=False,

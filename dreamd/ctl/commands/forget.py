@@ -19,7 +19,7 @@ from dreamd.ctl.terminal.layout import width
 from dreamd.ctl.terminal.output import emit, json_option
 
 
-@click.command
+@click.command(short_help="Delete a dialogue, and what was kept of it.")
 @click.argument("asked", metavar="ID", shell_complete=dialogues)
 @friend_option
 @everywhere_option

@@ -25,7 +25,7 @@ NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its 
 Row = Mapping[str, Any]
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Show and change what the imaginary friend is made of.")
 @click.option(
     "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many. 0 for all."
 )
@@ -90,7 +90,7 @@ def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> N
         click.echo(f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin.")
 
 
-@friend.command
+@friend.command(short_help="Make the friend what he was at a checkpoint.")
 @click.argument("name", shell_complete=checkpoints)
 @json_option
 @click.pass_obj
@@ -108,7 +108,7 @@ def restore(target: Target, name: str) -> None:
         _tell(target, "Restored", daemon.call(Method.RESTORE, name))
 
 
-@friend.command
+@friend.command(short_help="Write the friend to a file, as JSON.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
 @click.option(
     "--checkpoint", "name", shell_complete=checkpoints, help="Write him as he was at this checkpoint."
@@ -135,7 +135,7 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
         click.echo(f"{file}: {len(kept)} fragments")
 
 
-@friend.command("import")
+@friend.command("import", short_help="Replace the friend by one that was exported.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
 @json_option
 @click.pass_obj
@@ -155,7 +155,7 @@ def import_(target: Target, file: Path) -> None:
     _tell(target, "Imported", answer)
 
 
-@friend.command
+@friend.command(short_help="Give the friend another origin.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

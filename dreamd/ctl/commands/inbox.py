@@ -18,7 +18,7 @@ from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.inbox.document.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_BYTES
 
 
-@click.group()
+@click.group(short_help="Read and write the dream inbox.")
 @json_option
 def inbox() -> None:
     """Read and write the dream inbox, the files that other memory systems read (docs/guides/inbox.md).
@@ -52,7 +52,7 @@ def ls(target: Target) -> None:
         click.echo(table(("trace id", "written", "size"), rows, width()))
 
 
-@inbox.command()
+@inbox.command(short_help="Print a trace.")
 @click.argument("trace_id", shell_complete=traces)
 @json_option
 @click.pass_obj
@@ -119,7 +119,7 @@ def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> Non
         raise Wrong("\n".join(problems))
 
 
-@inbox.command()
+@inbox.command(short_help="Write shards from a file or standard input.")
 @click.argument("file", type=click.File("rb"))
 @json_option
 @click.pass_obj
@@ -163,7 +163,7 @@ def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), str(value)
 
 
-@inbox.command()
+@inbox.command(short_help="Check every file against its schema.")
 @json_option
 @click.pass_obj
 def verify(target: Target) -> None:

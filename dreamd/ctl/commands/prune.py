@@ -21,7 +21,7 @@ from dreamd.ctl.terminal.output import emit, json_option
 from dreamd.ctl.terminal.since import parsed
 
 
-@click.command
+@click.command(short_help="Delete the dialogues that are older than an age.")
 @click.option(
     "--older-than", "before", metavar="AGE", required=True, callback=parsed, help="As 90d, or a date."
 )

@@ -15,7 +15,7 @@ LEAST = 16  # columns for the first words; if there are fewer, other columns are
 LEAST_SHOWN = 2  # columns of the table, beside the words
 
 
-@click.command
+@click.command(short_help="List the last dialogues with their first words.")
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @json_option
 @utc_option

@@ -9,7 +9,7 @@ from dreamd.ctl.terminal.dialogues import count_of_lines
 from dreamd.ctl.terminal.output import emit, json_option
 
 
-@click.command
+@click.command(short_help="Run a dialogue again, and compare.")
 @ID
 @json_option
 @click.pass_obj

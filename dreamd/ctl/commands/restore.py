@@ -33,7 +33,7 @@ from dreamd.store.schema import MIGRATIONS, check_contents, is_dreamds
 UNDONE = "nothing was restored"
 
 
-@click.command
+@click.command(short_help="Put a backup in the place of the database.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
 @instance_option
 @json_option

@@ -13,7 +13,7 @@ from dreamd.ctl.terminal.layout import fold, moment, width
 from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
 
-@click.command
+@click.command(short_help="Show the last lines in which all words were said.")
 @click.argument("words", nargs=-1, required=True)
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
 @json_option

@@ -10,11 +10,12 @@ from dreamclient.messages import PROTOCOL_VERSION, Method
 from dreamd import __version__
 from dreamd.ctl.daemon.activity import activity, activity_rows, is_silent
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import counted, labelled, moment, size, span, width
 from dreamd.ctl.terminal.output import emit, json_option, utc_option
 
 
-@click.command
+@click.command(short_help="Show health and activity.")
 @json_option
 @utc_option
 @click.pass_obj
@@ -60,8 +61,12 @@ def _daemon(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
 
 
 def _sessions(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    looking = sum(session["name"] == "dreamctl" for session in status["sessions"])
     for session in status["sessions"]:
-        yield "session", _session(session)
+        if session["name"] != "dreamctl":
+            yield "session", _session(session)
+    if looking > 1:  # besides the one that asks
+        yield "session", f"{looking - 1} more of dreamctl"
     if not any(
         {Method.GENERATE, Method.OBSERVE} <= set(session["provides"]) for session in status["sessions"]
     ):
@@ -70,7 +75,10 @@ def _sessions(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
 
 def _hooks(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     for name, hook in status["hooks"].items():
-        yield name, f"{hook['calls']} calls, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
+        yield (
+            name,
+            f"{count_of(hook['calls'], 'call')}, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms",
+        )
 
 
 def _database(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:

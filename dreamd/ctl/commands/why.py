@@ -13,7 +13,7 @@ from dreamd.ctl.terminal.layout import counted, fold, moment, width
 from dreamd.ctl.terminal.output import emit, emit_line, json_option, utc_option
 
 
-@click.command
+@click.command(short_help="Show whether he dreamt after the last replies, or why not.")
 @click.option(
     "-n", "count", type=click.IntRange(1, DECISIONS), default=10, show_default=True, help="How many."
 )

@@ -138,6 +138,13 @@ def test_status_of_a_fresh_daemon_and_of_other_versions() -> None:
     )
 
 
+def test_shows_no_session_of_the_dreamctl_that_asks() -> None:
+    own = STATUS["sessions"][0] | {"name": "dreamctl", "provides": [], "dreaming": None, "mute_s": 0.0}
+    alone = show_status({"sessions": [own]}, 80, NOW)
+    assert alone == "session  none that could dream"
+    assert "session  2 more of dreamctl\n" in show_status({"sessions": [own] * 3}, 80, NOW)
+
+
 LEO = {"provides": ["generate", "observe"], "dreaming": None, "mute_s": 0.0, "cooldown_s": 0.0}
 ONLOOKER = LEO | {"provides": []}
 

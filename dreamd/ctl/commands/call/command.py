@@ -43,7 +43,10 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
     raise click.BadParameter(f"expected seconds above 0, at most {LONGEST_S:g}")
 
 
-@click.command(context_settings={"ignore_unknown_options": True})  # -1 is a number here
+@click.command(
+    context_settings={"ignore_unknown_options": True},  # -1 is a number here
+    short_help="Call a method of the daemon.",
+)
 @click.argument("method")
 @click.argument("params", metavar="[JSON]...", nargs=-1)
 @click.option("--timeout", "timeout_s", type=float, callback=_seconds, help="Seconds to wait.")

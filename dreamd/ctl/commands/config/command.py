@@ -20,7 +20,7 @@ from dreamd.ctl.terminal.output import command, emit, json_option
 DEFAULTS = settings.Settings()
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="Show and change the settings.")
 @json_option
 @click.pass_context
 def config(context: click.Context) -> None:
@@ -121,7 +121,7 @@ def set_(target: Target, key: str, value: str) -> None:
     _change(target, sources, key, with_value(text_of(sources.file), key, reading.values[group][name]))
 
 
-@config.command
+@config.command(short_help="Remove a value from the settings file.")
 @KEY
 @json_option
 @click.pass_obj
@@ -137,7 +137,7 @@ def unset(target: Target, key: str) -> None:
     _change(target, sources, key, without(text_of(sources.file), key))
 
 
-@config.command
+@config.command(short_help="Check the settings.")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @json_option
 @click.pass_obj
@@ -170,7 +170,7 @@ def _count(count: int) -> str:
     return "1 setting is set" if count == 1 else f"{count or 'no'} settings are set"
 
 
-@config.command
+@config.command(short_help="Write a file that lists each setting with its meaning.")
 @json_option
 @click.pass_obj
 def init(target: Target) -> None:

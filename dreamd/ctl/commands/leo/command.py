@@ -42,7 +42,7 @@ _python = click.option("--python", "python", metavar="EXE", help="The interprete
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
 
 
-@click.group()
+@click.group(short_help="Put dreamd into leo, or take it out.")
 @json_option
 def leo() -> None:
     """Put dreamd into leo, or take it out: his dream.py is the one file that changes.
@@ -78,7 +78,7 @@ def install(context: click.Context, path: Path, python: str | None, yes: bool, d
         _go_on(context, target, yes=yes)
 
 
-@leo.command()
+@leo.command(short_help="Give a leo his own dream.py back, byte for byte.")
 @_path
 @_dry_run
 @json_option
@@ -93,7 +93,7 @@ def uninstall(target: Target, path: Path, dry_run: bool) -> None:
     _end(target, files, files.uninstalling(), None, dry_run=dry_run)
 
 
-@leo.command()
+@leo.command(short_help="Report what install would do, and whether leo could use it.")
 @_path
 @_python
 @json_option

@@ -19,7 +19,7 @@ MOST = 2000  # dialogues on one page
 SLOW = 200  # with this many dialogues or more, progress is shown
 
 
-@click.command
+@click.command(short_help="Write a page with dreams, decisions and drift.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -45,7 +45,7 @@ def service() -> None:
     """
 
 
-@service.command()
+@service.command(short_help="Write the units for this interpreter, and enable the socket.")
 @dry_run_option
 @click.option("--force", is_flag=True, help="Replace units that were edited.")
 @instance_option
@@ -84,7 +84,7 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     _report(target, done, dry_run)
 
 
-@service.command()
+@service.command(short_help="Stop and disable the service, and remove the units.")
 @dry_run_option
 @click.option("--force", is_flag=True, help="Remove units that were edited, too.")
 @instance_option
@@ -121,7 +121,7 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
     _report(target, done or ["nothing: it is not installed"], dry_run)
 
 
-@service.command()
+@service.command(short_help="Start the service, or a process without systemd.")
 @instance_option
 @json_option
 @click.pass_obj
@@ -144,7 +144,7 @@ def start(target: Target, instance: str) -> None:
     _report(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
 
 
-@service.command()
+@service.command(short_help="Stop the service and its socket.")
 @instance_option
 @json_option
 @click.pass_obj
@@ -185,7 +185,7 @@ def restart(context: click.Context, instance: str) -> None:
     context.invoke(start, instance=instance)
 
 
-@service.command()
+@service.command(short_help="Show whether the units are installed, enabled and running.")
 @instance_option
 @json_option
 @click.pass_obj
@@ -206,7 +206,7 @@ def status(target: Target, instance: str) -> None:
         raise SystemExit(1)
 
 
-@service.command()
+@service.command(short_help="Print the last lines of the log.")
 @click.option(
     "-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many of the last lines."
 )

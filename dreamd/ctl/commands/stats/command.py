@@ -8,6 +8,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
+from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import counted, labelled, number, span, width
 from dreamd.ctl.terminal.output import emit, json_option
 
@@ -90,6 +91,9 @@ def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "up", span(figures["uptime_s"])
     yield "decisions", counted(figures["decisions"])
     for name, hook in figures["hooks"].items():
-        yield name, f"{hook['calls']} calls, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
+        yield (
+            name,
+            f"{count_of(hook['calls'], 'call')}, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms",
+        )
     yield "failures", str(sum(figures["failures"].values()))
     yield "refused", str(sum(figures.get("refusals", {}).values()))

@@ -22,7 +22,7 @@ INDENT = " " * 4  # of what a message holds
 COLOURS = {"in": "cyan", "out": "magenta"}
 
 
-@click.command
+@click.command(short_help="Print each message on the socket, until Ctrl-C.")
 @click.option("--session", type=click.IntRange(1), help="Show only this session.")
 @click.option(
     "--method", "methods", multiple=True, metavar="METHOD", help="Show only this method. May be repeated."
