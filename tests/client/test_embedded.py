@@ -88,13 +88,13 @@ def test_p10_a_folder_that_is_held_with_no_socket_is_quiet_and_counted(make):
         assert leo.failures == {"connect": 1, "not_connected": 1}
 
 
-def test_without_dreamd_it_says_what_is_missing(make, monkeypatch):
+def test_names_the_missing_package_without_dreamd(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "dreamd.embedded", None)
     with pytest.raises(NotConnected, match="needs dreamd"):
         make()()
 
 
-def test_what_keeps_it_from_starting_is_told(make, tmp_path, monkeypatch):
+def test_raises_the_reason_if_it_cannot_start(make, tmp_path, monkeypatch):
     (tmp_path / "state").mkdir()
     with sqlite3.connect(tmp_path / "state/dream.sqlite3") as new:
         new.execute("PRAGMA user_version = 99")
@@ -106,7 +106,7 @@ def test_what_keeps_it_from_starting_is_told(make, tmp_path, monkeypatch):
         make(tmp_path / "other")()
 
 
-def test_it_starts_once_however_many_ask(make, monkeypatch):
+def test_waits_for_a_start_that_another_thread_has_begun(make, monkeypatch):
     daemon = make()
     asked(daemon, "status")
     monkeypatch.setattr(module, "START_S", 0.02)
@@ -126,7 +126,7 @@ def test_settings_are_taken_and_wrong_ones_refused(make):
         daemon.shared().adopt(["gate.chances=1"])
 
 
-def test_its_clock_may_be_set(tmp_path):
+def test_takes_a_clock(tmp_path):
     now = [1_800_000_000.0]
     shared = module.Shared(tmp_path / "state", None, lambda: now[0])
     with DreamClient(connect=shared.connect) as leo:
@@ -137,7 +137,7 @@ def test_its_clock_may_be_set(tmp_path):
     shared.close()
 
 
-def test_after_close_it_starts_anew(make):
+def test_starts_again_after_close(make):
     daemon = make()
     asked(daemon, "status")
     daemon.close()
@@ -161,7 +161,7 @@ def test_an_offer_returns_when_the_dream_has_ended(make):
     assert not asked(daemon, "status")["sessions"][1:]  # no connection outlives its offer
 
 
-def test_p10_what_waiting_swallows_is_counted_and_told(make):
+def test_p10_counts_a_failure_while_waiting_and_tells_it(make):
     def unreachable():
         raise NotConnected("no daemon there")
 
@@ -175,7 +175,7 @@ def test_p10_what_waiting_swallows_is_counted_and_told(make):
     assert asked(daemon, "status")["failures"]["host: not_connected"] == 1
 
 
-def test_an_end_that_is_never_said_is_asked_for(make, monkeypatch):
+def test_asks_for_the_end_of_a_dream_if_it_is_not_told(make, monkeypatch):
     """As if the store could not take it."""
     monkeypatch.setattr(waiting, "SILENCE_S", 0.01)
     daemon = make()
@@ -187,7 +187,7 @@ def test_an_end_that_is_never_said_is_asked_for(make, monkeypatch):
     assert len(asked(daemon, "dialogs.recent", 5)) == 1
 
 
-def test_a_hook_that_no_thread_waits_for_fails(make, monkeypatch):
+def test_a_hook_fails_if_no_thread_waits(make, monkeypatch):
     monkeypatch.setattr(waiting, "HOOK_S", 0.01)
     leo = WaitingClient(make())
     with pytest.raises(CallTimeout):

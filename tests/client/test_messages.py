@@ -1,4 +1,4 @@
-"""What crosses the wire, as hosts make it."""
+"""The messages of the wire, as hosts make them."""
 
 import msgpack
 from dreamclient.messages import Code, DreamContext, Method, PulseSnapshot
@@ -28,7 +28,7 @@ def test_a_context_is_the_map_of_the_contract() -> None:
     }
 
 
-def test_what_was_not_measured_is_nil() -> None:
+def test_sends_a_missing_measure_as_nil() -> None:
     sent = msgpack.unpackb(rpc.packed(DreamContext("a", "b")))
     assert [key for key, value in sent.items() if value is None] == [
         "math_state",
@@ -40,7 +40,7 @@ def test_what_was_not_measured_is_nil() -> None:
     assert DreamContext("a", "b").themes is not DreamContext("a", "b").themes
 
 
-def test_no_two_codes_and_no_two_methods_are_the_same() -> None:
+def test_codes_and_methods_are_distinct() -> None:
     for names in (Code, Method):
         values = [value for name, value in vars(names).items() if name.isupper()]
         assert len(values) == len(set(values)) > 10

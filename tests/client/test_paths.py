@@ -1,4 +1,4 @@
-"""Where the socket and the state are: the same answer for all who ask from the same environment."""
+"""The paths of the socket and the state folder: equal for all programs with one environment."""
 
 import pwd
 from pathlib import Path
@@ -25,7 +25,7 @@ STATE = Path("/home/leo/.local/state/dreamd")
         ("", HOME, STATE),
     ],
 )
-def test_state_dir(explicit: str | None, env: dict[str, str], expected: Path) -> None:
+def test_finds_the_state_folder(explicit: str | None, env: dict[str, str], expected: Path) -> None:
     assert state_dir(explicit, env) == expected
 
 
@@ -46,7 +46,9 @@ RUNTIME = HOME | {"XDG_RUNTIME_DIR": "/run/user/7"}
         ("", "", RUNTIME, "/run/user/7/dreamd/dreamd.sock"),
     ],
 )
-def test_socket_path(explicit: str | None, state: str | None, env: dict[str, str], expected: str) -> None:
+def test_finds_the_socket(
+    explicit: str | None, state: str | None, env: dict[str, str], expected: str
+) -> None:
     assert socket_path(explicit, state=state, env=env) == Path(expected)
 
 

@@ -111,7 +111,7 @@ def test_p14_its_log_stays_silent(start, caplog, tmp_path):
     assert logging.getLogger("dreamd").propagate
 
 
-def test_its_log_stays_silent_until_the_last_of_several_ends(start, tmp_path):
+def test_log_stays_silent_until_the_last_of_several_daemons_ends(start, tmp_path):
     first, second = start(), start(tmp_path / "second")
     first.close()
     assert not logging.getLogger("dreamd").propagate
@@ -185,7 +185,7 @@ def test_new_settings_apply_to_the_friend(start):
     assert next(each["weight"] for each in kept if each["origin"]) == chosen().friend.origin_floor
 
 
-def test_it_runs_without_uvloop(start, monkeypatch):
+def test_runs_without_uvloop(start, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert status(start())["state"] == "ok"
 

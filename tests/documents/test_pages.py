@@ -107,7 +107,7 @@ def test_each_setting_is_one_of_dreamd(page: Path) -> None:
 
 
 def test_no_source_cites_a_page_outside_the_repository() -> None:
-    """What holds is written in docs/ and beside the code."""
+    """The facts are written in docs/ and beside the code."""
     folders = (ROOT / name for name in ("client", "docs", "dreamd", "examples", "tests"))
     sources = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".md")]
     assert [

@@ -125,7 +125,7 @@ def test_the_reasons_and_outcomes_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("shape", [LineMeta, LineMetrics])
-def test_what_hooks_get_and_return_is_documented(shape: Any) -> None:
+def test_documents_the_arguments_and_answers_of_hooks(shape: Any) -> None:
     documented = section("Methods that a host serves")
     assert [key for key in shape.__annotations__ if not re.search(rf"\b{key}\b", documented)] == []
 

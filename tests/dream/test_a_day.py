@@ -22,7 +22,7 @@ def expected(share: float, settings: GateSettings) -> float:
 
 
 def dreams_of_a_day(settings: GateSettings, rng: random.Random) -> tuple[int, float]:
-    """How many dreams a leo has of whom enough is known, and for which share of the replies the gates are open."""
+    """Return how many dreams a leo with a full history has, and for which share of the replies the gates are open."""
     named, signals = ClientState(), Signals()
     dreams = opened = asked = 0
     for number in range(ENOUGH + REPLIES):

@@ -1,4 +1,4 @@
-"""What is kept by name: cooldown, pause, a context for later; and how many names."""
+"""The state that is kept by name: cooldown, pause and a context for later, for a bounded number of names."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What of a copy may take the buffer's place."""
+"""The fragments of a copy that may take the buffer's place."""
 
 from dreamd.dream.fragment_records import FragmentRecord, merge_records, to_records
 from dreamd.dream.friend import FriendSettings

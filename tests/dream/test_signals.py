@@ -1,4 +1,4 @@
-"""What is ranked, among how many values, and what stands in the place of a signal that does not vary."""
+"""The ranks of signals: among how many values, and the replacement of a signal that does not vary."""
 
 import math
 import random

@@ -40,7 +40,7 @@ def decide(client: DreamClient, times: int) -> None:
         assert client.call("dream.context", {})["reason"] == "calm"
 
 
-def test_they_are_there_after_a_restart(tmp_path: Path) -> None:
+def test_decisions_are_there_after_a_restart(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with DaemonProcess(state) as daemon:
         with leo(daemon) as client:
@@ -80,7 +80,7 @@ def test_the_tick_writes_them_and_the_last_256_stay(tmp_path: Path) -> None:
     assert rows(state, "SELECT count(*) FROM dream_decisions") == [(256,)]
 
 
-async def test_what_cannot_be_written_is_written_later_and_nothing_twice(tmp_path: Path) -> None:
+async def test_writes_refused_decisions_later_and_none_twice(tmp_path: Path) -> None:
     failures = Failures(Clock())
     async with await Store.open(tmp_path / "dream.sqlite3", clock=Clock()) as store:
         kept = Decisions(store, failures)

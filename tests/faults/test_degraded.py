@@ -77,7 +77,7 @@ class Patient:
         assert trouble in self.doctor("daemon")["FAIL"]
 
     def doctor(self, section: str) -> dict[str, str]:
-        """What the doctor finds in a section, by level."""
+        """Return the doctor's findings in a section, by level."""
         ran = dreamctl("--state-dir", self.state, "doctor", "--json")
         findings = json.loads(ran.stdout)["findings"]
         assert ran.exit_code == any(one["level"] == "FAIL" for one in findings)
@@ -86,7 +86,7 @@ class Patient:
         }
 
     def recovers(self) -> None:
-        """By itself; and it dreams, and the shard arrives."""
+        """Check that the daemon recovers by itself, dreams, and writes the shard."""
         until(lambda: self.status()["state"] == "ok", "well again")
         until(lambda: self.leo.connected, "leo is back")
         before = self.status()["inbox"]["waiting"]

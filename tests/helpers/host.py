@@ -67,7 +67,7 @@ class HostProcess:
 
 
 class Ended:
-    """How a host ended: its exit code, all that it printed, and its last report."""
+    """The end of a host: its exit code, all that it printed, and its last report."""
 
     def __init__(self, code: int, out: str, err: str, report: dict[str, Any]) -> None:
         self.code, self.out, self.err, self.report = code, out, err, report

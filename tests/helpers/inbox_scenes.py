@@ -22,7 +22,7 @@ def write(inbox: Inbox) -> None:
 
 
 def write_on(inbox: Inbox) -> None:
-    """What does not fit the file that waits."""
+    """Write shards that do not fit into the waiting file."""
     inbox.write(SEED, [shard(0) | LARGE, shard(1) | LARGE], trace_id="t")
 
 

@@ -250,7 +250,7 @@ def run_trauma(
 
 @dataclass
 class _Memory:
-    """What both kinds of field hold."""
+    """The memory that both kinds of field hold."""
 
     conn: Any = None
     bigrams: dict[str, dict[str, int]] = field(default_factory=dict)

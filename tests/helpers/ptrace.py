@@ -54,12 +54,12 @@ class Call:
 
     @property
     def file(self) -> str:
-        """What the descriptor that is its first argument stands for."""
+        """The file of the descriptor in the first argument."""
         return os.readlink(f"/proc/{self.pid}/fd/{self.first}")
 
     @property
     def target(self) -> str:
-        """What the descriptor that is its third argument stands for: the folder that a file is renamed into."""
+        """The file of the descriptor in the third argument: the folder that a file is renamed into."""
         return os.readlink(f"/proc/{self.pid}/fd/{self.third}")
 
 

@@ -1,4 +1,4 @@
-"""Where a real leo plays: a copy of his checkout, a state folder of the daemon, a process for each scene."""
+"""The stage of a real leo: a copy of his checkout, a state folder of the daemon, a process for each scene."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What systemd hears and what it passes."""
+"""The messages to systemd, and the sockets that it passes."""
 
 import os
 import resource
@@ -89,7 +89,7 @@ for place in range(3, 3 + len(given)):
 
 
 def passing(names, *given):
-    """What a process makes of these files, passed to it under these names."""
+    """Run a process that is passed these files under these names, and return its end."""
     fds = [one.fileno() for one in given]
     return subprocess.run(
         [sys.executable, "-c", CHILD, names, *map(str, fds)],

@@ -22,7 +22,7 @@ def test_calls_run_one_by_one_and_their_results_come_back():
     thread.shutdown()
 
 
-def test_what_waits_can_be_cancelled_and_what_runs_ends_whole():
+def test_cancels_waiting_calls_and_finishes_the_running_one():
     thread, reached, go = OneThread("one"), threading.Event(), threading.Event()
     first = thread.submit(lambda: reached.set() or go.wait(DEADLINE_S))
     assert reached.wait(DEADLINE_S)
@@ -67,7 +67,7 @@ def test_a_shutdown_never_waits_for_a_call_that_the_thread_takes_meanwhile():
         sys.setswitchinterval(switched)
 
 
-async def test_who_looks_waits_a_little_and_never_makes_a_second_call_beside_the_first():
+async def test_waits_a_little_and_makes_no_second_call_beside_the_first():
     calls, hold = [], threading.Event()
 
     def look():
@@ -83,7 +83,7 @@ async def test_who_looks_waits_a_little_and_never_makes_a_second_call_beside_the
     looker.close()
 
 
-async def test_what_a_look_raises_reaches_who_asked():
+async def test_raises_the_error_of_a_call_in_its_caller():
     hold = threading.Event()
 
     def look():

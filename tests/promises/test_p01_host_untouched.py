@@ -16,7 +16,7 @@ LATER_MS = 1.0  # at the lower quartile of all replies, each beside its twin's: 
 
 @pytest.fixture(scope="module")
 def off(tmp_path_factory) -> Ended:
-    """The same program without dreamd."""
+    """The program without dreamd."""
     with HostProcess(tmp_path_factory.mktemp("off"), "off") as host:
         host.go_on()
         return host.finish()

@@ -25,7 +25,7 @@ pytestmark = [needs_ptrace, pytest.mark.usefixtures("small_files")]
 
 
 def steps(inbox: Inbox, act: Callable[[Inbox], object], told: Path) -> list[tuple[str, str]]:
-    """What is written, synced, renamed and removed, and where, until the caller is told."""
+    """Return the writes, syncs, renames and removals, with their places, until the caller is told."""
     seen: list[tuple[str, str]] = []
 
     def place(path: str) -> str:

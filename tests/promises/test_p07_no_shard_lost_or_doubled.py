@@ -39,7 +39,7 @@ LONG = bool(os.environ.get("HUNT"))
 
 @dataclass(frozen=True)
 class Scene:
-    """What is there before, what is done, and which shards must be there, once each, when it was done."""
+    """A state before, an action, and the shards that must be there after it, once each."""
 
     name: str
     before: Callable[[Inbox], object]
@@ -93,7 +93,7 @@ def check_nothing_lost(scene: Scene, inbox: Inbox, known: frozenset[int]) -> Non
 
 
 def check_retry(scene: Scene, inbox: Inbox) -> None:
-    """The same call again lands all of it once, and a sweep leaves no temporary."""
+    """Check that a repeated call writes each shard once, and that a sweep leaves no temporary file."""
     scene.act(inbox)
     assert dict(indexes(inbox.folder, "t")) == dict.fromkeys(scene.after, 1)
     inbox.sweep()

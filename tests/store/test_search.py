@@ -129,7 +129,7 @@ async def test_without_diagnostics_there_is_no_index(path: Path, open_store: Ope
         assert connection.execute("SELECT count(*) FROM dream_search").fetchone() == (0,)
 
 
-async def test_its_tables_are_known_as_ours(store: Store, path: Path):
+async def test_recognises_the_search_tables_as_dreamds(store: Store, path: Path):
     await say(store, "roof")
     await store.close()
     contents = read_contents(path)

@@ -104,8 +104,8 @@ async def test_a_lost_connection_fails_every_call_and_ends_every_task():
         await cancelled.wait()
         with pytest.raises(NotConnected):
             await made.session.call("generate", [], 5.0)
-        made.session.event(b"nobody")
-        made.session.respond(1, "nobody")
+        made.session.event(b"unread")
+        made.session.respond(1, "unread")
         made.session.close()
         made.session.abort()
 

@@ -1,4 +1,4 @@
-"""Reaching the daemon: without waiting, and with a word on what is wrong."""
+"""Connecting to the daemon: without waiting, and with a reason if it fails."""
 
 import socket
 from pathlib import Path
@@ -15,7 +15,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "dreamd.sock"
 
 
-def test_it_connects_where_someone_listens(path: Path) -> None:
+def test_connects_to_a_listening_socket_without_blocking(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -25,26 +25,26 @@ def test_it_connects_where_someone_listens(path: Path) -> None:
             assert not sock.getblocking()
 
 
-def test_the_path_is_resolved_from_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_takes_the_path_from_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connect = connected
     monkeypatch.setenv("DREAMD_SOCKET", str(path))
     with pytest.raises(NotConnected, match=f"^no daemon at {path}: No such file or directory$"):
         connect()
 
 
-def test_a_socket_that_nobody_serves_refuses(path: Path) -> None:
+def test_raises_not_connected_if_no_process_listens(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
     with pytest.raises(NotConnected, match="Connection refused"):
         connected(path)
 
 
-def test_a_full_backlog_is_not_waited_for(path: Path) -> None:
-    """P1: a stopped daemon accepts nobody, and a connect that blocks would wait as long."""
+def test_raises_not_connected_at_once_if_the_backlog_is_full(path: Path) -> None:
+    """P1: a stopped daemon accepts no connection, and a connect that blocks would wait as long."""
     with full_backlog(path), pytest.raises(NotConnected, match="accepts no connections now"):
         connected(path)
 
 
-def test_a_path_that_no_socket_can_have_is_said_so(tmp_path: Path) -> None:
+def test_raises_an_error_for_a_path_that_no_socket_can_have(tmp_path: Path) -> None:
     with pytest.raises(SocketPathError):
         connected(tmp_path / ("x" * 108))

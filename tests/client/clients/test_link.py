@@ -1,4 +1,4 @@
-"""One connection of the thread's client: whole messages, from any thread, without waiting where it must not."""
+"""One connection of the client: whole messages from any thread, without waiting on the reply path."""
 
 import socket
 import threading
@@ -20,7 +20,7 @@ from tests.helpers.waiting import until
 
 
 class Ends:
-    """A link, and the daemon's end of it, which reads when it is told to."""
+    """A link, and the daemon's end of it, which reads when the test says so."""
 
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
@@ -35,12 +35,12 @@ class Ends:
         self.link.call("why", list(params), self.replies.append, soonest)
 
     def receive(self) -> list[Request]:
-        """What comes next, or has come."""
+        """Wait for the next requests, and return them."""
         self.link.wait(DEADLINE_S)
         return self.link.receive()
 
     def reads(self, count: int) -> list[Any]:
-        """The next `count` messages."""
+        """Return the next `count` messages."""
         events: list[Any] = []
         while len(events) < count:
             events += self.peer.receive_data(self.theirs.recv(1 << 20))
@@ -49,11 +49,11 @@ class Ends:
         return events
 
     def prompts(self, count: int) -> list[str]:
-        """The prompts of the next `count` contexts."""
+        """Return the prompts of the next `count` contexts."""
         return [event.params[0]["prompt"] for event in self.reads(count) if isinstance(event, Notification)]
 
     def stall(self) -> int:
-        """Offer until no more fits; how many were taken."""
+        """Offer until no more fits, and return how many were taken."""
         taken = 0
         while self.link.offer({"prompt": f"{taken} {'x' * 1000}"}):
             taken += 1
@@ -75,14 +75,14 @@ def ends() -> Iterator[Ends]:
 # --- the reply path ----------------------------------------------------------------------------------
 
 
-def test_a_context_is_one_message(ends: Ends) -> None:
+def test_sends_a_context_as_one_message(ends: Ends) -> None:
     assert ends.link.offer({"prompt": "a"})
     assert ends.link.offer({"prompt": "b"})
     assert ends.prompts(2) == ["a", "b"]
     assert ends.failures == {}
 
 
-def test_a_daemon_that_does_not_read_costs_contexts_and_no_time(ends: Ends) -> None:
+def test_drops_contexts_without_waiting_if_the_daemon_does_not_read(ends: Ends) -> None:
     """P1: the reply path never waits; P10: what it drops is counted, and told with the next that goes out."""
     taken = ends.stall()
     assert taken > 10
@@ -106,7 +106,7 @@ def narrow(ends: Ends) -> Ends:
     return ends
 
 
-def test_half_a_context_ends_the_connection_and_is_counted(narrow: Ends) -> None:
+def test_ends_the_connection_and_counts_if_a_context_went_out_in_part(narrow: Ends) -> None:
     """P1: on a kernel that takes less at once, the rest would have to wait. What comes behind could not be read."""
     narrow.session.failures.count("connect")
     assert not narrow.link.offer({"prompt": "x" * 3000, "reply": "x" * 4000, "expert": "x" * 4000})
@@ -116,7 +116,7 @@ def test_half_a_context_ends_the_connection_and_is_counted(narrow: Ends) -> None
         narrow.receive()
 
 
-def test_a_context_that_finds_another_thread_sending_is_sent_by_that_one(ends: Ends) -> None:
+def test_leaves_a_context_to_the_thread_that_is_sending(ends: Ends) -> None:
     """P1: neither waits, be it a thread, or a signal handler in the middle of an offer; P10: nothing is dropped."""
     with ends.link._held(None):
         assert ends.link.offer({"prompt": "while it was held"})
@@ -125,7 +125,7 @@ def test_a_context_that_finds_another_thread_sending_is_sent_by_that_one(ends: E
     assert ends.failures == {}
 
 
-def test_contexts_that_wait_for_another_thread_are_few_and_counted_at_the_end(ends: Ends) -> None:
+def test_bounds_the_contexts_that_wait_and_counts_them_at_the_end(ends: Ends) -> None:
     """P11, P10: a thread that is sending may never get to its end."""
     with ends.link._lock:
         assert sum(ends.link.offer({"prompt": str(n)}) for n in range(OFFERED + 2)) == OFFERED
@@ -134,7 +134,7 @@ def test_contexts_that_wait_for_another_thread_are_few_and_counted_at_the_end(en
     assert ends.failures == {"stalled": 2, "not_connected": OFFERED}
 
 
-def test_many_threads_offer_at_once_and_each_context_is_sent_or_counted(ends: Ends) -> None:
+def test_sends_or_counts_each_context_of_many_threads(ends: Ends) -> None:
     prompts: list[str] = []
 
     def read() -> None:
@@ -164,7 +164,7 @@ class Unsendable:
 
 
 @pytest.mark.parametrize("ctx", [{"prompt": Unsendable()}, Unsendable(), {1, 2}], ids=type)
-def test_a_context_that_no_message_can_hold_is_counted(ends: Ends, ctx: Any) -> None:
+def test_counts_a_context_that_no_message_can_hold(ends: Ends, ctx: Any) -> None:
     """P1: a host may offer anything."""
     for _ in range(2):  # the second has failures to carry
         assert not ends.link.offer(ctx)
@@ -173,7 +173,7 @@ def test_a_context_that_no_message_can_hold_is_counted(ends: Ends, ctx: Any) -> 
     assert ends.prompts(1) == ["half ? an emoji"]
 
 
-def test_a_connection_that_is_gone_costs_the_context_alone(ends: Ends) -> None:
+def test_drops_only_the_context_if_the_connection_has_ended(ends: Ends) -> None:
     ends.theirs.close()
     assert not ends.link.offer({"prompt": "a"})
     ends.link.end()
@@ -184,7 +184,7 @@ def test_a_connection_that_is_gone_costs_the_context_alone(ends: Ends) -> None:
 # --- calls -------------------------------------------------------------------------------------------
 
 
-def test_a_call_is_answered(ends: Ends) -> None:
+def test_calls_and_gets_the_answer(ends: Ends) -> None:
     ends.call(10)
     assert ends.reads(1) == [Request(0, "why", [10])]
     ends.theirs.sendall(ends.peer.respond(0, [1]))
@@ -192,7 +192,7 @@ def test_a_call_is_answered(ends: Ends) -> None:
     assert [reply and reply.result for reply in ends.replies] == [[1]]
 
 
-def test_a_call_that_is_given_up_late_harms_no_later_connection(ends: Ends) -> None:
+def test_giving_a_call_up_late_leaves_the_next_connection_alone(ends: Ends) -> None:
     forget = ends.link.call("why", [], ends.replies.append, time.monotonic() + DEADLINE_S)
     ends.session.end()
     ends.session.begin()  # whose first call has that number again
@@ -219,7 +219,7 @@ class Reader(threading.Thread):
         return self._events
 
 
-def test_a_call_waits_for_room_until_its_deadline(ends: Ends) -> None:
+def test_call_waits_for_room_until_its_deadline(ends: Ends) -> None:
     taken = ends.stall()
     with pytest.raises(CallTimeout, match="does not read"):
         ends.call("x" * 100, deadline=0.02)  # nothing of it has gone out, so the connection stands
@@ -229,7 +229,7 @@ def test_a_call_waits_for_room_until_its_deadline(ends: Ends) -> None:
     assert ends.link.offer({"prompt": "a"})
 
 
-def test_a_call_that_went_out_in_part_ends_the_connection_at_its_deadline(narrow: Ends) -> None:
+def test_ends_the_connection_if_a_call_went_out_in_part_by_its_deadline(narrow: Ends) -> None:
     with pytest.raises(CallTimeout):
         narrow.call("x" * 50_000, deadline=0.02)
     with pytest.raises(NotConnected):
@@ -238,13 +238,13 @@ def test_a_call_that_went_out_in_part_ends_the_connection_at_its_deadline(narrow
     assert narrow.replies == []  # its caller knows already
 
 
-def test_a_call_waits_for_the_lock_until_its_deadline(ends: Ends) -> None:
+def test_call_waits_for_the_lock_until_its_deadline(ends: Ends) -> None:
     with ends.link._lock, pytest.raises(CallTimeout):
         ends.call(deadline=0.02)
     ends.call(deadline=0.02)
 
 
-def test_a_call_that_cannot_be_sent_is_refused_here(ends: Ends) -> None:
+def test_refuses_a_call_that_cannot_be_sent(ends: Ends) -> None:
     for param in (Unsendable(), "x" * MESSAGE_BYTES):
         with pytest.raises(UsageError):
             ends.call(param)
@@ -252,7 +252,7 @@ def test_a_call_that_cannot_be_sent_is_refused_here(ends: Ends) -> None:
     assert ends.replies == []
 
 
-def test_a_call_on_a_lost_connection_says_so(ends: Ends) -> None:
+def test_call_raises_not_connected_on_a_lost_connection(ends: Ends) -> None:
     ends.call()
     ends.theirs.close()
     with pytest.raises(NotConnected, match="Broken pipe"):
@@ -264,7 +264,7 @@ def test_a_call_on_a_lost_connection_says_so(ends: Ends) -> None:
         ends.call()
 
 
-def test_an_end_wakes_what_waits_for_room(ends: Ends) -> None:
+def test_end_wakes_the_thread_that_waits_for_room(ends: Ends) -> None:
     ends.stall()
     errors: list[Exception] = []
 
@@ -284,7 +284,7 @@ def test_an_end_wakes_what_waits_for_room(ends: Ends) -> None:
 # --- reading -----------------------------------------------------------------------------------------
 
 
-def test_nothing_for_a_time_is_nothing(ends: Ends) -> None:
+def test_receives_nothing_if_nothing_was_sent(ends: Ends) -> None:
     ends.link.wait(0.01)
     assert ends.link.receive() == []
     ends.theirs.sendall(ends.peer.notify("event", [{}]))
@@ -292,7 +292,7 @@ def test_nothing_for_a_time_is_nothing(ends: Ends) -> None:
     assert ends.link.receive() == []
 
 
-def test_requests_are_answered(ends: Ends) -> None:
+def test_answers_requests(ends: Ends) -> None:
     for answer in ("result", "error"):
         _, data = ends.peer.call("recall", ["a query", 1], "theirs")
         ends.theirs.sendall(data)
@@ -306,7 +306,7 @@ def test_requests_are_answered(ends: Ends) -> None:
         assert reply.result == ["a line"] or reply.error
 
 
-def test_a_peer_that_breaks_the_protocol_is_told_once_and_lost(ends: Ends) -> None:
+def test_tells_a_peer_that_breaks_the_protocol_once_and_ends(ends: Ends) -> None:
     ends.theirs.sendall(packed([2, "event", [{}]]) + b"\xc1")
     with pytest.raises(NotConnected, match="broke the protocol: no MessagePack"):
         ends.receive()
@@ -314,7 +314,7 @@ def test_a_peer_that_breaks_the_protocol_is_told_once_and_lost(ends: Ends) -> No
     assert event.method == "error"
 
 
-def test_the_end_of_the_connection_is_said(ends: Ends) -> None:
+def test_raises_not_connected_at_the_end_of_the_connection(ends: Ends) -> None:
     ends.theirs.close()
     with pytest.raises(NotConnected, match="the daemon closed the connection"):
         ends.receive()
@@ -324,7 +324,7 @@ def test_the_end_of_the_connection_is_said(ends: Ends) -> None:
         ends.receive()
 
 
-def test_a_forked_copy_is_closed_and_nothing_else_is(ends: Ends) -> None:
+def test_abandon_closes_the_forked_copy_only(ends: Ends) -> None:
     """P1: a child's copy of the connection ends without a word to the daemon."""
     ends.link._lock.acquire()  # by a thread that the child has not
     sock = ends.link._sock.dup()

@@ -144,10 +144,10 @@ async def wrong_later(*_: Any) -> Any:
         (lambda: "x", "TypeError"),
     ],
 )
-async def test_a_hook_that_fails_is_answered_and_counted(
+async def test_answers_and_counts_a_hook_that_fails(
     daemon: Serve, make: Make, generate: Any, kind: str
 ) -> None:
-    """P10, P14: by type and place, with no word of what it said."""
+    """P10, P14: by type and place, without the text of the error."""
     serving = await daemon()
     client = make(generate)
     assert await client.start(DEADLINE_S)
@@ -159,7 +159,7 @@ async def test_a_hook_that_fails_is_answered_and_counted(
     assert client.failures == {"generate": 1}
 
 
-async def test_a_hook_that_is_cancelled_is_answered_too(daemon: Serve, make: Make) -> None:
+async def test_answers_a_hook_that_is_cancelled(daemon: Serve, make: Make) -> None:
     async def generate(*_: Any) -> str:
         raise asyncio.CancelledError
 
@@ -172,7 +172,7 @@ async def test_a_hook_that_is_cancelled_is_answered_too(daemon: Serve, make: Mak
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-async def test_a_daemon_without_a_seed_is_given_one(daemon: Serve, make: Make, refuses: bool) -> None:
+async def test_sends_the_seed_to_a_daemon_that_has_none(daemon: Serve, make: Make, refuses: bool) -> None:
     async def seed(served: Served, params: list[Any]) -> int:
         if refuses:
             raise RemoteError(Code.UNAVAILABLE, "not now")
@@ -188,7 +188,7 @@ async def test_a_daemon_without_a_seed_is_given_one(daemon: Serve, make: Make, r
     assert client.failures == ({"seed": 1} if refuses else {})
 
 
-async def test_a_seed_that_is_too_large_is_a_failure_and_no_end(daemon: Serve, make: Make) -> None:
+async def test_counts_a_seed_that_is_too_large_and_stays_connected(daemon: Serve, make: Make) -> None:
     await daemon(hello=lambda *_: WELCOME | {"seeded": False})
     client = make(origin=["x" * MESSAGE_BYTES])
     assert await client.start(DEADLINE_S)
@@ -196,7 +196,7 @@ async def test_a_seed_that_is_too_large_is_a_failure_and_no_end(daemon: Serve, m
     assert client.failures == {"seed": 1}
 
 
-async def test_events_reach_the_host(daemon: Serve, make: Make) -> None:
+async def test_passes_events_to_the_host(daemon: Serve, make: Make) -> None:
     events: asyncio.Queue[Any] = asyncio.Queue()
     serving = await daemon()
     client = make(on_event=events.put_nowait)
@@ -237,7 +237,9 @@ async def test_calls_end_with_an_answer_an_error_a_deadline_or_the_connection(
 
 
 @pytest.mark.parametrize("meets", ["answer", "end"])
-async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, make: Make, meets: str) -> None:
+async def test_cancelling_the_caller_of_a_call_harms_no_other_call(
+    daemon: Serve, make: Make, meets: str
+) -> None:
     """The caller's cancellation meets the answer, or the end of the connection, in one turn of the loop."""
     await daemon(why=lambda *_: asyncio.Event().wait())
     client = make()
@@ -260,7 +262,7 @@ async def test_a_call_whose_caller_was_cancelled_harms_nobody(daemon: Serve, mak
 # --- daemons that do not answer ----------------------------------------------------------------------
 
 
-async def test_without_a_daemon_contexts_are_dropped_and_told_to_the_next(
+async def test_drops_contexts_without_a_daemon_and_tells_the_next_one(
     daemon: Serve, make: Make, path: Path
 ) -> None:
     """P1, P10."""
@@ -277,7 +279,7 @@ async def test_without_a_daemon_contexts_are_dropped_and_told_to_the_next(
     assert client.offer(CONTEXT)
 
 
-async def test_a_daemon_that_dies_is_connected_to_again(daemon: Serve, make: Make) -> None:
+async def test_connects_again_when_the_daemon_has_died(daemon: Serve, make: Make) -> None:
     serving = await daemon()
     client = make()
     assert await client.start(DEADLINE_S)
@@ -297,7 +299,7 @@ async def test_a_daemon_that_dies_is_connected_to_again(daemon: Serve, make: Mak
     ],
     ids=["silent", "garbage", "half and closing", "full", "refusing"],
 )
-async def test_a_daemon_that_is_none_is_tried_again(
+async def test_tries_again_if_the_peer_is_no_daemon(
     path: Path, make: Make, data: bytes, ends: bool, trouble: str
 ) -> None:
     """P1: silent, garbage, half a message, closed."""
@@ -312,7 +314,7 @@ async def test_a_daemon_that_is_none_is_tried_again(
         await client.close()
 
 
-async def test_a_daemon_from_the_future_can_be_seen_and_stopped(daemon: Serve, make: Make) -> None:
+async def test_a_daemon_of_a_later_protocol_can_be_seen_and_stopped(daemon: Serve, make: Make) -> None:
     serving = await daemon(hello=lambda *_: {"protocol": 99})
     client = make()
     assert not await client.start(DEADLINE_S)
@@ -325,7 +327,9 @@ async def test_a_daemon_from_the_future_can_be_seen_and_stopped(daemon: Serve, m
     await until_on_loop(lambda: client.connected)
 
 
-async def test_a_daemon_that_does_not_read_costs_contexts_and_no_memory(daemon: Serve, make: Make) -> None:
+async def test_drops_contexts_and_bounds_memory_if_the_daemon_does_not_read(
+    daemon: Serve, make: Make
+) -> None:
     """P1: what does not go out is bounded, what is dropped is counted, and the stream stays whole."""
     serving = await daemon()
     client = make()
@@ -479,7 +483,7 @@ asyncio.run(again())
 """
 
 
-def test_a_client_whose_loop_has_ended_is_not_connected_and_says_so(path: Path) -> None:
+def test_counts_contexts_and_is_not_connected_when_its_loop_has_ended(path: Path) -> None:
     """P10: contexts that go nowhere are counted; also if the loop was closed under it, and no task was ended."""
     with LittleDaemon(path):
         command = [sys.executable, "-c", ENDED, str(path)]

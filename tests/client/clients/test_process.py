@@ -18,7 +18,7 @@ DEADLINE_S = 20.0
 
 
 def found_in_child(find: Callable[[], object]) -> str:
-    """What `find` returns in a forked child; empty where it does not end."""
+    """Return what `find` returns in a forked child, or an empty text if it does not end."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():  # since 3.12 Python warns of it, and hosts do it all the same
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -35,7 +35,7 @@ def found_in_child(find: Callable[[], object]) -> str:
 
 
 def on_a_thread(work: Callable[[], object]) -> bool:
-    """Whether a hook of this process gets to its end."""
+    """Return True if `work` ends on a thread of this process."""
     hook = threading.Thread(target=work, daemon=True)
     hook.start()
     hook.join(DEADLINE_S / 4)
@@ -78,7 +78,7 @@ class Busy(threading.Thread):
         self.inside = False
 
 
-def test_a_fork_waits_for_the_end_of_what_is_fed(tmp_path: Path, forking: threading.Event) -> None:
+def test_a_fork_waits_until_a_line_is_fed(tmp_path: Path, forking: threading.Event) -> None:
     """P1: else the child finds SQLite's locks held, and hangs at its first query."""
     path = tmp_path / "leo.sqlite3"
     sqlite3.connect(path).close()
@@ -124,7 +124,7 @@ def test_a_hook_goes_on_within_its_work_while_a_fork_waits_for_its_end(
     hook.join(DEADLINE_S)
 
 
-def test_a_hook_that_hangs_does_not_hang_who_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hook_that_hangs_does_not_hang_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "FORK_WAITS_S", 0.01)
     path = tmp_path / "leo.sqlite3"
     sqlite3.connect(path).close()
@@ -145,7 +145,7 @@ def test_a_hook_that_hangs_does_not_hang_who_forks(tmp_path: Path, monkeypatch: 
         assert found_in_child(lambda: fed_on_a_thread(path)) == "True"
 
 
-def test_an_interrupt_at_a_fork_costs_one_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_at_a_fork_delays_one_hook_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Ctrl-C may come between the fork and its telling that it is over."""
     forks._process.fork_begins()
     monkeypatch.setattr(forks, "FORK_WAITS_S", 0.01)
@@ -171,7 +171,7 @@ def test_a_hook_that_forks_does_not_wait_for_itself(tmp_path: Path, monkeypatch:
     assert time.monotonic() - started < DEADLINE_S
 
 
-def test_a_hook_that_feeds_without_a_pause_lets_forks_by(
+def test_a_fork_gets_its_turn_between_the_hooks_of_a_busy_leo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fork that waits goes before the hook's next turn, however soon that comes."""

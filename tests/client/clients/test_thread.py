@@ -105,7 +105,7 @@ def test_a_host_says_hello_offers_and_serves_its_hooks(path: Path, make: Make) -
     ("seed_answer", "failures"),
     [(lambda *_: 2, {}), (fails(Code.UNAVAILABLE, "not now"), {"seed": 1})],
 )
-def test_a_daemon_without_a_seed_is_given_one(
+def test_sends_the_seed_to_a_daemon_that_has_none(
     path: Path, make: Make, seed_answer: Any, failures: dict[str, int]
 ) -> None:
     answers = {"hello": lambda *them: welcome(*them) | {"seeded": False}, "dream.seed": seed_answer}
@@ -119,7 +119,7 @@ def test_a_daemon_without_a_seed_is_given_one(
         until(lambda: client.failures == failures)
 
 
-def test_a_seed_that_is_too_large_to_send_is_a_failure_and_no_end(path: Path, make: Make) -> None:
+def test_counts_a_seed_that_is_too_large_and_stays_connected(path: Path, make: Make) -> None:
     answers = {"hello": lambda *them: welcome(*them) | {"seeded": False}}
     with LittleDaemon(path, answers):
         client = make(origin=["x" * (2 << 20)])
@@ -128,7 +128,7 @@ def test_a_seed_that_is_too_large_to_send_is_a_failure_and_no_end(path: Path, ma
         assert client.failures == {"seed": 1}
 
 
-def test_events_reach_the_host(path: Path, make: Make) -> None:
+def test_passes_events_to_the_host(path: Path, make: Make) -> None:
     events: list[Any] = []
     got = threading.Event()
     with LittleDaemon(path) as daemon:
@@ -140,7 +140,7 @@ def test_events_reach_the_host(path: Path, make: Make) -> None:
         assert events == [{"type": "line", "at": 1.0}]
 
 
-def test_errors_of_the_daemon_are_raised_where_they_were_asked_for(path: Path, make: Make) -> None:
+def test_raises_the_daemons_error_in_the_call(path: Path, make: Make) -> None:
     with LittleDaemon(path, {"dialogs.get": fails(Code.NOT_FOUND, "no dialogue 7")}):
         client = make()
         assert client.start(DEADLINE_S)
@@ -184,7 +184,7 @@ def leaving(seed: str, temperature: float, weight: float) -> str:
         (lambda seed, temperature, weight: "x" * 10_000_000, "TypeError"),
     ],
 )
-def test_a_hook_that_fails_is_answered_and_counted(path: Path, make: Make, generate: Any, kind: str) -> None:
+def test_answers_and_counts_a_hook_that_fails(path: Path, make: Make, generate: Any, kind: str) -> None:
     """P10, P14: whatever a hook does, the daemon hears of it, by type and place, and the client goes on."""
     with LittleDaemon(path) as daemon:
         client = make(generate)
@@ -197,7 +197,7 @@ def test_a_hook_that_fails_is_answered_and_counted(path: Path, make: Make, gener
         assert client.call("status") is True
 
 
-def test_a_call_from_a_hook_is_refused_rather_than_waited_for(path: Path, make: Make) -> None:
+def test_refuses_a_call_from_a_hook(path: Path, make: Make) -> None:
     client: DreamClient
 
     def generate(seed: str, temperature: float, weight: float) -> str:
@@ -212,7 +212,7 @@ def test_a_call_from_a_hook_is_refused_rather_than_waited_for(path: Path, make: 
         assert error.detail["type"] == "UsageError"
 
 
-def test_a_call_of_no_hook_is_answered_too(path: Path, make: Make) -> None:
+def test_answers_a_call_of_a_hook_that_does_not_exist(path: Path, make: Make) -> None:
     with LittleDaemon(path) as daemon:
         client = make(print)
         assert client.start(DEADLINE_S)
@@ -227,7 +227,7 @@ def test_a_call_of_no_hook_is_answered_too(path: Path, make: Make) -> None:
 # --- daemons that do not answer ----------------------------------------------------------------------
 
 
-def test_without_a_daemon_contexts_are_dropped_and_told_to_the_next(path: Path, make: Make) -> None:
+def test_drops_contexts_without_a_daemon_and_tells_the_next_one(path: Path, make: Make) -> None:
     """P1, P10: an absent daemon costs nothing but a count, and is found when it comes."""
     client = make()
     assert not client.offer(CONTEXT)
@@ -248,7 +248,7 @@ def test_without_a_daemon_contexts_are_dropped_and_told_to_the_next(path: Path, 
         assert client.failures["not_connected"] == 2
 
 
-def test_a_daemon_that_dies_is_connected_to_again(path: Path, make: Make) -> None:
+def test_connects_again_when_the_daemon_has_died(path: Path, make: Make) -> None:
     blocked = threading.Event()
     with LittleDaemon(path, {"dream.now": lambda *_: blocked.wait(DEADLINE_S)}) as daemon:
         client = make()
@@ -289,7 +289,7 @@ def test_a_daemon_that_dies_is_connected_to_again(path: Path, make: Make) -> Non
     ],
     ids=["silent", "half", "garbage", "giant", "closing", "half and closing", "full", "stranger", "refusing"],
 )
-def test_a_daemon_that_is_none_costs_nothing_and_is_tried_again(
+def test_tries_again_without_cost_to_replies_if_the_peer_is_no_daemon(
     path: Path, make: Make, data: bytes, ends: bool, trouble: str
 ) -> None:
     """P1: silent, garbage, half a message, closed: no call on the reply path notices more than a count."""
@@ -312,7 +312,7 @@ def test_a_daemon_that_is_none_costs_nothing_and_is_tried_again(
         fails(Code.WRONG_PROTOCOL, "dreamd speaks protocol 99"),
     ],
 )
-def test_a_daemon_from_the_future_can_be_seen_and_stopped_but_not_dreamt_with(
+def test_a_daemon_of_a_later_protocol_can_be_seen_and_stopped_only(
     path: Path, make: Make, hello: Any
 ) -> None:
     """P1: the mismatch must not block the restart that cures it."""
@@ -332,8 +332,8 @@ def test_a_daemon_from_the_future_can_be_seen_and_stopped_but_not_dreamt_with(
         until(lambda: client.connected)
 
 
-def test_a_full_backlog_is_not_waited_for(path: Path, make: Make) -> None:
-    """P1: a stopped daemon whose backlog is full would hold a blocking connect for ever."""
+def test_does_not_wait_for_a_full_backlog(path: Path, make: Make) -> None:
+    """P1: a stopped daemon whose backlog is full would hold a blocking connect without end."""
     with full_backlog(path):
         client = make()
         assert not client.start(DEADLINE_S)
@@ -379,7 +379,7 @@ def stop(process: subprocess.Popen[str]) -> None:
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
 
-def test_a_stopped_daemon_costs_contexts_and_the_stream_stays_whole(path: Path, make: Make) -> None:
+def test_drops_contexts_and_keeps_the_stream_whole_if_the_daemon_is_stopped(path: Path, make: Make) -> None:
     """P1: SIGSTOP: offers go on returning at once, first taken, then dropped; after SIGCONT all goes on."""
     with counting(path) as daemon:
         client = make()
@@ -402,7 +402,7 @@ def test_a_stopped_daemon_costs_contexts_and_the_stream_stays_whole(path: Path, 
 
 
 def in_child(act: Callable[[], Any]) -> Any:
-    """What `act` returns in a forked child."""
+    """Return what `act` returns in a forked child."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -614,7 +614,7 @@ def test_a_closed_client_may_be_started_again(path: Path, make: Make) -> None:
         assert client.failures == {}
 
 
-def test_what_an_earlier_start_left_at_work_harms_no_later_one(path: Path, make: Make) -> None:
+def test_a_hook_of_an_earlier_start_answers_only_its_own_connection(path: Path, make: Make) -> None:
     """A hook that is at work when its client is closed and started again answers on no connection but its own."""
     entered, ended = threading.Event(), threading.Event()
 
@@ -638,7 +638,7 @@ def test_what_an_earlier_start_left_at_work_harms_no_later_one(path: Path, make:
         assert client.failures == {}
 
 
-def test_a_client_that_was_closed_is_kept_by_nothing(path: Path) -> None:
+def test_a_closed_client_is_collected(path: Path) -> None:
     client = DreamClient(socket_path=path)
     client.close()
     client.start()
@@ -707,7 +707,7 @@ def test_a_client_thread_that_collects_its_own_client_ends() -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_close_wakes_what_waits_to_try_again(path: Path, make: Make) -> None:
+def test_close_wakes_the_thread_that_waits_to_try_again(path: Path, make: Make) -> None:
     client = make(timing=Timing(first_retry_s=600))
     assert not client.start(DEADLINE_S)
     thread = client._run.thread
@@ -751,7 +751,7 @@ def test_a_hook_may_close_its_client(path: Path) -> None:
 # --- what a host may hand in -------------------------------------------------------------------------
 
 
-def test_the_reply_path_leaves_chance_alone(path: Path, make: Make) -> None:
+def test_seeded_replies_do_not_change_while_the_client_tries_to_connect(path: Path, make: Make) -> None:
     """P1: leo's seeded replies are the same with a client that looks for its daemon as without."""
     random.seed(7)
     state = random.getstate()
@@ -778,7 +778,7 @@ def test_a_bug_ends_an_attempt_and_not_the_thread(make: Make) -> None:
     assert client.failures["internal"] == 2
 
 
-def test_a_host_that_can_start_no_thread_goes_on(
+def test_start_does_not_raise_if_no_thread_can_start(
     path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P1: not even start() raises for what leo could not help."""
@@ -822,7 +822,7 @@ def test_hooks_may_be_set_once_and_before_the_start(path: Path, make: Make) -> N
         late.serve(observe=print)
 
 
-def test_what_a_shim_swallows_is_counted_with_the_rest(path: Path, make: Make) -> None:
+def test_counts_failures_that_the_host_has_caught(path: Path, make: Make) -> None:
     """P10: also what went wrong beside the client."""
     client = make()
     client.count("listen")
@@ -844,7 +844,7 @@ def test_waits_between_attempts_double_and_a_quarter_is_left_to_chance(make: Mak
     assert 45 <= min(waits) < max(waits) <= 60
 
 
-def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(
+def test_waits_longer_each_time_if_the_daemon_ends_each_connection(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that dies of what we say would else be met once a second without end; a connection that lasted begins at the
@@ -863,7 +863,7 @@ def test_a_daemon_that_ends_each_connection_is_tried_less_and_less(
     assert client.failures == {"lost": 5}
 
 
-def test_a_client_that_is_dropped_is_forgotten_by_forks(make: Make) -> None:
+def test_a_fork_does_not_call_a_client_that_was_dropped(make: Make) -> None:
     client = DreamClient(connect=lambda: socket.socket())
     del client
     assert in_child(lambda: "alive") == "alive"

@@ -119,7 +119,7 @@ def test_import_star_gives_leos_names_and_no_docstring():
     assert "dream space" in module.BOOTSTRAP_TEXT.lower()
 
 
-def test_the_signatures_are_leos():
+def test_has_leos_signatures():
     def names(function):
         return list(inspect.signature(function).parameters)
 
@@ -133,7 +133,7 @@ def test_the_signatures_are_leos():
     assert names(DreamContext) == [*flat.split(), "pulse"]
 
 
-def test_both_forms_of_the_context_are_one_on_the_wire():
+def test_sends_both_forms_of_the_context_alike():
     nested = DreamContext("hello", "I am here", pulse=PulseSnapshot(0.8, 0.6, 0.5), trauma_level=0.7, themes=(1, 2),
                           expert="wounded", quality=0.5)  # fmt: skip
     assert nested == STIRRED
@@ -158,7 +158,7 @@ def in_a_process(program, **env):
     return subprocess.run(command, capture_output=True, text=True, timeout=20, env=kept | env)
 
 
-def test_p1_the_import_loads_next_to_nothing():
+def test_p1_import_loads_only_few_modules():
     program = (
         "import sys; old = set(sys.modules); import dreamclient.dropin; print(*(set(sys.modules) - old))"
     )
@@ -197,7 +197,7 @@ assert get_dream_stats(sys.argv[2]) == {} and get_recent_dreams(sys.argv[2]) == 
 
 @pytest.mark.parametrize("mode", ["", "1", "wait"])
 @pytest.mark.parametrize("lacks", ["msgpack", "dreamd"])
-def test_p1_what_is_not_installed_is_not_missed(tmp_path, mode, lacks):
+def test_p1_works_without_the_packages_that_are_not_installed(tmp_path, mode, lacks):
     program = WITHOUT.replace("sys.argv[1]", repr(lacks)).replace(
         "sys.argv[2]", repr(str(tmp_path / "d.sqlite3"))
     )
@@ -224,7 +224,7 @@ def test_the_cooldown_of_the_call_is_kept_on_the_clock_of_the_call(waits, databa
     assert rows(database, "SELECT started_at FROM dream_dialogs") == [(NOW,), (NOW + 61,)]
 
 
-def test_only_what_stirs_him_makes_him_dream(waits, database, leo):
+def test_dreams_only_after_a_reply_that_stirs_him(waits, database, leo):
     config = DreamConfig(trigger_probability=1.0)
     maybe_run_dream(CALM, leo.generate, leo.observe, database, config, NOW)
     assert leo.said == []
@@ -232,7 +232,7 @@ def test_only_what_stirs_him_makes_him_dream(waits, database, leo):
     assert leo.said
 
 
-def test_chance_is_the_calls_and_without_a_config_the_daemons(waits, database, leo, monkeypatch):
+def test_takes_the_chance_of_the_call_or_else_of_the_daemon(waits, database, leo, monkeypatch):
     maybe_run_dream(STIRRED, leo.generate, leo.observe, database, replace(ALWAYS, trigger_probability=0.0))
     assert leo.said == []
     monkeypatch.setenv("DREAMD_GATE__CHANCE", "1")
@@ -270,17 +270,17 @@ def test_a_line_has_as_many_words_as_the_call_allows(waits, database, leo):
 
 
 @pytest.mark.parametrize("wrong", [{"max_turns": 0}, {"trigger_probability": float("nan")}])
-def test_what_no_dream_can_have_makes_none(waits, database, leo, wrong):
+def test_does_not_dream_with_impossible_settings(waits, database, leo, wrong):
     maybe_run_dream(STIRRED, leo.generate, leo.observe, database, replace(ALWAYS, **wrong))
     assert leo.said == []
 
 
-def test_p1_a_config_of_another_kind_reaches_nobody(waits, database, leo):
+def test_p1_a_config_of_another_type_raises_no_error(waits, database, leo):
     maybe_run_dream(STIRRED, leo.generate, leo.observe, database, object())
     assert leo.said == []
 
 
-def test_p1_a_hook_that_raises_reaches_nobody(waits, database, leo):
+def test_p1_an_error_of_a_hook_is_not_raised(waits, database, leo):
     def broken(*_):
         raise RuntimeError("a text of leo's")
 
@@ -290,7 +290,7 @@ def test_p1_a_hook_that_raises_reaches_nobody(waits, database, leo):
     ]
 
 
-def test_the_figures_are_leos(waits, database, leo):
+def test_figures_have_leos_names(waits, database, leo):
     init_dream(database, "I am small.", [])
     nothing = {
         "total_dialogs": 0,
@@ -312,7 +312,7 @@ def test_the_figures_are_leos(waits, database, leo):
     assert len(get_recent_dreams(database, 1)) == 1
 
 
-def test_a_dream_that_has_gone_meanwhile_is_left_out(waits, database, host, monkeypatch):
+def test_leaves_out_a_dream_that_was_removed_meanwhile(waits, database, host, monkeypatch):
     monkeypatch.setattr(
         host, "ask", lambda _, method, *__: [{"id": 1}] if method == "dialogs.recent" else None
     )
@@ -322,7 +322,7 @@ def test_a_dream_that_has_gone_meanwhile_is_left_out(waits, database, host, monk
 # --- waiting, otherwise --------------------------------------------------------------------------------
 
 
-def test_figures_of_another_database_end_no_dream(waits, tmp_path, leo, monkeypatch):
+def test_asking_for_figures_of_another_database_ends_no_dream(waits, tmp_path, leo, monkeypatch):
     """On another thread they wait for its end, or go without; in a hook they are none."""
     monkeypatch.setattr(dropin_host, "FIGURES_S", 0.01)
     one, two = tmp_path / "one/d.sqlite3", tmp_path / "two/d.sqlite3"
@@ -360,7 +360,7 @@ def test_the_thread_that_waits_runs_the_functions(waits, database, leo):
     assert leo.heard == leo.said != []
 
 
-def test_p10_what_waiting_swallows_is_counted_and_told(waits, database, leo, host, monkeypatch):
+def test_p10_counts_a_failure_while_waiting_and_tells_the_daemon(waits, database, leo, host, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("DREAMD_GATE__CHANCES", "1")  # with which no daemon starts
         maybe_run_dream(STIRRED, leo.generate, leo.observe, database)
@@ -373,7 +373,7 @@ def asked_of(database, method, *params):
     return dropin._process.ask(database, method, *params)
 
 
-def test_functions_are_held_weakly_if_they_are_an_objects(service, host):
+def test_holds_methods_weakly(service, host):
     class Caller(Functions):
         pass
 
@@ -393,7 +393,7 @@ def test_each_database_has_its_own_dreams(waits, tmp_path, leo):
     assert rows(tmp_path / "two/d.sqlite3", dialogs) == [(1,)]
 
 
-def test_a_dream_within_a_dream_is_none(waits, database, leo):
+def test_starts_no_dream_within_a_dream(waits, database, leo):
     def generate(*asked):
         maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS)
         return leo.generate(*asked)
@@ -496,7 +496,7 @@ def test_a_field_is_attached_as_it_is_made(service, tmp_path, monkeypatch):
     double.end()
 
 
-def test_a_field_that_was_detached_stays_so(service, tmp_path, monkeypatch, host):
+def test_does_not_attach_a_detached_field_again(service, tmp_path, monkeypatch, host):
     double = Double(monkeypatch, tmp_path)
     client = attachment_of(double.field).client
     assert client.start(DEADLINE_S)
@@ -525,7 +525,7 @@ def prepare(path, origin, readme):
 
 
 @pytest.mark.parametrize("init", [prepare, lambda *_: None])
-def test_a_leo_is_attached_once_whatever_his_code_is_like(service, tmp_path, monkeypatch, init, host):
+def test_attaches_a_leo_once_with_helper_functions_and_lambdas(service, tmp_path, monkeypatch, init, host):
     monkeypatch.setattr(leo_double, "init_dream", init)
     monkeypatch.setattr(leo_double, "maybe_run_dream", None)
     with closing(leo_double.settle(tmp_path)) as connection:
@@ -569,7 +569,7 @@ def test_p10_a_field_that_cannot_be_attached_is_left_alone_and_counted(service, 
 def test_p10_what_fails_beside_an_attached_field_is_told_by_its_client(tmp_path, monkeypatch, host):
     double = Double(monkeypatch, tmp_path)
     for _ in range(3):
-        assert get_dream_stats() == {}  # nobody listens
+        assert get_dream_stats() == {}  # no daemon listens
     assert attachment_of(double.field).client.failures["ask"] == 3
     double.end()
 
@@ -585,7 +585,7 @@ def test_p1_a_daemon_of_another_version_has_no_figures(monkeypatch, tmp_path, ho
     assert host.failures.counts["ask"] >= 2
 
 
-def test_figures_are_waited_for_a_second_alone(monkeypatch, tmp_path):
+def test_waits_for_figures_for_one_second_at_most(monkeypatch, tmp_path):
     """P1: against a daemon that welcomes, and then is silent."""
     end = threading.Event()
     monkeypatch.setattr(dropin_host, "FIGURES_S", 0.05)
@@ -604,7 +604,7 @@ def test_p10_an_offer_that_fails_is_counted(service, leo, host):
     assert host._client.failures["offer"] == 1
 
 
-def test_p1_without_a_daemon_seeded_replies_are_the_same(tmp_path, monkeypatch):
+def test_p1_seeded_replies_do_not_change_without_a_daemon(tmp_path, monkeypatch):
     def replies(field):
         random.seed(11)
         return [field.reply(prompt) for prompt in ("who are you", "the rain", "the lamp") * 3]
@@ -623,7 +623,7 @@ def test_p1_without_a_daemon_seeded_replies_are_the_same(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("off", ["", "0", "no", "off", "False"])
-def test_these_mean_a_service(monkeypatch, off, host):
+def test_dreamd_embedded_off_means_the_service(monkeypatch, off, host):
     monkeypatch.setenv("DREAMD_EMBEDDED", off)
     assert get_dream_stats() == {}
     assert host._daemon is None or host._daemon._shared is None
@@ -632,7 +632,7 @@ def test_these_mean_a_service(monkeypatch, off, host):
 # --- in this process, never waiting --------------------------------------------------------------------
 
 
-def test_embedded_he_dreams_in_the_usual_state_folder_and_nobody_waits(
+def test_embedded_dreams_in_the_usual_state_folder_without_waiting(
     monkeypatch, tmp_path, database, leo, host
 ):
     leo.alike = 2  # the daemon's own settings
@@ -692,7 +692,7 @@ def test_a_leo_that_was_fed_is_not_fed_again(monkeypatch, field_database):
     assert module.__doc__ is None
 
 
-def test_nothing_is_done_to_a_docstring_nor_to_another_dream(monkeypatch, field_database, tmp_path):
+def test_changes_neither_a_docstring_nor_another_dream_module(monkeypatch, field_database, tmp_path):
     module = by_hand(monkeypatch, "his own words")
     init_dream(field_database)
     assert module.__doc__ == "his own words"
@@ -706,7 +706,7 @@ def test_nothing_is_done_to_a_docstring_nor_to_another_dream(monkeypatch, field_
         assert module.__doc__ is None
 
 
-def test_waiting_takes_the_real_time_where_none_is_given(waits, database, leo):
+def test_waiting_takes_the_real_time_if_none_is_given(waits, database, leo):
     before = time.time()
     maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS, NOW)
     maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS)

@@ -25,7 +25,7 @@ from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.waiting import until
 
 PROMPT = "where is the rain"
-NOBODY = "/nonexistent/dreamd.sock"
+ABSENT = "/nonexistent/dreamd.sock"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ class Recorder(DreamClient):
     """A client that keeps what is offered."""
 
     def __init__(self) -> None:
-        super().__init__(socket_path=NOBODY)
+        super().__init__(socket_path=ABSENT)
         self.offered: list[DreamContext] = []
         self.waited: list[float] = []
 
@@ -187,10 +187,10 @@ def test_attached_within_his_constructor_leo_is_asked_when_he_has_words(daemon, 
 
 
 @pytest.mark.parametrize("kind", [leo_double.LeoField, leo_double.AsyncLeoField])
-def test_detach_restores_everything(connection, kind):
+def test_detach_restores_the_field(connection, kind):
     leo = kind(connection)
     before, methods = dict(vars(leo)), dict(vars(kind))
-    attachment = attach(leo, socket_path=NOBODY)
+    attachment = attach(leo, socket_path=ABSENT)
     assert isinstance(leo, kind)
     assert type(leo).__name__ == kind.__name__
     assert dict(vars(leo)) == before
@@ -200,10 +200,10 @@ def test_detach_restores_everything(connection, kind):
     assert type(leo) is kind
     assert (dict(vars(leo)), dict(vars(kind))) == (before, methods)
     assert not thread.is_alive()
-    attach(leo, socket_path=NOBODY).detach()
+    attach(leo, socket_path=ABSENT).detach()
 
 
-def test_what_the_owner_has_set_on_the_object_is_heard_and_there_again(leo, client):
+def test_hears_methods_set_on_the_object_and_restores_them(leo, client):
     leo.reply = mine = lambda prompt: f"mine: {prompt}"
     attachment = attach(leo, client=client)
     assert leo.reply(PROMPT) == f"mine: {PROMPT}"
@@ -212,7 +212,7 @@ def test_what_the_owner_has_set_on_the_object_is_heard_and_there_again(leo, clie
     assert leo.reply is mine
 
 
-def test_a_class_that_is_patched_later_is_heard_as_it_is_then(leo, client, monkeypatch):
+def test_calls_the_method_that_the_class_has_at_that_time(leo, client, monkeypatch):
     attachment = attach(leo, client=client)
     monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: f"patched {self is leo}")
     assert leo.reply(PROMPT) == "patched True"
@@ -233,13 +233,13 @@ def test_a_patch_of_the_object_may_outlive_the_attachment_or_end_before_it(leo, 
     assert "reply" not in vars(leo)
     assert leo.reply(PROMPT)
     with mock.patch.object(leo, "reply", return_value="a mock"):
-        attachment = attach(leo, socket_path=NOBODY)
+        attachment = attach(leo, socket_path=ABSENT)
     assert leo.reply(PROMPT) != "a mock"
     attachment.detach()
     assert "reply" not in vars(leo)
 
 
-def test_a_copy_is_another_field(leo, client):
+def test_a_copy_of_an_attached_field_is_not_attached(leo, client):
     """Two attachments of different fields never see each other."""
     attachment = attach(leo, client=client)
     twin = copy.copy(leo)
@@ -276,7 +276,7 @@ def test_a_field_that_cannot_be_given_a_class_is_refused():
     Slots.__module__ = leo_double.__name__
     slots = Slots()
     slots.bigrams, slots.vocab = {}, []
-    bond = attach(slots, socket_path=NOBODY)  # slots are no obstacle
+    bond = attach(slots, socket_path=ABSENT)  # slots are no obstacle
     bond.detach()
     assert type(slots) is Slots
 
@@ -339,14 +339,14 @@ async def test_an_async_wrapper_that_was_kept_only_passes_on(connection, client)
     assert client.offered == []
 
 
-def test_replies_are_the_same_attached_and_not(tmp_path):
+def test_replies_do_not_change_when_attached(tmp_path):
     """P1: no daemon, so no dream: byte for byte."""
     said = []
     for attached in (False, True):
         (tmp_path / str(attached)).mkdir()
         with closing(leo_double.settle(tmp_path / str(attached))) as connection:
             leo = leo_double.LeoField(connection)
-            bond = attach(leo, socket_path=NOBODY) if attached else None
+            bond = attach(leo, socket_path=ABSENT) if attached else None
             random.seed(11)
             said.append([leo.reply(f"{PROMPT} {n}") for n in range(10)])
             if bond:
@@ -358,7 +358,7 @@ def test_replies_are_the_same_attached_and_not(tmp_path):
 def test_the_attachment_ends_with_the_field_which_it_does_not_keep_alive(connection, detached):
     leo = leo_double.LeoField(connection)
     leo.observe = lambda text: None
-    attachment = attach(leo, socket_path=NOBODY)
+    attachment = attach(leo, socket_path=ABSENT)
     thread = attachment.client._run.thread
     leo.reply(PROMPT)
     if detached:
@@ -373,12 +373,12 @@ def test_the_attachment_ends_with_the_field_which_it_does_not_keep_alive(connect
     attachment.detach()
 
 
-def test_attaching_waits_for_nobody(leo, client):
+def test_attach_does_not_wait(leo, client):
     attach(leo, client=client).detach()
     assert client.waited == [0.0]
 
 
-def test_what_is_attached_or_no_leo_or_cannot_speak_is_refused(leo, client, monkeypatch):
+def test_refuses_a_field_that_is_attached_is_no_leo_or_cannot_speak(leo, client, monkeypatch):
     attachment = attach(leo, client=client)
     with pytest.raises(UsageError, match="attached already"):
         attach(leo)
@@ -407,7 +407,7 @@ def test_a_reply_that_the_dream_layer_did_not_tell_of_is_told(leo, client):
     assert ctx.pulse.novelty == pytest.approx(0.5 * 1 / 4 + 0.5)
 
 
-def test_each_of_those_who_say_the_same_at_one_time_is_told(leo, client, monkeypatch):
+def test_tells_each_of_the_equal_replies_on_several_threads(leo, client, monkeypatch):
     """A text is no identity: every reply is told, once."""
     everyone = threading.Barrier(5)
     monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: f"yes {everyone.wait(20)}")
@@ -418,7 +418,7 @@ def test_each_of_those_who_say_the_same_at_one_time_is_told(leo, client, monkeyp
     assert sorted(ctx.reply for ctx in client.offered) == sorted(said)
 
 
-async def test_each_of_those_who_say_the_same_on_one_loop_is_told(connection, client):
+async def test_tells_each_of_the_equal_replies_on_one_loop(connection, client):
     leo = leo_double.AsyncLeoField(connection)
     attachment = attach(leo, client=client)
     said = await asyncio.gather(*[leo.async_reply(PROMPT) for _ in range(3)])
@@ -434,7 +434,7 @@ async def test_an_async_reply_is_told(connection, client):
     assert [(ctx.prompt, ctx.reply) for ctx in client.offered] == [(PROMPT, said)]
 
 
-def test_a_reply_is_told_once_where_the_dream_layer_tells_of_it(leo, client, monkeypatch):
+def test_tells_a_reply_once_if_the_dream_layer_tells_of_it(leo, client, monkeypatch):
     attachment = attach(leo, client=client)
     monkeypatch.setattr(leo_double, "DreamContext", dict)
     monkeypatch.setattr(
@@ -455,7 +455,7 @@ def test_his_dreams_are_on_a_diet_unless_it_is_set_off(leo, client, monkeypatch,
     assert type(client._session.hooks._hooks["observe"].__self__.diet) is diet
 
 
-def test_a_reply_is_not_told_where_that_is_not_wanted(leo, client):
+def test_does_not_tell_a_reply_if_after_reply_is_false(leo, client):
     attachment = attach(leo, client=client, after_reply=False)
     leo.reply(PROMPT)
     attachment.detach()
@@ -469,7 +469,7 @@ def test_a_context_of_no_reply_can_be_offered(leo, client):
     assert client.failures["not_connected"] == 1
 
 
-def test_what_fails_in_the_host_is_counted_and_costs_no_reply(leo, client, capfd, monkeypatch):
+def test_counts_failures_in_the_host_and_still_replies(leo, client, capfd, monkeypatch):
     """P10: each by its kind. P1: nothing is raised, nothing printed."""
 
     class Broken:
@@ -563,7 +563,7 @@ def test_a_hello_says_which_field_is_fed(leo, tmp_path):
 def test_settings_of_a_leo_who_cannot_pass_any(leo, monkeypatch):
     monkeypatch.setenv("DREAMD_RECALL", "1")
     monkeypatch.setenv("DREAMD_INTO", "episodes, game ,gmae")
-    attachment = attach(leo, socket_path=NOBODY)
+    attachment = attach(leo, socket_path=ABSENT)
     hooks = attachment.client._session.hooks
     attachment.detach()
     assert attachment.client.failures["into: gmae"] == 1  # he dreams all the same
@@ -573,6 +573,6 @@ def test_settings_of_a_leo_who_cannot_pass_any(leo, monkeypatch):
 
 def test_the_origin_is_leos_own_bootstrap_text(leo, connection):
     for origin, expected in ((None, [leo_double.EMBEDDED_BOOTSTRAP]), (["mine"], ["mine"])):
-        attachment = attach(leo, socket_path=NOBODY, origin=origin, readme=["x"])
+        attachment = attach(leo, socket_path=ABSENT, origin=origin, readme=["x"])
         attachment.detach()
         assert attachment.client._session.fragments == {"origin": expected, "readme": ["x"]}

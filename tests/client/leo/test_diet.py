@@ -1,4 +1,4 @@
-"""What of a dream reaches leo's field."""
+"""The diet chooses the parts of a dream that reach leo's field."""
 
 import re
 from collections import Counter
@@ -108,7 +108,7 @@ def test_a_pair_that_leads_nowhere_yet_goes_to_no_more_common_word_than_its_seco
 
 
 @pytest.mark.parametrize(("ways", "taken"), [(0, True), (3, True), (4, False)])
-def test_where_there_are_few_ways_on_any_new_one_is_welcome(ways, taken):
+def test_takes_any_new_way_if_there_are_few(ways, taken):
     names = ("sails", "waits", "sinks", "lies")[:ways]
     field = Heard(*(f"boat {way} on ." for way in names), *["gold falls ."] * 50)
     assert portions("green boat gold", field) == (["green boat gold"] if taken else [])
@@ -157,7 +157,7 @@ BORN = "leo listens to you ."
 
 
 @pytest.mark.parametrize(("others", "told"), [(2, False), (3, True), (9, True)])
-def test_where_a_line_comes_past_he_is_told_his_origin_once_if_he_says_it_too_rarely(others, told):
+def test_tells_him_his_origin_once_if_he_says_it_too_rarely(others, told):
     field = Heard(BORN, *["she listens to him ."] * others, origin=BORN)
     for line in ("leo listens to you", "she listens to him", "she listens to"):
         assert portions(line, field) == ["listens to you"] * told
@@ -166,7 +166,7 @@ def test_where_a_line_comes_past_he_is_told_his_origin_once_if_he_says_it_too_ra
     assert portions("leo listens to you", field) == []
 
 
-def test_it_stops_at_its_share_of_what_he_says_there():
+def test_stops_telling_his_origin_at_its_share():
     field = Heard(BORN, *["she listens to him ."] * 50, origin=BORN)
     told = []
     while fed := portions("she listens to him", field):

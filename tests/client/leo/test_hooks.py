@@ -1,4 +1,4 @@
-"""What the daemon calls back for, on the leo-shaped double: his lines, what he is fed, what he remembers."""
+"""The hooks that the daemon calls, on the leo-shaped double: for his lines, to feed him, for his memories."""
 
 import random
 import sqlite3
@@ -106,7 +106,7 @@ def test_his_modules_hear_the_measures_of_the_candidate_that_became_the_line(leo
     assert digested == told[::-1]
 
 
-def test_neighbours_are_none_where_the_seed_is_unknown():
+def test_finds_no_neighbours_of_an_unknown_seed():
     assert neighbours({}, ["what"]) == {}
     assert neighbours({"a": {".": 3}}, ["a"]) == {}
 
@@ -178,7 +178,7 @@ def test_a_line_waits_for_a_field_that_is_being_loaded(leo, monkeypatch):
     loads.join()
 
 
-def test_the_field_is_held_weakly(tmp_path):
+def test_holds_the_field_weakly(tmp_path):
     with closing(leo_double.settle(tmp_path)) as connection:
         hooks = hooks_of(leo_double.LeoField(connection))
     for call in (lambda: hooks.generate(SEED, 0.8, 0.3, META), lambda: hooks.observe("x", META)):
@@ -189,7 +189,7 @@ def test_the_field_is_held_weakly(tmp_path):
 # observe
 
 
-def test_what_is_ingested_is_there_after_leos_next_observe_and_hastens_no_forgetting(leo):
+def test_leos_next_observe_reads_an_ingested_line_and_forgets_no_faster(leo):
     line = "an unheard thing was said in the dream"
     for _ in range(150):
         assert hooks_of(leo).observe(line, META) == {"taken": True}
@@ -222,7 +222,7 @@ def test_the_diet_takes_of_a_line_what_is_new_and_of_the_next_what_is_newer(leo)
     assert fed == ["I listen to snow falling"]
 
 
-def test_where_what_he_was_born_with_is_worn_he_is_told_it_until_he_says_it_often_enough(leo):
+def test_tells_him_his_worn_origin_until_he_says_it_often_enough(leo):
     fed = []
     names = {**vars(leo_double), "ingest_text": lambda connection, text: fed.append(text)}
     names["EMBEDDED_BOOTSTRAP"] = "leo hears snow"
@@ -247,7 +247,7 @@ def test_an_ingest_that_fails_leaves_no_transaction_open(leo):
     assert rows("SELECT * FROM trigrams WHERE a = 'x'") == []
 
 
-def test_a_database_that_is_gone_is_not_made_anew(leo, tmp_path):
+def test_does_not_create_a_database_that_is_gone(leo, tmp_path):
     failed = []
     hooks = hooks_of(leo, count=failed.append)
     leo_double.DB_PATH.rename(tmp_path / "elsewhere.sqlite3")
@@ -317,7 +317,7 @@ def test_a_field_without_a_place_for_an_id_has_none(leo):
     assert hooks_of(leo).field_id() is None
 
 
-def test_a_leo_in_memory_is_fed_nowhere(leo):
+def test_does_not_feed_a_leo_in_memory(leo):
     """`DB_PATH` may be another leo's: it is never what a connection without a file is taken for."""
     failed, before = [], rows("SELECT SUM(count) FROM trigrams")
     with closing(sqlite3.connect(":memory:")) as memory:
@@ -348,7 +348,7 @@ def test_another_threads_connection_is_asked_later_on_its_own(leo):
     assert database.path(leo) is None
 
 
-def test_what_one_connection_said_is_not_taken_for_the_next(leo, tmp_path):
+def test_asks_a_new_connection_for_its_file_again(leo, tmp_path):
     """As a worker process of a web server does it, which opens one of its own."""
     database = FieldDatabase()
     database.look(leo)
@@ -359,7 +359,7 @@ def test_what_one_connection_said_is_not_taken_for_the_next(leo, tmp_path):
         assert database.path(leo) == tmp_path / "another.sqlite3"
 
 
-def test_what_is_no_field_of_leos_is_refused(leo):
+def test_refuses_an_object_that_is_no_field_of_leos(leo):
     assert names_of(leo) is vars(leo_double)
 
     class Derived(leo_double.LeoField):

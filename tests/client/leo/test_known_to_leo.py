@@ -1,4 +1,4 @@
-"""What leo tells his diet."""
+"""The links that the diet takes as known to leo."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def test_a_word_counts_as_often_as_something_followed_it(leo):
     assert (known.count("red"), known.count("boat"), known.count("green")) == (4, 0, 0)
 
 
-def test_what_was_fed_is_known_though_leo_has_not_read_it_yet(leo):
+def test_knows_fed_links_before_leo_has_read_them(leo):
     known = KnownToLeo().now(leo)
     known.fed(["red", "boat", "sails", "far"])
     known.fed(["red", "boat", "sinks"])
@@ -39,7 +39,7 @@ def test_what_was_fed_is_known_though_leo_has_not_read_it_yet(leo):
     assert leo.trigrams["red", "boat"] == {"sails": 2}, "leo's own tables are read only"
 
 
-def test_what_was_fed_counts_once_when_leo_has_read_it(leo):
+def test_counts_fed_links_once_when_leo_has_read_them(leo):
     known = KnownToLeo().now(leo)
     known.fed(["red", "boat", "sails"])
     leo.bigrams = {"red": {"boat": 4, "house": 1}}
@@ -49,7 +49,7 @@ def test_what_was_fed_counts_once_when_leo_has_read_it(leo):
     assert known.count("red") == 5
 
 
-def test_a_word_is_counted_anew_for_each_line(leo):
+def test_counts_a_word_again_for_each_line(leo):
     known = KnownToLeo().now(leo)
     assert known.count("red") == 4
     leo.bigrams["red"]["hat"] = 5

@@ -1,4 +1,4 @@
-"""What leo does not tell his dreams: how new a prompt was, how good a reply will be, and whose voice spoke."""
+"""The measures that leo does not tell: how new a prompt was, how good a reply will be, and whose voice spoke."""
 
 from contextlib import closing
 from types import SimpleNamespace
@@ -38,7 +38,7 @@ def test_novelty_is_measured_before_leo_has_heard_the_prompt(leo):
     assert senses.sharpened(leo, context(NEW)).pulse.novelty == 0.0
 
 
-def test_leos_own_novelty_is_kept_where_he_has_one(leo):
+def test_keeps_leos_own_novelty_if_he_has_one(leo):
     senses = senses_of(leo)
     senses.prompt(leo, NEW)
     assert senses.sharpened(leo, context(NEW, novelty=0.4)).pulse.novelty == 0.4
@@ -47,7 +47,7 @@ def test_leos_own_novelty_is_kept_where_he_has_one(leo):
     assert senses.sharpened(leo, DreamContext("never heard", "r")).pulse is None
 
 
-def test_what_is_no_prompt_is_not_measured_and_few_are_remembered(leo):
+def test_measures_only_prompts_and_remembers_few(leo):
     senses = senses_of(leo)
     senses.prompt(leo, "word " * PROMPT_CHARS)
     assert not senses._novelty
@@ -75,7 +75,7 @@ def test_novelty_is_the_mean_of_unknown_words_and_unknown_triples(leo, text, exp
     assert novelty(text, leo_double.tokenize(text), leo.vocab, leo.trigrams) == expected
 
 
-def test_quality_is_as_mathbrain_predicts_it(leo):
+def test_takes_the_quality_that_mathbrain_predicts(leo):
     state = leo_double.MathState(novelty=0.3, quality=0.7)
     told = senses_of(leo).sharpened(leo, context(math_state=state, quality=0.9))
     assert told.quality == pytest.approx(leo._math_brain.predict(state), abs=1e-12)

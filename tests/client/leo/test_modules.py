@@ -1,4 +1,4 @@
-"""Dream lines told to leo's other modules: marked as dreams, weighed less, and harmless where they fail."""
+"""Dream lines for leo's other modules: marked as dreams, of less weight, and harmless if they fail."""
 
 import sqlite3
 from collections import Counter
@@ -152,7 +152,7 @@ def test_a_module_that_fails_is_counted_and_goes_no_further(leo, into):
     assert tell(leo, into, LINE, names=broken) == {f"into: {into}": 1}
 
 
-def test_what_leo_holds_in_memory_changes_on_his_own_thread_alone(leo):
+def test_changes_leos_memory_only_on_his_own_thread(leo):
     modules = Modules(["episodes", "santa"], vars(leo_double), str)
     for _ in range(WAITING + 8):
         modules.tell(leo, replace(LINE, path=leo_double.DB_PATH))

@@ -1,4 +1,4 @@
-"""A line of leo's: with the arguments that he takes, over a namespace of its own, in which chance is another."""
+"""A line of leo's: with the arguments that he takes, over a namespace of its own with a `random` of its own."""
 
 import random
 import sys
@@ -63,7 +63,7 @@ def test_a_field_need_not_have_what_his_own_functions_do_not_take():
     assert said(names, early) == f"{SEED} 7"
 
 
-def test_what_he_feels_is_given_as_a_copy(leo):
+def test_gives_his_emotions_as_a_copy(leo):
     leo.emotion["RAIN"] = 1.0
     given = []
     names = module("def generate_reply(emotion_map): given.append(emotion_map); return 'x'", given=given)
@@ -72,7 +72,7 @@ def test_what_he_feels_is_given_as_a_copy(leo):
     assert given[-1] is not leo.emotion
 
 
-def test_a_wrapper_that_says_nothing_of_what_it_wraps_is_asked_what_that_takes(leo):
+def test_finds_the_arguments_behind_a_plain_wrapper(leo):
     """A decorator without functools.wraps: (*args, **kwargs)."""
     wrapped = """
 def real(bigrams, vocab, prompt, temperature=1.0): return f"{prompt} {temperature}"
@@ -98,7 +98,7 @@ def generate_reply(*args, **kwargs): return real(*args, **kwargs)
         ("def generate_reply(**kwargs): return missing", "raised NameError"),
     ],
 )
-def test_a_leo_who_cannot_speak_is_told_what_he_lacks(source, lacks):
+def test_names_what_a_leo_lacks_who_cannot_speak(source, lacks):
     with pytest.raises(UsageError, match=lacks) as caught:
         Voice(module(source), pytest.fail).examine()
     assert "text of leo" not in str(caught.value)
@@ -145,7 +145,7 @@ generate_reply.note = "kept"
 """
 
 
-def test_every_way_to_draw_in_his_module_is_led_to_it():
+def test_redirects_every_way_to_draw_in_his_module():
     names, state = module(DRAWS), random.getstate()
     own = private_namespace(names, own_random())
     lines = {own["generate_reply"]("x") for _ in range(20)}
@@ -159,7 +159,7 @@ def test_every_way_to_draw_in_his_module_is_led_to_it():
 OUTSIDE = "def draw():\n    import random\n    return random.random()"
 
 
-def test_for_what_draws_from_the_process_all_the_same_its_state_is_put_back_and_counted(leo):
+def test_puts_the_state_back_and_counts_if_a_line_draws_from_the_process(leo):
     """Through another module, which has the process's `random` for its own."""
     names = module("def generate_reply(prompt): return f'{prompt} {draw()}'", draw=module(OUTSIDE)["draw"])
     counted, state = [], random.getstate()
@@ -190,7 +190,7 @@ def test_two_leos_who_borrow_chance_do_so_one_after_the_other():
     assert len(set(drawn)) == 600
 
 
-def test_what_a_line_raises_leaves_chance_as_it_was():
+def test_an_error_in_a_line_leaves_the_random_state_alone():
     state = random.getstate()
     with suppress(ZeroDivisionError), SharedChance().borrowed():
         random.seed(1)
@@ -198,7 +198,7 @@ def test_what_a_line_raises_leaves_chance_as_it_was():
     assert random.getstate() == state
 
 
-def test_that_another_thread_draws_just_then_is_no_proof(leo, monkeypatch):
+def test_examines_again_if_another_thread_draws_meanwhile(leo, monkeypatch):
     """The line that shows whether he leaves `random` alone is spoken again."""
     drew = []
 

@@ -1,4 +1,4 @@
-"""What of a context is sent: a bounded part of whatever a host offers."""
+"""A context is cut to a bounded part before it is sent."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def test_a_context_is_sent_as_it_is_if_it_is_small() -> None:
     assert small_context({}) == {"prompt": "", "reply": "", "themes": []}
 
 
-def test_failures_go_with_it_if_there_are_some() -> None:
+def test_sends_failures_with_a_context() -> None:
     assert msgpack.unpackb(context_message({}, {"stalled": 2}))[2][0]["failures"] == {"stalled": 2}
     assert "failures" not in msgpack.unpackb(context_message({}, {}))[2][0]
 
@@ -93,7 +93,7 @@ class Bare:
     ],
     ids=lambda ctx: type(ctx).__name__,
 )
-def test_what_no_context_is_cannot_be_sent(ctx: Any) -> None:
+def test_refuses_a_value_that_is_no_context(ctx: Any) -> None:
     with pytest.raises((UsageError, TypeError, ValueError)):
         context_message(ctx, {})
 

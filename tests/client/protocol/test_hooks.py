@@ -1,4 +1,4 @@
-"""Calling a host's hooks: what they get, what they may return, how their failure is told."""
+"""Calling a host's hooks: their arguments, the answers that they may return, and the report of their failures."""
 
 import functools
 from collections import UserDict, deque
@@ -16,7 +16,7 @@ GENERATE = ["a seed", 0.7, 0.3, META]
 
 
 def answer(hooks: Hooks, method: str, params: list[Any]) -> Any:
-    """What the peer is told: the result, or the Failure."""
+    """Return what the peer gets: the result, or the Failure."""
     try:
         return hooks.settle(method, params, hooks.invoke(method, params))
     except Exception as error:
@@ -85,7 +85,7 @@ def decorated(*args: Any, **kwargs: Any) -> str:
         (decorated, "3 arguments"),
     ],
 )
-def test_generate_gets_meta_where_it_takes_a_fourth(generate: Callable[..., str], line: str) -> None:
+def test_generate_gets_meta_if_it_takes_a_fourth_argument(generate: Callable[..., str], line: str) -> None:
     hooks = Hooks(generate=generate)
     for _ in range(2):
         assert answer(hooks, "generate", GENERATE) == line
@@ -93,7 +93,7 @@ def test_generate_gets_meta_where_it_takes_a_fourth(generate: Callable[..., str]
     assert answer(hooks, "generate", [*GENERATE, "more"]) == line
 
 
-def test_observe_gets_meta_where_it_takes_a_second_and_recall_never() -> None:
+def test_observe_gets_meta_if_it_takes_a_second_argument_and_recall_never() -> None:
     seen: list[Any] = []
     assert answer(Hooks(observe=seen.append), "observe", ["a line", META]) is None
     assert answer(Hooks(observe=lambda *all_: seen.extend(all_)), "observe", ["b", META]) is None
@@ -169,7 +169,7 @@ def recalling(value: Any) -> Any:
         ("x" * TEXT_CHARS, "x" * TEXT_CHARS),
     ],
 )
-def test_what_generate_may_return(returned: Any, sent: Any) -> None:
+def test_accepts_each_form_of_an_answer_of_generate(returned: Any, sent: Any) -> None:
     assert generating(returned) == sent
 
 
@@ -181,7 +181,7 @@ def test_what_generate_may_return(returned: Any, sent: Any) -> None:
         ({"novelty": 0.1, "overlap": True, "text": "x"}, {"novelty": 0.1, "overlap": 1.0}),
     ],
 )
-def test_what_observe_may_return(returned: Any, sent: Any) -> None:
+def test_accepts_each_form_of_an_answer_of_observe(returned: Any, sent: Any) -> None:
     assert observing(returned) == sent
 
 
@@ -189,7 +189,7 @@ def test_what_observe_may_return(returned: Any, sent: Any) -> None:
     ("returned", "sent"),
     [([], []), (["a"], ["a"]), (("a", "b", "c"), ["a", "b"]), (deque("abc"), ["a", "b"])],
 )
-def test_what_recall_may_return(returned: Any, sent: Any) -> None:
+def test_accepts_each_form_of_an_answer_of_recall(returned: Any, sent: Any) -> None:
     assert recalling(returned) == sent
 
 
@@ -215,7 +215,7 @@ def test_what_recall_may_return(returned: Any, sent: Any) -> None:
         (recalling, {"a": "b"}, "recall returned dict"),
     ],
 )
-def test_what_no_hook_may_return_is_told_by_its_type(
+def test_names_the_type_of_an_answer_that_is_not_accepted(
     call: Callable[[Any], Any], returned: Any, named: str
 ) -> None:
     failure = call(returned)
@@ -279,6 +279,6 @@ def test_an_answer_that_breaks_while_it_is_read_is_a_failure_of_the_hook() -> No
 @pytest.mark.parametrize(
     ("said", "told"), [(True, {"taken": True}), (False, {"taken": False}), ("yes", {}), (None, {})]
 )
-def test_whether_the_field_took_a_line_is_passed_on(said, told):
+def test_passes_on_if_the_field_took_a_line(said, told):
     hooks = Hooks(lambda *_: "", lambda _: {"taken": said, "other": 1})
     assert answer(hooks, "observe", ["a line"]) == told

@@ -33,7 +33,7 @@ both_ends = pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
 
 
 def value(raw: Any) -> Any:
-    """What a codec left undecoded, as a value: the daemon's decodes params and results later, by type."""
+    """Return the value that a codec left undecoded: the daemon's decodes params and results later, by type."""
     if isinstance(raw, msgspec.Raw | bytes):
         return msgspec.msgpack.decode(raw)
     return raw
@@ -193,7 +193,7 @@ def test_any_bytes_give_events_or_one_documented_error(end: type[Peer], data: by
 @pytest.mark.parametrize("there", ENDS.values(), ids=ENDS.keys())
 @given(asked=params, told=params, answer=values)
 @settings(max_examples=25, deadline=None)
-def test_what_one_end_says_the_other_hears(
+def test_one_end_reads_the_messages_of_the_other(
     here: type[Peer], there: type[Peer], asked: list[Any], told: list[Any], answer: Any
 ) -> None:
     us, them = here(), there()
@@ -304,7 +304,7 @@ def test_message_ids_go_round_and_pass_over_those_still_out() -> None:
 
 
 @both_ends
-def test_what_is_too_large_to_send_is_never_sent(end: type[Peer]) -> None:
+def test_never_sends_a_message_that_is_too_large(end: type[Peer]) -> None:
     """Sent, it would cost the connection: a call is refused here, an answer becomes an error."""
     peer = end(message_bytes=1000)
     for send in (lambda: peer.call("x", ["y" * 1000], "token"), lambda: peer.notify("x", ["y" * 1000])):
@@ -353,7 +353,7 @@ def test_errors_of_any_peer_are_understood(
 
 @dataclass
 class Attributes:
-    """What a host's measures may be: all that hangs on them would be sent."""
+    """Measures of a host that refer to other objects, which would all be sent."""
 
     field: Any = None
 
@@ -372,12 +372,12 @@ class Attributes:
     ],
     ids=repr,
 )
-def test_what_hosts_have_is_encoded_as_values(sent: Any, arrives: Any) -> None:
+def test_encodes_the_values_that_hosts_have(sent: Any, arrives: Any) -> None:
     assert msgpack.unpackb(rpc.packed(sent)) == arrives
 
 
 @pytest.mark.parametrize("sent", [Attributes(), {1, 2}, 2**64, object(), ["\ud800", Attributes()]], ids=type)
-def test_what_no_message_can_hold_is_a_usage_error(sent: Any) -> None:
+def test_raises_a_usage_error_for_a_value_that_no_message_can_hold(sent: Any) -> None:
     with pytest.raises(UsageError) as caught:
         rpc.packed(sent)
     assert isinstance(caught.value, DreamError)

@@ -1,4 +1,4 @@
-"""A host's side of its connections: what goes out for what comes in, with no socket and no clock."""
+"""A host's side of its connections: the bytes to send for the bytes received, without a socket and a clock."""
 
 import threading
 from typing import Any
@@ -22,11 +22,11 @@ class Ends:
         self.daemon = Peer()
 
     def said(self) -> list[Any]:
-        """What the session has to say, as the daemon reads it."""
+        """Return the session's messages, as the daemon reads them."""
         return [event for data in self.session.messages_to_send() for event in self.daemon.receive_data(data)]
 
     def greeted(self, welcome: Any = WELCOME, *, error: tuple[Any, ...] | None = None) -> list[Any]:
-        """Begin, and have hello answered; what the session says then."""
+        """Begin, answer hello, and return the session's next messages."""
         self.session.begin()
         (hello,) = self.said()
         answer = self.daemon.respond(hello.msgid, welcome)
@@ -34,7 +34,7 @@ class Ends:
         return self.said()
 
     def call(self, method: str, *params: Any) -> Any:
-        """Have the daemon call a hook; its answer."""
+        """Let the daemon call a hook, and return the answer."""
         (request,) = self.session.receive(self.daemon.call(method, list(params), "token")[1])
         try:
             value = self.session.hooks.invoke(request.method, request.params)

@@ -103,7 +103,7 @@ def test_no_file_holds_a_word_of_it(daemon: DaemonProcess, running: bool) -> Non
     assert origin == [("I am small.",), ("I listen to water.",)]
 
 
-def test_it_does_not_come_back_and_its_number_is_not_used_again(daemon: DaemonProcess) -> None:
+def test_a_forgotten_dream_does_not_come_back_and_its_number_is_not_used_again(daemon: DaemonProcess) -> None:
     dream(daemon)
     ctl(daemon, "forget", "3")
     daemon.stop()
@@ -169,7 +169,7 @@ def test_nothing_is_left_with_everywhere(daemon: DaemonProcess, tmp_path: Path, 
         assert {"I am small.", "I listen to water."} <= {each["text"] for each in fragments}
 
 
-def test_what_another_program_added_to_the_trace_stays(daemon: DaemonProcess) -> None:
+def test_keeps_shards_of_another_program_in_the_trace(daemon: DaemonProcess) -> None:
     dream(daemon)
     with leo(daemon) as (_, client):
         trace = client.call("dialogs.get", 2)["trace_id"]

@@ -106,7 +106,7 @@ def test_shows_an_exchange_as_text() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"show_text": True}, {"raw": True}])
-def test_it_fits_a_narrow_terminal(options: dict[str, bool]) -> None:
+def test_fits_a_narrow_terminal(options: dict[str, bool]) -> None:
     text = shown(*EXCHANGE, columns=40, **options)
     assert max(map(len, text.splitlines())) <= 40
     assert ("the roof" in " ".join(text.split())) is ("show_text" in options)

@@ -180,7 +180,7 @@ def test_leaves_and_names_a_file_of_another_program(data: bytes, why: str, inbox
 
 @pytest.mark.parametrize("depth", [30, 300, *range(900, 1000, 7), 3000, 10_000, 30_000])
 def test_a_file_of_any_depth_is_kept_or_refused(depth: int, inbox: Inbox) -> None:
-    """How deep a file can be read, and written again, differs between versions of Python."""
+    """The depth to which Python reads and writes a file differs between its versions."""
     write(inbox, shard(0))
     data = b'{"trace_id": "t", "shards": [' + b"[" * depth + b"]" * depth + b"]}"
     (inbox.folder / "t.json").write_bytes(data)
