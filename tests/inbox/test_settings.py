@@ -41,6 +41,4 @@ def test_folder_of_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inbox_folder(InboxSettings(dir="~/dreams"), state) == Path("/home/leo/dreams")
     assert inbox_folder(InboxSettings(dir="/box"), state) == Path("/box")
     assert inbox_folder(InboxSettings(dir="my/box"), state) == Path("/state/my/box")
-    assert inbox_folder(InboxSettings(dir="~unknown-user/x"), state) == Path(
-        "/state/~unknown-user/x"
-    )
+    assert inbox_folder(InboxSettings(dir="~unknown-user/x"), state) == Path("/state/~unknown-user/x")

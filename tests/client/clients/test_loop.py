@@ -351,7 +351,7 @@ async def test_drops_contexts_and_bounds_memory_if_the_daemon_does_not_read(
     assert (await served.hears("dream.context"))[0]["failures"]["stalled"] >= 2
 
 
-async def test_a_context_that_no_message_can_hold_is_counted(daemon: Serve, make: Make) -> None:
+async def test_counts_a_context_that_no_message_can_hold(daemon: Serve, make: Make) -> None:
     await daemon()
     client = make()
     assert await client.start(DEADLINE_S)

@@ -9,7 +9,7 @@ def test_no_text_is_taken_for_a_mark() -> None:
     )
 
 
-def test_what_did_not_end_or_was_not_kept_says_so() -> None:
+def test_marks_dialogues_that_did_not_end_and_lines_that_were_not_kept() -> None:
     turns = [{"speaker": "leo", "text": ""}, {"speaker": "friend", "text": "yes"}]
     shown = list(
         diary([{"started_at": 0.0, "outcome": "left", "turns": turns}, {"started_at": 0.0, "turns": []}])
