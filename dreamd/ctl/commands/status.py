@@ -152,7 +152,7 @@ def _inbox(inbox: Mapping[str, Any]) -> str:
     return _troubled(f"{', '.join(counts) or 'nothing'} in {inbox['folder']}", inbox)
 
 
-_INBOX_COUNTS = ("waiting", "done", "set_aside")
+_INBOX_COUNTS = ("waiting", "done", "set_aside", "dropped")
 
 
 def _troubled(text: str, part: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@
     <folder>/<..>.json.corrupt-<ms>   set aside
     <folder>/.keys/<trace_id>         keys.py
     <folder>/.tmp/<name>              being written, only under the lock; any other one was left by a killed writer
-    <folder>/.lock
+    <folder>/.lock                    holds a byte once a consumer has acknowledged; its time is that of the last one
 
 Every name is looked up in an open folder without following symbolic links. A link in the place of the folder, a
 sub-folder or a file is refused, so it cannot lead a write elsewhere.

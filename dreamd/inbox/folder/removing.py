@@ -4,6 +4,7 @@ A file is ours alone if all its shards are lines of one dialogue. `own` says wha
 timestamp (ms) of each line. Call both functions under the lock.
 """
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -33,6 +34,10 @@ def forget(folder: Folder, own: Own) -> list[str]:
                 _forget_in(folder, name, at, own[part[0]])
                 removed.append(name)
         folder.files.fsync(at)
+    for name in folder.files.names(folder.temporary):  # left by a killed writer, since we hold the lock
+        part = part_of_name(name)
+        if part is not None and part[0] in own:
+            folder.files.unlink(name, folder.temporary)
     for trace_id in own:
         drop_keys(folder, trace_id)
     return removed
@@ -90,10 +95,12 @@ def _is_ours(shard: Json, lines: Collection[tuple[int, int]]) -> bool:
 
 
 def note_consumer(folder: Folder, wall_s: float) -> None:
-    """Note that a consumer acknowledged a file: write a byte into the lock file, and set its time."""
-    with folder.files.closing(folder.files.open_lock(LOCK, folder.main, folder.modes.of_files)) as fd:
-        folder.files.write(fd, memoryview(b"\n"))
-    folder.files.touch(LOCK, folder.main, wall_s)
+    """Remember that a consumer acknowledged a file: the lock has a byte then, and its time is that of the last one."""
+    with contextlib.suppress(OSError):  # a full disk: the time of the file in done/ says it as well
+        with folder.files.closing(folder.files.open_lock(LOCK, folder.main, folder.modes.of_files)) as fd:
+            if not folder.files.fstat(fd).st_size:
+                folder.files.write(fd, memoryview(b"\n"))
+        folder.files.touch(LOCK, folder.main, wall_s)
 
 
 def last_consumed(folder: Folder) -> float:

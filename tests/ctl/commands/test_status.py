@@ -133,6 +133,8 @@ def test_status_of_a_fresh_daemon_and_of_other_versions() -> None:
     assert "inbox      disabled" in text
     assert "hooks      not as this dreamctl knows it" in text
     assert "dialogues" not in text
+    full = {"enabled": True, "folder": "/i", "trouble": None, "waiting": 1000, "dropped": 7}
+    assert "inbox  1000 waiting, 7 dropped in /i" in show_status({"inbox": full}, 80, NOW)
     assert "inbox  nothing in /i" in show_status(
         {"inbox": {"enabled": True, "folder": "/i", "trouble": None}}, 80, NOW
     )

@@ -1,0 +1,71 @@
+"""What is removed unacknowledged, also after a writer was killed and on a full disk."""
+
+import errno
+import json
+from pathlib import Path
+
+from dreamd.clock import Clock
+from dreamd.inbox import Inbox, InboxSettings
+from dreamd.inbox.folder.files import Files
+
+NOW = 1_800_000_000.0
+OURS = {"index": 0, "timestamp": 5, "type": "dream_line", "text": "a quokka sings"}
+OWN = {"dream-1": {(0, 5)}}
+
+
+class FullDisk(Files):
+    """A disk that takes no byte once it is `full`."""
+
+    full = False
+
+    def write(self, fd: int, data: memoryview) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "full")
+        return super().write(fd, data)
+
+
+def make(folder: Path, *, files: Files | None = None, keep: int = 1) -> Inbox:
+    return Inbox(folder, InboxSettings(keep=keep), files=files, clock=Clock(wall=lambda: NOW))
+
+
+def test_forgetting_takes_temporaries_and_set_aside_files_too(tmp_path: Path) -> None:
+    inbox = make(tmp_path / "inbox")
+    inbox.write({}, [OURS], trace_id="dream-1")
+    inbox.write({}, [OURS], trace_id="dream-12")
+    for name in (".tmp/dream-1.json", "dream-1.json.corrupt-99"):
+        (inbox.folder / name).write_text("quokka")
+    assert sorted(inbox.forget(OWN)) == ["dream-1.json", "dream-1.json.corrupt-99"]
+    left = [
+        path.name for path in inbox.folder.rglob("*") if path.is_file() and b"quokka" in path.read_bytes()
+    ]
+    assert left == ["dream-12.json"]
+    assert inbox.forget(OWN) == []
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    assert make(tmp_path / "none").forget(OWN) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_nodes_of_another_program_stay(tmp_path: Path) -> None:
+    inbox = make(tmp_path)
+    nodes = [
+        {"id": f"dream-1#N{order}", "type": "t", "version": "1.0.0", "lane": "simulation",
+         "trace": {"trace_id": "dream-1", "order": order}, "metadata": {}, "payload": {}, "provenance": {}}
+        for order in (1, 2)
+    ]  # fmt: skip
+    inbox.write({}, [OURS], nodes, trace_id="dream-1")
+    inbox.forget(OWN)
+    left = json.loads((tmp_path / "dream-1.json").read_text())
+    assert ([node["id"] for node in left["matada_nodes"]], left["shards"]) == (["dream-1#N2"], [])
+
+
+def test_an_acknowledgement_on_a_full_disk_is_one_of_a_consumer(tmp_path: Path) -> None:
+    files = FullDisk()
+    inbox = make(tmp_path, files=files)
+    for number in range(3):
+        inbox.write({}, [OURS], trace_id=f"dream-{number}")
+    files.full = True
+    inbox.ack("dream-0")
+    own = {f"dream-{number}": {(0, 5)} for number in range(3)}
+    assert inbox.drop_oldest(own, ["dream-1", "dream-2"]) == []
