@@ -4,7 +4,7 @@ VENV     ?= .venv
 LEO_VENV ?= .venv-leo
 BIN      := $(VENV)/bin
 
-.PHONY: help run test check format lint types venv cov bench fuzz leo man dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench fuzz leo man pictures dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
@@ -74,6 +74,9 @@ bench: venv  ## figures, as ratios to a floor in the same run
 
 man: venv  ## the manual pages, from the texts of --help and the settings
 	@"$(BIN)/python" man/write.py man
+
+pictures: venv  ## the pictures of the README, from a real run; that of the report needs Chromium
+	@"$(BIN)/python" -m docs.pictures.write
 
 leo: venv  ## what dreaming does to a real leo: make leo LEO=PATH_OF_HIS_CHECKOUT; an hour
 	@test -f "$(LEO)/leo.py" || { echo "make leo LEO=PATH: say where a checkout of leo is" >&2; exit 2; }

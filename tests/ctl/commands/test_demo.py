@@ -89,6 +89,15 @@ def test_each_line_of_a_pipe_is_a_prompt(tmp_path: Path) -> None:
     assert "   you  And  [31mthe moon?\n" in out
 
 
+def test_questions_to_the_program_are_no_prompts(tmp_path: Path) -> None:
+    code, out, err = run(tmp_path, "--json", said="/help\n?\nWho are you?\nQUIT\nNever said.\n")
+    assert (code, err) == (0, "")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [event["type"] for event in events[:4]] == ["intro", "help", "help", "reply"]
+    assert [event["prompt"] for event in events if event["type"] == "reply"] == ["Who are you?"]
+    assert events[-1]["type"] == "end"
+
+
 def test_an_empty_or_silent_pipe_is_no_input(tmp_path: Path) -> None:
     assert f"   you  {PROMPTS[0]}" in run(tmp_path, said="\n\n")[1]
     silent = spawn_dreamctl("--state-dir", "state", "demo", cwd=tmp_path, stdin=subprocess.PIPE)

@@ -68,7 +68,7 @@ def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProce
         yield daemon
 
 
-STATUS = {"state": "ok", "uptime_s": 5.0, "decisions": {"calm": 3, "dream": 1}, "hooks": {}}
+STATUS = {"state": "ok", "uptime_s": 5.0, "hooks": {}}
 STATS = {"dialogs": 2, "lines": 8, "fragments": 9, "origin_fragments": 3}
 FRAGMENT = {"id": 1, "text": "born", "weight": 1.0, "origin": True, "dialog": None, "added_at": STARTED_AT}
 TURN = {"speaker": "leo", "text": "the rain is near"}
@@ -88,10 +88,10 @@ def test_escapes_every_text_of_a_dream() -> None:
     hostile = DIALOG | {"note": HOSTILE, "outcome": HOSTILE, "turns": [{"speaker": HOSTILE, "text": HOSTILE}]}
     decision = {"at": STARTED_AT, "reason": HOSTILE}
     hooks = {HOSTILE: {"calls": 1, "p50_ms": 1.0, "p99_ms": 2.0}}
-    status = STATUS | {"state": HOSTILE, "decisions": {HOSTILE: 1}, "hooks": hooks}
+    status, stats = STATUS | {"state": HOSTILE, "hooks": hooks}, STATS | {"days": {HOSTILE: {HOSTILE: 3}}}
     said = [FRAGMENT | {"text": HOSTILE, "dialog": 1}]
     drift = [{"id": 1, "at": STARTED_AT, "drift": 0.5}]
-    text = page(status, STATS, [decision], [hostile | {"client": HOSTILE}], drift, said, said)
+    text = page(status, stats, [decision], [hostile | {"client": HOSTILE}], drift, said, said)
     assert text.count("<script>") == 1
     assert "<img" not in text
     assert "\x1b" not in text
@@ -144,6 +144,7 @@ def test_the_title_says_whose_dreams_they_are(clients: list[str | None], names: 
     text = page(STATUS, STATS, [], [DIALOG | {"client": client} for client in clients], [])
     assert f"<title>The dreams of {names}</title>" in text
     assert f"<h1>The dreams of {names}</h1>" in text
+    assert text.count("<dt>it<dd>") == clients.count("leo-demo")
 
 
 def test_the_friend_has_weights_ages_and_sources_and_what_came_and_left() -> None:
@@ -163,6 +164,17 @@ def test_the_friend_has_weights_ages_and_sources_and_what_came_and_left() -> Non
     lately, gone = text.split("Came lately")[1].split("Left lately")
     assert lately.index("<li>came 2 <small>dream 2, ") < lately.index("<li>came 1 <small>dream 1, ")
     assert "<li>gone <small>dream 4, 1 min 30 s ago</small></li>" in gone
+
+
+def test_decisions_of_earlier_days_are_shown() -> None:
+    decisions = [{"at": STARTED_AT + at, "reason": "calm"} for at in (60, 0)]
+    days = {"2026-11-29": {"calm": 2, "dream": 1}, "2026-11-30": {"calm": 7}}
+    text = page(STATUS, STATS | {"days": days}, decisions, [], [])
+    assert "The last 2 decisions over time, by reason" in text
+    assert "Decisions of each day (UTC), by reason" in text
+    assert "<td>calm</td><td>9</td></tr><tr><td>dream</td><td>1</td>" in text
+    today = page(STATUS, STATS | {"days": {"2026-11-30": {"calm": 2}}}, decisions, [], [])
+    assert "Decisions of each day" not in today
 
 
 def test_times_to_answer_are_in_words() -> None:

@@ -28,6 +28,8 @@ OPEN_GATES = ("gate.enabled=true", "gate.cooldown_s=0", "gate.chance=1", "gate.n
 PROMPT_CHARS = 2000
 FIRST_LINE_S = 1.0  # how long to wait for the first line of a pipe before the demo uses its own prompts
 
+HELP = frozenset({"?", "/?", "/help", "help"})  # what people type for help, and to leave: no prompts
+QUIT = frozenset({"quit", "/quit", "exit", "/exit", ":q"})
 OPENING = 8  # seed of the organism if no person types: its first reply was chosen
 PROMPTS = (
     "Good evening, little one. Are you awake?",
@@ -49,10 +51,10 @@ PROMPTS = (
 def demo(target: Target, corpus: Path | None, fresh: bool) -> None:
     """Talk with a small organism, and watch it dream.
 
-    In a terminal you type. From a pipe, each line is a prompt. Otherwise it holds a short conversation of its
-    own. If no daemon serves the state folder, one is started, and stopped when the last demo ends. If no state
-    folder is given, the demo uses one of its own, so that the dreams of your leo stay his. Each corpus has a folder
-    of its own in it. An earlier demo with the same text is continued.
+    In a terminal you type: ? helps, quit ends. From a pipe, each line is a prompt. Otherwise it holds a short
+    conversation of its own. If no daemon serves the state folder, one is started, and stopped when the last demo
+    ends. If no state folder is given, the demo uses one of its own, so that the dreams of your leo stay his. Each
+    corpus has a folder of its own in it. An earlier demo with the same text is continued.
 
     \b
     dreamctl demo
@@ -78,7 +80,12 @@ def demo(target: Target, corpus: Path | None, fresh: bool) -> None:
             show({"type": "intro", **about})
             with suppress(KeyboardInterrupt):
                 for prompt in _prompts(sys.stdin, typed):
-                    talk.say(prompt)
+                    if prompt.casefold() in QUIT:
+                        break
+                    if prompt.casefold() in HELP:
+                        show({"type": "help"})
+                    else:
+                        talk.say(prompt)
             end = talk.end()
     show({**end, "ours": not listens(socket), "state_dir": near(str(state))})
 

@@ -34,6 +34,7 @@ class Stage:
         self._explained = False  # that here any novelty is enough
         self._scenes: dict[str, Callable[[Event], None]] = {
             "intro": self._intro,
+            "help": self._help,
             "reply": self._reply,
             "decision": self._decision,
             "refused": self._refused,
@@ -65,7 +66,14 @@ class Stage:
                 f"This goes on from {count_of(before, 'earlier dream')}; --fresh begins without them."
             )
         if self._typed:
-            self._prose("Say something and press Enter; Ctrl-D ends.")
+            self._prose("Say something and press Enter. Or type ? for help, or quit to end.")
+
+    def _help(self, _: Event) -> None:
+        self._prose(
+            "Type any sentence: the organism replies, and then it dreams. Use words that it knows from its text, or"
+            " new ones, which it learns. `quit` or Ctrl-D ends, and then you read how to look at the dreams again.",
+            "dim",
+        )
 
     def _reply(self, event: Event) -> None:
         if not self._typed:

@@ -25,7 +25,7 @@ COLUMNS = 48  # of counts over time: as many as the eye distinguishes
 POINTS = 240  # of a curve: three units of the drawing each
 PAGE_BYTES = 3_000_000  # opens at once, and can be mailed
 
-_NAMES = {"leo-demo": "the demo organism"}  # clients that have a better name than the one they connect by
+_NAMES = {"leo-demo": "the demo organism"}  # clients that are no leo, by what they are
 _HOOKS = {
     "generate": "say a line (generate)",
     "observe": "hear a line (observe)",
@@ -73,7 +73,7 @@ def page(
             "<h2>The friend</h2>",
             friend_section(fragments, left, now),
             "<h2>Did he dream?</h2>",
-            _decisions(status, decisions),
+            _decisions(stats.get("days", {}), decisions),
             "<h2>How dreams ended</h2>",
             _course(dialogs, drift),
             f"<h2>How long {safe(name)} took to answer</h2>",
@@ -103,19 +103,20 @@ def _summary(status: Row, stats: Row, now: float) -> str:
     return f"<p>{safe(said)}Made on {time.strftime('%Y-%m-%d %H:%M %Z', time.localtime(now))}.</p>"
 
 
-def _decisions(status: Row, decisions: Sequence[Row]) -> str:
+def _decisions(days: Row, decisions: Sequence[Row]) -> str:
+    """Draw the last decisions, and if there are older ones, all by day. `days`: counts by reason, by day (UTC)."""
     if not decisions:
         return "<p>No decision is known. The daemon decides after each reply that it is told of.</p>"
-    chart = stacked(
-        f"The last {count_of(len(decisions), 'decision')} over time, by reason",
-        *_over_time([(decision["at"], decision["reason"]) for decision in reversed(decisions)]),
-    )
-    ever: Counter[str] = Counter(status["decisions"])
-    if not ever:
-        return chart
-    rows = [(name, str(count)) for name, count in ever.most_common()]
-    about = "All since the daemon started"
-    return f"{chart}<p>{about}:</p>{table(('reason', 'decisions'), rows, about)}"
+    last = [(decision["at"], decision["reason"]) for decision in reversed(decisions)]
+    said = stacked(f"The last {count_of(len(last), 'decision')} over time, by reason", *_over_time(last))
+    ever: Counter[str] = Counter()
+    for counts in days.values():
+        ever.update(counts)
+    if len(days) > 1 or ever.total() > len(last):
+        names = [name for name, _ in ever.most_common()]
+        said += stacked("Decisions of each day (UTC), by reason", sorted(days.items()), names, max(days))
+    rows = [(name, str(count)) for name, count in (ever or Counter(name for _, name in last)).most_common()]
+    return said + table(("reason", "decisions"), rows, "Decisions by reason")
 
 
 def _course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
@@ -172,8 +173,11 @@ def _dream(dialog: Row, state: str) -> str:
             count_of(dialog["lines"], "line"),
         ]
     )
+    own = "it" if dialog.get("client") in _NAMES else "leo"
     said = "".join(
-        f"<dt>{safe(str(turn['speaker']))}<dd>{safe(turn['text']) or '<i>not kept</i>'}" for turn in turns
+        f"<dt>{safe(own if turn['speaker'] == 'leo' else str(turn['speaker']))}"
+        f"<dd>{safe(turn['text']) or '<i>not kept</i>'}"
+        for turn in turns
     )
     said = f"<dl>{said}</dl>" if said else "<p>Nothing was said.</p>"
     note = f"<p>ended by {safe(dialog['note'])}</p>" if dialog.get("note") else ""

@@ -128,7 +128,8 @@ def test_the_intro_explains_its_words() -> None:
     assert "This goes on from 3 earlier dreams;" in shown(INTRO | {"before": 3})
     typed = shown(INTRO | {"ours": False}, typed=True)
     assert "A daemon serves this folder already." in typed
-    assert "Ctrl-D" in typed
+    assert "quit" in typed
+    assert "Ctrl-D" in shown({"type": "help"})
 
 
 def test_does_not_repeat_what_the_user_typed() -> None:
