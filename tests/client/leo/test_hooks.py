@@ -5,29 +5,20 @@ import sqlite3
 import threading
 import weakref
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from dreamclient.errors import UsageError
 from dreamclient.leo import hooks as module
 from dreamclient.leo.database import FieldDatabase, opened
 from dreamclient.leo.diet import Diet, Everything
 from dreamclient.leo.hooks import FieldHooks
 from dreamclient.leo.modules import Modules
-from dreamclient.leo.names import names_of
 from dreamclient.leo.voice import Voice, neighbours
 
 from tests.helpers import leo_double
 
 SEED = "who remembers the rain. the river and the grass"
 META = {"dialog": 1, "trace_id": "t", "turn": 1, "speaker": "leo", "expert": "", "max_tokens": 50}
-
-
-@pytest.fixture
-def leo(tmp_path):
-    with closing(leo_double.settle(tmp_path)) as connection:
-        yield leo_double.LeoField(connection)
 
 
 def hooks_of(leo, diet=None, names=None, count=None) -> FieldHooks:
@@ -335,42 +326,3 @@ def test_does_not_feed_a_leo_in_memory(leo):
 def test_a_connection_that_cannot_be_asked_names_no_file(leo, connection):
     leo.conn = connection
     assert hooks_of(leo).database.path(leo) is None
-
-
-def test_another_threads_connection_is_asked_later_on_its_own(leo):
-    database = FieldDatabase()
-    with ThreadPoolExecutor(1) as other:
-        other.submit(database.look, leo).result()
-    assert database.path(leo) is None
-    database.look(leo)
-    assert database.path(leo) == leo_double.DB_PATH
-    database.forget()
-    assert database.path(leo) is None
-
-
-def test_asks_a_new_connection_for_its_file_again(leo, tmp_path):
-    """As a worker process of a web server does it, which opens one of its own."""
-    database = FieldDatabase()
-    database.look(leo)
-    with closing(sqlite3.connect(tmp_path / "another.sqlite3")) as leo.conn:
-        assert database.path(leo) is None
-        leo.conn.execute("CREATE TABLE it_exists (now)")
-        database.look(leo)
-        assert database.path(leo) == tmp_path / "another.sqlite3"
-
-
-def test_refuses_an_object_that_is_no_field_of_leos(leo):
-    assert names_of(leo) is vars(leo_double)
-
-    class Derived(leo_double.LeoField):
-        """Defined somewhere else."""
-
-    assert names_of(Derived(leo.conn)) is vars(leo_double)
-    with pytest.raises(UsageError, match="a dict is no field"):
-        names_of({})
-
-    class Test:  # in a module that imports leo's functions, as his own tests do
-        bigrams = None
-
-    with pytest.raises(UsageError, match="cannot reply"):
-        names_of(Test())

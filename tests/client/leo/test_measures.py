@@ -1,6 +1,5 @@
 """The measures that leo does not tell: how new a prompt was, how good a reply will be, and whose voice spoke."""
 
-from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -8,12 +7,6 @@ from dreamclient.leo.measures import PROMPT_CHARS, REMEMBERED, Senses, novelty
 from dreamclient.messages import DreamContext, PulseSnapshot
 
 from tests.helpers import leo_double
-
-
-@pytest.fixture
-def leo(tmp_path):
-    with closing(leo_double.settle(tmp_path)) as connection:
-        yield leo_double.LeoField(connection)
 
 
 def senses_of(leo) -> Senses:

@@ -21,12 +21,6 @@ LINE = SpokenLine(
 )
 
 
-@pytest.fixture
-def leo(tmp_path):
-    with closing(leo_double.settle(tmp_path)) as connection:
-        yield leo_double.LeoField(connection)
-
-
 def tell(leo, into, *lines, names=None) -> Counter:
     failed = Counter()
     modules = Modules([into], names or vars(leo_double), lambda kind: failed.update([kind]))

@@ -20,10 +20,8 @@ from dreamd.ctl.commands.doctor.finding import found
 from dreamd.ctl.commands.doctor.inbox import InboxFacts
 from dreamd.ctl.commands.doctor.places import LITTLE_BYTES
 from dreamd.ctl.machine import places as place
-from dreamd.ctl.machine import systemd_state
 from dreamd.ctl.machine.places import SocketFacts, StateFacts, is_stopped, lock_holder, mount_point
 from dreamd.ctl.machine.systemd_state import SERVICE, SOCKET, Units
-from dreamd.ctl.machine.unit_files import started
 from dreamd.engine.dialogue_run import UNANSWERED
 from dreamd.housekeeping import SHORTAGES
 from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
@@ -381,19 +379,6 @@ def test_reports_whether_the_user_lingers():
     assert lines(units.check(facts, True, STATE))[-1] == "OK lingers: it is there from boot on"
 
 
-@pytest.mark.parametrize(
-    ("text", "program"),
-    [
-        ('ExecStart="/a b/100%%/python" -m dreamd', "/a b/100%/python"),
-        ("ExecStart=/x -m dreamd", "/x"),
-        ('ExecStart="/not closed', ""),
-        ("", ""),
-    ],
-)
-def test_reports_a_missing_or_other_interpreter_of_a_unit(text, program):
-    assert "".join(started(text)[:1]) == program
-
-
 def test_reports_different_paths_of_leo_and_the_service():
     facts = Units(
         True, True, state=Path("/moved"), shown={**WELL, SOCKET: WELL[SOCKET] | {"Listen": "/r/a (Stream)"}}
@@ -409,11 +394,6 @@ def test_reports_different_paths_of_leo_and_the_service():
     assert lines(units.check_places(Units(), Path("/s"), Path("/r/b"))) == []
     [second] = units.check_places(facts, Path("/s@bob"), Path("/r/bob.sock"))
     assert (second.level, second.text) == ("OK", "dreamd.service is another leo's")
-
-
-def test_asks_nothing_without_systemctl(tmp_path, monkeypatch):
-    monkeypatch.setattr(systemd_state.shutil, "which", lambda _: None)
-    assert systemd_state.look({"HOME": str(tmp_path)}) == Units()
 
 
 # The database, leo, his friend and the inbox.

@@ -1,0 +1,22 @@
+"""A small leo in a folder of his own, and modules that could be his."""
+
+import types
+from contextlib import closing
+
+import pytest
+
+from tests.helpers import leo_double
+
+
+@pytest.fixture
+def leo(tmp_path):
+    with closing(leo_double.settle(tmp_path)) as connection:
+        yield leo_double.LeoField(connection)
+
+
+def module(source: str, **names) -> dict:
+    """The live namespace of a module with this source, and a `tokenize` of leo's."""
+    made = types.ModuleType("another_leo")
+    vars(made).update({"tokenize": str.split, **names})
+    exec(source, vars(made))
+    return vars(made)

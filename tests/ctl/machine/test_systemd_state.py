@@ -1,0 +1,9 @@
+"""What systemd says of the units."""
+
+from dreamd.ctl.machine import systemd_state
+from dreamd.ctl.machine.systemd_state import Units
+
+
+def test_asks_nothing_without_systemctl(tmp_path, monkeypatch):
+    monkeypatch.setattr(systemd_state.shutil, "which", lambda _: None)
+    assert systemd_state.look({"HOME": str(tmp_path)}) == Units()
