@@ -33,7 +33,7 @@ NO_COLOR: if it is set, nothing is coloured"""
 
 
 def pages() -> dict[str, str]:
-    """The text of each page by its file's name, as roff: man(7)."""
+    """Return the text of each page by its file's name, as roff: man(7)."""
     return {"dreamctl.1": _joined(_dreamctl()), "dreamd.8": _joined(_dreamd())}
 
 
@@ -118,7 +118,7 @@ def _tagged(tag: str, about: str) -> Iterator[str]:
 
 
 def _prose(text: str) -> Iterator[str]:
-    """Paragraphs; what click prints as it is (behind a backspace) stays as it is."""
+    """Return the paragraphs as roff. Text that click prints unchanged (behind a backspace) stays unchanged."""
     for paragraph in inspect.cleandoc(text).split("\n\n"):
         if paragraph.startswith("\b\n"):
             yield from (".PP", ".nf", ".RS 4", *map(_text, paragraph.splitlines()[1:]), ".RE", ".fi")

@@ -32,7 +32,7 @@ WIRE_WITHOUT_DREAM = [f"dreamd.wire.{name}" for name in ("server", "session", "l
 
 
 def names(tree, *, inside_functions):
-    """The modules that a syntax tree imports, but for those it imports for its types alone."""
+    """Return the modules that a syntax tree imports, except those for its types alone."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue

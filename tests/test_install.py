@@ -63,7 +63,7 @@ def folder(wheels, tmp_path_factory):
 
 
 def an_environment(home):
-    """A new one; its pip is that of this one, so that none has to be unpacked."""
+    """Make an environment with the pip of this one, so that none has to be unpacked."""
     venv.create(home, with_pip=False)
     return home / "bin"
 

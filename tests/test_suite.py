@@ -72,7 +72,7 @@ def modules() -> list[Path]:
 
 
 def files_of(module: Path) -> Iterator[Path]:
-    """The test files that `module` may have. A command that is a folder may have one for all of its modules."""
+    """Return the test files that `module` may have. A command that is a folder may have one for all of its modules."""
     package, *folders = module.parts[1:-1] if module.parts[0] == "client" else module.parts[:-1]
     if package == "dreamclient":
         folders.insert(0, "client")

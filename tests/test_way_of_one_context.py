@@ -45,7 +45,7 @@ class Walk:
         self.files: list[str] = []
 
     def see(self, frame: FrameType, event: str, _: Any) -> None:
-        """A profile function."""
+        """Note the calls between files: this is a profile function."""
         if not self.on or event != "call" or not (entered := file_of(frame)):
             return
         caller = file_of(frame.f_back) if frame.f_back else ""
@@ -69,7 +69,7 @@ def watched() -> Iterator[Walk]:
 
 
 def told() -> list[str]:
-    """The files of the daemon that the section on the way of one context lists, in its order."""
+    """Return the files of the daemon that the section on the way of one context lists, in its order."""
     section = PAGE.read_text().split("## The way of one context")[1].split("\n## ")[0]
     return re.findall(r"^- `(dreamd/[\w/]+\.py)`", section, re.MULTILINE)
 

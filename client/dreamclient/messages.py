@@ -82,7 +82,7 @@ class Code:
 
 @dataclass
 class PulseSnapshot:
-    """How a reply felt: each in [0, 1], or None if it was not measured."""
+    """The feeling of a reply: each value in [0, 1], or None if it was not measured."""
 
     novelty: float | None = None
     arousal: float | None = None
@@ -118,8 +118,8 @@ class LineMeta(TypedDict):
 
 
 class LineMetrics(TypedDict, total=False):
-    """What `observe` may return, and `generate` beside its `text`: each in [0, 1]. Of `observe` also `taken`: bool,
-    whether the line went into the host's field."""
+    """The measures of a line, each in [0, 1]. `observe` may return them, and `generate` beside its `text`. `observe`
+    may add `taken`, a bool: True if the line went into the host's field."""
 
     novelty: float
     arousal: float

@@ -58,7 +58,7 @@ def write_calls(pid: int, seconds: float) -> Counter[str]:
 
 
 def quiet_daemon(stack: ExitStack) -> int:
-    """The process id of one that has dreamt, with a leo connected and its log emptied."""
+    """Return the process id of a daemon that has dreamt, with a leo connected and its log emptied."""
     state = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "state"
     daemon = stack.enter_context(DaemonProcess(state))
     lines = iter(LINES * 9)

@@ -126,7 +126,7 @@ def hostile_texts() -> dict[str, str]:
 
 
 def seconds(text: str) -> float:
-    """Processor time, the best of three; of one, where that took long."""
+    """Return the processor time, the best of three; of one, if that took long."""
     best = float("inf")
     for _ in range(3):
         began = time.process_time()

@@ -144,7 +144,7 @@ def offer_us(running: Running | None) -> tuple[float, float]:
 
 @contextmanager
 def greeted(running: Running) -> Iterator[socket.socket]:
-    """A connection that has said hello."""
+    """Return a connection that has said hello."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(running.socket))
         hello = {"protocol": 1, "name": "bench", "version": "0", "pid": 1, "provides": []}
@@ -171,7 +171,7 @@ def traced(running: Running, reads: bool) -> Iterator[None]:
 
 
 def contexts_a_second(running: Running, count: int = 200_000) -> float:
-    """Contexts decided a second, pushed in as fast as the daemon takes them."""
+    """Return the contexts decided a second, sent as fast as the daemon takes them."""
     data = msgpack.packb([2, "dream.context", [CONTEXT]]) * 100
     with greeted(running) as pushing:
         before = time.perf_counter()

@@ -67,8 +67,8 @@ SHARDS = {
 
 @contextmanager
 def at_home(folder: Path, words: tuple[str, ...], origin: str) -> Iterator[tuple[DaemonProcess, DreamClient]]:
-    """A daemon with its state in `folder`/state, a leo with an origin, and beside them what commands are given: leo's
-    dream.py and shards."""
+    """Start a daemon with its state in `folder`/state and a leo with an origin. Write leo's dream.py and shards, which
+    the commands take, beside them."""
     speaker = Speaker(words)
     (folder / "dream.py").write_text('"""His own."""\n')
     (folder / "shards.json").write_text(json.dumps(SHARDS))

@@ -27,7 +27,7 @@ ALL = dict(commands(cli))
 
 
 def examples(name: str) -> list[str]:
-    """The lines of its help that begin with dreamctl, as they are to be typed; without what is said beside them."""
+    """Return the lines of a help text that begin with dreamctl, as they are typed, without the remarks beside them."""
     blocks = re.findall(r"^\x08\n((?:.+\n?)+)", cleandoc(ALL[name].help or ""), re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
     return [
@@ -70,7 +70,7 @@ def test_help_is_as_wide_as_the_terminal(name: str) -> None:
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_every_summary_is_whole(columns: int) -> None:
-    """None is cut off in the middle of a sentence."""
+    """No summary is cut off in the middle of a sentence."""
     groups = [name for name, command in ALL.items() if isinstance(command, click.Group)]
     for words in ("", *groups) if columns >= 80 else ("",):  # click cuts those of a group off
         shown = dreamctl(*words.split(), "--help", columns=columns).stdout

@@ -53,7 +53,7 @@ class Raw(PlainPeer):
     """A peer that sends values as bytes, and reads no answer but its number and its error."""
 
     async def ask(self, msgid: int, method: str, params: list[bytes]) -> int:
-        """The code of the answer, 0 for a result."""
+        """Return the code of the answer, 0 for a result."""
         answer = self._waiting[msgid] = asyncio.get_running_loop().create_future()
         head = b"\x94\x00" + msgpack.packb(msgid) + msgpack.packb(method)
         self.send(head + bytes([0x90 | len(params)]) + b"".join(params))

@@ -26,7 +26,7 @@ for _ in range(900):
 
 @asynccontextmanager
 async def besides(tmp_path, **settings):
-    """A daemon, and a leo whose dreams go on all the while: yields the service and checks that they did."""
+    """Run a daemon and a leo that dreams all the time. Yield the service, and check that the dreams went on."""
     settings = {"dialogue__call_deadline_s": 5, **settings}
     async with serving(tmp_path, **settings) as service, await leo(service, "besides") as other:
         outcomes = []
@@ -156,7 +156,7 @@ def test_covers_every_method():
 
 
 def frame(msgid, method, params):
-    """A request; a param in bytes that is no text goes in as it is."""
+    """Return a request. A param in bytes that is no text goes in as it is."""
     raw = [p if isinstance(p, bytes) and p[:1] >= b"\x80" else msgpack.packb(p) for p in params]
     return (
         b"\x94\x00" + msgpack.packb(msgid) + msgpack.packb(method) + bytes([0x90 | len(raw)]) + b"".join(raw)

@@ -11,7 +11,7 @@ from tests.helpers.waiting import until_on_loop
 
 
 async def gone(service, peer: PlainPeer) -> None:
-    """The peer leaves, and the daemon has seen it."""
+    """Close the peer, and wait until the daemon has seen it."""
     await peer.close()
     while service.sessions:
         await asyncio.sleep(0)

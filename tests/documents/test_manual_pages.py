@@ -32,7 +32,7 @@ def test_a_page_is_roff(name: str) -> None:
 
 
 def shown(name: str) -> str:
-    """A page without its markup."""
+    """Return a page without its markup."""
     text = re.sub(r"^\.[A-Z][A-Z] ?|\\f.|\\&", "", PAGES[name], flags=re.MULTILINE)
     for sign, meant in ((r"\-", "-"), (r"\(aq", "'"), (r"\(ga", "`"), (r"\e", "\\")):
         text = text.replace(sign, meant)

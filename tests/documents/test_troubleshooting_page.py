@@ -22,7 +22,7 @@ GENERAL = {
 
 
 def said() -> Iterator[str]:
-    """The beginning, up to what is filled in, of each text that is logged as a warning or noted by the store."""
+    """Return the beginning, up to the first value, of each text that is logged as a warning or noted by the store."""
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:

@@ -15,7 +15,8 @@ REPLIES, EVERY_S = 200, 60.0
 
 
 def expected(share: float, settings: GateSettings) -> float:
-    """Each dream takes, besides its own reply, those before the gates open and those within the cooldown."""
+    """Return the expected number of dreams a day: each takes its own reply, those before the gates open and those
+    within the cooldown."""
     likely = share * settings.chance
     within = max(0, ceil(settings.cooldown_s / EVERY_S) - 1)
     return REPLIES * likely / (1 + likely * within)

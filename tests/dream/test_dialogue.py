@@ -47,7 +47,7 @@ def hooks(
     metrics: LineMetrics | None = None,
     recalled: list[str] | None = None,
 ) -> Answers:
-    """A host that says these lines, reports these metrics of each, and remembers these snapshots."""
+    """Return a host that says these lines, reports these metrics of each, and remembers these snapshots."""
 
     def answer(effect: Effect) -> Any:
         match effect:

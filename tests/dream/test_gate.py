@@ -144,7 +144,7 @@ def overlap(text: str) -> float:
 
 
 def spread(n: int) -> Context:
-    """The nth of a hundred contexts: trauma rises, novelty falls, quality goes up and down."""
+    """Return the nth of a hundred contexts: trauma rises, novelty falls, quality goes up and down."""
     return Context(trauma_level=n / 100, pulse=Pulse(novelty=1 - n / 100), quality=n * 37 % 100 / 100)
 
 

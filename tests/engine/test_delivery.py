@@ -172,7 +172,7 @@ async def test_a_file_in_trouble_is_retried_with_growing_pauses_and_delays_no_ot
 
 
 def in_the_way(folder):
-    """An observe hook that puts a folder in the place of its first dialogue's file."""
+    """Return an observe hook that puts a folder in the place of its first dialogue's file."""
 
     def observe(text, meta):
         if meta["dialog"] == 1 and meta["turn"] == 1:

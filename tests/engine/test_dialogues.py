@@ -57,7 +57,7 @@ class Host:
 
 
 async def interrupted(service, heard, stuck_in, **connecting):
-    """A leo connects, gets as far as this step, and leaves."""
+    """Connect a leo, wait until the dialogue gets to this step, and disconnect."""
     host = Host(heard, stuck_in)
     peer = await host.connect(service.socket, **connecting)
     if not service.engine.dialogues.running:
@@ -69,7 +69,7 @@ async def interrupted(service, heard, stuck_in, **connecting):
 
 
 async def whole(service, heard, **connecting):
-    """A leo connects and answers whatever it is asked."""
+    """Connect a leo that answers all calls, and return those calls."""
     async with await Host(heard).connect(service.socket, **connecting) as peer:
         await settled(service)
         return peer.asked

@@ -30,7 +30,7 @@ def leo(state: Path, *settings: str) -> Iterator[tuple[DaemonProcess, DreamClien
 
 
 def dream(client: DreamClient, times: int) -> list[str]:
-    """Dream; return the trace ids."""
+    """Dream, and return the trace ids."""
     numbers = [client.call("dream.now", STIRRED, timeout_s=20)["dialog"] for _ in range(times)]
     return [client.call("dialogs.get", number)["trace_id"] for number in numbers]
 

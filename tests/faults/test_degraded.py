@@ -55,7 +55,7 @@ class Patient:
         return self.leo.dream_now(STIRRED)
 
     def refuses(self, trouble: str) -> None:
-        """A dream is refused with the reason, and nothing is begun."""
+        """Check that a dream is refused with the reason."""
         with pytest.raises(RemoteError, match=f"no dream can be kept now: {trouble}") as refusal:
             self.dream()
         assert refusal.value.code == Code.UNAVAILABLE
@@ -71,7 +71,7 @@ class Patient:
                 return
 
     def is_degraded(self, trouble: str) -> None:
-        """It says so everywhere."""
+        """Check that the service manager, `status` and the doctor all report the trouble."""
         self.tells(f"degraded: {trouble}")
         assert self.status()["state"] == f"degraded: {trouble}"
         assert trouble in self.doctor("daemon")["FAIL"]

@@ -14,7 +14,7 @@ SHARDS = TRACES * AT_ONCE
 
 
 def write_all(folder: Path, writer: int) -> None:
-    """Shards into one trace, and as many into one each, a few a call, and some calls made twice."""
+    """Write shards into one trace, and as many into a trace each, a few a call, with some calls made twice."""
     for start in range(0, SHARDS, AT_ONCE):
         numbers = range(writer * SHARDS + start, writer * SHARDS + start + AT_ONCE)
         shards = [{"index": number, "timestamp": number, "writer": writer} for number in numbers]

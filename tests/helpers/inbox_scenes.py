@@ -55,7 +55,7 @@ def full(inbox: Inbox) -> None:
 
 
 def aged(inbox: Inbox) -> None:
-    """A trace of three parts: two acknowledged, the first long ago."""
+    """Make a trace of three parts: two acknowledged, the first long ago."""
     half_acknowledged(inbox)
     inbox.ack("t")
     os.utime(inbox.folder / "done" / "t.json", (0, 0))

@@ -120,7 +120,7 @@ STATUS = msgpack.packb([0, 1, "status", []])
 
 
 def answered(sock):
-    """The first message that comes, or None where the other side just closes."""
+    """Return the first message that comes, or None if the other side closes without one."""
     sock.settimeout(20)
     unpacker = msgpack.Unpacker()
     while data := sock.recv(1 << 16):

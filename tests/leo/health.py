@@ -25,7 +25,7 @@ MEASURES = ("distinct_2", "vocabulary", "origin")
 
 
 def conversation(stage: Stage, prompts: int) -> None:
-    """Replies with no dream, with the gates as they are, and with a dream after each."""
+    """Compare replies without dreams, with the gates as they are, and with a dream after each reply."""
     off = stage.run("replies", FIRST_SEED, prompts)
     print("\nreplies identical to those without dreamd, byte for byte")
     same = off

@@ -45,7 +45,7 @@ Spec = dict[str, Any]
 
 
 def topics() -> list[str]:
-    """The prompts that leo's own tests talk with."""
+    """Return the prompts that leo's own tests talk with."""
     files = [json.loads(path.read_text()) for path in sorted(Path("tests").glob("topics*.json"))]
     found = [
         prompt
@@ -57,8 +57,10 @@ def topics() -> list[str]:
 
 
 def born(seed: int) -> Any:
-    """A leo who has read his README, without his own dream layer, whose chance depends on the hour. His MathBrain is
-    born from chance, and his subwords are chosen by numpy's: without the seeds no two of him are the same."""
+    """Return a leo who has read his README, without his own dream layer, which draws by the hour.
+
+    His MathBrain draws its first weights from `random`, and his subwords come from numpy's: without the seeds no two
+    leos are equal."""
     random.seed(seed)
     np.random.seed(seed)
     connection = leo.init_db()
@@ -82,7 +84,7 @@ class Clock:
 
 
 def attached(field: Any, spec: Spec) -> Any:
-    """The client of the bond with the daemon; None without one."""
+    """Attach the field to the daemon, and return the client, or None without a daemon."""
     if not spec["socket"]:
         return None
     client = attach(field, socket_path=spec["socket"], diet=DIETS[spec["diet"]]).client
@@ -100,8 +102,8 @@ def spoken(field: Any, prompt: str) -> Any:
 
 
 def width(field: Any) -> dict[str, float]:
-    """Of 100 probe replies: the share of word pairs that are distinct, the number of distinct words, and the share of
-    word pairs that are in his bootstrap."""
+    """Return three figures of 100 probe replies: the share of word pairs that are distinct, the number of distinct
+    words, and the share of word pairs that are in his bootstrap."""
     before, prompts, origin = random.getstate(), topics(), set(pairwise(words_of(leo.EMBEDDED_BOOTSTRAP)))
     found = dict.fromkeys(("distinct_2", "vocabulary", "origin"), 0.0)
     for seed in PROBE_SETS:
@@ -129,8 +131,8 @@ def themes_by_bits(
     co_occur: Any, min_neighbors: int = 5, min_total_cooccur: int = 10, top_neighbors: int = 16,
     merge_threshold: float = 0.4,
 ) -> tuple[list[Any], dict[str, list[int]]]:  # fmt: skip
-    """In the place of leo's `build_themes`, which is four fifths of all he does: the same themes, by sets of bits, in a
-    sixth of the time. Seen to be equal on his field."""
+    """Build leo's themes by sets of bits, in a sixth of the time of his `build_themes`, which is four fifths of all he
+    does. The themes were seen to be equal on his field."""
     bit: dict[str, int] = {}
     left = []
     for token, company in co_occur.items():
@@ -161,7 +163,7 @@ def themes_by_bits(
 
 
 def conversation(field: Any, spec: Spec) -> Iterator[tuple[str, str, float]]:
-    """A conversation: each prompt, what he answers, and the seconds it took him."""
+    """Talk with leo, and yield each prompt, his reply, and the seconds that it took him."""
     for prompt in random.Random(spec["seed"]).sample(topics(), spec["prompts"]):
         clock.go_on()
         field.observe(prompt)
@@ -176,7 +178,7 @@ def context(prompt: str, reply: str, said: Any) -> DreamContext:
 
 
 def replies(spec: Spec) -> dict[str, Any]:
-    """A conversation: what he says, and how long each reply takes, with whatever the daemon makes of it."""
+    """Talk with leo under this daemon, and return his replies and the seconds that each took."""
     field = born(spec["seed"])
     attached(field, spec)
     said, seconds = [], []
@@ -188,7 +190,7 @@ def replies(spec: Spec) -> dict[str, Any]:
 
 
 def felt(spec: Spec) -> dict[str, Any]:
-    """A conversation that the daemon is told of, and does not dream of: what the gates see."""
+    """Talk with leo. The daemon is told of each reply and does not dream, so that it shows what its gates measure."""
     field = born(spec["seed"])
     attached(field, spec)
     for _ in conversation(field, spec):
@@ -197,7 +199,7 @@ def felt(spec: Spec) -> dict[str, Any]:
 
 
 def alone(spec: Spec) -> dict[str, Any]:
-    """Dreams without a conversation, each of a prompt and a reply that he does not learn from."""
+    """Dream without a conversation, each time of a prompt and a reply that he does not learn from."""
     field = born(spec["seed"])
     client = attached(field, spec)
     before, had = width(field), trigrams(field)
@@ -209,7 +211,7 @@ def alone(spec: Spec) -> dict[str, Any]:
 
 
 def talk(spec: Spec) -> dict[str, Any]:
-    """A conversation, with a dream after each reply where there is a daemon."""
+    """Talk with leo, and dream after each reply if there is a daemon."""
     field = born(spec["seed"])
     client = attached(field, spec)
     had = trigrams(field)

@@ -67,7 +67,8 @@ def scenes(chosen: list[Scene]) -> pytest.MarkDecorator:
 
 
 def calls_of(scene: Scene, folder: Path) -> list[tuple[str, int]]:
-    """Each system call on files that the scene makes, by name and number. Those for memory differ from run to run."""
+    """Return each system call on files that the scene makes, by name and number. Those for memory differ between
+    runs."""
     inbox = Inbox(folder)
     scene.before(inbox)
     seen: list[tuple[str, int]] = []
@@ -169,7 +170,7 @@ def retire(inbox: Inbox) -> None:
 
 
 def check_retired(inbox: Inbox) -> None:
-    """Whatever retention has done, no other part is touched, and what they hold is not written again."""
+    """Check that retention changed no other part, and that their shards are not written again."""
     assert (
         {"done/t~2.json", "t~3.json"}
         <= set(files(inbox.folder))

@@ -49,7 +49,7 @@ def open_folder():
 
 
 def loosened(daemon, folder):
-    """Everybody may reach the socket, if it went by the file modes."""
+    """Set file modes that let every user reach the socket."""
     for path in (daemon.socket, daemon.socket.parent, folder):
         path.chmod(0o777)
 

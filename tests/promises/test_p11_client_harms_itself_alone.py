@@ -17,7 +17,7 @@ from tests.helpers.waiting import until, until_on_loop
 
 
 def resident_kib(process):
-    """VmRSS."""
+    """Return VmRSS."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])
 

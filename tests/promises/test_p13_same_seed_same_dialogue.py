@@ -17,7 +17,7 @@ WORDS = ("sea river house light snow door word small old quiet speak listen frie
 
 
 def moody(seed: int):
-    """Hooks of a leo in changing moods: long lines, maps, measures, empty lines, errors."""
+    """Return the hooks of a leo in changing moods: long lines, maps, measures, empty lines, errors."""
     draw = random.Random(seed)
 
     def generate(*_):

@@ -80,7 +80,7 @@ os._exit(0)
 
 
 def hot(path: Path) -> None:
-    """Its program died within a transaction, and has to roll it back."""
+    """Make a database whose program died within a transaction, which has to be rolled back."""
     a_table(path, "trigrams")
     subprocess.run([sys.executable, "-c", HOT, str(path)], check=True, timeout=20)
     assert path.with_name(f"{path.name}-journal").stat().st_size

@@ -59,7 +59,7 @@ async def test_each_statement_finds_its_rows_by_an_index(path: Path, open_store:
 
 
 def may_read_all(plan: str) -> bool:
-    """A scan, or a search for all that is greater than something, which SQLite calls a search as well."""
+    """Return True for a scan, and for a search for all values above one, which SQLite calls a search as well."""
     step, _ = plan.split(" in ", 1)
     grows = any(table in step for table in ("dream_dialogs", "dream_turns", "dream_fragments_past"))
     endless = "SCAN" in step or (">?" in step) != ("<?" in step)

@@ -27,7 +27,7 @@ def rows(path: Path, sql: str) -> list[tuple]:
 
 
 def replayable(path: Path) -> list[int]:
-    """The dialogues that hold anything of what `replay` needs."""
+    """Return the dialogues that hold any data that `replay` needs."""
     found = rows(
         path,
         """SELECT id FROM dream_dialogs WHERE coalesce(context, settings, friend_state, recalled) IS NOT NULL
@@ -37,7 +37,7 @@ def replayable(path: Path) -> list[int]:
 
 
 def words(path: Path) -> set[str]:
-    """Every text in the database, whatever its table and column."""
+    """Return every text in the database, of any table and column."""
     found = set()
     with closing(sqlite3.connect(path)) as connection:
         tables = [
@@ -193,7 +193,7 @@ async def test_a_missing_fragment_is_named(path: Path, open_store: OpenStore):
 
 
 async def private(store: Store, trace_id: str, *, left: tuple[int, ...] = ()) -> int:
-    """A dialogue with texts in every place that takes one."""
+    """Write a dialogue with texts in every place that takes one."""
     number = await store.begin(new_dialog(trace_id, context=b'"a private prompt"'))
     said = line(1, "a private line", seed="a private seed", candidates=("a private answer",))
     await store.record(number, said, STARTED_AT)

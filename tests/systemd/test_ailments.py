@@ -34,7 +34,7 @@ TICK_S = 0.2
 
 
 def run(env: Mapping[str, str], *command: str) -> str:
-    """A command that has to succeed; what it printed. `dreamctl` is the one that is tested."""
+    """Run a command that has to succeed, and return its output. `dreamctl` is the tested one."""
     if command[0] == "dreamctl":
         ran = dreamctl_in(env, *command[1:])
     else:
@@ -52,7 +52,7 @@ class Findings:
         self.all: list[dict[str, str]] = json.loads(ran.stdout)["findings"]
 
     def one(self, level: str, section: str) -> dict[str, str]:
-        """The one finding of that level in a section."""
+        """Return the one finding of that level in a section."""
         [found] = [one for one in self.all if (one["level"], one["section"]) == (level, section)]
         return found
 
@@ -61,7 +61,7 @@ class Findings:
 
 
 def ails(env: Mapping[str, str], section: str, text: str) -> str:
-    """The advice on a FAIL, which is all there is in its section, and says so."""
+    """Check that the only finding of a section is a FAIL with this text, and return its advice."""
     findings = Findings(env)
     assert findings.exit_code == 1
     found = findings.one("FAIL", section)
@@ -100,7 +100,7 @@ class Patient:
         return self.pid
 
     def start_ticking(self) -> None:
-        """As a supervisor does: it looks for what has healed at each tick."""
+        """Start a daemon that ticks as under a supervisor: at each tick it tries to recover."""
         ticking = self.env | {"WATCHDOG_USEC": str(int(TICK_S * 2e6))}
         process = subprocess.Popen([sys.executable, "-m", "dreamd"], env=ticking)
         self.stack.callback(process.wait)
@@ -116,7 +116,7 @@ class Patient:
         until(lambda: not self.socket.exists(), "it has stopped")
 
     def leo(self, **hooks: Any) -> DreamClient:
-        """One who dreams in it."""
+        """Return a connected leo."""
         client = DreamClient(
             **({"generate": saying, "observe": lambda _: None} | hooks), socket_path=self.socket, **ORIGIN
         )
@@ -125,7 +125,7 @@ class Patient:
         return client
 
     def end(self) -> None:
-        """Whatever a test has left, which may be stopped, or have no socket any more."""
+        """Kill the daemon that a test has left. It may be stopped, or without a socket."""
         if holder := look_at_state(self.state).holder:
             os.kill(holder, signal.SIGKILL)
             until(lambda: not look_at_state(self.state).holder, "it has ended")
@@ -299,7 +299,8 @@ def test_cures_a_full_disk(patient: Patient, mounted: Mounts) -> None:
     is_full = "degraded: disk full"
 
     def is_noticed() -> bool:
-        """By a daemon that has something to write, on a disk that is full even if its log gave some back."""
+        """Fill the disk again, since the log may have freed some of it, let the daemon write, and return True if it
+        reports the full disk."""
         fill(patient.state)
         if leo.call("status")["state"] != is_full:
             leo.dream_now(STIRRED)

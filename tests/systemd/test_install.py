@@ -53,7 +53,7 @@ def units_in(folder):
 
 
 def warned(dreamctl, text, **env):
-    """The advice of the one finding of the doctor's about the service that says so."""
+    """Return the advice of the doctor's one finding about the service with this text."""
     found = json.loads(dreamctl("doctor", "--json", **env).out)["findings"]
     [advice] = [
         one["advice"]

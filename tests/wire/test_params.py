@@ -82,7 +82,7 @@ def test_names_the_field_and_its_type(shape, value, says):
 
 
 def doubled(value):
-    """The value as a peer sends it whose numbers are all doubles."""
+    """Return the value as a peer sends it whose numbers are all doubles."""
     match value:
         case bool():
             return value

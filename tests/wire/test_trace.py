@@ -24,7 +24,7 @@ async def tracer(service, *params):
 
 
 async def seen(peer, count):
-    """The next messages that a tracer is told of, of which none was lost."""
+    """Return the next messages that a tracer is told of, and check that none was lost."""
     messages = []
     while len(messages) < count:
         method, [event] = await asyncio.wait_for(peer.told.get(), 20)
@@ -38,7 +38,7 @@ async def seen(peer, count):
 
 
 def said(message):
-    """Way, and the message itself, which is whole."""
+    """Return the direction and the message, and check that it is whole."""
     assert message["size"] == len(message["data"])
     return message["way"], msgpack.unpackb(message["data"])
 

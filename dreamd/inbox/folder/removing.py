@@ -1,7 +1,7 @@
-"""What is removed unacknowledged: what the user has dreamd forget, and the oldest of our own files beyond the cap.
+"""Remove shards that were not acknowledged: those that the user forgets, and the oldest of our own files over the cap.
 
-A file is ours alone if all its shards are lines of one dialogue. `own` says what those are: by trace id, index and
-timestamp (ms) of each line. Call both functions under the lock.
+A file is ours alone if all its shards are lines of one dialogue. `own` has the lines of each dialogue, by trace id,
+index and timestamp (ms). Call both functions under the lock.
 """
 
 import contextlib

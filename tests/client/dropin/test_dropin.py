@@ -455,7 +455,7 @@ def test_p1_leo_waits_for_a_dream_within_his_reply_and_his_database_is_not_ours(
 
 
 def asked(method, *params):
-    """The service's answer."""
+    """Return the service's answer."""
     return dropin._process.ask(None, method, *params)
 
 

@@ -15,7 +15,7 @@ def leo(tmp_path):
 
 
 def module(source: str, **names) -> dict:
-    """The live namespace of a module with this source, and a `tokenize` of leo's."""
+    """Return the live namespace of a module with this source, and a `tokenize` of leo's."""
     made = types.ModuleType("another_leo")
     vars(made).update({"tokenize": str.split, **names})
     exec(source, vars(made))

@@ -31,7 +31,7 @@ def hooks_of(leo, diet=None, names=None, count=None) -> FieldHooks:
 
 
 def said_by_chance(leo, seed: str, weight: float, draws: int) -> Counter:
-    """The words of as many lines, each from a chance of its own, the same ones each time."""
+    """Return the counts of words in `draws` lines, whose random seeds are 0, 1, 2 ..."""
     said, hooks = Counter(), hooks_of(leo)
     for draw in range(draws):
         hooks.voice._random.seed(draw)

@@ -40,7 +40,7 @@ def value(raw: Any) -> Any:
 
 
 def seen(event: rpc.Message) -> list[Any]:
-    """An event as the golden files write it."""
+    """Return an event as the golden files write it."""
     match event:
         case Request(msgid, method, params):
             return ["request", msgid, method, value(params)]
@@ -56,7 +56,7 @@ def heard(peer: Peer, *pieces: bytes) -> list[list[Any]]:
 
 
 def waiting_peer(end: type[Peer]) -> Peer:
-    """A peer that has called with every id that the golden responses carry."""
+    """Return a peer that has called with every id that the golden responses carry."""
     peer = end()
     peer.pending.update({msgid: msgid for msgid in range(8)})
     return peer
@@ -214,7 +214,7 @@ def test_one_end_reads_the_messages_of_the_other(
 
 
 def notification_of(size: int) -> bytes:
-    """`[2, "x", [bytes]]`, the bytes' length always written with four."""
+    """Return `[2, "x", [bytes]]`, with the length of the bytes always written in four bytes."""
     return b"\x93\x02\xa1x\x91\xc6" + (size - 10).to_bytes(4, "big") + b"\0" * (size - 10)
 
 

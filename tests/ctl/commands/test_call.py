@@ -44,7 +44,7 @@ def test_shows_an_unknown_error_code(socket: Path) -> None:
 
 
 def answer(daemon: DaemonProcess, *arguments: object, given: bytes) -> tuple[int, bytes]:
-    """The exit code and the bytes that `call` prints for what it reads."""
+    """Return the exit code and the bytes that `call` prints for the bytes that it reads."""
     command = [
         sys.executable,
         "-m",
@@ -131,7 +131,7 @@ LINES = [
 
 
 def python(folder: Path, name: str, code: str) -> str:
-    """A command that runs `code`."""
+    """Return a command that runs `code`."""
     file = folder / f"{name}.py"
     file.write_text(code)
     return shlex.join([sys.executable, str(file)])
@@ -225,7 +225,7 @@ time.sleep(1000)
 
 
 def group(process: int) -> list[int]:
-    """The processes that live in the group of this number."""
+    """Return the processes that live in the group of this number."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

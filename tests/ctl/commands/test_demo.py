@@ -27,7 +27,7 @@ DEADLINE_S = 30.0
 
 
 def run(tmp_path: Path, *arguments: object, said: str | None = None, **env: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `dreamctl demo` in `tmp_path`, given `said` through a pipe."""
+    """Return exit code, stdout and stderr of `dreamctl demo` in `tmp_path`, given `said` through a pipe."""
     stdin = subprocess.DEVNULL if said is None else subprocess.PIPE
     process = spawn_dreamctl("--state-dir", "state", "demo", *arguments, cwd=tmp_path, stdin=stdin, **env)
     out, err = process.communicate(said, timeout=DEADLINE_S)

@@ -43,7 +43,7 @@ class Told:
         self.findings = self.whole["findings"]
 
     def worst(self, section: str) -> str:
-        """Level, text and advice of the worst finding of a section."""
+        """Return level, text and advice of the worst finding of a section."""
         of_section = [one for one in self.findings if one["section"] == section]
         one = min(of_section, key=lambda one: ["FAIL", "WARN", "OK"].index(one["level"]))
         return f"{one['level']} {one['text']} -> {one['advice']}"
@@ -221,7 +221,7 @@ def test_reports_a_daemon_that_listens_elsewhere(state, tmp_path):
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int | bytes, ...]]:
-    """Bytes, inode, mode and time of all there is, folders and the socket too: a rename, a chmod, a touch and a file
+    """Return bytes, inode, mode and time of all files, folders and the socket: a rename, a chmod, a touch and a file
     that came and went all show."""
     found = {}
     for path in [folder, *folder.rglob("*")]:

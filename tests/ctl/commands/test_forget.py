@@ -52,7 +52,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 
 
 def dream(daemon: DaemonProcess) -> None:
-    """Three dialogues, the second of which is to be forgotten."""
+    """Dream three dialogues. The second is the one to forget."""
     with leo(daemon) as (speaker, client):
         say(speaker, client, OTHERS)
         say(speaker, client, SECRET, prompt=CONTEXT["prompt"], reply=CONTEXT["reply"])

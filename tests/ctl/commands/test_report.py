@@ -33,7 +33,7 @@ HOSTILE = "</dd><script>document.title='taken'</script><img src=x onerror=\"docu
 
 
 def dream(connection: sqlite3.Connection, number: int, draw: random.Random) -> None:
-    """One dialogue of the length that leo's have, with its measures on a long wave."""
+    """Return one dialogue of the usual length of leo's, with its measures on a long wave."""
     at = STARTED_AT + number * 600
     felt = min(1.0, max(0.0, 0.5 + 0.4 * math.sin(number / 90) + draw.gauss(0, 0.1)))
     said = [

@@ -27,7 +27,7 @@ CALM = {"prompt": "who keeps the roof", "reply": "you do", "pulse": {"novelty": 
 
 
 def seen(message: Any, clock: float = 50.0, way: str = "in", session: int = 2) -> dict[str, Any]:
-    """A message as the daemon tells of it."""
+    """Return a message as the daemon tells of it."""
     data = message if isinstance(message, bytes) else msgpack.packb(message)
     return {"clock": clock, "session": session, "way": way, "size": len(data), "data": data[:4096]}
 

@@ -97,7 +97,7 @@ def watching(tmp_path: Path, *arguments: object, **env: str) -> Iterator[Popen[s
 def read_until(
     stream: IO[str] | None, wanted: Callable[[Any], bool], parse: Callable[[str], Any]
 ) -> list[Any]:
-    """Lines up to the first that is wanted."""
+    """Return the lines up to the first that is wanted."""
     assert stream is not None
     found = []
     for line in stream:
@@ -108,7 +108,7 @@ def read_until(
 
 
 def ends(process: Popen[str]) -> tuple[int, str]:
-    """Ctrl-C: the exit code, and what was said of it."""
+    """Send Ctrl-C, and return the exit code and the text on stderr."""
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     return process.returncode, said

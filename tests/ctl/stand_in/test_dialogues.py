@@ -16,7 +16,7 @@ DIALOGUES = 60
 
 
 def dreamt(field: TrigramField, friend: Friend, prompt: str, seed: int) -> list[Line]:
-    """The lines of one dialogue, after a prompt, as the demo's hooks and the daemon make it."""
+    """Return the lines of one dialogue after a prompt, as the demo's hooks and the daemon make it."""
     reply = field.reply(prompt)
     ctx = Context(prompt=prompt, reply=reply, pulse=Pulse(**field.pulse(f"{prompt} {reply}")))
     field.observe(prompt)

@@ -1,4 +1,4 @@
-"""What dreamctl prints: commands to copy, and failed writes to stdout."""
+"""The output of dreamctl: commands to copy, and failed writes to stdout."""
 
 import os
 from pathlib import Path

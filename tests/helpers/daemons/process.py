@@ -69,7 +69,7 @@ class DaemonProcess:
                     return result
 
     def said(self) -> str:
-        """All that it has printed, but for the line of a start."""
+        """Return all that the daemon has printed, except the line of a start."""
         lines = self.stderr.read_text().splitlines(keepends=True)
         return "".join(line for line in lines if not line.startswith("INFO dreamd: serving at "))
 

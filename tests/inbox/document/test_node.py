@@ -55,7 +55,7 @@ def published(**parts: Any) -> dict[str, Any]:
 
 
 def part(name: str, **parts: Any) -> dict[str, Any]:
-    """A published node with these in the part of that name."""
+    """Return a published node with these in the part of that name."""
     return PUBLISHED | {name: PUBLISHED[name] | parts}
 
 

@@ -16,7 +16,7 @@ DATA = Path(__file__).parents[2] / "data"
 
 
 def joined(value: Any) -> Any:
-    """The value without its ¦ marks, by which no line of the corpus has the shape of a secret."""
+    """Return the value without its ¦ marks, which keep the lines of the corpus from looking like secrets."""
     if isinstance(value, str):
         return value.replace("¦", "")
     if isinstance(value, list):

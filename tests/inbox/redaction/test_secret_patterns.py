@@ -113,7 +113,7 @@ FORMATS: dict[str, tuple[str, list[str]]] = {
 
 
 def nested(text: str, depth: int) -> str:
-    """The text in JSON, in JSON, so often."""
+    """Return the text as JSON within JSON, nested so often."""
     for _ in range(depth):
         text = json.dumps({"note": text, "n": 1})
     return text

@@ -25,7 +25,7 @@ OpenStore = Callable[..., Awaitable[Store]]
 
 
 async def refused(awaitable: Awaitable[object]) -> str:
-    """The word with which it was refused."""
+    """Check that the store refuses, and return the trouble that it names."""
     with pytest.raises(StoreUnavailable) as error:
         await awaitable
     assert error.value.trouble in TROUBLES
@@ -182,7 +182,7 @@ sys.stdin.read()
 
 
 def hold(path: Path, mode: str) -> subprocess.Popen[bytes]:
-    """A process that holds the write lock until its standard input ends."""
+    """Start a process that holds the write lock until its standard input ends."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path), mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
