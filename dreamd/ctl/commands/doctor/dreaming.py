@@ -1,6 +1,7 @@
 """Leo, his friend, and the gates: whether leo can dream, does, and is heard."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import ceil, inf
@@ -13,21 +14,38 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.doctor.daemon import Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
-from dreamd.ctl.terminal.layout import moment, span
+from dreamd.ctl.terminal.layout import counted, moment, span
 from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED
 
 MOVES = 0.05  # a measure that varies by less does not distinguish replies
 LOSSES = 3  # dialogues lost in a row: one may be a restart of leo
 LATEST, SOME = 10, 4  # dialogues, at most and at least, that show whether leo stays to their end
+DREAMLESS = 100  # replies without a dream: at the default settings about one of ten leads to one
 ENOUGH = 12  # replies that reached the gates: with fewer, "always" means little
 _PLACE = re.compile(r"[\w./<>-]+:\d+")
 
 
 def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
-    """Check that leo is connected, provides hooks, and that his dreams speak."""
+    """Check that leo is connected, provides hooks, that his dreams speak, and that he dreams at all."""
     if answers.status is not None:
         yield from _connected(answers.status)
     yield from _mute(answers, database, now)
+    yield from _dreamless(answers.decisions, database, now)
+
+
+def _dreamless(decisions: Sequence[Mapping[str, Any]], database: Database, now: float) -> Iterator[Finding]:
+    """Check that not too many replies came since the last dream. `decisions`: newest first, of earlier daemons too."""
+    since = list(takewhile(lambda decision: not decision["dream"], decisions))
+    if len(since) < DREAMLESS:
+        return
+    dreamt = [decision["at"] for decision in decisions[len(since) : len(since) + 1]]
+    dreamt += [dialog["started_at"] for dialog in database.latest[:1]]
+    ago = f"for {span(now - max(dreamt))} and" if dreamt else "in"
+    yield warn(
+        "leo",
+        f"no dream {ago} {len(since)} replies: {counted(Counter(decision['reason'] for decision in since))}",
+        "`dreamctl why` says what each of them lacked; gate.chance, gate.cooldown_s and the gates' shares decide",
+    )
 
 
 def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
