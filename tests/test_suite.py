@@ -59,7 +59,6 @@ ELSEWHERE = {
     "dreamd/ctl/terminal/progress.py": "ctl/commands/test_backup.py",
     "dreamd/ctl/terminal/since.py": "ctl/commands/test_diary.py",
     "dreamd/engine/forgetting.py": "ctl/commands/test_forget.py",
-    "dreamd/inbox/folder/removing.py": "ctl/commands/test_forget.py",
     "dreamd/store/file/copies.py": "ctl/commands/test_forget.py",
     "dreamd/store/forgetting.py": "ctl/commands/test_forget.py",
 }
