@@ -11,6 +11,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -164,6 +165,28 @@ def test_the_friend_has_weights_ages_and_sources_and_what_came_and_left() -> Non
     lately, gone = text.split("Came lately")[1].split("Left lately")
     assert lately.index("<li>came 2 <small>dream 2, ") < lately.index("<li>came 1 <small>dream 1, ")
     assert "<li>gone <small>dream 4, 1 min 30 s ago</small></li>" in gone
+
+
+def test_what_left_the_friend_is_read_with_and_without_a_daemon(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with DaemonProcess(state):
+        pass
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database, database:
+        database.execute("INSERT INTO dream_bootstrap_fragments (text, origin) VALUES ('born', 1)")
+        database.executemany(
+            "INSERT INTO dream_fragments_past VALUES (?, ?, 0.05, 0, 3, 1.0, ?)",
+            [(n, f"left {n}", 100.0 + n) for n in range(1, 12)],
+        )
+    pages = []
+    for number in range(2):
+        if number:
+            with DaemonProcess(state) as daemon:
+                result = dreamctl("--socket", daemon.socket, "report", "--out", tmp_path / "page.html")
+        else:
+            result = dreamctl("--state-dir", state, "report", "--out", tmp_path / "page.html")
+        assert result.exit_code == 0, result.stderr
+        pages.append(re.findall(r"<li>(left \d+) <small>dream 3, ", (tmp_path / "page.html").read_text()))
+    assert pages == [[f"left {n}" for n in range(11, 3, -1)]] * 2
 
 
 def test_decisions_of_earlier_days_are_shown() -> None:
