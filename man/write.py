@@ -17,7 +17,7 @@ import msgspec
 from dreamd import __date__, __version__, settings
 from dreamd.__main__ import make_parser
 from dreamd.ctl.__main__ import HEADINGS, cli
-from dreamd.ctl.commands.config.sample import comments
+from dreamd.ctl.commands.config.sample import setting_comments
 
 COLUMNS = 78  # of a line of roff
 FILES = """\
@@ -87,7 +87,7 @@ def _dreamd() -> Iterator[str]:
     yield from _prose("Defaults, then the file, then the environment, then --set. Later sources win.")
     yield from _prose("gate.chance is DREAMD_GATE__CHANCE in the environment, and [gate] chance in the file.")
     for name, group in settings.GROUPS.items():
-        about = comments(group)
+        about = setting_comments(group)
         for field in msgspec.structs.fields(group):
             default = msgspec.json.encode(field.default).decode()
             yield from _tagged(f"{name}.{field.name} = {default}", about[field.name])

@@ -10,7 +10,7 @@ from dreamclient.errors import HomeUnknown
 
 from dreamd import __version__
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.ascii import prepare
+from dreamd.ctl.terminal.ascii import prepare_streams
 from dreamd.ctl.terminal.layout import terminal_columns
 
 # Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
@@ -117,7 +117,7 @@ def cli(context: click.Context, socket: str | None, state_dir: str | None, as_js
 
 def main() -> None:
     """Run the command `dreamctl`."""
-    prepare()
+    prepare_streams()
     if "_DREAMCTL_COMPLETE" in os.environ:
         import_module("dreamd.ctl.commands.completions")  # registers how bash passes its words
     try:

@@ -21,7 +21,7 @@ import pytest
 from dreamclient import DreamClient
 from dreamclient.leo import attach
 
-from dreamd.ctl.machine.places import listens, look_at_state
+from dreamd.ctl.machine.places import has_listener, look_at_state
 from tests.helpers import leo_double
 from tests.helpers.daemons.old import old_daemon
 from tests.helpers.dreamctl import dreamctl_in
@@ -105,7 +105,7 @@ class Patient:
         process = subprocess.Popen([sys.executable, "-m", "dreamd"], env=ticking)
         self.stack.callback(process.wait)
         self.stack.callback(process.kill)
-        until(lambda: listens(self.socket), "it listens")
+        until(lambda: has_listener(self.socket), "it listens")
 
     @property
     def pid(self) -> int:
@@ -184,7 +184,7 @@ def test_cures_a_socket_of_another_program(patient: Patient) -> None:
     deaf = "import signal, socket as s, sys; a = s.socket(s.AF_UNIX); a.bind(sys.argv[1]); a.listen(); signal.pause()"
     with subprocess.Popen([sys.executable, "-c", deaf, str(patient.socket)]) as other:
         try:
-            until(lambda: listens(patient.socket), "it listens")
+            until(lambda: has_listener(patient.socket), "it listens")
             advice = ails(
                 patient.env, "socket", f"pid {other.pid} listens at {patient.socket}, and is no dreamd"
             )

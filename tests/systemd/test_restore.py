@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from dreamd.ctl.machine.places import listens
+from dreamd.ctl.machine.places import has_listener
 from tests.helpers.waiting import until
 
 
@@ -54,7 +54,7 @@ def marked(database) -> list[str]:
 
 def test_restores_while_leo_keeps_connecting(installed, tmp_path, leo_connects):
     state = installed.state / "dreamd"
-    until(lambda: listens(installed.socket) and active(installed, "service") == "active", "it serves")
+    until(lambda: has_listener(installed.socket) and active(installed, "service") == "active", "it serves")
     pid = installed.main_pid()
     installed.dreamctl("backup", str(tmp_path / "b"))
     with closing(sqlite3.connect(tmp_path / "b")) as connection, connection:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from dreamd.ctl.machine.places import listens
+from dreamd.ctl.machine.places import has_listener
 from tests.helpers.waiting import until
 
 LINES = (
@@ -233,7 +233,7 @@ def test_makes_a_vanished_socket_again(installed):
     # What it leaves is stale, and systemd's own has no file: the next one heals that, too.
     os.kill(before, signal.SIGKILL)
     until(lambda: installed.main_pid() not in (0, before), "restarted")
-    until(lambda: listens(installed.socket), "bound again by the next one")
+    until(lambda: has_listener(installed.socket), "bound again by the next one")
 
     installed.systemctl("stop", "dreamd.service")
     assert not installed.socket.exists()

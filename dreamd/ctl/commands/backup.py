@@ -10,17 +10,17 @@ from dreamclient.messages import Method
 from dreamclient.paths import state_dir
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.machine.database_copy import checked, copy, explained
-from dreamd.ctl.machine.output_files import check_free, regular, replacing
-from dreamd.ctl.terminal.layout import labelled, size, width
-from dreamd.ctl.terminal.output import emit, json_option
-from dreamd.ctl.terminal.progress import bar
+from dreamd.ctl.machine.database_copy import check_copied, copy_database, errors_explained
+from dreamd.ctl.machine.output_files import check_free, regular_file, replacing_file
+from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.progress import progress_bar
 from dreamd.store.file.files import Tell, read_contents, read_only
 from dreamd.store.schema import foreign_tables
 
 
 @click.command(short_help="Copy the dream database to a file.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular_file)
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 @click.pass_obj
@@ -34,20 +34,20 @@ def backup(target: Target, file: Path, force: bool) -> None:
     dreamctl backup dreams.sqlite3
     dreamctl backup --force /media/stick/dreams.sqlite3
     """
-    database = _database(target)
+    database = _database_path(target)
     if not os.path.isfile(database):
         raise click.ClickException(f"there is no database at {database}; name its folder with --state-dir")
     check_free(file, database.parent, force=force)
-    with bar("backup") as tell:
+    with progress_bar("backup") as tell:
         about = {"path": str(file), "database": str(database), **_back_up(database, file, tell)}
     if target.as_json:
-        emit(about)
+        emit_json(about)
     else:
         rows = [("backup", str(file)), ("of", str(database)), ("dialogues", str(about["dialogues"]))]
-        click.echo(labelled([*rows, ("size", size(about["bytes"]))], width()))
+        click.echo(label_rows([*rows, ("size", format_size(about["bytes"]))], terminal_width()))
 
 
-def _database(target: Target) -> Path:
+def _database_path(target: Target) -> Path:
     """Return the path of the state folder's database. If only --socket was given, ask the daemon there for it."""
     if target.socket_alone:
         with target.daemon() as daemon:
@@ -58,13 +58,15 @@ def _database(target: Target) -> Path:
 def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:
     """Copy the database to `file`, check the copy, and return its counts and its size. Raise ClickException."""
     try:
-        with explained(database, file, "no backup was made", "damaged; `dreamctl doctor` says what to do"):
+        with errors_explained(
+            database, file, "no backup was made", "damaged; `dreamctl doctor` says what to do"
+        ):
             tables = read_contents(database).tables
             if "dream_dialogs" not in tables or foreign_tables(tables):
                 raise click.ClickException(f"{database} is no database of dreamd's; no backup was made")
-            with replacing(file) as (part, number):
-                copy(database, part, tell)
+            with replacing_file(file) as (part, number):
+                copy_database(database, part, tell)
                 with closing(read_only(part)) as copied:
-                    return {**checked(copied), "bytes": os.fstat(number).st_size}
+                    return {**check_copied(copied), "bytes": os.fstat(number).st_size}
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 from click.shell_completion import BashComplete, add_completion_class, get_completion_class
 
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.output import emit_json, json_option
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -29,7 +29,7 @@ def completions(context: click.Context, shell: str) -> None:
     assert found is not None, "click has all of SHELLS"
     script = found(context.find_root().command, {}, "dreamctl", "_DREAMCTL_COMPLETE").source()
     if context.obj.as_json:
-        emit({"shell": shell, "script": script})
+        emit_json({"shell": shell, "script": script})
     else:
         click.echo(script, nl=False)
 
@@ -40,10 +40,10 @@ class WholeWords(BashComplete):
 
     def get_completion_args(self) -> tuple[list[str], str]:
         args, incomplete = super().get_completion_args()
-        return joined(args), incomplete
+        return join_words(args), incomplete
 
 
-def joined(words: Iterable[str]) -> list[str]:
+def join_words(words: Iterable[str]) -> list[str]:
     """Return the words as they were typed: join each lone "=", ":" or "@" with the words beside it."""
     whole: list[str] = []
     behind_sign = False

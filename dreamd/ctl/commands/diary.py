@@ -8,7 +8,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.past import dialogues_since
 from dreamd.ctl.terminal.ascii import in_ascii, is_plain
 from dreamd.ctl.terminal.markdown import diary as as_diary
-from dreamd.ctl.terminal.output import emit, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
 DAY_S = 86_400
@@ -29,7 +29,7 @@ def diary(target: Target, since: float | None) -> None:
     with target.dreams() as dreams:
         found = list(dialogues_since(dreams, time.time() - DAY_S if since is None else since))
     if target.as_json:
-        emit(found)
+        emit_json(found)
         return
     lines = list(as_diary(found)) or ["No dream in this time."]
     click.echo("\n".join(in_ascii(line) if is_plain() else line for line in lines))

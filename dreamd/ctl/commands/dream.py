@@ -7,8 +7,8 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
-from dreamd.ctl.terminal.layout import width
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.layout import terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option
 
 
 @click.command(short_help="Have leo dream now, past all gates.")
@@ -22,7 +22,10 @@ def dream(target: Target, session: int | None) -> None:
     dreamctl dream
     dreamctl dream --session 3
     """
-    columns, colour = width(), click.get_current_context().color  # the thread below has no click context
+    columns, colour = (
+        terminal_width(),
+        click.get_current_context().color,
+    )  # the thread below has no click context
 
     def hear(event: dict[str, Any]) -> None:
         """Print a line of the dialogue as it comes. Runs on the client's thread."""
@@ -35,7 +38,7 @@ def dream(target: Target, session: int | None) -> None:
         ended = daemon.call(Method.NOW, None, session, timeout_s=DIALOGUE_S)
         dialogue = daemon.call(Method.DIALOGS_GET, ended["dialog"])
     if target.as_json:
-        emit({**ended, "turns": dialogue["turns"]})
+        emit_json({**ended, "turns": dialogue["turns"]})
     else:
         click.echo(f"Dialogue {ended['dialog']}: {ended['outcome']}, {count_of_lines(ended['lines'])}.")
     if not ended["lines"]:

@@ -9,9 +9,9 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.ascii import is_plain
-from dreamd.ctl.terminal.bars import chart
-from dreamd.ctl.terminal.layout import fold, moment, number, width
-from dreamd.ctl.terminal.output import emit, json_option, utc_option
+from dreamd.ctl.terminal.bars import draw_chart
+from dreamd.ctl.terminal.layout import fold_text, format_moment, format_number, terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 ROWS = 8  # of the chart
 
@@ -32,9 +32,9 @@ def drift(target: Target, count: int) -> None:
     with target.dreams() as daemon:
         answer = daemon.newest(Method.DRIFT, count)
     if target.as_json:
-        emit(answer)
+        emit_json(answer)
     else:
-        click.echo(show_drift(answer, width(), time.time(), plain=is_plain()))
+        click.echo(show_drift(answer, terminal_width(), time.time(), plain=is_plain()))
 
 
 def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = False) -> str:
@@ -44,9 +44,9 @@ def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = 
     newest, oldest = drift[0], drift[-1]
     farthest = max(drift, key=lambda each: float(each["drift"]))
     words = (
-        f"From dialogue {oldest['id']} ({moment(oldest['at'], now)}) to {newest['id']} "
-        f"({moment(newest['at'], now)}): {number(oldest['drift'])} to {number(newest['drift'])}, "
-        f"farthest {number(farthest['drift'])} after {farthest['id']}."
+        f"From dialogue {oldest['id']} ({format_moment(oldest['at'], now)}) to {newest['id']} "
+        f"({format_moment(newest['at'], now)}): {format_number(oldest['drift'])} to {format_number(newest['drift'])}, "
+        f"farthest {format_number(farthest['drift'])} after {farthest['id']}."
     )
     values = [each["drift"] for each in reversed(drift)]
-    return "\n".join([*chart(values, columns, ROWS, plain), "", fold(words, columns)])
+    return "\n".join([*draw_chart(values, columns, ROWS, plain), "", fold_text(words, columns)])

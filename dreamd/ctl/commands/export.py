@@ -10,9 +10,9 @@ from dreamclient.paths import state_dir
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.past import dialogues_since
-from dreamd.ctl.machine.output_files import check_free, regular, write
+from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
 from dreamd.ctl.terminal.markdown import diary
-from dreamd.ctl.terminal.output import emit, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
 Dialogues = Iterable[Mapping[str, Any]]
@@ -37,7 +37,7 @@ FORMATS: dict[str, Callable[[Dialogues], Iterator[str]]] = {"md": diary, "txt": 
     "file",
     required=False,
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=lambda *of: of[2] and regular(*of),
+    callback=lambda *of: of[2] and regular_file(*of),
 )
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="jsonl", show_default=True, help="How."
@@ -62,14 +62,14 @@ def export(target: Target, file: Path | None, form: str, since: float | None, fo
     with target.dreams() as dreams:
         found = list(dialogues_since(dreams, since or 0.0))
     if file is not None:
-        write(file, "".join(f"{line}\n" for line in FORMATS[form](found)).encode())
+        write_private(file, "".join(f"{line}\n" for line in FORMATS[form](found)).encode())
         about = {"path": str(file), "dialogues": len(found)}
         if target.as_json:
-            emit(about)
+            emit_json(about)
         else:
             click.echo(f"Written: {len(found)} dialogues to {file}")
     elif target.as_json:
-        emit(found)
+        emit_json(found)
     else:
         for line in FORMATS[form](found):
             click.echo(line)

@@ -3,24 +3,24 @@
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.completers import dialogues
+from dreamd.ctl.daemon.completers import complete_dialogues
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.dialogue_argument import dialogue
+from dreamd.ctl.daemon.dialogue_argument import resolve_dialogue
 from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.forgotten import (
     FORGET_S,
-    confirm,
+    confirm_forgetting,
     everywhere_option,
     friend_option,
     show_gone,
     yes_option,
 )
-from dreamd.ctl.terminal.layout import width
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.layout import terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option
 
 
 @click.command(short_help="Delete a dialogue, and what was kept of it.")
-@click.argument("asked", metavar="ID", shell_complete=dialogues)
+@click.argument("asked", metavar="ID", shell_complete=complete_dialogues)
 @friend_option
 @everywhere_option
 @yes_option
@@ -38,11 +38,11 @@ def forget(target: Target, asked: str, friend: bool, everywhere: bool, yes: bool
     dreamctl forget last --friend --everywhere
     """
     with daemon_or_own(target) as daemon:
-        number = dialogue(daemon, asked)
-        confirm(yes, lambda: f"dialogue {number}")
+        number = resolve_dialogue(daemon, asked)
+        confirm_forgetting(yes, lambda: f"dialogue {number}")
         what = {"id": number, "friend": friend, "everywhere": everywhere}
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
     if target.as_json:
-        emit(gone)
+        emit_json(gone)
     else:
-        click.echo(show_gone(gone, f"dialogue {number}", width()))
+        click.echo(show_gone(gone, f"dialogue {number}", terminal_width()))

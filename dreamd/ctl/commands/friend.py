@@ -11,13 +11,20 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.completers import checkpoints
+from dreamd.ctl.daemon.completers import complete_checkpoints
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.machine.output_files import check_free, regular, write
+from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
 from dreamd.ctl.terminal.ascii import is_plain
-from dreamd.ctl.terminal.bars import bar
-from dreamd.ctl.terminal.layout import fold, moment, number, span, table, width
-from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
+from dreamd.ctl.terminal.bars import draw_bar
+from dreamd.ctl.terminal.layout import (
+    fold_text,
+    format_moment,
+    format_number,
+    format_span,
+    terminal_width,
+    text_table,
+)
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 
 KIND, VERSION = "dreamd.friend", 1  # written into an exported file
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
@@ -49,13 +56,13 @@ def friend(context: click.Context, count: int) -> None:
     with target.dreams() as daemon:
         fragments = daemon.call(Method.FRAGMENTS)
     if target.as_json:
-        emit(fragments)
+        emit_json(fragments)
     else:
-        click.echo(show_fragments(fragments, width(), time.time(), most=count, plain=is_plain()))
+        click.echo(show_fragments(fragments, terminal_width(), time.time(), most=count, plain=is_plain()))
 
 
 @friend.command
-@click.argument("name", required=False, shell_complete=checkpoints)
+@click.argument("name", required=False, shell_complete=complete_checkpoints)
 @click.option("--again", is_flag=True, help="Replace an earlier checkpoint of that name.")
 @click.option("--delete", is_flag=True, help="Delete the checkpoint NAME. There is no way back.")
 @json_option
@@ -81,9 +88,9 @@ def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> N
         else:
             answer = daemon.call(Method.CHECKPOINT, name, again)
     if target.as_json:
-        emit(answer)
+        emit_json(answer)
     elif name is None:
-        click.echo(show_checkpoints(answer, width(), time.time()))
+        click.echo(show_checkpoints(answer, terminal_width(), time.time()))
     elif delete:
         click.echo(f"Deleted the checkpoint {name}.")
     else:
@@ -91,7 +98,7 @@ def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> N
 
 
 @friend.command(short_help="Make the friend what he was at a checkpoint.")
-@click.argument("name", shell_complete=checkpoints)
+@click.argument("name", shell_complete=complete_checkpoints)
 @json_option
 @click.pass_obj
 def restore(target: Target, name: str) -> None:
@@ -105,13 +112,16 @@ def restore(target: Target, name: str) -> None:
     dreamctl friend restore previous        undo the last restore, import or reseed
     """
     with target.daemon() as daemon:
-        _tell(target, "Restored", daemon.call(Method.RESTORE, name))
+        _print_change(target, "Restored", daemon.call(Method.RESTORE, name))
 
 
 @friend.command(short_help="Write the friend to a file, as JSON.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular_file)
 @click.option(
-    "--checkpoint", "name", shell_complete=checkpoints, help="Write him as he was at this checkpoint."
+    "--checkpoint",
+    "name",
+    shell_complete=complete_checkpoints,
+    help="Write him as he was at this checkpoint.",
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
@@ -128,15 +138,15 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
         fragments = daemon.call(Method.FRAGMENTS, *([] if name is None else [name]))
     kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]
     text = json.dumps({"kind": KIND, "version": VERSION, "fragments": kept}, ensure_ascii=False, indent=1)
-    write(file, f"{text}\n".encode())
+    write_private(file, f"{text}\n".encode())
     if target.as_json:
-        emit({"path": str(file), "fragments": len(kept)})
+        emit_json({"path": str(file), "fragments": len(kept)})
     else:
         click.echo(f"{file}: {len(kept)} fragments")
 
 
 @friend.command("import", short_help="Replace the friend by one that was exported.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular_file)
 @json_option
 @click.pass_obj
 def import_(target: Target, file: Path) -> None:
@@ -147,16 +157,16 @@ def import_(target: Target, file: Path) -> None:
     \b
     dreamctl friend import friend.json
     """
-    exported = _exported(_read(file))
+    exported = _parse_exported(_read_text(file))
     if exported is None:
         raise click.UsageError(f"{file} was not written by `dreamctl friend export`")
     with target.daemon() as daemon:
         answer = daemon.call(Method.IMPORT, exported)
-    _tell(target, "Imported", answer)
+    _print_change(target, "Imported", answer)
 
 
 @friend.command(short_help="Give the friend another origin.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular_file)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @click.pass_obj
@@ -170,15 +180,15 @@ def reseed(target: Target, file: Path, yes: bool) -> None:
     \b
     dreamctl friend reseed README.md
     """
-    text = _read(file)
-    exported = _exported(text)
+    text = _read_text(file)
+    exported = _parse_exported(text)
     origin = [text] if exported is None else [each["text"] for each in exported if each.get("origin")]
     if not yes and not can_ask():
         raise click.UsageError("this replaces what leo was born with; say --yes if this is no terminal")
     if not yes:
         click.confirm("This replaces what leo was born with. Go on?", abort=True, err=True)
     with target.daemon() as daemon:
-        _tell(target, "Reseeded", daemon.call(Method.RESEED, {"origin": origin}))
+        _print_change(target, "Reseeded", daemon.call(Method.RESEED, {"origin": origin}))
 
 
 def can_ask() -> bool:
@@ -193,71 +203,73 @@ def show_fragments(
     if not fragments:
         return "The friend is empty: the first leo that connects brings his origin."
     shown = fragments[: most or None]
-    lines = [_fragment(fragment, columns, now, plain) for fragment in shown]
+    lines = [_show_fragment(fragment, columns, now, plain) for fragment in shown]
     origin = sum(fragment["origin"] for fragment in fragments)
     rest = f"; {len(fragments) - len(shown)} more with -n 0" if len(shown) < len(fragments) else ""
     return "\n".join(
-        [*lines, "", fold(f"{len(fragments)} fragments, {origin} of them origin{rest}.", columns)]
+        [*lines, "", fold_text(f"{len(fragments)} fragments, {origin} of them origin{rest}.", columns)]
     )
 
 
 def show_checkpoints(checkpoints: Sequence[Row], columns: int, now: float) -> str:
     """Return the answer of `friend.checkpoints` as text."""
     if not checkpoints:
-        return f"Nothing is kept yet: {command('friend checkpoint NAME')}"
+        return f"Nothing is kept yet: {command_to_copy('friend checkpoint NAME')}"
     rows = [
-        [each["name"], moment(each["at"], now), str(each["learned"]), str(each["origin"])]
+        [each["name"], format_moment(each["at"], now), str(each["learned"]), str(each["origin"])]
         for each in checkpoints
     ]
-    return table(["name", "kept", "learned", "origin"], rows, columns)
+    return text_table(["name", "kept", "learned", "origin"], rows, columns)
 
 
 _EXPORTED = ("text", "weight", "origin", "dialog", "added_at")
 
 
-def _fragment(fragment: Row, columns: int, now: float, plain: bool) -> str:
+def _show_fragment(fragment: Row, columns: int, now: float, plain: bool) -> str:
     source = (
         "origin" if fragment["origin"] else f"from {fragment['dialog']}" if fragment["dialog"] else "brought"
     )
     if columns < NARROW:
-        label = f"{number(fragment['weight'])}  {source}  "
+        label = f"{format_number(fragment['weight'])}  {source}  "
     else:
         age = (
-            " ".join(span(max(0.0, now - fragment["added_at"])).split()[:2]) if fragment["added_at"] else "-"
+            " ".join(format_span(max(0.0, now - fragment["added_at"])).split()[:2])
+            if fragment["added_at"]
+            else "-"
         )
-        label = f"{number(fragment['weight'])} {bar(fragment['weight'], 6, plain)}  {source:<9}  {age:>7}  "
-    return fold(fragment["text"], columns, " " * min(len(label), columns // 2), label)
+        label = f"{format_number(fragment['weight'])} {draw_bar(fragment['weight'], 6, plain)}  {source:<9}  {age:>7}  "
+    return fold_text(fragment["text"], columns, " " * min(len(label), columns // 2), label)
 
 
-def _tell(target: Target, done: str, answer: Row) -> None:
+def _print_change(target: Target, done: str, answer: Row) -> None:
     """Print what a restore, import or reseed changed, and how to undo it."""
     if target.as_json:
-        emit(answer)
+        emit_json(answer)
         return
     words = (
         f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
-        f"{number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went."
+        f"{format_number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went."
     )
     if undo := answer.get("undo", "previous"):  # a daemon of 0.1.0 does not name it
-        words += f" `{command(f'friend restore {undo}')}` takes this back."
+        words += f" `{command_to_copy(f'friend restore {undo}')}` takes this back."
     elif not answer["added"]:
         words += " Nothing changed."
     if kept := answer.get("origin_kept"):
         words += f" The origin that went is kept as {kept}."
-    click.echo(fold(words, width()))
+    click.echo(fold_text(words, terminal_width()))
     if skipped := answer["skipped"]:
         why = "they say the same words twice, or are more than the buffer holds"
         click.echo(f"{skipped} had no place: {why}.", err=True)
 
 
-def _read(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
 
 
-def _exported(text: str) -> list[dict[str, Any]] | None:
+def _parse_exported(text: str) -> list[dict[str, Any]] | None:
     """Return the fragments of an exported file, None for another text. Raise UsageError if its version is unknown or
     its fragments are malformed."""
     try:

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from dreamd.ctl.daemon.completers import traces
+from dreamd.ctl.daemon.completers import complete_traces
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.inbox import PROBLEM, Wrong, opened
-from dreamd.ctl.terminal.layout import labelled, moment, size, table, width
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.daemon.inbox import PROBLEM, Wrong, open_inbox
+from dreamd.ctl.terminal.layout import format_moment, format_size, label_rows, terminal_width, text_table
+from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.inbox import InboxError
 from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.inbox.document.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_BYTES
@@ -40,20 +40,20 @@ def ls(target: Target) -> None:
     dreamctl inbox ls
     dreamctl inbox ls --json | jq -r '.[].trace_id'
     """
-    with opened(target) as box:
+    with open_inbox(target) as box:
         found = box.list()
     if target.as_json:
-        emit(found)
+        emit_json(found)
     elif not found:
         click.echo(f"Nothing waits in {box.folder}")
     else:
         now = time.time()
-        rows = [(f["trace_id"], moment(f["written_at"], now), size(f["bytes"])) for f in found]
-        click.echo(table(("trace id", "written", "size"), rows, width()))
+        rows = [(f["trace_id"], format_moment(f["written_at"], now), format_size(f["bytes"])) for f in found]
+        click.echo(text_table(("trace id", "written", "size"), rows, terminal_width()))
 
 
 @inbox.command(short_help="Print a trace.")
-@click.argument("trace_id", shell_complete=traces)
+@click.argument("trace_id", shell_complete=complete_traces)
 @json_option
 @click.pass_obj
 def show(target: Target, trace_id: str) -> None:
@@ -62,10 +62,10 @@ def show(target: Target, trace_id: str) -> None:
     \b
     dreamctl inbox show dream-1700000000-7-0a1b2c3d
     """
-    with opened(target) as box:
+    with open_inbox(target) as box:
         document = box.read(trace_id)
     if target.as_json:
-        emit(document)
+        emit_json(document)
         return
     # Another program may have written anything there.
     seed = found if isinstance(found := document.get("seed"), dict) else {}
@@ -74,7 +74,7 @@ def show(target: Target, trace_id: str) -> None:
     about.append(("tags", ", ".join(map(str, tags)) or "-"))
     about.append(("saved ts", str(document.get("saved_ts", "-"))))
     shards = [_shard_row(shard) for shard in document["shards"]]
-    click.echo(labelled(about + shards, width()))
+    click.echo(label_rows(about + shards, terminal_width()))
 
 
 def _shard_row(shard: object) -> tuple[str, str]:
@@ -85,7 +85,7 @@ def _shard_row(shard: object) -> tuple[str, str]:
 
 
 @inbox.command()
-@click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True, shell_complete=traces)
+@click.argument("trace_ids", metavar="TRACE_ID...", nargs=-1, required=True, shell_complete=complete_traces)
 @click.option(
     "--saved-ts",
     type=int,
@@ -104,14 +104,14 @@ def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> Non
     if saved_ts is not None and len(trace_ids) > 1:
         raise click.UsageError("--saved-ts is that of one file: give one TRACE_ID")
     done, problems = [], []
-    with opened(target) as box:
+    with open_inbox(target) as box:
         for trace_id in trace_ids:
             try:
                 done.append(box.ack(trace_id, saved_ts))
             except InboxError as error:
                 problems.append(f"{trace_id}: {error}")
     if target.as_json:
-        emit(done)
+        emit_json(done)
     else:
         for each in done:
             click.echo(each["path"])
@@ -146,15 +146,15 @@ def persist(target: Target, file: Any) -> None:
             f"{name}: expected a mapping with seed, result and cap_token, "
             f'such as "cap_token": {{"scopes": ["{WRITE_SCOPE}"]}}'
         ) from None
-    with opened(target) as box:
+    with open_inbox(target) as box:
         report = box.persist(seed, result, token)
     if target.as_json:
-        emit(report)
+        emit_json(report)
     else:
-        click.echo(labelled(_told(report), width()))
+        click.echo(label_rows(_report_rows(report), terminal_width()))
 
 
-def _told(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _report_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the rows of a report: what was written and where, and what was set aside or masked, if anything was."""
     for name, value in report.items():
         if isinstance(value, Mapping):
@@ -172,14 +172,14 @@ def verify(target: Target) -> None:
     \b
     dreamctl inbox verify
     """
-    with opened(target) as box:
+    with open_inbox(target) as box:
         found = box.verify()
     wrong = [entry for entry in found if entry["problems"]]
     if target.as_json:
-        emit(found)
+        emit_json(found)
     else:
         for entry in wrong:
-            click.echo(labelled([(entry["file"], "; ".join(entry["problems"]))], width()))
+            click.echo(label_rows([(entry["file"], "; ".join(entry["problems"]))], terminal_width()))
         click.echo(f"{len(found)} files, {len(wrong)} with problems")
     sys.exit(PROBLEM if wrong else 0)
 
@@ -193,10 +193,10 @@ def sweep(target: Target) -> None:
     \b
     dreamctl inbox sweep
     """
-    with opened(target) as box:
+    with open_inbox(target) as box:
         removed = box.sweep()
     if target.as_json:
-        emit(removed)
+        emit_json(removed)
     else:
         click.echo(f"{len(removed)} temporaries removed")
 
@@ -211,4 +211,4 @@ def schema() -> None:
     """
     from dreamd.inbox import node_schema
 
-    emit(node_schema())
+    emit_json(node_schema())

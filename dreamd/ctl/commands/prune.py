@@ -10,20 +10,25 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.forgotten import (
     FORGET_S,
-    confirm,
+    confirm_forgetting,
     everywhere_option,
     friend_option,
     show_gone,
     yes_option,
 )
-from dreamd.ctl.terminal.layout import width
-from dreamd.ctl.terminal.output import emit, json_option
-from dreamd.ctl.terminal.since import parsed
+from dreamd.ctl.terminal.layout import terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.since import parse_since_option
 
 
 @click.command(short_help="Delete the dialogues that are older than an age.")
 @click.option(
-    "--older-than", "before", metavar="AGE", required=True, callback=parsed, help="As 90d, or a date."
+    "--older-than",
+    "before",
+    metavar="AGE",
+    required=True,
+    callback=parse_since_option,
+    help="As 90d, or a date.",
 )
 @friend_option
 @everywhere_option
@@ -41,17 +46,19 @@ def prune(target: Target, before: float, friend: bool, everywhere: bool, yes: bo
     """
     what = {"before": before, "friend": friend, "everywhere": everywhere}
     with daemon_or_own(target) as daemon:
-        confirm(yes, lambda: dialogues(daemon.call(Method.DIALOGS_FORGET, {**what, "dry_run": True})))
+        confirm_forgetting(
+            yes, lambda: dialogues_in_words(daemon.call(Method.DIALOGS_FORGET, {**what, "dry_run": True}))
+        )
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
     if target.as_json:
-        emit(gone)
+        emit_json(gone)
     elif not gone["dialogs"]:
         click.echo("No dialogue is that old.")
     else:
-        click.echo(show_gone(gone, dialogues(gone), width()))
+        click.echo(show_gone(gone, dialogues_in_words(gone), terminal_width()))
 
 
-def dialogues(answer: Mapping[str, Any]) -> str:
+def dialogues_in_words(answer: Mapping[str, Any]) -> str:
     """Return how many dialogues an answer of `dialogs.forget` is about, in words."""
     count = answer["dialogs"]
     return f"{count} dialogue{'s' * (count != 1)}"

@@ -8,8 +8,8 @@ import click
 from dreamclient.messages import OPENING_CHARS, Method
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.layout import GAP, beginning, fold, moment, table, width
-from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
+from dreamd.ctl.terminal.layout import GAP, beginning_of, fold_text, format_moment, terminal_width, text_table
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 
 LEAST = 16  # columns for the first words; if there are fewer, other columns are left out
 LEAST_SHOWN = 2  # columns of the table, beside the words
@@ -30,22 +30,23 @@ def recent(target: Target, count: int) -> None:
     with target.dreams() as daemon:
         answer = daemon.call(Method.DIALOGS_RECENT, count)
     if target.as_json:
-        emit(answer)
+        emit_json(answer)
     else:
-        click.echo(show_recent(answer, width(), time.time()))
+        click.echo(show_recent(answer, terminal_width(), time.time()))
 
 
 def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
     """Return the answer of `dialogs.recent` as text. The clients are named if there are several."""
     if not dialogues:
-        return fold(
-            f"No dialogue yet. `{command('why')}` says what was decided after the last replies.", columns
+        return fold_text(
+            f"No dialogue yet. `{command_to_copy('why')}` says what was decided after the last replies.",
+            columns,
         )
     head = ["id", "began", "outcome", "lines", "client"]
     rows = [
         [
             str(dialogue["id"]),
-            moment(dialogue["started_at"], now),
+            format_moment(dialogue["started_at"], now),
             dialogue["outcome"] or "running",
             str(dialogue["lines"]),
             dialogue.get("client") or "-",
@@ -54,16 +55,16 @@ def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float
     ]
     shown = len(head) if len({row[-1] for row in rows}) > 1 else len(head) - 1
     while True:
-        lines = table(head[:shown], [row[:shown] for row in rows], columns).splitlines()
+        lines = text_table(head[:shown], [row[:shown] for row in rows], columns).splitlines()
         indent = max(map(len, lines)) + len(GAP)
         if columns - indent >= LEAST or shown == LEAST_SHOWN:
             break
         shown -= 1
-    words = ["first words", *(_opening(dialogue, columns - indent) for dialogue in dialogues)]
+    words = ["first words", *(_opening_words(dialogue, columns - indent) for dialogue in dialogues)]
     return "\n".join(f"{line:{indent}}{said}".rstrip() for line, said in zip(lines, words, strict=True))
 
 
-def _opening(dialogue: Mapping[str, Any], columns: int) -> str:
+def _opening_words(dialogue: Mapping[str, Any], columns: int) -> str:
     """Return as many of the first words as there is room for. The daemon sends at most OPENING_CHARS characters."""
     opening = dialogue.get("opening") or "-"
-    return beginning(opening + "." * (len(opening) == OPENING_CHARS), min(columns, OPENING_CHARS))
+    return beginning_of(opening + "." * (len(opening) == OPENING_CHARS), min(columns, OPENING_CHARS))

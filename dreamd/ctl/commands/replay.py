@@ -4,9 +4,9 @@ import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.dialogue_argument import ID, dialogue
+from dreamd.ctl.daemon.dialogue_argument import ID, resolve_dialogue
 from dreamd.ctl.terminal.dialogues import count_of_lines
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.output import emit_json, json_option
 
 
 @click.command(short_help="Run a dialogue again, and compare.")
@@ -24,9 +24,9 @@ def replay(target: Target, asked: str) -> None:
     dreamctl replay dream-1795312649-12
     """
     with target.dreams() as daemon:
-        answer = daemon.call(Method.DIALOGS_REPLAY, dialogue(daemon, asked))
+        answer = daemon.call(Method.DIALOGS_REPLAY, resolve_dialogue(daemon, asked))
     if target.as_json:
-        emit(answer)
+        emit_json(answer)
     else:
         about = f"Dialogue {answer['id']}, {count_of_lines(answer['lines'])}"
         click.echo(f"{about}: {'the same' if answer['same'] else answer['difference']}.")

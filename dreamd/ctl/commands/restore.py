@@ -16,13 +16,13 @@ from dreamd.ctl.daemon import service_units
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.service_units import instance_option
 from dreamd.ctl.machine import systemctl
-from dreamd.ctl.machine.database_copy import checked, copy, explained
-from dreamd.ctl.machine.output_files import put, regular, sync, temporary
+from dreamd.ctl.machine.database_copy import check_copied, copy_database, errors_explained
+from dreamd.ctl.machine.output_files import put_in_place, regular_file, sync_folder, temporary_beside
 from dreamd.ctl.machine.places import look_at_state
-from dreamd.ctl.terminal.layout import labelled, size, width
-from dreamd.ctl.terminal.output import emit, json_option
-from dreamd.ctl.terminal.progress import bar
-from dreamd.ctl.terminal.signals import undisturbed
+from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.progress import progress_bar
+from dreamd.ctl.terminal.signals import signals_deferred
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
 from dreamd.process.state_folder import make_private_folder, state_lock
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, free_name_beside, read_contents, read_only
@@ -34,7 +34,7 @@ UNDONE = "nothing was restored"
 
 
 @click.command(short_help="Put a backup in the place of the database.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular_file)
 @instance_option
 @json_option
 @click.pass_obj
@@ -47,24 +47,27 @@ def restore(target: Target, file: Path, instance: str) -> None:
     \b
     dreamctl restore dreams.sqlite3
     """
-    pair = service_units.meant(target, instance)
-    state, database = _place(target, pair)
+    pair = service_units.units_for(target, instance)
+    state, database = _places_of(target, pair)
     if database.exists() and file.samefile(database):
         raise click.UsageError(f"{file} is the database in use; name a backup")
     about: dict[str, Any] = {"path": str(file), "database": str(database), "kept": None, "done": []}
     try:
-        _restore(file, state, database, pair, about)
+        _restore_file(file, state, database, pair, about)
     except OSError as error:
         raise click.ClickException(f"{error.filename or database}: {error.strerror}") from None
     if target.as_json:
-        emit(about)
+        emit_json(about)
         return
     rows = [("restored", str(file)), ("as", str(database)), ("dialogues", str(about["dialogues"]))]
-    rows += [("size", size(about["bytes"])), ("kept", about["kept"] or "nothing: there was no database")]
-    click.echo(labelled([*rows, *(("daemon", done) for done in about["done"])], width()))
+    rows += [
+        ("size", format_size(about["bytes"])),
+        ("kept", about["kept"] or "nothing: there was no database"),
+    ]
+    click.echo(label_rows([*rows, *(("daemon", done) for done in about["done"])], terminal_width()))
 
 
-def _place(target: Target, pair: service_units.Pair) -> tuple[Path, Path]:
+def _places_of(target: Target, pair: service_units.ServiceUnits) -> tuple[Path, Path]:
     """Return the state folder and the database. If only --socket was given, ask the daemon there for both."""
     if target.socket_alone:
         with target.daemon() as daemon:
@@ -73,22 +76,22 @@ def _place(target: Target, pair: service_units.Pair) -> tuple[Path, Path]:
     return pair.state, (pair.state / "dream.sqlite3").resolve()
 
 
-def _restore(
-    file: Path, state: Path, database: Path, pair: service_units.Pair, about: dict[str, Any]
+def _restore_file(
+    file: Path, state: Path, database: Path, pair: service_units.ServiceUnits, about: dict[str, Any]
 ) -> None:
     """Copy FILE, check the copy, stop the daemon and put the copy in place. Add to `about` what was done."""
     _refuse_others(file)
     make_private_folder(state)
     if database.parent.stat().st_uid != os.geteuid():
         raise click.ClickException(f"{database.parent} belongs to another user; restore as that user")
-    with temporary(database.parent) as (part, number):
-        with bar("restore") as tell, explained(file, database, UNDONE):
-            copy(file, part, tell)
-            about |= {**_checked(part), "bytes": os.fstat(number).st_size}
+    with temporary_beside(database.parent) as (part, number):
+        with progress_bar("restore") as tell, errors_explained(file, database, UNDONE):
+            copy_database(file, part, tell)
+            about |= {**_check_copy(part), "bytes": os.fstat(number).st_size}
         try:
-            with _stopped(state, pair, about["done"]), undisturbed():
-                about["kept"] = _keep(database)
-                put(part, number, database)
+            with _daemon_stopped(state, pair, about["done"]), signals_deferred():
+                about["kept"] = _keep_old(database)
+                put_in_place(part, number, database)
         except click.ClickException as error:
             if part.exists():
                 raise
@@ -97,24 +100,24 @@ def _restore(
 
 def _refuse_others(file: Path) -> None:
     """Raise ClickException if `file` is no dream database that this dreamd can read."""
-    with explained(file, file, UNDONE):
+    with errors_explained(file, file, UNDONE):
         contents = read_contents(file)
         check_contents(contents)
     if not is_dreamds(contents):
         raise click.ClickException(f"{file} is no dream database: tables are missing")
 
 
-def _checked(part: Path) -> dict[str, int]:
+def _check_copy(part: Path) -> dict[str, int]:
     """Check the whole copy, load it as the daemon would, and return its counts."""
     with closing(read_only(part)) as connection:
-        counts = checked(connection)
+        counts = check_copied(connection)
         if connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),):
             load_memory(connection)
         return counts
 
 
 @contextmanager
-def _stopped(state: Path, pair: service_units.Pair, done: list[str]) -> Iterator[None]:
+def _daemon_stopped(state: Path, pair: service_units.ServiceUnits, done: list[str]) -> Iterator[None]:
     """Stop the daemon of `state`, hold the folder's lock during the block, and then start again what ran before.
 
     Until the block ends no daemon can serve the folder, even if systemd starts one when leo connects.
@@ -123,7 +126,7 @@ def _stopped(state: Path, pair: service_units.Pair, done: list[str]) -> Iterator
         if pair.managed and os.path.realpath(pair.served) == os.path.realpath(state):
             _stop_units(pair, done, afterwards)
         if look_at_state(state).holder:
-            plain.stop(state, pair.socket, pair.units)
+            plain.stop_daemon(state, pair.socket, pair.units)
             done.append("the daemon has stopped")
             afterwards.callback(_start_again, state, pair, done)
         try:
@@ -133,10 +136,10 @@ def _stopped(state: Path, pair: service_units.Pair, done: list[str]) -> Iterator
         yield
 
 
-def _stop_units(pair: service_units.Pair, done: list[str], afterwards: ExitStack) -> None:
+def _stop_units(pair: service_units.ServiceUnits, done: list[str], afterwards: ExitStack) -> None:
     socket, service = pair.units
     runs, listens = (
-        systemctl.asked("active", unit) not in ("inactive", "failed") for unit in (service, socket)
+        systemctl.unit_state("active", unit) not in ("inactive", "failed") for unit in (service, socket)
     )
     if not (runs or listens):
         return
@@ -145,20 +148,20 @@ def _stop_units(pair: service_units.Pair, done: list[str], afterwards: ExitStack
         if runs:
             service_units.tell_to_run("start", pair)
         else:
-            systemctl.tell_all([("reset-failed", *pair.known), ("start", socket)])
+            systemctl.run_all_systemctl([("reset-failed", *pair.known), ("start", socket)])
         done.append(f"started the unit {service if runs else socket}")
 
-    systemctl.tell("stop", *pair.units)
+    systemctl.run_systemctl("stop", *pair.units)
     done.append(f"stopped the unit {service} and its socket")
     afterwards.callback(start)
 
 
-def _start_again(state: Path, pair: service_units.Pair, done: list[str]) -> None:
-    pid = plain.spawn(state, pair.socket)
+def _start_again(state: Path, pair: service_units.ServiceUnits, done: list[str]) -> None:
+    pid = plain.spawn_daemon(state, pair.socket)
     done.append(f"started a process of its own (pid {pid})" if pid else "another daemon serves there now")
 
 
-def _keep(database: Path) -> str | None:
+def _keep_old(database: Path) -> str | None:
     """Rename the old database and the files beside it, and return the new name of the first. No log is left in its
     place.
 
@@ -178,7 +181,7 @@ def _keep(database: Path) -> str | None:
             os.link(f"{database}{part}", f"{kept}{part}")
         except OSError:  # a file system without hard links
             os.rename(f"{database}{part}", f"{kept}{part}")
-    sync(database.parent)
+    sync_folder(database.parent)
     for part in PARTS[1:]:
         Path(f"{database}{part}").unlink(missing_ok=True)
     return f"{kept}{found[0]}"  # the log, if the database itself is gone

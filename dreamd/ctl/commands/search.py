@@ -9,8 +9,8 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.dialogues import COLOURS
-from dreamd.ctl.terminal.layout import fold, moment, width
-from dreamd.ctl.terminal.output import emit, json_option, utc_option
+from dreamd.ctl.terminal.layout import fold_text, format_moment, terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 
 @click.command(short_help="Show the last lines in which all words were said.")
@@ -34,16 +34,16 @@ def search(target: Target, words: tuple[str, ...], count: int) -> None:
     with target.dreams() as dreams:
         found = dreams.call(Method.DIALOGS_SEARCH, asked, count)
     if target.as_json:
-        emit(found)
+        emit_json(found)
     elif not found:
         click.echo(f"No line has all of it: {' '.join(words)}")
     else:
-        now, columns = time.time(), width()
+        now, columns = time.time(), terminal_width()
         for line in found:
-            click.echo(click.style(_shown(line, columns, now), fg=COLOURS.get(line["speaker"])))
+            click.echo(click.style(_show_found(line, columns, now), fg=COLOURS.get(line["speaker"])))
 
 
-def _shown(line: Mapping[str, Any], columns: int, now: float) -> str:
+def _show_found(line: Mapping[str, Any], columns: int, now: float) -> str:
     """Return a line with the dialogue it was said in, and when."""
-    where = f"dialogue {line['dialog']}, {moment(line['at'], now)}" if line["dialog"] else "imported"
-    return fold(f"{line['text']} ({where})", columns, " " * 8, f"{line['speaker']:>6}: ")
+    where = f"dialogue {line['dialog']}, {format_moment(line['at'], now)}" if line["dialog"] else "imported"
+    return fold_text(f"{line['text']} ({where})", columns, " " * 8, f"{line['speaker']:>6}: ")

@@ -8,13 +8,21 @@ import click
 from click.core import ParameterSource
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.dialogue_argument import ID, dialogue
+from dreamd.ctl.daemon.dialogue_argument import ID, resolve_dialogue
 from dreamd.ctl.daemon.past import dialogues_since
 from dreamd.ctl.terminal.ascii import is_plain
-from dreamd.ctl.terminal.bars import pulse
+from dreamd.ctl.terminal.bars import draw_measures
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
-from dreamd.ctl.terminal.layout import GAP, fold, labelled, moment, number, span, width
-from dreamd.ctl.terminal.output import command, emit, json_option, utc_option
+from dreamd.ctl.terminal.layout import (
+    GAP,
+    fold_text,
+    format_moment,
+    format_number,
+    format_span,
+    label_rows,
+    terminal_width,
+)
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
 if TYPE_CHECKING:
@@ -49,57 +57,59 @@ def show(context: click.Context, asked: str, count: int | None, since: float | N
             found = list(dialogues_since(daemon, since or 0.0, count or MOST))
     else:
         with target.dreams() as daemon:
-            found = [daemon.call(Method.DIALOGS_GET, dialogue(daemon, asked))]
+            found = [daemon.call(Method.DIALOGS_GET, resolve_dialogue(daemon, asked))]
     if target.as_json:
-        emit(found if several else found[0])
+        emit_json(found if several else found[0])
     elif found:
-        shown = [show_dialogue(one, width(), time.time(), full=full, plain=is_plain()) for one in found]
+        shown = [
+            show_dialogue(one, terminal_width(), time.time(), full=full, plain=is_plain()) for one in found
+        ]
         click.echo("\n\n".join(shown))
     else:
-        click.echo(f"No dialogue since then; `{command('recent')}` lists the last ones.")
+        click.echo(f"No dialogue since then; `{command_to_copy('recent')}` lists the last ones.")
 
 
 def show_dialogue(
     found: Mapping[str, Any], columns: int, now: float, *, full: bool = False, plain: bool = False
 ) -> str:
     """Return the answer of `dialogs.get` as text. `full`: with all that is known of the dialogue and of its lines."""
-    parts = [labelled(_about(found, now), columns) if full else _head(found, columns, now), ""]
+    parts = [label_rows(_about_rows(found, now), columns) if full else _head_line(found, columns, now), ""]
     for turn in found["turns"]:
         text = show_line(turn, columns) if turn["text"] else f"{turn['speaker']:>6}: (not kept)"
         parts.append(click.style(text, fg=COLOURS.get(turn["speaker"])))
         if full:
-            bars = pulse(turn, columns, " " * 8, plain)
-            how = [fold(line, columns, " " * 10, " " * 8) for line in _how(turn)]
+            bars = draw_measures(turn, columns, " " * 8, plain)
+            how = [fold_text(line, columns, " " * 10, " " * 8) for line in _how_lines(turn)]
             parts += [click.style(line, dim=True) for line in filter(None, [bars, *how])]
             parts.append("")
     return "\n".join(parts).rstrip()
 
 
-def _head(found: Mapping[str, Any], columns: int, now: float) -> str:
+def _head_line(found: Mapping[str, Any], columns: int, now: float) -> str:
     """Return a line about a dialogue: its number, its time, how it ended and why."""
     why = f" ({found['note']})" if found.get("note") else ""
     who = f", {found['client']}" if found.get("client") not in (None, "leo") else ""
-    began, outcome = moment(found["started_at"], now), found["outcome"] or "running"
+    began, outcome = format_moment(found["started_at"], now), found["outcome"] or "running"
     text = f"dialogue {found['id']}, {began}, {outcome}{why}, {count_of_lines(found['lines'])}{who}"
-    return fold(text, columns, GAP, "")
+    return fold_text(text, columns, GAP, "")
 
 
-def _about(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+def _about_rows(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     yield "dialogue", f"{found['id']}, {found['trace_id'] or 'imported'}"
     began, ended = found["started_at"], found["finished_at"]
-    yield "began", moment(began, now) + (f", took {span(ended - began)}" if ended else "")
+    yield "began", format_moment(began, now) + (f", took {format_span(ended - began)}" if ended else "")
     yield "outcome", f"{found['outcome'] or 'running'}, {count_of_lines(found['lines'])}"
     if found.get("note"):
         yield "ended by", found["note"]
     yield "dreamer", found.get("client") or "-"
-    measures = [f"{name} {number(found.get(key))}" for name, key in _MEASURES]
+    measures = [f"{name} {format_number(found.get(key))}" for name, key in _MEASURES]
     yield "measures", ", ".join(measures)
 
 
 _MEASURES = (("trauma", "avg_trauma"), ("arousal", "avg_arousal"), ("drift", "drift"))
 
 
-def _how(turn: Mapping[str, Any]) -> Iterator[str]:
+def _how_lines(turn: Mapping[str, Any]) -> Iterator[str]:
     """Yield the parameters and the prompt of a line, if it has them. An imported line has none."""
     if turn.get("temperature") is not None:
         expert = f", expert {turn['expert']}" if turn.get("expert") else ""

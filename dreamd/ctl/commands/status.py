@@ -8,11 +8,18 @@ import click
 from dreamclient.messages import PROTOCOL_VERSION, Method
 
 from dreamd import __version__
-from dreamd.ctl.daemon.activity import activity, activity_rows, is_silent
+from dreamd.ctl.daemon.activity import activity_of, activity_rows, is_silent
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.dialogues import count_of
-from dreamd.ctl.terminal.layout import counted, labelled, moment, size, span, width
-from dreamd.ctl.terminal.output import emit, json_option, utc_option
+from dreamd.ctl.terminal.layout import (
+    format_counts,
+    format_moment,
+    format_size,
+    format_span,
+    label_rows,
+    terminal_width,
+)
+from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 
 @click.command(short_help="Show health and activity.")
@@ -30,18 +37,18 @@ def status(target: Target) -> None:
     """
     with target.daemon() as daemon:
         answer = daemon.call(Method.STATUS)
-        answer |= activity(daemon, answer, time.time())
+        answer |= activity_of(daemon, answer, time.time())
     if target.as_json:
-        emit(answer)
+        emit_json(answer)
     else:
-        click.echo(show_status(answer, width(), time.time()))
+        click.echo(show_status(answer, terminal_width(), time.time()))
     if answer.get("state") != "ok" or is_silent(answer["dreams"]):
         raise SystemExit(1)
 
 
 def show_status(status: Mapping[str, Any], columns: int, now: float) -> str:
     """Return the answer of `status` as text."""
-    return labelled(_status_rows(status, now), columns)
+    return label_rows(_status_rows(status, now), columns)
 
 
 def _status_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
@@ -53,18 +60,20 @@ def _status_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, s
                 yield key, "not as this dreamctl knows it; --json shows it"
 
 
-def _daemon(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
-    words = f"{status['state']}, up {span(status['uptime_s'])}, pid {status['pid']}, {status['version']}"
+def _daemon_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    words = (
+        f"{status['state']}, up {format_span(status['uptime_s'])}, pid {status['pid']}, {status['version']}"
+    )
     if (protocol := status.get("protocol")) != PROTOCOL_VERSION:
         words += f", protocol {protocol} (dreamctl {__version__} speaks {PROTOCOL_VERSION})"
     yield "daemon", words
 
 
-def _sessions(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+def _session_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     looking = sum(session["name"] == "dreamctl" for session in status["sessions"])
     for session in status["sessions"]:
         if session["name"] != "dreamctl":
-            yield "session", _session(session)
+            yield "session", _session_words(session)
     if looking > 1:  # besides the one that asks
         yield "session", f"{looking - 1} more of dreamctl"
     if not any(
@@ -73,7 +82,7 @@ def _sessions(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
         yield "session", "none that could dream"
 
 
-def _hooks(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+def _hook_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     for name, hook in status["hooks"].items():
         yield (
             name,
@@ -81,27 +90,27 @@ def _hooks(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
         )
 
 
-def _database(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+def _database_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     database = status["database"]
-    sizes = f"{size(database['database_bytes'])}, WAL {size(database['wal_bytes'])}"
-    yield "database", _troubled(sizes, database)
+    sizes = f"{format_size(database['database_bytes'])}, WAL {format_size(database['wal_bytes'])}"
+    yield "database", _with_trouble(sizes, database)
     for note in database.get("notes", ()):
         yield "note", note
 
 
-def _failures(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+def _failure_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     for name, count in status["failures"].items():
         yield "failed", f"{count} × {name}"
 
 
-def _refusals(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+def _refusal_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     for name, count in status["refusals"].items():
         yield "refused", f"{count} × {name}"
 
 
-def _errors(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+def _error_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     for error in status["last_errors"]:
-        yield "error", f"{moment(error['at'], now)} {error['type']} in {error['where']}"
+        yield "error", f"{format_moment(error['at'], now)} {error['type']} in {error['where']}"
 
 
 _UNSEEDED = "not seeded yet: the first leo that connects brings it"
@@ -109,23 +118,23 @@ _UNSEEDED = "not seeded yet: the first leo that connects brings it"
 # In the order of showing. What a daemon of another version lacks is left out.
 _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]]] = {
     "dreams": activity_rows,
-    "state": _daemon,
+    "state": _daemon_rows,
     "socket": lambda status, _: iter([("socket", status["socket"])]),
     "state_dir": lambda status, _: iter([("state", status["state_dir"])]),
-    "sessions": _sessions,
+    "sessions": _session_rows,
     "seeded": lambda status, _: iter([("origin", "seeded" if status["seeded"] else _UNSEEDED)]),
-    "decisions": lambda status, _: iter([("decisions", counted(status["decisions"]))]),
-    "dialogues": lambda status, _: iter([("dialogues", counted(status["dialogues"]))]),
-    "hooks": _hooks,
-    "database": _database,
-    "inbox": lambda status, _: iter([("inbox", _inbox(status["inbox"]))]),
-    "failures": _failures,
-    "refusals": _refusals,
-    "last_errors": _errors,
+    "decisions": lambda status, _: iter([("decisions", format_counts(status["decisions"]))]),
+    "dialogues": lambda status, _: iter([("dialogues", format_counts(status["dialogues"]))]),
+    "hooks": _hook_rows,
+    "database": _database_rows,
+    "inbox": lambda status, _: iter([("inbox", _inbox_words(status["inbox"]))]),
+    "failures": _failure_rows,
+    "refusals": _refusal_rows,
+    "last_errors": _error_rows,
 }
 
 
-def _session(session: Mapping[str, Any]) -> str:
+def _session_words(session: Mapping[str, Any]) -> str:
     who = (
         f"{session['name']} {session['version']}, pid {session['pid']}"
         if session["name"]
@@ -133,27 +142,27 @@ def _session(session: Mapping[str, Any]) -> str:
     )
     parts = [
         f"{session['session']}: {who}",
-        f"connected {span(session['connected_s'])}",
+        f"connected {format_span(session['connected_s'])}",
         f"provides {', '.join(session['provides'])}" if session["provides"] else "only looks",
     ]
     if session["dreaming"] is not None:
         parts.append(f"dreaming dialogue {session['dreaming']}")
     if session["mute_s"]:
-        parts.append(f"mute: asked again in {span(session['mute_s'])}")
+        parts.append(f"mute: asked again in {format_span(session['mute_s'])}")
     return ", ".join(parts)
 
 
-def _inbox(inbox: Mapping[str, Any]) -> str:
+def _inbox_words(inbox: Mapping[str, Any]) -> str:
     if not inbox["enabled"]:
         return "disabled"
     if any(inbox.get(key, 0) is None for key in _INBOX_COUNTS):
-        return _troubled(f"counts not known, in {inbox['folder']}", inbox)
+        return _with_trouble(f"counts not known, in {inbox['folder']}", inbox)
     counts = [f"{inbox[key]} {key.replace('_', ' ')}" for key in _INBOX_COUNTS if inbox.get(key)]
-    return _troubled(f"{', '.join(counts) or 'nothing'} in {inbox['folder']}", inbox)
+    return _with_trouble(f"{', '.join(counts) or 'nothing'} in {inbox['folder']}", inbox)
 
 
 _INBOX_COUNTS = ("waiting", "done", "set_aside", "dropped")
 
 
-def _troubled(text: str, part: Mapping[str, Any]) -> str:
+def _with_trouble(text: str, part: Mapping[str, Any]) -> str:
     return f"{part['trouble']}: {text}" if part["trouble"] else text

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
+from dreamd.ctl.daemon.events import follow_events, tell_lost, until_ctrl_c
 from dreamd.ctl.terminal.ascii import is_plain
-from dreamd.ctl.terminal.bars import pulse
+from dreamd.ctl.terminal.bars import draw_measures
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
-from dreamd.ctl.terminal.layout import fold, moment, number, width
+from dreamd.ctl.terminal.layout import fold_text, format_moment, format_number, terminal_width
 from dreamd.ctl.terminal.output import emit_line, json_option, utc_option
 
 Event = Mapping[str, Any]
@@ -30,9 +30,9 @@ def watch(target: Target) -> None:
 
     With --json every event is printed, one object a line: docs/reference/protocol.md lists them.
     """
-    screen = Screen(width(), is_plain())
+    screen = Screen(terminal_width(), is_plain())
     with until_ctrl_c():
-        for event in follow(target, lambda _: click.echo("Watching; Ctrl-C ends.", err=True)):
+        for event in follow_events(target, lambda _: click.echo("Watching; Ctrl-C ends.", err=True)):
             if target.as_json:
                 emit_line(event)
             elif event["type"] == "lost":
@@ -72,7 +72,7 @@ class Screen:
             self._shown = event["dialog"]
             head = self._told(event, now, f"dialogue {event['dialog']}") + "\n"
         said = click.style(show_line(event, self._columns), fg=COLOURS.get(event["speaker"]))
-        return f"{head}{said}\n{click.style(pulse(event, self._columns, ' ' * 8, self._plain), dim=True)}"
+        return f"{head}{said}\n{click.style(draw_measures(event, self._columns, ' ' * 8, self._plain), dim=True)}"
 
     def _suspended(self, event: Event, now: float) -> str:
         words = f"dialogue {event['dialog']}: suspended after {count_of_lines(event['lines'])}"
@@ -88,10 +88,10 @@ class Screen:
         drift = event.get("drift")
         parts = [
             f"dialogue {event['dialog']}: {event['outcome']}, {count_of_lines(event['lines'])}",
-            *([f"drift {number(drift)}"] if drift is not None else []),
+            *([f"drift {format_number(drift)}"] if drift is not None else []),
             *([f"the friend keeps: {learnt}"] if learnt else []),
         ]
         return self._told(event, now, ", ".join(parts))
 
     def _told(self, event: Event, now: float, words: str) -> str:
-        return fold(words, self._columns, " " * 10, f"{moment(event['at'], now)}  ")
+        return fold_text(words, self._columns, " " * 10, f"{format_moment(event['at'], now)}  ")

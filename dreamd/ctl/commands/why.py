@@ -9,8 +9,8 @@ import click
 from dreamclient.messages import DECISIONS, Method
 
 from dreamd.ctl.daemon.connection import Daemon, Target
-from dreamd.ctl.terminal.layout import counted, fold, moment, width
-from dreamd.ctl.terminal.output import emit, emit_line, json_option, utc_option
+from dreamd.ctl.terminal.layout import fold_text, format_counts, format_moment, terminal_width
+from dreamd.ctl.terminal.output import emit_json, emit_line, json_option, utc_option
 
 
 @click.command(short_help="Show whether he dreamt after the last replies, or why not.")
@@ -29,22 +29,22 @@ def why(target: Target, count: int, watch: bool) -> None:
     dreamctl why --watch --json | jq .reason
     """
     if watch:
-        _watch(target, count)
+        _watch_decisions(target, count)
         return
     with target.dreams() as daemon:
         answer = daemon.call(Method.WHY, count)
         ever = {} if target.as_json else daemon.call(Method.STATUS)["decisions"]
     if target.as_json:
-        emit(answer)
+        emit_json(answer)
     else:
-        click.echo(show_why(answer, width(), time.time(), ever))
+        click.echo(show_why(answer, terminal_width(), time.time(), ever))
 
 
-def _watch(target: Target, count: int) -> None:
-    from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
+def _watch_decisions(target: Target, count: int) -> None:
+    from dreamd.ctl.daemon.events import follow_events, tell_lost, until_ctrl_c
 
     told: deque[Mapping[str, Any]] = deque(maxlen=DECISIONS)
-    columns = width()
+    columns = terminal_width()
 
     def tell(decision: Mapping[str, Any]) -> None:
         if decision in told:
@@ -60,7 +60,7 @@ def _watch(target: Target, count: int) -> None:
             tell(decision)
 
     with until_ctrl_c():
-        for event in follow(target, catch_up):
+        for event in follow_events(target, catch_up):
             if event["type"] == "decision":
                 tell(event["decision"])
             elif event["type"] == "lost":
@@ -75,9 +75,13 @@ def show_why(
         return "No reply has reached this daemon yet."
     lines = [show_decision(decision, columns, now) for decision in decisions]
     reasons = Counter(decision["reason"] for decision in decisions)
-    lines += ["", fold(f"Of these {len(decisions)}: {counted(reasons)}.", columns)]
+    lines += ["", fold_text(f"Of these {len(decisions)}: {format_counts(reasons)}.", columns)]
     if ever and sum(ever.values()) > len(decisions):
-        lines.append(fold(f"Of all {sum(ever.values())} since the daemon started: {counted(ever)}.", columns))
+        lines.append(
+            fold_text(
+                f"Of all {sum(ever.values())} since the daemon started: {format_counts(ever)}.", columns
+            )
+        )
     return "\n".join(lines)
 
 
@@ -85,11 +89,11 @@ def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
     """Return one decision as text: when, whether he dreamt, and the numbers that decided."""
     from dreamd.ctl.terminal.decisions import in_words  # imported only if needed
 
-    words = f"{_verdict(decision)}{in_words(decision)}"
-    return fold(words, columns, " " * 10, f"{moment(decision['at'], now)}  ")
+    words = f"{_verdict_words(decision)}{in_words(decision)}"
+    return fold_text(words, columns, " " * 10, f"{format_moment(decision['at'], now)}  ")
 
 
-def _verdict(decision: Mapping[str, Any]) -> str:
+def _verdict_words(decision: Mapping[str, Any]) -> str:
     who = f"{decision['client']} " if decision.get("client", "leo") != "leo" else ""
     if decision["dream"]:
         return f"{who}began dialogue {decision.get('dialog')}; "

@@ -6,7 +6,7 @@ from typing import Any
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
-from dreamd.ctl.terminal.layout import moment, span
+from dreamd.ctl.terminal.layout import format_moment, format_span
 
 LATEST = 10  # dialogues that are counted
 PATIENCE_S = 1.0  # a daemon whose disk hangs still answers `status`
@@ -14,18 +14,18 @@ PATIENCE_S = 1.0  # a daemon whose disk hangs still answers `status`
 Row = Mapping[str, Any]
 
 
-def activity(daemon: Source, status: Row, now: float) -> dict[str, Any]:
+def activity_of(daemon: Source, status: Row, now: float) -> dict[str, Any]:
     """Return {last: {dialog, at, outcome, lines}, next: {reason, not_before}, dreams: {spoke, of}}. `last` and `dreams`
     are None if the database does not answer, `last` also if there was no dialogue."""
     try:
         recent = daemon.call(Method.DIALOGS_RECENT, LATEST, timeout_s=PATIENCE_S)
-        found: dict[str, Any] = {"last": _last(recent), "dreams": _spoke(recent)}
+        found: dict[str, Any] = {"last": _last_dream(recent), "dreams": _spoken_counts(recent)}
     except (Refused, Unreachable, KeyError, TypeError):  # the last two: of another version
         found = {"last": None, "dreams": None}
-    return {**found, "next": _next(status, now)}
+    return {**found, "next": _next_dream(status, now)}
 
 
-def _last(recent: Sequence[Row]) -> dict[str, Any] | None:
+def _last_dream(recent: Sequence[Row]) -> dict[str, Any] | None:
     return next(
         (
             {
@@ -40,7 +40,7 @@ def _last(recent: Sequence[Row]) -> dict[str, Any] | None:
     )
 
 
-def _spoke(recent: Sequence[Row]) -> dict[str, int]:
+def _spoken_counts(recent: Sequence[Row]) -> dict[str, int]:
     ended = [dialogue["lines"] > 0 for dialogue in recent if dialogue["finished_at"] is not None]
     return {"spoke": sum(ended), "of": len(ended)}
 
@@ -50,7 +50,7 @@ def is_silent(dreams: Row | None) -> bool:
     return bool(dreams and dreams["of"] and not dreams["spoke"])
 
 
-def _next(status: Row, now: float) -> dict[str, Any]:
+def _next_dream(status: Row, now: float) -> dict[str, Any]:
     """Return what prevents the next dream, in the order in which the gate decides."""
     hooks = {Method.GENERATE, Method.OBSERVE}
     able = [one for one in status.get("sessions", ()) if hooks <= set(one["provides"])]
@@ -87,9 +87,9 @@ def activity_rows(found: Row, now: float) -> Iterator[tuple[str, str]]:
         yield "last", "no dialogue yet"
     else:
         last = found["last"]
-        ago = f"{span(max(0.0, now - last['at']))} ago" if last["outcome"] else "now"
+        ago = f"{format_span(max(0.0, now - last['at']))} ago" if last["outcome"] else "now"
         yield "last", f"{ago}, dialogue {last['dialog']}, {last['outcome'] or 'running'}"
     coming = found["next"]
-    yield "next", _NEXT[coming["reason"]].format(moment(coming["not_before"], now))
+    yield "next", _NEXT[coming["reason"]].format(format_moment(coming["not_before"], now))
     if found["dreams"] and found["dreams"]["of"]:
         yield "dreams", f"{found['dreams']['spoke']} of the last {found['dreams']['of']} spoke"

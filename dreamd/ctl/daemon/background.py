@@ -11,10 +11,10 @@ from shlex import quote
 
 from click import ClickException
 
-from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.daemon.connection import connect_daemon
 from dreamd.ctl.daemon.source import Unreachable
-from dreamd.ctl.daemon.start import own_environment, serves, status_at
-from dreamd.ctl.machine.places import awaits_knock, listener, listens, look_at_state
+from dreamd.ctl.daemon.start import own_environment, serves_state, status_at
+from dreamd.ctl.machine.places import awaits_knock, has_listener, listener_pid, look_at_state
 from dreamd.process.state_folder import make_private_folder
 
 LOG_BYTES = 1 << 20  # a longer log is renamed at the next start, and replaces the log renamed before
@@ -33,11 +33,11 @@ def check_log(log: Path) -> None:
         raise ClickException(f"{log} is no regular file; move it away")
 
 
-def serving(state: Path, socket: Path) -> int:
+def serving_pid(state: Path, socket: Path) -> int:
     """Return the pid of the daemon that answers at `socket`. Raise ClickException if it serves another state folder."""
     status = status_at(socket)
     pid, theirs = int(status["pid"]), status.get("state_dir")
-    if theirs and not serves(status, state):
+    if theirs and not serves_state(status, state):
         raise ClickException(
             f"the daemon at {socket} (pid {pid}) serves {theirs}, not {state}: give its --state-dir, or another "
             f"--socket, or end it: `dreamctl --socket {quote(str(socket))} service stop`"
@@ -45,7 +45,7 @@ def serving(state: Path, socket: Path) -> int:
     return pid
 
 
-def spawn(state: Path, socket: Path) -> int | None:
+def spawn_daemon(state: Path, socket: Path) -> int | None:
     """Start a daemon that outlives this process, wait until it answers, and return its pid. Return None if another
     daemon answers at `socket`."""
     make_private_folder(state)
@@ -68,7 +68,7 @@ def spawn(state: Path, socket: Path) -> int | None:
         )
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:
-        if listens(socket):
+        if has_listener(socket):
             with suppress(Unreachable):  # it may still fail to start
                 if status_at(socket)["pid"] == process.pid:
                     return process.pid
@@ -85,7 +85,7 @@ def spawn(state: Path, socket: Path) -> int | None:
     raise ClickException(f"it did not start: {said or f'it ended with {process.returncode}'}")
 
 
-def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
+def stop_daemon(state: Path, socket: Path, units: Sequence[str]) -> None:
     """Ask the daemon at `socket` to stop, and wait until it has released its state folder, which may differ from
     `state`. Raise ClickException if it goes on running, or if systemd would start it again by `units`."""
     facts = look_at_state(state)
@@ -93,12 +93,12 @@ def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
         raise ClickException(
             f"the daemon (pid {facts.holder}) is stopped (SIGSTOP): let it go on, `kill -CONT {facts.holder}`"
         )
-    if facts.holder and not listens(socket):
+    if facts.holder and not has_listener(socket):
         raise ClickException(
             f"the daemon of {state} (pid {facts.holder}) does not listen at {socket}, so it cannot be asked to stop: "
             f"end it, `kill {facts.holder}` (if it is embedded in leo, that ends leo)"
         )
-    with connected(socket) as daemon:
+    with connect_daemon(socket) as daemon:
         status = daemon.call("status")
         folder = Path(status.get("state_dir", state))
         pid = int(status["pid"])
@@ -106,7 +106,7 @@ def stop(state: Path, socket: Path, units: Sequence[str]) -> None:
         daemon.call("shutdown")
 
     def runs() -> bool:
-        return (look_at_state(folder).holder if holds else listener(socket)) == pid
+        return (look_at_state(folder).holder if holds else listener_pid(socket)) == pid
 
     until = time.monotonic() + STOP_S
     while runs():

@@ -11,65 +11,65 @@ from click.shell_completion import CompletionItem
 from dreamclient.errors import HomeUnknown
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Target, connected
+from dreamd.ctl.daemon.connection import Target, connect_daemon
 
 WAIT_S = 0.5  # for the daemon, twice at most: the user has pressed Tab and waits
 RECENT = 20  # dialogues that are offered by number
 LOOKED_THROUGH = 500  # dialogues, for trace ids
 
 
-def dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+def complete_dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
     """Return `last` and the latest numbers, or trace ids if the user has begun to type one."""
     by_trace = typed.startswith("d")  # every trace id begins with `dream-`
-    recent = _asked(context, Method.DIALOGS_RECENT, LOOKED_THROUGH if by_trace else RECENT)
+    recent = _ask_daemon(context, Method.DIALOGS_RECENT, LOOKED_THROUGH if by_trace else RECENT)
     if by_trace:
         return [
-            _item(each["trace_id"], each) for each in recent if (each["trace_id"] or "").startswith(typed)
+            _item_of(each["trace_id"], each) for each in recent if (each["trace_id"] or "").startswith(typed)
         ]
-    numbers = [_item(str(each["id"]), each) for each in recent if str(each["id"]).startswith(typed)]
+    numbers = [_item_of(str(each["id"]), each) for each in recent if str(each["id"]).startswith(typed)]
     return [CompletionItem("last")] * "last".startswith(typed) + numbers
 
 
-def _item(value: str, dialogue: dict[str, Any]) -> CompletionItem:
+def _item_of(value: str, dialogue: dict[str, Any]) -> CompletionItem:
     """Return `value` with the description that zsh and fish show beside it."""
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(dialogue["started_at"]))
     return CompletionItem(value, help=f"{began} {dialogue['outcome'] or 'running'} {dialogue['lines']} lines")
 
 
-def checkpoints(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
+def complete_checkpoints(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
     """Return the names of the friend's checkpoints that begin with `typed`."""
-    kept = _asked(context, Method.CHECKPOINTS, 1000)
+    kept = _ask_daemon(context, Method.CHECKPOINTS, 1000)
     return [each["name"] for each in kept if each["name"].startswith(typed)]
 
 
-def traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
+def complete_traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
     """Return the trace ids waiting in the inbox that begin with `typed`."""
-    from dreamd.ctl.daemon.inbox import opened
+    from dreamd.ctl.daemon.inbox import open_inbox
 
-    target = _target(context)
+    target = _target_of(context)
     if target.socket_alone:
-        waiting = _asked(context, Method.INBOX_LIST)
+        waiting = _ask_daemon(context, Method.INBOX_LIST)
     else:
         try:
-            with opened(target) as box:
+            with open_inbox(target) as box:
                 waiting = [*box.list()]
         except (click.ClickException, HomeUnknown):
             return []
     return [each["trace_id"] for each in waiting if each["trace_id"].startswith(typed)]
 
 
-def _asked(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:
+def _ask_daemon(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:
     """Return the daemon's answer, or an empty list if it does not answer in time."""
     """Return the daemon's answer, or an empty list if it does not answer in time."""
     try:
-        with connected(_target(context).socket, wait_s=WAIT_S) as daemon:
+        with connect_daemon(_target_of(context).socket, wait_s=WAIT_S) as daemon:
             answer: list[dict[str, Any]] = daemon.call(method, *params, timeout_s=WAIT_S)
     except (click.ClickException, HomeUnknown):
         return []
     return answer
 
 
-def _target(context: click.Context) -> Target:
+def _target_of(context: click.Context) -> Target:
     """Return the target that the shared options name. No command has run yet, so they are read from the context."""
     shared = context.find_root().params
     return Target(shared.get("socket"), shared.get("state_dir"), as_json=False)

@@ -14,9 +14,9 @@ from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPat
 from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
-from dreamd.ctl.daemon.source import ANSWER_S, Source, Unreachable, refused
-from dreamd.ctl.terminal.output import command
-from dreamd.ctl.terminal.signals import undisturbed
+from dreamd.ctl.daemon.source import ANSWER_S, Source, Unreachable, refused_error
+from dreamd.ctl.terminal.output import command_to_copy
+from dreamd.ctl.terminal.signals import signals_deferred
 
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
 DIALOGUE_S = 330.0  # the longest dialogue that the daemon permits by default, and some
@@ -57,7 +57,7 @@ class Target:
     @contextmanager
     def daemon(self, on_event: OnEvent | None = None, hooks: HooksByName | None = None) -> Iterator["Daemon"]:
         """Connect to the daemon for the block. The client calls `on_event` and `hooks` on its own thread."""
-        with connected(self.socket, on_event, hooks=hooks) as daemon:
+        with connect_daemon(self.socket, on_event, hooks=hooks) as daemon:
             yield daemon
 
     @contextmanager
@@ -70,9 +70,9 @@ class Target:
             if path is None or not os.path.isfile(path):
                 yield daemon
                 return
-            from dreamd.ctl.daemon.stored import stored  # not needed if a daemon answers
+            from dreamd.ctl.daemon.stored import open_stored  # not needed if a daemon answers
 
-            with stored(path) as dreams:
+            with open_stored(path) as dreams:
                 click.echo(f"No daemon answers; this is read from {path}", err=True)
                 yield dreams
 
@@ -93,7 +93,7 @@ class Daemon(Source):
         try:
             return self._client.call(method, *params, timeout_s=timeout_s)
         except RemoteError as error:
-            raise refused(error.code, error.message) from None
+            raise refused_error(error.code, error.message) from None
         except UsageError as error:
             why = str(error).removeprefix(f"{method}: ")
             if "MessagePack" in why:  # the only JSON values that MessagePack lacks
@@ -105,26 +105,26 @@ class Daemon(Source):
     def _unreachable(self, error: Exception) -> Unreachable:
         """Return why no daemon answers, and what to do."""
         from dreamd.ctl.machine import access  # needed after a failure alone
-        from dreamd.ctl.machine.places import listens, look_at_socket
+        from dreamd.ctl.machine.places import has_listener, look_at_socket
 
         what = str(error) if str(self._socket) in str(error) else f"{self._socket}: {error}"
-        why, cure = access.refused(self._socket.parent)
-        if listens(self._socket):
-            cure = f"A program listens there; `{command('doctor')}` says what is wrong."
+        why, cure = access.refusal_and_cure(self._socket.parent)
+        if has_listener(self._socket):
+            cure = f"A program listens there; `{command_to_copy('doctor')}` says what is wrong."
         elif why:
             cure = f"{why}. {cure}"
         elif look_at_socket(self._socket).kind == "other":
             what = f"{self._socket} is no socket, so no daemon listens there"
-            cure = f"`{command('doctor')}` says what to do."
+            cure = f"`{command_to_copy('doctor')}` says what to do."
         else:
-            given = command(START)
+            given = command_to_copy(START)
             which = "" if "--" in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
             cure = f"Start one with `{given}`{which}."
         return Unreachable(f"{what}.\n{cure}")
 
 
 @contextmanager
-def connected(
+def connect_daemon(
     socket: Path,
     on_event: OnEvent | None = None,
     *,
@@ -138,12 +138,12 @@ def connected(
         raise click.UsageError(str(error)) from None
     with closing(DreamClient(socket_path=socket, name="dreamctl", on_event=on_event)) as client:
         client.serve(**hooks or {})
-        start(client, wait_s)
+        start_client(client, wait_s)
         yield Daemon(client, socket)
 
 
-def start(client: DreamClient, wait_s: float | None = None) -> None:
+def start_client(client: DreamClient, wait_s: float | None = None) -> None:
     """Start the client and wait until it has connected or failed. The client keeps the reason of a failure."""
-    with undisturbed():
+    with signals_deferred():
         client.start()
     client.start(CONNECT_S if wait_s is None else wait_s)

@@ -5,9 +5,9 @@ import re
 import click
 from dreamclient.messages import Code, Method
 
-from dreamd.ctl.daemon.completers import dialogues
-from dreamd.ctl.daemon.source import Source, refused
-from dreamd.ctl.terminal.output import command
+from dreamd.ctl.daemon.completers import complete_dialogues
+from dreamd.ctl.daemon.source import Source, refused_error
+from dreamd.ctl.terminal.output import command_to_copy
 
 LOOKED_THROUGH = 2000  # dialogues, newest first
 DIGITS = 18  # of the largest number that the database can hold
@@ -15,11 +15,11 @@ DIGITS = 18  # of the largest number that the database can hold
 _WHOLE = re.compile(rf"dream-\d+-(\d{{1,{DIGITS}}})-[0-9a-f]{{8}}", re.ASCII)
 
 
-def dialogue(daemon: Source, asked: str) -> int:
+def resolve_dialogue(daemon: Source, asked: str) -> int:
     """Return the dialogue's number. Raise Refused if there is none, click.UsageError if there are several."""
     if asked.isdecimal():
         if len(asked) > DIGITS or not int(asked):
-            raise click.UsageError(f"no dialogue has such a number; `{command('recent')}` lists them")
+            raise click.UsageError(f"no dialogue has such a number; `{command_to_copy('recent')}` lists them")
         return int(asked)
     if asked == "last":
         found = daemon.call(Method.DIALOGS_RECENT, 1)
@@ -30,8 +30,8 @@ def dialogue(daemon: Source, asked: str) -> int:
         recent = daemon.newest(Method.DIALOGS_RECENT, LOOKED_THROUGH)
         found = [each for each in recent if (each["trace_id"] or "").startswith(asked)]
     if not found:
-        what = f"no trace id of the last dialogues begins with {asked!r}; `{command('recent')}` lists them"
-        raise refused(Code.NOT_FOUND, "no dialogue yet" if asked == "last" else what)
+        what = f"no trace id of the last dialogues begins with {asked!r}; `{command_to_copy('recent')}` lists them"
+        raise refused_error(Code.NOT_FOUND, "no dialogue yet" if asked == "last" else what)
     if len(found) > 1:
         some = ", ".join(each["trace_id"] for each in found[:3])
         raise click.UsageError(f"{asked!r} begins {len(found)} trace ids: {some}{', ..' * (len(found) > 3)}")
@@ -39,4 +39,4 @@ def dialogue(daemon: Source, asked: str) -> int:
     return number
 
 
-ID = click.argument("asked", metavar="[ID]", default="last", shell_complete=dialogues)
+ID = click.argument("asked", metavar="[ID]", default="last", shell_complete=complete_dialogues)

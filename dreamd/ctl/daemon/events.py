@@ -21,7 +21,7 @@ BACKLOG = (
 )
 
 
-def follow(
+def follow_events(
     target: Target, begun: Callable[[Daemon], object], subscribe: str = Method.SUBSCRIBE, *params: Any
 ) -> Iterator[Event]:
     """Yield every event that `subscribe` brings, and call `begun` after each new subscription. Raise Unreachable if no

@@ -24,7 +24,7 @@ class Wrong(click.ClickException):
 
 
 @contextmanager
-def opened(target: Target) -> Iterator[Inbox]:
+def open_inbox(target: Target) -> Iterator[Inbox]:
     """Open the inbox that the daemon of this target writes to. Raise Wrong, Refused, Unreachable, click.UsageError."""
     state = state_dir(target.given_state)
     told = None

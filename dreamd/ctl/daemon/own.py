@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import click
 from dreamclient.paths import state_dir
 
-from dreamd.ctl.daemon.connection import DATABASE_NAME, Daemon, Target, connected
+from dreamd.ctl.daemon.connection import DATABASE_NAME, Daemon, Target, connect_daemon
 
 
 @contextmanager
@@ -22,5 +22,5 @@ def daemon_or_own(target: Target) -> Iterator[Daemon]:
         raise click.ClickException(f"there is no database in {state}; name its folder with --state-dir")
     from dreamd.ctl.daemon.start import private_daemon  # not needed if a daemon answers
 
-    with private_daemon(state) as socket, connected(socket) as daemon:
+    with private_daemon(state) as socket, connect_daemon(socket) as daemon:
         yield daemon

@@ -14,16 +14,24 @@ from dreamclient.errors import SocketPathError
 from dreamclient.paths import SOCKET_NAME, check_socket_path, socket_path, state_dir
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.machine.places import listens, look_at_state
-from dreamd.ctl.machine.systemctl import is_active, listened, manager_answers, show, tell
+from dreamd.ctl.machine.places import has_listener, look_at_state
+from dreamd.ctl.machine.systemctl import is_active, listen_path, manager_answers, run_systemctl, unit_property
 from dreamd.ctl.machine.systemd_state import EXIT_CAUSES, UNMASK, failed_before
-from dreamd.ctl.machine.unit_files import NAMES, filled, is_edited, is_masked, served, text_of, unit_folder
-from dreamd.ctl.terminal.output import command
+from dreamd.ctl.machine.unit_files import (
+    NAMES,
+    fill_unit,
+    is_edited,
+    is_masked,
+    served_state,
+    text_of,
+    unit_folder,
+)
+from dreamd.ctl.terminal.output import command_to_copy
 from dreamd.errors import SettingsError
 
 
 @dataclass(frozen=True)
-class Pair:
+class ServiceUnits:
     """A socket and its service: `dreamd`, or `dreamd@NAME` for the leo of that name.
 
     `folder`: the state folder, without the name of the instance. `socket`: where a daemon without systemd
@@ -72,30 +80,30 @@ class Pair:
     @property
     def served(self) -> Path:
         """The state folder that the installed unit names, or else that of this instance."""
-        return served(text_of(self.file), self.instance) or self.state
+        return served_state(text_of(self.file), self.instance) or self.state
 
     def texts(self) -> dict[Path, str]:
         """Return the texts of the unit files to write."""
         runtime = os.environ.get("XDG_RUNTIME_DIR")
         return {
-            path: filled(name, self.folder, self.unit_socket, runtime) for name, path in self.files.items()
+            path: fill_unit(name, self.folder, self.unit_socket, runtime) for name, path in self.files.items()
         }
 
 
-def meant(target: Target, instance: str) -> Pair:
+def units_for(target: Target, instance: str) -> ServiceUnits:
     """Return the units that the options and the environment name."""
     folder = state_dir(target.given_state)
     if not instance:
-        return Pair("", folder, target.socket, socket_path(target.given_socket))
+        return ServiceUnits("", folder, target.socket, socket_path(target.given_socket))
     # DREAMD_STATE_DIR may already name the folder of this instance.
     folder = Path(str(folder).removesuffix(f"@{instance}"))
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     beside = Path(f"{folder}@{instance}") / SOCKET_NAME
     socket = Path(runtime) / "dreamd" / f"{instance}.sock" if runtime else beside
-    return Pair(instance, folder, socket, socket)
+    return ServiceUnits(instance, folder, socket, socket)
 
 
-def check(pair: Pair, force: bool) -> None:
+def check_units(pair: ServiceUnits, force: bool) -> None:
     """Raise UsageError or ClickException if the units could not work. Called before anything is written."""
     if str(pair.unit_socket).endswith((" ", "\\")) or re.search(r"[\n\r]", f"{pair.unit_socket}{pair.state}"):
         raise UsageError(
@@ -105,7 +113,7 @@ def check(pair: Pair, force: bool) -> None:
     if not manager_answers():
         raise ClickException(
             "no user manager of systemd answers here (su, sudo and containers start none), so nothing was written; "
-            f"log in properly, or `{command('service start')}` runs dreamd as a plain background process"
+            f"log in properly, or `{command_to_copy('service start')}` runs dreamd as a plain background process"
         )
     try:
         check_socket_path(pair.unit_socket)
@@ -133,50 +141,52 @@ def refuse_edited(paths: Iterable[Path], force: bool) -> None:
         )
 
 
-def refuse_taken(pair: Pair, state: Path, socket: Path) -> None:
+def refuse_taken(pair: ServiceUnits, state: Path, socket: Path) -> None:
     """Raise ClickException if a daemon that systemd did not start serves there: both would claim the socket."""
     ours, service = pair.units
     holder = look_at_state(state).holder
-    if holder and str(holder) != show(service, "MainPID"):
+    if holder and str(holder) != unit_property(service, "MainPID"):
         raise ClickException(
             f"a daemon that is not systemd's (pid {holder}) serves {state}: first `kill {holder}`, which ends it"
         )
     # Connecting to systemd's own socket would start the daemon. Once its unit file is gone, its path is unknown.
-    if not (is_active(ours) and listened(ours) in (socket, None)) and listens(socket):
+    if not (is_active(ours) and listen_path(ours) in (socket, None)) and has_listener(socket):
         raise ClickException(
             f"another daemon listens at {socket}: first `dreamctl --socket {quote(str(socket))} service stop`,"
             " which ends it"
         )
 
 
-def refuse_taken_from_installed(pair: Pair) -> None:
+def refuse_taken_from_installed(pair: ServiceUnits) -> None:
     """Raise ClickException if a daemon that systemd did not start serves the places of the installed unit."""
-    refuse_taken(pair, pair.served, listened(pair.units[0]) or pair.unit_socket)
+    refuse_taken(pair, pair.served, listen_path(pair.units[0]) or pair.unit_socket)
 
 
-def tell_to_run(verb: str, pair: Pair) -> None:
+def tell_to_run(verb: str, pair: ServiceUnits) -> None:
     """Start or restart the unit, even if systemd has given up on it. If that fails, raise ClickException with the
     reason that the exit code gives."""
     socket, service = pair.units
     try:
-        tell("reset-failed", *pair.known)
+        run_systemctl("reset-failed", *pair.known)
         if verb == "restart":
-            tell("stop", service)  # this also closes a socket that the daemon made in place of a vanished one
-        if (place := listened(socket)) and not os.path.exists(place):
-            tell("restart", socket)  # systemd does not notice that
-        tell("start", socket, service)
+            run_systemctl(
+                "stop", service
+            )  # this also closes a socket that the daemon made in place of a vanished one
+        if (place := listen_path(socket)) and not os.path.exists(place):
+            run_systemctl("restart", socket)  # systemd does not notice that
+        run_systemctl("start", socket, service)
     except ClickException as error:
         code = _exit_code(service)
         why = (code == "2" and _wrong_setting()) or EXIT_CAUSES.get(code, error.message)
-        advice = f"`{command('doctor')}` says what to do"
+        advice = f"`{command_to_copy('doctor')}` says what to do"
         raise ClickException(f"{service} did not start: {why}\n{advice}") from None
 
 
 def _exit_code(service: str) -> str:
     """Return the exit code of the last start, or an empty string if there is none."""
-    before = failed_before(show(service, "ExecStartPre"))
-    if before is None and show(service, "ExecMainCode") == "1":  # CLD_EXITED
-        return show(service, "ExecMainStatus")
+    before = failed_before(unit_property(service, "ExecStartPre"))
+    if before is None and unit_property(service, "ExecMainCode") == "1":  # CLD_EXITED
+        return unit_property(service, "ExecMainStatus")
     return before or ""
 
 
@@ -191,7 +201,7 @@ def _wrong_setting() -> str:
     return ""
 
 
-def _named(_: click.Context, __: click.Parameter, name: str) -> str:
+def _instance_name(_: click.Context, __: click.Parameter, name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]*", name):
         raise click.BadParameter("letters, digits, `_`, `.` and `-` make a name")
     return name
@@ -201,6 +211,6 @@ instance_option = click.option(
     "--instance",
     metavar="NAME",
     default="",
-    callback=_named,
+    callback=_instance_name,
     help="The service of a second leo: dreamd@NAME.",
 )

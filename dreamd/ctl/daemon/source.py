@@ -24,7 +24,7 @@ class Refused(click.ClickException):
     exit_code = 4
 
 
-def refused(code: int, message: str) -> Refused:
+def refused_error(code: int, message: str) -> Refused:
     """Return an error of the daemon's: what it said, then the code."""
     return Refused(f"{message} ({_CODES.get(code, 'error')}, {code})")
 

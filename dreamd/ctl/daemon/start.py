@@ -15,10 +15,10 @@ from dreamclient.errors import SocketPathError
 from dreamclient.messages import Method
 from dreamclient.paths import SOCKET_NAME, check_socket_path
 
-from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.daemon.connection import connect_daemon
 from dreamd.ctl.daemon.source import Unreachable
-from dreamd.ctl.machine.places import listens
-from dreamd.ctl.terminal.signals import undisturbed
+from dreamd.ctl.machine.places import has_listener
+from dreamd.ctl.terminal.signals import signals_deferred
 
 START_S = 20.0  # usually a tenth of a second, several on a busy machine with a cold disk
 STOP_S = 5.0  # the daemon itself promises two
@@ -39,8 +39,8 @@ def daemon_for(
     It listens at `wanted`. If that path is too long, or serves another state folder, it listens in a private folder
     instead, or with `insist` raise UsageError. Raise Unreachable with the reason if no daemon could start.
     """
-    serving = status_at(wanted) if listens(wanted) else None
-    if serving is not None and serves(serving, state):
+    serving = status_at(wanted) if has_listener(wanted) else None
+    if serving is not None and serves_state(serving, state):
         yield wanted, False
         _stop_if_last(wanted, state)
         return
@@ -50,11 +50,11 @@ def daemon_for(
             "give its --state-dir, or another --socket"
         )
     with ExitStack() as stack:
-        if serving is not None or not (insist or _fits(wanted)):
+        if serving is not None or not (insist or _fits_socket(wanted)):
             wanted = stack.enter_context(_private_folder()) / SOCKET_NAME
-        stack.enter_context(_own(state, wanted, settings))
+        stack.enter_context(_own_daemon(state, wanted, settings))
         started = status_at(wanted)
-        if not serves(started, state):
+        if not serves_state(started, state):
             raise Unreachable(f"{wanted} was taken by another daemon meanwhile; try again")
         (state / STARTED).write_text(str(started["pid"]), encoding="ascii")
         yield wanted, True
@@ -63,19 +63,19 @@ def daemon_for(
 @contextmanager
 def private_daemon(state: Path) -> Iterator[Path]:
     """Yield the socket of a daemon for `state` that ends with the block. Its folder is private. Raise Unreachable."""
-    with _private_folder() as folder, _own(state, folder / SOCKET_NAME, ()):
+    with _private_folder() as folder, _own_daemon(state, folder / SOCKET_NAME, ()):
         yield folder / SOCKET_NAME
 
 
 @contextmanager
-def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
+def _own_daemon(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
     """Start a daemon, wait until it listens, and stop it at the end of the block, even after an error."""
     command = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(wanted)]
     command += [word for setting in settings for word in ("--set", setting)]
     process = None
     with tempfile.TemporaryFile() as errors:
         try:
-            with undisturbed():
+            with signals_deferred():
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -84,17 +84,17 @@ def _own(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
                     env=own_environment(),
                     start_new_session=True,  # keeps Ctrl-C from the daemon, which dreamctl stops itself
                 )
-            _await(process, wanted, errors)
+            _await_listening(process, wanted, errors)
             yield
         finally:
             if process is not None and not (process.poll() is None and _is_used(wanted)):
-                _stop(process, wanted)
+                _stop_process(process, wanted)
 
 
 def _is_used(socket: Path) -> bool:
     """Return whether a program that could dream is connected to the daemon."""
     with suppress(click.ClickException):
-        return listens(socket) and any(
+        return has_listener(socket) and any(
             Method.GENERATE in session["provides"] for session in status_at(socket)["sessions"]
         )
     return False
@@ -105,14 +105,14 @@ def _stop_if_last(socket: Path, state: Path) -> None:
     with suppress(OSError, ValueError, click.ClickException):
         started = int((state / STARTED).read_text(encoding="ascii"))
         if status_at(socket)["pid"] == started and not _is_used(socket):
-            with connected(socket) as daemon:
+            with connect_daemon(socket) as daemon:
                 daemon.call(Method.SHUTDOWN, timeout_s=STOP_S)
 
 
-def _await(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) -> None:
+def _await_listening(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) -> None:
     """Wait until the daemon listens. Raise Unreachable if it ends first or takes too long."""
     deadline = time.monotonic() + START_S
-    while not listens(wanted):
+    while not has_listener(wanted):
         if process.poll() is not None:
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace").strip()
@@ -122,7 +122,7 @@ def _await(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) 
         time.sleep(LOOK_S)
 
 
-def _stop(process: "subprocess.Popen[bytes]", wanted: Path) -> None:
+def _stop_process(process: "subprocess.Popen[bytes]", wanted: Path) -> None:
     """Ask the daemon to stop. Kill it if it does not, or if this wait is interrupted."""
     try:
         if process.poll() is None:
@@ -138,7 +138,7 @@ def _stop(process: "subprocess.Popen[bytes]", wanted: Path) -> None:
 
 def _ask_to_stop(process: "subprocess.Popen[bytes]", wanted: Path) -> None:
     try:
-        with connected(wanted) as daemon:
+        with connect_daemon(wanted) as daemon:
             daemon.call(Method.SHUTDOWN, timeout_s=STOP_S)
     except click.ClickException:
         process.terminate()
@@ -151,17 +151,17 @@ def own_environment() -> dict[str, str]:
 
 def status_at(path: Path) -> Mapping[str, Any]:
     """Return the `status` of the daemon at `path`. Raise Unreachable."""
-    with connected(path) as daemon:
+    with connect_daemon(path) as daemon:
         status: Mapping[str, Any] = daemon.call(Method.STATUS)
         return status
 
 
-def serves(status: Mapping[str, Any], state: Path) -> bool:
+def serves_state(status: Mapping[str, Any], state: Path) -> bool:
     """Return whether a daemon with this `status` serves the state folder."""
     return os.path.realpath(str(status.get("state_dir"))) == os.path.realpath(state)
 
 
-def _fits(path: Path) -> bool:
+def _fits_socket(path: Path) -> bool:
     try:
         check_socket_path(path)
     except SocketPathError:
@@ -172,6 +172,6 @@ def _fits(path: Path) -> bool:
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """Make a folder of mode 0700 with a short path for a socket, and remove it after the block."""
-    short = _fits(Path(tempfile.gettempdir()) / "dreamd-xxxxxxxx" / SOCKET_NAME)
+    short = _fits_socket(Path(tempfile.gettempdir()) / "dreamd-xxxxxxxx" / SOCKET_NAME)
     with tempfile.TemporaryDirectory(prefix="dreamd-", dir=None if short else "/tmp") as folder:  # noqa: S108 - it is made private
         yield Path(folder)

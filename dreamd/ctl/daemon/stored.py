@@ -11,7 +11,7 @@ import msgspec
 from dreamclient.messages import Code, Method
 
 from dreamd import __version__
-from dreamd.ctl.daemon.source import Source, refused
+from dreamd.ctl.daemon.source import Source, refused_error
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
 from dreamd.store import checkpoints, reads, search
@@ -37,7 +37,7 @@ class Stored(Source):
         try:
             answer = msgspec.to_builtins(_ANSWERS[method](self, *params))
         except Refusal as error:
-            raise refused(error.code, str(error)) from None
+            raise refused_error(error.code, str(error)) from None
         if self._before not in (
             None,
             file_stamp(self.path),
@@ -47,13 +47,13 @@ class Stored(Source):
 
 
 @contextmanager
-def stored(path: Path) -> Iterator[Stored]:
+def open_stored(path: Path) -> Iterator[Stored]:
     """Open the database for reading, as it is at this moment. If it is of an older version, migrate a temporary copy.
     Raise ClickException."""
     try:
         contents = read_contents(path)
         check_contents(contents)
-        with closing(read_only(path)) as connection, closing(_temporary()) as copy:
+        with closing(read_only(path)) as connection, closing(_temporary_database()) as copy:
             connection.execute("BEGIN")
             if contents.version == len(MIGRATIONS):
                 yield Stored(path, connection)
@@ -68,22 +68,22 @@ def stored(path: Path) -> Iterator[Stored]:
         raise click.ClickException(f"{path}: {what}; `dreamctl doctor` says what to do") from None
 
 
-def _temporary() -> sqlite3.Connection:
+def _temporary_database() -> sqlite3.Connection:
     """Return a database that SQLite deletes when it is closed."""
     return sqlite3.connect("", isolation_level=None)
 
 
-def _get(dreams: Stored, number: int) -> dict[str, Any]:
+def _get_dialog(dreams: Stored, number: int) -> dict[str, Any]:
     found = reads.get_dialog(dreams.connection, number)
     if found is None:
         raise Refusal(Code.NOT_FOUND, f"no dialogue {number}; `dreamctl recent` lists them")
     return found
 
 
-def _replay(dreams: Stored, number: int) -> dict[str, Any]:
+def _replay_dialog(dreams: Stored, number: int) -> dict[str, Any]:
     from numpy.random import default_rng
 
-    lines = _get(dreams, number)["lines"]
+    lines = _get_dialog(dreams, number)["lines"]
     try:
         script = reads.load_script(dreams.connection, number)
     except Unreadable as error:
@@ -94,13 +94,13 @@ def _replay(dreams: Stored, number: int) -> dict[str, Any]:
     return {"id": number, "lines": lines, "same": difference is None, "difference": difference}
 
 
-def _fragments(dreams: Stored, name: str | None = None) -> Any:
+def _list_fragments(dreams: Stored, name: str | None = None) -> Any:
     loaded = reads.load_memory(dreams.connection).fragments
     found = loaded if name is None else checkpoints.checkpoint_content(dreams.connection, name)
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 
-def _status(dreams: Stored) -> dict[str, Any]:
+def _known_status(dreams: Stored) -> dict[str, Any]:
     """Return the part of a `status` that is known without a daemon."""
     counts: dict[str, Any] = {"decisions": {}, "hooks": {}, "failures": {}, "refusals": {}}
     about = {
@@ -113,14 +113,14 @@ def _status(dreams: Stored) -> dict[str, Any]:
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
-    Method.STATUS: _status,
+    Method.STATUS: _known_status,
     Method.WHY: lambda dreams, n: reads.decisions(dreams.connection, n),
     Method.DIALOGS_RECENT: lambda dreams, *page: reads.recent_dialogs(dreams.connection, *page),
-    Method.DIALOGS_GET: _get,
-    Method.DIALOGS_REPLAY: _replay,
+    Method.DIALOGS_GET: _get_dialog,
+    Method.DIALOGS_REPLAY: _replay_dialog,
     Method.DIALOGS_SEARCH: lambda dreams, *asked: search.find_lines(dreams.connection, *asked),
     Method.DRIFT: lambda dreams, *page: reads.drift_of_dialogs(dreams.connection, *page),
     Method.STATS: lambda dreams: reads.total_stats(dreams.connection),
-    Method.FRAGMENTS: _fragments,
+    Method.FRAGMENTS: _list_fragments,
     Method.CHECKPOINTS: lambda dreams, n: checkpoints.latest_checkpoints(dreams.connection, n),
 }

@@ -20,7 +20,7 @@ def owner_of(path: Path) -> str:
     return f"{user_name(uid)} (uid {uid})" if user_name(uid) else f"uid {uid}"
 
 
-def obstacle(path: Path) -> Path | None:
+def blocking_folder(path: Path) -> Path | None:
     """Return the folder that keeps this user from entering or making the folder `path`, or None."""
     last = Path("/")
     for place in (*reversed(path.parents), path):
@@ -32,9 +32,9 @@ def obstacle(path: Path) -> Path | None:
     return None if os.access(path, os.W_OK) else path
 
 
-def refused(path: Path) -> tuple[str, str]:
+def refusal_and_cure(path: Path) -> tuple[str, str]:
     """Return why this user cannot use the folder `path`, and what to do. Return two empty strings if he can."""
-    blocked = obstacle(path)
+    blocked = blocking_folder(path)
     if blocked is None:
         return "", ""
     what = f"{blocked} belongs to {owner_of(blocked)}"
@@ -61,4 +61,4 @@ def _is_anothers(folder: Path) -> bool:
     except PermissionError:
         return True
     except OSError:
-        return obstacle(folder) is not None
+        return blocking_folder(folder) is not None

@@ -14,7 +14,7 @@ from dreamd.store.file.health import DAMAGED, FULL, LOCKED, name_of, trouble_of
 
 
 @contextmanager
-def explained(
+def errors_explained(
     file: Path, target: Path, undone: str, damaged: str = "no database, or damaged"
 ) -> Iterator[None]:
     """Turn an error of SQLite or the store at `file`, or a full disk at `target`, into a ClickException of one line."""
@@ -31,24 +31,24 @@ def explained(
         raise click.ClickException(f"{file}: {what}; {undone}") from None
 
 
-def copy(database: Path, part: Path, tell: Tell | None = None) -> None:
+def copy_database(database: Path, part: Path, tell: Tell | None = None) -> None:
     """Copy the database, as it is at one moment, into an empty file. Raise sqlite3.Error, OSError, ClickException."""
-    before = _stamp(database) if is_alone(database) else None
+    before = _stamp_of(database) if is_alone(database) else None
     with closing(read_only(database)) as source:
         source.execute("BEGIN")  # one moment: a write by another program does not restart the copy
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         copy_into(source, part, tell)
-    if before not in (None, _stamp(database)):  # if no program had it open, it was read without a lock
+    if before not in (None, _stamp_of(database)):  # if no program had it open, it was read without a lock
         raise click.ClickException(f"{database} was written to while it was copied: try again")
 
 
-def _stamp(file: Path) -> tuple[int, ...]:
+def _stamp_of(file: Path) -> tuple[int, ...]:
     """Return inode, size and modification time: they differ if the file was replaced or written to."""
     found = os.stat(file)
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def checked(connection: sqlite3.Connection) -> dict[str, int]:
+def check_copied(connection: sqlite3.Connection) -> dict[str, int]:
     """Check a whole dream database and return its numbers of pages and dialogues. Raise sqlite3.Error."""
     if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
         damage = sqlite3.DatabaseError()

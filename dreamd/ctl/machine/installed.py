@@ -25,17 +25,17 @@ def _holds_client(name: str) -> bool:
         return False
 
 
-def requirement(name: str) -> str:
+def requirement_of(name: str) -> str:
     """Return the pip requirement of the package `name`, dreamd or dreamd-client: the place that this dreamd came from,
     or else the name, which pip looks up in its index."""
     try:
         origin = json.loads(metadata.distribution("dreamd").read_text("direct_url.json") or "{}")
-        return _place(origin, name) or name
+        return _place_of(origin, name) or name
     except (metadata.PackageNotFoundError, ValueError, KeyError):
         return name
 
 
-def _place(origin: dict[str, Any], name: str) -> str:
+def _place_of(origin: dict[str, Any], name: str) -> str:
     """Return the place of a package by the direct_url.json of dreamd, empty if it is not known."""
     if "vcs_info" in origin:
         told = origin["vcs_info"]

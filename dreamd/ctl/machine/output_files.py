@@ -16,7 +16,7 @@ OWN = ("dream.sqlite3", "dreamd.", "inbox/")
 _BEGINS, _ENDS = ".dreamd-", ".part"
 
 
-def regular(_: click.Context, __: click.Parameter, value: Path) -> Path:
+def regular_file(_: click.Context, __: click.Parameter, value: Path) -> Path:
     """Check that a parameter names a regular file, or no file yet. A FIFO would block the command, and a device would
     be replaced or filled. Raise BadParameter."""
     if os.path.exists(value) and not os.path.isfile(value):
@@ -32,27 +32,27 @@ def check_free(file: Path, state: Path, *, force: bool) -> None:
         raise click.ClickException(f"{file} is there already; --force overwrites it")
 
 
-def write(file: Path, data: bytes) -> None:
+def write_private(file: Path, data: bytes) -> None:
     """Write `data` to a file that only its owner can read. Raise ClickException."""
     try:
-        with replacing(file) as (part, _):
+        with replacing_file(file) as (part, _):
             part.write_bytes(data)
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[tuple[Path, int]]:
+def replacing_file(file: Path) -> Iterator[tuple[Path, int]]:
     """Yield an empty file beside `file`, and its descriptor. At the end of the block it replaces `file` and is synced
     to disk. After an error it is removed. If `file` is a link, its target is replaced."""
     file = Path(os.path.realpath(file))
-    with temporary(file.parent) as (part, number):
+    with temporary_beside(file.parent) as (part, number):
         yield part, number
-        put(part, number, file)
+        put_in_place(part, number, file)
 
 
 @contextmanager
-def temporary(folder: Path) -> Iterator[tuple[Path, int]]:
+def temporary_beside(folder: Path) -> Iterator[tuple[Path, int]]:
     """Yield an empty file in `folder`, readable for its owner alone, and its descriptor. Remove it at the end if it
     still has its temporary name.
 
@@ -62,7 +62,7 @@ def temporary(folder: Path) -> Iterator[tuple[Path, int]]:
             continue
         with suppress(OSError), left.open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(left)
+            _remove_temporary(left)
     while True:
         number, name = tempfile.mkstemp(prefix=_BEGINS, suffix=_ENDS, dir=folder)
         part = Path(name)
@@ -73,24 +73,24 @@ def temporary(folder: Path) -> Iterator[tuple[Path, int]]:
                     continue
                 yield part, number
             finally:
-                _remove(part)
+                _remove_temporary(part)
         return
 
 
-def put(part: Path, number: int, file: Path) -> None:
+def put_in_place(part: Path, number: int, file: Path) -> None:
     """Sync a temporary file, open as `number`, to disk and rename it to `file`."""
     os.fsync(number)
     os.rename(part, file)
-    sync(file.parent)
+    sync_folder(file.parent)
 
 
-def _remove(part: Path) -> None:
+def _remove_temporary(part: Path) -> None:
     """Remove a temporary file, and the files that SQLite may have left beside it."""
     for left in part.parent.glob(f"{part.name}*"):
         left.unlink(missing_ok=True)
 
 
-def sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Sync the names in a folder to disk."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 
-from dreamd.ctl.machine.access import refused
+from dreamd.ctl.machine.access import refusal_and_cure
 from dreamd.process.state_folder import end_noted
 
 _UCRED = Struct("iII")  # pid, uid, gid: unix(7)
@@ -53,18 +53,18 @@ def look_at_socket(path: Path) -> SocketFacts:
     try:
         found, folder = path.lstat(), path.parent.stat()
     except OSError:
-        why, cure = refused(path.parent)
+        why, cure = refusal_and_cure(path.parent)
         return SocketFacts(path, "absent", refused=why, cure=cure)
     kind = "socket" if stat.S_ISSOCK(found.st_mode) else "other"
     return SocketFacts(path, kind, found.st_uid, found.st_mode & 0o777, folder.st_mode & 0o777)
 
 
-def listens(path: Path) -> bool:
+def has_listener(path: Path) -> bool:
     """Return whether a process accepts connections at `path`. This connects, so systemd may start its daemon."""
-    return listener(path) is not None
+    return listener_pid(path) is not None
 
 
-def listener(path: Path) -> int | None:
+def listener_pid(path: Path) -> int | None:
     """Return the listener's pid, 0 if unknown, None if no process listens. This connects, so systemd may start its
     daemon."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -81,14 +81,14 @@ def listener(path: Path) -> int | None:
 
 def awaits_knock(path: Path) -> bool:
     """Return whether a socket listens at `path`, without connecting to it: proc_pid_net(5)."""
-    lines = proc("net/unix").splitlines()
+    lines = read_proc("net/unix").splitlines()
     listening = (line.split(maxsplit=7) for line in lines if " 00010000 " in line)  # __SO_ACCEPTCON
     return os.path.exists(path) and any(fields[7:] == [str(path)] for fields in listening)
 
 
 def look_at_state(path: Path) -> StateFacts:
     """Gather the facts of the state folder, its file system, and the process that holds its lock."""
-    why, cure = refused(path)
+    why, cure = refusal_and_cure(path)
     try:
         found = path.stat()
         disk = os.statvfs(path)
@@ -98,7 +98,7 @@ def look_at_state(path: Path) -> StateFacts:
         return StateFacts(path, "unknown", error=str(error.strerror), refused=why, cure=cure)
     if not stat.S_ISDIR(found.st_mode):
         return StateFacts(path, "other")
-    holder = lock_holder(path, proc("locks"))
+    holder = lock_holder(path, read_proc("locks"))
     return StateFacts(
         path,
         "folder",
@@ -114,7 +114,7 @@ def look_at_state(path: Path) -> StateFacts:
 
 def mount_of(path: Path) -> tuple[str, str]:
     """Return the mount point and the type of the file system of `path`, empty without /proc."""
-    return mount_point(path, proc("self/mountinfo"))
+    return mount_point(path, read_proc("self/mountinfo"))
 
 
 def mount_point(path: Path, mounts: str) -> tuple[str, str]:
@@ -144,10 +144,10 @@ def lock_holder(lock: Path, locks: str) -> int:
 
 def is_stopped(pid: int) -> bool:
     """Return whether SIGSTOP has stopped a process: proc(5)."""
-    return proc(f"{pid}/stat").rpartition(")")[2].split()[:1] == ["T"]
+    return read_proc(f"{pid}/stat").rpartition(")")[2].split()[:1] == ["T"]
 
 
-def proc(name: str) -> str:
+def read_proc(name: str) -> str:
     """Return the text of a file of /proc, empty if it is missing, as in some containers."""
     with suppress(OSError):
         return Path("/proc", name).read_text(encoding="utf-8", errors="replace")

@@ -12,52 +12,52 @@ from dreamd.ctl.machine.systemd_state import MANAGER_HANGS, MANAGER_S
 
 def manager_answers() -> bool:
     """Return whether a user manager of systemd answers."""
-    return shutil.which("systemctl") is not None and _question("show", "--property=Version").returncode == 0
+    return shutil.which("systemctl") is not None and _query("show", "--property=Version").returncode == 0
 
 
-def tell(*arguments: str) -> None:
+def run_systemctl(*arguments: str) -> None:
     """Run `systemctl --user`. If it fails, raise ClickException with its message."""
-    ran = _run(*arguments)
+    ran = _run_systemctl(*arguments)
     if ran.returncode:
         raise ClickException(f"systemctl --user {' '.join(arguments)}: {ran.stderr.strip() or 'failed'}")
 
 
-def tell_all(calls: Iterable[tuple[str, ...]]) -> None:
+def run_all_systemctl(calls: Iterable[tuple[str, ...]]) -> None:
     """Run `systemctl --user` once for each of `calls`."""
     for call in calls:
-        tell(*call)
+        run_systemctl(*call)
 
 
-def show(unit: str, name: str) -> str:
+def unit_property(unit: str, name: str) -> str:
     """Return a property of a unit."""
-    return _question("show", "-P", name, unit).stdout.strip()
+    return _query("show", "-P", name, unit).stdout.strip()
 
 
-def asked(question: str, unit: str) -> str:
+def unit_state(question: str, unit: str) -> str:
     """Return the word that `systemctl is-active` or `is-enabled` prints."""
-    return _question(f"is-{question}", unit).stdout.strip() or "unknown"
+    return _query(f"is-{question}", unit).stdout.strip() or "unknown"
 
 
 def is_active(unit: str) -> bool:
     """Return whether a service runs or a socket unit listens."""
-    return asked("active", unit) == "active"
+    return unit_state("active", unit) == "active"
 
 
-def listened(socket: str) -> Path | None:
+def listen_path(socket: str) -> Path | None:
     """Return the path of a socket unit, or None if systemd does not know the unit."""
-    place = show(socket, "Listen").removesuffix(" (Stream)")
+    place = unit_property(socket, "Listen").removesuffix(" (Stream)")
     return Path(place) if place else None
 
 
-def _question(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def _query(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run a systemctl query, which changes nothing and answers at once. Raise ClickException if it hangs."""
     try:
-        return _run(*arguments, timeout_s=MANAGER_S)
+        return _run_systemctl(*arguments, timeout_s=MANAGER_S)
     except subprocess.TimeoutExpired:
         raise ClickException(f"{MANAGER_HANGS} in {MANAGER_S:g} s") from None
 
 
-def _run(*arguments: str, timeout_s: float | None = None) -> "subprocess.CompletedProcess[str]":
+def _run_systemctl(*arguments: str, timeout_s: float | None = None) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["systemctl", "--user", *arguments], capture_output=True, text=True, check=False, timeout=timeout_s
     )

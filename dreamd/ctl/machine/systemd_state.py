@@ -9,8 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dreamd.ctl.machine.access import user_name
-from dreamd.ctl.machine.places import proc
-from dreamd.ctl.machine.unit_files import is_edited, is_masked, served, started, text_of, unit_folder
+from dreamd.ctl.machine.places import read_proc
+from dreamd.ctl.machine.unit_files import (
+    is_edited,
+    is_masked,
+    served_state,
+    start_words,
+    text_of,
+    unit_folder,
+)
 from dreamd.process.exit_codes import ExitCode
 
 SOCKET, SERVICE = "dreamd.socket", "dreamd.service"
@@ -32,7 +39,7 @@ UNMASK = "systemctl --user unmask"
 
 
 @dataclass(frozen=True)
-class Units:
+class UnitFacts:
     """The facts of both units. `manager`: a user manager answers. `hangs`: there is one, but it does not answer.
     `shown`: the properties of each unit by `systemctl show`, empty if the service is not installed."""
 
@@ -77,27 +84,27 @@ class Units:
         return [unit for unit in (SOCKET, SERVICE) if self.says(unit, "LoadState") == "not-found"]
 
 
-def look(env: Mapping[str, str]) -> Units:
+def look_at_units(env: Mapping[str, str]) -> UnitFacts:
     """Ask systemd for the facts of both units. Starts nothing."""
     folder = unit_folder(env)
     service = folder / SERVICE
     if shutil.which("systemctl") is None:
-        return Units(installed=os.path.exists(service))
+        return UnitFacts(installed=os.path.exists(service))
     try:
-        shown = {unit: _show(unit) for unit in (SOCKET, SERVICE)}
+        shown = {unit: _show_unit(unit) for unit in (SOCKET, SERVICE)}
     except subprocess.TimeoutExpired:
-        return Units(installed=os.path.exists(service), hangs=True)
+        return UnitFacts(installed=os.path.exists(service), hangs=True)
     texts = {path: text_of(path) for path in (folder / SOCKET, service) if os.path.exists(path)}
-    interpreter = next(iter(started(texts.get(service, ""))), "")
-    return Units(
+    interpreter = next(iter(start_words(texts.get(service, ""))), "")
+    return UnitFacts(
         manager=bool(shown[SERVICE]),
         installed=service in texts,
         masked=tuple(path.name for path in texts if is_masked(path)),
         edited=tuple(path for path, text in texts.items() if is_edited(text)),
         interpreter=interpreter,
         runs=not interpreter or os.access(interpreter, os.X_OK),
-        running=_program(shown[SERVICE].get("MainPID", "0")),
-        state=served(texts.get(service, "")),
+        running=_program_of(shown[SERVICE].get("MainPID", "0")),
+        state=served_state(texts.get(service, "")),
         lingers=os.path.exists(_LINGER / (user_name(os.getuid()) or "?")),
         shown=shown if service in texts else {},
     )
@@ -110,7 +117,7 @@ def failed_before(commands: str) -> str | None:
     return None if failed is None else failed[1] if int(failed[1]) >= SYSTEMD_EXITS else ""
 
 
-def _show(unit: str) -> dict[str, str]:
+def _show_unit(unit: str) -> dict[str, str]:
     """Return the properties of a unit, empty if no user manager answers."""
     ran = subprocess.run(
         ["systemctl", "--user", "show", unit, "-p", _ASKED],
@@ -126,6 +133,6 @@ def _show(unit: str) -> dict[str, str]:
     return shown
 
 
-def _program(pid: str) -> str:
+def _program_of(pid: str) -> str:
     """Return the first word of a process's command line, empty if there is none, as of pid 0."""
-    return proc(f"{pid}/cmdline").partition("\0")[0]
+    return read_proc(f"{pid}/cmdline").partition("\0")[0]

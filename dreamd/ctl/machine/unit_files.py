@@ -19,20 +19,20 @@ def unit_folder(env: Mapping[str, str]) -> Path:
     return config_home(env) / "systemd" / "user"
 
 
-def filled(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str:
+def fill_unit(name: str, state_dir: Path, socket: Path, runtime: str | None) -> str:
     """Return the text of a unit for this interpreter, state folder and socket, with dreamd's mark on top."""
     usual = Path(runtime) / "dreamd" / "dreamd.sock" if runtime else None
     word = str(state_dir).replace("$", "$$")  # only ExecStart expands variables
     text = (
-        _template(name)
-        .replace("@PYTHON@", _quoted(sys.executable))
-        .replace("--state-dir @STATE@@%i", f"--state-dir {_quoted(word, '@%i')}")
-        .replace("--state-dir @STATE@", f"--state-dir {_quoted(word)}")
-        .replace("@STATE@@%i", _quoted(str(state_dir), "@%i"))
-        .replace("@STATE@", _quoted(str(state_dir)))
+        _read_template(name)
+        .replace("@PYTHON@", _quote_word(sys.executable))
+        .replace("--state-dir @STATE@@%i", f"--state-dir {_quote_word(word, '@%i')}")
+        .replace("--state-dir @STATE@", f"--state-dir {_quote_word(word)}")
+        .replace("@STATE@@%i", _quote_word(str(state_dir), "@%i"))
+        .replace("@STATE@", _quote_word(str(state_dir)))
         .replace("@SOCKET@", "%t/dreamd/dreamd.sock" if socket == usual else str(socket).replace("%", "%%"))
     )
-    return f"{_MARK}{_digest(text)}\n{text}"
+    return f"{_MARK}{_digest_of(text)}\n{text}"
 
 
 def is_masked(path: Path) -> bool:
@@ -43,7 +43,7 @@ def is_masked(path: Path) -> bool:
 def is_edited(text: str) -> bool:
     """Return whether a unit differs from what dreamctl wrote. It is its owner's then."""
     first, _, rest = text.partition("\n")
-    return first != _MARK + _digest(rest)
+    return first != _MARK + _digest_of(rest)
 
 
 def text_of(path: Path) -> str:
@@ -53,7 +53,7 @@ def text_of(path: Path) -> str:
     return ""
 
 
-def started(unit: str, instance: str = "") -> list[str]:
+def start_words(unit: str, instance: str = "") -> list[str]:
     """Return the words of ExecStart, quoted as `filled` does, or an empty list if its owner quoted otherwise."""
     line = next((line for line in unit.splitlines() if line.startswith("ExecStart=")), "")
     meant = {"%%": "%", "$$": "$", "%i": instance}
@@ -64,13 +64,13 @@ def started(unit: str, instance: str = "") -> list[str]:
     return [re.sub(r"%%|\$\$|%i", lambda found: meant[found[0]], word) for word in words]
 
 
-def served(unit: str, instance: str = "") -> Path | None:
+def served_state(unit: str, instance: str = "") -> Path | None:
     """Return the state folder that a service names, or None."""
-    words = started(unit, instance)
+    words = start_words(unit, instance)
     return Path(words[words.index("--state-dir") + 1]) if "--state-dir" in words[:-1] else None
 
 
-def _template(name: str) -> str:
+def _read_template(name: str) -> str:
     from importlib.resources import files  # to write a unit, not to look at one
 
     shipped = files("dreamd") / "units" / name  # in a wheel
@@ -79,13 +79,13 @@ def _template(name: str) -> str:
     return (Path(__file__).parents[3] / "systemd" / name).read_text(encoding="utf-8")  # in a checkout
 
 
-def _digest(text: str) -> str:
+def _digest_of(text: str) -> str:
     import hashlib  # where units are installed
 
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _quoted(text: str, end: str = "") -> str:
+def _quote_word(text: str, end: str = "") -> str:
     """Quote a word for systemd.syntax(7): it may hold spaces, quotes or percent signs. `end` is appended unchanged."""
     whole = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{whole}{end}"'

@@ -36,12 +36,12 @@ LATELY = 12  # latest sentences searched for an echo: two dialogues, and what wa
 LEAST_TEMPERATURE = 0.05  # below it the weights would leave the range of a float
 
 
-def story() -> str:
+def read_story() -> str:
     """Return the text that the demo is fed with if no other is given."""
     return files("dreamd.ctl.stand_in").joinpath("story.txt").read_text("utf-8")
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Return the sentences of a text, each as one line. A blank line ends a sentence too."""
     return [line for line in (" ".join(part.split()) for part in _SENTENCE.split(text)) if line]
 
@@ -66,9 +66,9 @@ class TrigramField:
 
     def observe(self, text: str) -> None:
         """Count the words of a text, and which stood near which."""
-        for sentence in sentences(text):
+        for sentence in split_sentences(text):
             written = _TOKEN.findall(sentence)
-            tokens = _folded(written)
+            tokens = _fold_tokens(written)
             words = [token for token in tokens if token not in _MARKS]
             if not words:
                 continue
@@ -77,7 +77,7 @@ class TrigramField:
             self._keep_writing(written)
             self._heard.add(tuple(tokens))
             self._count.update(tokens)
-            for a, b, c in _steps(tokens):
+            for a, b, c in _token_steps(tokens):
                 self._after_two[a, b][c] += 1
                 self._after_one[b][c] += 1
             for at, word in enumerate(words):
@@ -89,7 +89,11 @@ class TrigramField:
     def pulse(self, text: str) -> dict[str, float]:
         """Return how a text feels, each measure in [0, 1]. Novelty is the share of its steps, from two words to the
         next, that this field has not heard yet. Arousal and entropy are measured as the daemon does."""
-        steps = [step for sentence in sentences(text) for step in _steps(_folded(_TOKEN.findall(sentence)))]
+        steps = [
+            step
+            for sentence in split_sentences(text)
+            for step in _token_steps(_fold_tokens(_TOKEN.findall(sentence)))
+        ]
         new = sum(c not in self._after_two.get((a, b), ()) for a, b, c in steps)
         return {
             "novelty": new / max(1, len(steps)),
@@ -202,11 +206,11 @@ class TrigramField:
         return line.strip()
 
 
-def _folded(tokens: Iterable[str]) -> list[str]:
+def _fold_tokens(tokens: Iterable[str]) -> list[str]:
     return [token.casefold() for token in tokens]
 
 
-def _steps(tokens: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+def _token_steps(tokens: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """Return each token of a sentence with the two before it."""
     path = [_START, _START, *tokens]
     return zip(path, path[1:], tokens, strict=False)

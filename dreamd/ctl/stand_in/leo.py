@@ -9,7 +9,7 @@ from dreamd.ctl.stand_in.field import TrigramField
 SENTENCES = 4  # offered for each line: the daemon chooses those that answer the line before
 
 
-class Leo:
+class StandInLeo:
     """A field with a lock, so that two threads may use it."""
 
     def __init__(self, field: TrigramField) -> None:

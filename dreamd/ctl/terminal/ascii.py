@@ -26,14 +26,14 @@ class Plain(TextIOWrapper):
         return len(text)
 
 
-def prepare() -> None:
+def prepare_streams() -> None:
     """Make the standard streams accept any text. A pipe gets UTF-8 whatever TERM says."""
     if isinstance(sys.stdin, TextIOWrapper):  # None if it is closed
         sys.stdin.reconfigure(errors="replace")
-    sys.stdout, sys.stderr = _fit(sys.stdout), _fit(sys.stderr)
+    sys.stdout, sys.stderr = _fit_stream(sys.stdout), _fit_stream(sys.stderr)
 
 
-def _fit(stream: TextIO) -> TextIO:
+def _fit_stream(stream: TextIO) -> TextIO:
     if not isinstance(stream, TextIOWrapper):
         return stream
     dumb = os.environ.get("TERM") == "dumb" and stream.isatty()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dreamd.ctl.terminal.output import command
+from dreamd.ctl.terminal.output import command_to_copy
 
 
 def in_words(decision: Mapping[str, Any]) -> str:
@@ -13,56 +13,56 @@ def in_words(decision: Mapping[str, Any]) -> str:
     return f"{reason}: {words(decision)}" if words else reason
 
 
-def _cooldown(decision: Mapping[str, Any]) -> str:
-    whole = _gate(decision).get("cooldown_s")
+def _cooldown_words(decision: Mapping[str, Any]) -> str:
+    whole = _gate_of(decision).get("cooldown_s")
     left = f"{decision.get('wait_s', 0):.0f} s"
     return f"{left} left" if whole is None else f"{left} of {whole:g} left"
 
 
-def _mute(decision: Mapping[str, Any]) -> str:
+def _mute_words(decision: Mapping[str, Any]) -> str:
     wait_s = decision.get("wait_s", 0)
-    return f"the last dialogue said nothing (`{command('doctor')}` says why); asked again in {wait_s:.0f} s"
+    return f"the last dialogue said nothing (`{command_to_copy('doctor')}` says why); asked again in {wait_s:.0f} s"
 
 
-def _calm(decision: Mapping[str, Any]) -> str:
-    return ", ".join(text for _, text in _measures(decision)) or "no measures were given"
+def _calm_words(decision: Mapping[str, Any]) -> str:
+    return ", ".join(text for _, text in _measure_words(decision)) or "no measures were given"
 
 
-def _chance(decision: Mapping[str, Any]) -> str:
-    return f"{_stirred(decision)}, but drew {_draw(decision, '≥')}"
+def _chance_words(decision: Mapping[str, Any]) -> str:
+    return f"{_stirred_words(decision)}, but drew {_draw_words(decision, '≥')}"
 
 
-def _dream(decision: Mapping[str, Any]) -> str:
-    return f"{_stirred(decision)}, and drew {_draw(decision, '<')}"
+def _dream_words(decision: Mapping[str, Any]) -> str:
+    return f"{_stirred_words(decision)}, and drew {_draw_words(decision, '<')}"
 
 
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "disabled": lambda _: "gate.enabled is false",
-    "degraded": lambda _: f"no dream can be kept now; `{command('status')}` says why",
+    "degraded": lambda _: f"no dream can be kept now; `{command_to_copy('status')}` says why",
     "no_hooks": lambda _: "this session provides no generate or no observe",
     "busy": lambda _: "a dialogue of this name was running",
-    "mute": _mute,
-    "cooldown": _cooldown,
-    "calm": _calm,
-    "chance": _chance,
-    "dream": _dream,
+    "mute": _mute_words,
+    "cooldown": _cooldown_words,
+    "calm": _calm_words,
+    "chance": _chance_words,
+    "dream": _dream_words,
     "asked": lambda _: "a dream was asked for, past all gates",
     "resumed": lambda _: "a dream that was interrupted goes on",
 }
 
 
-def _gate(decision: Mapping[str, Any]) -> Mapping[str, Any]:
+def _gate_of(decision: Mapping[str, Any]) -> Mapping[str, Any]:
     return decision.get("gate") or {}
 
 
-def _draw(decision: Mapping[str, Any], sign: str) -> str:
-    chance = _gate(decision).get("chance")
+def _draw_words(decision: Mapping[str, Any], sign: str) -> str:
+    chance = _gate_of(decision).get("chance")
     drawn = decision.get("drawn", 0.0)
     return f"{drawn:.2f}" if chance is None else f"{drawn:.2f} {sign} {chance:g}"
 
 
-def _stirred(decision: Mapping[str, Any]) -> str:
-    return ", ".join(text for stirs, text in _measures(decision) if stirs) or "stirred"
+def _stirred_words(decision: Mapping[str, Any]) -> str:
+    return ", ".join(text for stirs, text in _measure_words(decision) if stirs) or "stirred"
 
 
 # How a reply with more, or less, of a signal compares with others.
@@ -75,15 +75,15 @@ _MORE = {
 }
 
 
-def _measures(decision: Mapping[str, Any]) -> list[tuple[bool, str]]:
+def _measure_words(decision: Mapping[str, Any]) -> list[tuple[bool, str]]:
     """Return each measure against its threshold, or among the last ones, and whether it calls for a dream."""
-    gate = _gate(decision)
+    gate = _gate_of(decision)
     places = decision.get("places") or {}
     found = []
     for name in ("trauma", "novelty", "quality"):
         value = decision.get(name)
         if name in places:
-            found.append(_among(name, places[name]))
+            found.append(_rank_words(name, places[name]))
         elif value is not None and name == "quality":
             low, high = gate.get("quality_low") or 0.0, gate.get("quality_high") or 0.0
             stirs = low <= value <= high
@@ -96,7 +96,7 @@ def _measures(decision: Mapping[str, Any]) -> list[tuple[bool, str]]:
     return found
 
 
-def _among(name: str, place: Mapping[str, Any]) -> tuple[bool, str]:
+def _rank_words(name: str, place: Mapping[str, Any]) -> tuple[bool, str]:
     """Return whether the gate is open, and in words where a value stands among the last ones."""
     signal, value, among = place["signal"], place["value"], place["among"]
     instead = "" if signal == name else f" (in place of {name}, which does not vary)"

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dreamd.ctl.terminal.layout import fold
+from dreamd.ctl.terminal.layout import fold_text
 
 COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
 
 
 def show_line(line: Mapping[str, Any], columns: int) -> str:
     """Return one line of a dialogue as text, its speaker in front."""
-    return fold(line["text"], columns, " " * 8, f"{line['speaker']:>6}: ")
+    return fold_text(line["text"], columns, " " * 8, f"{line['speaker']:>6}: ")
 
 
 def count_of_lines(count: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dreamd.ctl.terminal.dialogues import count_of_lines
-from dreamd.ctl.terminal.layout import fold
+from dreamd.ctl.terminal.layout import fold_text
 
 FORGET_S = 600.0  # a large database is rewritten
 ELSEWHERE = (
@@ -21,7 +21,7 @@ everywhere_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Do not ask, if this is a terminal.")
 
 
-def confirm(yes: bool, what: Callable[[], str]) -> None:
+def confirm_forgetting(yes: bool, what: Callable[[], str]) -> None:
     """Ask whether to forget, on a terminal and without --yes. Raise click.Abort if not."""
     if not yes and sys.stdin.isatty():
         click.confirm(f"This forgets {what()}, for good. Go on?", abort=True, err=True)
@@ -30,11 +30,11 @@ def confirm(yes: bool, what: Callable[[], str]) -> None:
 def show_gone(gone: Mapping[str, Any], what: str, columns: int) -> str:
     """Return the answer of `dialogs.forget` as text."""
     files = f"{gone['files']} inbox file{'s' * (gone['files'] != 1)}"
-    lines = [f"Forgot {what}: {count_of_lines(gone['lines'])}, {files}.", *_left(gone), ELSEWHERE]
-    return "\n".join(fold(line, columns, "  ", "") for line in lines)
+    lines = [f"Forgot {what}: {count_of_lines(gone['lines'])}, {files}.", *_left_words(gone), ELSEWHERE]
+    return "\n".join(fold_text(line, columns, "  ", "") for line in lines)
 
 
-def _left(gone: Mapping[str, Any]) -> Iterator[str]:
+def _left_words(gone: Mapping[str, Any]) -> Iterator[str]:
     if gone["replays"]:
         yield f"Other dialogues that quoted it, and cannot be replayed any more: {gone['replays']}."
     if gone["fragments_left"]:

@@ -33,12 +33,12 @@ def terminal_columns() -> int:
     return min(WIDEST, max(NARROWEST, shutil.get_terminal_size().columns))
 
 
-def width() -> int:
+def terminal_width() -> int:
     """Return the columns that results are folded to: those of the terminal. In a pipe nothing is folded."""
     return terminal_columns() if sys.stdout.isatty() else UNFOLDED
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return a foreign text as one line that is safe for the terminal, in ASCII if it shows no more."""
     shown = text
     if not text.isprintable():
@@ -55,11 +55,11 @@ def _in_cells(text: str) -> str:
     return "".join(char + FILLER * (east_asian_width(char) in "WF") for char in text)
 
 
-def fold(text: str, columns: int, indent: str = "", first: str | None = None) -> str:
+def fold_text(text: str, columns: int, indent: str = "", first: str | None = None) -> str:
     """Fold a text into lines of `columns`, each behind `indent`, the first behind `first` if that is given.
 
     A path, and a command between backticks, stay whole, or they could not be copied."""
-    cells = _WHOLE.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(clean(text)))
+    cells = _WHOLE.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(clean_text(text)))
     folded = textwrap.fill(
         cells,
         columns - (FILLER in cells),  # a line may end between a character and its filler
@@ -71,17 +71,19 @@ def fold(text: str, columns: int, indent: str = "", first: str | None = None) ->
     return folded.replace(FILLER, "").replace(BLANK, " ")
 
 
-def labelled(rows: Iterable[tuple[str, str]], columns: int) -> str:
+def label_rows(rows: Iterable[tuple[str, str]], columns: int) -> str:
     """Return each value behind its label, folded beside it."""
     rows = list(rows)
     label_columns = max(len(label) for label, _ in rows)
     indent = " " * label_columns + GAP
-    return "\n".join(fold(value, columns, indent, f"{label:{label_columns}}{GAP}") for label, value in rows)
+    return "\n".join(
+        fold_text(value, columns, indent, f"{label:{label_columns}}{GAP}") for label, value in rows
+    )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> str:
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> str:
     """Return rows under their heads. If there is no room for all columns, the last ones are left out."""
-    cells = [head, *([_in_cells(clean(cell)) for cell in row] for row in rows)]
+    cells = [head, *([_in_cells(clean_text(cell)) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     fitting = len(widths)
     while fitting > 1 and sum(widths[:fitting]) + len(GAP) * (fitting - 1) > columns:
@@ -92,21 +94,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> s
     return "\n".join(line.rstrip() for line in lines).replace(FILLER, "")
 
 
-def beginning(text: str, columns: int) -> str:
+def beginning_of(text: str, columns: int) -> str:
     """Return the beginning of a text on one line, as whole words, with two dots if there is more of it."""
-    shown = _in_cells(clean(text)).strip()
+    shown = _in_cells(clean_text(text)).strip()
     if len(shown) <= columns:
         return shown.replace(FILLER, "")
     kept = shown[: max(1, columns - len(MORE))]
     return kept[: max(kept.rfind(" "), 0) or len(kept)].rstrip().replace(FILLER, "") + MORE
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Return a measure with two decimal places, or a dash if it is missing."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def span(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """Return a length of time, in at most two units."""
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -118,7 +120,7 @@ def span(seconds: float) -> str:
     return f"{seconds / 86400:.1f} d"
 
 
-def size(count: int | None) -> str:
+def format_size(count: int | None) -> str:
     """Return a number of bytes in words. None: the disk did not answer."""
     if count is None:
         return "not known"
@@ -127,7 +129,7 @@ def size(count: int | None) -> str:
     return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
 
 
-def moment(at: float | None, now: float) -> str:
+def format_moment(at: float | None, now: float) -> str:
     """Return Unix seconds as local time, with the date unless it is today's."""
     if at is None:
         return "-"
@@ -136,7 +138,7 @@ def moment(at: float | None, now: float) -> str:
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M", then)
 
 
-def counted(counts: dict[str, int]) -> str:
+def format_counts(counts: dict[str, int]) -> str:
     """Return counts by name, the largest first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {name}" for name, count in ordered if count) or "none yet"

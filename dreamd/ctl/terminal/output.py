@@ -10,7 +10,7 @@ import click
 from dreamd.ctl.terminal.ascii import is_plain
 
 
-def emit(answer: Any) -> None:
+def emit_json(answer: Any) -> None:
     """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
     click.echo(json.dumps(answer, ensure_ascii=is_plain(), indent=2, default=bytes.hex))
 
@@ -20,19 +20,19 @@ def emit_line(answer: Any) -> None:
     click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
 
 
-def command(words: str, program: str = "dreamctl") -> str:
+def command_to_copy(words: str, program: str = "dreamctl") -> str:
     """Return a command to copy, with the --socket and --state-dir that this dreamctl was given."""
     context = click.get_current_context(silent=True)
     given: list[str] = getattr(context.obj, "given", []) if context else []
     return " ".join(filter(None, [program, *given, words]))
 
 
-def _too(context: click.Context, _: click.Parameter, value: bool) -> None:
+def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:
     context.obj.as_json |= value
 
 
 # `dreamctl status --json` is `dreamctl --json status`.
-json_option = click.option("--json", is_flag=True, expose_value=False, callback=_too, help="Print JSON.")
+json_option = click.option("--json", is_flag=True, expose_value=False, callback=_set_json, help="Print JSON.")
 
 
 def _in_utc(_: click.Context, __: click.Parameter, value: bool) -> None:

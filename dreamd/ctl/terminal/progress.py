@@ -9,7 +9,7 @@ from dreamd.store.file.files import Tell
 
 
 @contextmanager
-def bar(label: str) -> Iterator[Tell | None]:
+def progress_bar(label: str) -> Iterator[Tell | None]:
     """Show a progress bar on a terminal. Yield the function to call after each step, or None without a terminal."""
     if not sys.stderr.isatty() or isinstance(sys.stderr, Plain):
         yield None

@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """Defer signals to the end of the block, because half a start could not be undone."""
     held: list[int] = []
     before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in SIGNALS}
@@ -26,7 +26,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def unwinding() -> Iterator[None]:
+def signals_as_exit() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into SystemExit during the block, so that started commands are cleaned up."""
 
     def leave(number: int, _: object) -> NoReturn:

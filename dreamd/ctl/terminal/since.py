@@ -18,7 +18,7 @@ def parse_since(text: str) -> float:
     return datetime.fromisoformat(text.strip()).timestamp()
 
 
-def parsed(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+def parse_since_option(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
     """Return the unix seconds that an option gives. Raise click.BadParameter."""
     try:
         return None if text is None else parse_since(text)
@@ -29,5 +29,5 @@ def parsed(_: click.Context, __: click.Parameter, text: str | None) -> float | N
 
 
 since_option = click.option(
-    "--since", metavar="WHEN", callback=parsed, help="Those begun since then: 3h, 2d, or a date."
+    "--since", metavar="WHEN", callback=parse_since_option, help="Those begun since then: 3h, 2d, or a date."
 )

@@ -15,7 +15,7 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import cli
-from dreamd.ctl.machine.database_copy import copy
+from dreamd.ctl.machine.database_copy import copy_database
 from tests.ctl.conftest import Speaker, contents, names, refused
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
@@ -94,7 +94,7 @@ def test_copy_is_of_one_moment_while_another_program_writes(large: Path, place: 
             writer.execute("INSERT INTO dream_meta VALUES (?, 'after')", (f"step {left}",))
             steps.append((left, of))
 
-        copy(large / "dream.sqlite3", place / "b", write)
+        copy_database(large / "dream.sqlite3", place / "b", write)
     assert len(steps) > 2
     assert [left for left, _ in steps] == sorted({left for left, _ in steps}, reverse=True)
     copied = "\n".join(contents(place / "b"))
@@ -112,7 +112,7 @@ def test_refuses_a_file_that_was_written_to_during_an_unlocked_read(large: Path,
 
     (place / "b").touch()
     with pytest.raises(click.ClickException, match="written to while it was copied: try again"):
-        copy(large / "dream.sqlite3", place / "b", write)
+        copy_database(large / "dream.sqlite3", place / "b", write)
 
 
 def test_existing_file_is_overwritten_only_with_force(state: Path, place: Path) -> None:

@@ -14,7 +14,7 @@ from click.shell_completion import get_completion_class
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import COMMANDS, cli
-from dreamd.ctl.commands.completions import SHELLS, joined
+from dreamd.ctl.commands.completions import SHELLS, join_words
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -149,8 +149,8 @@ def test_understands_words_that_bash_splits(
 
 
 def test_joins_words_as_they_were_typed() -> None:
-    assert joined(["a", "=", "b"]) == ["a", "=", "b"]
-    assert joined(["--x", "=", "b", "c"]) == ["--x=b", "c"]
-    assert joined(["--x", "="]) == ["--x"]
-    assert joined(["--x", "=", "a", ":", "b", "@", "c", "d"]) == ["--x=a:b@c", "d"]
-    assert joined([]) == []
+    assert join_words(["a", "=", "b"]) == ["a", "=", "b"]
+    assert join_words(["--x", "=", "b", "c"]) == ["--x=b", "c"]
+    assert join_words(["--x", "="]) == ["--x"]
+    assert join_words(["--x", "=", "a", ":", "b", "@", "c", "d"]) == ["--x=a:b@c", "d"]
+    assert join_words([]) == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from dreamd.ctl.commands.config.sample import sample
+from dreamd.ctl.commands.config.sample import sample_file
 from dreamd.settings import KEYS, Settings, load_settings
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -155,20 +155,20 @@ def test_the_sample_has_every_setting_and_changes_none(file: Path) -> None:
     assert (again.exit_code, "stays as it is" in again.stderr) == (1, True)
     on = "\n".join(
         line[1:] if line.startswith("#") and " = " in line and line[1] != " " else line
-        for line in sample().splitlines()
+        for line in sample_file().splitlines()
     )
     file.write_text(on)
     assert load_settings(file=file, env={}) == Settings()
-    assert sum(line.startswith("#") and line[1] != " " for line in sample().splitlines()) == len(KEYS)
+    assert sum(line.startswith("#") and line[1] != " " for line in sample_file().splitlines()) == len(KEYS)
 
 
 def test_a_value_goes_below_its_commented_default(file: Path) -> None:
-    file.write_text(sample())
+    file.write_text(sample_file())
     config(file, "set", "friend.decay", "0.5")
     lines = file.read_text().splitlines()
     assert lines[lines.index("#decay = 0.99") + 1] == "decay = 0.5"
     config(file, "unset", "friend.decay")
-    assert file.read_text() == sample()
+    assert file.read_text() == sample_file()
 
 
 def test_a_link_to_the_file_stays_a_link(file: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from dreamd.ctl.commands.demo.command import OPENING, PROMPTS
 from dreamd.ctl.commands.demo.corpus import CORPUS_BYTES, plain, read_corpus
-from dreamd.ctl.stand_in.field import TrigramField, sentences, story
+from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.terminal import Terminal
@@ -122,7 +122,7 @@ def test_json_is_one_object_a_line(tmp_path: Path) -> None:
     ]  # what was drawn faded
     assert (end["dialogues"], end["lines"], len(end["files"])) == (1, lines, 1)
     field = TrigramField(Random(OPENING))
-    field.observe(story())
+    field.observe(read_story())
     assert events[1]["reply"] == field.reply("Hello, small one.")
 
 
@@ -361,7 +361,7 @@ dreamctl demo
 
 
 def test_markdown_is_read_as_prose() -> None:
-    assert sentences(plain(MARKDOWN)) == [
+    assert split_sentences(plain(MARKDOWN)) == [
         "On the rain",
         "It is near, and kept by a roof.",
         "Nothing is lost_in_it.",

@@ -371,6 +371,6 @@ def test_survives_a_crash_of_the_database_reader(state, monkeypatch):
         raise subprocess.TimeoutExpired([], 60)
 
     monkeypatch.setattr(database.subprocess, "run", killed)
-    assert "the process that read it ended with -9" in database.look(state).error
+    assert "the process that read it ended with -9" in database.look_at_database(state).error
     monkeypatch.setattr(database.subprocess, "run", slow)
-    assert "not read within 60 s" in database.look(state).error
+    assert "not read within 60 s" in database.look_at_database(state).error

@@ -10,8 +10,8 @@ from shlex import quote
 
 import pytest
 
-from dreamd.ctl.commands.leo.files import IMPORT, LeoFiles, rendered
-from dreamd.ctl.machine.installed import requirement
+from dreamd.ctl.commands.leo.files import IMPORT, LeoFiles, render_dream_file
+from dreamd.ctl.machine.installed import requirement_of
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 
 OWN = b'#!/usr/bin/env python3\n# his\n"""\ndream.py \xe2\x80\x94 "his" own\n\n  words\n"""\n\nimport random\nX = 1\n'
@@ -91,8 +91,8 @@ def test_install_uninstall_and_check_as_json(folder):
         ({"dream.py": b"def ("}, "unreadable"),
         ({"dream.py": b"\x00"}, "unreadable"),
         ({"dream.py": OWN, "dream_original.py": b"another = 1\n"}, "in the way"),
-        ({"dream.py": rendered(OWN) + b"X = 2\n", "dream_original.py": OWN}, "changed"),
-        ({"dream.py": rendered(OWN)}, "missing"),
+        ({"dream.py": render_dream_file(OWN) + b"X = 2\n", "dream_original.py": OWN}, "changed"),
+        ({"dream.py": render_dream_file(OWN)}, "missing"),
     ],
 )
 @pytest.mark.parametrize("command", ["install", "uninstall"])
@@ -126,7 +126,7 @@ def test_uninstall_reports_nothing_to_undo_and_refuses_a_hand_made_file(folder):
 def test_completes_an_interrupted_install(folder):
     (folder / "dream_original.py").write_bytes(OWN)
     assert dreamctl("leo", "install", folder, *HERE).exit_code == 0
-    assert contents(folder) == {"dream.py": rendered(OWN), "dream_original.py": OWN}
+    assert contents(folder) == {"dream.py": render_dream_file(OWN), "dream_original.py": OWN}
 
 
 @pytest.mark.parametrize("broken", ["dream_original.py", "dream.py"])
@@ -175,7 +175,7 @@ def docstring(source: bytes):
     ],
 )
 def test_keeps_the_docstring_in_every_form(source):
-    assert docstring(rendered(source)) == docstring(source)
+    assert docstring(render_dream_file(source)) == docstring(source)
 
 
 def test_warns_of_a_dream_py_without_a_docstring(tmp_path):
@@ -216,7 +216,7 @@ def test_reports_an_interpreter_without_dreamclient(folder):
     checked = dreamctl("leo", "check", folder, "--python", bare)
     assert checked.exit_code == 1
     assert "cannot import dreamclient" in checked.stderr
-    assert f"-m pip install {quote(requirement('dreamd-client'))};" in checked.stderr
+    assert f"-m pip install {quote(requirement_of('dreamd-client'))};" in checked.stderr
     installed = dreamctl("leo", "install", folder, "--python", bare)
     assert (installed.exit_code, "cannot import" in installed.stderr) == (0, True)
 
@@ -238,7 +238,7 @@ def test_prefers_the_interpreter_of_his_own_environment(folder, tmp_path, monkey
 
 
 def test_refuses_a_docstring_that_cannot_be_kept(folder, monkeypatch):
-    monkeypatch.setattr("dreamd.ctl.commands.leo.files._head", lambda _: b'"another"')
+    monkeypatch.setattr("dreamd.ctl.commands.leo.files._docstring_head", lambda _: b'"another"')
     assert LeoFiles(folder).installing().state == "unreadable"
 
 

@@ -18,8 +18,8 @@ import msgspec
 import pytest
 
 from dreamd.clock import Clock
-from dreamd.ctl.commands.report.charts import lines, scale, stacked
-from dreamd.ctl.commands.report.page import PAGE_BYTES, page
+from dreamd.ctl.commands.report.charts import draw_lines, draw_stacked, scale
+from dreamd.ctl.commands.report.page import PAGE_BYTES, render_page
 from dreamd.store import writes
 from dreamd.store.store import Store
 from tests.helpers.browser import CHROMIUM, Browser
@@ -80,7 +80,7 @@ DIALOG = {
 
 
 def test_an_empty_page_says_that_there_is_nothing() -> None:
-    text = page(STATUS, STATS, [], [], [])
+    text = render_page(STATUS, STATS, [], [], [])
     for words in ("No decision is known", "has not dreamt yet", "The friend is empty", "No dream was spoken"):
         assert words in text
 
@@ -92,7 +92,7 @@ def test_escapes_every_text_of_a_dream() -> None:
     status, stats = STATUS | {"state": HOSTILE, "hooks": hooks}, STATS | {"days": {HOSTILE: {HOSTILE: 3}}}
     said = [FRAGMENT | {"text": HOSTILE, "dialog": 1}]
     drift = [{"id": 1, "at": STARTED_AT, "drift": 0.5}]
-    text = page(status, stats, [decision], [hostile | {"client": HOSTILE}], drift, said, said)
+    text = render_page(status, stats, [decision], [hostile | {"client": HOSTILE}], drift, said, said)
     assert text.count("<script>") == 1
     assert "<img" not in text
     assert "\x1b" not in text
@@ -104,7 +104,7 @@ def test_a_too_long_page_keeps_the_newest_dialogues() -> None:
     long = [
         DIALOG | {"id": number, "turns": [TURN | {"text": "&" * 400}] * 4} for number in range(MANY, 0, -1)
     ]
-    text = page(STATUS, STATS, [], long, [])
+    text = render_page(STATUS, STATS, [], long, [])
     assert PAGE_BYTES * 0.99 < len(text.encode()) <= PAGE_BYTES
     shown = text.count("<details class=dream")
     assert f"left out of this page: {MANY - shown}." in text
@@ -113,14 +113,14 @@ def test_a_too_long_page_keeps_the_newest_dialogues() -> None:
 
 
 def test_marks_a_text_that_was_not_kept() -> None:
-    text = page(STATUS, STATS, [], [DIALOG | {"turns": [TURN | {"text": ""}], "outcome": None}], [])
+    text = render_page(STATUS, STATS, [], [DIALOG | {"turns": [TURN | {"text": ""}], "outcome": None}], [])
     assert "<i>not kept</i>" in text
     assert "· running · " in text
 
 
 def test_the_newest_dreams_come_first_and_open_under_their_first_words() -> None:
     dialogs = [DIALOG | {"id": n, "turns": [TURN | {"text": f"Line {n} " * 12}]} for n in range(7, 0, -1)]
-    text = page(STATUS, STATS, [], dialogs, [])
+    text = render_page(STATUS, STATS, [], dialogs, [])
     dreams = re.findall(r"<details class=dream( open)?><summary><b>Line (\d)[^<]* \.\.</b>", text)
     assert dreams == [*((" open", str(n)) for n in range(7, 2, -1)), ("", "2"), ("", "1")]
     assert "1 line</small>" in text
@@ -142,7 +142,7 @@ def test_the_newest_dreams_come_first_and_open_under_their_first_words() -> None
     ],
 )
 def test_the_title_says_whose_dreams_they_are(clients: list[str | None], names: str) -> None:
-    text = page(STATUS, STATS, [], [DIALOG | {"client": client} for client in clients], [])
+    text = render_page(STATUS, STATS, [], [DIALOG | {"client": client} for client in clients], [])
     assert f"<title>The dreams of {names}</title>" in text
     assert f"<h1>The dreams of {names}</h1>" in text
     assert text.count("<dt>it<dd>") == clients.count("leo-demo")
@@ -157,7 +157,7 @@ def test_the_friend_has_weights_ages_and_sources_and_what_came_and_left() -> Non
     ]
     brought = FRAGMENT | {"id": 40, "text": "brought", "origin": False, "weight": 0.1, "added_at": 0.0}
     left = [FRAGMENT | {"id": 9, "text": "gone", "origin": False, "dialog": 4, "left_at": now - 90}]
-    text = page(STATUS, STATS, [], [], [], [*origin, *came, brought], left)
+    text = render_page(STATUS, STATS, [], [], [], [*origin, *came, brought], left)
     assert "He is made of 23 fragments, 20 of them origin" in text
     assert re.search(r"<td>1.00</td><td>[\d.]+ d</td><td>origin</td><td>origin 0</td>", text)
     assert "<td>0.30</td>" in text.split("The other 11</summary>")[1]
@@ -192,11 +192,11 @@ def test_what_left_the_friend_is_read_with_and_without_a_daemon(tmp_path: Path) 
 def test_decisions_of_earlier_days_are_shown() -> None:
     decisions = [{"at": STARTED_AT + at, "reason": "calm"} for at in (60, 0)]
     days = {"2026-11-29": {"calm": 2, "dream": 1}, "2026-11-30": {"calm": 7}}
-    text = page(STATUS, STATS | {"days": days}, decisions, [], [])
+    text = render_page(STATUS, STATS | {"days": days}, decisions, [], [])
     assert "The last 2 decisions over time, by reason" in text
     assert "Decisions of each day (UTC), by reason" in text
     assert "<td>calm</td><td>9</td></tr><tr><td>dream</td><td>1</td>" in text
-    today = page(STATUS, STATS | {"days": {"2026-11-30": {"calm": 2}}}, decisions, [], [])
+    today = render_page(STATUS, STATS | {"days": {"2026-11-30": {"calm": 2}}}, decisions, [], [])
     assert "Decisions of each day" not in today
 
 
@@ -205,7 +205,7 @@ def test_times_to_answer_are_in_words() -> None:
         "generate": {"calls": 3, "p50_ms": 12189.45, "p99_ms": 90_000.0},
         "observe": {"calls": 3, "p50_ms": 0.1234, "p99_ms": 41.0},
     }
-    text = page(STATUS | {"hooks": hooks}, STATS, [], [], [])
+    text = render_page(STATUS | {"hooks": hooks}, STATS, [], [], [])
     assert "<td>say a line (generate)</td><td>3</td><td>12.2 s</td><td>1 min 30 s</td>" in text
     assert "<td>hear a line (observe)</td><td>3</td><td>0.123 ms</td><td>41 ms</td>" in text
 
@@ -213,7 +213,7 @@ def test_times_to_answer_are_in_words() -> None:
 def test_the_ends_of_a_short_time_differ() -> None:
     dialogs = [DIALOG | {"id": n, "started_at": STARTED_AT + n} for n in (3, 2, 1)]
     for some, count in ((dialogs, 2), (dialogs[:1], 1)):
-        text = page(STATUS, STATS, [], some, [])
+        text = render_page(STATUS, STATS, [], some, [])
         ends = re.search(r'by outcome">.*?<div class="ends">(.*?)</div>', text)
         labels = re.findall(r"<span>(.*?)</span>", ends[1])
         assert len(set(labels)) == len(labels) == count
@@ -246,16 +246,18 @@ def test_any_axis_holds_its_values_between_few_ticks() -> None:
 
 
 def test_curves_skip_missing_values_and_stay_in_their_frame() -> None:
-    drawn = lines("Felt", {"trauma": [0.0, None, 7.0]}, ["1", "2", "3"], ("dream", "trauma"), [])
+    drawn = draw_lines("Felt", {"trauma": [0.0, None, 7.0]}, ["1", "2", "3"], ("dream", "trauma"), [])
     assert re.findall(r'points="([^"]*)"', drawn) == ["0.0,200.0 720.0,0.0"]
     assert re.findall(r"<span>(\w+)</span>", drawn) == ["1", "3"]
-    alone = lines("Felt", {"trauma": [0.25]}, ["1"], ("dream", "trauma"), [])
+    alone = draw_lines("Felt", {"trauma": [0.25]}, ["1"], ("dream", "trauma"), [])
     assert len(set(re.findall(r"[\d.]+,([\d.]+)", re.search(r'points="([^"]*)"', alone)[1]))) == 1
     assert "<text" not in drawn  # text in a drawing would shrink with it
 
 
 def test_stacks_columns_and_tables_have_their_numbers() -> None:
-    drawn = stacked("Whether", [("noon", {"calm": 3, "dream": 1}), ("one", {})], ["calm", "dream"], "two")
+    drawn = draw_stacked(
+        "Whether", [("noon", {"calm": 3, "dream": 1}), ("one", {})], ["calm", "dream"], "two"
+    )
     assert re.findall(r'y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn) == [
         ("50.0", "150.0"),
         ("0.0", "50.0"),
@@ -263,7 +265,7 @@ def test_stacks_columns_and_tables_have_their_numbers() -> None:
     assert re.findall(r"<td>(\w*)</td>", drawn) == ["noon", "3", "1", "one", "0", "0"]
     assert 'role="img" aria-label="Whether"' in drawn
     assert "<span>two</span>" in drawn
-    assert "<rect" not in stacked("Whether", [], [], "")
+    assert "<rect" not in draw_stacked("Whether", [], [], "")
 
 
 def test_2000_dialogues_are_at_most_3_mb_and_for_their_owner_alone(
@@ -389,7 +391,9 @@ def test_page_renders_searches_and_has_two_colour_schemes_in_a_browser(
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_texts_run_no_script_in_a_browser(tmp_path: Path) -> None:
     out = tmp_path / "hostile.html"
-    out.write_text(page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": HOSTILE}]}], []))
+    out.write_text(
+        render_page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": HOSTILE}]}], [])
+    )
     with Browser(tmp_path / "profile") as browser:
         browser.open(out)
         assert browser.run("document.title") == "The dreams of leo"
@@ -403,13 +407,13 @@ PERSIAN = "می\u200cخواهم خانه\u200cای"  # the joiners part letters 
 
 
 def test_transcripts_keep_joiners() -> None:
-    text = page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": PERSIAN}]}], [])
+    text = render_page(STATUS, STATS, [], [DIALOG | {"turns": [{"speaker": "leo", "text": PERSIAN}]}], [])
     assert f"<dd>{PERSIAN}" in text
 
 
 def test_every_column_of_a_table_has_a_head() -> None:
     decisions = [{"at": STARTED_AT + at, "reason": "calm", "dream": False} for at in (60, 0)]
-    text = page(STATUS, STATS, decisions, [DIALOG], [])
+    text = render_page(STATUS, STATS, decisions, [DIALOG], [])
     assert text.count("<th ") > 6
     assert '<th scope="col"></th>' not in text
 
@@ -419,7 +423,7 @@ def test_browser_search_finds_a_word_with_and_without_its_joiner(tmp_path: Path)
     out = tmp_path / "persian.html"
     said = [PERSIAN, "co\u00adoperate, cafe\u0301", "rain"]
     dialogs = [DIALOG | {"turns": [{"speaker": "leo", "text": text}]} for text in said]
-    out.write_text(page(STATUS, STATS, [], dialogs, []))
+    out.write_text(render_page(STATUS, STATS, [], dialogs, []))
     with Browser(tmp_path / "profile") as browser:
         browser.open(out)
         for typed in ("می\u200cخواهم", "میخواهم", "خانهای", "cooperate", "café", "CAFE", "cafè"):
@@ -441,7 +445,7 @@ def test_fits_narrow_and_wide_screens_in_both_schemes(tmp_path: Path, columns: i
     fragments = [FRAGMENT | {"dialog": n, "text": "long" * 30} for n in range(20)]
     status = STATUS | {"hooks": hooks}
     out = tmp_path / "page.html"
-    out.write_text(page(status, STATS, decisions, dialogs, drift, fragments, fragments))
+    out.write_text(render_page(status, STATS, decisions, dialogs, drift, fragments, fragments))
     with Browser(tmp_path / "profile") as browser:
         browser.resize(columns)
         for scheme in ("light", "dark"):

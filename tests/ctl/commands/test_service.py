@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from dreamclient import DreamClient
 
-from dreamd.ctl.daemon.background import LOG_BYTES, START_S, log_file, spawn
+from dreamd.ctl.daemon.background import LOG_BYTES, START_S, log_file, spawn_daemon
 from dreamd.ctl.machine.places import is_stopped
 from tests.helpers.dreamctl import UNSET, dreamctl, dreamctl_in, spawn_dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
@@ -115,7 +115,7 @@ def test_two_starts_at_once_make_one_daemon(service):
 def test_ends_its_own_daemon_if_another_was_faster(service):
     """Otherwise that would serve after the other ends."""
     pid, log = service.start(), service.log.read_text()
-    assert spawn(service.state, service.state / "dreamd.sock") is None
+    assert spawn_daemon(service.state, service.state / "dreamd.sock") is None
     assert service("stop")[0] == 0
     until(lambda: not is_running(pid), "it has ended")
     assert service.log.read_text().count("serving at") == log.count("serving at")

@@ -7,7 +7,7 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.commands.stats.command import show_stats
-from dreamd.ctl.commands.stats.openmetrics import exposition
+from dreamd.ctl.commands.stats.openmetrics import render_metrics
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.little import LittleDaemon, fails
 from tests.helpers.daemons.old import old_daemon
@@ -141,16 +141,16 @@ def test_stats_as_text_at_80_and_at_40_columns() -> None:
 
 
 def test_a_strict_reader_accepts_the_exposition() -> None:
-    assert exposition(FIGURES | STATUS) == EXPOSED
+    assert render_metrics(FIGURES | STATUS) == EXPOSED
     failures = parse(EXPOSED)["dreamd_failures"].samples
     assert ("_total", (("kind", 'host: "a\\b"\nc'),)) in failures
     assert all(name.startswith("dreamd_") for name in parse(EXPOSED))
 
 
 def test_leaves_out_unknown_figures() -> None:
-    down = parse(exposition({}))
+    down = parse(render_metrics({}))
     assert {name: family.samples for name, family in down.items()} == {"dreamd_up": {("", ()): 0}}
-    assert parse(exposition(STATUS)).keys() == parse(EXPOSED).keys() - {
+    assert parse(render_metrics(STATUS)).keys() == parse(EXPOSED).keys() - {
         f"dreamd_{name}"
         for name in (
             "dialogues",
@@ -182,7 +182,7 @@ def test_leaves_out_unknown_figures() -> None:
         "dreamd_refusals",
         "dreamd_inbox_files",
     }
-    assert parse(exposition(fresh)).keys() == parse(EXPOSED).keys() - missing
+    assert parse(render_metrics(fresh)).keys() == parse(EXPOSED).keys() - missing
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dreamd.ctl.commands.status import show_status
-from dreamd.ctl.daemon.activity import activity, activity_rows
+from dreamd.ctl.daemon.activity import activity_of, activity_rows
 from dreamd.ctl.daemon.source import Source
 from tests.helpers.daemons.little import LittleDaemon, fails
 from tests.helpers.daemons.process import DaemonProcess
@@ -166,7 +166,7 @@ ONLOOKER = LEO | {"provides": []}
 )
 def test_status_says_when_the_next_dream_may_begin(status: dict[str, object], words: str) -> None:
     source = Answering({"dialogs.recent": []})
-    rows = dict(activity_rows(activity(source, {"state": "ok", "enabled": True, **status}, NOW), NOW))
+    rows = dict(activity_rows(activity_of(source, {"state": "ok", "enabled": True, **status}, NOW), NOW))
     assert rows == {"last": "no dialogue yet", "next": words}
 
 
@@ -195,7 +195,7 @@ def test_status_says_whether_the_last_dialogues_spoke(
 ) -> None:
     """P10."""
     source = Answering({"dialogs.recent": recent})
-    rows = dict(activity_rows(activity(source, {"state": "ok"}, NOW), NOW))
+    rows = dict(activity_rows(activity_of(source, {"state": "ok"}, NOW), NOW))
     assert (rows["last"], rows.get("dreams")) == (last, dreams)
     answers = {"status": lambda *_: STATUS | {"state": "ok"}, "dialogs.recent": lambda *_: recent}
     with LittleDaemon(socket, answers):

@@ -13,7 +13,7 @@ import msgpack
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.commands.trace.command import OPEN_CALLS, Reading, show
+from dreamd.ctl.commands.trace.command import OPEN_CALLS, Reading, show_message
 from tests.ctl.commands.test_watch import ends, read_until, watching
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.little import LittleDaemon
@@ -74,7 +74,7 @@ def test_does_not_pair_an_answer_with_a_wrong_call() -> None:
 
 
 def shown(*messages: dict[str, Any], columns: int = 80, **options: bool) -> str:
-    text = "\n".join(show(each, columns) for each in read(*messages, **options))
+    text = "\n".join(show_message(each, columns) for each in read(*messages, **options))
     return re.sub(r"\x1b\[\d+m", "", text)
 
 

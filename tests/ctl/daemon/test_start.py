@@ -12,7 +12,7 @@ import click
 import pytest
 
 from dreamd.ctl.daemon import start as own
-from dreamd.ctl.daemon.connection import connected
+from dreamd.ctl.daemon.connection import connect_daemon
 from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.daemon.start import daemon_for
 from tests.helpers.daemons.process import DaemonProcess
@@ -26,7 +26,7 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def status(socket: Path) -> dict:
-    with connected(socket) as daemon:
+    with connect_daemon(socket) as daemon:
         return daemon.call("status")
 
 

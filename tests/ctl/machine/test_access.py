@@ -43,7 +43,7 @@ def test_names_the_home_of_another_user_and_does_not_advise_to_change_its_owner(
     tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    why, cure = access.refused(tmp_path / ".local" / "state" / "dreamd")
+    why, cure = access.refusal_and_cure(tmp_path / ".local" / "state" / "dreamd")
     assert access.owner_of(tmp_path) in why
     assert cure.startswith(f"HOME names {tmp_path}, which is not yours")
     assert "chown" not in cure
@@ -54,9 +54,9 @@ def test_advises_to_change_the_owner_of_a_root_folder_in_the_own_home(tmp_path, 
     local.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(access, "_is_anothers", lambda _folder: False)
-    monkeypatch.setattr(access, "obstacle", lambda _path: local)
+    monkeypatch.setattr(access, "blocking_folder", lambda _path: local)
     monkeypatch.setattr(os, "getuid", lambda: STRANGER)
-    why, cure = access.refused(local / "state" / "dreamd")
+    why, cure = access.refusal_and_cure(local / "state" / "dreamd")
     assert why == f"{local} belongs to {access.owner_of(local)}"
     assert cure == f"`sudo chown -R {STRANGER} {local}`"
 
@@ -67,5 +67,5 @@ def test_an_owner_has_a_number_where_there_is_no_name(monkeypatch: pytest.Monkey
 
 
 def test_a_folder_that_is_there_or_can_be_made_is_no_obstacle(tmp_path: Path) -> None:
-    assert access.refused(tmp_path) == access.refused(tmp_path / "a" / "b") == ("", "")
+    assert access.refusal_and_cure(tmp_path) == access.refusal_and_cure(tmp_path / "a" / "b") == ("", "")
     assert stat.S_ISDIR(tmp_path.stat().st_mode)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dreamd.ctl.machine.unit_files import started
+from dreamd.ctl.machine.unit_files import start_words
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from dreamd.ctl.machine.unit_files import started
     ],
 )
 def test_reports_a_missing_or_other_interpreter_of_a_unit(text, program):
-    assert "".join(started(text)[:1]) == program
+    assert "".join(start_words(text)[:1]) == program

@@ -5,7 +5,7 @@ from random import Random
 import numpy as np
 
 from dreamd.ctl.commands.demo.command import PROMPTS
-from dreamd.ctl.stand_in.field import TrigramField, sentences, story
+from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
 from dreamd.ctl.stand_in.leo import SENTENCES
 from dreamd.dream.dialogue import DialogueSettings, Generate, Observe, speak_dialogue
 from dreamd.dream.friend import Friend, FriendSettings, split_origin
@@ -39,11 +39,11 @@ def dreamt(field: TrigramField, friend: Friend, prompt: str, seed: int) -> list[
 
 
 def test_no_line_is_cut_and_lines_answer_each_other() -> None:
-    born = split_origin(sentences(story()), [], 256)
+    born = split_origin(split_sentences(read_story()), [], 256)
     told: list[list[str]] = []
     while len(told) < DIALOGUES:
         field = TrigramField(Random(len(told)))
-        field.observe(story())
+        field.observe(read_story())
         friend = Friend(
             tuple(
                 Fragment(id=n, text=text, weight=1.0, origin=True, dialog=None, added_at=0.0)

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from dreamd.ctl.stand_in.field import MOST_WORDS, TrigramField, sentences, story
+from dreamd.ctl.stand_in.field import MOST_WORDS, TrigramField, read_story, split_sentences
 from dreamd.dream import measures
 
 
@@ -18,31 +18,31 @@ def told(*texts: str, seed: int = 1) -> TrigramField:
 
 
 def test_story_is_shipped_and_long_enough_to_walk_in() -> None:
-    assert 1200 <= len(story().split()) <= 2000
-    assert all(len(sentence) <= 400 for sentence in sentences(story()))
+    assert 1200 <= len(read_story().split()) <= 2000
+    assert all(len(sentence) <= 400 for sentence in split_sentences(read_story()))
 
 
 def test_sentences_end_at_marks_and_blank_lines() -> None:
-    assert sentences("One.  Two\nlines!\n\n a title \n \n Three? four") == [
+    assert split_sentences("One.  Two\nlines!\n\n a title \n \n Three? four") == [
         "One.",
         "Two lines!",
         "a title",
         "Three?",
         "four",
     ]
-    assert sentences(" \n\n ") == []
+    assert split_sentences(" \n\n ") == []
 
 
 def test_p13_equal_seeds_give_equal_lines() -> None:
     """P13's half in the host: equal texts and an equal random number give equal lines."""
-    lines = [told(story(), seed=seed).generate("the water", 0.9, 0.5) for seed in (7, 7, 8)]
+    lines = [told(read_story(), seed=seed).generate("the water", 0.9, 0.5) for seed in (7, 7, 8)]
     assert lines[0] == lines[1] != lines[2]
 
 
 def test_prints_nothing_and_leaves_global_random_alone(capfd: pytest.CaptureFixture[str]) -> None:
     random.seed(4)
     state = random.getstate()
-    field = told(story())
+    field = told(read_story())
     field.observe(field.reply("Are you afraid?"))
     field.pulse("Are you?")
     assert random.getstate() == state
@@ -50,22 +50,22 @@ def test_prints_nothing_and_leaves_global_random_alone(capfd: pytest.CaptureFixt
 
 
 def test_says_only_words_it_heard_in_steps_it_heard() -> None:
-    field = told(story())
-    heard = set(measures.split_words(story()))
+    field = told(read_story())
+    heard = set(measures.split_words(read_story()))
     after = {
         pair
-        for sentence in sentences(story())
+        for sentence in split_sentences(read_story())
         for pair in measures.join_ngrams(measures.split_words(sentence), 2)
     }
     for number in range(20):
         line = field.generate(f"river {number}", 0.9, 0.5)
         assert set(measures.split_words(line)) <= heard
-        for sentence in sentences(line):
+        for sentence in split_sentences(line):
             assert set(measures.join_ngrams(measures.split_words(sentence), 2)) <= after
 
 
 def test_lines_are_short_whole_and_start_with_a_capital() -> None:
-    field = told(story())
+    field = told(read_story())
     for number in range(30):
         line = field.generate("the house by the river", 0.6 + number / 75, 0.5)
         assert 3 <= len(measures.split_words(line)) <= MOST_WORDS + 1
@@ -74,10 +74,11 @@ def test_lines_are_short_whole_and_start_with_a_capital() -> None:
 
 
 def test_rarely_recites_and_does_not_say_the_same_twice() -> None:
-    field = told(story())
+    field = told(read_story())
     lines = [field.generate("water and bread", 0.8, 0.5) for _ in range(60)]
     recited = sum(
-        any(measures.repeats_text(line, sentence) for sentence in sentences(story())) for line in lines
+        any(measures.repeats_text(line, sentence) for sentence in split_sentences(read_story()))
+        for line in lines
     )
     assert recited < 6
     assert not any(measures.repeats_text(line, other) for line, other in pairwise(lines))
@@ -96,7 +97,7 @@ def test_does_not_quote_if_anything_else_can_be_said() -> None:
 
 def test_semantic_weight_draws_towards_the_company_of_the_seed() -> None:
     def with_moon(weight: float) -> int:
-        fields = [told(story(), seed=seed) for seed in range(16)]
+        fields = [told(read_story(), seed=seed) for seed in range(16)]
         return sum("moon" in field.generate("the moon in the pond", 0.8, weight) for field in fields)
 
     assert with_moon(0.5) > with_moon(0.0) + 5
@@ -153,7 +154,7 @@ def test_novelty_is_the_share_of_unheard_steps() -> None:
 
 
 def test_reply_observes_nothing() -> None:
-    field = told(story())
+    field = told(read_story())
     before = field.vocabulary
     assert field.reply("Zanzibar?")
     assert field.vocabulary == before

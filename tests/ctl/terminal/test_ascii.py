@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from dreamd.ctl.terminal.ascii import Plain, in_ascii, is_plain, prepare
+from dreamd.ctl.terminal.ascii import Plain, in_ascii, is_plain, prepare_streams
 
 
 def test_signs_and_letters_in_ascii() -> None:
@@ -39,7 +39,7 @@ def test_converts_a_stream_to_what_its_terminal_shows(
         monkeypatch.setattr(sys, name, io.TextIOWrapper(out(), encoding=encoding))
     written = sys.stdout.buffer
     monkeypatch.setenv("TERM", term)
-    prepare()
+    prepare_streams()
     assert (is_plain(), isinstance(sys.stderr, Plain)) == (plain, plain)
     assert print("3 × \ud800", end="") is None
     sys.stdout.flush()
@@ -49,5 +49,5 @@ def test_converts_a_stream_to_what_its_terminal_shows(
 def test_leaves_a_closed_stream_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
-    prepare()
+    prepare_streams()
     assert (sys.stdout, is_plain()) == (None, False)

@@ -8,7 +8,7 @@ import pytest
 
 from dreamd.ctl.__main__ import cli
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.output import command
+from dreamd.ctl.terminal.output import command_to_copy
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.dreamctl import spawn_dreamctl
 
@@ -23,9 +23,9 @@ from tests.helpers.dreamctl import spawn_dreamctl
 )
 def test_a_command_to_copy_names_the_daemon_that_was_asked(target: Target, words: str) -> None:
     with click.Context(cli, obj=target) as outer, click.Context(cli, parent=outer):
-        assert command("why") == words
-    assert command("why") == "dreamctl why"
-    assert command("", "dreamd") == "dreamd"
+        assert command_to_copy("why") == words
+    assert command_to_copy("why") == "dreamctl why"
+    assert command_to_copy("", "dreamd") == "dreamd"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from dreamd.ctl.terminal.signals import SIGNALS, undisturbed
+from dreamd.ctl.terminal.signals import SIGNALS, signals_deferred
 
 
 def test_defers_a_signal_to_the_end_of_the_block() -> None:
@@ -13,7 +13,7 @@ def test_defers_a_signal_to_the_end_of_the_block() -> None:
     done = []
 
     def interrupted() -> None:
-        with undisturbed():
+        with signals_deferred():
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
             done.append(True)
@@ -28,7 +28,7 @@ def test_restores_the_handlers_after_an_error() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
 
     def failing() -> None:
-        with undisturbed():
+        with signals_deferred():
             raise ValueError
 
     with pytest.raises(ValueError):

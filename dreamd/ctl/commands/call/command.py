@@ -15,8 +15,8 @@ from msgpack import packb, unpackb
 from dreamd.ctl.commands.call.hook_commands import Commands
 from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
 from dreamd.ctl.daemon.source import ANSWER_S
-from dreamd.ctl.terminal.output import emit, json_option
-from dreamd.ctl.terminal.signals import unwinding
+from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.signals import signals_as_exit
 
 COMMAND_S = 25.0  # less than the 30 s after which the daemon gives up, so that the reason can be reported
 LONGEST_S = 86400.0  # the longest timeout: a day
@@ -24,7 +24,7 @@ STDIN_BYTES = 8 * MESSAGE_BYTES  # as JSON, with its escapes and spaces, a messa
 FIELD_CHARS = 1 << 20  # more makes the field slower, not wiser
 
 
-def _words(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
+def _command_words(_: click.Context, __: click.Parameter, value: str | None) -> list[str] | None:
     """Return the words of a command line. Raise BadParameter if there is no such command."""
     if value is None:
         return None
@@ -37,7 +37,7 @@ def _words(_: click.Context, __: click.Parameter, value: str | None) -> list[str
     return words
 
 
-def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+def _positive_seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
     if value is None or 0 < value <= LONGEST_S:  # False for NaN
         return value
     raise click.BadParameter(f"expected seconds above 0, at most {LONGEST_S:g}")
@@ -49,21 +49,27 @@ def _seconds(_: click.Context, __: click.Parameter, value: float | None) -> floa
 )
 @click.argument("method")
 @click.argument("params", metavar="[JSON]...", nargs=-1)
-@click.option("--timeout", "timeout_s", type=float, callback=_seconds, help="Seconds to wait.")
+@click.option("--timeout", "timeout_s", type=float, callback=_positive_seconds, help="Seconds to wait.")
 @click.option(
     "--msgpack", "as_msgpack", is_flag=True, help="Print the answer as MessagePack. With -, also read it."
 )
 @click.option(
-    "--generate-cmd", callback=_words, metavar="CMD", help="Command to run for each line that leo says."
+    "--generate-cmd",
+    callback=_command_words,
+    metavar="CMD",
+    help="Command to run for each line that leo says.",
 )
 @click.option(
-    "--observe-cmd", callback=_words, metavar="CMD", help="Command to run for each line that leo hears."
+    "--observe-cmd",
+    callback=_command_words,
+    metavar="CMD",
+    help="Command to run for each line that leo hears.",
 )
 @click.option(
     "--cmd-timeout",
     "command_s",
     type=float,
-    callback=_seconds,
+    callback=_positive_seconds,
     default=COMMAND_S,
     show_default=True,
     help="Seconds that one run may take.",
@@ -106,15 +112,15 @@ def call(
         raise click.UsageError("--msgpack prints bytes: not with --json, and not to a terminal")
     values = _from_stdin(as_msgpack) if params == ("-",) else _from_words(params)
     commands = Commands(command_s)
-    hooks = _hooks(commands, generate_cmd, observe_cmd, field)
-    with unwinding(), closing(commands), target.daemon(hooks=hooks) as daemon:
+    hooks = _make_hooks(commands, generate_cmd, observe_cmd, field)
+    with signals_as_exit(), closing(commands), target.daemon(hooks=hooks) as daemon:
         answer = daemon.call(
             method, *values, timeout_s=timeout_s or (DIALOGUE_S if method == Method.NOW else ANSWER_S)
         )
     if as_msgpack:
         click.echo(packb(answer), nl=False)
     else:
-        emit(answer)
+        emit_json(answer)
 
 
 def _from_words(params: tuple[str, ...]) -> list[Any]:
@@ -144,7 +150,7 @@ def _from_stdin(as_msgpack: bool) -> list[Any]:
     return values
 
 
-def _hooks(
+def _make_hooks(
     commands: Commands, generate: list[str] | None, observe: list[str] | None, field: TextIO | None
 ) -> dict[str, Hook]:
     """Return the hooks that this client provides, by name. Raise UsageError if the options contradict each other."""
@@ -153,26 +159,26 @@ def _hooks(
     if observe and not generate:
         raise click.UsageError("--observe-cmd goes with --generate-cmd")
     if field:
-        return _field(field.read(FIELD_CHARS))
+        return _field_hooks(field.read(FIELD_CHARS))
     if generate:
-        hear = commands.observe(observe) if observe else _deaf
+        hear = commands.observe(observe) if observe else _ignore_line
         return {"generate": commands.generate(generate), "observe": hear}
     return {}
 
 
-def _deaf(text: str) -> None:
+def _ignore_line(text: str) -> None:
     """Ignore a line. A client without an `observe` hook cannot dream."""
 
 
-def _field(text: str) -> dict[str, Hook]:
+def _field_hooks(text: str) -> dict[str, Hook]:
     from random import Random
 
     from dreamd.ctl.stand_in.field import TrigramField
-    from dreamd.ctl.stand_in.leo import Leo
+    from dreamd.ctl.stand_in.leo import StandInLeo
 
     field = TrigramField(Random())
     field.observe(text)
     if not field.vocabulary:
         raise click.UsageError("there is no word in the --field")
-    leo = Leo(field)
+    leo = StandInLeo(field)
     return {"generate": leo.generate, "observe": leo.observe}

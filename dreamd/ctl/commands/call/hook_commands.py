@@ -68,7 +68,7 @@ class Commands:
     def _said(self, hook: str, words: Words, params: list[Any]) -> tuple[str, dict[str, Any] | None]:
         try:
             said = self._run(words, params)
-            return said, _map(hook, said)
+            return said, _parse_map(hook, said)
         except (CommandFailed, CommandTimeout, CommandMute) as error:
             if not self._closed:
                 click.echo(f"{hook}: the command {error}", err=True)
@@ -77,7 +77,7 @@ class Commands:
     def _run(self, words: Words, params: list[Any]) -> str:
         process = self._start(words, params)
         try:
-            said = _output(process, time.monotonic() + self._deadline_s)
+            said = _read_output(process, time.monotonic() + self._deadline_s)
         except CommandTimeout:
             raise CommandTimeout(f"did not end within {self._deadline_s:g} s") from None
         finally:
@@ -107,30 +107,30 @@ class Commands:
             return self._running
 
 
-def _output(process: Popen[bytes], deadline: float) -> bytes:
+def _read_output(process: Popen[bytes], deadline: float) -> bytes:
     """Return all that the process prints until it ends. The caller has to `wait` for it."""
     assert process.stdout is not None
     said = bytearray()
     with process.stdout as stdout:
-        while data := os.read(_ready(stdout.fileno(), deadline), OUTPUT_BYTES):
+        while data := os.read(_wait_ready(stdout.fileno(), deadline), OUTPUT_BYTES):
             said += data
             if len(said) > OUTPUT_BYTES:
                 raise CommandMute(f"printed more than {OUTPUT_BYTES} bytes")
     end = os.pidfd_open(process.pid)
     try:
-        _ready(end, deadline)
+        _wait_ready(end, deadline)
     finally:
         os.close(end)
     return bytes(said)
 
 
-def _ready(descriptor: int, deadline: float) -> int:
+def _wait_ready(descriptor: int, deadline: float) -> int:
     if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
         raise CommandTimeout
     return descriptor
 
 
-def _map(hook: str, said: str) -> dict[str, Any] | None:
+def _parse_map(hook: str, said: str) -> dict[str, Any] | None:
     """Return a JSON map, or None for any other text. Raise CommandMute for a map that the hook may not return."""
     try:
         found = json.loads(said) if said.startswith("{") else None

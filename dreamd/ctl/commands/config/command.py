@@ -10,12 +10,12 @@ import click
 from dreamclient.paths import state_dir
 
 from dreamd import settings
-from dreamd.ctl.commands.config.sample import as_toml, sample
+from dreamd.ctl.commands.config.sample import as_toml, sample_file
 from dreamd.ctl.commands.config.sources import Sources, of_daemon
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.machine.output_files import replacing
-from dreamd.ctl.terminal.layout import fold, labelled, table, width
-from dreamd.ctl.terminal.output import command, emit, json_option
+from dreamd.ctl.machine.output_files import replacing_file
+from dreamd.ctl.terminal.layout import fold_text, label_rows, terminal_width, text_table
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
 
 DEFAULTS = settings.Settings()
 
@@ -38,9 +38,9 @@ def config(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     target: Target = context.obj
-    sources = _sources(target)
+    sources = _read_sources(target)
     reading = sources.read()
-    rows = [_row(key, reading) for key in settings.KEYS]
+    rows = [_setting_row(key, reading) for key in settings.KEYS]
     about = {
         "path": str(sources.file),
         "exists": sources.file.exists(),
@@ -49,17 +49,17 @@ def config(context: click.Context) -> None:
         "settings": rows,
     }
     if target.as_json:
-        emit(about)
+        emit_json(about)
     else:
-        click.echo(_shown(about, width()))
+        click.echo(_show_setting(about, terminal_width()))
     sys.exit(1 if reading.errors else 0)
 
 
-def _sources(target: Target) -> Sources:
+def _read_sources(target: Target) -> Sources:
     return of_daemon(state_dir(target.given_state)) or Sources(dict(os.environ))
 
 
-def _row(key: str, reading: settings.Reading) -> dict[str, Any]:
+def _setting_row(key: str, reading: settings.Reading) -> dict[str, Any]:
     group, _, name = key.partition(".")
     default = getattr(getattr(DEFAULTS, group, None), name, None)
     origin = reading.origins.get(key, settings.Origin())
@@ -73,21 +73,23 @@ def _row(key: str, reading: settings.Reading) -> dict[str, Any]:
     }
 
 
-def _shown(about: Mapping[str, Any], columns: int) -> str:
+def _show_setting(about: Mapping[str, Any], columns: int) -> str:
     path = (
         about["path"]
         if about["exists"]
-        else f"{about['path']} (not there; `{command('config init')}` writes one)"
+        else f"{about['path']} (not there; `{command_to_copy('config init')}` writes one)"
     )
     rows = [("file", path)]
     if about["daemon"]:
         rows.append(("daemon", f"pid {about['daemon']}; its environment and arguments count"))
     rows += [("wrong", error) for error in about["errors"]]
-    shown = [[each["name"], as_toml(each["value"]) or "not set", _source(each)] for each in about["settings"]]
-    return f"{labelled(rows, columns)}\n\n{table(['setting', 'value', 'from'], shown, columns)}"
+    shown = [
+        [each["name"], as_toml(each["value"]) or "not set", _source_words(each)] for each in about["settings"]
+    ]
+    return f"{label_rows(rows, columns)}\n\n{text_table(['setting', 'value', 'from'], shown, columns)}"
 
 
-def _source(row: Mapping[str, Any]) -> str:
+def _source_words(row: Mapping[str, Any]) -> str:
     return f"{row['source']}: {row['called']}" if row["source"] == "environment" else row["source"]
 
 
@@ -117,8 +119,8 @@ def set_(target: Target, key: str, value: str) -> None:
     if key not in reading.origins:
         raise click.UsageError(f"there is no such setting any more: {reading.gone[0]}")
     group, _, name = key.partition(".")
-    sources = _sources(target)
-    _change(target, sources, key, with_value(text_of(sources.file), key, reading.values[group][name]))
+    sources = _read_sources(target)
+    _change_setting(target, sources, key, with_value(text_of(sources.file), key, reading.values[group][name]))
 
 
 @config.command(short_help="Remove a value from the settings file.")
@@ -131,10 +133,10 @@ def unset(target: Target, key: str) -> None:
     \b
     dreamctl config unset gate.chance
     """
-    from dreamd.ctl.commands.config.file import text_of, without
+    from dreamd.ctl.commands.config.file import remove_value, text_of
 
-    sources = _sources(target)
-    _change(target, sources, key, without(text_of(sources.file), key))
+    sources = _read_sources(target)
+    _change_setting(target, sources, key, remove_value(text_of(sources.file), key))
 
 
 @config.command(short_help="Check the settings.")
@@ -148,7 +150,7 @@ def check(target: Target, file: Path | None) -> None:
     dreamctl config check
     dreamctl config check new.toml
     """
-    sources = _sources(target)
+    sources = _read_sources(target)
     path = file or sources.file
     reading = sources.read(file)
     errors, gone = (
@@ -156,17 +158,21 @@ def check(target: Target, file: Path | None) -> None:
         [f"ignored, since this version has no such setting: {each}" for each in reading.gone],
     )
     if target.as_json:
-        emit({"path": str(path), "errors": errors, "ignored": gone})
+        emit_json({"path": str(path), "errors": errors, "ignored": gone})
     else:
         for each in (*errors, *gone):
-            click.echo(fold(each, width(), "  ", ""))
+            click.echo(fold_text(each, terminal_width(), "  ", ""))
         if not errors:
             named = "" if path.exists() else ", which is not there"
-            click.echo(fold(f"No mistake in {path}{named}: {_count(len(reading.origins))}.", width()))
+            click.echo(
+                fold_text(
+                    f"No mistake in {path}{named}: {_count_words(len(reading.origins))}.", terminal_width()
+                )
+            )
     sys.exit(1 if errors else 0)
 
 
-def _count(count: int) -> str:
+def _count_words(count: int) -> str:
     return "1 setting is set" if count == 1 else f"{count or 'no'} settings are set"
 
 
@@ -180,36 +186,44 @@ def init(target: Target) -> None:
     \b
     dreamctl config init
     """
-    file = _sources(target).file
+    file = _read_sources(target).file
     if os.path.lexists(file):
         raise click.ClickException(f"{file} exists already, and stays as it is")
-    _put(file, sample())
+    _put_file(file, sample_file())
     if target.as_json:
-        emit({"path": str(file)})
+        emit_json({"path": str(file)})
     else:
-        click.echo(fold(f"Written: {file}", width()))
+        click.echo(fold_text(f"Written: {file}", terminal_width()))
 
 
-def _change(target: Target, sources: Sources, key: str, text: str) -> None:
+def _change_setting(target: Target, sources: Sources, key: str, text: str) -> None:
     """Write the changed file, and print which value holds now. Raise UsageError if the change is a mistake."""
     before = sources.read()
-    _put(sources.file, text, known=before.errors)
-    row = _row(key, sources.read())
+    _put_file(sources.file, text, known=before.errors)
+    row = _setting_row(key, sources.read())
     if target.as_json:
-        emit({"path": str(sources.file), **row})
+        emit_json({"path": str(sources.file), **row})
         return
-    click.echo(fold(f"{key} is {as_toml(row['value']) or 'not set'}, from: {_source(row)}.", width()))
+    click.echo(
+        fold_text(
+            f"{key} is {as_toml(row['value']) or 'not set'}, from: {_source_words(row)}.", terminal_width()
+        )
+    )
     if row["source"] in ("environment", "--set"):
-        click.echo(fold(f"{row['called']} decides: it comes after {sources.file}.", width()))
+        click.echo(fold_text(f"{row['called']} decides: it comes after {sources.file}.", terminal_width()))
     elif sources.pid:
-        click.echo(fold(f"A daemon runs; `{command('service restart')}` makes it take that.", width()))
+        click.echo(
+            fold_text(
+                f"A daemon runs; `{command_to_copy('service restart')}` makes it take that.", terminal_width()
+            )
+        )
 
 
-def _put(file: Path, text: str, known: Sequence[str] = ()) -> None:
+def _put_file(file: Path, text: str, known: Sequence[str] = ()) -> None:
     """Write a settings file. Raise UsageError if it has mistakes other than the `known` ones."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(file) as (part, number):
+        with replacing_file(file) as (part, number):
             if file.exists():
                 os.fchmod(number, file.stat().st_mode & 0o777)
             part.write_text(text, encoding="utf-8")

@@ -26,7 +26,7 @@ def text_of(path: Path) -> str:
 def with_value(text: str, key: str, value: Any) -> str:
     """Return the text with a value set, below its commented default if there is one."""
     group, _, name = key.partition(".")
-    document = _parsed(text)
+    document = _parse_file(text)
     if name not in document.get(group, {}):
         written = f"{name} = {tomlkit.item(value).as_string()}"
         section = re.search(rf"^\[{group}\].*\n(?:(?!\[).*\n?)*", text, re.MULTILINE)
@@ -45,10 +45,10 @@ def with_value(text: str, key: str, value: Any) -> str:
     return tomlkit.dumps(document)
 
 
-def without(text: str, key: str) -> str:
+def remove_value(text: str, key: str) -> str:
     """Return the text without a value. Raise click.ClickException if it has none."""
     group, _, name = key.partition(".")
-    document = _parsed(text)
+    document = _parse_file(text)
     if name not in document.get(group, {}):
         raise click.ClickException(
             f"{key} is not set in the file; `dreamctl config` says where each value comes from"
@@ -57,7 +57,7 @@ def without(text: str, key: str) -> str:
     return tomlkit.dumps(document)
 
 
-def _parsed(text: str) -> tomlkit.TOMLDocument:
+def _parse_file(text: str) -> tomlkit.TOMLDocument:
     try:
         return tomlkit.parse(text.removeprefix(UTF8_BOM))
     except TOMLKitError as error:

@@ -17,13 +17,15 @@ HEAD = """\
 """
 
 
-def sample() -> str:
+def sample_file() -> str:
     """Return a settings file that lists each setting with its default, commented out."""
-    return "\n".join([HEAD, *(f"[{name}]\n{''.join(_entries(group))}" for name, group in GROUPS.items())])
+    return "\n".join(
+        [HEAD, *(f"[{name}]\n{''.join(_sample_entries(group))}" for name, group in GROUPS.items())]
+    )
 
 
-def _entries(group: type[msgspec.Struct]) -> Iterator[str]:
-    about, before = comments(group), ""
+def _sample_entries(group: type[msgspec.Struct]) -> Iterator[str]:
+    about, before = setting_comments(group), ""
     for field in msgspec.structs.fields(group):
         if (text := about[field.name]) != before:
             yield textwrap.fill(text, COLUMNS, initial_indent="# ", subsequent_indent="# ") + "\n"
@@ -36,7 +38,7 @@ def as_toml(value: Any) -> str:
     return "" if value is None else msgspec.json.encode(value).decode()
 
 
-def comments(group: type[msgspec.Struct]) -> dict[str, str]:
+def setting_comments(group: type[msgspec.Struct]) -> dict[str, str]:
     """Return the comment of each setting: the one beside it, or the one above it and the settings that follow."""
     found, above, ended = dict[str, str](), list[str](), False
     for line in inspect.getsource(group).splitlines():

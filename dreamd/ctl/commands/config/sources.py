@@ -33,7 +33,7 @@ def of_daemon(state: Path) -> Sources | None:
     it, or if this user may not read them."""
     pid = look_at_state(state).holder
     try:
-        env, words = (_texts(pid, name) for name in ("environ", "cmdline"))
+        env, words = (_process_texts(pid, name) for name in ("environ", "cmdline"))
         folder = os.readlink(f"/proc/{pid}/cwd")
     except OSError:
         return None
@@ -47,6 +47,6 @@ def of_daemon(state: Path) -> Sources | None:
     )
 
 
-def _texts(pid: int, name: str) -> list[str]:
+def _process_texts(pid: int, name: str) -> list[str]:
     with open(f"/proc/{pid}/{name}", "rb") as file:
         return [os.fsdecode(text) for text in file.read().split(b"\0")[:-1]]

@@ -14,13 +14,13 @@ from typing import NoReturn, TextIO
 import click
 from dreamclient.paths import socket_path, state_dir
 
-from dreamd.ctl.commands.demo.conversation import Show, near, talking
+from dreamd.ctl.commands.demo.conversation import Show, nearest_path, open_talk
 from dreamd.ctl.commands.demo.corpus import folder_name, read_corpus
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.start import daemon_for
-from dreamd.ctl.machine.places import listens
-from dreamd.ctl.stand_in.field import TrigramField, sentences, story
-from dreamd.ctl.terminal.layout import width
+from dreamd.ctl.machine.places import has_listener
+from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
+from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.output import emit_line, json_option
 
 # Novelty is never below 0, so no reply is too calm for a dream.
@@ -63,23 +63,23 @@ def demo(target: Target, corpus: Path | None, fresh: bool) -> None:
     echo "Do you remember me?" | dreamctl demo
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    text = story() if corpus is None else read_corpus(corpus)
-    typed = _terminal(sys.stdin) and _terminal(sys.stdout) and not target.as_json
+        signal.signal(number, _raise_exit)
+    text = read_story() if corpus is None else read_corpus(corpus)
+    typed = _is_terminal(sys.stdin) and _is_terminal(sys.stdout) and not target.as_json
     field = TrigramField(Random(None if typed or corpus else OPENING))
     field.observe(text)
     if not field.vocabulary:
         raise click.UsageError(f"there is no word in {corpus}")
-    show = emit_line if target.as_json else _stage(typed)
+    show = emit_line if target.as_json else _choose_stage(typed)
     state = _state(target, None if corpus is None else folder_name(corpus, text), fresh=fresh)
     socket = socket_path(target.given_socket, state=state)
     with daemon_for(state, socket, OPEN_GATES, insist=bool(target.given_socket)) as (socket, ours):
         source = "a story of its own" if corpus is None else corpus.name
-        with talking(field, sentences(text), socket, show) as talk:
+        with open_talk(field, split_sentences(text), socket, show) as talk:
             about = {"source": source, "words": field.vocabulary, "ours": ours, "before": talk.before}
             show({"type": "intro", **about})
             with suppress(KeyboardInterrupt):
-                for prompt in _prompts(sys.stdin, typed):
+                for prompt in _read_prompts(sys.stdin, typed):
                     if prompt.casefold() in QUIT:
                         break
                     if prompt.casefold() in HELP:
@@ -87,7 +87,7 @@ def demo(target: Target, corpus: Path | None, fresh: bool) -> None:
                     else:
                         talk.say(prompt)
             end = talk.end()
-    show({**end, "ours": not listens(socket), "state_dir": near(str(state))})
+    show({**end, "ours": not has_listener(socket), "state_dir": nearest_path(str(state))})
 
 
 def _state(target: Target, corpus: str | None, *, fresh: bool) -> Path:
@@ -100,10 +100,10 @@ def _state(target: Target, corpus: str | None, *, fresh: bool) -> Path:
     return state / time.strftime("fresh-%Y%m%dT%H%M%S") if fresh else state
 
 
-def _prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:
+def _read_prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:
     """Yield what the user types, or else the lines of a pipe, or else the demo's own prompts."""
     if typed:
-        yield from _typed()
+        yield from _typed_prompts()
         return
     silent = True
     if stdin is not None and not stdin.isatty() and select.select([stdin], [], [], FIRST_LINE_S)[0]:
@@ -115,7 +115,7 @@ def _prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:
         yield from PROMPTS
 
 
-def _typed() -> Iterator[str]:
+def _typed_prompts() -> Iterator[str]:
     with suppress(ImportError):
         import readline  # noqa: F401 - lets input() edit and recall lines
     while True:
@@ -128,21 +128,21 @@ def _typed() -> Iterator[str]:
             yield line[:PROMPT_CHARS]
 
 
-def _terminal(stream: TextIO | None) -> bool:
+def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _stage(typed: bool) -> Show:
+def _choose_stage(typed: bool) -> Show:
     from rich.console import Console
 
     from dreamd.ctl.commands.demo.stage import Stage
 
     # On a dumb terminal rich respects a width only with a height. It prints bold and dim even if NO_COLOR is set.
-    plain = Console(width=width(), height=100, highlight=False, color_system=None)
-    coloured = Console(width=width(), height=100, highlight=False)
+    plain = Console(width=terminal_width(), height=100, highlight=False, color_system=None)
+    coloured = Console(width=terminal_width(), height=100, highlight=False)
     return Stage(plain if os.environ.get("NO_COLOR") else coloured, typed=typed).show
 
 
-def _leave(number: int, _: object) -> NoReturn:
+def _raise_exit(number: int, _: object) -> NoReturn:
     """Raise SystemExit for a signal, so that the daemon is stopped."""
     sys.exit(128 + number)

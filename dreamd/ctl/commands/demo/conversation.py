@@ -15,10 +15,10 @@ import click
 from dreamclient.clients.thread import DreamClient
 from dreamclient.messages import DreamContext, Method
 
-from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon, start
+from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon, start_client
 from dreamd.ctl.daemon.source import ANSWER_S, Refused, Unreachable
 from dreamd.ctl.stand_in.field import TrigramField
-from dreamd.ctl.stand_in.leo import Leo
+from dreamd.ctl.stand_in.leo import StandInLeo
 
 NAME = "leo-demo"
 ORIGIN = 256  # the most sentences that a daemon accepts
@@ -31,13 +31,13 @@ Show = Callable[[Event], None]
 
 
 @contextmanager
-def talking(field: TrigramField, origin: Sequence[str], socket: Path, show: Show) -> Iterator["Talk"]:
+def open_talk(field: TrigramField, origin: Sequence[str], socket: Path, show: Show) -> Iterator["Talk"]:
     """Open a conversation with `field` for the block. A friend without an origin gets `origin`."""
-    leo = Leo(field)
+    leo = StandInLeo(field)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     client = DreamClient(leo.generate, leo.observe, socket_path=socket, name=NAME, on_event=events.put)
     with closing(client):
-        start(client)
+        start_client(client)
         daemon = Daemon(client, socket)
         daemon.call(Method.SUBSCRIBE)
         fragments = [sentence[:ORIGIN_CHARS] for sentence in origin[:ORIGIN]]
@@ -51,7 +51,7 @@ class Talk:
 
     def __init__(
         self,
-        leo: Leo,
+        leo: StandInLeo,
         client: DreamClient,
         daemon: Daemon,
         events: "queue.SimpleQueue[Event]",
@@ -88,8 +88,8 @@ class Talk:
             "type": "end",
             "dialogues": self._dialogues,
             "lines": self._lines,
-            "rows": near(status["database"]["path"]),
-            "files": [near(path) for _, path in sorted(self._files.items())],
+            "rows": nearest_path(status["database"]["path"]),
+            "files": [nearest_path(path) for _, path in sorted(self._files.items())],
         }
 
     def _decide(self, ctx: DreamContext) -> int | None:
@@ -164,7 +164,7 @@ class Talk:
         # A fragment that the dream drew is in the seeds of all its lines, other sentences only in some.
         seeds = [turn["seed"] for turn in self._daemon.call(Method.DIALOGS_GET, dialog)["turns"][:2]]
         moved = [
-            {"text": fragment["text"], "before": _weight(before, key), "after": _weight(after, key)}
+            {"text": fragment["text"], "before": _weight_of(before, key), "after": _weight_of(after, key)}
             for key, fragment in (before | after).items()
             if key not in before
             or key not in after
@@ -191,11 +191,11 @@ class Talk:
         return event
 
 
-def near(path: str) -> str:
+def nearest_path(path: str) -> str:
     """Return a path to show: relative if it is below the working folder."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
 
 
-def _weight(fragments: dict[int, Event], key: int) -> float | None:
+def _weight_of(fragments: dict[int, Event], key: int) -> float | None:
     return fragments[key]["weight"] if key in fragments else None

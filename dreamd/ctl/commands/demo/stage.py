@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
-from dreamd.ctl.commands.demo.conversation import near
+from dreamd.ctl.commands.demo.conversation import nearest_path
 from dreamd.ctl.terminal.decisions import in_words
 from dreamd.ctl.terminal.dialogues import count_of
-from dreamd.ctl.terminal.layout import GAP, WIDEST, clean, fold
+from dreamd.ctl.terminal.layout import GAP, WIDEST, clean_text, fold_text
 
 Event = Mapping[str, Any]
 
@@ -113,7 +113,7 @@ class Stage:
         self._prose("What the dream drew from the friend, and left there (weights before and after):", "dim")
         for fragment in moved:
             before, after = fragment["before"], fragment["after"]
-            label = f"{_what(before, after):>6}{GAP}{_weight(before)} → {_weight(after)}"
+            label = f"{_change_words(before, after):>6}{GAP}{_weight_words(before)} → {_weight_words(after)}"
             self._beside(label, fragment["text"], "magenta" if before is None else "")
         others = event["fragments"] - sum(fragment["after"] is not None for fragment in moved)
         self._prose(f"The other {others} have become a little lighter.", "dim")
@@ -157,11 +157,11 @@ class Stage:
 
     def _path(self, label: str, path: str) -> None:
         """Print a path unfolded, so that it can be copied."""
-        self._console.print(Text.assemble((f"{label:>6}{GAP}", "dim"), clean(path)), soft_wrap=True)
+        self._console.print(Text.assemble((f"{label:>6}{GAP}", "dim"), clean_text(path)), soft_wrap=True)
 
     def _folded(self, head: str, text: str, style: str) -> None:
         """Print a text folded into the columns right of its head."""
-        for line in fold(text, self._console.width - len(head)).split("\n"):
+        for line in fold_text(text, self._console.width - len(head)).split("\n"):
             self._console.print(Text.assemble((head, "dim"), (line, style)), soft_wrap=True)
             head = " " * len(head)
 
@@ -183,10 +183,10 @@ def _program() -> str:
     found = shutil.which("dreamctl")
     if os.path.basename(called) != "dreamctl" or (found and os.path.samefile(found, called)):
         return "dreamctl"
-    return quote(near(os.path.abspath(called)))
+    return quote(nearest_path(os.path.abspath(called)))
 
 
-def _what(before: float | None, after: float | None) -> str:
+def _change_words(before: float | None, after: float | None) -> str:
     """Return what happened to a sentence of the friend. One that only faded was drawn at the dream's beginning."""
     if before is None:
         return "new"
@@ -195,5 +195,5 @@ def _what(before: float | None, after: float | None) -> str:
     return "again" if after > before else "drawn"
 
 
-def _weight(weight: float | None) -> str:
+def _weight_words(weight: float | None) -> str:
     return "   -" if weight is None else f"{weight:.2f}"

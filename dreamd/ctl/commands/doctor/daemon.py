@@ -12,11 +12,11 @@ from dreamclient.messages import CLIENT_VERSION, DECISIONS, PROTOCOL_VERSION, Me
 
 from dreamd import __version__
 from dreamd.ctl.commands.doctor.finding import Finding, Section, fail, ok, warn
-from dreamd.ctl.daemon.connection import START, connected
-from dreamd.ctl.machine.installed import CLIENT, client_is_doubled, requirement
+from dreamd.ctl.daemon.connection import START, connect_daemon
+from dreamd.ctl.machine.installed import CLIENT, client_is_doubled, requirement_of
 from dreamd.ctl.machine.places import StateFacts
-from dreamd.ctl.machine.systemd_state import SERVICE, Units
-from dreamd.ctl.terminal.layout import span
+from dreamd.ctl.machine.systemd_state import SERVICE, UnitFacts
+from dreamd.ctl.terminal.layout import format_span
 
 # A word of `status` -> what to do. docs/guides/troubleshooting.md has the same list.
 CURES = {
@@ -51,10 +51,10 @@ class Answers:
     silence: str = ""
 
 
-def ask(socket: Path) -> Answers:
+def ask_daemon(socket: Path) -> Answers:
     """Ask the daemon that listens at `socket`."""
     try:
-        with connected(socket) as daemon:
+        with connect_daemon(socket) as daemon:
             status = daemon.call(Method.STATUS)
             try:
                 return Answers(status, tuple(daemon.call(Method.WHY, DECISIONS)))
@@ -65,13 +65,13 @@ def ask(socket: Path) -> Answers:
 
 
 def check_daemon(
-    answers: Answers, state: StateFacts, socket: Path, units: Units, refused: Section | None = None
+    answers: Answers, state: StateFacts, socket: Path, units: UnitFacts, refused: Section | None = None
 ) -> Iterator[Finding]:
     """Check that the daemon runs and is well. `refused`: the section that reports why it could not start."""
     status = answers.status
     if status is None:
         if state.holder:
-            yield _silent(answers.silence, state, units)
+            yield _silent_finding(answers.silence, state, units)
         elif state.ended:
             yield fail(
                 "daemon",
@@ -89,7 +89,7 @@ def check_daemon(
         return
     trouble = status["state"].partition("degraded: ")[2]
     if status["state"] == "ok":
-        yield ok("daemon", f"well, pid {status['pid']}, up {span(status['uptime_s'])}")
+        yield ok("daemon", f"well, pid {status['pid']}, up {format_span(status['uptime_s'])}")
     else:
         yield fail("daemon", status["state"], CURES.get(trouble, "see docs/guides/troubleshooting.md"))
     if status["state_dir"] != str(state.path):
@@ -98,10 +98,10 @@ def check_daemon(
             f"the one at {socket} serves {status['state_dir']}, not {state.path}",
             "name the folder (--state-dir, DREAMD_STATE_DIR), or another socket",
         )
-    yield from _counted(status)
+    yield from _check_counts(status)
 
 
-def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
+def _silent_finding(silence: str, state: StateFacts, units: UnitFacts) -> Finding:
     """Report a process that holds the state folder and does not answer, and what to do about it."""
     pid, holds = state.holder, f"pid {state.holder} holds {state.path}"
     if state.stopped:
@@ -120,7 +120,7 @@ def _silent(silence: str, state: StateFacts, units: Units) -> Finding:
     )
 
 
-def _counted(status: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_counts(status: Mapping[str, Any]) -> Iterator[Finding]:
     for kind, times in status["failures"].items():
         if not kind.startswith(("host: ", *_ELSEWHERE)):
             yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
@@ -171,7 +171,7 @@ def check_installed() -> Iterator[Finding]:
             f"dreamd and {CLIENT} are both installed in {sys.prefix}: both put dreamclient there, so removing or "
             "upgrading one breaks the other",
             f"`{pip} uninstall -y {CLIENT}`, then "
-            f"`{pip} install --force-reinstall --no-deps {quote(requirement('dreamd'))}`",
+            f"`{pip} install --force-reinstall --no-deps {quote(requirement_of('dreamd'))}`",
         )
 
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.ctl.commands.doctor.places import set_aside
-from dreamd.ctl.machine.access import refused
-from dreamd.ctl.terminal.layout import size
+from dreamd.ctl.machine.access import refusal_and_cure
+from dreamd.ctl.terminal.layout import format_size
 from dreamd.store.file.files import PARTS
 from dreamd.store.file.health import LOST
 from dreamd.store.schema import MIGRATIONS, foreign_tables
@@ -53,7 +53,7 @@ class Database:
         return self.version > len(MIGRATIONS)
 
 
-def look(path: Path) -> Database:
+def look_at_database(path: Path) -> Database:
     """Read the database in another process, and return its facts."""
     try:
         ran = subprocess.run(
@@ -67,12 +67,12 @@ def look(path: Path) -> Database:
         return Database(str(path), error=f"the process that read it ended with {ran.returncode}")
 
 
-def damaged(path: Path) -> list[str]:
+def damaged_files(path: Path) -> list[str]:
     """Return the files of databases that were set aside as damaged beside `path`, the oldest first."""
     return sorted(glob.glob(f"{glob.escape(str(path))}.damaged-*"))
 
 
-def read(path: Path) -> Database:
+def read_facts(path: Path) -> Database:
     """Read the facts of the database in this process."""
     try:
         if not path.exists():
@@ -82,13 +82,13 @@ def read(path: Path) -> Database:
     except OSError as error:
         return Database(str(path), error=str(error.strerror))
     try:
-        with closing(_open(path)) as connection:
-            return _read(path, connection)
+        with closing(_open_read_only(path)) as connection:
+            return _read_database(path, connection)
     except sqlite3.Error as error:
         return Database(str(path), error=getattr(error, "sqlite_errorname", None) or type(error).__name__)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open_read_only(path: Path) -> sqlite3.Connection:
     """Open the database without writing. If it has a log, read that too and do not change its lock file. If not,
     `immutable` keeps SQLite from making one."""
     logged = os.path.exists(f"{path}-wal") and os.path.exists(f"{path}-shm")
@@ -97,7 +97,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=2.0, isolation_level=None)
 
 
-def _read(path: Path, connection: sqlite3.Connection) -> Database:
+def _read_database(path: Path, connection: sqlite3.Connection) -> Database:
     def ask(sql: str) -> Any:
         return connection.execute(sql).fetchone()[0]
 
@@ -132,7 +132,7 @@ def _read(path: Path, connection: sqlite3.Connection) -> Database:
     )
 
 
-def check(
+def check_database(
     facts: Database, trouble: str | None = None, *, served: str | None = None, ended: str = ""
 ) -> Iterator[Finding]:
     """Check the database. `served` and `trouble`: the path and the trouble that a running daemon reports. `ended`: why
@@ -166,7 +166,7 @@ def check(
         yield warn(
             "database",
             f"{facts.path} cannot be looked at: {facts.error}",
-            refused(Path(facts.path).parent)[1]
+            refusal_and_cure(Path(facts.path).parent)[1]
             or "SQLITE_BUSY means that another program holds it, SQLITE_CANTOPEN that its permissions are wrong",
         )
     else:
@@ -192,7 +192,7 @@ def _check_version(facts: Database) -> Finding:
         return ok(
             "database", f"{facts.path} is of version {facts.version}; the next start migrates a copy of it"
         )
-    return ok("database", f"{facts.path}, {size(facts.bytes)}, quick_check ok")
+    return ok("database", f"{facts.path}, {format_size(facts.bytes)}, quick_check ok")
 
 
 def check_damaged(files: list[str]) -> Iterator[Finding]:
@@ -217,4 +217,4 @@ def check_sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(read(Path(sys.argv[1])))))  # noqa: T201 - for `look`
+    print(json.dumps(asdict(read_facts(Path(sys.argv[1])))))  # noqa: T201 - for `look`

@@ -14,7 +14,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.doctor.daemon import Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
-from dreamd.ctl.terminal.layout import counted, moment, span
+from dreamd.ctl.terminal.layout import format_counts, format_moment, format_span
 from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED
 
 MOVES = 0.05  # a measure that varies by less does not distinguish replies
@@ -28,8 +28,8 @@ _PLACE = re.compile(r"[\w./<>-]+:\d+")
 def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
     """Check that leo is connected, provides hooks, that his dreams speak, and that he dreams at all."""
     if answers.status is not None:
-        yield from _connected(answers.status)
-    yield from _mute(answers, database, now)
+        yield from _check_connected(answers.status)
+    yield from _check_mute(answers, database, now)
     yield from _dreamless(answers.decisions, database, now)
 
 
@@ -40,19 +40,19 @@ def _dreamless(decisions: Sequence[Mapping[str, Any]], database: Database, now: 
         return
     dreamt = [decision["at"] for decision in decisions[len(since) : len(since) + 1]]
     dreamt += [dialog["started_at"] for dialog in database.latest[:1]]
-    ago = f"for {span(now - max(dreamt))} and" if dreamt else "in"
+    ago = f"for {format_span(now - max(dreamt))} and" if dreamt else "in"
     yield warn(
         "leo",
-        f"no dream {ago} {len(since)} replies: {counted(Counter(decision['reason'] for decision in since))}",
+        f"no dream {ago} {len(since)} replies: {format_counts(Counter(decision['reason'] for decision in since))}",
         "`dreamctl why` says what each of them lacked; gate.chance, gate.cooldown_s and the gates' shares decide",
     )
 
 
-def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
+def _check_connected(status: Mapping[str, Any]) -> Iterator[Finding]:
     hosts = [session for session in status["sessions"] if session["name"] != "dreamctl"]
-    able = [session for session in hosts if not _lacks(session)]
+    able = [session for session in hosts if not _missing_hooks(session)]
     for session in hosts:
-        who, lacks = f"{session['name']} (pid {session['pid']}) is connected", _lacks(session)
+        who, lacks = f"{session['name']} (pid {session['pid']}) is connected", _missing_hooks(session)
         if not lacks:
             yield ok("leo", f"{who}, provides {', '.join(session['provides'])}")
         elif not able or len(lacks) == 1:  # if one leo can dream, other clients may only look
@@ -75,12 +75,12 @@ def _connected(status: Mapping[str, Any]) -> Iterator[Finding]:
         )
 
 
-def _lacks(session: Mapping[str, Any]) -> list[str]:
+def _missing_hooks(session: Mapping[str, Any]) -> list[str]:
     """Return the hooks that a dialogue needs and the session does not provide."""
     return [hook for hook in (Method.GENERATE, Method.OBSERVE) if hook not in session["provides"]]
 
 
-def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
+def _check_mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]:
     """Check that his dialogues speak. He is mute if the latest ran without a line, and gone if he left in each."""
     lost = list(
         takewhile(
@@ -91,18 +91,18 @@ def _mute(answers: Answers, database: Database, now: float) -> Iterator[Finding]
         yield fail(
             "leo",
             f"in each of the last {len(lost)} dialogues he was gone before his first line, since "
-            f"{moment(lost[-1]['started_at'], now)}",
+            f"{format_moment(lost[-1]['started_at'], now)}",
             "does a hook end his process (a crash, too little memory)? Look at how that ended",
         )
         return
     ran = [dialog for dialog in database.latest if dialog["outcome"] not in (NOT_OF_THE_CLIENT | {SUSPENDED})]
     silent, newest = list(_until_spoken(ran)), database.latest[:LATEST]
     if silent:
-        why, cure = _cause(answers, silent[0]["note"])
+        why, cure = _cause_of(answers, silent[0]["note"])
         count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
-        since = moment(silent[-1]["started_at"], now)
+        since = format_moment(silent[-1]["started_at"], now)
         pause_s = max((each["mute_s"] for each in (answers.status or {}).get("sessions", [])), default=0.0)
-        again = f". Otherwise he is asked again in {span(pause_s)}" if pause_s else ""
+        again = f". Otherwise he is asked again in {format_span(pause_s)}" if pause_s else ""
         yield fail(
             "leo",
             f"mute: {count}, 0 spoke: {why}; since {since}",
@@ -136,7 +136,7 @@ def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield dialog
 
 
-def _cause(answers: Answers, note: str | None) -> tuple[str, str]:
+def _cause_of(answers: Answers, note: str | None) -> tuple[str, str]:
     """Return why a dialogue said nothing, and what to do, by its note such as "generate: TypeError"."""
     if not note:
         return (
@@ -144,11 +144,11 @@ def _cause(answers: Answers, note: str | None) -> tuple[str, str]:
             "has his field words? Else his hook hides an error: call dreamclient.leo.attach(field) in its place",
         )
     hook, _, kind = note.partition(": ")
-    raised = f" raised {kind}{_place(answers, hook, kind)}" if kind[:1].isupper() else f": {kind}"
+    raised = f" raised {kind}{_error_place(answers, hook, kind)}" if kind[:1].isupper() else f": {kind}"
     return f"{hook}{raised}", "mend that in leo"
 
 
-def _place(answers: Answers, hook: str, kind: str) -> str:
+def _error_place(answers: Answers, hook: str, kind: str) -> str:
     """Return where the error was raised, such as " at leo.py:4288", or an empty string if the daemon does not know."""
     for error in reversed((answers.status or {}).get("last_errors", [])):
         if error["type"] == kind and error["where"].startswith(hook):
@@ -191,21 +191,23 @@ def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
     elif len(reached) < ENOUGH:
         yield ok("gates", f"{len(reached)} replies came to them; too few to judge")
     elif len(calm) == len(reached):
-        advice = _between(calm, "shut", take_up)
-        yield warn("gates", f"shut at each of the last {len(reached)} replies: {_ranges(calm)}", advice)
+        advice = _between_words(calm, "shut", take_up)
+        yield warn("gates", f"shut at each of the last {len(reached)} replies: {_range_words(calm)}", advice)
     elif not calm:
-        advice = _between(reached, "open", take_up)
-        yield warn("gates", f"open at each of the last {len(reached)} replies: {_ranges(reached)}", advice)
+        advice = _between_words(reached, "open", take_up)
+        yield warn(
+            "gates", f"open at each of the last {len(reached)} replies: {_range_words(reached)}", advice
+        )
     else:
         yield ok("gates", f"open at {len(reached) - len(calm)} of the last {len(reached)} replies")
 
 
-def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> str:
+def _between_words(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> str:
     """Return advice with thresholds amid the measures of leo. A measure that never varies gets one only if it holds the
     gate open: then the measure itself."""
     lines = []
     for name in ("trauma", "novelty"):
-        low, high = _range(decisions, name)
+        low, high = _range_of(decisions, name)
         above = decisions[0]["gate"][f"{name}_above"]
         if above is None or (way == "open" and low <= above):  # None: its rank decides
             continue
@@ -218,16 +220,16 @@ def _between(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> 
     return f"does leo measure (`dreamctl why`)? If so, under [gate] {' and '.join(lines)} {take_up}"
 
 
-def _ranges(decisions: Sequence[Mapping[str, Any]]) -> str:
+def _range_words(decisions: Sequence[Mapping[str, Any]]) -> str:
     texts = []
     for name in ("trauma", "novelty", "quality"):
-        low, high = _range(decisions, name)
+        low, high = _range_of(decisions, name)
         if low <= high:
             texts.append(f"{name} {low:.2f}" + (f"-{high:.2f}" if high > low else ""))
     return ", ".join(texts) or "no measures were given"
 
 
-def _range(decisions: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
+def _range_of(decisions: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
     """Return the least and the greatest measured value, or (inf, -inf) if none was measured."""
     values = [decision[name] for decision in decisions if decision.get(name) is not None]
     return min(values, default=inf), max(values, default=-inf)

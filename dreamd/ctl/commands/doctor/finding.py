@@ -37,7 +37,7 @@ def fail(section: Section, text: str, advice: str) -> Finding:
     return Finding(section, "FAIL", text, advice)
 
 
-def found(
+def findings_of(
     section: Section, check: Callable[..., Iterable[Finding]], *facts: Any, **more: Any
 ) -> Iterator[Finding]:
     """Yield the findings of `check`. If a daemon of another version answers in an unknown shape, report that."""

@@ -11,8 +11,8 @@ from dreamd import settings
 from dreamd.clock import Clock
 from dreamd.ctl.commands.doctor.daemon import CURES, Answers
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
-from dreamd.ctl.commands.doctor.places import remount, set_aside
-from dreamd.ctl.machine.access import refused
+from dreamd.ctl.commands.doctor.places import remount_advice, set_aside
+from dreamd.ctl.machine.access import refusal_and_cure
 from dreamd.errors import SettingsError
 from dreamd.inbox import Inbox, InboxError, InboxSettings, ValidationError, inbox_folder
 from dreamd.inbox.folder.folder import DONE, TEMPORARY
@@ -29,7 +29,7 @@ class InboxFacts:
     counts: dict[str, Any] = field(default_factory=dict)
 
 
-def look(state: Path, answers: Answers) -> InboxFacts:
+def look_at_inbox(state: Path, answers: Answers) -> InboxFacts:
     """Gather the facts of the folder that the daemon writes to, or would write to."""
     try:
         chosen = settings.load_settings(env=os.environ).inbox
@@ -44,23 +44,23 @@ def look(state: Path, answers: Answers) -> InboxFacts:
         inbox.check()
         return replace(facts, counts=inbox.counts())
     except InboxError as error:
-        return replace(facts, error=str(error), cure=_cure(error, folder))
+        return replace(facts, error=str(error), cure=_cure_of(error, folder))
 
 
-def _cure(error: InboxError, folder: Path) -> str:
+def _cure_of(error: InboxError, folder: Path) -> str:
     """Return what to do about an error of the folder, or of the folder that it would be made in."""
     follows = "Pending shards are then written automatically"
-    if isinstance(error, ValidationError) and (culprit := _culprit(folder)):
+    if isinstance(error, ValidationError) and (culprit := _blocking_path(folder)):
         return f"{set_aside(culprit, 'inbox.dir')}. {follows}"
     if getattr(error, "errno", None) == errno.EROFS:
         there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
-        return f"{remount(there)}. {follows}"
-    if cure := refused(folder)[1]:
+        return f"{remount_advice(there)}. {follows}"
+    if cure := refusal_and_cure(folder)[1]:
         return f"{cure}. {follows}"
     return CURES.get(type(error).__name__, f"mend that. {follows}")
 
 
-def _culprit(folder: Path) -> Path | None:
+def _blocking_path(folder: Path) -> Path | None:
     """Return the path that is no folder although the inbox needs one there. Links are allowed above the inbox only."""
     for place in (*reversed(folder.parents), folder, folder / TEMPORARY, folder / DONE):
         is_link = place.is_relative_to(folder) and os.path.islink(place)
@@ -69,7 +69,7 @@ def _culprit(folder: Path) -> Path | None:
     return None
 
 
-def check(facts: InboxFacts, answers: Answers, pending: int) -> Iterator[Finding]:
+def check_inbox(facts: InboxFacts, answers: Answers, pending: int) -> Iterator[Finding]:
     """Check the settings and the folder. `pending`: the number of dialogues whose shard is not written yet."""
     if not facts.enabled:
         yield ok("inbox", "disabled (inbox.enabled)")

@@ -12,7 +12,7 @@ from dreamclient.paths import SOCKET_PATH_BYTES
 
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.ctl.machine.places import SocketFacts, StateFacts, mount_of
-from dreamd.ctl.terminal.layout import size
+from dreamd.ctl.terminal.layout import format_size
 
 # File systems whose locks may not work, or not between machines. SQLite and dreamd rely on locks.
 NETWORK = frozenset(
@@ -42,7 +42,7 @@ def check_socket(
             "socket", f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}, then start dreamd"
         )
     elif facts.kind == "absent":
-        yield _absent(facts, guarded, holder)
+        yield _absent_socket(facts, guarded, holder)
     elif facts.uid != uid:
         yield fail(
             "socket",
@@ -75,7 +75,7 @@ def check_socket(
         yield ok("socket", str(facts.path))
 
 
-def _absent(facts: SocketFacts, guarded: bool, holder: int) -> Finding:
+def _absent_socket(facts: SocketFacts, guarded: bool, holder: int) -> Finding:
     path = facts.path
     if facts.refused:
         return fail("socket", f"{path} cannot be reached: {facts.refused}", facts.cure)
@@ -100,7 +100,7 @@ def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Findi
     if facts.kind == "other":
         yield fail("database", f"{facts.path} is no folder", set_aside(facts.path, "--state-dir"))
     elif facts.read_only:
-        yield fail("database", f"{facts.path} cannot be written", remount(facts.path))
+        yield fail("database", f"{facts.path} cannot be written", remount_advice(facts.path))
     elif facts.refused:
         yield fail("database", f"{facts.path} cannot be used: {facts.refused}", facts.cure)
     elif facts.kind == "unknown":
@@ -120,14 +120,14 @@ def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Findi
     if trouble == "disk full" and facts.free_bytes >= LITTLE_BYTES:
         yield fail(
             "database",
-            f"nothing more can be written where {facts.path} is, though {size(facts.free_bytes)} are free",
+            f"nothing more can be written where {facts.path} is, though {format_size(facts.free_bytes)} are free",
             "is a quota used up? `quota -s` tells: raise it, or make room. The daemon goes on by itself",
         )
     elif facts.free_bytes < LITTLE_BYTES:
         full = facts.free_bytes < PAGE_BYTES or trouble == "disk full"
         yield (fail if full else warn)(
             "database",
-            f"the disk is {'' if full else 'nearly '}full: {size(facts.free_bytes)} left where {facts.path} is",
+            f"the disk is {'' if full else 'nearly '}full: {format_size(facts.free_bytes)} left where {facts.path} is",
             "make room. The daemon goes on by itself",
         )
     else:
@@ -146,6 +146,6 @@ def set_aside(path: Path, option: str, label: str = "aside") -> str:
     return f"name another with {option}"
 
 
-def remount(path: Path) -> str:
+def remount_advice(path: Path) -> str:
     """Return the advice if the file system of a folder is read-only."""
     return f"as root, `mount -o remount,rw {quote(mount_of(path)[0] or str(path))}`"

@@ -14,7 +14,7 @@ from dreamd.ctl.machine.systemd_state import (
     SERVICE,
     SOCKET,
     UNMASK,
-    Units,
+    UnitFacts,
     failed_before,
 )
 
@@ -31,9 +31,9 @@ _CURES = {
 } | dict.fromkeys(SANDBOX_EXITS, "add the drop-in for hosts without user namespaces (docs/guides/service.md)")
 
 
-def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
+def check_service(units: UnitFacts, answers: bool, state: StateFacts) -> Iterator[Finding]:
     """Check the installed units. `answers`: whether a daemon answers at the socket."""
-    if unfit := _unfit(units, answers):
+    if unfit := _unfit_finding(units, answers):
         yield unfit
         return
     if not units.runs:
@@ -54,7 +54,7 @@ def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
         missing = f"systemd has no {' and no '.join(units.unknown)}"
         yield (warn if answers else fail)("service", missing, "`dreamctl service install`")
         return
-    yield from _state(units, answers, state)
+    yield from _check_state(units, answers, state)
     if units.says(SOCKET, "UnitFileState") == "enabled":
         yield ok("service", f"{SOCKET} is enabled")
     else:
@@ -69,7 +69,7 @@ def check(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
         yield ok("service", "ends with your last session", "`loginctl enable-linger` keeps it from boot on")
 
 
-def check_places(units: Units, state: Path, socket: Path) -> Iterator[Finding]:
+def check_places(units: UnitFacts, state: Path, socket: Path) -> Iterator[Finding]:
     """Check that the service listens at, and serves, the paths that leo and dreamctl use by options and environment."""
     address, ours = units.says(SOCKET, "Listen").removesuffix(" (Stream)"), units.state or state
     if state.name.endswith(f"@{socket.stem}"):
@@ -90,7 +90,7 @@ def check_places(units: Units, state: Path, socket: Path) -> Iterator[Finding]:
         )
 
 
-def _unfit(units: Units, answers: bool) -> Finding | None:
+def _unfit_finding(units: UnitFacts, answers: bool) -> Finding | None:
     """Return the finding if systemd cannot run the service at all, or None."""
     if units.hangs:
         advice = "if `ps -o pid,stat,args -C systemd` shows it with a T, `kill -CONT` its pid. If not, log in again"
@@ -113,7 +113,7 @@ def _unfit(units: Units, answers: bool) -> Finding | None:
     return None
 
 
-def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
+def _end_of_service(units: UnitFacts, state: StateFacts) -> tuple[str, str, str]:
     """Return how the service ended, why, and what to do first."""
     before = failed_before(units.says(SERVICE, "ExecStartPre"))
     code = units.says(SERVICE, "ExecMainStatus") if before is None else before
@@ -131,11 +131,11 @@ def _end(units: Units, state: StateFacts) -> tuple[str, str, str]:
     return (f", exit code {code}" if code not in ("", "0") else ""), why, cure
 
 
-def _state(units: Units, answers: bool, state: StateFacts) -> Iterator[Finding]:
+def _check_state(units: UnitFacts, answers: bool, state: StateFacts) -> Iterator[Finding]:
     failed = [unit for unit in (SERVICE, SOCKET) if units.says(unit, "ActiveState") == "failed"]
     restarts = units.says(SERVICE, "NRestarts")
     drop_ins = units.says(SERVICE, "DropInPaths")
-    end, why, cure = _end(units, state)
+    end, why, cure = _end_of_service(units, state)
     ended = f"{end}: {why}" if end and why else end
     result = ", ".join(f"{unit}: {units.says(unit, 'Result')}" for unit in failed)
     changed = f"; changed by {drop_ins}" if drop_ins else ""

@@ -6,7 +6,7 @@ from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.settings import Reading
 
 
-def check(reading: Reading) -> Iterator[Finding]:
+def check_settings(reading: Reading) -> Iterator[Finding]:
     """Report each mistake in the file and the environment of this user."""
     for error in reading.errors:
         yield fail(

@@ -15,7 +15,7 @@ from dreamd.ctl.commands.leo.files import LeoFiles, Plan
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.places import awaits_knock
 from dreamd.ctl.machine.systemctl import manager_answers
-from dreamd.ctl.terminal.output import command, emit, json_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
 
 PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
 
@@ -31,13 +31,13 @@ print(json.dumps([sys.version.split()[0], problem]))
 """
 
 
-def _folder(_: click.Context, __: click.Parameter, value: str) -> Path:
+def _leo_folder(_: click.Context, __: click.Parameter, value: str) -> Path:
     if not value:  # a variable that was not set must not mean the current folder
         raise click.BadParameter("expected a path, not an empty text")
     return Path(value)
 
 
-_path = click.argument("path", type=click.Path(), callback=_folder)
+_path = click.argument("path", type=click.Path(), callback=_leo_folder)
 _python = click.option("--python", "python", metavar="EXE", help="The interpreter that leo runs with.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
 
@@ -73,7 +73,7 @@ def install(context: click.Context, path: Path, python: str | None, yes: bool, d
     """
     target: Target = context.obj
     files = LeoFiles(path)
-    _end(target, files, files.installing(), _interpreter(files.folder, python), dry_run=dry_run)
+    _carry_out(target, files, files.installing(), _find_interpreter(files.folder, python), dry_run=dry_run)
     if not (dry_run or target.as_json):
         _go_on(context, target, yes=yes)
 
@@ -90,7 +90,7 @@ def uninstall(target: Target, path: Path, dry_run: bool) -> None:
     dreamctl leo uninstall ~/leo
     """
     files = LeoFiles(path)
-    _end(target, files, files.uninstalling(), None, dry_run=dry_run)
+    _carry_out(target, files, files.uninstalling(), None, dry_run=dry_run)
 
 
 @leo.command(short_help="Report what install would do, and whether leo could use it.")
@@ -107,13 +107,13 @@ def check(target: Target, path: Path, python: str | None) -> None:
     dreamctl leo check ~/leo
     """
     files = LeoFiles(path)
-    interpreter = _interpreter(files.folder, python)
-    _end(target, files, files.installing(), interpreter, dry_run=True)
+    interpreter = _find_interpreter(files.folder, python)
+    _carry_out(target, files, files.installing(), interpreter, dry_run=True)
     if interpreter["problem"]:
         raise SystemExit(1)
 
 
-def _end(
+def _carry_out(
     target: Target, files: LeoFiles, plan: Plan, interpreter: dict[str, Any] | None, *, dry_run: bool
 ) -> None:
     """Carry out the plan, unless `dry_run`, and report it. Exit with code 1 if it is a refusal."""
@@ -124,7 +124,7 @@ def _end(
             raise click.ClickException(f"{files.folder}: {error.strerror}; nothing is lost") from None
     done = plan.action in ("install", "uninstall") and not dry_run
     if target.as_json:
-        emit(
+        emit_json(
             {
                 "folder": str(files.folder),
                 "state": plan.state,
@@ -138,7 +138,7 @@ def _end(
     elif plan.action != "refuse":
         would = "" if done or plan.action == "nothing" else "would " + plan.action + ": "
         click.echo(f"{files.folder}: {would}{plan.message}")
-    _warn(plan, interpreter)
+    _print_warnings(plan, interpreter)
     if plan.action == "refuse":
         click.echo(f"refused: {plan.message}", err=True)
         raise SystemExit(1)
@@ -154,8 +154,8 @@ def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
         ):
             _run_service(context, verb)
         else:
-            click.echo(f"Next, set up the daemon: `{command(f'service {verb}')}`")
-    why, show = command("why"), command("show")
+            click.echo(f"Next, set up the daemon: `{command_to_copy(f'service {verb}')}`")
+    why, show = command_to_copy("why"), command_to_copy("show")
     click.echo(f"Then start leo and talk with him: `{why}` says whether he dreamt, `{show}` what he said.")
 
 
@@ -167,16 +167,16 @@ def _run_service(context: click.Context, verb: str) -> None:
     context.invoke(service, instance="", **more)
 
 
-def _warn(plan: Plan, interpreter: dict[str, Any] | None) -> None:
+def _print_warnings(plan: Plan, interpreter: dict[str, Any] | None) -> None:
     if interpreter is None:
         return
     if interpreter["problem"]:
-        from dreamd.ctl.machine.installed import CLIENT, requirement  # needed only after a failure
+        from dreamd.ctl.machine.installed import CLIENT, requirement_of  # needed only after a failure
 
         exe = interpreter["path"]
         click.echo(
             f"{exe} cannot import dreamclient ({interpreter['problem']}): with it, leo stays as he was.\n"
-            f"Do: {exe} -m pip install {quote(requirement(CLIENT))}; or name leo's interpreter with --python.",
+            f"Do: {exe} -m pip install {quote(requirement_of(CLIENT))}; or name leo's interpreter with --python.",
             err=True,
         )
     if not plan.docstring and plan.state in ("leo's own", "installed", "hand-made"):
@@ -187,7 +187,7 @@ def _warn(plan: Plan, interpreter: dict[str, Any] | None) -> None:
         )
 
 
-def _interpreter(folder: Path, named: str | None) -> dict[str, Any]:
+def _find_interpreter(folder: Path, named: str | None) -> dict[str, Any]:
     """Return `{path, version, problem}` of leo's Python: the `named` one, that of his venv, or python3 of the PATH."""
     inside = (folder / name / "bin" / "python" for name in (".venv", "venv"))
     found = named or next((str(exe) for exe in inside if exe.exists()), None)

@@ -15,7 +15,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from dreamd.ctl.machine.output_files import sync
+from dreamd.ctl.machine.output_files import sync_folder
 
 DREAM, ORIGINAL = "dream.py", "dream_original.py"
 DROPIN = b"dreamclient.dropin"
@@ -53,9 +53,11 @@ class LeoFiles:
             case "leo's own":
                 return found
             case "installed":
-                return _with(found, "nothing", "dreamd is installed already")
+                return _with_action(found, "nothing", "dreamd is installed already")
             case "hand-made":
-                return _with(found, "nothing", f"{self.dream} imports dreamclient already, put there by hand")
+                return _with_action(
+                    found, "nothing", f"{self.dream} imports dreamclient already, put there by hand"
+                )
         return found
 
     def uninstalling(self) -> Plan:
@@ -63,11 +65,11 @@ class LeoFiles:
         found = self._look()
         match found.state:
             case "leo's own":
-                return _with(found, "nothing", f"{self.dream} is leo's own; there is nothing to undo")
+                return _with_action(found, "nothing", f"{self.dream} is leo's own; there is nothing to undo")
             case "installed":
-                return _with(found, "uninstall", f"{ORIGINAL} becomes {DREAM} again")
+                return _with_action(found, "uninstall", f"{ORIGINAL} becomes {DREAM} again")
             case "hand-made":
-                return _with(
+                return _with_action(
                     found, "refuse", f"there is no {ORIGINAL} to bring back; {DREAM} was made by hand"
                 )
         return found
@@ -79,7 +81,7 @@ class LeoFiles:
             self._write(self.dream, plan.content)
         elif plan.action == "uninstall":
             os.replace(self.original, self.dream)
-        sync(self.folder)
+        sync_folder(self.folder)
 
     def _look(self) -> Plan:
         if self.dream.is_symlink():
@@ -92,12 +94,12 @@ class LeoFiles:
             return Plan(what, "refuse", f"no {DREAM} can be read in {self.folder}: {error.strerror}")
         if kept is None and now.endswith(IMPORT.encode()):
             message = f"{ORIGINAL}, which {DREAM} was made from, is gone; bring leo's own {DREAM} back, then install"
-            return Plan("missing", "refuse", message, _docstring(now) is not None)
+            return Plan("missing", "refuse", message, _docstring_of(now) is not None)
         if kept is None and DROPIN in now:
-            return Plan("hand-made", "refuse", "", _docstring(now) is not None)
+            return Plan("hand-made", "refuse", "", _docstring_of(now) is not None)
         try:
-            content = rendered(now if kept is None else kept)
-            docstring = _docstring(content) is not None
+            content = render_dream_file(now if kept is None else kept)
+            docstring = _docstring_of(content) is not None
         except (SyntaxError, ValueError) as error:
             bad = DREAM if kept is None else ORIGINAL
             return Plan("unreadable", "refuse", f"{bad} is no Python ({type(error).__name__}); mend it first")
@@ -130,19 +132,19 @@ class LeoFiles:
             part.unlink(missing_ok=True)
 
 
-def rendered(original: bytes) -> bytes:
+def render_dream_file(original: bytes) -> bytes:
     """Return the new dream.py for an old one: its bytes up to the end of its docstring, and the import. Raise
     SyntaxError, ValueError."""
-    head = _head(original)
+    head = _docstring_head(original)
     new = head + (b"\n\n" if head else b"") + IMPORT.encode()
-    if _docstring(new) != _docstring(original):
+    if _docstring_of(new) != _docstring_of(original):
         raise ValueError("the docstring cannot be kept")
     return new
 
 
-def _head(source: bytes) -> bytes:
+def _docstring_head(source: bytes) -> bytes:
     """Return the bytes up to the end of the docstring, empty if there is none."""
-    tree = _parsed(source)
+    tree = _parse_module(source)
     if ast.get_docstring(tree, clean=False) is None:
         return b""
     node = tree.body[0]
@@ -154,15 +156,15 @@ def _head(source: bytes) -> bytes:
     return "".join([*lines[: node.end_lineno - 1], last]).encode(encoding)
 
 
-def _docstring(source: bytes) -> str | None:
-    return ast.get_docstring(_parsed(source), clean=False)
+def _docstring_of(source: bytes) -> str | None:
+    return ast.get_docstring(_parse_module(source), clean=False)
 
 
-def _parsed(source: bytes) -> ast.Module:
+def _parse_module(source: bytes) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # leo's docstring may hold an odd escape
         return ast.parse(source)
 
 
-def _with(plan: Plan, action: str, message: str) -> Plan:
+def _with_action(plan: Plan, action: str, message: str) -> Plan:
     return Plan(plan.state, action, message, plan.docstring)

@@ -10,10 +10,10 @@ from dreamclient.messages import DECISIONS, Method
 
 from dreamd.ctl.daemon.connection import DATABASE_NAME, Target
 from dreamd.ctl.daemon.source import Source
-from dreamd.ctl.machine.output_files import check_free, regular, write
+from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
 from dreamd.ctl.terminal.dialogues import count_of
-from dreamd.ctl.terminal.layout import size
-from dreamd.ctl.terminal.output import emit, json_option, utc_option
+from dreamd.ctl.terminal.layout import format_size
+from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 MOST = 2000  # dialogues on one page
 SLOW = 200  # with this many dialogues or more, progress is shown
@@ -23,7 +23,7 @@ SLOW = 200  # with this many dialogues or more, progress is shown
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=regular,
+    callback=regular_file,
     default="dreams.html",
     show_default=True,
     help="The file to write.",
@@ -50,32 +50,32 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
     dreamctl report --open
     dreamctl report --out last.html -n 100
     """
-    from dreamd.ctl.commands.report.page import HEAD, page
+    from dreamd.ctl.commands.report.page import HEAD, render_page
 
     with target.dreams() as daemon:
         status = daemon.call(Method.STATUS)
         state = Path(status["state_dir"])
-        check_free(out, state, force=force or _begins(out, HEAD))
-        text = page(
+        check_free(out, state, force=force or _begins_with(out, HEAD))
+        text = render_page(
             status,
             daemon.call(Method.STATS),
             daemon.call(Method.WHY, DECISIONS),
-            dialogs := _dialogs(daemon, most),
+            dialogs := _last_dialogs(daemon, most),
             daemon.newest(Method.DRIFT, most),
             daemon.call(Method.FRAGMENTS),
             _left(state / DATABASE_NAME),
         )
     data = text.encode("utf-8", "replace")
-    write(out, data)
+    write_private(out, data)
     if target.as_json:
-        emit({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
+        emit_json({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
     else:
-        click.echo(f"{out}: {count_of(len(dialogs), 'dialogue')}, {size(len(data))}")
+        click.echo(f"{out}: {count_of(len(dialogs), 'dialogue')}, {format_size(len(data))}")
     if look and not webbrowser.open(out.absolute().as_uri()):
         click.echo(f"No browser could be opened; the page is {out.absolute()}", err=True)
 
 
-def _begins(file: Path, text: str) -> bool:
+def _begins_with(file: Path, text: str) -> bool:
     try:
         with file.open("rb") as there:
             return there.read(len(text)) == text.encode()
@@ -86,17 +86,17 @@ def _begins(file: Path, text: str) -> bool:
 def _left(database: Path) -> list[dict[str, Any]]:
     """Return the fragments that left the friend last, or none if the database cannot be read beside the daemon."""
     from dreamd.ctl.commands.report.friend import LATELY
-    from dreamd.ctl.daemon.stored import stored
+    from dreamd.ctl.daemon.stored import open_stored
     from dreamd.store.reads import past_fragments
 
     try:
-        with stored(database) as dreams:
+        with open_stored(database) as dreams:
             return past_fragments(dreams.connection, LATELY)
     except click.ClickException:
         return []
 
 
-def _dialogs(daemon: Source, most: int) -> list[dict[str, Any]]:
+def _last_dialogs(daemon: Source, most: int) -> list[dict[str, Any]]:
     """Return the last dialogues with their lines, newest first."""
     recent = daemon.newest(Method.DIALOGS_RECENT, most)
     hidden = len(recent) < SLOW or not sys.stderr.isatty()

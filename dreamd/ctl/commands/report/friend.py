@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamd.ctl.commands.report.charts import safe, table
+from dreamd.ctl.commands.report.charts import escape_text, html_table
 from dreamd.ctl.terminal.dialogues import count_of
-from dreamd.ctl.terminal.layout import span
+from dreamd.ctl.terminal.layout import format_span
 
 HEAVIEST = 12  # fragments that are shown at once; the others are folded
 LATELY = 8  # fragments that came, and that left
@@ -44,7 +44,7 @@ def friend_section(fragments: Sequence[Row], left: Sequence[Row], now: float) ->
 
 def _table(fragments: Sequence[Row], now: float, about: str) -> str:
     rows = [(f"{each['weight']:.2f}", _age(each, now), _source(each), each["text"]) for each in fragments]
-    return table(("weight", "age", "from", "fragment"), rows, about)
+    return html_table(("weight", "age", "from", "fragment"), rows, about)
 
 
 def _sayings(fragments: Sequence[Row], now: float) -> str:
@@ -52,13 +52,13 @@ def _sayings(fragments: Sequence[Row], now: float) -> str:
     told = []
     for each in fragments:
         at = each.get("left_at") or each["added_at"]
-        when = f", {span(max(0.0, now - at))} ago" if at else ""
-        told.append(f"<li>{safe(each['text'])} <small>{_source(each)}{when}</small></li>")
+        when = f", {format_span(max(0.0, now - at))} ago" if at else ""
+        told.append(f"<li>{escape_text(each['text'])} <small>{_source(each)}{when}</small></li>")
     return f"<ul>{''.join(told)}</ul>"
 
 
 def _age(fragment: Row, now: float) -> str:
-    return span(max(0.0, now - fragment["added_at"])) if fragment["added_at"] else "-"
+    return format_span(max(0.0, now - fragment["added_at"])) if fragment["added_at"] else "-"
 
 
 def _source(fragment: Row) -> str:

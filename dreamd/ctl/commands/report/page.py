@@ -9,10 +9,10 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
-from dreamd.ctl.commands.report.charts import lines, safe, stacked, table
+from dreamd.ctl.commands.report.charts import draw_lines, draw_stacked, escape_text, html_table
 from dreamd.ctl.commands.report.friend import friend_section
 from dreamd.ctl.terminal.dialogues import count_of
-from dreamd.ctl.terminal.layout import beginning, number, span
+from dreamd.ctl.terminal.layout import beginning_of, format_number, format_span
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ _HOOKS = {
 }
 
 
-def page(
+def render_page(
     status: Row,
     stats: Row,
     decisions: Sequence[Row],
@@ -58,9 +58,9 @@ def page(
             '<meta name=viewport content="width=device-width,initial-scale=1">',
             f'<meta http-equiv=Content-Security-Policy content="{policy}">',
             '<link rel=icon href="data:,">',
-            f"<title>The dreams of {safe(name)}</title><style>{style}</style></head><body><main>",
-            f"<h1>The dreams of {safe(name)}</h1>",
-            _summary(status, stats, now),
+            f"<title>The dreams of {escape_text(name)}</title><style>{style}</style></head><body><main>",
+            f"<h1>The dreams of {escape_text(name)}</h1>",
+            _render_summary(status, stats, now),
             "<h2>The dreams</h2>",
             '<input id=search type=search placeholder="Search the dreams" aria-label="Search the dreams">'
             "<p id=found role=status></p>"
@@ -73,16 +73,16 @@ def page(
             "<h2>The friend</h2>",
             friend_section(fragments, left, now),
             "<h2>Did he dream?</h2>",
-            _decisions(stats.get("days", {}), decisions),
+            _render_decisions(stats.get("days", {}), decisions),
             "<h2>How dreams ended</h2>",
-            _course(dialogs, drift),
-            f"<h2>How long {safe(name)} took to answer</h2>",
-            _hooks(status["hooks"]),
+            _render_course(dialogs, drift),
+            f"<h2>How long {escape_text(name)} took to answer</h2>",
+            _render_hooks(status["hooks"]),
             f"</main><script>{script}</script></body></html>",
         ]
     )
     room = PAGE_BYTES - len(above.encode("utf-8", "replace")) - len(below.encode("utf-8", "replace")) - 200
-    return f"{above}{_dreams(dialogs, room)}{below}"
+    return f"{above}{_render_dreams(dialogs, room)}{below}"
 
 
 def _dreamer(dialogs: Sequence[Row]) -> str:
@@ -94,65 +94,65 @@ def _dreamer(dialogs: Sequence[Row]) -> str:
     return " and ".join([", ".join(named[:-1]), named[-1]] if named[1:] else named)
 
 
-def _summary(status: Row, stats: Row, now: float) -> str:
+def _render_summary(status: Row, stats: Row, now: float) -> str:
     said = f"{count_of(stats['dialogs'], 'dream')} with {count_of(stats['lines'], 'line')}. "
     if status["uptime_s"] is None:
         said += "No daemon answered, so they were read from the database. "
     else:
-        said += f"The daemon's state is {status['state']}, up for {span(status['uptime_s'])}. "
-    return f"<p>{safe(said)}Made on {time.strftime('%Y-%m-%d %H:%M %Z', time.localtime(now))}.</p>"
+        said += f"The daemon's state is {status['state']}, up for {format_span(status['uptime_s'])}. "
+    return f"<p>{escape_text(said)}Made on {time.strftime('%Y-%m-%d %H:%M %Z', time.localtime(now))}.</p>"
 
 
-def _decisions(days: Row, decisions: Sequence[Row]) -> str:
+def _render_decisions(days: Row, decisions: Sequence[Row]) -> str:
     """Draw the last decisions, and if there are older ones, all by day. `days`: counts by reason, by day (UTC)."""
     if not decisions:
         return "<p>No decision is known. The daemon decides after each reply that it is told of.</p>"
     last = [(decision["at"], decision["reason"]) for decision in reversed(decisions)]
-    said = stacked(f"The last {count_of(len(last), 'decision')} over time, by reason", *_over_time(last))
+    said = draw_stacked(f"The last {count_of(len(last), 'decision')} over time, by reason", *_over_time(last))
     ever: Counter[str] = Counter()
     for counts in days.values():
         ever.update(counts)
     if len(days) > 1 or ever.total() > len(last):
         names = [name for name, _ in ever.most_common()]
-        said += stacked("Decisions of each day (UTC), by reason", sorted(days.items()), names, max(days))
+        said += draw_stacked("Decisions of each day (UTC), by reason", sorted(days.items()), names, max(days))
     rows = [(name, str(count)) for name, count in (ever or Counter(name for _, name in last)).most_common()]
-    return said + table(("reason", "decisions"), rows, "Decisions by reason")
+    return said + html_table(("reason", "decisions"), rows, "Decisions by reason")
 
 
-def _course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
+def _render_course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
     if not dialogs:
         return "<p>No dream has ended yet.</p>"
     ordered, away = list(reversed(dialogs)), list(reversed(drift))
-    ends = Counter(_outcome(dialog) for dialog in ordered)
+    ends = Counter(_outcome_of(dialog) for dialog in ordered)
     rows = [(name, str(count)) for name, count in ends.most_common()]
     return "".join(
         [
-            stacked(
+            draw_stacked(
                 "Dreams over time, by outcome",
-                *_over_time([(dialog["started_at"], _outcome(dialog)) for dialog in ordered]),
+                *_over_time([(dialog["started_at"], _outcome_of(dialog)) for dialog in ordered]),
             ),
-            table(("outcome", "dreams"), rows, "Dreams by outcome"),
-            _curves("Trauma and arousal", {"trauma": "avg_trauma", "arousal": "avg_arousal"}, ordered),
-            _curves("Drift of the friend from the origin", {"drift": "drift"}, away) if away else "",
+            html_table(("outcome", "dreams"), rows, "Dreams by outcome"),
+            _draw_curves("Trauma and arousal", {"trauma": "avg_trauma", "arousal": "avg_arousal"}, ordered),
+            _draw_curves("Drift of the friend from the origin", {"drift": "drift"}, away) if away else "",
         ]
     )
 
 
-def _hooks(hooks: Row) -> str:
+def _render_hooks(hooks: Row) -> str:
     if not hooks:
         return "<p>No dream was spoken since the daemon started.</p>"
     rows = [
         (_HOOKS.get(name, name), str(of["calls"]), _duration(of["p50_ms"]), _duration(of["p99_ms"]))
         for name, of in sorted(hooks.items())
     ]
-    return table(("asked to", "times", "half within", "99 % within"), rows, "Times to answer")
+    return html_table(("asked to", "times", "half within", "99 % within"), rows, "Times to answer")
 
 
-def _dreams(dialogs: Sequence[Row], room: int) -> str:
+def _render_dreams(dialogs: Sequence[Row], room: int) -> str:
     """Return the transcripts that fit into `room` bytes, newest first, and the number of the others."""
     shown: list[str] = []
     for dialog in dialogs:
-        text = _dream(dialog, " open" if len(shown) < OPEN else "")
+        text = _render_dream(dialog, " open" if len(shown) < OPEN else "")
         room -= len(text.encode("utf-8", "replace"))
         if room < 0:
             left = len(dialogs) - len(shown)
@@ -162,41 +162,43 @@ def _dreams(dialogs: Sequence[Row], room: int) -> str:
     return "".join(shown)
 
 
-def _dream(dialog: Row, state: str) -> str:
+def _render_dream(dialog: Row, state: str) -> str:
     turns = dialog["turns"]
-    title = beginning(turns[0]["text"], TITLE_CHARS) if turns else ""
+    title = beginning_of(turns[0]["text"], TITLE_CHARS) if turns else ""
     about = " · ".join(
         [
             f"dream {dialog['id']}",
-            _moment(dialog["started_at"]),
-            _outcome(dialog),
+            _time_of(dialog["started_at"]),
+            _outcome_of(dialog),
             count_of(dialog["lines"], "line"),
         ]
     )
     own = "it" if dialog.get("client") in _NAMES else "leo"
     said = "".join(
-        f"<dt>{safe(own if turn['speaker'] == 'leo' else str(turn['speaker']))}"
-        f"<dd>{safe(turn['text']) or '<i>not kept</i>'}"
+        f"<dt>{escape_text(own if turn['speaker'] == 'leo' else str(turn['speaker']))}"
+        f"<dd>{escape_text(turn['text']) or '<i>not kept</i>'}"
         for turn in turns
     )
     said = f"<dl>{said}</dl>" if said else "<p>Nothing was said.</p>"
-    note = f"<p>ended by {safe(dialog['note'])}</p>" if dialog.get("note") else ""
-    heading = f"<b>{safe(title) or '(no words)'}</b><small>{safe(about)}</small>"
+    note = f"<p>ended by {escape_text(dialog['note'])}</p>" if dialog.get("note") else ""
+    heading = f"<b>{escape_text(title) or '(no words)'}</b><small>{escape_text(about)}</small>"
     return f"<details class=dream{state}><summary>{heading}</summary>{said}{note}</details>"
 
 
-def _curves(title: str, names: dict[str, str], rows: Sequence[Row]) -> str:
+def _draw_curves(title: str, names: dict[str, str], rows: Sequence[Row]) -> str:
     """Draw a curve for each name, of its key in `rows`. If there are more than POINTS rows, a point is their mean."""
     edges = [round(place * len(rows) / min(POINTS, len(rows))) for place in range(min(POINTS, len(rows)) + 1)]
     parts = [rows[start:end] for start, end in pairwise(edges)]
     ids = [f"{part[0]['id']}-{part[-1]['id']}" if len(part) > 1 else str(part[0]["id"]) for part in parts]
-    series = {name: [_mean(row[key] for row in part) for part in parts] for name, key in names.items()}
-    numbers = zip(ids, *([number(value) for value in values] for values in series.values()), strict=True)
+    series = {name: [_mean_of(row[key] for row in part) for part in parts] for name, key in names.items()}
+    numbers = zip(
+        ids, *([format_number(value) for value in values] for values in series.values()), strict=True
+    )
     ends = [f"dream {place}" for place in ids]
-    return lines(f"{title}, dream by dream", series, ends, ("dream", *names), list(numbers))
+    return draw_lines(f"{title}, dream by dream", series, ends, ("dream", *names), list(numbers))
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def _mean_of(values: Iterable[float | None]) -> float | None:
     there = [value for value in values if value is not None]
     return sum(there) / len(there) if there else None
 
@@ -212,21 +214,21 @@ def _over_time(events: Sequence[tuple[float, str]]) -> tuple[list[tuple[str, Cou
     names = [name for name, _ in Counter(name for _, name in events).most_common()]
     short = wide < 60  # then minutes do not distinguish columns
     return (
-        [(_moment(first + at * wide, short), of) for at, of in enumerate(counts)],
+        [(_time_of(first + at * wide, short), of) for at, of in enumerate(counts)],
         names,
-        _moment(last, short),
+        _time_of(last, short),
     )
 
 
-def _outcome(dialog: Row) -> str:
+def _outcome_of(dialog: Row) -> str:
     return str(dialog["outcome"] or "running")
 
 
-def _moment(at: float, seconds: bool = False) -> str:
+def _time_of(at: float, seconds: bool = False) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M", time.localtime(at))
 
 
 def _duration(milliseconds: float) -> str:
     if milliseconds < 1000:
         return f"{milliseconds:.3g} ms"
-    return f"{milliseconds / 1000:.1f} s" if milliseconds < 60_000 else span(milliseconds / 1000)
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 60_000 else format_span(milliseconds / 1000)

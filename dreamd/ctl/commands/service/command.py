@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 import click
 
-from dreamd.ctl.commands.service.status import look, rows
+from dreamd.ctl.commands.service.status import look_at_service, service_rows
 from dreamd.ctl.daemon import background as plain
 from dreamd.ctl.daemon import service_units
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.service_units import instance_option
 from dreamd.ctl.machine import systemctl
-from dreamd.ctl.machine.places import listens, look_at_state
-from dreamd.ctl.terminal.layout import labelled, width
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.machine.places import has_listener, look_at_state
+from dreamd.ctl.terminal.layout import label_rows, terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.process.state_folder import make_private_folder
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
@@ -59,11 +59,11 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     dreamctl service install --dry-run
     dreamctl service install
     """
-    pair = service_units.meant(target, instance)
-    service_units.check(pair, force)
+    pair = service_units.units_for(target, instance)
+    service_units.check_units(pair, force)
     texts, (socket, daemon) = pair.texts(), pair.units
     before: list[tuple[str, ...]] = []
-    if systemctl.is_active(socket) and systemctl.listened(socket) != pair.unit_socket:
+    if systemctl.is_active(socket) and systemctl.listen_path(socket) != pair.unit_socket:
         before.append(
             ("stop", *pair.known)
         )  # while systemd still knows the socket file that it has to remove
@@ -72,16 +72,16 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
         after.append(("restart", daemon))
     folders = [] if os.path.isdir(pair.state) else [f"create the folder {pair.state}"]
     if not dry_run:
-        systemctl.tell_all(before)
+        systemctl.run_all_systemctl(before)
         make_private_folder(pair.state)  # the unit can write only there, so the folder has to exist first
         for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.part")
             part.write_text(text, encoding="utf-8")
             part.replace(path)
-        systemctl.tell_all(after)
-    done = [*_calls(before), *folders, *(f"write {path}" for path in texts), *_calls(after)]
-    _report(target, done, dry_run)
+        systemctl.run_all_systemctl(after)
+    done = [*_call_words(before), *folders, *(f"write {path}" for path in texts), *_call_words(after)]
+    _print_done(target, done, dry_run)
 
 
 @service.command(short_help="Stop and disable the service, and remove the units.")
@@ -99,7 +99,7 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
     \b
     dreamctl service uninstall
     """
-    pair = service_units.meant(target, instance)
+    pair = service_units.units_for(target, instance)
     files = (
         []
         if instance
@@ -111,14 +111,14 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
     managed = systemctl.manager_answers()
     before, after = ([("stop", *names)], [("daemon-reload",)]) if managed and files else ([], [])
     if not dry_run:
-        systemctl.tell_all(before)
+        systemctl.run_all_systemctl(before)
         for path in files:
             path.unlink()
-        systemctl.tell_all(after)
-    done = [*_calls(before), *(f"remove {path}" for path in files), *_calls(after)]
+        systemctl.run_all_systemctl(after)
+    done = [*_call_words(before), *(f"remove {path}" for path in files), *_call_words(after)]
     if files and not managed:
         done.append("stop nothing: no user manager of systemd answers")
-    _report(target, done or ["nothing: it is not installed"], dry_run)
+    _print_done(target, done or ["nothing: it is not installed"], dry_run)
 
 
 @service.command(short_help="Start the service, or a process without systemd.")
@@ -132,16 +132,16 @@ def start(target: Target, instance: str) -> None:
     \b
     dreamctl service start
     """
-    pair = service_units.meant(target, instance)
+    pair = service_units.units_for(target, instance)
     if _by_its_unit(target, pair, "start"):
         return
-    pid = None if listens(pair.socket) else plain.spawn(pair.state, pair.socket)
+    pid = None if has_listener(pair.socket) else plain.spawn_daemon(pair.state, pair.socket)
     if pid is None:
-        _report(target, [f"nothing: it runs already (pid {plain.serving(pair.state, pair.socket)})"])
+        _print_done(target, [f"nothing: it runs already (pid {plain.serving_pid(pair.state, pair.socket)})"])
         return
     log = plain.log_file(pair.state)
     why = "no user manager answers" if os.path.exists(pair.file) else "no unit is installed"
-    _report(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
+    _print_done(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
 
 
 @service.command(short_help="Stop the service and its socket.")
@@ -154,14 +154,14 @@ def stop(target: Target, instance: str) -> None:
     \b
     dreamctl service stop
     """
-    pair, done = service_units.meant(target, instance), []
+    pair, done = service_units.units_for(target, instance), []
     if pair.managed:
-        systemctl.tell("stop", *pair.units)
+        systemctl.run_systemctl("stop", *pair.units)
         done.append(f"stopped the unit {pair.units[1]} and its socket")
-    if not done or _runs(pair):
-        plain.stop(pair.state, pair.socket, pair.units)
+    if not done or _is_running(pair):
+        plain.stop_daemon(pair.state, pair.socket, pair.units)
         done.append("the daemon has stopped")
-    _report(target, done)
+    _print_done(target, done)
 
 
 @service.command()
@@ -175,13 +175,13 @@ def restart(context: click.Context, instance: str) -> None:
     dreamctl service restart
     """
     target: Target = context.obj
-    pair = service_units.meant(target, instance)
+    pair = service_units.units_for(target, instance)
     if _by_its_unit(target, pair, "restart"):
         return
-    if listens(pair.socket) and not look_at_state(pair.state).stopped:
-        plain.serving(pair.state, pair.socket)  # or it is not ours to stop
-    if _runs(pair):
-        plain.stop(pair.state, pair.socket, pair.units)
+    if has_listener(pair.socket) and not look_at_state(pair.state).stopped:
+        plain.serving_pid(pair.state, pair.socket)  # or it is not ours to stop
+    if _is_running(pair):
+        plain.stop_daemon(pair.state, pair.socket, pair.units)
     context.invoke(start, instance=instance)
 
 
@@ -197,11 +197,11 @@ def status(target: Target, instance: str) -> None:
     \b
     dreamctl service status
     """
-    found, said, is_well = look(service_units.meant(target, instance))
+    found, said, is_well = look_at_service(service_units.units_for(target, instance))
     if target.as_json:
-        emit(found)
+        emit_json(found)
     else:
-        click.echo(labelled(rows(found, said), width()))
+        click.echo(label_rows(service_rows(found, said), terminal_width()))
     if not is_well:
         raise SystemExit(1)
 
@@ -220,7 +220,7 @@ def logs(target: Target, count: int, instance: str) -> None:
     \b
     dreamctl service logs -n 200
     """
-    pair = service_units.meant(target, instance)
+    pair = service_units.units_for(target, instance)
     log = plain.log_file(pair.state)
     if pair.managed and shutil.which("journalctl"):
         source, unit = "journal", pair.units[1]
@@ -236,32 +236,32 @@ def logs(target: Target, count: int, instance: str) -> None:
         raise click.ClickException(f"there is no log at {log}")
     lines = said.decode("utf-8", "replace").splitlines()[-count:]
     if target.as_json:
-        emit({"log": source, "lines": lines})
+        emit_json({"log": source, "lines": lines})
     else:
         click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
-def _by_its_unit(target: Target, pair: service_units.Pair, verb: str) -> bool:
+def _by_its_unit(target: Target, pair: service_units.ServiceUnits, verb: str) -> bool:
     """Start or restart the unit if it is installed, and report that. Return whether it is installed."""
     if not pair.managed:
         return False
     service_units.refuse_taken_from_installed(pair)
     service_units.tell_to_run(verb, pair)
-    _report(target, [f"{verb}ed the unit {pair.units[1]}"])
+    _print_done(target, [f"{verb}ed the unit {pair.units[1]}"])
     return True
 
 
-def _runs(pair: service_units.Pair) -> bool:
+def _is_running(pair: service_units.ServiceUnits) -> bool:
     """Return whether a daemon holds the state folder, or a process listens at its socket."""
-    return bool(look_at_state(pair.state).holder) or listens(pair.socket)
+    return bool(look_at_state(pair.state).holder) or has_listener(pair.socket)
 
 
-def _calls(calls: Sequence[tuple[str, ...]]) -> list[str]:
+def _call_words(calls: Sequence[tuple[str, ...]]) -> list[str]:
     return [f"systemctl --user {' '.join(call)}" for call in calls]
 
 
-def _report(target: Target, done: list[str], dry_run: bool = False) -> None:
+def _print_done(target: Target, done: list[str], dry_run: bool = False) -> None:
     if target.as_json:
-        emit({"done": [] if dry_run else done, "would": done if dry_run else []})
+        emit_json({"done": [] if dry_run else done, "would": done if dry_run else []})
     else:
         click.echo("\n".join(f"would {line}" if dry_run else line for line in done))

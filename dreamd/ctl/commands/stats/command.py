@@ -9,8 +9,8 @@ from dreamclient.messages import Method
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
 from dreamd.ctl.terminal.dialogues import count_of
-from dreamd.ctl.terminal.layout import counted, labelled, number, span, width
-from dreamd.ctl.terminal.output import emit, json_option
+from dreamd.ctl.terminal.layout import format_counts, format_number, format_span, label_rows, terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option
 
 Figures = Mapping[str, Any]
 
@@ -32,20 +32,20 @@ def stats(target: Target, openmetrics: bool) -> None:
     if openmetrics and target.as_json:
         raise click.UsageError("--json and --openmetrics are two formats; name one")
     if openmetrics:
-        _expose(target)
+        _print_exposition(target)
         return
     with target.dreams() as daemon:
         ever = _since_the_beginning(daemon)  # first: a daemon of another protocol answers `status` alone
         figures = _of_now(daemon.call(Method.STATUS)) | ever
     if target.as_json:
-        emit(figures)
+        emit_json(figures)
     else:
-        click.echo(show_stats(figures, width()))
+        click.echo(show_stats(figures, terminal_width()))
 
 
-def _expose(target: Target) -> None:
+def _print_exposition(target: Target) -> None:
     """Print what is known, even if the daemon is down: a scraper has to see that in the file, not by its age."""
-    from dreamd.ctl.commands.stats.openmetrics import exposition
+    from dreamd.ctl.commands.stats.openmetrics import render_metrics
 
     figures: dict[str, Any] = {}
     try:
@@ -54,9 +54,9 @@ def _expose(target: Target) -> None:
             figures = {key: status[key] for key in (*_OF_STATUS, *_EXPOSED_TOO) if key in status}
             figures |= _since_the_beginning(daemon)
     except (Unreachable, Refused):
-        click.echo(exposition(figures), nl=False)
+        click.echo(render_metrics(figures), nl=False)
         raise
-    click.echo(exposition(figures), nl=False)
+    click.echo(render_metrics(figures), nl=False)
 
 
 def _of_now(status: Figures) -> dict[str, Any]:
@@ -76,20 +76,23 @@ def _since_the_beginning(daemon: Source) -> dict[str, Any]:
 
 def show_stats(figures: Figures, columns: int) -> str:
     """Return the figures as text."""
-    return labelled(_rows(figures), columns)
+    return label_rows(_stats_rows(figures), columns)
 
 
-def _rows(figures: Figures) -> Iterator[tuple[str, str]]:
-    yield "dialogues", f"{figures['dialogs']}: {counted(figures['outcomes'])}"
+def _stats_rows(figures: Figures) -> Iterator[tuple[str, str]]:
+    yield "dialogues", f"{figures['dialogs']}: {format_counts(figures['outcomes'])}"
     yield "lines", str(figures["lines"])
-    yield "average", f"trauma {number(figures['avg_trauma'])}, arousal {number(figures['avg_arousal'])}"
+    yield (
+        "average",
+        f"trauma {format_number(figures['avg_trauma'])}, arousal {format_number(figures['avg_arousal'])}",
+    )
     yield "fragments", f"{figures['fragments']}, {figures['origin_fragments']} of them origin"
-    yield "drift", number(figures["drift"])
+    yield "drift", format_number(figures["drift"])
     if figures["uptime_s"] is None:  # what follows is known to a daemon alone
         yield "daemon", "none answers"
         return
-    yield "up", span(figures["uptime_s"])
-    yield "decisions", counted(figures["decisions"])
+    yield "up", format_span(figures["uptime_s"])
+    yield "decisions", format_counts(figures["decisions"])
     for name, hook in figures["hooks"].items():
         yield (
             name,

@@ -28,51 +28,51 @@ class Family(NamedTuple):
     unit: str = ""
 
 
-def exposition(figures: Figures) -> str:
+def render_metrics(figures: Figures) -> str:
     """Return the text of the figures of `dreamctl stats`, and of `sessions`, `database` and `inbox` of the status.
     Missing figures are left out. Empty figures mean that the daemon is down."""
     families = [Family("up", "gauge", "Whether the daemon answered.", [Sample("", {}, bool(figures))])]
     families += [family for family in (*_of_now(figures), *_since_the_beginning(figures)) if family.samples]
-    return "".join(map(_text, families)) + "# EOF\n"
+    return "".join(map(_family_text, families)) + "# EOF\n"
 
 
 def _of_now(figures: Figures) -> Iterator[Family]:
     if "state" not in figures:
         return
-    yield _gauge("build", "The daemon's version, as a label.", 1, version=figures["version"])
-    yield _gauge(
+    yield _gauge_family("build", "The daemon's version, as a label.", 1, version=figures["version"])
+    yield _gauge_family(
         "well", "Whether the daemon is well; if not, dreamctl status says why.", figures["state"] == "ok"
     )
-    yield _gauge("uptime_seconds", "Since the daemon started.", figures["uptime_s"], unit="seconds")
+    yield _gauge_family("uptime_seconds", "Since the daemon started.", figures["uptime_s"], unit="seconds")
     if "database" not in figures:  # of another protocol: it says no more
         return
     inbox, database = figures["inbox"], figures["database"]
     leos = [session for session in figures["sessions"] if {"generate", "observe"} <= set(session["provides"])]
-    yield _gauge("leos", "Connected leos who can dream.", len(leos))
+    yield _gauge_family("leos", "Connected leos who can dream.", len(leos))
     mute = sum(leo["mute_s"] > 0 for leo in leos)
-    yield _gauge("mute_leos", "Of these, those whose last dream said nothing.", mute)
-    yield _counter(
+    yield _gauge_family("mute_leos", "Of these, those whose last dream said nothing.", mute)
+    yield _counter_family(
         "decisions",
         "Whether to dream, by what decided; since the daemon started.",
         "reason",
         figures["decisions"],
     )
-    yield _counter(
+    yield _counter_family(
         "failures",
         "What went wrong and was swallowed; since the daemon started.",
         "kind",
         figures["failures"],
     )
-    yield _counter(
+    yield _counter_family(
         "refusals",
         "What callers asked amiss, and were told; since the daemon started.",
         "kind",
         figures.get("refusals", {}),
     )
-    yield _hooks(figures["hooks"])
+    yield _hook_family(figures["hooks"])
     if database["database_bytes"] is not None:  # None: its disk did not answer in time
-        yield _gauge("database_bytes", "The dream database.", database["database_bytes"], unit="bytes")
-        yield _gauge("wal_bytes", "Its write-ahead log.", database["wal_bytes"], unit="bytes")
+        yield _gauge_family("database_bytes", "The dream database.", database["database_bytes"], unit="bytes")
+        yield _gauge_family("wal_bytes", "Its write-ahead log.", database["wal_bytes"], unit="bytes")
     files = [
         Sample("", {"state": key}, inbox[key])
         for key in ("waiting", "done", "set_aside")
@@ -84,32 +84,32 @@ def _of_now(figures: Figures) -> Iterator[Family]:
 def _since_the_beginning(figures: Figures) -> Iterator[Family]:
     if "dialogs" not in figures:
         return
-    yield _counter(
+    yield _counter_family(
         "dialogues", "Dialogues that ended, by how; since the beginning.", "outcome", figures["outcomes"]
     )
     yield Family("lines", "counter", "Lines spoken in them.", [Sample("_total", {}, figures["lines"])])
-    yield _gauge("average_trauma", "Mean over all dialogues, from 0 to 1.", figures["avg_trauma"])
-    yield _gauge("average_arousal", "Mean over all dialogues, from 0 to 1.", figures["avg_arousal"])
+    yield _gauge_family("average_trauma", "Mean over all dialogues, from 0 to 1.", figures["avg_trauma"])
+    yield _gauge_family("average_arousal", "Mean over all dialogues, from 0 to 1.", figures["avg_arousal"])
     origin = figures["origin_fragments"]
     counts = {"true": origin, "false": figures["fragments"] - origin}
     fragments = [Sample("", {"origin": key}, count) for key, count in counts.items()]
     yield Family("fragments", "gauge", "What the friend is made of.", fragments)
     if figures["last_at"] is not None:
         text = "When the last dialogue was, in unix seconds."
-        yield _gauge("last_dialogue_seconds", text, figures["last_at"], unit="seconds")
+        yield _gauge_family("last_dialogue_seconds", text, figures["last_at"], unit="seconds")
     if figures["drift"] is not None:
-        yield _gauge("drift", "How far the friend is from his origin, from 0 to 1.", figures["drift"])
+        yield _gauge_family("drift", "How far the friend is from his origin, from 0 to 1.", figures["drift"])
 
 
-def _gauge(name: str, about: str, value: float, unit: str = "", **labels: str) -> Family:
+def _gauge_family(name: str, about: str, value: float, unit: str = "", **labels: str) -> Family:
     return Family(name, "gauge", about, [Sample("", labels, value)], unit)
 
 
-def _counter(name: str, about: str, label: str, counts: Mapping[str, int]) -> Family:
+def _counter_family(name: str, about: str, label: str, counts: Mapping[str, int]) -> Family:
     return Family(name, "counter", about, [Sample("_total", {label: key}, n) for key, n in counts.items()])
 
 
-def _hooks(hooks: Mapping[str, Mapping[str, float]]) -> Family:
+def _hook_family(hooks: Mapping[str, Mapping[str, float]]) -> Family:
     samples = []
     for name, hook in hooks.items():
         quantiles = {"0.5": hook["p50_ms"] / 1000, "0.99": hook["p99_ms"] / 1000}
@@ -119,17 +119,17 @@ def _hooks(hooks: Mapping[str, Mapping[str, float]]) -> Family:
     return Family("hook_duration_seconds", "summary", about, samples, "seconds")
 
 
-def _text(family: Family) -> str:
+def _family_text(family: Family) -> str:
     name = f"dreamd_{family.name}"
     lines = [f"# TYPE {name} {family.kind}"]
     if family.unit:
         lines.append(f"# UNIT {name} {family.unit}")
-    lines.append(f"# HELP {name} {_escaped(family.help)}")
+    lines.append(f"# HELP {name} {_escape_label(family.help)}")
     for suffix, labels, value in family.samples:
-        inner = ",".join(f'{key}="{_escaped(each)}"' for key, each in labels.items())
+        inner = ",".join(f'{key}="{_escape_label(each)}"' for key, each in labels.items())
         lines.append(f"{name}{suffix}{'{' + inner + '}' if inner else ''} {value + 0}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape_label(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -8,10 +8,10 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.commands.trace.message_view import in_hex, unpack
+from dreamd.ctl.commands.trace.message_view import in_hex, unpack_message
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.events import follow, tell_lost, until_ctrl_c
-from dreamd.ctl.terminal.layout import fold, size, width
+from dreamd.ctl.daemon.events import follow_events, tell_lost, until_ctrl_c
+from dreamd.ctl.terminal.layout import fold_text, format_size, terminal_width
 from dreamd.ctl.terminal.output import emit_line, json_option, utc_option
 
 Message = dict[str, Any]
@@ -45,14 +45,14 @@ def trace(target: Target, session: int | None, methods: tuple[str, ...], show_te
     Sessions that are running a trace are not shown.
     """
     reading = Reading(show_text, raw)
-    columns = width()
+    columns = terminal_width()
 
     def begun(_: object) -> None:
         reading.forget()  # another daemon counts its sessions from 1 again
         click.echo("Tracing; Ctrl-C ends.", err=True)
 
     with until_ctrl_c():
-        for event in follow(target, begun, Method.TRACE, session):
+        for event in follow_events(target, begun, Method.TRACE, session):
             for message in reading.read(event):
                 lost = message["type"] == "lost"
                 if methods and not lost and message["method"] not in methods:
@@ -62,7 +62,7 @@ def trace(target: Target, session: int | None, methods: tuple[str, ...], show_te
                 elif lost:
                     tell_lost(message, "messages")
                 else:
-                    click.echo(show(message, columns))
+                    click.echo(show_message(message, columns))
 
 
 class Reading:
@@ -87,7 +87,7 @@ class Reading:
 
     def _message(self, seen: Mapping[str, Any], offset: float) -> Message:
         data, clock, session, way = seen["data"], seen["clock"], seen["session"], seen["way"]
-        found = unpack(data, ours=way == "out", show_text=self._show_text)
+        found = unpack_message(data, ours=way == "out", show_text=self._show_text)
         method, took_ms = found.method, None
         if found.type == "call":
             self._called((session, way, found.msgid), method, clock)
@@ -118,21 +118,21 @@ class Reading:
             del self._calls[next(iter(self._calls))]
 
 
-def show(message: Message, columns: int) -> str:
+def show_message(message: Message, columns: int) -> str:
     """Return a message as text: a line about it, and its contents below."""
     colour = "red" if message.get("error") or message["type"] == "unreadable" else COLOURS[message["way"]]
-    head = fold(_about(message), columns, INDENT, f"{_moment(message['at'])}  ")
-    held = fold(_held(message), columns, INDENT)
+    head = fold_text(_about_message(message), columns, INDENT, f"{_moment_ms(message['at'])}  ")
+    held = fold_text(_held_words(message), columns, INDENT)
     return click.style(head, fg=colour) + (f"\n{held}" if held else "")
 
 
-def _about(message: Message) -> str:
+def _about_message(message: Message) -> str:
     what = [message["session"], f"{message['way']:3}", message["type"]]
     if message["type"] != "unreadable":
         what.append(message["method"] or "to a call not seen")
     if message["id"] is not None:
         what.append(f"#{message['id']}")
-    parts = [" ".join(map(str, what)), size(message["size"])]
+    parts = [" ".join(map(str, what)), format_size(message["size"])]
     if message.get("took_ms") is not None:
         parts.append(f"{message['took_ms']:.1f} ms")
     if message.get("error"):
@@ -142,7 +142,7 @@ def _about(message: Message) -> str:
     return ", ".join(parts)
 
 
-def _held(message: Message) -> str:
+def _held_words(message: Message) -> str:
     if raw := message.get("raw"):
         return " ".join(raw[at : at + 2] for at in range(0, len(raw), 2))
     if message["type"] == "unreadable":
@@ -152,7 +152,7 @@ def _held(message: Message) -> str:
     )
 
 
-def _moment(at: float) -> str:
+def _moment_ms(at: float) -> str:
     """Return the local time, to the millisecond."""
     whole, part = divmod(int(at * 1000), 1000)
     return f"{time.strftime('%H:%M:%S', time.localtime(whole))}.{part:03}"

@@ -53,7 +53,7 @@ class Unpacked(NamedTuple):
     hidden: list[slice]
 
 
-def unpack(data: bytes, *, ours: bool, show_text: bool) -> Unpacked:
+def unpack_message(data: bytes, *, ours: bool, show_text: bool) -> Unpacked:
     """Unpack a message, or the beginning of one. `ours`: the daemon sent it, so its errors hold no text (P14)."""
     everything = [] if show_text else [slice(None)]
     return _Reader(data, ours, show_text).message() or Unpacked(
@@ -81,7 +81,7 @@ class _Reader:
 
     def message(self) -> Unpacked | None:
         """Return the whole message, or None if it is no message."""
-        if _opens(self._data[0]) != "array":
+        if _opening_kind(self._data[0]) != "array":
             return None
         items, kind = self._unpacker.read_array_header(), self._value()
         name = TYPES.get((items, kind)) if type(kind) is int else None
@@ -103,7 +103,7 @@ class _Reader:
             self._hide(start)
             return CUT
         try:
-            match _opens(self._data[start]):
+            match _opening_kind(self._data[start]):
                 case "array":
                     return self._array(key, free, depth + 1)
                 case "map":
@@ -166,7 +166,7 @@ class _Reader:
             self._hidden.append(slice(start, end))
 
 
-def _opens(first: int) -> str:
+def _opening_kind(first: int) -> str:
     """Return "array" or "map" if a value that begins with this byte is one, or else an empty string."""
     if 0x90 <= first <= 0x9F or first in (0xDC, 0xDD):
         return "array"

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from dreamd.ctl.commands.demo import conversation as talk_module
-from dreamd.ctl.commands.demo.conversation import Talk, near, talking
+from dreamd.ctl.commands.demo.conversation import Talk, nearest_path, open_talk
 from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.stand_in.field import TrigramField
 from tests.helpers.daemons.little import Connection, LittleDaemon, fails
@@ -42,7 +42,7 @@ def converse(
         player = threading.Thread(target=part, args=(daemon,))
         player.start()
         try:
-            with talking(field, ["The goat."], socket, shown.append) as talk:
+            with open_talk(field, ["The goat."], socket, shown.append) as talk:
                 return shown, then(talk)
         finally:
             player.join()
@@ -124,5 +124,5 @@ def test_near_is_relative_below_the_working_folder_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert near(str(tmp_path / "state" / "x")) == "state/x"
-    assert near(str(tmp_path.parent / "x")) == str(tmp_path.parent / "x")
+    assert nearest_path(str(tmp_path / "state" / "x")) == "state/x"
+    assert nearest_path(str(tmp_path.parent / "x")) == str(tmp_path.parent / "x")

@@ -16,12 +16,12 @@ from dreamd.ctl.commands.doctor import service as units
 from dreamd.ctl.commands.doctor import settings as settings_section
 from dreamd.ctl.commands.doctor.daemon import CURES, Answers
 from dreamd.ctl.commands.doctor.database import Database
-from dreamd.ctl.commands.doctor.finding import found
+from dreamd.ctl.commands.doctor.finding import findings_of
 from dreamd.ctl.commands.doctor.inbox import InboxFacts
 from dreamd.ctl.commands.doctor.places import LITTLE_BYTES
 from dreamd.ctl.machine import places as place
 from dreamd.ctl.machine.places import SocketFacts, StateFacts, is_stopped, lock_holder, mount_point
-from dreamd.ctl.machine.systemd_state import SERVICE, SOCKET, Units
+from dreamd.ctl.machine.systemd_state import SERVICE, SOCKET, UnitFacts
 from dreamd.engine.dialogue_run import UNANSWERED
 from dreamd.housekeeping import SHORTAGES
 from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
@@ -92,13 +92,13 @@ def test_a_full_backlog_counts_as_a_listener(tmp_path):
 
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
         listener.bind(str(tmp_path / "s"))
-        assert place.listener(tmp_path / "s") is None
+        assert place.listener_pid(tmp_path / "s") is None
         listener.listen(0)
         first.connect(str(tmp_path / "s"))
-        assert place.listener(tmp_path / "s") == 0
+        assert place.listener_pid(tmp_path / "s") == 0
         listener.accept()[0].close()
-        assert place.listener(tmp_path / "s") == os.getpid()
-    assert place.listener(tmp_path / "gone") is None
+        assert place.listener_pid(tmp_path / "s") == os.getpid()
+    assert place.listener_pid(tmp_path / "gone") is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_finds_the_process_that_holds_the_lock(tmp_path):
 )
 def test_every_trouble_has_advice(trouble):
     answers = Answers(STATUS | {"state": f"degraded: {trouble}"})
-    [finding] = daemon.check_daemon(answers, STATE, Path("/r/s"), Units())
+    [finding] = daemon.check_daemon(answers, STATE, Path("/r/s"), UnitFacts())
     assert (finding.level, finding.text, finding.advice) == ("FAIL", f"degraded: {trouble}", CURES[trouble])
 
 
@@ -200,36 +200,41 @@ def test_a_stopped_daemon_is_a_failure_unless_systemd_listens():
         [finding] = daemon.check_daemon(Answers(), STATE, Path("/r/s"), units)
         return f"{finding.level} {finding.text} -> {finding.advice}"
 
-    waits = Units(
+    waits = UnitFacts(
         installed=True, shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "inactive"}}
     )
     assert told(waits) == "OK does not run; leo's first connection starts it -> "
-    failed = Units(
+    failed = UnitFacts(
         installed=True, shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "failed"}}
     )
     assert failed.guarded
     assert told(failed) == "FAIL does not run -> see section service"
-    assert told(Units()) == "FAIL does not run -> `dreamctl service start`"
-    [taken] = daemon.check_daemon(Answers(silence="not a word"), STATE, Path("/r/s"), Units())
+    assert told(UnitFacts()) == "FAIL does not run -> `dreamctl service start`"
+    [taken] = daemon.check_daemon(Answers(silence="not a word"), STATE, Path("/r/s"), UnitFacts())
     assert (taken.level, taken.advice) == ("FAIL", "see section socket")
-    assert told(Units(manager=True)) == "FAIL does not run -> `dreamctl service start`"
+    assert told(UnitFacts(manager=True)) == "FAIL does not run -> `dreamctl service start`"
 
 
 @pytest.mark.parametrize(
     ("state", "answers", "units", "says"),
     [
-        ({"stopped": True}, Answers(), Units(), "and is stopped (SIGSTOP) -> let it go on: `kill -CONT 5`"),
-        ({}, Answers(), Units(), "and was not asked -> see section socket"),
+        (
+            {"stopped": True},
+            Answers(),
+            UnitFacts(),
+            "and is stopped (SIGSTOP) -> let it go on: `kill -CONT 5`",
+        ),
+        ({}, Answers(), UnitFacts(), "and was not asked -> see section socket"),
         (
             {},
             Answers(silence="no answer in time"),
-            Units(),
+            UnitFacts(),
             "and does not answer: no answer in time -> end it, nothing that was said is lost: `kill -KILL 5`, then `d",
         ),
         (
             {},
             Answers(),
-            Units(shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "inactive"}}),
+            UnitFacts(shown={SOCKET: {"ActiveState": "active"}, SERVICE: {"ActiveState": "inactive"}}),
             "and the service cannot start beside it -> end that one: `kill 5`",
         ),
     ],
@@ -245,7 +250,7 @@ def test_each_failure_is_reported_in_its_section():
     refusals = {"unknown method: UNKNOWN_METHOD": 1, "why: INVALID_PARAMS": 1, "dream.now: NO_HOOKS": 1}
     unanswered = {"dream.context: INVALID_PARAMS": 1}
     answers = Answers(STATUS | {"failures": failures | unanswered, "refusals": refusals})
-    assert lines(daemon.check_daemon(answers, STATE, Path("/r/s"), Units()))[1:] == [
+    assert lines(daemon.check_daemon(answers, STATE, Path("/r/s"), UnitFacts()))[1:] == [
         "WARN 3 × peer: slow reader",
         "WARN 1 × dream.context: INVALID_PARAMS",
     ]
@@ -274,7 +279,9 @@ def test_finding_of_each_combination_of_versions(theirs, says):
 
 
 def test_an_answer_of_unknown_shape_affects_only_its_section():
-    told = lines(found("daemon", daemon.check_daemon, Answers({"state": "ok"}), STATE, Path("/r/s"), Units()))
+    told = lines(
+        findings_of("daemon", daemon.check_daemon, Answers({"state": "ok"}), STATE, Path("/r/s"), UnitFacts())
+    )
     assert told == ["WARN not as this dreamctl knows it (KeyError)"]
 
 
@@ -287,18 +294,18 @@ WELL = {
 
 
 def installed(**of_service):
-    return Units(manager=True, installed=True, shown={**WELL, SERVICE: WELL[SERVICE] | of_service})
+    return UnitFacts(manager=True, installed=True, shown={**WELL, SERVICE: WELL[SERVICE] | of_service})
 
 
 @pytest.mark.parametrize(
     ("facts", "says"),
     [
-        (Units(), "OK no user manager of systemd here"),
-        (Units(True, True, runs=False, interpreter="/x", shown=WELL), "FAIL its interpreter /x is gone"),
-        (Units(True, True, edited=(Path("/u"),), shown=WELL), "WARN edited by hand: /u"),
-        (Units(True, True), "FAIL stopped, and its socket too"),
-        (Units(manager=True), "WARN no units are installed"),
-        (Units(installed=True), "WARN the units are installed, and no user manager answers"),
+        (UnitFacts(), "OK no user manager of systemd here"),
+        (UnitFacts(True, True, runs=False, interpreter="/x", shown=WELL), "FAIL its interpreter /x is gone"),
+        (UnitFacts(True, True, edited=(Path("/u"),), shown=WELL), "WARN edited by hand: /u"),
+        (UnitFacts(True, True), "FAIL stopped, and its socket too"),
+        (UnitFacts(manager=True), "WARN no units are installed"),
+        (UnitFacts(installed=True), "WARN the units are installed, and no user manager answers"),
         (installed(), "OK waiting for leo"),
         (installed(StatusText=""), "OK active"),
         (replace(installed(), running="/y", interpreter="/x"), "WARN /y runs, and the unit names /x"),
@@ -309,8 +316,8 @@ def installed(**of_service):
             "OK waiting for leo",
         ),
         (installed(LoadState="not-found"), "FAIL systemd has no dreamd.service"),
-        (Units(hangs=True), "FAIL the user manager of systemd does not answer"),
-        (Units(True, True, masked=("dreamd.service",)), "FAIL masked: dreamd.service"),
+        (UnitFacts(hangs=True), "FAIL the user manager of systemd does not answer"),
+        (UnitFacts(True, True, masked=("dreamd.service",)), "FAIL masked: dreamd.service"),
         (installed(DropInPaths="/d.conf"), "OK waiting for leo; changed by /d.conf"),
         (
             installed(SubState="auto-restart", NRestarts="3"),
@@ -335,9 +342,9 @@ def installed(**of_service):
     ],
 )
 def test_finding_of_each_state_of_the_units(facts, says):
-    assert lines(units.check(facts, False, STATE))[0] == says or lines(units.check(facts, False, STATE))[
-        0
-    ].startswith(f"{says};")
+    assert lines(units.check_service(facts, False, STATE))[0] == says or lines(
+        units.check_service(facts, False, STATE)
+    )[0].startswith(f"{says};")
 
 
 @pytest.mark.parametrize(
@@ -345,7 +352,7 @@ def test_finding_of_each_state_of_the_units(facts, says):
 )
 def test_advises_to_end_a_daemon_that_blocks_the_service(attempt):
     facts = installed(ActiveState="activating", NRestarts="3", MainPID="0", **attempt)
-    found = next(units.check(facts, False, replace(STATE, holder=5)))
+    found = next(units.check_service(facts, False, replace(STATE, holder=5)))
     assert (found.level, found.advice) == ("FAIL", "end that one: `kill 5`")
 
 
@@ -358,12 +365,12 @@ def test_advises_to_end_a_daemon_that_blocks_the_service(attempt):
 )
 def test_explains_a_sandbox_that_cannot_be_set_up(kind, advice):
     facts = installed(ActiveState="failed", Result="exit-code", ExecMainCode="1", ExecMainStatus="226")
-    found = next(units.check(facts, False, StateFacts(Path("/my state"), kind)))
+    found = next(units.check_service(facts, False, StateFacts(Path("/my state"), kind)))
     assert found.advice.startswith(advice)
 
 
 def test_a_daemon_beside_stopped_units_is_no_failure():
-    beside = next(units.check(Units(True, True), True, replace(STATE, holder=5)))
+    beside = next(units.check_service(UnitFacts(True, True), True, replace(STATE, holder=5)))
     assert (beside.level, beside.advice) == (
         "WARN",
         "end that one, `kill 5`, then `dreamctl service start`",
@@ -371,16 +378,16 @@ def test_a_daemon_beside_stopped_units_is_no_failure():
 
 
 def test_a_daemon_without_units_is_ok():
-    assert lines(units.check(Units(manager=True), True, STATE)) == ["OK no units are installed"]
+    assert lines(units.check_service(UnitFacts(manager=True), True, STATE)) == ["OK no units are installed"]
 
 
 def test_reports_whether_the_user_lingers():
-    facts = Units(manager=True, installed=True, lingers=True, shown=WELL)
-    assert lines(units.check(facts, True, STATE))[-1] == "OK lingers: it is there from boot on"
+    facts = UnitFacts(manager=True, installed=True, lingers=True, shown=WELL)
+    assert lines(units.check_service(facts, True, STATE))[-1] == "OK lingers: it is there from boot on"
 
 
 def test_reports_different_paths_of_leo_and_the_service():
-    facts = Units(
+    facts = UnitFacts(
         True, True, state=Path("/moved"), shown={**WELL, SOCKET: WELL[SOCKET] | {"Listen": "/r/a (Stream)"}}
     )
     apart = list(units.check_places(facts, Path("/s"), Path("/r/b")))
@@ -391,7 +398,7 @@ def test_reports_different_paths_of_leo_and_the_service():
     assert "set DREAMD_SOCKET=/r/a for leo" in apart[0].advice
     assert "set DREAMD_STATE_DIR=/moved and DREAMD_SOCKET=/r/a " in apart[1].advice
     assert lines(units.check_places(facts, Path("/moved"), Path("/r/a"))) == []
-    assert lines(units.check_places(Units(), Path("/s"), Path("/r/b"))) == []
+    assert lines(units.check_places(UnitFacts(), Path("/s"), Path("/r/b"))) == []
     [second] = units.check_places(facts, Path("/s@bob"), Path("/r/bob.sock"))
     assert (second.level, second.text) == ("OK", "dreamd.service is another leo's")
 
@@ -417,7 +424,7 @@ def test_reports_a_too_old_sqlite():
     ],
 )
 def test_distinguishes_a_removed_database_from_a_missing_one(lost, what):
-    [told] = database.check(Database("/s/dream.sqlite3", exists=False), **lost)
+    [told] = database.check_database(Database("/s/dream.sqlite3", exists=False), **lost)
     assert (told.level, told.text) == ("FAIL" if "gone" in what else "OK", f"/s/dream.sqlite3 {what}")
     assert ("`dreamctl restore FILE`" in told.advice) == (told.level == "FAIL")
 
@@ -469,7 +476,7 @@ def test_names_the_place_of_a_failure_if_it_is_known(where, place):
     answers = Answers(
         STATUS | {"last_errors": [{"type": "TypeError", "where": where}, {"type": "Other", "where": "x"}]}
     )
-    assert dreaming._place(answers, "generate", "TypeError") == place
+    assert dreaming._error_place(answers, "generate", "TypeError") == place
 
 
 def test_finding_of_each_state_of_the_friend():
@@ -526,12 +533,12 @@ def test_proposes_thresholds_amid_the_measures_of_leo(decisions, lines):
 )
 def test_advice_for_each_error_of_the_inbox(error, advice, monkeypatch):
     monkeypatch.setattr(inbox, "refused", lambda folder: ("", ""))
-    assert inbox._cure(error, Path("/usr/not there/inbox")).startswith(advice)
+    assert inbox._cure_of(error, Path("/usr/not there/inbox")).startswith(advice)
 
 
 def test_advice_for_a_busy_inbox():
     theirs = STATUS | {"inbox": STATUS["inbox"] | {"trouble": "InboxBusy"}}
-    [finding] = inbox.check(InboxFacts(Path("/s/inbox")), Answers(theirs), 0)
+    [finding] = inbox.check_inbox(InboxFacts(Path("/s/inbox")), Answers(theirs), 0)
     assert (finding.level, finding.text) == ("FAIL", "/s/inbox: InboxBusy")
     assert finding.advice == CURES["InboxBusy"]
 
@@ -556,7 +563,7 @@ def lost(count: int, lines: int = 0) -> tuple[dict, ...]:
 
 @pytest.mark.parametrize(("latest", "level"), [(lost(3), "FAIL"), (lost(2), None), (lost(3, lines=1), None)])
 def test_reports_a_leo_that_is_lost_in_each_dialogue(latest, level):
-    found = list(dreaming._mute(Answers(), Database("/s", latest=latest), NOW))
+    found = list(dreaming._check_mute(Answers(), Database("/s", latest=latest), NOW))
     assert [finding.level for finding in found] == ([level] if level else [])
     if level:
         assert found[0].text.startswith(
@@ -567,7 +574,7 @@ def test_reports_a_leo_that_is_lost_in_each_dialogue(latest, level):
 def test_says_when_a_mute_leo_is_asked_again():
     silent = ({"outcome": "empty", "lines": 0, "note": None, "started_at": NOW, "trace_id": "t"},)
     status = {"sessions": [{"mute_s": 90.0}], "last_errors": []}
-    [finding] = dreaming._mute(Answers(status), Database("/s", latest=silent), NOW)
+    [finding] = dreaming._check_mute(Answers(status), Database("/s", latest=silent), NOW)
     assert finding.advice.endswith(
         "`dreamctl dream` tries at once. Otherwise he is asked again in 1 min 30 s"
     )
@@ -575,14 +582,16 @@ def test_says_when_a_mute_leo_is_asked_again():
 
 def test_names_the_owner_of_an_inbox_that_cannot_be_entered(monkeypatch):
     monkeypatch.setattr(inbox, "refused", lambda folder: ("/x belongs to root (uid 0)", f"`chown {folder}`"))
-    advice = inbox._cure(InboxUnavailable(errno.EACCES, "x"), Path("/x"))
+    advice = inbox._cure_of(InboxUnavailable(errno.EACCES, "x"), Path("/x"))
     assert advice == "`chown /x`. Pending shards are then written automatically"
 
 
 def test_reports_settings_that_are_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "GONE", {"gate.shut": "it opens"})
     told = list(
-        settings_section.check(settings.read_sources(file=tmp_path / "none", env={"DREAMD_GATE__SHUT": "1"}))
+        settings_section.check_settings(
+            settings.read_sources(file=tmp_path / "none", env={"DREAMD_GATE__SHUT": "1"})
+        )
     )
     assert [finding.text for finding in told if finding.level == "WARN"] == [
         "ignored, since this version has no such setting: DREAMD_GATE__SHUT (it opens)"

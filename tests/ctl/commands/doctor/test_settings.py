@@ -7,7 +7,7 @@ import pytest
 from dreamd.ctl.commands.doctor import inbox
 from dreamd.ctl.commands.doctor.daemon import Answers
 from dreamd.ctl.commands.doctor.inbox import InboxFacts
-from dreamd.ctl.commands.doctor.settings import check, check_kept
+from dreamd.ctl.commands.doctor.settings import check_kept, check_settings
 from dreamd.settings import Reading, read_sources
 
 
@@ -18,7 +18,7 @@ def read_from(folder: Path, *assignments: str) -> Reading:
 def test_each_mistake_is_a_finding_of_its_own(tmp_path: Path) -> None:
     wrong = (tmp_path / "config.toml").write_text("[gate]\nchance = 'x'\nchanse = 1\n")
     assert wrong
-    found = list(check(read_sources(file=tmp_path / "config.toml", env={})))
+    found = list(check_settings(read_sources(file=tmp_path / "config.toml", env={})))
     assert [(each.section, each.level) for each in found][:2] == [("settings", "FAIL")] * 2
     assert "config check" in found[0].advice
 
@@ -45,5 +45,5 @@ def test_what_is_kept_is_said(tmp_path: Path, assignments: tuple[str, ...], says
 
 def test_files_that_made_room_are_counted() -> None:
     facts = InboxFacts(Path("/s/inbox"), counts={"waiting": 1000, "done": 0, "set_aside": 0})
-    (found,) = inbox.check(facts, Answers({"inbox": {"trouble": None, "dropped": 7}}), 0)
+    (found,) = inbox.check_inbox(facts, Answers({"inbox": {"trouble": None, "dropped": 7}}), 0)
     assert found.text == "1000 waiting, 0 acknowledged in /s/inbox; the 7 oldest were removed (inbox.keep)"

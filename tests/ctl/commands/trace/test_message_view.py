@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamd.ctl.commands.trace.message_view import CUT, KEYS, in_hex, unpack
+from dreamd.ctl.commands.trace.message_view import CUT, KEYS, in_hex, unpack_message
 from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.model import Answer, Context, Heard, Pulse
 from dreamd.wire.params import Hello, Persist, Seed
@@ -19,22 +19,22 @@ GENERATE = [0, 7, "generate", ["the rain is near", 0.75, 0.5, META]]
 
 
 def values(message: Any, *, ours: bool = False, show_text: bool = False) -> Any:
-    return unpack(msgpack.packb(message), ours=ours, show_text=show_text).values
+    return unpack_message(msgpack.packb(message), ours=ours, show_text=show_text).values
 
 
 def test_unpacks_each_type_of_message() -> None:
-    call = unpack(msgpack.packb(GENERATE), ours=True, show_text=False)
+    call = unpack_message(msgpack.packb(GENERATE), ours=True, show_text=False)
     assert call[:4] == ("call", 7, "generate", None)
     assert call.values == ["<16 chars>", 0.75, 0.5, META | EXPERT]
-    answer = unpack(msgpack.packb([1, 7, None, "a roof"]), ours=False, show_text=False)
+    answer = unpack_message(msgpack.packb([1, 7, None, "a roof"]), ours=False, show_text=False)
     assert answer[:5] == ("answer", 7, None, None, "<6 chars>")
-    told = unpack(msgpack.packb([2, "error", [8, "no MessagePack"]]), ours=True, show_text=False)
+    told = unpack_message(msgpack.packb([2, "error", [8, "no MessagePack"]]), ours=True, show_text=False)
     assert told[:5] == ("notification", None, "error", None, [8, "no MessagePack"])
 
 
 def test_show_text_shows_everything() -> None:
     assert values(GENERATE, show_text=True) == GENERATE[3]
-    assert unpack(msgpack.packb(GENERATE), ours=True, show_text=True).hidden == []
+    assert unpack_message(msgpack.packb(GENERATE), ours=True, show_text=True).hidden == []
     assert values([1, 1, None, b"\x00\xff"], show_text=True) == "00ff"
 
 
@@ -63,12 +63,16 @@ def test_p14_shows_the_daemons_own_words_only() -> None:
     """P14: its errors hold no text. Those of a host may."""
     error = [1, 3, [11, "TypeError: my secret", {"type": "TypeError", "where": "leo.py:12 in reply"}], None]
     detail = {"type": "TypeError", "where": "leo.py:12 in reply"}
-    assert unpack(msgpack.packb(error), ours=True, show_text=False).error == [
+    assert unpack_message(msgpack.packb(error), ours=True, show_text=False).error == [
         11,
         "TypeError: my secret",
         detail,
     ]
-    assert unpack(msgpack.packb(error), ours=False, show_text=False).error == [11, "<20 chars>", detail]
+    assert unpack_message(msgpack.packb(error), ours=False, show_text=False).error == [
+        11,
+        "<20 chars>",
+        detail,
+    ]
     assert values([1, 3, None, {"failures": {"generate: TypeError": 1}}], ours=True) == {
         "failures": {"generate: TypeError": 1}
     }
@@ -85,18 +89,18 @@ def test_p14_shows_the_daemons_own_words_only() -> None:
 def test_raw_bytes_of_hidden_texts_are_dots() -> None:
     data = msgpack.packb([0, 1, "observe", ["rain", True]])
     assert (
-        in_hex(data, unpack(data, ours=True, show_text=False).hidden) == "940001a76f627365727665"
+        in_hex(data, unpack_message(data, ours=True, show_text=False).hidden) == "940001a76f627365727665"
         "92..........c3"
     )
-    assert in_hex(data, unpack(data, ours=True, show_text=True).hidden) == data.hex()
+    assert in_hex(data, unpack_message(data, ours=True, show_text=True).hidden) == data.hex()
     keyed = msgpack.packb([2, "dream.context", [{"math_state": {"rain": 3}}]])
-    assert b"rain".hex() not in in_hex(keyed, unpack(keyed, ours=False, show_text=False).hidden)
+    assert b"rain".hex() not in in_hex(keyed, unpack_message(keyed, ours=False, show_text=False).hidden)
 
 
 def test_hides_the_name_of_an_unknown_method() -> None:
     data = msgpack.packb([2, "rain", []])
-    assert unpack(data, ours=False, show_text=False).method == "<4 chars>"
-    assert unpack(data, ours=False, show_text=True).method == "rain"
+    assert unpack_message(data, ours=False, show_text=False).method == "<4 chars>"
+    assert unpack_message(data, ours=False, show_text=True).method == "rain"
 
 
 def test_knows_the_documented_keys_of_hosts() -> None:
@@ -109,7 +113,7 @@ def test_knows_the_documented_keys_of_hosts() -> None:
 )
 def test_hides_all_of_an_unreadable_message(message: Any) -> None:
     data = msgpack.packb(message)
-    found = unpack(data, ours=False, show_text=False)
+    found = unpack_message(data, ours=False, show_text=False)
     assert found[:5] == ("unreadable", None, None, None, None)
     assert in_hex(data, found.hidden) == ".." * len(data)
 
@@ -118,7 +122,7 @@ def test_shows_the_beginning_of_a_cut_message() -> None:
     data = msgpack.packb(
         [0, 1, "dream.context", [{"pulse": {"novelty": 0.5}, "prompt": "p" * 5000, "quality": 1}]]
     )
-    found = unpack(data[:4096], ours=False, show_text=True)
+    found = unpack_message(data[:4096], ours=False, show_text=True)
     assert found.values == [{"pulse": {"novelty": 0.5}, "prompt": CUT}]
 
 
@@ -142,7 +146,7 @@ FREE = st.recursive(
 def test_hides_texts_wherever_the_message_is_cut(message: Any, data: st.DataObject) -> None:
     whole = msgpack.packb(message)
     head = whole[: data.draw(st.integers(1, len(whole)))]
-    found = unpack(head, ours=False, show_text=False)
+    found = unpack_message(head, ours=False, show_text=False)
     assert "ж" not in json.dumps(found[:5], ensure_ascii=False, allow_nan=False)
     assert "ж".encode().hex() not in in_hex(head, found.hidden)
     if head == whole:
@@ -152,7 +156,7 @@ def test_hides_texts_wherever_the_message_is_cut(message: Any, data: st.DataObje
 
 @given(st.binary(min_size=1, max_size=200))
 def test_any_bytes_can_be_unpacked(data: bytes) -> None:
-    found = unpack(data, ours=True, show_text=False)
+    found = unpack_message(data, ours=True, show_text=False)
     assert len(in_hex(data, found.hidden)) == 2 * len(data)
 
 
@@ -161,5 +165,5 @@ def test_any_bytes_can_be_unpacked(data: bytes) -> None:
 )
 def test_accepts_a_method_name_in_bytes(name: bytes, shown: str) -> None:
     data = msgpack.packb([0, 1, name, []])
-    assert unpack(data, ours=False, show_text=False).method == shown
-    assert unpack(data, ours=False, show_text=True).method == name.decode(errors="replace")
+    assert unpack_message(data, ours=False, show_text=False).method == shown
+    assert unpack_message(data, ours=False, show_text=True).method == name.decode(errors="replace")
