@@ -176,7 +176,7 @@ def test_p10_counts_a_failure_while_waiting_and_tells_it(make):
 
 
 def test_asks_for_the_end_of_a_dream_if_it_is_not_told(make, monkeypatch):
-    """As if the store could not take it."""
+    """The event of the end does not come, as if the store could not take it."""
     monkeypatch.setattr(waiting, "SILENCE_S", 0.01)
     daemon = make()
     daemon.shared().adopt(EAGER)
@@ -213,7 +213,7 @@ class Leo:
 
 
 def test_p1_leo_may_wait_within_his_own_reply(make, tmp_path, monkeypatch):
-    """Hooks on another thread would wait for the end of the reply, which waits for them."""
+    """Hooks on another thread would wait for the end of the reply, and the reply for them."""
     daemon = make()
     leo = Leo(leo_double.LeoField, daemon, monkeypatch, tmp_path)
     monkeypatch.setattr(leo_double, "DreamContext", DreamContext)

@@ -50,7 +50,7 @@ async def test_overlap_opens_the_gate_if_trauma_does_not_vary(tmp_path):
 
 
 async def test_ranks_are_kept_by_name_over_connections_and_restarts(tmp_path):
-    """After a stop and, of what was told up to the last dialogue, after a crash."""
+    """After a stop all ranks are there. After a crash those are there that were told before the last dialogue."""
     async with serving(tmp_path, **NEVER) as service:
         async with await leo(service) as peer:
             await told(peer, (wounded(n / 40) for n in range(40)))

@@ -392,7 +392,7 @@ async def test_a_recall_of_any_kind_never_ends_a_dream(tmp_path, recalled):
 
 
 async def test_a_slow_hook_delays_only_its_dialogue(tmp_path):
-    """Two bad leos at once, and a good one besides."""
+    """Two bad leos and a good one are connected together."""
     async with besides(tmp_path, dialogue__call_deadline_s=2.0) as service:
         bad = [await leo(service, f"bad{n}", generate=never) for n in range(2)]
         async with await PlainPeer.connect(service.socket) as asker:

@@ -77,7 +77,7 @@ async def test_tick_feeds_the_watchdog_and_logs_only_changes(tmp_path, caplog):
 
 
 async def test_tick_binds_a_deleted_socket_again(tmp_path):
-    """P10: counted, too. Who was connected stays so."""
+    """P10: the deletion is counted. Connected clients stay connected."""
     async with serving(tmp_path, tick_s=0.01) as service, await onlooker(service) as peer:
         os.unlink(service.socket)
         await until_on_loop(lambda: (tmp_path / "dreamd.sock").exists())
@@ -136,7 +136,7 @@ def stuck(monkeypatch):
 
 
 async def test_a_hanging_database_delays_neither_start_nor_end(tmp_path, stuck):
-    """A large one may be checked for minutes; a disk may hang."""
+    """The check of a large database may take minutes, and a disk may hang."""
     async with managed(tmp_path) as (daemon, manager):
         async with daemon.serve() as service:
             assert await manager.hears() == ["READY=1", "STATUS=degraded: database does not answer"]
@@ -167,7 +167,7 @@ async def test_ends_if_a_late_database_is_foreign(tmp_path, stuck):
 
 
 def test_embedded_a_hanging_database_delays_no_exit(tmp_path, stuck):
-    """Its thread, which outlives its loop, prints nothing either."""
+    """Its thread outlives its loop, and prints nothing."""
     embedded = app.embed(tmp_path / "s", settings=chosen())
     embedded.close()
     embedded._thread.join(20)
@@ -361,7 +361,7 @@ async def test_uses_a_database_beside_a_foreign_one(tmp_path):
 
 
 async def test_without_a_socket_path_there_is_no_listener(tmp_path):
-    """The embedded form: `server.connect` alone lets in."""
+    """In the embedded form only `server.connect` makes connections."""
     daemon = Daemon(chosen(), tmp_path / "s", None, tick_s=0.01)
     ours, theirs = socket.socketpair()
     async with daemon.serve():

@@ -30,7 +30,7 @@ async def leo(service, name="leo", **hooks) -> PlainPeer:
 
 
 async def test_dream_import_and_init(tmp_path):
-    """Importing and starting makes the tables, and the daemon says that it is there."""
+    """Import and start create the tables, and the daemon reports that it is ready."""
     async with serving(tmp_path) as service, await leo(service) as peer:
         assert (await peer.call("status"))["state"] == "ok"
         assert await peer.call("dream.seed", ORIGIN) == 3
@@ -76,7 +76,7 @@ async def test_dream_respects_each_threshold_alone(tmp_path, more, opens):
 
 
 async def test_dream_respects_cooldown_and_thresholds(tmp_path):
-    """The exact clock: no dream before the interval is over, one at once when it is; chance as drawn."""
+    """By the clock there is no dream before the interval is over, and one when it is. Chance is as drawn."""
     time = TestClock()
     always = {"gate__chance": 1, "gate__mode": "fixed"}
     async with serving(tmp_path, clock=time.clock, **always) as service, await leo(service) as peer:
@@ -116,7 +116,7 @@ async def test_dream_respects_cooldown_and_thresholds(tmp_path):
 
 
 async def test_dream_generates_internal_dialog(tmp_path):
-    """Predictable hooks: three or four lines, observed in order, recorded first; the friend learns from them."""
+    """Predictable hooks give three or four lines, recorded first and observed in order. The friend learns from them."""
     lines = iter(
         [
             "The river speaks!",
@@ -160,7 +160,7 @@ def _only(peer, method):
 
 @pytest.mark.parametrize("hook", ["generate", "observe"])
 async def test_dream_fails_silently_on_errors(tmp_path, hook, capfd):
-    """P10, P14: what a hook raises ends its dialogue, bubbles nowhere, and is counted with its type."""
+    """P10, P14: an error of a hook ends its dialogue, is raised nowhere else, and is counted with its type."""
 
     def fail(*_):
         raise TypeError("secret words")

@@ -339,7 +339,7 @@ def test_a_fork_after_its_end_touches_nothing(start):
 
 
 def test_p8_refuses_a_database_that_another_daemon_has_open(start, tmp_path):
-    """P8: the state folders differ, and the database is held by itself."""
+    """P8: the state folders differ, so a lock of the database itself refuses it."""
     shared = tmp_path / "shared.sqlite3"
     first = start(tmp_path / "a", shared, **EAGER)
     for _ in range(2):
@@ -376,7 +376,7 @@ def test_p8_a_forked_child_does_not_hold_a_database_that_was_given(start, tmp_pa
 
 @pytest.mark.parametrize("how", ["EmbeddedDaemon", "embed"])
 def test_client_connects_to_a_new_daemon_after_the_database_was_replaced(start, tmp_path, how):
-    """To a daemon that serves what is there then; the lost one writes nothing over it."""
+    """The new daemon serves the new database. The old one does not write over it."""
     database = tmp_path / "state" / "dream.sqlite3"
     daemon = EmbeddedDaemon(tmp_path / "state") if how == "EmbeddedDaemon" else start().connect
     with DreamClient(saying, hearing, connect=daemon) as leo:

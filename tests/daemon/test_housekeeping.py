@@ -14,7 +14,7 @@ from tests.helpers.waiting import until_on_loop
 
 
 async def test_an_inbox_that_hangs_does_not_starve_the_watchdog(tmp_path, monkeypatch):
-    """P12: one look at a time, and none is begun while the last has not ended."""
+    """P12: no look begins before the last one has ended."""
     monkeypatch.setattr(housekeeping, "SETTLE_S", 0.0)
     monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.0)
     told, entered, hold = [], threading.Event(), threading.Event()
@@ -99,7 +99,7 @@ async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, mo
 
 
 async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):
-    """A whole one may be checked for minutes; a disk may hang."""
+    """The check of a whole database may take minutes, and a disk may hang."""
     monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.01)
     answers = asyncio.Event()
     async with serving(tmp_path, tick_s=0.005) as service, await leo(service) as peer:
@@ -112,7 +112,7 @@ async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_d
 
 
 async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_path, monkeypatch):
-    """Whatever file the tick looks at: on a network file system each look may take for good."""
+    """This holds for each file that the tick looks at: on a network file system each look may hang."""
     monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.01)
     hold, stat, hanging = threading.Event(), os.stat, []
 

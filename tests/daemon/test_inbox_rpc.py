@@ -103,7 +103,7 @@ async def test_refuses_unknown_traces_and_a_disabled_inbox(tmp_path):
 
 @pytest.mark.parametrize("part", ["x" * 1000, [0.5] * 120, [True] * 400, {"n": 10**18}], ids=type)
 async def test_read_answers_all_that_persist_accepts(tmp_path, part):
-    """With shards for more than two files, of values that are larger as JSON or as MessagePack."""
+    """The shards fill more than two files, with values that are larger as JSON or as MessagePack."""
     many = [{"index": n, "timestamp": n, "part": part} for n in range(300)]
     async with serving(tmp_path) as service, await connected(service) as peer:
         for turn in range(9):
@@ -133,7 +133,7 @@ async def test_does_not_acknowledge_a_file_that_has_grown(tmp_path):
 
 
 async def test_refuses_a_file_that_exceeds_a_message_and_says_how_to_read_it(tmp_path):
-    """No write of ours makes one, but another program may."""
+    """dreamd writes no such file, but another program may."""
     async with serving(tmp_path) as service, await connected(service) as peer:
         await peer.call("inbox.persist", request(trace_id="t"))
         path = tmp_path / "inbox/dreams/t.json"
@@ -162,7 +162,7 @@ async def test_the_largest_shard_is_read_and_a_larger_one_refused(tmp_path):
     ids=["large", "small", "surrogate", "deep"],
 )  # fmt: skip
 async def test_p10_any_file_of_another_program_is_read_or_refused_with_a_reason(tmp_path, shard):
-    """JSON can say more than MessagePack: what a file holds is read, or refused with its reason."""
+    """JSON can hold more than MessagePack, so some files cannot be sent."""
     async with serving(tmp_path) as service, await connected(service) as peer:
         await peer.call("inbox.persist", request("t"))
         file = tmp_path / "inbox/dreams/t.json"
@@ -253,7 +253,7 @@ async def test_keeps_nodes_of_both_forms_and_writes_the_form_that_is_set(tmp_pat
 
 
 async def test_dialogues_and_outside_writers_share_one_folder(tmp_path):
-    """P7: the daemon dreams while others write beside it, into the same traces too; nothing is lost."""
+    """P7: the daemon dreams while other programs write into the folder, also into its traces. No shard is lost."""
     folder = tmp_path / "inbox" / "dreams"
 
     def write_outside(trace_id: str, count: int) -> None:

@@ -116,7 +116,7 @@ def test_a_file_in_the_place_of_the_state_folder_is_exit_4(tmp_path):
 
 
 def test_a_state_folder_that_cannot_be_written_is_exit_4(tmp_path):
-    """As an ordinary user, whom file modes bind. Root uses a folder of the kernel instead."""
+    """File modes bind an ordinary user only. As root the test uses a folder of the kernel."""
     state = tmp_path / "s"
     if os.geteuid() == 0:
         state = "/proc/dreamd"

@@ -108,7 +108,7 @@ def test_python_dash_m_runs_the_daemon(tmp_path):
 
 
 def test_an_unexpected_exception_is_one_line_and_exit_code_1(tmp_path):
-    """A fault of our own, made by hand: a daemon that cannot be called."""
+    """The test makes a bug of dreamd's: a daemon that cannot be called."""
     faulty = (
         "import sys, dreamd.app; from dreamd.__main__ import main; dreamd.app.Daemon = None; sys.exit(main())"
     )

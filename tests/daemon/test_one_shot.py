@@ -82,7 +82,7 @@ async def test_keeps_the_context_of_a_leo_that_returns_without_hooks(tmp_path):
 
 
 async def test_a_kept_context_keeps_its_draw(tmp_path):
-    """He was lucky once; a second draw would leave him with chance squared."""
+    """He has passed the draw once. A second one would square his chance."""
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service)
         drawn = service.engine.decisions[0].drawn
@@ -156,7 +156,7 @@ async def test_does_not_repeat_a_dream_that_was_asked_for(tmp_path):
 async def test_a_context_that_crashes_its_client_is_delivered_once_more_and_then_paused(
     tmp_path,
 ):
-    """A supervised leo whose hook crashes him is not killed again at each start."""
+    """Otherwise a supervised leo whose hook crashes him would crash at each start."""
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1) as service:
         await one_shot(service)
@@ -192,7 +192,7 @@ async def test_a_kept_context_expires_after_a_day(tmp_path):
 
 
 async def test_p11_bounds_the_names_of_absent_clients(tmp_path, monkeypatch):
-    """P11: in memory, and in the database; and so is what they were kept from dreaming of."""
+    """P11: the names and their kept contexts are bounded, in memory and in the database."""
     monkeypatch.setattr(clients, "ABSENT", 2)
     async with serving(tmp_path, gate__chance=1) as service:
         async with await PlainPeer.connect(service.socket, generate=saying, observe=hearing) as peer:
@@ -211,7 +211,7 @@ async def test_p11_bounds_the_names_of_absent_clients(tmp_path, monkeypatch):
 
 
 async def test_a_mute_clients_pause_belongs_to_its_name(tmp_path):
-    """If it belonged to the connection, a process for each prompt would dream each time."""
+    """Otherwise a leo with a process for each prompt would dream each time."""
 
     def wrong(*_):
         raise ValueError
@@ -258,7 +258,7 @@ async def test_a_dialogue_keeps_the_name_of_its_beginning(tmp_path):
 
 
 async def test_a_returning_client_is_not_busy_with_its_lost_dialogue(tmp_path):
-    """Its end may still wait for the disk."""
+    """The end of the dialogue may still wait for the disk."""
     hold = threading.Event()
     async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0) as service:
         peer = await leo(service)

@@ -58,7 +58,7 @@ def plain(tmp_path):
 
 
 def test_a_plain_client_drives_a_dream_and_all_records_agree(plain, tmp_path):
-    """P2, P5: three or four lines observed in order; the rows and the inbox file tell the same."""
+    """P2, P5: three or four lines are observed in order, and the rows and the inbox file agree."""
     hello = plain.call(
         "hello",
         {"protocol": 1, "name": "plain", "version": "1", "pid": 1, "provides": ["generate", "observe"]},

@@ -12,7 +12,7 @@ from tests.helpers.peer import PeerError
 
 @pytest.mark.parametrize("later", [False, True])
 async def test_a_failing_handler_answers_and_is_counted_without_text(tmp_path, caplog, monkeypatch, later):
-    """P10, P14: whether it raises, or its answer cannot be encoded."""
+    """P10, P14: the handler raises, or its answer cannot be encoded."""
 
     def raising(*_):
         raise KeyError("secret words")

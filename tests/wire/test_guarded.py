@@ -95,7 +95,7 @@ def test_free_values_nest_to_the_limit_and_no_deeper() -> None:
 
 
 def test_p11_peers_share_their_unpackers() -> None:
-    """P11: an idle connection would keep 44 KiB for it."""
+    """P11: an unpacker of its own would cost an idle connection 44 KiB."""
     spare: list[Any] = []
     peers = [GuardedPeer(spare=spare) for _ in range(2 * SPARE)]
     message = notification_of(1000)

@@ -62,7 +62,7 @@ async def test_before_hello_only_the_frozen_subset_is_served(tmp_path):
 
 
 async def test_only_a_context_may_be_a_notification(tmp_path):
-    """P11: nothing that takes time is done without a cap."""
+    """P11: requests that take time are capped, and notifications are not."""
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         for method in SERVED:
             peer.send([2, method, []])

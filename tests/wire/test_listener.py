@@ -52,7 +52,7 @@ def test_waits_for_a_locked_folder_only_as_long_as_a_bind_takes(tmp_path):
 
 
 def test_without_folder_locks_the_lock_file_suffices(tmp_path, monkeypatch):
-    """As on NFS."""
+    """NFS has no locks on folders."""
     lock = fcntl.flock
 
     def files_only(handle, how):
@@ -284,7 +284,7 @@ def test_keeps_a_passed_socket_whose_place_is_taken(tmp_path):
 
 
 def test_a_socket_that_is_bound_and_does_not_listen_yet_is_not_removed(tmp_path):
-    """The kernel refuses a connection to it as to a stale one."""
+    """The kernel refuses a connection to it as it does to a stale socket."""
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "s"))
         with pytest.raises(StartError, match="taken") as refused:

@@ -154,7 +154,7 @@ LOOPS = pytest.mark.parametrize(
 
 @LOOPS
 def test_p11_a_peer_is_not_read_from_until_it_has_read(loop_factory):
-    """Each of the 64 calls that it may have in flight is answered, however large the answers are together."""
+    """Each of the 64 calls that it may have in flight is answered, even if the answers are large together."""
 
     async def talk():
         async with pair() as (made, sock):
@@ -180,7 +180,7 @@ def test_p11_a_peer_is_not_read_from_until_it_has_read(loop_factory):
 
 @LOOPS
 def test_p11_no_session_is_read_from_for_long_at_a_time(loop_factory):
-    """A chunk is read in rounds, in order, and other sessions have their turn between them."""
+    """A chunk is read in rounds, in order. Other sessions get their turn between the rounds."""
     count = 4 * module.ROUND_EVENTS + 7
 
     async def talk():
@@ -264,7 +264,7 @@ async def test_p11_an_answer_of_a_task_waits_until_the_peer_has_read():
     ],
 )
 async def test_p11_what_a_session_waits_for_has_a_deadline(monkeypatch, sent, greeted, kind, code):
-    """A peer that never says hello, or lets a message drip, holds its place for a time and not longer."""
+    """A peer that never says hello, or sends a message byte by byte, keeps its place for a limited time."""
     async with talking() as (made, peer):
         made.session.greeted = greeted
         peer.send(sent)
@@ -307,7 +307,7 @@ async def test_a_peer_that_asks_without_a_hello_makes_progress(monkeypatch):
 @LOOPS
 @pytest.mark.parametrize("size", [10, 3 << 20], ids=["small", "large"])
 def test_a_peer_that_has_closed_its_sending_half_gets_its_answers(loop_factory, size):
-    """As `socat` and `nc -N` do when their input ends."""
+    """`socat` and `nc -N` close it when their input ends."""
 
     async def talk():
         async with pair() as (made, sock):
@@ -368,7 +368,7 @@ async def test_p11_a_half_closed_peer_that_does_not_read_is_cut_off(monkeypatch)
 
 @pytest.mark.parametrize("close", ["close", "abort"])
 async def test_p11_a_call_is_ended_by_whatever_ends_its_connection(close, monkeypatch):
-    """A fault in what stands before an answer in the same chunk leaves no call without an end."""
+    """A fault before an answer in one chunk leaves no call without an end."""
     async with pair() as (made, sock):
 
         def broken(session, asked):
@@ -420,7 +420,7 @@ async def test_p11_a_slow_subscriber_loses_events_and_is_told_how_many():
 )
 @pytest.mark.parametrize("greeted", [False, True])
 async def test_p11_a_breach_is_told_counted_and_ends_this_connection_alone(data, kind, code, greeted):
-    """One before hello is no failure of the daemon, but that of a stranger who was told."""
+    """A breach before hello is not counted as a failure of the daemon: it is a stranger's, and he was told."""
     async with talking() as (made, peer):
         made.session.greeted = greeted
         peer.send(data)
@@ -470,7 +470,7 @@ class Written:
 
 @pytest.mark.parametrize("answer", [b"", b"x" * 1000, b"x" * (module.HELD_BYTES + 1)], ids=len)
 async def test_p11_the_answers_to_one_chunk_go_out_together_but_never_too_many_of_them(answer, monkeypatch):
-    """A write each would cost asyncio's own transport the square of them; all in one, the daemon's memory."""
+    """A write for each answer would cost asyncio's transport quadratic time. One write for all would cost memory."""
     count = 100
     async with pair() as (made, sock):
         made.session._transport = written = Written(made.session._transport)

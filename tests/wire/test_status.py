@@ -90,7 +90,7 @@ async def test_status_shows_a_peer_without_a_hello(tmp_path):
 
 
 async def test_answers_at_once_with_nulls_if_a_disk_hangs(tmp_path):
-    """No matter how often it is asked: it is the one call that an operator has then."""
+    """An operator has only this call then, so it answers however often it is asked."""
     hold, calls = threading.Event(), []
 
     def hang():

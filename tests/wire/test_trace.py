@@ -64,7 +64,7 @@ async def test_every_message_of_a_dream_is_seen_both_ways_in_order(tmp_path):
 
 
 async def test_a_tracer_is_never_traced(tmp_path):
-    """Two would tell each other of what they tell each other, without end."""
+    """Otherwise two tracers would send each other their own events without end."""
     async with serving(tmp_path) as service, await tracer(service) as first, await tracer(service) as second:
         messages = await seen(first, 3)  # the second, until it was one
         assert [said(message)[1][2] for message in messages[::2]] == ["hello", "trace.subscribe"]
@@ -115,7 +115,7 @@ async def test_shows_the_beginning_and_the_size_of_a_large_message(tmp_path):
 
 
 async def test_p11_a_slow_tracer_affects_no_session_and_learns_its_losses(tmp_path):
-    """12,000 contexts as fast as they go."""
+    """12,000 contexts are sent as fast as possible."""
     count = 12_000
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         with socket.socket(socket.AF_UNIX) as slow:

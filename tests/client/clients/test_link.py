@@ -83,7 +83,7 @@ def test_sends_a_context_as_one_message(ends: Ends) -> None:
 
 
 def test_drops_contexts_without_waiting_if_the_daemon_does_not_read(ends: Ends) -> None:
-    """P1: the reply path never waits; P10: what it drops is counted, and told with the next that goes out."""
+    """P1: the reply path never waits. P10: a dropped context is counted, and the next message tells the daemon."""
     taken = ends.stall()
     assert taken > 10
     for _ in range(5):
@@ -117,7 +117,7 @@ def test_ends_the_connection_and_counts_if_a_context_went_out_in_part(narrow: En
 
 
 def test_leaves_a_context_to_the_thread_that_is_sending(ends: Ends) -> None:
-    """P1: neither waits, be it a thread, or a signal handler in the middle of an offer; P10: nothing is dropped."""
+    """P1: neither a thread nor a signal handler in the middle of an offer waits. P10: no context is dropped."""
     with ends.link._held(None):
         assert ends.link.offer({"prompt": "while it was held"})
         assert ends.link.offer({"prompt": "then"})
@@ -126,7 +126,7 @@ def test_leaves_a_context_to_the_thread_that_is_sending(ends: Ends) -> None:
 
 
 def test_bounds_the_contexts_that_wait_and_counts_them_at_the_end(ends: Ends) -> None:
-    """P11, P10: a thread that is sending may never get to its end."""
+    """P11, P10: a thread that is sending may never finish."""
     with ends.link._lock:
         assert sum(ends.link.offer({"prompt": str(n)}) for n in range(OFFERED + 2)) == OFFERED
     ends.theirs.close()
@@ -325,7 +325,7 @@ def test_raises_not_connected_at_the_end_of_the_connection(ends: Ends) -> None:
 
 
 def test_abandon_closes_the_forked_copy_only(ends: Ends) -> None:
-    """P1: a child's copy of the connection ends without a word to the daemon."""
+    """P1: the end of a child's copy of the connection sends nothing to the daemon."""
     ends.link._lock.acquire()  # by a thread that the child has not
     sock = ends.link._sock.dup()
     ends.link.abandon()

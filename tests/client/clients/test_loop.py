@@ -240,7 +240,7 @@ async def test_calls_end_with_an_answer_an_error_a_deadline_or_the_connection(
 async def test_cancelling_the_caller_of_a_call_harms_no_other_call(
     daemon: Serve, make: Make, meets: str
 ) -> None:
-    """The caller's cancellation meets the answer, or the end of the connection, in one turn of the loop."""
+    """The caller is cancelled in one turn of the loop with the answer, or with the end of the connection."""
     await daemon(why=lambda *_: asyncio.Event().wait())
     client = make()
     assert await client.start(DEADLINE_S)
@@ -302,7 +302,7 @@ async def test_connects_again_when_the_daemon_has_died(daemon: Serve, make: Make
 async def test_tries_again_if_the_peer_is_no_daemon(
     path: Path, make: Make, data: bytes, ends: bool, trouble: str
 ) -> None:
-    """P1: silent, garbage, half a message, closed."""
+    """P1: the peer is silent, sends garbage or half a message, or closes."""
     with not_a_daemon(path, says(data, ends=ends)) as accepted:
         client = make(timing=HASTY if "0.2 s" in trouble else QUICK)
         assert not await client.start(DEADLINE_S)
@@ -330,7 +330,7 @@ async def test_a_daemon_of_a_later_protocol_can_be_seen_and_stopped(daemon: Serv
 async def test_drops_contexts_and_bounds_memory_if_the_daemon_does_not_read(
     daemon: Serve, make: Make
 ) -> None:
-    """P1: what does not go out is bounded, what is dropped is counted, and the stream stays whole."""
+    """P1: the waiting bytes are bounded, dropped contexts are counted, and the stream stays whole."""
     serving = await daemon()
     client = make()
     assert await client.start(DEADLINE_S)
@@ -484,7 +484,7 @@ asyncio.run(again())
 
 
 def test_counts_contexts_and_is_not_connected_when_its_loop_has_ended(path: Path) -> None:
-    """P10: contexts that go nowhere are counted; also if the loop was closed under it, and no task was ended."""
+    """P10: dropped contexts are counted, also if the loop was closed before its tasks ended."""
     with LittleDaemon(path):
         command = [sys.executable, "-c", ENDED, str(path)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)

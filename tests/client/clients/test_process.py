@@ -79,7 +79,7 @@ class Busy(threading.Thread):
 
 
 def test_a_fork_waits_until_a_line_is_fed(tmp_path: Path, forking: threading.Event) -> None:
-    """P1: else the child finds SQLite's locks held, and hangs at its first query."""
+    """P1: otherwise the child inherits SQLite's held locks, and hangs at its first query."""
     path = tmp_path / "leo.sqlite3"
     sqlite3.connect(path).close()
     hook = Busy(forking, lambda midst: ingest(path, ["a"], lambda *_: midst()))
@@ -90,7 +90,7 @@ def test_a_fork_waits_until_a_line_is_fed(tmp_path: Path, forking: threading.Eve
 
 
 def test_a_fork_waits_for_the_end_of_a_line_that_borrows_chance(forking: threading.Event) -> None:
-    """P13: else the child draws from the dreams' chance."""
+    """P13: otherwise the child draws from the random state of the dreams."""
 
     def borrow(midst: Callable[[], None]) -> None:
         with SharedChance().borrowed():
@@ -146,7 +146,7 @@ def test_a_hook_that_hangs_does_not_hang_a_fork(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_interrupt_at_a_fork_delays_one_hook_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Ctrl-C may come between the fork and its telling that it is over."""
+    """A Ctrl-C may come after the fork and before the lock is released."""
     forks._process.fork_begins()
     monkeypatch.setattr(forks, "FORK_WAITS_S", 0.01)
     assert on_a_thread(feed)
@@ -174,7 +174,7 @@ def test_a_hook_that_forks_does_not_wait_for_itself(tmp_path: Path, monkeypatch:
 def test_a_fork_gets_its_turn_between_the_hooks_of_a_busy_leo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fork that waits goes before the hook's next turn, however soon that comes."""
+    """A waiting fork gets the lock before the hook's next turn, even if that comes at once."""
     monkeypatch.setattr(forks, "FORK_WAITS_S", 4.0)
     path = tmp_path / "leo.sqlite3"
     sqlite3.connect(path).execute("CREATE TABLE fed (text)").connection.close()

@@ -292,7 +292,7 @@ def test_connects_again_when_the_daemon_has_died(path: Path, make: Make) -> None
 def test_tries_again_without_cost_to_replies_if_the_peer_is_no_daemon(
     path: Path, make: Make, data: bytes, ends: bool, trouble: str
 ) -> None:
-    """P1: silent, garbage, half a message, closed: no call on the reply path notices more than a count."""
+    """P1: the peer is silent, sends garbage or half a message, or closes. The reply path only counts."""
     with not_a_daemon(path, says(data, reads=False, ends=ends)) as accepted:
         client = make(timing=HASTY if "0.2 s" in trouble else QUICK)
         assert not client.start(DEADLINE_S)
@@ -380,7 +380,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 def test_drops_contexts_and_keeps_the_stream_whole_if_the_daemon_is_stopped(path: Path, make: Make) -> None:
-    """P1: SIGSTOP: offers go on returning at once, first taken, then dropped; after SIGCONT all goes on."""
+    """P1: after SIGSTOP offers return at once: the first are taken, the others dropped. After SIGCONT all goes on."""
     with counting(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
@@ -420,7 +420,7 @@ def in_child(act: Callable[[], Any]) -> Any:
 
 
 def test_a_forked_child_says_nothing_on_its_parents_connection(path: Path, make: Make) -> None:
-    """P1: offers from both: the parent's stream stays whole, the child's are counted and dropped."""
+    """P1: if both offer, the parent's stream stays whole, and the child's contexts are dropped and counted."""
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
@@ -448,7 +448,7 @@ def test_a_forked_child_says_nothing_on_its_parents_connection(path: Path, make:
 def test_a_forked_child_connects_with_its_first_context_or_when_it_is_started(
     path: Path, make: Make, starts: bool
 ) -> None:
-    """As the workers of a web server do it, which is forked when it has loaded all."""
+    """The workers of a web server are forked so, when it has loaded its modules."""
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
@@ -477,7 +477,7 @@ def test_a_client_that_was_never_started_is_not_troubled_by_a_fork(make: Make) -
 
 
 def test_a_fork_renews_every_lock_of_the_child(path: Path, make: Make) -> None:
-    """P1: what runs in the child, run here: the locks may be held by threads that the child does not have."""
+    """P1: threads that the child does not have may hold the locks. This runs the child's handler in this process."""
     with LittleDaemon(path) as daemon:
         client = make()
         assert client.start(DEADLINE_S)
@@ -517,7 +517,7 @@ sys.exit(0 if connected else 3)
 
 
 def test_a_host_ends_though_its_daemon_is_stopped_and_prints_nothing(path: Path) -> None:
-    """P1, P14: the interpreter's exit waits for no daemon, and neither stream shows a word."""
+    """P1, P14: the exit of the interpreter does not wait for the daemon, and stdout and stderr stay empty."""
     with counting(path, "stop"):
         command = [sys.executable, "-c", HOST, str(path)]
         host = subprocess.run(command, capture_output=True, timeout=DEADLINE_S, check=False)
@@ -569,7 +569,7 @@ for client in clients:
 
 
 def test_the_exit_waits_once_for_all_clients_together(path: Path) -> None:
-    """P1: half a second, and not half a second each: a bound that is the process's."""
+    """P1: the exit waits half a second for all clients, not half a second for each."""
     with LittleDaemon(path) as daemon:
         command = [sys.executable, "-c", MANY, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as host:
@@ -752,7 +752,7 @@ def test_a_hook_may_close_its_client(path: Path) -> None:
 
 
 def test_seeded_replies_do_not_change_while_the_client_tries_to_connect(path: Path, make: Make) -> None:
-    """P1: leo's seeded replies are the same with a client that looks for its daemon as without."""
+    """P1: leo's seeded replies are equal with and without a client that looks for its daemon."""
     random.seed(7)
     state = random.getstate()
     client = make()
@@ -781,7 +781,7 @@ def test_a_bug_ends_an_attempt_and_not_the_thread(make: Make) -> None:
 def test_start_does_not_raise_if_no_thread_can_start(
     path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P1: not even start() raises for what leo could not help."""
+    """P1: leo cannot help it, so not even start() raises."""
 
     def start(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -823,7 +823,7 @@ def test_hooks_may_be_set_once_and_before_the_start(path: Path, make: Make) -> N
 
 
 def test_counts_failures_that_the_host_has_caught(path: Path, make: Make) -> None:
-    """P10: also what went wrong beside the client."""
+    """P10: failures outside of the client are counted too."""
     client = make()
     client.count("listen")
     with LittleDaemon(path) as daemon:
@@ -847,8 +847,8 @@ def test_waits_between_attempts_double_and_a_quarter_is_left_to_chance(make: Mak
 def test_waits_longer_each_time_if_the_daemon_ends_each_connection(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that dies of what we say would else be met once a second without end; a connection that lasted begins at the
-    first wait again."""
+    """A daemon that our messages kill would otherwise be tried once a second without end. A connection that lasted
+    begins at the first wait again."""
     now = [0.0]
     client, gone = make(timing=Timing()), NotConnected("gone")
     run = run_of(client)

@@ -253,7 +253,7 @@ def test_p2_the_lines_are_said_recorded_and_observed(waits, database, leo, most,
 
 
 def test_a_call_with_a_config_asks_once_for_each_line(waits, database):
-    """leo's own tests take the calls of generate_fn for turns."""
+    """leo's own tests count the calls of generate_fn as turns."""
     asked = []
 
     def generate(*_):
@@ -323,7 +323,7 @@ def test_leaves_out_a_dream_that_was_removed_meanwhile(waits, database, host, mo
 
 
 def test_asking_for_figures_of_another_database_ends_no_dream(waits, tmp_path, leo, monkeypatch):
-    """On another thread they wait for its end, or go without; in a hook they are none."""
+    """On another thread the figures wait for the end of the dream, or are empty. In a hook they are empty."""
     monkeypatch.setattr(dropin_host, "FIGURES_S", 0.01)
     one, two = tmp_path / "one/d.sqlite3", tmp_path / "two/d.sqlite3"
     other = []
@@ -344,7 +344,7 @@ def test_asking_for_figures_of_another_database_ends_no_dream(waits, tmp_path, l
 
 
 def test_the_thread_that_waits_runs_the_functions(waits, database, leo):
-    """They may be bound to it, as leo's own connection is."""
+    """The functions may work on that thread only, as leo's own connection does."""
     ran = set()
 
     def generate(*asked):
@@ -586,7 +586,7 @@ def test_p1_a_daemon_of_another_version_has_no_figures(monkeypatch, tmp_path, ho
 
 
 def test_waits_for_figures_for_one_second_at_most(monkeypatch, tmp_path):
-    """P1: against a daemon that welcomes, and then is silent."""
+    """P1: the daemon answers hello, and then nothing more."""
     end = threading.Event()
     monkeypatch.setattr(dropin_host, "FIGURES_S", 0.05)
     monkeypatch.setenv("DREAMD_SOCKET", str(tmp_path / "s"))

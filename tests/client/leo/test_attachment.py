@@ -91,7 +91,7 @@ def test_leo_dreams_and_finds_the_lines_in_his_field(daemon, leo):
 
 
 def test_a_reply_is_told_and_dreamt_of_while_leo_talks_on(daemon, leo):
-    """The hooks get their turns between his calls, and what he says is what he would have said."""
+    """The hooks run between his calls, and his replies are those that he would give without them."""
     attachment = attach(
         leo, name="b", socket_path=daemon.socket, recall=True, into=["episodes"], diet=Everything()
     )
@@ -138,7 +138,7 @@ async def test_an_async_leo_dreams_on_his_own_loop(daemon, connection):
 
 
 def test_a_field_made_in_one_thread_and_asked_in_another(daemon, leo):
-    """As a web front does it: leo's own connection refuses the other thread, the hooks have their own."""
+    """A web server does so. Leo's connection refuses the other thread, so the hooks open their own."""
     attachment = attach(leo, name="d", socket_path=daemon.socket, after_reply=False, diet=Everything())
     said = []
     try:
@@ -156,7 +156,7 @@ def test_a_field_made_in_one_thread_and_asked_in_another(daemon, leo):
 
 
 def test_attached_within_his_constructor_leo_is_asked_when_he_has_words(daemon, connection, monkeypatch):
-    """leo's dream layer is started before his field is loaded; a line asked for then comes later, and not empty."""
+    """leo's dream layer starts before his field is loaded. A line that is asked for then waits, and is not empty."""
     bonds = []
 
     def init_dream(*_):
@@ -282,7 +282,7 @@ def test_a_field_that_cannot_be_given_a_class_is_refused():
 
 
 def test_an_interrupt_anywhere_in_a_call_leaves_nothing_behind(leo, client, monkeypatch):
-    """P1: a Ctrl-C, or an alarm around `reply`, at any line of ours: the next reply is heard as ever."""
+    """P1: after a Ctrl-C or an alarm around `reply` at any line of ours, the next reply is heard as before."""
     attachment = attach(leo, client=client)
     monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: "a reply")
 
@@ -340,7 +340,7 @@ async def test_an_async_wrapper_that_was_kept_only_passes_on(connection, client)
 
 
 def test_replies_do_not_change_when_attached(tmp_path):
-    """P1: no daemon, so no dream: byte for byte."""
+    """P1: without a daemon there is no dream, so the replies are equal byte for byte."""
     said = []
     for attached in (False, True):
         (tmp_path / str(attached)).mkdir()
@@ -408,7 +408,7 @@ def test_a_reply_that_the_dream_layer_did_not_tell_of_is_told(leo, client):
 
 
 def test_tells_each_of_the_equal_replies_on_several_threads(leo, client, monkeypatch):
-    """A text is no identity: every reply is told, once."""
+    """Equal texts are different replies: each is told once."""
     everyone = threading.Barrier(5)
     monkeypatch.setattr(leo_double.LeoField, "reply", lambda self, prompt: f"yes {everyone.wait(20)}")
     attachment = attach(leo, client=client)
@@ -470,7 +470,7 @@ def test_a_context_of_no_reply_can_be_offered(leo, client):
 
 
 def test_counts_failures_in_the_host_and_still_replies(leo, client, capfd, monkeypatch):
-    """P10: each by its kind. P1: nothing is raised, nothing printed."""
+    """P10: failures are counted by kind. P1: none is raised or printed."""
 
     class Broken:
         def __getattr__(self, name):
@@ -536,7 +536,7 @@ def test_leos_modules_are_told_on_his_own_thread(leo, client):
 
 
 def test_a_field_of_another_thread_is_fed_when_he_has_made_a_call(leo, connection, client):
-    """Attached by a web worker: whose file it is, is found out on leo's own thread."""
+    """A web worker attaches it. The file is found on leo's own thread only."""
     with ThreadPoolExecutor(1) as worker:
         attachment = worker.submit(attach, leo, client=client, diet=Everything()).result()
     observe = client._session.hooks._hooks["observe"]

@@ -24,7 +24,7 @@ def test_another_threads_connection_is_asked_later_on_its_own(leo):
 
 
 def test_asks_a_new_connection_for_its_file_again(leo, tmp_path):
-    """As a worker process of a web server does it, which opens one of its own."""
+    """A worker process of a web server opens a connection of its own."""
     database = FieldDatabase()
     database.look(leo)
     with closing(sqlite3.connect(tmp_path / "another.sqlite3")) as leo.conn:

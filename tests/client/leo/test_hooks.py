@@ -56,7 +56,7 @@ def test_a_line_is_spoken_where_leos_own_adapter_stays_mute(leo):
 
 
 def test_the_measures_are_of_the_line_and_not_of_the_seed(leo):
-    """Leo returns with it how new the seed is to him; his line is made of what he knows."""
+    """Leo returns the novelty of the seed. His line is made of words that he knows."""
     answer = hooks_of(leo).generate("utterly unheard of words in here", 0.01, 0.3, META)
     tokens = leo_double.tokenize(answer["text"])
     assert answer["novelty"] == leo_double.compute_prompt_novelty(tokens, leo.trigrams)
@@ -70,7 +70,7 @@ def test_an_empty_leo_says_nothing_rather_than_the_seed(leo):
 
 
 def test_the_semantic_weight_changes_the_distribution_of_lines(leo):
-    """0.3 and 0.6, the ends of what a dream asks for, over the same draws of chance."""
+    """A dream asks for 0.3 to 0.6. Both ends are compared over equal random numbers."""
     things = ["stone", "bread", "lamp", "letter", "salt", "moss"]
     for thing in things:
         leo.observe(f"then the {thing} was here and then the {thing} was here")
@@ -121,7 +121,7 @@ def dream_on(hooks, lines: list[str], over: threading.Event) -> None:
 
 @pytest.mark.parametrize("while_he_talks", [False, True])
 def test_replies_are_the_same_while_lines_are_made_and_not_fed(tmp_path, while_he_talks):
-    """P1: at any moment, on another thread; his chance, and a seed that his owner sets, are his own."""
+    """P1: lines are made on another thread at any time. They change neither his random state nor his owner's seed."""
     said, lines = [], []
     for dreams in (False, True):
         (tmp_path / str(dreams)).mkdir()
@@ -253,7 +253,8 @@ def test_does_not_create_a_database_that_is_gone(leo, tmp_path):
 
 
 def test_a_line_of_several_pieces_is_fed_whole_or_not_at_all(leo):
-    """leo's own function commits each piece; one that fails would leave the others in, and count as not fed."""
+    """leo's own function commits each piece. If one failed, the others would stay, and the line would count as not
+    fed."""
     fed = []
 
     class Pieces:
@@ -309,7 +310,7 @@ def test_a_field_without_a_place_for_an_id_has_none(leo):
 
 
 def test_does_not_feed_a_leo_in_memory(leo):
-    """`DB_PATH` may be another leo's: it is never what a connection without a file is taken for."""
+    """`DB_PATH` may be another leo's, so it is not used for a connection without a file."""
     failed, before = [], rows("SELECT SUM(count) FROM trigrams")
     with closing(sqlite3.connect(":memory:")) as memory:
         leo.conn.backup(memory)

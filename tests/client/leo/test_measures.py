@@ -85,7 +85,7 @@ def test_a_brain_that_cannot_tell_keeps_its_gate_shut(leo, predict):
 
 
 def test_themes_are_those_that_the_prompt_touches(leo):
-    """Leo tells of all that he has."""
+    """Leo's own dream layer reports all of his themes."""
     for prompt, themes in (("the grass at the door", [2, 1]), ("rain", [1]), ("nothing of them", [])):
         assert senses_of(leo).sharpened(leo, context(prompt, themes=[1, 2, 3])).themes == themes
 

@@ -80,7 +80,7 @@ OLD = replace(LINE, text="the rain asks the grass")
 
 
 def test_trauma_takes_a_tenth_of_a_wound_once_a_dialogue(leo):
-    """His own pipeline would make of each line a whole one, and feed on its dreams."""
+    """His own pipeline would count each line as a whole wound, and so feed on his dreams."""
     leo_double.run_trauma("the river", "", leo_double.EMBEDDED_BOOTSTRAP, None, leo_double.DB_PATH)
     level = leo._trauma_state
     assert not tell(leo, "trauma", OLD, OLD)
@@ -93,7 +93,7 @@ def test_trauma_takes_a_tenth_of_a_wound_once_a_dialogue(leo):
 
 
 def test_nothing_that_another_process_writes_meanwhile_is_lost(leo):
-    """A wound that leo's owner gives him in another process, in the midst of a dream's."""
+    """Another process writes a wound while a dream's wound is written."""
 
     def run_trauma(**asked):
         for path in {asked["db_path"], leo_double.DB_PATH}:
@@ -119,7 +119,7 @@ def test_trauma_takes_no_line_of_few_old_words(leo):
 
 
 def test_a_leo_who_keeps_no_wounds_is_given_none(leo):
-    """Real leo makes his table with his first wound."""
+    """The real leo creates his table with his first wound."""
     leo.conn.executescript("DROP TABLE trauma_tokens; DROP TABLE trauma_events")
     assert not tell(leo, "trauma", OLD)
     assert rows("SELECT name FROM sqlite_master WHERE name LIKE 'trauma%'") == []

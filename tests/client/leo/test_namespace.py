@@ -54,7 +54,7 @@ OUTSIDE = "def draw():\n    import random\n    return random.random()"
 
 
 def test_puts_the_state_back_and_counts_if_a_line_draws_from_the_process(leo):
-    """Through another module, which has the process's `random` for its own."""
+    """The line draws through another module, which uses the process's `random`."""
     names = module("def generate_reply(prompt): return f'{prompt} {draw()}'", draw=module(OUTSIDE)["draw"])
     counted, state = [], random.getstate()
     voice = Voice(names, counted.append)
@@ -65,7 +65,7 @@ def test_puts_the_state_back_and_counts_if_a_line_draws_from_the_process(leo):
 
 
 def test_two_leos_who_borrow_chance_do_so_one_after_the_other():
-    """Else the second would put back what the first had put there."""
+    """Otherwise the second would put back the state that the first had set."""
     state, chances = random.getstate(), [SharedChance()] * 2
     drawn, together = [], threading.Barrier(2)
 
@@ -93,7 +93,7 @@ def test_an_error_in_a_line_leaves_the_random_state_alone():
 
 
 def test_examines_again_if_another_thread_draws_meanwhile(leo, monkeypatch):
-    """The line that shows whether he leaves `random` alone is spoken again."""
+    """The line that shows if he leaves `random` alone is spoken again."""
     drew = []
 
     def getstate():

@@ -233,7 +233,7 @@ def secretive(seed: str, temperature: float, weight: float) -> str:
 
 
 def test_a_failure_names_type_and_place_and_no_text() -> None:
-    """P14: the exception's message may hold what leo said."""
+    """P14: the exception's message may hold leo's text."""
     line = secretive.__code__.co_firstlineno + 1
     assert answer(Hooks(generate=secretive), "generate", GENERATE) == Failure(
         Code.HOOK_FAILED,
@@ -258,7 +258,7 @@ def old_leo(prompt: str, max_tokens: int = 50, *, semantic: float) -> str:
 def test_a_hook_that_cannot_be_called_so_is_named_by_its_definition(
     generate: Callable[..., str], where: str
 ) -> None:
-    """P10: a leo whose hook never ran is recognised by where it is, not by where we called it."""
+    """P10: if the hook never ran, its definition identifies the leo, not our call of it."""
     params = [1, 0.7, 0.3]
     failure = answer(Hooks(generate=generate), "generate", params)
     assert failure == Failure(

@@ -220,7 +220,7 @@ def notification_of(size: int) -> bytes:
 
 @both_ends
 def test_a_message_of_the_limit_is_taken_and_one_byte_more_is_not(end: type[Peer]) -> None:
-    """P11: what a session can hold is bounded."""
+    """P11: the memory of a session is bounded."""
     peer = end()
     assert len(list(peer.receive_data(notification_of(MESSAGE_BYTES)))) == 1
     assert len(list(peer.receive_data(notification_of(100)))) == 1  # by a new Unpacker
@@ -252,7 +252,7 @@ def test_a_message_without_end_is_refused_at_the_limit(end: type[Peer]) -> None:
 
 
 def test_the_buffer_of_a_large_message_is_given_back() -> None:
-    """P11: an Unpacker keeps the largest buffer that it ever had, so it goes, where no message is begun."""
+    """P11: an Unpacker keeps the largest buffer that it ever had, so it is dropped while no message is begun."""
     peer = GuardedPeer()
     peer.receive_data(notification_of(1000))
     [first] = peer._spare
@@ -283,7 +283,7 @@ def test_an_answer_to_no_call_is_counted_and_ignored(end: type[Peer]) -> None:
 
 @both_ends
 def test_a_call_is_pending_until_its_reply_is_taken(end: type[Peer]) -> None:
-    """Its caller is failed with the others if what stands before it costs the connection."""
+    """If a message before the reply ends the connection, its call fails like the others."""
     peer = end()
     first, _ = peer.call("a", [], "first")
     second, _ = peer.call("b", [], "second")
@@ -305,7 +305,7 @@ def test_message_ids_go_round_and_pass_over_those_still_out() -> None:
 
 @both_ends
 def test_never_sends_a_message_that_is_too_large(end: type[Peer]) -> None:
-    """Sent, it would cost the connection: a call is refused here, an answer becomes an error."""
+    """It would end the connection, so a call is refused here, and an answer becomes an error."""
     peer = end(message_bytes=1000)
     for send in (lambda: peer.call("x", ["y" * 1000], "token"), lambda: peer.notify("x", ["y" * 1000])):
         with pytest.raises(UsageError, match=r"^x: \d+ bytes to send; the limit is 1000$"):

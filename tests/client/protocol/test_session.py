@@ -50,7 +50,7 @@ class Ends:
 
 
 def test_failures_are_counted_by_kind_and_told_once() -> None:
-    """P10: each by one message; one that was not sent leaves them for the next."""
+    """P10: one message carries each failure. If it is not sent, the next message does."""
     failures = Failures()
     assert failures.take() == {}
     for kind in ("stalled", "stalled", "connect"):
@@ -265,7 +265,7 @@ def test_hooks_are_run_by_the_client_and_answered_here() -> None:
 
 
 def test_only_kinds_that_are_known_are_counted() -> None:
-    """P11: a peer that calls ever new methods makes no ever new counters."""
+    """P11: a peer that calls ever new methods makes no new counters."""
     ends = Ends()
     assert [ends.call(name).error.code for name in ("observe", "a", "b")] == [
         Code.INVALID_PARAMS,
