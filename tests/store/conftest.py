@@ -1,9 +1,10 @@
 """A store in a folder of its own, and disks that can be filled."""
 
 import os
+import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,3 +74,8 @@ def fill(disk: Path) -> Path:
                 continue
     assert os.statvfs(disk).f_bavail == 0
     return filler
+
+
+def rows(path: Path, sql: str) -> list[tuple]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()

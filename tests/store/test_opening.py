@@ -16,7 +16,6 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
-from dreamd.store.file.files import free_name_beside, set_aside
 from dreamd.store.schema import MIGRATIONS
 from dreamd.store.store import Store
 from tests.helpers import leo_database
@@ -194,18 +193,6 @@ async def test_a_damaged_file_is_set_aside_whole(
     assert path.with_name(f"{aside}-2").exists()
     assert path.with_name(aside).read_bytes() == damaged
     assert again.trouble is None
-
-
-def test_sets_aside_the_files_beside_a_database_too(path: Path):
-    parts = ("", "-wal", "-shm", "-journal")
-    for part in parts:
-        path.with_name(path.name + part).write_text(f"part{part}")
-    first = set_aside(path, "damaged", 0.0)
-    assert folder(path) == {f"{first.name}{part}": f"part{part}".encode() for part in parts}
-    first.unlink()
-    assert (
-        free_name_beside(path, "damaged", 0.0).name == f"{first.name}-2"
-    )  # its log is still there: not taken over
 
 
 async def test_a_log_without_its_database_is_kept(path: Path, open_store: OpenStore):

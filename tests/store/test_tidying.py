@@ -17,13 +17,9 @@ from dreamd.store.store import Store
 from dreamd.store.writes import begin_dialog
 from tests.helpers.store_rows import STARTED_AT, change, end_open, finish, line, new_dialog, one_dream
 from tests.helpers.trouble import Locked, impatient
+from tests.store.conftest import rows
 
 OpenStore = Callable[..., Awaitable[Store]]
-
-
-def rows(path: Path, sql: str) -> list[tuple]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(sql).fetchall()
 
 
 def replayable(path: Path) -> list[int]:

@@ -1,7 +1,6 @@
 """Trouble with the file: noticed, reported in a word, and ended as soon as its cause is gone."""
 
 import errno
-import os
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store.file.connection import with_quota
-from dreamd.store.file.files import back_up
 from dreamd.store.file.health import TROUBLES, name_of, trouble_of
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
@@ -265,79 +263,6 @@ def test_p14_an_error_is_named_without_its_message():
 # The log, sizes, and copies.
 
 
-async def test_an_idle_store_empties_its_log_once(store: Store):
-    await one_dream(store)
-    full = store.sizes()
-    assert full["wal_bytes"] > 0
-    assert await store.probe() is None
-    assert store.sizes() == full  # written to since the last look: not idle
-    assert await store.probe() is None
-    emptied = store.sizes()
-    assert emptied["wal_bytes"] == 0
-    assert emptied["database_bytes"] > full["database_bytes"]
-    assert await store.probe() is None
-    assert store.sizes() == emptied
-
-
-async def test_p12_a_probe_of_a_healthy_store_writes_nothing(store: Store, path: Path):
-    await one_dream(store)
-    for _ in range(3):
-        await store.probe()
-    before = [os.stat(f"{path}{part}") for part in ("", "-wal")]
-    await store.probe()
-    after = [os.stat(f"{path}{part}") for part in ("", "-wal")]
-    assert [s.st_mtime_ns for s in after] == [s.st_mtime_ns for s in before]
-
-
-async def test_empties_a_log_later_if_another_process_reads_it(store: Store, path: Path):
-    await one_dream(store)
-    await store.probe()
-    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-        reader.execute("BEGIN")
-        reader.execute("SELECT * FROM dream_meta").fetchall()
-        await store.begin(new_dialog("dream-2"))
-        await store.probe()
-        assert await store.probe() is None
-        assert store.sizes()["wal_bytes"] > 0
-    await store.probe()
-    assert store.sizes()["wal_bytes"] == 0
-    assert store._database
-    assert await store._database.read(lambda c: c.execute("PRAGMA busy_timeout").fetchone()) == (2000,)
-
-
-async def test_a_backup_is_whole_and_one_file(store: Store, path: Path, open_store: OpenStore):
-    number = await one_dream(store)
-    target = path.with_name("copy.sqlite3")
-    await store._read(back_up, target)
-    assert sorted(file.name for file in path.parent.glob("copy*")) == ["copy.sqlite3"]
-    assert os.stat(target).st_mode & 0o777 == 0o600
-    assert target.read_bytes()[18:20] == b"\x01\x01"  # not in WAL mode: `cp` takes all of it
-    assert await (await open_store(target)).get(number) == await store.get(number)
-
-
-async def test_a_backup_overwrites_nothing(store: Store, path: Path):
-    target = path.with_name("letter.txt")
-    target.write_text("dear friend")
-    with pytest.raises(FileExistsError):
-        await store._database.read(back_up, target)
-    assert target.read_text() == "dear friend"
-
-
-async def test_half_a_backup_is_removed(small_disk: Path, store: Store):
-    await one_dream(store)
-    fill(small_disk)
-    with pytest.raises(sqlite3.OperationalError):
-        await store._database.read(back_up, small_disk / "copy.sqlite3")
-    assert [file.name for file in small_disk.iterdir()] == ["filler"]
-
-
-def raising(error: Exception) -> Callable[..., None]:
-    def raise_it(*_: object) -> None:
-        raise error
-
-    return raise_it
-
-
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [("PRAGMA user_version = 99", "version 99"), ("CREATE TABLE tokens (id INTEGER)", "tables of others")],
@@ -382,18 +307,3 @@ async def test_reopens_a_read_only_file_when_it_becomes_writable(
         assert await refused(store.begin(new_dialog("dream-2"))) == "read-only"
     assert await store.probe() is None
     await one_dream(store, "dream-2")
-
-
-async def test_p12_a_probe_of_an_untouched_database_reads_nothing(
-    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    await one_dream(store)
-    for _ in range(4):
-        await store.probe()
-    assert store._database
-    with monkeypatch.context() as idle:
-        idle.setattr(store._database, "_execute", raising(AssertionError("its thread was woken")))
-        assert await store.probe() is None
-        os.utime(path)
-        with pytest.raises(AssertionError, match="woken"):
-            await store.probe()

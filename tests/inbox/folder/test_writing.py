@@ -1,0 +1,285 @@
+"""Writing into the folder: new files, growing ones, damaged ones, modes, retention and temporaries."""
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamd.clock import Clock
+from dreamd.inbox import (
+    Inbox,
+    InboxUnavailable,
+    UnknownTrace,
+    ValidationError,
+    dream_document,
+)
+from tests.inbox.conftest import DAY_S, Now, Waiting, make, node, shard, write
+
+
+def test_a_write_makes_a_file_as_documented(inbox: Inbox, now: Now) -> None:
+    report = inbox.write({"goal": "g", "x": 1}, [shard(0)], [node(1)], trace_id="t")
+    path = inbox.folder / "t.json"
+    assert report == {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "shards_written": 1,
+        "duplicates": 0,
+        "conflicts": 0,
+        "nodes_written": 1,
+        "nodes_skipped": 0,
+        "redacted": {},
+        "set_aside": None,
+    }
+    document = json.loads(path.read_bytes())
+    assert document == {
+        "trace_id": "t",
+        "saved_ts": int(now.s * 1000),
+        "seed": {"goal": "g", "ul_tags": [], "constraints": {"flags": {}}},
+        "shards": [shard(0)],
+        "matada_nodes": [node(1)],
+        "version": 1,
+        "schema_ref": "lukhas://schemas/matada_node_v1.json",
+    }
+    assert list(document) == [
+        "trace_id",
+        "saved_ts",
+        "seed",
+        "shards",
+        "matada_nodes",
+        "version",
+        "schema_ref",
+    ]
+    assert inbox.read("t") == document
+
+
+def test_p7_appending_keeps_what_was_there_and_adds_what_is_new(inbox: Inbox, now: Now) -> None:
+    """P7: also keys that we do not know, and the first seed."""
+    write(inbox, shard(0), nodes=[node(1), node(2)])
+    path = inbox.folder / "t.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"more": [1]}))
+    now.s += 5
+    report = inbox.write(
+        {"goal": "other"},
+        [shard(0), shard(1), shard(0, text="odd")],
+        [node(2, payload={"x": 1}), node(1)],
+        trace_id="t",
+        schema_ref="lukhas://schemas/matriz_node_v1.json",
+    )
+    parts = ("shards_written", "duplicates", "conflicts", "nodes_written")
+    assert [report[part] for part in parts] == [2, 1, 1, 1]
+    document = inbox.read("t")
+    assert document["shards"] == [shard(0), shard(1), shard(0, text="odd")]
+    assert document["matada_nodes"] == [node(1), node(2, payload={"x": 1})]
+    assert (document["seed"]["goal"], document["more"]) == ("g", [1])
+    assert document["schema_ref"] == "lukhas://schemas/matriz_node_v1.json"
+    assert document["saved_ts"] == int(now.s * 1000)
+
+
+def test_p7_the_same_write_again_changes_not_a_byte(inbox: Inbox, now: Now) -> None:
+    """P7: sent twice, there once."""
+    first = write(inbox, shard(0), {"text": "no name"}, nodes=[node(1)])
+    data = (inbox.folder / "t.json").read_bytes()
+    now.s += 5
+    again = write(inbox, shard(0), {"text": "no name"}, nodes=[node(1)])
+    assert (again["shards_written"], again["duplicates"], again["nodes_written"]) == (0, 2, 0)
+    assert (again["path"], again["bytes"]) == (first["path"], len(data))
+    assert (inbox.folder / "t.json").read_bytes() == data
+
+
+def test_a_trace_without_shards_is_a_trace(inbox: Inbox) -> None:
+    assert write(inbox)["shards_written"] == 0
+    assert inbox.read("t")["shards"] == []
+
+
+def test_keeps_an_odd_shard_of_another_program(inbox: Inbox) -> None:
+    inbox.folder.mkdir(parents=True)
+    (inbox.folder / "t.json").write_text('{"shards": [7, {"index": "0"}], "seed": {}}')
+    assert write(inbox, shard(0))["set_aside"] is None
+    document = inbox.read("t")
+    assert document["shards"] == [7, {"index": "0"}, shard(0)]
+    assert document["seed"]["goal"] == "g"
+
+
+def test_p7_a_file_that_cannot_be_read_is_set_aside_each_time_under_a_new_name(inbox: Inbox) -> None:
+    """P7: the damaged bytes are kept, and the write lands."""
+    garbage = [b"", b"\0" * 100, b"{", b"[]"]
+    write(inbox)
+    asides = []
+    for index, data in enumerate(garbage):
+        (inbox.folder / "t.json").write_bytes(data)
+        report = write(inbox, shard(index))
+        assert report["shards_written"] == 1
+        asides.append(inbox.folder / report["set_aside"])
+        assert inbox.read("t")["shards"] == [shard(index)]
+    assert [path.read_bytes() for path in asides] == garbage
+    assert all(path.name.startswith("t.json.corrupt-") for path in asides)
+    assert [entry["trace_id"] for entry in inbox.list()] == ["t"]
+    assert inbox.counts()["set_aside"] == 4
+
+
+def test_a_refused_write_sets_nothing_aside(inbox: Inbox) -> None:
+    write(inbox)
+    (inbox.folder / "t.json").write_bytes(b"{")
+    large = [shard(0), {"text": "x" * 2_000_000}]
+    with pytest.raises(ValidationError, match="bytes"):
+        write(inbox, *large)
+    assert sorted(path.name for path in inbox.folder.glob("t.*")) == ["t.json"]
+
+
+def test_p5_acknowledged_shards_never_come_back(inbox: Inbox) -> None:
+    """P5: while it lies in done/, its shards and nodes count as duplicates; only what is new waits again."""
+    line = {
+        "speaker": "leo",
+        "text": "so",
+        "novelty": 0.1,
+        "arousal": 0.2,
+        "entropy": 0.3,
+        "trauma": 0.4,
+        "at": 5.0,
+    }
+    document = dream_document("t", [line, line], goal="g")
+    inbox.write(*document, trace_id="t")
+    done = inbox.folder / "done" / "t.json"
+    assert inbox.ack("t") == {"trace_id": "t", "path": str(done)}
+    again = inbox.write(*document, trace_id="t")
+    assert (again["shards_written"], again["duplicates"], again["nodes_written"]) == (0, 2, 0)
+    assert (again["path"], again["bytes"]) == (str(done), done.stat().st_size)
+    assert list(inbox.list()) == []
+
+    write(inbox, shard(7))
+    assert inbox.read("t")["shards"] == [shard(7)]
+    assert inbox.ack("t")["path"] == str(inbox.folder / "done" / "t~2.json")
+    assert write(inbox, shard(7))["duplicates"] == 1
+    assert list(inbox.list()) == []
+    assert inbox.read("t")["shards"] == [shard(7)]
+
+
+def test_a_damaged_acknowledged_file_is_left_alone(inbox: Inbox) -> None:
+    write(inbox, shard(0))
+    inbox.ack("t")
+    (inbox.folder / "done" / "t.json").write_bytes(b"{")
+    assert write(inbox, shard(0))["shards_written"] == 1
+    assert (inbox.folder / "done" / "t.json").read_bytes() == b"{"
+
+
+def test_acknowledging_again_is_no_error_and_an_unknown_trace_is(inbox: Inbox) -> None:
+    with pytest.raises(UnknownTrace):
+        inbox.ack("t")
+    write(inbox, shard(0))
+    assert inbox.ack("t") == inbox.ack("t")
+    with pytest.raises(LookupError):
+        inbox.ack("u")
+
+
+def test_retention_removes_acknowledged_files_only(tmp_path: Path, now: Now) -> None:
+    inbox = make(tmp_path, now, retention_s=10 * DAY_S)
+    for trace_id in ("old", "again", "waits"):
+        write(inbox, shard(0), trace_id=trace_id)
+    inbox.ack("old")
+    inbox.ack("again")
+    (inbox.folder / "done" / "of others.json").write_text("{}")
+    os.utime(inbox.folder / "done" / "of others.json", (0, 0))
+    os.utime(inbox.folder / "waits.json", (0, 0))
+    now.s += 9 * DAY_S
+    write(inbox, shard(1), trace_id="again")
+    inbox.ack("again")
+    assert list(inbox.retire()) == []
+    now.s += 2 * DAY_S
+    assert list(inbox.retire()) == ["again.json", "old.json"]
+    assert write(inbox, shard(1), trace_id="again")["duplicates"] == 1
+    now.s += 9 * DAY_S
+    assert list(inbox.retire()) == ["again~2.json"]
+    assert sorted(path.name for path in inbox.folder.rglob("*.json")) == ["of others.json", "waits.json"]
+    now.s -= 100 * DAY_S  # a clock that jumped back removes nothing
+    inbox.ack("waits")
+    assert list(inbox.retire()) == []
+
+
+def test_the_sweep_removes_temporaries_by_age(inbox: Inbox, now: Now) -> None:
+    write(inbox, shard(0))
+    litter = inbox.folder / ".tmp"
+    for name, age_s in (("young.json", 10), ("old.json", 5000), ("future.json", -5000)):
+        (litter / name).write_bytes(b"{")
+        os.utime(litter / name, (now.s - age_s, now.s - age_s))
+    (litter / "link").symlink_to("/etc/passwd")
+    os.utime(litter / "link", (now.s, now.s), follow_symlinks=False)
+    (litter / "folder").mkdir()
+    assert inbox.counts()["temporaries"] == 5
+    assert list(inbox.sweep(older_than_s=3600)) == ["future.json", "old.json"]
+    assert list(inbox.sweep()) == ["link", "young.json"]
+    assert [path.name for path in litter.iterdir()] == ["folder"]
+    assert inbox.read("t")["shards"] == [shard(0)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_mode", "folder_mode"),
+    [("0600", 0o600, 0o700), ("0640", 0o640, 0o2750), (0o660, 0o660, 0o2770)],
+)
+def test_modes_are_as_set_whatever_the_umask(
+    mode: Any, file_mode: int, folder_mode: int, tmp_path: Path, now: Now
+) -> None:
+    inbox = make(tmp_path, now, mode=mode)
+    before = os.umask(0o077)
+    try:
+        write(inbox, shard(0))
+    finally:
+        os.umask(before)
+    for path in (inbox.folder, inbox.folder / ".tmp", inbox.folder / "done"):
+        assert stat.S_IMODE(path.stat().st_mode) == folder_mode
+    for name in ("t.json", ".lock"):
+        assert stat.S_IMODE((inbox.folder / name).stat().st_mode) == file_mode
+    assert stat.S_IMODE(inbox.folder.parent.stat().st_mode) == 0o700
+
+
+class Racing(Waiting):
+    """Another writer makes each folder at the same moment."""
+
+    def mkdir(self, name: str, at: int, mode: int) -> None:
+        os.mkdir(name, mode, dir_fd=at)
+        super().mkdir(name, at, mode)
+
+
+class InPieces(Waiting):
+    """A system that writes and reads seven bytes at a time."""
+
+    def write(self, fd: int, data: memoryview) -> int:
+        return super().write(fd, data[:7])
+
+    def read(self, fd: int, size: int) -> bytes:
+        return super().read(fd, 7)
+
+
+@pytest.mark.parametrize("kind", [Racing, InPieces])
+def test_p6_survives_short_writes_and_races_for_folders(
+    kind: type[Waiting], tmp_path: Path, now: Now
+) -> None:
+    """P6: the file is whole all the same."""
+    inbox = Inbox(tmp_path / "a" / "b", files=kind(now), clock=Clock(now, now))
+    write(inbox, shard(0))
+    write(inbox, shard(1))
+    assert inbox.read("t")["shards"] == [shard(0), shard(1)]
+
+
+class Failing(Waiting):
+    """A disk that refuses the first sync of a file, and then to remove it."""
+
+    def fsync(self, fd: int) -> None:
+        raise OSError(errno.EIO, "sync")
+
+    def unlink(self, name: str, at: int) -> None:
+        raise OSError(errno.EIO, "unlink")
+
+
+def test_p7_next_write_removes_a_left_over_temporary(inbox: Inbox, now: Now) -> None:
+    """P7: the next write of that trace takes it away."""
+    write(inbox, shard(0))
+    with pytest.raises(InboxUnavailable) as failed:
+        write(Inbox(inbox.folder, files=Failing(now), clock=Clock(now, now)), shard(1))
+    assert failed.value.errno == errno.EIO
+    assert inbox.counts()["temporaries"] == 1
+    assert write(inbox, shard(1))["shards_written"] == 1
+    assert inbox.counts()["temporaries"] == 0

@@ -1,0 +1,110 @@
+"""Reading the database: dialogues, running ones too, and the memory of the store."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dreamd.store.store import Store
+from tests.helpers.store_rows import (
+    STARTED_AT,
+    finish,
+    line,
+    new_dialog,
+    one_dream,
+)
+from tests.store.conftest import OpenStore
+
+
+async def test_reads_a_dialogue_as_it_was_stored(store: Store):
+    number = await store.begin(new_dialog())
+    await store.record(number, line(1, quality=0.6), STARTED_AT + 1)
+    await store.record(number, line(2, "дождь \x00 ☂", expert="wounded"), STARTED_AT + 2)
+    final = [line(1, trauma=0.9, arousal=0.7, overlap=0.8), line(2, trauma=0.5, arousal=0.1, novelty=1.0)]
+    end = finish(*final, outcome="hook_error", ended_by="generate raised TypeError", drift=0.25)
+    end.observed.update({1: "answered", 2: "failed"})
+    await store.finish(number, end)
+
+    dialog = await store.get(number)
+    turns = dialog.pop("turns")
+    assert dialog == {
+        "id": number,
+        "trace_id": "dream-1",
+        "started_at": STARTED_AT,
+        "finished_at": STARTED_AT + 9,
+        "outcome": "hook_error",
+        "lines": 2,
+        "client": "leo",
+        "avg_trauma": pytest.approx(0.7),
+        "avg_arousal": pytest.approx(0.4),
+        "drift": 0.25,
+        "note": "generate raised TypeError",
+        "opening": "the river keeps its stones",
+    }
+    assert await store.recent(5) == [dialog]
+    assert turns[0] == {
+        "turn": 1,
+        "speaker": "leo",
+        "text": "the river keeps its stones",
+        "novelty": 0.1,
+        "arousal": 0.7,
+        "entropy": 0.3,
+        "trauma": 0.9,
+        "overlap": 0.8,
+        "quality": None,
+        "seed": "a seed of words",
+        "temperature": 0.75,
+        "semantic_weight": 0.35,
+        "expert": "",
+        "observed": "answered",
+        "at": STARTED_AT + 1,
+    }
+    assert (turns[1]["text"], turns[1]["expert"], turns[1]["observed"]) == (
+        "дождь \x00 ☂",
+        "wounded",
+        "failed",
+    )
+    assert await store.drift(5) == [{"id": number, "at": STARTED_AT + 9, "drift": 0.25}]
+
+
+async def test_the_lines_of_a_running_dialogue_are_counted_and_readable(store: Store):
+    number = await store.begin(new_dialog())
+    await store.record(number, line(1), STARTED_AT)
+    dialog = await store.get(number)
+    assert (dialog["lines"], dialog["outcome"], dialog["finished_at"]) == (1, None, None)
+    assert [turn["turn"] for turn in dialog["turns"]] == [1]
+    assert await store.unwritten() == []
+
+
+async def test_recent_is_newest_first(store: Store):
+    for number, at in enumerate((10.0, 30.0, 20.0, 30.0)):
+        await one_dream(store, f"dream-{number}", at=at)
+    assert [dialog["id"] for dialog in await store.recent(3)] == [4, 2, 3]
+    for before, page in ((4, [2, 3]), (2, [3, 1]), (1, []), (99, [])):
+        assert [dialog["id"] for dialog in await store.recent(2, before)] == page
+
+
+async def test_ignores_foreign_values_in_meta(store: Store, path: Path, open_store: OpenStore):
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        junk = [("dream_last_run_ts:nan", "nan"), ("dream_last_run_ts", None), ("dream_outcome:odd", "much")]
+        connection.executemany("INSERT INTO dream_meta VALUES (?, ?)", junk)
+        connection.commit()
+    memory = await (await open_store(path)).load()
+    assert (memory.last_run, memory.outcomes) == ({}, {})
+
+
+async def test_a_dialogue_is_unwritten_until_its_shard_is(store: Store):
+    first, second, third = [await one_dream(store, f"dream-{n}") for n in range(3)]
+    silent = await store.begin(new_dialog("dream-silent"))
+    await store.finish(silent, finish(outcome="empty"))
+    await store.shard_written(second, STARTED_AT + 10)
+    pending = await store.unwritten()
+    assert [(dialog.id, dialog.trace_id, dialog.outcome) for dialog in pending] == [
+        (first, "dream-0", "complete"),
+        (third, "dream-2", "complete"),
+    ]
+    assert pending[0].turns == (await store.get(first))["turns"]
+    assert [dialog.id for dialog in await store.unwritten([first])] == [third]
+    assert [dialog.id for dialog in await store.unwritten(n=1)] == [first]
