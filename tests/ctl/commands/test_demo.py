@@ -340,6 +340,9 @@ def test_a_large_text_may_be_cut_within_a_character(tmp_path: Path) -> None:
 
 
 MARKDOWN = """\
+---
+title: rain
+---
 <!-- a note -->
 # On the **rain**
 
@@ -357,6 +360,17 @@ MARKDOWN = """\
 dreamctl demo
 ```
 [kept]: https://rain.example
+
+you | we
+--- | ---
+are | not
+
+- [x] ***Both*** are \\*here\\* &amp; there in `~/state`.[^1]
+
+    dreamctl show
+
+  ```
+  dreamctl report
 """
 
 
@@ -366,7 +380,13 @@ def test_markdown_is_read_as_prose() -> None:
         "It is near, and kept by a roof.",
         "Nothing is lost_in_it.",
         "Who keeps the roof?",
+        "Both are *here* & there in ~/state.",
     ]
+
+
+@pytest.mark.parametrize("text", ["|-", "[", "*", "> ", "_a", "<a", "```", "    \n", "a|\n", "---\n"])
+def test_a_long_line_of_marks_is_read_too(text: str) -> None:
+    plain(text * 20_000)
 
 
 def test_two_demos_share_a_daemon_and_the_last_one_ends_it(tmp_path: Path) -> None:

@@ -3,26 +3,32 @@
 import codecs
 import re
 from hashlib import sha256
+from html import unescape
 from pathlib import Path
 
 import click
 
 CORPUS_BYTES = 1 << 20  # more makes the organism slower, not wiser
 _MARKDOWN = (".md", ".markdown")
-# What Markdown marks up, and what is left of it: blocks first, then the beginnings of lines, then words.
+# What Markdown marks up, and what is left of it: blocks first, then the beginnings of lines, then words. Marks within a
+# line are at most 200 characters apart, or a file of one long line would take hours.
 _MARKS = [
     (re.compile(pattern, re.MULTILINE | re.DOTALL), left)
     for pattern, left in (
-        (r"^(```|~~~).*?^\1[^\n]*$", ""),
-        (r"<!--.*?-->|</?[a-zA-Z][^>\n]*>", ""),
+        (r"\A---\n.*?^---$", ""),
+        (r"^[ \t]*(```|~~~).*?(?:^[ \t]*\1[^\n]*$|\Z)", ""),
+        (r"(?:\A|(?<=\n\n))(?:(?: {4}|\t)[^\n]*(?:\n|\Z))+", ""),
+        (r"<!--.*?(?:-->|\Z)|</?[a-zA-Z][^>\n]{0,200}>", ""),
+        (r"^(?=[^|\n]*\|)[^\n]*\n(?=[ \t:-]*\|)(?=[ \t:|]*-)[ \t:|-]+$(?:\n(?=[^|\n]*\|)[^\n]*$)*", ""),
         (r"^[ \t]*\|[^\n]*$|^[ \t]*[-*_=]{3,}[ \t]*$|^\[[^\]\n]+\]:[^\n]*$", ""),
         (r"^[ \t]*(?:>[ \t]*)+", ""),
         (r"^[ \t]*#{1,6}[ \t]+([^\n]*?)[ \t#]*$", r"\n\1\n"),
-        (r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+", "\n"),
-        (r"!\[[^\]\n]*\]\([^)\n]*\)", ""),
-        (r"\[([^\]\n]+)\](?:\([^)\n]*\)|\[[^\]\n]*\])", r"\1"),
-        (r"(\*\*|__|\*|`+|~~)(?=\S)([^\n]*?\S)\1", r"\2"),
-        (r"(?<!\w)_(?=\S)([^\n]*?\S)_(?!\w)", r"\1"),
+        (r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+(?:\[[ xX]\][ \t]+)?", "\n"),
+        (r"!\[[^\]\n]{0,200}\]\([^)\n]{0,200}\)|\[\^[^\]\n]{0,200}\]", ""),
+        (r"\[([^\]\n]{1,200})\](?:\([^)\n]{0,200}\)|\[[^\]\n]{0,200}\])", r"\1"),
+        (r"(?<![\\*_`~])(\*{1,3}|__|`+|~~)(?=[^\s*`])([^\n]{0,200}?[^\s\\])\1", r"\2"),
+        (r"(?<!\w)_(?=\S)([^\n]{0,200}?\S)_(?!\w)", r"\1"),
+        (r"\\([^\w\s])", r"\1"),
     )
 ]
 
@@ -47,7 +53,7 @@ def plain(text: str) -> str:
     """Return a Markdown text as prose: headings and items are sentences, code and tables are left out."""
     for mark, left in _MARKS:
         text = mark.sub(left, text)
-    return text
+    return unescape(text)
 
 
 def folder_name(path: Path, text: str) -> str:
