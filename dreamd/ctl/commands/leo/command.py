@@ -15,6 +15,7 @@ from dreamd.ctl.commands.leo.files import LeoFiles, Plan
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.places import awaits_knock
 from dreamd.ctl.machine.systemctl import manager_answers
+from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
 
 PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
@@ -154,9 +155,14 @@ def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
         ):
             _run_service(context, verb)
         else:
-            click.echo(f"Next, set up the daemon: `{command_to_copy(f'service {verb}')}`")
+            click.echo(
+                fold_text(
+                    f"Next, set up the daemon: `{command_to_copy(f'service {verb}')}`", terminal_width()
+                )
+            )
     why, show = command_to_copy("why"), command_to_copy("show")
-    click.echo(f"Then start leo and talk with him: `{why}` says whether he dreamt, `{show}` what he said.")
+    then = f"Then start leo and talk with him: `{why}` says whether he dreamt, `{show}` what he said."
+    click.echo(fold_text(then, terminal_width()))
 
 
 def _run_service(context: click.Context, verb: str) -> None:
