@@ -135,7 +135,7 @@ def layer(module):
 
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("dreamclient")))
 def test_imports_of_the_client_point_downwards(module):
-    """Also those inside functions, which are there for speed and not to change the direction."""
+    """Imports inside functions count too: they are there for speed, not to change the direction."""
     for name in imported_by(module) & MODULES.keys():
         if name.startswith("dreamclient."):
             assert layer(name) <= layer(module), f"{module} imports {name}"
@@ -160,7 +160,7 @@ def test_the_client_needs_msgpack_and_nothing_else():
 
 
 def test_the_engine_alone_brings_dream_and_world_together():
-    """Nothing below it knows it; `ctl` talks over the wire, but for what must work without a daemon."""
+    """No module below the engine imports it. `ctl` uses the wire, except for work without a daemon."""
     for module in MODULES:
         if module.startswith(("dreamd.dream", "dreamd.store", "dreamd.inbox", "dreamd.ctl")):
             above = {
@@ -175,7 +175,7 @@ def test_the_engine_alone_brings_dream_and_world_together():
 
 
 def test_only_the_clock_and_the_inboxs_files_read_the_time():
-    """Clock, randomness and file calls are handed in."""
+    """Other modules get clock, randomness and file calls as arguments."""
     readers = {m for m in MODULES if m.startswith("dreamd.") and "time" in outside(imported_by(m))}
     # listener: it sleeps between two tries for a lock, and reads no time.
     allowed = {"dreamd.clock", "dreamd.embedded_waiting", "dreamd.inbox.folder.files", "dreamd.wire.listener"}
@@ -213,7 +213,7 @@ def test_numpy_is_imported_at_the_first_dialogue(tmp_path):
 
 
 def test_the_inbox_writer_is_light():
-    """Other programs import it: neither a loop, nor a database, nor numpy comes along."""
+    """Other programs import it, so it imports no loop, no database and no numpy."""
     code = (
         "import sys; from dreamd.inbox import persist_dream_shards, CapabilityError, ValidationError; "
         "print(sorted({'asyncio', 'aiosqlite', 'uvloop', 'numpy', 'sqlite3'} & set(sys.modules)))"
@@ -260,7 +260,7 @@ def test_a_command_imports_no_other_command(module):
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    """Not inside functions either, but for the one import of the daemon by the client."""
+    """Imports inside functions count too, except the one import of the daemon by the client."""
     for module in MODULES:
         if module != "dreamclient.clients.embedded":
             assert module not in reached_from(module, packages=False), module

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_version_stands_in_one_place() -> None:
-    """Both builds read it from dreamclient; a number in another place would differ one day."""
+    """Both builds read it from dreamclient. A second copy would differ one day."""
     version = dreamclient.__version__
     assert dreamd.__version__ == dreamclient.messages.CLIENT_VERSION == version
     for path in ("pyproject.toml", "client/pyproject.toml"):

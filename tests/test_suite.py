@@ -86,6 +86,6 @@ def test_no_module_is_said_to_be_tested_elsewhere_in_vain() -> None:
 
 
 def test_a_file_is_run_by_one_process(request: pytest.FixtureRequest) -> None:
-    """pytest-xdist tells a group by the end of an id. Where pytest does not show that, each test goes anywhere."""
+    """pytest-xdist finds a group by the end of an id. Without that end each test may go to any process."""
     grouped = getattr(request.config.option, "loadgroup", False)
     assert request.node.nodeid.endswith("@test_suite.py") == grouped

@@ -63,7 +63,7 @@ def test_help_has_every_command_under_a_heading() -> None:
 
 @pytest.mark.parametrize("name", ["", *ALL])
 def test_help_is_as_wide_as_the_terminal(name: str) -> None:
-    """Except the examples, which users copy."""
+    """The examples may be longer, since users copy them."""
     lines = dreamctl(*name.split(), "--help", columns=40).stdout.splitlines()
     assert [line for line in lines if len(line) > 40 and "dreamctl" not in line] == []
 

@@ -157,7 +157,7 @@ def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, 
     "command", ["recent", "show", "status --json", "friend", "inbox ls", "completions bash", "dream"]
 )
 def test_a_closed_pipe_is_no_traceback(dreamt: dict[str, str], tmp_path: Path, command: str) -> None:
-    """As in `dreamctl recent | head -1`, if head ends first."""
+    """In `dreamctl recent | head -1` head may end first."""
     ours, theirs = os.pipe()
     os.close(ours)
     process = spawn_dreamctl("--state-dir", dreamt["state"], *command.split(), cwd=tmp_path, stdout=theirs)
@@ -196,7 +196,7 @@ def test_reports_a_removed_working_folder(tmp_path: Path) -> None:
 def test_the_width_is_that_of_the_terminal(
     dreamt: dict[str, str], tmp_path: Path, columns: int, rows: str
 ) -> None:
-    """Without COLUMNS, in a process of its own."""
+    """The test runs dreamctl in a process of its own, without COLUMNS."""
     recent = [sys.executable, "-m", "dreamd.ctl", "--state-dir", dreamt["state"], "recent"]
     with Terminal(recent, tmp_path, columns=columns, TERM="dumb") as terminal:
         assert terminal.end() == 0

@@ -22,7 +22,7 @@ def section(title: str) -> str:
     "module", [dreamclient.errors, dreamd.errors, dreamd.inbox.errors], ids=lambda each: each.__name__
 )
 def test_the_page_shows_the_tree_of_the_module(module: object) -> None:
-    """The docstring of the module is the source: its tree is quoted as it is."""
+    """The page quotes the tree in the docstring of the module."""
     tree = (module.__doc__ or "").split("\n\n", 1)[1].strip()
     assert f"```\n{tree}\n```" in TEXT
 

@@ -51,7 +51,7 @@ def test_each_link_leads_to_a_page_and_a_heading(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_riddle_is_on_the_page(page: Path) -> None:
-    """CONTRIBUTING.md lists what to write in their place."""
+    """CONTRIBUTING.md lists the words to write in their place."""
     assert [found[0] for found in re.finditer(RIDDLES, page.read_text(), re.IGNORECASE)] == []
 
 

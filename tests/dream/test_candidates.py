@@ -61,7 +61,7 @@ def test_a_rare_word_in_common_counts_for_more_than_a_frequent_one() -> None:
 
 
 def test_function_words_do_not_count_as_an_answer() -> None:
-    """Neither the short ones, nor those that are everywhere, in a language of which nothing is known."""
+    """Short words and words of most lines do not count: the language is not known."""
     known = usage(*(f"{word}sten zwischen {word}chen" for word in ("stein", "wasser", "regen", "licht")))
     said = ("Blumen zwischen Blumen.", "Etwas Regenchen kommt.")
     assert chosen(*said, before="zwischen dem Regenchen", known=known) == said[1]
@@ -96,7 +96,7 @@ def test_a_broken_sentence_is_in_no_run() -> None:
 
 
 def test_a_text_ends_on_a_function_word_only_if_a_fragment_does() -> None:
-    """The first is as near to what was asked; `of` is short, and no fragment ends on it. One ends on `it`."""
+    """Each first sentence is near to the question. `of` is short, and no fragment ends on it. One ends on `it`."""
     assert chosen("What are dreams made of. Rain falls.", before="dreams") == "Rain falls."
     assert chosen("All dreams know it. Rain falls.", before="dreams") == "All dreams know it. Rain falls."
 

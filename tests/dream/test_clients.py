@@ -93,7 +93,7 @@ def known(names: Clients) -> set[str]:
 
 
 def test_names_that_are_not_connected_are_bounded_and_those_that_dreamt_stay_longest() -> None:
-    """Clients make names up."""
+    """A client may choose any name."""
     names = Clients()
     names.join("here")
     for number in range(ABSENT):

@@ -106,7 +106,7 @@ def kinds(effects: list[Effect]) -> list[str]:
 
 
 def test_each_line_is_recorded_and_then_observed() -> None:
-    """P2: the observe of a line is never asked for before its record is answered."""
+    """P2: the dialogue asks to observe a line only when its record is answered."""
     effects, result = drive(start(can_recall=True), hooks())
     assert kinds(effects) == ["Recall", *["Generate", "Record", "Observe"] * 4]
     for generate, record, observe in zip(effects[1::3], effects[2::3], effects[3::3], strict=True):
@@ -393,7 +393,7 @@ def test_the_outcomes_are_a_closed_list() -> None:
 
 @pytest.mark.parametrize("end_at", range(13))
 def test_p2_keeps_recorded_lines_when_it_is_ended_at_any_effect(end_at: int) -> None:
-    """Ended at Record the line is not there, ended at Observe it is: P2 is the same order told backwards."""
+    """If the dialogue ends at Record, the line is not there. If it ends at Observe, the line is there (P2)."""
     effects, result = drive(
         start(can_recall=True), hooks(metrics=LineMetrics(novelty=0.5)), end_at, "deadline"
     )
@@ -488,7 +488,7 @@ def test_any_answers_give_a_dialogue_in_range_and_the_same_one_again(
     end_at: int | None,
     candidates: int,
 ) -> None:
-    """P13: same seed, same answers, same effects to the byte; whatever was worked out before."""
+    """P13: an equal seed and equal answers give equal effects to the byte, whatever was computed before."""
     how = DialogueSettings(candidates=candidates)
     friend = made_of(parts)
     warm, _ = friend.after(

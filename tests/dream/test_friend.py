@@ -79,7 +79,7 @@ def test_the_heavier_is_drawn_the_more_often() -> None:
 
 
 def test_the_same_seed_draws_the_same_fragments() -> None:
-    """P13: chance comes from the generator alone."""
+    """P13: the friend draws only from the generator."""
     friend = friend_of(*(fragment(i, f"line {i}", 0.3) for i in range(4, 30)))
     one, two = np.random.default_rng(5), np.random.default_rng(5)
     assert [friend.sample(one) for _ in range(20)] == [friend.sample(two) for _ in range(20)]
@@ -324,7 +324,7 @@ SETTINGS = st.builds(
 def test_after_any_dialogues_the_friend_is_bounded_and_in_range(
     dialogues: list[list[Line]], how: FriendSettings, origin: list[str]
 ) -> None:
-    """P4: and under any settings the origin is there, in its order, each at or above its floor."""
+    """P4: under any settings the origin is there, in its order, with each weight at or above the floor."""
     friend = friend_of(origin=tuple(origin))
     for lines in dialogues:
         older = {f.id: f for f in friend.fragments}
@@ -353,7 +353,7 @@ def test_after_any_dialogues_the_friend_is_bounded_and_in_range(
 
 
 def test_the_origin_outlives_ten_thousand_dialogues() -> None:
-    """P4: after each of them all of it is there, at or above its floor, and the buffer is bounded."""
+    """P4: after each change the whole origin is there, at or above the floor, and the buffer is bounded."""
     print("seed", seed := 20240)
     rng = random.Random(seed)
     words = [f"word{i}" for i in range(300)]

@@ -123,7 +123,7 @@ def test_a_math_state_that_is_endlessly_deep_costs_no_stack() -> None:
     ],
 )
 def test_math_state_holds_what_json_holds(state: dict[str, Any], complaint: str) -> None:
-    """P14: and the error says what kind of thing it is, never what it says."""
+    """P14: the error names the type of a value, never its text."""
     with pytest.raises(ValueError, match=complaint) as error:
         Context(math_state=state)
     assert "secret" not in str(error.value)
@@ -177,7 +177,7 @@ def test_a_cut_text_ends_with_a_whole_character() -> None:
 
 
 def test_a_cut_text_ends_with_a_whole_word_as_a_seed_does() -> None:
-    """So the replay of a dialogue from before, whose context was kept whole, still has the same seeds."""
+    """So the replay of an older dialogue, whose context was kept whole, still gets equal seeds."""
     text = "some words of it " * 400
     assert cut_text(text).endswith(" some")
     assert (

@@ -25,7 +25,7 @@ async def test_a_dialogue_without_lines_leaves_no_file(tmp_path):
 
 
 async def test_tries_an_unavailable_inbox_only_once(tmp_path):
-    """Others hold its lock for too long, on a clock on which waiting costs nothing."""
+    """Other programs hold its lock for too long. The clock of the test makes waiting free."""
     time = TestClock()
     async with serving(tmp_path, clock=time.clock) as service, await leo(service) as peer:
         await peer.call("dream.now", STIRRED)

@@ -128,7 +128,7 @@ async def test_p10_a_failing_store_ends_the_dialogue_and_keeps_its_lines(tmp_pat
 
 
 async def test_marks_a_line_that_the_host_kept_out_of_its_field(tmp_path):
-    """The choice what reaches his field is the host's; every line is kept and asked for all the same."""
+    """The host chooses the lines that reach his field. Every line is kept and observed nevertheless."""
     taken = iter([True, False, None, True])
     async with (
         serving(tmp_path) as service,
@@ -152,7 +152,7 @@ async def test_a_dialogue_ends_at_its_deadline_even_if_its_call_hangs(tmp_path, 
 
 
 async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
-    """The database may finish later: the dialogue is then closed there, and counted once."""
+    """The database may finish later. Then it ends the dialogue, which is counted once."""
     hold = threading.Event()
     async with (
         serving(tmp_path, dialogue__call_deadline_s=0.05) as service,

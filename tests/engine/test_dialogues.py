@@ -126,7 +126,7 @@ async def test_dialogue_goes_on_after_the_daemon_stopped_in_any_step(tmp_path, s
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_p2_p3_p5_p13_dialogue_goes_on_after_the_daemon_was_killed_in_any_step(tmp_path, step):
-    """The measures that `observe` gave go on, too: the later lines were asked for with them."""
+    """The measures of `observe` go on too, since the later lines depend on them."""
     heard, host = [], Host([], step)
     host.heard = heard
     settings = [
@@ -171,7 +171,7 @@ async def test_a_hook_that_kills_its_host_twice_is_not_asked_again(tmp_path, ste
 
 
 async def test_a_hook_that_kills_its_host_and_the_daemon_in_it_twice_is_not_asked_again(tmp_path):
-    """As the embedded form does."""
+    """The embedded form does so."""
     heard = []
     daemon = DaemonProcess(tmp_path / "s", "--set=gate.chance=1", "--set=dialogue.candidates=1").start()
     for life in range(3):
@@ -272,7 +272,7 @@ async def test_goes_on_with_a_leo_that_connected_before_the_store_was_loaded(tmp
 
 
 async def test_p11_bounds_the_suspended_dialogues(tmp_path, monkeypatch):
-    """The names that they hold are bounded too."""
+    """The number of their names is bounded too."""
     monkeypatch.setattr(dialogues, "WAITING", 2)
     monkeypatch.setattr(clients, "ABSENT", 2)
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
@@ -316,7 +316,7 @@ def change_rows(state, change):
 
 @pytest.mark.parametrize("change", UNREADABLE)
 async def test_ends_an_unreadable_dialogue_when_its_leo_is_back(tmp_path, change):
-    """It is not begun again and again."""
+    """Otherwise it would begin again and again."""
     async with serving(tmp_path, gate__chance=1, **THREE) as service:
         await interrupted(service, [], "generate 2")
         change_rows(tmp_path, change)
@@ -372,7 +372,7 @@ async def test_goes_on_with_a_fast_leo_even_if_the_inbox_is_in_trouble(tmp_path,
 
 
 async def test_a_half_closed_leo_does_not_use_up_its_dialogue(tmp_path):
-    """It has closed its sending half, and waits for an answer."""
+    """The client has closed its sending half, and waits for an answer."""
     heard, host = [], Host([], "generate 2")
     host.heard = heard
     async with serving(tmp_path, **THREE) as service:
@@ -405,7 +405,7 @@ async def test_a_resumed_dialogue_does_not_shorten_a_later_cooldown(tmp_path):
 
 
 async def test_reserves_its_cooldown_from_the_beginning_of_a_start(tmp_path, monkeypatch):
-    """Before the pending work has looked at what a crash cut short."""
+    """The pending work has not yet looked at the dialogues that a crash cut short."""
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
         await interrupted(service, [], "generate 1")

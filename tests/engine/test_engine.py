@@ -173,7 +173,7 @@ async def test_loads_a_database_that_could_not_be_opened_at_the_start(tmp_path):
 
 
 async def test_p11_a_seed_is_stored_though_its_sender_has_gone(tmp_path):
-    """Found by breaking: the origin was stored, but not in memory, and no dream could be finished ever after."""
+    """In an earlier version the origin was stored, but not in memory, and no later dream could finish."""
     async with serving(tmp_path) as service, await leo(service) as peer:
         other = await onlooker(service)
         other.send([0, 9, "dream.seed", [ORIGIN]])
@@ -198,7 +198,7 @@ async def test_the_first_seed_that_is_not_empty_wins_also_when_all_come_at_once(
 
 
 async def test_fifty_sessions_dream_at_once_and_the_friend_learns_from_each(tmp_path):
-    """Each hears its own lines in order and no other's, and all of it is on disk and in the inbox."""
+    """Each client hears only its own lines, in order. All lines are on disk and in the inbox."""
     count, calls = 50, itertools.count()
 
     def generate(*_):

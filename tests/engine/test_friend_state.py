@@ -80,7 +80,7 @@ async def test_checkpoints_are_bounded_and_can_be_deleted(tmp_path):
 
 
 async def test_concurrent_restores_use_the_checkpoint_of_that_moment(tmp_path):
-    """The name is looked up when the change begins, not when it was asked for."""
+    """The name is looked up when the change begins, not when the client asks for it."""
     async with serving(tmp_path) as service, await onlooker(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         first = measured(await peer.call("friend.fragments"))
@@ -165,7 +165,7 @@ async def test_p10_a_store_in_trouble_leaves_the_friend_as_he_was(tmp_path):
 
 
 async def test_ranks_lines_among_the_last_ones_also_after_a_restart(tmp_path):
-    """Arousal is 0.95 for every line; which one the friend keeps is said by the overlap that the hook tells."""
+    """Arousal is 0.95 for every line. The overlap that the hook reports decides which line the friend keeps."""
     number = itertools.count()
 
     def measured(*_):

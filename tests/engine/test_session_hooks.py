@@ -152,7 +152,7 @@ async def test_ends_a_dialogue_with_its_connection():
 
 
 async def test_counts_a_call_that_exceeds_a_message():
-    """Found by breaking: a context of nearly 1 MiB fits, the question about it does not."""
+    """A context of nearly 1 MiB fits into a message. The call of the hook about it does not."""
     async with host() as leo:
         line = LINE.__class__(
             **{name: getattr(LINE, name) for name in LINE.__struct_fields__} | {"expert": "x" * (1 << 20)}

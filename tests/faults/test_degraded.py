@@ -118,7 +118,7 @@ def test_degraded_while_the_database_is_locked(patient: Patient):
 
 
 def test_degraded_while_the_database_is_read_only(tmp_path: Path, stack: ExitStack, mounted: Mounts):
-    """Really: the file itself is a read-only mount, which binds root too."""
+    """The file is a read-only mount, which binds root too."""
     with DaemonProcess(tmp_path / "state"):
         pass
     database = tmp_path / "state" / "dream.sqlite3"
@@ -197,7 +197,7 @@ def test_degraded_without_descriptors(patient: Patient):
 
 
 def test_serves_with_few_descriptors(tmp_path: Path, stack: ExitStack):
-    """As many sessions as there is room for; a flood is refused in order, and those that are in are served."""
+    """As many sessions as fit are served. Further connections are refused in order."""
     limited = [
         "prlimit",
         "--nofile=96:96",
@@ -229,7 +229,7 @@ def test_serves_with_few_descriptors(tmp_path: Path, stack: ExitStack):
 
 @pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0], ids=["ahead", "back"])
 async def test_survives_a_clock_that_jumps_a_day(tmp_path: Path, jump_s: float):
-    """Nothing ends, nothing is blocked for longer than one cooldown, no acknowledged file goes before its time."""
+    """The daemon goes on, no dream is blocked for longer than a cooldown, and no acknowledged file is removed early."""
     from tests.helpers.dreaming import leo, settled
 
     time = TestClock()

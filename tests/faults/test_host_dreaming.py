@@ -50,7 +50,7 @@ def test_leo_talks_on_if_the_daemon_is_killed_between_two_lines(tmp_path, daemon
 
 
 def test_leo_exits_at_once_during_a_line(tmp_path, daemon):
-    """A hook that never ends does not hold him."""
+    """A hook that never ends does not keep the host from exiting."""
     with HostProcess(tmp_path / "host", daemon.socket, replies=0, step="hang") as host:
         assert host.connected
         host.go_on()

@@ -56,7 +56,7 @@ def test_p7_eight_processes_write_at_once_and_a_reader_looks(tmp_path: Path) -> 
 
 
 def test_p5_p7_dialogues_outside_writers_and_consumers_share_a_folder(tmp_path: Path) -> None:
-    """P5, P7: nothing is lost to, or brought back by, the others, while files are acknowledged all the time."""
+    """P5, P7: while files are acknowledged, no shard is lost, and none comes back."""
     folder = tmp_path / "inbox"
 
     def dialogues() -> None:

@@ -75,12 +75,12 @@ def test_refuses_a_token_without_a_required_expiry(expiry: dict[str, int]) -> No
 
 
 def test_ignores_other_keys_of_a_token() -> None:
-    """Also the signature of an earlier version."""
+    """The signature of an earlier version is accepted too."""
     check_token(token(exp_ts=2000, trace_id="other", sig="00" * 32), now_s=NOW)
 
 
 def test_p14_no_refusal_quotes_the_token() -> None:
-    """P14: what is in a token is in no message."""
+    """P14: no message holds contents of a token."""
     word = "hunter2"
     for bad in (
         word,

@@ -124,7 +124,7 @@ def test_other_values_of_a_variable_mean_no(no: str, home: Path, monkeypatch: py
 
 @pytest.mark.parametrize("result", [None, {"trace_id": "../x"}, {"trace_id": "t", "shards": []}])
 def test_checks_the_token_first(result: Any, home: Path) -> None:
-    """So that a caller without a token learns nothing of what would be taken."""
+    """Otherwise a caller without a token would learn which shards are accepted."""
     with pytest.raises(CapabilityError):
         persist_dream_shards(seed=5, result=result, cap_token={"scopes": []}, base_dir=home / "x")  # type: ignore[arg-type]
 
@@ -157,7 +157,7 @@ BAD_RESULTS = [
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
 @pytest.mark.parametrize("result", BAD_RESULTS, ids=[*BAD_SHARDS, *map(ascii, BAD_TRACE_IDS)])
 def test_p6_bad_input_is_refused_whole(result: dict[str, Any], existing: bool, home: Path) -> None:
-    """P6: a ValidationError, and nothing was written, inside or outside, nor changed."""
+    """P6: it raises a ValidationError, and no file inside or outside the folder is written or changed."""
     if existing:
         persist([{"a": 0}], home / "in" / "box")
     before = {path: path.is_file() and path.read_bytes() for path in home.rglob("*")}
@@ -168,7 +168,7 @@ def test_p6_bad_input_is_refused_whole(result: dict[str, Any], existing: bool, h
 
 @pytest.mark.parametrize("expiry", [math.nan, None, "4000000000", True, 1_000_000_000])
 def test_p6_a_bad_expiry_is_refused_whole(expiry: Any, home: Path) -> None:
-    """P6: a CapabilityError, and nothing was written."""
+    """P6: it raises a CapabilityError, and no file is written."""
     with pytest.raises(CapabilityError):
         persist([{"a": 1}], home / "box", token=TOKEN | {"exp_ts": expiry})
     assert not (home / "box").exists()

@@ -50,7 +50,7 @@ def test_shutdown_drops_what_waits():
 
 
 def test_a_shutdown_never_waits_for_a_call_that_the_thread_takes_meanwhile():
-    """It did, if the thread took the last call between its two steps."""
+    """An earlier version did, if the thread took the last call between two steps."""
     switched = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

@@ -126,7 +126,7 @@ def test_p1_leo_is_unchanged_with_the_drop_in(tmp_path, off, quiet_daemon):
 
 
 def test_p1_leo_is_unchanged_without_msgpack(tmp_path, off):
-    """The drop-in is all that leo imports: without its one dependency there is no dream, and nothing else."""
+    """leo imports only the drop-in. Without its one dependency he does not dream, and all else goes on."""
     hiding = tmp_path / "hiding" / "msgpack"
     hiding.mkdir(parents=True)
     (hiding / "__init__.py").write_text("raise ImportError('not installed')\n")

@@ -32,7 +32,7 @@ while data := sock.recv(1 << 16):
 
 @pytest.mark.parametrize("killed", ["daemon", "leo"])
 def test_p2_p3_killed_between_record_and_observes_answer(tmp_path, killed):
-    """The row was there before the call. If either side dies, the line is not observed again and not lost (P5)."""
+    """The row is there before the call. If either side dies, the line is not observed again, and not lost (P5)."""
     daemon = DaemonProcess(tmp_path / "s").start()
     heard = tmp_path / "heard"
     host = subprocess.Popen([sys.executable, "-c", LEO, daemon.socket, heard])

@@ -85,7 +85,7 @@ async def test_p4_a_reseed_replaces_the_origin_and_keeps_what_was_learned(tmp_pa
 
 
 def test_p4_no_origin_is_lost_when_the_daemon_is_killed(tmp_path):
-    """Killed while it replaces the origin, or just before or after: each that was there is there still."""
+    """The daemon is killed before, during or after the change of the origin. Each fragment of it is still there."""
     daemon, born = DaemonProcess(tmp_path / "state"), []
     for number in range(4):
         with daemon, DreamClient(socket_path=daemon.socket) as client:

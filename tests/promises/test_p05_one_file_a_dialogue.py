@@ -62,7 +62,7 @@ async def test_p5_delivers_pending_files_when_the_inbox_recovers(tmp_path):
 
 @pytest.mark.parametrize("hook", ["generate", "observe"])
 async def test_p3_p5_next_start_completes_a_dialogue_after_a_kill(tmp_path, hook):
-    """One file with every recorded line, and no line is observed a second time."""
+    """One file has every recorded line, and no line is observed a second time."""
     reached = asyncio.Event()
 
     async def blocks_at_the_third(*arguments):

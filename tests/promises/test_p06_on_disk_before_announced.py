@@ -96,7 +96,7 @@ def test_p6_the_order_of_calls(
 
 
 def test_p6_a_new_folder_is_on_disk_before_its_files(tmp_path: Path) -> None:
-    """P6: each folder that was made is synced in the folder above it."""
+    """P6: after a folder is made, the folder above it is synced."""
     inbox = Inbox(tmp_path / "a" / "inbox")
     synced: list[str] = []
 

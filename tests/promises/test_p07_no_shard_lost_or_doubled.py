@@ -114,7 +114,7 @@ def known_before(scene: Scene, inbox: Inbox) -> frozenset[int]:
 
 @scenes(SCENES)
 def test_p7_killed_at_each_system_call_in_turn(scene: Scene, tmp_path: Path) -> None:
-    """P6, P7: SIGKILL before any call leaves whole files only, and a retry lands each shard once."""
+    """P6, P7: after a SIGKILL before any call all files are whole, and a retry writes each shard once."""
     calls = calls_of(scene, tmp_path / "reference")
     assert {"openat", "flock", "fsync"} <= {name for name, _ in calls}
     for number, (name, nth) in enumerate(calls):
@@ -135,7 +135,7 @@ FAILING = [(scene, error) for scene in SCENES for error in ERRORS]
     ids=lambda value: errno.errorcode[value] if isinstance(value, int) else value.name,
 )
 def test_p7_each_file_call_fails_in_turn(scene: Scene, error: int, tmp_path: Path) -> None:
-    """P6, P7: the caller gets a typed error or all of it is there; nothing is lost or half written."""
+    """P6, P7: the caller gets a typed error, or all shards are there. None is lost or half written."""
     told = 0
     calls = calls_of(scene, tmp_path / "reference")
     for number, (name, nth) in enumerate(calls):
@@ -153,7 +153,7 @@ def test_p7_each_file_call_fails_in_turn(scene: Scene, error: int, tmp_path: Pat
 
 @scenes([SCENES[1]])
 def test_p7_killed_and_the_retry_killed_too(scene: Scene, tmp_path: Path) -> None:
-    """P7: also a retry that is killed leaves nothing half, for the next one to complete."""
+    """P7: a killed retry leaves no half file either, and the next one completes it."""
     calls = calls_of(scene, tmp_path / "reference")
     pairs = [(one, two) for one in calls for two in calls]
     for number, (one, two) in enumerate(pairs if LONG else pairs[::41]):
@@ -182,7 +182,7 @@ def check_retired(inbox: Inbox) -> None:
 
 @pytest.mark.parametrize("answer", [Kill, errno.EIO, errno.ENOSPC] if LONG else [Kill])
 def test_p7_retention_stopped_at_each_call_in_turn(answer: int | type[Kill], tmp_path: Path) -> None:
-    """P7: it removes no more than it should, and the next one completes it."""
+    """P7: a killed retention removes no more than it should, and the next one completes it."""
     scene = Scene("retention", aged, retire, frozenset())
     calls = calls_of(scene, tmp_path / "reference")
     for number, (name, nth) in enumerate(calls):

@@ -88,7 +88,7 @@ async def test_p10_a_fault_of_the_daemon_ends_one_dialogue_and_is_logged_without
 
 
 async def test_p10_an_end_that_could_not_be_stored_is_completed_later_and_counted_once(tmp_path):
-    """P5: its lines are delivered then. The friend has not learnt from it, in memory as on disk."""
+    """P5: its lines are delivered then. The friend has learnt nothing from it, in memory and on disk."""
 
     def observe(text, meta):
         if meta["turn"] == 3:

@@ -53,7 +53,7 @@ def test_p11_bounds_and_returns_the_memory_of_sessions(tmp_path):
 
 
 def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_recovers(tmp_path):
-    """RLIMIT_NOFILE lowered to 96: 32 sessions, and enough left for database, inbox and listener."""
+    """With RLIMIT_NOFILE at 96 there are 32 sessions, and enough descriptors for database, inbox and listener."""
     command = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96)); "
         "from dreamd.__main__ import main; sys.exit(main(['--state-dir', sys.argv[1]]))"
@@ -165,7 +165,7 @@ async def test_p11_kinds_of_failures_that_a_host_makes_up_are_bounded_and_status
 
 
 async def test_p11_a_client_that_floods_while_another_dreams(tmp_path):
-    """Contexts without end, as fast as the socket takes them: another's dream goes on."""
+    """One client sends contexts without end, as fast as the socket takes them. Another's dream goes on."""
     async with serving(tmp_path) as service, await leo(service) as other:
         _, writer = await asyncio.open_unix_connection(service.socket)
         writer.write(HELLO)

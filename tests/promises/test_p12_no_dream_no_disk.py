@@ -27,7 +27,7 @@ def everything(folder):
     [("fixed", {"calm": 300, "chance": 600, "no_hooks": 90}), ("adaptive", {"calm", "chance", "no_hooks"})],
 )
 async def test_p12_a_decision_not_to_dream_touches_no_disk(tmp_path, mode, reasons):
-    """Every reason for a no, a thousand times: no file changes, no statement writes, nothing is queued."""
+    """A thousand times for each reason not to dream: no file changes, no statement writes, no work is queued."""
     async with (
         serving(tmp_path, gate__chance=0, gate__mode=mode) as service,
         await leo(service) as peer,
@@ -52,7 +52,7 @@ async def test_p12_a_decision_not_to_dream_touches_no_disk(tmp_path, mode, reaso
 
 
 async def test_p12_an_idle_daemon_wakes_only_for_its_tick(tmp_path):
-    """With two clients connected, after a dream: the loop has one timer, and nothing else to wake for."""
+    """After a dream, with two clients connected, the loop has one timer and no other work."""
     async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service):
         await peer.call("dream.now", STIRRED)
         await settled(service)
@@ -67,7 +67,7 @@ async def test_p12_an_idle_daemon_wakes_only_for_its_tick(tmp_path):
 
 
 def test_p12_no_thread_of_an_idle_process_wakes_between_its_ticks(tmp_path):
-    """By the kernel's count of each thread's voluntary sleeps."""
+    """The kernel counts the voluntary sleeps of each thread."""
     with DaemonProcess(tmp_path / "s") as daemon:
         client = socket.socket(socket.AF_UNIX)
         client.connect(str(daemon.socket))

@@ -68,7 +68,7 @@ async def test_p13_dialogues_replay_and_a_changed_byte_does_not(tmp_path):
 
 @pytest.mark.parametrize("column", ["context", "settings", "recalled", "friend_state"])
 async def test_p13_names_an_unreadable_column(tmp_path, column):
-    """It counts as a difference, not as an error of the caller."""
+    """The failure counts as a difference, not as an error of the caller."""
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket, **moody(3)) as leo:
         await leo.hello()
         ended = await leo.call("dream.now")

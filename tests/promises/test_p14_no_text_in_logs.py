@@ -13,7 +13,7 @@ SECRETS = ("marmalade", "quicksilver", "zephyrine", "obsidian", "tourmaline", "h
 
 
 async def test_p14_no_output_contains_a_word_of_a_dream(tmp_path):
-    """With all that can be logged: a dream, failing hooks of each kind, refusals, a bad peer, a restart."""
+    """The test makes all that can be logged: a dream, failing hooks of each kind, refusals, a bad peer, a restart."""
     prompt, reply, line, raised, seeded, damaged = SECRETS
     spoken = [0]
 

@@ -278,7 +278,7 @@ async def test_a_symlinked_database_is_set_aside_where_it_lies(path: Path, open_
 
 
 async def test_two_stores_wait_for_each_other(path: Path, open_store: OpenStore):
-    """The daemon's lock keeps others out; this is what happens where it does not."""
+    """The daemon's lock keeps a second store out. This is the case in which it does not."""
     first, second = await open_store(path), await open_store(path)
     numbers = await asyncio.gather(*(s.begin(new_dialog(f"dream-{id(s)}")) for s in (first, second)))
     assert sorted(numbers) == [1, 2]

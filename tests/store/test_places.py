@@ -114,7 +114,7 @@ def contents(folder: Path) -> dict[str, bytes | str]:
 async def test_leaves_a_foreign_database_alone_and_uses_another_place(
     path: Path, given: Path, open_store: OpenStore, make: Callable[[Path], object], beside: str
 ):
-    """dream.sqlite3 beside it is taken; if that is not dreamd's either, the one in the state folder."""
+    """dream.sqlite3 beside it is used, or the one in the state folder if that is not dreamd's either."""
     make(given)
     if beside == "foreign":
         make(given.with_name(path.name))
@@ -173,7 +173,7 @@ async def test_sets_aside_a_damaged_file_that_is_proven_to_be_dreamds(
 
 
 async def test_decides_on_a_locked_place_when_it_can_be_read(path: Path, given: Path, open_store: OpenStore):
-    """The lock says nothing of what it is."""
+    """A lock does not show whose database it is."""
     a_table(given, "trigrams", "PRAGMA journal_mode = WAL")
     before = given.read_bytes()
     with hold(given, "EXCLUSIVE") as holder:

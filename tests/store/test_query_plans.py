@@ -67,7 +67,7 @@ def may_read_all(plan: str) -> bool:
 
 
 async def test_each_query_of_a_start_has_a_small_index(path: Path, open_store: OpenStore):
-    """A scan by an index is short only where that index holds nothing else."""
+    """A scan by an index is short only if the index holds no other rows."""
     await (await open_store(path)).close()
     with closing(sqlite3.connect(path)) as connection:
         partial = dict(

@@ -74,7 +74,7 @@ async def test_keeps_no_replay_data_if_set_so(path: Path, open_store: OpenStore)
 
 
 async def test_keeps_the_replay_data_of_an_unfinished_dialogue(path: Path, open_store: OpenStore):
-    """It may go on with what was recorded."""
+    """The dialogue may go on with its recorded data."""
     store = await open_store(path, replayable=1)
     running = await store.begin(new_dialog("dream-running"))
     await store.record(running, line(1), STARTED_AT)
@@ -97,7 +97,7 @@ async def test_a_tick_without_new_writes_runs_no_statement(store: Store, monkeyp
 
 
 async def test_an_older_database_is_emptied_some_dialogues_a_transaction(path: Path, open_store: OpenStore):
-    """Other calls come in between, and what a kill leaves is done by the next start."""
+    """Other calls come in between. After a kill the next start finishes the work."""
     count = 5 * tidying.MOST
     store = await open_store(path)
     assert store._database
@@ -167,7 +167,7 @@ async def test_an_unreadable_dialogue_does_not_stop_tidying(path: Path, open_sto
 
 
 async def test_keeps_a_fragment_that_has_just_left_the_buffer(path: Path, open_store: OpenStore, clock):
-    """A dialogue may be about to begin with it."""
+    """A dialogue that begins just now may use it."""
     store = await open_store(path)
     await store.seed(["one", "two"], STARTED_AT)
     dialog = await store.begin(new_dialog())

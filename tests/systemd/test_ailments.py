@@ -233,7 +233,7 @@ def test_cures_a_leo_whose_hook_raises(patient: Patient) -> None:
 
 
 def test_cures_a_leo_whose_lines_are_empty(patient: Patient) -> None:
-    """Leo's own adapter, as it was found: it swallows the TypeError, and says nothing."""
+    """Leo's own adapter catches the TypeError, and returns an empty line."""
     patient.start()
     memory = patient.stack.enter_context(closing(leo_double.settle(patient.home)))
     field = leo_double.LeoField(memory)
@@ -361,7 +361,7 @@ def installed(manager):
 
 
 def test_cures_a_unit_that_is_not_enabled(installed) -> None:
-    """A WARN: it runs, until the next login."""
+    """This is a WARN, since the unit runs until the next login."""
     installed.systemctl("start", "dreamd.service")
     installed.systemctl("disable", "dreamd.socket")
     assert Findings(installed.env).exit_code == 0
@@ -394,7 +394,8 @@ def test_cures_stopped_and_missing_units(installed) -> None:
 
 
 def test_cures_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts) -> None:
-    """He dreams on; what is pending follows. Modes do not bind root, whose folder is mounted read-only instead."""
+    """He dreams on, and pending shards follow later. File modes do not bind root: then the folder is a read-only
+    mount."""
     inbox = patient.home / "my inbox"
     patient.env["DREAM_INBOX_DIR"] = str(inbox)
     if os.geteuid() == 0:
@@ -419,7 +420,7 @@ def test_cures_an_inbox_that_cannot_be_written(patient: Patient, mounted: Mounts
 
 
 def test_cures_a_newer_database(installed) -> None:
-    """No restart would help, so none is tried; the file stays as it is."""
+    """No restart would help, so none is tried, and the file does not change."""
     installed.systemctl("stop", "dreamd.service")
     database = installed.state / "dreamd" / "dream.sqlite3"
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:

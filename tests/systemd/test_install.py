@@ -161,7 +161,7 @@ def test_refuses_to_start_beside_a_daemon_of_another_folder(manager, dreamctl, f
 
 
 def test_with_another_state_folder_listens_where_leo_connects(manager, dreamctl):
-    """The state folder is another, the socket is the same; the doctor says what dreamctl has to be told."""
+    """The socket does not change. The doctor names the option that dreamctl needs."""
     dreamctl("service", "install").well()
     before = json.loads(dreamctl("status", "--json").out)
     moved = manager.base / "moved"
@@ -227,7 +227,7 @@ def test_one_instance_is_managed_beside_the_other(manager, dreamctl, folder):
 
 
 def test_after_an_upgrade_the_new_interpreter_runs(manager, dreamctl, folder):
-    """`install` restarts; until then the doctor sees that another one runs."""
+    """`install` restarts the daemon. Until then the doctor reports that another interpreter runs."""
     dreamctl("service", "install").well()
     old = manager.base / "old-python"
     old.symlink_to(sys.executable)
@@ -254,7 +254,7 @@ def test_after_an_upgrade_the_new_interpreter_runs(manager, dreamctl, folder):
 
 
 def test_reports_and_cures_a_unit_that_systemd_does_not_know(manager, dreamctl, folder):
-    """It listens on, and starts nothing."""
+    """Its socket still listens, but starts no daemon."""
     dreamctl("service", "install").well()
     (folder / "dreamd.socket").unlink()
     manager.systemctl("daemon-reload")
@@ -266,7 +266,7 @@ def test_reports_and_cures_a_unit_that_systemd_does_not_know(manager, dreamctl, 
 
 
 def test_stop_reports_if_systemd_would_start_it_again(manager, dreamctl, tmp_path):
-    """If dreamctl does not see the units, but systemd knows them."""
+    """systemd knows the units, but dreamctl does not find them."""
     dreamctl("service", "install").well()
     for command in ("stop", "restart"):
         pid = json.loads(dreamctl("status", "--json").out)["pid"]
@@ -319,7 +319,7 @@ def test_a_wrong_setting_is_named_by_start(manager, dreamctl):
 
 
 def test_reports_a_hanging_user_manager(manager, dreamctl):
-    """With a shorter timeout here."""
+    """The test shortens the timeout."""
     dreamctl("service", "install").well()
     dreamctl("service", "start").well()
     hasty = (

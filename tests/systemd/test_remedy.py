@@ -86,7 +86,7 @@ def test_advice_works_after_thirty_crashes(installed):
 
 
 def test_advice_works_if_the_sandbox_cannot_be_set_up(installed):
-    """Already for what runs before the daemon."""
+    """The sandbox fails already for the commands that run before the daemon."""
     installed.systemctl("stop", "dreamd.service")
     installed.drop_in(f'[Service]\nReadWritePaths="{installed.base}/nofolder"\nRestartSec=1h\n')
     try:

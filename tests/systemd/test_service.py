@@ -88,7 +88,7 @@ def status(manager, path=None):
 
 
 def test_a_connection_activates_it_and_again_after_a_stop(installed):
-    """P9: the socket is its owner's alone from the start."""
+    """P9: only the owner may use the socket, from the start."""
     assert installed.socket.stat().st_mode & 0o777 == 0o600
     assert installed.socket.parent.stat().st_mode & 0o777 == 0o700
     assert installed.systemctl("is-enabled", "dreamd.socket") == "enabled"
@@ -140,7 +140,7 @@ def test_p3_p5_a_kill_during_a_dialogue_loses_no_line(installed, connect):
 
 
 def test_systemd_restarts_it_after_its_database_was_removed(installed):
-    """By its exit code, and with a fresh database."""
+    """systemd restarts it by its exit code, and it makes a fresh database."""
     before = status(installed)["pid"]
     (installed.state / "dreamd" / "dream.sqlite3").unlink()
     installed.dreamctl("call", "dream.seed", '{"origin": ["a stone"]}', check=False)  # a write
@@ -268,7 +268,7 @@ def test_reports_and_cures_a_socket_that_cannot_be_made_again(installed, verb):
 
 
 def test_makes_a_missing_state_folder(installed):
-    """The sandbox could not be set up without it."""
+    """Without the folder the sandbox could not be set up."""
     installed.drop_in("")
     installed.systemctl("stop", "dreamd.service")
     (installed.state / "dreamd").rename(installed.state / "away")

@@ -84,7 +84,7 @@ def test_copies_the_log_of_a_killed_daemon(tmp_path: Path, place: Path) -> None:
 
 
 def test_copy_is_of_one_moment_while_another_program_writes(large: Path, place: Path) -> None:
-    """A write between two steps is not in the copy, and does not restart it."""
+    """A write between two steps of the copy does not restart it, and is not in it."""
     (place / "b").touch()
     steps = []
     with closing(sqlite3.connect(large / "dream.sqlite3", isolation_level=None)) as writer:
@@ -129,7 +129,7 @@ def test_existing_file_is_overwritten_only_with_force(state: Path, place: Path) 
 def test_accepts_the_longest_name_of_the_file_system(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], place: Path
 ) -> None:
-    """The temporary file beside it has a short name of its own, for SQLite's file beside that too."""
+    """The temporary file has a short name, since SQLite adds a suffix for a file of its own."""
     file = place / ("x" * 255)
     for command in (["backup"], ["backup", "--force"], ["friend", "export", "--force"], ["report", "--out"]):
         file.unlink(missing_ok=True) if command[0] == "report" else None
@@ -167,7 +167,7 @@ def test_never_overwrites_the_database_itself(state: Path, place: Path, part: st
 
 
 def test_with_a_socket_alone_backs_up_the_database_of_its_daemon(daemon: DaemonProcess, place: Path) -> None:
-    """Not the one of the default state folder, which may be another leo's."""
+    """The database of the default state folder is not used, since it may be another leo's."""
     for arguments, env in (
         (("--socket", daemon.socket), {}),
         ((), {"DREAMD_SOCKET": str(daemon.socket)}),

@@ -194,7 +194,7 @@ def test_a_client_without_an_observe_command_can_generate(daemon: DaemonProcess,
 def test_a_failing_command_is_an_error_of_the_hook(
     daemon: DaemonProcess, tmp_path: Path, code: str, said: str, note: str
 ) -> None:
-    """P10, P14: it is named, without a word of text."""
+    """P10, P14: the failure is named, without any text of a dream."""
     timeout_s = 0.5 if "within" in said else 20
     ended, kept, told = dream(
         daemon, "--generate-cmd", python(tmp_path, "fails", code), "--cmd-timeout", timeout_s
@@ -241,7 +241,7 @@ def group(process: int) -> list[int]:
 def test_leaves_no_process_of_a_command(
     daemon: DaemonProcess, tmp_path: Path, number: signal.Signals | None
 ) -> None:
-    """Neither if dreamctl is asked to end nor if it gives up, and no child of the command either."""
+    """This holds if dreamctl is asked to end and if it gives up, also for children of the command."""
     file = tmp_path / "pid"
     stuck = python(tmp_path, "stuck", STUCK.format(file=str(file)))
     patience = ["--cmd-timeout", 0.5] if number is None else []

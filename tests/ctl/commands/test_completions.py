@@ -74,7 +74,7 @@ def test_offers_ids_and_names(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyP
 
 
 def test_offers_and_prints_nothing_after_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Without a daemon, with a stopped one, with an impossible path, and with an unreadable inbox."""
+    """There is no daemon, a stopped one, an impossible path, or an unreadable inbox."""
     daemon = DaemonProcess(tmp_path / "state")
     assert offered(daemon, "show", "") == ["last"]
     assert offered(daemon, "friend", "restore", "") == []

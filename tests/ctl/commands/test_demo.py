@@ -186,7 +186,7 @@ def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) 
 
 
 def test_reports_a_refused_dream(tmp_path: Path) -> None:
-    """Another program holds its database: no dream can be kept, and the demo says so."""
+    """Another program holds its database, so no dream can be kept, and the demo reports that."""
     with DaemonProcess(tmp_path / "state") as daemon:
         assert run(tmp_path, said="Hello.\n")[0] == 0
         with closing(sqlite3.connect(tmp_path / "state/dream.sqlite3", isolation_level=None)) as other:
@@ -206,7 +206,7 @@ def test_inbox_disabled_leaves_no_file_and_waits_for_none(tmp_path: Path) -> Non
 
 
 def test_a_long_path_with_spaces_gets_a_private_socket(tmp_path: Path) -> None:
-    """Ended by the terminal's closing, after which nothing is left in the folder of temporaries."""
+    """The terminal closes. Then no file is left in the folder of temporary files."""
     folder, temporaries = tmp_path / ("a long way " * 9).strip(), tmp_path / "t"
     folder.mkdir()
     temporaries.mkdir()
@@ -390,7 +390,7 @@ def test_a_long_line_of_marks_is_read_too(text: str) -> None:
 
 
 def test_two_demos_share_a_daemon_and_the_last_one_ends_it(tmp_path: Path) -> None:
-    """Whichever leaves first."""
+    """Either may leave first."""
 
     def begun() -> "subprocess.Popen[str]":
         process = spawn_dreamctl(

@@ -85,7 +85,7 @@ def test_each_format_has_every_line(state: Path, tmp_path: Path) -> None:
 
 
 def test_the_units_of_the_guide_write_a_page(state: Path, tmp_path: Path) -> None:
-    """The service's command is run as systemd would run it."""
+    """The test runs the unit's command as systemd would."""
     path, service = re.findall(r"```ini\n(.+?)```", GUIDE.read_text(), re.DOTALL)
     assert "PathChanged=%h/.local/state/dreamd/inbox/dreams" in path
     assert "StandardOutput" not in service

@@ -74,7 +74,7 @@ def test_reports_a_missing_daemon_and_database(state):
 
 
 def test_names_the_time_type_and_place_of_a_mute_leo(daemon, state):
-    """With leo's own dream.py, which failed like this. One dialogue is enough."""
+    """leo's own dream.py failed like this. One dialogue is enough to see it."""
 
     def generate(seed: str, temperature: float, semantic_weight: float) -> str:
         raise TypeError("generate_reply() got an unexpected keyword argument")
@@ -233,7 +233,7 @@ def snapshot(folder: Path) -> dict[Path, tuple[int | bytes, ...]]:
 
 @pytest.mark.parametrize("end", ["stop", "kill", "none"])
 def test_looking_changes_nothing(daemon, state, end):
-    """No byte of the database, its log or its lock file, and no file beside them."""
+    """The doctor changes no byte of the database, its log and its lock file, and leaves no file beside them."""
     with DreamClient(saying, lambda _: None, socket_path=daemon.socket, **ORIGIN) as leo:
         assert leo.start(20)
         leo.dream_now(STIRRED)

@@ -47,7 +47,7 @@ def test_dream_names_its_session(daemon: DaemonProcess, leo: tuple[Speaker, Drea
 
 
 def test_a_dream_without_a_word_is_a_problem(daemon: DaemonProcess) -> None:
-    """P10: the mute leo is seen at once."""
+    """P10: a mute leo is reported at once."""
     silent = Speaker(("",))
     with DreamClient(silent.generate, silent.observe, socket_path=daemon.socket) as client:
         assert client.start(10.0)

@@ -107,7 +107,7 @@ def test_refuses_an_endless_file(run):
 
 
 def test_with_a_socket_alone_uses_the_inbox_of_its_daemon(daemon, leo, tmp_path):
-    """Not that of the default state folder, which may be another leo's."""
+    """The inbox of the default state folder is not used, since it may be another leo's."""
     leo[1].dream_now()
     (waiting,) = leo[1].call("inbox.list")
     for socket, env in ((["--socket", daemon.socket], {}), ([], {"DREAMD_SOCKET": str(daemon.socket)})):

@@ -270,7 +270,7 @@ def test_install_says_what_to_do_next(folder, tmp_path, without_systemd):
 
 
 def test_install_sets_up_the_daemon_if_it_may(folder, tmp_path):
-    """Without a user manager of systemd, which has no runtime folder here."""
+    """There is no user manager of systemd here, since there is no runtime folder."""
     env = {
         "HOME": str(tmp_path),
         "XDG_RUNTIME_DIR": str(tmp_path),

@@ -333,7 +333,7 @@ def test_never_replaces_a_file_of_dreamd(
 def test_a_full_disk_keeps_the_earlier_page(
     long_lived: DaemonProcess, tmp_path: Path, command: list[object]
 ) -> None:
-    """It leaves no half of a new page either, and a link stays a link."""
+    """No half of a new page is left, and a link stays a link."""
     with mounts() as made:
         disk = made.tmpfs(tmp_path / "disk", "64k")
         (disk / "page").write_text("an earlier one")
@@ -434,7 +434,7 @@ def test_browser_search_finds_a_word_with_and_without_its_joiner(tmp_path: Path)
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("columns", [390, 1200])
 def test_fits_narrow_and_wide_screens_in_both_schemes(tmp_path: Path, columns: int) -> None:
-    """And axe finds nothing, if AXE names its axe.min.js (`npm install axe-core`)."""
+    """If AXE names an axe.min.js (`npm install axe-core`), axe checks the page too."""
     dialogs = [
         DIALOG | {"id": n, "started_at": STARTED_AT + 60 * n, "outcome": f"end {n % 9}"}
         for n in range(40, 0, -1)

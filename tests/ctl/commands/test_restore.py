@@ -253,7 +253,7 @@ def test_does_not_replace_the_database_of_another_program(state: Path, backup: P
 
 
 def test_reports_a_lock_of_another_program_and_restarts_the_daemon(state: Path, backup: Path) -> None:
-    """As Litestream does, which keeps a reader open."""
+    """Litestream keeps a reader open like this."""
     with DaemonProcess(state) as daemon:
         with closing(sqlite3.connect(state / "dream.sqlite3", isolation_level=None)) as other:
             other.execute("BEGIN")
@@ -329,7 +329,8 @@ def with_log(state: Path, backup: Path) -> Path:
 def test_a_kill_at_any_call_loses_no_database(
     tmp_path: Path, with_log: Path, backup: Path, damaged: bool
 ) -> None:
-    """At each call that changes a file, the database is the whole old one, or the new one with the old one kept."""
+    """At each call that changes a file, the old database is whole and in place, or the new one is, and the old is
+    kept."""
     content = backup.read_bytes()
     if damaged:
         (with_log / "dream.sqlite3").write_bytes(b"no database, but leo's")
@@ -375,7 +376,7 @@ def look_after(state: Path, old: dict[str, bytes], damaged: bool) -> str:
 @needs_ptrace
 @pytest.mark.parametrize("name", ["call 86", "rename"])
 def test_p8_no_daemon_starts_during_the_restore(state: Path, backup: Path, name: str) -> None:
-    """As systemd would do when leo connects."""
+    """systemd would start it like this when leo connects."""
     exits = []
 
     def start(call: Call) -> None:

@@ -97,7 +97,7 @@ def test_a_second_start_starts_nothing(service):
 
 
 def test_two_starts_at_once_make_one_daemon(service):
-    """P8: the slower one reports why, or finds the other."""
+    """P8: the slower start reports why it ends, or finds the other daemon."""
     both = [
         spawn_dreamctl(
             "--state-dir", service.state, "service", "start", cwd=service.home, HOME=str(service.home)
@@ -113,7 +113,7 @@ def test_two_starts_at_once_make_one_daemon(service):
 
 
 def test_ends_its_own_daemon_if_another_was_faster(service):
-    """Otherwise that would serve after the other ends."""
+    """Otherwise it would begin to serve when the other ends."""
     pid, log = service.start(), service.log.read_text()
     assert spawn_daemon(service.state, service.state / "dreamd.sock") is None
     assert service("stop")[0] == 0

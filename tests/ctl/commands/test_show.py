@@ -56,7 +56,7 @@ def plain(text: str) -> str:
 
 
 def test_a_dialogue_at_80_and_at_40_columns() -> None:
-    """No text of a dream controls the terminal."""
+    """Control characters in the text of a dream do not reach the terminal."""
     assert plain(show_dialogue(DIALOGUE, 80, NOW, full=True)) == AT_80
     assert plain(show_dialogue(DIALOGUE, 80, NOW)) == (
         "dialogue 7, 11:59:00, hook_error (generate raised TypeError), 1 line\n\n   leo: the rain [2J is near"
@@ -158,7 +158,7 @@ def test_refuses_an_unknown_or_ambiguous_dialogue(
 
 
 def test_finds_the_oldest_dialogue_by_its_whole_trace_id(socket: Path) -> None:
-    """By the number in it, because it may be older than those that are searched."""
+    """The number in the trace id finds it, since it may be older than the dialogues that are searched."""
     answers = {"dialogs.recent": lambda *_: [], "dialogs.get": lambda _, params: DIALOGUE | {"id": params[0]}}
     with LittleDaemon(socket, answers):
         found = dreamctl("--socket", socket, "show", DIALOGUE["trace_id"], "--json")

@@ -255,7 +255,7 @@ def test_leaves_out_figures_of_a_database_in_trouble(socket: Path) -> None:
 
 
 def test_a_daemon_of_another_protocol_is_named_with_its_version(socket: Path) -> None:
-    """The real one, frozen: it answers `status` alone, and of that little."""
+    """This is the code of a real old daemon, which answers only `status`, with few keys."""
     with old_daemon(socket) as old:
         shown = dreamctl("--socket", socket, "status")
         results = [

@@ -249,7 +249,7 @@ def test_a_degraded_daemon_is_exit_code_1(socket: Path) -> None:
 
 
 def test_status_of_a_daemon_that_speaks_another_protocol(socket: Path) -> None:
-    """The frozen subset: it can be seen, though nothing else can be asked of it."""
+    """The frozen methods still work: its status is shown, but other calls are refused."""
     refusal = fails(6, "it speaks protocol 2")
     with LittleDaemon(socket, {"hello": refusal, "status": lambda *_: STATUS | {"state": "ok"}}):
         assert dreamctl("--socket", socket, "status").exit_code == 0

@@ -41,7 +41,7 @@ def read(*messages: dict[str, Any], lost: int = 0, **options: bool) -> list[dict
 
 
 def test_pairs_answers_with_calls_of_either_side() -> None:
-    """Ids are each side's own, and each session's."""
+    """Each side of each session numbers its calls by itself."""
     calls = [
         seen([0, 1, "why", []], 50.0),
         seen([0, 1, "generate", []], 51.0, "out"),
@@ -122,7 +122,7 @@ def test_raw_shows_the_bytes_without_texts() -> None:
 def test_p14_json_is_as_documented_and_has_no_text(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], tmp_path: Path
 ) -> None:
-    """P14, unless asked."""
+    """P14: texts are shown only with the option for them."""
     shapes = events_of("trace")
     speaker, client = leo
     for options in ([], ["--raw"], ["--show-text"]):

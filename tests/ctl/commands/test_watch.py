@@ -149,7 +149,7 @@ def test_watch_waits_for_a_daemon_that_restarts(tmp_path: Path) -> None:
 
 
 def test_reports_number_of_lost_events(socket: Path, tmp_path: Path) -> None:
-    """P11 from the other side: a slow reader knows what he has missed."""
+    """P11: a slow reader is told how many events he has lost."""
     with LittleDaemon(socket) as little:
         for command in ("watch", "why --watch"):
             little.answers["why"] = lambda *_: []

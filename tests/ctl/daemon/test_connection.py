@@ -15,7 +15,7 @@ from tests.helpers.dreamctl import dreamctl
 
 
 def test_a_silent_listener_is_not_reported_as_missing(daemon: DaemonProcess) -> None:
-    """A second one beside it is no cure."""
+    """A second daemon beside it would not help."""
     os.kill(daemon.process.pid, signal.SIGSTOP)  # the helper lets it go on at the end
     state = daemon.state_dir
     told = dreamctl("--state-dir", state, "status")

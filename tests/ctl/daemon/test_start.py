@@ -119,7 +119,7 @@ def test_ends_a_daemon_that_does_not_listen_in_time(tmp_path: Path, monkeypatch:
 def test_does_not_use_a_socket_that_another_daemon_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The daemon that listens in the end is asked for its state folder."""
+    """The daemon that listens at last is asked for its state folder."""
     swap = tmp_path / "python"
     start = f"exec {quote(sys.executable)} -m dreamd --state-dir {quote(str(tmp_path / 'theirs'))}"
     swap.write_text(f'#!/bin/sh\n{start} --socket "$6"\n')

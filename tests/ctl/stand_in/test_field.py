@@ -34,7 +34,7 @@ def test_sentences_end_at_marks_and_blank_lines() -> None:
 
 
 def test_p13_equal_seeds_give_equal_lines() -> None:
-    """P13's half in the host: equal texts and an equal random number give equal lines."""
+    """P13 in the host: equal texts and equal random numbers give equal lines."""
     lines = [told(read_story(), seed=seed).generate("the water", 0.9, 0.5) for seed in (7, 7, 8)]
     assert lines[0] == lines[1] != lines[2]
 

@@ -40,7 +40,7 @@ def test_a_command_to_copy_names_the_daemon_that_was_asked(target: Target, words
     ],
 )
 def test_reports_a_failed_write_to_stdout_in_one_line(socket: Path, tmp_path: Path, words: str) -> None:
-    """Little waits in a buffer, much goes out at once: both fail."""
+    """A short text waits in a buffer, and a long one is written at once. Both writes fail."""
     answers = {"status": lambda *_: {"state": "ok"}, "many": lambda *_: ["words"] * 10_000}
     with LittleDaemon(socket, answers), open("/dev/full", "wb") as full:
         process = spawn_dreamctl(

@@ -178,7 +178,7 @@ def test_refuses_ten_megabytes_in_one_shard() -> None:
 
 
 def test_a_shard_is_weighed_as_json_and_as_messagepack() -> None:
-    """A float of three letters takes nine bytes on the wire: what is accepted fits a message that answers it."""
+    """A float of three characters takes nine bytes on the wire. An accepted document fits into one answer."""
     shard = {"n": [0.5] * 100_000}
     assert len(json.dumps(shard, separators=(",", ":"))) < 768 << 10 < encoded_size(shard)
     with pytest.raises(ValidationError, match="900008 bytes, at most 786432"):
@@ -196,7 +196,7 @@ def test_a_key_that_is_a_number_becomes_its_text_as_in_pythons_json() -> None:
 
 
 def test_p14_a_refusal_quotes_no_value_and_no_key() -> None:
-    """P14: neither a value nor a key of the caller's is in a message."""
+    """P14: no value and no key of the caller's is in a message."""
     for bad in (
         {"hunter2": math.nan},
         {"hunter2": "hunter2\ud800"},

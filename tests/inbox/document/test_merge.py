@@ -19,7 +19,7 @@ def named(index: int, **more: Any) -> dict[str, Any]:
 
 
 def test_p7_the_same_shard_again_is_a_duplicate() -> None:
-    """P7: not a second time, whether it lies in a file or came in the same call."""
+    """P7: a duplicate of a shard in the file or in the call is not added."""
     assert held([named(0)]).new_shards([named(0), named(1), named(1)]) == ([named(1)], 0)
 
 
@@ -28,7 +28,7 @@ def test_the_order_of_keys_does_not_matter() -> None:
 
 
 def test_p7_the_same_name_with_other_content_is_kept_as_a_conflict() -> None:
-    """P7: and is a duplicate from then on."""
+    """P7: later it counts as a duplicate."""
     found = held([named(0, text="a")])
     assert found.new_shards([named(0, text="b")]) == ([named(0, text="b")], 1)
     assert found.new_shards([named(0, text="b"), named(0, text="a")]) == ([], 0)
@@ -72,7 +72,7 @@ SHARDS = st.lists(
 def test_p7_any_writes_leave_each_content_once(
     first: list[dict[str, Any]], second: list[dict[str, Any]]
 ) -> None:
-    """P7: all contents are there, none twice, and sending all again adds nothing."""
+    """P7: all contents are there once, and a repeated call adds none."""
     found = Held("t")
     there = found.new_shards(first)[0] + found.new_shards(second)[0]
     assert all(shard in there for shard in first + second)

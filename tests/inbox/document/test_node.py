@@ -184,7 +184,7 @@ def examples() -> list[dict[str, Any]]:
 
 
 def test_the_examples_of_the_page_are_what_the_daemon_writes(tmp_path: Path) -> None:
-    """A file, and a node of each form, made of the line that they show."""
+    """The page shows a file and a node of each form, all made of the line that it shows."""
     file, simulation, general = examples()
     [shard] = file["shards"]
     line = shard | {"at": shard["timestamp"] / 1000}
@@ -240,7 +240,7 @@ def test_refuses_a_node_that_is_no_plain_json(value: Any) -> None:
     ],
 )
 def test_p14_a_refusal_names_the_form_that_was_meant_and_the_field_and_no_value(bad: Any, why: str) -> None:
-    """P14: of an unknown word or key only the place is named."""
+    """P14: only the place of an unknown word or key is named."""
     with pytest.raises(ValidationError) as wrong:
         check_node(bad, 0)
     assert str(wrong.value) == f"matada_nodes[0], as a node of the {why}"

@@ -168,7 +168,7 @@ def test_check_finds_an_obstacle_and_makes_nothing(tmp_path: Path):
 
 
 def test_a_folder_of_another_user_is_unavailable(inbox: Inbox, monkeypatch: pytest.MonkeyPatch):
-    """The system's own answer, which it never gives root."""
+    """The system gives this answer to root never, so the test raises it."""
     monkeypatch.setattr("dreamd.inbox.folder.files.os.access", lambda *_, **__: False)
     with pytest.raises(InboxUnavailable, match="look at the inbox: Permission denied"):
         inbox.check()
@@ -176,7 +176,7 @@ def test_a_folder_of_another_user_is_unavailable(inbox: Inbox, monkeypatch: pyte
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
 def test_a_group_writes_and_acknowledges_where_it_may() -> None:
-    """The files of an inbox with mode 0660, by a user who does not own them."""
+    """A user who does not own the files of an inbox with mode 0660 writes them."""
     place = Path(tempfile.mkdtemp())
     try:
         place.chmod(0o755)

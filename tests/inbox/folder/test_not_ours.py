@@ -52,7 +52,7 @@ class Unreadable(Files):
 )
 @pytest.mark.parametrize("call", ["open", "read", "short"])
 def test_p7_does_not_set_aside_a_file_that_cannot_be_read_now(call: str, error: int, inbox: Inbox) -> None:
-    """P7: that reading failed is no evidence of damage; the same write succeeds later."""
+    """P7: a failed read does not prove damage, so a later write succeeds."""
     write(inbox, shard(0))
     before = all_files(inbox)
     failing = Inbox(inbox.folder, files=Unreadable(call, error))
@@ -67,7 +67,7 @@ def test_p7_does_not_set_aside_a_file_that_cannot_be_read_now(call: str, error: 
 
 @pytest.mark.parametrize("call", ["open", "read", "short"])
 def test_p5_an_acknowledged_file_that_cannot_be_read_now_still_counts(call: str, inbox: Inbox) -> None:
-    """P5: else what it holds would come back."""
+    """P5: otherwise its shards would come back."""
     write(inbox, shard(0))
     inbox.ack("t")
     before = all_files(inbox)
@@ -110,7 +110,7 @@ def test_does_not_acknowledge_a_file_of_another_trace(inbox: Inbox) -> None:
 
 
 def test_a_file_of_a_newer_version_is_read_and_acknowledged(inbox: Inbox) -> None:
-    """The reader knows what it has read."""
+    """The reader acknowledges what it has read."""
     whole(inbox, version=2)
     assert inbox.read("t")["version"] == 2
     inbox.ack("t")

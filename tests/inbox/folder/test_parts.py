@@ -94,7 +94,7 @@ def waiting(inbox: Inbox) -> list[str]:
 
 
 def test_p7_continues_in_the_next_part_after_a_mebibyte(inbox: Inbox) -> None:
-    """P7: each shard and node is there once, in files that one message of the wire holds."""
+    """P7: each shard and node is there once, in files that fit into one message."""
     for index in range(9):
         report = write(inbox, shard(index, 300_000), nodes=[node(index + 1, 100_000)])
         assert (report["shards_written"], report["nodes_written"]) == (1, 1)
@@ -115,7 +115,7 @@ def test_p7_continues_in_the_next_part_after_a_mebibyte(inbox: Inbox) -> None:
 
 
 def test_p7_one_write_may_take_several_parts(inbox: Inbox) -> None:
-    """P7: also what one call brings is spread, in its order."""
+    """P7: the shards of one call are spread over several files too, in their order."""
     write(inbox, shard(0, 900))
     assert write(inbox, *(shard(index, 700_000) for index in range(1, 5)))["shards_written"] == 4
     found = [[one["index"] for one in inbox.read(handle)["shards"]] for handle in waiting(inbox)]
@@ -234,7 +234,7 @@ def test_a_write_reads_no_full_part(tmp_path: Path, now: Now) -> None:
 
 
 def test_each_part_is_retired_by_its_own_age(tmp_path: Path, now: Now) -> None:
-    """And no number is used again while a part of the trace is there, nor is what is there written again."""
+    """No number is used again while a part of the trace is there, and no shard in it is written again."""
     inbox = make(tmp_path, now, retention_s=DAY_S)
     for index in range(100):
         write(inbox, shard(index))
@@ -287,7 +287,7 @@ def test_a_trace_whose_parts_wait_and_are_retired_keeps_its_numbers(tmp_path: Pa
 
 @pytest.mark.parametrize("data", [None, b"", b"\0" * 40, b"\xc1", "of another trace"])
 def test_p7_a_keys_file_that_is_missing_or_damaged_is_made_again(data: Any, inbox: Inbox) -> None:
-    """P7: nothing is lost, doubled or written over without it."""
+    """P7: without it no shard is lost, doubled or overwritten."""
     write(inbox, *(shard(index, 700_000) for index in range(4)))
     inbox.ack("t~2")
     keys = inbox.folder / ".keys" / "t"
@@ -368,7 +368,7 @@ def test_a_consumer_drains_by_pages_while_it_acknowledges(inbox: Inbox) -> None:
 
 
 def test_does_not_acknowledge_a_file_that_has_grown(inbox: Inbox) -> None:
-    """Also within one millisecond: each write has a `saved_ts` of its own."""
+    """Each write has a `saved_ts` of its own, also within one millisecond."""
     write(inbox, shard(0))
     read = inbox.read("t")["saved_ts"]
     write(inbox, shard(1))

@@ -131,7 +131,7 @@ async def test_a_cancelled_opening_closes_the_file(tmp_path: Path):
 
 
 async def test_p14_no_text_reaches_a_log(store: Store, caplog: pytest.LogCaptureFixture):
-    """P14: aiosqlite tells its arguments at DEBUG, asyncio in debug mode tells slow callbacks."""
+    """P14: aiosqlite logs its arguments at DEBUG, and asyncio logs slow callbacks in debug mode."""
     caplog.set_level(logging.DEBUG)
     number = await store.begin(new_dialog())
     await store.record(number, line(1, "the river"), STARTED_AT)

@@ -148,7 +148,7 @@ async def test_a_migration_waits_for_room_for_its_backup(small_disk: Path, open_
 @needs_ptrace
 @pytest.mark.parametrize(("code", "word"), [(errno.EDQUOT, "disk full"), (errno.EIO, "input/output error")])
 def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path, code: int, word: str):
-    """SQLite says of both that its input/output failed: the system call fails for real."""
+    """SQLite reports an input/output error for both. The system call really fails here."""
 
     def write() -> int:
         with closing(sqlite3.connect(tmp_path / "dream.sqlite3")) as connection:
@@ -212,7 +212,7 @@ async def test_opens_later_if_it_is_locked_at_the_start(path: Path, open_store: 
 
 
 async def test_reports_a_read_only_file(path: Path, open_store: OpenStore):
-    """Through SQLite's own switch, which answers as a read-only file does, and binds root too."""
+    """SQLite's own switch answers as a read-only file does, and binds root too."""
     store = await open_store(path)
     assert store._database
     await store._database.read(lambda c: c.execute("PRAGMA query_only = ON"))
@@ -270,7 +270,7 @@ def test_p14_an_error_is_named_without_its_message():
 async def test_leaves_a_file_unchanged_that_proves_to_be_foreign(
     path: Path, open_store: OpenStore, spoil: str, why: str
 ):
-    """It was locked at the start, so that what it holds could not be read."""
+    """It was locked at the start, so its contents could not be read."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(spoil)
@@ -290,7 +290,7 @@ async def test_leaves_a_file_unchanged_that_proves_to_be_foreign(
 async def test_reopens_a_read_only_file_when_it_becomes_writable(
     path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ):
-    """SQLite opens such a file read-only for good; here by its own parameter, which binds root too."""
+    """SQLite keeps such a file read-only. The test uses SQLite's own parameter, which binds root too."""
     number = await one_dream(await open_store(path))
     with monkeypatch.context() as bound:
         connect = sqlite3.connect

@@ -89,7 +89,7 @@ async def test_notices_a_removed_database(lost: Lost, open_store: OpenStore, by:
 async def test_notices_a_database_replaced_by_a_rename(
     lost: Lost, backup: Path, open_store: OpenStore, by: str
 ):
-    """The log of the old one is not played into the new one, and not lost."""
+    """The log of the old database is neither applied to the new one nor lost."""
     log = lost.path.with_name("dream.sqlite3-wal").read_bytes()
     before = backup.read_bytes()
     os.replace(backup, lost.path)
@@ -104,7 +104,7 @@ async def test_notices_a_database_replaced_by_a_rename(
 async def test_notices_a_backup_copied_over_the_database(
     lost: Lost, backup: Path, open_store: OpenStore, by: str
 ):
-    """By `cp`: the file stays the same one. At the last close SQLite would write the old log over it."""
+    """`cp` keeps the inode. At the last close SQLite would write the old log over the copy."""
     before = backup.read_bytes()
     shutil.copyfile(backup, lost.path)
     await lost.is_noticed(by, "database replaced")
@@ -155,7 +155,7 @@ async def test_notices_a_replaced_log(lost: Lost, by: str):
 
 @BY
 async def test_notices_a_removed_index_of_the_log(lost: Lost, open_store: OpenStore, by: str):
-    """Another program would make one of its own, and not see what is written."""
+    """Another program would make an index of its own, and not see our writes."""
     os.unlink(f"{lost.path}-shm")
     await lost.is_noticed(by, "database log lost")
     assert await traces(lost.path, open_store) == ["dream-of-the-old"]
@@ -163,7 +163,7 @@ async def test_notices_a_removed_index_of_the_log(lost: Lost, open_store: OpenSt
 
 @BY
 async def test_notices_an_emptied_log(lost: Lost, open_store: OpenStore, by: str):
-    """Its writes are lost, and later ones would be too."""
+    """The writes in it are lost, and later ones would be too."""
     while lost.store.sizes()["wal_bytes"]:
         await lost.store.probe()
     await one_dream(lost.store, "dream-of-the-log")
@@ -200,7 +200,7 @@ async def test_notices_a_link_that_leads_elsewhere(path: Path, backup: Path, ope
 
 
 async def test_reports_a_missing_file_whatever_sqlite_raises(lost: Lost):
-    """Whatever SQLite makes of it: it is not damage, and the new file is not suspect."""
+    """Whatever error SQLite raises, it does not count as damage, and the new file is not suspect."""
 
     def garbled(_: sqlite3.Connection) -> None:
         error = sqlite3.DatabaseError("database disk image is malformed")

@@ -60,7 +60,7 @@ def test_hides_texts_of_a_peer_but_not_names(params: Any, shown: Any) -> None:
 
 
 def test_p14_shows_the_daemons_own_words_only() -> None:
-    """P14: its errors hold no text. Those of a host may."""
+    """P14: the daemon's errors hold no text of a dream. Those of a host may."""
     error = [1, 3, [11, "TypeError: my secret", {"type": "TypeError", "where": "leo.py:12 in reply"}], None]
     detail = {"type": "TypeError", "where": "leo.py:12 in reply"}
     assert unpack_message(msgpack.packb(error), ours=True, show_text=False).error == [
