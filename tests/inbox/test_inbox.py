@@ -52,7 +52,7 @@ def test_in_strict_mode_an_invalid_node_fails_the_write(tmp_path: Path, now: Now
 def test_refuses_a_shard_that_masking_makes_too_large(
     what: str, of: dict[str, Any], tmp_path: Path, now: Now
 ) -> None:
-    """A mask is longer than a short secret: what would then fit no file must not be tried in part after part."""
+    """A mask may be longer than the secret. Shards that then fit into no file must not be tried in part after part."""
     inbox = make(tmp_path, now, redact=True)
     with pytest.raises(ValidationError, match=f"{what}, once it is masked, is [0-9]+ bytes"):
         inbox.write(**({"seed": {}, "shards": []} | of), trace_id="t")
@@ -112,7 +112,7 @@ class Stolen(Waiting):
 
 @pytest.mark.parametrize("put_back", [False, True])
 def test_p7_takes_a_new_lock_if_its_file_was_replaced(put_back: bool, tmp_path: Path, now: Now) -> None:
-    """P7: a removed lock file never lets two in at once."""
+    """P7: removing the lock file never gives two writers the lock."""
     write(make(tmp_path, now), shard(0))
     folder = tmp_path / "state" / "inbox" / "dreams"
     files = Stolen(now, folder / ".lock", put_back=put_back)
@@ -182,7 +182,7 @@ def test_refuses_a_result_of_wrong_types_or_without_shards(result: Any, inbox: I
 
 
 def test_p5_other_nodes_of_known_shards_bring_no_file_back(inbox: Inbox) -> None:
-    """P5: an upgrade, or another node form, between two deliveries of a dialogue."""
+    """P5: an upgrade or another node form may come between two deliveries of a dialogue."""
     line = {
         "speaker": "leo",
         "text": "so",

@@ -57,7 +57,7 @@ def test_a_write_makes_a_file_as_documented(inbox: Inbox, now: Now) -> None:
 
 
 def test_p7_appending_keeps_what_was_there_and_adds_what_is_new(inbox: Inbox, now: Now) -> None:
-    """P7: also keys that we do not know, and the first seed."""
+    """P7: unknown keys and the first seed stay too."""
     write(inbox, shard(0), nodes=[node(1), node(2)])
     path = inbox.folder / "t.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"more": [1]}))
@@ -80,7 +80,7 @@ def test_p7_appending_keeps_what_was_there_and_adds_what_is_new(inbox: Inbox, no
 
 
 def test_p7_the_same_write_again_changes_not_a_byte(inbox: Inbox, now: Now) -> None:
-    """P7: sent twice, there once."""
+    """P7: a shard that is sent twice is there once."""
     first = write(inbox, shard(0), {"text": "no name"}, nodes=[node(1)])
     data = (inbox.folder / "t.json").read_bytes()
     now.s += 5
@@ -131,7 +131,7 @@ def test_a_refused_write_sets_nothing_aside(inbox: Inbox) -> None:
 
 
 def test_p5_acknowledged_shards_never_come_back(inbox: Inbox) -> None:
-    """P5: while it lies in done/, its shards and nodes count as duplicates; only what is new waits again."""
+    """P5: while it is in done/, its shards and nodes count as duplicates. Only new ones wait again."""
     line = {
         "speaker": "leo",
         "text": "so",
@@ -257,7 +257,7 @@ class InPieces(Waiting):
 def test_p6_survives_short_writes_and_races_for_folders(
     kind: type[Waiting], tmp_path: Path, now: Now
 ) -> None:
-    """P6: the file is whole all the same."""
+    """P6: the file is whole nevertheless."""
     inbox = Inbox(tmp_path / "a" / "b", files=kind(now), clock=Clock(now, now))
     write(inbox, shard(0))
     write(inbox, shard(1))
@@ -275,7 +275,7 @@ class Failing(Waiting):
 
 
 def test_p7_next_write_removes_a_left_over_temporary(inbox: Inbox, now: Now) -> None:
-    """P7: the next write of that trace takes it away."""
+    """P7: the next write of that trace removes it."""
     write(inbox, shard(0))
     with pytest.raises(InboxUnavailable) as failed:
         write(Inbox(inbox.folder, files=Failing(now), clock=Clock(now, now)), shard(1))
