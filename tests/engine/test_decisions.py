@@ -17,6 +17,7 @@ from dreamd.failures import Failures
 from dreamd.store.store import Store
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
+from tests.helpers.state_folder import rows
 from tests.helpers.trouble import Locked, impatient
 from tests.helpers.waiting import until
 
@@ -28,11 +29,6 @@ def leo(daemon: DaemonProcess) -> Iterator[DreamClient]:
     with DreamClient(lambda *_: "a line", lambda _: None, socket_path=daemon.socket) as client:
         assert client.start(10)
         yield client
-
-
-def rows(state: Path, sql: str) -> list[tuple]:
-    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
-        return database.execute(sql).fetchall()
 
 
 def decide(client: DreamClient, times: int) -> None:

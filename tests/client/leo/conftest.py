@@ -1,5 +1,6 @@
 """A small leo in a folder of his own, and modules that could be his."""
 
+import sqlite3
 import types
 from contextlib import closing
 
@@ -20,3 +21,8 @@ def module(source: str, **names) -> dict:
     vars(made).update({"tokenize": str.split, **names})
     exec(source, vars(made))
     return vars(made)
+
+
+def rows(sql: str) -> list:
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
+        return connection.execute(sql).fetchall()

@@ -15,6 +15,7 @@ from dreamclient.leo.hooks import FieldHooks
 from dreamclient.leo.modules import Modules
 from dreamclient.leo.voice import Voice, neighbours
 
+from tests.client.leo.conftest import rows
 from tests.helpers import leo_double
 
 SEED = "who remembers the rain. the river and the grass"
@@ -37,11 +38,6 @@ def said_by_chance(leo, seed: str, weight: float, draws: int) -> Counter:
         hooks.voice._random.seed(draw)
         said.update(hooks.generate(seed, 0.8, weight, META)["text"].split())
     return said
-
-
-def rows(sql: str) -> list:
-    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
-        return connection.execute(sql).fetchall()
 
 
 # generate

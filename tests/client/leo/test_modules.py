@@ -10,6 +10,7 @@ import pytest
 from dreamclient.errors import UsageError
 from dreamclient.leo.modules import SNAPSHOTS, WAITING, Modules, SpokenLine
 
+from tests.client.leo.conftest import rows
 from tests.helpers import leo_double
 
 META = {"trace_id": "dream-1", "dialog": 1, "turn": 2, "speaker": "friend", "expert": "wounded"}
@@ -28,11 +29,6 @@ def tell(leo, into, *lines, names=None) -> Counter:
         modules.tell(leo, replace(line, path=leo_double.DB_PATH))
         modules.tell_waiting(leo)
     return failed
-
-
-def rows(sql: str) -> list:
-    with closing(sqlite3.connect(leo_double.DB_PATH)) as connection:
-        return connection.execute(sql).fetchall()
 
 
 def test_an_episode_can_be_told_apart_and_weighs_half(leo):

@@ -20,9 +20,10 @@ from dreamd.inbox.folder.parts import (
     part_of_name,
 )
 from tests.helpers.inbox_check import files, indexes
+from tests.inbox.conftest import DAY_S, Now
 
 MIB = 1 << 20
-HOUR_S, DAY_S = 3600.0, 86_400.0
+HOUR_S = 3600.0
 
 
 class Counted(Files):
@@ -48,19 +49,6 @@ class Counted(Files):
         data = super().read(fd, size)
         self.bytes_read += len(data)
         return data
-
-
-class Now:
-    def __init__(self) -> None:
-        self.s = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.s
-
-
-@pytest.fixture
-def now() -> Now:
-    return Now()
 
 
 @pytest.fixture
