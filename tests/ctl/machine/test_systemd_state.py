@@ -1,4 +1,4 @@
-"""What systemd says of the units."""
+"""The states of the units in systemd's answer."""
 
 from dreamd.ctl.machine import systemd_state
 from dreamd.ctl.machine.systemd_state import UnitFacts

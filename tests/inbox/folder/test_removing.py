@@ -1,4 +1,4 @@
-"""What is removed unacknowledged, also after a writer was killed and on a full disk."""
+"""Removing files that were not acknowledged, also after a writer was killed and on a full disk."""
 
 import errno
 import json
