@@ -106,12 +106,12 @@ def forget_dreams(
     gone.replays = _forget_quotes(connection, set(msgspec.json.decode(ids)), removed)
     if "dream_checkpoints" in tables:
         gone.checkpoints_left = _forget_in_checkpoints(connection, dreams, texts, everywhere)
+    if "dream_search" in tables:
+        search.forget_lines(connection, ids)
     gone.lines = connection.execute(
         "DELETE FROM dream_turns WHERE dialog_id IN (SELECT value FROM json_each(?))", (ids,)
     ).rowcount
     connection.execute("DELETE FROM dream_dialogs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    if "dream_search" in tables:
-        search.rebuild_index(connection)
     add_to_counter(connection, FORGOTTEN, len(dreams))
     connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, '1')", (_UNSCRUBBED,))
     return gone

@@ -44,11 +44,15 @@ def index_line(connection: Connection, turn_id: int, text: str) -> None:
     connection.execute("INSERT INTO dream_search (rowid, words) VALUES (?, ?)", (turn_id, words_of(text)))
 
 
-def rebuild_index(connection: Connection) -> None:
-    """Make a new index of the stored lines. No page keeps words of others."""
-    add_functions(connection)
-    for statement in REBUILD:
-        connection.execute(statement)
+def forget_lines(connection: Connection, dialog_ids: str) -> None:
+    """Delete the lines of dialogues (a JSON list of ids) from the index, and rebuild it of the words of the others: a
+    deletion alone leaves words in its segments."""
+    connection.execute(
+        """DELETE FROM dream_search WHERE rowid IN
+        (SELECT id FROM dream_turns WHERE dialog_id IN (SELECT value FROM json_each(?)))""",
+        (dialog_ids,),
+    )
+    connection.execute("INSERT INTO dream_search (dream_search) VALUES ('rebuild')")
 
 
 def find_lines(connection: Connection, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:

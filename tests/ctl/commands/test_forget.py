@@ -188,10 +188,14 @@ def test_keeps_shards_of_another_program_in_the_trace(daemon: DaemonProcess) -> 
 
 
 def test_another_dialogue_that_quoted_it_is_not_replayed(daemon: DaemonProcess) -> None:
-    with leo(daemon) as (speaker, client):
-        say(speaker, client, SECRET)
-        for _ in range(6):  # one of them is begun from a fragment of the first
-            say(speaker, client, OTHERS)
+    speaker = Speaker(SECRET)
+    with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
+        assert client.start(10)
+        for words in (
+            SECRET,
+            *[OTHERS] * 6,
+        ):  # without an origin the second begins from a fragment of the first
+            say(speaker, client, words)
         quoting = [
             number
             for number in range(2, 8)
