@@ -176,8 +176,8 @@ def test_reports_gates_that_are_off(state, setting, says):
             assert leo.start(20)
             leo.call("dream.context", STIRRED)
             found = Told(state).worst("gates")
-            assert found.startswith(f"WARN shut: {says} -> under [gate] `")
-            assert "If --set or DREAMD_GATE__.. sets it, change it there and restart" in found
+            assert found.startswith(f"WARN shut: {says} -> `dreamctl ")
+            assert "config set gate." in found
 
 
 def test_wrong_calls_are_no_failure_of_the_daemon(daemon, state):

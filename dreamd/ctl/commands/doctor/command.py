@@ -18,7 +18,7 @@ from dreamd.ctl.machine.places import listener_pid as listener_at
 from dreamd.ctl.machine.places import look_at_socket, look_at_state
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
-from dreamd.settings import config_file, read_sources
+from dreamd.settings import read_sources
 
 COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
 
@@ -89,7 +89,7 @@ def examine_all(target: Target) -> Iterator[Finding]:
     yield from findings_of("inbox", inbox.check_inbox, box, answers, file.pending)
     yield from findings_of("leo", dreaming.check_leo, answers, file, now)
     yield from findings_of("friend", dreaming.check_friend, answers, file)
-    yield from findings_of("gates", dreaming.check_gates, answers, config_file(os.environ))
+    yield from findings_of("gates", dreaming.check_gates, answers)
     yield from findings_of("host", daemon.check_host, answers)
 
 

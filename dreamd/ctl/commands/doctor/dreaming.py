@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import ceil, inf
-from pathlib import Path
-from shlex import quote
 from typing import Any
 
 from dreamclient.messages import Method
@@ -173,28 +171,22 @@ def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
         )
 
 
-def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
-    """Check that the gates opened for some of the measured replies, and not for all. `file`: the settings file."""
-    take_up = (
-        f"in {quote(str(file))}, then `kill -HUP {(answers.status or {}).get('pid')}`. If --set or DREAMD_GATE__.. "
-        "sets it, change it there and restart"
-    )
+def check_gates(answers: Answers) -> Iterator[Finding]:
+    """Check that the gates opened for some of the measured replies, and not for all."""
     reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
     calm = [d for d in reached if d["reason"] == "calm"]
     newest = answers.decisions[0] if answers.decisions else {}
     if newest.get("reason") == "disabled":
-        yield warn("gates", "shut: gate.enabled is false", f"under [gate] `enabled = true` {take_up}")
+        yield warn("gates", "shut: gate.enabled is false", _set("enabled true"))
     elif (newest.get("gate") or {}).get("chance", 1.0) <= 0.0:
-        yield warn(
-            "gates", "shut: gate.chance is 0, he never dreams", f"under [gate] `chance = 0.3` {take_up}"
-        )
+        yield warn("gates", "shut: gate.chance is 0, he never dreams", _set("chance 0.3"))
     elif len(reached) < ENOUGH:
         yield ok("gates", f"{len(reached)} replies came to them; too few to judge")
     elif len(calm) == len(reached):
-        advice = _between_words(calm, "shut", take_up)
+        advice = _between_words(calm, "shut")
         yield warn("gates", f"shut at each of the last {len(reached)} replies: {_range_words(calm)}", advice)
     elif not calm:
-        advice = _between_words(reached, "open", take_up)
+        advice = _between_words(reached, "open")
         yield warn(
             "gates", f"open at each of the last {len(reached)} replies: {_range_words(reached)}", advice
         )
@@ -202,7 +194,13 @@ def check_gates(answers: Answers, file: Path) -> Iterator[Finding]:
         yield ok("gates", f"open at {len(reached) - len(calm)} of the last {len(reached)} replies")
 
 
-def _between_words(decisions: Sequence[Mapping[str, Any]], way: str, take_up: str) -> str:
+def _set(*settings: str) -> str:
+    """Return what to do so that the gates have these settings."""
+    commands = [f"`dreamctl config set gate.{setting}`" for setting in settings]
+    return ", ".join([*commands, "then `dreamctl service restart`"])
+
+
+def _between_words(decisions: Sequence[Mapping[str, Any]], way: str) -> str:
     """Return advice with thresholds amid the measures of leo. A measure that never varies gets one only if it holds the
     gate open: then the measure itself."""
     lines = []
@@ -212,12 +210,12 @@ def _between_words(decisions: Sequence[Mapping[str, Any]], way: str, take_up: st
         if above is None or (way == "open" and low <= above):  # None: its rank decides
             continue
         if high - low >= MOVES:
-            lines.append(f"`{name}_above = {(low + high) / 2:.2f}`")
+            lines.append(f"{name}_above {(low + high) / 2:.2f}")
         elif way == "open" and low <= high:
-            lines.append(f"`{name}_above = {ceil(high * 100) / 100:.2f}`")
+            lines.append(f"{name}_above {ceil(high * 100) / 100:.2f}")
     if not lines:
         return "does leo measure? `dreamctl why` shows what he sends. docs/guides/leo.md says what is wanted"
-    return f"does leo measure (`dreamctl why`)? If so, under [gate] {' and '.join(lines)} {take_up}"
+    return f"does leo measure (`dreamctl why`)? If so, {_set(*lines)}"
 
 
 def _range_words(decisions: Sequence[Mapping[str, Any]]) -> str:

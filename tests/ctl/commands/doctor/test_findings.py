@@ -494,8 +494,8 @@ def decision(reason="calm", **measured):
 @pytest.mark.parametrize(
     ("decisions", "lines"),
     [
-        ([decision(trauma=0.1), decision(trauma=0.3)], ["trauma_above = 0.20"]),
-        ([decision(trauma=0.1, novelty=0.2), decision(novelty=0.6)], ["novelty_above = 0.40"]),
+        ([decision(trauma=0.1), decision(trauma=0.3)], ["trauma_above 0.20"]),
+        ([decision(trauma=0.1, novelty=0.2), decision(novelty=0.6)], ["novelty_above 0.40"]),
         ([decision(novelty=0.1, trauma=0.4), decision(novelty=0.5, trauma=0.2)], 2),
         ([decision(trauma=0.1), decision(trauma=0.14)], []),
         ([decision()] * 2, []),
@@ -505,20 +505,20 @@ def decision(reason="calm", **measured):
                 decision("chance", trauma=0.6, novelty=0.1),
                 decision("dream", trauma=0.9, novelty=0.9),
             ],
-            ["trauma_above = 0.75"],
+            ["trauma_above 0.75"],
         ),
         # What is always the same is no reason to dream; as real leo's trauma.
-        ([decision("chance", trauma=1.0, novelty=0.0)] * 2, ["trauma_above = 1.00"]),
-        ([decision("chance", trauma=0.996)] * 2, ["trauma_above = 1.00"]),
+        ([decision("chance", trauma=1.0, novelty=0.0)] * 2, ["trauma_above 1.00"]),
+        ([decision("chance", trauma=0.996)] * 2, ["trauma_above 1.00"]),
         ([decision("chance", quality=0.4), decision("chance", quality=0.5)], []),
     ],
 )
 def test_proposes_thresholds_amid_the_measures_of_leo(decisions, lines):
-    [finding] = dreaming.check_gates(Answers(STATUS, tuple(decisions * 6)), Path("/my config"))
-    proposed = re.findall(r"`(\w+_above = [^`]+)`", finding.advice)
+    [finding] = dreaming.check_gates(Answers(STATUS, tuple(decisions * 6)))
+    proposed = re.findall(r"`dreamctl config set gate\.(\w+_above [^`]+)`", finding.advice)
     assert proposed == lines or len(proposed) == lines
     assert finding.level == "WARN"
-    assert (" in '/my config', then `kill -HUP 7`. If --set or " in finding.advice) == bool(lines)
+    assert finding.advice.endswith(", then `dreamctl service restart`") == bool(lines)
 
 
 @pytest.mark.parametrize(
