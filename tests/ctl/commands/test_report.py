@@ -18,8 +18,11 @@ import msgspec
 import pytest
 
 from dreamd.clock import Clock
+from dreamd.ctl.commands.report import page
 from dreamd.ctl.commands.report.charts import draw_lines, draw_stacked, scale
 from dreamd.ctl.commands.report.page import PAGE_BYTES, render_page
+from dreamd.dream.gate import REASONS
+from dreamd.dream.outcomes import OUTCOMES
 from dreamd.store import writes
 from dreamd.store.store import Store
 from tests.helpers.browser import CHROMIUM, Browser
@@ -195,9 +198,15 @@ def test_decisions_of_earlier_days_are_shown() -> None:
     text = render_page(STATUS, STATS | {"days": days}, decisions, [], [])
     assert "The last 2 decisions over time, by reason" in text
     assert "Decisions of each day (UTC), by reason" in text
-    assert "<td>calm</td><td>9</td></tr><tr><td>dream</td><td>1</td>" in text
+    assert "<td>calm</td><td>9</td><td>nothing in the reply called for a dream</td>" in text
+    assert "<td>dream</td><td>1</td><td>he dreamt</td>" in text
     today = render_page(STATUS, STATS | {"days": {"2026-11-30": {"calm": 2}}}, decisions, [], [])
     assert "Decisions of each day" not in today
+
+
+def test_each_reason_and_outcome_has_a_meaning() -> None:
+    assert set(page._REASONS) == set(REASONS)
+    assert set(page._ENDINGS) == set(OUTCOMES) - {"lost", "shutdown", "interrupted"} | {"running"}
 
 
 def test_times_to_answer_are_in_words() -> None:

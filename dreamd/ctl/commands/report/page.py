@@ -32,6 +32,31 @@ _HOOKS = {
     "recall": "remember (recall)",
 }
 
+# Whether he dreamt, and why not.
+_REASONS = {
+    "dream": "he dreamt",
+    "asked": "he dreamt, because a dream was asked for",
+    "resumed": "he went on with a dream that was interrupted",
+    "calm": "nothing in the reply called for a dream",
+    "chance": "the reply called for a dream, but the draw said no",
+    "cooldown": "too soon after the last dream",
+    "busy": "he was dreaming already",
+    "mute": "his last dream said nothing",
+    "no_hooks": "the program could not dream",
+    "degraded": "no dream could be kept then",
+    "disabled": "dreams were switched off",
+}
+_ENDINGS = {
+    "complete": "all lines were said",
+    "repeat": "a line was said already",
+    "empty": "a line had no words",
+    "left": "he went away",
+    "hook_error": "he failed to answer",
+    "deadline": "an answer took too long",
+    "store_error": "a line could not be written down",
+    "running": "it goes on",
+}
+
 
 def render_page(
     status: Row,
@@ -115,8 +140,9 @@ def _render_decisions(days: Row, decisions: Sequence[Row]) -> str:
     if len(days) > 1 or ever.total() > len(last):
         names = [name for name, _ in ever.most_common()]
         said += draw_stacked("Decisions of each day (UTC), by reason", sorted(days.items()), names, max(days))
-    rows = [(name, str(count)) for name, count in (ever or Counter(name for _, name in last)).most_common()]
-    return said + html_table(("reason", "decisions"), rows, "Decisions by reason")
+    ever = ever or Counter(name for _, name in last)
+    rows = [(name, str(count), _REASONS.get(name, "")) for name, count in ever.most_common()]
+    return said + html_table(("reason", "decisions", "meaning"), rows, "Decisions by reason")
 
 
 def _render_course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
@@ -124,14 +150,14 @@ def _render_course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
         return "<p>No dream has ended yet.</p>"
     ordered, away = list(reversed(dialogs)), list(reversed(drift))
     ends = Counter(_outcome_of(dialog) for dialog in ordered)
-    rows = [(name, str(count)) for name, count in ends.most_common()]
+    rows = [(name, str(count), _ENDINGS.get(name, "")) for name, count in ends.most_common()]
     return "".join(
         [
             draw_stacked(
                 "Dreams over time, by outcome",
                 *_over_time([(dialog["started_at"], _outcome_of(dialog)) for dialog in ordered]),
             ),
-            html_table(("outcome", "dreams"), rows, "Dreams by outcome"),
+            html_table(("outcome", "dreams", "meaning"), rows, "Dreams by outcome"),
             _draw_curves("Trauma and arousal", {"trauma": "avg_trauma", "arousal": "avg_arousal"}, ordered),
             _draw_curves("Drift of the friend from the origin", {"drift": "drift"}, away) if away else "",
         ]
