@@ -55,13 +55,13 @@ failures   3
 refused    2"""
 
 EXPOSED = r"""# TYPE dreamd_up gauge
-# HELP dreamd_up Whether the daemon answered.
+# HELP dreamd_up 1 if the daemon answered.
 dreamd_up 1
 # TYPE dreamd_build gauge
 # HELP dreamd_build The daemon's version, as a label.
 dreamd_build{version="0.1.0"} 1
 # TYPE dreamd_well gauge
-# HELP dreamd_well Whether the daemon is well; if not, dreamctl status says why.
+# HELP dreamd_well 1 if the daemon is well. If it is 0, dreamctl status says why.
 dreamd_well 0
 # TYPE dreamd_uptime_seconds gauge
 # UNIT dreamd_uptime_seconds seconds
@@ -74,19 +74,19 @@ dreamd_leos 2
 # HELP dreamd_mute_leos Of these, those whose last dream said nothing.
 dreamd_mute_leos 1
 # TYPE dreamd_decisions counter
-# HELP dreamd_decisions Whether to dream, by what decided; since the daemon started.
+# HELP dreamd_decisions Decisions to dream or not, by reason, since the daemon started.
 dreamd_decisions_total{reason="calm"} 170
 dreamd_decisions_total{reason="dream"} 3
 # TYPE dreamd_failures counter
-# HELP dreamd_failures What went wrong and was swallowed; since the daemon started.
+# HELP dreamd_failures Failures that were caught and counted, by kind, since the daemon started.
 dreamd_failures_total{kind="generate: TypeError"} 2
 dreamd_failures_total{kind="host: \"a\\b\"\nc"} 1
 # TYPE dreamd_refusals counter
-# HELP dreamd_refusals What callers asked amiss, and were told; since the daemon started.
+# HELP dreamd_refusals Wrong requests that were refused, by kind, since the daemon started.
 dreamd_refusals_total{kind="dream.now: NO_HOOKS"} 2
 # TYPE dreamd_hook_duration_seconds summary
 # UNIT dreamd_hook_duration_seconds seconds
-# HELP dreamd_hook_duration_seconds How long leo's hooks took, the last 1024 calls of each; all calls are counted.
+# HELP dreamd_hook_duration_seconds Duration of the last 1024 calls of each of leo's hooks, and the number of all calls.
 dreamd_hook_duration_seconds{hook="generate",quantile="0.5"} 0.003125
 dreamd_hook_duration_seconds{hook="generate",quantile="0.99"} 0.012
 dreamd_hook_duration_seconds_count{hook="generate"} 9
@@ -104,7 +104,7 @@ dreamd_inbox_files{state="waiting"} 2
 dreamd_inbox_files{state="done"} 7
 dreamd_inbox_files{state="set_aside"} 1
 # TYPE dreamd_dialogues counter
-# HELP dreamd_dialogues Dialogues that ended, by how; since the beginning.
+# HELP dreamd_dialogues Dialogues that ended, by outcome, since the beginning.
 dreamd_dialogues_total{outcome="complete"} 9
 dreamd_dialogues_total{outcome="hook_error"} 2
 dreamd_dialogues_total{outcome="empty"} 1
@@ -118,15 +118,15 @@ dreamd_average_trauma 0.3125
 # HELP dreamd_average_arousal Mean over all dialogues, from 0 to 1.
 dreamd_average_arousal 0.41
 # TYPE dreamd_fragments gauge
-# HELP dreamd_fragments What the friend is made of.
+# HELP dreamd_fragments Fragments that the friend is made of.
 dreamd_fragments{origin="true"} 3
 dreamd_fragments{origin="false"} 36
 # TYPE dreamd_last_dialogue_seconds gauge
 # UNIT dreamd_last_dialogue_seconds seconds
-# HELP dreamd_last_dialogue_seconds When the last dialogue was, in unix seconds.
+# HELP dreamd_last_dialogue_seconds Time of the last dialogue, in unix seconds.
 dreamd_last_dialogue_seconds 1700000000.5
 # TYPE dreamd_drift gauge
-# HELP dreamd_drift How far the friend is from his origin, from 0 to 1.
+# HELP dreamd_drift Distance of the friend from his origin, from 0 to 1.
 dreamd_drift 0.18
 # EOF
 """

@@ -42,7 +42,7 @@ def _dreamless(decisions: Sequence[Mapping[str, Any]], database: Database, now: 
     yield warn(
         "leo",
         f"no dream {ago} {len(since)} replies: {format_counts(Counter(decision['reason'] for decision in since))}",
-        "`dreamctl why` says what each of them lacked; gate.chance, gate.cooldown_s and the gates' shares decide",
+        "`dreamctl why` says what each of them lacked. Change gate.chance, gate.cooldown_s or the shares of the gates",
     )
 
 

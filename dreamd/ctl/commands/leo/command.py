@@ -188,7 +188,7 @@ def _print_warnings(plan: Plan, interpreter: dict[str, Any] | None) -> None:
     if not plan.docstring and plan.state in ("leo's own", "installed", "hand-made"):
         click.echo(
             "This dream.py has no docstring. A leo that starts for the first time is then fed dreamd's own text "
-            "about dreams; one that has been fed before is not fed again.",
+            "about dreams. One that has been fed before is not fed again.",
             err=True,
         )
 

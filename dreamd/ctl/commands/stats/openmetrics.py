@@ -31,7 +31,7 @@ class Family(NamedTuple):
 def render_metrics(figures: Figures) -> str:
     """Return the text of the figures of `dreamctl stats`, and of `sessions`, `database` and `inbox` of the status.
     Missing figures are left out. Empty figures mean that the daemon is down."""
-    families = [Family("up", "gauge", "Whether the daemon answered.", [Sample("", {}, bool(figures))])]
+    families = [Family("up", "gauge", "1 if the daemon answered.", [Sample("", {}, bool(figures))])]
     families += [family for family in (*_of_now(figures), *_since_the_beginning(figures)) if family.samples]
     return "".join(map(_family_text, families)) + "# EOF\n"
 
@@ -41,7 +41,7 @@ def _of_now(figures: Figures) -> Iterator[Family]:
         return
     yield _gauge_family("build", "The daemon's version, as a label.", 1, version=figures["version"])
     yield _gauge_family(
-        "well", "Whether the daemon is well; if not, dreamctl status says why.", figures["state"] == "ok"
+        "well", "1 if the daemon is well. If it is 0, dreamctl status says why.", figures["state"] == "ok"
     )
     yield _gauge_family("uptime_seconds", "Since the daemon started.", figures["uptime_s"], unit="seconds")
     if "database" not in figures:  # of another protocol: it says no more
@@ -53,19 +53,19 @@ def _of_now(figures: Figures) -> Iterator[Family]:
     yield _gauge_family("mute_leos", "Of these, those whose last dream said nothing.", mute)
     yield _counter_family(
         "decisions",
-        "Whether to dream, by what decided; since the daemon started.",
+        "Decisions to dream or not, by reason, since the daemon started.",
         "reason",
         figures["decisions"],
     )
     yield _counter_family(
         "failures",
-        "What went wrong and was swallowed; since the daemon started.",
+        "Failures that were caught and counted, by kind, since the daemon started.",
         "kind",
         figures["failures"],
     )
     yield _counter_family(
         "refusals",
-        "What callers asked amiss, and were told; since the daemon started.",
+        "Wrong requests that were refused, by kind, since the daemon started.",
         "kind",
         figures.get("refusals", {}),
     )
@@ -85,7 +85,7 @@ def _since_the_beginning(figures: Figures) -> Iterator[Family]:
     if "dialogs" not in figures:
         return
     yield _counter_family(
-        "dialogues", "Dialogues that ended, by how; since the beginning.", "outcome", figures["outcomes"]
+        "dialogues", "Dialogues that ended, by outcome, since the beginning.", "outcome", figures["outcomes"]
     )
     yield Family("lines", "counter", "Lines spoken in them.", [Sample("_total", {}, figures["lines"])])
     yield _gauge_family("average_trauma", "Mean over all dialogues, from 0 to 1.", figures["avg_trauma"])
@@ -93,12 +93,12 @@ def _since_the_beginning(figures: Figures) -> Iterator[Family]:
     origin = figures["origin_fragments"]
     counts = {"true": origin, "false": figures["fragments"] - origin}
     fragments = [Sample("", {"origin": key}, count) for key, count in counts.items()]
-    yield Family("fragments", "gauge", "What the friend is made of.", fragments)
+    yield Family("fragments", "gauge", "Fragments that the friend is made of.", fragments)
     if figures["last_at"] is not None:
-        text = "When the last dialogue was, in unix seconds."
+        text = "Time of the last dialogue, in unix seconds."
         yield _gauge_family("last_dialogue_seconds", text, figures["last_at"], unit="seconds")
     if figures["drift"] is not None:
-        yield _gauge_family("drift", "How far the friend is from his origin, from 0 to 1.", figures["drift"])
+        yield _gauge_family("drift", "Distance of the friend from his origin, from 0 to 1.", figures["drift"])
 
 
 def _gauge_family(name: str, about: str, value: float, unit: str = "", **labels: str) -> Family:
@@ -115,7 +115,7 @@ def _hook_family(hooks: Mapping[str, Mapping[str, float]]) -> Family:
         quantiles = {"0.5": hook["p50_ms"] / 1000, "0.99": hook["p99_ms"] / 1000}
         samples += [Sample("", {"hook": name, "quantile": key}, value) for key, value in quantiles.items()]
         samples.append(Sample("_count", {"hook": name}, hook["calls"]))
-    about = "How long leo's hooks took, the last 1024 calls of each; all calls are counted."
+    about = "Duration of the last 1024 calls of each of leo's hooks, and the number of all calls."
     return Family("hook_duration_seconds", "summary", about, samples, "seconds")
 
 
