@@ -6,7 +6,7 @@ DreamdError
 ├── Refusal                a request that is not granted; carries the code that the peer gets
 └── StoreError
     ├── Unreadable         the record of a dialogue cannot be read; names the column
-    ├── StoreUnavailable   the database cannot take a write now; `trouble` is a word of the closed list
+    ├── StoreUnavailable   the database cannot take a write now; `reason` is a word of the closed list
     ├── StoreTooNew        a database of a later version: refused, and left untouched
     ├── StoreForeign       a file that is not known to be dreamd's: never opened for writing
     └── StoreTaken         another dreamd has the database open
@@ -40,9 +40,9 @@ class Unreadable(StoreError):
 class StoreUnavailable(StoreError):
     """The database cannot take a write now. The daemon's tick tries again."""
 
-    def __init__(self, trouble: str, message: str) -> None:
+    def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
-        self.trouble = trouble
+        self.reason = reason
 
 
 class StoreTooNew(StoreError):

@@ -11,7 +11,7 @@ from dreamd.wire.listener import Listener
 from dreamd.wire.parts import Parts
 from dreamd.wire.server import Server, descriptors_left
 
-SHORTAGES = VANISHED, EXHAUSTED = "socket vanished", "out of descriptors"
+RESOURCE_REASONS = VANISHED, EXHAUSTED = "socket vanished", "out of descriptors"
 SETTLE_S = 1.0  # how long a tick waits for pending work, so that recovery is reported in the same tick
 # How long a tick waits for its check of the database and the inbox, usually milliseconds. The second value is for a
 # watchdog with a short time.
@@ -83,7 +83,7 @@ class Housekeeping:
         if not held:  # the folder there may be another daemon's
             self._lose()
             return
-        self._engine.shortage = await self._shortage(vanished)
+        self._engine.resources_reason = await self._resources_reason(vanished)
         await self._store.probe()
         await self._delivery.look()
 
@@ -95,17 +95,17 @@ class Housekeeping:
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so that recovery is reported in the same
         tick."""
-        pending, hindered = self._engine.pending, self._engine.hindered
+        pending, hindered = self._engine.pending, self._engine.is_hindered
         if self._hindered and not hindered:
             pending.retry()
         self._hindered = hindered
         pending.wake()
         await pending.wait_idle(SETTLE_S)
 
-    async def _shortage(self, vanished: bool) -> str | None:
+    async def _resources_reason(self, vanished: bool) -> str | None:
         """Return a word if the socket has vanished or no descriptor is left, or None. Make a vanished socket again."""
         if self._listener is not None and vanished:
-            if self._engine.shortage != VANISHED:
+            if self._engine.resources_reason != VANISHED:
                 self._failures.count("listener", VANISHED)
             try:
                 self._listener.bind()
@@ -116,7 +116,7 @@ class Housekeeping:
 
     def _log_changes(self) -> None:
         """Log new notes and a changed state, so that a tick without a change logs nothing."""
-        notes, state = self._store.notes, self._engine.ailment
+        notes, state = self._store.notes, self._engine.degraded_reason
         for note in notes[self._told :]:
             log.warning("%s", note)
         if state != self._state:

@@ -49,7 +49,7 @@ class Decisions:
 
     async def save(self) -> None:
         """Store what is new. Without anything new, write nothing. What cannot be stored is stored the next time."""
-        if not self._uncounted or self._store.trouble:
+        if not self._uncounted or self._store.unavailable_reason:
             return
         unsaved, uncounted = list(self._unsaved), self._uncounted
         self._unsaved.clear()
@@ -58,7 +58,7 @@ class Decisions:
             days = {(str(FIRST_DAY + timedelta(day)), reason): n for (day, reason), n in uncounted.items()}
             await self._store.keep_decisions(unsaved, days)
         except StoreUnavailable as error:
-            self._failures.count("store", error.trouble, place="decisions")
+            self._failures.count("store", error.reason, place="decisions")
             self._unsaved = deque([*unsaved, *self._unsaved], maxlen=DECISIONS)
             self._uncounted += uncounted
 

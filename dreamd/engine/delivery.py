@@ -66,7 +66,7 @@ class Delivery:
         self._failed: str | None = (
             None  # why the last file could not be written, if it concerns the whole inbox
         )
-        self.closed_to_us: str | None = None  # why no file could be written now, as the last check found
+        self.unwritable_reason: str | None = None  # why no file could be written now, as the last check found
         self._parked: dict[int, Parked] = {}  # by dialogue
         self._store = store
         self._clock = clock
@@ -82,10 +82,10 @@ class Delivery:
         self._looker = Looker("dreamd-inbox-look", self._check)
 
     @property
-    def trouble(self) -> str | None:
+    def undelivered_reason(self) -> str | None:
         """The reason for which a file could not be delivered, or none could be now, or None."""
         parked = next(iter(self._parked.values()), None)
-        return self._failed or self.closed_to_us or (parked.failure if parked else None)
+        return self._failed or self.unwritable_reason or (parked.failure if parked else None)
 
     @property
     def due(self) -> bool:
@@ -132,15 +132,15 @@ class Delivery:
             self._failures.count("inbox", type(error).__name__, place="keep")
 
     async def look(self) -> None:
-        """Check whether a file could be written, and set `trouble`, before there is a file to write."""
+        """Check whether a file could be written, and set `unwritable_reason`, before there is a file to write."""
         if not self.inbox.settings.enabled:
             return
         try:
             answered = await self._looker.ask(LOOK_S)
         except InboxError as error:
-            self.closed_to_us = type(error).__name__
+            self.unwritable_reason = type(error).__name__
         else:
-            self.closed_to_us = None if answered else InboxUnavailable.__name__
+            self.unwritable_reason = None if answered else InboxUnavailable.__name__
 
     async def tidy(self) -> None:
         """Remove temporary files of killed writers and files that were acknowledged long ago. Done once an hour, or

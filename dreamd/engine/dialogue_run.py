@@ -186,7 +186,7 @@ class DialogueRun:
         try:
             return await answer_within(work, self.settings.dialogue.call_deadline_s)
         except StoreUnavailable as error:
-            self.failures.count("store", error.trouble, place=what)
+            self.failures.count("store", error.reason, place=what)
             raise Ended("store_error") from None
 
     def tell(self, kind: str, **what: Any) -> None:

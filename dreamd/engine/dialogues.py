@@ -198,7 +198,7 @@ class Dialogues:
             if run.begun:
                 ending, end = await self._conclude(run, result)
         except StoreUnavailable as error:
-            self._failures.count("store", error.trouble, place="finish")
+            self._failures.count("store", error.reason, place="finish")
         except Exception as error:  # noqa: BLE001 - a fault of the daemon ends only this dialogue; it is counted and reported
             self._failures.count("engine", type(error).__name__)
             fault = {"message": "a dialogue", "exception": error, "counted": True}

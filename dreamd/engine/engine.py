@@ -52,7 +52,7 @@ class Engine:
         self.settings = settings
         self.gate = gate
         self.clients = gate.clients
-        self.shortage: str | None = None  # a resource that the process lacks, as the tick found
+        self.resources_reason: str | None = None  # a resource that the process lacks, as the tick found
         self.unanswered = False  # the database or the inbox did not answer in time
         self.decisions = Decisions(store, failures)
         self.reasons = self.decisions.reasons
@@ -75,7 +75,7 @@ class Engine:
 
     async def load(self) -> None:
         """Load the store, if it can be read and was not loaded yet. Raise StoreUnavailable."""
-        if self._store.trouble is None and not self._loaded:
+        if self._store.unavailable_reason is None and not self._loaded:
             memory, unfinished = await self._friend.load(), await self._store.open_dialogs()
             self._take_up(memory, unfinished, await self._store.decisions(DECISIONS))
 
@@ -95,7 +95,7 @@ class Engine:
     async def _complete(self) -> bool:
         """Load the store, end interrupted dialogues, deliver the files, tidy the inbox. Return whether all is done."""
         await self.load()
-        if self._store.trouble is not None:
+        if self._store.unavailable_reason is not None:
             return False
         await self.dialogues.recover()
         self._resume_all()
@@ -130,38 +130,38 @@ class Engine:
 
     async def _keep_signals(self) -> None:
         changed = dict(self.clients.changed())
-        if not changed or self._store.trouble:
+        if not changed or self._store.unavailable_reason:
             return
         kept = {name: signals.take() for name, signals in changed.items()}
         try:
             await self._store.keep_signals(kept, self._clock.wall())
         except StoreUnavailable as error:
-            self._failures.count("store", error.trouble, place="signals")
+            self._failures.count("store", error.reason, place="signals")
 
     @property
-    def trouble(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """The reason for which no dream can be kept now, or None."""
         if self._closing:
             return "stopping"
-        if self._store.trouble or self._loaded:
-            return self._store.trouble or (UNANSWERED if self.unanswered else None)
+        if self._store.unavailable_reason or self._loaded:
+            return self._store.unavailable_reason or (UNANSWERED if self.unanswered else None)
         return "starting"
 
     @property
-    def hindered(self) -> bool:
+    def is_hindered(self) -> bool:
         """True if pending work cannot be done now. The tick retries it at once when this has ended."""
-        return bool(self._store.trouble or self.unanswered or self._delivery.closed_to_us)
+        return bool(self._store.unavailable_reason or self.unanswered or self._delivery.unwritable_reason)
 
     @property
-    def ailment(self) -> str | None:
+    def degraded_reason(self) -> str | None:
         """The reason for which the daemon is degraded, as a word that docs/guides/troubleshooting.md lists, or None."""
-        return self.shortage or self.trouble or self._delivery.trouble
+        return self.resources_reason or self.unavailable_reason or self._delivery.undelivered_reason
 
     @property
     def doing(self) -> str:
         """The daemon's activity in a few words, for `systemctl status`."""
-        if self.ailment:
-            return f"degraded: {self.ailment}"
+        if self.degraded_reason:
+            return f"degraded: {self.degraded_reason}"
         if self.dialogues.running:
             sessions = sorted(run.session.number for run, _ in self.dialogues.running.values())
             return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
@@ -205,9 +205,9 @@ class Engine:
             self._resume(dreamer)
 
     def _resume(self, dreamer: Dreamer) -> bool:
-        """Go on with a dialogue that is suspended for this session, if there is one and no trouble. Return whether
-        there is."""
-        if self.trouble or not self.gate.settings.enabled:
+        """Go on with a dialogue that is suspended for this session, if there is one and dreams can be kept. Return
+        whether there is."""
+        if self.unavailable_reason or not self.gate.settings.enabled:
             return False
         dialog = self.dialogues.resume(dreamer, self.settings)
         if dialog is not None:
@@ -247,7 +247,7 @@ class Engine:
             is_new=is_new,
             has_hooks=dreamer.has_hooks,
             busy=dreamer.run is not None,
-            degraded=self.trouble is not None,
+            degraded=self.unavailable_reason is not None,
             draw=draw,
         )
         decision.session = session.number
@@ -261,8 +261,8 @@ class Engine:
         dreamer = self._who_dreams(caller, number)
         if dreamer.run is not None:
             raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
-        if self.trouble:
-            raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.trouble}")
+        if self.unavailable_reason:
+            raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.unavailable_reason}")
         now = self._clock.wall()
         ctx = ctx or dreamer.latest or Context(prompt="", reply="")
         dialog, task = self.dialogues.begin(dreamer, ctx, now, self.settings)

@@ -81,13 +81,13 @@ class Forgetting:
     async def _scrub(self) -> bool:
         try:
             return await self._store.scrub()
-        except StoreUnavailable:  # reported as its `trouble`; the tick tries again
+        except StoreUnavailable:  # reported as its `unavailable_reason`; the tick tries again
             return False
 
     async def by_age(self) -> None:
         """Forget what is older than `keep_days`, once a day. What fails is counted, and tried again the next day."""
         now_s = self._clock.monotonic()
-        if not self._keep_days or self._store.trouble or now_s < self._again_s:
+        if not self._keep_days or self._store.unavailable_reason or now_s < self._again_s:
             return
         self._again_s = now_s + DAY_S
         try:

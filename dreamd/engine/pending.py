@@ -97,7 +97,7 @@ class Pending:
         try:
             return await self._work()
         except StoreUnavailable as error:
-            self._failures.count("store", error.trouble, place="recovery")
+            self._failures.count("store", error.reason, place="recovery")
         except Exception as error:  # noqa: BLE001 - counted and logged by the loop's handler
             fault = {"message": "pending work", "exception": error}
             asyncio.get_running_loop().call_exception_handler(fault)

@@ -15,7 +15,7 @@ from typing import Final
 from dreamd.errors import StoreForeign
 from dreamd.store import schema
 from dreamd.store.file.files import PARTS, Contents, create_private_file, read_contents, set_aside
-from dreamd.store.file.health import DAMAGED, READ_ONLY, trouble_of
+from dreamd.store.file.health import DAMAGED, READ_ONLY, reason_for
 from dreamd.store.reads import load_memory
 
 # Bytes. After a checkpoint the -wal is truncated to this, so that one large transaction does not keep the space.
@@ -62,7 +62,7 @@ def open_file(path: Path, how: Opening) -> sqlite3.Connection:
         proven = True
         return _set_up(path, contents, how)
     except (_Damaged, sqlite3.Error) as error:
-        trouble = DAMAGED if isinstance(error, _Damaged) else trouble_of(error)
+        trouble = DAMAGED if isinstance(error, _Damaged) else reason_for(error)
         if not proven and trouble in (
             DAMAGED,
             READ_ONLY,

@@ -20,7 +20,7 @@ from dreamd.store.watched_database import WatchedDatabase
 class Store(WatchedDatabase):
     """The dream database. Open it with `Store.open` and close it, or use it as an async context manager.
 
-    Every method may raise StoreUnavailable if the file cannot be used now. `trouble` is the reason then, as a word of
+    Every method may raise StoreUnavailable if the file cannot be used now. `unavailable_reason` is then a word of
     file/health.py, until a write works again at a `probe`. StoreError is a mistake of the caller. Cancelling a caller
     never splits a transaction. If the database is lost, `on_lost` is called once with the reason, and nothing more is
     written.

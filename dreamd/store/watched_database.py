@@ -15,7 +15,7 @@ from dreamd.process.threads import Looker
 from dreamd.store import forgetting, tidying, writes
 from dreamd.store.file.connection import Database
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, set_aside
-from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, trouble_of
+from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, reason_for
 from dreamd.store.file.open_files import Stamp, file_stamp, size_of
 from dreamd.store.file.transaction import OnConnection, P, T
 from dreamd.store.opening import mark_suspect
@@ -26,7 +26,7 @@ OnLost = Callable[[StoreError], None]
 
 
 class WatchedDatabase:
-    """A database that may be unusable for a time. `trouble` is the reason then, as a word of file/health.py, until a
+    """A database that may be unusable for a time. `unavailable_reason` is then a word of file/health.py, until a
     `probe` can write again. If the database is lost, `on_lost` is called once, and nothing more is written."""
 
     def __init__(
@@ -44,7 +44,7 @@ class WatchedDatabase:
         self._places = Places(
             own, given, clock=clock, keep_texts=diagnostics, busy_timeout_s=busy_timeout_s, lock=lock
         )
-        self.trouble: str | None = None
+        self.unavailable_reason: str | None = None
         self.notes = self._places.notes
         self._clock = clock
         self._keep_texts = diagnostics
@@ -64,11 +64,11 @@ class WatchedDatabase:
         than `own` is not known to be dreamd's, it is left alone, and the name of `own` beside it is used.
 
         Raise StoreTooNew, StoreForeign or StoreTaken with the file untouched. If it cannot be opened now (disk full,
-        locked, ..), return the store with its `trouble`, which a later `probe` clears. `options`: those of the
-        constructor. `lock`: as of opening.Opening.
+        locked, ..), return the store with its `unavailable_reason`, which a later `probe` clears. `options`: those of
+        the constructor. `lock`: as of opening.Opening.
         """
         store = cls(own, **options)
-        with suppress(StoreUnavailable):  # reported as `trouble`
+        with suppress(StoreUnavailable):  # reported as `unavailable_reason`
             await store._connect()
         return store
 
@@ -79,7 +79,7 @@ class WatchedDatabase:
         await self._places.close()
         with suppress(TimeoutError):  # a disk that hangs: committed writes are in the log
             async with asyncio.timeout(CLOSE_S):
-                if self._database is not None and self.trouble not in LOST:
+                if self._database is not None and self.unavailable_reason not in LOST:
                     with suppress(StoreError), self._noticing():
                         await self._database.read(self._database.glance)
                 await self._disconnect()
@@ -98,17 +98,17 @@ class WatchedDatabase:
 
     async def tidy(self) -> None:
         """Empty what is kept only for a time, a part in each transaction. Do nothing if nothing was written since."""
-        while self._untidied and self.trouble is None and self._database is not None:
+        while self._untidied and self.unavailable_reason is None and self._database is not None:
             self._untidied = False
             limits = self._replayable, self._keep_texts, self._clock.wall()
             try:
                 with self._noticing():
                     done = await self._database.write(tidying.tidy_part, *limits)
-            except StoreUnavailable:  # reported as `trouble`
+            except StoreUnavailable:  # reported as `unavailable_reason`
                 done = False
             self._untidied = self._untidied or not done
             if done and self._unscrubbed:
-                with suppress(StoreUnavailable):  # reported as `trouble`
+                with suppress(StoreUnavailable):  # reported as `unavailable_reason`
                     await self.scrub()
 
     async def scrub(self) -> bool:
@@ -121,38 +121,38 @@ class WatchedDatabase:
         return empty
 
     async def probe(self) -> str | None:
-        """Check the file, clear `trouble` if a write works again, and empty an idle log. Called by the tick. Return
-        `trouble`."""
-        if self.trouble not in LOST and not self._closed:
+        """Check the file, clear `unavailable_reason` if a write works again, and empty an idle log. Called by the tick.
+        Return `unavailable_reason`."""
+        if self.unavailable_reason not in LOST and not self._closed:
             try:
                 await self._probe()
-            except StoreUnavailable:  # reported as `trouble`
+            except StoreUnavailable:  # reported as `unavailable_reason`
                 pass
             except (StoreTooNew, StoreForeign, StoreTaken) as error:  # could not be opened earlier
                 self._on_lost(error)
-        return self.trouble
+        return self.unavailable_reason
 
     async def _probe(self) -> None:
         before, self._looked = self._looked, await self._looker.ask()
         still, log = self._looked == before, self._looked and self._looked[1]
         log_bytes = log[2] if log else 0
-        if self.trouble == READ_ONLY and self._database:  # an open connection stays read-only
+        if self.unavailable_reason == READ_ONLY and self._database:  # an open connection stays read-only
             with self._noticing():
                 await self._database.read(self._database.glance)
             await self._disconnect()
         database = self._database
         if database is None:
             return await self._connect()
-        if still and not self.trouble and not log_bytes:
+        if still and not self.unavailable_reason and not log_bytes:
             return (
                 None  # unchanged since the last good check: an idle daemon need not wake the database thread
             )
         with self._noticing():
             changes = await database.read(database.glance)
-            if self.trouble:
+            if self.unavailable_reason:
                 await database.write(writes.try_a_write)
                 await database.write(writes.forget_the_write)
-                self.trouble = None
+                self.unavailable_reason = None
             elif changes == self._changes_seen and log_bytes:
                 await database.read(writes.truncate_wal)
                 database.files.written()
@@ -171,16 +171,16 @@ class WatchedDatabase:
     def _lose(self, error: StoreUnavailable) -> None:
         """Stop all writes and report the loss. If another database lies in its place, set the old log beside it aside:
         SQLite would apply it to the new database."""
-        self.trouble = error.trouble
-        if error.trouble == DAMAGED:
+        self.unavailable_reason = error.reason
+        if error.reason == DAMAGED:
             mark_suspect(self.path)
         kept = ""
         if self._database is not None:
-            self._database.files.lost = error.trouble
+            self._database.files.lost = error.reason
             with suppress(OSError):
                 if self._database.files.has_old_log:
                     kept = f"; its log is kept as {set_aside(self.path, 'replaced', self._clock.wall(), PARTS[1:])}-wal"
-        self._on_lost(StoreUnavailable(error.trouble, f"{error.trouble} ({self.path}){kept}"))
+        self._on_lost(StoreUnavailable(error.reason, f"{error.reason} ({self.path}){kept}"))
 
     async def _disconnect(self) -> None:
         database, self._database = self._database, None
@@ -193,12 +193,12 @@ class WatchedDatabase:
         with self._noticing():
             self._database = await self._places.open()
             await self._database.write(writes.forget_the_write)
-        self.trouble = None
+        self.unavailable_reason = None
 
     def _ready(self) -> Database:
         if self._database is None:
-            trouble = CLOSED if self._closed else self.trouble or CLOSED
-            raise StoreUnavailable(trouble, f"the dream database is not open: {trouble}")
+            reason = CLOSED if self._closed else self.unavailable_reason or CLOSED
+            raise StoreUnavailable(reason, f"the dream database is not open: {reason}")
         return self._database
 
     async def _read(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
@@ -208,37 +208,38 @@ class WatchedDatabase:
 
     async def _write(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
         database = self._ready()
-        if self.trouble in LOST:
-            raise StoreUnavailable(self.trouble, f"nothing is written: {self.trouble}")
+        if self.unavailable_reason in LOST:
+            raise StoreUnavailable(self.unavailable_reason, f"nothing is written: {self.unavailable_reason}")
         with self._noticing():
             result = await database.write(function, *args, **kwargs)
-        self.trouble, self._untidied = None, True
+        self.unavailable_reason, self._untidied = None, True
         return result
 
     @contextmanager
     def _noticing(self) -> Iterator[None]:
-        """Keep an error as `trouble`, and turn errors of SQLite into dreamd's, which name codes and no contents."""
+        """Keep an error as `unavailable_reason`, and turn errors of SQLite into dreamd's, which name codes and no
+        contents."""
         try:
             yield
         except StoreUnavailable as error:
             raise self._hold(error) from None
         except (sqlite3.Error, OSError) as error:
-            trouble = self._trouble_of(error)
-            if trouble is None:
+            reason = self._reason_for(error)
+            if reason is None:
                 raise StoreError(f"the dream database refused: {name_of(error)}") from None
-            text = f"the dream database: {trouble} ({name_of(error)})"
-            raise self._hold(StoreUnavailable(trouble, text)) from None
+            text = f"the dream database: {reason} ({name_of(error)})"
+            raise self._hold(StoreUnavailable(reason, text)) from None
 
     def _hold(self, error: StoreUnavailable) -> StoreUnavailable:
-        lost = self.trouble in LOST
+        lost = self.unavailable_reason in LOST
         if not lost:
-            self.trouble = error.trouble
-        if error.trouble in LOST and not lost:
+            self.unavailable_reason = error.reason
+        if error.reason in LOST and not lost:
             self._lose(error)
         return error
 
-    def _trouble_of(self, error: sqlite3.Error | OSError) -> str | None:
-        trouble = trouble_of(error)
-        if trouble == UNREACHABLE and self.path.parent.exists() and not os.access(self.path.parent, os.W_OK):
+    def _reason_for(self, error: sqlite3.Error | OSError) -> str | None:
+        reason = reason_for(error)
+        if reason == UNREACHABLE and self.path.parent.exists() and not os.access(self.path.parent, os.W_OK):
             return READ_ONLY  # SQLite writes beside the database even to read it
-        return trouble
+        return reason

@@ -49,7 +49,7 @@ def _code_and_reason(error: Exception) -> tuple[int, str]:
         return error.code, NAMES.get(error.code, "REFUSED")
     for kind, code in CODES.items():
         if isinstance(error, kind):
-            reason = getattr(error, "reason", None) or getattr(error, "trouble", None)
+            reason = getattr(error, "reason", None)
             return code, reason or type(error).__name__
     return Code.INTERNAL, type(error).__name__
 

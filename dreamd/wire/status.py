@@ -30,7 +30,7 @@ async def status_of(parts: Parts) -> dict[str, Any]:
         "uptime_s": parts.clock.monotonic() - parts.started_s,
         "socket": parts.socket,
         "state_dir": str(parts.state_dir),
-        "state": f"degraded: {engine.ailment}" if engine.ailment else "ok",
+        "state": f"degraded: {engine.degraded_reason}" if engine.degraded_reason else "ok",
         "enabled": engine.gate.settings.enabled,
         "seeded": parts.friend.seeded,
         "sessions": [_session_figures(parts, session) for session in parts.sessions.values()],
@@ -40,7 +40,7 @@ async def status_of(parts: Parts) -> dict[str, Any]:
         "database": {
             "path": str(store.path),
             **(sizes or UNKNOWN_SIZES),
-            "trouble": store.trouble,
+            "trouble": store.unavailable_reason,
             "notes": store.notes,
         },
         "inbox": inbox,
@@ -80,4 +80,4 @@ async def _inbox_figures(parts: Parts) -> dict[str, Any]:
         about |= await parts.counts.ask(PATIENCE_S) or UNKNOWN_COUNTS
     except InboxError as error:
         return about | {"trouble": type(error).__name__}
-    return about | {"trouble": parts.delivery.trouble, "dropped": parts.delivery.dropped}
+    return about | {"trouble": parts.delivery.undelivered_reason, "dropped": parts.delivery.dropped}

@@ -71,7 +71,7 @@ async def test_tick_feeds_the_watchdog_and_logs_only_changes(tmp_path, caplog):
             assert await manager.hears() == ["WATCHDOG=1", "STATUS=degraded: locked"]
         while await manager.hears() != ["WATCHDOG=1", "STATUS=waiting for leo"]:
             pass
-        assert service.engine.trouble is None
+        assert service.engine.unavailable_reason is None
     told = [record.message for record in caplog.records if record.message.startswith("state: ")]
     assert [state.rpartition(": ")[2] for state in told] == ["locked", "ok"]
 
@@ -150,7 +150,7 @@ async def test_a_hanging_database_delays_neither_start_nor_end(tmp_path, stuck):
 async def test_loads_a_database_that_opens_late(tmp_path, stuck):
     async with serving(tmp_path, tick_s=0.01) as service, await leo(service) as peer:
         stuck.set()
-        await until_on_loop(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.degraded_reason is None)
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
 
 
@@ -181,7 +181,7 @@ async def test_logs_trouble_at_the_start(tmp_path, caplog):
         other.execute("BEGIN EXCLUSIVE")
         async with serving(tmp_path) as service:
             await until_on_loop(lambda: "state: locked" in caplog.messages)
-            assert service.engine.ailment == "locked"
+            assert service.engine.degraded_reason == "locked"
 
 
 async def test_p10_p14_faults_of_the_loop_are_counted_and_logged_by_type_and_place(tmp_path, caplog):

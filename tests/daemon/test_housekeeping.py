@@ -48,17 +48,17 @@ async def test_an_inbox_that_cannot_be_written_is_told_before_there_is_anything_
         folder.mkdir(exist_ok=True)
         (tmp_path / "inbox" / "dreams").rename(tmp_path / "aside")
         (tmp_path / "inbox" / "dreams").write_text("in the way")
-        await until_on_loop(lambda: service.engine.ailment == "ValidationError")
+        await until_on_loop(lambda: service.engine.degraded_reason == "ValidationError")
         assert (await peer.call("status"))["state"] == "degraded: ValidationError"
         (tmp_path / "inbox" / "dreams").unlink()
-        await until_on_loop(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.degraded_reason is None)
 
 
 async def test_an_inbox_that_is_off_is_not_looked_at(tmp_path):
     async with serving(tmp_path, tick_s=0.005, inbox__enabled="false") as service:
         (tmp_path / "inbox").write_text("in the way")
         await service.delivery.look()
-        assert service.engine.ailment is None
+        assert service.engine.degraded_reason is None
 
 
 async def test_one_shard_that_can_not_be_written_stays_the_trouble_when_others_can(tmp_path):
@@ -79,7 +79,7 @@ async def test_one_shard_that_can_not_be_written_stays_the_trouble_when_others_c
         await peer.call("dream.now", STIRRED)
         await settled(service)
         assert refused == [1]  # it has a pause of its own
-        assert service.delivery.trouble == "DamagedFile"
+        assert service.delivery.undelivered_reason == "DamagedFile"
         assert (await peer.call("status"))["inbox"]["waiting"] == 1
 
 
@@ -93,9 +93,9 @@ async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, mo
     async with serving(tmp_path, tick_s=0.005) as service:
         with monkeypatch.context() as none_left:
             none_left.setattr(server.os, "devnull", str(tmp_path / "no such"))
-            await until_on_loop(lambda: service.engine.ailment == "out of descriptors")
+            await until_on_loop(lambda: service.engine.degraded_reason == "out of descriptors")
             assert service.engine.doing == "degraded: out of descriptors"
-        await until_on_loop(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.degraded_reason is None)
 
 
 async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_d
         assert (await peer.call("dream.context", STIRRED))["reason"] == "degraded"
         assert (await peer.call("status"))["state"] == "degraded: database does not answer"
         answers.set()
-        await until_on_loop(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.degraded_reason is None)
 
 
 async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_path, monkeypatch):
@@ -131,4 +131,4 @@ async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_pa
         assert status["database"]["database_bytes"] is None
         hanging.clear()
         hold.set()
-        await until_on_loop(lambda: service.engine.ailment is None)
+        await until_on_loop(lambda: service.engine.degraded_reason is None)

@@ -9,9 +9,9 @@ import pytest
 
 import dreamd
 from dreamd.ctl.commands.doctor.daemon import CURES
-from dreamd.housekeeping import SHORTAGES
+from dreamd.housekeeping import RESOURCE_REASONS
 from dreamd.inbox.errors import DamagedFile, InboxBusy, InboxUnavailable, ValidationError
-from dreamd.store.file.health import CLOSED, TROUBLES
+from dreamd.store.file.health import CLOSED, UNAVAILABLE_REASONS
 
 PACKAGE = Path(dreamd.__file__).parent
 TEXT = (PACKAGE.parent / "docs/guides/troubleshooting.md").read_text()
@@ -49,14 +49,16 @@ def test_each_line_of_the_log_is_explained(text: str) -> None:
     assert f"`{re.split('%s|:', text)[0].rstrip()}" in TEXT
 
 
-@pytest.mark.parametrize("word", [*sorted(set(TROUBLES) - {CLOSED}), *SHORTAGES, "starting", "stopping"])
+@pytest.mark.parametrize(
+    "word", [*sorted(set(UNAVAILABLE_REASONS) - {CLOSED}), *RESOURCE_REASONS, "starting", "stopping"]
+)
 def test_each_word_of_the_status_is_explained(word: str) -> None:
     assert f"`{word}`" in TEXT
 
 
 @pytest.mark.parametrize("error", [DamagedFile, InboxBusy, InboxUnavailable, ValidationError])
 def test_each_error_of_a_delivery_is_explained(error: type[Exception]) -> None:
-    assert f"`{error.__name__}`" in TEXT  # as Delivery.trouble tells it
+    assert f"`{error.__name__}`" in TEXT  # as Delivery.undelivered_reason has it
 
 
 @pytest.mark.parametrize("word", CURES)

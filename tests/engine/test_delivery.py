@@ -38,10 +38,10 @@ async def test_tries_an_unavailable_inbox_only_once(tmp_path):
                 await peer.call("dream.now", STIRRED)
                 await settled(service)
             assert service.failures.counts == {"inbox: InboxBusy": 1}
-            assert service.delivery.trouble == "InboxBusy"
+            assert service.delivery.undelivered_reason == "InboxBusy"
         await completed(service)
         assert len(inbox_files(tmp_path)) == 3
-        assert service.delivery.trouble is None
+        assert service.delivery.undelivered_reason is None
 
 
 COPY = """
@@ -155,7 +155,7 @@ async def test_a_file_in_trouble_is_retried_with_growing_pauses_and_delays_no_ot
             await settled(service)
         assert [file.is_file() for file in inbox_files(tmp_path)] == [False, True]
         assert service.failures.counts == {"inbox: ValidationError": 1}
-        assert service.engine.ailment == "ValidationError"
+        assert service.engine.degraded_reason == "ValidationError"
         await peer.call("inbox.ack", inbox_files(tmp_path)[1].stem)
         for _ in range(100):
             time.pass_s(60)
@@ -168,7 +168,7 @@ async def test_a_file_in_trouble_is_retried_with_growing_pauses_and_delays_no_ot
         time.pass_s(300)
         await service.engine.pending.attempt()
         assert [file.is_file() for file in inbox_files(tmp_path)] == [True]
-        assert service.engine.ailment is None
+        assert service.engine.degraded_reason is None
 
 
 def in_the_way(folder):

@@ -351,7 +351,7 @@ async def test_goes_on_with_a_fast_leo_even_if_the_inbox_is_in_trouble(tmp_path,
         async with await Host([]).connect(service.socket, name="someone") as someone:
             await someone.call("dream.now", STIRRED)
             await settled(service)
-        assert service.delivery.trouble
+        assert service.delivery.undelivered_reason
         store, suspend, gone = service.store, service.store.suspend, asyncio.Event()
 
         async def late(*of):

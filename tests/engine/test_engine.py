@@ -158,7 +158,7 @@ async def test_loads_a_database_that_could_not_be_opened_at_the_start(tmp_path):
     (tmp_path / "dream.sqlite3").rename(tmp_path / "aside")
     (tmp_path / "dream.sqlite3").symlink_to("disk/dream.sqlite3")  # not mounted yet
     async with serving(tmp_path) as service, await leo(service) as peer:
-        assert service.engine.trouble is not None
+        assert service.engine.unavailable_reason is not None
         assert await reason(peer) == "degraded"
         with pytest.raises(PeerError, match="no dream can be kept now"):
             await peer.call("dream.now", STIRRED)

@@ -44,7 +44,7 @@ class Trouble:
         self._lock.begin()
         with suppress(StoreUnavailable):
             await self._store._write(forget_the_write)
-        assert self._store.trouble == "locked"
+        assert self._store.unavailable_reason == "locked"
 
     async def __aexit__(self, *_: object) -> None:
         self._lock.end()

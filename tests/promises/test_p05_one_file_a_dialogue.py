@@ -44,7 +44,7 @@ async def test_p5_delivers_pending_files_when_the_inbox_recovers(tmp_path):
         ended = [await peer.call("dream.now", STIRRED) for _ in range(3)]
         await settled(service)
         assert [e["outcome"] for e in ended] == ["complete"] * 3
-        assert service.delivery.trouble == "ValidationError"
+        assert service.delivery.undelivered_reason == "ValidationError"
         # The folder is in trouble, not one file: the next one is not tried, nor each one again with the next dialogue.
         assert service.failures.counts == {"inbox: ValidationError": 1}
         await completed(service)
@@ -53,7 +53,7 @@ async def test_p5_delivers_pending_files_when_the_inbox_recovers(tmp_path):
         folder.unlink()
         (tmp_path / "aside").rename(folder)
         await completed(service)
-        assert service.delivery.trouble is None
+        assert service.delivery.undelivered_reason is None
         assert [len(json.loads(f.read_text())["shards"]) for f in inbox_files(tmp_path)] == [
             e["lines"] for e in ended
         ]

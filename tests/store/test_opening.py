@@ -58,7 +58,7 @@ async def test_a_closed_store_raises(store: Store):
     await store.close()
     with pytest.raises(StoreUnavailable) as refused:
         await store.load()
-    assert refused.value.trouble == "closed"
+    assert refused.value.reason == "closed"
     assert await store.probe() is None
 
 
@@ -184,7 +184,7 @@ async def test_a_damaged_file_is_set_aside_whole(
     assert store.notes == [f"the database was damaged: it is kept as {aside}, a new one was started"]
     assert path.with_name(aside).read_bytes() == damaged
     assert (await store.load()).dialogs == 0
-    assert store.trouble is None
+    assert store.unavailable_reason is None
     await one_dream(store)
 
     await store.close()
@@ -192,7 +192,7 @@ async def test_a_damaged_file_is_set_aside_whole(
     again = await open_store(path)
     assert path.with_name(f"{aside}-2").exists()
     assert path.with_name(aside).read_bytes() == damaged
-    assert again.trouble is None
+    assert again.unavailable_reason is None
 
 
 async def test_a_log_without_its_database_is_kept(path: Path, open_store: OpenStore):
@@ -202,7 +202,7 @@ async def test_a_log_without_its_database_is_kept(path: Path, open_store: OpenSt
     kept = "dream.sqlite3.left-over-20260102T150000Z-wal"
     assert path.with_name(kept).read_bytes() == b"committed"
     assert kept in store.notes[0]
-    assert store.trouble is None
+    assert store.unavailable_reason is None
 
 
 async def test_damage_found_while_running_stops_writing_and_is_set_aside_at_the_next_start(
@@ -215,11 +215,11 @@ async def test_damage_found_while_running_stops_writing_and_is_set_aside_at_the_
 
     told: list[StoreError] = []
     store = await open_store(path, on_lost=told.append)
-    assert (store.notes, store.trouble) == ([], None)  # the start reads no lines
+    assert (store.notes, store.unavailable_reason) == ([], None)  # the start reads no lines
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="damaged"):
             await store.get(number)
-    assert store.trouble == "damaged"
+    assert store.unavailable_reason == "damaged"
     assert [str(error) for error in told] == [f"damaged ({path})"]
     with pytest.raises(StoreUnavailable, match="nothing is written: damaged"):
         await store.begin(new_dialog("dream-2"))

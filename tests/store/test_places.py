@@ -178,7 +178,7 @@ async def test_decides_on_a_locked_place_when_it_can_be_read(path: Path, given: 
     before = given.read_bytes()
     with hold(given, "EXCLUSIVE") as holder:
         store = await open_store(path, given=given, busy_timeout_s=0.01)
-        assert (store.trouble, store.path) == ("locked", given)
+        assert (store.unavailable_reason, store.path) == ("locked", given)
         holder.communicate()
     assert await store.probe() is None
     assert store.path == given.with_name(path.name)
@@ -213,7 +213,7 @@ async def test_accepts_the_tables_of_litestream(
             for table in tables:
                 connection.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)")
         store = await open_store(path, given=place)
-        assert (store.path, store.notes, store.trouble) == (place, [], None)
+        assert (store.path, store.notes, store.unavailable_reason) == (place, [], None)
         await one_dream(store, "dream-2")
         with closing(sqlite3.connect(place)) as connection:
             found = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}

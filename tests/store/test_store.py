@@ -25,7 +25,7 @@ async def test_a_fresh_store_remembers_nothing(store: Store):
     memory = await store.load()
     assert (memory.fragments, memory.next_fragment_id, memory.last_run) == ([], 1, {})
     assert (memory.outcomes, memory.dialogs, memory.lines) == ({}, 0, 0)
-    assert (store.trouble, store.notes) == (None, [])
+    assert (store.unavailable_reason, store.notes) == (None, [])
     assert await store.recent(5) == []
     assert await store.get(1) is None
     assert await store.drift(5) == []

@@ -130,7 +130,7 @@ async def test_stops_at_trouble_until_the_next_tick(path: Path, open_store: Open
     lock = Locked(path.parent)
     lock.begin()
     await store.tidy()
-    assert (store.trouble, replayable(path)) == ("locked", [1])
+    assert (store.unavailable_reason, replayable(path)) == ("locked", [1])
     await store.tidy()
     lock.end()
     await store.probe()

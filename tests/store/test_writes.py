@@ -72,7 +72,7 @@ async def test_only_a_running_dialogue_takes_lines_and_an_end(store: Store):
     assert (await store.get(number))["outcome"] == "complete"
     memory = await store.load()
     assert (memory.fragments, memory.outcomes, memory.lines) == ([], {"complete": 1}, 3)
-    assert store.trouble is None
+    assert store.unavailable_reason is None
 
 
 async def test_refuses_a_repeated_turn(store: Store):

@@ -26,7 +26,7 @@ from dreamd.ctl.terminal.signals import signals_deferred
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
 from dreamd.process.state_folder import make_private_folder, state_lock
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, free_name_beside, read_contents, read_only
-from dreamd.store.file.health import LOCKED, trouble_of
+from dreamd.store.file.health import LOCKED, reason_for
 from dreamd.store.reads import load_memory
 from dreamd.store.schema import MIGRATIONS, check_contents, is_dreamds
 
@@ -200,7 +200,7 @@ def _empty_log(database: Path) -> None:
     except StoreForeign as error:
         raise click.ClickException(f"{database}: {error}; move it away") from None
     except sqlite3.Error as error:
-        if trouble_of(error) == LOCKED:
+        if reason_for(error) == LOCKED:
             raise click.ClickException(
                 f"{database} is locked by another program; end it, and try again"
             ) from None

@@ -16,7 +16,7 @@ from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
 from dreamd.store import checkpoints, reads, search
 from dreamd.store.file.files import is_alone, read_contents, read_only
-from dreamd.store.file.health import name_of, trouble_of
+from dreamd.store.file.health import name_of, reason_for
 from dreamd.store.file.open_files import file_stamp
 from dreamd.store.schema import MIGRATIONS, check_contents, upgrade_in_place
 
@@ -64,7 +64,7 @@ def open_stored(path: Path) -> Iterator[Stored]:
     except StoreError as error:
         raise click.ClickException(f"{path}: {error}") from None
     except sqlite3.Error as error:
-        what = trouble_of(error) or name_of(error)
+        what = reason_for(error) or name_of(error)
         raise click.ClickException(f"{path}: {what}; `dreamctl doctor` says what to do") from None
 
 

@@ -10,7 +10,7 @@ import click
 
 from dreamd.errors import StoreError
 from dreamd.store.file.files import Tell, copy_into, is_alone, read_only
-from dreamd.store.file.health import DAMAGED, FULL, LOCKED, name_of, trouble_of
+from dreamd.store.file.health import DAMAGED, FULL, LOCKED, name_of, reason_for
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def errors_explained(
     except StoreError as error:
         raise click.ClickException(f"{file}: {error}") from None
     except sqlite3.Error as error:
-        trouble = trouble_of(error)
+        trouble = reason_for(error)
         if trouble == FULL:
             raise click.ClickException(f"{target}: {FULL}; {undone}") from None
         words = {DAMAGED: damaged, LOCKED: "locked by another program; end it, and try again"}

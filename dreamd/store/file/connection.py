@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 import aiosqlite
 
-from dreamd.store.file.health import FAILING, FULL, trouble_of
+from dreamd.store.file.health import FAILING, FULL, reason_for
 from dreamd.store.file.open_files import OpenFiles
 from dreamd.store.file.transaction import OnConnection, P, T, run_transaction
 
@@ -138,7 +138,7 @@ def with_quota(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if trouble_of(error) == FAILING:
+        if reason_for(error) == FAILING:
             _try_a_file(folder)
         raise
 
@@ -150,5 +150,5 @@ def _try_a_file(folder: Path) -> None:
             os.pwrite(file.fileno(), bytes(PROBE_BYTES), 0)
             os.fsync(file.fileno())
     except OSError as error:
-        if trouble_of(error) == FULL:
+        if reason_for(error) == FULL:
             raise

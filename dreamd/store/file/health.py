@@ -20,7 +20,7 @@ FAILING: Final = "input/output error"
 UNANSWERED: Final = "database does not answer"  # a disk hangs, or a large file is checked or copied
 CLOSED: Final = "closed"
 
-TROUBLES: Final = (
+UNAVAILABLE_REASONS: Final = (
     FULL, LOCKED, READ_ONLY, DAMAGED, DELETED, REPLACED, LOG_LOST, UNREACHABLE, FAILING, UNANSWERED,
     CLOSED,
 )  # fmt: skip
@@ -54,7 +54,7 @@ _BY_ERRNO: Final = {
 }
 
 
-def trouble_of(error: sqlite3.Error | OSError) -> str | None:
+def reason_for(error: sqlite3.Error | OSError) -> str | None:
     """Return the word for an error, or None if it is no trouble of the file but a fault of dreamd's."""
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, FAILING)

@@ -56,8 +56,8 @@ class OpenFiles:
             raise StoreUnavailable(self.lost, f"{self.lost} while it was open")
 
     def _what_is_lost(self, connection: sqlite3.Connection | None) -> str | None:
-        if trouble := replaced_reason(self._name, self._identity):
-            return trouble
+        if reason := replaced_reason(self._name, self._identity):
+            return reason
         if self._first_bytes() != self._header:
             return REPLACED
         logs = self._look_at_logs()

@@ -12,7 +12,7 @@ import pytest
 
 from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store.file.connection import with_quota
-from dreamd.store.file.health import TROUBLES, name_of, trouble_of
+from dreamd.store.file.health import UNAVAILABLE_REASONS, name_of, reason_for
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
 from tests.helpers.ptrace import Call, needs_ptrace, traced
@@ -26,8 +26,8 @@ async def refused(awaitable: Awaitable[object]) -> str:
     """Check that the store refuses, and return the trouble that it names."""
     with pytest.raises(StoreUnavailable) as error:
         await awaitable
-    assert error.value.trouble in TROUBLES
-    return error.value.trouble
+    assert error.value.reason in UNAVAILABLE_REASONS
+    return error.value.reason
 
 
 def corrupt() -> sqlite3.DatabaseError:
@@ -59,7 +59,7 @@ async def test_full_writes_are_refused_reads_work_and_it_recovers_without_reopen
     await limit_pages(store, 1)
     long = line(1, "stones " * 10_000)
     assert await refused(store.record(running, long, STARTED_AT, charge=Charge("leo", 1.0))) == "disk full"
-    assert store.trouble == "disk full"
+    assert store.unavailable_reason == "disk full"
     assert await store.probe() == "disk full"
     assert (await store.get(number))["lines"] == 3
     assert (await store.get(running))["turns"] == []
@@ -67,7 +67,7 @@ async def test_full_writes_are_refused_reads_work_and_it_recovers_without_reopen
 
     await limit_pages(store, 100_000)
     assert await store.probe() is None
-    assert store.trouble is None
+    assert store.unavailable_reason is None
     await store.record(running, long, STARTED_AT)
     await store.finish(running, finish(long))
 
@@ -77,7 +77,7 @@ async def test_a_write_that_works_ends_the_trouble(store: Store):
     await limit_pages(store, 1)
     assert await refused(store.record(running, line(1, "stones " * 10_000), STARTED_AT)) == "disk full"
     await store.record(running, line(1, "a stone"), STARTED_AT)  # there was room for a short one
-    assert store.trouble is None
+    assert store.unavailable_reason is None
 
 
 async def test_recovers_from_a_full_disk(small_disk: Path, open_store: OpenStore):
@@ -86,11 +86,11 @@ async def test_recovers_from_a_full_disk(small_disk: Path, open_store: OpenStore
     running = await store.begin(new_dialog("dream-2"))
     filler = fill(small_disk)
     recorded = 0
-    while not store.trouble:  # the log may have a little room of its own
+    while not store.unavailable_reason:  # the log may have a little room of its own
         with suppress(StoreUnavailable):
             await store.record(running, line(recorded + 1, "stones " * 100), STARTED_AT)
             recorded += 1
-    assert store.trouble == "disk full"
+    assert store.unavailable_reason == "disk full"
     assert await store.probe() == "disk full"
     assert len((await store.get(running))["turns"]) == recorded
     assert (await store.get(done))["lines"] == 3
@@ -111,7 +111,7 @@ async def test_a_full_disk_at_the_start_is_full_not_damaged(small_disk: Path, op
     filler = fill(small_disk)
 
     store = await open_store(path)
-    assert (store.trouble, store.notes) == ("disk full", [])
+    assert (store.unavailable_reason, store.notes) == ("disk full", [])
     assert await refused(store.load()) == "disk full"
     assert await refused(store.begin(new_dialog("dream-2"))) == "disk full"
     assert await store.probe() == "disk full"
@@ -125,7 +125,7 @@ async def test_a_full_disk_at_the_start_is_full_not_damaged(small_disk: Path, op
 async def test_a_first_start_on_a_full_disk_waits_for_room(small_disk: Path, open_store: OpenStore):
     filler = fill(small_disk)
     store = await open_store(small_disk / "dream.sqlite3")
-    assert store.trouble == "disk full"
+    assert store.unavailable_reason == "disk full"
     filler.unlink()
     assert await store.probe() is None
     assert store.notes == []
@@ -138,7 +138,7 @@ async def test_a_migration_waits_for_room_for_its_backup(small_disk: Path, open_
         connection.execute("CREATE TABLE dream_meta (key TEXT PRIMARY KEY, value TEXT)")
     filler = fill(small_disk)
     store = await open_store(path)
-    assert store.trouble == "disk full"
+    assert store.unavailable_reason == "disk full"
     assert [file for file in small_disk.iterdir() if "version-0" in file.name] == []
     filler.unlink()
     assert await store.probe() is None
@@ -156,14 +156,14 @@ def test_a_quota_that_is_used_up_is_a_full_disk(tmp_path: Path, code: int, word:
                 with with_quota(tmp_path):
                     connection.execute("CREATE TABLE dream_meta (key)")
             except (sqlite3.Error, OSError) as error:
-                return TROUBLES.index(trouble_of(error) or "closed")
+                return UNAVAILABLE_REASONS.index(reason_for(error) or "closed")
         return 99
 
     def fault(call: Call) -> int | None:
         writes = call.name in ("write", "pwrite64") and call.file.startswith(str(tmp_path))
         return code if writes else None
 
-    assert traced(write, fault) == TROUBLES.index(word)
+    assert traced(write, fault) == UNAVAILABLE_REASONS.index(word)
     assert [file.name for file in tmp_path.iterdir() if "dream" not in file.name] == []
 
 
@@ -205,7 +205,7 @@ async def test_opens_later_if_it_is_locked_at_the_start(path: Path, open_store: 
     await (await open_store(path)).close()
     with hold(path, "EXCLUSIVE") as holder:
         store = await open_store(path, busy_timeout_s=0.01)
-        assert store.trouble == "locked"
+        assert store.unavailable_reason == "locked"
         holder.communicate()
     assert await store.probe() is None
     await one_dream(store)
@@ -227,7 +227,7 @@ async def test_reports_a_read_only_disk(small_disk: Path, open_store: OpenStore)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for name in ("old.sqlite3", "new.sqlite3"):
         store = await open_store(small_disk / name)
-        assert store.trouble == "read-only"
+        assert store.unavailable_reason == "read-only"
         assert await store.probe() == "read-only"
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     assert await store.probe() is None
@@ -235,7 +235,7 @@ async def test_reports_a_read_only_disk(small_disk: Path, open_store: OpenStore)
 
 async def test_reports_a_missing_folder(path: Path, open_store: OpenStore):
     store = await open_store(path.parent / "none" / "dream.sqlite3")
-    assert store.trouble == "cannot open"
+    assert store.unavailable_reason == "cannot open"
     assert store.sizes() == {"database_bytes": 0, "wal_bytes": 0}
     (path.parent / "none").mkdir()
     assert await store.probe() is None
@@ -252,7 +252,7 @@ async def test_reports_a_missing_folder(path: Path, open_store: OpenStore):
     ],
 )
 def test_each_error_has_a_word_or_is_a_fault_of_dreamd(error: sqlite3.Error | OSError, word: str | None):
-    assert trouble_of(error) == word
+    assert reason_for(error) == word
 
 
 def test_p14_an_error_is_named_without_its_message():
@@ -277,7 +277,7 @@ async def test_leaves_a_file_unchanged_that_proves_to_be_foreign(
     told: list[StoreError] = []
     with hold(path, "EXCLUSIVE") as holder:
         store = await open_store(path, busy_timeout_s=0.01, on_lost=told.append)
-        assert store.trouble == "locked"
+        assert store.unavailable_reason == "locked"
         holder.communicate()
     before = path.read_bytes()
     await store.probe()
@@ -301,7 +301,7 @@ async def test_reopens_a_read_only_file_when_it_becomes_writable(
             ),
         )
         store = await open_store(path)
-        assert store.trouble == "read-only"
+        assert store.unavailable_reason == "read-only"
         assert (await store.get(number))["lines"] == 3
         assert await store.probe() == "read-only"
         assert await refused(store.begin(new_dialog("dream-2"))) == "read-only"

@@ -33,7 +33,7 @@ class Lost:
         if by == "write":
             with pytest.raises(StoreUnavailable) as refused:
                 await self.store.begin(new_dialog("dream-late"))
-            assert refused.value.trouble == trouble
+            assert refused.value.reason == trouble
         elif by == "probe":
             assert await self.store.probe() == trouble
         else:
@@ -43,7 +43,7 @@ class Lost:
                 await self.store.begin(new_dialog("dream-later"))
             assert await self.store.probe() == trouble
         await self.store.close()
-        assert [error.trouble for error in self.told if isinstance(error, StoreUnavailable)] == [trouble]
+        assert [error.reason for error in self.told if isinstance(error, StoreUnavailable)] == [trouble]
         assert len(self.told) == 1
 
 
@@ -210,7 +210,7 @@ async def test_reports_a_missing_file_whatever_sqlite_raises(lost: Lost):
     lost.path.unlink()
     with pytest.raises(StoreUnavailable) as refused:
         await lost.store._read(garbled)
-    assert refused.value.trouble == "database deleted"
+    assert refused.value.reason == "database deleted"
     assert not lost.path.with_name("dream.sqlite3.suspect").exists()
 
 

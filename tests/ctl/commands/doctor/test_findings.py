@@ -23,9 +23,9 @@ from dreamd.ctl.machine import places as place
 from dreamd.ctl.machine.places import SocketFacts, StateFacts, is_stopped, lock_holder, mount_point
 from dreamd.ctl.machine.systemd_state import SERVICE, SOCKET, UnitFacts
 from dreamd.engine.dialogue_run import UNANSWERED
-from dreamd.housekeeping import SHORTAGES
+from dreamd.housekeeping import RESOURCE_REASONS
 from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
-from dreamd.store.file.health import CLOSED, TROUBLES
+from dreamd.store.file.health import CLOSED, UNAVAILABLE_REASONS
 from tests.helpers.waiting import until
 
 OURS = os.getuid()
@@ -187,7 +187,13 @@ def test_finds_the_process_that_holds_the_lock(tmp_path):
 
 @pytest.mark.parametrize(
     "trouble",
-    [*(word for word in TROUBLES if word != CLOSED), *SHORTAGES, UNANSWERED, "starting", "stopping"],
+    [
+        *(word for word in UNAVAILABLE_REASONS if word != CLOSED),
+        *RESOURCE_REASONS,
+        UNANSWERED,
+        "starting",
+        "stopping",
+    ],
 )
 def test_every_trouble_has_advice(trouble):
     answers = Answers(STATUS | {"state": f"degraded: {trouble}"})
