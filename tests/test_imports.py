@@ -93,7 +93,7 @@ def test_dream_imports_no_io_clock_or_randomness(module):
 
 
 @pytest.mark.parametrize("module", DREAM)
-def test_a_dream_imports_numpy_only_where_it_is_used(module):
+def test_a_dream_imports_numpy_only_inside_functions(module):
     assert "numpy" not in outside(imported_by(module, inside_functions=False))
 
 

@@ -74,12 +74,12 @@ def files_of(module: Path) -> Iterator[Path]:
         yield TESTS / "ctl" / "commands" / f"test_{folders[2]}.py"
 
 
-def test_each_module_has_a_test_file_of_its_name_or_says_where_it_is_tested() -> None:
+def test_each_module_has_a_test_file_of_its_name_or_is_listed() -> None:
     without = [str(module) for module in modules() if not any(file.exists() for file in files_of(module))]
     assert [module for module in without if module not in ELSEWHERE] == []
 
 
-def test_no_module_is_said_to_be_tested_elsewhere_in_vain() -> None:
+def test_the_list_of_modules_tested_elsewhere_has_no_needless_entry() -> None:
     without = {str(module) for module in modules() if not any(file.exists() for file in files_of(module))}
     assert [module for module in ELSEWHERE if module not in without] == []
     assert [file for file in ELSEWHERE.values() if not (TESTS / file).exists()] == []

@@ -71,7 +71,7 @@ def test_the_usual_state_folder_and_a_named_database(make, tmp_path):
     assert found["database"]["path"] == str(tmp_path / "mine.sqlite3")
 
 
-def test_a_daemon_that_has_the_folder_is_taken(make, tmp_path):
+def test_connects_to_a_daemon_that_has_the_folder(make, tmp_path):
     with DaemonProcess(tmp_path / "state") as service:
         daemon = make()
         assert asked(daemon, "status")["pid"] == service.process.pid

@@ -107,7 +107,7 @@ def test_a_tilde_of_an_unknown_user_is_a_name(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("_homeless")
-def test_without_a_home_the_client_tells_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_reports_a_missing_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DREAMD_SOCKET", "DREAMD_STATE_DIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     with DreamClient() as client:

@@ -55,7 +55,7 @@ def all_commands(
     return {command: tuple(said) for command, said in json.loads(ran.stdout).items()}
 
 
-def test_without_a_home_each_command_says_so_in_one_line(tmp_path: Path) -> None:
+def test_each_command_reports_a_missing_home_in_one_line(tmp_path: Path) -> None:
     for command, (code, fault, output) in all_commands(AS_A_STRANGER, tmp_path, {}).items():
         assert not fault, (command, fault)
         if command in ("completions", "leo", "restore"):

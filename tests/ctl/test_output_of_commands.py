@@ -156,7 +156,7 @@ def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, 
 @pytest.mark.parametrize(
     "command", ["recent", "show", "status --json", "friend", "inbox ls", "completions bash", "dream"]
 )
-def test_a_closed_pipe_is_no_traceback(dreamt: dict[str, str], tmp_path: Path, command: str) -> None:
+def test_a_closed_pipe_prints_no_traceback(dreamt: dict[str, str], tmp_path: Path, command: str) -> None:
     """In `dreamctl recent | head -1` head may end first."""
     ours, theirs = os.pipe()
     os.close(ours)
@@ -166,7 +166,7 @@ def test_a_closed_pipe_is_no_traceback(dreamt: dict[str, str], tmp_path: Path, c
     assert (process.returncode, said) == (1, "")
 
 
-def test_ctrl_c_is_no_traceback(socket: Path, tmp_path: Path) -> None:
+def test_ctrl_c_prints_no_traceback(socket: Path, tmp_path: Path) -> None:
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(*_: object) -> None:

@@ -218,7 +218,7 @@ async def test_params_that_are_no_array_end_that_connection_with_an_answer(tmp_p
         assert (await counted(service)) == {"peer: Malformed": 1}
 
 
-async def test_hello_of_another_protocol_is_told_what_to_do_and_may_still_look(tmp_path):
+async def test_answers_another_protocol_with_advice_and_the_frozen_methods(tmp_path):
     async with besides(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         with pytest.raises(PeerError, match="upgrade the older of the two and restart it") as caught:
             await peer.hello(protocol=2)

@@ -215,7 +215,7 @@ async def test_a_newer_database_ends_the_start_and_is_left_untouched(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"dream.sqlite3", "dreamd.lock"}
 
 
-async def test_logs_what_opening_did(tmp_path, caplog):
+async def test_logs_what_the_store_did_at_opening(tmp_path, caplog):
     (tmp_path / "dream.sqlite3").write_bytes(b"no database" * 1000)
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         [note] = (await peer.call("status"))["database"]["notes"]
@@ -265,7 +265,7 @@ async def test_end_does_not_wait_for_a_hanging_dialogue(tmp_path, monkeypatch, c
         assert service.failures.counts == {}
 
 
-def test_a_process_serves_until_it_is_told_to_stop_and_says_so_when_asked(tmp_path):
+def test_a_process_serves_until_it_is_told_to_stop(tmp_path):
     for number, level, says in (
         (signal.SIGTERM, "info", ["INFO dreamd: serving at", "INFO dreamd: stopped"]),
         (signal.SIGTERM, "", ["INFO dreamd: serving at"]),
@@ -360,7 +360,7 @@ async def test_uses_a_database_beside_a_foreign_one(tmp_path):
     assert (tmp_path / "s" / "dream.sqlite3").read_bytes() == before
 
 
-async def test_without_a_socket_path_there_is_no_listener(tmp_path):
+async def test_has_no_listener_without_a_socket_path(tmp_path):
     """In the embedded form only `server.connect` makes connections."""
     daemon = Daemon(chosen(), tmp_path / "s", None, tick_s=0.01)
     ours, theirs = socket.socketpair()

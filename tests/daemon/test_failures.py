@@ -16,7 +16,7 @@ def failures(time):
     return Failures(time.clock)
 
 
-def test_p10_counted_by_where_and_reason_and_the_last_with_their_times(failures, time):
+def test_p10_counts_failures_by_place_and_reason_and_keeps_the_last_with_times(failures, time):
     failures.count("generate", "TypeError", place="session 1")
     time.pass_s(1)
     failures.count("generate", "TypeError", place="session 1")

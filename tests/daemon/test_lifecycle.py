@@ -27,7 +27,7 @@ def refused(*arguments, state, code):
 # --- one daemon a folder, one socket a daemon --------------------------------------------------------
 
 
-def test_a_ctrl_c_while_it_starts_is_no_traceback(tmp_path):
+def test_ctrl_c_during_the_start_prints_no_traceback(tmp_path):
     config = tmp_path / "c.toml"
     os.mkfifo(config)
     daemon = DaemonProcess(tmp_path / "s", "--config", str(config)).spawn()

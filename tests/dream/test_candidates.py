@@ -46,7 +46,7 @@ def filled(words: int, end: str = ".") -> str:
 # --- whole sentences
 
 
-def test_the_line_that_shares_the_words_of_the_one_before_is_chosen_whatever_its_place() -> None:
+def test_chooses_the_line_that_shares_words_with_the_one_before() -> None:
     said = f"{filled(20)} An old child keeps silent. {filled(22)} Other things were seen there."
     other = "Nothing was heard in here since the long rain of that night ended."
     for candidates in ((said, other), (other, said)):
@@ -198,7 +198,7 @@ ANY = st.lists(PIECES, max_size=60).map("".join) | st.text(max_size=80)
     most=st.integers(1, 40),
     chars=st.integers(1, 400),
 )
-def test_a_line_is_a_part_of_what_was_said_in_its_bounds(
+def test_a_line_is_a_part_of_a_candidate_within_the_bounds(
     texts: list[str], before: str, earlier: list[str], most: int, chars: int
 ) -> None:
     line = chosen(*texts, before=before, earlier=tuple(earlier), length=Length(min(most, 14), most, chars))

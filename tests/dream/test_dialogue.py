@@ -147,7 +147,7 @@ def test_a_dialogue_has_three_or_four_lines() -> None:
     assert 10 <= lengths.count(3) <= 30
 
 
-def test_recall_is_asked_once_of_a_host_that_has_it() -> None:
+def test_asks_a_host_with_recall_once() -> None:
     effects, _ = drive(start(can_recall=True), hooks())
     assert effects[0] == Recall("who are you leo is leo", 2)
     assert "Recall" not in kinds(drive(start(), hooks())[0])
@@ -233,7 +233,7 @@ def test_missing_measures_of_a_context_count_as_0(felt: Pulse | None) -> None:
     assert result.lines[0].trauma == 0.0
 
 
-def test_a_seed_stays_small_whatever_the_host_sends() -> None:
+def test_bounds_the_seed_of_a_line() -> None:
     much = "word " * 100_000
     effects, _ = drive(start(Context(prompt=much, reply=much), can_recall=True), hooks(recalled=[much, much]))
     assert len(effects[0].query) <= 2 * TEXT_CHARS + 1  # type: ignore[union-attr]
@@ -300,7 +300,7 @@ def test_measures_of_hooks_replace_the_estimate_and_observe_wins() -> None:
         ({"candidates": 0}, (50, 50)),
     ],
 )
-def test_a_line_is_short_and_what_was_said_is_kept(how: dict[str, Any], words: tuple[int, int]) -> None:
+def test_shortens_a_line_and_keeps_the_whole_text(how: dict[str, Any], words: tuple[int, int]) -> None:
     said = ["  " + "seven later rivers " * 20, "eight other stones " * 20, *LINES]
     leo, friend = drive(start(how=DialogueSettings(**{"candidates": 1} | how)), hooks(said))[1].lines[:2]
     assert (leo.text, leo.candidates) == (" ".join(said[0].split()[: words[0]]), (said[0],))
@@ -417,7 +417,7 @@ def test_passes_on_other_exceptions() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"turns_min": 5}, {"turns_min": 0}, {"max_chars": 0}, {"call_deadline_s": 0}, {"turn_min": 3}]
 )
-def test_settings_refuse_what_makes_no_dialogue(wrong: dict[str, Any]) -> None:
+def test_settings_refuse_values_that_allow_no_dialogue(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, DialogueSettings)
 

@@ -42,7 +42,7 @@ def test_p4_the_origin_stays_and_takes_no_more_than_weights():
     assert merge_records(copies, ORIGIN, SETTINGS)[1] == 1
 
 
-def test_without_an_origin_that_of_the_copies_is_taken_up_to_its_bound():
+def test_takes_the_origin_of_the_copies_up_to_its_bound_if_there_is_none():
     copies = [copy(f"born {n}", 1.0, origin=True) for n in range(300)] + [
         copy("BORN, 0", 0.5),
         copy("the sea"),

@@ -85,7 +85,7 @@ def test_the_same_seed_draws_the_same_fragments() -> None:
     assert [friend.sample(one) for _ in range(20)] == [friend.sample(two) for _ in range(20)]
 
 
-def test_a_small_friend_gives_what_it_has() -> None:
+def test_a_small_friend_returns_all_its_fragments() -> None:
     rng = np.random.default_rng(1)
     assert Friend().sample(rng) == []
     assert {f.text for _ in range(50) for f in friend_of(origin=("one", "two")).sample(rng)} == {"one", "two"}
@@ -104,7 +104,7 @@ def test_no_weight_in_a_database_makes_sampling_fail() -> None:
 # --- what enters
 
 
-def test_the_best_line_enters_whatever_its_strength() -> None:
+def test_the_best_line_enters_even_if_it_is_weak() -> None:
     friend, change = after(friend_of(), said("a quiet thing", arousal=0.01), said("quieter still"))
     entered = fragment(4, "a quiet thing", 0.3)
     assert change.added == [msgspec.structs.replace(entered, dialog=7, added_at=123.0)]
@@ -155,7 +155,7 @@ def test_a_saturated_measure_decides_nothing(measure: str) -> None:
     assert kept_of(low, high, ranks=Ranks())[0] == low.text  # until it is known, 0.99 is more than 0.98
 
 
-def test_the_second_enters_from_the_upper_half_of_what_was_said_of_late() -> None:
+def test_the_second_line_enters_if_it_is_in_the_upper_half_of_the_last_lines() -> None:
     ranks = lines_with(arousal=[n / 1000 for n in range(0, 500, 5)])
     best = said("the best of all", arousal=0.4)
     second, below = said("second to none", arousal=0.251), said("second to some", arousal=0.24)
@@ -218,7 +218,7 @@ def test_the_origin_is_strengthened_too() -> None:
 # --- what fades, and what leaves
 
 
-def test_every_older_weight_fades_to_its_floor_and_the_change_says_so() -> None:
+def test_older_weights_fade_to_their_floor_and_the_change_reports_it() -> None:
     friend = friend_of(
         fragment(9, "older", 0.5), fragment(10, "faint", 0.05), origin=("one", "two"), weight=0.201
     )
@@ -377,7 +377,7 @@ def test_the_origin_outlives_ten_thousand_dialogues() -> None:
 # --- the origin
 
 
-def test_the_origin_is_taken_apart_into_short_paragraphs_and_sentences() -> None:
+def test_splits_the_origin_into_short_paragraphs_and_sentences() -> None:
     short = "I am leo.\nI am small."
     long = "A long paragraph begins here. " + "It goes on, and on, and on! " * 5 + "Does it end…\nIt does?"
     assert split_origin([f"{short}\n \n{long}"], ["# README\n\n\n"], 256) == [
@@ -390,7 +390,7 @@ def test_the_origin_is_taken_apart_into_short_paragraphs_and_sentences() -> None
     ]
 
 
-def test_the_origin_has_each_thing_once_and_nothing_blank() -> None:
+def test_the_origin_has_each_fragment_once_and_none_blank() -> None:
     assert split_origin(["Hello, you.\n\n---\n\n \n\nhello YOU"], ["", "Hello you!", "bye"], 256) == [
         "Hello, you.",
         "bye",

@@ -54,7 +54,7 @@ def test_the_reasons_are_a_closed_list_in_the_order_of_decision() -> None:
 
 
 @pytest.mark.parametrize("reason", CLOSED)
-def test_each_reason_alone_closes_the_gate_and_nothing_is_drawn(reason: str) -> None:
+def test_each_reason_alone_closes_the_gate_without_a_draw(reason: str) -> None:
     decision = decided(**CLOSED[reason], draw=never)
     assert (decision.dream, decision.reason) == (False, reason)
     assert (decision.at, decision.client, decision.drawn) == (1000.0, "leo", None)
@@ -111,7 +111,7 @@ def test_a_dream_comes_when_the_draw_is_below_the_chance(chance: float, drawn: f
     assert (decision.reason, decision.drawn, decision.dream) == (reason, drawn, reason == "dream")
 
 
-def test_a_decision_carries_the_numbers_that_made_it_and_what_they_were_held_against() -> None:
+def test_a_decision_carries_its_numbers_and_bounds() -> None:
     ctx = Context(trauma_level=0.31, pulse=Pulse(novelty=0.12), quality=0.78)
     told = msgspec.to_builtins(decided(ctx))
     gate = told.pop("gate")
@@ -154,7 +154,7 @@ NEVER_BY_THRESHOLD = {"trauma_above": 2.0, "novelty_above": 2.0, "quality_low": 
 
 @pytest.mark.parametrize("gate", ["trauma", "novelty", "quality"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.2, 0.5, 1.0])
-def test_a_gate_is_open_for_its_share_of_what_was_told_of_late(gate: str, share: float) -> None:
+def test_a_gate_is_open_for_its_share_of_the_last_values(gate: str, share: float) -> None:
     others = {name: 2.0 for name in NEVER_BY_THRESHOLD if not name.startswith(gate)}
     settings, signals = GateSettings(**{f"{gate}_share": share}, **others), known(HUNDRED)
     opened = [ctx for ctx in HUNDRED if decided(ctx, settings, signals=signals).reason == "dream"]
@@ -230,6 +230,6 @@ def test_ties_share_their_middle_rank() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"cooldown_s": -1}, {"chanse": 1}, {"enabled": "yes"}, {"mode": "off"}, {"trauma_share": 1.1}]
 )
-def test_settings_refuse_what_they_do_not_know(wrong: dict[str, Any]) -> None:
+def test_settings_refuse_unknown_keys(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, GateSettings)

@@ -158,7 +158,7 @@ def test_a_blend_is_the_weighted_sum() -> None:
     assert blend.square == 6.5
 
 
-def test_likeness_survives_what_rounding_leaves() -> None:
+def test_likeness_tolerates_rounding_errors() -> None:
     assert pulse.cosine_of_products(1.0, -1e-18, 1.0) == 0.0
     assert pulse.cosine_of_products(-1e-18, 1.0, 1.0) == 0.0
     assert pulse.cosine_of_products(1.0000001, 1.0, 1.0) == 1.0

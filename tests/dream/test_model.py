@@ -105,7 +105,7 @@ def test_math_state_has_a_deepest_level(as_map: bool) -> None:
         Context(math_state=nested(MOST_LEVELS + 1, as_map=as_map))
 
 
-def test_a_math_state_that_is_endlessly_deep_costs_no_stack() -> None:
+def test_an_endlessly_deep_math_state_does_not_exhaust_the_stack() -> None:
     with pytest.raises(ValueError, match="deeper than 32"):
         Context(math_state=nested(100_000))
 
@@ -155,7 +155,7 @@ WIDE = "\U0001f30a"
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "夢", WIDE])
-def test_p11_a_context_is_kept_in_few_bytes_whatever_was_sent(letter: str) -> None:
+def test_p11_keeps_any_context_in_few_bytes(letter: str) -> None:
     ctx = Context(
         prompt=letter * 200_000,
         reply=letter * 200_000,

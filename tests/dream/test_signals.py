@@ -106,7 +106,7 @@ def test_the_overlap_with_the_origin_stands_in_the_place_of_trauma_that_does_not
     assert place == Place(signal="trauma", value=0.95, below=0, above=0, among=49, varies=False)
 
 
-def test_the_overlap_is_not_asked_for_where_trauma_varies_or_is_not_told() -> None:
+def test_does_not_compute_the_overlap_if_trauma_varies_or_is_missing() -> None:
     moving = [context(trauma=n / 200) for n in range(200)]
     signals = told(*moving[:ENOUGH], *moving[100:130], overlap=by_length)
     assert len(signals.recent["overlap"]) == ENOUGH - 1  # until it was known that trauma varies

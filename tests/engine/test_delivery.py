@@ -243,7 +243,7 @@ async def test_p11_a_dialogues_file_waits_for_one_write_of_a_client_at_most(tmp_
     assert steps.count("ends") == 20
 
 
-async def test_a_sweep_at_the_start_removes_what_a_killed_writer_left(tmp_path):
+async def test_the_first_sweep_removes_the_temporaries_of_a_killed_writer(tmp_path):
     litter = tmp_path / "inbox" / "dreams" / ".tmp"
     litter.mkdir(parents=True)
     for name, age_s in (("old.json", 2 * TIDY_S), ("young.json", 5)):

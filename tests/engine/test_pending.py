@@ -47,7 +47,7 @@ async def test_keeps_work_that_was_added_during_an_attempt():
     running.cancel()
 
 
-async def test_each_failure_doubles_the_pause_and_a_wake_does_not_end_it():
+async def test_each_failure_doubles_the_pause_and_no_wake_ends_it():
     work = Work()
     work.result = False
     pauses = []

@@ -31,7 +31,7 @@ def persist(
     return persist_dream_shards(seed=SEED, result=result, cap_token=token or TOKEN, base_dir=base_dir)
 
 
-def test_the_import_starts_nothing_heavy() -> None:
+def test_imports_no_heavy_module() -> None:
     code = (
         "import sys; from dreamd.inbox import persist_dream_shards, CapabilityError, ValidationError;"
         "print(sorted({'aiosqlite', 'uvloop', 'numpy', 'asyncio', 'phonenumbers'} & set(sys.modules)))"

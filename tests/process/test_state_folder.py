@@ -44,7 +44,7 @@ def test_p8_one_daemon_holds_the_folder_and_the_second_learns_its_pid(tmp_path):
         pass
 
 
-def test_p8_an_old_lock_file_is_no_obstacle(tmp_path):
+def test_p8_locks_an_old_lock_file(tmp_path):
     (tmp_path / "dreamd.lock").write_text("1\nand more than that\n")  # a process that lives
     with state_lock(tmp_path):
         assert (tmp_path / "dreamd.lock").read_text() == f"{os.getpid()}\n"

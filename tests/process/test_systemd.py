@@ -23,7 +23,7 @@ def test_states_go_out_in_one_datagram(tmp_path, abstract):
 
 
 @pytest.mark.parametrize("address", [None, ""])
-def test_without_a_manager_nothing_is_sent(address, monkeypatch):
+def test_sends_nothing_without_a_manager(address, monkeypatch):
     monkeypatch.setattr(socket, "socket", None)
     notifier = Notifier(address)
     notifier.tell("READY=1")
@@ -106,12 +106,12 @@ def listener(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dreamd.socket", "x", ""])
-def test_the_passed_socket_is_taken_and_its_variables_are_gone(tmp_path, listener, name):
+def test_takes_the_passed_socket_and_removes_its_variables(tmp_path, listener, name):
     assert passing(name, listener).stdout == f"{tmp_path / 's'} False False\n[]\n"
 
 
 @pytest.mark.parametrize("name", ["dreamd.socket", "dreamd@other.socket", "dreamd"])
-def test_of_several_the_one_of_our_name_is_taken_and_the_others_are_closed(tmp_path, listener, name):
+def test_takes_the_passed_socket_of_our_name_and_closes_the_others(tmp_path, listener, name):
     with (tmp_path / "log").open("w") as log:
         told = passing(f"log:{name}", log, listener).stdout
     assert told == f"{tmp_path / 's'} False False\n[]\n3 is closed\n"

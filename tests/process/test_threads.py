@@ -37,7 +37,7 @@ def test_cancels_waiting_calls_and_finishes_the_running_one():
     OneThread("never used").shutdown()
 
 
-def test_shutdown_drops_what_waits():
+def test_shutdown_drops_waiting_calls():
     thread, reached, go = OneThread("one"), threading.Event(), threading.Event()
     first = thread.submit(lambda: reached.set() or go.wait(DEADLINE_S))
     assert reached.wait(DEADLINE_S)

@@ -14,7 +14,7 @@ from tests.helpers.state_folder import inbox_files, pending, rows, shards
 from tests.helpers.waiting import until
 
 
-async def test_p5_one_file_with_every_line_as_the_store_has_it(tmp_path):
+async def test_p5_writes_one_file_with_every_line_of_the_store(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer, await onlooker(service) as watcher:
         await watcher.call("events.subscribe")
         ended = await peer.call("dream.now", STIRRED)
@@ -93,7 +93,7 @@ async def test_p3_p5_next_start_completes_a_dialogue_after_a_kill(tmp_path, hook
             until(lambda: shards(tmp_path / "s") == [heard], "its file is written")
 
 
-async def test_p5_what_was_acknowledged_before_the_kill_is_not_resurrected(tmp_path):
+async def test_p5_an_acknowledged_file_does_not_come_back_after_a_kill(tmp_path):
     daemon = DaemonProcess(tmp_path / "s").start()
     async with await leo_at(daemon.socket) as peer:
         await peer.call("dream.now", STIRRED)

@@ -152,7 +152,7 @@ def test_p7_each_file_call_fails_in_turn(scene: Scene, error: int, tmp_path: Pat
 
 
 @scenes([SCENES[1]])
-def test_p7_killed_and_the_retry_killed_too(scene: Scene, tmp_path: Path) -> None:
+def test_p7_no_shard_is_lost_if_the_retry_is_killed_too(scene: Scene, tmp_path: Path) -> None:
     """P7: a killed retry leaves no half file either, and the next one completes it."""
     calls = calls_of(scene, tmp_path / "reference")
     pairs = [(one, two) for one in calls for two in calls]

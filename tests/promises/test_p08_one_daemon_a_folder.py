@@ -34,7 +34,7 @@ def test_p8_of_some_daemons_started_at_once_one_serves(tmp_path):
     assert serving.stop() == 0
 
 
-def test_p8_a_lock_file_with_the_pid_of_another_process_is_no_obstacle(tmp_path):
+def test_p8_locks_a_lock_file_with_the_pid_of_another_process(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "dreamd.lock").write_text(f"{os.getpid()}\n")
     with DaemonProcess(tmp_path / "s") as daemon:

@@ -10,7 +10,7 @@ from tests.helpers.trouble import Locked, impatient
 from tests.helpers.waiting import until_on_loop
 
 
-async def test_p10_what_a_host_swallowed_is_taken_over_from_hello_and_contexts(tmp_path):
+async def test_p10_takes_over_the_failures_of_a_host_from_hello_and_contexts(tmp_path):
     async with serving(tmp_path) as service, await PlainPeer.connect(service.socket) as peer:
         await peer.hello(failures={"full": 2})
         await peer.call("dream.context", {"failures": {"full": 1, "no word at all": 3, "none": 0}})

@@ -52,7 +52,7 @@ def test_p11_bounds_and_returns_the_memory_of_sessions(tmp_path):
         assert len(daemon.call("status")["sessions"]) == 1
 
 
-def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_recovers(tmp_path):
+def test_p11_caps_sessions_by_the_free_descriptors_and_recovers(tmp_path):
     """With RLIMIT_NOFILE at 96 there are 32 sessions, and enough descriptors for database, inbox and listener."""
     command = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (96, 96)); "
@@ -102,7 +102,7 @@ def test_p11_sessions_are_capped_by_the_descriptors_there_are_and_the_daemon_rec
         assert process.wait(20) == 0
 
 
-async def test_p11_a_flood_of_calls_is_capped_and_a_flood_of_notifications_too(tmp_path):
+async def test_p11_caps_a_flood_of_calls_and_of_notifications(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as other, await onlooker(service) as flooder:
         tasks = []
         service_tasks = service.sessions[2]._tasks
@@ -149,7 +149,7 @@ async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_
             assert told["count"] == lost_before
 
 
-async def test_p11_kinds_of_failures_that_a_host_makes_up_are_bounded_and_status_is_answered(tmp_path):
+async def test_p11_bounds_the_kinds_of_failures_of_a_host_and_answers_status(tmp_path):
     async with (
         serving(tmp_path) as service,
         await onlooker(service) as liar,
@@ -164,7 +164,7 @@ async def test_p11_kinds_of_failures_that_a_host_makes_up_are_bounded_and_status
         assert len(msgpack.packb(status)) < 64_000
 
 
-async def test_p11_a_client_that_floods_while_another_dreams(tmp_path):
+async def test_p11_a_flood_of_contexts_does_not_stop_anothers_dream(tmp_path):
     """One client sends contexts without end, as fast as the socket takes them. Another's dream goes on."""
     async with serving(tmp_path) as service, await leo(service) as other:
         _, writer = await asyncio.open_unix_connection(service.socket)

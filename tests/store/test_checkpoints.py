@@ -110,7 +110,7 @@ async def test_five_changes_can_be_undone(store: Store):
     assert await names(store) == list(UNDOS)
 
 
-async def test_a_change_of_nothing_leaves_the_undos_alone(store: Store):
+async def test_an_empty_change_leaves_the_undos_alone(store: Store):
     await replaced(store, "a state")
     await replaced(store, "another")
     for _ in range(6):

@@ -227,7 +227,7 @@ async def test_refuses_a_table_that_only_resembles_litestreams(path: Path, open_
         await open_store(path)
 
 
-async def test_a_file_with_contents_is_no_suspect_mark(path: Path, open_store: OpenStore):
+async def test_does_not_take_a_file_with_contents_for_a_suspect_mark(path: Path, open_store: OpenStore):
     """A mark has the database's name and no content."""
     mark = path.with_name("dream.sqlite3.suspect")
     mark.write_text("mine")

@@ -112,7 +112,7 @@ async def test_stores_a_line_and_its_entry_in_one_transaction(
     assert (await store.get(number))["turns"] == []
 
 
-async def test_without_diagnostics_there_is_no_index(path: Path, open_store: OpenStore):
+async def test_makes_no_index_without_diagnostics(path: Path, open_store: OpenStore):
     store = await open_store(path)
     await say(store, "lighthouse")
     await store.close()

@@ -71,7 +71,7 @@ def failed(dreamctl):
     }
 
 
-def test_without_a_user_manager_nothing_is_written(dreamctl, folder):
+def test_writes_nothing_without_a_user_manager(dreamctl, folder):
     told = dreamctl("service", "install", **ALONE)
     assert told.code == 1
     assert "no user manager of systemd answers here" in told.said
@@ -160,7 +160,7 @@ def test_refuses_to_start_beside_a_daemon_of_another_folder(manager, dreamctl, f
     dreamctl("service", "install").well()
 
 
-def test_with_another_state_folder_listens_where_leo_connects(manager, dreamctl):
+def test_keeps_the_socket_of_leo_with_another_state_folder(manager, dreamctl):
     """The socket does not change. The doctor names the option that dreamctl needs."""
     dreamctl("service", "install").well()
     before = json.loads(dreamctl("status", "--json").out)

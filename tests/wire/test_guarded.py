@@ -50,7 +50,7 @@ def test_a_giant_behind_another_message_is_refused_as_soon() -> None:
     assert isinstance(peer.broken, MessageTooLarge)
 
 
-def test_a_giant_far_inside_a_message_is_refused_by_what_has_come() -> None:
+def test_refuses_a_giant_inside_a_message_before_it_has_come() -> None:
     peer = GuardedPeer(message_bytes=2000)
     list(peer.receive_data(b"\x93\x02\xa1x\x92" + msgpack.packb("x" * 300) + b"\xdb\x40\x00\x00\x00"))
     assert peer.broken is None

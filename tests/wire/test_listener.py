@@ -208,7 +208,7 @@ def test_a_socket_whose_file_cannot_be_held_is_bound_at_the_next_try(tmp_path, m
     listener.close()
 
 
-def test_a_folder_that_cannot_be_locked_is_an_error_that_says_so(tmp_path, monkeypatch):
+def test_reports_a_folder_that_cannot_be_locked(tmp_path, monkeypatch):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

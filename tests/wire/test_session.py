@@ -217,7 +217,7 @@ async def test_serves_nothing_after_the_connection_is_lost():
         assert len(made.heard) == 2 * module.ROUND_EVENTS  # one round was taken before the loop knew
 
 
-async def test_p11_a_peer_that_reads_nothing_is_cut_off_and_one_that_reads_slowly_is_not(monkeypatch):
+async def test_p11_ends_a_peer_that_reads_nothing_but_not_a_slow_one(monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_S", 0.0)  # each tick finds that time is up
     async with pair() as (made, sock):
         await clogged(made, sock)
@@ -263,7 +263,9 @@ async def test_p11_an_answer_of_a_task_waits_until_the_peer_has_read():
         (b"\x93\x02\xa1x\x91\xc6\x00\x08\x00\x00" + bytes(100_000), True, "unfinished message", 8),
     ],
 )
-async def test_p11_what_a_session_waits_for_has_a_deadline(monkeypatch, sent, greeted, kind, code):
+async def test_p11_a_session_waits_for_hello_and_for_messages_until_a_deadline(
+    monkeypatch, sent, greeted, kind, code
+):
     """A peer that never says hello, or sends a message byte by byte, keeps its place for a limited time."""
     async with talking() as (made, peer):
         made.session.greeted = greeted
@@ -367,7 +369,7 @@ async def test_p11_a_half_closed_peer_that_does_not_read_is_cut_off(monkeypatch)
 
 
 @pytest.mark.parametrize("close", ["close", "abort"])
-async def test_p11_a_call_is_ended_by_whatever_ends_its_connection(close, monkeypatch):
+async def test_p11_a_call_ends_with_its_connection(close, monkeypatch):
     """A fault before an answer in one chunk leaves no call without an end."""
     async with pair() as (made, sock):
 

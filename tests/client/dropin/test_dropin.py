@@ -566,7 +566,7 @@ def test_p10_a_field_that_cannot_be_attached_is_left_alone_and_counted(service, 
     leo.conn.close()
 
 
-def test_p10_what_fails_beside_an_attached_field_is_told_by_its_client(tmp_path, monkeypatch, host):
+def test_p10_the_client_of_a_field_tells_the_failures_beside_it(tmp_path, monkeypatch, host):
     double = Double(monkeypatch, tmp_path)
     for _ in range(3):
         assert get_dream_stats() == {}  # no daemon listens

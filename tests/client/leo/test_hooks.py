@@ -43,7 +43,7 @@ def said_by_chance(leo, seed: str, weight: float, draws: int) -> Counter:
 # generate
 
 
-def test_a_line_is_spoken_where_leos_own_adapter_stays_mute(leo):
+def test_speaks_a_line_with_a_leo_whose_own_adapter_is_mute(leo):
     assert leo._dream_generate(SEED, 0.8, 0.3) == ""
     answer = hooks_of(leo).generate(SEED, 0.8, 0.3, META)
     assert len(answer["text"].split()) == 24
@@ -197,7 +197,7 @@ def test_a_line_that_the_diet_refuses_does_not_reach_the_field(leo):
     assert rows("SELECT * FROM trigrams") == before
 
 
-def test_the_diet_takes_of_a_line_what_is_new_and_of_the_next_what_is_newer(leo):
+def test_the_diet_takes_the_new_links_of_each_line(leo):
     fed, known = [], leo_double.EMBEDDED_BOOTSTRAP.split(".")[0]
     names = {**vars(leo_double), "ingest_text": lambda connection, text: fed.append(text)}
     hooks = hooks_of(leo, Diet(), names)

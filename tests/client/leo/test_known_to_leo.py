@@ -57,7 +57,7 @@ def test_counts_a_word_again_for_each_line(leo):
     assert known.now(leo).count("red") == 9
 
 
-def test_a_leo_of_the_first_days_has_no_triples_and_is_fed_all_the_same():
+def test_feeds_a_leo_of_the_first_days_who_has_no_triples():
     early = SimpleNamespace(bigrams={"red": {"boat": 3}})
     known = KnownToLeo().now(early)
     known.fed(["red", "boat", "sails"])

@@ -103,7 +103,7 @@ def test_the_context_given_is_not_changed(leo):
     assert (ctx.pulse, ctx.pulse.novelty, ctx.expert, ctx.quality) == before
 
 
-def test_a_context_is_made_of_what_a_reply_left_behind(leo):
+def test_makes_a_context_of_the_state_after_a_reply(leo):
     reply = leo.reply("where is the rain")
     told = senses_of(leo).context(leo, "where is the rain", reply)
     assert (told.prompt, told.reply, told.trauma_level) == ("where is the rain", reply, 0.98)
@@ -111,7 +111,7 @@ def test_a_context_is_made_of_what_a_reply_left_behind(leo):
     assert (told.math_state.entropy, told.math_state.trauma_level) == (0.4, 0.98)
 
 
-def test_a_leo_without_state_of_his_own_has_a_context_all_the_same(leo):
+def test_makes_a_context_for_a_leo_without_state(leo):
     bare = {"tokenize": leo_double.tokenize}
     told = Senses(bare).context(leo, "p", "r")
     assert (told.math_state, told.pulse, told.trauma_level, told.quality) == (

@@ -54,7 +54,7 @@ class Measures:
         self.me = self
 
 
-def test_measures_are_numbers_of_one_level_whatever_hangs_on_them() -> None:
+def test_sends_only_the_numbers_of_one_level_of_a_measure() -> None:
     measures = Measures()
     small = small_context({"math_state": measures, "pulse": {"novelty": np.float64(0.5), "other": None}})
     assert small["math_state"] == {"entropy": 0.5, "novelty": 0.25, "count": 7.0}

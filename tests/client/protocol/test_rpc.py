@@ -219,7 +219,7 @@ def notification_of(size: int) -> bytes:
 
 
 @both_ends
-def test_a_message_of_the_limit_is_taken_and_one_byte_more_is_not(end: type[Peer]) -> None:
+def test_accepts_a_message_of_the_limit_and_refuses_one_byte_more(end: type[Peer]) -> None:
     """P11: the memory of a session is bounded."""
     peer = end()
     assert len(list(peer.receive_data(notification_of(MESSAGE_BYTES)))) == 1
@@ -233,7 +233,7 @@ def test_a_message_of_the_limit_is_taken_and_one_byte_more_is_not(end: type[Peer
 
 
 @both_ends
-def test_the_limit_counts_messages_and_not_what_is_read_at_once(end: type[Peer]) -> None:
+def test_the_limit_applies_to_messages_and_not_to_reads(end: type[Peer]) -> None:
     peer = end(message_bytes=100)
     assert len(list(peer.receive_data(notification_of(100) * 50))) == 50
     assert len(list(peer.receive_data(notification_of(100) + notification_of(101)))) == 1

@@ -96,7 +96,7 @@ def test_a_forked_child_counts_on_though_its_parent_held_the_lock() -> None:
 # --- the handshake -----------------------------------------------------------------------------------
 
 
-def test_hello_says_who_and_what_was_swallowed() -> None:
+def test_hello_carries_the_name_and_the_failures() -> None:
     ends = Ends()
     ends.session.failures.count("connect")
     ends.session.field_id = lambda: "f1e1d"
@@ -120,7 +120,7 @@ def test_hello_says_who_and_what_was_swallowed() -> None:
 
 
 @pytest.mark.parametrize("field", [lambda: None, lambda: 1 / 0])
-def test_a_field_without_an_id_dreams_all_the_same(field: Any) -> None:
+def test_a_field_without_an_id_dreams_nevertheless(field: Any) -> None:
     ends = Ends()
     ends.session.field_id = field
     ends.session.begin()
@@ -149,7 +149,7 @@ def test_a_welcome_ends_the_trouble() -> None:
         ({"error": (Code.WRONG_PROTOCOL, "we speak 99")}, "we speak 99"),
     ],
 )
-def test_another_protocol_is_no_welcome_and_stays_the_trouble(answer: Any, theirs: str) -> None:
+def test_reports_a_daemon_of_another_protocol_as_trouble(answer: Any, theirs: str) -> None:
     ends = Ends()
     assert ends.greeted(**answer) == []
     session = ends.session

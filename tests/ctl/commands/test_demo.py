@@ -98,7 +98,7 @@ def test_questions_to_the_program_are_no_prompts(tmp_path: Path) -> None:
     assert events[-1]["type"] == "end"
 
 
-def test_an_empty_or_silent_pipe_is_no_input(tmp_path: Path) -> None:
+def test_an_empty_or_silent_pipe_counts_as_no_input(tmp_path: Path) -> None:
     assert f"   you  {PROMPTS[0]}" in run(tmp_path, said="\n\n")[1]
     silent = spawn_dreamctl("--state-dir", "state", "demo", cwd=tmp_path, stdin=subprocess.PIPE)
     out = silent.stdout.read()  # with its stdin open all the while
@@ -265,7 +265,7 @@ def test_notices_a_daemon_that_dies(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_a_closed_pipe_is_no_traceback_and_leaves_no_daemon(tmp_path: Path) -> None:
+def test_a_closed_pipe_prints_no_traceback_and_leaves_no_daemon(tmp_path: Path) -> None:
     process = spawn_dreamctl("--state-dir", "state", "demo", cwd=tmp_path)
     process.stdout.readline()
     process.stdout.close()

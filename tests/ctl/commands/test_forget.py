@@ -76,7 +76,7 @@ def ctl(daemon: DaemonProcess, *words: object) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_no_file_holds_a_word_of_it(daemon: DaemonProcess, running: bool) -> None:
+def test_no_file_holds_a_word_of_a_forgotten_dream(daemon: DaemonProcess, running: bool) -> None:
     dream(daemon)
     inbox = daemon.state_dir / "inbox/dreams"
     (trace,) = [path for path in inbox.glob("*.json") if b"quokka" in path.read_bytes()]
@@ -145,7 +145,7 @@ def test_everywhere_reaches_checkpoints_and_copies(daemon: DaemonProcess, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["before-restore", "version-3"])
-def test_nothing_is_left_with_everywhere(daemon: DaemonProcess, tmp_path: Path, name: str) -> None:
+def test_everywhere_leaves_no_copy(daemon: DaemonProcess, tmp_path: Path, name: str) -> None:
     dream(daemon)
     with leo(daemon) as (_, client):
         client.call("friend.checkpoint", "tuesday", False)
@@ -228,7 +228,7 @@ def test_a_dialogue_that_runs_is_not_forgotten(daemon: DaemonProcess) -> None:
     assert "dialogue 1 has not ended" in asked[0]
 
 
-def test_prune_forgets_what_is_older(daemon: DaemonProcess) -> None:
+def test_prune_forgets_older_dialogues(daemon: DaemonProcess) -> None:
     dream(daemon)
     with closing(sqlite3.connect(daemon.state_dir / "dream.sqlite3")) as database, database:
         database.execute("UPDATE dream_dialogs SET started_at = started_at - 100 * 86400 WHERE id < 3")
@@ -241,7 +241,7 @@ def test_prune_forgets_what_is_older(daemon: DaemonProcess) -> None:
 
 
 @pytest.mark.parametrize("age", ["", "x", "90 years", "-1d"])
-def test_an_age_that_is_none_is_refused(daemon: DaemonProcess, age: str) -> None:
+def test_refuses_an_invalid_age(daemon: DaemonProcess, age: str) -> None:
     result = dreamctl("--state-dir", daemon.state_dir, "prune", "--older-than", age)
     assert (result.exit_code, "expected a length of time" in result.stderr) == (2, True)
 
@@ -259,7 +259,7 @@ def test_a_terminal_is_asked_first(daemon: DaemonProcess, tmp_path: Path) -> Non
     assert len(ctl(daemon, "recent")) == 2
 
 
-def test_without_a_database_nothing_is_made(tmp_path: Path) -> None:
+def test_creates_nothing_without_a_database(tmp_path: Path) -> None:
     result = dreamctl("--state-dir", tmp_path / "none", "forget", "1")
     assert (result.exit_code, "there is no database in" in result.stderr) == (1, True)
     assert not (tmp_path / "none").exists()

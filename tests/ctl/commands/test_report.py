@@ -170,7 +170,7 @@ def test_the_friend_has_weights_ages_and_sources_and_what_came_and_left() -> Non
     assert "<li>gone <small>dream 4, 1 min 30 s ago</small></li>" in gone
 
 
-def test_what_left_the_friend_is_read_with_and_without_a_daemon(tmp_path: Path) -> None:
+def test_reads_the_fragments_that_left_with_and_without_a_daemon(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with DaemonProcess(state):
         pass

@@ -298,7 +298,7 @@ def test_reports_a_missing_log_daemon_and_units(service):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_names_what_is_in_the_place_of_the_log(service, make):
+def test_reports_if_the_log_is_no_regular_file(service, make):
     service.state.mkdir(mode=0o700)
     make(service.log)
     for command in ("start", "logs"):

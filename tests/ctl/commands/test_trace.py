@@ -234,6 +234,6 @@ def test_traces_until_ctrl_c_on_a_terminal(
     assert ("\x1b" in terminal.seen) is (term != "dumb")
 
 
-def test_without_a_daemon_there_is_nothing_to_trace(tmp_path: Path) -> None:
+def test_reports_that_no_daemon_can_be_traced(tmp_path: Path) -> None:
     result = dreamctl("--state-dir", tmp_path, "trace")
     assert (result.exit_code, result.stdout) == (3, "")

@@ -162,7 +162,7 @@ def test_reports_number_of_lost_events(socket: Path, tmp_path: Path) -> None:
                 assert said[-1] == "7 events were lost: they came faster than they were read.\n"
 
 
-def test_a_closed_pipe_is_no_error(
+def test_a_closed_pipe_raises_no_error(
     daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], tmp_path: Path
 ) -> None:
     _, client = leo
@@ -176,7 +176,7 @@ def test_a_closed_pipe_is_no_error(
         assert process.stderr.read() == ""
 
 
-def test_without_a_daemon_there_is_nothing_to_watch(tmp_path: Path) -> None:
+def test_reports_that_no_daemon_can_be_watched(tmp_path: Path) -> None:
     for command in ("watch", "why --watch"):
         result = dreamctl("--state-dir", tmp_path, *command.split())
         assert (result.exit_code, result.stdout) == (3, "")

@@ -61,11 +61,11 @@ def test_advises_to_change_the_owner_of_a_root_folder_in_the_own_home(tmp_path, 
     assert cure == f"`sudo chown -R {STRANGER} {local}`"
 
 
-def test_an_owner_has_a_number_where_there_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_an_owner_by_number_if_he_has_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert access.owner_of(Path("/")) == "root (uid 0)"
     assert access.user_name(STRANGER) == ""
 
 
-def test_a_folder_that_is_there_or_can_be_made_is_no_obstacle(tmp_path: Path) -> None:
+def test_accepts_a_folder_that_exists_or_can_be_made(tmp_path: Path) -> None:
     assert access.refusal_and_cure(tmp_path) == access.refusal_and_cure(tmp_path / "a" / "b") == ("", "")
     assert stat.S_ISDIR(tmp_path.stat().st_mode)

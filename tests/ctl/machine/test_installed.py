@@ -32,7 +32,7 @@ def test_a_checkout_gives_its_two_folders(came_from, tmp_path):
     assert requirement_of("dreamd-client") == str(checkout / "client")
 
 
-def test_a_wheel_gives_the_one_beside_it(came_from, tmp_path):
+def test_finds_the_wheel_beside_an_installed_one(came_from, tmp_path):
     came_from(url=(tmp_path / f"dreamd-{__version__}-py3-none-any.whl").as_uri(), archive_info={})
     client = tmp_path / f"dreamd_client-{__version__}-py3-none-any.whl"
     assert requirement_of("dreamd-client") == "dreamd-client"

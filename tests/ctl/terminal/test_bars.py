@@ -25,7 +25,7 @@ def test_measures_are_side_by_side_if_there_is_room() -> None:
     assert draw_measures({}, 80, "") == ""
 
 
-def test_a_chart_has_an_axis_from_nothing_to_a_round_number() -> None:
+def test_a_chart_has_an_axis_from_0_to_a_round_number() -> None:
     assert draw_chart([0.0, 0.05, 0.1, 0.2], 18, 2) == ["0.20 │         ███", "0.00 │   ▄▄▄██████"]
     assert draw_chart([0.0, 0.05, 0.1, 0.2], 18, 2, plain=True) == [
         "0.20 |         ###",

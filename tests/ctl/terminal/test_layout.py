@@ -19,7 +19,7 @@ def test_width_is_that_of_the_terminal_within_reason(monkeypatch: pytest.MonkeyP
         assert layout.terminal_width() == expected
 
 
-def test_nothing_is_folded_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folds_nothing_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr("sys.stdout.isatty", lambda: False)
     text = "the rain on the roof of /a b/c " * 100 + "."

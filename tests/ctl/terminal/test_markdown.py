@@ -3,7 +3,7 @@
 from dreamd.ctl.terminal.markdown import diary, escaped
 
 
-def test_no_text_is_taken_for_a_mark() -> None:
+def test_escapes_the_marks_of_markdown() -> None:
     assert escaped("# a <b> _c_ `d` [e](f) | ~g~ &amp; \\ \n h") == (
         r"\# a \<b\> \_c\_ \`d\` \[e\](f) \| \~g\~ \&amp; \\ h"
     )

@@ -51,7 +51,7 @@ def test_reports_a_failed_write_to_stdout_in_one_line(socket: Path, tmp_path: Pa
     assert said == "dreamctl: what it prints cannot be written: No space left on device\n"
 
 
-def test_a_closed_pipe_is_no_error(socket: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_raises_no_error(socket: Path, tmp_path: Path) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     with LittleDaemon(socket, {"many": lambda *_: ["words"] * 10_000}), open(theirs, "wb") as pipe:

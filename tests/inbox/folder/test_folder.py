@@ -127,7 +127,7 @@ def test_a_write_is_refused_and_changes_nothing(plant: Callable[[Inbox], None], 
 
 
 @pytest.mark.parametrize("plant", [link_at_target, dangling_link_at_target, folder_at_target, pipe_at_target])
-def test_neither_reads_nor_acknowledges_it(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
+def test_neither_reads_nor_acknowledges_a_planted_file(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
     plant(inbox)
     before = snapshot(inbox.folder.parent)
     with pytest.raises(ValidationError):
@@ -175,7 +175,7 @@ def test_a_folder_of_another_user_is_unavailable(inbox: Inbox, monkeypatch: pyte
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
-def test_a_group_writes_and_acknowledges_where_it_may() -> None:
+def test_a_group_member_writes_and_acknowledges_with_mode_0660() -> None:
     """A user who does not own the files of an inbox with mode 0660 writes them."""
     place = Path(tempfile.mkdtemp())
     try:

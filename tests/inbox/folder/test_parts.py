@@ -189,7 +189,7 @@ def cost(files: Counted, inbox: Inbox, index: int) -> tuple[Counter[str], int]:
     return files.calls.copy(), files.bytes_read
 
 
-def test_a_write_costs_the_same_after_any_number_of_acknowledgements(tmp_path: Path, now: Now) -> None:
+def test_the_cost_of_a_write_does_not_grow_with_acknowledgements(tmp_path: Path, now: Now) -> None:
     """It reads the part before, and the keys of the others: 36 bytes a shard."""
     counted = Counted()
     inbox = make(tmp_path, now, counted)

@@ -166,7 +166,7 @@ def test_a_damaged_acknowledged_file_is_left_alone(inbox: Inbox) -> None:
     assert (inbox.folder / "done" / "t.json").read_bytes() == b"{"
 
 
-def test_acknowledging_again_is_no_error_and_an_unknown_trace_is(inbox: Inbox) -> None:
+def test_accepts_a_second_acknowledgement_but_no_unknown_trace(inbox: Inbox) -> None:
     with pytest.raises(UnknownTrace):
         inbox.ack("t")
     write(inbox, shard(0))
@@ -219,7 +219,7 @@ def test_the_sweep_removes_temporaries_by_age(inbox: Inbox, now: Now) -> None:
     ("mode", "file_mode", "folder_mode"),
     [("0600", 0o600, 0o700), ("0640", 0o640, 0o2750), (0o660, 0o660, 0o2770)],
 )
-def test_modes_are_as_set_whatever_the_umask(
+def test_sets_the_modes_under_any_umask(
     mode: Any, file_mode: int, folder_mode: int, tmp_path: Path, now: Now
 ) -> None:
     inbox = make(tmp_path, now, mode=mode)

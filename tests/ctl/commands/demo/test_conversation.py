@@ -104,7 +104,7 @@ def test_waits_only_a_bounded_time_for_a_file(socket: Path, monkeypatch: pytest.
     assert (end["lines"], end["files"]) == (1, [])
 
 
-def test_a_daemon_that_decides_nothing_is_a_problem(socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_a_daemon_that_decides_nothing(socket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(talk_module, "ANSWER_S", 0.05)
     with pytest.raises(click.ClickException, match="decided nothing") as caught:
         converse(socket, {}, lambda _: None, lambda talk: talk.say("goat"))

@@ -375,7 +375,7 @@ def test_explains_a_sandbox_that_cannot_be_set_up(kind, advice):
     assert found.advice.startswith(advice)
 
 
-def test_a_daemon_beside_stopped_units_is_no_failure():
+def test_does_not_fail_for_a_daemon_beside_stopped_units():
     beside = next(units.check_service(UnitFacts(True, True), True, replace(STATE, holder=5)))
     assert (beside.level, beside.advice) == (
         "WARN",

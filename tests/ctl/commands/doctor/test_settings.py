@@ -36,7 +36,9 @@ def test_each_mistake_is_a_finding_of_its_own(tmp_path: Path) -> None:
         (("store.diagnostics=false",), "it keeps no text of a dream", ""),
     ],
 )
-def test_what_is_kept_is_said(tmp_path: Path, assignments: tuple[str, ...], says: str, advises: str) -> None:
+def test_reports_what_is_kept_and_advises(
+    tmp_path: Path, assignments: tuple[str, ...], says: str, advises: str
+) -> None:
     (found,) = check_kept(read_from(tmp_path, *assignments))
     assert (found.section, found.level) == ("database", "OK")
     assert says in found.text
