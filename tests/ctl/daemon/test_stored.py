@@ -64,7 +64,7 @@ def test_stats_and_the_report_say_that_no_daemon_answered(left: tuple[Path, obje
     assert (figures["state"], figures["uptime_s"], figures["dialogs"]) == ("no daemon", None, 1)
     page = tmp_path / "page.html"
     assert dreamctl("--state-dir", state, "report", "--out", page).exit_code == 0
-    assert "No daemon answered, so the dreams were read from the database." in page.read_text()
+    assert "No daemon answered, so they were read from the database." in page.read_text()
     exported = tmp_path / "friend.json"
     assert dreamctl("--state-dir", state, "friend", "export", exported).exit_code == 0
 
