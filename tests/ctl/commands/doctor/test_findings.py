@@ -538,7 +538,7 @@ def test_proposes_thresholds_amid_the_measures_of_leo(decisions, lines):
     ],
 )
 def test_advice_for_each_error_of_the_inbox(error, advice, monkeypatch):
-    monkeypatch.setattr(inbox, "refused", lambda folder: ("", ""))
+    monkeypatch.setattr(inbox, "refusal_and_cure", lambda folder: ("", ""))
     assert inbox._cure_of(error, Path("/usr/not there/inbox")).startswith(advice)
 
 
@@ -587,7 +587,9 @@ def test_says_when_a_mute_leo_is_asked_again():
 
 
 def test_names_the_owner_of_an_inbox_that_cannot_be_entered(monkeypatch):
-    monkeypatch.setattr(inbox, "refused", lambda folder: ("/x belongs to root (uid 0)", f"`chown {folder}`"))
+    monkeypatch.setattr(
+        inbox, "refusal_and_cure", lambda folder: ("/x belongs to root (uid 0)", f"`chown {folder}`")
+    )
     advice = inbox._cure_of(InboxUnavailable(errno.EACCES, "x"), Path("/x"))
     assert advice == "`chown /x`. Pending shards are then written automatically"
 
