@@ -85,6 +85,11 @@ def test_the_list_of_modules_tested_elsewhere_has_no_needless_entry() -> None:
     assert [file for file in ELSEWHERE.values() if not (TESTS / file).exists()] == []
 
 
+def test_each_helper_says_first_when_to_use_it() -> None:
+    helpers = (TESTS / "helpers").rglob("*.py")
+    assert [helper.name for helper in helpers if not helper.read_text().startswith('"""Use ')] == []
+
+
 def test_a_file_is_run_by_one_process(request: pytest.FixtureRequest) -> None:
     """pytest-xdist finds a group by the end of an id. Without that end each test may go to any process."""
     grouped = getattr(request.config.option, "loadgroup", False)

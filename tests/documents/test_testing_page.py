@@ -5,7 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "testing.md").read_text()
-PROMISES = re.findall(r"^\| P(\d+) [^|]+ \| `(\w+\.py)` \|", TEXT, flags=re.MULTILINE)
+ROWS = re.findall(r"^\| P(\d+) [^|]+ \| `(\w+\.py)` \|([^|]+)\|$", TEXT, flags=re.MULTILINE)
+PROMISES = [(number, name) for number, name, _ in ROWS]
 
 
 def test_the_table_names_each_file_of_the_promises() -> None:
@@ -20,6 +21,12 @@ def test_each_file_proves_the_promise_of_its_number() -> None:
         text = (ROOT / "tests" / "promises" / name).read_text()
         assert name.startswith(f"test_p{int(number):02}_")
         assert re.search(rf"def test_(p\d+_)*p{number}_", text), name
+
+
+def test_each_file_for_a_part_of_a_promise_names_that_promise() -> None:
+    for number, _, others in ROWS:
+        for name in re.findall(r"`(tests/[\w/]+\.py)`", others):
+            assert re.search(rf"p{number}_|P{number}\b", (ROOT / name).read_text()), (number, name)
 
 
 def test_each_file_that_the_page_names_is_there() -> None:

@@ -54,7 +54,7 @@ def test_the_oldest_go_first_and_are_counted(tmp_path: Path) -> None:
         assert len(waiting(client)) == 6
 
 
-def test_files_of_others_neither_go_nor_count(tmp_path: Path) -> None:
+def test_p7_files_of_others_neither_go_nor_count(tmp_path: Path) -> None:
     with leo(tmp_path / "state", "inbox.keep=2") as (_, client):
         shard = {"index": 0, "timestamp": 1, "type": "dream_line", "text": "of another"}
         for number in range(3):

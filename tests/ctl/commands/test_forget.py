@@ -103,7 +103,9 @@ def test_no_file_holds_a_word_of_a_forgotten_dream(daemon: DaemonProcess, runnin
     assert origin == [("I am small.",), ("I listen to water.",)]
 
 
-def test_a_forgotten_dream_does_not_come_back_and_its_number_is_not_used_again(daemon: DaemonProcess) -> None:
+def test_p5_a_forgotten_dream_does_not_come_back_and_its_number_is_not_used_again(
+    daemon: DaemonProcess,
+) -> None:
     dream(daemon)
     ctl(daemon, "forget", "3")
     daemon.stop()
@@ -169,7 +171,7 @@ def test_everywhere_leaves_no_copy(daemon: DaemonProcess, tmp_path: Path, name: 
         assert {"I am small.", "I listen to water."} <= {each["text"] for each in fragments}
 
 
-def test_keeps_shards_of_another_program_in_the_trace(daemon: DaemonProcess) -> None:
+def test_p7_keeps_shards_of_another_program_in_the_trace(daemon: DaemonProcess) -> None:
     dream(daemon)
     with leo(daemon) as (_, client):
         trace = client.call("dialogs.get", 2)["trace_id"]
