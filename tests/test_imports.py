@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -279,3 +280,14 @@ def test_files_and_functions_are_short(module):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < MOST_FUNCTION_LINES, node.name
+
+
+def test_few_names_are_one_lower_case_word():
+    """A name that is used outside of its file says what is done to what: at most a fifth may be one word."""
+    names = {
+        node.name
+        for path in MODULES.values()
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    assert sum(re.fullmatch("_?[a-z0-9]+", name) is not None for name in names) <= 0.2 * len(names)
