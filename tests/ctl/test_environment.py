@@ -23,6 +23,9 @@ ARGUMENTS = {
     "leo": ["check", "{folder}"],
     "completions": ["bash"],
     "friend": ["export", "{folder}/f"],
+    "search": ["rain"],
+    "forget": ["1", "--yes"],
+    "prune": ["--older-than", "1d", "--yes"],
 }
 # Run all commands in one process: each, as a user sees it, with its exit code and what it printed.
 ALL = """

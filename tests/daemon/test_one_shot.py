@@ -77,7 +77,7 @@ async def test_keeps_the_context_of_a_leo_that_returns_without_hooks(tmp_path):
         await one_shot(service)
         async with await PlainPeer.connect(service.socket) as peer:
             await peer.hello("leo")
-        assert service.engine.clients["leo"]._kept.drawn == service.engine.decisions[0].drawn
+        assert service.engine.clients["leo"]._kept.drawn == service.engine.decisions.newest(1)[0].drawn
         assert await heard(service)
 
 
@@ -85,12 +85,12 @@ async def test_a_kept_context_keeps_its_draw(tmp_path):
     """He has passed the draw once. A second one would square his chance."""
     async with serving(tmp_path, gate__chance=1) as service:
         await one_shot(service)
-        drawn = service.engine.decisions[0].drawn
+        drawn = service.engine.decisions.newest(1)[0].drawn
         service.engine._chance.seed(4)
         before = service.engine._chance.getstate()
         service.engine.dialogues.begin = lambda *_: (99, None)  # what a dialogue draws is its own affair
         await heard(service)
-        assert service.engine.decisions[-1].drawn == drawn
+        assert service.engine.decisions.newest(1)[0].drawn == drawn
         assert service.engine._chance.getstate() == before
 
 
@@ -100,7 +100,7 @@ async def test_draws_for_a_kept_context_without_a_draw(tmp_path):
             await peer.hello("leo")
             await peer.call("dream.context", STIRRED)
         assert await heard(service) == []
-        assert service.engine.decisions[-1].reason == "chance"
+        assert service.engine.decisions.newest(1)[0].reason == "chance"
 
 
 async def test_a_refused_context_is_not_kept(tmp_path):
@@ -116,7 +116,7 @@ async def test_a_kept_context_is_decided_again(tmp_path):
         await one_shot(service)
         service.engine.clients.charged("leo", service.engine._clock.wall(), ())
         assert await heard(service) == []
-        assert service.engine.decisions[-1].reason == "cooldown"
+        assert service.engine.decisions.newest(1)[0].reason == "cooldown"
 
 
 async def test_a_dialogue_that_spoke_is_not_repeated(tmp_path):

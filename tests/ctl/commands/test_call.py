@@ -34,13 +34,13 @@ def test_bytes_become_hexadecimal_text(socket: Path) -> None:
 def test_an_error_of_the_daemon_is_exit_code_4(daemon: DaemonProcess) -> None:
     result = dreamctl("--socket", daemon.socket, "call", "no.such.method")
     assert (result.exit_code, result.stdout) == (4, "")
-    assert "UNKNOWN_METHOD (3)" in result.stderr
+    assert "(UNKNOWN_METHOD, 3)" in result.stderr
     assert "(INVALID_PARAMS, 2)" in dreamctl("--socket", daemon.socket, "call", "why", "-1").stderr
 
 
 def test_shows_an_unknown_error_code(socket: Path) -> None:
     with LittleDaemon(socket, {"stats": fails(99, "something new")}):
-        assert "error (99): something new" in dreamctl("--socket", socket, "call", "stats").stderr
+        assert "something new (error, 99)" in dreamctl("--socket", socket, "call", "stats").stderr
 
 
 def answer(daemon: DaemonProcess, *arguments: object, given: bytes) -> tuple[int, bytes]:
@@ -111,7 +111,7 @@ def test_help_lists_every_command_and_each_has_its_own() -> None:
         assert dreamctl(command, "--help").exit_code == 0
     unknown = dreamctl("stauts")
     assert unknown.exit_code == 2
-    assert "No such command 'stauts'" in unknown.stderr
+    assert "There is no command 'stauts'" in unknown.stderr
 
 
 # A leo made of commands.
