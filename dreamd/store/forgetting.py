@@ -26,6 +26,13 @@ _UNSCRUBBED: Final = "dream_unscrubbed"
 _THEIRS: Final = """NOT origin AND
     (dialog_id IN (SELECT value FROM json_each(?)) OR text IN (SELECT value FROM json_each(?)))"""
 
+_LEFT: Final = """WITH kept (dialog, at) AS (
+    SELECT dialog_id, added_at FROM dream_bootstrap_fragments WHERE ? AND NOT origin
+    UNION ALL SELECT json_extract(value, '$.dialog'), json_extract(value, '$.added_at')
+    FROM dream_checkpoints, json_each(fragments) WHERE ? AND NOT json_extract(value, '$.origin'))
+    SELECT dialog, min(at) FROM kept WHERE dialog NOT IN (SELECT id FROM dream_dialogs) GROUP BY dialog
+    HAVING dialog = ? OR min(at) < ?"""
+
 Shard = tuple[int, int]  # index and timestamp (ms) of a line in its inbox file
 
 
@@ -64,17 +71,26 @@ class Asked(Struct, forbid_unknown_fields=True):
 
 
 def chosen(connection: Connection, asked: Asked) -> list[Dream]:
-    """Return the requested dialogues that have ended. Raise Refusal if a named one is missing or has not ended."""
+    """Return the requested dialogues that have ended, and forgotten ones of which `friend` or `everywhere` reaches
+    what is left. Raise Refusal if a named one is missing or has not ended."""
     found = connection.execute(
         """SELECT finished_at IS NOT NULL OR trace_id IS NULL, id, started_at, trace_id
         FROM dream_dialogs WHERE id = ? OR started_at < ?""",
         (asked.id, asked.before),
     ).fetchall()
-    if asked.id is not None and not found:
+    left = _left_of_forgotten(connection, asked)
+    if asked.id is not None and not (found or left):
         raise Refusal(Code.NOT_FOUND, f"no dialogue {asked.id}; `dreamctl recent` lists them")
-    if asked.id is not None and not found[0][0]:
+    if asked.id is not None and found and not found[0][0]:
         raise Refusal(Code.BUSY, f"dialogue {asked.id} has not ended; forget it then (within a day)")
-    return [Dream(*row) for has_ended, *row in found if has_ended]
+    return [Dream(*row) for has_ended, *row in found if has_ended] + left
+
+
+def _left_of_forgotten(connection: Connection, asked: Asked) -> list[Dream]:
+    """Return the requested dialogues that are gone already, and of which the friend (with `friend`) or a checkpoint
+    (with `everywhere`) still has a fragment. They began when their first fragment was made, as far as is known."""
+    found = connection.execute(_LEFT, (asked.friend, asked.everywhere, asked.id, asked.before))
+    return [Dream(*row, None) for row in found]
 
 
 def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Shard]]:
@@ -111,8 +127,10 @@ def forget_dreams(
     gone.lines = connection.execute(
         "DELETE FROM dream_turns WHERE dialog_id IN (SELECT value FROM json_each(?))", (ids,)
     ).rowcount
-    connection.execute("DELETE FROM dream_dialogs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    add_to_counter(connection, FORGOTTEN, len(dreams))
+    deleted = connection.execute(
+        "DELETE FROM dream_dialogs WHERE id IN (SELECT value FROM json_each(?))", (ids,)
+    )
+    add_to_counter(connection, FORGOTTEN, deleted.rowcount)
     connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, '1')", (_UNSCRUBBED,))
     return gone
 

@@ -107,7 +107,7 @@ class Dispatcher:
             self._failed(session, message, error)
 
     def _failed(self, session: Session, message: Request | Notification, error: Exception) -> None:
-        """Count a failure, or a refusal that the caller gets as an answer. Answer if the message is a request."""
+        """Answer a request with the error, and count it: as a refusal if it is one of a request, else as a failure."""
         where = message.method if message.method in self._table else "unknown method"
         code, reason = _code_and_reason(error)
         text = str(error)

@@ -31,7 +31,8 @@ def forget(target: Target, asked: str, friend: bool, everywhere: bool, yes: bool
     entries. There is no way back.
 
     ID is its number, the beginning of its trace id, or `last`. No byte of it stays in the database, its log or the
-    inbox. If anything else still holds a part of it, that is named.
+    inbox. If anything else still holds a part of it, that is named. Forget it again with --friend or --everywhere to
+    remove it there.
 
     \b
     dreamctl forget 7

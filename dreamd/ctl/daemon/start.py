@@ -62,7 +62,8 @@ def daemon_for(
 
 @contextmanager
 def private_daemon(state: Path) -> Iterator[Path]:
-    """Yield the socket of a daemon for `state` that ends with the block. Its folder is private. Raise Unreachable."""
+    """Start a daemon on `state` for a block, and yield its socket, in a folder of its own that no leo looks into. Raise
+    Unreachable."""
     with _private_folder() as folder, _own_daemon(state, folder / SOCKET_NAME, ()):
         yield folder / SOCKET_NAME
 

@@ -38,9 +38,10 @@ def _left_words(gone: Mapping[str, Any]) -> Iterator[str]:
     if gone["replays"]:
         yield f"Other dialogues that quoted it, and cannot be replayed any more: {gone['replays']}."
     if gone["fragments_left"]:
-        yield f"Fragments of it that the friend still has: {gone['fragments_left']}. --friend removes them."
-    held = [f"the checkpoint {name}" for name in gone["checkpoints_left"]] + gone["copies_left"]
-    if held:
-        yield f"Some of it may be in {', '.join(held)}. --everywhere removes it."
+        yield f"Fragments of it that the friend still has: {gone['fragments_left']}. --friend removes them, also later."
+    if held := ", ".join(gone["checkpoints_left"]):
+        yield f"Checkpoints that hold some of it: {held}. --everywhere removes it, also later."
+    if held := ", ".join(gone["copies_left"]):
+        yield f"Copies of the database that may hold some of it, for you to delete: {held}."
     if not gone["scrubbed"]:
         yield "Another program has the database open. The daemon overwrites the rest when that ends."

@@ -55,7 +55,7 @@ class Held:
         return key in self._shards or self._earlier(key)
 
     def new_nodes(self, nodes: Iterable[Json]) -> dict[str, Json]:
-        """Return the nodes, by id, whose content differs from the held one."""
+        """Return by id the nodes that are not held, or are held with another content, and hold them."""
         new: dict[str, Json] = {}
         for node in nodes:
             name, content = _node_key(node)

@@ -12,7 +12,7 @@ from dreamd.inbox.folder.parts import part_name, part_of_name
 
 
 def waiting_part(files: Files, main: int, trace_id: str, asked: int | None) -> int | None:
-    """Return the number of the asked part, by default of the first one. None if it does not wait."""
+    """Return the number of the part `asked`, by default of the first that waits. None if there is no such part."""
     number = asked or 1  # most traces have one part, so the folder need not be listed
     if files.exists(part_name(trace_id, number), main):
         return number
@@ -20,7 +20,7 @@ def waiting_part(files: Files, main: int, trace_id: str, asked: int | None) -> i
 
 
 def acknowledged_part(files: Files, done: int, trace_id: str, asked: int | None) -> int | None:
-    """Return the number of the asked part, by default of the last one. None if it was not acknowledged."""
+    """Return `asked` if that part was acknowledged, by default the last part that was. None if there is none."""
     if asked is None:
         return max(_part_numbers(files, done, trace_id), default=None)
     return asked if files.exists(part_name(trace_id, asked), done) else None

@@ -127,6 +127,21 @@ def test_the_friend_and_checkpoints_are_named_and_stay(daemon: DaemonProcess) ->
     assert held(daemon.state_dir)["dream.sqlite3"] <= {"xylophone", "okapi"}  # what the friend said
 
 
+@pytest.mark.parametrize("words", [("forget", "2"), ("prune", "--older-than", "0s")])
+def test_what_the_friend_and_a_checkpoint_still_have_can_be_forgotten_later(
+    daemon: DaemonProcess, words: tuple[str, ...]
+) -> None:
+    dream(daemon)
+    with leo(daemon) as (_, client):
+        client.call("friend.checkpoint", "tuesday", False)
+    ctl(daemon, *words)
+    assert ctl(daemon, *words, "--friend")["checkpoints_left"] == ["tuesday"]
+    later = ctl(daemon, *words, "--everywhere")
+    assert (later["fragments_left"], later["checkpoints_left"]) == (0, [])
+    assert held(daemon.state_dir) == {}
+    assert ctl(daemon, "stats")["forgotten"] == (1 if words[0] == "forget" else 3)
+
+
 def test_everywhere_reaches_checkpoints_and_copies(daemon: DaemonProcess, tmp_path: Path) -> None:
     dream(daemon)
     with leo(daemon) as (_, client):

@@ -212,11 +212,12 @@ def an_interpreter(path, says):
 
 
 def test_reports_an_interpreter_without_dreamclient(folder):
-    bare = an_interpreter(folder / "bare", """echo '["3.11.1", "ModuleNotFoundError: dreamclient"]'""")
+    bare = an_interpreter(folder / "a bare one", """echo '["3.11.1", "ModuleNotFoundError: dreamclient"]'""")
     checked = dreamctl("leo", "check", folder, "--python", bare)
     assert checked.exit_code == 1
     assert "cannot import dreamclient" in checked.stderr
-    assert f"-m pip install {quote(requirement_of('dreamd-client'))};" in checked.stderr
+    command = f"{quote(str(bare))} -m pip install {quote(requirement_of('dreamd-client'))}"
+    assert f"Do: {command};" in checked.stderr
     installed = dreamctl("leo", "install", folder, "--python", bare)
     assert (installed.exit_code, "cannot import" in installed.stderr) == (0, True)
 

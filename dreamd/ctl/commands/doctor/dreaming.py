@@ -181,7 +181,7 @@ def check_gates(answers: Answers) -> Iterator[Finding]:
     elif (newest.get("gate") or {}).get("chance", 1.0) <= 0.0:
         yield warn("gates", "shut: gate.chance is 0, he never dreams", _set("chance 0.3"))
     elif len(reached) < ENOUGH:
-        yield ok("gates", f"{len(reached)} replies came to them; too few to judge")
+        yield ok("gates", f"replies that came to them: {len(reached)}; too few to judge")
     elif len(calm) == len(reached):
         advice = _between_words(calm, "shut")
         yield warn("gates", f"shut at each of the last {len(reached)} replies: {_range_words(calm)}", advice)

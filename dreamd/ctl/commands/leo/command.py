@@ -179,9 +179,9 @@ def _print_warnings(plan: Plan, interpreter: dict[str, Any] | None) -> None:
     if interpreter["problem"]:
         from dreamd.ctl.machine.installed import CLIENT, requirement_of  # needed only after a failure
 
-        exe = interpreter["path"]
+        exe = quote(interpreter["path"])
         click.echo(
-            f"{exe} cannot import dreamclient ({interpreter['problem']}): with it, leo stays as he was.\n"
+            f"{exe} cannot import dreamclient ({interpreter['problem']}): leo talks as before, and does not dream.\n"
             f"Do: {exe} -m pip install {quote(requirement_of(CLIENT))}; or name leo's interpreter with --python.",
             err=True,
         )

@@ -230,7 +230,8 @@ def _mean_of(values: Iterable[float | None]) -> float | None:
 
 
 def _over_time(events: Sequence[tuple[float, str]]) -> tuple[list[tuple[str, Counter[str]]], list[str], str]:
-    """Return events as columns of counts, oldest first, the names from the most frequent down, and the last time."""
+    """Return columns of counts by name over equal spans of time, oldest first, each with its time; the names from the
+    most frequent down; and the last time."""
     first, last = events[0][0], max(at for at, _ in events)
     columns = COLUMNS if last > first else 1
     wide = (last - first) / columns or 1.0
