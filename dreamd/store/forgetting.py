@@ -90,7 +90,7 @@ def _left_of_forgotten(connection: Connection, asked: Asked) -> list[Dream]:
     """Return the requested dialogues that are gone already, and of which the friend (with `friend`) or a checkpoint
     (with `everywhere`) still has a fragment. They began when their first fragment was made, as far as is known."""
     found = connection.execute(_LEFT, (asked.friend, asked.everywhere, asked.id, asked.before))
-    return [Dream(*row, None) for row in found]
+    return [Dream(number, first_at, None) for number, first_at in found]
 
 
 def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Shard]]:

@@ -30,7 +30,9 @@ def confirm_forgetting(yes: bool, what: Callable[[], str]) -> None:
 def show_gone(gone: Mapping[str, Any], what: str, columns: int) -> str:
     """Return the answer of `dialogs.forget` as text."""
     files = f"{gone['files']} inbox file{'s' * (gone['files'] != 1)}"
-    lines = [f"Forgot {what}: {count_of_lines(gone['lines'])}, {files}.", *_left_words(gone), ELSEWHERE]
+    fragments = f", {count} fragment{'s' * (count != 1)}" if (count := gone["fragments"]) else ""
+    first = f"Forgot {what}: {count_of_lines(gone['lines'])}, {files}{fragments}."
+    lines = [first, *_left_words(gone), ELSEWHERE]
     return "\n".join(fold_text(line, columns, "  ", "") for line in lines)
 
 

@@ -251,7 +251,7 @@ def test_prune_forgets_older_dialogues(daemon: DaemonProcess) -> None:
         database.execute("UPDATE dream_dialogs SET started_at = started_at - 100 * 86400 WHERE id < 3")
     assert ctl(daemon, "prune", "--older-than", "200d")["dialogs"] == 0
     result = dreamctl("--state-dir", daemon.state_dir, "prune", "--older-than", "90d", "--friend")
-    assert result.stdout.startswith("Forgot 2 dialogues: 8 lines, 2 inbox files.\n")
+    assert result.stdout.startswith("Forgot 2 dialogues: 8 lines, 2 inbox files, ")
     assert "Backups, exports and reports" in result.stdout
     assert held(daemon.state_dir) == {}
     assert [each["id"] for each in ctl(daemon, "recent")] == [3]
