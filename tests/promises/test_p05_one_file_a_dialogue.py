@@ -84,7 +84,7 @@ async def test_p3_p5_next_start_completes_a_dialogue_after_a_kill(tmp_path, hook
     for _ in range(2):  # and it stays so, however often it is started
         with daemon:
             async with await leo_at(daemon.socket) as again:
-                async with asyncio.timeout(30):  # it serves at once, and ends what was interrupted beside that
+                async with asyncio.timeout(30):  # it serves before it ends what was interrupted
                     while (dialog := (await again.call("dialogs.recent"))[0])["outcome"] is None:
                         pass
                 turns = (await again.call("dialogs.get", dialog["id"]))["turns"]

@@ -25,15 +25,18 @@ def _mute_words(decision: Mapping[str, Any]) -> str:
 
 
 def _calm_words(decision: Mapping[str, Any]) -> str:
-    return ", ".join(text for _, text in _measure_words(decision)) or "no measures were given"
+    seen = ", ".join(text for _, text in _measure_words(decision))
+    return f"nothing called for a dream, since {seen or 'no measures were given'}"
 
 
 def _chance_words(decision: Mapping[str, Any]) -> str:
-    return f"{_stirred_words(decision)}, but drew {_draw_words(decision, '≥')}"
+    return (
+        f"{_stirred_words(decision)} opened the gate, but the dice said no: {_draw_words(decision, 'needed')}"
+    )
 
 
 def _dream_words(decision: Mapping[str, Any]) -> str:
-    return f"{_stirred_words(decision)}, and drew {_draw_words(decision, '<')}"
+    return f"{_stirred_words(decision)} opened the gate, and the dice said yes: {_draw_words(decision, 'which is')}"
 
 
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -55,14 +58,14 @@ def _gate_of(decision: Mapping[str, Any]) -> Mapping[str, Any]:
     return decision.get("gate") or {}
 
 
-def _draw_words(decision: Mapping[str, Any], sign: str) -> str:
+def _draw_words(decision: Mapping[str, Any], below: str) -> str:
     chance = _gate_of(decision).get("chance")
     drawn = decision.get("drawn", 0.0)
-    return f"{drawn:.2f}" if chance is None else f"{drawn:.2f} {sign} {chance:g}"
+    return f"{drawn:.2f}" if chance is None else f"{drawn:.2f}, {below} below {chance:g}"
 
 
 def _stirred_words(decision: Mapping[str, Any]) -> str:
-    return ", ".join(text for stirs, text in _measure_words(decision) if stirs) or "stirred"
+    return ", ".join(text for stirs, text in _measure_words(decision) if stirs) or "a measure"
 
 
 # How a reply with more, or less, of a signal compares with others.

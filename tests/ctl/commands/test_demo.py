@@ -179,7 +179,7 @@ def test_a_daemon_that_serves_the_folder_is_used_and_left_alone(tmp_path: Path) 
         code, out, _ = run(tmp_path, said="Hello.\n")
         assert code == 0
         assert "A daemon serves this folder already." in out
-        assert "Does it dream? No (calm: novelty" in out
+        assert "Does it dream? No (calm: nothing called for a dream, since novelty" in out
         assert "\n    it  " in out.split("all the same")[1]
         assert "The daemon goes on.\n" in out
         assert daemon.call("status")["decisions"] == {"calm": 1, "asked": 1}

@@ -45,7 +45,7 @@ def test_why_after_a_reply(daemon: DaemonProcess, leo: tuple[Speaker, DreamClien
     client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}, "quality": 0.78})
     result = dreamctl("--socket", daemon.socket, "why", "-n", 1)
     assert result.exit_code == 0
-    assert "did not dream; calm: novelty 0.12 ≤ 0.7," in result.stdout
+    assert "did not dream; calm: nothing called for a dream, since novelty 0.12 ≤ 0.7," in result.stdout
     (decision,) = json.loads(dreamctl("--socket", daemon.socket, "why", "-n", 1, "--json").stdout)
     assert decision["reason"] == "calm"
     assert client.offer(DreamContext("p", "r", pulse=PulseSnapshot(0.1)))

@@ -16,7 +16,8 @@ STIRRED = Context(trauma_level=0.9, pulse=Pulse(novelty=0.95), quality=0.78)
 
 
 NEAR, FLAT = Context(trauma_level=1.0, reply="x" * 79), Context(pulse=Pulse(novelty=0.9))
-INSTEAD = "(in place of {}, which does not vary), and drew 0.25 < 0.3"
+YES = "opened the gate, and the dice said yes: 0.25, which is below 0.3"
+INSTEAD = "(in place of {}, which does not vary) " + YES
 PREDICTED = Context(quality=1.0, math_state={"quality": 0.5})
 
 
@@ -57,20 +58,26 @@ CASES = [
         "mute: the last dialogue said nothing (`dreamctl doctor` says why); asked again in 25 s",
     ),
     (decided(cooldown_left_s=41.2), "cooldown: 41 s of 180 left"),
-    (decided(), "calm: trauma 0.31 ≤ 0.5, novelty 0.12 ≤ 0.7, quality 0.78 outside 0.35-0.55"),
-    (decided(Context()), "calm: no measures were given"),
+    (
+        decided(),
+        "calm: nothing called for a dream, since trauma 0.31 ≤ 0.5, novelty 0.12 ≤ 0.7, quality 0.78 outside 0.35-0.55",
+    ),
+    (decided(Context()), "calm: nothing called for a dream, since no measures were given"),
     (
         decided(STIRRED, draw=lambda: 0.84),
-        "chance: trauma 0.9 > 0.5, novelty 0.95 > 0.7, but drew 0.84 ≥ 0.3",
+        "chance: trauma 0.9 > 0.5, novelty 0.95 > 0.7 opened the gate, but the dice said no: 0.84, needed below 0.3",
     ),
-    (decided(MIDDLING), "dream: quality 0.5 within 0.35-0.55, and drew 0.25 < 0.3"),
+    (
+        decided(MIDDLING),
+        "dream: quality 0.5 within 0.35-0.55 opened the gate, and the dice said yes: 0.25, which is below 0.3",
+    ),
     (
         decided(Context(trauma_level=0.915), ranked=[Context(trauma_level=n / 100) for n in range(100)]),
-        "dream: trauma 0.92: more wounded than after 92 of his last 100 replies, and drew 0.25 < 0.3",
+        f"dream: trauma 0.92: more wounded than after 92 of his last 100 replies {YES}",
     ),
     (
         decided(Context(trauma_level=0.205), ranked=[Context(trauma_level=n / 100) for n in range(100)]),
-        "calm: trauma 0.2: less wounded than after 79 of his last 100 replies",
+        "calm: nothing called for a dream, since trauma 0.2: less wounded than after 79 of his last 100 replies",
     ),
     (
         decided(NEAR, ranked=[Context(trauma_level=1.0, reply="x" * n) for n in range(80)]),
@@ -78,7 +85,7 @@ CASES = [
     ),
     (
         decided(FLAT, ranked=[FLAT] * 80),
-        "calm: novelty 0.9 does not vary, so it decides nothing",
+        "calm: nothing called for a dream, since novelty 0.9 does not vary, so it decides nothing",
     ),
     (
         decided(PREDICTED, ranked=[Context(quality=1.0, math_state={"quality": n / 80}) for n in range(80)]),
@@ -100,6 +107,9 @@ def test_every_reason_of_the_gate_has_words() -> None:
 
 def test_leaves_out_what_another_version_does_not_send() -> None:
     assert in_words({"reason": "cooldown", "wait_s": 3.0}) == "cooldown: 3 s left"
-    assert in_words({"reason": "dream", "drawn": 0.1}) == "dream: stirred, and drew 0.10"
+    assert (
+        in_words({"reason": "dream", "drawn": 0.1})
+        == "dream: a measure opened the gate, and the dice said yes: 0.10"
+    )
     assert in_words({"reason": "moonlight"}) == "moonlight"
     assert in_words({}) == "?"

@@ -138,7 +138,10 @@ def test_does_not_repeat_what_the_user_typed() -> None:
 
 def test_decisions_in_plain_words() -> None:
     own = OPEN | {"novelty": 0.8, "gate": {"novelty_above": 0.7, "chance": 0.5}}
-    assert "Does it dream? Yes (dream: novelty 0.8 > 0.7, and drew 0.40 < 0.5)." in shown(own)
+    assert (
+        "dream: novelty 0.8 > 0.7 opened the gate, and the dice said\nyes: 0.40, which is below 0.5)."
+        in shown(own)
+    )
     no = {
         "type": "decision",
         "dream": False,
