@@ -1,9 +1,10 @@
 """Use to run dreamctl: in this process for most tests, as its own process where signals matter."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import chdir
 from pathlib import Path
 
@@ -19,6 +20,24 @@ def dreamctl(*arguments: object, columns: int = 80, given: bytes = b"", **env: s
     """Run a command in this process, with `given` on its stdin."""
     more = {"COLUMNS": str(columns), **env}
     return CliRunner().invoke(cli, [str(argument) for argument in arguments], given, env=UNSET | more)
+
+
+def dreamctl_in_child(*arguments: object) -> Callable[[], int]:
+    """Return a function for `traced`: it runs dreamctl in the child, silently, and returns its exit code."""
+
+    def run() -> int:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.dup2(2, 1)
+        for name in UNSET:
+            os.environ.pop(name, None)
+        try:
+            cli([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 71
+
+    return run
 
 
 # What these start outlives them, and `logs` becomes another program.

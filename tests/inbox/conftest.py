@@ -13,6 +13,16 @@ from dreamd.inbox import (
 from dreamd.inbox.folder.files import Files
 
 DAY_S = 86_400.0
+# A line as the store hands it to `dream_document`.
+LINE = {
+    "speaker": "leo",
+    "text": "so",
+    "novelty": 0.1,
+    "arousal": 0.2,
+    "entropy": 0.3,
+    "trauma": 0.4,
+    "at": 5.0,
+}
 
 
 class Now:

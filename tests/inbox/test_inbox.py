@@ -17,7 +17,7 @@ from dreamd.inbox import (
 )
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.inbox import MOST_LOGGED
-from tests.inbox.conftest import Now, Waiting, make, node, shard, write
+from tests.inbox.conftest import LINE, Now, Waiting, make, node, shard, write
 
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
 
@@ -183,17 +183,8 @@ def test_refuses_a_result_of_wrong_types_or_without_shards(result: Any, inbox: I
 
 def test_p5_other_nodes_of_known_shards_bring_no_file_back(inbox: Inbox) -> None:
     """P5: an upgrade or another node form may come between two deliveries of a dialogue."""
-    line = {
-        "speaker": "leo",
-        "text": "so",
-        "novelty": 0.1,
-        "arousal": 0.2,
-        "entropy": 0.3,
-        "trauma": 0.4,
-        "at": 5.0,
-    }
-    inbox.write(*dream_document("t", [line]), trace_id="t", nodes_of_new_shards=True)
+    inbox.write(*dream_document("t", [LINE]), trace_id="t", nodes_of_new_shards=True)
     inbox.ack("t")
-    again = dream_document("t", [line], node_form="published")
+    again = dream_document("t", [LINE], node_form="published")
     assert inbox.write(*again, trace_id="t", nodes_of_new_shards=True)["nodes_written"] == 0
     assert list(inbox.list()) == []

@@ -14,11 +14,10 @@ import click
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.__main__ import cli
 from dreamd.ctl.machine.database_copy import copy_database
 from tests.ctl.conftest import Speaker, contents, names, refused
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
+from tests.helpers.dreamctl import dreamctl, dreamctl_in_child, spawn_dreamctl
 from tests.helpers.mounts import fill, mounts
 from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced
 from tests.helpers.shapes import differences, shape_of
@@ -223,24 +222,6 @@ def test_reports_a_full_and_a_read_only_disk(large: Path, tmp_path: Path) -> Non
         assert names(disk) == ["ballast"]
 
 
-def backing_up(state: Path, file: Path) -> Callable[[], int]:
-    """Run `dreamctl backup --force` in a child, and return its exit code."""
-
-    def run() -> int:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os.dup2(2, 1)
-        for name in UNSET:
-            os.environ.pop(name, None)
-        try:
-            cli(["--state-dir", str(state), "backup", "--force", str(file)])
-        except SystemExit as ended:
-            return int(ended.code or 0)
-        return 71
-
-    return run
-
-
 def at_each_write(
     act: Callable[[Call], type[Kill] | None], times: int
 ) -> Callable[[Call], type[Kill] | None]:
@@ -267,7 +248,10 @@ def test_a_killed_backup_keeps_the_old_file_and_the_next_one_cleans_up(
     (place / ".b.other.part").write_text("of another program")
     os.mkfifo(place / ".dreamd-fifo.part")
     before = contents(large / "dream.sqlite3")
-    ended = traced(backing_up(large, file), at_each_write(lambda _: Kill, times))
+    ended = traced(
+        dreamctl_in_child("--state-dir", large, "backup", "--force", file),
+        at_each_write(lambda _: Kill, times),
+    )
     assert ended == -signal.SIGKILL
     assert file.read_text() == "an older one"
     assert len(names(place)) > 3
@@ -285,7 +269,13 @@ def test_cleanup_spares_the_copy_of_a_running_backup(large: Path, place: Path) -
     def meanwhile(_: Call) -> None:
         results.append(dreamctl("--state-dir", large, "backup", "--force", place / "b").exit_code)
 
-    assert traced(backing_up(large, place / "b"), at_each_write(meanwhile, 300)) == 0
+    assert (
+        traced(
+            dreamctl_in_child("--state-dir", large, "backup", "--force", place / "b"),
+            at_each_write(meanwhile, 300),
+        )
+        == 0
+    )
     assert results == [0]
     assert names(place) == ["b"]
     assert contents(place / "b") == contents(large / "dream.sqlite3")
@@ -299,7 +289,7 @@ def test_backup_is_synced_before_it_is_renamed(large: Path, place: Path) -> None
         if call.name in ("fsync", "rename"):
             calls.append((call.name, Path(call.file).suffix if call.name == "fsync" else ""))
 
-    assert traced(backing_up(large, place / "b"), record) == 0
+    assert traced(dreamctl_in_child("--state-dir", large, "backup", "--force", place / "b"), record) == 0
     assert calls[-3:] == [("fsync", ".part"), ("rename", ""), ("fsync", "")]
 
 
@@ -311,7 +301,13 @@ def test_ctrl_c_leaves_no_file(large: Path, place: Path, times: int) -> None:
     def interrupt(call: Call) -> None:
         os.kill(call.pid, signal.SIGINT)
 
-    assert traced(backing_up(large, place / "b"), at_each_write(interrupt, times)) == 1
+    assert (
+        traced(
+            dreamctl_in_child("--state-dir", large, "backup", "--force", place / "b"),
+            at_each_write(interrupt, times),
+        )
+        == 1
+    )
     assert names(place) == ["b"]
     assert (place / "b").read_text() == "an older one"
 

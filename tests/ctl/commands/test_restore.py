@@ -16,14 +16,13 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 
 from dreamd.app import embed
-from dreamd.ctl.__main__ import cli
 from dreamd.ctl.daemon.background import START_S
 from dreamd.process.state_folder import state_lock
 from dreamd.store.schema import MIGRATIONS
 from tests.ctl.conftest import contents, names, refused
 from tests.helpers import leo_database
 from tests.helpers.daemons.process import DEADLINE_S, DaemonProcess
-from tests.helpers.dreamctl import UNSET, dreamctl, spawn_dreamctl
+from tests.helpers.dreamctl import dreamctl, dreamctl_in_child, spawn_dreamctl
 from tests.helpers.ptrace import Call, Kill, needs_ptrace, traced
 from tests.helpers.shapes import differences, shape_of
 
@@ -292,24 +291,6 @@ def test_with_a_socket_alone_restores_the_database_of_its_daemon(
     assert dreamctl("--socket", tmp_path / "s", "restore", backup).exit_code == 3
 
 
-def restoring(state: Path, file: Path) -> Callable[[], int]:
-    """Run `dreamctl restore` in a child, and return its exit code."""
-
-    def run() -> int:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        os.dup2(2, 1)
-        for name in UNSET:
-            os.environ.pop(name, None)
-        try:
-            cli(["--state-dir", str(state), "restore", str(file)])
-        except SystemExit as ended:
-            return int(ended.code or 0)
-        return 71
-
-    return run
-
-
 @pytest.fixture
 def with_log(state: Path, backup: Path) -> Path:
     """A state folder, as a daemon leaves it that was killed: part of the dreams is in the log alone."""
@@ -346,7 +327,7 @@ def test_a_kill_at_any_call_loses_no_database(
             count += call.name in CHANGES
             return Kill if count == moment + 1 and call.name in CHANGES else None
 
-        ended = traced(restoring(state, backup), fault)
+        ended = traced(dreamctl_in_child("--state-dir", state, "restore", backup), fault)
         assert backup.read_bytes() == content
         seen.add(found := look_after(state, old, damaged))
         assert ended == -signal.SIGKILL or found == "new"
@@ -384,7 +365,7 @@ def test_p8_no_daemon_starts_during_the_restore(state: Path, backup: Path, name:
             daemon = [sys.executable, "-m", "dreamd", "--state-dir", str(state)]
             exits.append(subprocess.run(daemon, stderr=subprocess.DEVNULL, timeout=DEADLINE_S, check=False))
 
-    assert traced(restoring(state, backup), start) == 0
+    assert traced(dreamctl_in_child("--state-dir", state, "restore", backup), start) == 0
     assert [ended.returncode for ended in exits] == [3]
     assert contents(state / "dream.sqlite3") == contents(backup)
 

@@ -5,6 +5,7 @@ from jsonschema import Draft202012Validator
 import dreamd
 from dreamd.inbox.document.node import check_node, meant_form
 from dreamd.inbox.document.of_dialogue import dream_document
+from tests.inbox.conftest import LINE
 
 
 class Row:
@@ -13,15 +14,7 @@ class Row:
 
 def test_p5_a_dialogue_gives_one_shard_and_one_node_for_each_line(validator: Draft202012Validator) -> None:
     """P5: one shard and one valid node a line, from mappings and from objects."""
-    line = {
-        "speaker": "leo",
-        "text": "so",
-        "novelty": 0.1,
-        "arousal": 0.2,
-        "entropy": 0.3,
-        "trauma": 0.4,
-        "at": 12.3456,
-    }
+    line = LINE | {"at": 12.3456}
     seed, shards, nodes = dream_document("t", [line, Row()], goal="dream", tags=["x"], at=99.0)
     assert seed == {"goal": "dream", "ul_tags": ["x"], "constraints": {"flags": {}}}
     assert shards[0] == {

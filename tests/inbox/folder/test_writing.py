@@ -17,7 +17,7 @@ from dreamd.inbox import (
     ValidationError,
     dream_document,
 )
-from tests.inbox.conftest import DAY_S, Now, Waiting, make, node, shard, write
+from tests.inbox.conftest import DAY_S, LINE, Now, Waiting, make, node, shard, write
 
 
 def test_a_write_makes_a_file_as_documented(inbox: Inbox, now: Now) -> None:
@@ -132,16 +132,7 @@ def test_a_refused_write_sets_nothing_aside(inbox: Inbox) -> None:
 
 def test_p5_acknowledged_shards_never_come_back(inbox: Inbox) -> None:
     """P5: while it is in done/, its shards and nodes count as duplicates. Only new ones wait again."""
-    line = {
-        "speaker": "leo",
-        "text": "so",
-        "novelty": 0.1,
-        "arousal": 0.2,
-        "entropy": 0.3,
-        "trauma": 0.4,
-        "at": 5.0,
-    }
-    document = dream_document("t", [line, line], goal="g")
+    document = dream_document("t", [LINE, LINE], goal="g")
     inbox.write(*document, trace_id="t")
     done = inbox.folder / "done" / "t.json"
     assert inbox.ack("t") == {"trace_id": "t", "path": str(done)}
