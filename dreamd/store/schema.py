@@ -123,12 +123,15 @@ _SEARCH_AND_DECISIONS: Final = (
     ) WITHOUT ROWID""",
 )
 
+_TRACING: Final[Sequence[str]] = ()
+
 # The n-th migrates version n to n + 1. Only append: a released migration is never edited.
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
     _FROM_LEOS_TABLES,
     _CHECKPOINTS,
     _AFTER_0_1_0,
     _SEARCH_AND_DECISIONS,
+    _TRACING,
 )
 # Tables that Litestream adds to the databases that it replicates.
 _LITESTREAMS: Final = frozenset({"_litestream_seq", "_litestream_lock"})
