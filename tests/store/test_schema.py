@@ -12,6 +12,7 @@ import pytest
 from dreamd.store.file.files import Contents, read_contents
 from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate_database
 from tests.helpers import leo_database
+from tests.helpers.frozen import unpack
 from tests.helpers.store_rows import new_dialog
 from tests.store.test_opening import OpenStore, folder
 
@@ -63,8 +64,9 @@ async def test_the_oldest_schema_is_backed_up_and_migrated(path: Path, open_stor
 async def test_a_new_database_and_a_migrated_one_have_one_schema(path: Path, open_store: OpenStore):
     old = path.with_name("old.sqlite3")
     shutil.copy(leo_database.BARE, old)
+    version_4 = unpack(path.parent, "state_schema_4") / "dream.sqlite3"
     schemas = []
-    for file in (path, old):
+    for file in (path, old, version_4):
         await (await open_store(file)).close()
         with closing(sqlite3.connect(file)) as connection:
             columns = (
@@ -73,7 +75,37 @@ async def test_a_new_database_and_a_migrated_one_have_one_schema(path: Path, ope
             )
             indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' ORDER BY name"
             schemas.append([sorted(connection.execute(columns)), connection.execute(indexes).fetchall()])
-    assert schemas[0] == schemas[1]
+    assert schemas[0] == schemas[1] == schemas[2]
+
+
+async def test_version_4_is_migrated_and_keeps_each_row(path: Path, open_store: OpenStore):
+    file = unpack(path.parent, "state_schema_4") / "dream.sqlite3"
+    assert read_contents(file).version == 4
+    with closing(sqlite3.connect(file)) as connection:
+        before = rows(connection)
+    store = await open_store(file)
+    assert "migrated from version 4" in store.notes[0]
+    with closing(sqlite3.connect(file)) as connection:
+        after = rows(connection)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert before.keys() <= after.keys()
+    for table, kept in before.items():
+        width = len(kept[0]) if kept else 0
+        assert [row[:width] for row in after[table]] == kept, table  # new columns come last
+
+    assert [len(turns["turns"]) for turns in [await store.get(n) for n in range(1, 7)]] == [4, 3, 3, 4, 4, 1]
+    assert [dialog.id for dialog in await store.open_dialogs()] == [6]
+    assert [decision.reason for decision in await store.decisions(99)].count("chance") == 20
+
+
+def rows(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
+    tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'dream%'"
+    return {
+        table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+        for (table,) in connection.execute(tables).fetchall()
+        if not table.startswith("dream_search")
+    }
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path):

@@ -63,7 +63,7 @@ SAID = (
 )
 async def test_finds_words_as_the_measures_split_them(store: Store, asked: str, found: list[int]):
     dialog = await say(store, *SAID)
-    lines = await store.search(asked, 10)
+    lines = await store.search(asked, 20)
     assert [each["turn"] for each in lines] == found
     assert all(each["text"] == SAID[each["turn"] - 1] and each["dialog"] == dialog for each in lines)
 
@@ -71,7 +71,7 @@ async def test_finds_words_as_the_measures_split_them(store: Store, asked: str, 
 @pytest.mark.parametrize("asked", ["", " ", "?!", '""', '"*"', "*"])
 async def test_refuses_a_search_without_a_word(store: Store, asked: str):
     with pytest.raises(Refusal, match="no word"):
-        await store.search(asked, 10)
+        await store.search(asked, 20)
 
 
 async def test_pages_go_backwards(store: Store):
@@ -139,7 +139,8 @@ async def test_recognises_the_search_tables_as_dreamds(store: Store, path: Path)
 
 
 @pytest.mark.parametrize(
-    ("data", "asked", "count"), [("state_0_1", "leo", None), ("state_schema_3", "STRASSE", 2)]
+    ("data", "asked", "count"),
+    [("state_0_1", "leo", None), ("state_schema_3", "STRASSE", 2), ("state_schema_4", "STRASSE", 19)],
 )
 async def test_finds_the_lines_of_an_older_database(
     tmp_path: Path, open_store: OpenStore, data: str, asked: str, count: int | None
@@ -153,4 +154,4 @@ async def test_finds_the_lines_of_an_older_database(
         lines = connection.execute("SELECT id FROM dream_turns WHERE text <> '' ORDER BY id").fetchall()
     assert indexed == lines != []
     if count is not None:
-        assert len(await store.search(asked, 10)) == count
+        assert len(await store.search(asked, 20)) == count
