@@ -16,6 +16,7 @@ import pytest
 
 from dreamd.ctl.__main__ import main
 from tests.ctl.conftest import SHARDS, at_home
+from tests.ctl.test_main import ALL
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.dreamctl import UNSET, spawn_dreamctl
 from tests.helpers.terminal import Terminal
@@ -57,6 +58,7 @@ def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     folder = tmp_path_factory.mktemp("a terminal")
     with at_home(folder, WORDS, "I am small ≤ as I am.") as (daemon, client):
         client.call("dream.context", {"prompt": "p", "reply": "r", "pulse": {"novelty": 0.12}})
+        client.dream_now()
         client.dream_now()
         client.call("friend.checkpoint", "one")
         for trace_id in ("sim-1", "sim-2"):
@@ -151,6 +153,22 @@ def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, 
     assert dumb.isascii()
     assert not usual.isascii()
     assert json.loads(dumb) == json.loads(usual)
+
+
+COUNTED = ("why", "recent", "show", "search old", "friend", "drift")
+
+
+@pytest.mark.parametrize("command", COUNTED)
+def test_json_has_as_many_entries_as_were_asked_for(
+    person: Callable[..., tuple[int, str]], command: str
+) -> None:
+    shown = [json.loads(person(f"{command} -n {count} --json", 80, "xterm")[1]) for count in (1, 2)]
+    assert list(map(len, shown)) == [1, 2]
+
+
+def test_every_command_that_counts_is_among_these() -> None:
+    counting = {name for name, command in ALL.items() if "-n" in {o for p in command.params for o in p.opts}}
+    assert counting - {"report", "service logs"} == {words.split()[0] for words in COUNTED}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from dreamd.ctl.terminal.layout import (
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 
 KIND, VERSION = "dreamd.friend", 1  # written into an exported file
+MOST = 20  # fragments that are shown if the user names no number
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
 
 Row = Mapping[str, Any]
@@ -34,11 +35,11 @@ Row = Mapping[str, Any]
 
 @click.group(invoke_without_command=True, short_help="Show and change what the imaginary friend is made of.")
 @click.option(
-    "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many. 0 for all."
+    "-n", "count", type=click.IntRange(0), help="How many, 0 for all.  [default: 20, and all with --json]"
 )
 @json_option
 @click.pass_context
-def friend(context: click.Context, count: int) -> None:
+def friend(context: click.Context, count: int | None) -> None:
     """Show what the imaginary friend is made of, the heaviest fragments first.
 
     \b
@@ -56,9 +57,10 @@ def friend(context: click.Context, count: int) -> None:
     with target.dreams() as daemon:
         fragments = daemon.call(Method.FRAGMENTS)
     if target.as_json:
-        emit_json(fragments)
+        emit_json(fragments[: count or None])
     else:
-        click.echo(show_fragments(fragments, terminal_width(), time.time(), most=count, plain=is_plain()))
+        most = MOST if count is None else count
+        click.echo(show_fragments(fragments, terminal_width(), time.time(), most=most, plain=is_plain()))
 
 
 @friend.command

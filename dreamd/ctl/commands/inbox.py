@@ -10,7 +10,7 @@ import click
 
 from dreamd.ctl.daemon.completers import complete_traces
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.inbox import PROBLEM, Wrong, open_inbox
+from dreamd.ctl.daemon.inbox import PROBLEM, Wrong, open_inbox, with_trace
 from dreamd.ctl.terminal.layout import format_moment, format_size, label_rows, terminal_width, text_table
 from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.inbox import InboxError
@@ -53,24 +53,28 @@ def ls(target: Target) -> None:
 
 
 @inbox.command(short_help="Print a trace.")
-@click.argument("trace_id", shell_complete=complete_traces)
+@click.argument("asked", metavar="[TRACE_ID]", default="last", shell_complete=complete_traces)
 @json_option
 @click.pass_obj
-def show(target: Target, trace_id: str) -> None:
+def show(target: Target, asked: str) -> None:
     """Print a trace: the file that waits, or else the last acknowledged one.
 
+    TRACE_ID may also name a waiting trace by its beginning, by the number of its dialogue, or as `last`, the newest,
+    which is the default.
+
     \b
+    dreamctl inbox show
     dreamctl inbox show dream-1700000000-7-0a1b2c3d
     """
     with open_inbox(target) as box:
-        document = box.read(trace_id)
+        document = with_trace(box, asked, box.read)
     if target.as_json:
         emit_json(document)
         return
     # Another program may have written anything there.
     seed = found if isinstance(found := document.get("seed"), dict) else {}
     tags = found if isinstance(found := seed.get("ul_tags"), list) else []
-    about = [("trace id", trace_id), ("goal", str(seed.get("goal", "")))]
+    about = [("trace id", str(document.get("trace_id", asked))), ("goal", str(seed.get("goal", "")))]
     about.append(("tags", ", ".join(map(str, tags)) or "-"))
     about.append(("saved ts", str(document.get("saved_ts", "-"))))
     shards = [_shard_row(shard) for shard in document["shards"]]
@@ -97,6 +101,8 @@ def _shard_row(shard: object) -> tuple[str, str]:
 def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> None:
     """Acknowledge traces: move their files to done/. Exit code 1 if one could not be moved. The others are moved.
 
+    TRACE_ID may also name a waiting trace by its beginning, by the number of its dialogue, or as `last`, the newest.
+
     \b
     dreamctl inbox ack dream-1700000000-7-0a1b2c3d
     dreamctl inbox ack sim-1 --saved-ts 1700000004321
@@ -107,8 +113,8 @@ def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> Non
     with open_inbox(target) as box:
         for trace_id in trace_ids:
             try:
-                done.append(box.ack(trace_id, saved_ts))
-            except InboxError as error:
+                done.append(with_trace(box, trace_id, lambda meant: box.ack(meant, saved_ts)))
+            except (InboxError, click.UsageError) as error:
                 problems.append(f"{trace_id}: {error}")
     if target.as_json:
         emit_json(done)

@@ -43,7 +43,7 @@ def complete_checkpoints(context: click.Context, _: click.Parameter, typed: str)
 
 
 def complete_traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:
-    """Return the trace ids waiting in the inbox that begin with `typed`."""
+    """Return `last` and the trace ids that wait in the inbox, those that begin with `typed`."""
     from dreamd.ctl.daemon.inbox import open_inbox
 
     target = _target_of(context)
@@ -55,11 +55,11 @@ def complete_traces(context: click.Context, _: click.Parameter, typed: str) -> l
                 waiting = [*box.list()]
         except (click.ClickException, HomeUnknown):
             return []
-    return [each["trace_id"] for each in waiting if each["trace_id"].startswith(typed)]
+    offered = [*["last"] * bool(waiting), *(each["trace_id"] for each in waiting)]
+    return [each for each in offered if each.startswith(typed)]
 
 
 def _ask_daemon(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:
-    """Return the daemon's answer, or an empty list if it does not answer in time."""
     """Return the daemon's answer, or an empty list if it does not answer in time."""
     try:
         with connect_daemon(_target_of(context).socket, wait_s=WAIT_S) as daemon:

@@ -1,8 +1,9 @@
-"""The inbox that the daemon writes to, opened with or without a daemon."""
+"""The inbox that the daemon writes to, opened with or without a daemon, and the argument that names a trace in it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from dreamclient.messages import Method
@@ -10,11 +11,14 @@ from dreamclient.paths import state_dir
 
 from dreamd import settings
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.dialogue_argument import number_in_trace, only_trace
 from dreamd.ctl.daemon.source import Refused
 from dreamd.errors import SettingsError
-from dreamd.inbox import CapabilityError, Inbox, InboxError, ValidationError, inbox_folder
+from dreamd.inbox import CapabilityError, Inbox, InboxError, UnknownTrace, ValidationError, inbox_folder
 
 PROBLEM = 1
+
+Answer = TypeVar("Answer")
 
 
 class Wrong(click.ClickException):
@@ -43,3 +47,23 @@ def open_inbox(target: Target) -> Iterator[Inbox]:
         raise Refused(str(error)) from None
     except InboxError as error:
         raise Wrong(f"{folder}: {error}") from None
+
+
+def with_trace(box: Inbox, asked: str, act: Callable[[str], Answer]) -> Answer:
+    """Return `act(trace_id)`. `asked`: a trace id, or, for a trace that waits, its beginning, the number of its
+    dialogue, or `last`. Raise InboxError, click.UsageError (several traces begin so)."""
+    try:
+        return act(asked)
+    except UnknownTrace:
+        waiting = [str(each["trace_id"]) for each in box.list()]
+        if asked == "last":
+            meant = waiting[-1] if waiting else None
+        elif asked.isdecimal():
+            meant = next((each for each in waiting if str(number_in_trace(each)) == asked), None)
+        else:
+            meant = only_trace(asked, waiting)
+        if meant is None and asked == "last":
+            raise UnknownTrace("nothing waits") from None
+        if meant is None:
+            raise
+    return act(meant)

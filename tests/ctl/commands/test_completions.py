@@ -67,7 +67,7 @@ def test_offers_ids_and_names(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyP
         assert set(offered(dreamt, "friend", *words, "")) == {"monday", "tuesday"}
         assert offered(dreamt, "friend", *words, "t") == ["tuesday"]
     for command in ("show", "ack"):
-        assert set(offered(dreamt, "inbox", command, "")) == {newest, oldest}
+        assert offered(dreamt, "inbox", command, "") == ["last", oldest, newest]
         assert offered(dreamt, "inbox", command, newest[:-1]) == [newest]
     monkeypatch.delenv("DREAMD_STATE_DIR", raising=False)
     assert offered(dreamt, "--socket", str(dreamt.socket), "inbox", "ack", newest) == [newest]

@@ -80,6 +80,8 @@ def test_shows_the_fragments_of_the_daemon(daemon: DaemonProcess, kept: list[dic
     answer = friend(daemon)
     assert answer == kept
     assert answer[0].keys() == FRAGMENTS[0].keys()
+    assert friend(daemon, "-n", 1) == answer[:1]
+    assert friend(daemon, "-n", 0) == answer
     shown = dreamctl("--socket", daemon.socket, "friend", "-n", 1).stdout
     assert shown.endswith("fragments, 3 of them origin; 3 more with -n 0.\n")
 

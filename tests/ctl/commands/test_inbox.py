@@ -50,6 +50,40 @@ def test_lists_shows_and_acknowledges_a_trace(run, tmp_path):
     assert run("sweep").output == "1 temporaries removed\n"
 
 
+def own_trace(number: int) -> dict[str, str]:
+    return {
+        "trace_id": f"dream-1700000000-{number}-0a1b2c3{number}",
+        "shards": [{"index": 0, "timestamp": 1}],
+    }
+
+
+def test_names_a_waiting_trace_as_a_dialogue_is_named(run):
+    """By its beginning, by the number of its dialogue, or as the last."""
+    assert "nothing waits" in run("show").stderr
+    for number in (7, 8):
+        run("persist", "-", said=request(result=own_trace(number)))
+    run("persist", "-", said=request())
+    for asked, meant in (("7", "dream-1700000000-7-0a1b2c37"), ("dream-1700000000-8", "dream-1700000000-8-0a1b2c38"),
+                         ("last", "sim-1"), ("sim", "sim-1")):  # fmt: skip
+        assert json.loads(run("show", asked, "--json").stdout)["trace_id"] == meant
+    assert run("show").stdout.startswith("trace id  sim-1\n")
+    several = run("show", "dream-17")
+    assert (several.exit_code, several.stdout) == (2, "")
+    assert " ".join(several.stderr.splitlines()[-1].split()) == (
+        "Error: 'dream-17' begins 2 trace ids: dream-1700000000-7-0a1b2c37, dream-1700000000-8-0a1b2c38; "
+        "type more of the one you mean"
+    )
+    acked = run("ack", "last", "7", "9", "dream-17")
+    assert acked.exit_code == 1
+    assert [Path(line).stem for line in acked.stdout.splitlines()] == ["sim-1", "dream-1700000000-7-0a1b2c37",
+                                                                     "dream-1700000000-8-0a1b2c38"]  # fmt: skip
+    assert acked.stderr == "Error: 9: no file of that trace id is waiting or was acknowledged\n"
+    run("persist", "-", said=request(result={"trace_id": "sim-10", "shards": [{"index": 0, "timestamp": 1}]}))
+    assert (
+        Path(run("ack", "sim-1").stdout.strip()).stem == "sim-1"
+    )  # it was acknowledged: not the beginning of sim-10
+
+
 def test_does_not_acknowledge_a_file_that_has_grown(run):
     run("persist", "-", said=request())
     shown = run("show", "sim-1").output

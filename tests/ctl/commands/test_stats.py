@@ -39,7 +39,7 @@ STATUS = OF_NOW | {
         {"provides": [], "mute_s": 0.0},
     ],
     "database": {"database_bytes": 40960, "wal_bytes": 0},
-    "inbox": {"enabled": True, "waiting": 2, "done": 7, "set_aside": 1},
+    "inbox": {"enabled": True, "waiting": 2, "done": 7, "set_aside": 1, "dropped": 5},
 }
 
 AT_80 = """\
@@ -103,6 +103,9 @@ dreamd_wal_bytes 0
 dreamd_inbox_files{state="waiting"} 2
 dreamd_inbox_files{state="done"} 7
 dreamd_inbox_files{state="set_aside"} 1
+# TYPE dreamd_inbox_dropped counter
+# HELP dreamd_inbox_dropped Inbox files of his dreams that were removed to make room (inbox.keep), since the beginning.
+dreamd_inbox_dropped_total 5
 # TYPE dreamd_dialogues counter
 # HELP dreamd_dialogues Dialogues that ended, by outcome, since the beginning.
 dreamd_dialogues_total{outcome="complete"} 9
@@ -181,6 +184,7 @@ def test_leaves_out_unknown_figures() -> None:
         "dreamd_failures",
         "dreamd_refusals",
         "dreamd_inbox_files",
+        "dreamd_inbox_dropped",
     }
     assert parse(render_metrics(fresh)).keys() == parse(EXPOSED).keys() - missing
 

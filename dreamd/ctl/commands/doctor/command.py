@@ -63,7 +63,8 @@ def examine_all(target: Target) -> Iterator[Finding]:
     file = database.look_at_database(state / "dream.sqlite3")
     box = inbox.look_at_inbox(state, answers)
     socket = look_at_socket(target.socket)
-    alive = answers.status is not None
+    if not (alive := answers.status is not None):
+        answers = replace(answers, decisions=file.decisions)
 
     held = {"listener": listener, "guarded": installed.guarded, "holder": folder.holder}
     yield from findings_of(

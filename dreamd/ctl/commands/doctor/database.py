@@ -17,10 +17,14 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+import msgspec
+from dreamclient.messages import DECISIONS
+
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.ctl.commands.doctor.places import set_aside
 from dreamd.ctl.machine.access import refusal_and_cure
 from dreamd.ctl.terminal.layout import format_size
+from dreamd.store import reads
 from dreamd.store.file.files import PARTS
 from dreamd.store.file.health import LOST
 from dreamd.store.schema import MIGRATIONS, foreign_tables
@@ -46,6 +50,7 @@ class Database:
     fragments: int = 0
     pending: int = 0  # dialogues whose shard has not been written
     latest: tuple[dict[str, Any], ...] = ()  # {outcome, lines, note, started_at, trace_id}, newest first
+    decisions: tuple[dict[str, Any], ...] = ()  # as of `why`, newest first
 
     @property
     def newer(self) -> bool:
@@ -128,6 +133,7 @@ def _read_database(path: Path, connection: sqlite3.Connection) -> Database:
                 " AND trace_id IS NOT NULL AND episodes_count > 0"
             ),
             "latest": tuple(dict(zip(columns, row, strict=True)) for row in latest),
+            "decisions": tuple(msgspec.to_builtins(reads.decisions(connection, DECISIONS))),
         }
     )
 

@@ -79,6 +79,9 @@ def _of_now(figures: Figures) -> Iterator[Family]:
         if inbox.get(key) is not None
     ]
     yield Family("inbox_files", "gauge", "Files of the inbox.", files)
+    if inbox.get("dropped") is not None:
+        about = "Inbox files of his dreams that were removed to make room (inbox.keep), since the beginning."
+        yield Family("inbox_dropped", "counter", about, [Sample("_total", {}, inbox["dropped"])])
 
 
 def _since_the_beginning(figures: Figures) -> Iterator[Family]:

@@ -1,10 +1,16 @@
 """The doctor on a leo who is connected, replies, and does not dream."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from dreamd.ctl.commands.doctor.daemon import Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.dreaming import DREAMLESS, check_leo
+from dreamd.dream.gate import Decision
+from dreamd.store.writes import keep_decisions
+from tests.helpers.dreamctl import dreamctl
 
 NOW, DAY_S = 1_800_000_000.0, 86_400.0
 
@@ -42,3 +48,11 @@ def test_those_before_the_last_dream_do_not_count() -> None:
 def test_few_replies_say_nothing() -> None:
     assert said() == []
     assert said(*decisions(calm=DREAMLESS - 1)) == []
+
+
+def test_counts_replies_that_are_stored_if_no_daemon_answers(state: Path) -> None:
+    calm = Decision(at=NOW, dream=False, reason="calm")
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database, database:
+        keep_decisions(database, [calm] * DREAMLESS, {})
+    shown = " ".join(dreamctl("--state-dir", state, "doctor").stdout.split())
+    assert f"and {DREAMLESS} replies: {DREAMLESS} calm" in shown
