@@ -43,6 +43,7 @@ ELSEWHERE = {
     "dreamd/ctl/daemon/past.py": "ctl/commands/test_diary.py",
     "dreamd/ctl/daemon/service_units.py": "systemd/test_install.py",
     "dreamd/ctl/daemon/source.py": "ctl/daemon/test_start.py",
+    "dreamd/ctl/daemon/trace_ids.py": "ctl/commands/test_inbox.py",
     "dreamd/ctl/machine/database_copy.py": "ctl/commands/test_backup.py",
     "dreamd/ctl/machine/output_files.py": "ctl/commands/test_report.py",
     "dreamd/ctl/machine/places.py": "ctl/commands/doctor/test_findings.py",

@@ -11,8 +11,8 @@ from dreamclient.paths import state_dir
 
 from dreamd import settings
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.dialogue_argument import number_in_trace, only_trace
 from dreamd.ctl.daemon.source import Refused
+from dreamd.ctl.daemon.trace_ids import number_in_trace, only_trace
 from dreamd.errors import SettingsError
 from dreamd.inbox import CapabilityError, Inbox, InboxError, UnknownTrace, ValidationError, inbox_folder
 
