@@ -52,6 +52,7 @@ ELSEWHERE = {
     "dreamd/ctl/terminal/forgotten.py": "ctl/commands/test_forget.py",
     "dreamd/ctl/terminal/progress.py": "ctl/commands/test_backup.py",
     "dreamd/ctl/terminal/since.py": "ctl/commands/test_diary.py",
+    "dreamd/ctl/terminal/summaries.py": "ctl/test_main.py",
     "dreamd/engine/forgetting.py": "ctl/commands/test_forget.py",
     "dreamd/store/file/copies.py": "ctl/commands/test_forget.py",
     "dreamd/store/forgetting.py": "ctl/commands/test_forget.py",

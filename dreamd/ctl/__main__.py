@@ -12,6 +12,7 @@ from dreamd import __version__
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.ascii import prepare_streams
 from dreamd.ctl.terminal.layout import terminal_columns
+from dreamd.ctl.terminal.summaries import Summarized
 
 # Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = (
@@ -37,10 +38,7 @@ class NoPath(click.ClickException):
     exit_code = 2
 
 
-SUMMARY_CHARS = 100  # more than any has: a summary is folded, not cut off
-
-
-class Commands(click.Group):
+class Commands(Summarized):
     """The commands, each imported when it is used."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
@@ -81,15 +79,13 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""
-        heading, heads = "", dict[str, list[tuple[str, str]]]()
+        heading, heads = "", dict[str, list[str]]()
         for name in COMMANDS:
             heading = HEADINGS.get(name, heading)
-            found = self.get_command(ctx, name)
-            if found is not None:
-                heads.setdefault(heading, []).append((name, found.get_short_help_str(SUMMARY_CHARS)))
-        for heading, rows in heads.items():
+            heads.setdefault(heading, []).append(name)
+        for heading, names in heads.items():
             with formatter.section(heading):
-                formatter.write_dl(rows)
+                formatter.write_dl(self.summaries(ctx, names))
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

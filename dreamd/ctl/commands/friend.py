@@ -25,6 +25,7 @@ from dreamd.ctl.terminal.layout import (
     text_table,
 )
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
+from dreamd.ctl.terminal.summaries import Summarized
 
 KIND, VERSION = "dreamd.friend", 1  # written into an exported file
 MOST = 20  # fragments that are shown if the user names no number
@@ -33,7 +34,11 @@ NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its 
 Row = Mapping[str, Any]
 
 
-@click.group(invoke_without_command=True, short_help="Show and change what the imaginary friend is made of.")
+@click.group(
+    cls=Summarized,
+    invoke_without_command=True,
+    short_help="Show and change what the imaginary friend is made of.",
+)
 @click.option(
     "-n", "count", type=click.IntRange(0), help="How many, 0 for all.  [default: 20, and all with --json]"
 )

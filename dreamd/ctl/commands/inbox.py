@@ -13,12 +13,13 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import PROBLEM, Wrong, open_inbox, with_trace
 from dreamd.ctl.terminal.layout import format_moment, format_size, label_rows, terminal_width, text_table
 from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.inbox import InboxError
 from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.inbox.document.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_BYTES
 
 
-@click.group(short_help="Read and write the dream inbox.")
+@click.group(cls=Summarized, short_help="Read and write the dream inbox.")
 @json_option
 def inbox() -> None:
     """Read and write the dream inbox, the files that other memory systems read (docs/guides/inbox.md).

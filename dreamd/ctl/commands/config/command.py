@@ -16,11 +16,12 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.output_files import replacing_file
 from dreamd.ctl.terminal.layout import fold_text, label_rows, terminal_width, text_table
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
+from dreamd.ctl.terminal.summaries import Summarized
 
 DEFAULTS = settings.Settings()
 
 
-@click.group(invoke_without_command=True, short_help="Show and change the settings.")
+@click.group(cls=Summarized, invoke_without_command=True, short_help="Show and change the settings.")
 @json_option
 @click.pass_context
 def config(context: click.Context) -> None:

@@ -17,6 +17,7 @@ from dreamd.ctl.machine.places import awaits_knock
 from dreamd.ctl.machine.systemctl import manager_answers
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
+from dreamd.ctl.terminal.summaries import Summarized
 
 PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
 
@@ -43,7 +44,7 @@ _python = click.option("--python", "python", metavar="EXE", help="The interprete
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
 
 
-@click.group(short_help="Put dreamd into leo, or take it out.")
+@click.group(cls=Summarized, short_help="Put dreamd into leo, or take it out.")
 @json_option
 def leo() -> None:
     """Put dreamd into leo, or take it out: his dream.py is the one file that changes.

@@ -17,6 +17,7 @@ from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.places import has_listener, look_at_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.process.state_folder import make_private_folder
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
@@ -33,7 +34,7 @@ def _files_named() -> Iterator[None]:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
-@click.group()
+@click.group(cls=Summarized)
 @json_option
 def service() -> None:
     """Run dreamd as a service that looks after itself.
