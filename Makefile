@@ -2,15 +2,16 @@
 PYTHON   ?= python3
 VENV     ?= .venv
 LEO_VENV ?= .venv-leo
+BENCH_VENV := .venv-bench
 BIN      := $(VENV)/bin
 
-.PHONY: help run test check format lint types venv cov bench fuzz leo man pictures dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench bench-compare fuzz leo man pictures dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
 test: venv  ## the whole suite, on up to four cores
 	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
@@ -68,9 +69,19 @@ fuzz: venv  ## long hunts: new examples for every property, every fault at every
 	  tests/daemon/test_any_values.py tests/daemon/test_lifecycle.py \
 	  tests/promises $(ARGS)
 
-bench: venv  ## figures, as ratios to a floor in the same run
-	@for name in $(basename $(notdir $(wildcard tests/bench/*.py))); do \
-	  echo "== $$name"; "$(BIN)/python" -m tests.bench.$$name || exit 1; done
+bench: venv $(BENCH_VENV)/.made  ## figures beside peers, ten minutes: docs/performance.md; QUICK=1: one minute, no peers
+	@"$(BIN)/python" -m tests.bench $(if $(QUICK),--quick) $(ARGS)
+
+bench-compare: venv $(BENCH_VENV)/.made  ## the figures against those of an earlier run: BASE=FILE, of ARGS="--json FILE"
+	@test -f "$(BASE)" || { echo "make bench-compare BASE=FILE: say which file make bench ARGS='--json FILE' wrote" >&2; exit 2; }
+	@"$(BIN)/python" -m tests.bench $(if $(QUICK),--quick) --compare "$(BASE)" $(ARGS)
+
+# The peers, each for itself: one that cannot be installed here is named as absent in the tables.
+$(BENCH_VENV)/.made: requirements/bench.txt | $(VENV)/bin/python
+	@"$(BIN)/python" -m venv "$(BENCH_VENV)"
+	@while read -r peer; do "$(BENCH_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check $$peer \
+	  || echo "$$peer cannot be installed here" >&2; done < requirements/bench.txt
+	@touch $@
 
 man: venv  ## the manual pages, from the texts of --help and the settings
 	@"$(BIN)/python" man/write.py man
@@ -109,4 +120,4 @@ lock:  ## both locks: names, versions and hashes; run.lock for `make run`, test.
 	  $$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements/run.lock)
 
 clean:  ## removes the environments, caches and dist/; dreams in state/ stay
-	rm -rf "$(VENV)" "$(LEO_VENV)" .venv-lock dist .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" "$(LEO_VENV)" "$(BENCH_VENV)" .venv-lock dist .coverage* .mypy_cache .ruff_cache .pytest_cache

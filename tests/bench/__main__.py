@@ -1,0 +1,39 @@
+"""Run the benches: `python -m tests.bench [--quick] [--only NAME] [--json FILE] [--compare FILE]`."""
+
+import argparse
+import importlib
+import json
+import sys
+
+from tests.bench.harness import compare, machine, run, table, write_json
+
+# In this order. `quick` runs those that fit into a minute.
+BENCHES = ("hook_call", "in_memory")
+QUICK = ("hook_call", "in_memory")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="dreamd beside its peers")
+    parser.add_argument("--quick", action="store_true", help="without peers and long benches, in a minute")
+    parser.add_argument("--only", metavar="NAME", action="append", choices=BENCHES, help="only this bench")
+    parser.add_argument("--rounds", type=int, help="rounds of each bench")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
+    parser.add_argument("--compare", metavar="FILE", help="compare with the figures of an earlier run")
+    asked = parser.parse_args()
+    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    results = []
+    for name in asked.only or (QUICK if asked.quick else BENCHES):
+        bench = importlib.import_module(f"tests.bench.{name}").bench(asked.quick)
+        bench.rounds = asked.rounds or bench.rounds
+        results.append(run(bench))
+        print("\n".join(table(results[-1])), flush=True)
+    if asked.json:
+        write_json(asked.json, results)
+    if asked.compare:
+        with open(asked.compare) as file:
+            print("\n".join(compare(json.load(file)["benches"], results)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
