@@ -75,7 +75,7 @@ class Code:
     HOOK_FAILED = 11  # sent by a host: its hook raised; the map names type and place
     NOT_FOUND = 12
     NO_HOOKS = 13  # no client that can dream is connected
-    BUSY = 14  # a dialogue of that session is running
+    BUSY = 14  # a dialogue is running, or the friend or the past is being changed
     CAPABILITY = 15  # the token does not permit it
     VALIDATION = 16  # the shards or the seed are not what an inbox takes
 

@@ -24,7 +24,8 @@ Reason = Literal[
 #   disabled   the setting says so              mute      the last dialogue of this name came back empty
 #   degraded   the store cannot take a dream    cooldown  this leo dreamt not long ago
 #   no_hooks   no generate or no observe        calm      neither trauma, nor novelty, nor a middling reply
-#   busy       a dialogue of this name runs     chance    the draw was against it
+#   busy       a dialogue of this name runs,    chance    the draw was against it
+#              or the friend is being changed
 #   dream      yes                              asked     nothing was decided: `dream.now` goes past the gate
 #   resumed    nothing was decided: a dialogue that was suspended goes on
 REASONS: tuple[Reason, ...] = get_args(Reason)

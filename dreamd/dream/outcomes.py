@@ -11,7 +11,8 @@ Outcome = Literal[
 #   empty       a line had no text                store_error  a line could not be recorded
 #   repeat      a line was said already           left         the client left, and it did not go on: no failure
 #   hook_error  a hook raised or gave nonsense
-# While it runs, `lost` (the connection) and `shutdown` (the daemon) interrupt it: it is suspended, or ends as `left`.
+# While it runs, `lost` (the connection) and `shutdown` (the daemon stops, or holds its dialogues) interrupt it: it is
+# suspended, or ends as `left`.
 # Only 0.1.0 stored these two, and `interrupted`, as outcomes.
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 

@@ -90,6 +90,9 @@ class Dialogues:
         self.running: dict[int, tuple[DialogueRun, asyncio.Task[Ending]]] = {}
         self.suspended: dict[int, OpenDialog] = {}
         self.next_dialog = 1
+        self.holding = (
+            asyncio.Lock()
+        )  # of hold.hold_dialogues: while it is locked, no dialogue begins or goes on
         self._store = store
         self._friend = friend
         self._clients = clients
@@ -97,7 +100,7 @@ class Dialogues:
         self._failures = failures
         self._events = events
         self._chance = chance
-        self._is_over = is_over
+        self.is_over = is_over
 
     def begin(
         self, dreamer: Dreamer, ctx: Context, at: float, settings: Settings, drawn: float | None = None
@@ -116,7 +119,12 @@ class Dialogues:
 
     def resume(self, dreamer: Dreamer, settings: Settings) -> int | None:
         """Go on with the oldest suspended dialogue of this session's name and field. Return its id, or None."""
-        if dreamer.run is not None or not dreamer.has_hooks or self._clients[dreamer.name].running:
+        if (
+            self.is_held
+            or dreamer.run is not None
+            or not dreamer.has_hooks
+            or self._clients[dreamer.name].running
+        ):
             return None
         now_s, mine = self._clock.wall(), (dreamer.name, dreamer.session.field)
         for dialog in self.suspended.values():
@@ -150,6 +158,23 @@ class Dialogues:
         now_s = self._clock.wall()
         late = any(not may_go_on(dialog, now_s) for dialog in self.suspended.values())
         return late or len(self.suspended) > WAITING
+
+    @property
+    def is_held(self) -> bool:
+        """True while no dialogue may begin or go on: something is changed beside which none may run."""
+        return self.holding.locked()
+
+    @property
+    def may_all_be_suspended(self) -> bool:
+        """True if each of the running dialogues would go on after an interruption."""
+        now_s = self._clock.wall()
+        runs = [run for run, _ in self.running.values()]
+        return all(may_be_suspended(run.about, run.hooks.at, now_s) for run in runs)
+
+    async def friend_changed(self, patience_s: float) -> None:
+        """Wait for changes of the friend whose caller has gone, at most `patience_s`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._friend.close(), patience_s)
 
     async def interrupt(self, outcome: Outcome) -> None:
         """Cancel the pending hook calls, and wait for the end of their dialogues."""
@@ -210,7 +235,7 @@ class Dialogues:
             self._clients.end(run.about.client, run.about.id, keep=ending.outcome == SUSPENDED)
             self._tell_end(run, ending, end)
             del self.running[run.about.id]
-            self._is_over()  # its file, or its end in the store, may be pending
+            self.is_over()  # its file, or its end in the store, may be pending
         return ending
 
     async def _conclude(self, run: DialogueRun, result: Result) -> tuple[Ending, Finish | None]:

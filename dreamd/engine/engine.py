@@ -246,7 +246,7 @@ class Engine:
             now_s=self._clock.monotonic(),
             is_new=is_new,
             has_hooks=dreamer.has_hooks,
-            busy=dreamer.run is not None,
+            busy=dreamer.run is not None or self.dialogues.is_held,
             degraded=self.unavailable_reason is not None,
             draw=draw,
         )
@@ -261,6 +261,8 @@ class Engine:
         dreamer = self._who_dreams(caller, number)
         if dreamer.run is not None:
             raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
+        if self.dialogues.is_held:
+            raise Refusal(Code.BUSY, "the friend or the past is being changed; try again when that is done")
         if self.unavailable_reason:
             raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.unavailable_reason}")
         now = self._clock.wall()

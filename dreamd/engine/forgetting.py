@@ -15,6 +15,7 @@ from dreamd.clock import Clock
 from dreamd.engine.delivery import Delivery
 from dreamd.engine.dialogues import Dialogues
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.hold import hold_dialogues
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import InboxError
@@ -55,12 +56,11 @@ class Forgetting:
         `replays` are other dialogues whose replay data quoted them, `..left` is what still holds something. If another
         program keeps the log of the database from being emptied, `scrubbed` is false, and the tick empties it later.
         """
-        if asked.friend and self._dialogues.running:
-            raise Refusal(Code.BUSY, "a dialogue is running; forget when it has ended")
         dreams = await self._store.forgettable(asked)
         files, copies, gone, scrubbed = 0, list[str](), Forgotten(), True
         if dreams and not asked.dry_run:
-            async with self._delivery.paused({dream.id for dream in dreams}):
+            held = hold_dialogues(self._dialogues)
+            async with held, self._delivery.paused({dream.id for dream in dreams}):
                 copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
                 files = await self._forget_files(dreams)
                 gone = await self._friend.forget(dreams, asked)
@@ -85,9 +85,12 @@ class Forgetting:
             return False
 
     async def by_age(self) -> None:
-        """Forget what is older than `keep_days`, once a day. What fails is counted, and tried again the next day."""
+        """Forget what is older than `keep_days`, once a day, at a tick at which no dialogue runs. What fails is
+        counted, and tried again the next day."""
         now_s = self._clock.monotonic()
         if not self._keep_days or self._store.unavailable_reason or now_s < self._again_s:
+            return
+        if self._dialogues.running:
             return
         self._again_s = now_s + DAY_S
         try:

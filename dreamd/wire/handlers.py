@@ -1,4 +1,4 @@
-"""One function for each method, in one flat table.
+"""One function for each method, in one flat table. Those of the friend are in friend_handlers.py.
 
 A handler gets the session and its decoded params. It returns the result, or a coroutine of it that runs as a task of
 the session. A refusal is an exception with a code (`dispatch.CODES`).
@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 from dreamclient.messages import MESSAGE_BYTES, NESTING, PROTOCOL_VERSION, Code, Method
-from msgspec.structs import replace
 
 import dreamd
 from dreamd.dream.model import Context
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, Unreadable
-from dreamd.wire import params
+from dreamd.wire import friend_handlers, params
 from dreamd.wire.codec import too_deep
 from dreamd.wire.dispatch import ServedMethod
 from dreamd.wire.parts import Parts
@@ -149,52 +148,6 @@ def get_stats(parts: Parts, session: Session, asked: params.NoParams) -> Corouti
     return parts.store.stats()
 
 
-# --- the friend --------------------------------------------------------------------------------------
-
-
-async def list_fragments(parts: Parts, session: Session, asked: params.FragmentsParams) -> Any:
-    name = asked.checkpoint
-    found = parts.friend.fragments if name is None else await parts.store.checkpoint(name)
-    return sorted(found, key=lambda fragment: -fragment.weight)
-
-
-def list_drift(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
-    return parts.store.drift(asked.n, asked.before)
-
-
-def keep_checkpoint(
-    parts: Parts, session: Session, asked: params.CheckpointParams
-) -> Coroutine[Any, Any, dict[str, Any]]:
-    return parts.store.keep(asked.name, parts.clock.wall(), again=asked.again)
-
-
-def list_checkpoints(parts: Parts, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
-    return parts.store.checkpoints(asked.n)
-
-
-async def delete_checkpoint(parts: Parts, session: Session, asked: params.NameParams) -> dict[str, Any]:
-    await parts.store.delete_checkpoint(asked.name)
-    return {"name": asked.name}
-
-
-def restore_checkpoint(
-    parts: Parts, session: Session, asked: params.NameParams
-) -> Coroutine[Any, Any, dict[str, Any]]:
-    return parts.friend.restore(asked.name)
-
-
-def import_fragments(
-    parts: Parts, session: Session, asked: params.ImportParams
-) -> Coroutine[Any, Any, dict[str, Any]]:
-    return parts.friend.take_in([replace(copy, dialog=None) for copy in asked.fragments])
-
-
-def reseed_friend(
-    parts: Parts, session: Session, asked: params.SeedParams
-) -> Coroutine[Any, Any, dict[str, Any]]:
-    return parts.friend.reseed(asked.seed.origin, asked.seed.readme)
-
-
 # --- the inbox ---------------------------------------------------------------------------------------
 
 
@@ -275,14 +228,14 @@ TABLE: dict[str, ServedMethod] = {
     Method.DIALOGS_REPLAY: _serve_with(replay_dialog, params.DialogParams),
     Method.DIALOGS_SEARCH: _serve_with(search_lines, params.SearchParams),
     Method.DIALOGS_FORGET: _serve_with(forget_dialogs, params.ForgetParams),
-    Method.FRAGMENTS: _serve_with(list_fragments, params.FragmentsParams),
-    Method.DRIFT: _serve_with(list_drift, params.PageParams),
-    Method.CHECKPOINT: _serve_with(keep_checkpoint, params.CheckpointParams),
-    Method.CHECKPOINTS: _serve_with(list_checkpoints, params.CountParams),
-    Method.DELETE_CHECKPOINT: _serve_with(delete_checkpoint, params.NameParams),
-    Method.RESTORE: _serve_with(restore_checkpoint, params.NameParams),
-    Method.IMPORT: _serve_with(import_fragments, params.ImportParams),
-    Method.RESEED: _serve_with(reseed_friend, params.SeedParams),
+    Method.FRAGMENTS: _serve_with(friend_handlers.list_fragments, params.FragmentsParams),
+    Method.DRIFT: _serve_with(friend_handlers.list_drift, params.PageParams),
+    Method.CHECKPOINT: _serve_with(friend_handlers.keep_checkpoint, params.CheckpointParams),
+    Method.CHECKPOINTS: _serve_with(friend_handlers.list_checkpoints, params.CountParams),
+    Method.DELETE_CHECKPOINT: _serve_with(friend_handlers.delete_checkpoint, params.NameParams),
+    Method.RESTORE: _serve_with(friend_handlers.restore_checkpoint, params.NameParams),
+    Method.IMPORT: _serve_with(friend_handlers.import_fragments, params.ImportParams),
+    Method.RESEED: _serve_with(friend_handlers.reseed_friend, params.SeedParams),
     Method.STATS: _serve_with(get_stats, params.NoParams),
     Method.INBOX_PERSIST: _serve_with(persist_shards, params.PersistParams),
     Method.INBOX_LIST: _serve_with(list_waiting, params.WaitingParams),

@@ -8,7 +8,7 @@ from dreamclient.messages import Code
 
 from dreamd.errors import StoreUnavailable
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, dreams, leo, measured, onlooker, texts
+from tests.helpers.dreaming import ORIGIN, STIRRED, dreams, leo, measured, onlooker, texts
 from tests.helpers.peer import PeerError
 from tests.helpers.waiting import until_on_loop
 
@@ -118,25 +118,6 @@ async def test_refuses_taken_and_malformed_names(tmp_path):
         with pytest.raises(PeerError, match="weight"):
             await peer.call("friend.import", [{"text": "the sea", "weight": 1.5}])
         assert len(await peer.call("friend.checkpoints")) == 1
-
-
-async def test_a_dialogue_that_runs_meanwhile_ends_with_the_new_friend(tmp_path):
-    gate = Gate()
-    async with serving(tmp_path) as service, await leo(service, generate=gate) as peer:
-        other = await onlooker(service)
-        await other.call("dream.seed", ORIGIN)
-        await other.call("friend.checkpoint", "c")
-        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
-        await gate.reached.wait()
-        await other.call("friend.import", [{"text": "the sea", "weight": 0.9}])
-        gate.opened.set()
-        ended = await dreaming
-        assert ended["outcome"] == "complete"
-        sources = {f["text"]: f["dialog"] for f in await other.call("friend.fragments") if not f["origin"]}
-        assert sources.pop("the sea") is None
-        assert set(sources.values()) == {ended["dialog"]}
-        assert (await other.call("dialogs.replay", ended["dialog"]))["difference"] is None
-        await other.close()
 
 
 async def test_p11_a_change_is_completed_though_its_caller_has_gone(tmp_path):

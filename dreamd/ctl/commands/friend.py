@@ -29,6 +29,7 @@ from dreamd.ctl.terminal.summaries import Summarized
 
 KIND, VERSION = "dreamd.friend", 1  # written into an exported file
 MOST = 20  # fragments that are shown if the user names no number
+CHANGE_S = 60.0  # a dialogue that runs is waited for, or suspended
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
 
 Row = Mapping[str, Any]
@@ -119,7 +120,7 @@ def restore(target: Target, name: str) -> None:
     dreamctl friend restore previous        undo the last restore, import or reseed
     """
     with target.daemon() as daemon:
-        _print_change(target, "Restored", daemon.call(Method.RESTORE, name))
+        _print_change(target, "Restored", daemon.call(Method.RESTORE, name, timeout_s=CHANGE_S))
 
 
 @friend.command(short_help="Write the friend to a file, as JSON.")
@@ -168,7 +169,7 @@ def import_(target: Target, file: Path) -> None:
     if exported is None:
         raise click.UsageError(f"{file} was not written by `dreamctl friend export`")
     with target.daemon() as daemon:
-        answer = daemon.call(Method.IMPORT, exported)
+        answer = daemon.call(Method.IMPORT, exported, timeout_s=CHANGE_S)
     _print_change(target, "Imported", answer)
 
 
@@ -195,7 +196,7 @@ def reseed(target: Target, file: Path, yes: bool) -> None:
     if not yes:
         click.confirm("This replaces what leo was born with. Go on?", abort=True, err=True)
     with target.daemon() as daemon:
-        _print_change(target, "Reseeded", daemon.call(Method.RESEED, {"origin": origin}))
+        _print_change(target, "Reseeded", daemon.call(Method.RESEED, {"origin": origin}, timeout_s=CHANGE_S))
 
 
 def can_ask() -> bool:

@@ -43,7 +43,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "disabled": lambda _: "gate.enabled is false",
     "degraded": lambda _: f"no dream can be kept now; `{command_to_copy('status')}` says why",
     "no_hooks": lambda _: "this session provides no generate or no observe",
-    "busy": lambda _: "a dialogue of this name was running",
+    "busy": lambda _: "a dialogue of this name was running, or the friend was being changed",
     "mute": _mute_words,
     "cooldown": _cooldown_words,
     "calm": _calm_words,

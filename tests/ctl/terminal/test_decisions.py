@@ -52,7 +52,7 @@ CASES = [
     (decided(settings=GateSettings(enabled=False)), "disabled: gate.enabled is false"),
     (decided(degraded=True), "degraded: no dream can be kept now; `dreamctl status` says why"),
     (decided(has_hooks=False), "no_hooks: this session provides no generate or no observe"),
-    (decided(busy=True), "busy: a dialogue of this name was running"),
+    (decided(busy=True), "busy: a dialogue of this name was running, or the friend was being changed"),
     (
         decided(mute_left_s=25.4),
         "mute: the last dialogue said nothing (`dreamctl doctor` says why); asked again in 25 s",

@@ -1,0 +1,45 @@
+"""The one way to change something beside which no dialogue may run: the friend, the past, leo's field, a pause.
+
+A restore, a reseed, an import, a drop and forgetting use it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dreamclient.messages import Code
+
+from dreamd.engine.dialogues import Dialogues
+from dreamd.errors import Refusal
+
+# How long a change waits for the dialogues that run, usually a few seconds, before it suspends them. Its caller waits
+# for it.
+WAIT_S = 10.0
+
+
+@asynccontextmanager
+async def hold_dialogues(dialogues: Dialogues) -> AsyncIterator[None]:
+    """Run no dialogue in the block, and begin none: the gate says `busy`. Wait for those that run, then suspend them:
+    they go on after the block. One block is entered at a time.
+
+    Raise Refusal if a dialogue that still runs cannot be suspended, or if another block takes too long.
+    """
+    try:
+        await asyncio.wait_for(dialogues.holding.acquire(), WAIT_S)
+    except TimeoutError:
+        raise Refusal(
+            Code.BUSY, "another change of the friend or the past is not done; try again later"
+        ) from None
+    try:
+        if running := [task for _, task in dialogues.running.values()]:
+            await asyncio.wait(running, timeout=WAIT_S)
+        if not dialogues.may_all_be_suspended:
+            raise Refusal(Code.BUSY, "a dialogue runs that cannot be suspended; try again when it has ended")
+        await dialogues.interrupt("shutdown")
+        yield
+    finally:
+        try:
+            await dialogues.friend_changed(WAIT_S)
+        finally:
+            dialogues.holding.release()
+            dialogues.is_over()

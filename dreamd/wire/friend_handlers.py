@@ -1,0 +1,57 @@
+"""The handlers of `friend.*`. Their table is in handlers.py.
+
+A handler that replaces the friend waits for the dialogues that run, or suspends them.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from msgspec.structs import replace
+
+from dreamd.engine.hold import hold_dialogues
+from dreamd.wire import params
+from dreamd.wire.parts import Parts
+from dreamd.wire.session import Session
+
+Answer = Coroutine[Any, Any, dict[str, Any]]
+
+
+async def list_fragments(parts: Parts, session: Session, asked: params.FragmentsParams) -> Any:
+    name = asked.checkpoint
+    found = parts.friend.fragments if name is None else await parts.store.checkpoint(name)
+    return sorted(found, key=lambda fragment: -fragment.weight)
+
+
+def list_drift(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.drift(asked.n, asked.before)
+
+
+def keep_checkpoint(parts: Parts, session: Session, asked: params.CheckpointParams) -> Answer:
+    return parts.store.keep(asked.name, parts.clock.wall(), again=asked.again)
+
+
+def list_checkpoints(parts: Parts, session: Session, asked: params.CountParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.checkpoints(asked.n)
+
+
+async def delete_checkpoint(parts: Parts, session: Session, asked: params.NameParams) -> dict[str, Any]:
+    await parts.store.delete_checkpoint(asked.name)
+    return {"name": asked.name}
+
+
+def restore_checkpoint(parts: Parts, session: Session, asked: params.NameParams) -> Answer:
+    return _change_friend(parts, lambda: parts.friend.restore(asked.name))
+
+
+def import_fragments(parts: Parts, session: Session, asked: params.ImportParams) -> Answer:
+    copies = [replace(copy, dialog=None) for copy in asked.fragments]
+    return _change_friend(parts, lambda: parts.friend.take_in(copies))
+
+
+def reseed_friend(parts: Parts, session: Session, asked: params.SeedParams) -> Answer:
+    return _change_friend(parts, lambda: parts.friend.reseed(asked.seed.origin, asked.seed.readme))
+
+
+async def _change_friend(parts: Parts, change: Callable[[], Answer]) -> dict[str, Any]:
+    async with hold_dialogues(parts.engine.dialogues):
+        return await change()

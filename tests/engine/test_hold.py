@@ -1,0 +1,152 @@
+"""No dialogue runs beside a change of the friend or the past: it is waited for, or suspended and goes on."""
+
+import asyncio
+
+import pytest
+from dreamclient.messages import Code
+
+from dreamd.engine import hold
+from dreamd.engine.hold import hold_dialogues
+from dreamd.errors import Refusal
+from tests.engine.test_dialogues import THREE, Host, check
+from tests.helpers.daemons.in_loop import serving
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled
+from tests.helpers.peer import PeerError
+from tests.helpers.waiting import until_on_loop
+
+CHANGES = {
+    "friend.restore": ["kept"],
+    "friend.reseed": [{"origin": ["Another beginning."]}],
+    "friend.import": [[{"text": "another line", "weight": 0.5}]],
+    "dialogs.forget": [{"id": 1}],
+}
+
+
+class SlowHost(Host):
+    """A leo that answers one hook call only when it is let on, and the next ones at once."""
+
+    def __init__(self, heard, stuck_in):
+        super().__init__(heard, stuck_in)
+        self.going_on = asyncio.Event()
+
+    async def _stick(self):
+        self.stuck_in = ""
+        self.reached.set()
+        await self.going_on.wait()
+
+
+@pytest.mark.parametrize("method", CHANGES)
+async def test_change_waits_for_the_dialogue_that_runs(tmp_path, method):
+    gate = Gate()
+    async with serving(tmp_path) as service, await onlooker(service) as user:
+        async with await leo(service) as first:
+            await first.call("dream.seed", ORIGIN)
+            await first.call("dream.now", STIRRED)
+        await user.call("friend.checkpoint", "kept")
+        async with await leo(service, generate=gate) as peer:
+            dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            changing = asyncio.create_task(user.call(method, *CHANGES[method]))
+            await until_on_loop(lambda: service.engine.dialogues.is_held)
+            gate.opened.set()
+            await asyncio.wait([dreaming, changing], return_when=asyncio.FIRST_COMPLETED)
+            assert service.engine.dialogues.running == {}
+            assert (await dreaming)["outcome"] == "complete"
+            await changing
+        assert not service.engine.dialogues.is_held
+
+
+@pytest.mark.parametrize("step", ["generate 2", "observe 2"])
+async def test_long_dialogue_is_suspended_and_goes_on_after_the_change(tmp_path, monkeypatch, step):
+    """What leo was asked when it was suspended is asked again, but a line is never observed twice."""
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    async with serving(tmp_path, gate__chance=1, **THREE) as service, await onlooker(service) as user:
+        await user.call("dream.seed", ORIGIN)
+        await user.call("friend.checkpoint", "kept")
+        await user.call("friend.import", [{"text": "a line of another", "weight": 0.5}])
+        heard = []
+        host = SlowHost(heard, step)
+        async with await host.connect(service.socket) as peer:
+            peer.send([2, "dream.context", [STIRRED]])
+            await host.reached.wait()
+            assert (await user.call("friend.restore", "kept"))["left"] == 1
+            host.going_on.set()
+            await settled(service)
+            await check(service, tmp_path, heard)
+        assert [decision.reason for decision in service.engine.why(2)] == ["resumed", "dream"]
+        assert "a line of another" not in {fragment.text for fragment in service.friend.fragments}
+
+
+async def test_change_is_refused_while_a_dialogue_runs_that_cannot_be_suspended(tmp_path, monkeypatch):
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    gate = Gate()
+    async with serving(tmp_path) as service, await onlooker(service) as user:
+        await user.call("dream.seed", ORIGIN)
+        await user.call("friend.checkpoint", "kept")
+        async with await leo(service, generate=gate) as peer:  # of no known field
+            dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            with pytest.raises(PeerError, match=r"14, .*try again when it has ended"):
+                await user.call("friend.restore", "kept")
+            gate.opened.set()
+            assert (await dreaming)["outcome"] == "complete"
+
+
+async def test_no_dialogue_begins_or_goes_on_in_the_block(tmp_path):
+    async with serving(tmp_path, gate__chance=1) as service, await leo(service) as peer:
+        async with hold_dialogues(service.engine.dialogues):
+            assert (await peer.call("dream.context", STIRRED))["reason"] == "busy"
+            with pytest.raises(PeerError, match=r"14, .*is being changed"):
+                await peer.call("dream.now", STIRRED)
+        assert (await peer.call("dream.context", STIRRED))["reason"] == "dream"
+        await settled(service)
+
+
+async def test_blocks_are_entered_one_at_a_time_and_left_when_cancelled(tmp_path, monkeypatch):
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    async with serving(tmp_path) as service:
+        dialogues, entered = service.engine.dialogues, asyncio.Event()
+
+        async def stay():
+            async with hold_dialogues(dialogues):
+                entered.set()
+                await asyncio.Event().wait()
+
+        first = asyncio.create_task(stay())
+        await entered.wait()
+        with pytest.raises(Refusal) as refused:
+            await stay()
+        assert refused.value.code == Code.BUSY
+        first.cancel()
+        await asyncio.wait([first])
+        async with hold_dialogues(dialogues):
+            assert dialogues.is_held
+        assert not dialogues.is_held
+
+
+async def test_holds_until_a_change_whose_caller_has_gone_is_done(tmp_path, monkeypatch):
+    async with serving(tmp_path) as service, await onlooker(service) as user:
+        await user.call("dream.seed", ORIGIN)
+        dialogues, going_on, told = service.engine.dialogues, asyncio.Event(), asyncio.Event()
+        replace_friend = service.store.replace_friend
+
+        async def slowly(*given):
+            told.set()
+            await going_on.wait()
+            return await replace_friend(*given)
+
+        monkeypatch.setattr(service.store, "replace_friend", slowly)
+
+        async def change():
+            async with hold_dialogues(dialogues):
+                await service.friend.reseed(["Another beginning."], [])
+
+        changing = asyncio.create_task(change())
+        await told.wait()
+        changing.cancel()
+        await asyncio.sleep(0)
+        assert dialogues.is_held
+        going_on.set()
+        await asyncio.wait([changing])
+        assert not dialogues.is_held
+        assert [fragment.text for fragment in service.friend.fragments] == ["Another beginning."]
