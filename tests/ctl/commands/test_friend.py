@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
-from dreamd.ctl.commands.friend import show_checkpoints, show_fragments
+from dreamd.ctl.commands.friend.checkpoint import show_checkpoints
+from dreamd.ctl.commands.friend.fragments import show_fragments
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 
@@ -190,7 +191,7 @@ def test_reseed_asks_for_confirmation_on_a_terminal(
 ) -> None:
     file = tmp_path / "birth.txt"
     file.write_text("A new birth.")
-    monkeypatch.setattr("dreamd.ctl.commands.friend.can_ask", lambda: True)
+    monkeypatch.setattr("dreamd.ctl.commands.friend.reseed.can_ask", lambda: True)
     refused = dreamctl("--socket", daemon.socket, "friend", "reseed", file)  # nothing is typed
     assert refused.exit_code == 1
     assert refused.stdout == ""

@@ -1,0 +1,1 @@
+"""`friend`: show and change what the imaginary friend is made of."""

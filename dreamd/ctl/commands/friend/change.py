@@ -1,0 +1,33 @@
+"""What a change of the friend did, as text, and how to undo it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.layout import fold_text, format_number, terminal_width
+from dreamd.ctl.terminal.output import command_to_copy, emit_json
+
+CHANGE_S = 60.0  # a dialogue that runs is waited for, or suspended
+
+
+def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
+    """Print what a restore, import or reseed changed, and how to undo it."""
+    if target.as_json:
+        emit_json(answer)
+        return
+    words = (
+        f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
+        f"{format_number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went."
+    )
+    if undo := answer.get("undo", "previous"):  # a daemon of 0.1.0 does not name it
+        words += f" `{command_to_copy(f'friend restore {undo}')}` takes this back."
+    elif not answer["added"]:
+        words += " Nothing changed."
+    if kept := answer.get("origin_kept"):
+        words += f" The origin that went is kept as {kept}."
+    click.echo(fold_text(words, terminal_width()))
+    if skipped := answer["skipped"]:
+        why = "they say the same words twice, or are more than the buffer holds"
+        click.echo(f"{skipped} had no place: {why}.", err=True)

@@ -1,0 +1,42 @@
+"""Fragments of the friend as text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dreamd.ctl.terminal.bars import draw_bar
+from dreamd.ctl.terminal.layout import fold_text, format_number, format_span
+
+NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
+
+Row = Mapping[str, Any]
+
+
+def show_fragments(
+    fragments: Sequence[Row], columns: int, now: float, *, most: int = 0, plain: bool = False
+) -> str:
+    """Return the first `most` fragments of a `friend.fragments` answer as text, or all if it is 0."""
+    if not fragments:
+        return "The friend is empty: the first leo that connects brings his origin."
+    shown = fragments[: most or None]
+    lines = [_show_fragment(fragment, columns, now, plain) for fragment in shown]
+    origin = sum(fragment["origin"] for fragment in fragments)
+    rest = f"; {len(fragments) - len(shown)} more with -n 0" if len(shown) < len(fragments) else ""
+    return "\n".join(
+        [*lines, "", fold_text(f"{len(fragments)} fragments, {origin} of them origin{rest}.", columns)]
+    )
+
+
+def _show_fragment(fragment: Row, columns: int, now: float, plain: bool) -> str:
+    source = (
+        "origin" if fragment["origin"] else f"from {fragment['dialog']}" if fragment["dialog"] else "brought"
+    )
+    if columns < NARROW:
+        label = f"{format_number(fragment['weight'])}  {source}  "
+    else:
+        age = (
+            " ".join(format_span(max(0.0, now - fragment["added_at"])).split()[:2])
+            if fragment["added_at"]
+            else "-"
+        )
+        label = f"{format_number(fragment['weight'])} {draw_bar(fragment['weight'], 6, plain)}  {source:<9}  {age:>7}  "
+    return fold_text(fragment["text"], columns, " " * min(len(label), columns // 2), label)
