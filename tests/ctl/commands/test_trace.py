@@ -90,17 +90,17 @@ EXCHANGE = (
 
 def test_shows_an_exchange_as_text() -> None:
     assert shown(*EXCHANGE) == (
-        "11:59:50.000  2 in  call dream.now #4, 95 B\n"
-        '    [{"prompt": "<18 chars>", "reply": "<6 chars>", "pulse": {"novelty": 0.12},\n'
-        '    "quality": 0.78}]\n'
-        "11:59:50.250  2 out call generate #0, 63 B\n"
-        '    ["<18 chars>", 0.75, 0.5, {"speaker": "leo"}]\n'
-        "11:59:50.262  2 in  answer generate #0, 57 B, 12.5 ms, an error\n"
-        '    [11, "<19 chars>", {"type": "TypeError", "where": "leo.py:4"}]\n'
-        "11:59:51.000  2 in  notification dream.context, 5 kB, cut\n"
-        '    [{"prompt": "…"}]\n'
-        "11:59:52.000  2 in  unreadable, 2 B\n"
-        "11:59:53.000  2 out answer to a call not seen #9, 5 B\n"
+        "11:59:50.000  session 2 calls dream.now #4, 95 B\n"
+        "    prompt: <18 chars>, reply: <6 chars>, pulse: {novelty: 0.12}, quality: 0.78\n"
+        "11:59:50.250  daemon calls generate #0 of session 2, 63 B\n"
+        "    seed: <18 chars>, temperature: 0.75, semantic_weight: 0.5, meta: {speaker:\n"
+        '    "leo"}\n'
+        "11:59:50.262  session 2 answers generate #0, 57 B, 12.5 ms, an error\n"
+        '    HOOK_FAILED (11), <19 chars>, type: "TypeError", where: "leo.py:4"\n'
+        "11:59:51.000  session 2 sends dream.context, 5 kB, cut\n"
+        "    prompt: …\n"
+        "11:59:52.000  session 2 sends what cannot be read, 2 B\n"
+        "11:59:53.000  daemon answers a call that was not seen #9 to session 2, 5 B\n"
         "    true"
     )
 
@@ -169,6 +169,20 @@ def test_filters_by_session_and_method(
     assert "no session 9999; `dreamctl status` lists them (NOT_FOUND, 12)" in refused.stderr
 
 
+def test_shows_what_a_watch_is_sent_only_if_it_is_asked_for(
+    daemon: DaemonProcess, leo: tuple[Speaker, DreamClient], tmp_path: Path
+) -> None:
+    _, client = leo
+    client.call("events.subscribe")
+    for options in ([], ["--session", client.daemon["session"]]):
+        with watching(tmp_path, "--socket", daemon.socket, "trace", *options) as process:
+            read_until(process.stderr, lambda line: "Tracing" in line, str)
+            client.call("dream.context", CALM)
+            client.call("stats")
+            shown = read_until(process.stdout, lambda line: "daemon answers stats" in line, str)
+        assert any("daemon sends event to session" in line for line in shown) is bool(options)
+
+
 def test_decides_10_000_contexts_and_counts_the_lost_messages(daemon: DaemonProcess, tmp_path: Path) -> None:
     count, hello = 10_000, {"protocol": 1, "name": "pusher", "provides": []}
     context = msgpack.packb([2, "dream.context", [CALM]])
@@ -222,14 +236,14 @@ def test_traces_until_ctrl_c_on_a_terminal(
         with DreamClient(socket_path=daemon.socket) as client:
             assert client.start(10.0)
             client.call("dream.context", CALM | {"reply": "the café ≤ \x1b[2J \x9b2J \u202e"})
-        terminal.until('"no_hooks"')
+        terminal.until('reason: "no_hooks"')
         terminal.process.send_signal(signal.SIGINT)
         assert terminal.end() == 0
     plain = re.sub(r"\x1b\[\d+m", "", terminal.seen)
     assert not {"\x1b", "\x9b", "\u202e"} & {*plain}
     assert max(map(len, plain.splitlines())) <= columns
     flat = " ".join(plain.split())
-    assert re.search(r"\d\d:\d\d:\d\d\.\d\d\d \d+ in call dream\.context #\d", flat)
+    assert re.search(r"\d\d:\d\d:\d\d\.\d\d\d session \d+ calls dream\.context #\d", flat)
     assert ("the cafe <=" if term == "dumb" else "the café ≤") in flat
     assert ("\x1b" in terminal.seen) is (term != "dumb")
 

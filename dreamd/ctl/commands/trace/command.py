@@ -1,6 +1,5 @@
 """`trace`: print each message on the socket, decoded."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
+from dreamd.ctl.commands.trace.in_words import error_in_words, params_in_words, result_in_words
 from dreamd.ctl.commands.trace.message_view import in_hex, unpack_message
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.events import follow_events, tell_lost, until_ctrl_c
@@ -20,6 +20,12 @@ _Call = tuple[int, str, int | None]  # by session, the way the call went, and it
 OPEN_CALLS = 4096  # that an answer is expected to; beyond, the oldest is given up
 INDENT = " " * 4  # of what a message holds
 COLOURS = {"in": "cyan", "out": "magenta"}
+VERBS = {
+    "call": "calls",
+    "answer": "answers",
+    "notification": "sends",
+    "unreadable": "sends what cannot be read",
+}
 
 
 @click.command(short_help="Print each message on the socket, until Ctrl-C.")
@@ -33,19 +39,21 @@ COLOURS = {"in": "cyan", "out": "magenta"}
 @utc_option
 @click.pass_obj
 def trace(target: Target, session: int | None, methods: tuple[str, ...], show_text: bool, raw: bool) -> None:
-    """Print each message on the socket, until Ctrl-C: its session, its direction as seen from the daemon, its type and
-    size, and how long an answer took. Texts are hidden. The sessions never wait for a trace: if it is too slow,
-    messages are dropped and counted.
+    """Print each message on the socket, until Ctrl-C: who sends it, what it is, its size, how long an answer took, and
+    what it holds. Texts are hidden. The sessions never wait for a trace: if it is too slow, messages are dropped and
+    counted.
 
     \b
     dreamctl trace
     dreamctl trace --method generate --show-text
     dreamctl trace --json | jq 'select(.took_ms > 100)'
 
-    Sessions that are running a trace are not shown.
+    Sessions that are running a trace are not shown. What a `watch` is sent is shown with --session, --method event or
+    --json.
     """
     reading = Reading(show_text, raw)
     columns = terminal_width()
+    asked = bool(methods or session)  # for what a `watch` is sent: a copy of what happens anyway
 
     def begun(_: object) -> None:
         reading.forget()  # another daemon counts its sessions from 1 again
@@ -61,7 +69,7 @@ def trace(target: Target, session: int | None, methods: tuple[str, ...], show_te
                     emit_line(message)
                 elif lost:
                     tell_lost(message, "messages")
-                else:
+                elif message["method"] != Method.EVENT or asked:
                     click.echo(show_message(message, columns))
 
 
@@ -127,12 +135,15 @@ def show_message(message: Message, columns: int) -> str:
 
 
 def _about_message(message: Message) -> str:
-    what = [message["session"], f"{message['way']:3}", message["type"]]
+    session, ours = f"session {message['session']}", message["way"] == "out"
+    what = ["daemon" if ours else session, VERBS[message["type"]]]
     if message["type"] != "unreadable":
-        what.append(message["method"] or "to a call not seen")
+        what.append(message["method"] or "a call that was not seen")
     if message["id"] is not None:
         what.append(f"#{message['id']}")
-    parts = [" ".join(map(str, what)), format_size(message["size"])]
+    if ours:
+        what.append(f"{'of' if message['type'] == 'call' else 'to'} {session}")
+    parts = [" ".join(what), format_size(message["size"])]
     if message.get("took_ms") is not None:
         parts.append(f"{message['took_ms']:.1f} ms")
     if message.get("error"):
@@ -147,9 +158,11 @@ def _held_words(message: Message) -> str:
         return " ".join(raw[at : at + 2] for at in range(0, len(raw), 2))
     if message["type"] == "unreadable":
         return ""
-    return json.dumps(
-        message.get("error") or message.get("result", message.get("params")), ensure_ascii=False
-    )
+    if message.get("error"):
+        return error_in_words(message["error"])
+    if message["type"] == "answer":
+        return result_in_words(message["result"])
+    return params_in_words(message["method"], message["params"])
 
 
 def _moment_ms(at: float) -> str:

@@ -20,6 +20,12 @@ KEYS = frozenset({
     "novelty", "origin", "overlap", "pid", "prompt", "protocol", "provides", "pulse", "quality", "readme", "reply",
     "result", "seed", "taken", "text", "themes", "trauma", "trauma_level", "type", "version", "weight", "where",
 })  # fmt: skip
+# The keys of leo's own `math_state`, which docs/reference/protocol.md lists. Other hosts may put anything there.
+MATH_STATE = frozenset({
+    "active_theme_count", "arousal", "emerging_score", "entropy", "expert_id", "expert_semantic", "expert_temp",
+    "fading_score", "metaleo_weight", "novelty", "overthinking_enabled", "pulse", "quality", "reply_len",
+    "rings_present", "total_themes", "trauma_level", "unique_ratio", "used_metaleo",
+})  # fmt: skip
 # The keys whose values are names. A value of theirs that is no name is hidden, as is every other text.
 _NAMES = frozenset({
     "client", "folder", "kind", "method", "name", "outcome", "path", "provides", "reason", "role", "socket",
@@ -28,7 +34,7 @@ _NAMES = frozenset({
 _NAME = re.compile(r"[\w.:/<>+-]{1,200}( in [\w.<>]{1,100})?|", re.ASCII)
 # Below these keys a host, or another memory system, may put anything.
 _FREE = frozenset({"cap_token", "math_state", "matada_nodes", "payload", "result", "seed", "shards"})
-_KEY, _ERROR, _METHOD = "\0key", "\0error", "\0method"  # for values that have no key
+_KEY, _STATE_KEY, _ERROR, _METHOD = "\0key", "\0state", "\0error", "\0method"  # for values that have no key
 # What the texts among the params of a method are.
 _PARAMS = {
     Method.CHECKPOINT: "name",
@@ -107,7 +113,7 @@ class _Reader:
                 case "array":
                     return self._array(key, free, depth + 1)
                 case "map":
-                    return self._map(free, depth + 1)
+                    return self._map(_STATE_KEY if key == "math_state" else _KEY, free, depth + 1)
             value = self._unpacker.unpack()
         except (OutOfData, ValueError):
             self._ended = True
@@ -123,10 +129,10 @@ class _Reader:
             values.append(self._value(key, free=free, depth=depth))
         return values
 
-    def _map(self, free: bool, depth: int) -> dict[str, Any]:
+    def _map(self, keys: str, free: bool, depth: int) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for place in range(self._unpacker.read_map_header()):
-            key = str(self._value(_KEY, free=free, depth=depth))
+            key = str(self._value(keys, free=free, depth=depth))
             if self._ended:
                 break
             key = f"{key} #{place}" if key in values else key  # two hidden keys may look equal
@@ -155,6 +161,8 @@ class _Reader:
         ours = self._ours and not free
         if key == _KEY:
             return ours or (not free and text in KEYS)
+        if key == _STATE_KEY:
+            return text in MATH_STATE
         if key == _METHOD:
             return text in METHODS
         if key == _ERROR:

@@ -45,7 +45,9 @@ def test_show_text_shows_everything() -> None:
         ({"name": "leo"}, {"name": "leo"}),
         ({"name": "two words"}, {"name": "<9 chars>"}),  # no name, whatever it stands under
         ({"math_state": {"name": "Ann"}}, {"math_state": {"<4 chars>": "<3 chars>"}}),  # a host may put anything there
-        ({"math_state": {"rain": 3}}, {"math_state": {"<4 chars>": 3}}),
+        ({"math_state": {"rain": 3, "reply_len": 2}}, {"math_state": {"<4 chars>": 3, "reply_len": 2}}),
+        ({"math_state": {"novelty": {"novelty": 1}}}, {"math_state": {"novelty": {"<7 chars>": 1}}}),
+        ({"failures": {"reply_len": 3}}, {"failures": {"<9 chars>": 3}}),
         ({"failures": {"rain": 1}}, {"failures": {"<4 chars>": 1}}),
         ({"rain": {"name": "Ann"}}, {"<4 chars>": {"<4 chars>": "<3 chars>"}}),
         ({"seed": {"constraints": {"flags": {"rain": 1}}}}, {"seed": {"<11 chars>": {"<5 chars>": {"<4 chars>": 1}}}}),
