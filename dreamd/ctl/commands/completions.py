@@ -18,7 +18,8 @@ SHELLS = ("bash", "zsh", "fish")
 @json_option
 @click.pass_context
 def completions(context: click.Context, shell: str) -> None:
-    """Print the script that makes SHELL complete dreamctl: commands, options, dialogues, checkpoints, traces.
+    """Print the script that makes SHELL complete dreamctl: commands, options, and what they take: dialogues,
+    checkpoints, traces, sessions, methods.
 
     \b
     dreamctl completions bash > ~/.local/share/bash-completion/completions/dreamctl

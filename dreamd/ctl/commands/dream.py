@@ -5,6 +5,7 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
+from dreamd.ctl.daemon.completers import complete_sessions
 from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
 from dreamd.ctl.terminal.layout import terminal_width
@@ -12,7 +13,12 @@ from dreamd.ctl.terminal.output import emit_json, json_option
 
 
 @click.command(short_help="Have leo dream now, past all gates.")
-@click.option("--session", type=click.IntRange(1), help="The leo to dream, if more than one is connected.")
+@click.option(
+    "--session",
+    type=click.IntRange(1),
+    shell_complete=complete_sessions,
+    help="The leo to dream, if more than one is connected.",
+)
 @json_option
 @click.pass_obj
 def dream(target: Target, session: int | None) -> None:

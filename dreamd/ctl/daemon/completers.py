@@ -1,4 +1,4 @@
-"""The words that a shell offers when Tab is pressed: dialogues, checkpoints, traces.
+"""The words that a shell offers when Tab is pressed: dialogues, checkpoints, traces, sessions, methods.
 
 Completion never fails: if the daemon is slow or absent, or the inbox cannot be read, it offers nothing.
 """
@@ -16,6 +16,8 @@ from dreamd.ctl.daemon.connection import Target, connect_daemon
 WAIT_S = 0.5  # for the daemon, twice at most: the user has pressed Tab and waits
 RECENT = 20  # dialogues that are offered by number
 LOOKED_THROUGH = 500  # dialogues, for trace ids
+METHODS = [name for word, name in vars(Method).items() if word.isupper()]
+SERVED = METHODS[: METHODS.index(Method.GENERATE)]  # by the daemon, not by a host
 
 
 def complete_dialogues(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -59,14 +61,33 @@ def complete_traces(context: click.Context, _: click.Parameter, typed: str) -> l
     return [each for each in offered if each.startswith(typed)]
 
 
-def _ask_daemon(context: click.Context, method: str, *params: Any) -> list[dict[str, Any]]:
+def complete_served(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """Return the methods of the daemon that begin with `typed`."""
+    return [method for method in SERVED if method.startswith(typed)]
+
+
+def complete_methods(_: click.Context, __: click.Parameter, typed: str) -> list[str]:
+    """Return all methods, those of hosts too, that begin with `typed`."""
+    return [method for method in METHODS if method.startswith(typed)]
+
+
+def complete_sessions(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Return the numbers of the connected sessions that begin with `typed`, without dreamctl's own."""
+    status = _ask_daemon(context, Method.STATUS)
+    return [
+        CompletionItem(number, help=f"{each['name']}, pid {each['pid']}")
+        for each in (status["sessions"] if status else [])
+        if (number := str(each["session"])).startswith(typed) and each["name"] != "dreamctl"
+    ]
+
+
+def _ask_daemon(context: click.Context, method: str, *params: Any) -> Any:
     """Return the daemon's answer, or an empty list if it does not answer in time."""
     try:
         with connect_daemon(_target_of(context).socket, wait_s=WAIT_S) as daemon:
-            answer: list[dict[str, Any]] = daemon.call(method, *params, timeout_s=WAIT_S)
+            return daemon.call(method, *params, timeout_s=WAIT_S)
     except (click.ClickException, HomeUnknown):
         return []
-    return answer
 
 
 def _target_of(context: click.Context) -> Target:

@@ -15,6 +15,7 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import COMMANDS, cli
 from dreamd.ctl.commands.completions import SHELLS, join_words
+from dreamd.wire.handlers import TABLE
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -73,12 +74,24 @@ def test_offers_ids_and_names(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyP
     assert offered(dreamt, "--socket", str(dreamt.socket), "inbox", "ack", newest) == [newest]
 
 
+def test_offers_methods_and_sessions(dreamt: DaemonProcess) -> None:
+    assert set(offered(dreamt, "call", "dialogs.")) == {name for name in TABLE if name.startswith("dialogs.")}
+    assert offered(dreamt, "call", "gen") == []  # it is a host's
+    assert offered(dreamt, "trace", "--method", "gen") == ["generate"]
+    with DreamClient(socket_path=dreamt.socket) as client:
+        assert client.start(10.0)
+        own = str(client.daemon["session"])
+        for command in ("trace", "dream"):
+            assert offered(dreamt, command, "--session", own) == [own]
+
+
 def test_offers_and_prints_nothing_after_an_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """There is no daemon, a stopped one, an impossible path, or an unreadable inbox."""
     daemon = DaemonProcess(tmp_path / "state")
     assert offered(daemon, "show", "") == ["last"]
     assert offered(daemon, "friend", "restore", "") == []
     assert offered(daemon, "inbox", "ack", "") == []
+    assert offered(daemon, "dream", "--session", "") == []
     assert offered(daemon, "--socket", "/" + "x" * 200, "friend", "restore", "") == []
     with daemon:
         os.kill(daemon.process.pid, signal.SIGSTOP)

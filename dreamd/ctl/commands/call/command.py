@@ -13,6 +13,7 @@ from dreamclient.protocol.hooks import Hook
 from msgpack import packb, unpackb
 
 from dreamd.ctl.commands.call.hook_commands import Commands
+from dreamd.ctl.daemon.completers import complete_served
 from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
 from dreamd.ctl.daemon.source import ANSWER_S
 from dreamd.ctl.terminal.output import emit_json, json_option
@@ -47,7 +48,7 @@ def _positive_seconds(_: click.Context, __: click.Parameter, value: float | None
     context_settings={"ignore_unknown_options": True},  # -1 is a number here
     short_help="Call a method of the daemon.",
 )
-@click.argument("method")
+@click.argument("method", shell_complete=complete_served)
 @click.argument("params", metavar="[JSON]...", nargs=-1)
 @click.option("--timeout", "timeout_s", type=float, callback=_positive_seconds, help="Seconds to wait.")
 @click.option(

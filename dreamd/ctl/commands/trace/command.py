@@ -9,6 +9,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.commands.trace.in_words import error_in_words, params_in_words, result_in_words
 from dreamd.ctl.commands.trace.message_view import in_hex, unpack_message
+from dreamd.ctl.daemon.completers import complete_methods, complete_sessions
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.events import follow_events, tell_lost, until_ctrl_c
 from dreamd.ctl.terminal.layout import fold_text, format_size, terminal_width
@@ -29,9 +30,16 @@ VERBS = {
 
 
 @click.command(short_help="Print each message on the socket, until Ctrl-C.")
-@click.option("--session", type=click.IntRange(1), help="Show only this session.")
 @click.option(
-    "--method", "methods", multiple=True, metavar="METHOD", help="Show only this method. May be repeated."
+    "--session", type=click.IntRange(1), shell_complete=complete_sessions, help="Show only this session."
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="METHOD",
+    shell_complete=complete_methods,
+    help="Show only this method. May be repeated.",
 )
 @click.option("--show-text", is_flag=True, help="Also show what leo, the friend and the user say.")
 @click.option("--raw", is_flag=True, help="Print the bytes in hexadecimal, those of hidden texts as dots.")
