@@ -34,6 +34,8 @@ class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Lines: three or four short exchanges, as leo's author has it.
     turns_min: Annotated[int, Meta(ge=1)] = 3
     turns_max: Annotated[int, Meta(ge=1)] = 4
+    # Whether the lines reach leo's field and his friend. False: they are only spoken, shown and kept.
+    feed: bool = True
     # Calls of `generate` for a line. The better of two answers is worth a second call, a third adds nothing.
     # 0: one call, and its text is the line, cut at max_tokens words.
     candidates: Annotated[int, Meta(ge=0)] = 2
@@ -82,7 +84,7 @@ class Record(Struct, frozen=True):
 
 class Observe(Struct, frozen=True):
     """The driver feeds the line into leo's field, and sends LineMetrics or None. `candidate`: the one that it is
-    from."""
+    from. Without `feed` the driver feeds nothing, and sends None: the dialogue itself does not differ."""
 
     line: Line
     candidate: int = 1

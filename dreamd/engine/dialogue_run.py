@@ -118,6 +118,7 @@ class DialogueRun:
             context=msgspec.json.encode(self.ctx),
             settings=msgspec.json.encode(self.settings.dialogue),
             friend_state=msgspec.msgpack.encode([(f.id, f.weight) for f in friend.fragments]),
+            fed=self.about.fed,
         )
         await self._kept("begin", self.store.begin(new))
         self.begun = True
@@ -160,13 +161,17 @@ class DialogueRun:
             # A resumed dialogue may be older than the last one of this client.
             at = max(about.started_at, self.clients[about.client].last_run_s or 0.0)
             charge = Charge(about.client, at, tuple(self.clients.forgotten))
-        await self._kept("record", self.store.record(about.id, line, self.clock.wall(), charge=charge))
+        kept = self.store.record(about.id, line, self.clock.wall(), charge=charge, fed=about.fed)
+        await self._kept("record", kept)
         if charge is not None:
             self.clients.charged(charge.client, charge.at, charge.forget)
         self.tell("line", **{name: getattr(line, name) for name in _LINE_EVENT})
 
     async def _observe(self, effect: Observe, line: Line) -> LineMetrics | None:
-        """Observe a line, and store the answer before the next line is asked for (P13)."""
+        """Observe a line, and store the answer before the next line is asked for (P13). A line that is not to be fed
+        never leaves the daemon."""
+        if not self.about.fed:
+            return None
         self.observed[line.turn] = "failed"
         heard = await self.hooks.observe(effect)
         how: Observed = "refused" if heard and heard.taken is False else "answered"

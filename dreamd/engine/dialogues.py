@@ -50,10 +50,11 @@ class Dreamer:
 
 
 class Ending(NamedTuple):
-    """The outcome of a dialogue, or that it is suspended, and its number of lines."""
+    """The outcome of a dialogue, or that it is suspended, its number of lines, and whether they were fed."""
 
     outcome: str
     lines: int
+    fed: bool = True
 
 
 def may_go_on(dialog: OpenDialog, now_s: float) -> bool:
@@ -114,11 +115,12 @@ class Dialogues:
             field=dreamer.session.field or None,
             version=dreamd.__version__,
             started_at=at,
+            fed=settings.dialogue.feed,
         )
         return dialog, self._start(dreamer, about, ctx, settings, drawn)
 
-    def resume(self, dreamer: Dreamer, settings: Settings) -> int | None:
-        """Go on with the oldest suspended dialogue of this session's name and field. Return its id, or None."""
+    def resume(self, dreamer: Dreamer, settings: Settings) -> OpenDialog | None:
+        """Go on with the oldest suspended dialogue of this session's name and field, and return it, or None."""
         if (
             self.is_held
             or dreamer.run is not None
@@ -131,7 +133,7 @@ class Dialogues:
             if (dialog.client, dialog.field) == mine and may_go_on(dialog, now_s):
                 del self.suspended[dialog.id]
                 self._start(dreamer, dialog, Context(prompt="", reply=""), settings, None)
-                return dialog.id
+                return dialog
         return None
 
     async def recover(self) -> None:
@@ -219,7 +221,7 @@ class Dialogues:
         end = None
         try:
             result = await run.perform(self._friend.friend)
-            ending = Ending(result.outcome, len(result.lines))
+            ending = Ending(result.outcome, len(result.lines), run.about.fed)
             if run.begun:
                 ending, end = await self._conclude(run, result)
         except StoreUnavailable as error:
@@ -250,9 +252,9 @@ class Dialogues:
                     run.about, interruptions=run.about.interruptions + 1, interrupted_in=interrupted_in
                 )
                 self._wait_for_client(again)
-                return Ending(SUSPENDED, len(result.lines)), None
+                return Ending(SUSPENDED, len(result.lines), run.about.fed), None
             outcome = "left"
-        return Ending(outcome, len(result.lines)), await self._finish(run, result, outcome)
+        return Ending(outcome, len(result.lines), run.about.fed), await self._finish(run, result, outcome)
 
     async def _finish(self, run: DialogueRun, result: Result, outcome: str) -> Finish:
         """Store the end and the next friend in one transaction, which goes on even if this stops waiting."""
@@ -264,6 +266,7 @@ class Dialogues:
             lines=result.lines,
             observed=run.observed,
             recalled=run.recalled,
+            fed=run.about.fed,
             signals={run.about.client: signals.take()},
         )
         try:
@@ -284,7 +287,7 @@ class Dialogues:
         with suppress(Unreadable):
             script = await self._store.script(dialog.id)
         lines = script.lines if script else []
-        await self._end(dialog.id, Finish(at=self._clock.wall(), outcome="left", lines=lines))
+        await self._end(dialog.id, Finish(at=self._clock.wall(), outcome="left", lines=lines, fed=dialog.fed))
         self._clients.end(dialog.client, dialog.id)
 
     def _wait_for_client(self, dialog: OpenDialog) -> None:
@@ -301,6 +304,7 @@ class Dialogues:
             "dialog.finished",
             outcome=ending.outcome,
             lines=ending.lines,
+            fed=ending.fed,
             drift=end.drift if end else None,
             admitted=[fragment.text for fragment in change.added] if change else [],
         )

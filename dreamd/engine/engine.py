@@ -14,7 +14,7 @@ import msgspec
 from dreamclient.messages import DECISIONS, Code
 
 from dreamd.clock import Clock
-from dreamd.dream.gate import Decision, Gate
+from dreamd.dream.gate import Decision, Gate, Reason
 from dreamd.dream.model import Context
 from dreamd.engine.decisions import Decisions
 from dreamd.engine.delivery import Delivery
@@ -211,10 +211,7 @@ class Engine:
             return False
         dialog = self.dialogues.resume(dreamer, self.settings)
         if dialog is not None:
-            at, name, session = self._clock.wall(), dreamer.name, dreamer.session.number
-            self._note(
-                Decision(at=at, dream=True, reason="resumed", client=name, session=session, dialog=dialog)
-            )
+            self._note_begun("resumed", dreamer, dialog.id, fed=dialog.fed)
         return dialog is not None
 
     def leave(self, number: int) -> None:
@@ -253,6 +250,7 @@ class Engine:
         decision.session = session.number
         if decision.dream:
             decision.dialog, _ = self.dialogues.begin(dreamer, ctx, now, self.settings, decision.drawn)
+            decision.fed = self.settings.dialogue.feed
         self._note(decision)
         return decision
 
@@ -265,18 +263,32 @@ class Engine:
             raise Refusal(Code.BUSY, "the friend or the past is being changed; try again when that is done")
         if self.unavailable_reason:
             raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.unavailable_reason}")
-        now = self._clock.wall()
         ctx = ctx or dreamer.latest or Context(prompt="", reply="")
-        dialog, task = self.dialogues.begin(dreamer, ctx, now, self.settings)
-        name, session = dreamer.session.name, dreamer.session.number
-        self._note(Decision(at=now, dream=True, reason="asked", client=name, session=session, dialog=dialog))
+        dialog, task = self.dialogues.begin(dreamer, ctx, self._clock.wall(), self.settings)
+        self._note_begun("asked", dreamer, dialog, fed=self.settings.dialogue.feed)
         ending = await asyncio.shield(task)
         await self.pending.wait_idle(DELIVERY_S)
-        return {"dialog": dialog, "outcome": ending.outcome, "lines": ending.lines}
+        answer = {"dialog": dialog, "outcome": ending.outcome, "lines": ending.lines}
+        return answer if ending.fed else {**answer, "fed": False}
 
     def why(self, n: int) -> list[Decision]:
         """Return the last n decisions, newest first."""
         return self.decisions.newest(n)
+
+    def _note_begun(self, reason: Reason, dreamer: Dreamer, dialog: int, *, fed: bool) -> None:
+        """Note that a dialogue began, or goes on, without a decision."""
+        at, session = self._clock.wall(), dreamer.session
+        self._note(
+            Decision(
+                at=at,
+                dream=True,
+                reason=reason,
+                client=dreamer.name,
+                session=session.number,
+                dialog=dialog,
+                fed=fed,
+            )
+        )
 
     def _note(self, decision: Decision) -> None:
         self.decisions.add(decision)

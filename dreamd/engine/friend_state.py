@@ -88,10 +88,10 @@ class FriendState:
 
     @_run_uncancelled
     async def finish(self, dialog: int, end: Finish) -> Finish:
-        """Store the end of a dialogue and, if it spoke, the next friend in one transaction. Return the end with the
-        change and the drift."""
+        """Store the end of a dialogue and, if it spoke and was fed, the next friend in one transaction. Return the end
+        with the change and the drift."""
         friend = self.friend
-        if end.lines:
+        if end.lines and end.fed:
             said = [line for line in end.lines if line.speaker == "friend"]
             ranks = Ranks(await self._store.last_measures())  # including those of this dialogue
             friend, change = friend.after(said, dialog=dialog, at=end.at, settings=self.settings, ranks=ranks)

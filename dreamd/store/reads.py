@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _DIALOG: Final = (
     "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
-    " avg_trauma, avg_arousal, drift, note,"
+    " avg_trauma, avg_arousal, drift, note, fed,"
     " (SELECT nullif(substr(text, 1, 60), '') FROM dream_turns"  # OPENING_CHARS
     " WHERE dialog_id = dream_dialogs.id AND turn = 1) AS opening"
 )
@@ -106,12 +106,12 @@ def recent_dialogs(connection: Connection, n: int, before: int | None = None) ->
     """Return the last n dialogues, newest first, without their lines. `before`: only those before this dialogue."""
     place = "WHERE (started_at, id) < (SELECT started_at, id FROM dream_dialogs WHERE id = ?)"
     found = f"dream_dialogs {place if before else ''} ORDER BY started_at DESC, id DESC LIMIT ?"
-    return _select_rows(connection, _DIALOG, found, *([before] if before else []), n)
+    return _select_dialogs(connection, found, *([before] if before else []), n)
 
 
 def get_dialog(connection: Connection, dialog_id: int) -> Row | None:
     """Return a dialogue with its lines as `turns`, or None. `lines` is their count."""
-    found = _select_rows(connection, _DIALOG, "dream_dialogs WHERE id = ?", dialog_id)
+    found = _select_dialogs(connection, "dream_dialogs WHERE id = ?", dialog_id)
     return found[0] | {"turns": _select_turns(connection, dialog_id)} if found else None
 
 
@@ -215,6 +215,10 @@ def total_stats(connection: Connection) -> Row:
         "days": _days(connection),
         "forgotten": int(numbers.get(FORGOTTEN, 0)),
     }
+
+
+def _select_dialogs(connection: Connection, found: str, *arguments: int) -> list[Row]:
+    return [row | {"fed": bool(row["fed"])} for row in _select_rows(connection, _DIALOG, found, *arguments)]
 
 
 def _select_turns(connection: Connection, dialog_id: int) -> list[Row]:

@@ -24,6 +24,7 @@ class NewDialog(Struct, frozen=True, kw_only=True):
     friend_state: bytes  # ids and weights of the friend's fragments, packed by the engine
     field: str | None = None  # the field that the client feeds
     version: str = ""  # version of dreamd
+    fed: bool = True  # whether dialogue.feed is on
 
 
 class OpenDialog(Struct, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class OpenDialog(Struct, frozen=True, kw_only=True):
     started_at: float
     interruptions: int = 0
     interrupted_in: str | None = None  # the hook and the turn of the last interruption, such as "generate 2"
+    fed: bool = True  # as dialogue.feed was when it began
     suspended: bool = False
     at: str = ""  # the hook and the turn at which a daemon crashed
 
@@ -58,6 +60,7 @@ class Finish(Struct, frozen=True, kw_only=True):
     lines: list[Line] = []  # with their final measures
     observed: dict[int, Observed] = {}  # by turn; a missing turn stays "sent"
     recalled: list[str] | None = None  # None: unchanged
+    fed: bool = True  # False: the friend learns nothing from the lines
     change: Change | None = None
     drift: float | None = None
     signals: dict[str, bytes] = {}  # by client name, as `dream_signals` has them

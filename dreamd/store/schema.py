@@ -60,7 +60,7 @@ _FROM_LEOS_TABLES: Final = (
     "ALTER TABLE dream_turns ADD COLUMN semantic_weight REAL",
     "ALTER TABLE dream_turns ADD COLUMN expert TEXT",
     "ALTER TABLE dream_turns ADD COLUMN said TEXT",
-    "ALTER TABLE dream_turns ADD COLUMN observed TEXT",  # sent, answered, failed
+    "ALTER TABLE dream_turns ADD COLUMN observed TEXT",  # sent, answered, refused, failed, unfed
     "ALTER TABLE dream_turns ADD COLUMN at REAL",
     # The rows of other databases that were imported already: SHA-256 of each.
     "CREATE TABLE dream_imports (row BLOB PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID",
@@ -123,7 +123,10 @@ _SEARCH_AND_DECISIONS: Final = (
     ) WITHOUT ROWID""",
 )
 
-_TRACING: Final[Sequence[str]] = ()
+_TRACING: Final[Sequence[str]] = (
+    # 0: with dialogue.feed off, so that leo was fed nothing and the friend learned nothing.
+    "ALTER TABLE dream_dialogs ADD COLUMN fed INTEGER NOT NULL DEFAULT 1",
+)
 
 # The n-th migrates version n to n + 1. Only append: a released migration is never edited.
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (

@@ -32,10 +32,12 @@ class Store(WatchedDatabase):
         """Store a dialogue that starts, and return its id."""
         return await self._write(writes.begin_dialog, new)
 
-    async def record(self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None) -> None:
-        """Store a line, marked as sent to `observe`, and with the first line the charge. On return they are on disk
-        (P2, P3)."""
-        await self._write(writes.record_line, dialog_id, line, at, charge, self._keep_texts)
+    async def record(
+        self, dialog_id: int, line: Line, at: float, *, charge: Charge | None = None, fed: bool = True
+    ) -> None:
+        """Store a line, marked as sent to `observe` if it is `fed`, and with the first line the charge. On return they
+        are on disk (P2, P3)."""
+        await self._write(writes.record_line, dialog_id, line, at, charge, self._keep_texts, fed)
 
     async def observed(self, dialog_id: int, line: Line, how: Observed) -> None:
         """Store how `observe` was answered, and the new measures of the line."""
@@ -123,7 +125,7 @@ class Store(WatchedDatabase):
 
     async def recent(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,
-        finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note, opening: the
+        finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note, fed, opening: the
         first words, None if they were not kept}."""
         return await self._read(reads.recent_dialogs, n, before)
 

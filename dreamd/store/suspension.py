@@ -11,7 +11,7 @@ from dreamd.store.records import OpenDialog
 
 _OPEN: Final = f"""
     SELECT dream_dialogs.id, trace_id, client, field, version, started_at, interruptions, interrupted_in,
-        outcome IS '{SUSPENDED}' AS suspended, turn, observed
+        fed, outcome IS '{SUSPENDED}' AS suspended, turn, observed
     FROM dream_dialogs INDEXED BY dream_dialogs_open LEFT JOIN dream_turns
         ON dialog_id = dream_dialogs.id AND turn = episodes_count
     WHERE finished_at IS NULL AND trace_id IS NOT NULL ORDER BY dream_dialogs.id
@@ -21,9 +21,9 @@ _OPEN: Final = f"""
 def open_dialogs(connection: Connection) -> list[OpenDialog]:
     """Return the dialogues that have not ended, by id."""
     found = []
-    for *columns, suspended, turn, observed in connection.execute(_OPEN):
+    for *columns, fed, suspended, turn, observed in connection.execute(_OPEN):
         at = f"observe {turn}" if observed == "sent" else f"generate {(turn or 0) + 1}"
-        values = zip(OpenDialog.__struct_fields__, [*columns, bool(suspended), at], strict=True)
+        values = zip(OpenDialog.__struct_fields__, [*columns, bool(fed), bool(suspended), at], strict=True)
         found.append(OpenDialog(**dict(values)))
     return found
 

@@ -37,10 +37,10 @@ def begin_dialog(connection: Connection, new: NewDialog) -> int:
     """Store a dialogue that starts, and return its id."""
     cursor = connection.execute(
         """INSERT INTO dream_dialogs (
-            id, trace_id, session, client, started_at, rng_seed, context, settings, friend_state, field, version
+            id, trace_id, session, client, started_at, rng_seed, context, settings, friend_state, field, version, fed
         ) VALUES (
             :id, :trace_id, :session, :client, :started_at, :rng_seed,
-            CAST(:context AS TEXT), CAST(:settings AS TEXT), :friend_state, :field, :version
+            CAST(:context AS TEXT), CAST(:settings AS TEXT), :friend_state, :field, :version, :fed
         )""",
         asdict(new) | {"rng_seed": str(new.rng_seed)},
     )
@@ -49,10 +49,16 @@ def begin_dialog(connection: Connection, new: NewDialog) -> int:
 
 
 def record_line(
-    connection: Connection, dialog_id: int, line: Line, at: float, charge: Charge | None, keep_texts: bool
+    connection: Connection,
+    dialog_id: int,
+    line: Line,
+    at: float,
+    charge: Charge | None,
+    keep_texts: bool,
+    fed: bool = True,
 ) -> None:
-    """Store a line, marked as sent to `observe` before it is sent. `charge` starts a cooldown. If texts are
-    kept, the search index takes the line in."""
+    """Store a line, if it is `fed` marked as sent to `observe` before it is sent. `charge` starts a cooldown. If texts
+    are kept, the search index takes the line in."""
     counted = connection.execute(
         "UPDATE dream_dialogs SET episodes_count = episodes_count + 1 WHERE id = ? AND finished_at IS NULL",
         (dialog_id,),
@@ -65,10 +71,11 @@ def record_line(
             overlap, quality, seed, temperature, semantic_weight, expert, candidates, observed, at
         ) VALUES (
             :dialog_id, :turn, :speaker, :text, :trauma, :novelty, :arousal, :entropy,
-            :overlap, :quality, :seed, :temperature, :semantic_weight, :expert, :candidates, 'sent', :at
+            :overlap, :quality, :seed, :temperature, :semantic_weight, :expert, :candidates, :observed, :at
         )""",
         asdict(line)
-        | {"candidates": msgspec.json.encode(line.candidates).decode(), "dialog_id": dialog_id, "at": at},
+        | {"candidates": msgspec.json.encode(line.candidates).decode(), "dialog_id": dialog_id, "at": at}
+        | {"observed": "sent" if fed else "unfed"},
     )
     if keep_texts and stored.lastrowid is not None:
         search.index_line(connection, stored.lastrowid, line.text)

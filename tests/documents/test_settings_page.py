@@ -36,9 +36,9 @@ def test_the_default_is_that_of_the_code(name: str, default: Any) -> None:
     assert next(shown for key, shown, _ in rows() if key == name) == written(default)
 
 
-def test_the_readme_shows_five_settings_with_their_defaults() -> None:
+def test_the_readme_shows_six_settings_with_their_defaults() -> None:
     shown = {
         name: default for name, default, _ in rows((Path(__file__).parents[2] / "README.md").read_text())
     }
-    assert len(shown) == 5
+    assert len(shown) == 6
     assert shown == {name: written(default) for name, default in FIELDS if name in shown}

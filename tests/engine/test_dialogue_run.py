@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from dreamd.engine import session_hooks
-from tests.helpers.daemons.in_loop import TestClock, serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker
+from tests.helpers.daemons.in_loop import TestClock, chosen, serving
+from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled
 from tests.helpers.peer import saying
 from tests.helpers.state_folder import rows
 from tests.helpers.trouble import Locked, impatient
@@ -167,3 +167,52 @@ async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
         await completed(service)
         assert (await peer.call("status"))["dialogues"] == {"left": 1}
         assert [d["outcome"] for d in await peer.call("dialogs.recent")] == ["left"]
+
+
+async def test_without_feeding_a_dream_is_spoken_kept_and_filed_but_reaches_neither_leo_nor_the_friend(
+    tmp_path,
+):
+    async with (
+        serving(tmp_path, dialogue__feed=False, gate__cooldown_s=0, gate__chance=1) as service,
+        await leo(service) as peer,
+        await onlooker(service) as watcher,
+    ):
+        await peer.call("dream.seed", ORIGIN)
+        before = service.friend.fragments
+        await watcher.call("events.subscribe")
+        ended = await peer.call("dream.now", STIRRED)
+        assert ended == {"dialog": 1, "outcome": "complete", "lines": ended["lines"], "fed": False}
+        assert {method for method, _ in peer.asked} == {"generate"}
+        assert service.friend.fragments == before
+        found = await peer.call("dialogs.get", 1)
+        assert (found["fed"], found["drift"]) == (False, None)
+        assert {turn["observed"] for turn in found["turns"]} == {"unfed"}
+        assert (await peer.call("inbox.list"))[0]["trace_id"] == found["trace_id"]
+        assert await peer.call("dialogs.replay", 1) == {
+            "id": 1, "lines": ended["lines"], "same": True, "difference": None,
+        }  # fmt: skip
+        [asked] = await peer.call("why", 1)
+        assert (asked["reason"], asked["fed"]) == ("asked", False)
+        assert (await peer.call("dream.context", STIRRED))["fed"] is False
+        await settled(service)
+        assert (await peer.call("status"))["feed"] is False
+        events = [watcher.told.get_nowait()[1][0] for _ in range(watcher.told.qsize())]
+        assert {e["fed"] for e in events if e["type"] == "dialog.finished"} == {False}
+        service.engine.change_settings(chosen(gate__cooldown_s=0))
+        assert (await peer.call("dream.now", STIRRED)).keys() == {"dialog", "outcome", "lines"}
+        assert "observe" in {method for method, _ in peer.asked}
+        assert len(service.friend.fragments) > len(before)
+
+
+async def test_measures_of_a_dialogue_that_is_not_fed_are_those_of_generate(tmp_path):
+    async with (
+        serving(tmp_path, dialogue__feed=False) as service,
+        await leo(
+            service,
+            generate=lambda *_: {"text": saying(), "novelty": 0.25},
+            observe=lambda *_: {"novelty": 0.75},
+        ) as peer,
+    ):
+        await peer.call("dream.now", STIRRED)
+        turns = (await peer.call("dialogs.get", 1))["turns"]
+        assert {turn["novelty"] for turn in turns} == {0.25}

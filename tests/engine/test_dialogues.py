@@ -417,3 +417,29 @@ async def test_reserves_its_cooldown_from_the_beginning_of_a_start(tmp_path, mon
     async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
         async with await Host([]).connect(service.socket, field="another") as other:
             assert (await other.call("dream.context", STIRRED))["reason"] == "cooldown"
+
+
+@pytest.mark.parametrize("began_with", [True, False])
+async def test_a_suspended_dialogue_goes_on_with_the_feeding_it_began_with(tmp_path, began_with):
+    heard = []
+    async with serving(tmp_path, gate__chance=1, dialogue__feed=began_with, **THREE) as service:
+        await interrupted(service, heard, "generate 2")
+    assert len(heard) == began_with
+    async with serving(tmp_path, gate__chance=1, dialogue__feed=not began_with, **THREE) as service:
+        await whole(service, heard)
+        await check(service, tmp_path, heard)
+        [dialog] = await service.store.recent(1)
+        assert (dialog["fed"], len(heard)) == (began_with, 3 * began_with)
+        [resumed] = service.engine.why(1)
+        assert (resumed.reason, resumed.fed) == ("resumed", began_with)
+
+
+async def test_a_dialogue_that_was_not_fed_and_is_left_teaches_the_friend_nothing(tmp_path):
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, dialogue__feed=False, **THREE) as service:
+        await interrupted(service, [], "generate 3")
+        time.pass_s(dialogues.GO_ON_S)
+        await completed(service)
+        [dialog] = await service.store.recent(1)
+        assert (dialog["outcome"], dialog["lines"], dialog["fed"]) == ("left", 2, False)
+        assert service.friend.fragments == ()

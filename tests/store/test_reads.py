@@ -40,6 +40,7 @@ async def test_reads_a_dialogue_as_it_was_stored(store: Store):
         "avg_arousal": pytest.approx(0.4),
         "drift": 0.25,
         "note": "generate raised TypeError",
+        "fed": True,
         "opening": "the river keeps its stones",
     }
     assert await store.recent(5) == [dialog]

@@ -7,7 +7,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.completers import complete_sessions
 from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
-from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
+from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, ending_in_words, show_line
 from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.output import emit_json, json_option
 
@@ -46,6 +46,6 @@ def dream(target: Target, session: int | None) -> None:
     if target.as_json:
         emit_json({**ended, "turns": dialogue["turns"]})
     else:
-        click.echo(f"Dialogue {ended['dialog']}: {ended['outcome']}, {count_of_lines(ended['lines'])}.")
+        click.echo(f"Dialogue {ended['dialog']}: {ending_in_words(ended)}, {count_of_lines(ended['lines'])}.")
     if not ended["lines"]:
         raise SystemExit(1)

@@ -8,6 +8,7 @@ import click
 from dreamclient.messages import OPENING_CHARS, Method
 
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.dialogues import ending_in_words
 from dreamd.ctl.terminal.layout import GAP, beginning_of, fold_text, format_moment, terminal_width, text_table
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 
@@ -47,7 +48,7 @@ def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float
         [
             str(dialogue["id"]),
             format_moment(dialogue["started_at"], now),
-            dialogue["outcome"] or "running",
+            ending_in_words(dialogue),
             str(dialogue["lines"]),
             dialogue.get("client") or "-",
         ]

@@ -12,7 +12,7 @@ from dreamd.ctl.daemon.dialogue_argument import ID, resolve_dialogue
 from dreamd.ctl.daemon.past import dialogues_since
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import draw_measures
-from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
+from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, ending_in_words, show_line
 from dreamd.ctl.terminal.layout import (
     GAP,
     fold_text,
@@ -89,8 +89,8 @@ def _head_line(found: Mapping[str, Any], columns: int, now: float) -> str:
     """Return a line about a dialogue: its number, its time, how it ended and why."""
     why = f" ({found['note']})" if found.get("note") else ""
     who = f", {found['client']}" if found.get("client") not in (None, "leo") else ""
-    began, outcome = format_moment(found["started_at"], now), found["outcome"] or "running"
-    text = f"dialogue {found['id']}, {began}, {outcome}{why}, {count_of_lines(found['lines'])}{who}"
+    began, ending = format_moment(found["started_at"], now), ending_in_words(found)
+    text = f"dialogue {found['id']}, {began}, {ending}{why}, {count_of_lines(found['lines'])}{who}"
     return fold_text(text, columns, GAP, "")
 
 
@@ -98,7 +98,7 @@ def _about_rows(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str
     yield "dialogue", f"{found['id']}, {found['trace_id'] or 'imported'}"
     began, ended = found["started_at"], found["finished_at"]
     yield "began", format_moment(began, now) + (f", took {format_span(ended - began)}" if ended else "")
-    yield "outcome", f"{found['outcome'] or 'running'}, {count_of_lines(found['lines'])}"
+    yield "outcome", f"{ending_in_words(found)}, {count_of_lines(found['lines'])}"
     if found.get("note"):
         yield "ended by", found["note"]
     yield "dreamer", found.get("client") or "-"

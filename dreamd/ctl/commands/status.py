@@ -113,11 +113,17 @@ def _error_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, st
         yield "error", f"{format_moment(error['at'], now)} {error['type']} in {error['where']}"
 
 
+def _feed_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    if not status["feed"]:
+        yield "feed", "off: dreams are shown and kept, and do not reach leo (dialogue.feed is false)"
+
+
 _UNSEEDED = "not seeded yet: the first leo that connects brings it"
 
 # In the order of showing. What a daemon of another version lacks is left out.
 _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]]] = {
     "dreams": activity_rows,
+    "feed": _feed_rows,
     "state": _daemon_rows,
     "socket": lambda status, _: iter([("socket", status["socket"])]),
     "state_dir": lambda status, _: iter([("state", status["state_dir"])]),

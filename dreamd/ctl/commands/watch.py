@@ -10,7 +10,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.events import follow_events, tell_lost, until_ctrl_c
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import draw_measures
-from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, show_line
+from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, ending_in_words, show_line
 from dreamd.ctl.terminal.layout import fold_text, format_moment, format_number, terminal_width
 from dreamd.ctl.terminal.output import emit_line, json_option, utc_option
 
@@ -87,7 +87,7 @@ class Screen:
         learnt = "; ".join(event.get("admitted") or ())
         drift = event.get("drift")
         parts = [
-            f"dialogue {event['dialog']}: {event['outcome']}, {count_of_lines(event['lines'])}",
+            f"dialogue {event['dialog']}: {ending_in_words(event)}, {count_of_lines(event['lines'])}",
             *([f"drift {format_number(drift)}"] if drift is not None else []),
             *([f"the friend keeps: {learnt}"] if learnt else []),
         ]

@@ -96,5 +96,6 @@ def show_decision(decision: Mapping[str, Any], columns: int, now: float) -> str:
 def _verdict_words(decision: Mapping[str, Any]) -> str:
     who = f"{decision['client']} " if decision.get("client", "leo") != "leo" else ""
     if decision["dream"]:
-        return f"{who}began dialogue {decision.get('dialog')}; "
+        feeds = "" if decision.get("fed", True) else ", which is not fed"
+        return f"{who}began dialogue {decision.get('dialog')}{feeds}; "
     return f"{who}did not dream; "

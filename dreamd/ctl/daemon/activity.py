@@ -6,6 +6,7 @@ from typing import Any
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
+from dreamd.ctl.terminal.dialogues import ending_in_words
 from dreamd.ctl.terminal.layout import format_moment, format_span
 
 LATEST = 10  # dialogues that are counted
@@ -15,8 +16,8 @@ Row = Mapping[str, Any]
 
 
 def activity_of(daemon: Source, status: Row, now: float) -> dict[str, Any]:
-    """Return {last: {dialog, at, outcome, lines}, next: {reason, not_before}, dreams: {spoke, of}}. `last` and `dreams`
-    are None if the database does not answer, `last` also if there was no dialogue."""
+    """Return {last: {dialog, at, outcome, lines, fed}, next: {reason, not_before}, dreams: {spoke, of}}. `last` and
+    `dreams` are None if the database does not answer, `last` also if there was no dialogue."""
     try:
         recent = daemon.call(Method.DIALOGS_RECENT, LATEST, timeout_s=PATIENCE_S)
         found: dict[str, Any] = {"last": _last_dream(recent), "dreams": _spoken_counts(recent)}
@@ -33,6 +34,7 @@ def _last_dream(recent: Sequence[Row]) -> dict[str, Any] | None:
                 "at": dialogue["finished_at"] or dialogue["started_at"],
                 "outcome": dialogue["outcome"],
                 "lines": dialogue["lines"],
+                "fed": dialogue.get("fed", True),
             }
             for dialogue in recent
         ),
@@ -88,7 +90,7 @@ def activity_rows(found: Row, now: float) -> Iterator[tuple[str, str]]:
     else:
         last = found["last"]
         ago = f"{format_span(max(0.0, now - last['at']))} ago" if last["outcome"] else "now"
-        yield "last", f"{ago}, dialogue {last['dialog']}, {last['outcome'] or 'running'}"
+        yield "last", f"{ago}, dialogue {last['dialog']}, {ending_in_words(last)}"
     coming = found["next"]
     yield "next", _NEXT[coming["reason"]].format(format_moment(coming["not_before"], now))
     if found["dreams"] and found["dreams"]["of"]:

@@ -13,6 +13,11 @@ def show_line(line: Mapping[str, Any], columns: int) -> str:
     return fold_text(line["text"], columns, " " * 8, f"{line['speaker']:>6}: ")
 
 
+def ending_in_words(dialogue: Mapping[str, Any]) -> str:
+    """Return how a dialogue ended, and that it was not fed if dialogue.feed was off."""
+    return f"{dialogue['outcome'] or 'running'}{'' if dialogue.get('fed', True) else ', not fed'}"
+
+
 def count_of_lines(count: int) -> str:
     """Return "1 line", "2 lines" and so on."""
     return count_of(count, "line")

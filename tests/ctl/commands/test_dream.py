@@ -63,3 +63,34 @@ def test_refuses_to_dream_without_a_leo(tmp_path: Path) -> None:
     assert result.stderr == (
         "Error: leo is not running: no session provides generate and observe (NO_HOOKS, 13)\n"
     )
+
+
+def test_each_command_says_that_a_dream_was_not_fed(tmp_path: Path) -> None:
+    speaker = Speaker(LINES)
+    with (
+        DaemonProcess(tmp_path / "state", "--set", "dialogue.feed=false") as quiet,
+        DreamClient(speaker.generate, speaker.observe, socket_path=quiet.socket) as client,
+    ):
+        assert client.start(10.0)
+
+        def said(*words: object) -> str:
+            done = dreamctl("--socket", quiet.socket, *words)
+            assert (done.exit_code, done.stderr) == (0, "")
+            return done.stdout
+
+        assert ": complete, not fed, " in said("dream")
+        assert speaker.observed == []
+        assert ", complete, not fed, " in said("show")
+        assert "observed: unfed" in said("show", "--full")
+        assert "complete, not fed" in said("recent")
+        assert "began dialogue 1, which is not fed; asked" in said("why")
+        status = said("status")
+        assert "ago, dialogue 1, complete, not fed" in status
+        assert "feed       off: dreams are shown and kept, and do not reach leo" in status
+        said("report", "--out", tmp_path / "page.html")
+        page = (tmp_path / "page.html").read_text()
+        assert "complete, not fed" in page
+        assert "1 dream did not reach leo, since feeding was off." in page
+        assert json.loads(said("show", "--json"))["fed"] is False
+        assert json.loads(said("status", "--json"))["last"]["fed"] is False
+        assert json.loads(said("replay", "--json"))["same"] is True

@@ -13,6 +13,7 @@ import pytest
 from dreamd.ctl.commands.leo.files import IMPORT, LeoFiles, render_dream_file
 from dreamd.ctl.machine.installed import requirement_of
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
+from tests.helpers.terminal import Terminal
 
 OWN = b'#!/usr/bin/env python3\n# his\n"""\ndream.py \xe2\x80\x94 "his" own\n\n  words\n"""\n\nimport random\nX = 1\n'
 HEAD = OWN[: OWN.index(b"\n\nimport")]
@@ -298,3 +299,40 @@ def test_a_script_is_told_no_next_step(folder, tmp_path, without_systemd, option
     told = dreamctl("--state-dir", tmp_path / "state", "leo", "install", folder, *HERE, "--yes", option)
     assert "Then start leo" not in told.stdout
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_install_asks_on_a_terminal_whether_dreams_may_be_fed(folder, tmp_path, answer):
+    command = [
+        sys.executable,
+        "-m",
+        "dreamd.ctl",
+        "--state-dir",
+        tmp_path / "s",
+        "leo",
+        "install",
+        folder,
+        *HERE,
+    ]
+    place = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    with Terminal(command, tmp_path, **place) as terminal:
+        terminal.until("Feed his dreams into his field?")
+        terminal.type(f"{answer}\n")
+        terminal.until("No daemon runs.")
+        terminal.type("n\n")
+        assert terminal.end() == 0
+    settings = tmp_path / "dreamd" / "config.toml"
+    assert (settings.exists() and "feed = false" in settings.read_text()) is (answer == "n")
+    assert ("unset dialogue.feed" in terminal.seen) is (answer == "n")
+
+
+def test_install_without_feeding_by_an_option_and_never_by_yes(folder, tmp_path, without_systemd):
+    settings = tmp_path / "dreamd" / "config.toml"
+    place = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    install = ("--state-dir", tmp_path / "s", "leo", "install", folder, *HERE)
+    for more in (("--json",), ("--no-feed", "--dry-run")):
+        assert dreamctl(*install, *more, **place).exit_code == 0
+        assert not settings.exists()
+    told = dreamctl(*install, "--no-feed", "--json", **place)
+    assert json.loads(told.stdout)["done"] is False  # it was installed already
+    assert settings.read_text() == "[dialogue]\nfeed = false\n"

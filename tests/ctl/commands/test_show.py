@@ -27,7 +27,7 @@ TURN = {
 DIALOGUE = {
     "id": 7, "trace_id": "dream-1741086000-7-0a1b2c3d", "started_at": NOW - 60, "finished_at": NOW - 58,
     "outcome": "hook_error", "lines": 1, "client": "leo", "avg_trauma": 0.25, "avg_arousal": 0.5, "drift": 0.0625,
-    "note": "generate raised TypeError", "opening": "the rain is near", "turns": [TURN],
+    "note": "generate raised TypeError", "fed": True, "opening": "the rain is near", "turns": [TURN],
 }  # fmt: skip
 IMPORTED = DIALOGUE | {
     "trace_id": None, "finished_at": None, "outcome": None, "client": None, "avg_trauma": None, "note": None,

@@ -37,6 +37,7 @@ STATUS = {
     "state_dir": "/home/anna/.local/state/dreamd",
     "state": "degraded: disk full",
     "enabled": True,
+    "feed": True,
     "seeded": True,
     "sessions": [
         {
@@ -72,7 +73,7 @@ STATUS = {
     "failures": {"generate: TypeError": 2},
     "refusals": {"dream.now: NO_HOOKS": 3},
     "last_errors": [{"type": "TypeError", "where": "leo.py:7 in reply", "at": NOW - 60}],
-    "last": {"dialog": 12, "at": NOW - 3 * 3600, "outcome": "complete", "lines": 4},
+    "last": {"dialog": 12, "at": NOW - 3 * 3600, "outcome": "complete", "lines": 4, "fed": True},
     "next": {"reason": "cooldown", "not_before": NOW + 240},
     "dreams": {"spoke": 6, "of": 7},
 }

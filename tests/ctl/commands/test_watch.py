@@ -36,7 +36,7 @@ LINE = {
 }  # fmt: skip
 FINISHED = {
     "type": "dialog.finished", "at": NOW - 7, "dialog": 7, "trace_id": "t-7", "outcome": "complete", "lines": 4,
-    "drift": 0.0625, "admitted": ["a roof keeps it"],
+    "fed": True, "drift": 0.0625, "admitted": ["a roof keeps it"],
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from dreamd.ctl.machine.systemctl import manager_answers
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
 from dreamd.ctl.terminal.summaries import Summarized
+from dreamd.settings import read_sources
 
 PYTHON_S = 20.0  # a cold disk and a busy machine; it takes a tenth of a second
 
@@ -59,24 +60,35 @@ def leo() -> None:
 @_path
 @_python
 @click.option("--yes", is_flag=True, help="Set up the daemon too, without a question.")
+@click.option(
+    "--no-feed", is_flag=True, help="Keep his dreams out of his field for now: dialogue.feed = false."
+)
 @_dry_run
 @json_option
 @click.pass_context
-def install(context: click.Context, path: Path, python: str | None, yes: bool, dry_run: bool) -> None:
+def install(
+    context: click.Context, path: Path, python: str | None, yes: bool, no_feed: bool, dry_run: bool
+) -> None:
     """Let the leo in the folder PATH dream with dreamd.
 
     His dream.py is kept as dream_original.py. The new one begins with its docstring, which leo feeds into his
-    field, and takes everything else from dreamclient. On a terminal the command asks whether to set up the daemon,
-    if none is there.
+    field, and takes everything else from dreamclient. On a terminal the command asks whether his dreams may reach
+    his field from the first evening on, and whether to set up the daemon, if none is there.
 
     \b
     dreamctl leo install ~/leo --yes
+    dreamctl leo install ~/leo --no-feed
     dreamctl leo install ~/leo --python ~/leo/env/bin/python
     """
     target: Target = context.obj
     files = LeoFiles(path)
-    _carry_out(target, files, files.installing(), _find_interpreter(files.folder, python), dry_run=dry_run)
-    if not (dry_run or target.as_json):
+    plan = files.installing()
+    _carry_out(target, files, plan, _find_interpreter(files.folder, python), dry_run=dry_run)
+    if dry_run:
+        return
+    if no_feed or (plan.action == "install" and not (yes or target.as_json) and _declines_feeding()):
+        _keep_dreams_out(target)
+    if not target.as_json:
         _go_on(context, target, yes=yes)
 
 
@@ -144,6 +156,28 @@ def _carry_out(
     if plan.action == "refuse":
         click.echo(f"refused: {plan.message}", err=True)
         raise SystemExit(1)
+
+
+def _declines_feeding() -> bool:
+    """Ask whether dreams may reach leo's field, unless a setting says it already. Return whether the user declines."""
+    if not sys.stdin.isatty() or "dialogue.feed" in read_sources(env=os.environ).origins:
+        return False
+    question = "Feed his dreams into his field? (n: for now they are only shown, and he learns nothing)"
+    return not click.confirm(question, default=True, err=True)
+
+
+def _keep_dreams_out(target: Target) -> None:
+    """Turn feeding off in the settings file, and say how it is turned on."""
+    from dreamd.ctl.commands.config.command import set_value
+
+    set_value(target, "dialogue.feed", "false", quiet=target.as_json)
+    if not target.as_json:
+        later = f"`{command_to_copy('config unset dialogue.feed')}` feeds his later dreams to him"
+        click.echo(
+            fold_text(
+                f"His dreams are shown and kept, and he learns nothing from them. {later}.", terminal_width()
+            )
+        )
 
 
 def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:

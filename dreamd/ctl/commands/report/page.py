@@ -11,7 +11,7 @@ from typing import Any
 
 from dreamd.ctl.commands.report.charts import draw_lines, draw_stacked, escape_text, html_table
 from dreamd.ctl.commands.report.friend import friend_section
-from dreamd.ctl.terminal.dialogues import count_of
+from dreamd.ctl.terminal.dialogues import count_of, ending_in_words
 from dreamd.ctl.terminal.layout import beginning_of, format_number, format_span
 
 Row = dict[str, Any]
@@ -151,6 +151,7 @@ def _render_course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
     ordered, away = list(reversed(dialogs)), list(reversed(drift))
     ends = Counter(_outcome_of(dialog) for dialog in ordered)
     rows = [(name, str(count), _ENDINGS.get(name, "")) for name, count in ends.most_common()]
+    unfed = sum(not dialog.get("fed", True) for dialog in ordered)
     return "".join(
         [
             draw_stacked(
@@ -158,6 +159,7 @@ def _render_course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
                 *_over_time([(dialog["started_at"], _outcome_of(dialog)) for dialog in ordered]),
             ),
             html_table(("outcome", "dreams", "meaning"), rows, "Dreams by outcome"),
+            f"<p>{count_of(unfed, 'dream')} did not reach leo, since feeding was off.</p>" if unfed else "",
             _draw_curves("Trauma and arousal", {"trauma": "avg_trauma", "arousal": "avg_arousal"}, ordered),
             _draw_curves("Drift of the friend from the origin", {"drift": "drift"}, away) if away else "",
         ]
@@ -195,7 +197,7 @@ def _render_dream(dialog: Row, state: str) -> str:
         [
             f"dream {dialog['id']}",
             _time_of(dialog["started_at"]),
-            _outcome_of(dialog),
+            ending_in_words(dialog),
             count_of(dialog["lines"], "line"),
         ]
     )
