@@ -111,11 +111,6 @@ def set_(target: Target, key: str, value: str) -> None:
     dreamctl config set gate.chance 0.5
     dreamctl config set inbox.enabled false
     """
-    set_value(target, key, value)
-
-
-def set_value(target: Target, key: str, value: str, *, quiet: bool = False) -> None:
-    """Set a value in the settings file, and unless `quiet` print which value holds now. Raise UsageError."""
     from dreamd.ctl.commands.config.file import text_of, with_value
 
     reading = settings.Reading()
@@ -126,8 +121,7 @@ def set_value(target: Target, key: str, value: str, *, quiet: bool = False) -> N
         raise click.UsageError(f"there is no such setting any more: {reading.gone[0]}")
     group, _, name = key.partition(".")
     sources = _read_sources(target)
-    text = with_value(text_of(sources.file), key, reading.values[group][name])
-    _change_setting(target, sources, key, text, quiet=quiet)
+    _change_setting(target, sources, key, with_value(text_of(sources.file), key, reading.values[group][name]))
 
 
 @config.command(short_help="Remove a value from the settings file.")
@@ -203,12 +197,10 @@ def init(target: Target) -> None:
         click.echo(fold_text(f"Written: {file}", terminal_width()))
 
 
-def _change_setting(target: Target, sources: Sources, key: str, text: str, *, quiet: bool = False) -> None:
+def _change_setting(target: Target, sources: Sources, key: str, text: str) -> None:
     """Write the changed file, and print which value holds now. Raise UsageError if the change is a mistake."""
     before = sources.read()
     _put_file(sources.file, text, known=before.errors)
-    if quiet:
-        return
     row = _setting_row(key, sources.read())
     if target.as_json:
         emit_json({"path": str(sources.file), **row})

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from shlex import quote
 from typing import Any, cast
@@ -87,7 +88,7 @@ def install(
     if dry_run:
         return
     if no_feed or (plan.action == "install" and not (yes or target.as_json) and _declines_feeding()):
-        _keep_dreams_out(target)
+        _keep_dreams_out(context, target)
     if not target.as_json:
         _go_on(context, target, yes=yes)
 
@@ -166,18 +167,14 @@ def _declines_feeding() -> bool:
     return not click.confirm(question, default=True, err=True)
 
 
-def _keep_dreams_out(target: Target) -> None:
-    """Turn feeding off in the settings file, and say how it is turned on."""
-    from dreamd.ctl.commands.config.command import set_value
-
-    set_value(target, "dialogue.feed", "false", quiet=target.as_json)
+def _keep_dreams_out(context: click.Context, target: Target) -> None:
+    """Turn feeding off in the settings file, and say how it is turned on. With --json, stdout has one document."""
+    with redirect_stdout(sys.stderr if target.as_json else sys.stdout):
+        _run_command(context, "config", "set", key="dialogue.feed", value="false")
     if not target.as_json:
         later = f"`{command_to_copy('config unset dialogue.feed')}` feeds his later dreams to him"
-        click.echo(
-            fold_text(
-                f"His dreams are shown and kept, and he learns nothing from them. {later}.", terminal_width()
-            )
-        )
+        said = f"His dreams are shown and kept, and he learns nothing from them. {later}."
+        click.echo(fold_text(said, terminal_width()))
 
 
 def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
@@ -188,7 +185,8 @@ def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
         if yes or (
             sys.stdin.isatty() and click.confirm(f"No daemon runs. {what} now?", default=True, err=True)
         ):
-            _run_service(context, verb)
+            more = {"dry_run": False, "force": False} if verb == "install" else {}
+            _run_command(context, "service", verb, instance="", **more)
         else:
             click.echo(
                 fold_text(
@@ -200,12 +198,11 @@ def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
     click.echo(fold_text(then, terminal_width()))
 
 
-def _run_service(context: click.Context, verb: str) -> None:
-    service = context.find_root().command
-    for name in ("service", verb):
-        service = cast(click.Group, service).get_command(context, name) or service
-    more = {"dry_run": False, "force": False} if verb == "install" else {}
-    context.invoke(service, instance="", **more)
+def _run_command(context: click.Context, *names: str, **more: Any) -> None:
+    command = context.find_root().command
+    for name in names:
+        command = cast(click.Group, command).get_command(context, name) or command
+    context.invoke(command, **more)
 
 
 def _print_warnings(plan: Plan, interpreter: dict[str, Any] | None) -> None:
