@@ -122,7 +122,14 @@ class Daemon:
         gate = Gate(settings.gate, friend.overlap)
         engine = Engine(settings, store, friend, delivery, gate, clock, failures, events, self.chance)
         forgetting = Forgetting(
-            store, friend, delivery, engine.dialogues, clock, failures, settings.store.keep_days
+            store,
+            friend,
+            delivery,
+            engine.dialogues,
+            engine.reply_shares,
+            clock,
+            failures,
+            settings.store.keep_days,
         )
         subscriptions = Subscriptions(clock)
         events.subscribe(subscriptions.publish)

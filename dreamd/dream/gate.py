@@ -84,6 +84,8 @@ class Decision(Struct, kw_only=True, omit_defaults=True):
     places: dict[Signal, Place] | None = None  # with these three: by gate, if a rank decided
     drawn: float | None = None  # with `chance` and `dream`: dream if below gate.chance
     fed: bool = True  # False with a dialogue that feeds nothing: dialogue.feed was off when it began
+    # Share of the reply's word triples that dreams brought, nil if it has none. It decides nothing.
+    from_dreams: float | None = None
     gate: GateSettings | None = None  # the thresholds are those that decided; nil if a rank did
 
 

@@ -2,20 +2,15 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from datetime import date, timedelta
 from itertools import islice
-from math import isfinite
 
 from dreamclient.messages import DECISIONS
 
 from dreamd.dream.gate import Decision
+from dreamd.engine.days import day_name, day_number
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.store.store import Store
-
-FIRST_DAY = date(1970, 1, 1)
-LAST_DAY = (date.max - FIRST_DAY).days
-DAY_S = 86_400
 
 
 class Decisions:
@@ -37,7 +32,7 @@ class Decisions:
         self._last.append(decision)
         self._unsaved.append(decision)
         self.reasons[decision.reason] += 1
-        self._uncounted[_day(decision.at), decision.reason] += 1
+        self._uncounted[day_number(decision.at), decision.reason] += 1
 
     def restore(self, earlier: Iterable[Decision]) -> None:
         """Put the decisions of earlier daemons, oldest first, before those that were made meanwhile."""
@@ -55,14 +50,9 @@ class Decisions:
         self._unsaved.clear()
         self._uncounted = Counter()
         try:
-            days = {(str(FIRST_DAY + timedelta(day)), reason): n for (day, reason), n in uncounted.items()}
+            days = {(day_name(day), reason): n for (day, reason), n in uncounted.items()}
             await self._store.keep_decisions(unsaved, days)
         except StoreUnavailable as error:
             self._failures.count("store", error.reason, place="decisions")
             self._unsaved = deque([*unsaved, *self._unsaved], maxlen=DECISIONS)
             self._uncounted += uncounted
-
-
-def _day(at: float) -> int:
-    """Return the day since 1970 of a moment; the first or the last one if a host's clock is beyond them."""
-    return int(min(LAST_DAY, max(0.0, at // DAY_S))) if isfinite(at) else 0

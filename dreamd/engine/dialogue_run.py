@@ -28,6 +28,7 @@ from dreamd.dream.friend import Friend
 from dreamd.dream.model import Context, Line, LineMetrics
 from dreamd.dream.replay import Differs, resume_dialogue
 from dreamd.engine.events import Events
+from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
@@ -59,6 +60,7 @@ class DialogueRun:
     hooks: SessionHooks
     settings: Settings
     store: Store
+    shares: ReplyShares
     clients: Clients
     clock: Clock
     failures: Failures
@@ -177,7 +179,11 @@ class DialogueRun:
         how: Observed = "refused" if heard and heard.taken is False else "answered"
         self.observed[line.turn] = how
         final = with_metrics(line, heard) if heard else line
-        await self._note("observe", self.store.observed(self.about.id, final, how))
+        brought = None
+        if how == "answered":
+            about = self.about
+            brought = self.shares.of_line(about.field or about.client, about.id, line.text)
+        await self._note("observe", self.store.observed(self.about.id, final, how, brought))
         return heard
 
     async def _note(self, what: str, work: Coroutine[Any, Any, object]) -> None:

@@ -20,6 +20,7 @@ from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED, Outcome
 from dreamd.engine.dialogue_run import DialogueRun, answer_within
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller, Latency, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
@@ -79,6 +80,7 @@ class Dialogues:
         self,
         store: Store,
         friend: FriendState,
+        shares: ReplyShares,
         clients: Clients,
         clock: Clock,
         failures: Failures,
@@ -96,6 +98,7 @@ class Dialogues:
         )  # of hold.hold_dialogues: while it is locked, no dialogue begins or goes on
         self._store = store
         self._friend = friend
+        self._shares = shares
         self._clients = clients
         self._clock = clock
         self._failures = failures
@@ -205,6 +208,7 @@ class Dialogues:
             hooks=hooks,
             settings=settings,
             store=self._store,
+            shares=self._shares,
             clients=self._clients,
             clock=self._clock,
             failures=self._failures,

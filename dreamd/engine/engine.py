@@ -22,6 +22,7 @@ from dreamd.engine.dialogues import Dialogues, Dreamer
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
 from dreamd.engine.pending import Pending
+from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
@@ -66,9 +67,10 @@ class Engine:
         self._dreamers: dict[int, Dreamer] = {}
         self._loaded = False
         self._closing = False
+        self.reply_shares = ReplyShares(store, friend, failures)
         self.pending = Pending(self._complete, self._is_due, clock, failures)
         self.dialogues = Dialogues(
-            store, friend, gate.clients, clock, failures, events, chance, self._is_over
+            store, friend, self.reply_shares, gate.clients, clock, failures, events, chance, self._is_over
         )
 
     # start and end
@@ -97,6 +99,7 @@ class Engine:
         await self.load()
         if self._store.unavailable_reason is not None:
             return False
+        await self.reply_shares.load()
         await self.dialogues.recover()
         self._resume_all()
         delivered = await self._delivery.deliver()
@@ -111,7 +114,7 @@ class Engine:
         self.pending.add()
 
     def _is_due(self) -> bool:
-        return not self._loaded or self._delivery.due or self.dialogues.due
+        return not (self._loaded and self.reply_shares.loaded) or self._delivery.due or self.dialogues.due
 
     async def close(self) -> None:
         """Interrupt the dialogues. A later daemon continues them, or they end and are delivered."""
@@ -126,6 +129,7 @@ class Engine:
         new, write nothing."""
         if self._loaded:
             await self.decisions.save()
+            await self.reply_shares.save()
             await self._keep_signals()
 
     async def _keep_signals(self) -> None:
@@ -248,6 +252,9 @@ class Engine:
             draw=draw,
         )
         decision.session = session.number
+        if is_new:
+            name = session.field or dreamer.name
+            decision.from_dreams = self.reply_shares.of_reply(name, ctx.reply, now)
         if decision.dream:
             decision.dialog, _ = self.dialogues.begin(dreamer, ctx, now, self.settings, decision.drawn)
             decision.fed = self.settings.dialogue.feed

@@ -16,6 +16,7 @@ from dreamd.engine.delivery import Delivery
 from dreamd.engine.dialogues import Dialogues
 from dreamd.engine.friend_state import FriendState
 from dreamd.engine.hold import hold_dialogues
+from dreamd.engine.reply_shares import ReplyShares
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import InboxError
@@ -36,6 +37,7 @@ class Forgetting:
         friend: FriendState,
         delivery: Delivery,
         dialogues: Dialogues,
+        shares: ReplyShares,
         clock: Clock,
         failures: Failures,
         keep_days: int,
@@ -44,6 +46,7 @@ class Forgetting:
         self._friend = friend
         self._delivery = delivery
         self._dialogues = dialogues
+        self._shares = shares
         self._clock = clock
         self._failures = failures
         self._keep_days = keep_days
@@ -64,6 +67,7 @@ class Forgetting:
                 copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
                 files = await self._forget_files(dreams)
                 gone = await self._friend.forget(dreams, asked)
+                self._shares.take_back({dream.id for dream in dreams})
             scrubbed = await self._scrub()
         return {
             "dialogs": len(dreams),

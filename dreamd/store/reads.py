@@ -17,6 +17,7 @@ from dreamd.dream.replay import Script
 from dreamd.dream.signals import RANKED
 from dreamd.errors import Unreadable
 from dreamd.store.records import Memory, StoredDialog
+from dreamd.store.reply_shares import reply_stats
 from dreamd.store.writes import LAST_RUN, OUTCOME
 
 DAYS: Final = 30  # whose decisions `stats` has
@@ -214,6 +215,7 @@ def total_stats(connection: Connection) -> Row:
         "outcomes": memory.outcomes,
         "days": _days(connection),
         "forgotten": int(numbers.get(FORGOTTEN, 0)),
+        **reply_stats(connection),
     }
 
 

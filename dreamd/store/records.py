@@ -80,6 +80,14 @@ class Memory(Struct, frozen=True, kw_only=True):
     dropped: int = 0  # inbox files that were removed to make room
 
 
+class ReplyShare(Struct, frozen=True, kw_only=True):
+    """What was counted of replies since the last time."""
+
+    days: dict[str, tuple[int, int, int]]  # by day (UTC): replies, their word triples, those from dreams
+    spoken: dict[int, int]  # by dialogue: the triples that it brought
+    said: list[tuple[str, bytes]]  # by field: the numbers of the triples
+
+
 class StoredDialog(Struct, frozen=True, kw_only=True):
     """A dialogue whose shard is not written yet. `turns` as in `Store.get`."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dreamd.errors import StoreForeign, StoreTooNew
+from dreamd.store import reply_shares
 from dreamd.store.file.files import Contents, back_up, free_name_beside
 from dreamd.store.file.transaction import run_transaction
 from dreamd.store.search import REBUILD, add_functions
@@ -126,6 +127,7 @@ _SEARCH_AND_DECISIONS: Final = (
 _TRACING: Final[Sequence[str]] = (
     # 0: with dialogue.feed off, so that leo was fed nothing and the friend learned nothing.
     "ALTER TABLE dream_dialogs ADD COLUMN fed INTEGER NOT NULL DEFAULT 1",
+    *reply_shares.TABLES,
 )
 
 # The n-th migrates version n to n + 1. Only append: a released migration is never edited.

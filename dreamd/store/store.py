@@ -5,15 +5,25 @@ from typing import Any
 
 from dreamclient.messages import Code
 
+from dreamd.dream.dream_words import BroughtLine, WordNumbers
 from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.gate import Decision
 from dreamd.dream.model import Line
 from dreamd.dream.replay import Script
 from dreamd.errors import Refusal
-from dreamd.store import checkpoints, forgetting, reads, search, suspension, writes
+from dreamd.store import checkpoints, forgetting, reads, reply_shares, search, suspension, writes
 from dreamd.store.forgetting import Asked, Dream, Forgotten, Shard
 from dreamd.store.reads import DROPPED
-from dreamd.store.records import Charge, Finish, Memory, NewDialog, Observed, OpenDialog, StoredDialog
+from dreamd.store.records import (
+    Charge,
+    Finish,
+    Memory,
+    NewDialog,
+    Observed,
+    OpenDialog,
+    ReplyShare,
+    StoredDialog,
+)
 from dreamd.store.watched_database import WatchedDatabase
 
 
@@ -39,9 +49,12 @@ class Store(WatchedDatabase):
         are on disk (P2, P3)."""
         await self._write(writes.record_line, dialog_id, line, at, charge, self._keep_texts, fed)
 
-    async def observed(self, dialog_id: int, line: Line, how: Observed) -> None:
-        """Store how `observe` was answered, and the new measures of the line."""
-        await self._write(writes.mark_observed, dialog_id, {line.turn: how}, [line])
+    async def observed(
+        self, dialog_id: int, line: Line, how: Observed, brought: Sequence[int] | None = None
+    ) -> None:
+        """Store how `observe` was answered, the new measures of the line, and the word triples that it brought."""
+        places = {} if brought is None else {line.turn: brought}
+        await self._write(writes.mark_observed, dialog_id, {line.turn: how}, [line], places)
 
     async def recalled(self, dialog_id: int, texts: Sequence[str]) -> None:
         """Store what the client recalled for a dialogue."""
@@ -64,6 +77,25 @@ class Store(WatchedDatabase):
     async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
         """Store the signals among which the gates rank contexts, by client name."""
         await self._write(writes.keep_signals, signals, at)
+
+    async def word_numbers(self) -> WordNumbers:
+        """Return the numbers by which word triples are kept."""
+        return WordNumbers(await self._read(reply_shares.words_key))
+
+    async def brought_lines(self, numbers: WordNumbers, n: int) -> list[BroughtLine]:
+        """Return those of the last n lines that fields took, oldest first."""
+        last, found = await self._read(reply_shares.last_line), list[BroughtLine]()
+        for end in range(last, max(0, last - n), -reply_shares.PAGE_LINES):
+            found += await self._read(reply_shares.brought_lines, numbers, end)
+        return found[::-1]
+
+    async def said_triples(self) -> list[tuple[str, bytes]]:
+        """Return the numbers of the triples of the last replies by field, oldest first."""
+        return await self._read(reply_shares.said_triples)
+
+    async def keep_share(self, share: ReplyShare) -> None:
+        """Store what was counted of replies since the last time."""
+        await self._write(reply_shares.keep_share, share, self._keep_texts)
 
     async def unwritten(self, but: Collection[int] = (), n: int = 100) -> list[StoredDialog]:
         """Return finished dialogues that have lines and no inbox file yet, by id, without those of `but`."""

@@ -45,6 +45,7 @@ def tidy_part(connection: Connection, replayable: int, keep_texts: bool, at: flo
     if connection.execute("SELECT 1 FROM dream_search LIMIT 1").fetchone():
         connection.execute("DROP TABLE dream_search")
         connection.execute(search.TABLE)
+    connection.execute("DELETE FROM dream_said")
     # Lines that leo's own dream.py kept without a dialogue.
     connection.execute("UPDATE dream_turns SET text = '' WHERE dialog_id IS NULL AND text <> ''")
     past = "DELETE FROM dream_fragments_past WHERE id IN (SELECT id FROM dream_fragments_past LIMIT ?)"

@@ -6,6 +6,7 @@ hundred at most.
 
 from collections.abc import Iterable, Mapping, Sequence
 from sqlite3 import Connection
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -93,9 +94,14 @@ def _last_run_key(client: str) -> str:
 
 
 def mark_observed(
-    connection: Connection, dialog_id: int, how: Mapping[int, Observed], lines: Sequence[Line]
+    connection: Connection,
+    dialog_id: int,
+    how: Mapping[int, Observed],
+    lines: Sequence[Line],
+    brought: Mapping[int, Sequence[int]] = MappingProxyType({}),
 ) -> None:
-    """Store how `observe` was answered, by turn, and the new measures of the lines."""
+    """Store how `observe` was answered, by turn, the new measures of the lines, and the places of the word triples that
+    they brought."""
     connection.executemany(
         """UPDATE dream_turns SET
             trauma_level = :trauma, pulse_novelty = :novelty, pulse_arousal = :arousal,
@@ -106,6 +112,10 @@ def mark_observed(
     connection.executemany(
         "UPDATE dream_turns SET observed = ? WHERE dialog_id = ? AND turn = ?",
         [(answer, dialog_id, turn) for turn, answer in how.items()],
+    )
+    connection.executemany(
+        "UPDATE dream_turns SET brought = ? WHERE dialog_id = ? AND turn = ?",
+        [(msgspec.json.encode(places).decode(), dialog_id, turn) for turn, places in brought.items()],
     )
 
 

@@ -5,14 +5,20 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
-from dreamd.store.records import Charge
+from dreamd.store.records import Charge, ReplyShare
 from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 OpenStore = Callable[..., Awaitable[Store]]
 
 # Nearly empty, or read from their end up to a limit.
-SHORT = ("dream_dialogs_open", "dream_dialogs_unwritten", "dream_dialogs_drift", "dream_dialogs_by_start")
+SHORT = (
+    "dream_dialogs_spoken",
+    "dream_dialogs_open",
+    "dream_dialogs_unwritten",
+    "dream_dialogs_drift",
+    "dream_dialogs_by_start",
+)
 
 
 async def everything(store: Store) -> None:
@@ -22,7 +28,12 @@ async def everything(store: Store) -> None:
     number = await store.begin(new_dialog(friend_state=b"\x90"))
     await store.record(number, line(1), STARTED_AT, charge=Charge("leo", STARTED_AT))
     changed = change(added=(fragment(2),), weights=((1, 0.9),), left=(2,))
-    await store.observed(number, line(1), "answered")
+    await store.observed(number, line(1), "answered", [0])
+    await store.brought_lines(await store.word_numbers(), 512)
+    await store.said_triples()
+    await store.keep_share(
+        ReplyShare(days={"2026-11-30": (1, 2, 1)}, spoken={number: 1}, said=[("leo", b"\0" * 8)])
+    )
     await store.recalled(number, ["once"])
     await store.suspend(number, "observe 1")
     await store.resume(number, 1)
@@ -75,4 +86,9 @@ async def test_each_query_of_a_start_has_a_small_index(path: Path, open_store: O
                 "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql LIKE '% WHERE %'"
             )
         )
-    assert sorted(partial) == ["dream_dialogs_drift", "dream_dialogs_open", "dream_dialogs_unwritten"]
+    assert sorted(partial) == [
+        "dream_dialogs_drift",
+        "dream_dialogs_open",
+        "dream_dialogs_spoken",
+        "dream_dialogs_unwritten",
+    ]

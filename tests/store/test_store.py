@@ -40,6 +40,9 @@ async def test_a_fresh_store_remembers_nothing(store: Store):
         "outcomes": {},
         "days": {},
         "forgotten": 0,
+        "replies": {"replies": 0, "triples": 0, "from_dreams": 0},
+        "reply_days": {},
+        "speakers": [],
     }
 
 

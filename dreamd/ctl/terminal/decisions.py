@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dreamd.ctl.terminal.layout import format_share
 from dreamd.ctl.terminal.output import command_to_copy
 
 
@@ -10,7 +11,9 @@ def in_words(decision: Mapping[str, Any]) -> str:
     """Return a decision of `why` as a line. What a daemon of another version leaves out is left out here too."""
     reason = str(decision.get("reason", "?"))
     words = _WORDS.get(reason)
-    return f"{reason}: {words(decision)}" if words else reason
+    share = decision.get("from_dreams")
+    brought = f"; {format_share(share)} of the reply came from dreams" if share else ""
+    return (f"{reason}: {words(decision)}" if words else reason) + brought
 
 
 def _cooldown_words(decision: Mapping[str, Any]) -> str:

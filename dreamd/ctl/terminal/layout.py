@@ -108,6 +108,14 @@ def format_number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def format_share(share: float) -> str:
+    """Return a share in percent, with one decimal place below ten."""
+    percent = 100 * share
+    if 0 < percent < 0.1:
+        return "under 0.1 %"
+    return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
+
+
 def format_span(seconds: float) -> str:
     """Return a length of time, in at most two units."""
     if seconds < 60:

@@ -21,6 +21,9 @@ DATA = Path(__file__).parents[2] / "data"
 STATS = {
     "days": {"2026-11-30": {"calm": 170, "dream": 3}},
     "forgotten": 1,
+    "replies": {"replies": 120, "triples": 5000, "from_dreams": 210},
+    "reply_days": {"2026-11-30": {"replies": 120, "triples": 5000, "from_dreams": 210}},
+    "speakers": [{"dialog": 12, "triples": 150}, {"dialog": 7, "triples": 40}, {"dialog": 3, "triples": 20}],
     "dialogs": 12, "lines": 31, "fragments": 39, "origin_fragments": 3, "avg_trauma": 0.3125, "avg_arousal": 0.41,
     "outcomes": {"complete": 9, "hook_error": 2, "empty": 1},
 }  # fmt: skip
@@ -48,6 +51,7 @@ lines      31
 average    trauma 0.31, arousal 0.41
 fragments  39, 3 of them origin
 drift      0.18
+replies    120, 4.2 % of what he said came from dreams, most of dialogue 12 and 7
 up         3 min 10 s
 decisions  170 calm, 3 dream
 generate   9 calls, p50 3.1 ms, p99 12.0 ms
@@ -124,6 +128,15 @@ dreamd_average_arousal 0.41
 # HELP dreamd_fragments Fragments that the friend is made of.
 dreamd_fragments{origin="true"} 3
 dreamd_fragments{origin="false"} 36
+# TYPE dreamd_replies counter
+# HELP dreamd_replies Replies of three words or more, since the beginning.
+dreamd_replies_total 120
+# TYPE dreamd_reply_triples counter
+# HELP dreamd_reply_triples Their word triples.
+dreamd_reply_triples_total 5000
+# TYPE dreamd_reply_triples_from_dreams counter
+# HELP dreamd_reply_triples_from_dreams Of these, those that dreams brought.
+dreamd_reply_triples_from_dreams_total 210
 # TYPE dreamd_last_dialogue_seconds gauge
 # UNIT dreamd_last_dialogue_seconds seconds
 # HELP dreamd_last_dialogue_seconds Time of the last dialogue, in unix seconds.
@@ -141,6 +154,11 @@ def test_stats_as_text_at_80_and_at_40_columns() -> None:
     assert max(map(len, narrow.splitlines())) <= 40
     assert "".join(narrow.split()) == "".join(AT_80.split())
     assert "drift      -\n" in show_stats(FIGURES | {"drift": None}, 80)
+    none = {"replies": 0, "triples": 0, "from_dreams": 0}
+    assert "replies" not in show_stats(FIGURES | {"replies": none}, 80)
+    assert "120, 0.0 % of what he said came from dreams\n" in show_stats(
+        FIGURES | {"replies": FIGURES["replies"] | {"from_dreams": 0}, "speakers": []}, 80
+    )
 
 
 def test_a_strict_reader_accepts_the_exposition() -> None:
@@ -161,6 +179,9 @@ def test_leaves_out_unknown_figures() -> None:
             "average_trauma",
             "average_arousal",
             "fragments",
+            "replies",
+            "reply_triples",
+            "reply_triples_from_dreams",
             "drift",
             "last_dialogue_seconds",
         )

@@ -9,10 +9,18 @@ from dreamclient.messages import Method
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
 from dreamd.ctl.terminal.dialogues import count_of
-from dreamd.ctl.terminal.layout import format_counts, format_number, format_span, label_rows, terminal_width
+from dreamd.ctl.terminal.layout import (
+    format_counts,
+    format_number,
+    format_share,
+    format_span,
+    label_rows,
+    terminal_width,
+)
 from dreamd.ctl.terminal.output import emit_json, json_option
 
 Figures = Mapping[str, Any]
+SPEAKERS = 2  # dialogues that are named
 
 _OF_STATUS = ("version", "state", "uptime_s", "decisions", "hooks", "failures", "refusals")
 _EXPOSED_TOO = ("sessions", "database", "inbox")
@@ -79,6 +87,16 @@ def show_stats(figures: Figures, columns: int) -> str:
     return label_rows(_stats_rows(figures), columns)
 
 
+def _reply_rows(figures: Figures) -> Iterator[tuple[str, str]]:
+    said = figures.get("replies") or {}
+    if not said.get("triples"):  # none yet, or a daemon of an earlier version
+        return
+    share = format_share(said["from_dreams"] / said["triples"])
+    most = [str(speaker["dialog"]) for speaker in figures["speakers"][:SPEAKERS]]
+    whose = f", most of dialogue {' and '.join(most)}" if most else ""
+    yield "replies", f"{said['replies']}, {share} of what he said came from dreams{whose}"
+
+
 def _stats_rows(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "dialogues", f"{figures['dialogs']}: {format_counts(figures['outcomes'])}"
     yield "lines", str(figures["lines"])
@@ -88,6 +106,7 @@ def _stats_rows(figures: Figures) -> Iterator[tuple[str, str]]:
     )
     yield "fragments", f"{figures['fragments']}, {figures['origin_fragments']} of them origin"
     yield "drift", format_number(figures["drift"])
+    yield from _reply_rows(figures)
     if figures["uptime_s"] is None:  # what follows is known to a daemon alone
         yield "daemon", "none answers"
         return

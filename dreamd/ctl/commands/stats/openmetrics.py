@@ -28,6 +28,14 @@ class Family(NamedTuple):
     unit: str = ""
 
 
+# The name of a family, the key of `replies` in `stats`.
+_OF_REPLIES = (
+    ("replies", "replies", "Replies of three words or more, since the beginning."),
+    ("reply_triples", "triples", "Their word triples."),
+    ("reply_triples_from_dreams", "from_dreams", "Of these, those that dreams brought."),
+)
+
+
 def render_metrics(figures: Figures) -> str:
     """Return the text of the figures of `dreamctl stats`, and of `sessions`, `database` and `inbox` of the status.
     Missing figures are left out. Empty figures mean that the daemon is down."""
@@ -97,6 +105,10 @@ def _since_the_beginning(figures: Figures) -> Iterator[Family]:
     counts = {"true": origin, "false": figures["fragments"] - origin}
     fragments = [Sample("", {"origin": key}, count) for key, count in counts.items()]
     yield Family("fragments", "gauge", "Fragments that the friend is made of.", fragments)
+    said = figures.get("replies") or {}
+    for name, key, about in _OF_REPLIES:
+        if key in said:
+            yield Family(name, "counter", about, [Sample("_total", {}, said[key])])
     if figures["last_at"] is not None:
         text = "Time of the last dialogue, in unix seconds."
         yield _gauge_family("last_dialogue_seconds", text, figures["last_at"], unit="seconds")

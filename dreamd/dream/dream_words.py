@@ -1,0 +1,175 @@
+"""The word triples that dreams brought into a field, and those of a reply among them.
+
+A dream brought a triple of words if a line that the field took held it first: before that neither the origin, nor a
+reply, nor another line had it. A triple is kept as a number, which is a hash, and never as text. If there is too much,
+the oldest goes.
+"""
+
+from array import array
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+
+from msgspec import Struct
+
+from dreamd.dream.measures import split_words
+
+# Over all fields, which share them equally. Brought: those of about a thousand dialogues, 3 MB. Said: those of about
+# 3,000 replies, 1 MB.
+BROUGHT, SAID = 32_768, 131_072
+FIELDS = 1024  # as many as there may be sessions
+KNOWN_WORDS = 8192  # whose numbers are at hand: more than leo knows
+WORD_CHARS = 32  # of these; longer words are hashed each time
+KEY_BYTES = 16
+
+
+class BroughtLine(Struct, frozen=True):
+    """A line that a field took, for the words that it brought."""
+
+    dialog: int
+    field: str
+    triples: list[int]
+    new: list[int] | None  # the places of those that it brought; None: not known, it is of an older version
+
+
+class WordNumbers(dict[str, int]):
+    """A number for each word: a keyed hash, the same in each process that has the key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __missing__(self, word: str) -> int:
+        """Return the number of a word that is not at hand."""
+        data = word.encode("utf-8", "surrogatepass")
+        digest = blake2b(data, digest_size=8, key=self._key).digest()
+        number = int.from_bytes(digest, "little", signed=True)
+        if len(word) <= WORD_CHARS:
+            if len(self) >= KNOWN_WORDS:
+                self.clear()
+            self[word] = number
+        return number
+
+    def triples_of(self, text: str) -> list[int]:
+        """Return a number for each three neighbouring words of a text."""
+        words = list(map(self.__getitem__, split_words(text)))
+        # Python hashes a tuple of integers alike in each process.
+        return list(map(hash, zip(words, words[1:], words[2:], strict=False)))
+
+
+@dataclass
+class _FieldWords:
+    """The triples of one field: those that dreams brought with their dialogue, and those of replies; oldest first."""
+
+    brought: dict[int, int] = field(default_factory=dict)
+    said: "array[int]" = field(default_factory=lambda: array("q"))
+    unsaved: int = 0  # the newest of `said`, which the store does not have yet
+
+    def trim(self, brought: int, said: int) -> None:
+        """Drop the oldest ones beyond these numbers."""
+        for triple in list(islice(self.brought, max(0, len(self.brought) - brought))):
+            del self.brought[triple]
+        del self.said[: max(0, len(self.said) - said)]
+
+
+class DreamWords:
+    """The triples that dreams brought, by field. A field is named by its id, or by the name of its client."""
+
+    def __init__(self, numbers: WordNumbers, *, brought: int = BROUGHT, said: int = SAID) -> None:
+        self.numbers = numbers
+        self._most = brought, said
+        self._fields: dict[str, _FieldWords] = {}  # in the order of their last use
+
+    def of_reply(self, name: str, reply: str) -> tuple[int, list[int]]:
+        """Return the number of a reply's triples, and for each that a dream brought its dialogue. The reply is an
+        earlier one from now on."""
+        own, triples = self._own(name), self.numbers.triples_of(reply)
+        own.said.extend(triples)
+        own.unsaved += len(triples)
+        if len(own.said) > self._room[1] * 5 // 4:  # seldom, since all that is left is moved
+            own.trim(*self._room)
+        brought = own.brought
+        return len(triples), [brought[triple] for triple in triples if triple in brought]
+
+    def of_line(self, name: str, dialog: int, text: str, origin: AbstractSet[int]) -> list[int]:
+        """Take in a line that the field took. Return the places of the triples that it brought."""
+        own, triples = self._own(name), self.numbers.triples_of(text)
+        said, brought = _among(own.said, triples), own.brought
+        places = [
+            place
+            for place, triple in enumerate(triples)
+            if not (triple in said or triple in origin or brought.get(triple, dialog) != dialog)
+        ]
+        brought.update((triples[place], dialog) for place in places)
+        own.trim(*self._room)
+        return places
+
+    def take_said(self) -> list[tuple[str, bytes]]:
+        """Return by field the triples of replies since the last time, for the store."""
+        taken = []
+        for name, own in self._fields.items():
+            if own.unsaved:
+                taken.append((name, own.said[-own.unsaved :].tobytes()))
+                own.unsaved = 0
+        return taken
+
+    def give_back(self, taken: Iterable[tuple[str, bytes]]) -> None:
+        """Note that the store could not keep what was taken."""
+        for name, triples in taken:
+            own = self._own(name)
+            own.unsaved = min(len(own.said), own.unsaved + len(triples) // 8)
+
+    def restore(self, lines: Iterable[BroughtLine], origin: AbstractSet[int]) -> None:
+        """Take in the lines of earlier daemons, oldest first."""
+        for line in lines:
+            brought, triples = self._own(line.field).brought, line.triples
+            if line.new is None:
+                new = [triple for triple in triples if triple not in origin]
+            else:
+                new = [triples[place] for place in line.new if place < len(triples)]
+            for triple in new:
+                brought.setdefault(triple, line.dialog)
+        self._trim()
+
+    def restore_said(self, said: Iterable[tuple[str, bytes]]) -> None:
+        """Take in what earlier daemons took, oldest first."""
+        for name, triples in said:
+            self._own(name).said.frombytes(triples[: len(triples) // 8 * 8])
+        self._trim()
+
+    def take_back(self, dialogs: Collection[int]) -> None:
+        """Drop what dialogues brought."""
+        for own in self._fields.values():
+            for triple in [triple for triple, dialog in own.brought.items() if dialog in dialogs]:
+                del own.brought[triple]
+
+    @property
+    def _room(self) -> tuple[int, int]:
+        brought, said = self._most
+        return brought // len(self._fields), said // len(self._fields)
+
+    def _own(self, name: str) -> _FieldWords:
+        own = self._fields.pop(name, None)
+        if own is not None:
+            self._fields[name] = own
+            return own
+        if len(self._fields) == FIELDS:
+            del self._fields[next(iter(self._fields))]
+        self._fields[name] = own = _FieldWords()
+        self._trim()
+        return own
+
+    def _trim(self) -> None:
+        for own in self._fields.values():
+            own.trim(*self._room)
+
+
+def _among(said: "array[int]", triples: Sequence[int]) -> set[int]:
+    """Return those of a few triples that are among many."""
+    if not said:
+        return set()
+    import numpy as np  # half of all import time; a line is observed only after a dialogue has imported it
+
+    earlier = np.frombuffer(said, dtype=np.int64)
+    return {triple for triple in triples if (earlier == triple).any()}
