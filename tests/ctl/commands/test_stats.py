@@ -51,7 +51,7 @@ lines      31
 average    trauma 0.31, arousal 0.41
 fragments  39, 3 of them origin
 drift      0.18
-replies    120, 4.2 % of what he said came from dreams, most of dialogue 12 and 7
+replies    120, 4.2 % of his words came from dreams, most of dialogue 12 and 7
 up         3 min 10 s
 decisions  170 calm, 3 dream
 generate   9 calls, p50 3.1 ms, p99 12.0 ms
@@ -156,7 +156,7 @@ def test_stats_as_text_at_80_and_at_40_columns() -> None:
     assert "drift      -\n" in show_stats(FIGURES | {"drift": None}, 80)
     none = {"replies": 0, "triples": 0, "from_dreams": 0}
     assert "replies" not in show_stats(FIGURES | {"replies": none}, 80)
-    assert "120, 0.0 % of what he said came from dreams\n" in show_stats(
+    assert "120, 0.0 % of his words came from dreams\n" in show_stats(
         FIGURES | {"replies": FIGURES["replies"] | {"from_dreams": 0}, "speakers": []}, 80
     )
 

@@ -94,7 +94,7 @@ def _reply_rows(figures: Figures) -> Iterator[tuple[str, str]]:
     share = format_share(said["from_dreams"] / said["triples"])
     most = [str(speaker["dialog"]) for speaker in figures["speakers"][:SPEAKERS]]
     whose = f", most of dialogue {' and '.join(most)}" if most else ""
-    yield "replies", f"{said['replies']}, {share} of what he said came from dreams{whose}"
+    yield "replies", f"{said['replies']}, {share} of his words came from dreams{whose}"
 
 
 def _stats_rows(figures: Figures) -> Iterator[tuple[str, str]]:
