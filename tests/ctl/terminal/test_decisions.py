@@ -50,10 +50,13 @@ def decided(
 
 CASES = [
     (
-        decided(busy=True) | {"from_dreams": 0.0421},
-        "busy: a dialogue of this name was running; 4.2 % of the reply came from dreams",
+        decided(has_hooks=False) | {"from_dreams": 0.0421},
+        "no_hooks: this session provides no generate or no observe; 4.2 % of the reply came from dreams",
     ),
-    (decided(busy=True) | {"from_dreams": 0.0}, "busy: a dialogue of this name was running"),
+    (
+        decided(has_hooks=False) | {"from_dreams": 0.0},
+        "no_hooks: this session provides no generate or no observe",
+    ),
     (decided(settings=GateSettings(enabled=False)), "disabled: gate.enabled is false"),
     (decided(degraded=True), "degraded: no dream can be kept now; `dreamctl status` says why"),
     (decided(has_hooks=False), "no_hooks: this session provides no generate or no observe"),
