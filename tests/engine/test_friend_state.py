@@ -126,7 +126,7 @@ async def test_p11_a_change_is_completed_though_its_caller_has_gone(tmp_path):
         other.send([0, 9, "friend.reseed", [{"origin": ["A new birth."]}]])
         await other.writer.drain()
         await other.close()
-        await until_on_loop(lambda: service.friend.seeded)
+        await until_on_loop(lambda: service.friend.seeded and not service.engine.dialogues.holding.locked())
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         assert service.failures.counts == {}
 

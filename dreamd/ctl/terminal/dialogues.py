@@ -23,6 +23,6 @@ def count_of_lines(count: int) -> str:
     return count_of(count, "line")
 
 
-def count_of(count: int, what: str) -> str:
+def count_of(count: int, what: str, several: str = "") -> str:
     """Return a number with its noun, such as "1 dream" or "2 dreams"."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count} {what}" if count == 1 else f"{count} {several or what + 's'}"

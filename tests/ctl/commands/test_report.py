@@ -103,6 +103,21 @@ def test_escapes_every_text_of_a_dream() -> None:
     assert html.unescape(text).count("document.title='taken'") >= 12
 
 
+def test_shows_what_of_his_replies_came_from_dreams() -> None:
+    days = {f"2026-11-{day}": {"replies": 4, "triples": 100, "from_dreams": day - 20} for day in (28, 29, 30)}
+    said = {"replies": 12, "triples": 300, "from_dreams": 27}
+    speakers = [{"dialog": 1, "triples": 20}, {"dialog": 9, "triples": 7}]
+    stats = STATS | {"replies": said, "reply_days": days, "speakers": speakers}
+    text = render_page(STATUS, stats, [], [DIALOG | {"opening": HOSTILE}], [])
+    assert "<p>9.0 % of the words of 12 replies came from dreams" in text
+    assert "<td>2026-11-30</td><td>4</td><td>100</td><td>10</td><td>10 %</td>" in text
+    assert re.search(r"<td>dream 1</td><td>20</td><td>&lt;/dd&gt;&lt;script&gt;[^<]* \.\.</td>", text)
+    assert "<td>dream 9</td><td>7</td><td></td>" in text
+    nothing = stats | {"replies": said | {"from_dreams": 0}, "speakers": []}
+    assert "No dream speaks in them" in render_page(STATUS, nothing, [], [], [])
+    assert "No reply has been counted" in render_page(STATUS, STATS, [], [], [])
+
+
 def test_a_too_long_page_keeps_the_newest_dialogues() -> None:
     long = [
         DIALOG | {"id": number, "turns": [TURN | {"text": "&" * 400}] * 4} for number in range(MANY, 0, -1)
@@ -129,7 +144,8 @@ def test_the_newest_dreams_come_first_and_open_under_their_first_words() -> None
     assert "1 line</small>" in text
     headings = re.findall(r"<h2>([^<]*)</h2>", text)
     assert headings == [
-        "The dreams", "The friend", "Did he dream?", "How dreams ended", "How long leo took to answer",
+        "The dreams", "The friend", "His dreams in his replies", "Did he dream?", "How dreams ended",
+        "How long leo took to answer",
     ]  # fmt: skip
 
 

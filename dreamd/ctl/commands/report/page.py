@@ -11,6 +11,7 @@ from typing import Any
 
 from dreamd.ctl.commands.report.charts import draw_lines, draw_stacked, escape_text, html_table
 from dreamd.ctl.commands.report.friend import friend_section
+from dreamd.ctl.commands.report.replies import replies_section
 from dreamd.ctl.terminal.dialogues import count_of, ending_in_words
 from dreamd.ctl.terminal.layout import beginning_of, format_number, format_span
 
@@ -97,6 +98,8 @@ def render_page(
         [
             "<h2>The friend</h2>",
             friend_section(fragments, left, now),
+            "<h2>His dreams in his replies</h2>",
+            replies_section(stats, dialogs),
             "<h2>Did he dream?</h2>",
             _render_decisions(stats.get("days", {}), decisions),
             "<h2>How dreams ended</h2>",
