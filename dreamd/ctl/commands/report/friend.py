@@ -12,11 +12,13 @@ LATELY = 8  # fragments that came, and that left
 
 Row = Mapping[str, Any]
 
+_HEADING = "<h2>The friend</h2>"
+
 
 def friend_section(fragments: Sequence[Row], left: Sequence[Row], now: float) -> str:
     """Return the friend as HTML. `fragments`: the heaviest first. `left`: those that left him, the last first."""
     if not fragments:
-        return "<p>The friend is empty. The first leo that connects brings his origin.</p>"
+        return f"{_HEADING}<p>The friend is empty. The first leo that connects brings his origin.</p>"
     origin = sum(bool(fragment["origin"]) for fragment in fragments)
     came = sorted(
         (fragment for fragment in fragments if fragment["dialog"] is not None),
@@ -30,7 +32,7 @@ def friend_section(fragments: Sequence[Row], left: Sequence[Row], now: float) ->
     )
     return "".join(
         [
-            f"<p>He is made of {count_of(len(fragments), 'fragment')}, {origin} of them origin, which never leaves.",
+            f"{_HEADING}<p>He is made of {count_of(len(fragments), 'fragment')}, {origin} of them origin, which never leaves.",
             " The heavier one is, the likelier a dream begins from it.</p>",
             _table(fragments[:HEAVIEST], now, "The heaviest fragments"),
             folded,

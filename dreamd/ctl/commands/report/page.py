@@ -96,9 +96,7 @@ def render_page(
     )
     below = "".join(
         [
-            "<h2>The friend</h2>",
             friend_section(fragments, left, now),
-            "<h2>His dreams in his replies</h2>",
             replies_section(stats, dialogs),
             "<h2>Did he dream?</h2>",
             _render_decisions(stats.get("days", {}), decisions),

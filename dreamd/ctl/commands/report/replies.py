@@ -11,17 +11,19 @@ TITLE_CHARS = 60  # of a dream: its first words
 
 Row = Mapping[str, Any]
 
+_HEADING = "<h2>His dreams in his replies</h2>"
+
 
 def replies_section(stats: Row, dialogs: Sequence[Row]) -> str:
     """Return the share of the replies as HTML. `stats`: as the daemon answers. `dialogs`: those that are known, with
     their first words."""
     said = stats.get("replies") or {}
     if not said.get("triples"):
-        return "<p>No reply has been counted yet.</p>"
+        return f"{_HEADING}<p>No reply has been counted yet.</p>"
     share = format_share(said["from_dreams"] / said["triples"])
     return "".join(
         [
-            f"<p>{share} of the words of {count_of(said['replies'], 'reply', 'replies')} came from dreams: ",
+            f"{_HEADING}<p>{share} of the words of {count_of(said['replies'], 'reply', 'replies')} came from dreams: ",
             "three words that a dream brought, and that he says in their order.</p>",
             _draw_days(stats.get("reply_days") or {}),
             _table(stats.get("speakers") or (), dialogs),
