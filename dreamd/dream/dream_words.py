@@ -90,6 +90,8 @@ class DreamWords:
         if len(own.said) > self._room[1] * 5 // 4:  # seldom, since all that is left is moved
             own.trim(*self._room)
         brought = own.brought
+        if brought.keys().isdisjoint(triples):  # mostly; less than half the time of the loop
+            return len(triples), []
         return len(triples), [brought[triple] for triple in triples if triple in brought]
 
     def of_line(self, name: str, dialog: int, text: str, origin: AbstractSet[int]) -> list[int]:

@@ -27,6 +27,8 @@ ECHO_WORDS = 3
 
 def split_words(text: str) -> list[str]:
     """Return the words of a text in order, case-folded."""
+    if text.isascii():  # nearly always; folding it whole takes a third less time
+        return _WORD.findall(text.lower())
     return [word.casefold() for word in _WORD.findall(text)]
 
 

@@ -32,7 +32,8 @@ def friend_section(fragments: Sequence[Row], left: Sequence[Row], now: float) ->
     )
     return "".join(
         [
-            f"{_HEADING}<p>He is made of {count_of(len(fragments), 'fragment')}, {origin} of them origin, which never leaves.",
+            _HEADING,
+            f"<p>He is made of {count_of(len(fragments), 'fragment')}, {origin} of them origin, which never leaves.",
             " The heavier one is, the likelier a dream begins from it.</p>",
             _table(fragments[:HEAVIEST], now, "The heaviest fragments"),
             folded,
