@@ -98,9 +98,19 @@ class LineMetrics(Struct):
     overlap: float | None = None
     quality: float | None = None
 
-    def __post_init__(self) -> None:
-        for name in LineMetrics.__struct_fields__:
-            setattr(self, name, clamp_measure(getattr(self, name), name))
+    def __post_init__(self) -> None:  # field by field, as `Pulse`
+        if (n := self.novelty) is not None:
+            self.novelty = clamp_measure(n, "novelty")
+        if (n := self.arousal) is not None:
+            self.arousal = clamp_measure(n, "arousal")
+        if (n := self.entropy) is not None:
+            self.entropy = clamp_measure(n, "entropy")
+        if (n := self.trauma) is not None:
+            self.trauma = clamp_measure(n, "trauma")
+        if (n := self.overlap) is not None:
+            self.overlap = clamp_measure(n, "overlap")
+        if (n := self.quality) is not None:
+            self.quality = clamp_measure(n, "quality")
 
 
 class Heard(LineMetrics):

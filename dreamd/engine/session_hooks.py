@@ -27,6 +27,20 @@ _SNAPSHOTS = msgspec.msgpack.Decoder(list[str])
 _ROLES = {"leo": "leo_dream", "friend": "friend"}
 
 
+class Meta(msgspec.Struct):
+    """The `meta` of a hook call, on the wire a map: see `dreamclient.messages.LineMeta`."""
+
+    kind: str
+    dialog: int
+    trace_id: str
+    turn: int
+    speaker: str
+    role: str
+    expert: str
+    max_tokens: int
+    candidate: int
+
+
 class Caller(Protocol):
     """The part of a session that dialogues need: see `wire.session.Session`."""
 
@@ -47,8 +61,10 @@ class Latency:
 
     def add(self, method: str, seconds: float) -> None:
         """Count one call that was answered or timed out, with its duration."""
-        self._calls[method] = self._calls.get(method, 0) + 1
-        self._recent_ms.setdefault(method, deque(maxlen=SAMPLES)).append(seconds * 1000)
+        if method not in self._calls:
+            self._calls[method], self._recent_ms[method] = 0, deque(maxlen=SAMPLES)
+        self._calls[method] += 1
+        self._recent_ms[method].append(seconds * 1000)
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Return by method the calls since the start, and the median and 99th percentile of the last 1024 in ms."""
@@ -82,7 +98,7 @@ class SessionHooks:
         latency: Latency,
     ) -> None:
         self._session = session
-        self._about = {"kind": "dream", "dialog": dialog, "trace_id": trace_id}
+        self._about = ("dream", dialog, trace_id)
         self.settings = settings
         self._monotonic = clock.monotonic
         self._failures = failures
@@ -134,16 +150,10 @@ class SessionHooks:
             self._ended = self._end(self._asked, "dialogue deadline", "deadline")
             self._asking.set_exception(self._ended)
 
-    def _meta(self, line: Generate | Line, candidate: int) -> dict[str, Any]:
-        return {
-            **self._about,
-            "turn": line.turn,
-            "speaker": line.speaker,
-            "role": _ROLES[line.speaker],
-            "expert": line.expert,
-            "max_tokens": self.settings.max_tokens,
-            "candidate": candidate,
-        }
+    def _meta(self, line: Generate | Line, candidate: int) -> Meta:
+        role = _ROLES[line.speaker]
+        tokens = self.settings.max_tokens
+        return Meta(*self._about, line.turn, line.speaker, role, line.expert, tokens, candidate)
 
     async def _ask(
         self, method: str, params: list[Any], decoder: msgspec.msgpack.Decoder[Any], turn: int = 1

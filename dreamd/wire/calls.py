@@ -9,14 +9,11 @@ from dreamclient.protocol.rpc import Reply
 TICK_S = 0.001  # a timer of uvloop may fire this much early
 
 
-class Call:
+class Call(msgspec.Struct):
     """A pending call: its future, and its deadline (the loop's clock, s)."""
 
-    __slots__ = ("deadline", "future")
-
-    def __init__(self, future: asyncio.Future[msgspec.Raw], deadline: float) -> None:
-        self.future = future
-        self.deadline = deadline
+    future: asyncio.Future[msgspec.Raw]
+    deadline: float
 
 
 class Calls:
@@ -26,13 +23,15 @@ class Calls:
         self._pending = pending
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
+        self._sweep_at = 0.0  # its deadline
 
     def new(self, deadline_s: float) -> Call:
         """Return a new call, the token of a request. Its future gets the raw result, or RemoteError, CallTimeout or
         NotConnected."""
-        call = Call(self._loop.create_future(), self._loop.time() + deadline_s)
-        self._arm(call.deadline)
-        return call
+        deadline = self._loop.time() + deadline_s
+        if self._sweep is None or deadline < self._sweep_at:
+            self._arm(deadline)
+        return Call(self._loop.create_future(), deadline)
 
     def settle(self, reply: Reply) -> None:
         """End the call that a reply answers."""
@@ -56,10 +55,9 @@ class Calls:
 
     def _arm(self, deadline: float) -> None:
         """Set the one timer to the earliest deadline. If that call is answered, the timer still fires."""
-        if self._sweep is None or deadline < self._sweep.when():
-            if self._sweep is not None:
-                self._sweep.cancel()
-            self._sweep = self._loop.call_at(deadline, self._time_out)
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep, self._sweep_at = self._loop.call_at(deadline, self._time_out), deadline
 
     def _time_out(self) -> None:
         self._sweep = None

@@ -4,12 +4,13 @@ This opens the envelope. `params` and `result` stay raw bytes until a handler or
 decode them. The protocol itself is `dreamclient.protocol.rpc`, which both ends share.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from dreamclient.errors import Malformed
-from dreamclient.messages import NESTING, Method
+from dreamclient.messages import NESTING
 from dreamclient.protocol.rpc import (
     EXPECTED,
     MSGID_MASK,
@@ -29,6 +30,35 @@ from dreamclient.protocol.rpc import (
 from msgpack import Unpacker
 from msgpack.exceptions import OutOfData
 
+Msgid = Annotated[int, msgspec.Meta(ge=0, le=MSGID_MASK)]
+
+
+class _Request(msgspec.Struct, array_like=True, gc=False):
+    kind: int
+    msgid: Msgid
+    method: str
+    params: msgspec.Raw
+
+
+class _Result(msgspec.Struct, array_like=True, gc=False):
+    kind: int
+    msgid: Msgid
+    error: None
+    result: msgspec.Raw
+
+
+class _Notification(msgspec.Struct, array_like=True, gc=False):
+    kind: int
+    method: str
+    params: msgspec.Raw
+
+
+# The usual forms of a message, by its first two bytes. A message in another form is read part by part.
+_USUAL: dict[bytes, Callable[[bytes], _Request | _Result | _Notification]] = {
+    bytes([0x94, REQUEST]): msgspec.msgpack.Decoder(_Request).decode,
+    bytes([0x94, RESPONSE]): msgspec.msgpack.Decoder(_Result).decode,
+    bytes([0x93, NOTIFICATION]): msgspec.msgpack.Decoder(_Notification).decode,
+}
 _ENVELOPE = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _UNSIGNED = msgspec.msgpack.Decoder(int)
 _ANY = msgspec.msgpack.Decoder(Any)
@@ -43,15 +73,28 @@ def encode_message(value: Any) -> bytes:
         return packed(msgspec.to_builtins(value, builtin_types=(bytes,)))
 
 
-# The beginning of the one frequent message in its shortest form: [2, "dream.context", ...
-_CONTEXT = _encode([NOTIFICATION, Method.CONTEXT, []])[:-1]
 _NIL = b"\xc0"
 
 
 def decode_message(frame: bytes) -> Message:
     """Decode one whole message, with params and result raw. Raise Malformed (of `dreamclient.errors`)."""
-    if frame.startswith(_CONTEXT) and _begins_array(frame[len(_CONTEXT)]):
-        return Notification(Method.CONTEXT, frame[len(_CONTEXT) :])
+    usual = _USUAL.get(frame[:2])
+    if usual is not None:
+        try:
+            found = usual(frame)
+            if isinstance(found, _Result):
+                return Reply(found.msgid, None, found.result)
+            if _is_array(found.params):
+                if isinstance(found, _Request):
+                    return Request(found.msgid, found.method, found.params)
+                return Notification(found.method, found.params)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    return _decode_parts(frame)
+
+
+def _decode_parts(frame: bytes) -> Message:
+    """Decode a message in an unusual form, or say what is wrong with it."""
     try:
         parts = _ENVELOPE.decode(frame)
         kind = _UNSIGNED.decode(parts[0]) if parts else -1
@@ -101,10 +144,7 @@ def _read_name(raw: msgspec.Raw) -> str:
 
 
 def _is_array(raw: msgspec.Raw) -> bool:
-    return _begins_array(memoryview(raw)[0])
-
-
-def _begins_array(first: int) -> bool:
+    first = memoryview(raw)[0]
     return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
 
 

@@ -1,15 +1,12 @@
 """The daemon's end of a connection. It bounds the memory that an untrusted peer can make it hold."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code
-from dreamclient.protocol.rpc import RESPONSE, Codec, Message, Peer, Request
+from dreamclient.protocol.rpc import RESPONSE, Codec, Peer, Request
 from msgpack import Unpacker
 
 from dreamd.wire.codec import CODEC
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LARGE_BYTES = 64 * 1024  # an Unpacker never frees its buffer, so it is replaced after a larger message
 SPARE = 4  # Unpackers that are kept for later messages
@@ -50,9 +47,8 @@ def _announced_length(head: bytes | bytearray, limit: int) -> int:
 
 
 class GuardedPeer(Peer):
-    """A `Peer` that reads the lengths in the first bytes of an unfinished message, counts what came, and refuses calls
-    beyond a number in flight. `tap` is shown the messages that are whole now, before they are read. The peers of one
-    thread may share `spare` Unpackers, which take 44 KiB each."""
+    """A `Peer` that reads the lengths in the first bytes of an unfinished message, and refuses calls beyond a number in
+    flight. The peers of one thread may share `spare` Unpackers, which take 44 KiB each."""
 
     def __init__(
         self,
@@ -63,8 +59,6 @@ class GuardedPeer(Peer):
         spare: list[Any] | None = None,
     ) -> None:
         super().__init__(codec, message_bytes=message_bytes)
-        self.tap: Callable[[list[bytes]], object] | None = None
-        self.messages = 0  # that arrived whole
         self.refused_calls = 0
         self._calls_in_flight = calls_in_flight
         self._serving = 0
@@ -82,9 +76,6 @@ class GuardedPeer(Peer):
         if self._breach is None and not self._looked:
             self._looked = len(self._partial) >= LOOK_BYTES
             self._limit(_announced_length(self._partial[:LOOK_BYTES], self._message_bytes))
-        if self.tap is not None:
-            self.tap(frames)
-        self.messages += len(frames)
         return frames
 
     def _begun(self) -> Unpacker:
@@ -94,15 +85,13 @@ class GuardedPeer(Peer):
         if self._end <= LARGE_BYTES and len(self._spare) < SPARE:
             self._spare.append(unpacker)
 
-    def _event(self, message: Message) -> Message | None:
-        if not isinstance(message, Request):
-            return super()._event(message)
+    def _admit(self, request: Request) -> Request | None:
         if self._serving < self._calls_in_flight:
             self._serving += 1
-            return message
+            return request
         self.refused_calls += 1
         text = f"more than {self._calls_in_flight} calls in flight; wait for answers"
-        self.out.append(self._encode([RESPONSE, message.msgid, [Code.TOO_MANY, text], None]))
+        self.out.append(self._encode([RESPONSE, request.msgid, [Code.TOO_MANY, text], None]))
         return None
 
     def respond(self, msgid: int, result: Any) -> bytes:

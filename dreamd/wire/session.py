@@ -8,11 +8,12 @@ further within PATIENCE_S.
 
 import asyncio
 import select
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
+from dreamclient.errors import ProtocolError
 from dreamclient.messages import Code, Method
 from dreamclient.protocol.rpc import Message, Notification, Reply, Request
 
@@ -89,7 +90,7 @@ class Session(asyncio.Protocol):
         self._peer.tap = self._show_taps if self.taps else None
         self._take(self._peer.receive_data(data))
 
-    def _take(self, events: Iterator[Message]) -> None:
+    def _take(self, events: Iterable[Message]) -> None:
         """Route events until there are no more, too much is unsent, or it is another session's turn. The other events
         stay in the peer."""
         peer = self._peer
@@ -105,19 +106,16 @@ class Session(asyncio.Protocol):
                 self._stop_reading()
                 self._loop.call_soon(self._resume)
                 break
-        for answer in peer.messages_to_send():
-            self.send(answer)
+        if peer.out:
+            for answer in peer.messages_to_send():
+                self.send(answer)
         self._reading = False
-        self._flush()
+        if self._held:
+            self._flush()
         if peer.unknown_answers or peer.refused_calls:
             self._count_misuse()
         if peer.broken is not None:
-            what = type(peer.broken).__name__
-            if self.greeted:
-                self._failures.count("peer", what)
-            else:  # an experiment, or a program that meant another socket: it is told, and nothing else is lost
-                self._failures.refusals.add("peer", what)
-            self.close()
+            self._end_broken(peer.broken)
 
     def eof_received(self) -> bool:
         """Answer the requests of a peer that has closed its sending half, then close. Its own calls fail, because it
@@ -175,6 +173,14 @@ class Session(asyncio.Protocol):
             self._failures.refusals.add("peer", "too many calls", peer.refused_calls)
         peer.unknown_answers = peer.refused_calls = 0
 
+    def _end_broken(self, error: ProtocolError) -> None:
+        what = type(error).__name__
+        if self.greeted:
+            self._failures.count("peer", what)
+        else:  # an experiment, or a program that meant another socket: it is told, and nothing else is lost
+            self._failures.refusals.add("peer", what)
+        self.close()
+
     # what the daemon says
 
     def send(self, message: bytes) -> None:
@@ -192,8 +198,8 @@ class Session(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write all held messages at once, because asyncio's own transport counts its whole buffer at each write."""
-        if self._held:
-            held, self._held = self._held, bytearray()
+        held, self._held = self._held, bytearray()
+        if held:
             self._write(held)
 
     def _write(self, data: bytes | bytearray) -> None:

@@ -10,8 +10,8 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -24,14 +24,15 @@ from dreamclient.protocol.session import Done, Session
 Connect = Callable[[], socket.socket]
 READ_BYTES = 64 * 1024
 OFFERED = 64  # contexts that wait for a thread that is sending
-FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
+# Of each send. The socket itself blocks, for the thread that reads.
+FLAGS = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
 class Link:
     """A connected socket and the session that uses it."""
 
     def __init__(self, sock: socket.socket, session: Session) -> None:
-        sock.setblocking(False)
+        sock.setblocking(True)
         self._sock = sock
         self._session = session
         self._lock = threading.Lock()
@@ -95,7 +96,8 @@ class Link:
         up.
 
         Raise NotConnected, CallTimeout (it was not sent), UsageError (it cannot be sent)."""
-        with self._held(deadline):
+        self._lock_for(deadline)
+        try:
             msgid, data = self._session.call(method, params, done)
             forget = partial(self._session.pending.pop, msgid, None)  # of this connection, not of a later one
             try:
@@ -103,42 +105,61 @@ class Link:
             except DreamError:
                 forget()
                 raise
+        finally:
+            self._unlock()
         return forget
 
     def flush(self) -> None:
         """Send the session's messages, and wait for as long as the daemon does not read."""
-        with self._held(None):
-            self._send_all()
-
-    def _send_all(self) -> None:
-        for data in self._session.messages_to_send():
-            self._send(data, None)
-
-    @contextmanager
-    def _held(self, deadline: float | None) -> Iterator[None]:
-        if not self._lock.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
-            raise CallTimeout("another message could not be sent in all that time")
+        self._lock_for(None)
         try:
-            if not self.is_open:
-                raise NotConnected("the connection has ended")
-            yield
+            self._send_out()
         finally:
-            self._lock.release()
+            self._unlock()
+
+    def _send_out(self) -> None:
+        out = self._session.out
+        while out:
+            self._send(out.popleft(), None)
+
+    def _lock_for(self, deadline: float | None) -> None:
+        """Take the lock of those that may wait. Raise CallTimeout, or NotConnected if the connection has ended."""
+        if deadline is None:
+            self._lock.acquire()
+        elif not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise CallTimeout("another message could not be sent in all that time")
+        if not self.is_open:
+            self._unlock()
+            raise NotConnected("the connection has ended")
+
+    def _unlock(self) -> None:
+        self._lock.release()
+        if self._offered:
             self._send_offered()
 
     def _send(self, data: bytes, deadline: float | None) -> None:
-        left = memoryview(data)
+        try:
+            sent = self._sock.send(data, FLAGS)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise _ended(error) from None
+        if sent < len(data):
+            self._send_rest(memoryview(data)[sent:], deadline, begun=sent > 0)
+
+    def _send_rest(self, left: memoryview, deadline: float | None, *, begun: bool) -> None:
         while left:
+            self._waits_for_room = True
+            room = self._polled(select.POLLOUT, None if deadline is None else deadline - time.monotonic())
+            self._waits_for_room = False
+            if not room:
+                if begun:  # what follows half a message could not be read
+                    self.shutdown()
+                raise CallTimeout("the daemon does not read")
             try:
-                left = left[self._sock.send(left, FLAGS) :]
+                left, begun = left[self._sock.send(left, FLAGS) :], True
             except BlockingIOError:
-                self._waits_for_room = True
-                room = self._polled(select.POLLOUT, None if deadline is None else deadline - time.monotonic())
-                self._waits_for_room = False
-                if not room:
-                    if len(left) < len(data):  # what follows half a message could not be read
-                        self.shutdown()
-                    raise CallTimeout("the daemon does not read") from None
+                pass
             except OSError as error:
                 raise _ended(error) from None
 
@@ -149,18 +170,14 @@ class Link:
 
     # the client's own thread
 
-    def wait(self, wait_s: float | None) -> Any:
-        """Wait for `wait_s` seconds at most until there is something to receive."""
-        with suppress(OSError, ValueError):  # the connection has ended: `receive` raises that
-            self._polled(select.POLLIN, wait_s)
-
-    def receive(self) -> list[Request]:
-        """Read the bytes that have come, and return the hook calls in them. Raise NotConnected when the daemon has
-        closed the connection."""
+    def receive(self, wait_s: float | None = None) -> list[Request]:
+        """Wait for bytes, at most `wait_s` seconds if given, and return the hook calls in them. Raise NotConnected when
+        the daemon has closed the connection."""
         try:
+            with suppress(ValueError):  # it is closed, as `recv` reports
+                if wait_s is not None and not self._polled(select.POLLIN, wait_s):
+                    return []
             data = self._sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return []
         except OSError as error:
             raise _ended(error) from None
         if not data:
@@ -168,13 +185,20 @@ class Link:
         try:
             return self._session.receive(data)
         finally:
-            self.flush()
+            if self._session.out:
+                self.flush()
 
     def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
         """Answer a hook call with what the hook returned or raised, if the connection is still open."""
-        with suppress(NotConnected), self._held(None):
-            self._session.answer(request, value, error)
-            self._send_all()
+        self._lock.acquire()
+        try:
+            if self.is_open:
+                self._session.answer(request, value, error)
+                self._send_out()
+        except NotConnected:
+            pass
+        finally:
+            self._unlock()
 
     def shutdown(self) -> None:
         """End the connection, and wake the threads that read or send. This takes no lock, so any thread, a signal

@@ -102,8 +102,7 @@ class Run:
             link.end()
 
     def _receive(self, link: Link, wait_s: float | None) -> None:
-        link.wait(wait_s)
-        for request in link.receive():
+        for request in link.receive(wait_s):
             self._serve(link, request)
 
     def failed(self, error: BaseException) -> float:

@@ -7,7 +7,7 @@ Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, NamedTuple, cast
 
@@ -56,13 +56,20 @@ def decode(frame: bytes) -> Message:
         message = unpackb(frame, strict_map_key=True, max_ext_len=0)
     except Exception as error:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
         message, problem = [None], f"unreadable MessagePack ({type(error).__name__})"
+    # Plain comparisons: a `match` takes as long as the unpacking.
     if type(message) is list and message and type(message[0]) is int:
-        match message:
-            case [0, msgid, str() | bytes() as method, list(params)] if is_msgid(msgid):
+        kind, *parts = message
+        if kind == REQUEST and len(parts) == 3:
+            msgid, method, params = parts
+            if is_msgid(msgid) and isinstance(method, str | bytes) and isinstance(params, list):
                 return Request(msgid, text_of(method), params)
-            case [1, msgid, error, result] if is_msgid(msgid):
-                return Reply(msgid, remote_error(error), result)
-            case [2, str() | bytes() as method, list(params)]:
+        elif kind == RESPONSE and len(parts) == 3:
+            msgid, failed, result = parts
+            if is_msgid(msgid):
+                return Reply(msgid, None if failed is None else remote_error(failed), result)
+        elif kind == NOTIFICATION and len(parts) == 2:
+            method, params = parts
+            if isinstance(method, str | bytes) and isinstance(params, list):
                 return Notification(text_of(method), params)
     raise Malformed(problem, is_answer=frame[1:2] == bytes([RESPONSE]))
 
@@ -131,7 +138,8 @@ class Peer:
     """One end of a connection. Give received bytes to `receive_data`, and send what the other methods return.
 
     `receive_data` never raises an error of the peer: when its events are taken, `broken` has the error. Then send `out`
-    (the answers that this end makes by itself), and close the connection.
+    (the answers that this end makes by itself), and close the connection. `tap` is shown the messages that are whole
+    now, before they are read.
     """
 
     def __init__(self, codec: Codec = PLAIN, *, message_bytes: int = MESSAGE_BYTES) -> None:
@@ -147,12 +155,23 @@ class Peer:
         self.out: deque[bytes] = deque()
         self.broken: ProtocolError | None = None
         self.unknown_answers = 0
+        self.messages = 0  # that arrived whole
+        self.tap: Callable[[list[bytes]], object] | None = None
 
     # what the peer sent
 
-    def receive_data(self, data: bytes) -> Iterator[Message]:
+    def receive_data(self, data: bytes) -> Iterable[Message]:
         """Take the next bytes of the stream, and return `events`."""
         if self.broken is None and self._breach is None:
+            # Nearly always they are one message, and need not be cut.
+            if not (self._partial or self._frames or self.tap) and len(data) <= self._message_bytes:
+                try:
+                    event = self._event(self._decode(data))
+                except Malformed:  # several, a part, or none: `_cut` finds out
+                    pass
+                else:
+                    self.messages += 1
+                    return () if event is None else (event,)
             self._frames += self._cut(data)
         return self.events()
 
@@ -186,6 +205,9 @@ class Peer:
             self._breach = Malformed(
                 "no MessagePack: expected a MessagePack-RPC message, see docs/reference/protocol.md"
             )
+        self.messages += len(frames)
+        if self.tap is not None:
+            self.tap(frames)
         return frames
 
     def _begun(self) -> Unpacker:
@@ -216,13 +238,18 @@ class Peer:
             self._break(self._breach)
 
     def _event(self, message: Message) -> Message | None:
-        if not isinstance(message, Reply):
+        if isinstance(message, Notification):
             return message
+        if isinstance(message, Request):
+            return self._admit(message)
         token = self.pending.pop(message.token, None)
         if token is None:
             self.unknown_answers += 1
             return None
-        return message._replace(token=token)
+        return Reply(token, message.error, message.result)
+
+    def _admit(self, request: Request) -> Request | None:
+        return request
 
     def _break(self, error: ProtocolError) -> None:
         self.broken = error

@@ -36,8 +36,7 @@ class Ends:
 
     def receive(self) -> list[Request]:
         """Wait for the next requests, and return them."""
-        self.link.wait(DEADLINE_S)
-        return self.link.receive()
+        return self.link.receive(DEADLINE_S)
 
     def reads(self, count: int) -> list[Any]:
         """Return the next `count` messages."""
@@ -118,9 +117,10 @@ def test_ends_the_connection_and_counts_if_a_context_went_out_in_part(narrow: En
 
 def test_leaves_a_context_to_the_thread_that_is_sending(ends: Ends) -> None:
     """P1: neither a thread nor a signal handler in the middle of an offer waits. P10: no context is dropped."""
-    with ends.link._held(None):
-        assert ends.link.offer({"prompt": "while it was held"})
-        assert ends.link.offer({"prompt": "then"})
+    ends.link._lock_for(None)
+    assert ends.link.offer({"prompt": "while it was held"})
+    assert ends.link.offer({"prompt": "then"})
+    ends.link._unlock()
     assert ends.prompts(2) == ["while it was held", "then"]
     assert ends.failures == {}
 
@@ -285,11 +285,10 @@ def test_end_wakes_the_thread_that_waits_for_room(ends: Ends) -> None:
 
 
 def test_receives_nothing_if_nothing_was_sent(ends: Ends) -> None:
-    ends.link.wait(0.01)
-    assert ends.link.receive() == []
+    assert ends.link.receive(0.01) == []
     ends.theirs.sendall(ends.peer.notify("event", [{}]))
     assert ends.receive() == []
-    assert ends.link.receive() == []
+    assert ends.link.receive(0.01) == []
 
 
 def test_answers_requests(ends: Ends) -> None:

@@ -254,7 +254,8 @@ def test_a_message_without_end_is_refused_at_the_limit(end: type[Peer]) -> None:
 def test_the_buffer_of_a_large_message_is_given_back() -> None:
     """P11: an Unpacker keeps the largest buffer that it ever had, so it is dropped while no message is begun."""
     peer = GuardedPeer()
-    peer.receive_data(notification_of(1000))
+    peer.receive_data(notification_of(1000)[:999])
+    peer.receive_data(notification_of(1000)[999:])
     [first] = peer._spare
     peer.receive_data(notification_of(guarded.LARGE_BYTES) + b"\x93")
     assert (peer._unpacker, peer._spare) == (first, [])
