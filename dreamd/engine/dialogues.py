@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dreamclient.messages import Method
@@ -17,6 +17,7 @@ from dreamd.dream.clients import Clients
 from dreamd.dream.dialogue import Result
 from dreamd.dream.model import Context
 from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED, Outcome
+from dreamd.dream.trial import Trial
 from dreamd.engine.dialogue_run import DialogueRun, answer_within
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
@@ -43,6 +44,7 @@ class Dreamer:
     latest: Context | None = None
     latest_at: float = 0.0  # unix s
     run: DialogueRun | None = None
+    trial: Trial = field(default_factory=Trial)
 
     @property
     def has_hooks(self) -> bool:

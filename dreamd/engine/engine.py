@@ -24,6 +24,7 @@ from dreamd.engine.friend_state import FriendState
 from dreamd.engine.pending import Pending
 from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller
+from dreamd.engine.trials import Trials
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
@@ -72,6 +73,7 @@ class Engine:
         self.dialogues = Dialogues(
             store, friend, self.reply_shares, gate.clients, clock, failures, events, chance, self._is_over
         )
+        self.trials = Trials(store, friend, self.dialogues, clock, failures)
 
     # start and end
 
@@ -130,6 +132,7 @@ class Engine:
         if self._loaded:
             await self.decisions.save()
             await self.reply_shares.save()
+            await self.trials.save()
             await self._keep_signals()
 
     async def _keep_signals(self) -> None:
@@ -235,7 +238,10 @@ class Engine:
 
     def offer(self, session: Caller, ctx: Context) -> Decision:
         """Decide on a new context, and start its dialogue if leo is to dream. Never blocks."""
-        return self._decide(self._dreamers[session.number], ctx, self._chance.random, is_new=True)
+        dreamer = self._dreamers[session.number]
+        decision = self._decide(dreamer, ctx, self._chance.random, is_new=True)
+        self.trials.add(dreamer, ctx, decision, feeds=self.settings.dialogue.feed)
+        return decision
 
     def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float], *, is_new: bool) -> Decision:
         session, now = dreamer.session, self._clock.wall()
@@ -271,6 +277,7 @@ class Engine:
         if self.unavailable_reason:
             raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.unavailable_reason}")
         ctx = ctx or dreamer.latest or Context(prompt="", reply="")
+        dreamer.trial.spoil()
         dialog, task = self.dialogues.begin(dreamer, ctx, self._clock.wall(), self.settings)
         self._note_begun("asked", dreamer, dialog, fed=self.settings.dialogue.feed)
         ending = await asyncio.shield(task)

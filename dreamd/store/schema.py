@@ -128,6 +128,12 @@ _TRACING: Final[Sequence[str]] = (
     # 0: with dialogue.feed off, so that leo was fed nothing and the friend learned nothing.
     "ALTER TABLE dream_dialogs ADD COLUMN fed INTEGER NOT NULL DEFAULT 1",
     *reply_shares.TABLES,
+    # The replies after those for which chance alone decided whether to dream. Figures alone, no text.
+    """CREATE TABLE dream_trial (
+        id INTEGER PRIMARY KEY, at REAL NOT NULL, client TEXT NOT NULL, chance REAL NOT NULL,
+        dreamt INTEGER NOT NULL, fed INTEGER NOT NULL,
+        novelty REAL, quality REAL, distinct_pairs REAL, origin REAL, from_dreams REAL
+    )""",
 )
 
 # The n-th migrates version n to n + 1. Only append: a released migration is never edited.

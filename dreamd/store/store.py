@@ -10,8 +10,9 @@ from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.gate import Decision
 from dreamd.dream.model import Line
 from dreamd.dream.replay import Script
+from dreamd.dream.trial import ComparedReply
 from dreamd.errors import Refusal
-from dreamd.store import checkpoints, forgetting, reads, reply_shares, search, suspension, writes
+from dreamd.store import checkpoints, forgetting, reads, reply_shares, search, suspension, trial, writes
 from dreamd.store.forgetting import Asked, Dream, Forgotten, Shard
 from dreamd.store.reads import DROPPED
 from dreamd.store.records import (
@@ -73,6 +74,10 @@ class Store(WatchedDatabase):
     async def decisions(self, n: int) -> list[Decision]:
         """Return the last n decisions that were stored, newest first."""
         return await self._read(reads.decisions, n)
+
+    async def keep_trial(self, replies: Sequence[ComparedReply]) -> None:
+        """Store the figures of replies that were compared."""
+        await self._write(trial.keep_trial, replies)
 
     async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
         """Store the signals among which the gates rank contexts, by client name."""

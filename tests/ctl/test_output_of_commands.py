@@ -32,6 +32,7 @@ COMMANDS = [
     "friend",
     "friend checkpoint",
     "drift",
+    "effect",
     "report --out {folder}/page.html --force",
     "inbox ls",
     "inbox show sim-1",

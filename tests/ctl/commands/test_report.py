@@ -144,7 +144,8 @@ def test_the_newest_dreams_come_first_and_open_under_their_first_words() -> None
     assert "1 line</small>" in text
     headings = re.findall(r"<h2>([^<]*)</h2>", text)
     assert headings == [
-        "The dreams", "The friend", "His dreams in his replies", "Did he dream?", "How dreams ended",
+        "The dreams", "The friend", "His dreams in his replies", "Did he dream?", "Do his dreams help?",
+        "How dreams ended",
         "How long leo took to answer",
     ]  # fmt: skip
 

@@ -64,6 +64,7 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
             daemon.newest(Method.DRIFT, most),
             daemon.call(Method.FRAGMENTS),
             _left(state / DATABASE_NAME),
+            _effect(daemon, status),
         )
     data = text.encode("utf-8", "replace")
     write_private(out, data)
@@ -94,6 +95,16 @@ def _left(database: Path) -> list[dict[str, Any]]:
             return past_fragments(dreams.connection, LATELY)
     except click.ClickException:
         return []
+
+
+def _effect(daemon: Source, status: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the effect of dreams, or None if the database cannot be read beside the daemon."""
+    from dreamd.ctl.daemon.effect import read_effect
+
+    try:
+        return read_effect(daemon, status)
+    except click.ClickException:
+        return None
 
 
 def _last_dialogs(daemon: Source, most: int) -> list[dict[str, Any]]:

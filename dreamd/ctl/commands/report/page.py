@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from dreamd.ctl.commands.report.charts import draw_lines, draw_stacked, escape_text, html_table
+from dreamd.ctl.commands.report.effect import effect_section
 from dreamd.ctl.commands.report.friend import friend_section
 from dreamd.ctl.commands.report.replies import replies_section
 from dreamd.ctl.terminal.dialogues import count_of, ending_in_words
@@ -67,10 +68,11 @@ def render_page(
     drift: Sequence[Row],
     fragments: Sequence[Row] = (),
     left: Sequence[Row] = (),
+    effect: Row | None = None,
 ) -> str:
     """Return the whole page. `decisions`, `dialogs` (with their `turns`) and `drift` are newest first, as the daemon
-    returns them, `fragments` of the friend heaviest first, `left` those that left him. Times are local. If the page
-    would exceed PAGE_BYTES, the oldest transcripts are left out."""
+    returns them, `fragments` of the friend heaviest first, `left` those that left him, `effect` as `read_effect`
+    returns it. Times are local. If the page would exceed PAGE_BYTES, the oldest transcripts are left out."""
     style, script = (
         files("dreamd.ctl.commands.report").joinpath(f"page.{kind}").read_text("utf-8")
         for kind in ("css", "js")
@@ -100,6 +102,8 @@ def render_page(
             replies_section(stats, dialogs),
             "<h2>Did he dream?</h2>",
             _render_decisions(stats.get("days", {}), decisions),
+            "<h2>Do his dreams help?</h2>",
+            effect_section(effect, now),
             "<h2>How dreams ended</h2>",
             _render_course(dialogs, drift),
             f"<h2>How long {escape_text(name)} took to answer</h2>",
