@@ -100,11 +100,8 @@ def render_page(
         [
             friend_section(fragments, left, now),
             replies_section(stats, dialogs),
-            "<h2>Did he dream?</h2>",
             _render_decisions(stats.get("days", {}), decisions),
-            "<h2>Do his dreams help?</h2>",
             effect_section(effect, now),
-            "<h2>How dreams ended</h2>",
             _render_course(dialogs, drift),
             f"<h2>How long {escape_text(name)} took to answer</h2>",
             _render_hooks(status["hooks"]),
@@ -135,8 +132,11 @@ def _render_summary(status: Row, stats: Row, now: float) -> str:
 
 def _render_decisions(days: Row, decisions: Sequence[Row]) -> str:
     """Draw the last decisions, and if there are older ones, all by day. `days`: counts by reason, by day (UTC)."""
+    heading = "<h2>Did he dream?</h2>"
     if not decisions:
-        return "<p>No decision is known. The daemon decides after each reply that it is told of.</p>"
+        return (
+            f"{heading}<p>No decision is known. The daemon decides after each reply that it is told of.</p>"
+        )
     last = [(decision["at"], decision["reason"]) for decision in reversed(decisions)]
     said = draw_stacked(f"The last {count_of(len(last), 'decision')} over time, by reason", *_over_time(last))
     ever: Counter[str] = Counter()
@@ -147,18 +147,20 @@ def _render_decisions(days: Row, decisions: Sequence[Row]) -> str:
         said += draw_stacked("Decisions of each day (UTC), by reason", sorted(days.items()), names, max(days))
     ever = ever or Counter(name for _, name in last)
     rows = [(name, str(count), _REASONS.get(name, "")) for name, count in ever.most_common()]
-    return said + html_table(("reason", "decisions", "meaning"), rows, "Decisions by reason")
+    return heading + said + html_table(("reason", "decisions", "meaning"), rows, "Decisions by reason")
 
 
 def _render_course(dialogs: Sequence[Row], drift: Sequence[Row]) -> str:
+    heading = "<h2>How dreams ended</h2>"
     if not dialogs:
-        return "<p>No dream has ended yet.</p>"
+        return f"{heading}<p>No dream has ended yet.</p>"
     ordered, away = list(reversed(dialogs)), list(reversed(drift))
     ends = Counter(_outcome_of(dialog) for dialog in ordered)
     rows = [(name, str(count), _ENDINGS.get(name, "")) for name, count in ends.most_common()]
     unfed = sum(not dialog.get("fed", True) for dialog in ordered)
     return "".join(
         [
+            heading,
             draw_stacked(
                 "Dreams over time, by outcome",
                 *_over_time([(dialog["started_at"], _outcome_of(dialog)) for dialog in ordered]),
