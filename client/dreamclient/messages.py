@@ -42,6 +42,7 @@ class Method:
     CHECKPOINTS = "friend.checkpoints"
     DELETE_CHECKPOINT = "friend.delete_checkpoint"
     RESTORE = "friend.restore"
+    DROP = "friend.drop"
     IMPORT = "friend.import"
     RESEED = "friend.reseed"
     STATS = "stats"

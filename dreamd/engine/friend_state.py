@@ -142,18 +142,48 @@ class FriendState:
         return await self._replace(await self._store.checkpoint(name))
 
     @_run_uncancelled
+    async def restore_before(self, dialog: int) -> dict[str, Any]:
+        """Make the friend what he was before a dialogue, his origin included. Return as `take_in` does, with {missing},
+        the count of fragments that were forgotten since. Raise Refusal."""
+        then = await self._store.friend_before(dialog)
+        there = [fragment for fragment in then if fragment.text]
+        return {**await self._replace(to_records(there)), "missing": len(then) - len(there)}
+
+    @_run_uncancelled
+    async def drop(self, ids: Sequence[int]) -> dict[str, Any]:
+        """Remove learned fragments. Return as `take_in` does. Raise Refusal if one is unknown or of the origin, and
+        change nothing."""
+        origin = {fragment.id: fragment.origin for fragment in self.friend.fragments}
+        for number in ids:
+            if number not in origin:
+                what = f"the friend has no fragment {number}; `dreamctl friend -n 0` shows their numbers"
+                raise Refusal(Code.NOT_FOUND, what)
+            if origin[number]:
+                what = f"fragment {number} is of the origin, which stays; `dreamctl friend reseed` replaces the origin"
+                raise Refusal(Code.INVALID_PARAMS, what)
+        rest = [fragment for fragment in self.friend.fragments if fragment.id not in ids]
+        return await self._store_buffer(to_records(rest), dropped=ids)
+
+    @_run_uncancelled
     async def take_in(self, copies: Sequence[FragmentRecord]) -> dict[str, Any]:
         """Replace the fragments of the friend by `copies`. If these hold no origin, his origin stays.
 
-        Return {fragments, origin, drift} of the new friend, the counts {kept, added, left, skipped}, and {undo,
-        origin_kept}, the checkpoints of the old friend and of the old origin, nil if there are none. Raise Refusal.
+        Return {fragments, origin, drift} of the new friend, the counts {kept, added, left, skipped}, of the added ones
+        {added_dropped, added_forgotten}, those that the user had dropped and those of forgotten dialogues, and {undo,
+        origin_kept},
+        the checkpoints of the old friend and of the old origin, nil if there are none. Raise Refusal.
         """
         return await self._replace(copies)
 
     async def _replace(self, copies: Sequence[FragmentRecord]) -> dict[str, Any]:
         origin = () if any(copy.origin for copy in copies) else self._origin
         taken, skipped = merge_records(copies, origin, self.settings)
-        memory, counts = await self._store.replace_friend(taken, self._clock.wall())
+        return await self._store_buffer(taken, skipped=skipped)
+
+    async def _store_buffer(
+        self, taken: Sequence[FragmentRecord], *, skipped: int = 0, dropped: Sequence[int] = ()
+    ) -> dict[str, Any]:
+        memory, counts = await self._store.replace_friend(taken, self._clock.wall(), dropped)
         self._take_up(memory)
         return {
             "fragments": len(self.friend.fragments),

@@ -90,16 +90,22 @@ def _unknown_checkpoint() -> Refusal:
 
 
 def replace_buffer(
-    connection: Connection, copies: Sequence[FragmentRecord], at: float, keep_texts: bool = True
+    connection: Connection,
+    copies: Sequence[FragmentRecord],
+    at: float,
+    keep_texts: bool = True,
+    dropped: Collection[int] = (),
 ) -> tuple[Memory, dict[str, Any]]:
     """Replace the buffer by `copies`. Keep the old buffer as `previous`, and an origin that goes as `origin~N`.
+    `dropped`: ids of fragments that go because the user says so.
 
-    Return the new memory and {kept: count, added: count, left: count, undo: the checkpoint of the old buffer, nil if
-    that was empty or did not change, origin_kept: the checkpoint of the old origin, nil if it did not go}. Raise
-    Refusal if too many origins are kept.
+    Return the new memory and {kept: count, added: count, left: count, of the added ones added_dropped: those
+    that the user had dropped, added_forgotten: those of dialogues that were forgotten; undo: the checkpoint of the old
+    buffer, nil if that was empty or did not change, origin_kept: the checkpoint of the old origin, nil if it did not
+    go}. Raise Refusal if too many origins are kept.
     """
     fragments = load_memory(connection).fragments
-    added, left = _replace_rows(connection, copies, at, keep_texts)
+    added, left = _replace_rows(connection, copies, at, keep_texts, dropped)
     memory = load_memory(connection)
     undo = origin_kept = None
     if fragments and memory.fragments != fragments:
@@ -107,36 +113,62 @@ def replace_buffer(
         undo = _push_undo(connection, before, now, at)
         if (gone := _origin_texts(before)) and gone != _origin_texts(now):
             origin_kept = _keep_origin(connection, before, gone, at)
-    counts = {"kept": len(copies) - added, "added": added, "left": left}
+    counts = {
+        "kept": len(copies) - len(added),
+        "added": len(added),
+        "left": left,
+        **_came_back(connection, added),
+    }
     return memory, {**counts, "undo": undo, "origin_kept": origin_kept}
 
 
 def _replace_rows(
-    connection: Connection, copies: Sequence[FragmentRecord], at: float, keep_texts: bool
-) -> tuple[int, int]:
-    """Replace the rows of the buffer, and return how many came and went. A known text keeps its id, a new one gets an
-    id that was never used. Fragments that go are retired, so that a replay still finds them by id."""
+    connection: Connection,
+    copies: Sequence[FragmentRecord],
+    at: float,
+    keep_texts: bool,
+    dropped: Collection[int],
+) -> tuple[list[FragmentRecord], int]:
+    """Replace the rows of the buffer, and return those that came and how many went. A known text keeps its id unless
+    it becomes part of the origin or ceases to be: what an id stands for never changes. A new one gets an id that was
+    never used. Fragments that go are retired, so that a replay still finds them by id."""
     forget_fragments(
         connection, at
     )  # before, so that fragments that leave now stay: a dialogue may be about to begin with them
-    there: dict[str, list[int]] = {}
-    for number, text in connection.execute("SELECT id, text FROM dream_bootstrap_fragments ORDER BY id"):
-        there.setdefault(text, []).append(number)
-    added = 0
+    there: dict[tuple[str, bool], list[int]] = {}
+    rows = connection.execute("SELECT id, text, origin FROM dream_bootstrap_fragments ORDER BY id")
+    for number, text, origin in rows:
+        there.setdefault((text, bool(origin)), []).append(number)
+    added = []
     for copy in copies:
-        known = there.get(copy.text)
+        known = there.get((copy.text, copy.origin))
         if known:
             connection.execute(
-                "UPDATE dream_bootstrap_fragments SET weight = ?, origin = ? WHERE id = ?",
-                (copy.weight, copy.origin, known.pop(0)),
+                "UPDATE dream_bootstrap_fragments SET weight = ? WHERE id = ?", (copy.weight, known.pop(0))
             )
         else:
             _add_fragment(connection, copy)
-            added += 1
+            added.append(copy)
     left = [number for numbers in there.values() for number in numbers]
     for number in left:
-        retire_fragment(connection, number, at, keep_texts)
+        retire_fragment(connection, number, at, keep_texts, number in dropped)
     return added, len(left)
+
+
+def _came_back(connection: Connection, added: Sequence[FragmentRecord]) -> dict[str, int]:
+    """Return how many of these fragments the user had dropped, which they are no longer, and how many are of dialogues
+    that were forgotten."""
+    texts = msgspec.json.encode([copy.text for copy in added]).decode()
+    undropped = connection.execute(
+        """UPDATE dream_fragments_past SET dropped = 0
+        WHERE dropped AND text IN (SELECT value FROM json_each(?)) RETURNING text""",
+        (texts,),
+    ).fetchall()
+    sources = msgspec.json.encode([copy.dialog for copy in added if copy.dialog is not None]).decode()
+    (forgotten,) = connection.execute(
+        "SELECT count(*) FROM json_each(?) WHERE value NOT IN (SELECT id FROM dream_dialogs)", (sources,)
+    ).fetchone()
+    return {"added_dropped": len({text for (text,) in undropped}), "added_forgotten": forgotten}
 
 
 def _add_fragment(connection: Connection, copy: FragmentRecord) -> None:

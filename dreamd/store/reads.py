@@ -7,6 +7,7 @@ from sqlite3 import Connection
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+from dreamclient.messages import Code
 from msgspec import Meta
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from dreamd.dream.gate import Decision
 from dreamd.dream.model import Context, Fragment, Line
 from dreamd.dream.replay import Script
 from dreamd.dream.signals import RANKED
-from dreamd.errors import Unreadable
+from dreamd.errors import Refusal, Unreadable
 from dreamd.store.records import Memory, StoredDialog
 from dreamd.store.reply_shares import reply_stats
 from dreamd.store.writes import LAST_RUN, OUTCOME
@@ -140,10 +141,7 @@ def load_script(connection: Connection, dialog_id: int) -> Script | None:
         context=_decode_column("context", context, Context),
         settings=how,
         rng_seed=_decode_column("rng_seed", rng_seed, int, lambda data, **_: int(data)),
-        fragments=[
-            _as_it_was(connection, *of)
-            for of in _decode_column("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
-        ],
+        fragments=_fragments_of(connection, state),
         recalled=None if recalled is None else _decode_column("recalled", recalled, list[str]),
         lines=[_decode_column("line", turn, Line, msgspec.convert) for turn in turns],
         outcome=outcome,
@@ -160,19 +158,54 @@ def _decode_column(
         raise Unreadable(f"the stored {column} cannot be read") from None
 
 
-def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment:
+def _fragments_of(connection: Connection, state: bytes) -> list[Fragment]:
+    """Return the fragments of a friend_state. Raise Unreadable if one is missing."""
+    found = []
+    for fragment_id, weight in _decode_state(state):
+        fragment = _as_it_was(connection, fragment_id, weight)
+        if fragment is None:
+            raise Unreadable(f"fragment {fragment_id} of the stored friend_state is missing")
+        found.append(fragment)
+    return found
+
+
+def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment | None:
     """Return a fragment at its former weight, from the buffer or from those that have left it."""
     found = connection.execute(
-        """SELECT text, origin, added_at FROM dream_bootstrap_fragments WHERE id = :id
-        UNION ALL SELECT text, origin, added_at FROM dream_fragments_past WHERE id = :id LIMIT 1""",
+        """SELECT text, origin, dialog_id, added_at FROM dream_bootstrap_fragments WHERE id = :id
+        UNION ALL SELECT text, origin, dialog_id, added_at FROM dream_fragments_past WHERE id = :id LIMIT 1""",
         {"id": fragment_id},
     ).fetchone()
     if found is None:
-        raise Unreadable(f"fragment {fragment_id} of the stored friend_state is missing")
-    text, origin, added_at = found
+        return None
+    text, origin, dialog, added_at = found
     return Fragment(
-        id=fragment_id, text=text, weight=weight, origin=bool(origin), dialog=None, added_at=added_at
+        id=fragment_id, text=text, weight=weight, origin=bool(origin), dialog=dialog, added_at=added_at
     )
+
+
+def friend_before(connection: Connection, dialog_id: int) -> list[Fragment]:
+    """Return the fragments of the friend with which a dialogue began. One that was forgotten since has an empty text.
+    Raise Refusal if there is no such dialogue, or if this is not kept or cannot be read."""
+    found = connection.execute("SELECT friend_state FROM dream_dialogs WHERE id = ?", (dialog_id,)).fetchone()
+    if found is None:
+        raise Refusal(Code.NOT_FOUND, f"no dialogue {dialog_id}; `dreamctl recent` lists them")
+    if found[0] is None:
+        raise Refusal(
+            Code.NOT_FOUND,
+            f"the friend before dialogue {dialog_id}: not kept (never run here, older than store.replay_dialogues, "
+            "quoting a forgotten one, or store.diagnostics was false)",
+        )
+    try:
+        state = _decode_state(found[0])
+    except Unreadable as error:
+        raise Refusal(Code.NOT_FOUND, f"the friend before dialogue {dialog_id}: {error}") from None
+    gone = Fragment(id=0, text="", weight=0.0, origin=False, dialog=None, added_at=0.0)
+    return [_as_it_was(connection, *of) or replace(gone, id=of[0], weight=of[1]) for of in state]
+
+
+def _decode_state(state: bytes) -> list[tuple[int, float]]:
+    return _decode_column("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
 
 
 def past_fragments(connection: Connection, n: int) -> list[Row]:

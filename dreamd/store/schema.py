@@ -134,6 +134,8 @@ _TRACING: Final[Sequence[str]] = (
         dreamt INTEGER NOT NULL, fed INTEGER NOT NULL,
         novelty REAL, quality REAL, distinct_pairs REAL, origin REAL, from_dreams REAL
     )""",
+    # 1: the user dropped it, so a restore that brings it back says so.
+    "ALTER TABLE dream_fragments_past ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0",
 )
 
 # The n-th migrates version n to n + 1. Only append: a released migration is never edited.

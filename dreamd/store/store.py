@@ -8,7 +8,7 @@ from dreamclient.messages import Code
 from dreamd.dream.dream_words import BroughtLine, WordNumbers
 from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.gate import Decision
-from dreamd.dream.model import Line
+from dreamd.dream.model import Fragment, Line
 from dreamd.dream.replay import Script
 from dreamd.dream.trial import ComparedReply
 from dreamd.errors import Refusal
@@ -135,7 +135,7 @@ class Store(WatchedDatabase):
 
     async def seed(self, fragments: Sequence[str], at: float) -> int:
         """Store the origin at weight 1.0, and return its number of fragments, 0 if there is an origin already."""
-        return await self._write(writes.seed_origin, fragments, at) if fragments else 0
+        return await self._write(writes.seed_origin, fragments, at, self._keep_texts) if fragments else 0
 
     async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
         """Keep the friend as a checkpoint, and return {name, fragments: count, origin: count}. Raise Refusal."""
@@ -153,12 +153,18 @@ class Store(WatchedDatabase):
         """Return the friend as it was then. Raise Refusal if there is no checkpoint of that name."""
         return await self._read(checkpoints.checkpoint_content, name)
 
+    async def friend_before(self, dialog_id: int) -> list[Fragment]:
+        """Return the friend with which a dialogue began. A fragment that was forgotten since has an empty text. Raise
+        Refusal if it is not kept."""
+        return await self._read(reads.friend_before, dialog_id)
+
     async def replace_friend(
-        self, copies: Sequence[FragmentRecord], at: float
+        self, copies: Sequence[FragmentRecord], at: float, dropped: Collection[int] = ()
     ) -> tuple[Memory, dict[str, Any]]:
-        """Replace the buffer by `copies`, and keep the old one as a checkpoint, in one transaction. Return the new
-        state for the memory, and {kept, added, left, undo, origin_kept}. Raise Refusal."""
-        return await self._write(checkpoints.replace_buffer, copies, at, self._keep_texts)
+        """Replace the buffer by `copies`, and keep the old one as a checkpoint, in one transaction. `dropped`: ids that
+        go because the user says so. Return the new state for the memory, and what replace_buffer counts. Raise
+        Refusal."""
+        return await self._write(checkpoints.replace_buffer, copies, at, self._keep_texts, dropped)
 
     async def recent(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,

@@ -18,6 +18,7 @@ TEXTS_EMPTIED: Final = "dream_texts_emptied"
 MOST: Final = 64  # dialogues, or fragments, in a transaction: some milliseconds
 # Seconds for which a fragment that has left the buffer is kept at least: a dialogue may be about to begin with it.
 GRACE_S: Final = 60.0
+DROPPED: Final = 256  # fragments that the user dropped, the last ones: a restore says which of them come back
 
 REPLAY: Final = (
     """UPDATE dream_dialogs SET context = NULL, settings = NULL, friend_state = NULL, recalled = NULL
@@ -59,8 +60,8 @@ def empty_texts(connection: Connection, dialog_id: int) -> None:
 
 
 def forget_fragments(connection: Connection, left_before: float, most: int = -1) -> bool:
-    """Delete at most `most` fragments (-1: all) that have left the buffer and that no replay needs. Return False if
-    there may be more."""
+    """Delete at most `most` fragments (-1: all) that have left the buffer, that no replay needs, and that are not
+    among the last ones that the user dropped. Return False if there may be more."""
     used: set[int] = set()
     states = """SELECT friend_state FROM dream_dialogs
         WHERE id > ? AND context IS NOT NULL AND friend_state IS NOT NULL"""
@@ -70,9 +71,11 @@ def forget_fragments(connection: Connection, left_before: float, most: int = -1)
     deleted = connection.execute(
         """DELETE FROM dream_fragments_past WHERE id IN (
             SELECT id FROM dream_fragments_past
-            WHERE left_at <= ? AND id NOT IN (SELECT value FROM json_each(?)) LIMIT ?
+            WHERE left_at <= ? AND id NOT IN (SELECT value FROM json_each(?)) AND id NOT IN (
+                SELECT id FROM dream_fragments_past WHERE dropped ORDER BY left_at DESC, id DESC LIMIT ?
+            ) LIMIT ?
         )""",
-        (left_before, msgspec.json.encode(sorted(used)).decode(), most),
+        (left_before, msgspec.json.encode(sorted(used)).decode(), DROPPED, most),
     )
     return deleted.rowcount != most
 

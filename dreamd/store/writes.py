@@ -201,23 +201,19 @@ def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts:
 # The friend.
 
 
-def seed_origin(connection: Connection, texts: Iterable[str], at: float) -> int:
-    """Store the origin if there is none, and return its number of fragments. A known text becomes part of the
-    origin."""
+def seed_origin(connection: Connection, texts: Iterable[str], at: float, keep_texts: bool) -> int:
+    """Store the origin if there is none, and return its number of fragments. A fragment with a text of the origin
+    goes, because what is stored of one that left never changes."""
     if connection.execute("SELECT 1 FROM dream_bootstrap_fragments WHERE origin LIMIT 1").fetchone():
         return 0
     stored = 0
     for text in texts:
-        taken_over = connection.execute(
-            """UPDATE dream_bootstrap_fragments SET origin = 1, weight = 1.0
-            WHERE id = (SELECT min(id) FROM dream_bootstrap_fragments WHERE text = ?)""",
-            (text,),
+        known = "SELECT id FROM dream_bootstrap_fragments WHERE text = ?"
+        for (fragment_id,) in connection.execute(known, (text,)).fetchall():
+            retire_fragment(connection, fragment_id, at, keep_texts)
+        connection.execute(
+            "INSERT INTO dream_bootstrap_fragments (text, origin, added_at) VALUES (?, 1, ?)", (text, at)
         )
-        if taken_over.rowcount == 0:
-            connection.execute(
-                "INSERT INTO dream_bootstrap_fragments (text, origin, added_at) VALUES (?, 1, ?)",
-                (text, at),
-            )
         stored += 1
     return stored
 
@@ -236,14 +232,17 @@ def _change_friend(connection: Connection, change: Change, at: float, keep_texts
         retire_fragment(connection, fragment_id, at, keep_texts)
 
 
-def retire_fragment(connection: Connection, fragment_id: int, at: float, keep_texts: bool) -> None:
-    """Move a fragment out of the buffer. If texts are kept, a replay still finds it."""
+def retire_fragment(
+    connection: Connection, fragment_id: int, at: float, keep_texts: bool, dropped: bool = False
+) -> None:
+    """Move a fragment out of the buffer. If texts are kept, a replay still finds it, and whether the user dropped
+    it."""
     if keep_texts:
         connection.execute(
-            """INSERT INTO dream_fragments_past (id, text, weight, origin, dialog_id, added_at, left_at)
-            SELECT id, text, weight, origin, dialog_id, added_at, ?
+            """INSERT INTO dream_fragments_past (id, text, weight, origin, dialog_id, added_at, left_at, dropped)
+            SELECT id, text, weight, origin, dialog_id, added_at, ?, ?
             FROM dream_bootstrap_fragments WHERE id = ?""",
-            (at, fragment_id),
+            (at, dropped, fragment_id),
         )
     connection.execute("DELETE FROM dream_bootstrap_fragments WHERE id = ?", (fragment_id,))
 

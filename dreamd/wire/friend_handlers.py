@@ -3,7 +3,7 @@
 A handler that replaces the friend waits for the dialogues that run, or suspends them.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,8 +17,11 @@ Answer = Coroutine[Any, Any, dict[str, Any]]
 
 
 async def list_fragments(parts: Parts, session: Session, asked: params.FragmentsParams) -> Any:
-    name = asked.checkpoint
-    found = parts.friend.fragments if name is None else await parts.store.checkpoint(name)
+    found: Sequence[Any] = parts.friend.fragments
+    if asked.checkpoint is not None:
+        found = await parts.store.checkpoint(asked.checkpoint)
+    elif asked.before is not None:
+        found = await parts.store.friend_before(asked.before)
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 
@@ -39,8 +42,16 @@ async def delete_checkpoint(parts: Parts, session: Session, asked: params.NamePa
     return {"name": asked.name}
 
 
-def restore_checkpoint(parts: Parts, session: Session, asked: params.NameParams) -> Answer:
-    return _change_friend(parts, lambda: parts.friend.restore(asked.name))
+def restore_friend(parts: Parts, session: Session, asked: params.RestoreParams) -> Answer:
+    before, name = asked.before, asked.name
+    if before is not None:
+        return _change_friend(parts, lambda: parts.friend.restore_before(before))
+    assert name is not None
+    return _change_friend(parts, lambda: parts.friend.restore(name))
+
+
+def drop_fragments(parts: Parts, session: Session, asked: params.DropParams) -> Answer:
+    return _change_friend(parts, lambda: parts.friend.drop(asked.ids))
 
 
 def import_fragments(parts: Parts, session: Session, asked: params.ImportParams) -> Answer:

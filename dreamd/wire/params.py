@@ -18,10 +18,11 @@ NAME_CHARS = 64
 FIELD_CHARS = 256
 SEARCH_CHARS = 1024
 SEED_TEXTS = 4096  # of these texts 256 fragments are kept
+MOST_DROPPED = 256  # as many as a friend learns at most
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
 Page = Annotated[int, Meta(ge=0, le=PAGE)]
-DialogId = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]  # SQLite's integers are signed
+RowId = Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]  # SQLite's integers are signed
 Checkpoint = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,63}\Z")]
 
 
@@ -77,7 +78,7 @@ class CountParams(Params):
 
 class PageParams(Params):
     n: Page = 10
-    before: DialogId | None = None
+    before: RowId | None = None
 
 
 class WaitingParams(Params):
@@ -90,13 +91,13 @@ class TraceSubscribeParams(Params):
 
 
 class DialogParams(Params):
-    id: DialogId
+    id: RowId
 
 
 class SearchParams(Params):
     words: Annotated[str, Meta(max_length=SEARCH_CHARS)]
     n: Page = 10
-    before: DialogId | None = None
+    before: RowId | None = None
 
 
 class ForgetParams(Params):
@@ -105,6 +106,11 @@ class ForgetParams(Params):
 
 class FragmentsParams(Params):
     checkpoint: Checkpoint | None = None
+    before: RowId | None = None
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and self.before is not None:
+            raise ValueError("expected either checkpoint or before")
 
 
 class CheckpointParams(Params):
@@ -114,6 +120,19 @@ class CheckpointParams(Params):
 
 class NameParams(Params):
     name: Checkpoint
+
+
+class RestoreParams(Params):
+    name: Checkpoint | None = None
+    before: RowId | None = None
+
+    def __post_init__(self) -> None:
+        if (self.name is None) == (self.before is None):
+            raise ValueError("expected either name or before")
+
+
+class DropParams(Params):
+    ids: Annotated[list[RowId], Meta(min_length=1, max_length=MOST_DROPPED)]
 
 
 class ImportParams(Params):

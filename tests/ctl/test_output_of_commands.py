@@ -31,6 +31,7 @@ COMMANDS = [
     "replay",
     "friend",
     "friend checkpoint",
+    "friend diff",
     "drift",
     "effect",
     "report --out {folder}/page.html --force",
@@ -169,7 +170,7 @@ def test_json_has_as_many_entries_as_were_asked_for(
 
 def test_every_command_that_counts_is_among_these() -> None:
     counting = {name for name, command in ALL.items() if "-n" in {o for p in command.params for o in p.opts}}
-    assert counting - {"report", "service logs"} == {words.split()[0] for words in COUNTED}
+    assert counting - {"report", "service logs", "friend diff"} == {words.split()[0] for words in COUNTED}
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,12 @@ ASKED = [
     ("replay last", "replay"),
     ("dream", "dream"),
     ("friend", "friend"),
+    ("friend drop {fragment}", "friend drop"),
     ("friend checkpoint one", "friend checkpoint NAME"),
     ("friend checkpoint", "friend checkpoint`"),
     ("friend restore one", "friend restore"),
+    ("friend restore --before last", "friend restore --before"),
+    ("friend diff last now", "friend diff"),
     ("friend checkpoint one --delete", "friend checkpoint --delete"),
     ("friend export {folder}/friend.json --force", "friend export"),
     ("friend import {folder}/friend.json", "friend import"),
@@ -79,7 +82,11 @@ def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonPro
         client.dream_now()
         (waiting,) = client.call("inbox.list")
         (daemon.state_dir / "inbox/dreams/.tmp/sim-9.json").write_text("half")
-        named = {"folder": str(folder), "trace": waiting["trace_id"], "python": sys.executable}
+        fragment = next(each["id"] for each in client.call("friend.fragments") if not each["origin"])
+        named = {
+            "folder": str(folder), "trace": waiting["trace_id"], "python": sys.executable,
+            "fragment": str(fragment),
+        }  # fmt: skip
         yield daemon, named
 
 

@@ -32,6 +32,7 @@ async def test_a_checkpoint_is_restored_with_its_weights_and_survives_a_restart(
             "fragments": len(now), "origin": kept["origin"],
             "drift": pytest.approx(service.friend.friend.drift()),
             "kept": len(then), "added": 0, "left": len(later) - len(then), "skipped": 0,
+            "added_dropped": 0, "added_forgotten": 0,
             "undo": "previous", "origin_kept": None,
         }  # fmt: skip
         assert measured(await peer.call("friend.fragments", "previous")) == measured(later)
@@ -170,3 +171,103 @@ async def test_ranks_lines_among_the_last_ones_also_after_a_restart(tmp_path):
                 ]
                 if ended["dialog"] > 8:  # 32 lines are known
                     assert kept[0] == max(second, fourth, key=lambda turn: turn["overlap"])["text"]
+
+
+async def test_drops_learned_fragments_by_their_ids(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 3)
+        before = await peer.call("friend.fragments")
+        learned = [f for f in before if not f["origin"]]
+        ids = [f["id"] for f in learned[:2]]
+        answer = await peer.call("friend.drop", ids)
+        assert (answer["left"], answer["added"], answer["undo"]) == (2, 0, "previous")
+        after = await peer.call("friend.fragments")
+        assert after == [f for f in before if f["id"] not in ids]
+        assert [f.id for f in service.friend.fragments] == sorted(f["id"] for f in after)
+        again = await peer.call("friend.restore", "previous")
+        assert (again["added"], again["added_dropped"]) == (2, 2)
+        assert measured(await peer.call("friend.fragments")) == measured(before)
+
+
+async def test_p4_drops_nothing_if_one_fragment_is_origin_or_unknown(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 1)
+        before = await peer.call("friend.fragments")
+        origin, learned = (
+            next(f["id"] for f in before if f["origin"] is is_origin) for is_origin in (True, False)
+        )
+        with pytest.raises(PeerError, match=f"fragment {origin} is of the origin, which stays"):
+            await peer.call("friend.drop", [learned, origin])
+        with pytest.raises(PeerError, match="the friend has no fragment 99") as unknown:
+            await peer.call("friend.drop", [learned, 99])
+        assert unknown.value.code == 12
+        for wrong in ([], [0], ["1"], list(range(1, 400))):
+            with pytest.raises(PeerError) as refused:
+                await peer.call("friend.drop", wrong)
+            assert refused.value.code == 2
+        assert await peer.call("friend.fragments") == before
+        assert await peer.call("friend.checkpoints") == []
+
+
+async def test_restores_the_friend_before_each_dialogue_also_after_a_restart(tmp_path):
+    then = {}
+    async with serving(tmp_path, friend__buffer=3) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        for number in range(1, 8):
+            then[number] = await peer.call("friend.fragments")
+            await dreams(peer, 1)
+        then["now"] = await peer.call("friend.fragments")
+    async with serving(tmp_path, friend__buffer=3) as service, await onlooker(service) as peer:
+        for number in (7, 1, 4):
+            assert await peer.call("friend.fragments", None, number) == then[number]
+            answer = await peer.call("friend.restore", None, number)
+            assert (answer["missing"], answer["undo"]) == (0, "previous")
+            assert measured(await peer.call("friend.fragments")) == measured(then[number])
+        for name, number in (("previous", 1), ("previous~2", 7), ("previous~3", "now")):
+            assert measured(await peer.call("friend.fragments", name)) == measured(then[number])
+
+
+async def test_says_what_was_forgotten_or_dropped_when_it_comes_back(tmp_path):
+    async with serving(tmp_path, friend__buffer=64) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 4)
+        await peer.call("friend.checkpoint", "all")
+        before = await peer.call("friend.fragments")
+        dropped = [f["id"] for f in before if f["dialog"] == 2]
+        await peer.call("friend.drop", dropped)
+        gone = await peer.call("dialogs.forget", {"id": 1, "friend": True})
+        assert gone["fragments"]
+        answer = await peer.call("friend.restore", None, 4)
+        assert (answer["added"], answer["added_dropped"], answer["added_forgotten"]) == (
+            len(dropped),
+            len(dropped),
+            0,
+        )
+        assert answer["missing"] == gone["fragments"]
+        assert {f["dialog"] for f in await peer.call("friend.fragments")} == {None, 2, 3}
+        answer = await peer.call("friend.restore", "all")
+        assert answer["added_forgotten"] == gone["fragments"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "number"), [({"store__replay_dialogues": 2}, 1), ({"store__diagnostics": "false"}, 3)]
+)
+async def test_refuses_a_friend_before_a_dialogue_that_is_not_kept(tmp_path, settings, number):
+    async with serving(tmp_path, **settings) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 4)
+        await service.engine.pending.attempt()
+        await service.store.tidy()
+        before = await peer.call("friend.fragments")
+        for asked, why in ((number, "not kept"), (99, "no dialogue 99")):
+            for method in ("friend.restore", "friend.fragments"):
+                with pytest.raises(PeerError, match=why) as refused:
+                    await peer.call(method, None, asked)
+                assert refused.value.code == 12
+        for wrong in ([], ["all", 1]):
+            with pytest.raises(PeerError) as refused:
+                await peer.call("friend.restore", *wrong)
+            assert refused.value.code == 2
+        assert await peer.call("friend.fragments") == before

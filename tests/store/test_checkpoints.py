@@ -11,6 +11,7 @@ from dreamclient.messages import Code
 
 from dreamd.dream.fragment_records import FragmentRecord, to_records
 from dreamd.errors import Refusal, StoreError
+from dreamd.store import tidying
 from dreamd.store.checkpoints import UNDOS
 from dreamd.store.store import Store
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
@@ -167,7 +168,10 @@ async def test_p13_kept_fragments_keep_their_ids_and_removed_ones_can_be_found(s
         FragmentRecord(text="two lamps", weight=0.1),
     ]
     memory, counts = await store.replace_friend(wanted, STARTED_AT + 20)
-    assert counts == {"kept": 1, "added": 2, "left": 2, "undo": "previous", "origin_kept": "origin~1"}
+    assert counts == {
+        "kept": 1, "added": 2, "left": 2, "added_dropped": 0, "added_forgotten": 1,
+        "undo": "previous", "origin_kept": "origin~1",
+    }  # fmt: skip
     assert [(f.id, f.text, f.weight, f.origin, f.dialog) for f in memory.fragments] == [
         (2, "two lamps", 0.8, True, None),
         (4, "the sea", 0.4, False, 7),
@@ -215,3 +219,38 @@ async def test_p4_replaces_the_buffer_in_one_transaction(store: Store, path: Pat
         await replaced(store, "the sea", origin="another origin")
     assert to_records((await store.load()).fragments) == before
     assert await store.checkpoints(5) == []
+
+
+async def test_a_text_that_becomes_part_of_the_origin_gets_an_id_of_its_own(store: Store):
+    """An earlier dialogue that began with the learned fragment still finds it as it was."""
+    before = await friend_of_three(store)
+    dialog = await store.begin(new_dialog("dream-2", friend_state=msgspec.msgpack.encode([(3, 0.3)])))
+    reborn = [msgspec.structs.replace(copy, origin=True) for copy in before]
+    await store.replace_friend(reborn, STARTED_AT)
+    now = (await store.load()).fragments
+    assert [(f.id, f.text, f.origin) for f in now][-1] == (4, "a third", True)
+    assert to_records(await store.friend_before(dialog)) == [before[2]]
+
+
+async def test_counts_what_was_dropped_or_forgotten_among_what_comes_back(store: Store):
+    before = await friend_of_three(store)
+    await store.replace_friend(before[:2], STARTED_AT, dropped=[3])
+    _, counts = await store.replace_friend([*before, SEA], STARTED_AT)
+    assert (counts["added"], counts["added_dropped"], counts["added_forgotten"]) == (2, 1, 1)
+    await store.replace_friend(before[:2], STARTED_AT)  # this time it goes without being dropped
+    _, counts = await store.replace_friend(before, STARTED_AT)
+    assert (counts["added"], counts["added_dropped"]) == (1, 0)
+
+
+async def test_remembers_the_last_dropped_fragments_though_no_replay_needs_them(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tidying, "DROPPED", 2)
+    origin = FragmentRecord(text="one stone", weight=1.0, origin=True)
+    learned = [FragmentRecord(text=f"thing {n}", weight=0.3) for n in range(5)]
+    await store.replace_friend([origin, *learned], STARTED_AT)
+    await store.replace_friend([origin], STARTED_AT, dropped=[2, 3, 4])  # and two others go by themselves
+    await store.tidy()
+    with closing(sqlite3.connect(path)) as connection:
+        past = connection.execute("SELECT text FROM dream_fragments_past ORDER BY id").fetchall()
+    assert past == [("thing 1",), ("thing 2",)]

@@ -59,7 +59,7 @@ async def test_removed_fragments_can_be_found_and_their_ids_are_not_reused(store
     await store.close()
     with closing(sqlite3.connect(path)) as connection:
         past = connection.execute("SELECT * FROM dream_fragments_past").fetchall()
-    assert past == [(2, "it was here", 0.31, 0, 1, STARTED_AT, STARTED_AT + 9)]
+    assert past == [(2, "it was here", 0.31, 0, 1, STARTED_AT, STARTED_AT + 9, 0)]
 
 
 async def test_stores_an_end_and_the_friends_change_in_one_transaction(store: Store):

@@ -12,6 +12,7 @@ from dreamclient.errors import HomeUnknown
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target, connect_daemon
+from dreamd.ctl.terminal.layout import beginning_of
 
 WAIT_S = 0.5  # for the daemon, twice at most: the user has pressed Tab and waits
 RECENT = 20  # dialogues that are offered by number
@@ -42,6 +43,22 @@ def complete_checkpoints(context: click.Context, _: click.Parameter, typed: str)
     """Return the names of the friend's checkpoints that begin with `typed`."""
     kept = _ask_daemon(context, Method.CHECKPOINTS, 1000)
     return [each["name"] for each in kept if each["name"].startswith(typed)]
+
+
+def complete_friends(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Return the moments at which the friend is known: `now`, checkpoints, dialogues."""
+    names = [*["now"] * "now".startswith(typed), *complete_checkpoints(context, parameter, typed)]
+    return [CompletionItem(name) for name in names] + complete_dialogues(context, parameter, typed)
+
+
+def complete_fragments(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Return the numbers of the friend's fragments that are not origin."""
+    learned = [each for each in _ask_daemon(context, Method.FRAGMENTS) if not each["origin"]]
+    return [
+        CompletionItem(str(each["id"]), help=beginning_of(each["text"], 60))
+        for each in learned
+        if str(each["id"]).startswith(typed)
+    ]
 
 
 def complete_traces(context: click.Context, _: click.Parameter, typed: str) -> list[str]:

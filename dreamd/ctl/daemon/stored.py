@@ -1,7 +1,7 @@
 """The dream database, read if no daemon answers, by the functions with which a daemon reads it."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,14 @@ def _replay_dialog(dreams: Stored, number: int) -> dict[str, Any]:
     return {"id": number, "lines": lines, "same": difference is None, "difference": difference}
 
 
-def _list_fragments(dreams: Stored, name: str | None = None) -> Any:
-    loaded = reads.load_memory(dreams.connection).fragments
-    found = loaded if name is None else checkpoints.checkpoint_content(dreams.connection, name)
+def _list_fragments(dreams: Stored, name: str | None = None, before: int | None = None) -> Any:
+    found: Sequence[Any]
+    if name is not None:
+        found = checkpoints.checkpoint_content(dreams.connection, name)
+    elif before is not None:
+        found = reads.friend_before(dreams.connection, before)
+    else:
+        found = reads.load_memory(dreams.connection).fragments
     return sorted(found, key=lambda fragment: -fragment.weight)
 
 

@@ -67,6 +67,12 @@ def test_offers_ids_and_names(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyP
     for words in (["restore"], ["checkpoint"], ["export", "f", "--checkpoint"]):
         assert set(offered(dreamt, "friend", *words, "")) == {"monday", "tuesday"}
         assert offered(dreamt, "friend", *words, "t") == ["tuesday"]
+    assert offered(dreamt, "friend", "restore", "--before", "") == ["last", "2", "1"]
+    assert offered(dreamt, "friend", "diff", "1", "") == ["now", "tuesday", "monday", "last", "2", "1"]
+    fragments = json.loads(dreamctl("--socket", dreamt.socket, "friend", "--json").stdout)
+    learned = [str(each["id"]) for each in fragments if not each["origin"]]
+    assert learned
+    assert offered(dreamt, "friend", "drop", "") == learned
     for command in ("show", "ack"):
         assert offered(dreamt, "inbox", command, "") == ["last", oldest, newest]
         assert offered(dreamt, "inbox", command, newest[:-1]) == [newest]

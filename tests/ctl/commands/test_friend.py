@@ -17,7 +17,10 @@ from tests.helpers.dreamctl import dreamctl
 
 NOW = time.mktime((2025, 3, 4, 12, 0, 0, 0, 0, -1))
 ORIGIN = {"origin": ["I am small.", "I listen."], "readme": ["Words are doors."]}
-REPLACED = {"fragments", "origin", "drift", "kept", "added", "left", "skipped", "undo", "origin_kept"}
+REPLACED = {
+    "fragments", "origin", "drift", "kept", "added", "left", "added_dropped", "added_forgotten", "skipped", "undo",
+    "origin_kept",
+}  # fmt: skip
 
 FRAGMENTS = [
     {"id": 1, "text": "I am small, and I listen to the water below", "weight": 1.0, "origin": True, "dialog": None,
@@ -29,16 +32,17 @@ FRAGMENTS = [
 
 def test_fragments_at_80_and_at_40_columns() -> None:
     assert show_fragments(FRAGMENTS, 80, NOW).splitlines() == [
-        "1.00 ██████  origin         2 h  I am small, and I listen to the water below",
-        "0.30 █▊····  from 12      1 min  the rain [2J is near",
-        "0.05 ▎·····  brought          -  a door",
+        "1  1.00 ██████  origin         2 h  I am small, and I listen to the water below",
+        "4  0.30 █▊····  from 12      1 min  the rain [2J is near",
+        "9  0.05 ▎·····  brought          -  a door",
         "",
         "3 fragments, 1 of them origin.",
     ]
     narrow = show_fragments(FRAGMENTS, 40, NOW, most=1, plain=True).splitlines()
     assert narrow == [
-        "1.00  origin  I am small, and I listen",
-        "              to the water below",
+        "1  1.00  origin  I am small, and I",
+        "                 listen to the water",
+        "                 below",
         "",
         "3 fragments, 1 of them origin; 2 more",
         "with -n 0.",
@@ -144,10 +148,10 @@ def test_p4_the_origin_goes_by_an_import_or_a_reseed_and_a_restore_brings_it_bac
     imported = dreamctl("--socket", daemon.socket, "friend", "import", file)
     told = " ".join(imported.stdout.split())
     assert told.startswith("Imported: 2 fragments, 1 of them origin")
-    assert f"`dreamctl --socket {daemon.socket} friend restore previous` takes this back. The origin" in told
+    assert f"`dreamctl --socket {daemon.socket} friend restore previous` takes this back. `dreamctl" in told
     name = re.search(r"The origin that went is kept as (origin~\d+)\.$", told)[1]
     restored = dreamctl("--socket", daemon.socket, "friend", "restore", "previous").stdout
-    assert "takes this back. The origin that went" in " ".join(restored.split())
+    assert "shows what changed. The origin that went" in " ".join(restored.split())
     assert measured(friend(daemon)) == measured(kept)
     friend(daemon, "checkpoint", "now", "--again")
     unchanged = dreamctl("--socket", daemon.socket, "friend", "restore", "now").stdout

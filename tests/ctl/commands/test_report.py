@@ -194,7 +194,7 @@ def test_reads_the_fragments_that_left_with_and_without_a_daemon(tmp_path: Path)
     with closing(sqlite3.connect(state / "dream.sqlite3")) as database, database:
         database.execute("INSERT INTO dream_bootstrap_fragments (text, origin) VALUES ('born', 1)")
         database.executemany(
-            "INSERT INTO dream_fragments_past VALUES (?, ?, 0.05, 0, 3, 1.0, ?)",
+            "INSERT INTO dream_fragments_past VALUES (?, ?, 0.05, 0, 3, 1.0, ?, 0)",
             [(n, f"left {n}", 100.0 + n) for n in range(1, 12)],
         )
     pages = []

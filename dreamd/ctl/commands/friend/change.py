@@ -12,8 +12,15 @@ from dreamd.ctl.terminal.output import command_to_copy, emit_json
 CHANGE_S = 60.0  # a dialogue that runs is waited for, or suspended
 
 
+SAID = {  # keys of an answer, of newer daemons -> what they count
+    "added_dropped": "Dropped earlier, and back now",
+    "added_forgotten": "Of forgotten dialogues, and back now",
+    "missing": "Forgotten since, and not back",
+}
+
+
 def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
-    """Print what a restore, import or reseed changed, and how to undo it."""
+    """Print what a restore, drop, import or reseed changed, and how to undo it."""
     if target.as_json:
         emit_json(answer)
         return
@@ -21,8 +28,10 @@ def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
         f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
         f"{format_number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went."
     )
+    words += _came_back_words(answer)
     if undo := answer.get("undo", "previous"):  # a daemon of 0.1.0 does not name it
         words += f" `{command_to_copy(f'friend restore {undo}')}` takes this back."
+        words += f" `{command_to_copy(f'friend diff {undo}')}` shows what changed."
     elif not answer["added"]:
         words += " Nothing changed."
     if kept := answer.get("origin_kept"):
@@ -31,3 +40,7 @@ def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
     if skipped := answer["skipped"]:
         why = "they say the same words twice, or are more than the buffer holds"
         click.echo(f"{skipped} had no place: {why}.", err=True)
+
+
+def _came_back_words(answer: Mapping[str, Any]) -> str:
+    return "".join(f" {what}: {answer[key]}." for key, what in SAID.items() if answer.get(key))

@@ -7,6 +7,8 @@ import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.commands.friend.checkpoint import checkpoint
+from dreamd.ctl.commands.friend.diff import diff
+from dreamd.ctl.commands.friend.drop import drop
 from dreamd.ctl.commands.friend.export import export
 from dreamd.ctl.commands.friend.fragments import show_fragments
 from dreamd.ctl.commands.friend.import_ import import_
@@ -38,9 +40,12 @@ def friend(context: click.Context, count: int | None) -> None:
 
     \b
     dreamctl friend                       his fragments, their weights, where they came from
+    dreamctl friend diff                  what the last dialogue changed in him
+    dreamctl friend drop 41               take a fragment out of him
     dreamctl friend checkpoint tuesday    keep him as he is
     dreamctl friend restore tuesday       make him what he was then
-    dreamctl friend restore previous      undo the last restore, import or reseed
+    dreamctl friend restore --before 7    make him what he was before dialogue 7
+    dreamctl friend restore previous      undo the last restore, drop, import or reseed
 
     The origin is what leo was born with. Dreams never remove it. restore, import and reseed may put another in its
     place, and the one that goes stays as a checkpoint: `origin~1`, `origin~2` and so on.
@@ -57,5 +62,5 @@ def friend(context: click.Context, count: int | None) -> None:
         click.echo(show_fragments(fragments, terminal_width(), time.time(), most=most, plain=is_plain()))
 
 
-for command in (checkpoint, restore, export, import_, reseed):
+for command in (checkpoint, restore, diff, drop, export, import_, reseed):
     friend.add_command(command)

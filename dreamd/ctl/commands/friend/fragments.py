@@ -18,7 +18,8 @@ def show_fragments(
     if not fragments:
         return "The friend is empty: the first leo that connects brings his origin."
     shown = fragments[: most or None]
-    lines = [_show_fragment(fragment, columns, now, plain) for fragment in shown]
+    digits = max(len(str(fragment["id"])) for fragment in shown)
+    lines = [_show_fragment(fragment, digits, columns, now, plain) for fragment in shown]
     origin = sum(fragment["origin"] for fragment in fragments)
     rest = f"; {len(fragments) - len(shown)} more with -n 0" if len(shown) < len(fragments) else ""
     return "\n".join(
@@ -26,17 +27,23 @@ def show_fragments(
     )
 
 
-def _show_fragment(fragment: Row, columns: int, now: float, plain: bool) -> str:
-    source = (
-        "origin" if fragment["origin"] else f"from {fragment['dialog']}" if fragment["dialog"] else "brought"
-    )
+def source_of(fragment: Row) -> str:
+    """Return where a fragment came from, in a word or two."""
+    if fragment["origin"]:
+        return "origin"
+    return f"from {fragment['dialog']}" if fragment["dialog"] else "brought"
+
+
+def _show_fragment(fragment: Row, digits: int, columns: int, now: float, plain: bool) -> str:
+    number, source = f"{fragment['id']:>{digits}}", source_of(fragment)
     if columns < NARROW:
-        label = f"{format_number(fragment['weight'])}  {source}  "
+        label = f"{number}  {format_number(fragment['weight'])}  {source}  "
     else:
         age = (
             " ".join(format_span(max(0.0, now - fragment["added_at"])).split()[:2])
             if fragment["added_at"]
             else "-"
         )
-        label = f"{format_number(fragment['weight'])} {draw_bar(fragment['weight'], 6, plain)}  {source:<9}  {age:>7}  "
+        weight = f"{format_number(fragment['weight'])} {draw_bar(fragment['weight'], 6, plain)}"
+        label = f"{number}  {weight}  {source:<9}  {age:>7}  "
     return fold_text(fragment["text"], columns, " " * min(len(label), columns // 2), label)
