@@ -7,14 +7,12 @@ from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, settled
 from tests.helpers.peer import PlainPeer
 from tests.helpers.state_folder import rows
-from tests.helpers.trouble import Trouble
+from tests.helpers.trouble import Locked, impatient
 
 TRIAL = "SELECT client, chance, dreamt, fed, origin FROM dream_trial ORDER BY id"
 
 
-async def tell(
-    service: Any, peer: PlainPeer, time: TestClock, reply: str = "leo listens and waits", **more: Any
-) -> str:
+async def tell(service: Any, peer: PlainPeer, time: TestClock, **more: Any) -> str:
     """Tell of a reply that came 30 s after the last one, and wait for the end of the dream."""
     time.pass_s(more.pop("after_s", 30))
     decision = await peer.call("dream.context", STIRRED | {"reply": "leo listens and waits"} | more)
@@ -63,18 +61,24 @@ async def test_leaves_out_what_chance_did_not_decide_alone(tmp_path: Path) -> No
         assert len(rows(tmp_path, TRIAL)) == 1
 
 
-async def test_a_full_disk_delays_the_figures(tmp_path: Path) -> None:
+async def test_stores_refused_figures_later_and_none_twice(tmp_path: Path) -> None:
     time = TestClock()
     async with (
         serving(tmp_path, clock=time.clock, gate__chance=0.001, gate__cooldown_s=0) as service,
         await leo(service) as peer,
     ):
+        lock = Locked(tmp_path)
+        await impatient(service.store)
         for _ in range(3):
             await tell(service, peer, time)
-        async with Trouble(service.store):
-            await service.engine.keep_heard()
+        lock.begin()
+        await service.engine.trials.save()
+        await service.engine.trials.save()  # the store is in trouble: it is not tried
+        assert service.failures.counts == {"store: locked": 1}
+        lock.end()
         await service.store.probe()
-        await service.engine.keep_heard()
+        for _ in range(2):
+            await service.engine.trials.save()
         assert len(rows(tmp_path, TRIAL)) == 2
 
 
