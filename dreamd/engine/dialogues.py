@@ -293,7 +293,14 @@ class Dialogues:
         with suppress(Unreadable):
             script = await self._store.script(dialog.id)
         lines = script.lines if script else []
-        await self._end(dialog.id, Finish(at=self._clock.wall(), outcome="left", lines=lines, fed=dialog.fed))
+        end = Finish(at=self._clock.wall(), outcome="left", lines=lines, fed=dialog.fed)
+        try:
+            await self._end(dialog.id, end)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - counted and logged by the loop's handler; the others still end
+            fault = {"message": "the end of a dialogue", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(fault)
         self._clients.end(dialog.client, dialog.id)
 
     def _wait_for_client(self, dialog: OpenDialog) -> None:

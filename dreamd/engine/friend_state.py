@@ -107,9 +107,8 @@ class FriendState:
         """Make the first non-empty seed the origin, and return how many fragments were stored."""
         if self.seeded:
             return 0
-        stored = await self._store.seed(self._split(origin, readme), self._clock.wall())
-        if stored:
-            self._take_up(await self._store.load())
+        stored, memory = await self._store.seed(self._split(origin, readme), self._clock.wall())
+        self._take_up(memory)
         return stored
 
     @_run_uncancelled
@@ -129,9 +128,8 @@ class FriendState:
     @_run_uncancelled
     async def forget(self, dreams: Sequence[Dream], asked: Asked) -> Forgotten:
         """Delete dialogues from the store, and with `friend` the fragments that came from them. Return what went."""
-        gone = await self._store.forget(dreams, asked)
-        if asked.friend:
-            self._take_up(await self._store.load())
+        gone, memory = await self._store.forget(dreams, asked)
+        self._take_up(memory)
         return gone
 
     # Checkpoints.

@@ -17,7 +17,8 @@ from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.errors import Refusal
 from dreamd.store import search
 from dreamd.store.file.transaction import run_transaction
-from dreamd.store.reads import FORGOTTEN
+from dreamd.store.reads import FORGOTTEN, load_memory
+from dreamd.store.records import Memory
 from dreamd.store.tidying import REPLAY, REPLAY_EMPTIED, number_of
 from dreamd.store.writes import add_to_counter
 
@@ -133,6 +134,13 @@ def forget_dreams(
     add_to_counter(connection, FORGOTTEN, deleted.rowcount)
     connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, '1')", (_UNSCRUBBED,))
     return gone
+
+
+def forget_and_load(
+    connection: Connection, dreams: Sequence[Dream], friend: bool, everywhere: bool
+) -> tuple[Forgotten, Memory]:
+    """Forget dialogues. Return what went, and what is left for the memory."""
+    return forget_dreams(connection, dreams, friend, everywhere), load_memory(connection)
 
 
 def _forget_fragments(

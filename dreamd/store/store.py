@@ -133,9 +133,10 @@ class Store(WatchedDatabase):
         """Return arousal, overlap and trauma of the last lines, oldest first, None for an invalid measure."""
         return await self._read(reads.last_measures)
 
-    async def seed(self, fragments: Sequence[str], at: float) -> int:
-        """Store the origin at weight 1.0, and return its number of fragments, 0 if there is an origin already."""
-        return await self._write(writes.seed_origin, fragments, at, self._keep_texts) if fragments else 0
+    async def seed(self, fragments: Sequence[str], at: float) -> tuple[int, Memory]:
+        """Store the origin at weight 1.0. Return its number of fragments, 0 if there is an origin already, and the new
+        state for the memory."""
+        return await self._write(checkpoints.seed_buffer, fragments, at, self._keep_texts)
 
     async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
         """Keep the friend as a checkpoint, and return {name, fragments: count, origin: count}. Raise Refusal."""
@@ -197,9 +198,11 @@ class Store(WatchedDatabase):
         """Return what the dialogues of these trace ids have in the inbox: index and timestamp (ms) of each line."""
         return await self._read(forgetting.shards_of, traces)
 
-    async def forget(self, dreams: Sequence[Dream], asked: Asked) -> Forgotten:
-        """Delete dialogues, and what is made of them. `scrub` comes next."""
-        return await self._write(forgetting.forget_dreams, dreams, asked.friend, asked.everywhere)
+    async def forget(self, dreams: Sequence[Dream], asked: Asked) -> tuple[Forgotten, Memory]:
+        """Delete dialogues, and what is made of them. Return what went, and the new state for the memory. `scrub` comes
+        next."""
+        self._unscrubbed = True
+        return await self._write(forgetting.forget_and_load, dreams, asked.friend, asked.everywhere)
 
     async def count_dropped(self, files: int) -> None:
         """Count inbox files that were removed to make room."""
