@@ -30,6 +30,8 @@ class Method:
     SEED = "dream.seed"
     CONTEXT = "dream.context"
     NOW = "dream.now"
+    PAUSE = "dream.pause"
+    RESUME = "dream.resume"
     WHY = "why"
     DIALOGS_RECENT = "dialogs.recent"
     DIALOGS_GET = "dialogs.get"

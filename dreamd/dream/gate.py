@@ -5,6 +5,7 @@ touches a disk or a clock.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
@@ -17,11 +18,13 @@ from dreamd.dream.signals import Place, Signal, Signals
 GATES: tuple[Signal, ...] = ("trauma", "novelty", "quality")
 
 Reason = Literal[
-    "disabled", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked", "resumed",
+    "disabled", "paused", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked",
+    "resumed",
 ]  # fmt: skip
 
 # In the order of decision: the first that holds is the reason.
 #   disabled   the setting says so              mute      the last dialogue of this name came back empty
+#   paused     the user has paused all dreams
 #   degraded   the store cannot take a dream    cooldown  this leo dreamt not long ago
 #   no_hooks   no generate or no observe        calm      neither trauma, nor novelty, nor a middling reply
 #   busy       a dialogue of this name runs,    chance    the draw was against it
@@ -77,7 +80,7 @@ class Decision(Struct, kw_only=True, omit_defaults=True):
     client: str = ""
     session: int = 0
     dialog: int | None = None
-    wait_s: float | None = None  # the rest of `mute` or `cooldown`
+    wait_s: float | None = None  # the rest of `mute`, `cooldown` or `paused`; nil of a pause without an end
     trauma: float | None = None  # these three with `calm`, `chance` and `dream`
     novelty: float | None = None
     quality: float | None = None
@@ -101,18 +104,22 @@ def decide_to_dream(
     cooldown_left_s: float,
     degraded: bool,
     draw: Callable[[], float],
+    paused_left_s: float | None = None,
     signals: Signals | None = None,
     overlap: Callable[[str], float] = lambda _: 0.0,
 ) -> Decision:
     """Decide whether to dream now. `draw` returns a number in [0, 1), and is called only if nothing else forbids a
     dream.
 
-    `signals`: those of the client's last contexts, including this one. `overlap`: that of a text with the origin.
+    `paused_left_s`: the rest of a pause, inf if it has no end. `signals`: those of the client's last contexts,
+    including this one. `overlap`: that of a text with the origin.
     """
     reason: Reason
     wait_s = None
     if not settings.enabled:
         reason = "disabled"
+    elif paused_left_s is not None:
+        reason, wait_s = "paused", None if paused_left_s == inf else paused_left_s
     elif degraded:
         reason = "degraded"
     elif not has_hooks:
@@ -152,6 +159,7 @@ class Gate:
         busy: bool,
         degraded: bool,
         draw: Callable[[], float],
+        paused_left_s: float | None = None,
     ) -> Decision:
         """Decide whether a client dreams now. `at` is in unix seconds, `now_s` in monotonic ones. If a context
         `is_new`, it is ranked among the last ones. If the client has no hooks, it is kept until a client of that name
@@ -170,6 +178,7 @@ class Gate:
             cooldown_left_s=known.cooldown_left_s(at, self.settings.cooldown_s),
             degraded=degraded,
             draw=draw,
+            paused_left_s=paused_left_s,
             signals=known.signals,
             overlap=self._overlap,
         )

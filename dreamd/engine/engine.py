@@ -21,6 +21,7 @@ from dreamd.engine.delivery import Delivery
 from dreamd.engine.dialogues import Dialogues, Dreamer
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.pause import DreamPause
 from dreamd.engine.pending import Pending
 from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller
@@ -74,6 +75,7 @@ class Engine:
             store, friend, self.reply_shares, gate.clients, clock, failures, events, chance, self._is_over
         )
         self.trials = Trials(store, friend, self.dialogues, clock, failures)
+        self.pause = DreamPause(store, self.dialogues, clock, self._resume_all)
 
     # start and end
 
@@ -93,6 +95,7 @@ class Engine:
             self.dialogues.outcomes = Counter(memory.outcomes)
             self.dialogues.next_dialog = memory.next_dialog
             self._delivery.dropped = memory.dropped
+            self.pause.take_up(memory.pause)
             self.decisions.restore(reversed(decisions))
             self._loaded = True
 
@@ -102,6 +105,7 @@ class Engine:
         if self._store.unavailable_reason is not None:
             return False
         await self.reply_shares.load()
+        await self.pause.note_end()
         await self.dialogues.recover()
         self._resume_all()
         delivered = await self._delivery.deliver()
@@ -116,7 +120,8 @@ class Engine:
         self.pending.add()
 
     def _is_due(self) -> bool:
-        return not (self._loaded and self.reply_shares.loaded) or self._delivery.due or self.dialogues.due
+        loaded = self._loaded and self.reply_shares.loaded
+        return not loaded or self._delivery.due or self.dialogues.due or self.pause.due
 
     async def close(self) -> None:
         """Interrupt the dialogues. A later daemon continues them, or they end and are delivered."""
@@ -157,6 +162,11 @@ class Engine:
         return "starting"
 
     @property
+    def is_paused(self) -> bool:
+        """True while no dream may begin by itself."""
+        return self.pause.left_s is not None
+
+    @property
     def is_hindered(self) -> bool:
         """True if pending work cannot be done now. The tick retries it at once when this has ended."""
         return bool(self._store.unavailable_reason or self.unanswered or self._delivery.unwritable_reason)
@@ -174,6 +184,8 @@ class Engine:
         if self.dialogues.running:
             sessions = sorted(run.session.number for run, _ in self.dialogues.running.values())
             return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
+        if self.is_paused:
+            return "paused"
         return "waiting for leo" if not self._dreamers else f"{len(self._dreamers)} connected"
 
     def change_settings(self, settings: Settings) -> list[str]:
@@ -202,7 +214,8 @@ class Engine:
         self.clients.join(session.name)
         if self._resume(dreamer):
             return
-        kept = self.clients[session.name].take(self._clock.monotonic()) if dreamer.has_hooks else None
+        may_dream = dreamer.has_hooks and not self.is_paused  # otherwise it is kept on
+        kept = self.clients[session.name].take(self._clock.monotonic()) if may_dream else None
         if kept is not None:
             self.clients[session.name].lost = max(1, self.clients[session.name].lost)
             drawn = kept.drawn
@@ -216,7 +229,7 @@ class Engine:
     def _resume(self, dreamer: Dreamer) -> bool:
         """Go on with a dialogue that is suspended for this session, if there is one and dreams can be kept. Return
         whether there is."""
-        if self.unavailable_reason or not self.gate.settings.enabled:
+        if self.unavailable_reason or self.is_paused or not self.gate.settings.enabled:
             return False
         dialog = self.dialogues.resume(dreamer, self.settings)
         if dialog is not None:
@@ -258,6 +271,7 @@ class Engine:
             busy=dreamer.run is not None or self.dialogues.is_held,
             degraded=self.unavailable_reason is not None,
             draw=draw,
+            paused_left_s=self.pause.left_s,
         )
         decision.session = session.number
         if is_new:

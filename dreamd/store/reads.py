@@ -17,9 +17,9 @@ from dreamd.dream.model import Context, Fragment, Line
 from dreamd.dream.replay import Script
 from dreamd.dream.signals import RANKED
 from dreamd.errors import Refusal, Unreadable
-from dreamd.store.records import Memory, StoredDialog
+from dreamd.store.records import Memory, Pause, StoredDialog
 from dreamd.store.reply_shares import reply_stats
-from dreamd.store.writes import LAST_RUN, OUTCOME
+from dreamd.store.writes import LAST_RUN, OUTCOME, PAUSE
 
 DAYS: Final = 30  # whose decisions `stats` has
 DROPPED: Final = "dream_inbox_dropped"  # files
@@ -74,6 +74,7 @@ def load_memory(connection: Connection) -> Memory:
         dialogs=sum(outcomes.values()),
         lines=int(numbers.get("dream_lines", 0)),
         dropped=int(numbers.get(DROPPED, 0)),
+        pause=_load_pause(connection),
     )
 
 
@@ -81,6 +82,15 @@ def _next_id(connection: Connection, table: str) -> int:
     """Return an id that no row of the table has ever had."""
     found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
     return (found[0] if found else 0) + 1
+
+
+def _load_pause(connection: Connection) -> Pause | None:
+    """Return the pause of all dreams. One that cannot be read is none."""
+    found = connection.execute("SELECT value FROM dream_meta WHERE key = ?", (PAUSE,)).fetchone()
+    try:
+        return _decode_column("pause", found[0], Pause) if found else None
+    except Unreadable:
+        return None
 
 
 def last_measures(connection: Connection) -> list[tuple[float | None, ...]]:

@@ -51,6 +51,13 @@ class Charge(Struct, frozen=True):
     forget: tuple[str, ...] = ()
 
 
+class Pause(Struct, frozen=True, array_like=True):
+    """A pause of all dreams, in unix seconds. `until` is None if it lasts until it is ended."""
+
+    at: float
+    until: float | None
+
+
 class Finish(Struct, frozen=True, kw_only=True):
     """The end of a dialogue."""
 
@@ -78,6 +85,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     dialogs: int  # finished dialogues
     lines: int  # lines of finished dialogues
     dropped: int = 0  # inbox files that were removed to make room
+    pause: Pause | None = None
 
 
 class ReplyShare(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from dreamd.store.records import (
     NewDialog,
     Observed,
     OpenDialog,
+    Pause,
     ReplyShare,
     StoredDialog,
 )
@@ -78,6 +79,10 @@ class Store(WatchedDatabase):
     async def keep_trial(self, replies: Sequence[ComparedReply]) -> None:
         """Store the figures of replies that were compared."""
         await self._write(trial.keep_trial, replies)
+
+    async def keep_pause(self, pause: Pause | None) -> None:
+        """Store the pause of all dreams, or that there is none."""
+        await self._write(writes.keep_pause, pause)
 
     async def keep_signals(self, signals: Mapping[str, bytes], at: float) -> None:
         """Store the signals among which the gates rank contexts, by client name."""

@@ -19,11 +19,12 @@ from dreamd.dream.gate import Decision
 from dreamd.dream.model import Line
 from dreamd.errors import StoreError
 from dreamd.store import search
-from dreamd.store.records import Charge, Finish, NewDialog, Observed
+from dreamd.store.records import Charge, Finish, NewDialog, Observed, Pause
 from dreamd.store.tidying import empty_texts
 
 LAST_RUN: Final = "dream_last_run_ts"  # the key for leo; any other client's ends in ":name"
 OUTCOME: Final = "dream_outcome:"
+PAUSE: Final = "dream_pause"  # JSON: [at, until]; no row without a pause
 
 COUNTED_DAYS: Final = 400  # on which decisions are counted: more than a year
 
@@ -160,6 +161,15 @@ def keep_decisions(
         WHERE day < date((SELECT max(day) FROM dream_decision_counts), ?)""",
         (f"-{COUNTED_DAYS} days",),
     )
+
+
+def keep_pause(connection: Connection, pause: Pause | None) -> None:
+    """Store the pause of all dreams, or that there is none."""
+    if pause is None:
+        connection.execute("DELETE FROM dream_meta WHERE key = ?", (PAUSE,))
+        return
+    row = (PAUSE, msgspec.json.encode(pause).decode())
+    connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, ?)", row)
 
 
 def keep_signals(connection: Connection, signals: Mapping[str, bytes], at: float) -> None:

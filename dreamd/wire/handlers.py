@@ -94,6 +94,14 @@ def dream_now(parts: Parts, session: Session, asked: params.NowParams) -> Corout
     return parts.engine.dream_now(session, ctx, asked.session)
 
 
+def pause_dreams(parts: Parts, session: Session, asked: params.PauseParams) -> Coroutine[Any, Any, Any]:
+    return parts.engine.pause.begin(asked.seconds)
+
+
+def resume_dreams(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
+    return parts.engine.pause.end()
+
+
 def seed_friend(parts: Parts, session: Session, asked: params.SeedParams) -> Coroutine[Any, Any, int]:
     return parts.friend.seed(asked.seed.origin, asked.seed.readme)
 
@@ -221,6 +229,8 @@ TABLE: dict[str, ServedMethod] = {
     Method.TRACE: _serve_with(trace_messages, params.TraceSubscribeParams),
     Method.CONTEXT: _serve_with(offer_context, params.ContextParams, told=True),
     Method.NOW: _serve_with(dream_now, params.NowParams),
+    Method.PAUSE: _serve_with(pause_dreams, params.PauseParams),
+    Method.RESUME: _serve_with(resume_dreams, params.NoParams),
     Method.SEED: _serve_with(seed_friend, params.SeedParams),
     Method.WHY: _serve_with(list_decisions, params.CountParams),
     Method.DIALOGS_RECENT: _serve_with(list_dialogs, params.PageParams),

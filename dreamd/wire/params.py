@@ -17,6 +17,7 @@ from dreamd.store.forgetting import Asked
 NAME_CHARS = 64
 FIELD_CHARS = 256
 SEARCH_CHARS = 1024
+PAUSE_MOST_S = 366 * 86_400  # longer is a slip, or has no end
 SEED_TEXTS = 4096  # of these texts 256 fragments are kept
 MOST_DROPPED = 256  # as many as a friend learns at most
 
@@ -66,6 +67,10 @@ class ContextParams(Params):
 class NowParams(Params):
     context: Context | None = None
     session: int | None = None
+
+
+class PauseParams(Params):
+    seconds: Annotated[float, Meta(gt=0, le=PAUSE_MOST_S)] | None = None
 
 
 class SeedParams(Params):

@@ -32,6 +32,7 @@ async def status_of(parts: Parts) -> dict[str, Any]:
         "state_dir": str(parts.state_dir),
         "state": f"degraded: {engine.degraded_reason}" if engine.degraded_reason else "ok",
         "enabled": engine.gate.settings.enabled,
+        "paused": engine.pause.report(),
         "feed": engine.settings.dialogue.feed,
         "seeded": parts.friend.seeded,
         "sessions": [_session_figures(parts, session) for session in parts.sessions.values()],

@@ -30,6 +30,8 @@ ASKED = [
     ("export {folder}/dreams.jsonl --force", "export"),
     ("replay last", "replay"),
     ("dream", "dream"),
+    ("pause 2h", "pause"),
+    ("resume", "resume"),
     ("friend", "friend"),
     ("friend drop {fragment}", "friend drop"),
     ("friend checkpoint one", "friend checkpoint NAME"),

@@ -6,8 +6,9 @@ from typing import Any
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
-from dreamd.ctl.terminal.dialogues import ending_in_words
+from dreamd.ctl.terminal.dialogues import ending_in_words, paused_in_words
 from dreamd.ctl.terminal.layout import format_moment, format_span
+from dreamd.ctl.terminal.output import command_to_copy
 
 LATEST = 10  # dialogues that are counted
 PATIENCE_S = 1.0  # a daemon whose disk hangs still answers `status`
@@ -61,6 +62,8 @@ def _next_dream(status: Row, now: float) -> dict[str, Any]:
     wait_s, reason = min(waits, default=(0.0, "busy"))
     if not status.get("enabled", True):
         reason = "disabled"
+    elif paused := status.get("paused"):
+        return {"reason": "paused", "not_before": paused["until"]}
     elif status.get("state") != "ok":
         reason = "degraded"
     elif not able:
@@ -92,6 +95,9 @@ def activity_rows(found: Row, now: float) -> Iterator[tuple[str, str]]:
         ago = f"{format_span(max(0.0, now - last['at']))} ago" if last["outcome"] else "now"
         yield "last", f"{ago}, dialogue {last['dialog']}, {ending_in_words(last)}"
     coming = found["next"]
-    yield "next", _NEXT[coming["reason"]].format(format_moment(coming["not_before"], now))
+    words = _NEXT.get(coming["reason"], "").format(format_moment(coming["not_before"], now))
+    if coming["reason"] == "paused":
+        words = f"{paused_in_words(coming['not_before'], now)} (`{command_to_copy('resume')}`)"
+    yield "next", words
     if found["dreams"] and found["dreams"]["of"]:
         yield "dreams", f"{found['dreams']['spoke']} of the last {found['dreams']['of']} spoke"

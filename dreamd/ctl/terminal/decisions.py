@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dreamd.ctl.terminal.layout import format_share
+from dreamd.ctl.terminal.layout import format_moment, format_share
 from dreamd.ctl.terminal.output import command_to_copy
 
 
@@ -42,8 +42,15 @@ def _dream_words(decision: Mapping[str, Any]) -> str:
     return f"{_stirred_words(decision)} opened the gate, and the dice said yes: {_draw_words(decision, 'which is')}"
 
 
+def _paused_words(decision: Mapping[str, Any]) -> str:
+    at, wait_s = decision["at"], decision.get("wait_s")
+    until = "" if wait_s is None else f"{format_moment(at + wait_s, at)}, or "
+    return f"until {until}`{command_to_copy('resume')}`"
+
+
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "disabled": lambda _: "gate.enabled is false",
+    "paused": _paused_words,
     "degraded": lambda _: f"no dream can be kept now; `{command_to_copy('status')}` says why",
     "no_hooks": lambda _: "this session provides no generate or no observe",
     "busy": lambda _: "a dialogue of this name was running, or the friend was being changed",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dreamd.ctl.terminal.layout import fold_text
+from dreamd.ctl.terminal.layout import fold_text, format_moment
 
 COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
 
@@ -16,6 +16,11 @@ def show_line(line: Mapping[str, Any], columns: int) -> str:
 def ending_in_words(dialogue: Mapping[str, Any]) -> str:
     """Return how a dialogue ended, and that it was not fed if dialogue.feed was off."""
     return f"{dialogue['outcome'] or 'running'}{'' if dialogue.get('fed', True) else ', not fed'}"
+
+
+def paused_in_words(until: float | None, now: float) -> str:
+    """Return that dreams are paused, and until when if that is known."""
+    return "paused" if until is None else f"paused until {format_moment(until, now)}"
 
 
 def count_of_lines(count: int) -> str:

@@ -37,6 +37,7 @@ STATUS = {
     "state_dir": "/home/anna/.local/state/dreamd",
     "state": "degraded: disk full",
     "enabled": True,
+    "paused": None,
     "feed": True,
     "seeded": True,
     "sessions": [

@@ -17,7 +17,7 @@ START = 1_800_000_000.0  # unix s
 
 @dataclass
 class TestClock:
-    """Both clocks, moved by hand. Deadlines of calls run on the loop's own clock."""
+    """The clocks, moved by hand. Deadlines of calls run on the loop's own clock."""
 
     __test__ = False
 
@@ -26,7 +26,7 @@ class TestClock:
     clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
-        self.clock = Clock(wall=lambda: self.now, monotonic=lambda: self.ticks)
+        self.clock = Clock(lambda: self.now, lambda: self.ticks, lambda: self.ticks)
 
     def pass_s(self, seconds: float) -> None:
         """Let time go by."""

@@ -90,7 +90,7 @@ def examine_all(target: Target) -> Iterator[Finding]:
     yield from findings_of("inbox", inbox.check_inbox, box, answers, file.pending)
     yield from findings_of("leo", dreaming.check_leo, answers, file, now)
     yield from findings_of("friend", dreaming.check_friend, answers, file)
-    yield from findings_of("gates", dreaming.check_gates, answers)
+    yield from findings_of("gates", dreaming.check_gates, answers, now)
     yield from findings_of("host", daemon.check_host, answers)
 
 

@@ -12,6 +12,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.doctor.daemon import Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
+from dreamd.ctl.terminal.dialogues import paused_in_words
 from dreamd.ctl.terminal.layout import format_counts, format_moment, format_span
 from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED
 
@@ -171,13 +172,17 @@ def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
         )
 
 
-def check_gates(answers: Answers) -> Iterator[Finding]:
+def check_gates(answers: Answers, now: float) -> Iterator[Finding]:
     """Check that the gates opened for some of the measured replies, and not for all."""
     reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
     calm = [d for d in reached if d["reason"] == "calm"]
     newest = answers.decisions[0] if answers.decisions else {}
     if newest.get("reason") == "disabled":
         yield warn("gates", "shut: gate.enabled is false", _set("enabled true"))
+    elif paused := (answers.status or {}).get("paused"):
+        yield warn(
+            "gates", f"shut: {paused_in_words(paused['until'], now)}", "`dreamctl resume` ends the pause"
+        )
     elif (newest.get("gate") or {}).get("chance", 1.0) <= 0.0:
         yield warn("gates", "shut: gate.chance is 0, he never dreams", _set("chance 0.3"))
     elif len(reached) < ENOUGH:

@@ -47,6 +47,7 @@ _REASONS = {
     "no_hooks": "the program could not dream",
     "degraded": "no dream could be kept then",
     "disabled": "dreams were switched off",
+    "paused": "dreams were paused",
 }
 _ENDINGS = {
     "complete": "all lines were said",

@@ -23,7 +23,7 @@ Figures = Mapping[str, Any]
 SPEAKERS = 2  # dialogues that are named
 
 _OF_STATUS = ("version", "state", "uptime_s", "decisions", "hooks", "failures", "refusals")
-_EXPOSED_TOO = ("sessions", "database", "inbox")
+_EXPOSED_TOO = ("paused", "sessions", "database", "inbox")
 
 
 @click.command

@@ -59,6 +59,9 @@ def _of_now(figures: Figures) -> Iterator[Family]:
     yield _gauge_family("leos", "Connected leos who can dream.", len(leos))
     mute = sum(leo["mute_s"] > 0 for leo in leos)
     yield _gauge_family("mute_leos", "Of these, those whose last dream said nothing.", mute)
+    if "paused" in figures:
+        about = "1 if dreams are paused, so that none begins by itself."
+        yield _gauge_family("paused", about, figures["paused"] is not None)
     yield _counter_family(
         "decisions",
         "Decisions to dream or not, by reason, since the daemon started.",

@@ -13,6 +13,7 @@ LONGEST, SHOWN = 8, 3  # entries of a list that is shown whole, and of a longer 
 # The names of the params of each method that has any, but for those whose one param is a map.
 PARAMS: Mapping[str, Sequence[str]] = {
     Method.NOW: ("context", "session"),
+    Method.PAUSE: ("seconds",),
     **dict.fromkeys((Method.WHY, Method.CHECKPOINTS), ("n",)),
     **dict.fromkeys((Method.DIALOGS_RECENT, Method.DRIFT), ("n", "before")),
     **dict.fromkeys((Method.DIALOGS_GET, Method.DIALOGS_REPLAY), ("id",)),

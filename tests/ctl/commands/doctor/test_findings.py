@@ -520,7 +520,7 @@ def decision(reason="calm", **measured):
     ],
 )
 def test_proposes_thresholds_amid_the_measures_of_leo(decisions, lines):
-    [finding] = dreaming.check_gates(Answers(STATUS, tuple(decisions * 6)))
+    [finding] = dreaming.check_gates(Answers(STATUS, tuple(decisions * 6)), NOW)
     proposed = re.findall(r"`dreamctl config set gate\.(\w+_above [^`]+)`", finding.advice)
     assert proposed == lines or len(proposed) == lines
     assert finding.level == "WARN"
