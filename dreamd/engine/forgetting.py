@@ -62,12 +62,14 @@ class Forgetting:
         dreams = await self._store.forgettable(asked)
         files, copies, gone, scrubbed = 0, list[str](), Forgotten(), True
         if dreams and not asked.dry_run:
-            held = hold_dialogues(self._dialogues)
-            async with held, self._delivery.paused({dream.id for dream in dreams}):
+            async with self._delivery.paused({dream.id for dream in dreams}):
                 copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
                 files = await self._forget_files(dreams)
-                gone = await self._friend.forget(dreams, asked)
-                self._shares.take_back({dream.id for dream in dreams})
+                async with hold_dialogues(
+                    self._dialogues
+                ):  # not above: a disk that hangs must not stop all dreams
+                    gone = await self._friend.forget(dreams, asked)
+                    self._shares.take_back({dream.id for dream in dreams})
             scrubbed = await self._scrub()
         return {
             "dialogs": len(dreams),

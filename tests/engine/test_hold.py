@@ -1,6 +1,7 @@
 """No dialogue runs beside a change of the friend or the past: it is waited for, or suspended and goes on."""
 
 import asyncio
+import threading
 
 import pytest
 from dreamclient.messages import Code
@@ -9,7 +10,7 @@ from dreamd.engine import hold
 from dreamd.engine.hold import hold_dialogues
 from dreamd.errors import Refusal
 from tests.engine.test_dialogues import THREE, Host, check
-from tests.helpers.daemons.in_loop import serving
+from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled
 from tests.helpers.peer import PeerError
 from tests.helpers.waiting import until_on_loop
@@ -150,3 +151,40 @@ async def test_holds_until_a_change_whose_caller_has_gone_is_done(tmp_path, monk
         await asyncio.wait([changing])
         assert not dialogues.is_held
         assert [fragment.text for fragment in service.friend.fragments] == ["Another beginning."]
+
+
+async def test_inbox_that_hangs_while_files_are_forgotten_stops_no_dream(tmp_path):
+    reached, going_on = threading.Event(), threading.Event()
+    async with serving(tmp_path) as service, await onlooker(service) as user, await leo(service) as peer:
+        await peer.call("dream.now", STIRRED)
+        forget = service.inbox.forget
+
+        def hang(own):
+            reached.set()
+            going_on.wait(20)
+            return forget(own)
+
+        service.inbox.forget = hang
+        forgetting = asyncio.create_task(user.call("dialogs.forget", {"id": 1}))
+        await until_on_loop(reached.is_set)
+        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+        going_on.set()
+        assert (await forgetting)["files"] == 1
+
+
+async def test_dialogues_grow_old_without_waiting_for_one_that_runs(tmp_path):
+    """What is older than `store.keep_days` is forgotten at a tick at which no dialogue runs."""
+    gate, time = Gate(), TestClock()
+    async with serving(tmp_path, clock=time.clock, store__keep_days=1) as service:
+        async with await leo(service) as peer:
+            await peer.call("dream.now", STIRRED)
+        time.pass_s(200_000)
+        async with await leo(service, generate=gate) as peer:
+            dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            await service.forgetting.by_age()
+            assert [dialog["id"] for dialog in await service.store.recent(9)] == [2, 1]
+            gate.opened.set()
+            await dreaming
+        await service.forgetting.by_age()
+        assert [dialog["id"] for dialog in await service.store.recent(9)] == [2]
