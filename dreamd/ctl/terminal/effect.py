@@ -55,14 +55,15 @@ def about_the_trial(effect: Figures, now: float) -> Iterator[str]:
         f"Compared: replies of {effect['client']}, {dreamt} after a dream and {replies - dreamt} without one,"
         f" {format_moment(since, now)} to {format_moment(until, now)}."
     )
-    if not effect["enough"] and until > since:
+    hindrance = _hindrance(effect)
+    if not (effect["enough"] or hindrance) and until > since:
         left_s = (until - since) / (replies - 1) * (effect["needed"] - replies)
         yield f"If he goes on like this, there are enough in {format_span(left_s)}."
     if dreamt > effect["fed"]:
         yield f"Of the dreams {dreamt - effect['fed']} fed nothing in time. They count as dreams."
     if others := [f"{name} {count}" for name, count in effect["clients"].items() if name != effect["client"]]:
         yield f"Others have replies too: {', '.join(others)}. `{command_to_copy('effect --client NAME')}` shows them."
-    if hindrance := _hindrance(effect):
+    if hindrance:
         yield f"No reply is added now. {hindrance}"
     if effect["enough"]:
         yield "p is for all measures together: with 0.05 or less a change counts as a difference."

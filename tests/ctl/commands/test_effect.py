@@ -114,14 +114,16 @@ def test_says_the_answer_in_a_sentence(changed: dict[str, Any], said: str) -> No
 
 
 def test_says_what_a_reader_must_know() -> None:
-    few = found(replies=34, dreamt=18, fed=15, enough=False, since=NOW - 33 * 3600.0, until=NOW, chance=0.0)
+    few = found(replies=34, dreamt=18, fed=15, enough=False, since=NOW - 33 * 3600.0, until=NOW)
     shown = show_effect(few | {"clients": {"leo": 34, "eva": 2}}, 1000, NOW)
     assert "18 after a dream and 16 without one" in shown
     assert "If he goes on like this, there are enough in 4.0 d." in shown
     assert "Of the dreams 3 fed nothing in time. They count as dreams." in shown
     assert "Others have replies too: eva 2. `dreamctl effect --client NAME` shows them." in shown
-    assert "No reply is added now. gate.chance is 0," in shown
     assert "measure" not in shown
+    hindered = show_effect(few | {"chance": 0.0}, 1000, NOW)
+    assert "No reply is added now. gate.chance is 0," in hindered
+    assert "enough in" not in hindered
 
 
 def test_is_a_section_of_the_report() -> None:
