@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from dreamd.clock import Clock
 from dreamd.dream.gate import Gate
 from dreamd.engine.delivery import Delivery, StoppableFiles
-from dreamd.engine.dialogue_run import answer_within
 from dreamd.engine.engine import Engine
 from dreamd.engine.events import Event, Events
 from dreamd.engine.forgetting import Forgetting
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.late_calls import answer_within
 from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.housekeeping import Housekeeping

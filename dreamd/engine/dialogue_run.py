@@ -1,9 +1,7 @@
 """One running dialogue: it performs each effect that `dream/dialogue.py` asks for."""
 
-import asyncio
 import random
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,25 +26,16 @@ from dreamd.dream.friend import Friend
 from dreamd.dream.model import Context, Line, LineMetrics
 from dreamd.dream.replay import Differs, resume_dialogue
 from dreamd.engine.events import Events
+from dreamd.engine.late_calls import LateCalls
 from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
-from dreamd.store.file.health import UNANSWERED
 from dreamd.store.records import Charge, NewDialog, Observed, OpenDialog
 from dreamd.store.store import Store
 
 T = TypeVar("T")
-
-
-async def answer_within(work: Coroutine[Any, Any, T], patience_s: float) -> T:
-    """Return the store's answer. Raise StoreUnavailable if it takes too long. The store then goes on without its
-    caller."""
-    try:
-        return await asyncio.wait_for(asyncio.shield(work), patience_s)
-    except TimeoutError:
-        raise StoreUnavailable(UNANSWERED, "the database does not answer") from None
 
 
 @dataclass
@@ -60,6 +49,7 @@ class DialogueRun:
     hooks: SessionHooks
     settings: Settings
     store: Store
+    late: LateCalls
     shares: ReplyShares
     clients: Clients
     clock: Clock
@@ -68,6 +58,7 @@ class DialogueRun:
     chance: random.Random
     observed: dict[int, Observed] = field(default_factory=dict)
     recalled: list[str] = field(default_factory=list)
+    unkept: bool = False  # an answer of a hook could not be stored
     begun: bool = False  # it is in the store, so it has to be finished there
 
     async def perform(self, friend: Friend) -> Result:
@@ -91,6 +82,8 @@ class DialogueRun:
     async def _do(self, effect: Effect) -> Any:
         match effect:
             case Generate():
+                if self.unkept:  # after a crash the line could not be asked for in the same way (P13)
+                    raise Ended("store_error")
                 return await self.hooks.generate(effect)
             case Record(line):
                 await self._record(line)
@@ -188,14 +181,16 @@ class DialogueRun:
 
     async def _note(self, what: str, work: Coroutine[Any, Any, object]) -> None:
         """Store a hook's answer at once, so that a crash does not lose it. If this fails, the end of the dialogue
-        stores it."""
-        with suppress(Ended):
+        stores it, and no line is asked for with it."""
+        try:
             await self._kept(what, work)
+        except Ended:
+            self.unkept = True
 
     async def _kept(self, what: str, work: Coroutine[Any, Any, T]) -> T:
         """Wait for the store as long as for a hook. Raise Ended if it takes longer, though it may still finish."""
         try:
-            return await answer_within(work, self.settings.dialogue.call_deadline_s)
+            return await self.late.answer(self.about.id, work, self.settings.dialogue.call_deadline_s)
         except StoreUnavailable as error:
             self.failures.count("store", error.reason, place=what)
             raise Ended("store_error") from None

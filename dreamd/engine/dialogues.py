@@ -18,9 +18,10 @@ from dreamd.dream.dialogue import Result
 from dreamd.dream.model import Context
 from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED, Outcome
 from dreamd.dream.trial import Trial
-from dreamd.engine.dialogue_run import DialogueRun, answer_within
+from dreamd.engine.dialogue_run import DialogueRun
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.late_calls import LateCalls
 from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller, Latency, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
@@ -74,6 +75,13 @@ def may_be_suspended(dialog: OpenDialog, interrupted_in: str, now_s: float) -> b
     return not often and may_go_on(dialog, now_s)
 
 
+def _interrupted(dialog: OpenDialog, interrupted_in: str) -> OpenDialog:
+    """Return a dialogue as it is stored after `Store.suspend`."""
+    return replace(
+        dialog, interruptions=dialog.interruptions + 1, interrupted_in=interrupted_in, suspended=True
+    )
+
+
 class Dialogues:
     """The dialogues, which it begins, suspends, resumes and ends. `is_over` is called when one has ended or is
     suspended, because its file may have to be delivered."""
@@ -99,6 +107,7 @@ class Dialogues:
             asyncio.Lock()
         )  # of hold.hold_dialogues: while it is locked, no dialogue begins or goes on
         self._store = store
+        self._late = LateCalls(lambda: self.is_over())
         self._friend = friend
         self._shares = shares
         self._clients = clients
@@ -146,13 +155,18 @@ class Dialogues:
         StoreUnavailable."""
         now_s = self._clock.wall()
         found = await self._store.open_dialogs()
-        for dialog in [d for d in found if d.id not in self.running and d.id not in self.suspended]:
+        known = (
+            self.running,
+            self.suspended,
+            self._late,
+        )  # the row of a late call's dialogue is about to change
+        for dialog in [d for d in found if not any(d.id in those for those in known)]:
             if not dialog.suspended and not may_be_suspended(dialog, dialog.at, now_s):
                 await self._leave(dialog)
                 continue
             if not dialog.suspended:
                 await self._store.suspend(dialog.id, dialog.at)
-            self._wait_for_client(dialog)
+            self._wait_for_client(dialog if dialog.suspended else _interrupted(dialog, dialog.at))
         waiting = list(self.suspended.values())
         beyond = waiting[: max(0, len(waiting) - WAITING)]
         for dialog in waiting:
@@ -210,6 +224,7 @@ class Dialogues:
             hooks=hooks,
             settings=settings,
             store=self._store,
+            late=self._late,
             shares=self._shares,
             clients=self._clients,
             clock=self._clock,
@@ -253,11 +268,8 @@ class Dialogues:
             now_s, interrupted_in = self._clock.wall(), run.hooks.at
             if may_be_suspended(run.about, interrupted_in, now_s):
                 suspend = self._store.suspend(run.about.id, interrupted_in)
-                await answer_within(suspend, run.settings.dialogue.call_deadline_s)
-                again = replace(
-                    run.about, interruptions=run.about.interruptions + 1, interrupted_in=interrupted_in
-                )
-                self._wait_for_client(again)
+                await self._late.answer(run.about.id, suspend, run.settings.dialogue.call_deadline_s)
+                self._wait_for_client(_interrupted(run.about, interrupted_in))
                 return Ending(SUSPENDED, len(result.lines), run.about.fed), None
             outcome = "left"
         return Ending(outcome, len(result.lines), run.about.fed), await self._finish(run, result, outcome)
@@ -276,7 +288,8 @@ class Dialogues:
             signals={run.about.client: signals.take()},
         )
         try:
-            return await answer_within(self._end(run.about.id, end), run.settings.dialogue.call_deadline_s)
+            ending, patience_s = self._end(run.about.id, end), run.settings.dialogue.call_deadline_s
+            return await self._late.answer(run.about.id, ending, patience_s)
         except StoreUnavailable:
             signals.changed = True
             raise
@@ -293,14 +306,7 @@ class Dialogues:
         with suppress(Unreadable):
             script = await self._store.script(dialog.id)
         lines = script.lines if script else []
-        end = Finish(at=self._clock.wall(), outcome="left", lines=lines, fed=dialog.fed)
-        try:
-            await self._end(dialog.id, end)
-        except StoreUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - counted and logged by the loop's handler; the others still end
-            fault = {"message": "the end of a dialogue", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(fault)
+        await self._end(dialog.id, Finish(at=self._clock.wall(), outcome="left", lines=lines, fed=dialog.fed))
         self._clients.end(dialog.client, dialog.id)
 
     def _wait_for_client(self, dialog: OpenDialog) -> None:

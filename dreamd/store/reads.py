@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import isfinite
 from sqlite3 import Connection
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 from dreamclient.messages import Code
@@ -28,6 +28,7 @@ FORGOTTEN: Final = "dream_forgotten"  # dialogues
 Row = dict[str, Any]
 Measure = Annotated[float, Meta(ge=0, le=1)]
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _DIALOG: Final = (
     "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
@@ -76,6 +77,17 @@ def load_memory(connection: Connection) -> Memory:
         dropped=int(numbers.get(DROPPED, 0)),
         pause=_load_pause(connection),
     )
+
+
+def with_memory(
+    connection: Connection,
+    change: "Callable[Concatenate[Connection, P], T]",
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> tuple[T, Memory]:
+    """Make a change, and return its result with the state for the memory. Read later, that might fail after the change
+    was committed."""
+    return change(connection, *args, **kwargs), load_memory(connection)
 
 
 def _next_id(connection: Connection, table: str) -> int:
@@ -129,15 +141,16 @@ def get_dialog(connection: Connection, dialog_id: int) -> Row | None:
 
 def load_script(connection: Connection, dialog_id: int) -> Script | None:
     """Return all that a replay needs of a dialogue that has ended or is suspended. Return None if there is no such
-    dialogue, or if its texts were not kept. Raise Unreadable."""
+    dialogue, if its texts were not kept, or if a fragment of its friend was forgotten. Raise Unreadable."""
     found = connection.execute(
         """SELECT context, settings, rng_seed, friend_state, recalled, outcome FROM dream_dialogs
         WHERE id = ? AND outcome IS NOT NULL AND context IS NOT NULL AND friend_state IS NOT NULL""",
         (dialog_id,),
     ).fetchone()
-    if found is None:
+    fragments = found and _fragments_of(connection, found[3])
+    if found is None or fragments is None:
         return None
-    context, settings, rng_seed, state, recalled, outcome = found
+    context, settings, rng_seed, _, recalled, outcome = found
     turns = _select_rows(
         connection, f"{_TURN}, candidates, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id
     )
@@ -151,7 +164,7 @@ def load_script(connection: Connection, dialog_id: int) -> Script | None:
         context=_decode_column("context", context, Context),
         settings=how,
         rng_seed=_decode_column("rng_seed", rng_seed, int, lambda data, **_: int(data)),
-        fragments=_fragments_of(connection, state),
+        fragments=fragments,
         recalled=None if recalled is None else _decode_column("recalled", recalled, list[str]),
         lines=[_decode_column("line", turn, Line, msgspec.convert) for turn in turns],
         outcome=outcome,
@@ -168,13 +181,13 @@ def _decode_column(
         raise Unreadable(f"the stored {column} cannot be read") from None
 
 
-def _fragments_of(connection: Connection, state: bytes) -> list[Fragment]:
-    """Return the fragments of a friend_state. Raise Unreadable if one is missing."""
+def _fragments_of(connection: Connection, state: bytes) -> list[Fragment] | None:
+    """Return the fragments of a friend_state, None if one is missing, because it was forgotten. Raise Unreadable."""
     found = []
     for fragment_id, weight in _decode_state(state):
         fragment = _as_it_was(connection, fragment_id, weight)
         if fragment is None:
-            raise Unreadable(f"fragment {fragment_id} of the stored friend_state is missing")
+            return None
         found.append(fragment)
     return found
 

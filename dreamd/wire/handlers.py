@@ -133,8 +133,8 @@ async def replay_dialog(parts: Parts, session: Session, asked: params.DialogPara
     if found is None:
         raise Refusal(
             Code.NOT_FOUND,
-            f"dialogue {asked.id}: not kept (never run here, older than store.replay_dialogues, or store.diagnostics "
-            "was false)",
+            f"dialogue {asked.id}: not kept (never run here, older than store.replay_dialogues, a fragment of its "
+            "friend was forgotten, or store.diagnostics was false)",
         )
     from numpy.random import default_rng  # imported only if needed, as in dialogue_run.py
 

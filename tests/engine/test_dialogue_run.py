@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from dreamd.engine import session_hooks
+from dreamd.errors import StoreUnavailable
 from tests.helpers.daemons.in_loop import TestClock, chosen, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled
 from tests.helpers.peer import saying
@@ -216,3 +217,26 @@ async def test_measures_of_a_dialogue_that_is_not_fed_are_those_of_generate(tmp_
         await peer.call("dream.now", STIRRED)
         turns = (await peer.call("dialogs.get", 1))["turns"]
         assert {turn["novelty"] for turn in turns} == {0.25}
+
+
+@pytest.mark.parametrize(("answer", "lines"), [("recalled", 0), ("observed", 1)])
+async def test_p13_asks_for_no_line_with_an_answer_that_could_not_be_stored(
+    tmp_path, monkeypatch, answer, lines
+):
+    """After a crash, the dialogue could not go on in the same way, nor be replayed."""
+
+    async def fails(*_):
+        raise StoreUnavailable("locked", "the database is locked")
+
+    async with serving(tmp_path, gate__chance=1) as service:
+        monkeypatch.setattr(service.store, answer, fails)
+        async with await leo(service, recall=lambda *_: ["once"]) as peer:
+            ended = await peer.call("dream.now", STIRRED)
+            assert (ended["outcome"], ended["lines"]) == ("store_error", lines)
+            assert {params[3]["turn"] for method, params in peer.asked if method == "generate"} == set(
+                range(1, lines + 1)
+            )
+            assert (await peer.call("dialogs.replay", ended["dialog"]))["same"]
+    found = rows(tmp_path, "SELECT recalled FROM dream_dialogs")
+    assert found == [('["once"]',)]
+    assert rows(tmp_path, "SELECT observed FROM dream_turns") == [("answered",)] * lines

