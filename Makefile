@@ -5,7 +5,7 @@ LEO_VENV ?= .venv-leo
 BENCH_VENV := .venv-bench
 BIN      := $(VENV)/bin
 
-.PHONY: help run test check format lint types venv cov bench bench-compare fuzz leo man pictures dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench bench-compare fuzz sim leo man pictures dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
@@ -68,6 +68,12 @@ fuzz: venv  ## long hunts: new examples for every property, every fault at every
 	@HYPOTHESIS_PROFILE=hunt HUNT=1 "$(BIN)/python" -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults \
 	  tests/daemon/test_any_values.py tests/daemon/test_lifecycle.py \
 	  tests/promises $(ARGS)
+
+SEED ?= 1
+RUNS ?= 1000
+
+sim: venv  ## whole histories in a simulated world, from one seed each: make sim SEED=1 RUNS=1000
+	@"$(BIN)/python" -m tests.sim.run --seed $(SEED) --runs $(RUNS) $(ARGS)
 
 bench: venv $(BENCH_VENV)/.made  ## figures beside peers, ten minutes: docs/performance.md; QUICK=1: one minute, no peers
 	@"$(BIN)/python" -m tests.bench $(if $(QUICK),--quick) $(ARGS)

@@ -1,0 +1,319 @@
+"""What each event of a history does to the world."""
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from dreamd.daemon import Daemon
+from dreamd.errors import StartError
+from tests.sim.history import Event
+from tests.sim.inbox_model import HALF
+from tests.sim.life import Trouble
+from tests.sim.loop import SimLoop
+from tests.sim.peers import Peer
+from tests.sim.writer import TOKEN
+
+if TYPE_CHECKING:
+    from tests.sim.run import Run
+
+FLOOD_NAMES = 90
+
+
+def perform(run: "Run", event: Event) -> None:
+    """Let an event happen."""
+    world = run.world
+    world.note("event", event.kind, *event.with_.values())
+    chance = random.Random(f"{world.seed}/event {event.number}")
+    about = dict(event.with_)
+    if "leo" in about:
+        peer = run.peers[about.pop("leo") % len(run.peers)]
+        _OF_A_PEER[event.kind](run, peer, chance, **about)
+    else:
+        _OF_THE_WORLD[event.kind](run, chance, **about)
+
+
+# --- a leo -------------------------------------------------------------------------------------------
+
+
+def context(peer: Peer, chance: random.Random) -> dict[str, Any]:
+    """Return a context as a leo reports it."""
+    return {
+        "prompt": peer.text(),
+        "reply": peer.text(),
+        "pulse": {name: chance.random() for name in ("novelty", "arousal", "entropy")},
+        "trauma_level": chance.choice((chance.random(), None, 5.0)),
+        "quality": chance.random(),
+        "expert": chance.choice(("", "structural")),
+    }
+
+
+def offer(run: "Run", peer: Peer, chance: random.Random) -> None:
+    if chance.random() < 0.3:
+        peer.call("dream.context", [context(peer, chance)])
+    elif peer.greeted:
+        peer.send([2, "dream.context", [context(peer, chance)]])
+
+
+def offers(run: "Run", peer: Peer, chance: random.Random, n: int) -> None:
+    for _ in range(n):
+        offer(run, peer, chance)
+
+
+def now(run: "Run", peer: Peer, chance: random.Random) -> None:
+    peer.call("dream.now", [chance.choice((None, context(peer, chance)))])
+
+
+def call(run: "Run", peer: Peer, chance: random.Random, method: str) -> None:
+    number = chance.randrange(1, 12)
+    params = {
+        "why": [256], "dialogs.recent": [100], "dialogs.get": [number], "dialogs.search": ["river"],
+        "dialogs.replay": [number], "friend.drift": [10], "friend.checkpoints": [10], "inbox.list": [5],
+        "inbox.read": [f"w-{number % 4}"],
+    }.get(method, [])  # fmt: skip
+    if method == "hello":
+        peer.name = chance.choice(("leo", "ann", peer.name))
+        peer.hello(peer.name)
+    else:
+        peer.call(method, params, run.check_page if method == "dialogs.replay" else _ignore)
+
+
+def _ignore(error: Any, result: Any) -> None:
+    pass
+
+
+def _shards(run: "Run", chance: random.Random, trace: str, n: int, *, twice: bool) -> list[dict[str, Any]]:
+    """Return new shards of a trace, or with `twice` some that were sent before."""
+    earlier = run.sent.setdefault(trace, [])
+    if twice and earlier:
+        return earlier[-n:]
+    shards = []
+    for _ in range(n):
+        run.texts += 1
+        shards.append({"text": f"shard{run.texts}s {'x' * chance.choice((3, 40, 3000))}"})
+        if chance.random() < 0.7:
+            shards[-1] |= {"trace_id": trace, "index": run.texts, "timestamp": 1}
+    earlier += shards
+    return shards
+
+
+def persist(run: "Run", peer: Peer, chance: random.Random, trace: str, n: int, twice: bool) -> None:
+    shards = _shards(run, chance, trace, n, twice=twice)
+    texts = [shard["text"] for shard in shards]
+
+    def told(error: Any, result: Any) -> None:
+        if error is None:
+            run.world.model.accepted(trace, texts)
+
+    result = {"trace_id": trace, "shards": shards}
+    peer.call("inbox.persist", [{"seed": {"goal": "g"}, "result": result, "cap_token": TOKEN}], told, texts)
+
+
+def ack(run: "Run", peer: Peer, chance: random.Random) -> None:
+    def listed(error: Any, result: Any) -> None:
+        if error is None and result:
+            handle = chance.choice(result)["trace_id"]
+            peer.call("inbox.read", [handle], lambda error, document: read(handle, error, document))
+
+    def read(handle: str, error: Any, document: Any) -> None:
+        if error is None:
+            shards = document["shards"]
+            run.world.model.acknowledging(handle, shards)
+            peer.call(
+                "inbox.ack",
+                [handle, document["saved_ts"]],
+                lambda error, _: run.world.model.acknowledged(handle, shards) if error is None else None,
+            )
+
+    peer.call("inbox.list", [8], listed)
+
+
+def forget(run: "Run", peer: Peer, chance: random.Random) -> None:
+    model, friend, everywhere = run.world.model, chance.random() < 0.5, chance.random() < 0.5
+
+    def listed(error: Any, result: Any) -> None:
+        ended = [row for row in result or [] if row["finished_at"] is not None]
+        if ended:
+            row = chance.choice(ended)
+            model.may_be_gone.add(row["trace_id"])
+            peer.call("dialogs.forget", [{"id": row["id"], "friend": friend, "everywhere": everywhere}])
+
+    peer.call("dialogs.recent", [20], listed)
+
+
+def friend(run: "Run", peer: Peer, chance: random.Random, how: str) -> None:
+    name = f"c{chance.randrange(3)}"
+    if how == "checkpoint":
+        peer.call("friend.checkpoint", [name, True])
+    elif how == "delete":
+        run.world.model.origin_may_go = True
+        peer.call("friend.delete_checkpoint", [name])
+    elif how == "restore":
+        run.world.model.user_changed_origin = True
+        peer.call("friend.restore", [name])
+    elif how == "reseed":
+        run.world.model.user_changed_origin = True
+        peer.call("friend.reseed", [peer.origin()])
+    else:
+        copies = [{"text": peer.text(), "weight": 0.4, "origin": False, "added_at": 1.0} for _ in range(4)]
+        peer.call("friend.import", [copies])
+
+
+def again(run: "Run", peer: Peer, chance: random.Random) -> None:
+    """Another process of the same name."""
+    about = {"name": peer.name, "field": peer.field, "provides": peer.provides, "mood": peer.mood}
+    if len(run.peers) < 12:
+        run.peers.append(Peer(run.world, len(run.peers), about))
+
+
+def cut(run: "Run", peer: Peer, chance: random.Random) -> None:
+    peer.cut()
+
+
+def half(run: "Run", peer: Peer, chance: random.Random) -> None:
+    peer.call("dialogs.recent", [5])
+    if peer.wire is not None:
+        peer.wire.end()
+
+
+def garble(run: "Run", peer: Peer, chance: random.Random) -> None:
+    whole = [
+        bytes(chance.randrange(256) for _ in range(chance.randrange(1, 60))), b"\xdd\xff\xff\xff\xff", b"\xc1",
+        b"\x94\x01\x00\xc0\xc7\x0c\xff" + bytes(12), b"\x94\x00\x01", b"\x91" * 300, b"[1,2]\n",
+    ]  # fmt: skip
+    peer.send(chance.choice(whole))
+
+
+def slow(run: "Run", peer: Peer, chance: random.Random, seconds: float) -> None:
+    wire = peer.wire
+    if wire is not None:
+        wire.slow = True
+        for _ in range(80):
+            peer.call("why", [256])
+        run.world.after(seconds, wire.go_on_reading)
+
+
+def mood(run: "Run", peer: Peer, chance: random.Random, mood: str) -> None:
+    peer.mood = mood
+
+
+def leave(run: "Run", peer: Peer, chance: random.Random, seconds: float) -> None:
+    peer.stays_away = True
+    peer.cut()
+
+    def come_back() -> None:
+        peer.stays_away = False
+        peer.connect()
+
+    run.world.after(seconds, come_back)
+
+
+def names(run: "Run", peer: Peer, chance: random.Random) -> None:
+    run.world.model.names_flooded = True
+    for number in range(FLOOD_NAMES):
+        peer.hello(f"name{number}")
+        peer.send([2, "dream.context", [context(peer, chance)]])
+    peer.hello(peer.name)
+
+
+def large(run: "Run", peer: Peer, chance: random.Random) -> None:
+    big = context(peer, chance) | {
+        "math_state": {f"k{n}": "v" * 200 for n in range(1500)},
+        "themes": [1 << 40] * 9000,
+    }
+    peer.send([2, "dream.context", [big | {"prompt": "p" * 200_000, "expert": "e" * 90_000}]])
+
+
+def shutdown(run: "Run", peer: Peer, chance: random.Random, down_s: float) -> None:
+    run.down_s = down_s
+    peer.call("shutdown", [])
+
+
+# --- the world ---------------------------------------------------------------------------------------
+
+
+def write(run: "Run", chance: random.Random, trace: str, n: int, twice: bool) -> None:
+    run.world.writer.persist(trace, _shards(run, chance, trace, n, twice=twice))
+
+
+def damage(run: "Run", chance: random.Random, trace: str) -> None:
+    """Another program writes half a file where none is yet."""
+    disk, name = run.world.model.disk, f"{trace}.json"
+    if not any(name in names for names in disk.current.values()) and disk.folder.exists():
+        disk.put("", name, HALF)
+
+
+def consume(run: "Run", chance: random.Random) -> None:
+    run.world.writer.consume(chance.randrange(10))
+
+
+def kill_writer(run: "Run", chance: random.Random, calls: int) -> None:
+    run.world.writer.kill_after(calls)
+
+
+def stop(run: "Run", chance: random.Random, down_s: float) -> None:
+    run.down_s = down_s
+    run.world.life.stop()
+
+
+def kill(run: "Run", chance: random.Random, power: bool, down_s: float) -> None:
+    run.down_s = down_s
+    run.world.life.kill(power=power)
+
+
+def kill_at_file(run: "Run", chance: random.Random, power: bool, skip: int, down_s: float) -> None:
+    run.down_s = down_s
+    run.world.life.troubles["kill at file call"] = Trouble(power, skip=skip)
+
+
+def kill_at_database(run: "Run", chance: random.Random, what: Any, skip: int, down_s: float) -> None:
+    run.down_s = down_s
+    run.world.life.troubles["kill at database call"] = Trouble(what, skip=skip)
+
+
+def database_fault(run: "Run", chance: random.Random, what: Any, left: int, skip: int) -> None:
+    run.world.life.troubles["database fault"] = Trouble(what, left, skip)
+
+
+def database_stall(run: "Run", chance: random.Random, what: float, when: str, left: int, skip: int) -> None:
+    run.world.model.stalled_s += what * left
+    run.world.life.troubles[f"database stall {when}"] = Trouble(what, left, skip)
+
+
+def file_fault(run: "Run", chance: random.Random, what: int, left: int, skip: int) -> None:
+    run.world.life.troubles["file fault"] = Trouble(what, left, skip)
+
+
+def file_stall(run: "Run", chance: random.Random, what: float, left: int, skip: int) -> None:
+    run.world.model.stalled_s += what * left
+    run.world.life.troubles["file stall"] = Trouble(what, left, skip)
+
+
+def jump(run: "Run", chance: random.Random, seconds: float) -> None:
+    """The wall clock is set."""
+    run.world.jumped_s += seconds
+    run.world.model.jumped_back = run.world.model.jumped_back or seconds < 0
+
+
+def second(run: "Run", chance: random.Random) -> None:
+    """Another daemon starts in the same folder (P8)."""
+    life = run.world.life
+    if life.serves:
+        loop = SimLoop(lambda: run.world.now)
+        daemon = Daemon(run.settings, life.folder, None, clock=run.world.clock)
+        task = loop.create_task(daemon.serve().__aenter__())
+        loop.run_one()
+        refused = task.done() and isinstance(task.exception(), StartError)
+        run.world.model.hold("P8", refused, "a second daemon starts in one folder")
+        loop.close()
+
+
+_OF_A_PEER: dict[str, Any] = {
+    "offer": offer, "offers": offers, "now": now, "call": call, "persist": persist, "ack": ack, "forget": forget,
+    "friend": friend, "again": again, "cut": cut, "half": half, "garble": garble, "slow": slow, "mood": mood,
+    "leave": leave, "names": names, "large": large, "shutdown": shutdown,
+}  # fmt: skip
+_OF_THE_WORLD: dict[str, Any] = {
+    "write": write, "damage": damage, "consume": consume, "kill writer": kill_writer, "stop": stop, "kill": kill,
+    "kill at file": kill_at_file, "kill at database": kill_at_database, "database fault": database_fault,
+    "database stall": database_stall, "file fault": file_fault, "file stall": file_stall, "jump": jump,
+    "second": second,
+}  # fmt: skip
