@@ -9,6 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from math import sqrt
 from random import Random
 
@@ -21,6 +22,7 @@ _ENDS = frozenset(".!?")
 _START = "\n"  # stands before the first word of a sentence; no token is one
 
 Near = Callable[[str], float]
+Chances = Callable[[str, str], tuple[list[str], list[float]]]
 
 NEAR_WORDS = 5  # words on each side that count as near a word: about a clause
 LEAST_WORDS, MOST_WORDS = (
@@ -66,6 +68,7 @@ class TrigramField:
 
     def observe(self, text: str) -> None:
         """Count the words of a text, and which stood near which."""
+        heard: list[str] = []
         for sentence in split_sentences(text):
             written = _TOKEN.findall(sentence)
             tokens = _fold_tokens(written)
@@ -84,7 +87,8 @@ class TrigramField:
                 for other in words[at + 1 : at + 1 + NEAR_WORDS]:
                     self._near[word][other] += 1
                     self._near[other][word] += 1
-            self._lately.append(pulse.read_text(sentence).trigrams)
+            heard.append(sentence)
+        self._lately.extend(pulse.read_text(sentence).trigrams for sentence in heard[-LATELY:])
 
     def pulse(self, text: str) -> dict[str, float]:
         """Return how a text feels, each measure in [0, 1]. Novelty is the share of its steps, from two words to the
@@ -112,10 +116,11 @@ class TrigramField:
         if not self._count:
             return ""
         near = self._nearness(seed if semantic_weight > 0 else "")
-        walks = [
-            self._walk(near, max(temperature, LEAST_TEMPERATURE), PULL * semantic_weight)
-            for _ in range(WALKS)
-        ]
+        heat, pull = max(temperature, LEAST_TEMPERATURE), PULL * semantic_weight
+        chances = cache(
+            lambda a, b: self._chances(a, b, near, heat, pull)
+        )  # every walk begins with the same words
+        walks = [self._walk(chances) for _ in range(WALKS)]
         walks.sort(key=lambda walk: -self._worth(walk, near))
         lines = list(dict.fromkeys(map(self._spelled, walks)))[:count]
         if (
@@ -146,13 +151,14 @@ class TrigramField:
 
         return near
 
-    def _walk(self, near: Near, temperature: float, pull: float) -> list[str]:
+    def _walk(self, chances: Chances) -> list[str]:
         """Walk from the start of a sentence to its end. If no end comes in time, cut at the last mark."""
         tokens: list[str] = []
         a = b = _START
         said = whole = 0
         while said < MOST_WORDS and len(tokens) < 2 * MOST_WORDS:
-            c = self._next(a, b, near, temperature, pull)
+            words, sums = chances(a, b)
+            [c] = self._rng.choices(words, cum_weights=sums)
             said += c not in _MARKS
             if c in _MARKS and said >= LEAST_WORDS:
                 whole = len(tokens)
@@ -165,17 +171,21 @@ class TrigramField:
                 a = b = _START
         return [*tokens[: whole or len(tokens)], "."]
 
-    def _next(self, a: str, b: str, near: Near, temperature: float, pull: float) -> str:
-        """Draw the next word from those that followed `a b`, and with a small weight from those that followed `b`."""
+    def _chances(
+        self, a: str, b: str, near: Near, temperature: float, pull: float
+    ) -> tuple[list[str], list[float]]:
+        """Return the words that followed `a b`, and with a small weight those that followed `b`, and the sums of their
+        chances."""
         loose = self._after_one[b]
-        weights = {word: LOOSE * count / loose.total() for word, count in loose.items()}
+        total = loose.total()
+        weights = {word: LOOSE * count / total for word, count in loose.items()}
         for word, count in self._after_two.get((a, b), loose).items():
             weights[word] += count
         most = max(weights.values())
         chances = [
             (weight / most) ** (1 / temperature) * (1 + pull * near(word)) for word, weight in weights.items()
         ]
-        return self._rng.choices(list(weights), chances)[0]
+        return list(weights), list(accumulate(chances))
 
     # choosing and spelling
 

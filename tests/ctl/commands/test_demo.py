@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from shlex import quote
 
 import pytest
 
-from dreamd.ctl.commands.demo.command import OPENING, PROMPTS
+from dreamd.ctl.commands.demo.command import OPENING, PROMPTS, make_fresh_folder
 from dreamd.ctl.commands.demo.corpus import CORPUS_BYTES, plain, read_corpus
 from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
 from tests.helpers.daemons.process import DaemonProcess
@@ -322,6 +323,14 @@ def test_a_demo_goes_on_from_an_earlier_one_unless_it_is_to_be_fresh(tmp_path: P
     assert re.search(r"--state-dir state/fresh-\d{8}T\d{6} show", fresh)
 
 
+def test_two_fresh_demos_of_one_second_have_a_folder_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "strftime", lambda form: form)
+    made = [make_fresh_folder(tmp_path / "state").name for _ in range(3)]
+    assert made == [f"fresh-%Y%m%dT%H%M%S{ending}" for ending in ("", "-2", "-3")]
+
+
 @pytest.mark.parametrize("content", [b"\x00\x01\x02 words", b"words \xff\xfe", b"\x7fELF\xc3"])
 def test_a_corpus_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.bin").write_bytes(content)
@@ -387,6 +396,10 @@ def test_markdown_is_read_as_prose() -> None:
 @pytest.mark.parametrize("text", ["|-", "[", "*", "> ", "_a", "<a", "```", "    \n", "a|\n", "---\n"])
 def test_a_long_line_of_marks_is_read_too(text: str) -> None:
     plain(text * 20_000)
+
+
+def test_a_heading_as_long_as_the_file_is_read_in_one_pass() -> None:
+    assert plain(f"# a{' #' * (CORPUS_BYTES // 2)}b ##") == f"\na{' #' * (CORPUS_BYTES // 2)}b\n"
 
 
 def test_two_demos_share_a_daemon_and_the_last_one_ends_it(tmp_path: Path) -> None:

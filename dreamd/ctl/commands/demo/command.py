@@ -22,6 +22,7 @@ from dreamd.ctl.machine.places import has_listener
 from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
 from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.output import emit_line, json_option
+from dreamd.process.state_folder import make_private_folder
 
 # Novelty is never below 0, so no reply is too calm for a dream.
 OPEN_GATES = ("gate.enabled=true", "gate.cooldown_s=0", "gate.chance=1", "gate.novelty_above=-1")
@@ -97,7 +98,22 @@ def _state(target: Target, corpus: str | None, *, fresh: bool) -> Path:
     state = state_dir(given) if given else state_dir() / "demo"
     if corpus:
         state /= corpus
-    return state / time.strftime("fresh-%Y%m%dT%H%M%S") if fresh else state
+    return make_fresh_folder(state) if fresh else state
+
+
+def make_fresh_folder(state: Path) -> Path:
+    """Make a new folder in `state`, named by the time, and return its path."""
+    make_private_folder(state)
+    first = folder = state / time.strftime("fresh-%Y%m%dT%H%M%S")
+    number = 1
+    while True:
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:  # of another demo that began in this second
+            number += 1
+            folder = first.with_name(f"{first.name}-{number}")
+        else:
+            return folder
 
 
 def _read_prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:
