@@ -37,6 +37,7 @@ class Method:
     DIALOGS_GET = "dialogs.get"
     DIALOGS_REPLAY = "dialogs.replay"
     DIALOGS_SEARCH = "dialogs.search"
+    DIALOGS_WHENCE = "dialogs.whence"
     DIALOGS_FORGET = "dialogs.forget"
     FRAGMENTS = "friend.fragments"
     DRIFT = "friend.drift"

@@ -12,7 +12,16 @@ from dreamd.dream.model import Fragment, Line
 from dreamd.dream.replay import Script
 from dreamd.dream.trial import ComparedReply
 from dreamd.errors import Refusal
-from dreamd.store import checkpoints, forgetting, reads, reply_shares, search, suspension, trial, writes
+from dreamd.store import (
+    checkpoints,
+    forgetting,
+    reads,
+    reply_shares,
+    search,
+    suspension,
+    trial,
+    writes,
+)
 from dreamd.store.forgetting import Asked, Dream, Forgotten, Shard
 from dreamd.store.reads import DROPPED
 from dreamd.store.records import (
@@ -189,9 +198,18 @@ class Store(WatchedDatabase):
     async def search(self, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n lines that contain each of the words, as search.find does. Raise Refusal if there is no
         word, or if texts are not kept."""
-        if not self._keep_texts:
-            raise Refusal(Code.NOT_FOUND, "not kept: store.diagnostics is false")
+        self._check_kept()
         return await self._read(search.find_lines, asked, n, before)
+
+    async def whence(self, asked: str, n: int) -> list[dict[str, Any]]:
+        """Return n lines that hold the longest runs of the words, as search.find_sources does. Raise Refusal as
+        `search` does."""
+        self._check_kept()
+        return await self._read(search.find_sources, asked, n, self._clock.monotonic)
+
+    def _check_kept(self) -> None:
+        if not self._keep_texts:
+            raise Refusal(Code.NOT_FOUND, search.NOT_KEPT)
 
     # Forgetting.
 

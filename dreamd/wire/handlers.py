@@ -146,6 +146,10 @@ def search_lines(parts: Parts, session: Session, asked: params.SearchParams) -> 
     return parts.store.search(asked.words, asked.n, asked.before)
 
 
+def find_sources(parts: Parts, session: Session, asked: params.WhenceParams) -> Coroutine[Any, Any, Any]:
+    return parts.store.whence(asked.words, asked.n)
+
+
 def forget_dialogs(
     parts: Parts, session: Session, asked: params.ForgetParams
 ) -> Coroutine[Any, Any, dict[str, Any]]:
@@ -237,6 +241,7 @@ TABLE: dict[str, ServedMethod] = {
     Method.DIALOGS_GET: _serve_with(get_dialog, params.DialogParams),
     Method.DIALOGS_REPLAY: _serve_with(replay_dialog, params.DialogParams),
     Method.DIALOGS_SEARCH: _serve_with(search_lines, params.SearchParams),
+    Method.DIALOGS_WHENCE: _serve_with(find_sources, params.WhenceParams),
     Method.DIALOGS_FORGET: _serve_with(forget_dialogs, params.ForgetParams),
     Method.FRAGMENTS: _serve_with(friend_handlers.list_fragments, params.FragmentsParams),
     Method.DRIFT: _serve_with(friend_handlers.list_drift, params.PageParams),

@@ -105,6 +105,11 @@ class SearchParams(Params):
     before: RowId | None = None
 
 
+class WhenceParams(Params):
+    words: Annotated[str, Meta(max_length=SEARCH_CHARS)]
+    n: Page = 10
+
+
 class ForgetParams(Params):
     what: Asked
 

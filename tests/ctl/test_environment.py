@@ -24,6 +24,7 @@ ARGUMENTS = {
     "completions": ["bash"],
     "friend": ["export", "{folder}/f"],
     "search": ["rain"],
+    "whence": ["rain"],
     "forget": ["1", "--yes"],
     "prune": ["--older-than", "1d", "--yes"],
 }

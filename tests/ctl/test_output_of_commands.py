@@ -157,7 +157,7 @@ def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, 
     assert json.loads(dumb) == json.loads(usual)
 
 
-COUNTED = ("why", "recent", "show", "search old", "friend", "drift")
+COUNTED = ("why", "recent", "show", "search old", "whence old", "friend", "drift")
 
 
 @pytest.mark.parametrize("command", COUNTED)

@@ -96,6 +96,7 @@ WRONG = {
     ],
     Method.DIALOGS_GET: [[], ["1"], [-1], [0], [1.5], [NAN], [None], [1, 2], [1 << 63], [(1 << 64) - 1], [-(1 << 63)]],
     Method.DIALOGS_SEARCH: [[], [1], ["a" * 1025], ["a", -1], ["a", 1, 0], ["a", 1, None, 1]],
+    Method.DIALOGS_WHENCE: [[], [1], ["a" * 1025], ["a", -1], ["a", 1, 0]],
     Method.DIALOGS_FORGET: [
         [], [None], [1], [{}], [{"id": 1, "before": 2}], [{"id": 0}], [{"id": "1"}], [{"id": 1 << 63}],
         [{"before": "1"}], [{"id": 1, "friend": 1}], [{"id": 1, "other": True}], [{"id": 1}, 1],
@@ -129,6 +130,7 @@ def asked_to_persist(result=None, seed=None, cap_token=PERMITTED):
 # Of the right types, and still not right.
 REFUSED = {
     Method.DIALOGS_SEARCH: [([""], 2), (["!? *"], 2), (['"'], 2)],
+    Method.DIALOGS_WHENCE: [([""], 2), (["!? *"], 2), (['"'], 2)],
     Method.INBOX_READ: [(["../../etc/passwd"], 16), ([""], 16), (["x" * 129], 16), ([HUGE], 16), (["none"], 12)],
     Method.INBOX_ACK: [([".."], 16), (["a/b"], 16), (["a\0"], 16), (["none"], 12)],
     Method.INBOX_PERSIST: [

@@ -25,6 +25,7 @@ ASKED = [
     ("recent", "recent"),
     ("show last", "show"),
     ("search roof", "search"),
+    ("whence keeps the roof", "whence"),
     ("effect", "effect"),
     ("diary --since 1d", "diary"),
     ("export {folder}/dreams.jsonl --force", "export"),

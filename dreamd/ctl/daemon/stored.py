@@ -11,6 +11,7 @@ import msgspec
 from dreamclient.messages import Code, Method
 
 from dreamd import __version__
+from dreamd.clock import Clock
 from dreamd.ctl.daemon.source import Source, refused_error
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, StoreError, Unreadable
@@ -124,6 +125,9 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     Method.DIALOGS_GET: _get_dialog,
     Method.DIALOGS_REPLAY: _replay_dialog,
     Method.DIALOGS_SEARCH: lambda dreams, *asked: search.find_lines(dreams.connection, *asked),
+    Method.DIALOGS_WHENCE: lambda dreams, words, n: search.find_sources(
+        dreams.connection, words, n, Clock().monotonic
+    ),
     Method.DRIFT: lambda dreams, *page: reads.drift_of_dialogs(dreams.connection, *page),
     Method.STATS: lambda dreams: reads.total_stats(dreams.connection),
     Method.FRAGMENTS: _list_fragments,

@@ -1,0 +1,46 @@
+"""`whence`: find the dream lines from which words may have come."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from dreamclient.messages import Method
+
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.dialogues import COLOURS
+from dreamd.ctl.terminal.layout import fold_text, format_moment, terminal_width
+from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+
+
+@click.command(short_help="Show the dream lines that hold the longest runs of words.")
+@click.argument("words", nargs=-1, required=True)
+@click.option("-n", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many.")
+@json_option
+@utc_option
+@click.pass_obj
+def whence(target: Target, words: tuple[str, ...], count: int) -> None:
+    """Show the dream lines that hold the longest runs of WORDS, the longest first: which dream said this.
+
+    Capitals, accents and punctuation make no difference.
+
+    \b
+    dreamctl whence "and the old house keeps the roof"
+    dreamctl whence the rain is near -n 1
+    """
+    with target.dreams() as dreams:
+        found = dreams.call(Method.DIALOGS_WHENCE, " ".join(words), count)
+    if target.as_json:
+        emit_json(found)
+    elif not found:
+        click.echo(f"No dream line holds two of these words in a row: {' '.join(words)}")
+    else:
+        now, columns = time.time(), terminal_width()
+        for line in found:
+            click.echo(click.style(_show_source(line, columns, now), fg=COLOURS.get(line["speaker"])))
+
+
+def _show_source(line: Mapping[str, Any], columns: int, now: float) -> str:
+    """Return a line with the words that it holds, its dialogue and its time."""
+    where = f"dialogue {line['dialog']}, {format_moment(line['at'], now)}" if line["dialog"] else "imported"
+    return fold_text(f"{line['text']} ({line['run']}; {where})", columns, " " * 8, f"{line['speaker']:>6}: ")
