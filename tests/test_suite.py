@@ -12,7 +12,6 @@ TESTS = ROOT / "tests"
 ELSEWHERE = {
     # constants, types and errors
     "client/dreamclient/errors.py": "documents/test_errors_page.py",
-    "dreamd/clock.py": "engine/test_decisions.py",
     "dreamd/dream/outcomes.py": "dream/test_dialogue.py",
     "dreamd/errors.py": "documents/test_errors_page.py",
     "dreamd/inbox/errors.py": "inbox/document/test_document.py",

@@ -6,8 +6,8 @@ from itertools import islice
 
 from dreamclient.messages import DECISIONS
 
+from dreamd.clock import day_name, day_number
 from dreamd.dream.gate import Decision
-from dreamd.engine.days import day_name, day_number
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.store.store import Store

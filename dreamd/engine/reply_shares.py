@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from dreamd.clock import day_name, day_number
 from dreamd.dream.dream_words import DreamWords, WordNumbers
-from dreamd.engine.days import day_name, day_number
 from dreamd.engine.friend_state import FriendState
 from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures

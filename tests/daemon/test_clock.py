@@ -1,8 +1,8 @@
-"""Days: any moment has one, whatever the clock says."""
+"""The clock: any moment has a day, whatever a clock says."""
 
 from math import inf, nan
 
-from dreamd.engine.days import day_name, day_number
+from dreamd.clock import day_name, day_number
 
 
 def test_names_the_day_of_any_moment() -> None:
