@@ -49,6 +49,8 @@ def tidy_part(connection: Connection, replayable: int, keep_texts: bool, at: flo
     connection.execute("DELETE FROM dream_said")
     # Lines that leo's own dream.py kept without a dialogue.
     connection.execute("UPDATE dream_turns SET text = '' WHERE dialog_id IS NULL AND text <> ''")
+    if first_open(connection) is not None:  # it may go on, and then needs what it began with
+        return done
     past = "DELETE FROM dream_fragments_past WHERE id IN (SELECT id FROM dream_fragments_past LIMIT ?)"
     return connection.execute(past, (MOST,)).rowcount < MOST and done
 
@@ -80,10 +82,16 @@ def forget_fragments(connection: Connection, left_before: float, most: int = -1)
     return deleted.rowcount != most
 
 
+def first_open(connection: Connection) -> int | None:
+    """Return the first dialogue that has not ended, or None."""
+    found: tuple[int | None] = connection.execute(_OPEN).fetchone()
+    return found[0]
+
+
 def _before_open(connection: Connection, newest: int) -> int:
     """Return the last dialogue that is older than the `newest` ones, and older than any that has not ended."""
     older = connection.execute(_OLDER, (newest,)).fetchone()
-    (unfinished,) = connection.execute(_OPEN).fetchone()
+    unfinished = first_open(connection)
     last: int = older[0] if older else 0
     return last if unfinished is None else min(last, unfinished - 1)
 

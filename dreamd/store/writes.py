@@ -20,7 +20,7 @@ from dreamd.dream.model import Line
 from dreamd.errors import StoreError
 from dreamd.store import search
 from dreamd.store.records import Charge, Finish, NewDialog, Observed, Pause
-from dreamd.store.tidying import empty_texts
+from dreamd.store.tidying import empty_texts, first_open
 
 LAST_RUN: Final = "dream_last_run_ts"  # the key for leo; any other client's ends in ":name"
 OUTCOME: Final = "dream_outcome:"
@@ -245,9 +245,9 @@ def _change_friend(connection: Connection, change: Change, at: float, keep_texts
 def retire_fragment(
     connection: Connection, fragment_id: int, at: float, keep_texts: bool, dropped: bool = False
 ) -> None:
-    """Move a fragment out of the buffer. If texts are kept, a replay still finds it, and whether the user dropped
-    it."""
-    if keep_texts:
+    """Move a fragment out of the buffer. If texts are kept, a replay still finds it, and whether the user dropped it.
+    If they are not, a dialogue that has not ended still finds it, which may go on."""
+    if keep_texts or first_open(connection) is not None:
         connection.execute(
             """INSERT INTO dream_fragments_past (id, text, weight, origin, dialog_id, added_at, left_at, dropped)
             SELECT id, text, weight, origin, dialog_id, added_at, ?, ?

@@ -9,6 +9,7 @@ from dreamclient.messages import Code
 from dreamd.engine import hold
 from dreamd.engine.hold import hold_dialogues
 from dreamd.errors import Refusal
+from dreamd.store import reads
 from tests.engine.test_dialogues import THREE, Host, check
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled
@@ -36,6 +37,10 @@ class SlowHost(Host):
         await self.going_on.wait()
 
 
+async def past_fragments(service):
+    return await service.store._read(reads.past_fragments, 9)
+
+
 @pytest.mark.parametrize("method", CHANGES)
 async def test_change_waits_for_the_dialogue_that_runs(tmp_path, method):
     gate = Gate()
@@ -57,11 +62,16 @@ async def test_change_waits_for_the_dialogue_that_runs(tmp_path, method):
         assert not service.engine.dialogues.is_held
 
 
+@pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("step", ["generate 2", "observe 2"])
-async def test_long_dialogue_is_suspended_and_goes_on_after_the_change(tmp_path, monkeypatch, step):
-    """What leo was asked when it was suspended is asked again, but a line is never observed twice."""
+async def test_long_dialogue_is_suspended_and_goes_on_after_the_change(tmp_path, monkeypatch, step, kept):
+    """What leo was asked when it was suspended is asked again, but a line is never observed twice. Without diagnostics,
+    too, fragments that it began with stay until it has ended."""
     monkeypatch.setattr(hold, "WAIT_S", 0.01)
-    async with serving(tmp_path, gate__chance=1, **THREE) as service, await onlooker(service) as user:
+    async with (
+        serving(tmp_path, gate__chance=1, store__diagnostics=str(kept).lower(), **THREE) as service,
+        await onlooker(service) as user,
+    ):
         await user.call("dream.seed", ORIGIN)
         await user.call("friend.checkpoint", "kept")
         await user.call("friend.import", [{"text": "a line of another", "weight": 0.5}])
@@ -71,9 +81,14 @@ async def test_long_dialogue_is_suspended_and_goes_on_after_the_change(tmp_path,
             peer.send([2, "dream.context", [STIRRED]])
             await host.reached.wait()
             assert (await user.call("friend.restore", "kept"))["left"] == 1
+            await service.store.tidy()
             host.going_on.set()
             await settled(service)
-            await check(service, tmp_path, heard)
+            if kept:
+                await check(service, tmp_path, heard)
+            assert service.engine.dialogues.outcomes == {"complete": 1}
+            await service.store.tidy()
+            assert len(await past_fragments(service)) == kept
         assert [decision.reason for decision in service.engine.why(2)] == ["resumed", "dream"]
         assert "a line of another" not in {fragment.text for fragment in service.friend.fragments}
 
