@@ -21,6 +21,7 @@ from dreamd.engine.events import Event, Events
 from dreamd.engine.forgetting import Forgetting
 from dreamd.engine.friend_state import FriendState
 from dreamd.engine.late_calls import answer_within
+from dreamd.engine.undream.undreaming import Undreaming
 from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.housekeeping import Housekeeping
@@ -94,10 +95,12 @@ class Daemon:
 
             with suppress(StoreUnavailable):  # reported as trouble; the pending work loads it later
                 await answer_within(engine.load(), LOAD_S)
+                await answer_within(parts.undreaming.load(), LOAD_S)
             if listener is not None:
                 await server.listen(listener.socket)
             stack.callback(asyncio.create_task(engine.pending.run()).cancel)
             stack.push_async_callback(self._stop, server, engine)
+            stack.push_async_callback(parts.undreaming.close)
             held = partial(owns_folder, self.locks[0], self.state_dir)
             lose = partial(self._lose, f"state folder replaced ({self.state_dir})")
             housekeeping = Housekeeping(parts, listener, server, self.notifier.tell, held, lose)
@@ -145,6 +148,7 @@ class Daemon:
             delivery=delivery,
             engine=engine,
             forgetting=forgetting,
+            undreaming=Undreaming(engine, store, friend, delivery, clock, failures, events),
             subscriptions=subscriptions,
             sessions=sessions,
             socket=address,
@@ -195,6 +199,7 @@ class Daemon:
                 clock=self.clock,
                 diagnostics=self.settings.store.diagnostics,
                 replayable=self.settings.store.replay_dialogues,
+                undoable=self.settings.store.undo_dialogues,
                 lock=self._lock_database,
                 on_lost=self._lose_database,
             )

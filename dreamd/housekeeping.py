@@ -37,6 +37,7 @@ class Housekeeping:
         self._store = parts.store
         self._delivery = parts.delivery
         self._forgetting = parts.forgetting
+        self._undreaming = parts.undreaming
         self._listener = listener
         self._server = server
         self._failures = parts.failures
@@ -91,6 +92,7 @@ class Housekeeping:
         await self._engine.keep_heard()
         await self._store.tidy()
         await self._forgetting.by_age()
+        await self._undreaming.load()
 
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so that recovery is reported in the same

@@ -30,6 +30,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     diagnostics: bool = True  # Whether texts are kept after the inbox file is written.
     # How many of the newest dialogues keep the data of a replay: months of dreams, and a few MB.
     replay_dialogues: Annotated[int, msgspec.Meta(ge=0)] = 256
+    # How many of the newest dialogues can be taken back out of leo: a few KB each.
+    undo_dialogues: Annotated[int, msgspec.Meta(ge=0)] = 1000
     keep_days: Annotated[int, msgspec.Meta(ge=0)] = 0  # Days after which a dialogue is forgotten. 0: never.
 
 

@@ -55,6 +55,7 @@ ELSEWHERE = {
     "dreamd/ctl/terminal/since.py": "ctl/commands/test_diary.py",
     "dreamd/ctl/terminal/summaries.py": "ctl/test_main.py",
     "dreamd/engine/forgetting.py": "ctl/commands/test_forget.py",
+    "dreamd/engine/undream/unobserve_hook.py": "engine/undream/test_undreaming.py",
     "dreamd/store/file/copies.py": "ctl/commands/test_forget.py",
     "dreamd/store/forgetting.py": "ctl/commands/test_forget.py",
 }

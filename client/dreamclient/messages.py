@@ -18,6 +18,7 @@ NESTING = 32  # levels of a free-form value; deeper is an attack
 CALLS_IN_FLIGHT = 64  # a leo has one
 OPENING_CHARS = 60  # of the first line of a dialogue, in lists
 DECISIONS = 256  # that the daemon keeps, and `why` answers
+ADDED_BYTES = 32 * 1024  # of the `added` of one line: leo's are under 4 KiB
 PAGE = 1000  # entries that one call answers, of any list: of the largest, dialogues, they take 950 KB at most
 
 
@@ -39,6 +40,7 @@ class Method:
     DIALOGS_SEARCH = "dialogs.search"
     DIALOGS_WHENCE = "dialogs.whence"
     DIALOGS_FORGET = "dialogs.forget"
+    DIALOGS_UNDREAM = "dialogs.undream"
     FRAGMENTS = "friend.fragments"
     DRIFT = "friend.drift"
     CHECKPOINT = "friend.checkpoint"
@@ -58,6 +60,7 @@ class Method:
     GENERATE = "generate"
     OBSERVE = "observe"
     RECALL = "recall"
+    UNOBSERVE = "unobserve"
     # Notifications of the daemon.
     EVENT = "event"
     ERROR = "error"
@@ -123,7 +126,7 @@ class LineMeta(TypedDict):
 
 class LineMetrics(TypedDict, total=False):
     """The measures of a line, each in [0, 1]. `observe` may return them, and `generate` beside its `text`. `observe`
-    may add `taken`, a bool: True if the line went into the host's field."""
+    may add `taken`, a bool: True if the line went into the host's field, and `added`, what it added there."""
 
     novelty: float
     arousal: float

@@ -17,7 +17,19 @@ from dreamd.ctl.terminal.summaries import Summarized
 # Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
 COMMANDS = (
     *("status", "doctor", "why", "watch"),
-    *("recent", "show", "diary", "search", "whence", "effect", "replay", "dream", "pause", "resume"),
+    *(
+        "recent",
+        "show",
+        "diary",
+        "search",
+        "whence",
+        "effect",
+        "replay",
+        "dream",
+        "undream",
+        "pause",
+        "resume",
+    ),
     *("friend", "drift"),
     *("report", "stats", "inbox", "trace", "call"),
     *("service", "config", "backup", "restore", "export", "forget", "prune", "leo", "completions", "demo"),

@@ -9,7 +9,7 @@ from itertools import islice
 from math import inf, isfinite
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from dreamd.dream import measures as pulse
 
@@ -114,9 +114,11 @@ class LineMetrics(Struct):
 
 
 class Heard(LineMetrics):
-    """The answer of `observe`. `taken`: whether the line went into the host's field, or nil if it does not say."""
+    """The answer of `observe`. `taken`: whether the line went into the host's field, or nil if it does not say.
+    `added`: what it added there, in the host's own form, as bytes of MessagePack."""
 
     taken: bool | None = None
+    added: Raw = Raw()
 
 
 class Answer(LineMetrics, kw_only=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
-from dreamclient.messages import SHOWN_MEASURES, Method
+from dreamclient.messages import ADDED_BYTES, SHOWN_MEASURES, Method
 
 from dreamd.clock import Clock
 from dreamd.dream.clients import Clients
@@ -35,13 +35,15 @@ from dreamd.settings import Settings
 from dreamd.store.records import Charge, NewDialog, Observed, OpenDialog
 from dreamd.store.store import Store
 
+NIL = b"\xc0"  # of MessagePack
+
 T = TypeVar("T")
 
 
 @dataclass
 class DialogueRun:
-    """A dialogue with `session` from `ctx`, or one that goes on. `observed` and `recalled` are filled as it runs.
-    `about.client`: the session's name when it began, which a later hello may change."""
+    """A dialogue with `session` from `ctx`, or one that goes on. `observed`, `added` and `recalled` are filled as it
+    runs. `about.client`: the session's name when it began, which a later hello may change."""
 
     about: OpenDialog
     ctx: Context
@@ -57,6 +59,7 @@ class DialogueRun:
     events: Events
     chance: random.Random
     observed: dict[int, Observed] = field(default_factory=dict)
+    added: dict[int, bytes] = field(default_factory=dict)
     recalled: list[str] = field(default_factory=list)
     unkept: bool = False  # an answer of a hook could not be stored
     begun: bool = False  # it is in the store, so it has to be finished there
@@ -176,7 +179,11 @@ class DialogueRun:
         if how == "answered":
             about = self.about
             brought = self.shares.of_line(about.field or about.client, about.id, line.text)
-        await self._note("observe", self.store.observed(self.about.id, final, how, brought))
+        added = bytes(heard.added) if heard else b""
+        if 0 < len(added) <= ADDED_BYTES and added != NIL:
+            self.added[line.turn] = added
+        kept = self.store.observed(self.about.id, final, how, brought, self.added.get(line.turn))
+        await self._note("observe", kept)
         return heard
 
     async def _note(self, what: str, work: Coroutine[Any, Any, object]) -> None:

@@ -106,6 +106,7 @@ class Dialogues:
         self.holding = (
             asyncio.Lock()
         )  # of hold.hold_dialogues: while it is locked, no dialogue begins or goes on
+        self.undreamt = set[str]()  # fields out of which a dream is being taken back: none begins there
         self._store = store
         self._late = LateCalls(lambda: self.is_over())
         self._friend = friend
@@ -136,7 +137,7 @@ class Dialogues:
     def resume(self, dreamer: Dreamer, settings: Settings) -> OpenDialog | None:
         """Go on with the oldest suspended dialogue of this session's name and field, and return it, or None."""
         if (
-            self.is_held
+            self.holds(dreamer)
             or dreamer.run is not None
             or not dreamer.has_hooks
             or self._clients[dreamer.name].running
@@ -184,6 +185,10 @@ class Dialogues:
     def is_held(self) -> bool:
         """True while no dialogue may begin or go on: something is changed beside which none may run."""
         return self.holding.locked()
+
+    def holds(self, dreamer: Dreamer) -> bool:
+        """Return whether no dialogue of this session may begin or go on."""
+        return self.is_held or dreamer.session.field in self.undreamt
 
     @property
     def may_all_be_suspended(self) -> bool:
@@ -283,6 +288,7 @@ class Dialogues:
             ended_by=run.hooks.failed or None,
             lines=result.lines,
             observed=run.observed,
+            added=run.added,
             recalled=run.recalled,
             fed=run.about.fed,
             signals={run.about.client: signals.take()},

@@ -66,7 +66,7 @@ class Engine:
         self._failures = failures
         self._events = events
         self._chance = chance
-        self._dreamers: dict[int, Dreamer] = {}
+        self.dreamers: dict[int, Dreamer] = {}
         self._loaded = False
         self._closing = False
         self.reply_shares = ReplyShares(store, friend, failures)
@@ -75,7 +75,7 @@ class Engine:
             store, friend, self.reply_shares, gate.clients, clock, failures, events, chance, self._is_over
         )
         self.trials = Trials(store, friend, self.dialogues, clock, failures)
-        self.pause = DreamPause(store, self.dialogues, clock, self._resume_all)
+        self.pause = DreamPause(store, self.dialogues, clock, self.resume_all)
 
     # start and end
 
@@ -107,7 +107,7 @@ class Engine:
         await self.reply_shares.load()
         await self.pause.note_end()
         await self.dialogues.recover()
-        self._resume_all()
+        self.resume_all()
         delivered = await self._delivery.deliver()
         if delivered:
             await self._delivery.tidy()
@@ -116,7 +116,7 @@ class Engine:
     def _is_over(self) -> None:
         """Handle the end or the suspension of a dialogue. Its client may be back already. All other work is pending, as
         it may have to wait for the inbox."""
-        self._resume_all()
+        self.resume_all()
         self.pending.add()
 
     def _is_due(self) -> bool:
@@ -184,7 +184,7 @@ class Engine:
             return f"dreaming with session {', '.join(map(str, sessions[:8]))}"
         if self.is_paused:
             return "paused"
-        return "waiting for leo" if not self._dreamers else f"{len(self._dreamers)} connected"
+        return "waiting for leo" if not self.dreamers else f"{len(self.dreamers)} connected"
 
     def change_settings(self, settings: Settings) -> list[str]:
         """Apply new settings from the next decision on. Return the names of the groups that need a restart."""
@@ -205,9 +205,9 @@ class Engine:
         """Add a session that has said hello. If a dialogue is suspended for it, go on with that. Otherwise decide on
         the context that is kept for its name, with the draw that was made for it. The context is not kept again,
         because a client that crashes on it would crash at each start."""
-        if session.number in self._dreamers:
-            self.clients.leave(self._dreamers[session.number].name)
-        dreamer = self._dreamers.setdefault(session.number, Dreamer(session, session.name))
+        if session.number in self.dreamers:
+            self.clients.leave(self.dreamers[session.number].name)
+        dreamer = self.dreamers.setdefault(session.number, Dreamer(session, session.name))
         dreamer.name = session.name
         self.clients.join(session.name)
         if self._resume(dreamer):
@@ -222,8 +222,9 @@ class Engine:
             draw = self._chance.random if drawn is None else lambda: drawn
             self._decide(dreamer, kept.ctx, draw, is_new=False)
 
-    def _resume_all(self) -> None:
-        for dreamer in self._dreamers.values():
+    def resume_all(self) -> None:
+        """Go on with what is suspended, in each session that may dream."""
+        for dreamer in self.dreamers.values():
             self._resume(dreamer)
 
     def _resume(self, dreamer: Dreamer) -> bool:
@@ -238,7 +239,7 @@ class Engine:
 
     def leave(self, number: int) -> None:
         """Remove a closed session. Its dialogue, if one runs, ends by itself."""
-        dreamer = self._dreamers.pop(number, None)
+        dreamer = self.dreamers.pop(number, None)
         if dreamer is not None:
             if dreamer.run is not None:
                 about = dreamer.run.about
@@ -247,13 +248,13 @@ class Engine:
 
     def dreamer(self, number: int) -> Dreamer | None:
         """Return the state of a session that has said hello, or None."""
-        return self._dreamers.get(number)
+        return self.dreamers.get(number)
 
     # decisions
 
     def offer(self, session: Caller, ctx: Context) -> Decision:
         """Decide on a new context, and start its dialogue if leo is to dream. Never blocks."""
-        dreamer = self._dreamers[session.number]
+        dreamer = self.dreamers[session.number]
         decision = self._decide(dreamer, ctx, self._chance.random, is_new=True)
         self.trials.add(dreamer, ctx, decision, feeds=self.settings.dialogue.feed)
         return decision
@@ -268,7 +269,7 @@ class Engine:
             now_s=self._clock.monotonic(),
             is_new=is_new,
             has_hooks=dreamer.has_hooks,
-            busy=dreamer.run is not None or self.dialogues.is_held,
+            busy=dreamer.run is not None or self.dialogues.holds(dreamer),
             degraded=self.unavailable_reason is not None,
             draw=draw,
             paused_left_s=self.pause.left_s,
@@ -288,8 +289,10 @@ class Engine:
         dreamer = self._who_dreams(caller, number)
         if dreamer.run is not None:
             raise Refusal(Code.BUSY, f"session {dreamer.session.number} is dreaming already; try again later")
-        if self.dialogues.is_held:
-            raise Refusal(Code.BUSY, "the friend or the past is being changed; try again when that is done")
+        if self.dialogues.holds(dreamer):
+            raise Refusal(
+                Code.BUSY, "the friend, the past or leo's field is being changed; try again when that is done"
+            )
         if self.unavailable_reason:
             raise Refusal(Code.UNAVAILABLE, f"no dream can be kept now: {self.unavailable_reason}")
         ctx = ctx or dreamer.latest or Context(prompt="", reply="")
@@ -326,13 +329,13 @@ class Engine:
 
     def _who_dreams(self, caller: Caller, number: int | None) -> Dreamer:
         if number is not None:
-            named = self._dreamers.get(number)
+            named = self.dreamers.get(number)
             if named is None or not named.has_hooks:
                 what = "no session" if named is None else "no generate and observe in session"
                 raise Refusal(Code.NO_HOOKS, f"{what} {number}; `dreamctl status` lists the sessions")
             return named
-        own = self._dreamers[caller.number]
-        able = [own] if own.has_hooks else [d for d in self._dreamers.values() if d.has_hooks]
+        own = self.dreamers[caller.number]
+        able = [own] if own.has_hooks else [d for d in self.dreamers.values() if d.has_hooks]
         if not able:
             raise Refusal(Code.NO_HOOKS, "leo is not running: no session provides generate and observe")
         return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))

@@ -135,6 +135,14 @@ class FriendState:
         self._take_up(memory)
         return gone
 
+    @_run_uncancelled
+    async def take_back(self, dialogs: Sequence[int]) -> dict[int, int]:
+        """Note that dialogues are to be taken back, and lose the fragments that came from them. Return how many, by
+        dialogue."""
+        lost = await self._store.ask_undream(dialogs, self._clock.wall())
+        self._take_up(await self._store.load())
+        return lost
+
     # Checkpoints.
 
     @_run_uncancelled

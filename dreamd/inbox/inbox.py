@@ -216,6 +216,14 @@ class Inbox:
         with self._locked("forget in the inbox") as folder:
             return removing.forget(folder, own)
 
+    def take_back(self, own: Own) -> dict[str, str]:
+        """Remove the waiting files of these dreams. Return by trace id "removed" or, for one that a consumer has
+        acknowledged, "acknowledged": that one stays. `own` are their lines, as of removing.Own."""
+        if not own or not self.folder.exists():
+            return {}
+        with self._locked("take back from the inbox") as folder:
+            return removing.take_back(folder, own)
+
     def drop_oldest(self, own: Own, waiting: Sequence[str]) -> Sequence[str]:
         """Remove the oldest files of our own dreams beyond `keep`, unless a consumer was seen lately. Return the trace
         ids. `waiting` are the handles of the files that wait, the oldest first."""

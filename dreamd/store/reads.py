@@ -32,13 +32,14 @@ P = ParamSpec("P")
 
 _DIALOG: Final = (
     "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
-    " avg_trauma, avg_arousal, drift, note, fed,"
+    " avg_trauma, avg_arousal, drift, note, fed, undone,"
     " (SELECT nullif(substr(text, 1, 60), '') FROM dream_turns"  # OPENING_CHARS
     " WHERE dialog_id = dream_dialogs.id AND turn = 1) AS opening"
 )
 _TURN: Final = (
     "turn, speaker, text, pulse_novelty AS novelty, pulse_arousal AS arousal, pulse_entropy AS entropy,"
-    " trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight, expert, observed, at"
+    " trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight, expert, observed, at,"
+    " undone, missing"
 )
 _UNWRITTEN: Final = (
     "dream_dialogs INDEXED BY dream_dialogs_unwritten WHERE shard_at IS NULL AND finished_at IS NOT NULL"

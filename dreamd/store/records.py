@@ -66,6 +66,7 @@ class Finish(Struct, frozen=True, kw_only=True):
     ended_by: str | None = None  # type and place of what ended it early, shown as the dialogue's note
     lines: list[Line] = []  # with their final measures
     observed: dict[int, Observed] = {}  # by turn; a missing turn stays "sent"
+    added: dict[int, bytes] = {}  # by turn: what the line added to the field, MessagePack
     recalled: list[str] | None = None  # None: unchanged
     fed: bool = True  # False: the friend learns nothing from the lines
     change: Change | None = None

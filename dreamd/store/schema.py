@@ -136,6 +136,13 @@ _TRACING: Final[Sequence[str]] = (
     )""",
     # 1: the user dropped it, so a restore that brings it back says so.
     "ALTER TABLE dream_fragments_past ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0",
+    # A dialogue can be taken back out of the field.
+    "ALTER TABLE dream_turns ADD COLUMN added BLOB",  # MessagePack, as `observe` answered it; nil: not kept
+    "ALTER TABLE dream_turns ADD COLUMN undone TEXT",  # done, or unknown: it may still be in the field
+    "ALTER TABLE dream_turns ADD COLUMN missing INTEGER",  # counts that were gone when it was taken back
+    "ALTER TABLE dream_dialogs ADD COLUMN undone TEXT",  # waiting, done
+    "ALTER TABLE dream_dialogs ADD COLUMN undone_at REAL",
+    "CREATE INDEX dream_dialogs_to_undo ON dream_dialogs (id) WHERE undone = 'waiting'",
 )
 
 # The n-th migrates version n to n + 1. Only append: a released migration is never edited.

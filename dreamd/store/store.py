@@ -1,7 +1,7 @@
 """The front of the dream database: the calls that the daemon makes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from dreamclient.messages import Code
 
@@ -35,6 +35,9 @@ from dreamd.store.records import (
     ReplyShare,
     StoredDialog,
 )
+from dreamd.store.undreaming import candidates, steps
+from dreamd.store.undreaming.candidates import Candidate
+from dreamd.store.undreaming.steps import FedLine
 from dreamd.store.watched_database import WatchedDatabase
 
 
@@ -61,11 +64,18 @@ class Store(WatchedDatabase):
         await self._write(writes.record_line, dialog_id, line, at, charge, self._keep_texts, fed)
 
     async def observed(
-        self, dialog_id: int, line: Line, how: Observed, brought: Sequence[int] | None = None
+        self,
+        dialog_id: int,
+        line: Line,
+        how: Observed,
+        brought: Sequence[int] | None = None,
+        added: bytes | None = None,
     ) -> None:
-        """Store how `observe` was answered, the new measures of the line, and the word triples that it brought."""
+        """Store how `observe` was answered, the new measures of the line, the word triples that it brought, and what it
+        added to the field."""
         places = {} if brought is None else {line.turn: brought}
-        await self._write(writes.mark_observed, dialog_id, {line.turn: how}, [line], places)
+        said = {line.turn: added} if added else {}
+        await self._write(writes.mark_observed, dialog_id, {line.turn: how}, [line], places, said)
 
     async def recalled(self, dialog_id: int, texts: Sequence[str]) -> None:
         """Store what the client recalled for a dialogue."""
@@ -227,6 +237,35 @@ class Store(WatchedDatabase):
         return await self._write(
             reads.with_memory, forgetting.forget_dreams, dreams, asked.friend, asked.everywhere
         )
+
+    # Taking back.
+
+    async def undream_candidates(self, asked: candidates.Asked) -> list[Candidate]:
+        """Return the dialogues that are asked to be taken back. Raise Refusal."""
+        return await self._read(candidates.candidates, asked)
+
+    async def ask_undream(self, dialogs: Sequence[int], at: float) -> dict[int, int]:
+        """Note that dialogues are to be taken back, and take from the friend what they brought. Return how many
+        fragments went, by dialogue."""
+        return await self._write(steps.ask_undream, dialogs, at, self._keep_texts)
+
+    async def waiting_undreams(self) -> list[tuple[int, str, str]]:
+        """Return (id, trace id, field) of the dialogues that are to be taken back, newest first."""
+        return await self._read(steps.waiting_undreams)
+
+    async def lines_to_undo(self, dialog_id: int) -> list[FedLine]:
+        """Return the lines of a dialogue that may still be in the field, the last one first."""
+        return await self._read(steps.lines_to_undo, dialog_id)
+
+    async def line_undone(
+        self, dialog_id: int, turn: int, how: Literal["done", "unknown"], missing: int = 0
+    ) -> None:
+        """Note that a line was taken back, or that it is not known what it added."""
+        await self._write(steps.line_undone, dialog_id, turn, how, missing)
+
+    async def finish_undream(self, dialog_id: int, at: float) -> dict[str, Any]:
+        """Note that a dialogue is taken back, and return {lines, unknown, missing}."""
+        return await self._write(steps.finish_undream, dialog_id, at)
 
     async def count_dropped(self, files: int) -> None:
         """Count inbox files that were removed to make room."""

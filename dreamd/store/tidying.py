@@ -14,6 +14,7 @@ from dreamd.store import search
 
 REPLAY_EMPTIED: Final = "dream_replay_emptied"
 TEXTS_EMPTIED: Final = "dream_texts_emptied"
+ADDED_EMPTIED: Final = "dream_added_emptied"
 
 MOST: Final = 64  # dialogues, or fragments, in a transaction: some milliseconds
 # Seconds for which a fragment that has left the buffer is kept at least: a dialogue may be about to begin with it.
@@ -26,7 +27,14 @@ REPLAY: Final = (
     """UPDATE dream_turns SET seed = '', said = NULL, candidates = NULL
     WHERE dialog_id BETWEEN ? AND ? AND (seed <> '' OR coalesce(said, candidates) IS NOT NULL)""",
 )
-_TEXTS: Final = (*REPLAY, "UPDATE dream_turns SET text = '' WHERE dialog_id BETWEEN ? AND ? AND text <> ''")
+# Those that are to be taken back keep it until that is done.
+ADDED: Final = """UPDATE dream_turns SET added = NULL WHERE dialog_id BETWEEN ? AND ? AND added IS NOT NULL
+    AND dialog_id NOT IN (SELECT id FROM dream_dialogs WHERE undone = 'waiting')"""
+_TEXTS: Final = (
+    *REPLAY,
+    ADDED,
+    "UPDATE dream_turns SET text = '' WHERE dialog_id BETWEEN ? AND ? AND text <> ''",
+)
 
 _OPEN: Final = """SELECT min(id) FROM dream_dialogs INDEXED BY dream_dialogs_open
     WHERE finished_at IS NULL AND trace_id IS NOT NULL"""
@@ -35,12 +43,14 @@ _UNWRITTEN: Final = """SELECT min(id) FROM dream_dialogs INDEXED BY dream_dialog
 _OLDER: Final = "SELECT id FROM dream_dialogs WHERE trace_id IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?"
 
 
-def tidy_part(connection: Connection, replayable: int, keep_texts: bool, at: float) -> bool:
-    """Empty the replay data of all but the newest `replayable` dialogues, and every text unless `keep_texts`. Return
-    False if there is more to do."""
-    last = _before_open(connection, replayable)
+def tidy_part(connection: Connection, replayable: int, undoable: int, keep_texts: bool, at: float) -> bool:
+    """Empty the replay data of all but the newest `replayable` dialogues, what all but the newest `undoable` ones added
+    to the field, and every text unless `keep_texts`. Return False if there is more to do."""
     if keep_texts:
-        done = _empty_dialogs(connection, REPLAY_EMPTIED, last, REPLAY)
+        done = _empty_dialogs(connection, REPLAY_EMPTIED, _before_open(connection, replayable), REPLAY)
+        done = (
+            _empty_dialogs(connection, ADDED_EMPTIED, _before_open(connection, undoable), (ADDED,)) and done
+        )
         return done and forget_fragments(connection, at - GRACE_S, MOST)
     done = _empty_dialogs(connection, TEXTS_EMPTIED, _before_unwritten(connection), _TEXTS)
     if connection.execute("SELECT 1 FROM dream_search LIMIT 1").fetchone():

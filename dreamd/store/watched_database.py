@@ -37,6 +37,7 @@ class WatchedDatabase:
         given: Path | None = None,
         diagnostics: bool = True,
         replayable: int = 256,
+        undoable: int = 1000,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         lock: Callable[[Path], None] = lambda _: None,
         on_lost: OnLost = lambda _: None,
@@ -49,6 +50,7 @@ class WatchedDatabase:
         self._clock = clock
         self._keep_texts = diagnostics
         self._replayable = replayable
+        self._undoable = undoable
         self._untidied = True  # something was written since the last `tidy`, or by an earlier daemon
         self._unscrubbed = True  # something was forgotten since the last `scrub`, maybe by an earlier daemon
         self._on_lost = on_lost
@@ -100,7 +102,7 @@ class WatchedDatabase:
         """Empty what is kept only for a time, a part in each transaction. Do nothing if nothing was written since."""
         while self._untidied and self.unavailable_reason is None and self._database is not None:
             self._untidied = False
-            limits = self._replayable, self._keep_texts, self._clock.wall()
+            limits = self._replayable, self._undoable, self._keep_texts, self._clock.wall()
             try:
                 with self._noticing():
                     done = await self._database.write(tidying.tidy_part, *limits)

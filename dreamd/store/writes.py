@@ -100,9 +100,10 @@ def mark_observed(
     how: Mapping[int, Observed],
     lines: Sequence[Line],
     brought: Mapping[int, Sequence[int]] = MappingProxyType({}),
+    added: Mapping[int, bytes] = MappingProxyType({}),
 ) -> None:
-    """Store how `observe` was answered, by turn, the new measures of the lines, and the places of the word triples that
-    they brought."""
+    """Store how `observe` was answered, by turn, the new measures of the lines, the places of the word triples that
+    they brought, and what they added to the field."""
     connection.executemany(
         """UPDATE dream_turns SET
             trauma_level = :trauma, pulse_novelty = :novelty, pulse_arousal = :arousal,
@@ -118,6 +119,10 @@ def mark_observed(
         "UPDATE dream_turns SET brought = ? WHERE dialog_id = ? AND turn = ?",
         [(msgspec.json.encode(places).decode(), dialog_id, turn) for turn, places in brought.items()],
     )
+    connection.executemany(
+        "UPDATE dream_turns SET added = ? WHERE dialog_id = ? AND turn = ?",
+        [(data, dialog_id, turn) for turn, data in added.items()],
+    )
 
 
 def store_recalled(connection: Connection, dialog_id: int, texts: Sequence[str]) -> None:
@@ -128,7 +133,7 @@ def store_recalled(connection: Connection, dialog_id: int, texts: Sequence[str])
 
 def finish_dialog(connection: Connection, dialog_id: int, end: Finish, keep_texts: bool) -> None:
     """Store the end of a dialogue and the friend's change."""
-    mark_observed(connection, dialog_id, end.observed, end.lines)
+    mark_observed(connection, dialog_id, end.observed, end.lines, added=end.added)
     if end.recalled is not None:
         store_recalled(connection, dialog_id, end.recalled)
     connection.execute(

@@ -39,6 +39,7 @@ def greet_session(parts: Parts, session: Session, asked: params.HelloParams) -> 
     session.field = said.field
     session.greeted = True
     parts.engine.join(session)
+    parts.undreaming.wake()  # after what the session may have to dream
     if said.failures:
         parts.failures.from_host(said.failures)
     return {
@@ -156,6 +157,12 @@ def forget_dialogs(
     return parts.forgetting.forget(asked.what)
 
 
+def undream_dialogs(
+    parts: Parts, session: Session, asked: params.UndreamParams
+) -> Coroutine[Any, Any, dict[str, Any]]:
+    return parts.undreaming.undream(asked.what)
+
+
 def get_stats(parts: Parts, session: Session, asked: params.NoParams) -> Coroutine[Any, Any, Any]:
     return parts.store.stats()
 
@@ -212,7 +219,7 @@ def acknowledge_trace(parts: Parts, session: Session, asked: params.AckParams) -
 
 # --- the table ---------------------------------------------------------------------------------------
 
-HOOKS = frozenset({Method.GENERATE, Method.OBSERVE, Method.RECALL})
+HOOKS = frozenset({Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.UNOBSERVE})
 
 
 def _serve_with(
@@ -243,6 +250,7 @@ TABLE: dict[str, ServedMethod] = {
     Method.DIALOGS_SEARCH: _serve_with(search_lines, params.SearchParams),
     Method.DIALOGS_WHENCE: _serve_with(find_sources, params.WhenceParams),
     Method.DIALOGS_FORGET: _serve_with(forget_dialogs, params.ForgetParams),
+    Method.DIALOGS_UNDREAM: _serve_with(undream_dialogs, params.UndreamParams),
     Method.FRAGMENTS: _serve_with(friend_handlers.list_fragments, params.FragmentsParams),
     Method.DRIFT: _serve_with(friend_handlers.list_drift, params.PageParams),
     Method.CHECKPOINT: _serve_with(friend_handlers.keep_checkpoint, params.CheckpointParams),

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.model import Context, Count
 from dreamd.store.forgetting import Asked
+from dreamd.store.undreaming import candidates
 
 NAME_CHARS = 64
 FIELD_CHARS = 256
@@ -112,6 +113,10 @@ class WhenceParams(Params):
 
 class ForgetParams(Params):
     what: Asked
+
+
+class UndreamParams(Params):
+    what: candidates.Asked
 
 
 class FragmentsParams(Params):

@@ -11,6 +11,7 @@ from dreamd.engine.engine import Engine
 from dreamd.engine.events import Events
 from dreamd.engine.forgetting import Forgetting
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.undream.undreaming import Undreaming
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox
 from dreamd.process.threads import Looker
@@ -32,6 +33,7 @@ class Parts:
     delivery: Delivery
     engine: Engine
     forgetting: Forgetting
+    undreaming: Undreaming
     subscriptions: Subscriptions
     sessions: Mapping[int, Session]
     socket: str

@@ -38,6 +38,7 @@ async def status_of(parts: Parts) -> dict[str, Any]:
         "sessions": [_session_figures(parts, session) for session in parts.sessions.values()],
         "decisions": dict(engine.reasons),
         "dialogues": _dialogue_counts(engine.dialogues),
+        "undreams": len(parts.undreaming.waiting),
         "hooks": engine.dialogues.latency.figures(),
         "database": {
             "path": str(store.path),

@@ -69,7 +69,11 @@ ASKED = [
     ("completions bash", "completions"),
 ]
 # What ends what the others ask about, in this order.
-FORGETS = [("prune --older-than 90d", "prune"), ("forget last", "forget")]
+FORGETS = [
+    ("undream --all-since 1h", "undream"),
+    ("prune --older-than 90d", "prune"),
+    ("forget last", "forget"),
+]
 # What is asked of a state folder whose daemon `service start` has started, in this order.
 SERVICE = ["start", "restart", "status", "logs", "stop", "uninstall"]
 EVENTS = ["watch", "trace", "demo"]
@@ -164,7 +168,7 @@ def test_each_event_is_as_documented(dreamt: tuple[DaemonProcess, dict[str, str]
     check_events(
         lines_until([*place, "watch"], tmp_path, dream, "inbox.written"),
         timed("watch"),
-        {"lost", "dialog.suspended"},
+        {"lost", "dialog.suspended", "dialog.undone"},
     )
     traced = lines_until([*place, "trace"], tmp_path, dream, "notification")
     check_events(traced, timed("trace"), {"lost", "unreadable"})

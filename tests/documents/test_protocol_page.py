@@ -10,6 +10,7 @@ from typing import Any, get_args
 import msgpack
 import pytest
 from dreamclient.messages import (
+    ADDED_BYTES,
     CALLS_IN_FLIGHT,
     MESSAGE_BYTES,
     NESTING,
@@ -84,7 +85,7 @@ def test_the_code_table_is_the_code() -> None:
     assert documented == {name: code for name, code in vars(Code).items() if name.isupper()}
 
 
-HOOKS = [Method.GENERATE, Method.OBSERVE, Method.RECALL]
+HOOKS = [Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.UNOBSERVE]
 
 
 def test_every_method_is_documented_where_it_is_served() -> None:
@@ -135,6 +136,7 @@ def test_documents_the_arguments_and_answers_of_hooks(shape: Any) -> None:
     [
         (lambda value: f"is at most {value} bytes", MESSAGE_BYTES),
         (lambda value: f"of more than {value} bytes", MESSAGE_BYTES),
+        (lambda value: f"of at most {value} bytes", ADDED_BYTES),
         (lambda value: f"nest at most {value} levels", NESTING),
         (lambda value: f"`n` is at most {value}.", PAGE),
         (lambda value: f"at most {value} requests without an answer", CALLS_IN_FLIGHT),

@@ -80,3 +80,21 @@ async def one_dream(
         await store.record(number, each, at + each.turn)
     await store.finish(number, finish(*said))
     return number
+
+
+ADDED = b"\x81\xa4keys\x91\x01"
+
+
+async def fed_dream(
+    store: Store, trace_id="dream-1", *, at=STARTED_AT, field="a field", added=ADDED, **end
+) -> int:
+    """Store a dialogue of three lines: one is fed, one is refused, of one the answer never came."""
+    number = await store.begin(new_dialog(trace_id, started_at=at, field=field))
+    lines = [line(1), line(2), line(3)]
+    for each in lines:
+        await store.record(number, each, at + each.turn)
+    await store.observed(number, lines[0], "answered", added=added)
+    await store.observed(number, lines[1], "refused")
+    await store.finish(number, finish(*lines, observed={3: "failed"}, **end))
+    await store.shard_written(number, at + 9)
+    return number

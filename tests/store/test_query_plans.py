@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dreamd.store.records import Charge, ReplyShare
 from dreamd.store.store import Store
+from dreamd.store.undreaming.candidates import Asked
 from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 
 OpenStore = Callable[..., Awaitable[Store]]
@@ -18,6 +19,7 @@ SHORT = (
     "dream_dialogs_unwritten",
     "dream_dialogs_drift",
     "dream_dialogs_by_start",
+    "dream_dialogs_to_undo",
 )
 
 
@@ -40,6 +42,13 @@ async def everything(store: Store) -> None:
     await store.finish(number, finish(line(1), change=changed, drift=0.1, observed={1: "answered"}))
     await store.unwritten()
     await store.shard_written(number, STARTED_AT)
+    await store.undream_candidates(Asked(id=number))
+    await store.undream_candidates(Asked(since=STARTED_AT))
+    await store.ask_undream([number], STARTED_AT)
+    await store.waiting_undreams()
+    await store.lines_to_undo(number)
+    await store.line_undone(number, 1, "done")
+    await store.finish_undream(number, STARTED_AT)
     await store.recent(5)
     await store.recent(5, number)
     await store.get(number)
@@ -90,5 +99,6 @@ async def test_each_query_of_a_start_has_a_small_index(path: Path, open_store: O
         "dream_dialogs_drift",
         "dream_dialogs_open",
         "dream_dialogs_spoken",
+        "dream_dialogs_to_undo",
         "dream_dialogs_unwritten",
     ]

@@ -41,6 +41,7 @@ async def test_reads_a_dialogue_as_it_was_stored(store: Store):
         "drift": 0.25,
         "note": "generate raised TypeError",
         "fed": True,
+        "undone": None,
         "opening": "the river keeps its stones",
     }
     assert await store.recent(5) == [dialog]
@@ -60,6 +61,8 @@ async def test_reads_a_dialogue_as_it_was_stored(store: Store):
         "expert": "",
         "observed": "answered",
         "at": STARTED_AT + 1,
+        "undone": None,
+        "missing": None,
     }
     assert (turns[1]["text"], turns[1]["expert"], turns[1]["observed"]) == (
         "дождь \x00 ☂",

@@ -17,7 +17,7 @@ from tests.helpers.peer import PeerError, PlainPeer
 from tests.helpers.trouble import Locked, impatient
 
 SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {
-    Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.EVENT, Method.ERROR,
+    Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.UNOBSERVE, Method.EVENT, Method.ERROR,
 }  # fmt: skip
 TOKEN = {"scopes": [WRITE_SCOPE]}
 

@@ -12,7 +12,8 @@ from tests.helpers.waiting import until_on_loop
 
 KEYS = {
     "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "enabled", "paused", "feed", "seeded",
-    "sessions", "decisions", "dialogues", "hooks", "database", "inbox", "failures", "refusals", "last_errors",
+    "sessions", "decisions", "dialogues", "undreams", "hooks", "database", "inbox", "failures", "refusals",
+    "last_errors",
 }  # fmt: skip
 
 

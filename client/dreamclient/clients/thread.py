@@ -36,6 +36,7 @@ class Client:
     generate(seed: str, temperature: float, semantic_weight: float[, meta]) -> str | Mapping with `text`
     observe(text: str[, meta]) -> None | Mapping of measures
     recall(query: str, n: int) -> Sequence[str]
+    unobserve(what: Any, meta) -> None | Mapping with `undone` and `missing`
 
     `origin` and `readme` are the fragments that leo was born with, sent to a daemon that has none. `connect`
     returns a connected socket; clients with the same `failures` count together.
@@ -49,6 +50,7 @@ class Client:
         generate: Hook | None = None,
         observe: Hook | None = None,
         recall: Hook | None = None,
+        unobserve: Hook | None = None,
         *,
         socket_path: str | os.PathLike[str] | None = None,
         name: str = "leo",
@@ -60,7 +62,8 @@ class Client:
         failures: Failures | None = None,
     ) -> None:
         fragments = {"origin": list(origin), "readme": list(readme)}
-        self._session = Session(Hooks(generate, observe, recall), name, fragments, failures or Failures())
+        hooks = Hooks(generate, observe, recall, unobserve)
+        self._session = Session(hooks, name, fragments, failures or Failures())
         self._session.on_event = on_event
         self._connect = connect or partial(connected, socket_path)
         self._timing = timing
@@ -86,12 +89,13 @@ class Client:
         observe: Hook | None = None,
         recall: Hook | None = None,
         field_id: Callable[[], str | None] | None = None,
+        unobserve: Hook | None = None,
     ) -> None:
         """Set the hooks of a client that has none and has not started; raise UsageError for any other. `field_id`
         returns the id of the field that they feed: it is called each time that the client connects."""
         if self._session.hooks.provides or self._session.trouble != NOT_STARTED:
             raise UsageError("hooks are set once, before the client starts")
-        self._session.hooks = Hooks(generate, observe, recall)
+        self._session.hooks = Hooks(generate, observe, recall, unobserve)
         self._session.field_id = field_id or self._session.field_id
 
     def count(self, kind: str) -> None:

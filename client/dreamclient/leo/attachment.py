@@ -71,7 +71,8 @@ def attach(
     modules = Modules(into, names, client.count)
     hooks = FieldHooks(weakref.ref(field), names, FieldDatabase(), voice, diet, client.count, modules)
     remembers = os.environ.get("DREAMD_RECALL") == "1" if recall is None else recall
-    client.serve(hooks.generate, hooks.observe, hooks.recall if remembers else None, hooks.field_id)
+    recalls = hooks.recall if remembers else None
+    client.serve(hooks.generate, hooks.observe, recalls, hooks.field_id, hooks.unobserve)
     attachment = Attachment(field, client, hooks, after_reply)
     client.start()
     return attachment

@@ -9,7 +9,7 @@ Each call opens and closes a connection, so no thread gets another's, and no for
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,17 +98,6 @@ def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[_Held]:
         if mode == "rw":
             connection.execute("PRAGMA synchronous=NORMAL")  # WAL: a power cut may cost a dream, no more
         yield connection
-
-
-def ingest(
-    path: Path, texts: Iterable[str], ingest_text: Callable[[sqlite3.Connection, str], object]
-) -> None:
-    """Feed all of `texts` into the field by leo's own `ingest_text`, in one transaction."""
-    with opened(path, "rw") as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        for text in texts:
-            ingest_text(connection, text)
-        connection.commit_all()
 
 
 def recall(path: Path, query: str, n: int, words_of: Callable[[str], list[str]]) -> list[str]:

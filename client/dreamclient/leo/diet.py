@@ -65,6 +65,10 @@ class KnownToLeo:
                 word = tokens[start + reach]
                 ways[word] = ways.get(word, 0) + 1
 
+    def forget(self) -> None:
+        """Forget what was ingested since leo's last `observe`: some of it was taken out again."""
+        self._fed.clear()
+
 
 class Chooses(Protocol):
     """The choice of the parts of a dream's line that reach leo."""

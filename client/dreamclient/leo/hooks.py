@@ -13,21 +13,26 @@ from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any
 
-from dreamclient.leo.database import FieldDatabase, ingest, recall
+from dreamclient.leo.database import FieldDatabase, recall
 from dreamclient.leo.diet import Chooses, KnownToLeo
+from dreamclient.leo.feeding import Added, drop_marks, ingest, undo_line
 from dreamclient.leo.modules import Modules, SpokenLine
 from dreamclient.leo.names import given
 from dreamclient.leo.voice import Voice, text_of
+from dreamclient.messages import ADDED_BYTES
+from dreamclient.protocol.rpc import packed
 
 # Seconds. A line takes as long as a reply does, and both share the interpreter: while leo talks the line can wait.
 LINE_WAITS_S = 1.0
 LOADING_WAITS_S = 25.0  # within his constructor leo has no words yet; the daemon gives a hook 30
 LOOKS_AGAIN_S = 0.02
+FED = 64  # lines whose additions are kept in memory, for a daemon that did not get the answer
 
 
 @dataclass
 class FieldHooks:
-    """The hooks `generate`, `observe` and `recall` of one field. `talks` returns True while he is in a reply."""
+    """The hooks `generate`, `observe`, `recall` and `unobserve` of one field. `talks` returns True while he is in a
+    reply."""
 
     field: weakref.ref[Any]
     names: Mapping[str, Any]
@@ -40,6 +45,8 @@ class FieldHooks:
     _known: KnownToLeo = dataclass_field(init=False)
     # Of the candidates for a line, by number.
     _measures: dict[int, Mapping[str, float]] = dataclass_field(default_factory=dict)
+    # What lines added to the field, by trace id and turn.
+    _fed: dict[tuple[Any, Any], Added] = dataclass_field(default_factory=dict)
 
     def __post_init__(self) -> None:
         origin = self.names.get("EMBEDDED_BOOTSTRAP")
@@ -68,7 +75,8 @@ class FieldHooks:
         return {"text": text, **measures}
 
     def observe(self, text: str, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Feed leo the parts of a line that his diet takes, and return `{taken}`. His next `observe` reads them."""
+        """Feed leo the parts of a line that his diet takes, and return `{taken, added}`. His next `observe` reads
+        them."""
         leo = self._leo()
         tokenize = self.names["tokenize"]
         known = self._known.now(leo)
@@ -76,12 +84,34 @@ class FieldHooks:
         path = self._path(leo) if portions else None
         if path is None:
             return {"taken": False}
-        ingest(path, portions, self.names["ingest_text"])
+        added = ingest(path, portions, self.names["ingest_text"])
         for portion in portions:
             known.fed(tokenize(portion))
         measures = self._measures.get(meta.get("candidate", 1), {})
         self.modules.tell(leo, SpokenLine(text, meta, measures, path))
-        return {"taken": True}
+        if not added or len(packed(added)) > ADDED_BYTES:
+            self.count("added")
+            return {"taken": True}
+        self._fed[meta.get("trace_id"), meta.get("turn")] = added
+        while len(self._fed) > FED:
+            self._fed.pop(next(iter(self._fed)))
+        return {"taken": True, "added": added}
+
+    def unobserve(self, what: Added | str | None, meta: Mapping[str, Any]) -> dict[str, Any]:
+        """Take a line out of leo's field again, once, and return `{undone, missing?}`. `what`: the `added` of
+        `observe`, or the text of a line that it did not answer, or None if all lines of a dialogue are done. leo's next
+        `observe` reads what is left."""
+        path = self._path(self._leo())
+        if path is None:
+            raise LookupError("leo's database is not known")
+        if what is None:
+            drop_marks(path, meta)
+            return {"undone": True}
+        known = self._fed.get((meta["trace_id"], meta["turn"])) if isinstance(what, str) else what
+        if known is None:
+            return {"undone": False}
+        self._known.forget()
+        return {"undone": True, "missing": undo_line(path, known, meta)}
 
     def recall(self, query: str, n: int) -> list[str]:
         """Return up to n of leo's own snapshots that share words with `query`."""

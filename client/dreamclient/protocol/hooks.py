@@ -9,8 +9,9 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from dreamclient.messages import Code, LineMetrics, Method
+from dreamclient.messages import ADDED_BYTES, Code, LineMetrics, Method
 from dreamclient.protocol.contexts import number
+from dreamclient.protocol.rpc import packed
 
 Hook = Callable[..., Any]
 
@@ -19,7 +20,12 @@ _MEASURES = tuple(LineMetrics.__annotations__)
 # send a message that the daemon would close the connection for.
 TEXT_CHARS = 64 * 1024
 # What each hook is called with, `meta` not counted, and whether it may get `meta` behind it.
-_ARGUMENTS = {Method.GENERATE: (3, True), Method.OBSERVE: (1, True), Method.RECALL: (2, False)}
+_ARGUMENTS = {
+    Method.GENERATE: (3, True),
+    Method.OBSERVE: (1, True),
+    Method.RECALL: (2, False),
+    Method.UNOBSERVE: (2, False),
+}
 
 
 class Failure(NamedTuple):
@@ -43,9 +49,14 @@ class Hooks:
     """The hooks of one host, any of which may be missing."""
 
     def __init__(
-        self, generate: Hook | None = None, observe: Hook | None = None, recall: Hook | None = None
+        self,
+        generate: Hook | None = None,
+        observe: Hook | None = None,
+        recall: Hook | None = None,
+        unobserve: Hook | None = None,
     ) -> None:
         given = {Method.GENERATE: generate, Method.OBSERVE: observe, Method.RECALL: recall}
+        given[Method.UNOBSERVE] = unobserve
         self._hooks = {method: hook for method, hook in given.items() if hook is not None}
         self._arguments: dict[str, int] = {}  # how many each takes, once it was examined
 
@@ -70,18 +81,20 @@ class Hooks:
         """Return the hook's value in the form that is sent. Raise if the hook may not return it."""
         if method == Method.RECALL and isinstance(value, Sequence) and not isinstance(value, str):
             return [_text(text) for text in islice(value, params[1])]
-        if method == Method.OBSERVE and value is None:
+        if method in (Method.OBSERVE, Method.UNOBSERVE) and value is None:
             return None
         if method == Method.GENERATE and not isinstance(value, Mapping):
             return _text(value)
         if method == Method.RECALL or not isinstance(value, Mapping):
             expected = "a sequence of str" if method == Method.RECALL else "None or a mapping"
             raise _WrongAnswer(f"returned {type(value).__name__}; expected {expected}")
+        if method == Method.UNOBSERVE:
+            return {"undone": bool(value.get("undone", True)), "missing": int(value.get("missing") or 0)}
         measures = {name: _measure(name, one) for name in _MEASURES if (one := value.get(name)) is not None}
         if method == Method.GENERATE:
             return {"text": _text(value.get("text")), **measures}
         taken = value.get("taken")  # whether the host's field got the line
-        return measures | ({"taken": taken} if isinstance(taken, bool) else {})
+        return measures | ({"taken": taken} if isinstance(taken, bool) else {}) | _added(value.get("added"))
 
     def failure(self, method: str, error: BaseException) -> Failure:
         """Return the error to answer with if `invoke` or `settle` raised `error`."""
@@ -133,6 +146,13 @@ def _text(value: Any) -> str:
     if len(value) > TEXT_CHARS:
         raise _WrongAnswer(f"returned {len(value)} characters; at most {TEXT_CHARS} are taken")
     return value
+
+
+def _added(value: Any) -> dict[str, Any]:
+    """Return what a line added to the host's field, in whatever form, for `unobserve`."""
+    if value is not None and (size := len(packed(value))) > ADDED_BYTES:
+        raise _WrongAnswer(f"returned {size} bytes for added; at most {ADDED_BYTES} are taken")
+    return {} if value is None else {"added": value}
 
 
 def _measure(name: str, value: Any) -> float:

@@ -4,11 +4,12 @@ import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.completers import complete_dialogues
-from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.daemon.dialogue_argument import resolve_dialogue
 from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.forgotten import (
     FORGET_S,
+    UNDREAM_S,
     confirm_forgetting,
     everywhere_option,
     friend_option,
@@ -21,18 +22,19 @@ from dreamd.ctl.terminal.output import emit_json, json_option
 
 @click.command(short_help="Delete a dialogue, and what was kept of it.")
 @click.argument("asked", metavar="ID", shell_complete=complete_dialogues)
+@click.option("--undream", is_flag=True, help="First take it back out of leo's field.")
 @friend_option
 @everywhere_option
 @yes_option
 @json_option
 @click.pass_obj
-def forget(target: Target, asked: str, friend: bool, everywhere: bool, yes: bool) -> None:
+def forget(target: Target, asked: str, undream: bool, friend: bool, everywhere: bool, yes: bool) -> None:
     """Forget a dialogue: its lines, the prompt and the reply that began it, its inbox file, replay data and search
     entries. There is no way back.
 
     ID is its number, the beginning of its trace id, or `last`. No byte of it stays in the database, its log or the
     inbox. If anything else still holds a part of it, that is named. Forget it again with --friend or --everywhere to
-    remove it there.
+    remove it there. leo keeps what he learned of it, unless --undream takes that back first.
 
     \b
     dreamctl forget 7
@@ -42,8 +44,20 @@ def forget(target: Target, asked: str, friend: bool, everywhere: bool, yes: bool
         number = resolve_dialogue(daemon, asked)
         confirm_forgetting(yes, lambda: f"dialogue {number}")
         what = {"id": number, "friend": friend, "everywhere": everywhere}
+        if undream:
+            _take_back(daemon, number)
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
     if target.as_json:
         emit_json(gone)
     else:
-        click.echo(show_gone(gone, f"dialogue {number}", terminal_width()))
+        click.echo(show_gone(gone, f"dialogue {number}", terminal_width(), undone=undream))
+
+
+def _take_back(daemon: Daemon, number: int) -> None:
+    """Take a dialogue back out of leo's field. Raise click.ClickException if it is not done yet."""
+    [told] = daemon.call(Method.DIALOGS_UNDREAM, {"id": number}, timeout_s=UNDREAM_S)["dialogs"]
+    if told["state"] != "done":
+        raise click.ClickException(
+            f"dialogue {number} is not taken back yet: {told['why']}. Forget it when that is done, or now without "
+            "--undream."
+        )

@@ -106,6 +106,7 @@ def _about_rows(found: Mapping[str, Any], now: float) -> Iterator[tuple[str, str
     yield "measures", ", ".join(measures)
 
 
+_LINE_UNDONE = {"done": ", undone", "unknown": ", may still be in leo"}
 _MEASURES = (("trauma", "avg_trauma"), ("arousal", "avg_arousal"), ("drift", "drift"))
 
 
@@ -115,7 +116,7 @@ def _how_lines(turn: Mapping[str, Any]) -> Iterator[str]:
         expert = f", expert {turn['expert']}" if turn.get("expert") else ""
         yield (
             f"temperature {turn['temperature']:.2f}, semantic weight {turn['semantic_weight']:.2f}{expert}, "
-            f"observed: {turn['observed']}"
+            f"observed: {turn['observed']}{_LINE_UNDONE.get(turn.get('undone') or '', '')}"
         )
     if turn.get("seed"):
         yield f"prompted by: {turn['seed']}"

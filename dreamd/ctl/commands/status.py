@@ -98,6 +98,14 @@ def _database_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, s
         yield "note", note
 
 
+def _undream_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
+    if waiting := status["undreams"]:
+        yield (
+            "undream",
+            f"{count_of(waiting, 'dialogue')} to take back, as soon as leo is there and does not dream",
+        )
+
+
 def _failure_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
     for name, count in status["failures"].items():
         yield "failed", f"{count} × {name}"
@@ -131,6 +139,7 @@ _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]
     "seeded": lambda status, _: iter([("origin", "seeded" if status["seeded"] else _UNSEEDED)]),
     "decisions": lambda status, _: iter([("decisions", format_counts(status["decisions"]))]),
     "dialogues": lambda status, _: iter([("dialogues", format_counts(status["dialogues"]))]),
+    "undreams": _undream_rows,
     "hooks": _hook_rows,
     "database": _database_rows,
     "inbox": lambda status, _: iter([("inbox", _inbox_words(status["inbox"]))]),

@@ -54,6 +54,7 @@ class Screen:
             "dialog.suspended": self._suspended,
             "dialog.resumed": self._resumed,
             "dialog.finished": self._finished,
+            "dialog.undone": self._undone,
         }
 
     def show(self, event: Event, now: float) -> str:
@@ -92,6 +93,10 @@ class Screen:
             *([f"the friend keeps: {learnt}"] if learnt else []),
         ]
         return self._told(event, now, ", ".join(parts))
+
+    def _undone(self, event: Event, now: float) -> str:
+        words = f"dialogue {event['dialog']}: taken back, {count_of_lines(event['lines'])}"
+        return self._told(event, now, words)
 
     def _told(self, event: Event, now: float, words: str) -> str:
         return fold_text(words, self._columns, " " * 10, f"{format_moment(event['at'], now)}  ")

@@ -14,8 +14,13 @@ def show_line(line: Mapping[str, Any], columns: int) -> str:
 
 
 def ending_in_words(dialogue: Mapping[str, Any]) -> str:
-    """Return how a dialogue ended, and that it was not fed if dialogue.feed was off."""
-    return f"{dialogue['outcome'] or 'running'}{'' if dialogue.get('fed', True) else ', not fed'}"
+    """Return how a dialogue ended, that it was not fed if dialogue.feed was off, and that it was or will be taken
+    back."""
+    fed = "" if dialogue.get("fed", True) else ", not fed"
+    return f"{dialogue['outcome'] or 'running'}{fed}{_UNDONE.get(dialogue.get('undone') or '', '')}"
+
+
+_UNDONE = {"done": ", undone", "waiting": ", to be undone"}
 
 
 def paused_in_words(until: float | None, now: float) -> str:

@@ -10,9 +10,8 @@ from dreamd.ctl.terminal.dialogues import count_of_lines
 from dreamd.ctl.terminal.layout import fold_text
 
 FORGET_S = 600.0  # a large database is rewritten
-ELSEWHERE = (
-    "Backups, exports and reports that you made keep what they hold, and so does leo what he learned of it."
-)
+UNDREAM_S = 120.0  # the daemon answers after 60 s at most, and before that it may wait for the inbox
+ELSEWHERE = "Backups, exports and reports that you made keep what they hold"
 
 friend_option = click.option("--friend", is_flag=True, help="Also forget what the friend keeps of it.")
 everywhere_option = click.option(
@@ -23,16 +22,22 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask, if this is a 
 
 def confirm_forgetting(yes: bool, what: Callable[[], str]) -> None:
     """Ask whether to forget, on a terminal and without --yes. Raise click.Abort if not."""
+    confirm_for_good(yes, lambda: f"forgets {what()}")
+
+
+def confirm_for_good(yes: bool, does: Callable[[], str]) -> None:
+    """Ask whether to do what cannot be undone, on a terminal and without --yes. Raise click.Abort if not."""
     if not yes and sys.stdin.isatty():
-        click.confirm(f"This forgets {what()}, for good. Go on?", abort=True, err=True)
+        click.confirm(f"This {does()}, for good. Go on?", abort=True, err=True)
 
 
-def show_gone(gone: Mapping[str, Any], what: str, columns: int) -> str:
-    """Return the answer of `dialogs.forget` as text."""
+def show_gone(gone: Mapping[str, Any], what: str, columns: int, *, undone: bool = False) -> str:
+    """Return the answer of `dialogs.forget` as text. `undone`: it was taken back out of leo's field before."""
     files = f"{gone['files']} inbox file{'s' * (gone['files'] != 1)}"
     fragments = f", {count} fragment{'s' * (count != 1)}" if (count := gone["fragments"]) else ""
     first = f"Forgot {what}: {count_of_lines(gone['lines'])}, {files}{fragments}."
-    lines = [first, *_left_words(gone), ELSEWHERE]
+    elsewhere = f"{ELSEWHERE}{'' if undone else ', and so does leo what he learned of it'}."
+    lines = [first, *_left_words(gone), elsewhere]
     return "\n".join(fold_text(line, columns, "  ", "") for line in lines)
 
 

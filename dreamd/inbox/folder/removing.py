@@ -1,4 +1,4 @@
-"""Remove shards that were not acknowledged: those that the user forgets, and the oldest of our own files over the cap.
+"""Remove shards: those that the user forgets or takes back, and the oldest of our own files over the cap.
 
 A file is ours alone if all its shards are lines of one dialogue. `own` has the lines of each dialogue, by trace id,
 index and timestamp (ms). Call both functions under the lock.
@@ -41,6 +41,26 @@ def forget(folder: Folder, own: Own) -> list[str]:
     for trace_id in own:
         drop_keys(folder, trace_id)
     return removed
+
+
+def take_back(folder: Folder, own: Own) -> dict[str, str]:
+    """Remove the waiting files of these traces. What another program added to a trace stays. Return what became of each
+    trace that has files: "removed", or "acknowledged" if a part of it was."""
+    found = {}
+    for name in folder.files.names(folder.main):
+        part = part_of_name(name)
+        if part is not None and part[0] in own:
+            _forget_in(folder, name, folder.main, own[part[0]])
+            found[part[0]] = "removed"
+    folder.files.fsync(folder.main)
+    for name in folder.files.names(folder.done):
+        part = part_of_name(name)
+        if part is not None and part[0] in own:
+            found[part[0]] = "acknowledged"
+    for trace_id, how in found.items():
+        if how == "removed":
+            drop_keys(folder, trace_id)
+    return found
 
 
 def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, int]]) -> None:

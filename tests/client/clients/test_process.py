@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dreamclient.clients import process as forks
 from dreamclient.clients.process import unforked
-from dreamclient.leo.database import ingest
+from dreamclient.leo.feeding import ingest
 from dreamclient.leo.namespace import SharedChance
 
 DEADLINE_S = 20.0
@@ -167,7 +167,7 @@ def test_a_hook_that_forks_does_not_wait_for_itself(tmp_path: Path, monkeypatch:
 
     started = time.monotonic()
     with unforked(), unforked():
-        assert found_in_child(in_child) == "None"
+        assert found_in_child(in_child) == "{}"
     assert time.monotonic() - started < DEADLINE_S
 
 

@@ -528,7 +528,7 @@ def test_leos_modules_are_told_on_his_own_thread(leo, client):
     attachment = attach(leo, client=client, into=["episodes"], diet=Everything())
     observe = client._session.hooks._hooks["observe"]
     with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(observe, "the rain is late", {"dialog": 1}).result() == {"taken": True}
+        assert thread.submit(observe, "the rain is late", {"dialog": 1}).result()["taken"] is True
     assert leo.rag.episodes == []
     leo.observe(PROMPT)
     assert [episode.reply for episode in leo.rag.episodes] == ["the rain is late"]
@@ -543,7 +543,7 @@ def test_a_field_of_another_thread_is_fed_when_he_has_made_a_call(leo, connectio
     assert observe("x y z", {}) == {"taken": False}
     assert client.failures["no_database"] == 1
     leo.observe(PROMPT)
-    assert observe("x y z", {}) == {"taken": True}
+    assert observe("x y z", {})["taken"] is True
     attachment.detach()
     assert observe("x y z", {}) == {"taken": False}
 
@@ -567,7 +567,7 @@ def test_settings_of_a_leo_who_cannot_pass_any(leo, monkeypatch):
     hooks = attachment.client._session.hooks
     attachment.detach()
     assert attachment.client.failures["into: gmae"] == 1  # he dreams all the same
-    assert hooks.provides == ["generate", "observe", "recall"]
+    assert hooks.provides == ["generate", "observe", "recall", "unobserve"]
     assert set(hooks._hooks["generate"].__self__.modules._tellers) == {"episodes", "game"}
 
 

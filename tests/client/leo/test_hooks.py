@@ -179,7 +179,7 @@ def test_holds_the_field_weakly(tmp_path):
 def test_leos_next_observe_reads_an_ingested_line_and_forgets_no_faster(leo):
     line = "an unheard thing was said in the dream"
     for _ in range(150):
-        assert hooks_of(leo).observe(line, META) == {"taken": True}
+        assert hooks_of(leo).observe(line, META)["taken"] is True
     assert ("an", "unheard") not in leo.trigrams
     leo.observe("and then")
     assert leo.trigrams["an", "unheard"] == {"thing": 150}
@@ -202,7 +202,7 @@ def test_the_diet_takes_the_new_links_of_each_line(leo):
     names = {**vars(leo_double), "ingest_text": lambda connection, text: fed.append(text)}
     hooks = hooks_of(leo, Diet(), names)
     assert hooks.observe(known, META) == {"taken": False}
-    assert hooks.observe(f"{known} to snow falling", META) == {"taken": True}
+    assert hooks.observe(f"{known} to snow falling", META)["taken"] is True
     assert hooks.observe(f"{known} to snow falling", META) == {"taken": False}, (
         "though leo has not read it yet"
     )
@@ -216,7 +216,7 @@ def test_tells_him_his_worn_origin_until_he_says_it_often_enough(leo):
     leo.trigrams = {("leo", "hears"): {"snow": 1, "rain": 6}}
     hooks = hooks_of(leo, Diet(), names)
     for _ in range(2):
-        assert hooks.observe("leo hears", META) == {"taken": True}
+        assert hooks.observe("leo hears", META)["taken"] is True
     assert hooks.observe("leo hears", META) == {"taken": False}, "it is 3 of 9"
     assert fed == ["leo hears snow"] * 2
     names["EMBEDDED_BOOTSTRAP"] = None
@@ -267,7 +267,7 @@ def test_a_line_of_several_pieces_is_fed_whole_or_not_at_all(leo):
     with pytest.raises(ValueError):
         hooks_of(leo, Pieces(), names).observe("a line", META)
     assert rows("SELECT * FROM trigrams WHERE a IN ('x', 'u')") == []
-    assert hooks_of(leo, Pieces()).observe("a line", META) == {"taken": True}
+    assert hooks_of(leo, Pieces()).observe("a line", META)["taken"] is True
     assert len(rows("SELECT * FROM trigrams WHERE a IN ('x', 'u')")) == 2
 
 
@@ -323,3 +323,52 @@ def test_does_not_feed_a_leo_in_memory(leo):
 def test_a_connection_that_cannot_be_asked_names_no_file(leo, connection):
     leo.conn = connection
     assert hooks_of(leo).database.path(leo) is None
+
+
+# unobserve
+
+
+@pytest.fixture
+def own(leo):
+    """The hooks of a leo whose field has an id, and the meta of the calls that take a line out of it."""
+    hooks = hooks_of(leo)
+    return hooks, {"trace_id": "t", "turn": 1, "field": hooks.field_id()}
+
+
+def test_takes_out_what_a_line_added(own):
+    hooks, meta = own
+    before = rows("SELECT * FROM trigrams"), rows("SELECT * FROM co_occurrence")
+    added = hooks.observe("the rain never came to the door", META)["added"]
+    assert hooks.unobserve(added, meta) == {"undone": True, "missing": 0}
+    assert (rows("SELECT * FROM trigrams"), rows("SELECT * FROM co_occurrence")) == before
+    assert hooks.unobserve(None, meta) == {"undone": True}
+    assert rows("SELECT key FROM meta") == [("dreamd_field",)]
+
+
+def test_knows_a_line_whose_answer_the_daemon_never_got_by_its_name(own):
+    hooks, meta = own
+    before = rows("SELECT * FROM trigrams")
+    hooks.observe("the rain never came to the door", META)
+    assert hooks.unobserve("the rain never came to the door", meta | {"turn": 2}) == {"undone": False}
+    assert hooks.unobserve("the rain never came to the door", meta) == {"undone": True, "missing": 0}
+    assert rows("SELECT * FROM trigrams") == before
+
+
+def test_a_link_that_was_taken_out_may_be_fed_again(leo):
+    hooks = hooks_of(leo, Diet())
+    meta = {"trace_id": "t", "turn": 1, "field": hooks.field_id()}
+    added = hooks.observe("leo hears whales", META)["added"]
+    assert hooks.observe("leo hears whales", META | {"turn": 2})["taken"] is False
+    hooks.unobserve(added, meta)
+    assert hooks.observe("leo hears whales", META | {"turn": 3})["taken"] is True
+
+
+def test_keeps_few_lines_in_memory_and_counts_what_is_too_large_to_say(leo, monkeypatch):
+    counted = []
+    hooks = hooks_of(leo, count=counted.append)
+    for turn in range(module.FED + 5):
+        hooks.observe(f"the rain {'so ' * turn}", META | {"turn": turn})
+    assert len(hooks._fed) == module.FED
+    monkeypatch.setattr(module, "ADDED_BYTES", 10)
+    assert hooks.observe("the rain came to the door", META) == {"taken": True}
+    assert counted == ["added"]

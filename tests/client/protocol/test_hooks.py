@@ -282,3 +282,27 @@ def test_an_answer_that_breaks_while_it_is_read_is_a_failure_of_the_hook() -> No
 def test_passes_on_if_the_field_took_a_line(said, told):
     hooks = Hooks(lambda *_: "", lambda _: {"taken": said, "other": 1})
     assert answer(hooks, "observe", ["a line"]) == told
+
+
+def test_passes_on_what_a_line_added_in_whatever_form():
+    hooks = Hooks(lambda *_: "", lambda _: {"added": [1, {"b": b"c"}]})
+    assert answer(hooks, "observe", ["a line"]) == {"added": [1, {"b": b"c"}]}
+
+
+@pytest.mark.parametrize("added", ["x" * 40_000, object()])
+def test_what_a_line_added_must_be_sendable_and_small(added):
+    assert observing({"added": added}).detail["type"] in {"TypeError", "UsageError"}
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (None, None),
+        ({}, {"undone": True, "missing": 0}),
+        ({"undone": False, "missing": None}, {"undone": False, "missing": 0}),
+        ({"missing": 3, "more": 1}, {"undone": True, "missing": 3}),
+    ],
+)
+def test_passes_on_how_a_line_was_taken_out(said, told):
+    hooks = Hooks(unobserve=lambda what, meta: said)
+    assert answer(hooks, "unobserve", ["what", {}]) == told

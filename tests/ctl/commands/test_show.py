@@ -23,11 +23,12 @@ TURN = {
     "turn": 1, "speaker": "leo", "text": "the rain\x1b[2J is near", "novelty": 0.5, "arousal": 0.25, "entropy": 1.0,
     "trauma": 0.0, "overlap": 0.1, "quality": None, "seed": "who are you a field", "temperature": 0.6,
     "semantic_weight": 0.3, "expert": "wounded", "observed": "answered", "at": NOW - 59,
+    "undone": None, "missing": None,
 }  # fmt: skip
 DIALOGUE = {
     "id": 7, "trace_id": "dream-1741086000-7-0a1b2c3d", "started_at": NOW - 60, "finished_at": NOW - 58,
     "outcome": "hook_error", "lines": 1, "client": "leo", "avg_trauma": 0.25, "avg_arousal": 0.5, "drift": 0.0625,
-    "note": "generate raised TypeError", "fed": True, "opening": "the rain is near", "turns": [TURN],
+    "note": "generate raised TypeError", "fed": True, "undone": None, "opening": "the rain is near", "turns": [TURN],
 }  # fmt: skip
 IMPORTED = DIALOGUE | {
     "trace_id": None, "finished_at": None, "outcome": None, "client": None, "avg_trauma": None, "note": None,

@@ -55,6 +55,7 @@ STATUS = {
     ],
     "decisions": {"calm": 4, "dream": 1},
     "dialogues": {"complete": 1},
+    "undreams": 0,
     "hooks": {"generate": {"calls": 4, "p50_ms": 3.14, "p99_ms": 12.0}},
     "database": {
         "path": "/x",

@@ -44,6 +44,7 @@ def test_forgetting_takes_temporaries_and_set_aside_files_too(tmp_path: Path) ->
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert make(tmp_path / "none").forget(OWN) == []
+    assert make(tmp_path / "none").take_back(OWN) == {}
     assert not (tmp_path / "none").exists()
 
 
@@ -58,6 +59,19 @@ def test_nodes_of_another_program_stay(tmp_path: Path) -> None:
     inbox.forget(OWN)
     left = json.loads((tmp_path / "dream-1.json").read_text())
     assert ([node["id"] for node in left["matada_nodes"]], left["shards"]) == (["dream-1#N2"], [])
+
+
+def test_taking_back_removes_what_waits_and_leaves_what_was_acknowledged(tmp_path: Path) -> None:
+    inbox = make(tmp_path)
+    other = OURS | {"type": "note", "text": "of another program"}
+    for number, shards in enumerate(([OURS], [OURS], [OURS, other])):
+        inbox.write({}, shards, trace_id=f"dream-{number}")
+    inbox.ack("dream-0")
+    own = {f"dream-{number}": {(0, 5)} for number in range(4)}
+    assert inbox.take_back(own) == {"dream-0": "acknowledged", "dream-1": "removed", "dream-2": "removed"}
+    assert sorted(path.name for path in tmp_path.rglob("*.json")) == ["dream-0.json", "dream-2.json"]
+    left = json.loads((tmp_path / "dream-2.json").read_text())
+    assert [shard["text"] for shard in left["shards"]] == ["of another program"]
 
 
 def test_an_acknowledgement_on_a_full_disk_is_one_of_a_consumer(tmp_path: Path) -> None:

@@ -1,0 +1,267 @@
+"""Takes dialogues back out of the field that they were fed to, by the hook `unobserve` of its host.
+
+Each line is one call, recorded before the next one. The host takes a line out once, whatever it is asked: a crash on
+either side leaves the dialogue waiting, and the next session of that field goes on. No dream runs in that field
+meanwhile.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from dreamclient.messages import Code, Method
+from msgspec import Raw
+
+from dreamd.clock import Clock
+from dreamd.engine.delivery import Delivery
+from dreamd.engine.dialogues import Dreamer
+from dreamd.engine.engine import Engine
+from dreamd.engine.events import Event, Events
+from dreamd.engine.friend_state import FriendState
+from dreamd.engine.pending import Pause
+from dreamd.engine.session_hooks import Caller
+from dreamd.engine.undream.unobserve_hook import HookFailed, Removal, UnobserveHook
+from dreamd.errors import Refusal, StoreUnavailable
+from dreamd.failures import Failures
+from dreamd.store.store import Store
+from dreamd.store.undreaming.candidates import Asked, Candidate
+
+WAIT_S = 60.0  # that a request waits for its end: a dream that runs may take longer, and goes on without it
+NO_LEO, NO_HOOK = "leo is not running", "leo's client cannot take a dream back"
+
+Field = str
+
+
+class Undreaming:
+    """The dialogues that are to be taken back. No dialogue of the engine's begins in a field meanwhile."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        friend: FriendState,
+        delivery: Delivery,
+        clock: Clock,
+        failures: Failures,
+        events: Events,
+    ) -> None:
+        self.waiting: dict[int, tuple[str, Field]] = {}  # by dialogue, newest first: trace id and field
+        self.working: dict[Field, asyncio.Task[None]] = {}
+        self._pauses: dict[Field, Pause] = {}  # after a failure
+        self._failed: dict[Field, str] = {}  # the last reason
+        self._ends: dict[int, list[asyncio.Future[dict[str, Any]]]] = {}  # of requests that wait, by dialogue
+        self._engine = engine
+        self._store = store
+        self._friend = friend
+        self._delivery = delivery
+        self._clock = clock
+        self._failures = failures
+        self._events = events
+        self._loaded = self._closed = False
+        events.subscribe(self._hear)
+
+    async def load(self) -> None:
+        """Take up what an earlier daemon left, once. Raise StoreUnavailable."""
+        if not self._loaded and self._store.unavailable_reason is None:
+            for dialog, trace_id, field in await self._store.waiting_undreams():
+                self.waiting.setdefault(dialog, (trace_id, field))
+            self._loaded = True
+        self.wake()
+
+    def _hear(self, event: Event) -> None:
+        if self.waiting and event["type"] in ("dialog.finished", "dialog.suspended"):
+            asyncio.get_running_loop().call_soon(self.wake)  # when the engine has done its part
+
+    def wake(self) -> None:
+        """Start to take back what waits, in each field whose host is there and does not dream, unless the pause after a
+        failure is not over."""
+        if self._closed:
+            return
+        now_s = self._clock.monotonic()
+        for field in dict.fromkeys(field for _, field in self.waiting.values()):
+            pause = self._pauses.get(field)
+            if field in self.working or (pause is not None and not pause.over(now_s)):
+                continue
+            if (session := self._able(field)) is not None and not self._dreams(field):
+                self._engine.dialogues.undreamt.add(field)
+                self.working[field] = asyncio.get_running_loop().create_task(self._work(session, field))
+
+    async def close(self) -> None:
+        """Stop. What is not done waits for the next daemon."""
+        self._closed = True
+        tasks = list(self.working.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # a request
+
+    async def undream(self, asked: Asked) -> dict[str, Any]:
+        """Take dialogues back, or note that they are to be, and wait for that if leo is there.
+
+        Return {dialogs: [{id, state: "done" or "waiting", why, lines, unknown, missing, fragments, inbox}], left: [{id,
+        why}]}. Raise Refusal if the one that is named cannot be taken back, StoreUnavailable, InboxError."""
+        chosen, left = await self._store.undream_candidates(asked), list[dict[str, Any]]()
+        todo = list[Candidate]()
+        for one in chosen:
+            hindrance = one.hindrance or self._hindrance_of_host(one.field)
+            if hindrance and asked.id is not None:
+                code = Code.BUSY if not one.has_ended else Code.NOT_FOUND
+                raise Refusal(code, f"dialogue {one.id} {hindrance}")
+            if hindrance:
+                left.append({"id": one.id, "why": hindrance})
+            else:
+                todo.append(one)
+        if asked.dry_run:
+            return {"dialogs": [{"id": one.id} for one in todo], "left": left}
+        taken = await self._note(todo)
+        ends = self._expect([one.id for one in todo])
+        for one in todo:  # the user asks, so no pause is kept
+            self._pauses.pop(one.field or "", None)
+        self.wake()
+        if any(self._able(one.field or "") for one in todo):
+            await asyncio.wait(ends.values(), timeout=WAIT_S)
+        return {"dialogs": [self._told(one, ends, taken) for one in todo], "left": left}
+
+    async def _note(self, todo: Sequence[Candidate]) -> dict[int, dict[str, Any]]:
+        """Note in the store that these dialogues are to be taken back. Take their waiting files and what the friend
+        has of them. Return what went, by dialogue."""
+        new = {one.id: one for one in todo if one.undone is None}
+        if not new:
+            return {}
+        traces = {one.trace_id: number for number, one in new.items() if one.trace_id}
+        async with self._delivery.paused(new):
+            own = await self._store.shards_of(list(traces))
+            files = await self._delivery.for_a_client(self._delivery.inbox.take_back, own)
+            lost = await self._friend.take_back(list(new))
+        for number, one in new.items():
+            self.waiting[number] = one.trace_id or "", one.field or ""
+        return {
+            number: {"fragments": lost[number], "inbox": files.get(trace_id)}
+            for trace_id, number in traces.items()
+        }
+
+    def _expect(self, dialogs: Sequence[int]) -> dict[int, asyncio.Future[dict[str, Any]]]:
+        loop = asyncio.get_running_loop()
+        ends = {number: loop.create_future() for number in dialogs}
+        for number, end in ends.items():
+            self._ends.setdefault(number, []).append(end)
+        return ends
+
+    def _told(
+        self,
+        one: Candidate,
+        ends: Mapping[int, asyncio.Future[dict[str, Any]]],
+        taken: Mapping[int, dict[str, Any]],
+    ) -> dict[str, Any]:
+        end = ends[one.id]
+        about = {"id": one.id, "state": "done", "why": None}
+        result = end.result() if end.done() else {}
+        if not result:
+            about |= {"state": "waiting", "why": self._why_waiting(one.field or "")}
+            self._ends.get(one.id, [end]).remove(end)
+        nothing = {"lines": 0, "unknown": [], "missing": 0, "fragments": 0, "inbox": None}
+        return nothing | about | taken.get(one.id, {}) | result
+
+    def _why_waiting(self, field: Field) -> str:
+        if self._able(field) is None:
+            return NO_HOOK if self._hosts(field) else NO_LEO
+        return "leo is dreaming" if self._dreams(field) else self._failed.get(field, "it takes long")
+
+    def _hindrance_of_host(self, field: Field | None) -> str:
+        hosts = self._hosts(field or "")
+        if not hosts or self._able(field or "") is not None:
+            return ""
+        who = hosts[0].session
+        return (
+            f"cannot be taken back: session {who.number} ({who.name}) has no hook `unobserve`; "
+            "upgrade dreamd-client where leo runs, and restart him"
+        )
+
+    def _hosts(self, field: Field) -> list[Dreamer]:
+        """Return the sessions that feed a field."""
+        return [
+            dreamer for dreamer in self._engine.dreamers.values() if field and dreamer.session.field == field
+        ]
+
+    def _able(self, field: Field) -> Caller | None:
+        able = [host.session for host in self._hosts(field) if Method.UNOBSERVE in host.session.provides]
+        return able[0] if able else None
+
+    def _dreams(self, field: Field) -> bool:
+        return any(host.run is not None for host in self._hosts(field))
+
+    # the work in one field
+
+    async def _work(self, session: Caller, field: Field) -> None:
+        failed: HookFailed | None = None
+        try:
+            while todo := [number for number, (_, of) in self.waiting.items() if of == field]:
+                failed = await self._take_back_all(UnobserveHook(session, self._failures), todo)
+                if failed is not None:
+                    break
+        except StoreUnavailable as error:
+            self._failures.count("store", error.reason, place="undream")
+            failed = HookFailed(error.reason, ends=True)
+        except Exception as error:  # noqa: BLE001 - a fault of the daemon ends only this attempt; it is counted and reported
+            fault = {"message": "an undream", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(fault)
+            failed = HookFailed(type(error).__name__, ends=True)
+        finally:
+            self.working.pop(field, None)
+            self._engine.dialogues.undreamt.discard(field)
+            self._account(field, failed)
+        self._engine.resume_all()
+
+    async def _take_back_all(self, hook: UnobserveHook, todo: Sequence[int]) -> HookFailed | None:
+        """Take these dialogues back. Return the failure of one, if there was any. The others are tried all the same, if
+        that is of use."""
+        failed = None
+        for number in todo:
+            try:
+                await self._take_back(hook, number)
+            except HookFailed as error:
+                failed = error
+                self._end(number, {})
+                if error.ends:
+                    break
+        return failed
+
+    async def _take_back(self, hook: UnobserveHook, number: int) -> None:
+        trace_id, field = self.waiting[number]
+        about = {"kind": "undream", "dialog": number, "trace_id": trace_id, "field": field}
+        for line in await self._store.lines_to_undo(number):
+            what = Raw(line.added) if line.added else line.text
+            removal = await hook.unobserve(what, about | {"turn": line.turn}) if what else Removal(False)
+            how: Literal["done", "unknown"] = "done" if removal.undone else "unknown"
+            await self._store.line_undone(number, line.turn, how, removal.missing)
+        # All is recorded, so the host need not know its lines any more.
+        await hook.unobserve(None, about | {"turn": 0})
+        at = self._clock.wall()
+        result = await self._store.finish_undream(number, at)
+        self._engine.reply_shares.take_back([number])
+        self.waiting.pop(number, None)
+        self._events.publish(
+            {"type": "dialog.undone", "at": at, "dialog": number, "trace_id": trace_id, **result}
+        )
+        self._end(number, result)
+
+    def _account(self, field: Field, failed: HookFailed | None) -> None:
+        """Note how the work in a field ended. After a failure there is a pause, but not after the first lost
+        connection: the next session goes on at once."""
+        if failed is None:
+            self._pauses.pop(field, None)
+            self._failed.pop(field, None)
+        else:
+            first, pause = field not in self._pauses, self._pauses.setdefault(field, Pause())
+            self._failed[field] = failed.reason
+            if not (first and failed.lost):
+                pause.failed(self._clock.monotonic())
+        for number, (_, of) in list(self.waiting.items()):
+            if of == field and failed is not None:
+                self._end(number, {})
+
+    def _end(self, number: int, result: dict[str, Any]) -> None:
+        for end in self._ends.pop(number, ()):
+            if not end.done():
+                end.set_result(result)

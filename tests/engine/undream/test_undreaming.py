@@ -1,0 +1,216 @@
+"""A dream is taken back out of the field that it was fed to, once, whatever ends in the middle of it."""
+
+import asyncio
+
+import pytest
+
+from tests.helpers.daemons.in_loop import TestClock, serving
+from tests.helpers.dreaming import STIRRED, Gate, dreams, onlooker, settled
+from tests.helpers.field_host import FieldHost
+from tests.helpers.leo_field import rows_of, talk
+from tests.helpers.peer import PeerError, saying
+from tests.helpers.waiting import until_on_loop
+
+THREE = {
+    "dialogue__turns_min": 3,
+    "dialogue__turns_max": 3,
+    "dialogue__candidates": 1,
+}
+STEPS = [f"{when} {turn}" for turn in (3, 2, 1, 0) for when in ("before", "after")]
+
+
+@pytest.fixture
+def host(tmp_path):
+    return FieldHost(tmp_path / "leo.sqlite3")
+
+
+async def undone(service) -> None:
+    await until_on_loop(lambda: not service.undreaming.waiting)
+
+
+async def refusal(peer, what) -> str:
+    with pytest.raises(PeerError) as refused:
+        await peer.call("dialogs.undream", what)
+    return refused.value.message
+
+
+async def test_field_and_friend_are_what_they_were_before(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        before, friend = rows_of(host.path), service.friend.fragments
+        [dialog] = await dreams(peer, 1)
+        assert rows_of(host.path) != before
+        assert service.friend.fragments != friend
+        [told] = (await peer.call("dialogs.undream", {"id": dialog}))["dialogs"]
+        assert told == {
+            "id": 1, "state": "done", "why": None, "lines": 3, "unknown": [], "missing": 0,
+            "fragments": len(service.friend.fragments) - len(friend) or told["fragments"], "inbox": "removed",
+        }  # fmt: skip
+        assert told["fragments"] > 0
+        assert rows_of(host.path) == before
+        assert service.friend.fragments == friend
+        assert list((tmp_path / "inbox" / "dreams").glob("*.json")) == []
+        found = await service.store.get(dialog)
+        assert found["undone"] == "done"
+        assert [(turn["undone"], turn["missing"]) for turn in found["turns"]] == [("done", 0)] * 3
+        assert await refusal(peer, {"id": dialog}) == "dialogue 1 is taken back already"
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_host_that_dies_in_any_step_undoes_nothing_twice(tmp_path, host, step):
+    async with serving(tmp_path, **THREE) as service:
+        async with await host.connect(service.socket) as peer:
+            before = rows_of(host.path)
+            await dreams(peer, 1)
+        host.dies_at = step
+        await host.connect(service.socket)
+        async with await onlooker(service) as peer:
+            [told] = (await peer.call("dialogs.undream", {"id": 1}))["dialogs"]
+            assert told["state"] == "waiting"
+            host.dies_at = None
+            async with await host.connect(service.socket):
+                await undone(service)
+        assert rows_of(host.path) == before
+        assert (await service.store.get(1))["undone"] == "done"
+
+
+@pytest.mark.parametrize("step", ["lines_to_undo", "line_undone", "finish_undream"])
+@pytest.mark.parametrize("done", [False, True])
+async def test_a_daemon_that_stops_in_any_step_undoes_nothing_twice(tmp_path, host, monkeypatch, step, done):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        before = rows_of(host.path)
+        await dreams(peer, 1)
+        reached, real = asyncio.Event(), getattr(service.store, step)
+
+        async def never_returns(*arguments):
+            if done:
+                await real(*arguments)
+            reached.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(service.store, step, never_returns)
+        asked = asyncio.create_task(peer.call("dialogs.undream", {"id": 1}))
+        await asyncio.wait_for(reached.wait(), 20)
+        asked.add_done_callback(lambda task: task.exception())
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket):
+        await undone(service)
+        assert rows_of(host.path) == before
+        assert (await service.store.get(1))["undone"] == "done"
+
+
+async def test_without_leo_it_waits_for_him_over_a_restart(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service:
+        before = rows_of(host.path)
+        async with await host.connect(service.socket) as peer:
+            await dreams(peer, 2)
+        async with await onlooker(service) as peer:
+            told = await peer.call("dialogs.undream", {"since": 0.0})
+            assert [(one["id"], one["state"], one["why"]) for one in told["dialogs"]] == [
+                (2, "waiting", "leo is not running"), (1, "waiting", "leo is not running"),
+            ]  # fmt: skip
+            assert (await peer.call("status"))["undreams"] == 2
+    async with serving(tmp_path, **THREE) as service, await onlooker(service) as peer:
+        assert (await peer.call("status"))["undreams"] == 2
+        async with await host.connect(service.socket, field="another field"):
+            assert host.asked == []
+        async with await host.connect(service.socket):
+            await undone(service)
+        assert rows_of(host.path) == before
+
+
+async def test_refuses_what_cannot_be_taken_back_and_says_why(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await onlooker(service) as peer:
+        assert await refusal(peer, {"id": 9}) == "no dialogue 9; `dreamctl recent` lists them"
+        hooks = {"generate": saying, "observe": lambda *_: {"taken": False}}
+        async with await host.connect(service.socket, **hooks) as leo:
+            await dreams(leo, 1)
+        hooks["observe"] = lambda *_: {"taken": True}
+        async with await host.connect(service.socket, **hooks) as leo:
+            await dreams(leo, 1)
+        async with await host.connect(service.socket) as leo:
+            await dreams(leo, 1)
+        assert "not fed to leo" in await refusal(peer, {"id": 1})
+        assert "was not kept" in await refusal(peer, {"id": 2})
+        async with await host.connect(service.socket, **hooks) as leo:
+            assert "has no hook `unobserve`" in await refusal(peer, {"id": 3})
+            told = await peer.call("dialogs.undream", {"since": 0.0})
+            assert ([one["id"] for one in told["left"]], told["dialogs"]) == ([3, 2, 1], [])
+            async with await host.connect(service.socket, name="a newer one"):
+                told = await peer.call("dialogs.undream", {"since": 0.0, "dry_run": True})
+                assert told["dialogs"] == [{"id": 3}]
+
+
+async def test_a_line_whose_observe_was_never_answered_is_named(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        host.observes = False
+        await dreams(peer, 1)
+        [told] = (await peer.call("dialogs.undream", {"id": 1}))["dialogs"]
+        assert (told["lines"], told["unknown"], told["state"]) == (0, [1], "done")
+        text = (await service.store.get(1))["turns"][0]["text"]
+        assert [what for what, _ in host.asked] == [text, None]
+
+
+async def test_waits_for_a_dream_in_progress_and_no_dream_begins_beside_it(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as leo:
+        await dreams(leo, 1)
+        generating, taking_back = Gate(), Gate(lambda *_: None)
+        leo.hooks |= {"generate": generating, "unobserve": taking_back}
+        async with await onlooker(service) as peer, await onlooker(service) as another:
+            dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+            await generating.reached.wait()
+            asked = asyncio.create_task(peer.call("dialogs.undream", {"id": 1}))
+            await until_on_loop(lambda: service.undreaming.waiting)
+            assert await refusal(another, {"id": 2}) == "dialogue 2 has not ended; take it back then"
+            assert not taking_back.reached.is_set()
+            generating.opened.set()
+            await dreaming
+            await taking_back.reached.wait()
+            with pytest.raises(PeerError, match="is being changed"):
+                await another.call("dream.now", STIRRED)
+            async with await host.connect(service.socket) as second:  # that feeds this field
+                assert (await second.call("dream.context", STIRRED))["reason"] == "busy"
+            taking_back.opened.set()
+            assert (await asked)["dialogs"][0]["state"] == "done"
+            await another.call("dream.now", STIRRED)
+
+
+async def test_a_hook_that_fails_is_counted_and_asked_again_after_a_pause(tmp_path, host):
+    clock = TestClock()
+    async with (
+        serving(tmp_path, clock=clock.clock, **THREE) as service,
+        await host.connect(service.socket) as peer,
+    ):
+        await dreams(peer, 2)
+        host.raises = OSError("the text of a line")
+        [told] = (await peer.call("dialogs.undream", {"id": 1}))["dialogs"]
+        assert (told["state"], told["why"]) == ("waiting", "unobserve: OSError")
+        assert service.failures.counts == {"unobserve: OSError": 1}
+        host.raises = None
+        service.undreaming.wake()
+        assert service.undreaming.working == {}
+        clock.pass_s(10)
+        service.undreaming.wake()
+        await undone(service)
+
+
+async def test_an_acknowledged_file_stays_and_a_missing_count_is_said(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 1)
+        await settled(service)
+        await peer.call("inbox.ack", (await service.store.get(1))["trace_id"])
+        host.run("DELETE FROM co_occurrence WHERE count = 2")
+        talk(host.path, "somebody else talks")
+        [told] = (await peer.call("dialogs.undream", {"id": 1}))["dialogs"]
+        assert told["inbox"] == "acknowledged"
+        assert told["missing"] > 0
+        assert len(list((tmp_path / "inbox" / "dreams" / "done").glob("*.json"))) == 1
+
+
+async def test_tells_its_subscribers(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 1)
+        await peer.call("events.subscribe")
+        await peer.call("dialogs.undream", {"id": 1})
+        _, [event] = peer.told.get_nowait()
+        trace_id = (await service.store.get(1))["trace_id"]
+        known = {"type": "dialog.undone", "dialog": 1, "trace_id": trace_id}
+        assert event == known | {"at": event["at"], "lines": 3, "unknown": [], "missing": 0}
