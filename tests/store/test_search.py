@@ -112,6 +112,27 @@ async def test_stores_a_line_and_its_entry_in_one_transaction(
     assert (await store.get(number))["turns"] == []
 
 
+@pytest.mark.parametrize("forgotten", [1, 40, 80])
+def test_no_segment_holds_a_word_of_a_forgotten_line(forgotten: int):
+    """The index has segments of every age, since each line was a transaction."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        upgrade_in_place(connection, 0)
+        for number in range(1, 81):
+            said = "quokka zeppelin" if number == forgotten else f"the roof {number} keeps"
+            connection.execute(
+                "INSERT INTO dream_turns (id, dialog_id, speaker, text) VALUES (?, ?, 'leo', ?)",
+                (number, number, said),
+            )
+            search.index_line(connection, number, said)
+        search.forget_lines(connection, f"[{forgotten}]")
+        segments = b"".join(block for (block,) in connection.execute("SELECT block FROM dream_search_data"))
+        assert b"roof" in segments
+        assert b"uokka" not in segments
+        assert b"eppelin" not in segments
+        assert len(search.find_lines(connection, "roof", 100)) == 79
+        connection.execute("INSERT INTO dream_search (dream_search) VALUES ('integrity-check')")
+
+
 async def test_makes_no_index_without_diagnostics(path: Path, open_store: OpenStore):
     store = await open_store(path)
     await say(store, "lighthouse")
