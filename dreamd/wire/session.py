@@ -227,8 +227,7 @@ class Session(asyncio.Protocol):
             future.set_exception(lost_call_error())
             return future
         call = self._calls.new(deadline_s)
-        _, data = self._peer.call(method, params, call)
-        self.send(data)
+        self.send(self._peer.call(method, params, call)[1])
         return call.future
 
     def event(self, data: bytes) -> None:

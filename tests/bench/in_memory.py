@@ -41,7 +41,7 @@ class Wire:
         self.to_host = self.to_daemon = b""
 
     def send(self, data: Any, flags: int = 0) -> int:  # the host's socket
-        self.to_daemon = bytes(data)
+        self.to_daemon = data
         return len(data)
 
     def recv(self, size: int, flags: int = 0) -> bytes:

@@ -174,9 +174,8 @@ class Link:
         """Wait for bytes, at most `wait_s` seconds if given, and return the hook calls in them. Raise NotConnected when
         the daemon has closed the connection."""
         try:
-            with suppress(ValueError):  # it is closed, as `recv` reports
-                if wait_s is not None and not self._polled(select.POLLIN, wait_s):
-                    return []
+            if wait_s is not None and self.is_open and not self._polled(select.POLLIN, wait_s):
+                return []
             data = self._sock.recv(READ_BYTES)
         except OSError as error:
             raise _ended(error) from None

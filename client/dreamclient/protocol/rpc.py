@@ -19,6 +19,7 @@ from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext, PulseSnapsho
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
+TEXT = (str, bytes)  # the types of a method's name: pynvim sends `bin`
 EXPECTED = "expected [0, msgid, method, params], [1, msgid, error, result] or [2, method, params]"
 
 
@@ -58,18 +59,18 @@ def decode(frame: bytes) -> Message:
         message, problem = [None], f"unreadable MessagePack ({type(error).__name__})"
     # Plain comparisons: a `match` takes as long as the unpacking.
     if type(message) is list and message and type(message[0]) is int:
-        kind, *parts = message
-        if kind == REQUEST and len(parts) == 3:
-            msgid, method, params = parts
-            if is_msgid(msgid) and isinstance(method, str | bytes) and isinstance(params, list):
+        kind, size = message[0], len(message)
+        if kind == REQUEST and size == 4:
+            _, msgid, method, params = message
+            if is_msgid(msgid) and type(method) in TEXT and type(params) is list:
                 return Request(msgid, text_of(method), params)
-        elif kind == RESPONSE and len(parts) == 3:
-            msgid, failed, result = parts
+        elif kind == RESPONSE and size == 4:
+            _, msgid, failed, result = message
             if is_msgid(msgid):
                 return Reply(msgid, None if failed is None else remote_error(failed), result)
-        elif kind == NOTIFICATION and len(parts) == 2:
-            method, params = parts
-            if isinstance(method, str | bytes) and isinstance(params, list):
+        elif kind == NOTIFICATION and size == 3:
+            _, method, params = message
+            if type(method) in TEXT and type(params) is list:
                 return Notification(text_of(method), params)
     raise Malformed(problem, is_answer=frame[1:2] == bytes([RESPONSE]))
 
@@ -166,11 +167,12 @@ class Peer:
             # Nearly always they are one message, and need not be cut.
             if not (self._partial or self._frames or self.tap) and len(data) <= self._message_bytes:
                 try:
-                    event = self._event(self._decode(data))
+                    message = self._decode(data)
                 except Malformed:  # several, a part, or none: `_cut` finds out
                     pass
                 else:
                     self.messages += 1
+                    event = self._event(message)
                     return () if event is None else (event,)
             self._frames += self._cut(data)
         return self.events()
