@@ -37,6 +37,8 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 # neither good nor bad, and practice helps.
 FIXED = {"trauma_above": 0.5, "novelty_above": 0.7, "quality_low": 0.35, "quality_high": 0.55}
 
+THRESHOLDS = {gate: [name for name in FIXED if name.startswith(gate)] for gate in GATES}
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -61,14 +63,13 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def thresholds(self, gate: Signal) -> dict[str, float]:
         """Return the thresholds of fixed mode, by setting."""
-        own = {name: getattr(self, name) for name in FIXED if name.startswith(gate)}
+        own = {name: getattr(self, name) for name in THRESHOLDS[gate]}
         return {name: FIXED[name] if value is None else value for name, value in own.items()}
 
     def is_fixed(self, gate: Signal) -> bool:
         """Return whether a threshold decides, even if enough contexts of the client are known for a rank."""
-        return self.mode == "fixed" or any(
-            getattr(self, name) is not None for name in FIXED if name.startswith(gate)
-        )
+        own = [getattr(self, name) for name in THRESHOLDS[gate]]
+        return self.mode == "fixed" or own.count(None) < len(own)
 
 
 class Decision(Struct, kw_only=True, omit_defaults=True):
@@ -193,12 +194,12 @@ def _rank_measures(
     """Return by gate the place of the context among the last ones, except for gates that a threshold decides."""
     if signals is None:
         return {}
-    ranked = {gate: signals.place(ctx, gate, overlap) for gate in GATES if not settings.is_fixed(gate)}
-    return {
-        gate: replace(place, open=_is_open(gate, place, settings))
-        for gate, place in ranked.items()
-        if place is not None
-    }
+    places: dict[Signal, Place] = {}
+    for gate in GATES:
+        if not settings.is_fixed(gate) and (place := signals.place(ctx, gate, overlap)) is not None:
+            place.open = _is_open(gate, place, settings)
+            places[gate] = place
+    return places
 
 
 def _is_open(gate: Signal, place: Place, settings: GateSettings) -> bool:
@@ -246,5 +247,5 @@ def _weigh_measures(
         quality=quality,
         places=places or None,
         drawn=drawn,
-        gate=replace(settings, **limits),
+        gate=replace(settings, **limits) if limits else settings,
     )

@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from math import log2, sqrt
 
 _WORD = re.compile(r"[\w']+")
+# ASCII: a folded letter, a digit, "_" or "'" for itself, and a blank for any other character.
+_ASCII = "".join(char.lower() if _WORD.fullmatch(char) else " " for char in map(chr, range(128)))
 _CLOSING = re.compile(r"[^\w'\s]*")  # the marks directly after a word: full stops, quotes, brackets
 
 # From this Jaccard similarity of their word trigrams on, two texts say one thing twice.
@@ -27,14 +31,14 @@ ECHO_WORDS = 3
 
 def split_words(text: str) -> list[str]:
     """Return the words of a text in order, case-folded."""
-    if text.isascii():  # nearly always; folding it whole takes a third less time
-        return _WORD.findall(text.lower())
+    if text.isascii():  # nearly always, and ten times as fast
+        return text.translate(_ASCII).split()
     return [word.casefold() for word in _WORD.findall(text)]
 
 
 def join_ngrams(tokens: Sequence[str], n: int) -> list[str]:
     """Return each n neighbouring words, joined by a space, which no word contains."""
-    return [" ".join(gram) for gram in zip(*(tokens[start:] for start in range(n)), strict=False)]
+    return list(map(" ".join, zip(*(tokens[start:] for start in range(n)), strict=False)))
 
 
 def words_and_pairs(text: str) -> set[str]:
@@ -94,12 +98,17 @@ def measure_entropy(text: str) -> float:
     return min(1.0, max(0.0, bits / log2(total)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Profile:
     """The weight of each word pair in a text, or in several weighted texts, and the sum of the squares."""
 
     counts: dict[str, float]
     square: float
+
+    @cached_property
+    def pairs(self) -> frozenset[tuple[str, ...]]:
+        """The word pairs as tuples: to look up a text's pairs among them, it need not be joined."""
+        return frozenset(tuple(pair.split(" ")) for pair in self.counts)
 
 
 def bigram_profile(text: str) -> Profile:
@@ -142,8 +151,8 @@ def measure_overlap(text: str, origin: Profile) -> float:
     """Return the share of a text's word pairs that the origin holds, 0 without words. The origin's size does not
     matter."""
     tokens = split_words(text)
-    pairs = join_ngrams(tokens, 2) or tokens
-    return sum(pair in origin.counts for pair in pairs) / max(1, len(pairs))
+    pairs = pairwise(tokens) if len(tokens) > 1 else zip(tokens, strict=True)
+    return sum(map(origin.pairs.__contains__, pairs)) / max(1, len(tokens) - 1)
 
 
 @dataclass(frozen=True, slots=True)

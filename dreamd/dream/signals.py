@@ -32,6 +32,7 @@ class Recent:
     def __init__(self, values: Sequence[float] = ()) -> None:
         self._came = array("d", values[-RANKED:])
         self._sorted = array("d", sorted(self._came))
+        self.varies = self._spreads()  # the middle 80 % of the values are spread wider than noise
 
     def __len__(self) -> int:
         return len(self._came)
@@ -42,6 +43,7 @@ class Recent:
             del self._sorted[bisect_left(self._sorted, self._came.pop(0))]
         self._came.append(value)
         insort(self._sorted, value)
+        self.varies = self._spreads()
 
     def beside(self, value: float) -> tuple[int, int]:
         """Return the numbers of smaller and of larger values."""
@@ -57,9 +59,7 @@ class Recent:
         """True if there are enough values for a meaningful rank."""
         return len(self._came) >= ENOUGH
 
-    @property
-    def varies(self) -> bool:
-        """True if the middle 80 % of the values are spread wider than noise."""
+    def _spreads(self) -> bool:
         if not self._sorted:
             return False
         outside = len(self._sorted) // 10
@@ -70,7 +70,7 @@ class Recent:
         return self._came.tolist()
 
 
-class Place(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Place(Struct, kw_only=True, omit_defaults=True):
     """The place of a value: of the `among` others `below` are smaller, and `above` are larger."""
 
     signal: Signal  # the one that was ranked
@@ -93,6 +93,7 @@ class Signals:
     def __init__(self) -> None:
         self.recent: dict[Signal, Recent] = {name: Recent() for name in SIGNALS}
         self.changed = False  # since they were stored
+        self._overlap: tuple[Context, float] | None = None  # of the last context whose overlap was asked for
 
     def load(self, kept: Mapping[str, Sequence[float]]) -> None:
         """Load the stored values. Values that came meanwhile are newer."""
@@ -106,7 +107,7 @@ class Signals:
             trauma = self.recent["trauma"]
             trauma.add(ctx.trauma_level)
             if not (trauma.enough and trauma.varies):
-                self.recent["overlap"].add(overlap(_spoken_text(ctx)))
+                self.recent["overlap"].add(self._overlap_of(ctx, overlap))
         for name in ("novelty", "quality", "measured"):
             value = signal_of(ctx, name)
             if value is not None:
@@ -125,12 +126,18 @@ class Signals:
             and self.recent[other].enough
             and self.recent[other].varies
         ):
-            instead = overlap(_spoken_text(ctx)) if other == "overlap" else signal_of(ctx, other)
+            instead = self._overlap_of(ctx, overlap) if other == "overlap" else signal_of(ctx, other)
             if instead is not None:
                 name, value, recent = other, instead, self.recent[other]
         below, above = recent.beside(value)
         among = len(recent) - 1  # without the context itself
         return Place(signal=name, value=value, below=below, above=above, among=among, varies=recent.varies)
+
+    def _overlap_of(self, ctx: Context, overlap: Callable[[str], float]) -> float:
+        """Return the overlap of a context, which takes longer than all other signals: it is computed once."""
+        if self._overlap is None or self._overlap[0] is not ctx:
+            self._overlap = ctx, overlap(f"{ctx.prompt} {ctx.reply}")
+        return self._overlap[1]
 
     def take(self) -> bytes:
         """Return the values by signal as MessagePack for the store, and mark them as unchanged."""
@@ -148,7 +155,3 @@ def signal_of(ctx: Context, name: Signal) -> float | None:
         return ctx.quality
     measured = ctx.math_state.get("quality") if ctx.math_state else None
     return min(1.0, max(0.0, float(measured))) if isinstance(measured, int | float) else None
-
-
-def _spoken_text(ctx: Context) -> str:
-    return f"{ctx.prompt} {ctx.reply}"
