@@ -103,9 +103,7 @@ class Dialogues:
         self.running: dict[int, tuple[DialogueRun, asyncio.Task[Ending]]] = {}
         self.suspended: dict[int, OpenDialog] = {}
         self.next_dialog = 1
-        self.holding = (
-            asyncio.Lock()
-        )  # of hold.hold_dialogues: while it is locked, no dialogue begins or goes on
+        self.holding = asyncio.Lock()  # of hold.hold_dialogues; while it is locked, none begins or goes on
         self.undreamt = set[str]()  # fields out of which a dream is being taken back: none begins there
         self._store = store
         self._late = LateCalls(lambda: self.is_over())
@@ -181,14 +179,10 @@ class Dialogues:
         late = any(not may_go_on(dialog, now_s) for dialog in self.suspended.values())
         return late or len(self.suspended) > WAITING
 
-    @property
-    def is_held(self) -> bool:
-        """True while no dialogue may begin or go on: something is changed beside which none may run."""
-        return self.holding.locked()
-
     def holds(self, dreamer: Dreamer) -> bool:
-        """Return whether no dialogue of this session may begin or go on."""
-        return self.is_held or dreamer.session.field in self.undreamt
+        """Return whether no dialogue of this session may begin or go on: something is changed beside which none may
+        run."""
+        return self.holding.locked() or dreamer.session.field in self.undreamt
 
     @property
     def may_all_be_suspended(self) -> bool:

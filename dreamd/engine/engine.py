@@ -212,9 +212,8 @@ class Engine:
         self.clients.join(session.name)
         if self._resume(dreamer):
             return
-        may_dream = dreamer.has_hooks and not (
-            self.is_paused or self.dialogues.is_held
-        )  # otherwise it is kept on
+        held = self.is_paused or self.dialogues.holds(dreamer)  # then it is kept on
+        may_dream = dreamer.has_hooks and not held
         kept = self.clients[session.name].take(self._clock.monotonic()) if may_dream else None
         if kept is not None:
             self.clients[session.name].lost = max(1, self.clients[session.name].lost)

@@ -53,13 +53,13 @@ async def test_change_waits_for_the_dialogue_that_runs(tmp_path, method):
             dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
             await gate.reached.wait()
             changing = asyncio.create_task(user.call(method, *CHANGES[method]))
-            await until_on_loop(lambda: service.engine.dialogues.is_held)
+            await until_on_loop(lambda: service.engine.dialogues.holding.locked())
             gate.opened.set()
             await asyncio.wait([dreaming, changing], return_when=asyncio.FIRST_COMPLETED)
             assert service.engine.dialogues.running == {}
             assert (await dreaming)["outcome"] == "complete"
             await changing
-        assert not service.engine.dialogues.is_held
+        assert not service.engine.dialogues.holding.locked()
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -136,8 +136,8 @@ async def test_blocks_are_entered_one_at_a_time_and_left_when_cancelled(tmp_path
         first.cancel()
         await asyncio.wait([first])
         async with hold_dialogues(dialogues):
-            assert dialogues.is_held
-        assert not dialogues.is_held
+            assert dialogues.holding.locked()
+        assert not dialogues.holding.locked()
 
 
 async def test_holds_until_a_change_whose_caller_has_gone_is_done(tmp_path, monkeypatch):
@@ -161,10 +161,10 @@ async def test_holds_until_a_change_whose_caller_has_gone_is_done(tmp_path, monk
         await told.wait()
         changing.cancel()
         await asyncio.sleep(0)
-        assert dialogues.is_held
+        assert dialogues.holding.locked()
         going_on.set()
         await asyncio.wait([changing])
-        assert not dialogues.is_held
+        assert not dialogues.holding.locked()
         assert [fragment.text for fragment in service.friend.fragments] == ["Another beginning."]
 
 
