@@ -63,9 +63,10 @@ class Effect(Struct, frozen=True, kw_only=True):
         return self.replies >= self.needed
 
 
-def compare_replies(replies: Sequence[ComparedReply], seed: int = 1) -> Effect:
-    """Return the effect of dreams on these replies. Equal replies and seeds give equal results."""
-    needed = replies_needed([reply.chance for reply in replies])
+def compare_replies(replies: Sequence[ComparedReply], chance: float = 0.5, seed: int = 1) -> Effect:
+    """Return the effect of dreams on these replies. Equal replies and seeds give equal results. `chance`: that of the
+    replies to come, in (0, 1)."""
+    needed = replies_needed([reply.chance for reply in replies] or [chance])
     dreamt = [reply for reply in replies if reply.dreamt]
     return Effect(
         replies=len(replies),
@@ -79,8 +80,8 @@ def compare_replies(replies: Sequence[ComparedReply], seed: int = 1) -> Effect:
 
 
 def replies_needed(chances: Sequence[float]) -> int:
-    """Return how many replies a trial needs, rounded to tens. Without any reply, for a chance of 0.5."""
-    spread = [chance * (1 - chance) for chance in chances] or [0.25]
+    """Return how many replies a trial with these chances needs, rounded to tens."""
+    spread = [chance * (1 - chance) for chance in chances]
     return round(ceil(ENOUGH * len(spread) / sum(spread)), -1)
 
 

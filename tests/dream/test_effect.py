@@ -81,7 +81,7 @@ def test_a_change_of_chance_favours_no_time() -> None:
 
 def test_says_how_many_are_needed_and_judges_nothing_before() -> None:
     assert [replies_needed([chance] * 9) for chance in (0.5, 0.3, 0.1)] == [130, 150, 350]
-    assert replies_needed([]) == 130
+    assert (compare_replies([]).needed, compare_replies([], 0.3).needed) == (130, 150)
     few = compare_replies(trial(1, 34))
     assert not few.enough
     assert all((d.p, d.low, d.high, d.differs) == (None, None, None, False) for d in few.differences)

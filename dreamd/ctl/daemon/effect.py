@@ -37,6 +37,7 @@ def read_effect(source: Source, status: dict[str, Any], client: str | None = Non
         ),
         None,
     )
-    effect = compare_replies([reply for reply in replies if reply.client == client])
+    own = [reply for reply in replies if reply.client == client]
+    effect = compare_replies(own, chance if chance is not None and 0 < chance < 1 else 0.5)
     about = {"client": client, "clients": counts, "chance": chance, "feed": status.get("feed")}
     return {**about, **msgspec.to_builtins(effect), "enough": effect.enough}

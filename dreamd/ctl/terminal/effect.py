@@ -104,7 +104,7 @@ def _difference_in_words(each: Figures) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 9.5 else f"{value:.2g}"
+    return f"{value:.0f}" if abs(value) >= 9.5 else f"{value:.1f}".removesuffix(".0")
 
 
 def _hindrance(effect: Figures) -> str:
