@@ -20,7 +20,6 @@ from dreamd.engine.engine import Engine
 from dreamd.engine.events import Event, Events
 from dreamd.engine.forgetting import Forgetting
 from dreamd.engine.friend_state import FriendState
-from dreamd.engine.late_calls import answer_within
 from dreamd.engine.undream.undreaming import Undreaming
 from dreamd.errors import SettingsError, StartError, StoreError, StoreTaken, StoreUnavailable
 from dreamd.failures import Failures
@@ -30,6 +29,7 @@ from dreamd.process.exit_codes import ExitCode
 from dreamd.process.state_folder import LOCK_NAME, file_lock, note_end, owns_folder, state_lock
 from dreamd.process.systemd import Notifier
 from dreamd.settings import Settings
+from dreamd.store.file.late_calls import answer_within
 from dreamd.store.store import Store
 from dreamd.wire.dispatch import Dispatcher
 from dreamd.wire.handlers import TABLE

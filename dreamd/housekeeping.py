@@ -64,7 +64,7 @@ class Housekeeping:
                 await asyncio.wait([self._looking], timeout=patience_s)
                 # Takes minutes for a large database of 0.1.0.
                 if self._tidying is None or self._tidying.done():
-                    self._tidying = asyncio.create_task(_try_part(self._tidy()))
+                    self._tidying = asyncio.create_task(self._tidy())
                 self._engine.unanswered = not self._looking.done()
                 self._log_changes()
                 said = self._engine.doing
@@ -89,10 +89,9 @@ class Housekeeping:
         await self._delivery.look()
 
     async def _tidy(self) -> None:
-        await self._engine.keep_heard()
-        await self._store.tidy()
-        await self._forgetting.by_age()
-        await self._undreaming.load()
+        parts = (self._engine.keep_heard, self._store.tidy, self._forgetting.by_age, self._undreaming.load)
+        for part in parts:
+            await _try_part(part())
 
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so that recovery is reported in the same

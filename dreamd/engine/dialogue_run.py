@@ -26,12 +26,12 @@ from dreamd.dream.friend import Friend
 from dreamd.dream.model import Context, Line, LineMetrics
 from dreamd.dream.replay import Differs, resume_dialogue
 from dreamd.engine.events import Events
-from dreamd.engine.late_calls import LateCalls
 from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
+from dreamd.store.file.late_calls import LateCalls
 from dreamd.store.records import Charge, NewDialog, Observed, OpenDialog
 from dreamd.store.store import Store
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dreamclient.messages import Method
-from msgspec.structs import replace
 
 import dreamd
 from dreamd.clock import Clock
@@ -21,12 +20,12 @@ from dreamd.dream.trial import Trial
 from dreamd.engine.dialogue_run import DialogueRun
 from dreamd.engine.events import Events
 from dreamd.engine.friend_state import FriendState
-from dreamd.engine.late_calls import LateCalls
 from dreamd.engine.reply_shares import ReplyShares
 from dreamd.engine.session_hooks import Caller, Latency, SessionHooks
 from dreamd.errors import StoreUnavailable, Unreadable
 from dreamd.failures import Failures
 from dreamd.settings import Settings
+from dreamd.store.file.late_calls import LateCalls
 from dreamd.store.records import Finish, OpenDialog
 from dreamd.store.store import Store
 
@@ -73,13 +72,6 @@ def may_be_suspended(dialog: OpenDialog, interrupted_in: str, now_s: float) -> b
     second one in one hook call, which may have crashed the client."""
     often = dialog.interruptions >= GO_ON_TIMES or dialog.interrupted_in == interrupted_in
     return not often and may_go_on(dialog, now_s)
-
-
-def _interrupted(dialog: OpenDialog, interrupted_in: str) -> OpenDialog:
-    """Return a dialogue as it is stored after `Store.suspend`."""
-    return replace(
-        dialog, interruptions=dialog.interruptions + 1, interrupted_in=interrupted_in, suspended=True
-    )
 
 
 class Dialogues:
@@ -154,18 +146,15 @@ class Dialogues:
         StoreUnavailable."""
         now_s = self._clock.wall()
         found = await self._store.open_dialogs()
-        known = (
-            self.running,
-            self.suspended,
-            self._late,
-        )  # the row of a late call's dialogue is about to change
+        # The row of a dialogue whose call is late is about to change.
+        known = (self.running, self.suspended, self._late)
         for dialog in [d for d in found if not any(d.id in those for those in known)]:
             if not dialog.suspended and not may_be_suspended(dialog, dialog.at, now_s):
                 await self._leave(dialog)
                 continue
             if not dialog.suspended:
                 await self._store.suspend(dialog.id, dialog.at)
-            self._wait_for_client(dialog if dialog.suspended else _interrupted(dialog, dialog.at))
+            self._wait_for_client(dialog if dialog.suspended else dialog.interrupted(dialog.at))
         waiting = list(self.suspended.values())
         beyond = waiting[: max(0, len(waiting) - WAITING)]
         for dialog in waiting:
@@ -268,7 +257,7 @@ class Dialogues:
             if may_be_suspended(run.about, interrupted_in, now_s):
                 suspend = self._store.suspend(run.about.id, interrupted_in)
                 await self._late.answer(run.about.id, suspend, run.settings.dialogue.call_deadline_s)
-                self._wait_for_client(_interrupted(run.about, interrupted_in))
+                self._wait_for_client(run.about.interrupted(interrupted_in))
                 return Ending(SUSPENDED, len(result.lines), run.about.fed), None
             outcome = "left"
         return Ending(outcome, len(result.lines), run.about.fed), await self._finish(run, result, outcome)
@@ -306,7 +295,14 @@ class Dialogues:
         with suppress(Unreadable):
             script = await self._store.script(dialog.id)
         lines = script.lines if script else []
-        await self._end(dialog.id, Finish(at=self._clock.wall(), outcome="left", lines=lines, fed=dialog.fed))
+        end = Finish(at=self._clock.wall(), outcome="left", lines=lines, fed=dialog.fed)
+        try:
+            await self._end(dialog.id, end)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - counted and logged by the loop's handler; the others still end
+            fault = {"message": "the end of a dialogue", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(fault)
         self._clients.end(dialog.client, dialog.id)
 
     def _wait_for_client(self, dialog: OpenDialog) -> None:

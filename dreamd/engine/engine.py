@@ -149,6 +149,8 @@ class Engine:
             await self._store.keep_signals(kept, self._clock.wall())
         except StoreUnavailable as error:
             self._failures.count("store", error.reason, place="signals")
+            for signals in changed.values():  # they are stored the next time
+                signals.changed = True
 
     @property
     def unavailable_reason(self) -> str | None:

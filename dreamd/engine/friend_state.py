@@ -107,10 +107,7 @@ class FriendState:
         """Make the first non-empty seed the origin, and return how many fragments were stored."""
         if self.seeded:
             return 0
-        born = self._split(origin, readme)
-        if not born:
-            return 0
-        stored, memory = await self._store.seed(born, self._clock.wall())
+        stored, memory = await self._store.seed(self._split(origin, readme), self._clock.wall())
         self._take_up(memory)
         return stored
 

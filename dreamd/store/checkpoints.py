@@ -1,10 +1,10 @@
-"""The friend's buffer as a whole: keep it under a name, and replace it. Each function is a transaction.
+"""The friend's buffer as a whole: make it, keep it under a name, and replace it. Each function is a transaction.
 
 `previous`, `previous~2` .. `previous~5` are the friend before the last five changes, `origin~1`, `origin~2` .. the
 friend when an origin was replaced. All other names are given by clients.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from sqlite3 import Connection
 from typing import Any, Final
 
@@ -28,6 +28,24 @@ MOST_BYTES: Final = (
 )
 
 _NAMED: Final = "name <> 'previous' AND instr(name, '~') = 0"
+
+
+def seed_buffer(
+    connection: Connection, texts: Iterable[str], at: float, keep_texts: bool
+) -> tuple[int, Memory]:
+    """Store the origin if there is none. Return its number of fragments, 0 if there was one, and the new memory. A
+    fragment with a text of the origin goes, because what is stored of one that left never changes."""
+    stored = 0
+    if not connection.execute("SELECT 1 FROM dream_bootstrap_fragments WHERE origin LIMIT 1").fetchone():
+        for text in texts:
+            known = "SELECT id FROM dream_bootstrap_fragments WHERE text = ?"
+            for (fragment_id,) in connection.execute(known, (text,)).fetchall():
+                retire_fragment(connection, fragment_id, at, keep_texts)
+            connection.execute(
+                "INSERT INTO dream_bootstrap_fragments (text, origin, added_at) VALUES (?, 1, ?)", (text, at)
+            )
+            stored += 1
+    return stored, load_memory(connection)
 
 
 def keep_checkpoint(connection: Connection, name: str, at: float, again: bool) -> dict[str, Any]:

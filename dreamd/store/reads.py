@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from math import isfinite
 from sqlite3 import Connection
-from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from dreamclient.messages import Code
@@ -28,7 +28,6 @@ FORGOTTEN: Final = "dream_forgotten"  # dialogues
 Row = dict[str, Any]
 Measure = Annotated[float, Meta(ge=0, le=1)]
 T = TypeVar("T")
-P = ParamSpec("P")
 
 _DIALOG: Final = (
     "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
@@ -78,17 +77,6 @@ def load_memory(connection: Connection) -> Memory:
         dropped=int(numbers.get(DROPPED, 0)),
         pause=_load_pause(connection),
     )
-
-
-def with_memory(
-    connection: Connection,
-    change: "Callable[Concatenate[Connection, P], T]",
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> tuple[T, Memory]:
-    """Make a change, and return its result with the state for the memory. Read later, that might fail after the change
-    was committed."""
-    return change(connection, *args, **kwargs), load_memory(connection)
 
 
 def _next_id(connection: Connection, table: str) -> int:

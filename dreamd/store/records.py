@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from dreamd.dream.friend import Change
 from dreamd.dream.model import Fragment, Line
@@ -41,6 +42,10 @@ class OpenDialog(Struct, frozen=True, kw_only=True):
     fed: bool = True  # as dialogue.feed was when it began
     suspended: bool = False
     at: str = ""  # the hook and the turn at which a daemon crashed
+
+    def interrupted(self, where: str) -> "OpenDialog":
+        """Return it as it is stored after `Store.suspend`."""
+        return replace(self, interruptions=self.interruptions + 1, interrupted_in=where, suspended=True)
 
 
 class Charge(Struct, frozen=True):

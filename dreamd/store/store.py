@@ -160,7 +160,7 @@ class Store(WatchedDatabase):
     async def seed(self, fragments: Sequence[str], at: float) -> tuple[int, Memory]:
         """Store the origin at weight 1.0. Return its number of fragments, 0 if there is an origin already, and the new
         state for the memory."""
-        return await self._write(reads.with_memory, writes.seed_origin, fragments, at, self._keep_texts)
+        return await self._write(checkpoints.seed_buffer, fragments, at, self._keep_texts)
 
     async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
         """Keep the friend as a checkpoint, and return {name, fragments: count, origin: count}. Raise Refusal."""
@@ -234,9 +234,8 @@ class Store(WatchedDatabase):
     async def forget(self, dreams: Sequence[Dream], asked: Asked) -> tuple[Forgotten, Memory]:
         """Delete dialogues, and what is made of them. Return what went, and the new state for the memory. `scrub` comes
         next."""
-        return await self._write(
-            reads.with_memory, forgetting.forget_dreams, dreams, asked.friend, asked.everywhere
-        )
+        self._unscrubbed = True
+        return await self._write(forgetting.forget_and_load, dreams, asked.friend, asked.everywhere)
 
     # Taking back.
 

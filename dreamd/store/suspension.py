@@ -1,7 +1,9 @@
 """Dialogues that have not ended: suspended until their client is back, or interrupted by a crash."""
 
 from sqlite3 import Connection
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from dreamd.dream.outcomes import SUSPENDED
 from dreamd.dream.replay import Script
@@ -20,12 +22,22 @@ _OPEN: Final = f"""
 
 def open_dialogs(connection: Connection) -> list[OpenDialog]:
     """Return the dialogues that have not ended, by id."""
-    found = []
-    for *columns, fed, suspended, turn, observed in connection.execute(_OPEN):
+    return [_open_dialog(*row) for row in connection.execute(_OPEN)]
+
+
+def _open_dialog(*row: Any) -> OpenDialog:
+    """Return an open dialogue. If its row holds what another program wrote and nothing can read, it does not go on:
+    it began long ago."""
+    *columns, fed, suspended, turn, observed = row
+    try:
         at = f"observe {turn}" if observed == "sent" else f"generate {(turn or 0) + 1}"
         values = zip(OpenDialog.__struct_fields__, [*columns, bool(fed), bool(suspended), at], strict=True)
-        found.append(OpenDialog(**dict(values)))
-    return found
+        return msgspec.convert(dict(values), OpenDialog)
+    except (msgspec.ValidationError, TypeError):
+        number, trace_id, *_ = columns
+        return OpenDialog(
+            id=number, trace_id=str(trace_id), client="", field=None, version=None, started_at=0.0
+        )
 
 
 def suspend_dialog(connection: Connection, dialog_id: int, interrupted_in: str) -> None:

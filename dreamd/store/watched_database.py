@@ -109,17 +109,21 @@ class WatchedDatabase:
             except StoreUnavailable:  # reported as `unavailable_reason`
                 done = False
             self._untidied = self._untidied or not done
-            if done and self._unscrubbed:
-                with suppress(StoreUnavailable):  # reported as `unavailable_reason`
-                    await self.scrub()
+        if self._unscrubbed and not self._untidied and self._database is not None:
+            with suppress(StoreUnavailable):  # reported as `unavailable_reason`
+                await self.scrub()
 
     async def scrub(self) -> bool:
         """Rewrite the file and empty its log if something was forgotten. Return whether no byte of it can be left."""
         database = self._ready()
-        with self._noticing():
-            empty = await database.read(forgetting.scrub)
-            database.files.written()
-        self._unscrubbed = not empty
+        self._unscrubbed = False  # before, so that what is forgotten meanwhile stays noted
+        empty = False
+        try:
+            with self._noticing():
+                empty = await database.read(forgetting.scrub)
+                database.files.written()
+        finally:
+            self._unscrubbed = self._unscrubbed or not empty
         return empty
 
     async def probe(self) -> str | None:

@@ -4,7 +4,7 @@
 hundred at most.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from sqlite3 import Connection
 from types import MappingProxyType
 from typing import Final
@@ -214,23 +214,6 @@ def shard_written(connection: Connection, dialog_id: int, at: float, keep_texts:
 
 
 # The friend.
-
-
-def seed_origin(connection: Connection, texts: Iterable[str], at: float, keep_texts: bool) -> int:
-    """Store the origin if there is none, and return its number of fragments. A fragment with a text of the origin
-    goes, because what is stored of one that left never changes."""
-    if connection.execute("SELECT 1 FROM dream_bootstrap_fragments WHERE origin LIMIT 1").fetchone():
-        return 0
-    stored = 0
-    for text in texts:
-        known = "SELECT id FROM dream_bootstrap_fragments WHERE text = ?"
-        for (fragment_id,) in connection.execute(known, (text,)).fetchall():
-            retire_fragment(connection, fragment_id, at, keep_texts)
-        connection.execute(
-            "INSERT INTO dream_bootstrap_fragments (text, origin, added_at) VALUES (?, 1, ?)", (text, at)
-        )
-        stored += 1
-    return stored
 
 
 def _change_friend(connection: Connection, change: Change, at: float, keep_texts: bool) -> None:

@@ -132,3 +132,20 @@ async def test_a_disk_that_hangs_holds_up_neither_status_nor_the_watchdog(tmp_pa
         hanging.clear()
         hold.set()
         await until_on_loop(lambda: service.engine.degraded_reason is None)
+
+
+async def test_a_part_of_the_tick_that_fails_keeps_no_other_from_its_turn(tmp_path):
+    async with serving(tmp_path, tick_s=0.005) as service:
+        turns = []
+
+        async def fail():
+            raise ZeroDivisionError
+
+        async def forget():
+            turns.append(1)
+
+        service.engine.keep_heard = service.store.tidy = fail
+        service.forgetting.by_age = forget
+        await until_on_loop(lambda: turns)
+        assert service.failures.counts["daemon: ZeroDivisionError"] >= 2
+        del service.engine.keep_heard, service.store.tidy

@@ -10,9 +10,10 @@ import pytest
 import dreamd
 from dreamd.dream import clients
 from dreamd.engine import dialogues
+from dreamd.errors import StoreError
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import STIRRED, completed, onlooker, settled
+from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
 from tests.helpers.peer import PlainPeer, saying
 from tests.helpers.waiting import until, until_on_loop
 
@@ -445,3 +446,34 @@ async def test_a_dialogue_that_was_not_fed_and_is_left_teaches_the_friend_nothin
         [dialog] = await service.store.recent(1)
         assert (dialog["outcome"], dialog["lines"], dialog["fed"]) == ("left", 2, False)
         assert service.friend.fragments == ()
+
+
+async def test_a_dialogue_that_cannot_be_ended_keeps_no_other_from_its_end(tmp_path, monkeypatch):
+    async with serving(tmp_path, gate__chance=1, gate__cooldown_s=0, **THREE) as service:
+        for name in "ab":
+            await interrupted(service, [], "generate 2", name=name)
+        monkeypatch.setattr(dialogues, "GO_ON_S", 0.0)
+        finish = service.store.finish
+
+        async def refuse_first(dialog, end):
+            if dialog == 1:
+                raise StoreError("dialogue 1 is not running")
+            await finish(dialog, end)
+
+        monkeypatch.setattr(service.store, "finish", refuse_first)
+        await service.engine.pending.attempt()
+        assert [dialog["outcome"] for dialog in await service.store.recent(2)] == ["left", "suspended"]
+        assert len(files(tmp_path)) == 1
+        assert service.failures.counts == {"generate: connection lost": 2, "daemon: StoreError": 1}
+
+
+async def test_a_row_that_another_program_spoilt_ends_and_its_lines_are_delivered(tmp_path):
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        await interrupted(service, [], "generate 2")
+    with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
+        database.execute("UPDATE dream_dialogs SET started_at = 'spoilt', client = x'ff'")
+    async with serving(tmp_path, gate__chance=1, **THREE) as service, await leo(service) as peer:
+        assert [dialog["outcome"] for dialog in await service.store.recent(2)] == ["left"]
+        assert len(files(tmp_path)) == 1
+        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+        assert service.failures.counts == {}

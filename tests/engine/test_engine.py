@@ -11,7 +11,7 @@ from dreamclient.messages import DECISIONS
 from tests.helpers.daemons.in_loop import TestClock, chosen, serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, completed, leo, onlooker, settled
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
-from tests.helpers.trouble import Trouble
+from tests.helpers.trouble import Locked, Trouble, impatient
 from tests.helpers.waiting import until_on_loop
 
 
@@ -298,3 +298,20 @@ async def test_begins_no_dialogue_while_it_ends(tmp_path):
         assert await reason(peer) == "degraded"
         with pytest.raises(PeerError, match="no dream can be kept now: stopping"):
             await peer.call("dream.now", STIRRED)
+
+
+async def test_signals_that_could_not_be_stored_are_stored_later(tmp_path):
+    async with serving(tmp_path, gate__chance=0) as service, await leo(service) as peer:
+        await peer.call("dream.context", STIRRED)
+        await impatient(service.store)
+        lock = Locked(tmp_path)
+        lock.begin()
+        service.engine.decisions._uncounted.clear()  # else these are tried first, and the store is known as locked
+        service.engine.reply_shares._days.clear()
+        await service.engine.keep_heard()
+        assert service.failures.counts == {"store: locked": 1}
+        lock.end()
+        await service.store.probe()
+        await service.engine.keep_heard()
+    async with serving(tmp_path) as service:
+        assert len(service.engine.clients["leo"].signals.recent["trauma"]) == 1

@@ -285,3 +285,22 @@ async def test_refuses_a_friend_before_a_dialogue_that_is_not_kept(tmp_path, set
                 await peer.call("friend.restore", *wrong)
             assert refused.value.code == 2
         assert await peer.call("friend.fragments") == before
+
+
+async def test_rows_and_memory_change_together_though_the_database_fails_right_after(tmp_path, monkeypatch):
+    """Once a seed or what was forgotten is on disk, nothing else is asked of the disk for the memory."""
+    async with serving(tmp_path) as service, await leo(service) as peer:
+
+        async def fail():
+            raise StoreUnavailable("failing", "the disk fails")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(service.store, "load", fail)
+            assert await peer.call("dream.seed", ORIGIN) == 3
+        assert len(service.friend.fragments) == 3
+        await dreams(peer, 1)
+        assert texts(await peer.call("friend.fragments"), origin=False)
+        with monkeypatch.context() as patched:
+            patched.setattr(service.store, "load", fail)
+            await peer.call("dialogs.forget", {"id": 1, "friend": True})
+        assert texts(await peer.call("friend.fragments"), origin=False) == []

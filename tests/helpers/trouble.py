@@ -12,7 +12,7 @@ from dreamd.store.writes import forget_the_write
 async def impatient(store: Store) -> None:
     """Have the store wait for no lock: it is in trouble at its first write."""
     assert store._database
-    await store._database.read(lambda connection: connection.execute("PRAGMA busy_timeout = 0"))
+    await store._database.read(lambda connection: connection.execute("PRAGMA busy_timeout = 0").fetchall())
 
 
 class Locked:

@@ -265,7 +265,7 @@ class Model(InboxModel):
                     self.hold(
                         "every call ends", self._world.now - since <= wait_s, f"{method} of {peer.number}"
                     )
-        for dreamer in engine._dreamers.values():
+        for dreamer in engine.dreamers.values():
             size = len(msgspec.msgpack.encode(dreamer.latest)) if dreamer.latest else 0
             self.hold("memory", size <= CONTEXT_BYTES, f"a context of {size} bytes")
         for named in engine.clients._named.values():

@@ -23,9 +23,10 @@ async def dream_of(store: Store, trace_id: str, **changes) -> int:
 
 async def test_p4_the_first_seed_wins(store: Store):
     assert (await store.seed([], STARTED_AT))[0] == 0
-    assert (await store.seed(["one stone", "two lamps"], STARTED_AT))[0] == 2
-    stored, memory = await store.seed(["another birth"], STARTED_AT + 1)
-    assert (stored, memory) == (0, await store.load())
+    stored, memory = await store.seed(["one stone", "two lamps"], STARTED_AT)
+    assert (stored, memory) == (2, await store.load())
+    assert await store.seed(["another birth"], STARTED_AT + 1) == (0, memory)
+    memory = await store.load()
     assert memory.fragments == [
         fragment(1, "one stone", weight=1.0, origin=True),
         fragment(2, "two lamps", weight=1.0, origin=True),

@@ -1,5 +1,9 @@
 """Suspended dialogues: they go on with what was recorded."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from dreamd.errors import StoreError
@@ -46,3 +50,12 @@ async def test_only_a_suspended_dialogue_is_resumed(store: Store):
     with pytest.raises(StoreError, match="not suspended"):
         await store.resume(number, 7)
     assert await store.get(number) == ended
+
+
+@pytest.mark.parametrize("column", ["client", "started_at", "interruptions", "version"])
+async def test_a_row_that_cannot_be_read_is_a_dialogue_of_long_ago(store: Store, path: Path, column: str):
+    await store.begin(new_dialog())
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(f"UPDATE dream_dialogs SET {column} = x'ff'")
+    [dialog] = await store.open_dialogs()
+    assert (dialog.id, dialog.trace_id, dialog.started_at, dialog.field) == (1, "dream-1", 0.0, None)

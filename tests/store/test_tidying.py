@@ -2,6 +2,7 @@
 table and in older databases too."""
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -11,7 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dreamd.errors import StoreUnavailable
 from dreamd.store import tidying
+from dreamd.store.forgetting import Asked
 from dreamd.store.store import Store
 from dreamd.store.writes import begin_dialog
 from tests.helpers.store_rows import STARTED_AT, change, end_open, finish, line, new_dialog, one_dream
@@ -238,3 +241,28 @@ async def test_empties_earlier_texts_after_diagnostics_are_turned_off(path: Path
     assert not [word for word in words(path) if "private" in word]
     await store.close()
     assert b"private" not in path.read_bytes()
+
+
+async def test_what_was_forgotten_is_scrubbed_at_a_later_tick_if_the_database_was_locked(
+    path: Path, open_store: OpenStore
+):
+    store = await open_store(path)
+    number = await private(store, "dream-1")
+    await store.tidy()  # what an earlier daemon left
+    asked = Asked(id=number)
+    await store.forget(await store.forgettable(asked), asked)
+    await impatient(store)
+    lock = Locked(path.parent)
+    lock.begin()
+    with pytest.raises(StoreUnavailable):
+        await store.scrub()
+    await store.tidy()
+    mark = "SELECT value FROM dream_meta WHERE key = 'dream_unscrubbed'"
+    assert rows(path, mark) == [("1",)]
+    lock.end()
+    await store.probe()
+    await store.tidy()
+    assert rows(path, mark) == []
+    before = os.stat(path)
+    await store.tidy()
+    assert os.stat(path).st_mtime_ns == before.st_mtime_ns

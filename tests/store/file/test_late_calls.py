@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from dreamd.engine.late_calls import LateCalls, answer_within
 from dreamd.errors import StoreUnavailable
+from dreamd.store.file.late_calls import LateCalls, answer_within
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import STIRRED, completed, leo, settled
 from tests.helpers.waiting import until_on_loop
