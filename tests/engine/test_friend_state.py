@@ -187,7 +187,7 @@ async def test_ranks_lines_among_the_last_ones_also_after_a_restart(tmp_path):
                     assert kept[0] == max(second, fourth, key=lambda turn: turn["overlap"])["text"]
 
 
-async def test_drops_learned_fragments_by_their_ids(tmp_path):
+async def test_p13_drops_learned_fragments_by_their_ids_and_earlier_dialogues_replay(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         await dreams(peer, 3)
@@ -199,7 +199,15 @@ async def test_drops_learned_fragments_by_their_ids(tmp_path):
         after = await peer.call("friend.fragments")
         assert after == [f for f in before if f["id"] not in ids]
         assert [f.id for f in service.friend.fragments] == sorted(f["id"] for f in after)
-        again = await peer.call("friend.restore", "previous")
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        assert await peer.call("friend.fragments") == after
+        await dreams(peer, 1)
+        await service.store.tidy()
+        for number in range(1, 5):
+            assert (await peer.call("dialogs.replay", number))["difference"] is None
+        await peer.call("friend.restore", None, 4)
+        assert measured(await peer.call("friend.fragments")) == measured(after)
+        again = await peer.call("friend.restore", "previous~2")
         assert (again["added"], again["added_dropped"]) == (2, 2)
         assert measured(await peer.call("friend.fragments")) == measured(before)
 
