@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from dreamd.dream.measures import split_words
 
-# Over all fields, which share them equally. Brought: those of about a thousand dialogues, 3 MB. Said: those of about
-# 3,000 replies, 1 MB.
-BROUGHT, SAID = 32_768, 131_072
+# Over all fields, which share them equally. Brought: those of about 700 dialogues, 2.5 MB; a dict of more than 21,845
+# takes twice that. Said: those of about 3,000 replies, 1 MB.
+BROUGHT, SAID = 20_000, 131_072
 FIELDS = 1024  # as many as there may be sessions
-KNOWN_WORDS = 8192  # whose numbers are at hand: more than leo knows
+KNOWN_WORDS = 4096  # whose numbers are at hand: about as many as leo says
 WORD_CHARS = 32  # of these; longer words are hashed each time
 KEY_BYTES = 16
 
