@@ -189,16 +189,25 @@ class Peer:
             self._end = self._unpacker.tell()
         unpacker, partial, frames = self._unpacker, self._partial, list[bytes]()
         unpacker.feed(data)
-        partial += data
-        base = self._end
+        if partial:
+            partial += data
+        whole: bytes | bytearray = partial or data
+        base, start, limit = self._end, 0, self._message_bytes
         try:
-            while self._breach is None:
+            while True:
                 unpacker.skip()
-                start, self._end = self._end, unpacker.tell()
-                self._limit(self._end - start)
-                frames += [bytes(partial[start - base : self._end - base])] if self._breach is None else []
+                end = unpacker.tell() - base
+                if end - start > limit:
+                    self._limit(end - start)
+                    break
+                frames.append(bytes(whole[start:end]))
+                start = end
         except OutOfData:
-            del partial[: self._end - base]
+            self._end = base + start
+            if whole is data:
+                partial += data[start:]
+            else:
+                del partial[:start]
             self._limit(len(partial))
             if not partial:
                 self._ended(unpacker)
