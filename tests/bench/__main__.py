@@ -8,8 +8,8 @@ import sys
 from tests.bench.harness import compare, machine, run, table, write_json
 
 # In this order. `quick` runs those that fit into a minute.
-BENCHES = ("hook_call", "in_memory", "contexts")
-QUICK = ("hook_call", "in_memory", "contexts")
+BENCHES = ("hook_call", "in_memory", "contexts", "offer", "start", "shell", "memory")
+QUICK = ("hook_call", "in_memory", "contexts", "offer", "start")
 
 
 def main() -> int:

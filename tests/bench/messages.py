@@ -5,8 +5,11 @@ from typing import Any
 
 import msgpack
 
-WORDS = """the sea is quiet tonight and small nothing holds light like water does i am a organism who speaks of rivers
-houses snow night wind trees old stones field presence words we you remember dream resonance silence""".split()
+WORDS = (
+    "the", "sea", "is", "quiet", "tonight", "and", "small", "nothing", "holds", "light", "like", "water", "does", "i",
+    "am", "a", "organism", "who", "speaks", "of", "rivers", "houses", "snow", "night", "wind", "trees", "old", "stones",
+    "field", "presence", "words", "we", "you", "remember", "dream", "resonance", "silence",
+)  # fmt: skip
 STATE = (
     "entropy", "novelty", "arousal", "pulse", "trauma_level", "theme_count", "metaleo_weight", "quality",
     "overthinking_abstraction_ratio", "reply_len", "unique_ratio", "prompt_len",

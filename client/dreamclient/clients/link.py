@@ -18,6 +18,7 @@ from typing import Any
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
 from dreamclient.paths import check_socket_path, socket_path
 from dreamclient.protocol.contexts import context_message
+from dreamclient.protocol.failures import NOTHING
 from dreamclient.protocol.rpc import Request
 from dreamclient.protocol.session import Done, Session
 
@@ -37,6 +38,7 @@ class Link:
         self._session = session
         self._lock = threading.Lock()
         self.is_open = True
+        self._full = False  # a context did not fit: the next one is not made before there is room
         self._waits_for_room = False  # the thread that sends waits for the daemon to read
         # Contexts, with the failures that each carries. The thread that is sending may have lost the interpreter's own
         # lock to those that offer: without this queue two of five simultaneous replies were dropped.
@@ -47,21 +49,30 @@ class Link:
     def offer(self, ctx: Any) -> bool:
         """Send a context, or leave it to the thread that is sending now. Return False if it was dropped and counted.
         This never raises and never waits."""
+        if self._is_stalled():
+            return self._dropped("stalled", NOTHING)
         taken = self._session.failures.take()
         try:
             data = context_message(ctx, taken)
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
             return self._dropped("unsendable", taken)
-        if self._waits_for_room or len(self._offered) >= OFFERED:
-            return self._dropped("stalled", taken)
         self._offered.append((data, taken))
         return self._send_offered()
+
+    def _is_stalled(self) -> bool:
+        """Return whether a context would be dropped, because the daemon does not read."""
+        if self._waits_for_room or len(self._offered) >= OFFERED:
+            return True
+        if self._full:
+            with suppress(OSError, ValueError):  # it is closed, as the send reports
+                self._full = not self._polled(select.POLLOUT, 0.0)
+        return self._full
 
     def _send_offered(self) -> bool:
         """Send the offered contexts, unless another thread is sending: that one calls this when it is done."""
         all_sent = True
         while self._offered and self._lock.acquire(blocking=False):
-            dropped, taken = "", Counter[str]()
+            dropped, taken = "", NOTHING
             try:
                 if self._offered:  # else another thread was quicker
                     data, taken = self._offered.popleft()
@@ -77,6 +88,7 @@ class Link:
             if self.is_open and self._sock.send(data, FLAGS) == len(data):
                 return ""
         except BlockingIOError:
+            self._full = True
             return "stalled"
         except OSError:  # the client reads the end too, and connects again
             return "not_connected"

@@ -7,7 +7,7 @@ the reply path a fifth of a second. So each part is bounded before it is encoded
 from collections.abc import Callable, Mapping
 from itertools import islice
 from math import isfinite, nan
-from typing import Any
+from typing import Any, TypeGuard
 
 from dreamclient.errors import UsageError
 from dreamclient.messages import Method
@@ -26,7 +26,10 @@ def small_context(ctx: Any) -> dict[str, Any]:
     given = ctx if isinstance(ctx, Mapping) else vars(ctx)
     small: dict[str, Any] = {"prompt": "", "reply": "", "themes": []}
     try:
-        small |= {name: cut(given[name]) for name, cut in _CUTS.items() if given.get(name) is not None}
+        for name, cut in _CUTS.items():
+            value = given.get(name)
+            if value is not None:
+                small[name] = cut(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"a context that cannot be sent: {error}") from None
     return small
@@ -53,8 +56,25 @@ def _text_or_number(value: Any) -> str | float:
 def _numbers(value: Any) -> dict[str, float]:
     """Return the finite numbers of a mapping, or of an object's attributes: one level of them."""
     given = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    if _are_plain(given):
+        return given
     named = ((name, number(each)) for name, each in islice(given.items(), LOOKED_AT) if isinstance(name, str))
     return dict(islice(((name[:NAME_CHARS], one) for name, one in named if one is not None), NUMBERS))
+
+
+def _are_plain(given: Any) -> TypeGuard[dict[str, float]]:
+    """Return whether these are a few finite floats with short names, as nearly always: checked without a loop."""
+    return (
+        type(given) is dict
+        and 0 < len(given) <= NUMBERS
+        and _FLOAT.issuperset(map(type, given.values()))
+        and _STR.issuperset(map(type, given))
+        and max(map(len, given)) <= NAME_CHARS
+        and isfinite(sum(given.values()))
+    )
+
+
+_FLOAT, _STR = frozenset({float}), frozenset({str})
 
 
 def number(value: Any) -> float | None:

@@ -15,6 +15,8 @@ into: <module>                         process's own `random`; no file to feed; 
 import threading
 from collections import Counter
 
+NOTHING: Counter[str] = Counter()  # taken by a message that has nothing to tell; never changed
+
 
 class Failures:
     """Counts of failures by kind, from any thread. The lock is re-entrant, since a signal handler may reply too."""
@@ -32,14 +34,17 @@ class Failures:
 
     def take(self) -> Counter[str]:
         """Return the failures that no message has carried, for the next message. Call `put_back` if it is not sent."""
+        if not self.pending:  # nearly always
+            return NOTHING
         with self._lock:
             taken, self.pending = self.pending, Counter()
         return taken
 
     def put_back(self, taken: Counter[str]) -> None:
         """Leave failures that were taken to another message."""
-        with self._lock:
-            self.pending += taken
+        if taken:
+            with self._lock:
+                self.pending += taken
 
     def forked(self) -> None:
         """Begin at zero in a forked child, with another lock: a thread of the parent may have held it. The parent tells

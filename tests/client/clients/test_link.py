@@ -98,6 +98,13 @@ def test_drops_contexts_without_waiting_if_the_daemon_does_not_read(ends: Ends) 
     assert "failures" not in event.params[0]
 
 
+def test_does_not_make_a_context_while_there_is_no_room(ends: Ends) -> None:
+    """P1: while the daemon is stopped, an offer costs a look at the socket."""
+    ends.stall()
+    assert not ends.link.offer({"prompt": object()})
+    assert "unsendable" not in ends.failures
+
+
 @pytest.fixture
 def narrow(ends: Ends) -> Ends:
     """Ends whose kernel takes a few KiB at once, so that messages go out in part."""
