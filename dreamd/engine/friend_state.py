@@ -136,8 +136,8 @@ class FriendState:
     async def take_back(self, dialogs: Sequence[int]) -> dict[int, int]:
         """Note that dialogues are to be taken back, and lose the fragments that came from them. Return how many, by
         dialogue."""
-        lost = await self._store.ask_undream(dialogs, self._clock.wall())
-        self._take_up(await self._store.load())
+        lost, memory = await self._store.ask_undream(dialogs, self._clock.wall())
+        self._take_up(memory)
         return lost
 
     # Checkpoints.

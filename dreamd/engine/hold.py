@@ -1,6 +1,6 @@
 """The one way to change something beside which no dialogue may run: the friend, the past, leo's field, a pause.
 
-A restore, a reseed, an import, a drop and forgetting use it.
+A restore, a reseed, an import, a drop, forgetting and taking a dream back use it.
 """
 
 import asyncio

@@ -243,9 +243,9 @@ class Store(WatchedDatabase):
         """Return the dialogues that are asked to be taken back. Raise Refusal."""
         return await self._read(candidates.candidates, asked)
 
-    async def ask_undream(self, dialogs: Sequence[int], at: float) -> dict[int, int]:
+    async def ask_undream(self, dialogs: Sequence[int], at: float) -> tuple[dict[int, int], Memory]:
         """Note that dialogues are to be taken back, and take from the friend what they brought. Return how many
-        fragments went, by dialogue."""
+        fragments went, by dialogue, and the new state for the memory."""
         return await self._write(steps.ask_undream, dialogs, at, self._keep_texts)
 
     async def waiting_undreams(self) -> list[tuple[int, str, str]]:

@@ -18,6 +18,7 @@ from dreamd.engine.dialogues import Dreamer
 from dreamd.engine.engine import Engine
 from dreamd.engine.events import Event, Events
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.hold import hold_dialogues
 from dreamd.engine.pending import Pause
 from dreamd.engine.session_hooks import Caller
 from dreamd.engine.undream.unobserve_hook import HookFailed, Removal, UnobserveHook
@@ -133,7 +134,14 @@ class Undreaming:
         async with self._delivery.paused(new):
             own = await self._store.shards_of(list(traces))
             files = await self._delivery.for_a_client(self._delivery.inbox.take_back, own)
-            lost = await self._friend.take_back(list(new))
+            try:
+                async with hold_dialogues(self._engine.dialogues):
+                    lost = await self._friend.take_back(list(new))
+            except (
+                asyncio.CancelledError
+            ):  # the store notes them all the same: the next tick finds them there
+                self._loaded = False
+                raise
         for number, one in new.items():
             self.waiting[number] = one.trace_id or "", one.field or ""
         return {

@@ -10,6 +10,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from dreamd.store.reads import load_memory
+from dreamd.store.records import Memory
 from dreamd.store.reply_shares import take_back_words
 from dreamd.store.undreaming.candidates import UNDONE, WAITING
 from dreamd.store.writes import retire_fragment
@@ -26,9 +28,10 @@ class FedLine(Struct, frozen=True):
 
 def ask_undream(
     connection: Connection, dialogs: Iterable[int], at: float, keep_texts: bool
-) -> dict[int, int]:
+) -> tuple[dict[int, int], Memory]:
     """Note that dialogues are to be taken back. The friend loses what they brought him, and they get no inbox file any
-    more. Return the number of fragments that went, by dialogue."""
+    more. Return the number of fragments that went, by dialogue, and the new memory. If a restore brings a fragment
+    back, it says so: the user has dropped it."""
     lost = {}
     for dialog in dialogs:
         connection.execute(
@@ -40,9 +43,9 @@ def ask_undream(
             "SELECT id FROM dream_bootstrap_fragments WHERE dialog_id = ? AND NOT origin", (dialog,)
         ).fetchall()
         for (fragment,) in brought:
-            retire_fragment(connection, fragment, at, keep_texts)
+            retire_fragment(connection, fragment, at, keep_texts, dropped=True)
         lost[dialog] = len(brought)
-    return lost
+    return lost, load_memory(connection)
 
 
 def waiting_undreams(connection: Connection) -> list[tuple[int, str, str]]:

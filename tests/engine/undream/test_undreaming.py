@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from dreamd.store.undreaming.candidates import Asked
 from tests.helpers.daemons.in_loop import TestClock, serving
-from tests.helpers.dreaming import STIRRED, Gate, dreams, onlooker, settled
+from tests.helpers.dreaming import STIRRED, Gate, dreams, leo, onlooker, settled
 from tests.helpers.field_host import FieldHost
 from tests.helpers.leo_field import rows_of, talk
 from tests.helpers.peer import PeerError, saying
@@ -158,7 +159,7 @@ async def test_waits_for_a_dream_in_progress_and_no_dream_begins_beside_it(tmp_p
             dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
             await generating.reached.wait()
             asked = asyncio.create_task(peer.call("dialogs.undream", {"id": 1}))
-            await until_on_loop(lambda: service.undreaming.waiting)
+            await until_on_loop(service.engine.dialogues.holding.locked)
             assert await refusal(another, {"id": 2}) == "dialogue 2 has not ended; take it back then"
             assert not taking_back.reached.is_set()
             generating.opened.set()
@@ -214,3 +215,49 @@ async def test_tells_its_subscribers(tmp_path, host):
         trace_id = (await service.store.get(1))["trace_id"]
         known = {"type": "dialog.undone", "dialog": 1, "trace_id": trace_id}
         assert event == known | {"at": event["at"], "lines": 3, "unknown": [], "missing": 0}
+
+
+async def test_is_noted_though_the_one_who_asked_has_gone(tmp_path, host, monkeypatch):
+    async with serving(tmp_path, **THREE) as service:
+        async with await host.connect(service.socket) as peer:
+            await dreams(peer, 1)
+        reached, going_on, ask = asyncio.Event(), asyncio.Event(), service.store.ask_undream
+
+        async def slowly(*arguments):
+            reached.set()
+            await going_on.wait()
+            return await ask(*arguments)
+
+        monkeypatch.setattr(service.store, "ask_undream", slowly)
+        asking = asyncio.create_task(service.undreaming.undream(Asked(id=1)))
+        await reached.wait()
+        asking.cancel()
+        going_on.set()
+        await asyncio.wait([asking])
+        assert service.undreaming.waiting == {}
+        await service.undreaming.load()
+        assert list(service.undreaming.waiting) == [1]
+
+
+async def test_a_restore_says_that_what_was_taken_back_comes_back(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 1)
+        await peer.call("friend.checkpoint", "then")
+        [told] = (await peer.call("dialogs.undream", {"id": 1}))["dialogs"]
+        answer = await peer.call("friend.restore", "then")
+        assert answer["added_dropped"] == answer["added"] == told["fragments"] > 0
+
+
+async def test_friend_changes_when_no_other_leo_dreams(tmp_path, host):
+    gate = Gate()
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 1)
+        async with await leo(service, name="other", generate=gate) as other:
+            dreaming = asyncio.create_task(other.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            asking = asyncio.create_task(peer.call("dialogs.undream", {"id": 1}))
+            await until_on_loop(service.engine.dialogues.holding.locked)
+            gate.opened.set()
+            assert (await dreaming)["outcome"] == "complete"
+            [told] = (await asking)["dialogs"]
+            assert told["state"] == "done"

@@ -33,9 +33,10 @@ async def test_friend_loses_what_the_dialogue_brought_and_a_replay_still_finds_i
     await store.seed(["I am small."], STARTED_AT)
     brought = change(added=(fragment(2, "of this one", dialog=1), fragment(3, "of another", dialog=9)))
     number = await fed_dream(store, change=brought)
-    assert await store.ask_undream([number], STARTED_AT) == {number: 1}
-    assert [each.text for each in (await store.load()).fragments] == ["I am small.", "of another"]
-    assert await store.ask_undream([number], STARTED_AT) == {number: 0}
+    lost, memory = await store.ask_undream([number], STARTED_AT)
+    assert (lost, memory) == ({number: 1}, await store.load())
+    assert [each.text for each in memory.fragments] == ["I am small.", "of another"]
+    assert (await store.ask_undream([number], STARTED_AT))[0] == {number: 0}
 
 
 async def test_dialogue_without_a_file_gets_none_any_more(store):
