@@ -15,6 +15,7 @@ from dreamclient.clients.run import Timing
 from dreamclient.clients.thread import DreamClient, result_of
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
 from dreamclient.messages import Method
+from dreamclient.privacy import is_private
 from dreamclient.protocol.contexts import small_context
 from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hook
@@ -117,7 +118,10 @@ class WaitingClient(DreamClient):
         return self._why
 
     def offer(self, ctx: Any) -> bool:
-        """Offer a context, and wait for the end of its dialogue. Return whether the daemon decided on it."""
+        """Offer a context, and wait for the end of its dialogue. Return whether the daemon decided on it. A private one
+        is counted, and the next connection tells the number."""
+        if is_private():
+            return self._keep_private()
         self._why = ""
         try:
             if super().start(ANSWER_S):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dreamclient.messages import *  # noqa: F403
     from dreamclient.paths import socket_path as socket_path
     from dreamclient.paths import state_dir as state_dir
+    from dreamclient.privacy import private as private
 
 _HOMES = {
     "clients.run": "Timing",
@@ -26,6 +27,7 @@ _HOMES = {
     "leo": "Attachment attach",
     "messages": "PROTOCOL_VERSION Code DreamContext LineMeta LineMetrics Method PulseSnapshot",
     "paths": "socket_path state_dir",
+    "privacy": "private",
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_NAMES)

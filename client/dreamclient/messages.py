@@ -30,6 +30,7 @@ class Method:
     SHUTDOWN = "shutdown"
     SEED = "dream.seed"
     CONTEXT = "dream.context"
+    PRIVATE = "dream.private"
     NOW = "dream.now"
     PAUSE = "dream.pause"
     RESUME = "dream.resume"

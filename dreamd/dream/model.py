@@ -74,6 +74,7 @@ class Context(Struct):
     quality: float | None = None
     # The failures that the host swallowed since its last message, by kind.
     failures: dict[str, Count] | None = None
+    private: Count | None = None  # how many replies were private since its last message
 
     def __post_init__(self) -> None:
         self.prompt, self.reply = cut_text(self.prompt), cut_text(self.reply)

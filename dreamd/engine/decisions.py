@@ -12,6 +12,9 @@ from dreamd.errors import StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.store.store import Store
 
+PRIVATE = "private"  # stands among the reasons for the replies on which none was decided
+PRIVATE_MOST = 1_000_000  # that a host may tell at once, so that their sum fits into a message
+
 
 class Decisions:
     """The last 256 decisions, those of earlier daemons among them. `reasons` counts those of this daemon."""
@@ -33,6 +36,12 @@ class Decisions:
         self._unsaved.append(decision)
         self.reasons[decision.reason] += 1
         self._uncounted[day_number(decision.at), decision.reason] += 1
+
+    def count_private(self, replies: int, at: float) -> None:
+        """Count replies in private conversations, of which nothing else is known. No disk is touched."""
+        replies = min(replies, PRIVATE_MOST)
+        self.reasons[PRIVATE] += replies
+        self._uncounted[day_number(at), PRIVATE] += replies
 
     def restore(self, earlier: Iterable[Decision]) -> None:
         """Put the decisions of earlier daemons, oldest first, before those that were made meanwhile."""

@@ -40,8 +40,7 @@ def greet_session(parts: Parts, session: Session, asked: params.HelloParams) -> 
     session.greeted = True
     parts.engine.join(session)
     parts.undreaming.wake()  # after what the session may have to dream
-    if said.failures:
-        parts.failures.from_host(said.failures)
+    _count(parts, said)
     return {
         "protocol": PROTOCOL_VERSION,
         "name": "dreamd",
@@ -79,19 +78,30 @@ def trace_messages(parts: Parts, session: Session, asked: params.TraceSubscribeP
 
 
 def offer_context(parts: Parts, session: Session, asked: params.ContextParams) -> Any:
-    return parts.engine.offer(session, _take_failures(parts, asked.context))
+    return parts.engine.offer(session, _take_counts(parts, asked.context))
 
 
-def _take_failures(parts: Parts, ctx: Context) -> Context:
-    """Count the failures that the host swallowed, and remove them from the context."""
-    if ctx.failures:
-        parts.failures.from_host(ctx.failures)
-        ctx.failures = None
+def _take_counts(parts: Parts, ctx: Context) -> Context:
+    """Count what the host counted since its last message, and remove it from the context."""
+    if ctx.failures or ctx.private:
+        _count(parts, ctx)
+        ctx.failures = ctx.private = None
     return ctx
 
 
+def _count(parts: Parts, told: Context | params.Hello | params.Counted) -> None:
+    if told.failures:
+        parts.failures.from_host(told.failures)
+    if told.private:
+        parts.engine.decisions.count_private(told.private, parts.clock.wall())
+
+
+def count_private(parts: Parts, session: Session, asked: params.CountedParams) -> None:
+    _count(parts, asked.counted)
+
+
 def dream_now(parts: Parts, session: Session, asked: params.NowParams) -> Coroutine[Any, Any, dict[str, Any]]:
-    ctx = None if asked.context is None else _take_failures(parts, asked.context)
+    ctx = None if asked.context is None else _take_counts(parts, asked.context)
     return parts.engine.dream_now(session, ctx, asked.session)
 
 
@@ -239,6 +249,7 @@ TABLE: dict[str, ServedMethod] = {
     Method.SUBSCRIBE: _serve_with(subscribe_events, params.NoParams),
     Method.TRACE: _serve_with(trace_messages, params.TraceSubscribeParams),
     Method.CONTEXT: _serve_with(offer_context, params.ContextParams, told=True),
+    Method.PRIVATE: _serve_with(count_private, params.CountedParams, told=True),
     Method.NOW: _serve_with(dream_now, params.NowParams),
     Method.PAUSE: _serve_with(pause_dreams, params.PauseParams),
     Method.RESUME: _serve_with(resume_dreams, params.NoParams),

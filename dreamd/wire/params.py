@@ -40,6 +40,14 @@ class Hello(Struct):
         None  # an opaque id of the field that the client feeds
     )
     failures: dict[str, Count] | None = None
+    private: Count | None = None
+
+
+class Counted(Struct):
+    """What a client counted since its last message: failures by kind, and private replies."""
+
+    failures: dict[str, Count] | None = None
+    private: Count | None = None
 
 
 class Seed(Struct):
@@ -63,6 +71,10 @@ class HelloParams(Params):
 
 class ContextParams(Params):
     context: Context
+
+
+class CountedParams(Params):
+    counted: Counted
 
 
 class NowParams(Params):

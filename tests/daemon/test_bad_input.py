@@ -84,6 +84,9 @@ WRONG = {
         [{"failures": {"a": "b"}}], [{"failures": []}], [b"\x81\x81\x01\x02\x03"],
     ],
     Method.NOW: [[5], [None, "1"], [None, 1.5], [{}, {}], [1, {}], [None, None, None], [{"quality": NAN}]],
+    Method.PRIVATE: [
+        [], [None], [3], [{"private": -1}], [{"private": "3"}], [{"private": 1.5}], [{"failures": []}], [{}, 1],
+    ],
     Method.PAUSE: [["2h"], [0], [-1], [NAN], [INF], [1e300], [1, 2], [[]]],
     Method.RESUME: [[1], [None], [{}]],
     Method.SEED: [

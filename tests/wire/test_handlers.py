@@ -14,6 +14,7 @@ from dreamd.wire.handlers import TABLE
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled
 from tests.helpers.peer import PeerError, PlainPeer
+from tests.helpers.state_folder import rows
 from tests.helpers.trouble import Locked, impatient
 
 SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {
@@ -176,3 +177,25 @@ async def test_an_answer_names_the_trouble_of_the_store(tmp_path):
         assert service.failures.counts == {"dream.seed: locked": 1}
         lock.end()
         await settled(service)
+
+
+async def test_of_private_replies_only_the_number_is_kept_by_day_and_over_restarts(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        peer.send([2, "dream.private", [{"private": 2, "failures": {"stalled": 1}}]])
+        await peer.hello("leo", private=1)
+        await peer.call("dream.context", STIRRED | {"private": 4})
+        assert (await peer.call("status"))["decisions"]["private"] == 7
+        assert service.failures.counts == {"host: stalled": 1}
+        assert len(service.engine.why(9)) == 1
+        await settled(service)
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        assert (await peer.call("status"))["decisions"] == {}
+        [day] = (await peer.call("stats"))["days"].values()
+        assert day["private"] == 7
+    assert rows(tmp_path, "SELECT count(*) FROM dream_dialogs WHERE context LIKE '%private\":4%'") == [(0,)]
+
+
+async def test_bounds_the_private_replies_that_are_told_at_once(tmp_path):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        assert await peer.call("dream.private", {"private": (1 << 64) - 1}) is None
+        assert service.engine.reasons["private"] == 1_000_000

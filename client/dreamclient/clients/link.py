@@ -17,7 +17,7 @@ from typing import Any
 
 from dreamclient.errors import CallTimeout, DreamError, NotConnected
 from dreamclient.paths import check_socket_path, socket_path
-from dreamclient.protocol.contexts import context_message
+from dreamclient.protocol.contexts import context_message, private_message
 from dreamclient.protocol.failures import NOTHING
 from dreamclient.protocol.rpc import Request
 from dreamclient.protocol.session import Done, Session
@@ -58,6 +58,13 @@ class Link:
             return self._dropped("unsendable", taken)
         self._offered.append((data, taken))
         return self._send_offered()
+
+    def tell_private(self) -> None:
+        """Tell the daemon how many replies were private, as `offer` does. If it is not sent, a later message tells."""
+        if not self._is_stalled():
+            taken = self._session.failures.take()
+            self._offered.append((private_message(taken), taken))
+            self._send_offered()
 
     def _is_stalled(self) -> bool:
         """Return whether a context would be dropped, because the daemon does not read."""

@@ -17,6 +17,7 @@ from dreamclient.clients.process import call_in_child
 from dreamclient.clients.run import Run, Timing
 from dreamclient.errors import CallTimeout, NotConnected, UsageError
 from dreamclient.messages import Method
+from dreamclient.privacy import Private, is_private, private
 from dreamclient.protocol.contexts import small_context
 from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hook, Hooks
@@ -75,12 +76,27 @@ class Client:
 
     def offer(self, ctx: Any) -> bool:
         """Tell the daemon of a reply by a `DreamContext`, or by a mapping with its keys. Return False if it was dropped
-        and counted. The reply path calls only this: it never waits and never raises."""
+        and counted, or if it is private. The reply path calls only this: it never waits and never raises."""
+        if is_private():
+            return self._keep_private()
         if (link := self._link()) is not None:
             return link.offer(ctx)
         self.count("forked" if self._forked else "not_connected")
         if self._wanted and time.monotonic() >= self._retry_at:
             self._began()
+        return False
+
+    def private(self) -> Private:
+        """Return a block that keeps a conversation out of all dreams: what is offered in it is counted, and not sent.
+
+        It holds for this thread or task, and for each client in it."""
+        return private()
+
+    def _keep_private(self) -> bool:
+        """Count a private reply, and tell the daemon the number alone. Return False, since no context is sent."""
+        self._session.failures.count_private()
+        if (link := self._link()) is not None:
+            link.tell_private()
         return False
 
     def serve(
@@ -105,7 +121,9 @@ class Client:
     def ask(self, method: str, params: list[Any], done: Done, deadline: float) -> Callable[[], None]:
         """Call a method of the daemon without waiting; return a function that gives the call up. `done` is called on
         the client's thread, with the Reply, or with None if the connection ends first. `deadline` (monotonic seconds)
-        is for the sending."""
+        is for the sending. In a private block a context raises UsageError."""
+        if is_private() and method in (Method.CONTEXT, Method.NOW) and params[:1] not in ([], [None]):
+            raise UsageError("this conversation is private: nothing of it is sent; dream after the block")
         link = self._link(method)
         if link is None or not link.is_open:
             raise NotConnected(self.trouble)

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dreamclient.privacy import is_private
 from dreamclient.protocol.failures import Failures
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Process:
             target: Any = self._plain(functions) if field is None else self._attach(field)
             if target is None:
                 return
-            if self._mode != "wait":
+            if self._mode != "wait" or is_private():  # of a private reply only its number is told
                 target.offer(ctx)
                 return
             with self._waits().dream(db_path, config.settings() if config else (), now) as may_dream:

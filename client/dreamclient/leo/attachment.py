@@ -23,6 +23,7 @@ from dreamclient.leo.modules import Modules
 from dreamclient.leo.names import names_of
 from dreamclient.leo.voice import Voice
 from dreamclient.messages import DreamContext
+from dreamclient.privacy import Private, is_private, private
 
 # Those of his calls whose first argument is a text.
 _CALLS = ("reply", "observe", "async_reply", "async_observe")
@@ -102,6 +103,7 @@ class Attachment:
         self.client = client
         self.field, self.database, self.modules = hooks.field, hooks.database, hooks.modules
         self.senses = Senses(hooks.names)
+        self._private_replies = hooks.private_replies
         self.after_reply = after_reply
         self.replies: weakref.WeakSet[Call] = weakref.WeakSet()  # under way
         hooks.talks = lambda: len(self.replies) > 0
@@ -126,17 +128,30 @@ class Attachment:
         return self._end.alive
 
     def offer(self, ctx: DreamContext) -> bool:
-        """Tell the daemon of a reply, with the measures that leo lacks. Return False if it was dropped. This never
-        waits and never raises."""
+        """Tell the daemon of a reply, with the measures that leo lacks. Return False if it was dropped, or is private.
+        This never waits and never raises."""
         try:
             if (call := Call.here()) is not None and call.attachment is self:
                 call.told = True
                 if self.client.waits:  # for the lines of its dream
                     self.replies.discard(call)
+            if is_private():
+                return self.client.offer(None)  # only counts it
             return self.client.offer(self.senses.sharpened(self.field(), ctx))
         except Exception:  # noqa: BLE001 the reply must go on
             self.client.count("offer")
             return False
+
+    def private(self) -> Private:
+        """Return a block that keeps a conversation out of all dreams: of the replies in it only their number is told.
+        It holds for this thread or task. What is said in it is still in leo's own field."""
+        return private()
+
+    def keep_private(self, reply: Any, *, told: bool) -> None:
+        """Keep a private reply out of what dreams recall, and count it unless it was."""
+        self._private_replies.append(hash(reply))
+        if self.after_reply and not told:
+            self.client.offer(None)
 
     def detach(self) -> None:
         """Undo `attach`, and end the connection. The drop-in leaves the field alone from then on. A second call does
@@ -196,7 +211,8 @@ class Call:
             bond.database.look(self._field)
             if isinstance(self._text, str):
                 self.prompt = self._text if self._is_reply else None
-                bond.senses.prompt(self._field, self._text)
+                if not is_private():
+                    bond.senses.prompt(self._field, self._text)
         except Exception:  # noqa: BLE001 leo must get the text in any case
             bond.client.count("listen")
         if self._is_reply:
@@ -208,7 +224,9 @@ class Call:
         bond = self.attachment
         bond.replies.discard(self)
         try:
-            if self.prompt is not None:
+            if self.prompt is not None and is_private():
+                bond.keep_private(reply, told=self.told)
+            elif self.prompt is not None:
                 if bond.after_reply and not self.told:
                     bond.offer(bond.senses.context(self._field, self.prompt, reply))
                 bond.senses.answered(self.prompt)

@@ -9,7 +9,7 @@ Each call opens and closes a connection, so no thread gets another's, and no for
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dreamclient.clients.process import unforked
 
 # Seconds that a writer waits for another: sqlite3's own default. With none, four of 821 writes failed.
 BUSY_S = 5.0
+SNAPSHOTS = 512  # that leo keeps
 FIELD_KEY = "dreamd_field"  # in leo's table `meta`: the id of the field, which goes with the file
 
 
@@ -100,14 +101,17 @@ def opened(path: Path, mode: str, busy_s: float = BUSY_S) -> Iterator[_Held]:
         yield connection
 
 
-def recall(path: Path, query: str, n: int, words_of: Callable[[str], list[str]]) -> list[str]:
-    """Return the n of leo's snapshots that share most words with `query`, by Jaccard. Leave out those that share none.
-    His counts of their use do not change."""
+def recall(
+    path: Path, query: str, n: int, words_of: Callable[[str], list[str]], without: Collection[int] = ()
+) -> list[str]:
+    """Return the n of leo's snapshots that share most words with `query`, by Jaccard. Leave out those that share none,
+    and those whose hash is in `without`. His counts of their use do not change."""
     with opened(path, "ro") as connection:
-        rows = connection.execute("SELECT text FROM snapshots ORDER BY id DESC LIMIT 512").fetchall()
+        newest = "SELECT text FROM snapshots ORDER BY id DESC LIMIT ?"
+        rows = connection.execute(newest, (SNAPSHOTS,)).fetchall()
     asked = {word.casefold() for word in words_of(query)}
     scored = []
-    for (text,) in rows:
+    for text in (text for (text,) in rows if hash(text) not in without):
         own = {word.casefold() for word in words_of(text)}
         if shared := len(asked & own):
             scored.append((shared / len(asked | own), text))

@@ -7,13 +7,15 @@ he talks changes nothing of his.
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dreamclient.leo.database import FieldDatabase, recall
+from dreamclient.leo.database import SNAPSHOTS, FieldDatabase, recall
 from dreamclient.leo.diet import Chooses, KnownToLeo
 from dreamclient.leo.feeding import Added, drop_marks, ingest, undo_line
 from dreamclient.leo.modules import Modules, SpokenLine
@@ -42,6 +44,8 @@ class FieldHooks:
     count: Callable[[str], None]
     modules: Modules
     talks: Callable[[], bool] = lambda: False
+    # Hashes of the last private replies, as many as leo keeps snapshots. They are gone with the process.
+    private_replies: deque[int] = dataclass_field(default_factory=partial(deque, maxlen=SNAPSHOTS))
     _known: KnownToLeo = dataclass_field(init=False)
     # Of the candidates for a line, by number.
     _measures: dict[int, Mapping[str, float]] = dataclass_field(default_factory=dict)
@@ -114,9 +118,9 @@ class FieldHooks:
         return {"undone": True, "missing": undo_line(path, known, meta)}
 
     def recall(self, query: str, n: int) -> list[str]:
-        """Return up to n of leo's own snapshots that share words with `query`."""
+        """Return up to n of leo's own snapshots that share words with `query`, and are no private replies."""
         path = self._path(self._leo())
-        return [] if path is None else recall(path, query, n, self.names["tokenize"])
+        return [] if path is None else recall(path, query, n, self.names["tokenize"], self.private_replies)
 
     def field_id(self) -> str | None:
         """Return the id of the field, or None if it has none."""

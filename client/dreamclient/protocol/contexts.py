@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 
 from dreamclient.errors import UsageError
 from dreamclient.messages import Method
+from dreamclient.protocol.failures import as_told
 from dreamclient.protocol.rpc import NOTIFICATION, packed
 
 WHOLE_BYTES = 32 * 1024  # up to here a send on a Unix socket was seen to be all or nothing
@@ -36,13 +37,18 @@ def small_context(ctx: Any) -> dict[str, Any]:
 
 
 def context_message(ctx: Any, untold: Mapping[str, int]) -> bytes:
-    """Return the notification of a context, with the failures that no message has carried. Raise UsageError if it
-    cannot be sent."""
-    small = small_context(ctx) | ({"failures": untold} if untold else {})
+    """Return the notification of a context, with the failures and private replies that no message has carried. Raise
+    UsageError if it cannot be sent."""
+    small = small_context(ctx) | (as_told(untold) if untold else {})
     data = packed([NOTIFICATION, Method.CONTEXT, [small]])
     if len(data) > WHOLE_BYTES:
         raise UsageError(f"a context of {len(data)} bytes; the limit is {WHOLE_BYTES}")
     return data
+
+
+def private_message(untold: Mapping[str, int]) -> bytes:
+    """Return the notification of private replies: their number, and the failures that no message has carried."""
+    return packed([NOTIFICATION, Method.PRIVATE, [as_told(untold)]])
 
 
 def _text_or_number(value: Any) -> str | float:

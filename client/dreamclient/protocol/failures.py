@@ -14,6 +14,10 @@ into: <module>                         process's own `random`; no file to feed; 
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+PRIVATE = "private"  # replies in private conversations: they travel with the failures, and are none
 
 NOTHING: Counter[str] = Counter()  # taken by a message that has nothing to tell; never changed
 
@@ -32,8 +36,14 @@ class Failures:
             self.counts[kind] += 1
             self.pending[kind] += 1
 
+    def count_private(self) -> None:
+        """Count one reply in a private conversation."""
+        with self._lock:
+            self.pending[PRIVATE] += 1
+
     def take(self) -> Counter[str]:
-        """Return the failures that no message has carried, for the next message. Call `put_back` if it is not sent."""
+        """Return the failures and private replies that no message has carried, for the next message. Call `put_back` if
+        it is not sent."""
         if not self.pending:  # nearly always
             return NOTHING
         with self._lock:
@@ -50,3 +60,10 @@ class Failures:
         """Begin at zero in a forked child, with another lock: a thread of the parent may have held it. The parent tells
         what it counted."""
         self._lock, self.pending = threading.RLock(), Counter()
+
+
+def as_told(taken: Mapping[str, int]) -> dict[str, Any]:
+    """Return what was taken as a message carries it: `{failures?, private?}`."""
+    failures = {kind: count for kind, count in taken.items() if kind != PRIVATE}
+    replies = taken.get(PRIVATE, 0)
+    return ({"failures": failures} if failures else {}) | ({"private": replies} if replies else {})

@@ -11,7 +11,7 @@ from typing import Any
 
 from dreamclient.errors import NotConnected, UsageError
 from dreamclient.messages import CLIENT_VERSION, PROTOCOL_VERSION, Code, Method
-from dreamclient.protocol.failures import Failures
+from dreamclient.protocol.failures import Failures, as_told
 from dreamclient.protocol.hooks import Hooks
 from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 
@@ -53,7 +53,8 @@ class Session(Peer):
             hello |= {"field": field} if field else {}
         except Exception:  # noqa: BLE001 leo's database may be locked or damaged; he dreams all the same
             self.failures.count("field")
-        hello["failures"] = taken = self.failures.take()
+        taken = self.failures.take()
+        hello |= {"failures": {}} | as_told(taken)
         self.out.append(self.call(Method.HELLO, [hello], lambda reply: self._greeted(taken, reply))[1])
 
     def _greeted(self, told: Counter[str], reply: Reply | None) -> None:

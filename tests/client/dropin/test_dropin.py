@@ -29,6 +29,7 @@ from dreamclient.dropin import process as dropin_host
 from dreamclient.dropin.process import Process
 from dreamclient.leo.attachment import attachment_of
 from dreamclient.messages import PulseSnapshot
+from dreamclient.privacy import private
 from dreamclient.protocol.contexts import small_context
 
 from tests.helpers import leo_double
@@ -713,3 +714,35 @@ def test_waiting_takes_the_real_time_if_none_is_given(waits, database, leo):
     ((first,), (second,)) = rows(database, "SELECT started_at FROM dream_dialogs ORDER BY id")
     assert first == NOW
     assert before <= second <= time.time()
+
+
+# --- private conversations -----------------------------------------------------------------------------
+
+
+def test_a_private_reply_of_leos_own_layer_is_counted_by_the_service_and_dreamt_of_by_none(
+    service, leo, host
+):
+    maybe_run_dream(CALM, leo.generate, leo.observe)
+    until(lambda: host._client.connected, "the connection")
+    for _ in range(2):
+        with private():
+            maybe_run_dream(STIRRED, leo.generate, leo.observe)
+    until(lambda: service.call("status")["decisions"].get("private") == 2, "the count")
+    assert service.call("status")["dialogues"] == {}
+    assert leo.said == []
+
+
+def test_a_private_reply_starts_no_daemon_that_is_waited_for(waits, database, leo, host):
+    with private():
+        maybe_run_dream(STIRRED, leo.generate, leo.observe, database, ALWAYS, NOW)
+    assert (leo.said, database.exists()) == ([], False)
+    maybe_run_dream(CALM, leo.generate, leo.observe, database, ALWAYS, NOW)
+    assert host.ask(database, "status")["decisions"] == {"calm": 1, "private": 1}
+
+
+def test_a_private_reply_is_counted_by_the_embedded_daemon(leo, host, monkeypatch):
+    monkeypatch.setenv("DREAMD_EMBEDDED", "1")
+    with private():
+        maybe_run_dream(STIRRED, leo.generate, leo.observe)
+    until(lambda: host.ask(None, "status")["decisions"] == {"private": 1}, "the count")
+    assert leo.said == []

@@ -576,3 +576,94 @@ def test_the_origin_is_leos_own_bootstrap_text(leo, connection):
         attachment = attach(leo, socket_path=ABSENT, origin=origin, readme=["x"])
         attachment.detach()
         assert attachment.client._session.fragments == {"origin": expected, "readme": ["x"]}
+
+
+# private conversations
+
+
+def test_a_private_reply_is_counted_and_leaves_nothing_to_later_measures(leo, client, monkeypatch):
+    attachment = attach(leo, client=client)
+    told = []
+    monkeypatch.setattr(client, "_keep_private", lambda: bool(told.append("private")))
+    with attachment.private():
+        leo.observe("a secret")
+        leo.reply("a secret")
+    assert (told, [ctx for ctx in client.offered if ctx is not None]) == (["private"], [])
+    assert attachment.senses._novelty == {}
+    leo.reply(PROMPT)
+    assert [ctx.prompt for ctx in client.offered if ctx is not None] == [PROMPT]
+    assert (told, client.failures) == (["private"], {"not_connected": 1, "connect": 1})
+    attachment.detach()
+
+
+def test_a_private_reply_that_leos_own_layer_tells_is_counted_once(leo, client, monkeypatch):
+    attachment = attach(leo, client=client)
+    told = []
+    monkeypatch.setattr(client, "_keep_private", lambda: bool(told.append("private")))
+    monkeypatch.setattr(
+        leo_double,
+        "maybe_run_dream",
+        lambda ctx, *_, **__: attachment.offer(DreamContext("secret", "reply")),
+    )
+    with attachment.private():
+        leo.reply("a secret")
+    assert told == ["private"]
+    attachment.detach()
+
+
+async def test_a_private_task_beside_a_public_one(connection, client):
+    leo = leo_double.AsyncLeoField(connection)
+    attachment = attach(leo, client=client)
+    entered, left = asyncio.Event(), asyncio.Event()
+
+    async def secretly():
+        with attachment.private():
+            entered.set()
+            await left.wait()
+            await leo.async_reply("a secret")
+
+    talking = asyncio.create_task(secretly())
+    await entered.wait()
+    await leo.async_reply(PROMPT)
+    left.set()
+    await talking
+    assert [ctx.prompt for ctx in client.offered if ctx is not None] == [PROMPT]
+    assert client.offered[-1] is None
+    attachment.detach()
+
+
+def test_dreams_do_not_recall_a_private_reply(leo, client):
+    attachment = attach(leo, client=client, recall=True)
+    with attachment.private():
+        secret = leo.reply(PROMPT)
+    recall = client._session.hooks._hooks["recall"]
+    with sqlite3.connect(leo_double.DB_PATH) as database:
+        database.execute("DELETE FROM snapshots")
+        for text in (secret, f"{secret} and more"):
+            database.execute("INSERT INTO snapshots (text) VALUES (?)", (text,))
+    assert recall(secret, 5) == [f"{secret} and more"]
+    attachment.detach()
+
+
+def test_a_private_conversation_leaves_nothing_in_the_state_folder_but_a_count(leo, tmp_path):
+    state = tmp_path / "service"
+    with DaemonProcess(state, "--set", "gate.chance=1", "--set", "log.level=debug") as daemon:
+        attachment = attach(leo, socket_path=daemon.socket, recall=True)
+        assert attachment.client.start(20)
+        with attachment.private():
+            for _ in range(3):
+                leo.observe("xyzzy is my secret word")
+                leo.reply("what is xyzzy")
+        until(lambda: daemon.call("status")["decisions"] == {"private": 3}, "the count")
+        attachment.detach()
+        said = daemon.stderr
+    found = {
+        path.relative_to(state).as_posix(): path.read_bytes() for path in state.rglob("*") if path.is_file()
+    }
+    assert [name for name, data in {**found, "log": said.read_bytes()}.items() if b"xyzzy" in data] == []
+    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+        counts = database.execute("SELECT reason, count FROM dream_decision_counts").fetchall()
+        assert counts == [("private", 3)]
+        for table in ("dream_dialogs", "dream_turns", "dream_decisions", "dream_signals"):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    assert "xyzzy" in leo.vocab  # what was said is still in his own field

@@ -23,6 +23,7 @@ from dreamd.ctl.commands.report.charts import draw_lines, draw_stacked, scale
 from dreamd.ctl.commands.report.page import PAGE_BYTES, render_page
 from dreamd.dream.gate import REASONS
 from dreamd.dream.outcomes import OUTCOMES
+from dreamd.engine.decisions import PRIVATE
 from dreamd.store import writes
 from dreamd.store.store import Store
 from tests.helpers.browser import CHROMIUM, Browser
@@ -222,7 +223,7 @@ def test_decisions_of_earlier_days_are_shown() -> None:
 
 
 def test_each_reason_and_outcome_has_a_meaning() -> None:
-    assert set(page._REASONS) == set(REASONS)
+    assert set(page._REASONS) == {*REASONS, PRIVATE}
     assert set(page._ENDINGS) == set(OUTCOMES) - {"lost", "shutdown", "interrupted"} | {"running"}
 
 

@@ -48,6 +48,7 @@ _REASONS = {
     "degraded": "no dream could be kept then",
     "disabled": "dreams were switched off",
     "paused": "dreams were paused",
+    "private": "a private reply, of which nothing else is known",
 }
 _ENDINGS = {
     "complete": "all lines were said",

@@ -64,7 +64,7 @@ def _of_now(figures: Figures) -> Iterator[Family]:
         yield _gauge_family("paused", about, figures["paused"] is not None)
     yield _counter_family(
         "decisions",
-        "Decisions to dream or not, by reason, since the daemon started.",
+        "Decisions to dream or not, by reason, and private replies, since the daemon started.",
         "reason",
         figures["decisions"],
     )
