@@ -12,6 +12,7 @@ from dreamd import __version__
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.ascii import prepare_streams
 from dreamd.ctl.terminal.layout import terminal_columns
+from dreamd.ctl.terminal.output import fold_error
 from dreamd.ctl.terminal.summaries import Summarized
 
 # Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
@@ -65,6 +66,9 @@ class Commands(Summarized):
             raise SystemExit(1) from None
         except HomeUnknown as error:
             raise NoPath(str(error)) from None
+        except click.ClickException as error:
+            fold_error(error)
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -68,6 +68,12 @@ def test_help_is_as_wide_as_the_terminal(name: str) -> None:
     assert [line for line in lines if len(line) > 40 and "dreamctl" not in line] == []
 
 
+@pytest.mark.parametrize("name", ["", *ALL])
+def test_help_fits_80_columns(name: str) -> None:
+    lines = dreamctl(*name.split(), "--help", columns=80).stdout.splitlines()
+    assert [line for line in lines if len(line) > 80 and "~/.local" not in line] == []
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_every_summary_is_whole(columns: int) -> None:
     """No summary is cut off in the middle of a sentence."""

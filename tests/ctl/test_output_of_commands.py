@@ -222,3 +222,13 @@ def test_the_width_is_that_of_the_terminal(
         assert terminal.end() == 0
     assert rows in terminal.seen.splitlines(keepends=True)[0]
     assert max(map(len, terminal.seen.splitlines())) <= columns
+
+
+@pytest.mark.parametrize("words", [["show", "99"], ["recent", "-n", "0"], ["inbox", "ack", "zz", "yy"]])
+def test_errors_are_folded_on_a_terminal(dreamt: dict[str, str], tmp_path: Path, words: list[str]) -> None:
+    command = [sys.executable, "-m", "dreamd.ctl", "--state-dir", dreamt["state"], *words]
+    with Terminal(command, tmp_path, columns=40, TERM="dumb") as terminal:
+        assert terminal.end() != 0
+    lines = terminal.seen.splitlines()
+    assert any(line.startswith("Error: ") for line in lines)
+    assert [line for line in lines if len(line) > 40 and not whole(line)] == []

@@ -23,8 +23,10 @@ def completions(context: click.Context, shell: str) -> None:
 
     \b
     dreamctl completions bash > ~/.local/share/bash-completion/completions/dreamctl
-    dreamctl completions zsh > ~/.zfunc/_dreamctl        with fpath=(~/.zfunc $fpath) before compinit
+    dreamctl completions zsh > ~/.zfunc/_dreamctl
     dreamctl completions fish > ~/.config/fish/completions/dreamctl.fish
+
+    zsh reads its script if `fpath=(~/.zfunc $fpath)` stands before `compinit` in ~/.zshrc.
     """
     found = get_completion_class(shell)
     assert found is not None, "click has all of SHELLS"

@@ -6,7 +6,7 @@ import click
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.past import dialogues_since
-from dreamd.ctl.terminal.ascii import in_ascii, is_plain
+from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.markdown import diary as as_diary
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
@@ -31,5 +31,5 @@ def diary(target: Target, since: float | None) -> None:
     if target.as_json:
         emit_json(found)
         return
-    lines = list(as_diary(found)) or ["No dream in this time."]
-    click.echo("\n".join(in_ascii(line) if is_plain() else line for line in lines))
+    for line in list(as_diary(found)) or ["No dream in this time."]:
+        click.echo(fold_text(line, terminal_width()))

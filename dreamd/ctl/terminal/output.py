@@ -2,12 +2,14 @@
 
 import json
 import os
+import sys
 import time
 from typing import Any
 
 import click
 
 from dreamd.ctl.terminal.ascii import is_plain
+from dreamd.ctl.terminal.layout import fold_text, terminal_columns
 
 
 def emit_json(answer: Any) -> None:
@@ -18,6 +20,18 @@ def emit_json(answer: Any) -> None:
 def emit_line(answer: Any) -> None:
     """Print an answer as JSON on one line, for commands that run until Ctrl-C."""
     click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
+
+
+def fold_error(error: click.ClickException) -> None:
+    """Fold the message of an error, which click prints, if that goes to a terminal."""
+    if not sys.stderr.isatty():
+        return
+    head = "Error: "
+    lines = error.format_message().splitlines() or [""]
+    folded = [fold_text(lines[0], terminal_columns(), "", head)]
+    folded += [fold_text(line, terminal_columns()) for line in lines[1:]]
+    text = "\n".join(folded).removeprefix(head)
+    setattr(error, "format_message", lambda: text)  # noqa: B010 - mypy refuses to assign a method
 
 
 def command_to_copy(words: str, program: str = "dreamctl") -> str:

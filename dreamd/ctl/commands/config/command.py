@@ -31,10 +31,10 @@ def config(context: click.Context) -> None:
 
     \b
     dreamctl config                           each value, and where it comes from
-    dreamctl config set gate.chance 0.5       dream after half of the replies that call for it
+    dreamctl config set gate.chance 0.5       dream after half of such replies
     dreamctl config unset gate.chance         go back to the default
     dreamctl config check                     find what is wrong in the settings
-    dreamctl config init                      write a file with each setting and what it means
+    dreamctl config init                      write a file with all of them
     """
     if context.invoked_subcommand is not None:
         return

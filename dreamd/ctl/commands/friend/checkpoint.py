@@ -9,7 +9,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.completers import complete_checkpoints
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.layout import format_moment, terminal_width, text_table
+from dreamd.ctl.terminal.layout import fold_text, format_moment, terminal_width, text_table
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 
 
@@ -46,13 +46,16 @@ def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> N
     elif delete:
         click.echo(f"Deleted the checkpoint {name}.")
     else:
-        click.echo(f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin.")
+        kept = f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin."
+        click.echo(fold_text(kept, terminal_width()))
 
 
 def show_checkpoints(checkpoints: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:
     """Return the answer of `friend.checkpoints` as text."""
     if not checkpoints:
-        return f"Nothing is kept yet: {command_to_copy('friend checkpoint NAME')}"
+        return fold_text(
+            f"Nothing is kept yet; `{command_to_copy('friend checkpoint NAME')}` keeps him as he is.", columns
+        )
     rows = [
         [each["name"], format_moment(each["at"], now), str(each["learned"]), str(each["origin"])]
         for each in checkpoints

@@ -39,13 +39,13 @@ def friend(context: click.Context, count: int | None) -> None:
     """Show what the imaginary friend is made of, the heaviest fragments first.
 
     \b
-    dreamctl friend                       his fragments, their weights, where they came from
+    dreamctl friend                       his fragments, their weights and sources
     dreamctl friend diff                  what the last dialogue changed in him
     dreamctl friend drop 41               take a fragment out of him
     dreamctl friend checkpoint tuesday    keep him as he is
     dreamctl friend restore tuesday       make him what he was then
     dreamctl friend restore --before 7    make him what he was before dialogue 7
-    dreamctl friend restore previous      undo the last restore, drop, import or reseed
+    dreamctl friend restore previous      undo the last change by a command
 
     The origin is what leo was born with. Dreams never remove it. restore, import and reseed may put another in its
     place, and the one that goes stays as a checkpoint: `origin~1`, `origin~2` and so on.

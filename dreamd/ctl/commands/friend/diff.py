@@ -70,7 +70,7 @@ def diff(target: Target, first: str, second: str, count: int | None) -> None:
     dreamctl friend diff                    since the last dialogue began
     dreamctl friend diff 7                  since dialogue 7 began
     dreamctl friend diff tuesday            since the checkpoint tuesday
-    dreamctl friend diff previous           the last restore, drop, import or reseed
+    dreamctl friend diff previous           the last change by a command
     dreamctl friend diff tuesday 7
     """
     with target.dreams() as dreams:

@@ -33,7 +33,7 @@ def restore(target: Target, name: str | None, before: str | None) -> None:
     \b
     dreamctl friend restore tuesday
     dreamctl friend restore --before 7
-    dreamctl friend restore previous        undo the last restore, drop, import or reseed
+    dreamctl friend restore previous        undo the last change by a command
     """
     if (name is None) == (before is None):
         raise click.UsageError("name a checkpoint, or a dialogue with --before")

@@ -40,7 +40,7 @@ def service() -> None:
     """Run dreamd as a service that looks after itself.
 
     \b
-    dreamctl service install     units for this Python, enabled: it starts when leo first connects
+    dreamctl service install     its units; it starts when leo first connects
     dreamctl service status
     dreamctl service logs
     """
