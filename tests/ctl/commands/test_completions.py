@@ -49,7 +49,7 @@ def offered(daemon: DaemonProcess, *words: str) -> list[str]:
 
 def test_offers_commands_and_options(dreamt: DaemonProcess) -> None:
     assert offered(dreamt, "") == list(COMMANDS)
-    assert offered(dreamt, "re") == ["recent", "replay", "report", "restore"]
+    assert offered(dreamt, "re") == ["recent", "replay", "resume", "report", "restore"]
     assert offered(dreamt, "inbox", "ver") == ["verify"]
     assert offered(dreamt, "show", "--f") == ["--full"]
     assert offered(dreamt, "completions", "") == list(SHELLS)

@@ -100,6 +100,7 @@ CASES = [
         f"dream: measured 0.5: better than after 40 of his last 80 replies {INSTEAD.format('quality')}",
     ),
     ({"reason": "asked", "dream": True}, "asked: a dream was asked for, past all gates"),
+    ({"reason": "paused", "dream": False, "at": 0.0}, "paused: until `dreamctl resume`"),
     ({"reason": "resumed", "dream": True}, "resumed: a dream that was interrupted goes on"),
 ]
 
