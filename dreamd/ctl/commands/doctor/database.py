@@ -49,7 +49,9 @@ class Database:
     origin: int = 0
     fragments: int = 0
     pending: int = 0  # dialogues whose shard has not been written
-    latest: tuple[dict[str, Any], ...] = ()  # {outcome, lines, note, started_at, trace_id}, newest first
+    latest: tuple[
+        dict[str, Any], ...
+    ] = ()  # {outcome, lines, note, started_at, trace_id, client}, newest first
     decisions: tuple[dict[str, Any], ...] = ()  # as of `why`, newest first
 
     @property
@@ -118,7 +120,7 @@ def _read_database(path: Path, connection: sqlite3.Connection) -> Database:
     if about.foreign or about.complaints or version != len(MIGRATIONS):
         return about
     latest = connection.execute(
-        """SELECT outcome, episodes_count AS lines, note, started_at, trace_id FROM dream_dialogs
+        """SELECT outcome, episodes_count AS lines, note, started_at, trace_id, client FROM dream_dialogs
         WHERE trace_id IS NOT NULL AND finished_at IS NOT NULL ORDER BY id DESC LIMIT ?""",
         (LATEST,),
     )

@@ -21,6 +21,8 @@ LOSSES = 3  # dialogues lost in a row: one may be a restart of leo
 LATEST, SOME = 10, 4  # dialogues, at most and at least, that show whether leo stays to their end
 DREAMLESS = 100  # replies without a dream: at the default settings about one of ten leads to one
 ENOUGH = 12  # replies that reached the gates: with fewer, "always" means little
+DAY_S = 86_400.0
+_INSTANCE = re.compile(r"[A-Za-z0-9_.-]+")
 _PLACE = re.compile(r"[\w./<>-]+:\d+")
 
 
@@ -28,6 +30,7 @@ def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Find
     """Check that leo is connected, provides hooks, that his dreams speak, and that he dreams at all."""
     if answers.status is not None:
         yield from _check_connected(answers.status)
+    yield from _check_shared(answers.status or {}, database, now)
     yield from _check_mute(answers, database, now)
     yield from _dreamless(answers.decisions, database, now)
 
@@ -72,6 +75,29 @@ def _check_connected(status: Mapping[str, Any]) -> Iterator[Finding]:
             "none is connected",
             "start leo. `dreamctl leo check PATH` says whether he knows of dreamd",
         )
+
+
+def _check_shared(status: Mapping[str, Any], database: Database, now: float) -> Iterator[Finding]:
+    """Check that one leo alone dreams with the friend: those that are connected, and those of the last day."""
+    hosts = [session for session in status.get("sessions", ()) if session["name"] != "dreamctl"]
+    able = {(session["name"], session["pid"]) for session in hosts if not _missing_hooks(session)}
+    young = [each for each in database.latest if now - each["started_at"] < DAY_S]
+    lately = {str(each["client"]) for each in young if each.get("client")}
+    names = sorted({name for name, _ in able} | (lately - {"dreamctl"}))
+    if len(names) > 1:
+        who = f"{', '.join(names[:-1])} and {names[-1]}"
+    elif len(able) > 1:
+        who = f"{len(able)} processes named {names[0]}"
+    else:
+        return
+    second = next((name for name in names[1:] if _INSTANCE.fullmatch(name)), "NAME")
+    yield warn(
+        "leo",
+        f"{who} dream with one friend: what one says there comes back in the dreams of the other",
+        "if they are two leos, give each a daemon of his own: "
+        f"`dreamctl service install --instance {second}`, or without systemd `dreamd --state-dir DIR`, and for him "
+        'DREAMD_SOCKET and DREAMD_STATE_DIR ("A second leo" in docs/guides/service.md)',
+    )
 
 
 def _missing_hooks(session: Mapping[str, Any]) -> list[str]:

@@ -22,10 +22,9 @@ from dreamd.ctl.commands.doctor.places import LITTLE_BYTES
 from dreamd.ctl.machine import places as place
 from dreamd.ctl.machine.places import SocketFacts, StateFacts, is_stopped, lock_holder, mount_point
 from dreamd.ctl.machine.systemd_state import SERVICE, SOCKET, UnitFacts
-from dreamd.engine.dialogue_run import UNANSWERED
 from dreamd.housekeeping import RESOURCE_REASONS
 from dreamd.inbox import DamagedFile, InboxUnavailable, ValidationError
-from dreamd.store.file.health import CLOSED, UNAVAILABLE_REASONS
+from dreamd.store.file.health import CLOSED, UNANSWERED, UNAVAILABLE_REASONS
 from tests.helpers.waiting import until
 
 OURS = os.getuid()
