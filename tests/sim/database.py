@@ -83,6 +83,11 @@ class DatabaseThread:
         if not self._life.dead:
             self._begin()
 
+    def drop(self) -> None:
+        """Do nothing more: the process has ended."""
+        self._answers.clear()
+        self._calls.clear()
+
     def flush(self) -> None:
         """Do all at once: the daemon is dead, and no longer of interest."""
         while self._answers:

@@ -102,6 +102,8 @@ class InboxModel:
                 held[key] += 1
                 if shard.get("type") == "dream_line":
                     own[document["trace_id"]][shard["index"]] += 1
+                if room == "done":
+                    self.hold("P7", key in self._maybe_acknowledged, f"{key[:20]} is acknowledged unread")
                 if room == "" and not twice:
                     # What retention has removed may be written anew by another program.
                     back = key in self._acknowledged and not (self._retires and "#" not in key)

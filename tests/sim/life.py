@@ -47,7 +47,7 @@ class Life:
     def __init__(self, world: "World", number: int, folder: Path, settings: Settings) -> None:
         self.world, self.number, self.folder = world, number, folder
         self.name = f"daemon {number}"
-        self.dead = self.unwinding = False
+        self.dead = self.unwinding = self._is_killed = False
         self.began_at = world.now
         self.stopping_since: float | None = None
         self.threads: list[SimThread] = []
@@ -90,6 +90,11 @@ class Life:
             error = context.get("exception")
             text = f"{str(context.get('message')).partition('(')[0]}: {error!r}{place_of(error)}"
             self.world.fail("no internal fault", text)
+
+    @property
+    def stopping(self) -> bool:
+        """True if it is dead, or about to end."""
+        return self.dead or self.daemon.stopping.is_set()
 
     @property
     def serves(self) -> bool:
@@ -179,7 +184,7 @@ class Life:
         world.note(self.name, "is killed", "with the machine" if power else "")
         target = world.new_state_folder()
         copy_state(self.folder, target, cut or (lambda data: data))
-        self.dead = True
+        self.dead = self._is_killed = True
         world.loop = None
         for wire in self.wires:
             wire.die()
@@ -190,6 +195,17 @@ class Life:
         self.database.flush()
         world.model.killed(self, power)
         world.after(0.0, self.bury)
+
+    def exit(self) -> None:
+        """End the process of a daemon that has ended. What its threads still had to do is not done."""
+        self.dead = self.unwinding = True
+        for thread in self.threads:
+            thread.die()
+        self.unwinding = False
+        self.database.drop()
+        if self.connection is not None:
+            self.connection.close()
+        self.discard()
 
     def bury(self) -> None:
         """Let a dead daemon close what it has open, in a folder that nothing else uses."""
@@ -213,5 +229,5 @@ class Life:
             pass
         self.loop.close()
         self.world.on_end()
-        if self.dead:
+        if self._is_killed:
             shutil.rmtree(self.folder, ignore_errors=True)

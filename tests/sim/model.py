@@ -29,8 +29,14 @@ EVERY = 40  # moments of rest: then what takes longer is checked
 CONTEXT_BYTES = 64 << 10  # of what is kept for a session, as docs/reference/protocol.md says
 KEPT_BYTES = 48 << 10  # of what is kept for a name
 PAGE_BYTES = 1 << 20  # the largest answer
+START_S = 2.0  # database calls may stall: then it starts degraded
 CALL_S = 40.0  # in which any call is answered, without stalls
 MUTE_S = 30.0
+# Where no text is left without diagnostics, once all files are written.
+PRIVATE = (
+    ("dream_turns", "text"), ("dream_turns", "candidates"), ("dream_turns", "seed"), ("dream_dialogs", "context"),
+    ("dream_dialogs", "recalled"), ("dream_fragments_past", "text"), ("dream_search", "words"),
+)  # fmt: skip
 
 
 class Model(InboxModel):
@@ -68,6 +74,8 @@ class Model(InboxModel):
         """A daemon serves."""
         assert life.parts is not None
         self._world.note(life.name, "serves")
+        took_s = self._world.now - life.began_at
+        self.hold("a start is quick", took_s <= START_S, f"{took_s:.1f} s")
         life.parts.events.subscribe(self._event)
         self._mute_until.clear()
         self._resting_checks(life)
@@ -75,7 +83,7 @@ class Model(InboxModel):
     def ended(self, life: "Life") -> None:
         """A daemon has ended by itself."""
         self._world.loop = None
-        life.discard()
+        life.exit()
         self.inbox()
 
     def killed(self, life: "Life", power: bool) -> None:
@@ -143,7 +151,7 @@ class Model(InboxModel):
             prompt = json.loads(context)["prompt"] if context else ""
             if prompt and self._reasons.get(dialog) == "dream":
                 self._dreams_of[prompt] += 1
-                self.hold("a context is redelivered once", self._dreams_of[prompt] <= 2, prompt)
+                self.hold("a context is redelivered once", self._dreams_of[prompt] <= 2, prompt[:40])
 
     def _look_at_delivered(self, connection: Any) -> None:
         rows = connection.execute(
@@ -329,6 +337,20 @@ class Model(InboxModel):
         self._resting_checks(life)
         self.checks["dialogues"] += len(rows)
         self.checks["lines"] += sum(row[4] for row in rows)
+
+    def check_after_restart(self) -> None:
+        """Check what one more start has cleared away: temporaries, and without diagnostics every text."""
+        life = self._world.life
+        folder = self.disk.folder / ".tmp"
+        left = [path.name for path in folder.iterdir()] if folder.exists() else []
+        self.hold("no temporary is left", not left or not self.settings.inbox.enabled, f"{left}")
+        if self.settings.store.diagnostics or life.connection is None:
+            return
+        for table, column in PRIVATE:
+            found = life.connection.execute(
+                f"SELECT count(*) FROM {table} WHERE {column} LIKE '%{MARK}%'"
+            ).fetchone()[0]
+            self.hold("texts are private", not found, f"{found} rows of {table}.{column}")
 
     def _check_replay(self, life: "Life", dialog: int) -> None:
         try:

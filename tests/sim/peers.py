@@ -52,6 +52,7 @@ class Peer:
         self.stays_away = False
         self.wire: Wire | None = None
         self.greeted = False
+        self.garbled = False  # it has sent what breaks the protocol
         # By msgid: the method, since when, what to do then, and the texts that it has kept.
         self.calls: dict[int, tuple[str, float, Any, list[str]]] = {}
         self._next = 0
@@ -73,7 +74,7 @@ class Peer:
             return
         self.wire = Wire(self._world, self, self._world.model.next_wire())
         life.wires.append(self.wire)
-        self.greeted, self.calls = False, {}
+        self.greeted, self.calls, self.garbled = False, {}, False
         self.hello(self.name)
 
     def _connect_later(self) -> None:
@@ -100,6 +101,10 @@ class Peer:
             self.wire, self.calls = None, {}
             if not self.stays_away:
                 self._connect_later()
+
+    def owed(self, wire: Wire) -> bool:
+        """Return whether the daemon still owes an answer to a peer that has only closed its sending half."""
+        return wire is self.wire and bool(self.calls) and not self.garbled
 
     def cut(self) -> None:
         """End as a process does that is killed."""

@@ -127,6 +127,12 @@ class Run:
         model.check_end()
         self._check_idle()
         world.life.stop()
+        lives = self._lives
+        world.run(world.now + 60.0, lambda: self._lives > lives and world.life.parts is not None)
+        world.run(world.now + 35.0)
+        model.check_after_restart()
+        model.check_end()
+        world.life.stop()
         world.on_end = lambda: None
         world.run(world.now + 60.0, lambda: world.life.task.done())
         model.hold("every stop ends", world.life.task.done(), "it has not ended after 60 s")

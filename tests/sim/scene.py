@@ -179,6 +179,7 @@ def garble(run: "Run", peer: Peer, chance: random.Random) -> None:
         bytes(chance.randrange(256) for _ in range(chance.randrange(1, 60))), b"\xdd\xff\xff\xff\xff", b"\xc1",
         b"\x94\x01\x00\xc0\xc7\x0c\xff" + bytes(12), b"\x94\x00\x01", b"\x91" * 300, b"[1,2]\n",
     ]  # fmt: skip
+    peer.garbled = True
     peer.send(chance.choice(whole))
 
 
@@ -219,7 +220,7 @@ def large(run: "Run", peer: Peer, chance: random.Random) -> None:
         "math_state": {f"k{n}": "v" * 200 for n in range(1500)},
         "themes": [1 << 40] * 9000,
     }
-    peer.send([2, "dream.context", [big | {"prompt": "p" * 200_000, "expert": "e" * 90_000}]])
+    peer.send([2, "dream.context", [big | {"prompt": peer.text() + "p" * 200_000, "expert": "e" * 90_000}]])
 
 
 def shutdown(run: "Run", peer: Peer, chance: random.Random, down_s: float) -> None:

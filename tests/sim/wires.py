@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from dreamd.wire.session import PATIENCE_S
+
 if TYPE_CHECKING:
     from tests.sim.peers import Peer
     from tests.sim.world import World
@@ -52,6 +54,7 @@ class Wire(asyncio.Transport):
         self._incoming = bytearray()
         self._outgoing: deque[tuple[int, Any]] = deque()  # messages, and the bytes that end them
         self._written = self._read = 0
+        self._progress_at = world.now  # when the peer last read, or had all
         self._unpacker = msgpack.Unpacker(strict_map_key=False, timestamp=0)
         self._protocol: Any = life_protocol(self.life)
         self._loop.call_soon(self._protocol.connection_made, self)
@@ -96,6 +99,8 @@ class Wire(asyncio.Transport):
             if not self.life.dead:
                 self._world.model.daemon_said(self, message)
         assert self._unpacker.tell() >= start
+        if not self.get_write_buffer_size():
+            self._progress_at = self._world.now
         self._written += len(data)
         if self.get_write_buffer_size() > self._high and not self._told_full:
             self._told_full = True
@@ -111,6 +116,9 @@ class Wire(asyncio.Transport):
                 self.abort()
 
     def abort(self) -> None:
+        if self.get_write_buffer_size() and not self._closing and not self.life.dead:
+            waited_s = self._world.now - self._progress_at
+            self._world.model.hold("a reader is given time", waited_s >= PATIENCE_S, f"{waited_s:.1f} s")
         self._closing = True
         self._lose(None)
 
@@ -120,6 +128,10 @@ class Wire(asyncio.Transport):
         if not self._lost:
             self._lost = self._closing = True
             self._loop.call_soon(self._protocol.connection_lost, error)
+            asked = self._eof and error is None and not self.life.stopping
+            self._world.model.hold(
+                "a half-closed peer is answered", not (asked and self.peer.owed(self)), "it is not"
+            )
             self._world.after(self._chance.uniform(0, 1e-3), self.peer.lost, self)
 
     def die(self) -> None:
@@ -133,15 +145,16 @@ class Wire(asyncio.Transport):
             return
         part = self._chance.randrange(1, unsent + 1) if self._chance.random() < 0.2 else unsent
         self._read += part
+        self._progress_at = self._world.now
         if self._told_full and self.get_write_buffer_size() <= self._low:
             self._told_full = False
             self._loop.call_soon(self._protocol.resume_writing)
+        while self._outgoing and self._outgoing[0][0] <= self._read:
+            self.peer.took(self, self._outgoing.popleft()[1])
         if self.get_write_buffer_size():
             self._world.after(self._chance.uniform(1e-4, 2e-3), self._drain)
         elif self._closing:
             self._lose(None)
-        while self._outgoing and self._outgoing[0][0] <= self._read:
-            self.peer.took(self, self._outgoing.popleft()[1])
 
     def go_on_reading(self) -> None:
         """The peer reads again."""
