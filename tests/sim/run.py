@@ -210,6 +210,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--keep-going", action="store_true")
+    parser.add_argument("--no-shrink", action="store_true")
     asked = parser.parse_args(arguments)
     began, checks, failed = time.process_time(), Counter[str](), 0
     for seed in range(asked.seed, asked.seed + asked.runs):
@@ -221,7 +222,7 @@ def main(arguments: list[str]) -> int:
             failed += 1
             print(f"SEED={seed}: {outcome.failure}", flush=True)
             if not asked.keep_going:
-                print(shrink.report(outcome, run_history))
+                print("" if asked.no_shrink else shrink.report(outcome, run_history))
                 break
     else:
         seed += 1
