@@ -16,11 +16,13 @@ from dreamd.store import forgetting, tidying, writes
 from dreamd.store.file.connection import Database
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, set_aside
 from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, reason_for
+from dreamd.store.file.late_calls import answer_within
 from dreamd.store.file.open_files import Stamp, file_stamp, size_of
 from dreamd.store.file.transaction import OnConnection, P, T
 from dreamd.store.opening import mark_suspect
-from dreamd.store.places import Places
+from dreamd.store.places import OPEN_S, Places
 
+START_S = OPEN_S + 0.25  # seconds that a start waits for the opening and a first write
 CLOSE_S = 5.0  # seconds that `close` waits for started calls, and for the last checkpoint
 OnLost = Callable[[StoreError], None]
 
@@ -70,8 +72,10 @@ class WatchedDatabase:
         the constructor. `lock`: as of opening.Opening.
         """
         store = cls(own, **options)
-        with suppress(StoreUnavailable):  # reported as `unavailable_reason`
-            await store._connect()
+        try:
+            await answer_within(store._connect(), START_S)
+        except StoreUnavailable as error:
+            store.unavailable_reason = error.reason
         return store
 
     async def close(self) -> None:

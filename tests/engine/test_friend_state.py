@@ -1,6 +1,7 @@
 """The friend kept, restored, imported and reseeded, while leo dreams on."""
 
 import asyncio
+import gc
 import itertools
 
 import pytest
@@ -54,6 +55,26 @@ async def test_p4_has_the_origin_that_was_stored_even_if_nothing_can_be_read_aft
         stored = await peer.call("dream.seed", ORIGIN)
         assert stored == len(texts(await peer.call("friend.fragments"), origin=True)) > 0
         assert (await peer.call("status"))["seeded"]
+
+
+async def test_a_change_that_fails_after_its_caller_has_gone_is_no_fault(tmp_path, monkeypatch):
+    begun, opened = asyncio.Event(), asyncio.Event()
+
+    async def fails(*_):
+        begun.set()
+        await opened.wait()
+        raise StoreUnavailable("locked", "the database is locked")
+
+    async with serving(tmp_path) as service:
+        monkeypatch.setattr(service.store, "seed", fails)
+        async with await onlooker(service) as peer:
+            peer.send([0, 99, "dream.seed", [ORIGIN]])
+            await begun.wait()
+        await until_on_loop(lambda: not service.sessions)
+        opened.set()
+        await until_on_loop(lambda: not service.friend._changes)
+        gc.collect()
+        assert service.failures.counts == {}
 
 
 async def test_refuses_reserved_names(tmp_path):

@@ -55,7 +55,7 @@ class Life:
         self.connection: sqlite3.Connection | None = None
         self.parts: Parts | None = None
         self.file_calls = 0
-        self.troubles: dict[str, Trouble] = {}
+        self.troubles, world.coming = world.coming, {}
         self.loop = world.loop = SimLoop(lambda: world.now)
         self.loop.on_fault, self.loop.on_handle = self._fault, self._handle
         world.life = self

@@ -29,7 +29,7 @@ EVERY = 40  # moments of rest: then what takes longer is checked
 CONTEXT_BYTES = 64 << 10  # of what is kept for a session, as docs/reference/protocol.md says
 KEPT_BYTES = 48 << 10  # of what is kept for a name
 PAGE_BYTES = 1 << 20  # the largest answer
-START_S = 2.0  # database calls may stall: then it starts degraded
+START_S = 2.5  # database calls may stall: then it starts degraded
 CALL_S = 40.0  # in which any call is answered, without stalls
 MUTE_S = 30.0
 # Where no text is left without diagnostics, once all files are written.
@@ -57,6 +57,7 @@ class Model(InboxModel):
         self._reasons: dict[int, str] = {}
         self._dreams_of: Counter[str] = Counter()  # by prompt
         self._resumed: Counter[str] = Counter()
+        self._store_errors: set[int] = set()  # dialogues whose row may say something else later
         self._mute_until: dict[str, float] = {}
         self._origin: set[str] | None = None
         self._calls_before = 0
@@ -176,6 +177,8 @@ class Model(InboxModel):
         elif kind == "dialog.finished":
             self._world.note("dialogue", event["dialog"], "ends", event["outcome"], event["lines"])
             self.checks[f"outcome {event['outcome']}"] += 1
+            if event["outcome"] == "store_error":
+                self._store_errors.add(event["dialog"])
             run = self._world.life.parts.engine.dialogues.running.get(event["dialog"])
             if (
                 run is not None
@@ -213,6 +216,7 @@ class Model(InboxModel):
             AND (finished_at IS NULL OR episodes_count > 0) AND outcome IS NOT 'store_error'""",
             (decision.client, decision.at - cooldown_s + 1e-6, decision.dialog),
         ).fetchall()
+        earlier = [dialog for (dialog,) in earlier if dialog not in self._store_errors]
         self.hold("cooldown", not earlier, f"{decision.client} dreams again after {earlier}")
 
     # each callback

@@ -114,7 +114,7 @@ class Run:
                 peer.wire.go_on_reading()
             peer.connect()
         self.down_s = 0.1
-        world.calm = True
+        world.coming.clear()
         world.life.troubles.clear()
         world.run(world.now + CALM_S, lambda: model.is_settled)
         for peer in self.peers:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.sim.run import Run
 
 FLOOD_NAMES = 90
+FLOOD_CONTEXTS = 260  # whose decisions make a large answer
 
 
 def perform(run: "Run", event: Event) -> None:
@@ -187,6 +188,8 @@ def slow(run: "Run", peer: Peer, chance: random.Random, seconds: float) -> None:
     wire = peer.wire
     if wire is not None:
         wire.slow = True
+        for _ in range(FLOOD_CONTEXTS):
+            peer.send([2, "dream.context", [context(peer, chance) | {"expert": "e" * 60}]])
         for _ in range(80):
             peer.call("why", [256])
         run.world.after(seconds, wire.go_on_reading)
@@ -260,32 +263,38 @@ def kill(run: "Run", chance: random.Random, power: bool, down_s: float) -> None:
     run.world.life.kill(power=power)
 
 
+def _trouble(run: "Run", kind: str, trouble: Trouble) -> None:
+    """Let something go wrong: for this daemon, or for the next one, if this one ends."""
+    life = run.world.life
+    (run.world.coming if life.stopping else life.troubles)[kind] = trouble
+
+
 def kill_at_file(run: "Run", chance: random.Random, power: bool, skip: int, down_s: float) -> None:
     run.down_s = down_s
-    run.world.life.troubles["kill at file call"] = Trouble(power, skip=skip)
+    _trouble(run, "kill at file call", Trouble(power, skip=skip))
 
 
 def kill_at_database(run: "Run", chance: random.Random, what: Any, skip: int, down_s: float) -> None:
     run.down_s = down_s
-    run.world.life.troubles["kill at database call"] = Trouble(what, skip=skip)
+    _trouble(run, "kill at database call", Trouble(what, skip=skip))
 
 
 def database_fault(run: "Run", chance: random.Random, what: Any, left: int, skip: int) -> None:
-    run.world.life.troubles["database fault"] = Trouble(what, left, skip)
+    _trouble(run, "database fault", Trouble(what, left, skip))
 
 
 def database_stall(run: "Run", chance: random.Random, what: float, when: str, left: int, skip: int) -> None:
     run.world.model.stalled_s += what * left
-    run.world.life.troubles[f"database stall {when}"] = Trouble(what, left, skip)
+    _trouble(run, f"database stall {when}", Trouble(what, left, skip))
 
 
 def file_fault(run: "Run", chance: random.Random, what: int, left: int, skip: int) -> None:
-    run.world.life.troubles["file fault"] = Trouble(what, left, skip)
+    _trouble(run, "file fault", Trouble(what, left, skip))
 
 
 def file_stall(run: "Run", chance: random.Random, what: float, left: int, skip: int) -> None:
     run.world.model.stalled_s += what * left
-    run.world.life.troubles["file stall"] = Trouble(what, left, skip)
+    _trouble(run, "file stall", Trouble(what, left, skip))
 
 
 def jump(run: "Run", chance: random.Random, seconds: float) -> None:

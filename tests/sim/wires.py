@@ -128,7 +128,7 @@ class Wire(asyncio.Transport):
         if not self._lost:
             self._lost = self._closing = True
             self._loop.call_soon(self._protocol.connection_lost, error)
-            asked = self._eof and error is None and not self.life.stopping
+            asked = self._eof and not self.slow and error is None and not self.life.stopping
             self._world.model.hold(
                 "a half-closed peer is answered", not (asked and self.peer.owed(self)), "it is not"
             )
@@ -141,7 +141,7 @@ class Wire(asyncio.Transport):
     def _drain(self) -> None:
         """Let the peer read a part."""
         unsent = self.get_write_buffer_size()
-        if self.slow or not unsent or self.cut_off or (self._lost and not self._closing):
+        if self.slow or not unsent or self.cut_off or self.life.dead or (self._lost and not self._closing):
             return
         part = self._chance.randrange(1, unsent + 1) if self._chance.random() < 0.2 else unsent
         self._read += part

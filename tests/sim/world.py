@@ -49,7 +49,7 @@ class World:
         self.told: deque[str] = deque(maxlen=TOLD)
         self.steps = 0
         self.writer: Any = None  # another program at the inbox
-        self.calm = False  # nothing goes wrong any more
+        self.coming: dict[str, Any] = {}  # what goes wrong in the next daemon
         self.on_end: Callable[[], None] = lambda: None  # called when a daemon has ended
         self.failure: Violation | None = None
         self.state = folder / "state 0"  # of the running daemon, or of the next one

@@ -1,5 +1,6 @@
 """The database is probed and its log emptied, at no cost while nothing happens."""
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
@@ -8,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from dreamd.store import watched_database
+from dreamd.store.file.connection import Database
+from dreamd.store.file.health import UNANSWERED
 from dreamd.store.store import Store
 from tests.helpers.store_rows import new_dialog, one_dream
+from tests.helpers.waiting import until_on_loop
+from tests.store.conftest import OpenStore
 
 
 async def test_an_idle_store_empties_its_log_once(store: Store):
@@ -72,3 +78,21 @@ async def test_p12_a_probe_of_an_untouched_database_reads_nothing(
         os.utime(path)
         with pytest.raises(AssertionError, match="woken"):
             await store.probe()
+
+
+async def test_a_start_does_not_wait_for_a_disk_that_hangs_after_the_opening(
+    open_store: OpenStore, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    goes_on, write = asyncio.Event(), Database.write
+
+    async def hangs(*arguments, **more):
+        await goes_on.wait()
+        return await write(*arguments, **more)
+
+    monkeypatch.setattr(Database, "write", hangs)
+    monkeypatch.setattr(watched_database, "START_S", 0.2)
+    store = await open_store(path)
+    assert store.unavailable_reason == UNANSWERED
+    goes_on.set()
+    await until_on_loop(lambda: store.unavailable_reason is None)
+    assert await one_dream(store) == 1

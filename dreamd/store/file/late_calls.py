@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
-from dreamd.errors import StoreUnavailable
+from dreamd.errors import DreamdError, StoreUnavailable
 from dreamd.store.file.health import UNANSWERED
 
 T = TypeVar("T")
@@ -25,15 +25,16 @@ async def answer_within(
     try:
         return await asyncio.wait_for(asyncio.shield(task), patience_s)
     except TimeoutError:
-        task.add_done_callback(_report_fault)
+        task.add_done_callback(report_fault)
         late(task)
         raise StoreUnavailable(UNANSWERED, "the database does not answer") from None
 
 
-def _report_fault(task: "asyncio.Task[Any]") -> None:
-    """Report the exception of a task that no caller waits for. StoreUnavailable is reported as the store's state."""
+def report_fault(task: "asyncio.Task[Any]") -> None:
+    """Report the exception of a task that no caller waits for, if it is a fault. StoreUnavailable shows as the state of
+    the store, and a refusal needs its caller."""
     error = None if task.cancelled() else task.exception()
-    if error is not None and not isinstance(error, StoreUnavailable):
+    if error is not None and not isinstance(error, DreamdError):
         task.get_loop().call_exception_handler({"message": "a late call", "exception": error})
 
 
