@@ -9,13 +9,14 @@ from dreamd.ctl.daemon.completers import complete_sessions
 from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, ending_in_words, show_line
 from dreamd.ctl.terminal.layout import terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option
 
 
 @click.command(short_help="Have leo dream now, past all gates.")
 @click.option(
     "--session",
-    type=click.IntRange(1),
+    type=Count(1),
     shell_complete=complete_sessions,
     help="The leo to dream, if more than one is connected.",
 )

@@ -11,6 +11,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import draw_chart
 from dreamd.ctl.terminal.layout import fold_text, format_moment, format_number, terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 ROWS = 8  # of the chart
@@ -19,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 @click.command(short_help="Show how far the friend has moved from the origin.")
-@click.option("-n", "count", type=click.IntRange(1, 4000), default=200, show_default=True, help="Dialogues.")
+@click.option("-n", "count", type=Count(1, 4000), default=200, show_default=True, help="Dialogues.")
 @json_option
 @utc_option
 @click.pass_obj

@@ -10,6 +10,7 @@ from dreamclient.messages import OPENING_CHARS, Method
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.dialogues import ending_in_words
 from dreamd.ctl.terminal.layout import GAP, beginning_of, fold_text, format_moment, terminal_width, text_table
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 
 LEAST = 16  # columns for the first words; if there are fewer, other columns are left out
@@ -17,7 +18,7 @@ LEAST_SHOWN = 2  # columns of the table, beside the words
 
 
 @click.command(short_help="List the last dialogues with their first words.")
-@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
+@click.option("-n", "count", type=Count(1, 1000), default=10, show_default=True, help="How many.")
 @json_option
 @utc_option
 @click.pass_obj

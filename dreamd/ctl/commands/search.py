@@ -10,12 +10,13 @@ from dreamclient.messages import Method
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.dialogues import COLOURS
 from dreamd.ctl.terminal.layout import fold_text, format_moment, terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 
 @click.command(short_help="Show the last lines in which all words were said.")
 @click.argument("words", nargs=-1, required=True)
-@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many.")
+@click.option("-n", "count", type=Count(1, 1000), default=10, show_default=True, help="How many.")
 @json_option
 @utc_option
 @click.pass_obj

@@ -22,6 +22,7 @@ from dreamd.ctl.terminal.layout import (
     label_rows,
     terminal_width,
 )
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
@@ -33,7 +34,7 @@ MOST = 1000  # dialogues in one go
 
 @click.command
 @ID
-@click.option("-n", "count", type=click.IntRange(1, MOST), help="The last so many, the newest last.")
+@click.option("-n", "count", type=Count(1, MOST), help="The last so many, the newest last.")
 @since_option
 @click.option("--full", is_flag=True, help="With measures, and how each line came to be.")
 @json_option

@@ -10,13 +10,12 @@ from dreamclient.messages import DECISIONS, Method
 
 from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.terminal.layout import fold_text, format_counts, format_moment, terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, emit_line, json_option, utc_option
 
 
 @click.command(short_help="Show whether he dreamt after the last replies, or why not.")
-@click.option(
-    "-n", "count", type=click.IntRange(1, DECISIONS), default=10, show_default=True, help="How many."
-)
+@click.option("-n", "count", type=Count(1, DECISIONS), default=10, show_default=True, help="How many.")
 @click.option("--watch", is_flag=True, help="Then print each new one, until Ctrl-C.")
 @json_option
 @utc_option

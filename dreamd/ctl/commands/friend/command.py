@@ -16,6 +16,7 @@ from dreamd.ctl.commands.friend.reseed import reseed
 from dreamd.ctl.commands.friend.restore import restore
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.layout import terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.ctl.terminal.summaries import Summarized
 
@@ -30,9 +31,7 @@ MOST = 20  # fragments that are shown if the user names no number
     invoke_without_command=True,
     short_help="Show and change what the imaginary friend is made of.",
 )
-@click.option(
-    "-n", "count", type=click.IntRange(0), help="How many, 0 for all.  [default: 20, and all with --json]"
-)
+@click.option("-n", "count", type=Count(0), help="How many, 0 for all.  [default: 20, and all with --json]")
 @json_option
 @click.pass_context
 def friend(context: click.Context, count: int | None) -> None:

@@ -14,6 +14,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.dialogue_argument import resolve_dialogue
 from dreamd.ctl.daemon.source import Source, refused_error
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option
 
 NOW = "now"
@@ -55,7 +56,7 @@ class Difference(Struct):
 @click.option(
     "-n",
     "count",
-    type=click.IntRange(0),
+    type=Count(0),
     help="How many of each, 0 for all.  [default: 20, and all with --json]",
 )
 @json_option

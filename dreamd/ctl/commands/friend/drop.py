@@ -6,6 +6,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.friend.change import CHANGE_S, print_change
 from dreamd.ctl.daemon.completers import complete_fragments
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import json_option
 
 
@@ -15,7 +16,7 @@ from dreamd.ctl.terminal.output import json_option
     metavar="ID...",
     nargs=-1,
     required=True,
-    type=click.IntRange(1, (1 << 63) - 1),
+    type=Count(1, (1 << 63) - 1),
     shell_complete=complete_fragments,
 )
 @json_option

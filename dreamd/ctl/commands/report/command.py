@@ -13,6 +13,7 @@ from dreamd.ctl.daemon.source import Source
 from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import format_size
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 MOST = 2000  # dialogues on one page
@@ -31,7 +32,7 @@ SLOW = 200  # with this many dialogues or more, progress is shown
 @click.option(
     "-n",
     "most",
-    type=click.IntRange(0, MOST),
+    type=Count(0, MOST),
     default=MOST,
     show_default=True,
     help="The most dialogues to show.",

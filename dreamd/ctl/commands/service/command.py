@@ -16,6 +16,7 @@ from dreamd.ctl.daemon.service_units import instance_option
 from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.places import has_listener, look_at_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.process.state_folder import make_private_folder
@@ -208,9 +209,7 @@ def status(target: Target, instance: str) -> None:
 
 
 @service.command(short_help="Print the last lines of the log.")
-@click.option(
-    "-n", "count", type=click.IntRange(1), default=50, show_default=True, help="How many of the last lines."
-)
+@click.option("-n", "count", type=Count(1), default=50, show_default=True, help="How many of the last lines.")
 @instance_option
 @json_option
 @click.pass_obj

@@ -13,6 +13,7 @@ from dreamd.ctl.daemon.completers import complete_methods, complete_sessions
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.events import follow_events, tell_lost, until_ctrl_c
 from dreamd.ctl.terminal.layout import fold_text, format_size, terminal_width
+from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_line, json_option, utc_option
 
 Message = dict[str, Any]
@@ -30,9 +31,7 @@ VERBS = {
 
 
 @click.command(short_help="Print each message on the socket, until Ctrl-C.")
-@click.option(
-    "--session", type=click.IntRange(1), shell_complete=complete_sessions, help="Show only this session."
-)
+@click.option("--session", type=Count(1), shell_complete=complete_sessions, help="Show only this session.")
 @click.option(
     "--method",
     "methods",
