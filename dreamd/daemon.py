@@ -124,12 +124,13 @@ class Daemon:
         stack.callback(delivery.close)
         gate = Gate(settings.gate, friend.overlap)
         engine = Engine(settings, store, friend, delivery, gate, clock, failures, events, self.chance)
+        undreaming = Undreaming(engine, store, friend, delivery, clock, failures, events)
         forgetting = Forgetting(
             store,
             friend,
             delivery,
-            engine.dialogues,
-            engine.reply_shares,
+            engine,
+            undreaming,
             clock,
             failures,
             settings.store.keep_days,
@@ -148,7 +149,7 @@ class Daemon:
             delivery=delivery,
             engine=engine,
             forgetting=forgetting,
-            undreaming=Undreaming(engine, store, friend, delivery, clock, failures, events),
+            undreaming=undreaming,
             subscriptions=subscriptions,
             sessions=sessions,
             socket=address,

@@ -13,10 +13,10 @@ from msgspec.structs import asdict
 
 from dreamd.clock import Clock
 from dreamd.engine.delivery import Delivery
-from dreamd.engine.dialogues import Dialogues
+from dreamd.engine.engine import Engine
 from dreamd.engine.friend_state import FriendState
 from dreamd.engine.hold import hold_dialogues
-from dreamd.engine.reply_shares import ReplyShares
+from dreamd.engine.undream.undreaming import Undreaming
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
 from dreamd.inbox import InboxError
@@ -36,8 +36,8 @@ class Forgetting:
         store: Store,
         friend: FriendState,
         delivery: Delivery,
-        dialogues: Dialogues,
-        shares: ReplyShares,
+        engine: Engine,
+        undreaming: Undreaming,
         clock: Clock,
         failures: Failures,
         keep_days: int,
@@ -45,8 +45,9 @@ class Forgetting:
         self._store = store
         self._friend = friend
         self._delivery = delivery
-        self._dialogues = dialogues
-        self._shares = shares
+        self._dialogues = engine.dialogues
+        self._undreaming = undreaming
+        self._shares = engine.reply_shares
         self._clock = clock
         self._failures = failures
         self._keep_days = keep_days
@@ -70,6 +71,7 @@ class Forgetting:
                 ):  # not above: a disk that hangs must not stop all dreams
                     gone = await self._friend.forget(dreams, asked)
                     self._shares.take_back({dream.id for dream in dreams})
+                    self._undreaming.forget([dream.id for dream in dreams])
             scrubbed = await self._scrub()
         return {
             "dialogs": len(dreams),

@@ -80,6 +80,8 @@ async def test_without_diagnostics_no_file_holds_a_word_of_a_dream_that_has_ende
         async with await onlooker(service) as user:
             for method, params, why in (
                 ("dialogs.search", ["zeppelin"], "not kept"),
+                ("dialogs.whence", ["zeppelin sings softly"], "not kept"),
+                ("dialogs.undream", [{"id": number}], "not kept"),
                 ("dialogs.replay", [number], "not kept"),
                 ("friend.restore", [None, number], "not kept"),
                 ("friend.fragments", [None, number], "not kept"),

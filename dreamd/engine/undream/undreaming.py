@@ -6,7 +6,7 @@ meanwhile.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from dreamclient.messages import Code, Method
@@ -94,6 +94,11 @@ class Undreaming:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def forget(self, dialogs: Iterable[int]) -> None:
+        """Take none of these dialogues back any more: what they added is forgotten."""
+        for number in dialogs:
+            self.waiting.pop(number, None)
 
     # a request
 
@@ -226,6 +231,8 @@ class Undreaming:
         that is of use."""
         failed = None
         for number in todo:
+            if number not in self.waiting:  # forgotten meanwhile
+                continue
             try:
                 await self._take_back(hook, number)
             except HookFailed as error:

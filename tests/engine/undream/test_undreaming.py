@@ -261,3 +261,18 @@ async def test_friend_changes_when_no_other_leo_dreams(tmp_path, host):
             assert (await dreaming)["outcome"] == "complete"
             [told] = (await asking)["dialogs"]
             assert told["state"] == "done"
+
+
+async def test_a_dialogue_that_waits_and_is_forgotten_is_not_taken_back_any_more(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service:
+        async with await host.connect(service.socket) as peer:
+            await dreams(peer, 2)
+        async with await onlooker(service) as peer:
+            for number in (1, 2):
+                await peer.call("dialogs.undream", {"id": number})
+            await peer.call("dialogs.forget", {"id": 2})
+            assert (await peer.call("status"))["undreams"] == 1
+        async with await host.connect(service.socket):
+            await undone(service)
+        assert {meta["dialog"] for _, meta in host.asked} == {1}
+        assert service.failures.counts == {}
