@@ -152,6 +152,19 @@ async def test_writes_at_the_tick_what_is_new_and_nothing_twice(tmp_path: Path) 
         assert len(await service.store.said_triples()) == 1
 
 
+async def test_a_reply_to_an_earlier_daemon_is_an_earlier_one(tmp_path: Path) -> None:
+    async with serving(tmp_path, gate__enabled="false") as service, await leo(service) as peer:
+        await peer.call("dream.context", ALL)
+        async with Trouble(service.store):
+            await service.engine.reply_shares.save()  # what was refused is written at the end
+    async with (
+        serving(tmp_path, gate__enabled="false", dialogue__candidates=1) as service,
+        await leo(service) as peer,
+    ):
+        await dreamt(service, peer)
+        assert (await peer.call("dream.context", ALL))["from_dreams"] == 0.0
+
+
 async def test_counts_nothing_before_it_is_loaded(tmp_path: Path) -> None:
     async with serving(tmp_path) as service, await leo(service) as peer:
         service.engine.reply_shares._words = None
