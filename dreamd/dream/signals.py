@@ -93,7 +93,8 @@ class Signals:
     def __init__(self) -> None:
         self.recent: dict[Signal, Recent] = {name: Recent() for name in SIGNALS}
         self.changed = False  # since they were stored
-        self._overlap: tuple[Context, float] | None = None  # of the last context whose overlap was asked for
+        # Of the last context whose overlap was asked for, by a hash: a name that is absent must not keep its texts.
+        self._overlap: tuple[int, float] | None = None
 
     def load(self, kept: Mapping[str, Sequence[float]]) -> None:
         """Load the stored values. Values that came meanwhile are newer."""
@@ -135,8 +136,9 @@ class Signals:
 
     def _overlap_of(self, ctx: Context, overlap: Callable[[str], float]) -> float:
         """Return the overlap of a context, which takes longer than all other signals: it is computed once."""
-        if self._overlap is None or self._overlap[0] is not ctx:
-            self._overlap = ctx, overlap(f"{ctx.prompt} {ctx.reply}")
+        said = hash((ctx.prompt, ctx.reply))
+        if self._overlap is None or self._overlap[0] != said:
+            self._overlap = said, overlap(f"{ctx.prompt} {ctx.reply}")
         return self._overlap[1]
 
     def take(self) -> bytes:

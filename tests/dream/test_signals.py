@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 
 import msgspec
 import pytest
@@ -140,6 +141,14 @@ def test_a_measured_quality_is_in_range(measured: float) -> None:
 
 
 # --- what is kept
+
+
+def test_keeps_no_context_whose_overlap_was_asked_for() -> None:
+    ctx = context(trauma=0.9, reply="the rain is near")
+    before = sys.getrefcount(ctx)
+    signals = told(ctx, overlap=by_length)
+    assert signals.recent["overlap"].values() == [0.17]
+    assert sys.getrefcount(ctx) == before
 
 
 def test_stored_values_rank_as_before() -> None:
