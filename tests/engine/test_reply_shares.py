@@ -14,7 +14,7 @@ from dreamd.wire.parts import Parts
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import leo, onlooker, settled
 from tests.helpers.peer import PlainPeer
-from tests.helpers.trouble import Trouble
+from tests.helpers.trouble import Locked, impatient
 
 FORCED = {"gate__chance": 1, "gate__cooldown_s": 0, "gate__novelty_above": -1, "gate__mode": "fixed"}
 Event = tuple[str, int, str]  # what, dialogue, text
@@ -141,8 +141,13 @@ async def test_writes_at_the_tick_what_is_new_and_nothing_twice(tmp_path: Path) 
         await peer.call("dream.context", ALL)
         time.pass_s(86_400)
         await peer.call("dream.context", ALL)
-        async with Trouble(service.store):
+        lock = Locked(tmp_path)
+        await impatient(service.store)
+        lock.begin()
+        for _ in range(2):  # at the second time the store is in trouble, so it is not tried
             await service.engine.reply_shares.save()
+        lock.end()
+        await service.store.probe()
         assert (await service.store.stats())["reply_days"] == {}
         await peer.call("dream.context", ALL)
         for _ in range(2):
@@ -155,8 +160,13 @@ async def test_writes_at_the_tick_what_is_new_and_nothing_twice(tmp_path: Path) 
 async def test_a_reply_to_an_earlier_daemon_is_an_earlier_one(tmp_path: Path) -> None:
     async with serving(tmp_path, gate__enabled="false") as service, await leo(service) as peer:
         await peer.call("dream.context", ALL)
-        async with Trouble(service.store):
-            await service.engine.reply_shares.save()  # what was refused is written at the end
+        lock = Locked(tmp_path)
+        await impatient(service.store)
+        lock.begin()
+        await service.engine.reply_shares.save()  # what was refused is written at the end
+        assert service.failures.counts == {"store: locked": 1}
+        lock.end()
+        await service.store.probe()
     async with (
         serving(tmp_path, gate__enabled="false", dialogue__candidates=1) as service,
         await leo(service) as peer,
