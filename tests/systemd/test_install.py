@@ -348,7 +348,7 @@ def test_reports_an_empty_journal(dreamctl):
     dreamctl("service", "install").well()
     told = dreamctl("service", "logs", "--json")
     assert json.loads(told.out) == {"log": "journal", "lines": []}
-    assert "the journal has nothing of dreamd.service" in told.said
+    assert "the journal has no line of dreamd.service" in told.said
     assert "`log.level`" in told.said
 
 

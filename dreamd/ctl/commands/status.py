@@ -158,7 +158,7 @@ def _session_words(session: Mapping[str, Any]) -> str:
     parts = [
         f"{session['session']}: {who}",
         f"connected {format_span(session['connected_s'])}",
-        f"provides {', '.join(session['provides'])}" if session["provides"] else "only looks",
+        f"provides {', '.join(session['provides'])}" if session["provides"] else "provides no hooks",
     ]
     if session["dreaming"] is not None:
         parts.append(f"dreaming dialogue {session['dreaming']}")

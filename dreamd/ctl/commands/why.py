@@ -73,14 +73,13 @@ def show_why(
     if not decisions:
         return "No reply has reached this daemon yet."
     lines = [show_decision(decision, columns, now) for decision in decisions]
-    reasons = Counter(decision["reason"] for decision in decisions)
-    lines += ["", fold_text(f"Of these {len(decisions)}: {format_counts(reasons)}.", columns)]
+    reasons, sums = Counter(decision["reason"] for decision in decisions), list[str]()
+    if len(decisions) > 1:
+        sums.append(f"Of these {len(decisions)}: {format_counts(reasons)}.")
     if ever and sum(ever.values()) > len(decisions):
-        lines.append(
-            fold_text(
-                f"Of all {sum(ever.values())} since the daemon started: {format_counts(ever)}.", columns
-            )
-        )
+        sums.append(f"Of all {sum(ever.values())} since the daemon started: {format_counts(ever)}.")
+    if sums:
+        lines += ["", *(fold_text(each, columns) for each in sums)]
     return "\n".join(lines)
 
 

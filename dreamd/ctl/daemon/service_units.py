@@ -122,7 +122,7 @@ def check_units(pair: ServiceUnits, force: bool) -> None:
     for path in (Path(sys.prefix), pair.state):
         if path.parts[:2] == ("/", "tmp") or path.parts[:3] == ("/", "var", "tmp"):
             raise ClickException(
-                f"{path} lies in a temporary folder, and the service has one of its own: move it elsewhere"
+                f"{path} lies in a temporary folder, which the service cannot see: move it elsewhere"
             )
     refuse_edited(pair.files.values(), force)
     refuse_taken(pair, pair.state, pair.unit_socket)

@@ -126,7 +126,7 @@ def test_status_of_a_fresh_daemon_and_of_other_versions() -> None:
     }
     del fresh["dialogues"]
     text = show_status(fresh, 100, NOW)
-    assert "connected 1 min 1 s, only looks\n" in text
+    assert "connected 1 min 1 s, provides no hooks\n" in text
     unknown = STATUS["sessions"][0] | {"name": "", "version": "", "pid": 0, "provides": [], "dreaming": None}
     assert "session  3: no hello yet, or one refused, connected" in show_status(
         {"sessions": [unknown]}, 100, NOW

@@ -36,6 +36,10 @@ def test_why_as_text() -> None:
         "Of these 2: 1 asked, 1 cooldown."
     )
     assert max(map(len, show_why(DECISIONS, 40, NOW).splitlines())) <= 40
+    assert show_why(DECISIONS[:1], 80, NOW) == "11:59:58  did not dream; cooldown: 41 s of 180 left"
+    assert show_why(DECISIONS[:1], 80, NOW, {"calm": 3}).endswith(
+        "\n\nOf all 3 since the daemon started: 3 calm."
+    )
     assert show_why([], 80, NOW) == "No reply has reached this daemon yet."
 
 

@@ -227,8 +227,8 @@ def logs(target: Target, count: int, instance: str) -> None:
         asked = ["journalctl", "--user", "--quiet", "-u", unit, "-n", str(count), "--no-pager"]
         said = subprocess.run(asked, stdout=subprocess.PIPE, check=False).stdout
         if not said:
-            told = "is there a journal here, and is `log.level` off? See docs/reference/settings.md"
-            click.echo(f"the journal has nothing of {unit}; {told}", err=True)
+            why = "the setting log.level may be off, or this system keeps no journal"
+            click.echo(f"the journal has no line of {unit}: {why}", err=True)
     elif os.path.exists(log):
         plain.check_log(log)
         source, said = str(log), log.read_bytes()
