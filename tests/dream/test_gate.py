@@ -1,5 +1,6 @@
 """The gate: each reason alone, and in order."""
 
+import math
 from typing import Any, get_args
 
 import msgspec
@@ -40,6 +41,7 @@ def decided(ctx: Context = STIRRED, gate: GateSettings | None = None, **world: A
 # What alone makes each reason, in the order of decision.
 CLOSED: dict[str, dict[str, Any]] = {
     "disabled": {"gate": GateSettings(enabled=False)},
+    "paused": {"paused_left_s": 60.0},
     "degraded": {"degraded": True},
     "no_hooks": {"has_hooks": False},
     "busy": {"busy": True},
@@ -70,6 +72,7 @@ def test_reports_the_first_reason_that_applies() -> None:
 def test_a_decision_has_the_rest_of_a_cooldown_or_pause() -> None:
     assert decided(mute_left_s=12.0).wait_s == 12.0
     assert decided(cooldown_left_s=41.0).wait_s == 41.0
+    assert (decided(paused_left_s=60.0).wait_s, decided(paused_left_s=math.inf).wait_s) == (60.0, None)
     assert decided().wait_s is None
 
 
