@@ -44,4 +44,5 @@ def whence(target: Target, words: tuple[str, ...], count: int) -> None:
 def _show_source(line: Mapping[str, Any], columns: int, now: float) -> str:
     """Return a line with the words that it holds, its dialogue and its time."""
     where = f"dialogue {line['dialog']}, {format_moment(line['at'], now)}" if line["dialog"] else "imported"
-    return fold_text(f"{line['text']} ({line['run']}; {where})", columns, " " * 8, f"{line['speaker']:>6}: ")
+    said = f'{line["text"]} ("{line["run"]}", {where})'
+    return fold_text(said, columns, " " * 8, f"{line['speaker']:>6}: ")

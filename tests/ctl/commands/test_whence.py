@@ -20,7 +20,7 @@ def test_finds_the_dream_that_said_it_with_and_without_a_daemon(tmp_path: Path) 
         found = [(each["run"], each["text"]) for each in json.loads(asked.stdout)]
         assert found == [("who keeps the roof", LINES[2]), ("the rain is", LINES[0])]
         shown = dreamctl(*place, "whence", "who keeps the roof tonight")
-        assert shown.stdout.startswith("   leo: who keeps the roof (who keeps the roof; dialogue 1, ")
+        assert shown.stdout.startswith('   leo: who keeps the roof ("who keeps the roof", dialogue 1, ')
         assert len(shown.stdout.splitlines()) == 1
         nothing = dreamctl(*place, "whence", "a lighthouse")
         assert nothing.stdout == "No dream line holds two of these words in a row: a lighthouse\n"
