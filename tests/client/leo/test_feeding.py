@@ -48,7 +48,7 @@ def test_says_what_was_added_in_leo_s_own_numbers(tmp_path):
     }
 
 
-def test_repeated_call_changes_nothing_until_the_marks_are_dropped(field):
+def test_p3_repeated_call_changes_nothing_until_the_marks_are_dropped(field):
     added = fed(field, LINE)
     fed(field, LINE)
     assert undo_line(field, added, META) == 0
@@ -105,7 +105,7 @@ def test_another_field_is_not_touched(field):
 
 
 @pytest.mark.parametrize("step", ["_subtract", "_delete_words"])
-def test_nothing_is_subtracted_when_it_fails_in_the_middle(field, monkeypatch, step):
+def test_p3_nothing_is_subtracted_when_it_fails_in_the_middle(field, monkeypatch, step):
     added, before = fed(field, LINE), rows_of(field)
     real = getattr(feeding, step)
 

@@ -57,7 +57,7 @@ async def test_field_and_friend_are_what_they_were_before(tmp_path, host):
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_host_that_dies_in_any_step_undoes_nothing_twice(tmp_path, host, step):
+async def test_p3_a_host_that_dies_in_any_step_undoes_nothing_twice(tmp_path, host, step):
     async with serving(tmp_path, **THREE) as service:
         async with await host.connect(service.socket) as peer:
             before = rows_of(host.path)
@@ -76,7 +76,7 @@ async def test_a_host_that_dies_in_any_step_undoes_nothing_twice(tmp_path, host,
 
 @pytest.mark.parametrize("step", ["lines_to_undo", "line_undone", "finish_undream"])
 @pytest.mark.parametrize("done", [False, True])
-async def test_a_daemon_that_stops_in_any_step_undoes_nothing_twice(tmp_path, host, monkeypatch, step, done):
+async def test_p3_a_daemon_that_stops_in_any_step_undoes_nothing_twice(tmp_path, host, monkeypatch, step, done):
     async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
         before = rows_of(host.path)
         await dreams(peer, 1)
