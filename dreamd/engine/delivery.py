@@ -74,7 +74,7 @@ class Delivery:
         self._events = events
         self.dropped = 0  # files, since the beginning: removed to make room
         self._delivering = asyncio.Lock()
-        self._tidy_again = -inf  # monotonic s
+        self._tidy_again = self._drop_again = -inf  # monotonic s
         # fsync blocks, so the inbox has a thread of its own, as the database has. Another one only reads.
         self._thread = OneThread("dreamd-inbox")
         self._turn = asyncio.Lock()
@@ -120,6 +120,8 @@ class Delivery:
     async def _drop_oldest(self) -> None:
         """Remove the oldest files of our own beyond `inbox.keep`, and count them."""
         keep = self.inbox.settings.keep
+        if self._clock.monotonic() < self._drop_again:
+            return
         try:
             waiting = [each["trace_id"] for each in await self.on_thread(self.inbox.list)]
             if not keep or len(waiting) <= keep:
@@ -128,6 +130,8 @@ class Delivery:
             if dropped := await self.on_thread(self.inbox.drop_oldest, own, waiting):
                 self.dropped += len(dropped)
                 await self._store.count_dropped(len(dropped))
+            else:  # they are others', or a consumer reads: listing so many after each dialogue would be in vain
+                self._drop_again = self._clock.monotonic() + TIDY_S
         except InboxError as error:
             self._failures.count("inbox", type(error).__name__, place="keep")
 

@@ -8,7 +8,9 @@ import sys
 from tests.bench.harness import compare, machine, run, table, write_json
 
 # In this order. `quick` runs those that fit into a minute.
-BENCHES = ("hook_call", "in_memory", "contexts", "offer", "start", "shell", "memory")
+BENCHES = (
+    "hook_call", "in_memory", "contexts", "offer", "start", "shell", "growth", "crowd", "memory",
+)  # fmt: skip
 QUICK = ("hook_call", "in_memory", "contexts", "offer", "start")
 
 

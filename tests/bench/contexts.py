@@ -14,7 +14,7 @@ from tests.bench.daemon import ask, connected, counter, dreamd, greet, running
 from tests.bench.harness import Bench, Bound, Figures
 from tests.bench.messages import EMPTY, packed, usual
 
-COUNT, QUICK_COUNT, CHUNK, WARM = 40_000, 10_000, 100, 2_000
+COUNT, QUICK_COUNT, CHUNK, WARM = 20_000, 10_000, 100, 2_000
 ORIGIN = [f"I am a small organism of field number {number}, and I speak of the sea." for number in range(200)]
 
 

@@ -12,7 +12,7 @@ from tests.bench.leo import dream
 
 DIALOGUES = 10_000
 FIRST = 1_000  # from here on it is flat
-SETTLE_S, IDLE_S = 50.0, 60.0  # three ticks empty the log; then nothing is due
+SETTLE_S, IDLE_S = 35.0, 60.0  # three ticks empty the log; then nothing is due
 
 
 def bench(quick: bool) -> Bench:

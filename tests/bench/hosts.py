@@ -1,0 +1,103 @@
+"""Many leos in one program, each on a connection of its own: `hosts SOCKET LEOS DIALOGUES DELAY_MS SECONDS`.
+
+So many dialogues run at once, each asked for as soon as the last one has ended. With 0 dialogues each leo sends a
+context every 10 s and dreams every 3 min instead. A hook answers after the delay. It prints the latencies of hooks as
+the daemon counts them, without the delay.
+"""
+
+import asyncio
+import random
+import sys
+from typing import Any
+
+import uvloop
+from msgpack import Packer, Unpacker
+
+from tests.bench.harness import tell
+from tests.bench.messages import WORDS, packed, usual
+
+CONTEXT_S, DREAM_S = 10.0, 180.0  # between two contexts of a leo, and between two dialogues
+
+
+class Leo(asyncio.Protocol):
+    """One leo: hooks that answer after a delay, and requests that are awaited."""
+
+    def __init__(self, delay_s: float, seed: int) -> None:
+        self.unpacker, self.pack, self.draw = Unpacker(), Packer().pack, random.Random(seed)
+        self.delay_s, self.number = delay_s, 0
+        self.pending: dict[int, asyncio.Future[Any]] = {}
+        self.loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.unpacker.feed(data)
+        for message in self.unpacker:
+            if message[0] == 0:
+                line = " ".join(self.draw.choices(WORDS, k=14)) if message[2] == "generate" else None
+                answer = self.pack([1, message[1], None, line])
+                if self.delay_s:
+                    self.loop.call_later(self.delay_s, self.transport.write, answer)
+                else:
+                    self.transport.write(answer)
+            elif message[0] == 1:
+                self.pending.pop(message[1]).set_result(message[3])
+
+    async def ask(self, method: str, *params: Any) -> Any:
+        self.number += 1
+        self.pending[self.number] = self.loop.create_future()
+        self.transport.write(self.pack([0, self.number, method, list(params)]))
+        return await self.pending[self.number]
+
+    async def live(self, until: float) -> None:
+        """Send contexts and dream at the usual rate, from a random moment on."""
+        context_at = self.loop.time() + CONTEXT_S * self.draw.random()
+        dream_at = self.loop.time() + DREAM_S * self.draw.random()
+        while (next_at := min(context_at, dream_at)) < until:
+            await asyncio.sleep(next_at - self.loop.time())
+            if next_at == context_at:
+                self.transport.write(packed([usual(self.draw)]))
+                context_at += CONTEXT_S
+            else:
+                await self.ask("dream.now")
+                dream_at += DREAM_S
+
+    async def dream(self, until: float) -> None:
+        await asyncio.sleep(self.draw.random() * self.delay_s)  # they do not go in step
+        while self.loop.time() < until:
+            await self.ask("dream.now")
+
+
+async def main(address: str, leos: int, dialogues: int, delay_ms: float, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    connected = []
+    for number in range(leos):
+        _, leo = await loop.create_unix_connection(lambda seed=number: Leo(delay_ms / 1000, seed), address)
+        hello = {"protocol": 1, "name": f"leo {number}", "provides": ["generate", "observe"]}
+        await leo.ask("hello", hello)
+        connected.append(leo)
+    await connected[0].ask("dream.seed", {"origin": [" ".join(WORDS)]})
+    before = (await connected[0].ask("status"))["hooks"]
+    began = loop.time()
+    until = began + seconds
+    if dialogues:
+        await asyncio.gather(*(leo.dream(until) for leo in connected[:dialogues]))
+    else:
+        await asyncio.gather(*(leo.live(until) for leo in connected))
+    hooks = (await connected[0].ask("status"))["hooks"]
+    count = sum(one["calls"] for one in hooks.values()) - sum(one["calls"] for one in before.values())
+    tell(
+        {
+            "hooks_a_second": count / (loop.time() - began),
+            **{
+                name: hooks["generate"][name] - delay_ms
+                for name in ("p50_ms", "p99_ms")
+                if "generate" in hooks
+            },
+        }
+    )
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], *map(int, sys.argv[2:4]), *map(float, sys.argv[4:6])))
