@@ -9,7 +9,7 @@ from tests.bench.harness import compare, machine, run, table, write_json
 
 # In this order. `quick` runs those that fit into a minute.
 BENCHES = (
-    "hook_call", "in_memory", "contexts", "offer", "start", "shell", "growth", "crowd", "memory",
+    "hook_call", "in_memory", "contexts", "offer", "start", "shell", "growth", "crowd", "redact", "memory",
 )  # fmt: skip
 QUICK = ("hook_call", "in_memory", "contexts", "offer", "start")
 

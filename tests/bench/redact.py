@@ -1,22 +1,17 @@
-"""Measure redaction of hostile text against plain text of equal size.
+"""Redaction of hostile text against plain text of equal size.
 
-    python -m tests.bench.redact [--json]
-
-Each hostile text is 1 MiB of one piece over and over: what a pattern begins with, what almost completes it, what it
-could be tried on from every character. The bound is 3 (issue "The dream inbox"); the exit code is 1 above it.
+Each hostile text is 256 KiB of one piece over and over: what a pattern begins with, what almost completes it, what it
+could be tried on from every character.
 """
 
-import argparse
-import json
 import random
-import sys
 import time
 from collections import Counter
 
 from dreamd.inbox.redaction.redact import redact_parts
+from tests.bench.harness import Bench, Bound, Figures
 
-SIZE = 1 << 20
-MOST_RATIO = 3.0
+SIZE = 1 << 18
 
 PROSE = """the dream of a small organism who speaks of trust, and of numbers like 42 or 3.14; on 2025-11-22 at 10:30
 he said: hello (again)! version 1.2.3 at https://example.org/path?x=1 and so on. The field remembers; leo's friend
@@ -125,38 +120,22 @@ def hostile_texts() -> dict[str, str]:
     return texts
 
 
-def seconds(text: str) -> float:
-    """Return the processor time, the best of three; of one, if that took long."""
-    best = float("inf")
-    for _ in range(3):
-        began = time.process_time()
-        redact_parts([{"text": text}], Counter())
-        best = min(best, time.process_time() - began)
-        if best > 1:
-            break
-    return best
+def bench(quick: bool) -> Bench:
+    """Return the comparison: processor time of 256 KiB of prose, and of the worst hostile text of that size."""
+    systems = {"prose": prose, "hostile, worst": hostile}
+    return Bench("redact", systems, [Bound("hostile, worst", "busy_ms", most=3.0, over="prose")], rounds=1)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    as_json = parser.parse_args().json
-    rng = random.Random(1)
-    plain = seconds(" ".join(rng.choice(PROSE.split()) for _ in range(SIZE // 4))[:SIZE])
-    ratios = {name: seconds(text) / plain for name, text in hostile_texts().items()}
-    worst = sorted(ratios.items(), key=lambda item: -item[1])
-    if as_json:
-        print(
-            json.dumps(
-                {"plain_s": plain, "worst_ratio": worst[0][1], "bound": MOST_RATIO, "ratios": dict(worst)}
-            )
-        )
-    else:
-        print(f"1 MiB of prose: {plain * 1000:.0f} ms; {len(worst)} hostile texts of 1 MiB, the worst five:")
-        for name, ratio in worst[:5]:
-            print(f"  {ratio:5.2f} x  {name}")
-    return int(worst[0][1] > MOST_RATIO)
+def prose() -> Figures:
+    draw = random.Random(1)
+    return {"busy_ms": busy_ms(" ".join(draw.choice(PROSE.split()) for _ in range(SIZE // 4))[:SIZE])}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def hostile() -> Figures:
+    return {"busy_ms": max(map(busy_ms, hostile_texts().values()))}
+
+
+def busy_ms(text: str) -> float:
+    began = time.process_time()
+    redact_parts([{"text": text}], Counter())
+    return 1000 * (time.process_time() - began)
