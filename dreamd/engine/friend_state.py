@@ -14,7 +14,7 @@ from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
 from dreamd.dream.measures import measure_overlap
 from dreamd.dream.model import Fragment
 from dreamd.errors import Refusal
-from dreamd.store.file.late_calls import report_fault
+from dreamd.store.file.late_calls import wait_uncancelled
 from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.records import Finish, Memory
 from dreamd.store.store import Store
@@ -38,11 +38,7 @@ def _run_uncancelled(
         task = asyncio.get_running_loop().create_task(locked())
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(report_fault)
-            raise
+        return await wait_uncancelled(task)
 
     return alone
 

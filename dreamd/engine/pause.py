@@ -14,6 +14,7 @@ from dreamclient.messages import Code
 from dreamd.clock import Clock
 from dreamd.engine.dialogues import Dialogues
 from dreamd.errors import Refusal, StoreUnavailable
+from dreamd.store.file.late_calls import wait_uncancelled
 from dreamd.store.records import Pause
 from dreamd.store.store import Store
 
@@ -88,7 +89,7 @@ class DreamPause:
         task = asyncio.get_running_loop().create_task(self._changed_to(pause))
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
-        await asyncio.shield(task)
+        await wait_uncancelled(task)
 
     async def _changed_to(self, pause: Pause | None) -> None:
         async with self._changing:

@@ -9,9 +9,11 @@ from tests.sim import database, files
 
 NAMES = ("leo", "leo", "leo", "ann", "bo")
 HOOKS = ["generate", "observe"]
+ALL = [*HOOKS, "recall", "unobserve"]
 # What may happen, with its weight.
 KINDS = {
     "offer": 40, "offers": 2, "now": 5, "call": 10, "persist": 10, "ack": 6, "forget": 2, "friend": 3, "again": 3,
+    "undream": 3, "pause": 2, "resume": 2, "private": 1,
     "cut": 4, "half": 1, "garble": 2, "slow": 1, "mood": 4, "leave": 2,
     "write": 8, "damage": 1, "consume": 4, "kill writer": 2, "names": 1, "large": 1,
     "stop": 2, "shutdown": 1, "kill": 3, "kill at database": 4, "kill at file": 4,
@@ -83,9 +85,7 @@ def _make_leo(chance: random.Random, number: int) -> dict[str, Any]:
     return {
         "name": chance.choice(NAMES),
         "field": chance.choice(("f1", "f1", "f2", None)),
-        "provides": chance.choice((HOOKS, HOOKS, [*HOOKS, "recall"], ["generate"]))
-        if number
-        else [*HOOKS, "recall"],
+        "provides": chance.choice((HOOKS, ALL, [*HOOKS, "recall"], ["generate"])) if number else ALL,
         "mood": chance.choice(("well", "well", "well", "odd", "stalls", "mute", "dies", "poisoned")),
         "back_s": chance.choice((0.2, 1.0, 10.0)),
     }
@@ -131,10 +131,11 @@ _WITH: dict[str, dict[str, Callable[[random.Random], Any]]] = {
     "persist": {"trace": _TRACE, "n": _one_of(1, 1, 2, 5), "twice": _YES[0.3]},
     "write": {"trace": _TRACE, "n": _one_of(1, 1, 2, 5), "twice": _YES[0.3]},
     "damage": {"trace": lambda chance: f"w-{chance.randrange(6)}"},
-    "friend": {"how": _one_of("checkpoint", "restore", "reseed", "import", "delete")},
+    "friend": {"how": _one_of("checkpoint", "restore", "before", "drop", "reseed", "import", "delete")},
     "mood": {"mood": _MOODS},
     "slow": {"seconds": _one_of(1.0, 20.0, 100.0)},
     "leave": {"seconds": _one_of(2.0, 30.0, 100.0)},
+    "pause": {"seconds": _one_of(1.0, 20.0, 100.0, None)},
     "kill writer": {"calls": lambda chance: chance.randrange(1, 40)},
     "kill": {"power": _YES[0.5], "down_s": _DOWN},
     "kill at file": {"power": _YES[0.5], "skip": _FEW, "down_s": _DOWN},
@@ -152,9 +153,10 @@ _WITH: dict[str, dict[str, Callable[[random.Random], Any]]] = {
 }  # fmt: skip
 _OF_A_LEO = frozenset({
     "offer", "offers", "now", "call", "persist", "ack", "forget", "friend", "again", "cut", "half", "garble", "slow",
-    "mood", "leave", "names", "large", "shutdown",
+    "mood", "leave", "names", "large", "shutdown", "undream", "pause", "resume", "private",
 })  # fmt: skip
 _CALLS = (
     "status", "why", "stats", "dialogs.recent", "dialogs.get", "dialogs.search", "dialogs.replay", "friend.fragments",
     "friend.drift", "friend.checkpoints", "events.subscribe", "inbox.list", "inbox.read", "no.such", "hello",
+    "dialogs.whence",
 )  # fmt: skip

@@ -29,6 +29,7 @@ EVERY = 40  # moments of rest: then what takes longer is checked
 CONTEXT_BYTES = 64 << 10  # of what is kept for a session, as docs/reference/protocol.md says
 KEPT_BYTES = 48 << 10  # of what is kept for a name
 PAGE_BYTES = 1 << 20  # the largest answer
+LONG = ("dream.now", "dream.pause", "dialogs.undream")  # they wait for dialogues
 START_S = 2.5  # database calls may stall: then it starts degraded
 CALL_S = 40.0  # in which any call is answered, without stalls
 MUTE_S = 30.0
@@ -64,6 +65,7 @@ class Model(InboxModel):
         self._undreamt = self._dreamt = False
         self._since: dict[tuple[int, int, int], float] = {}  # by life, dialogue and interruptions
         self.user_changed_origin = False
+        self.paused_until = 0.0  # at least: no dream begins by itself before
         self.names_flooded = False
 
     def next_wire(self) -> int:
@@ -105,6 +107,10 @@ class Model(InboxModel):
             case [0, _, "observe", [text, {"trace_id": trace, "dialog": dialog, "turn": turn}]]:
                 self._world.note("asks wire", wire.number, "observe", turn)
                 self._asks_observe(wire.life, text, trace, dialog, turn)
+            case [0, _, "unobserve", [_, {"trace_id": trace, "turn": turn}]]:
+                self._world.note("asks wire", wire.number, "unobserve", turn)
+                seen = turn == 0 or (trace, turn) in self._observed  # 0: the end
+                self.hold("P3", seen, f"line {turn} of {trace} is taken back unseen")
             case [0, _, method, _]:
                 self._world.note("asks wire", wire.number, method)
             case [1, msgid, None, result] if msgid in wire.peer.calls and wire.peer.wire is wire:
@@ -206,6 +212,7 @@ class Model(InboxModel):
             paused = mute <= self._world.now or self.names_flooded  # invented names push others out
             self.hold("a mute leo is paused", paused, decision.client)
             self._check_cooldown(life, decision)
+            self.hold("a pause is kept", self._world.now >= self.paused_until, decision.client)
 
     def _check_cooldown(self, life: "Life", decision: Any) -> None:
         cooldown_s = self.settings.gate.cooldown_s
@@ -273,7 +280,7 @@ class Model(InboxModel):
         for peer in self.peers:
             if peer.wire is not None and not peer.wire.slow and not peer.wire.is_lost:
                 for method, since, *_ in peer.calls.values():
-                    wait_s = CALL_S + self.stalled_s + (most_s if method == "dream.now" else 0.0)
+                    wait_s = CALL_S + self.stalled_s + (most_s if method in LONG else 0.0)
                     self.hold(
                         "every call ends", self._world.now - since <= wait_s, f"{method} of {peer.number}"
                     )
@@ -310,6 +317,16 @@ class Model(InboxModel):
         self.hold("P4", bool(origin) or self._origin is None, "the origin is gone")
 
     # at the end
+
+    @property
+    def is_undreamt(self) -> bool:
+        """True if nothing waits to be taken back out of a field whose leo is there."""
+        connection = self._world.life.connection
+        if connection is None:
+            return False
+        rows = connection.execute("SELECT field FROM dream_dialogs WHERE undone = 'waiting'").fetchall()
+        able = {peer.field for peer in self.peers if peer.greeted and "unobserve" in peer.provides}
+        return not any(field in able for (field,) in rows)
 
     @property
     def is_settled(self) -> bool:

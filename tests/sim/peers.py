@@ -201,7 +201,10 @@ class Peer:
             return {"text": text, **measures} if how in ("measured", "lie") else text
         if method == "observe":
             said = {**measures, "taken": chance.random() < 0.7}
-            return said if how in ("measured", "lie") else None
+            added = {"added": {"n": self._texts}, "taken": True} if how == "answer" else {}
+            return said | added if how in ("measured", "lie") else added or None
+        if method == "unobserve":
+            return {"undone": chance.random() < 0.9, "missing": -1 if how == "lie" else 0}
         return [self.text() for _ in range(chance.randrange(4))]
 
     def _answer(self, wire: Wire, msgid: int, error: Any, result: Any) -> None:

@@ -116,7 +116,8 @@ class Run:
         self.down_s = 0.1
         world.coming.clear()
         world.life.troubles.clear()
-        world.run(world.now + CALM_S, lambda: model.is_settled)
+        world.run(world.now + CALM_S, lambda: model.is_settled and model.is_undreamt)
+        model.hold("what is to be taken back is", model.is_undreamt, "a leo is there, and was not asked")
         for peer in self.peers:
             peer.stays_away = True
             peer.cut()

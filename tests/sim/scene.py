@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.sim.run import Run
 
 FLOOD_NAMES = 90
+PAUSE_SLACK_S = 0.8  # between the beginning of a pause and its answer
 FLOOD_CONTEXTS = 260  # whose decisions make a large answer
 
 
@@ -68,7 +69,7 @@ def call(run: "Run", peer: Peer, chance: random.Random, method: str) -> None:
     params = {
         "why": [256], "dialogs.recent": [100], "dialogs.get": [number], "dialogs.search": ["river"],
         "dialogs.replay": [number], "friend.drift": [10], "friend.checkpoints": [10], "inbox.list": [5],
-        "inbox.read": [f"w-{number % 4}"],
+        "inbox.read": [f"w-{number % 4}"], "dialogs.whence": ["the river sleeps under"],
     }.get(method, [])  # fmt: skip
     if method == "hello":
         peer.name = chance.choice(("leo", "ann", peer.name))
@@ -140,6 +141,38 @@ def forget(run: "Run", peer: Peer, chance: random.Random) -> None:
     peer.call("dialogs.recent", [20], listed)
 
 
+def undream(run: "Run", peer: Peer, chance: random.Random) -> None:
+    """Take a dialogue back out of the field that it was fed to."""
+
+    def listed(error: Any, result: Any) -> None:
+        if result:
+            row = chance.choice(result)
+            run.world.model.may_be_gone.add(row["trace_id"])
+            peer.call("dialogs.undream", [{"id": row["id"]}])
+
+    peer.call("dialogs.recent", [20], listed)
+
+
+def pause(run: "Run", peer: Peer, chance: random.Random, seconds: float | None) -> None:
+    model, world = run.world.model, run.world
+
+    def told(error: Any, result: Any) -> None:
+        if error is None:
+            model.paused_until = world.now + (1e9 if seconds is None else seconds) - PAUSE_SLACK_S
+
+    model.paused_until = 0.0
+    peer.call("dream.pause", [seconds], told)
+
+
+def resume(run: "Run", peer: Peer, chance: random.Random) -> None:
+    run.world.model.paused_until = 0.0
+    peer.call("dream.resume", [])
+
+
+def private(run: "Run", peer: Peer, chance: random.Random) -> None:
+    peer.send([2, "dream.private", [{"private": 2}]])
+
+
 def friend(run: "Run", peer: Peer, chance: random.Random, how: str) -> None:
     name = f"c{chance.randrange(3)}"
     if how == "checkpoint":
@@ -147,6 +180,17 @@ def friend(run: "Run", peer: Peer, chance: random.Random, how: str) -> None:
     elif how == "delete":
         run.world.model.origin_may_go = True
         peer.call("friend.delete_checkpoint", [name])
+    elif how == "before":
+        run.world.model.user_changed_origin = True
+        peer.call("friend.restore", [None, chance.randrange(1, 9)])
+    elif how == "drop":
+
+        def listed(error: Any, result: Any) -> None:
+            learned = [each["id"] for each in result or [] if not each["origin"]]
+            if learned:
+                peer.call("friend.drop", [chance.sample(learned, min(2, len(learned)))])
+
+        peer.call("friend.fragments", [], listed)
     elif how == "restore":
         run.world.model.user_changed_origin = True
         peer.call("friend.restore", [name])
@@ -300,6 +344,7 @@ def file_stall(run: "Run", chance: random.Random, what: float, left: int, skip: 
 def jump(run: "Run", chance: random.Random, seconds: float) -> None:
     """The wall clock is set."""
     run.world.jumped_s += seconds
+    run.world.model.paused_until = 0.0  # over a restart only the wall clock tells
     run.world.model.jumped_back = run.world.model.jumped_back or seconds < 0
 
 
@@ -319,7 +364,8 @@ def second(run: "Run", chance: random.Random) -> None:
 _OF_A_PEER: dict[str, Any] = {
     "offer": offer, "offers": offers, "now": now, "call": call, "persist": persist, "ack": ack, "forget": forget,
     "friend": friend, "again": again, "cut": cut, "half": half, "garble": garble, "slow": slow, "mood": mood,
-    "leave": leave, "names": names, "large": large, "shutdown": shutdown,
+    "leave": leave, "names": names, "large": large, "shutdown": shutdown, "undream": undream, "pause": pause,
+    "resume": resume, "private": private,
 }  # fmt: skip
 _OF_THE_WORLD: dict[str, Any] = {
     "write": write, "damage": damage, "consume": consume, "kill writer": kill_writer, "stop": stop, "kill": kill,

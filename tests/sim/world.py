@@ -41,7 +41,11 @@ class World:
         self.folder = folder
         self.now = 1000.0
         self.jumped_s = 0.0  # by which the wall clock was set
-        self.clock = Clock(wall=lambda: START + self.now + self.jumped_s, monotonic=lambda: self.now)
+        self.clock = Clock(
+            wall=lambda: START + self.now + self.jumped_s,
+            monotonic=lambda: self.now,
+            boottime=lambda: self.now,
+        )
         self.loop: Any = None  # of the running daemon
         self.stretches: Stretches | None = None  # the call of a thread that runs now
         self.parked_s = 0.0  # for how long that call is to be parked

@@ -7,6 +7,7 @@ meanwhile.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from dreamclient.messages import Code, Method
@@ -62,11 +63,12 @@ class Undreaming:
         events.subscribe(self._hear)
 
     async def load(self) -> None:
-        """Take up what an earlier daemon left, once. Raise StoreUnavailable."""
-        if not self._loaded and self._store.unavailable_reason is None:
-            for dialog, trace_id, field in await self._store.waiting_undreams():
-                self.waiting.setdefault(dialog, (trace_id, field))
-            self._loaded = True
+        """Take up what an earlier daemon left, once. If the store is unavailable, the next tick tries again."""
+        with suppress(StoreUnavailable):
+            if not self._loaded and self._store.unavailable_reason is None:
+                for dialog, trace_id, field in await self._store.waiting_undreams():
+                    self.waiting.setdefault(dialog, (trace_id, field))
+                self._loaded = True
         self.wake()
 
     def _hear(self, event: Event) -> None:

@@ -30,6 +30,15 @@ async def answer_within(
         raise StoreUnavailable(UNANSWERED, "the database does not answer") from None
 
 
+async def wait_uncancelled(task: "asyncio.Task[T]") -> T:
+    """Return the result of a task that goes on even if the caller is cancelled."""
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(report_fault)
+        raise
+
+
 def report_fault(task: "asyncio.Task[Any]") -> None:
     """Report the exception of a task that no caller waits for, if it is a fault. StoreUnavailable shows as the state of
     the store, and a refusal needs its caller."""

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from dreamd.errors import StoreUnavailable
 from dreamd.store.undreaming.candidates import Asked
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, Gate, dreams, leo, onlooker, settled
@@ -278,3 +279,18 @@ async def test_a_dialogue_that_waits_and_is_forgotten_is_not_taken_back_any_more
             await undone(service)
         assert {meta["dialog"] for _, meta in host.asked} == {1}
         assert service.failures.counts == {}
+
+
+async def test_what_waits_is_taken_up_later_if_the_database_fails(tmp_path, monkeypatch):
+    async with serving(tmp_path) as service:
+        service.undreaming._loaded = False
+
+        async def fails():
+            raise StoreUnavailable("locked", "the database is locked")
+
+        monkeypatch.setattr(service.store, "waiting_undreams", fails)
+        await service.undreaming.load()
+        monkeypatch.undo()
+        assert not service.undreaming._loaded
+        await service.undreaming.load()
+        assert service.undreaming._loaded

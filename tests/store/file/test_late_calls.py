@@ -1,11 +1,12 @@
 """Calls of the database that are answered after their dialogue has ended."""
 
 import asyncio
+import gc
 
 import pytest
 
-from dreamd.errors import StoreUnavailable
-from dreamd.store.file.late_calls import LateCalls, answer_within
+from dreamd.errors import Refusal, StoreUnavailable
+from dreamd.store.file.late_calls import LateCalls, answer_within, wait_uncancelled
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import STIRRED, completed, leo, settled
 from tests.helpers.waiting import until_on_loop
@@ -76,3 +77,25 @@ async def test_a_dialogue_whose_call_is_late_is_neither_suspended_nor_ended_twic
             assert dialog["finished_at"] is not None
             assert service.engine.dialogues.suspended == {}
             assert {where.partition(":")[0] for where in service.failures.counts} == {"store"}
+
+
+async def test_a_task_outlives_its_caller_and_no_refusal_of_it_is_a_fault():
+    told, opened = [], asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+
+    async def fails(error):
+        await opened.wait()
+        raise error
+
+    tasks = [asyncio.create_task(fails(e)) for e in (Refusal(10, "not now"), ValueError())]
+    callers = [asyncio.create_task(wait_uncancelled(task)) for task in tasks]
+    await asyncio.sleep(0)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.wait(callers)
+    opened.set()
+    await asyncio.wait(tasks)
+    await until_on_loop(lambda: told)
+    del tasks, callers
+    gc.collect()
+    assert told == ["a late call"]
