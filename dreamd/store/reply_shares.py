@@ -66,8 +66,10 @@ def last_line(connection: Connection) -> int:
 
 
 def said_triples(connection: Connection) -> list[tuple[str, bytes]]:
-    """Return the triples of the last replies by field, oldest first."""
-    return connection.execute("SELECT field, triples FROM dream_said ORDER BY id").fetchall()
+    """Return the triples of the last replies by field, oldest first, without what is no such row."""
+    return connection.execute(
+        "SELECT field, triples FROM dream_said WHERE typeof(triples) = 'blob' ORDER BY id"
+    ).fetchall()
 
 
 def keep_share(connection: Connection, share: ReplyShare, keep_said: bool) -> None:

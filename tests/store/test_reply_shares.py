@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamd.dream.dream_words import WordNumbers
+from dreamd.dream.dream_words import DreamWords, WordNumbers
 from dreamd.store import reply_shares
 from dreamd.store.records import ReplyShare
 from dreamd.store.store import Store
@@ -50,8 +50,15 @@ async def test_reads_lines_of_an_older_version_and_spoilt_ones(store: Store, pat
     await taken(store, "four five six", [0], trace="spoilt")
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE dream_turns SET brought = x'ff', text = CAST(x'ff20' AS TEXT) WHERE id = 2")
-    found = await store.brought_lines(await store.word_numbers(), 10)
+        database.execute("INSERT INTO dream_said (field, triples) VALUES (7, x'ff'), ('leo', 'text')")
+        database.execute("UPDATE dream_meta SET value = NULL WHERE key = ?", (reply_shares.WORDS_KEY,))
+    numbers = await store.word_numbers()
+    found = await store.brought_lines(numbers, 10)
     assert [each.new for each in found] == [None, None]
+    words = DreamWords(numbers)
+    words.restore(found, frozenset())
+    words.restore_said(await store.said_triples())
+    assert words.of_reply("leo", "one two three") == (1, [1])
 
 
 async def test_the_key_is_of_the_database(store: Store, path: Path, open_store: OpenStore, tmp_path: Path):
