@@ -65,7 +65,7 @@ def show_undone(told: Mapping[str, Any], columns: int) -> str:
     """Return the answer of `dialogs.undream` as text."""
     dialogs = told["dialogs"]
     lines = list(_words(dialogs)) or ["There is nothing to take back."]
-    lines += [f"Left: dialogue {one['id']} {one['why']}." for one in told["left"]]
+    lines += _left_words(told["left"])
     return "\n".join(fold_text(line, columns, "  ", "") for line in lines)
 
 
@@ -81,7 +81,8 @@ def _words(dialogs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for one in done:
         if one["unknown"]:
             turns = ", ".join(map(str, one["unknown"]))
-            yield f"Dialogue {one['id']}, line {turns}: what it added is not known, so it may still be in leo's field."
+            which = f"line{'s' * (len(one['unknown']) > 1)} {turns}"
+            yield f"Dialogue {one['id']}, {which}: what it added is not known, so it may still be in leo's field."
         if one["missing"]:
             yield f"Dialogue {one['id']}: {one['missing']} of its counts were gone already, as leo forgets with time."
     if acknowledged := [one for one in dialogs if one["inbox"] == "acknowledged"]:
@@ -89,6 +90,14 @@ def _words(dialogs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for one in dialogs:
         if one["state"] != "done":
             yield f"Dialogue {one['id']} is not taken back yet: {one['why']}. {_LATER.get(one['why'], _AGAIN)}"
+
+
+def _left_words(left: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    by_reason: dict[str, list[Mapping[str, Any]]] = {}
+    for one in left:
+        by_reason.setdefault(one["why"], []).append(one)
+    for why, found in by_reason.items():
+        yield f"Left: {_dialogues(found)}{', each of which' if len(found) > 1 else ''} {why}."
 
 
 _LATER = {

@@ -123,15 +123,18 @@ def test_tells_what_stays_and_why() -> None:
             {**done, "id": 2, "inbox": "removed", "missing": 5},
             {**done, "id": 1, "inbox": None, "state": "waiting", "why": "unobserve: OSError"},
         ],
-        "left": [{"id": 9, "why": "was not dreamt here"}],
+        "left": [
+            {"id": n, "why": "was not dreamt here" if n > 8 else "is taken back already"} for n in (9, 8, 7)
+        ],
     }
     assert show_undone(told, 200).splitlines() == [
         "Took back 2 dialogues: 8 lines out of leo's field, 1 fragment of the friend, 1 inbox file.",
-        "Dialogue 3, line 2, 4: what it added is not known, so it may still be in leo's field.",
+        "Dialogue 3, lines 2, 4: what it added is not known, so it may still be in leo's field.",
         "Dialogue 2: 5 of its counts were gone already, as leo forgets with time.",
         "The inbox file of dialogue 3 was acknowledged already, and stays.",
         "Dialogue 1 is not taken back yet: unobserve: OSError. The daemon tries again.",
         "Left: dialogue 9 was not dreamt here.",
+        "Left: 2 dialogues, each of which is taken back already.",
     ]
     assert max(map(len, show_undone(told, 40).splitlines())) <= 40
 
