@@ -18,9 +18,12 @@ PARAMS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys((Method.DIALOGS_RECENT, Method.DRIFT), ("n", "before")),
     **dict.fromkeys((Method.DIALOGS_GET, Method.DIALOGS_REPLAY), ("id",)),
     Method.DIALOGS_SEARCH: ("words", "n", "before"),
-    Method.FRAGMENTS: ("checkpoint",),
+    Method.FRAGMENTS: ("checkpoint", "before"),
+    Method.DIALOGS_WHENCE: ("words", "n"),
+    Method.DROP: ("ids",),
     Method.CHECKPOINT: ("name", "again"),
-    **dict.fromkeys((Method.RESTORE, Method.DELETE_CHECKPOINT), ("name",)),
+    Method.RESTORE: ("name", "before"),
+    Method.DELETE_CHECKPOINT: ("name",),
     Method.IMPORT: ("fragments",),
     Method.TRACE: ("session",),
     Method.INBOX_LIST: ("n", "after"),
@@ -29,6 +32,7 @@ PARAMS: Mapping[str, Sequence[str]] = {
     Method.GENERATE: ("seed", "temperature", "semantic_weight", "meta"),
     Method.OBSERVE: ("text", "meta"),
     Method.RECALL: ("query", "n"),
+    Method.UNOBSERVE: ("what", "meta"),
     Method.ERROR: ("code", "message"),
 }
 _CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
@@ -68,7 +72,7 @@ def _in_words(value: Any) -> str:
         return f"[{', '.join(_folded(value))}]"
     if isinstance(value, str) and (value == CUT or _HIDDEN.fullmatch(value)):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(round(value, 3) if isinstance(value, float) else value, ensure_ascii=False)
 
 
 def _entries(found: Mapping[str, Any]) -> str:

@@ -16,9 +16,10 @@ TYPES = {(4, REQUEST): "call", (4, RESPONSE): "answer", (3, NOTIFICATION): "noti
 METHODS = frozenset(name for word, name in vars(Method).items() if word.isupper())
 # The known keys of a host, which may send others. docs/reference/protocol.md describes them.
 KEYS = frozenset({
-    "added_at", "arousal", "cap_token", "dialog", "entropy", "expert", "failures", "field", "math_state", "name",
-    "novelty", "origin", "overlap", "pid", "prompt", "protocol", "provides", "pulse", "quality", "readme", "reply",
-    "result", "seed", "taken", "text", "themes", "trauma", "trauma_level", "type", "version", "weight", "where",
+    "added", "added_at", "arousal", "cap_token", "dialog", "entropy", "expert", "failures", "field", "math_state",
+    "missing", "name", "novelty", "origin", "overlap", "pid", "private", "prompt", "protocol", "provides", "pulse",
+    "quality", "readme", "reply", "result", "seed", "taken", "text", "themes", "trauma", "trauma_level", "type",
+    "undone", "version", "weight", "where",
 })  # fmt: skip
 # The keys of leo's own `math_state`, which docs/reference/protocol.md lists. Other hosts may put anything there.
 MATH_STATE = frozenset({
@@ -33,10 +34,10 @@ _NAMES = frozenset({
 })  # fmt: skip
 _NAME = re.compile(r"[\w.:/<>+-]{1,200}( in [\w.<>]{1,100})?|", re.ASCII)
 # Below these keys a host, or another memory system, may put anything.
-_FREE = frozenset({"cap_token", "math_state", "matada_nodes", "payload", "result", "seed", "shards"})
+_FREE = frozenset({"added", "cap_token", "math_state", "matada_nodes", "payload", "result", "seed", "shards"})
 _KEY, _STATE_KEY, _ERROR, _METHOD = "\0key", "\0state", "\0error", "\0method"  # for values that have no key
-# What the texts among the params of a method are.
-_PARAMS = {
+# What the texts among the params of a method are: all of them, or each in its place.
+_PARAMS: dict[str, str | tuple[str, ...]] = {
     Method.CHECKPOINT: "name",
     Method.DELETE_CHECKPOINT: "name",
     Method.RESTORE: "name",
@@ -44,6 +45,7 @@ _PARAMS = {
     Method.INBOX_READ: "trace_id",
     Method.INBOX_ACK: "trace_id",
     Method.ERROR: _ERROR,
+    Method.UNOBSERVE: ("added", ""),
 }
 
 
@@ -101,7 +103,7 @@ class _Reader:
         values = self._value(_PARAMS.get(method or "", ""))
         return Unpacked(name, msgid, method, error, values, self._hidden)
 
-    def _value(self, key: str = "", *, free: bool = False, depth: int = 0) -> Any:
+    def _value(self, key: str | tuple[str, ...] = "", *, free: bool = False, depth: int = 0) -> Any:
         """Return the next value. `key`: the key that it belongs to. `free`: it may hold anything."""
         start = self._unpacker.tell()
         if self._ended or start >= len(self._data) or depth > NESTING + 2:
@@ -121,12 +123,13 @@ class _Reader:
             return CUT
         return self._shown(value, key, free, start)
 
-    def _array(self, key: str, free: bool, depth: int) -> list[Any]:
+    def _array(self, key: str | tuple[str, ...], free: bool, depth: int) -> list[Any]:
         values: list[Any] = []
-        for _ in range(self._unpacker.read_array_header()):
+        for place in range(self._unpacker.read_array_header()):
             if self._ended:
                 break
-            values.append(self._value(key, free=free, depth=depth))
+            own = key if isinstance(key, str) else (*key, "")[min(place, len(key))]
+            values.append(self._value(own, free=free or own in _FREE, depth=depth))
         return values
 
     def _map(self, keys: str, free: bool, depth: int) -> dict[str, Any]:
@@ -140,7 +143,7 @@ class _Reader:
             values[key] = self._value(key, free=free or made_up or key in _FREE, depth=depth)
         return values
 
-    def _shown(self, value: Any, key: str, free: bool, start: int) -> Any:
+    def _shown(self, value: Any, key: str | tuple[str, ...], free: bool, start: int) -> Any:
         if isinstance(value, float) and not isfinite(value):
             return str(value)  # JSON has none of these
         if value is None or isinstance(value, bool | int | float):
@@ -156,7 +159,7 @@ class _Reader:
             return f"<{len(value)} {'chars' if isinstance(value, str) else 'bytes'}>"
         return f"<{type(value).__name__}>"
 
-    def _is_name(self, text: str, key: str, free: bool) -> bool:
+    def _is_name(self, text: str, key: str | tuple[str, ...], free: bool) -> bool:
         """Return whether a text may be shown. The daemon's own keys and errors are never texts of a dream."""
         ours = self._ours and not free
         if key == _KEY:

@@ -88,6 +88,18 @@ def test_p14_shows_the_daemons_own_words_only() -> None:
     assert values([0, 1, "observe", ["rain"]], ours=True) == ["<4 chars>"]
 
 
+def test_p14_hides_what_a_line_added_to_a_field() -> None:
+    """P14: it is made of words, in a form of the host's own, also when the daemon gives it back."""
+    added = {"bigrams": {"rain": 3}, "name": "Ann"}
+    assert values([1, 1, None, {"taken": True, "added": added}]) == {
+        "taken": True, "added": {"<7 chars>": {"<4 chars>": 3}, "<4 chars>": "<3 chars>"},
+    }  # fmt: skip
+    meta = {"kind": "undream", "dialog": 7}
+    assert values([0, 1, "unobserve", [added, meta]], ours=True) == [
+        {"<7 chars>": {"<4 chars>": 3}, "<4 chars>": "<3 chars>"}, meta,
+    ]  # fmt: skip
+
+
 def test_raw_bytes_of_hidden_texts_are_dots() -> None:
     data = msgpack.packb([0, 1, "observe", ["rain", True]])
     assert (
