@@ -163,6 +163,9 @@ class SimDatabase(Database):
     def stop(self) -> None:
         self._running = False
 
+    def __del__(self) -> None:
+        """Warn of nothing: what a killed daemon has open is closed by its Life."""
+
 
 def copy_state(source: Path, target: Path, cut: Callable[[bytes], bytes]) -> None:
     """Copy a state folder as a crash leaves it. `cut`: what it leaves of the log."""
