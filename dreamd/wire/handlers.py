@@ -153,12 +153,14 @@ async def replay_dialog(parts: Parts, session: Session, asked: params.DialogPara
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
 
 
-def search_lines(parts: Parts, session: Session, asked: params.SearchParams) -> Coroutine[Any, Any, Any]:
-    return parts.store.search(asked.words, asked.n, asked.before)
+async def search_lines(parts: Parts, session: Session, asked: params.SearchParams) -> list[dict[str, Any]]:
+    async with parts.searching:
+        return await parts.store.search(asked.words, asked.n, asked.before)
 
 
-def find_sources(parts: Parts, session: Session, asked: params.WhenceParams) -> Coroutine[Any, Any, Any]:
-    return parts.store.whence(asked.words, asked.n)
+async def find_sources(parts: Parts, session: Session, asked: params.WhenceParams) -> list[dict[str, Any]]:
+    async with parts.searching:
+        return await parts.store.whence(asked.words, asked.n)
 
 
 def forget_dialogs(

@@ -1,5 +1,6 @@
 """The parts of one daemon, which its handlers use. `daemon.py` builds them, in this order."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class Parts:
     socket: str
     state_dir: Path
     stop: Callable[[], None]
+    # A search may keep the database for 0.3 s. One at a time waits there, so that all other calls come between.
+    searching: asyncio.Lock = field(default_factory=asyncio.Lock)
     started_s: float = field(init=False)
 
     def __post_init__(self) -> None:

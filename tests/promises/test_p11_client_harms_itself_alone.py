@@ -52,6 +52,31 @@ def test_p11_bounds_and_returns_the_memory_of_sessions(tmp_path):
         assert len(daemon.call("status")["sessions"]) == 1
 
 
+async def test_p11_searches_of_one_client_hold_up_no_other(tmp_path, monkeypatch):
+    """Of many searches one at a time is in the queue of the database."""
+    asked, go_on = [], asyncio.Event()
+
+    async def slow(words, *_):
+        asked.append(words)
+        await go_on.wait()
+        return []
+
+    async with (
+        serving(tmp_path) as service,
+        await onlooker(service) as peer,
+        await onlooker(service) as other,
+    ):
+        monkeypatch.setattr(service.store, "search", slow)
+        monkeypatch.setattr(service.store, "whence", slow)
+        methods = ("dialogs.search", "dialogs.whence") * 20
+        calls = [asyncio.create_task(peer.call(method, f"w{n}")) for n, method in enumerate(methods)]
+        await until_on_loop(lambda: asked != [])
+        assert await other.call("dialogs.recent") == []
+        assert asked == ["w0"]
+        go_on.set()
+        assert await asyncio.gather(*calls) == [[]] * 40
+
+
 def test_p11_caps_sessions_by_the_free_descriptors_and_recovers(tmp_path):
     """With RLIMIT_NOFILE at 96 there are 32 sessions, and enough descriptors for database, inbox and listener."""
     command = (
