@@ -12,6 +12,7 @@ from tests.helpers.daemons.in_loop import serving
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import ORIGIN, STIRRED, dreams, leo, leo_at, onlooker, onlooker_at
 from tests.helpers.peer import PeerError, PlainPeer, saying
+from tests.helpers.waiting import until
 
 WORDS = ("sea river house light snow door word small old quiet speak listen friend name water night").split()  # noqa: SIM905 - one list of words reads better as words
 
@@ -110,6 +111,7 @@ async def test_p13_recalled_texts_and_measures_are_stored_before_the_next_line(t
         await reached.wait()
         daemon.kill()
     with daemon:
+        await asyncio.to_thread(until, lambda: daemon.call("status")["dialogues"].get("left"), "its end")
         async with await onlooker_at(daemon.socket) as peer:
             assert (await peer.call("dialogs.replay", 1))["difference"] is None
             turns = (await peer.call("dialogs.get", 1))["turns"]
