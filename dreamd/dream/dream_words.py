@@ -85,13 +85,11 @@ class DreamWords:
         """Return the number of a reply's triples, and for each that a dream brought its dialogue. The reply is an
         earlier one from now on."""
         own, triples = self._own(name), self.numbers.triples_of(reply)
-        own.said.extend(triples)
+        own.said.fromlist(triples)  # in half the time of extend
         own.unsaved += len(triples)
         if len(own.said) > self._room[1] * 5 // 4:  # seldom, since all that is left is moved
             own.trim(*self._room)
         brought = own.brought
-        if brought.keys().isdisjoint(triples):  # mostly; less than half the time of the loop
-            return len(triples), []
         return len(triples), [brought[triple] for triple in triples if triple in brought]
 
     def of_line(self, name: str, dialog: int, text: str, origin: AbstractSet[int]) -> list[int]:
