@@ -9,7 +9,8 @@ from tests.bench.harness import compare, machine, run, table, write_json
 
 # In this order. `quick` runs those that fit into a minute.
 BENCHES = (
-    "hook_call", "in_memory", "contexts", "offer", "start", "shell", "growth", "crowd", "redact", "memory",
+    "hook_call", "in_memory", "contexts", "offer", "start", "shell", "first_line", "growth", "crowd", "redact",
+    "memory",
 )  # fmt: skip
 QUICK = ("hook_call", "in_memory", "contexts", "offer", "start")
 
