@@ -1,6 +1,5 @@
 """A hook call in memory: all that both ends do for it, without sockets, against packing and unpacking its messages."""
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import uvloop
 from msgpack import Packer, unpackb
 
 from tests.bench.calls.program import LINE, META, PARAMS, SEED
@@ -62,7 +62,7 @@ def dreamd() -> Callable[[], object]:
     from dreamd.failures import Failures
     from dreamd.wire.session import Session
 
-    loop, wire = asyncio.new_event_loop(), Wire()
+    loop, wire = uvloop.new_event_loop(), Wire()
     ends: Any = SimpleNamespace(send=wire.send, recv=wire.recv, write=wire.write)
     ends.setblocking = ends.set_write_buffer_limits = lambda *_, **__: None
     client = DreamClient(lambda seed, temperature, weight, meta: LINE, lambda *_: None)
