@@ -20,6 +20,7 @@ from dreamd.engine.pending import Pause
 from dreamd.failures import Failures
 from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, ValidationError, dream_document
 from dreamd.inbox.folder.files import Files
+from dreamd.inbox.inbox import MORE_DROPPED
 from dreamd.process.threads import Looker, OneThread
 from dreamd.store.records import StoredDialog
 from dreamd.store.store import Store
@@ -73,8 +74,9 @@ class Delivery:
         self._failures = failures
         self._events = events
         self.dropped = 0  # files, since the beginning: removed to make room
+        self._room = 0  # for so many more files, the oldest of our own need not be looked at
         self._delivering = asyncio.Lock()
-        self._tidy_again = self._drop_again = -inf  # monotonic s
+        self._tidy_again = -inf  # monotonic s
         # fsync blocks, so the inbox has a thread of its own, as the database has. Another one only reads.
         self._thread = OneThread("dreamd-inbox")
         self._turn = asyncio.Lock()
@@ -98,14 +100,15 @@ class Delivery:
         """Write the inbox file of every finished dialogue that lacks one. Return False if the inbox could not take it.
         If only one file is in trouble, park its dialogue and go on with the others. Raise StoreUnavailable."""
         async with self._delivering:
-            written = False
+            written = 0
             while dialogs := await self._store.unwritten(self._resting()):
                 for dialog in dialogs:
                     if not await self._deliver(dialog):
                         return False
-                    written = True
+                    written += 1
             self._failed = None
-        if written:
+        self._room -= written
+        if self._room < 0:
             await self._drop_oldest()
         return True
 
@@ -118,20 +121,24 @@ class Delivery:
                 self._parked.pop(dialog, None)
 
     async def _drop_oldest(self) -> None:
-        """Remove the oldest files of our own beyond `inbox.keep`, and count them."""
+        """Remove the oldest files of our own beyond `inbox.keep`, and count them. After that look at them again only
+        when there may be too many, since that takes long with many files."""
         keep = self.inbox.settings.keep
-        if self._clock.monotonic() < self._drop_again:
+        if not keep:
             return
         try:
             waiting = [each["trace_id"] for each in await self.on_thread(self.inbox.list)]
-            if not keep or len(waiting) <= keep:
-                return
-            own = await self._store.shards_of(waiting)
-            if dropped := await self.on_thread(self.inbox.drop_oldest, own, waiting):
-                self.dropped += len(dropped)
-                await self._store.count_dropped(len(dropped))
-            else:  # they are others', or a consumer reads: listing so many after each dialogue would be in vain
-                self._drop_again = self._clock.monotonic() + TIDY_S
+            own = await self._store.shards_of(waiting) if len(waiting) > keep else {}
+            excess, dropped = len(own or waiting) - keep, 0
+            if own and excess > 0:
+                dropped = len(await self.on_thread(self.inbox.drop_oldest, own, waiting))
+                if dropped:
+                    self.dropped += dropped
+                    await self._store.count_dropped(dropped)
+            more = (
+                0 if dropped else keep // MORE_DROPPED
+            )  # none: a consumer reads them, or others wrote to them
+            self._room = max(dropped - excess, more if excess > 0 else 0)
         except InboxError as error:
             self._failures.count("inbox", type(error).__name__, place="keep")
 

@@ -31,6 +31,7 @@ from dreamd.inbox.settings import DAY_S, InboxSettings
 
 log = logging.getLogger("dreamd.inbox")
 
+MORE_DROPPED = 20  # of so many waiting files one more is removed
 CONSUMER_S = 30 * DAY_S  # a consumer that acknowledged nothing for so long is gone
 MOST_LOGGED = 10  # invalid nodes that are counted in one write: a message can hold a million
 
@@ -225,12 +226,16 @@ class Inbox:
             return removing.take_back(folder, own)
 
     def drop_oldest(self, own: Own, waiting: Sequence[str]) -> Sequence[str]:
-        """Remove the oldest files of our own dreams beyond `keep`, unless a consumer was seen lately. Return the trace
-        ids. `waiting` are the handles of the files that wait, the oldest first."""
+        """Remove the oldest files of our own dreams if there are more than `keep`, unless a consumer was seen lately.
+        A few more are removed, so that it is not due after each dialogue. Return the trace ids. `waiting` are the
+        handles of the files that wait, the oldest first."""
+        keep = self.settings.keep
+        if sum(handle in own for handle in waiting) <= keep:
+            return []
         with self._locked("drop from the inbox") as folder:
             if self._clock.wall() - removing.last_consumed(folder) < CONSUMER_S:
                 return []
-            return removing.drop_oldest(folder, own, waiting, self.settings.keep)
+            return removing.drop_oldest(folder, own, waiting, keep - keep // MORE_DROPPED)
 
     def check(self) -> None:
         """Raise if a write would fail now. This changes nothing."""
