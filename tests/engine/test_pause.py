@@ -1,6 +1,7 @@
 """The pause of all dreams: no dream begins by itself until it ends, over restarts and jumps of the clock."""
 
 import asyncio
+import gc
 import sqlite3
 from contextlib import closing
 
@@ -230,3 +231,25 @@ def test_a_killed_daemon_keeps_its_pause(tmp_path):
         daemon.kill()
     with daemon:
         assert daemon.call("status")["paused"] is None
+
+
+async def test_a_refusal_whose_caller_has_gone_is_no_fault_of_the_daemon(tmp_path, monkeypatch):
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def refuse(_):
+        begun.set()
+        await go_on.wait()
+        raise StoreUnavailable("disk full", "no room")
+
+    async with serving(tmp_path) as service:
+        monkeypatch.setattr(service.store, "keep_pause", refuse)
+        async with await onlooker(service) as peer:
+            peer.send([0, 9, "dream.pause", []])
+            await begun.wait()
+        await until_on_loop(lambda: not service.sessions)
+        [change] = service.engine.pause._changes
+        go_on.set()
+        await asyncio.wait([change])
+        del change
+        gc.collect()
+        assert (service.failures.counts, service.engine.is_paused) == ({}, False)

@@ -41,6 +41,8 @@ def test_why_as_text() -> None:
         "\n\nOf all 3 since the daemon started: 3 calm."
     )
     assert show_why([], 80, NOW) == "No reply has reached this daemon yet."
+    private = "No reply has reached this daemon yet, beside 3 private ones."
+    assert show_why([], 80, NOW, {"private": 3}) == private
 
 
 def test_why_after_a_reply(daemon: DaemonProcess, leo: tuple[Speaker, DreamClient]) -> None:

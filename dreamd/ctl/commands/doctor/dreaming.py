@@ -30,6 +30,11 @@ def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Find
     """Check that leo is connected, provides hooks, that his dreams speak, and that he dreams at all."""
     if answers.status is not None:
         yield from _check_connected(answers.status)
+        if not answers.status.get("feed", True):
+            unset = (
+                "to feed later ones: `dreamctl config unset dialogue.feed`, then `dreamctl service restart`"
+            )
+            yield ok("leo", "what he dreams does not reach him: dialogue.feed is false", unset)
     yield from _check_shared(answers.status or {}, database, now)
     yield from _check_mute(answers, database, now)
     yield from _dreamless(answers.decisions, database, now)

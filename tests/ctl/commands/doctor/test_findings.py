@@ -603,3 +603,11 @@ def test_reports_settings_that_are_gone(tmp_path, monkeypatch):
     assert [finding.text for finding in told if finding.level == "WARN"] == [
         "ignored, since this version has no such setting: DREAMD_GATE__SHUT (it opens)"
     ]
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_says_that_dreams_do_not_reach_him(feed):
+    found = dreaming.check_leo(Answers(STATUS | {"feed": feed}), Database("/s"), NOW)
+    told = [one for one in found if "dialogue.feed is false" in one.text]
+    assert [one.level for one in told] == ([] if feed else ["OK"])
+    assert all("config unset dialogue.feed" in one.advice for one in told)
