@@ -49,5 +49,7 @@ def _tell_if_one_runs(daemon: Daemon) -> None:
 def _told(paused: dict[str, Any] | None) -> str:
     if paused is None:  # it is over, since a dialogue was waited for
         return "The pause is over already."
-    words = paused_in_words(paused["until"], time.time())
-    return f"No dream begins: {words}. `{command_to_copy('resume')}` ends the pause."
+    resume = f"`{command_to_copy('resume')}`"
+    if paused["until"] is None:
+        return f"Paused: no dream begins until {resume}."
+    return f"{paused_in_words(paused['until'], time.time()).capitalize()}. {resume} ends the pause earlier."

@@ -333,6 +333,7 @@ def test_install_without_feeding_by_an_option_and_never_by_yes(folder, tmp_path,
     for more in (("--json",), ("--no-feed", "--dry-run")):
         assert dreamctl(*install, *more, **place).exit_code == 0
         assert not settings.exists()
+    assert "would set dialogue.feed = false" in dreamctl(*install, "--no-feed", "--dry-run", **place).stdout
     told = dreamctl(*install, "--no-feed", "--json", **place)
     assert json.loads(told.stdout)["done"] is False  # it was installed already
     assert settings.read_text() == "[dialogue]\nfeed = false\n"

@@ -35,10 +35,10 @@ def test_every_command_says_that_dreams_are_paused(tmp_path: Path) -> None:
             return done.stdout
 
         resume = f"`dreamctl --socket {daemon.socket} resume`"
-        assert said("pause") == f"No dream begins: paused. {resume} ends the pause.\n"
+        assert said("pause") == f"Paused: no dream begins until {resume}.\n"
         assert f"next       paused ({resume})" in said("status")
         at = time.strftime("%H:", time.localtime(time.time() + 30 * 60))
-        assert f"paused until {at}" in said("pause", "30m")
+        assert f"Paused until {at}" in said("pause", "30m")
         assert f"next       paused until {at}" in said("status")
         assert json.loads(said("status", "--json"))["next"]["reason"] == "paused"
         client.offer(DreamContext("hello", "here", trauma_level=1.0))
@@ -75,14 +75,14 @@ def test_waits_for_the_dream_that_is_running(tmp_path: Path) -> None:
         opened.touch()
         out, err = process.communicate(timeout=20)
         assert err == "Paused: dialogue 1 is spoken to its end; Ctrl-C ends the waiting, not the pause\n"
-        assert (process.returncode, out.startswith("No dream begins: paused.")) == (0, True)
+        assert (process.returncode, out.startswith("Paused: no dream begins until ")) == (0, True)
         assert daemon.call("status")["dialogues"] == {"complete": 1}
 
 
 def test_without_a_daemon_the_pause_is_kept_for_the_next_one(state: Path) -> None:
     told = dreamctl("--state-dir", state, "pause", "2h")
     assert (told.exit_code, told.stderr) == (0, "")
-    assert told.stdout.startswith("No dream begins: paused until ")
+    assert told.stdout.startswith("Paused until ")
     with DaemonProcess(state) as daemon:
         assert daemon.call("status")["paused"]["until"] is not None
 

@@ -86,6 +86,8 @@ def install(
     plan = files.installing()
     _carry_out(target, files, plan, _find_interpreter(files.folder, python), dry_run=dry_run)
     if dry_run:
+        if no_feed and not target.as_json:
+            click.echo("would set dialogue.feed = false")
         return
     if no_feed or (plan.action == "install" and not (yes or target.as_json) and _declines_feeding()):
         _keep_dreams_out(context, target)
