@@ -26,6 +26,7 @@ ARGUMENTS = {
     "search": ["rain"],
     "whence": ["rain"],
     "forget": ["1", "--yes"],
+    "undream": ["1", "--yes"],
     "prune": ["--older-than", "1d", "--yes"],
 }
 # Run all commands in one process: each, as a user sees it, with its exit code and what it printed.

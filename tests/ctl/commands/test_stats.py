@@ -78,7 +78,7 @@ dreamd_leos 2
 # HELP dreamd_mute_leos Of these, those whose last dream said nothing.
 dreamd_mute_leos 1
 # TYPE dreamd_decisions counter
-# HELP dreamd_decisions Decisions to dream or not, by reason, since the daemon started.
+# HELP dreamd_decisions Decisions to dream or not, by reason, and private replies, since the daemon started.
 dreamd_decisions_total{reason="calm"} 170
 dreamd_decisions_total{reason="dream"} 3
 # TYPE dreamd_failures counter

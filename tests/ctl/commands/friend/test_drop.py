@@ -31,7 +31,7 @@ def test_drops_several_fragments_and_says_how_to_undo_it(dreamt: DaemonProcess, 
         ((999,), 4, "the friend has no fragment 999; `dreamctl friend -n 0` shows their numbers"),
         ((), 2, "Missing argument"),
         ((0,), 2, "0 is not in the range"),
-        (("last",), 2, "'last' is not a valid integer"),
+        (("last",), 2, "'last' is not a valid number"),
     ],
 )
 def test_refuses_what_it_cannot_drop_and_changes_nothing(
