@@ -213,6 +213,7 @@ class SimFiles(StoppableFiles):
 
     def pause(self, seconds: float) -> None:
         if self._world.stretches is not None and not self._owner.dead:
+            assert not self._world.stretches.whole  # it would wait without end
             self._world.parked_s = PAUSE_S
             self._world.stretches.park()
         super().pause(0.0)

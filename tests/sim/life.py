@@ -112,6 +112,11 @@ class Life:
             del self.troubles[kind]
         return trouble.what if hit else None
 
+    @property
+    def has_file_trouble(self) -> bool:
+        """True if a file call is to stall, or to be the last one."""
+        return "file stall" in self.troubles or "kill at file call" in self.troubles
+
     def database_fault(self, name: str) -> tuple[str, bool] | None:
         found = self._troubled("database fault")
         if found is not None:

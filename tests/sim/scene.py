@@ -119,11 +119,9 @@ def ack(run: "Run", peer: Peer, chance: random.Random) -> None:
         if error is None:
             shards = document["shards"]
             run.world.model.acknowledging(handle, shards)
-            peer.call(
-                "inbox.ack",
-                [handle, document["saved_ts"]],
-                lambda error, _: run.world.model.acknowledged(handle, shards) if error is None else None,
-            )
+            told = lambda error, _: error is None and run.world.model.acknowledged(handle, shards)  # noqa: E731
+            take_s = chance.choice((0.0, 0.1, 5.0, 30.0))  # the file may grow meanwhile
+            run.world.after(take_s, peer.call, "inbox.ack", [handle, document["saved_ts"]], told)
 
     peer.call("inbox.list", [8], listed)
 

@@ -48,6 +48,7 @@ class World:
         )
         self.loop: Any = None  # of the running daemon
         self.stretches: Stretches | None = None  # the call of a thread that runs now
+        self.parked = 0  # calls of threads that have begun and not ended
         self.parked_s = 0.0  # for how long that call is to be parked
         self.next_action: Callable[[], None] | None = None  # asked for by a call on a thread
         self.told: deque[str] = deque(maxlen=TOLD)

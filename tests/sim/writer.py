@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dreamd.inbox import Inbox, InboxError
 from dreamd.inbox.settings import InboxSettings
 from tests.sim.files import SimFiles
-from tests.sim.threads import Killed, Stretches
+from tests.sim.threads import WHOLE, Killed, Stretches
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -21,6 +21,7 @@ class Writer:
     def __init__(self, world: "World", settings: InboxSettings) -> None:
         self._world = world
         self.name = "writer"
+        self._chance = world.chance("writer")
         self.dead = self.unwinding = False
         self.file_calls = 0
         self._left = -1  # file calls until it is killed, if not negative
@@ -51,6 +52,11 @@ class Writer:
 
     # what it does
 
+    @property
+    def is_doomed(self) -> bool:
+        """True if it is to be killed at a file call that comes."""
+        return self._left > 0
+
     def kill_after(self, calls: int) -> None:
         """Kill it at a file call that comes."""
         self._left = calls
@@ -67,7 +73,8 @@ class Writer:
 
     def _do(self, call: Callable[[], Any], then: Callable[[Any], None]) -> None:
         if self._now is None:
-            self._now = Stretches(self._world, call)
+            whole = not (self._world.parked or self.is_doomed) and self._chance.random() < WHOLE
+            self._now = Stretches(self._world, call, whole=whole)
             self._go_on(self._now, then)
 
     def _go_on(self, call: Stretches, then: Callable[[Any], None]) -> None:
