@@ -149,7 +149,8 @@ class Attachment:
 
     def keep_private(self, reply: Any, *, told: bool) -> None:
         """Keep a private reply out of what dreams recall, and count it unless it was."""
-        self._private_replies.append(hash(reply))
+        if isinstance(reply, str):
+            self._private_replies.append(hash(reply))
         if self.after_reply and not told:
             self.client.offer(None)
 
@@ -224,10 +225,10 @@ class Call:
         bond = self.attachment
         bond.replies.discard(self)
         try:
-            if self.prompt is not None and is_private():
-                bond.keep_private(reply, told=self.told)
-            elif self.prompt is not None:
-                if bond.after_reply and not self.told:
+            if self.prompt is not None:
+                if is_private():
+                    bond.keep_private(reply, told=self.told)
+                elif bond.after_reply and not self.told:
                     bond.offer(bond.senses.context(self._field, self.prompt, reply))
                 bond.senses.answered(self.prompt)
             if self._heard:

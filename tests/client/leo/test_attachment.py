@@ -590,6 +590,11 @@ def test_a_private_reply_is_counted_and_leaves_nothing_to_later_measures(leo, cl
         leo.reply("a secret")
     assert (told, [ctx for ctx in client.offered if ctx is not None]) == (["private"], [])
     assert attachment.senses._novelty == {}
+    leo.observe("said aloud, and then in private")
+    with attachment.private():
+        leo.reply("said aloud, and then in private")
+    assert attachment.senses._novelty == {}
+    assert told.pop() == "private"
     leo.reply(PROMPT)
     assert [ctx.prompt for ctx in client.offered if ctx is not None] == [PROMPT]
     assert (told, client.failures) == (["private"], {"not_connected": 1, "connect": 1})
