@@ -72,9 +72,9 @@ def at_home(folder: Path, words: tuple[str, ...], origin: str) -> Iterator[tuple
     speaker = Speaker(words)
     (folder / "dream.py").write_text('"""His own."""\n')
     (folder / "shards.json").write_text(json.dumps(SHARDS))
-    with DaemonProcess(
-        folder / "state", "--set", "gate.cooldown_s=0", env={"XDG_CONFIG_HOME": str(folder)}
-    ) as daemon:
+    # One candidate: his words are said in their order.
+    settings = ["--set", "gate.cooldown_s=0", "--set", "dialogue.candidates=1"]
+    with DaemonProcess(folder / "state", *settings, env={"XDG_CONFIG_HOME": str(folder)}) as daemon:
         with DreamClient(speaker.generate, speaker.observe, socket_path=daemon.socket) as client:
             assert client.start(10.0)
             client.call("dream.seed", {"origin": [origin]})
