@@ -22,6 +22,11 @@ def emit_line(answer: Any) -> None:
     click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
 
 
+def emit_note(text: str) -> None:
+    """Print a note to stderr, folded if that is a terminal."""
+    click.echo(fold_text(text, terminal_columns()) if sys.stderr.isatty() else text, err=True)
+
+
 def fold_error(error: click.ClickException) -> None:
     """Fold the message of an error, which click prints, if that goes to a terminal."""
     if not sys.stderr.isatty():

@@ -77,7 +77,9 @@ def test_names_a_waiting_trace_as_a_dialogue_is_named(run):
     assert acked.exit_code == 1
     assert [Path(line).stem for line in acked.stdout.splitlines()] == ["sim-1", "dream-1700000000-7-0a1b2c37",
                                                                      "dream-1700000000-8-0a1b2c38"]  # fmt: skip
-    assert acked.stderr == "Error: 9: no file of that trace id is waiting or was acknowledged\n"
+    assert acked.stderr.startswith(
+        "Error: 9: no file of that trace id is waiting or was acknowledged; `dreamctl "
+    )
     run("persist", "-", said=request(result={"trace_id": "sim-10", "shards": [{"index": 0, "timestamp": 1}]}))
     assert (
         Path(run("ack", "sim-1").stdout.strip()).stem == "sim-1"

@@ -17,7 +17,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.places import awaits_knock
 from dreamd.ctl.machine.systemctl import manager_answers
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_note, json_option
 from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.settings import read_sources
 
@@ -154,7 +154,7 @@ def _carry_out(
         )
     elif plan.action != "refuse":
         would = "" if done or plan.action == "nothing" else "would " + plan.action + ": "
-        click.echo(f"{files.folder}: {would}{plan.message}")
+        click.echo(fold_text(f"{files.folder}: {would}{plan.message}", terminal_width()))
     _print_warnings(plan, interpreter)
     if plan.action == "refuse":
         click.echo(f"refused: {plan.message}", err=True)
@@ -214,16 +214,16 @@ def _print_warnings(plan: Plan, interpreter: dict[str, Any] | None) -> None:
         from dreamd.ctl.machine.installed import CLIENT, requirement_of  # needed only after a failure
 
         exe = quote(interpreter["path"])
+        problem = f"cannot import dreamclient ({interpreter['problem']})"
+        emit_note(f"{exe} {problem}: leo talks as before, and does not dream.")
         click.echo(
-            f"{exe} cannot import dreamclient ({interpreter['problem']}): leo talks as before, and does not dream.\n"
             f"Do: {exe} -m pip install {quote(requirement_of(CLIENT))}; or name leo's interpreter with --python.",
             err=True,
         )
     if not plan.docstring and plan.state in ("leo's own", "installed", "hand-made"):
-        click.echo(
+        emit_note(
             "This dream.py has no docstring. A leo that starts for the first time is then fed dreamd's own text "
-            "about dreams. One that has been fed before is not fed again.",
-            err=True,
+            "about dreams. One that has been fed before is not fed again."
         )
 
 
