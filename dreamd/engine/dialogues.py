@@ -253,11 +253,13 @@ class Dialogues:
         """Suspend an interrupted dialogue if it may go on. Store the end of any other."""
         outcome: str = result.outcome
         if outcome in ("lost", "shutdown"):
-            now_s, interrupted_in = self._clock.wall(), run.hooks.at
-            if may_be_suspended(run.about, interrupted_in, now_s):
-                suspend = self._store.suspend(run.about.id, interrupted_in)
-                await self._late.answer(run.about.id, suspend, run.settings.dialogue.call_deadline_s)
-                self._wait_for_client(run.about.interrupted(interrupted_in))
+            if may_be_suspended(run.about, run.hooks.at, self._clock.wall()):
+                try:
+                    suspend = self._store.suspend(run.about.id, run.hooks.at)
+                    await self._late.answer(run.about.id, suspend, run.settings.dialogue.call_deadline_s)
+                    self._wait_for_client(run.about.interrupted(run.hooks.at))
+                except StoreUnavailable as error:  # it has not ended: `recover` suspends it
+                    self._failures.count("store", error.reason, place="suspend")
                 return Ending(SUSPENDED, len(result.lines), run.about.fed), None
             outcome = "left"
         return Ending(outcome, len(result.lines), run.about.fed), await self._finish(run, result, outcome)

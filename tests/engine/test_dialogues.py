@@ -10,7 +10,7 @@ import pytest
 import dreamd
 from dreamd.dream import clients
 from dreamd.engine import dialogues
-from dreamd.errors import StoreError
+from dreamd.errors import StoreError, StoreUnavailable
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
@@ -477,3 +477,26 @@ async def test_a_row_that_another_program_spoilt_ends_and_its_lines_are_delivere
         assert len(files(tmp_path)) == 1
         assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
         assert service.failures.counts == {}
+
+
+async def test_keeps_its_cooldown_and_its_context_if_its_suspension_cannot_be_stored(tmp_path, monkeypatch):
+    """It goes on, so its context is not dreamt of a second time."""
+    heard = []
+    async with serving(tmp_path, gate__chance=1, gate__cooldown_s=60, **THREE) as service:
+
+        async def fails(*_):
+            raise StoreUnavailable("disk full", "the disk is full")
+
+        monkeypatch.setattr(service.store, "suspend", fails)
+        host = Host(heard, "generate 1")
+        peer = await host.connect(service.socket)
+        peer.send([2, "dream.context", [STIRRED]])
+        await host.reached.wait()
+        await peer.close()
+        await until_on_loop(lambda: not service.engine.dialogues.running)
+        async with await Host(heard).connect(service.socket) as again:
+            assert (await again.call("dream.context", STIRRED))["reason"] == "cooldown"
+            monkeypatch.undo()
+            await completed(service)
+            await settled(service)
+        await check(service, tmp_path, heard)

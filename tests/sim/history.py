@@ -13,7 +13,7 @@ ALL = [*HOOKS, "recall", "unobserve"]
 # What may happen, with its weight.
 KINDS = {
     "offer": 40, "offers": 2, "now": 5, "call": 10, "persist": 10, "ack": 6, "forget": 2, "friend": 3, "again": 3,
-    "undream": 3, "pause": 2, "resume": 2, "private": 1,
+    "undream": 3, "pause": 2, "resume": 2, "private": 1, "rename": 3,
     "cut": 4, "half": 1, "garble": 2, "slow": 1, "mood": 4, "leave": 2,
     "write": 8, "damage": 1, "consume": 4, "kill writer": 2, "names": 1, "large": 1,
     "stop": 2, "shutdown": 1, "kill": 3, "kill at database": 4, "kill at file": 4,
@@ -126,6 +126,7 @@ _TRACE = _one_of("w-0", "w-1", "w-2", "w-3")
 _MOODS = _one_of("well", "well", "odd", "stalls", "mute", "dies", "poisoned")
 # What belongs to an event, by kind.
 _WITH: dict[str, dict[str, Callable[[random.Random], Any]]] = {
+    "rename": {"name": _one_of("leo", "ann", "bo")},
     "offers": {"n": lambda chance: chance.randrange(2, 12)},
     "call": {"method": lambda chance: chance.choice(_CALLS)},
     "persist": {"trace": _TRACE, "n": _one_of(1, 1, 2, 5), "twice": _YES[0.3]},
@@ -153,7 +154,7 @@ _WITH: dict[str, dict[str, Callable[[random.Random], Any]]] = {
 }  # fmt: skip
 _OF_A_LEO = frozenset({
     "offer", "offers", "now", "call", "persist", "ack", "forget", "friend", "again", "cut", "half", "garble", "slow",
-    "mood", "leave", "names", "large", "shutdown", "undream", "pause", "resume", "private",
+    "mood", "leave", "names", "large", "shutdown", "undream", "pause", "resume", "private", "rename",
 })  # fmt: skip
 _CALLS = (
     "status", "why", "stats", "dialogs.recent", "dialogs.get", "dialogs.search", "dialogs.replay", "friend.fragments",

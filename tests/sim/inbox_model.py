@@ -31,6 +31,7 @@ class InboxModel:
         self._delivered: dict[str, int] = {}  # trace id -> lines
         self._read: dict[str, tuple[Any, Any]] = {}  # path -> stamp and document
         self._doubled_by_power: set[str] = set()
+        self.damaged: list[str] = []  # names of files that another program wrote in part
 
     def hold(self, promise: str, holds: bool, text: str) -> None:
         """Count a check, and fail if it does not hold."""
@@ -109,6 +110,9 @@ class InboxModel:
                     back = key in self._acknowledged and not (self._retires and "#" not in key)
                     self.hold("P5", not back, f"{name}: {key[:20]} was acknowledged, and is back")
         self._check_accepted(held)
+        for name in self.damaged:  # what cannot be read is set aside, and never removed
+            kept = [path.read_bytes() for path in self.disk.folder.glob(f"{name}*") if path.is_file()]
+            self.hold("what is damaged is kept", HALF in kept, name)
         self._check_delivered(own)
 
     @property

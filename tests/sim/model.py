@@ -9,14 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from numpy.random import default_rng
 
-from dreamd.dream.clients import ABSENT
 from dreamd.dream.replay import first_difference
-from dreamd.engine.dialogues import GO_ON_TIMES, WAITING
-from dreamd.engine.session_hooks import SLACK_S
 from dreamd.errors import Unreadable
 from dreamd.inbox.folder.parts import part_of_name
 from dreamd.store import reads
-from dreamd.wire.session import UNSENT_BYTES
 from tests.sim.inbox_model import InboxModel
 from tests.sim.peers import MARK
 
@@ -25,6 +21,10 @@ if TYPE_CHECKING:
     from tests.sim.wires import Wire
     from tests.sim.world import World
 
+# The bounds, as the documents have them: docs/reference/protocol.md and docs/background.
+ABSENT = 64  # names of clients that are not connected
+GO_ON_TIMES, WAITING = 2, 64  # of a suspended dialogue; suspended dialogues
+UNSENT_BYTES = 4 << 20  # of a session
 EVERY = 40  # moments of rest: then what takes longer is checked
 CONTEXT_BYTES = 64 << 10  # of what is kept for a session, as docs/reference/protocol.md says
 KEPT_BYTES = 48 << 10  # of what is kept for a name
@@ -271,7 +271,7 @@ class Model(InboxModel):
 
     def _check_waits(self, life: "Life") -> None:
         engine, how = life.parts.engine, self.settings.dialogue
-        most_s = how.deadline_s + SLACK_S + 3 * how.call_deadline_s + self.stalled_s + CALL_S
+        most_s = how.deadline_s + 1.0 + 3 * how.call_deadline_s + self.stalled_s + CALL_S
         for run, _ in engine.dialogues.running.values():
             since = self._since.setdefault(
                 (life.number, run.about.id, run.about.interruptions), self._world.now

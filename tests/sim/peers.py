@@ -128,7 +128,7 @@ class Peer:
         texts: list[str] | None = None,
     ) -> None:
         """Call the daemon. `then` gets its error and its result."""
-        if self.wire is None:
+        if self.wire is None or self.wire.has_ended:
             return
         msgid, self._next = self._next, self._next + 1
         self.calls[msgid] = method, self._world.now, then, texts or []

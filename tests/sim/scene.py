@@ -167,6 +167,15 @@ def resume(run: "Run", peer: Peer, chance: random.Random) -> None:
     peer.call("dream.resume", [])
 
 
+def rename(run: "Run", peer: Peer, chance: random.Random, name: str) -> None:
+    """Say hello again, maybe in the middle of a dialogue. The old name offers a context from another session."""
+    others = [other for other in run.peers if other is not peer and other.name == peer.name]
+    peer.name = name
+    peer.hello(name)
+    for other in others:
+        offer(run, other, chance)
+
+
 def private(run: "Run", peer: Peer, chance: random.Random) -> None:
     peer.send([2, "dream.private", [{"private": 2}]])
 
@@ -285,6 +294,7 @@ def damage(run: "Run", chance: random.Random, trace: str) -> None:
     disk, name = run.world.model.disk, f"{trace}.json"
     if not any(name in names for names in disk.current.values()) and disk.folder.exists():
         disk.put("", name, HALF)
+        run.world.model.damaged.append(name)
 
 
 def consume(run: "Run", chance: random.Random) -> None:
@@ -363,7 +373,7 @@ _OF_A_PEER: dict[str, Any] = {
     "offer": offer, "offers": offers, "now": now, "call": call, "persist": persist, "ack": ack, "forget": forget,
     "friend": friend, "again": again, "cut": cut, "half": half, "garble": garble, "slow": slow, "mood": mood,
     "leave": leave, "names": names, "large": large, "shutdown": shutdown, "undream": undream, "pause": pause,
-    "resume": resume, "private": private,
+    "resume": resume, "private": private, "rename": rename,
 }  # fmt: skip
 _OF_THE_WORLD: dict[str, Any] = {
     "write": write, "damage": damage, "consume": consume, "kill writer": kill_writer, "stop": stop, "kill": kill,

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from dreamd.wire.session import PATIENCE_S
-
 if TYPE_CHECKING:
     from tests.sim.peers import Peer
     from tests.sim.world import World
 
+PATIENCE_S = 30.0  # for which a reader may make no progress
 _QUIET = os.open(os.devnull, os.O_RDONLY)
 
 
@@ -209,6 +208,11 @@ class Wire(asyncio.Transport):
                 self._lost = self._closing = True
                 error = ConnectionResetError() if self._chance.random() < 0.5 else None
                 self._loop.call_soon(self._protocol.connection_lost, error)
+
+    @property
+    def has_ended(self) -> bool:
+        """True if the peer has closed its sending half."""
+        return self._eof
 
     @property
     def is_lost(self) -> bool:
