@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from dreamd.ctl.terminal.dialogues import count_of_lines
+from dreamd.ctl.terminal.dialogues import count_of_lines, ending_in_words
 
 # What Markdown, or HTML in it, would take for something else than text.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -33,11 +33,8 @@ def _section(dialogue: Mapping[str, Any]) -> Iterator[str]:
         text = escaped(turn["text"]) if turn["text"].strip() else "(not kept)"
         shown = f"*{text}*" if turn["speaker"] == "friend" else text
         yield from ("", f"**{escaped(turn['speaker'])}** · {shown}")
-    if dialogue["outcome"] != "complete":
-        yield from (
-            "",
-            f"({dialogue['outcome'] or 'running'} after {count_of_lines(len(dialogue['turns']))})",
-        )
+    if (ending := ending_in_words(dialogue)) != "complete":
+        yield from ("", f"({ending} after {count_of_lines(len(dialogue['turns']))})")
 
 
 def escaped(text: str) -> str:
