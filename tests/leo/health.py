@@ -1,6 +1,6 @@
 """Measure what dreaming does to a real leo: `make leo LEO=PATH`.
 
-    python -m tests.leo.health PATH [--python P] [--prompts 60] [--seeds 5] [--only replies,gates,alone,talk]
+    python -m tests.leo.health PATH [--python P] [--prompts 60] [--seeds 5] [--only replies,gates,alone,talk,undone]
 
 PATH is a checkout of leo with his README; it is copied, never touched. P is a Python that has what leo needs, and
 msgpack. Every scene has a leo who was just born, in a process of its own (scenes.py), and a daemon of its own.
@@ -19,6 +19,7 @@ from tests.leo.gates import gates
 from tests.leo.stage import FIRST_SEED, FORCED, NATURAL, NEVER, Found, Stage
 
 DREAMS_ALONE = 60
+UNDONE = 20  # dreams that are taken back at once, and as many with talk in between
 TALK = 40  # prompts with a dream after each
 KINDS = {"dreams": "diet", "diet off": "whole lines"}
 MEASURES = ("distinct_2", "vocabulary", "origin")
@@ -113,6 +114,16 @@ def health(stage: Stage, scene: str, seeds: int) -> None:
         print(f"  {'':17}origin, mean of the ratios: {interval([ratios[2] for ratios in rows])}")
 
 
+def taken_back(stage: Stage) -> None:
+    """Say how many dreams leave no trace in his tables once they are taken back."""
+    found = stage.run("undone", FIRST_SEED, 2 * UNDONE, settings=NEVER)
+    print("\ndreams taken back")
+    print(f"  all rows as before the dream      {sum(found['same'])} of {len(found['same'])}")
+    print(
+        f"  words, pairs and triples as after the talk alone  {sum(found['exact'])} of {len(found['exact'])}"
+    )
+
+
 def row(kind: str, seed: str, figures: tuple[float, ...]) -> None:
     pairs, vocabulary, origin, share, gain = figures
     print(
@@ -142,7 +153,7 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--prompts", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="replies,gates,alone,talk")
+    parser.add_argument("--only", default="replies,gates,alone,talk,undone")
     given = parser.parse_args()
     if not (given.checkout / "leo.py").is_file():
         parser.error(f"{given.checkout} is no checkout of leo: it has no leo.py")
@@ -151,6 +162,7 @@ def main() -> None:
         "gates": lambda: gates(stage, given.seeds),
         "alone": lambda: health(stage, "alone", given.seeds),
         "talk": lambda: health(stage, "talk", given.seeds),
+        "undone": lambda: taken_back(stage),
     }
     with tempfile.TemporaryDirectory(prefix="leo-") as folder:  # short: a socket's path has 107 bytes
         stage = Stage(given.checkout, given.python, Path(folder))

@@ -8,9 +8,11 @@ Needs leo, dreamclient and the standard library. What was measured is written as
 import json
 import random
 import re
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -222,9 +224,64 @@ def talk(spec: Spec) -> dict[str, Any]:
     return {"after": width(field), "gain": gain}
 
 
+def rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return all rows of leo's tables, but for SQLite's own counters."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        ]
+        return {
+            name: connection.execute(f"SELECT rowid, * FROM {name} ORDER BY rowid").fetchall()
+            for name in names
+            if name != "sqlite_sequence"
+        }
+
+
+def sequences(path: Path) -> list[set[tuple[Any, ...]]]:
+    """Return his words, pairs and triples with their counts, in words, since a word may have got another number."""
+    with closing(sqlite3.connect(path)) as connection:
+        words = dict(connection.execute("SELECT id, token FROM tokens"))
+        counted = [
+            connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("bigrams", "trigrams")
+        ]
+    return [{(word,) for word in words.values()}] + [
+        {(*map(words.get, ids), count) for *ids, count in table} for table in counted
+    ]
+
+
+def undone(spec: Spec) -> dict[str, Any]:
+    """Dream and take the dream back, at first with nothing in between, then with two replies in between. Return how
+    often he was then as he had been, or as the replies alone make him."""
+    field = born(spec["seed"])
+    client = attached(field, spec)
+    field.DECAY_INTERVAL = sys.maxsize  # otherwise his own forgetting comes in between
+    heard, ingest_text = list[str](), leo.ingest_text
+    leo.ingest_text = lambda connection, text: heard.append(text) or ingest_text(connection, text)
+    talking, twin = conversation(field, spec), Path("twin.sqlite3")
+    same, exact = [], []
+    for number in range(spec["prompts"]):
+        before = rows(leo.DB_PATH)
+        with closing(sqlite3.connect(leo.DB_PATH)) as his, closing(sqlite3.connect(twin)) as copy:
+            his.backup(copy)
+        dream = client.dream_now()["dialog"]
+        heard.clear()
+        if number % 2:
+            next(talking), next(talking)
+        client.call("dialogs.undream", {"id": dream}, timeout_s=60.0)
+        if not number % 2:
+            same.append(rows(leo.DB_PATH) == before)
+            continue
+        with closing(sqlite3.connect(twin)) as copy:
+            for text in heard:
+                ingest_text(copy, text)
+        exact.append(sequences(leo.DB_PATH) == sequences(twin))
+        field.refresh()
+    return {"same": same, "exact": exact}
+
+
 if __name__ == "__main__":
     time.time = clock = Clock()
     leo.build_themes = themes_by_bits
     given: Spec = json.loads(sys.argv[1])
-    scene = {"replies": replies, "felt": felt, "alone": alone, "talk": talk}[given["scene"]]
+    scene = {"replies": replies, "felt": felt, "alone": alone, "talk": talk, "undone": undone}[given["scene"]]
     Path(given["result"]).write_text(json.dumps(scene(given)))

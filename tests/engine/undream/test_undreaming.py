@@ -209,6 +209,20 @@ async def test_an_acknowledged_file_stays_and_a_missing_count_is_said(tmp_path, 
         assert len(list((tmp_path / "inbox" / "dreams" / "done").glob("*.json"))) == 1
 
 
+async def test_a_waiting_dialogue_may_be_forgotten_and_waits_no_longer_than_for_leo(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service:
+        async with await host.connect(service.socket) as peer:
+            await dreams(peer, 2)
+        async with await onlooker(service) as peer:
+            await peer.call("dialogs.undream", {"since": 0.0})
+            await peer.call("dialogs.forget", {"id": 2})
+        async with await host.connect(service.socket):
+            await undone(service)
+        assert {meta["dialog"] for what, meta in host.asked if what is not None} == {1}
+        assert (await service.store.get(1))["undone"] == "done"
+        assert service.failures.counts == {}
+
+
 async def test_tells_its_subscribers(tmp_path, host):
     async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
         await dreams(peer, 1)
