@@ -16,9 +16,11 @@ import pytest
 from dreamd import app
 from dreamd import daemon as daemon_module
 from dreamd.daemon import Daemon, place_of
+from dreamd.engine.engine import Engine
 from dreamd.errors import StartError
 from dreamd.process.systemd import Notifier
 from dreamd.store import places
+from dreamd.wire.server import Server
 from tests.helpers.daemons.in_loop import chosen, serving
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker
@@ -59,6 +61,29 @@ async def test_notifies_ready_when_it_accepts_and_stopping_at_the_end(tmp_path):
                 assert (await peer.call("status"))["state"] == "ok"
         assert await manager.hears() == ["STOPPING=1"]
         assert not daemon.socket_path.exists()
+
+
+async def test_ready_is_told_after_the_database_is_open_and_calls_are_served(tmp_path, monkeypatch):
+    """What systemd starts after dreamd may connect at once."""
+    seen = []
+
+    def noting(place, name, what):
+        real = getattr(place, name)
+
+        def noted(*arguments):
+            result = real(*arguments)
+            seen.append(what)
+            return result
+
+        monkeypatch.setattr(place, name, noted)
+
+    noting(places, "open_file", "database open")
+    noting(Engine, "_take_up", "loaded")
+    noting(Server, "listen", "served")
+    noting(Notifier, "tell", "told")
+    async with managed(tmp_path) as (daemon, manager), daemon.serve():
+        assert (await manager.hears())[0] == "READY=1"
+        assert seen == ["database open", "loaded", "served", "told"]
 
 
 async def test_tick_feeds_the_watchdog_and_logs_only_changes(tmp_path, caplog):

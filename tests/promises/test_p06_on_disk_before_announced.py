@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamd.inbox import Inbox
+from dreamd.inbox import Inbox, InboxSettings
 from tests.helpers.inbox_check import files
 from tests.helpers.inbox_scenes import (
     acknowledge,
@@ -56,6 +56,44 @@ def put(name: str, into: str = ".") -> list[tuple[str, str]]:
     ]
 
 
+OWN = {"t": {(0, 5)}}
+OURS = {"index": 0, "timestamp": 5, "type": "dream_line"}
+
+
+def dreamt(inbox: Inbox) -> None:
+    inbox.write({}, [OURS], trace_id="t")
+
+
+def dreamt_twice(inbox: Inbox) -> None:
+    dreamt(inbox)
+    inbox.write({}, [OURS], trace_id="u")
+
+
+def shared(inbox: Inbox) -> None:
+    """Make a file that also holds a shard of another program."""
+    inbox.write({}, [OURS, {"index": 7, "timestamp": 7}], trace_id="t")
+
+
+def litter_of_ours(inbox: Inbox) -> None:
+    dreamt(inbox)
+    inbox.ack("t")
+    (inbox.folder / ".tmp" / "t.json").write_bytes(b"{")
+
+
+def forget(inbox: Inbox) -> None:
+    inbox.forget(OWN)
+
+
+def take_back(inbox: Inbox) -> None:
+    inbox.take_back(OWN)
+
+
+def drop(inbox: Inbox) -> None:
+    """Remove what is over a cap of one file."""
+    capped = Inbox(inbox.folder, InboxSettings(keep=1))
+    assert list(capped.drop_oldest(OWN | {"u": {(0, 5)}}, ["t", "u"])) == ["t"]
+
+
 MOVED = [("rename", ". -> done"), ("fsync", "done"), ("fsync", ".")]
 
 
@@ -74,6 +112,17 @@ ORDERS: list[tuple[str, Callable[[Inbox], object], Callable[[Inbox], object], li
     ),
     ("retention", aged, Inbox.retire, [*put("t", ".keys"), ("remove", "done"), ("fsync", "done")]),
     ("a sweep", littered, Inbox.sweep, [("remove", ".tmp")]),
+    ("forgetting", dreamt, forget, [("remove", "."), ("fsync", "."), ("fsync", "done")]),
+    ("forgetting beside others", shared, forget, [*put("t.json"), ("fsync", "."), ("fsync", "done")]),
+    (
+        "forgetting what was acknowledged",
+        litter_of_ours,
+        forget,
+        [("fsync", "."), ("remove", "done"), ("fsync", "done"), ("remove", ".tmp")],
+    ),
+    ("taking back", dreamt, take_back, [("remove", "."), ("fsync", ".")]),
+    ("taking back beside others", shared, take_back, [*put("t.json"), ("fsync", ".")]),
+    ("the cap", dreamt_twice, drop, [("remove", "."), ("fsync", ".")]),
 ]
 
 

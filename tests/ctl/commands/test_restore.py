@@ -40,6 +40,14 @@ CHANGES = {
     "unlinkat",
 }
 
+NAMES = {
+    "rename": "renamed",
+    "call 86": "linked",
+    "linkat": "linked",
+    "unlink": "removed",
+    "unlinkat": "removed",
+}
+
 
 class Result(NamedTuple):
     exit_code: int
@@ -303,6 +311,22 @@ def with_log(state: Path, backup: Path) -> Path:
         for part in ("", "-wal", "-shm"):
             shutil.copy(state / f"dream.sqlite3{part}", whole)
     return whole
+
+
+@needs_ptrace
+def test_syncs_the_new_database_and_the_names_of_both(with_log: Path, backup: Path) -> None:
+    """The copy is on disk, and the old database under its new name, before the copy takes its place."""
+    seen: list[str] = []
+
+    def see(call: Call) -> None:
+        if call.name == "fsync":
+            seen.append("folder synced" if call.file == str(with_log) else "file synced")
+        elif call.name in NAMES:
+            seen.append(NAMES[call.name])
+
+    assert traced(dreamctl_in_child("--state-dir", with_log, "restore", backup), see) == 0
+    last = [what for what in seen if what != "removed"][-5:]
+    assert last == ["linked", "folder synced", "file synced", "renamed", "folder synced"]
 
 
 @needs_ptrace
