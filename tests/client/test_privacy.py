@@ -16,6 +16,8 @@ from dreamclient.messages import DreamContext
 from dreamclient.privacy import is_private, private
 
 from tests.helpers.daemons.little import DEADLINE_S, LittleDaemon
+from tests.helpers.daemons.process import DaemonProcess
+from tests.helpers.waiting import until
 
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)
 SECRET = DreamContext("a secret prompt", "a secret reply", trauma_level=1.0)
@@ -156,3 +158,30 @@ async def test_the_client_of_a_loop_sends_nothing_of_a_private_task(tmp_path: Pa
             await talking
             heard = {connection.heard.get(timeout=DEADLINE_S)[0] for _ in range(2)}
             assert heard == {"dream.private", "dream.context"}
+
+
+def test_a_dream_in_progress_takes_nothing_of_a_private_reply_beside_it(tmp_path: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def generate(*_: object) -> str:
+        asked.set()
+        go_on.wait(DEADLINE_S)
+        return "the river is near"
+
+    state = tmp_path / "state"
+    with (
+        DaemonProcess(state, "--set", "gate.chance=1", "--set", "gate.cooldown_s=0") as daemon,
+        DreamClient(generate, lambda text: None, lambda query, n: [], socket_path=daemon.socket) as client,
+    ):
+        assert client.start(DEADLINE_S)
+        assert client.offer(DreamContext("who are you", "a field", trauma_level=1.0))
+        assert asked.wait(DEADLINE_S)
+        with client.private():
+            client.offer(SECRET)
+        until(lambda: daemon.call("status")["decisions"].get("private") == 1, "the count")
+        go_on.set()
+        until(lambda: daemon.call("status")["dialogues"], "the end of the dream")
+        assert client.dream_now()["lines"]  # of the last context that was told
+    found = [path for path in state.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
+    assert found == []
+    assert b"who are you" in (state / "dream.sqlite3").read_bytes()
