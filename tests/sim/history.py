@@ -137,7 +137,7 @@ _WITH: dict[str, dict[str, Callable[[random.Random], Any]]] = {
     "slow": {"seconds": _one_of(1.0, 20.0, 100.0)},
     "leave": {"seconds": _one_of(2.0, 30.0, 100.0)},
     "pause": {"seconds": _one_of(1.0, 20.0, 100.0, None)},
-    "kill writer": {"calls": lambda chance: chance.randrange(1, 40)},
+    "kill writer": {"calls": lambda chance: chance.randrange(1, 20)},
     "kill": {"power": _YES[0.5], "down_s": _DOWN},
     "kill at file": {"power": _YES[0.5], "skip": _FEW, "down_s": _DOWN},
     "kill at database": {"what": _kill_at_database, "skip": _FEW, "down_s": _DOWN},

@@ -27,6 +27,7 @@ class Writer:
         self._left = -1  # file calls until it is killed, if not negative
         self._settings = settings
         self._now: Stretches | None = None
+        self._persisting: tuple[str, Any] | None = None
         self._start()
 
     def _start(self) -> None:
@@ -64,6 +65,8 @@ class Writer:
     def kill(self) -> None:
         """End it now. Another one may start."""
         call, self._now = self._now, None
+        if call is not None and self._persisting is not None:  # whoever runs it tries again
+            self._world.after(0.5, self.persist, *self._persisting)
         self.dead = self.unwinding = True
         if call is not None and not call.ended:
             self._world.note("the writer is killed")
@@ -71,8 +74,11 @@ class Writer:
         self.unwinding = False
         self._start()
 
-    def _do(self, call: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _do(
+        self, call: Callable[[], Any], then: Callable[[Any], None], persisting: tuple[str, Any] | None = None
+    ) -> None:
         if self._now is None:
+            self._persisting = persisting
             whole = not (self._world.parked or self.is_doomed) and self._chance.random() < WHOLE
             self._now = Stretches(self._world, call, whole=whole)
             self._go_on(self._now, then)
@@ -94,7 +100,12 @@ class Writer:
         texts = [shard["text"] for shard in shards]
         result = {"trace_id": trace_id, "shards": shards}
         call = partial(self._inbox.persist, {"goal": "a test"}, result, TOKEN)
-        self._do(call, lambda report: self._world.model.accepted(trace_id, texts))
+
+        def kept(_: Any) -> None:
+            self._world.model.check_durable("P6", trace_id, texts)
+            self._world.model.accepted(trace_id, texts)
+
+        self._do(call, kept, (trace_id, shards))
 
     def consume(self, n: int) -> None:
         """Read and acknowledge one of the first waiting files."""
