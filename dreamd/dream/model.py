@@ -129,7 +129,7 @@ class Answer(LineMetrics, kw_only=True):
 
     def __post_init__(self) -> None:
         self.text = cut_text(self.text)
-        super().__post_init__()
+        LineMetrics.__post_init__(self)
 
 
 class Line(Struct, frozen=True, kw_only=True):

@@ -192,7 +192,8 @@ class Session(asyncio.Protocol):
             if len(self._held) > HELD_BYTES:
                 self._flush()
         else:
-            self._write(message)
+            self._sent += len(message)
+            self._transport.write(message)
         if self.taps:
             self._show_taps([message], OUT)
 

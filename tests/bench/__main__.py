@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import sys
 
 from tests.bench.harness import compare, machine, run, table, write_json
@@ -23,6 +24,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--compare", metavar="FILE", help="compare with the figures of an earlier run")
     asked = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile all of it
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
     results = []
     for name in asked.only or (QUICK if asked.quick else BENCHES):

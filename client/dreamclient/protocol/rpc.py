@@ -63,7 +63,7 @@ def decode(frame: bytes) -> Message:
         if kind == REQUEST and size == 4:
             _, msgid, method, params = message
             if is_msgid(msgid) and type(method) in TEXT and type(params) is list:
-                return Request(msgid, text_of(method), params)
+                return Request(msgid, method if type(method) is str else text_of(method), params)
         elif kind == RESPONSE and size == 4:
             _, msgid, failed, result = message
             if is_msgid(msgid):
@@ -282,20 +282,23 @@ class Peer:
         msgid = next(self._ids) & MSGID_MASK  # one step of the interpreter: threads may call at one time
         while msgid in self.pending:  # only after 2**32 calls
             msgid = next(self._ids) & MSGID_MASK
-        data = self._sized([REQUEST, msgid, method, params], method)
+        data = self._encode([REQUEST, msgid, method, params])
+        if len(data) > self._message_bytes:
+            raise self._too_large(method, data)
         self.pending[msgid] = token
         return msgid, data
 
     def notify(self, method: str, params: list[Any]) -> bytes:
         """Return the bytes of a notification. Raise UsageError, as `call` does, if it is too large or cannot be
         encoded."""
-        return self._sized([NOTIFICATION, method, params], method)
-
-    def _sized(self, message: list[Any], method: str) -> bytes:
-        data = self._encode(message)
-        if len(data) > self._message_bytes:  # sent, it would cost the connection
-            raise UsageError(f"{method}: {len(data)} bytes to send; the limit is {self._message_bytes}")
+        data = self._encode([NOTIFICATION, method, params])
+        if len(data) > self._message_bytes:
+            raise self._too_large(method, data)
         return data
+
+    def _too_large(self, method: str, data: bytes) -> UsageError:
+        """Return the error of a message that would cost the connection if it were sent."""
+        return UsageError(f"{method}: {len(data)} bytes to send; the limit is {self._message_bytes}")
 
     def respond(self, msgid: int, result: Any) -> bytes:
         """Return the answer to a Request. If it is too large to send, return an error that says so."""
