@@ -13,6 +13,7 @@ BENCHES = (
     "hook_call", "in_memory", "contexts", "offer", "start", "shell", "first_line", "growth", "crowd", "redact",
     "memory",
 )  # fmt: skip
+QUICK_ROUNDS = 5
 QUICK = ("hook_call", "in_memory", "contexts", "offer", "start")
 
 
@@ -29,7 +30,7 @@ def main() -> int:
     results = []
     for name in asked.only or (QUICK if asked.quick else BENCHES):
         bench = importlib.import_module(f"tests.bench.{name}").bench(asked.quick)
-        bench.rounds = asked.rounds or bench.rounds
+        bench.rounds = asked.rounds or (min(bench.rounds, QUICK_ROUNDS) if asked.quick else bench.rounds)
         results.append(run(bench))
         print("\n".join(table(results[-1])), flush=True)
     if asked.json:

@@ -16,7 +16,7 @@ from tests.bench.leo import dream
 from tests.bench.past import with_files, with_lines
 
 FEW, MANY, REPORTED, FILES = 1_000, 1_000_000, 40_000, 50_000
-DIALOGUES = 20  # that are timed
+DIALOGUES, WARM = 100, 20  # that are timed, and those before them
 NEW = ("--set", "inbox.enabled=false")
 
 
@@ -64,7 +64,7 @@ def once(root: Path, lines: int, _folder: object) -> Figures:
 
 def _dialogue_ms(pid: int, state: Path) -> float:
     """Return the processor time of the daemon for a dialogue."""
-    dream(state / "dreamd.sock", 3)
+    dream(state / "dreamd.sock", WARM)
     before = busy_ns(pid)
     dream(state / "dreamd.sock", DIALOGUES)
     return (busy_ns(pid) - before) / DIALOGUES / 1e6

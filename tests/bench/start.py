@@ -23,7 +23,7 @@ def bench(quick: bool) -> Bench:
         "dreamd, socket activated": activated,
     }
     bounds = [Bound("dreamd", "elapsed_ms", most=2.0, over="counter")]
-    return Bench("start", systems, bounds, rounds=7 if quick else 15)
+    return Bench("start", systems, bounds, rounds=15)
 
 
 def spawned(name: str) -> Figures:
