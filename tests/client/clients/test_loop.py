@@ -105,6 +105,20 @@ async def test_a_host_says_hello_offers_and_serves_hooks_of_both_kinds(daemon: S
     assert client.failures == {}
 
 
+async def test_a_host_may_take_lines_back(daemon: Serve, make: Make) -> None:
+    async def taken_back(served: Served, _: list[Any]) -> Any:
+        return (await served.call("unobserve", None, {"turn": 0})).result
+
+    async def unobserve(what: Any, meta: dict[str, Any]) -> dict[str, Any]:
+        return {"undone": what is None and meta["turn"] == 0}
+
+    serving = await daemon(dream_now=taken_back)
+    client = make(unobserve=unobserve)
+    assert await client.start(DEADLINE_S)
+    assert (await (await serving.arrival()).hears("hello"))[0]["provides"] == ["unobserve"]
+    assert await client.dream_now() == {"undone": True, "missing": 0}
+
+
 async def test_a_hook_may_call_the_daemon_while_it_is_called(daemon: Serve, make: Make) -> None:
     client: AsyncDreamClient
 

@@ -101,6 +101,18 @@ def test_a_host_says_hello_offers_and_serves_its_hooks(path: Path, make: Make) -
         assert (thread.name, thread.daemon, thread in threading.enumerate()) == ("dreamd-client", True, True)
 
 
+def test_a_host_may_take_lines_back(path: Path, make: Make) -> None:
+    def taken_back(connection: Connection, _: list[Any]) -> Any:
+        return connection.call("unobserve", {"keys": [7]}, {"turn": 1}).result
+
+    with LittleDaemon(path, {"dream.now": taken_back}) as daemon:
+        client = make(unobserve=lambda what, meta: {"missing": what["keys"][0] + meta["turn"]})
+        assert client.start(DEADLINE_S)
+        (hello,) = daemon.arrival().hears("hello")
+        assert hello["provides"] == ["unobserve"]
+        assert client.dream_now() == {"undone": True, "missing": 8}
+
+
 @pytest.mark.parametrize(
     ("seed_answer", "failures"),
     [(lambda *_: 2, {}), (fails(Code.UNAVAILABLE, "not now"), {"seed": 1})],
