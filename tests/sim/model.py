@@ -1,7 +1,6 @@
 """What must hold, checked from outside: the promises against what was said, stored and left in the inbox."""
 
 import json
-from collections import Counter
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +10,17 @@ from numpy.random import default_rng
 
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Unreadable
-from dreamd.inbox.folder.parts import part_of_name
 from dreamd.store import reads
-from tests.sim.inbox_model import InboxModel
 from tests.sim.peers import MARK
+from tests.sim.said_model import SaidModel
 
 if TYPE_CHECKING:
     from tests.sim.life import Life
-    from tests.sim.wires import Wire
     from tests.sim.world import World
 
 # The bounds, as the documents have them: docs/reference/protocol.md and docs/background.
 ABSENT = 64  # names of clients that are not connected
-GO_ON_TIMES, WAITING = 2, 64  # of a suspended dialogue; suspended dialogues
+WAITING = 64  # suspended dialogues
 UNSENT_BYTES = 4 << 20  # of a session
 EVERY = 40  # moments of rest: then what takes longer is checked
 CONTEXT_BYTES = 64 << 10  # of what is kept for a session, as docs/reference/protocol.md says
@@ -32,7 +29,6 @@ PAGE_BYTES = 1 << 20  # the largest answer
 LONG = ("dream.now", "dream.pause", "dialogs.undream")  # they wait for dialogues
 START_S = 2.5  # database calls may stall: then it starts degraded
 CALL_S = 40.0  # in which any call is answered, without stalls
-MUTE_S = 30.0
 # Where no text is left without diagnostics, once all files are written.
 PRIVATE = (
     ("dream_turns", "text"), ("dream_turns", "candidates"), ("dream_turns", "seed"), ("dream_dialogs", "context"),
@@ -40,33 +36,18 @@ PRIVATE = (
 )  # fmt: skip
 
 
-class Model(InboxModel):
-    """The checks of one run. A failed check is given to `World.fail`, because code under test may catch exceptions."""
+class Model(SaidModel):
+    """The checks of one run, at its beginning, at rest and at its end."""
 
     def __init__(self, world: "World", folder: Path, settings: Any) -> None:
         super().__init__(world, folder, settings)
         self.peers: list[Any] = []
         self.stalled_s = 0.0  # for which the disk may have stalled, altogether
-        self.jumped_back = False
-        self.may_be_gone: set[str] = (
-            set()
-        )  # texts and trace ids that a user let be forgotten, asked for or done
         self._wires = count(1)
         self._rests = 0
-        self._observed: set[tuple[str, int]] = set()
-        self._ended: set[int] = set()
-        self._reasons: dict[int, str] = {}
-        self._dreams_of: Counter[str] = Counter()  # by prompt
-        self._resumed: Counter[str] = Counter()
-        self._store_errors: set[int] = set()  # dialogues whose row may say something else later
-        self._mute_until: dict[str, float] = {}
         self._origin: set[str] | None = None
-        self._calls_before = 0
-        self._undreamt = self._dreamt = False
         self._since: dict[tuple[int, int, int], float] = {}  # by life, dialogue and interruptions
         self.user_changed_origin = False
-        self.paused_until = 0.0  # at least: no dream begins by itself before
-        self.names_flooded = False
 
     def next_wire(self) -> int:
         return next(self._wires)
@@ -98,147 +79,6 @@ class Model(InboxModel):
                 name for name in self.disk.current.get("done", {}) if name in self.disk.current.get("", {})
             }
         self.inbox()
-
-    # what the daemon says and stores
-
-    def daemon_said(self, wire: "Wire", message: Any) -> None:
-        """Check a message at the moment at which the daemon sends it."""
-        match message:
-            case [0, _, "observe", [text, {"trace_id": trace, "dialog": dialog, "turn": turn}]]:
-                self._world.note("asks wire", wire.number, "observe", turn)
-                self._asks_observe(wire.life, text, trace, dialog, turn)
-            case [0, _, "unobserve", [_, {"trace_id": trace, "turn": turn}]]:
-                self._world.note("asks wire", wire.number, "unobserve", turn)
-                seen = turn == 0 or (trace, turn) in self._observed  # 0: the end
-                self.hold("P3", seen, f"line {turn} of {trace} is taken back unseen")
-            case [0, _, method, _]:
-                self._world.note("asks wire", wire.number, method)
-            case [1, msgid, None, result] if msgid in wire.peer.calls and wire.peer.wire is wire:
-                method, _, _, texts = wire.peer.calls[msgid]
-                self._answers(method, texts, result)
-            case [1, _, [_, str() as text, *_], _]:
-                self.hold("P14", MARK not in text, "an error message holds a text of a dream")
-            case [2, "event", [{"type": "inbox.written", "trace_id": trace, "shards": n}]]:
-                self._world.note("event of", trace if not trace.startswith("dream-") else "a dialogue", n)
-
-    def _asks_observe(self, life: "Life", text: str, trace: str, dialog: int, turn: int) -> None:
-        connection = life.connection
-        row = None
-        if connection is not None and not connection.in_transaction:
-            row = connection.execute(
-                "SELECT text, observed FROM dream_turns WHERE dialog_id = ? AND turn = ?", (dialog, turn)
-            ).fetchone()
-        self.hold("P2", row is not None and row[0] == text, f"line {turn} of {dialog} is not recorded: {row}")
-        if row is not None:
-            self.hold("P3", row[1] == "sent", f"line {turn} of {dialog} has no mark before it is observed")
-        self.hold("P3", (trace, turn) not in self._observed, f"line {turn} of {trace} is observed again")
-        self._observed.add((trace, turn))
-
-    def _answers(self, method: str, texts: list[str], result: Any) -> None:
-        if method == "inbox.persist":
-            trace, _ = part_of_name(Path(result["path"]).name) or ("", 1)
-            self.check_durable("P6", trace, texts)
-        elif method == "inbox.ack":
-            name = Path(result["path"]).name
-            held = self.disk.durable.get("done", {}).get(name)
-            known = self.disk.current.get("done", {}).get(name)
-            self.hold("P5", held == known, f"{name} is acknowledged, and done/ is not synced")
-
-    def database_did(self, life: "Life", name: str, error: BaseException | None) -> None:
-        """Check what a transaction has left."""
-        connection = life.connection
-        if error is not None or connection is None or life.dead:
-            return
-        if name == "shard_written":
-            self._look_at_delivered(connection)
-        elif name == "begin_dialog":
-            dialog, context = connection.execute(
-                "SELECT id, context FROM dream_dialogs ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-            prompt = json.loads(context)["prompt"] if context else ""
-            if prompt and self._reasons.get(dialog) == "dream":
-                self._dreams_of[prompt] += 1
-                self.hold("a context is redelivered once", self._dreams_of[prompt] <= 2, prompt[:40])
-
-    def _look_at_delivered(self, connection: Any) -> None:
-        rows = connection.execute(
-            "SELECT trace_id, episodes_count FROM dream_dialogs WHERE shard_at IS NOT NULL AND episodes_count > 0"
-        ).fetchall()
-        for trace, lines in rows:
-            if trace not in self._delivered:
-                self._delivered[trace] = lines
-                if self.settings.inbox.enabled:
-                    self.check_durable("P6", trace, [f'"index":{index}' for index in range(lines)])
-
-    def _event(self, event: Any) -> None:
-        kind = event["type"]
-        if self._world.life.dead:
-            return
-        if kind == "decision":
-            self._decided(event["decision"])
-        elif kind == "dialog.resumed":
-            self._resumed[event["trace_id"]] += 1
-            often = self._resumed[event["trace_id"]]
-            self.hold("a dialogue goes on twice", often <= GO_ON_TIMES, f"{event['trace_id']}: {often} times")
-        elif kind == "dialog.finished":
-            self._world.note("dialogue", event["dialog"], "ends", event["outcome"], event["lines"])
-            self.checks[f"outcome {event['outcome']}"] += 1
-            if event["outcome"] == "store_error":
-                self._store_errors.add(event["dialog"])
-            run = self._world.life.parts.engine.dialogues.running.get(event["dialog"])
-            if (
-                run is not None
-                and event["outcome"] in ("empty", "hook_error", "deadline")
-                and not event["lines"]
-            ):
-                self._mute_until[run[0].about.client] = self._world.now + MUTE_S
-            elif run is not None and event["lines"]:
-                self._mute_until.pop(run[0].about.client, None)
-
-    def _decided(self, decision: Any) -> None:
-        life = self._world.life
-        self._world.note("decision", decision.reason, decision.client, decision.dialog)
-        self.checks[f"decision {decision.reason}"] += 1
-        if not decision.dream:
-            self._undreamt = True
-            self.hold(
-                "P12", self._calls(life) == self._calls_before, "a decision not to dream touched a disk"
-            )
-            return
-        self._dreamt = True
-        self._reasons[decision.dialog] = decision.reason
-        if decision.reason == "dream":
-            mute = self._mute_until.get(decision.client, 0.0)
-            paused = mute <= self._world.now or self.names_flooded  # invented names push others out
-            self.hold("a mute leo is paused", paused, decision.client)
-            self._check_cooldown(life, decision)
-            self.hold("a pause is kept", self._world.now >= self.paused_until, decision.client)
-
-    def _check_cooldown(self, life: "Life", decision: Any) -> None:
-        cooldown_s = self.settings.gate.cooldown_s
-        if self.jumped_back or life.connection is None or not cooldown_s:
-            return
-        earlier = life.connection.execute(
-            """SELECT id FROM dream_dialogs WHERE client = ? AND started_at > ? AND id < ?
-            AND (finished_at IS NULL OR episodes_count > 0) AND outcome IS NOT 'store_error'""",
-            (decision.client, decision.at - cooldown_s + 1e-6, decision.dialog),
-        ).fetchall()
-        earlier = [dialog for (dialog,) in earlier if dialog not in self._store_errors]
-        self.hold("cooldown", not earlier, f"{decision.client} dreams again after {earlier}")
-
-    # each callback
-
-    def _calls(self, life: "Life") -> int:
-        return life.database.calls + life.file_calls
-
-    def handle(self, life: "Life", begins: bool) -> None:
-        """Note what a callback of the daemon does to disks."""
-        if begins:
-            self._calls_before = self._calls(life)
-            self._undreamt = self._dreamt = False
-        elif self._undreamt and not self._dreamt:
-            same = self._calls(life) == self._calls_before
-            self.hold("P12", same, "a decision not to dream touched a disk")
 
     # at rest
 
