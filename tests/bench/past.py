@@ -43,6 +43,8 @@ def with_lines(state: Path, lines: int) -> Path:
         add_functions(database)
         for statement in REBUILD:
             database.execute(statement)
+        # A past that grew line by line has the merges of its index behind it.
+        database.execute("INSERT INTO dream_search (dream_search) VALUES ('optimize')")
         database.execute("UPDATE dream_meta SET value = ? WHERE key = 'dream_lines'", (lines,))
     database.close()
     return state
