@@ -17,7 +17,7 @@ KINDS = {
     "cut": 4, "half": 1, "garble": 2, "slow": 1, "mood": 4, "leave": 2,
     "write": 8, "damage": 1, "consume": 4, "kill writer": 2, "names": 1, "large": 1,
     "stop": 2, "shutdown": 1, "kill": 3, "kill at database": 4, "kill at file": 4,
-    "database fault": 4, "database stall": 3, "file fault": 4, "file stall": 2, "jump": 1, "second": 1,
+    "database fault": 4, "database stall": 3, "file fault": 4, "file stall": 4, "jump": 1, "second": 1,
 }  # fmt: skip
 
 

@@ -146,12 +146,15 @@ def resume(run: "Run", peer: Peer, chance: random.Random) -> None:
 
 
 def rename(run: "Run", peer: Peer, chance: random.Random, name: str) -> None:
-    """Say hello again, maybe in the middle of a dialogue. The old name offers a context from another session."""
+    """Say hello again, maybe in the middle of a dialogue. Later the old name offers a context from another session."""
     others = [other for other in run.peers if other is not peer and other.name == peer.name]
+    if not others:
+        again(run, peer, chance)
+        others = run.peers[-1:]
     peer.name = name
     peer.hello(name)
     for other in others:
-        offer(run, other, chance)
+        run.world.after(chance.uniform(2.0, 15.0), offer, run, other, chance)
 
 
 def private(run: "Run", peer: Peer, chance: random.Random) -> None:
