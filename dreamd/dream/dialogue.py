@@ -14,7 +14,7 @@ from dreamd.dream import measures
 from dreamd.dream.candidates import Choice, Length, Usage, choose_sentences
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
-from dreamd.dream.outcomes import Outcome
+from dreamd.dream.outcomes import DIALOGUE_DEADLINE_S, Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ class DialogueSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Seconds for one hook call: a grown leo takes up to 15 to reply, and hooks wait their turn.
     call_deadline_s: Annotated[float, Meta(gt=0)] = 30.0
     # Seconds for the whole dialogue: thirteen calls that all take until their deadline are 390.
-    deadline_s: Annotated[float, Meta(gt=0)] = 420.0
+    deadline_s: Annotated[float, Meta(gt=0)] = DIALOGUE_DEADLINE_S
 
     def __post_init__(self) -> None:
         if self.turns_min > self.turns_max:

@@ -18,14 +18,14 @@ from dreamd.dream.signals import Place, Signal, Signals
 GATES: tuple[Signal, ...] = ("trauma", "novelty", "quality")
 
 Reason = Literal[
-    "disabled", "paused", "degraded", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked",
+    "disabled", "degraded", "paused", "no_hooks", "busy", "mute", "cooldown", "calm", "chance", "dream", "asked",
     "resumed",
 ]  # fmt: skip
 
 # In the order of decision: the first that holds is the reason.
 #   disabled   the setting says so              mute      the last dialogue of this name came back empty
-#   paused     the user has paused all dreams
 #   degraded   the store cannot take a dream    cooldown  this leo dreamt not long ago
+#   paused     the user has paused all dreams
 #   no_hooks   no generate or no observe        calm      neither trauma, nor novelty, nor a middling reply
 #   busy       a dialogue of this name runs,    chance    the draw was against it
 #              or the friend is being changed
@@ -119,10 +119,10 @@ def decide_to_dream(
     wait_s = None
     if not settings.enabled:
         reason = "disabled"
-    elif paused_left_s is not None:
-        reason, wait_s = "paused", None if paused_left_s == inf else paused_left_s
     elif degraded:
         reason = "degraded"
+    elif paused_left_s is not None:
+        reason, wait_s = "paused", None if paused_left_s == inf else paused_left_s
     elif not has_hooks:
         reason = "no_hooks"
     elif busy:

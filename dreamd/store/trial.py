@@ -29,3 +29,9 @@ def compared_replies(connection: Connection) -> list[ComparedReply]:
         ComparedReply(**dict(zip(_COLUMNS, (*row[:3], bool(row[3]), bool(row[4]), *row[5:]), strict=True)))
         for row in rows
     ]
+
+
+def compared_clients(connection: Connection) -> dict[str, int]:
+    """Return how many replies of each client were compared, the most first."""
+    found = connection.execute("SELECT client, count(*) FROM dream_trial GROUP BY client ORDER BY 2 DESC, 1")
+    return dict(found.fetchall())

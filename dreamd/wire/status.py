@@ -33,6 +33,7 @@ async def status_of(parts: Parts) -> dict[str, Any]:
         "state": f"degraded: {engine.degraded_reason}" if engine.degraded_reason else "ok",
         "enabled": engine.gate.settings.enabled,
         "paused": engine.pause.report(),
+        "chance": engine.gate.settings.chance,
         "feed": engine.settings.dialogue.feed,
         "seeded": parts.friend.seeded,
         "sessions": [_session_figures(parts, session) for session in parts.sessions.values()],

@@ -41,8 +41,8 @@ def decided(ctx: Context = STIRRED, gate: GateSettings | None = None, **world: A
 # What alone makes each reason, in the order of decision.
 CLOSED: dict[str, dict[str, Any]] = {
     "disabled": {"gate": GateSettings(enabled=False)},
-    "paused": {"paused_left_s": 60.0},
     "degraded": {"degraded": True},
+    "paused": {"paused_left_s": 60.0},
     "no_hooks": {"has_hooks": False},
     "busy": {"busy": True},
     "mute": {"mute_left_s": 12.0},

@@ -11,8 +11,8 @@ from tests.helpers.peer import PlainPeer
 from tests.helpers.waiting import until_on_loop
 
 KEYS = {
-    "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "enabled", "paused", "feed", "seeded",
-    "sessions", "decisions", "dialogues", "undreams", "hooks", "database", "inbox", "failures", "refusals",
+    "version", "protocol", "pid", "uptime_s", "socket", "state_dir", "state", "enabled", "paused", "chance", "feed",
+    "seeded", "sessions", "decisions", "dialogues", "undreams", "hooks", "database", "inbox", "failures", "refusals",
     "last_errors",
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
+from dreamd.ctl.daemon.completers import complete_compared
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.effect import HEAD, about_the_trial, effect_in_words, effect_rows
 from dreamd.ctl.terminal.layout import fold_text, terminal_width, text_table
@@ -14,7 +15,12 @@ from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
 
 @click.command(short_help="Show whether his dreams change his next reply.")
-@click.option("--client", metavar="NAME", help="Whose replies. Default: of the client with most of them.")
+@click.option(
+    "--client",
+    metavar="NAME",
+    shell_complete=complete_compared,
+    help="Whose replies. Default: of the client with most of them.",
+)
 @json_option
 @utc_option
 @click.pass_obj
@@ -30,7 +36,7 @@ def effect(target: Target, client: str | None) -> None:
     from dreamd.ctl.daemon.effect import read_effect
 
     with target.dreams() as dreams:
-        found = read_effect(dreams, dreams.call(Method.STATUS), client)
+        found = read_effect(dreams.call(Method.STATUS), client)
     if target.as_json:
         emit_json({**found, "summary": effect_in_words(found)})
     else:

@@ -62,10 +62,10 @@ def _next_dream(status: Row, now: float) -> dict[str, Any]:
     wait_s, reason = min(waits, default=(0.0, "busy"))
     if not status.get("enabled", True):
         reason = "disabled"
-    elif paused := status.get("paused"):
-        return {"reason": "paused", "not_before": paused["until"]}
     elif status.get("state") != "ok":
         reason = "degraded"
+    elif paused := status.get("paused"):
+        return {"reason": "paused", "not_before": paused["until"]}
     elif not able:
         reason = "no_hooks"
     elif idle and not wait_s:

@@ -1,9 +1,11 @@
-"""The words that a shell offers when Tab is pressed: dialogues, checkpoints, traces, sessions, methods.
+"""The words that a shell offers when Tab is pressed: dialogues, checkpoints, traces, sessions, clients,
+methods.
 
 Completion never fails: if the daemon is slow or absent, or the inbox cannot be read, it offers nothing.
 """
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,7 +13,7 @@ from click.shell_completion import CompletionItem
 from dreamclient.errors import HomeUnknown
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Target, connect_daemon
+from dreamd.ctl.daemon.connection import DATABASE_NAME, Target, connect_daemon
 from dreamd.ctl.terminal.layout import beginning_of
 
 WAIT_S = 0.5  # for the daemon, twice at most: the user has pressed Tab and waits
@@ -76,6 +78,26 @@ def complete_traces(context: click.Context, _: click.Parameter, typed: str) -> l
             return []
     offered = [*["last"] * bool(waiting), *(each["trace_id"] for each in waiting)]
     return [each for each in offered if each.startswith(typed)]
+
+
+def complete_compared(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Return the clients whose replies were compared, with their numbers, those that begin with `typed`."""
+    from dreamd.ctl.daemon.stored import open_stored
+    from dreamd.store.trial import compared_clients
+
+    status = _ask_daemon(context, Method.STATUS)
+    if not status:
+        return []
+    try:
+        with open_stored(Path(status["state_dir"]) / DATABASE_NAME) as stored:
+            counts = compared_clients(stored.connection)
+    except click.ClickException:
+        return []
+    return [
+        CompletionItem(name, help=f"{replies} replies")
+        for name, replies in counts.items()
+        if name.startswith(typed)
+    ]
 
 
 def complete_served(_: click.Context, __: click.Parameter, typed: str) -> list[str]:

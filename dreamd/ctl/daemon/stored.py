@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from dreamd import __version__
 from dreamd.clock import Clock
 from dreamd.ctl.daemon.source import Source, refused_error
 from dreamd.dream.replay import first_difference
-from dreamd.errors import Refusal, StoreError, Unreadable
+from dreamd.errors import Refusal, SettingsError, StoreError, Unreadable
+from dreamd.settings import load_settings
 from dreamd.store import checkpoints, reads, search
 from dreamd.store.file.files import is_alone, read_contents, read_only
 from dreamd.store.file.health import name_of, reason_for
@@ -107,14 +108,17 @@ def _list_fragments(dreams: Stored, name: str | None = None, before: int | None 
 
 
 def _known_status(dreams: Stored) -> dict[str, Any]:
-    """Return the part of a `status` that is known without a daemon."""
+    """Return the part of a `status` that is known without a daemon: settings are those of the next one."""
     counts: dict[str, Any] = {"decisions": {}, "hooks": {}, "failures": {}, "refusals": {}}
-    about = {
+    about: dict[str, Any] = {
         "version": __version__,
         "state": NO_DAEMON,
         "state_dir": str(dreams.path.parent),
         "uptime_s": None,
     }
+    with suppress(SettingsError):  # `dreamctl config check` says what is wrong
+        found = load_settings()
+        about |= {"chance": found.gate.chance, "feed": found.dialogue.feed}
     return about | counts
 
 

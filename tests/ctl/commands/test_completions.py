@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.ctl.__main__ import COMMANDS, cli
 from dreamd.ctl.commands.completions import SHELLS, join_words
+from dreamd.dream.trial import ComparedReply
+from dreamd.store.trial import keep_trial
 from dreamd.wire.handlers import TABLE
 from tests.ctl.conftest import LINES, Speaker
 from tests.helpers.daemons.process import DaemonProcess
@@ -80,6 +84,20 @@ def test_offers_ids_and_names(dreamt: DaemonProcess, monkeypatch: pytest.MonkeyP
     assert offered(dreamt, "--socket", str(dreamt.socket), "inbox", "ack", newest) == [newest]
 
 
+def test_offers_the_clients_whose_replies_were_compared(dreamt: DaemonProcess) -> None:
+    replies = [
+        ComparedReply(
+            at=1.0, client=client, chance=0.5, dreamt=True, fed=True, novelty=0.5, quality=None, distinct_pairs=None,
+            origin=None, from_dreams=None,
+        )
+        for client in ("eva", "leo", "leo")
+    ]  # fmt: skip
+    with closing(sqlite3.connect(dreamt.state_dir / "dream.sqlite3")) as connection, connection:
+        keep_trial(connection, replies)
+    assert offered(dreamt, "effect", "--client", "") == ["leo", "eva"]
+    assert offered(dreamt, "effect", "--client", "e") == ["eva"]
+
+
 def test_offers_methods_and_sessions(dreamt: DaemonProcess) -> None:
     assert set(offered(dreamt, "call", "dialogs.")) == {name for name in TABLE if name.startswith("dialogs.")}
     assert offered(dreamt, "call", "gen") == []  # it is a host's
@@ -98,6 +116,7 @@ def test_offers_and_prints_nothing_after_an_error(tmp_path: Path, capfd: pytest.
     assert offered(daemon, "friend", "restore", "") == []
     assert offered(daemon, "inbox", "ack", "") == []
     assert offered(daemon, "dream", "--session", "") == []
+    assert offered(daemon, "effect", "--client", "") == []
     assert offered(daemon, "--socket", "/" + "x" * 200, "friend", "restore", "") == []
     with daemon:
         os.kill(daemon.process.pid, signal.SIGSTOP)

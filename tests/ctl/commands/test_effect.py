@@ -143,7 +143,7 @@ def compared(number: int, client: str = "leo") -> ComparedReply:
 
 async def kept(state: Path) -> None:
     state.mkdir(0o700)
-    decision = Decision(at=NOW, dream=False, reason="chance", client="leo", gate=GateSettings(chance=0.25))
+    decision = Decision(at=NOW, dream=False, reason="chance", client="leo", gate=GateSettings(chance=1.0))
     async with await Store.open(state / "dream.sqlite3", clock=Clock()) as store:
         await store.keep_trial([compared(number) for number in range(140)] + [compared(1, "eva")])
         await store.keep_decisions([decision], {})
@@ -159,9 +159,9 @@ def test_gives_one_answer_with_a_daemon_and_without(tmp_path: Path) -> None:
         beside, page = dreamctl(*asked, "--json"), tmp_path / "page.html"
         assert dreamctl("--state-dir", state, "report", "--out", page).exit_code == 0
     answer = json.loads(beside.stdout)
-    assert answer == json.loads(alone.stdout) | {"feed": True}
+    assert answer == json.loads(alone.stdout)
     assert (answer["client"], answer["clients"]) == ("leo", {"leo": 140, "eva": 1})
-    assert (answer["replies"], answer["dreamt"], answer["fed"], answer["chance"]) == (140, 93, 46, 0.25)
+    assert (answer["replies"], answer["dreamt"], answer["fed"], answer["chance"]) == (140, 93, 46, 0.3)
     assert answer["summary"] == "Over 140 replies, dreams changed nothing that can be told from chance."
     assert f"<h2>Do his dreams help?</h2><p>{answer['summary']}</p>" in page.read_text()
 
@@ -172,3 +172,17 @@ def test_gives_one_answer_with_a_daemon_and_without(tmp_path: Path) -> None:
         wrong.exit_code,
         "no replies of eve were compared; there are those of leo, eva" in wrong.stderr,
     ) == (2, True)
+
+
+def test_says_of_the_chance_what_the_settings_say_and_not_an_old_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    asyncio.run(kept(state))
+    asked = ["--state-dir", state, "effect"]
+    assert "gate.chance is" not in dreamctl(*asked).stdout  # the stored decision had 1
+    (tmp_path / "config.toml").write_text("[gate]\nchance = 0\n")
+    monkeypatch.setenv("DREAMD_CONFIG", str(tmp_path / "config.toml"))
+    assert "No reply is added now. gate.chance is 0," in " ".join(dreamctl(*asked).stdout.split())
+    (tmp_path / "config.toml").write_text("[gate]\nchance = 'x'\n")
+    assert (dreamctl(*asked).exit_code, "gate.chance is" in dreamctl(*asked).stdout) == (0, False)

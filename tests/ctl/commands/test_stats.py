@@ -48,6 +48,7 @@ STATUS = OF_NOW | {
 AT_80 = """\
 dialogues  12: 9 complete, 2 hook_error, 1 empty
 lines      31
+forgotten  1 dialogue
 average    trauma 0.31, arousal 0.41
 fragments  39, 3 of them origin
 drift      0.18

@@ -38,6 +38,7 @@ STATUS = {
     "state": "degraded: disk full",
     "enabled": True,
     "paused": None,
+    "chance": 0.3,
     "feed": True,
     "seeded": True,
     "sessions": [
@@ -164,6 +165,10 @@ ONLOOKER = LEO | {"provides": []}
         ({"sessions": [ONLOOKER]}, "when a leo is connected"),
         ({"sessions": []}, "when a leo is connected"),
         ({"sessions": [LEO], "state": "degraded: disk full"}, "not while the daemon is degraded"),
+        (
+            {"sessions": [LEO], "state": "degraded: disk full", "paused": {"at": NOW, "until": None}},
+            "not while the daemon is degraded",
+        ),
         ({"sessions": [LEO], "enabled": False}, "not while the setting gate.enabled is false"),
     ],
 )

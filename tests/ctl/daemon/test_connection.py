@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from dreamclient.messages import PAGE
 
-from dreamd.ctl.daemon.connection import Daemon
+from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon
+from dreamd.dream.dialogue import DialogueSettings
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -55,3 +56,7 @@ def test_asks_for_a_long_list_in_pages(there: int, wanted: int) -> None:
 
     found = Listing().newest("dialogs.recent", wanted)
     assert [each["id"] for each in found] == [*range(there, max(0, there - wanted), -1)]
+
+
+def test_waits_for_a_dialogue_as_long_as_the_daemon_lets_it_run() -> None:
+    assert DialogueSettings().deadline_s < DIALOGUE_S

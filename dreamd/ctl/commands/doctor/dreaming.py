@@ -207,14 +207,15 @@ def check_gates(answers: Answers, now: float) -> Iterator[Finding]:
     """Check that the gates opened for some of the measured replies, and not for all."""
     reached = [d for d in answers.decisions if d["reason"] in ("calm", "chance", "dream")]
     calm = [d for d in reached if d["reason"] == "calm"]
-    newest = answers.decisions[0] if answers.decisions else {}
-    if newest.get("reason") == "disabled":
+    newest, status = answers.decisions[0] if answers.decisions else {}, answers.status or {}
+    chance = status.get("chance", (newest.get("gate") or {}).get("chance", 1.0))
+    if not status.get("enabled", newest.get("reason") != "disabled"):
         yield warn("gates", "shut: gate.enabled is false", _set("enabled true"))
-    elif paused := (answers.status or {}).get("paused"):
+    elif paused := status.get("paused"):
         yield warn(
             "gates", f"shut: {paused_in_words(paused['until'], now)}", "`dreamctl resume` ends the pause"
         )
-    elif (newest.get("gate") or {}).get("chance", 1.0) <= 0.0:
+    elif chance <= 0.0:
         yield warn("gates", "shut: gate.chance is 0, he never dreams", _set("chance 0.3"))
     elif len(reached) < ENOUGH:
         yield ok("gates", f"replies that came to them: {len(reached)}; too few to judge")

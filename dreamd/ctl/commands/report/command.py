@@ -103,7 +103,7 @@ def _effect(daemon: Source, status: dict[str, Any]) -> dict[str, Any] | None:
     from dreamd.ctl.daemon.effect import read_effect
 
     try:
-        return read_effect(daemon, status)
+        return read_effect(status)
     except click.ClickException:
         return None
 

@@ -100,6 +100,8 @@ def _reply_rows(figures: Figures) -> Iterator[tuple[str, str]]:
 def _stats_rows(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "dialogues", f"{figures['dialogs']}: {format_counts(figures['outcomes'])}"
     yield "lines", str(figures["lines"])
+    if figures.get("forgotten"):  # the sums above still count them
+        yield "forgotten", count_of(figures["forgotten"], "dialogue")
     yield (
         "average",
         f"trauma {format_number(figures['avg_trauma'])}, arousal {format_number(figures['avg_arousal'])}",

@@ -527,6 +527,19 @@ def test_proposes_thresholds_amid_the_measures_of_leo(decisions, lines):
 
 
 @pytest.mark.parametrize(
+    ("status", "newest", "text"),
+    [
+        ({"enabled": True, "chance": 0.3}, decision("disabled"), "replies that came to them: 0; too few to judge"),
+        ({"enabled": False, "chance": 0.3}, decision(), "shut: gate.enabled is false"),
+        ({"enabled": True, "chance": 0.0}, decision(), "shut: gate.chance is 0, he never dreams"),
+    ],
+)
+def test_judges_the_gates_by_the_settings_of_the_daemon_and_not_by_an_old_decision(status, newest, text):
+    [finding] = dreaming.check_gates(Answers(STATUS | status, (newest,)), NOW)
+    assert finding.text == text
+
+
+@pytest.mark.parametrize(
     ("error", "advice"),
     [
         (InboxUnavailable(errno.EACCES, "x"), CURES["InboxUnavailable"]),

@@ -31,6 +31,15 @@ def test_the_names_are_those_of_the_daemon() -> None:
     assert {method: named.get(method, names) for method, names in PARAMS.items()} == PARAMS
 
 
+def test_each_method_with_params_that_are_no_map_alone_is_named() -> None:
+    maps = {
+        "hello", "dream.context", "dream.private", "dream.seed", "dialogs.forget", "dialogs.undream", "friend.reseed",
+        "inbox.persist",
+    }  # fmt: skip
+    with_params = {method for method, served in TABLE.items() if served.shape.__struct_fields__}
+    assert with_params - maps == set(PARAMS) & set(TABLE)
+
+
 def test_long_lists_are_folded() -> None:
     assert result_in_words(list(range(8))) == "[0, 1, 2, 3, 4, 5, 6, 7]"
     assert result_in_words(list(range(484))) == "[0, 1, 2, .. 481 more]"
