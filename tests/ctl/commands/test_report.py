@@ -26,6 +26,7 @@ from dreamd.dream.outcomes import OUTCOMES
 from dreamd.engine.decisions import PRIVATE
 from dreamd.store import writes
 from dreamd.store.store import Store
+from tests.ctl.commands.test_effect import FOUND
 from tests.helpers.browser import CHROMIUM, Browser
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
@@ -471,8 +472,14 @@ def test_fits_narrow_and_wide_screens_in_both_schemes(tmp_path: Path, columns: i
     hooks = {"generate": {"calls": 3, "p50_ms": 12189.45, "p99_ms": 90_000.0}}
     fragments = [FRAGMENT | {"dialog": n, "text": "long" * 30} for n in range(20)]
     status = STATUS | {"hooks": hooks}
+    share = {"replies": 12_000, "triples": 500_000, "from_dreams": 21_000}
+    stats = STATS | {
+        "replies": share,
+        "reply_days": {f"2026-11-{day:02}": share for day in range(1, 31)},
+        "speakers": [{"dialog": n, "triples": 12_345 * n} for n in range(10, 0, -1)],
+    }
     out = tmp_path / "page.html"
-    out.write_text(render_page(status, STATS, decisions, dialogs, drift, fragments, fragments))
+    out.write_text(render_page(status, stats, decisions, dialogs, drift, fragments, fragments, FOUND))
     with Browser(tmp_path / "profile") as browser:
         browser.resize(columns)
         for scheme in ("light", "dark"):

@@ -65,7 +65,7 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
             daemon.newest(Method.DRIFT, most),
             daemon.call(Method.FRAGMENTS),
             _left(state / DATABASE_NAME),
-            _effect(daemon, status),
+            _effect(status),
         )
     data = text.encode("utf-8", "replace")
     write_private(out, data)
@@ -98,7 +98,7 @@ def _left(database: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _effect(daemon: Source, status: dict[str, Any]) -> dict[str, Any] | None:
+def _effect(status: dict[str, Any]) -> dict[str, Any] | None:
     """Return the effect of dreams, or None if the database cannot be read beside the daemon."""
     from dreamd.ctl.daemon.effect import read_effect
 

@@ -529,7 +529,11 @@ def test_proposes_thresholds_amid_the_measures_of_leo(decisions, lines):
 @pytest.mark.parametrize(
     ("status", "newest", "text"),
     [
-        ({"enabled": True, "chance": 0.3}, decision("disabled"), "replies that came to them: 0; too few to judge"),
+        (
+            {"enabled": True, "chance": 0.3},
+            decision("disabled"),
+            "replies that came to them: 0; too few to judge",
+        ),
         ({"enabled": False, "chance": 0.3}, decision(), "shut: gate.enabled is false"),
         ({"enabled": True, "chance": 0.0}, decision(), "shut: gate.chance is 0, he never dreams"),
     ],
