@@ -16,7 +16,7 @@ from tests.bench.daemon import connected, counter, dreamd, running
 from tests.bench.harness import Bench, Bound, Figures, fresh, tell
 from tests.bench.messages import EMPTY
 
-OFFERS, QUICK_OFFERS, WARM = 800, 300, 100
+OFFERS, QUICK_OFFERS, WARM = 600, 200, 100
 PAUSE_S = 0.001
 TEXT = "the sea is quiet tonight and small, and nothing holds the light like water does"
 CONTEXT = EMPTY | {"prompt": "What do you remember of the water?", "reply": TEXT}

@@ -24,7 +24,7 @@ def bench(quick: bool) -> Bench:
         "dreamd, socket activated": activated,
     }
     bounds = [Bound("dreamd", "elapsed_ms", most=2.0, over="counter")]
-    return Bench("start", systems, bounds, rounds=15)
+    return Bench("start", systems, bounds, rounds=9)
 
 
 def spawned(name: str) -> Figures:
