@@ -20,6 +20,8 @@ OPENING_CHARS = 60  # of the first line of a dialogue, in lists
 DECISIONS = 256  # that the daemon keeps, and `why` answers
 ADDED_BYTES = 32 * 1024  # of the `added` of one line: leo's are under 4 KiB
 PAGE = 1000  # entries that one call answers, of any list: of the largest, dialogues, they take 950 KB at most
+LINE_CHARS = 1000  # of a line that is found by its words
+LINES = 100  # that are found by their words always fit into one message; of more, the first ones that fit are answered
 
 
 class Method:

@@ -5,11 +5,13 @@ SQLite's FTS5 splits differently, so it gets only the words, with a blank betwee
 
 import re
 from collections.abc import Callable
+from itertools import accumulate
 from sqlite3 import Connection
 from typing import Any, Final
 from unicodedata import normalize
 
-from dreamclient.messages import Code
+import msgspec
+from dreamclient.messages import LINE_CHARS, MESSAGE_BYTES, Code
 
 from dreamd.dream.measures import split_words
 from dreamd.errors import Refusal
@@ -29,8 +31,8 @@ REBUILD: Final = (
 NOT_KEPT: Final = "not kept: store.diagnostics is false"
 # What is returned of a line, and where it is found.
 LINE: Final = ("id", "dialog", "turn", "speaker", "text", "at")
-LINES: Final = """SELECT dream_turns.id, dialog_id, turn, speaker, text, at
-    FROM dream_search CROSS JOIN dream_turns ON dream_turns.id = dream_search.rowid"""
+LINES: Final = f"""SELECT dream_turns.id, dialog_id, turn, speaker, substr(text, 1, {LINE_CHARS}), at
+    FROM dream_search CROSS JOIN dream_turns ON dream_turns.id = dream_search.rowid"""  # noqa: S608 - a constant
 
 # A run of one word says little, so it counts only if one word was asked for.
 LEAST_WORDS: Final = 2
@@ -38,6 +40,8 @@ LEAST_WORDS: Final = 2
 # to 40 if all words are among the most frequent of a million lines.
 RUNS_S: Final = 0.2
 LINES_S: Final = 0.25
+
+ANSWER_BYTES: Final = MESSAGE_BYTES - 256  # of the lines in one answer; the rest is for its envelope
 
 Run = tuple[int, int]  # its first word, and the word after its last
 
@@ -73,8 +77,8 @@ def forget_lines(connection: Connection, dialog_ids: str) -> None:
 
 def find_lines(connection: Connection, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
     """Return the last n lines (of those before a line) that contain each word and "phrase", newest first: {id: of the
-    line, dialog, turn, speaker, text, at}. `word*` stands for any ending. Raise Refusal if there is no word, or if
-    lines are not kept."""
+    line, dialog, turn, speaker, text, at}, the first of them that fit into one message. `word*` stands for any ending.
+    Raise Refusal if there is no word, or if lines are not kept."""
     rows = connection.execute(
         f"""{LINES} WHERE dream_search MATCH ? AND dream_search.rowid < ?
         ORDER BY dream_search.rowid DESC LIMIT ?""",
@@ -83,7 +87,12 @@ def find_lines(connection: Connection, asked: str, n: int, before: int | None = 
     found = [dict(zip(LINE, row, strict=True)) for row in rows]
     if not found:
         check_kept(connection)
-    return found
+    return _first_that_fit(found)
+
+
+def _first_that_fit(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    sizes = accumulate(len(msgspec.msgpack.encode(line)) for line in found)
+    return [line for line, size in zip(found, sizes, strict=True) if size <= ANSWER_BYTES]
 
 
 def check_kept(connection: Connection) -> None:
@@ -138,11 +147,12 @@ class _Runs:
 
 
 def find_sources(
-    connection: Connection, asked: str, n: int, monotonic: Callable[[], float]
+    connection: Connection, asked: str, n: int, monotonic: Callable[[], float], skip: int = 0
 ) -> list[dict[str, Any]]:
     """Return at most n lines that hold the longest runs of the words: the longest run first, of each the newest lines.
-    {id: of the line, dialog, turn, speaker, text, at, run: the words of it}. Parts of a run that stands in a line are
-    not looked for. Raise Refusal if there is no word, or if lines are not kept."""
+    {id: of the line, dialog, turn, speaker, text, at, run: the words of it}, without the first `skip` lines, and of the
+    rest the first that fit into one message. Parts of a run that stands in a line are not looked for. Raise Refusal if
+    there is no word, or if lines are not kept."""
     words = words_of(asked).split()
     if not words:
         raise Refusal(Code.INVALID_PARAMS, "there is no word in what is asked for")
@@ -151,13 +161,13 @@ def find_sources(
     runs = [run for run in _longest_runs(index, len(words)) if run[1] - run[0] >= least]
     found: dict[int, dict[str, Any]] = {}
     for run in sorted(runs, key=lambda run: run[0] - run[1]):
-        for line in index.lines(run, n):
+        for line in index.lines(run, skip + n):
             found.setdefault(line["id"], line)
-        if len(found) >= n or index.is_over(LINES_S):
+        if len(found) >= skip + n or index.is_over(LINES_S):
             break
     if not found:
         check_kept(connection)
-    return list(found.values())[:n]
+    return _first_that_fit(list(found.values())[skip : skip + n])
 
 
 def _longest_runs(index: _Runs, count: int) -> list[Run]:

@@ -211,11 +211,11 @@ class Store(WatchedDatabase):
         self._check_kept()
         return await self._read(search.find_lines, asked, n, before)
 
-    async def whence(self, asked: str, n: int) -> list[dict[str, Any]]:
+    async def whence(self, asked: str, n: int, skip: int = 0) -> list[dict[str, Any]]:
         """Return n lines that hold the longest runs of the words, as search.find_sources does. Raise Refusal as
         `search` does."""
         self._check_kept()
-        return await self._read(search.find_sources, asked, n, self._clock.monotonic)
+        return await self._read(search.find_sources, asked, n, self._clock.monotonic, skip)
 
     def _check_kept(self) -> None:
         if not self._keep_texts:

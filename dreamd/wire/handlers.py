@@ -160,7 +160,7 @@ async def search_lines(parts: Parts, session: Session, asked: params.SearchParam
 
 async def find_sources(parts: Parts, session: Session, asked: params.WhenceParams) -> list[dict[str, Any]]:
     async with parts.searching:
-        return await parts.store.whence(asked.words, asked.n)
+        return await parts.store.whence(asked.words, asked.n, asked.skip)
 
 
 def forget_dialogs(

@@ -121,6 +121,7 @@ class SearchParams(Params):
 class WhenceParams(Params):
     words: Annotated[str, Meta(max_length=SEARCH_CHARS)]
     n: Page = 10
+    skip: Page = 0
 
 
 class ForgetParams(Params):

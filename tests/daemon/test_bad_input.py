@@ -99,7 +99,7 @@ WRONG = {
     ],
     Method.DIALOGS_GET: [[], ["1"], [-1], [0], [1.5], [NAN], [None], [1, 2], [1 << 63], [(1 << 64) - 1], [-(1 << 63)]],
     Method.DIALOGS_SEARCH: [[], [1], ["a" * 1025], ["a", -1], ["a", 1, 0], ["a", 1, None, 1]],
-    Method.DIALOGS_WHENCE: [[], [1], ["a" * 1025], ["a", -1], ["a", 1, 0]],
+    Method.DIALOGS_WHENCE: [[], [1], ["a" * 1025], ["a", -1], ["a", 1, -1], ["a", 1, 0, 1]],
     Method.DIALOGS_UNDREAM: [
         [], [None], [1], [{}], [{"id": 0}], [{"id": 1, "since": 1.0}], [{"since": NAN}], [{"x": 1}],
     ],

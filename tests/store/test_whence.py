@@ -8,7 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from dreamclient.messages import LINE_CHARS, LINES, MESSAGE_BYTES
 
 from dreamd.errors import Refusal
 from dreamd.store import search
@@ -145,3 +147,30 @@ async def test_answers_not_kept_without_diagnostics(path: Path, open_store: Open
 
 async def test_an_empty_store_holds_no_run(store: Store):
     assert await store.whence("keeps the roof", 5) == []
+
+
+def long_lines(connection: sqlite3.Connection, count: int) -> None:
+    for number in range(1, count + 1):
+        text = f"the roof {chr(0x1F600) * 5000}"  # four bytes each, as another program may have stored it
+        connection.execute(
+            "INSERT INTO dream_turns (id, dialog_id, speaker, text) VALUES (?, ?, 'leo', ?)",
+            (number, number, text),
+        )
+        search.index_line(connection, number, text)
+
+
+def test_long_lines_fit_into_one_message_and_the_next_page_goes_on() -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        upgrade_in_place(connection, 0)
+        long_lines(connection, 400)
+        whence, found = list[dict[str, Any]](), list[dict[str, Any]]()
+        for _ in range(3):
+            first = search.find_sources(connection, "the roof", 400, lambda: 0.0, len(whence))
+            found_first = search.find_lines(connection, "roof", 400, found[-1]["id"] if found else None)
+            for page in (first, found_first):
+                assert len(msgspec.msgpack.encode(page)) < MESSAGE_BYTES
+                assert {len(each["text"]) for each in page} <= {LINE_CHARS}
+            assert len(first) >= LINES or len(whence) + len(first) == 400
+            whence += first
+            found += found_first
+        assert [each["id"] for each in whence] == [each["id"] for each in found] == [*range(400, 0, -1)]

@@ -33,7 +33,7 @@ def search(target: Target, words: tuple[str, ...], count: int) -> None:
     """
     asked = " ".join(f'"{word}"' if " " in word else word for word in words)
     with target.dreams() as dreams:
-        found = dreams.call(Method.DIALOGS_SEARCH, asked, count)
+        found = dreams.newest(Method.DIALOGS_SEARCH, count, asked)
     if target.as_json:
         emit_json(found)
     elif not found:

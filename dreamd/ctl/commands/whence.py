@@ -30,7 +30,7 @@ def whence(target: Target, words: tuple[str, ...], count: int) -> None:
     dreamctl whence the rain is near -n 1
     """
     with target.dreams() as dreams:
-        found = dreams.call(Method.DIALOGS_WHENCE, " ".join(words), count)
+        found = dreams.newest(Method.DIALOGS_WHENCE, count, " ".join(words))
     if target.as_json:
         emit_json(found)
     elif not found:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import click
-from dreamclient.messages import PAGE, Code
+from dreamclient.messages import LINES, PAGE, Code, Method
 
 ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
 
@@ -36,13 +36,16 @@ class Source(ABC):
     def call(self, method: str, *params: Any, timeout_s: float = ANSWER_S) -> Any:
         """Return the answer. Raise Unreachable, Refused, click.UsageError (`params` cannot be sent)."""
 
-    def newest(self, method: str, n: int) -> list[dict[str, Any]]:
-        """Return the newest n entries of a list, page by page. Raise as `call` does."""
+    def newest(self, method: str, n: int, *given: Any) -> list[dict[str, Any]]:
+        """Return the first n entries of a list, page by page. `given`: params before its page. Raise as `call` does."""
         found: list[dict[str, Any]] = []
         while len(found) < n:
             asked = min(PAGE, n - len(found))
-            page = self.call(method, asked, *([found[-1]["id"]] if found else []))
+            params = [*given, asked]
+            if found:
+                params.append(len(found) if method == Method.DIALOGS_WHENCE else found[-1]["id"])
+            page = self.call(method, *params)
             found += page
-            if len(page) < asked:
+            if len(page) < min(asked, LINES):  # a longer one that is not full may have been cut at a message
                 break
         return found

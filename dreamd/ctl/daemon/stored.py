@@ -129,8 +129,8 @@ _ANSWERS: dict[str, Callable[..., Any]] = {
     Method.DIALOGS_GET: _get_dialog,
     Method.DIALOGS_REPLAY: _replay_dialog,
     Method.DIALOGS_SEARCH: lambda dreams, *asked: search.find_lines(dreams.connection, *asked),
-    Method.DIALOGS_WHENCE: lambda dreams, words, n: search.find_sources(
-        dreams.connection, words, n, Clock().monotonic
+    Method.DIALOGS_WHENCE: lambda dreams, words, n, skip=0: search.find_sources(
+        dreams.connection, words, n, Clock().monotonic, skip
     ),
     Method.DRIFT: lambda dreams, *page: reads.drift_of_dialogs(dreams.connection, *page),
     Method.STATS: lambda dreams: reads.total_stats(dreams.connection),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dreamclient.messages import PAGE
+from dreamclient.messages import LINES, PAGE
 
 from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon
 from dreamd.dream.dialogue import DialogueSettings
@@ -56,6 +56,27 @@ def test_asks_for_a_long_list_in_pages(there: int, wanted: int) -> None:
 
     found = Listing().newest("dialogs.recent", wanted)
     assert [each["id"] for each in found] == [*range(there, max(0, there - wanted), -1)]
+
+
+@pytest.mark.parametrize("method", ["dialogs.search", "dialogs.whence"])
+def test_goes_on_after_a_page_that_was_cut_at_the_size_of_a_message(method: str) -> None:
+    there = [{"id": number} for number in range(250, 0, -1)]
+
+    class Listing(Daemon):
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def call(self, method: str, *params: Any, timeout_s: float = 0.0) -> Any:
+            self.calls += 1
+            words, n, last = (*params, None)[:3]
+            assert words == "the roof"
+            begin = last or 0 if method == "dialogs.whence" else 0 if last is None else 251 - last
+            return there[begin:][: min(n, LINES)]
+
+    listing = Listing()
+    assert listing.newest(method, 1000, "the roof") == there
+    assert listing.newest(method, 5, "the roof") == there[:5]
+    assert listing.calls == 4
 
 
 def test_waits_for_a_dialogue_as_long_as_the_daemon_lets_it_run() -> None:

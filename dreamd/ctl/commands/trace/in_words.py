@@ -19,7 +19,7 @@ PARAMS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys((Method.DIALOGS_GET, Method.DIALOGS_REPLAY), ("id",)),
     Method.DIALOGS_SEARCH: ("words", "n", "before"),
     Method.FRAGMENTS: ("checkpoint", "before"),
-    Method.DIALOGS_WHENCE: ("words", "n"),
+    Method.DIALOGS_WHENCE: ("words", "n", "skip"),
     Method.DROP: ("ids",),
     Method.CHECKPOINT: ("name", "again"),
     Method.RESTORE: ("name", "before"),
