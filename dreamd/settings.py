@@ -32,7 +32,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     replay_dialogues: Annotated[int, msgspec.Meta(ge=0)] = 256
     # How many of the newest dialogues can be taken back out of leo: a few KB each.
     undo_dialogues: Annotated[int, msgspec.Meta(ge=0)] = 1000
-    keep_days: Annotated[int, msgspec.Meta(ge=0)] = 0  # Days after which a dialogue is forgotten. 0: never.
+    # Days after which a dialogue is forgotten, once two looks a day apart have found it too old. 0: never.
+    keep_days: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

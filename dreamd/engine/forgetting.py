@@ -26,6 +26,7 @@ from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.store import Store
 
 DAY_S = 86_400.0
+LOOK_S = 3600.0  # monotonic: how often it is asked whether a day has gone since the last look
 
 
 class Forgetting:
@@ -93,16 +94,19 @@ class Forgetting:
             return False
 
     async def by_age(self) -> None:
-        """Forget what is older than `keep_days`, once a day, at a tick at which no dialogue runs. What fails is
-        counted, and tried again the next day."""
+        """Forget what was older than `keep_days` already at a look at least a day ago, at a tick at which no dialogue
+        runs. So a clock that is wrong at one start forgets nothing. What fails is counted, and tried again the next
+        day."""
         now_s = self._clock.monotonic()
         if not self._keep_days or self._store.unavailable_reason or now_s < self._again_s:
             return
         if self._dialogues.running:
             return
-        self._again_s = now_s + DAY_S
+        self._again_s = now_s + LOOK_S
         try:
-            await self.forget(Asked(before=self._clock.wall() - self._keep_days * DAY_S))
+            looked_at = await self._store.look_at_age(self._clock.wall(), DAY_S)
+            if looked_at is not None:
+                await self.forget(Asked(before=looked_at - self._keep_days * DAY_S))
         except (StoreUnavailable, InboxError, Refusal) as error:
             self._failures.count("forgetting", type(error).__name__, place="keep_days")
 

@@ -24,6 +24,8 @@ from dreamd.store.writes import add_to_counter
 
 _UNSCRUBBED: Final = "dream_unscrubbed"
 
+_LOOKED: Final = "dream_age_looked_at"
+
 _THEIRS: Final = """NOT origin AND
     (dialog_id IN (SELECT value FROM json_each(?)) OR text IN (SELECT value FROM json_each(?)))"""
 
@@ -141,6 +143,19 @@ def forget_and_load(
 ) -> tuple[Forgotten, Memory]:
     """Forget dialogues. Return what went, and what is left for the memory."""
     return forget_dreams(connection, dreams, friend, everywhere), load_memory(connection)
+
+
+def look_at_age(connection: Connection, at: float, every_s: float) -> float | None:
+    """Note that what is too old is looked for now. Return when it was looked for before; None if that was less than
+    `every_s` ago, which changes nothing, or never, or later than now, as the clock was wrong at one of the two."""
+    found = connection.execute(
+        "SELECT CAST(value AS REAL) FROM dream_meta WHERE key = ?", (_LOOKED,)
+    ).fetchone()
+    before = found[0] if found else None
+    if before is not None and 0 <= at - before < every_s:
+        return None
+    connection.execute("INSERT OR REPLACE INTO dream_meta (key, value) VALUES (?, ?)", (_LOOKED, str(at)))
+    return before if before is not None and before <= at else None
 
 
 def _forget_fragments(

@@ -237,6 +237,10 @@ class Store(WatchedDatabase):
         self._unscrubbed = True
         return await self._write(forgetting.forget_and_load, dreams, asked.friend, asked.everywhere)
 
+    async def look_at_age(self, at: float, every_s: float) -> float | None:
+        """Note that what is too old is looked for. Return when it was before, as forgetting.look_at_age does."""
+        return await self._write(forgetting.look_at_age, at, every_s)
+
     # Taking back.
 
     async def undream_candidates(self, asked: candidates.Asked) -> list[Candidate]:

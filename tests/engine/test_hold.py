@@ -16,6 +16,7 @@ from tests.helpers.dreaming import ORIGIN, STIRRED, Gate, leo, onlooker, settled
 from tests.helpers.peer import PeerError
 from tests.helpers.waiting import until_on_loop
 
+HOUR_S = 3600.0
 CHANGES = {
     "friend.restore": ["kept"],
     "friend.reseed": [{"origin": ["Another beginning."]}],
@@ -193,7 +194,9 @@ async def test_dialogues_grow_old_without_waiting_for_one_that_runs(tmp_path):
     async with serving(tmp_path, clock=time.clock, store__keep_days=1) as service:
         async with await leo(service) as peer:
             await peer.call("dream.now", STIRRED)
-        time.pass_s(200_000)
+        time.pass_s(100_000)
+        await service.forgetting.by_age()
+        time.pass_s(100_000)
         async with await leo(service, generate=gate) as peer:
             dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
             await gate.reached.wait()
@@ -203,3 +206,21 @@ async def test_dialogues_grow_old_without_waiting_for_one_that_runs(tmp_path):
             await dreaming
         await service.forgetting.by_age()
         assert [dialog["id"] for dialog in await service.store.recent(9)] == [2]
+
+
+async def test_nothing_grows_old_by_a_clock_that_is_wrong_at_one_start(tmp_path):
+    """The clock is years ahead, and right again at the next start. Only a day in which it stays so makes it true."""
+    time = TestClock()
+    ages = [0.0, 1e9, 1e9 + 3 * HOUR_S, 2 * HOUR_S, 26 * HOUR_S, -1e9, 28 * HOUR_S, 48 * HOUR_S]
+    async with serving(tmp_path, clock=time.clock, store__keep_days=1) as service, await leo(service) as peer:
+        await peer.call("dream.now", STIRRED)
+    began = time.now
+    for age in ages:
+        time.now, time.ticks = began + age, time.ticks + 2 * HOUR_S
+        async with serving(tmp_path, clock=time.clock, store__keep_days=1) as service:
+            await service.forgetting.by_age()
+            assert len(await service.store.recent(9)) == 1, age
+    time.now, time.ticks = began + 76 * HOUR_S, time.ticks + 2 * HOUR_S
+    async with serving(tmp_path, clock=time.clock, store__keep_days=1) as service:
+        await service.forgetting.by_age()
+        assert await service.store.recent(9) == []

@@ -38,7 +38,7 @@ from dreamd.ctl.terminal.since import parse_since_option
 def prune(target: Target, before: float, friend: bool, everywhere: bool, yes: bool) -> None:
     """Forget all dialogues that began longer ago than AGE, as `forget` does. There is no way back.
 
-    With the setting `store.keep_days` the daemon does this by itself, once a day.
+    With the setting `store.keep_days` the daemon does this by itself, a day or two later.
 
     \b
     dreamctl prune --older-than 90d

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -297,7 +298,9 @@ def test_keep_days_forgets_by_itself_at_the_tick(tmp_path: Path) -> None:
     with DaemonProcess(state, "--set", "dialogue.candidates=1") as daemon:
         dream(daemon)
     with closing(sqlite3.connect(state / "dream.sqlite3")) as database, database:
-        database.execute("UPDATE dream_dialogs SET started_at = started_at - 31 * 86400 WHERE id = 2")
+        database.execute("UPDATE dream_dialogs SET started_at = started_at - 33 * 86400 WHERE id = 2")
+        yesterday = str(time.time() - 90_000)
+        database.execute("INSERT INTO dream_meta VALUES ('dream_age_looked_at', ?)", (yesterday,))
     ticks = {"WATCHDOG_USEC": "200000"}
     with DaemonProcess(state, "--set", "store.keep_days=31", env=ticks) as daemon:
         with leo(daemon) as (_, client):
