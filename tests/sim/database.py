@@ -61,7 +61,7 @@ class DatabaseThread:
         self._busy = bool(self._calls)
         if self._busy:
             stall_s = self._life.database_stall("before")
-            self._world.after(stall_s + self._chance.uniform(1e-4, 4e-3), self._effect)
+            self._world.after(stall_s + self._world.pace * self._chance.uniform(1e-4, 4e-3), self._effect)
 
     def _effect(self) -> None:
         if not self._calls:  # it was flushed
@@ -75,7 +75,7 @@ class DatabaseThread:
             self.flush()
             return
         stall_s = self._life.database_stall("after")
-        self._world.after(stall_s + self._chance.uniform(1e-5, 2e-3), self._answer)
+        self._world.after(stall_s + self._world.pace * self._chance.uniform(1e-5, 2e-3), self._answer)
 
     def _answer(self) -> None:
         if self._answers:

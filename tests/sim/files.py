@@ -107,7 +107,7 @@ class SimFiles(StoppableFiles):
             stall_s = owner.file_stall(kind)
             kill = owner.kill_at_file_call()
             if kill or stall_s or self._chance.random() < 0.08:
-                world.parked_s = stall_s or self._chance.uniform(1e-5, 5e-3)
+                world.parked_s = stall_s or world.pace * self._chance.uniform(1e-5, 5e-3)
                 world.stretches.park()
         error = owner.file_fault(kind)
         if error:

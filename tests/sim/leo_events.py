@@ -98,7 +98,10 @@ def ack(run: "Run", peer: Peer, chance: random.Random) -> None:
             shards = document["shards"]
             run.world.model.acknowledging(handle, shards)
             told = lambda error, _: error is None and run.world.model.acknowledged(handle, shards)  # noqa: E731
-            take_s = chance.choice((0.0, 0.1, 5.0, 30.0))  # the file may grow meanwhile
+            take_s = chance.choice((0.0, 0.1, 5.0, 30.0))
+            if chance.random() < 0.5:  # the file grows meanwhile
+                more = new_shards(run, chance, document["trace_id"], 1, twice=False)
+                run.world.after(take_s / 2, run.world.writer.persist, document["trace_id"], more)
             run.world.after(take_s, peer.call, "inbox.ack", [handle, document["saved_ts"]], told)
 
     peer.call("inbox.list", [8], listed)

@@ -121,7 +121,7 @@ class SimThread(Executor):
             if self._life.dead:
                 self._go_on()
             else:
-                self._world.after(self._chance.uniform(1e-5, 2e-3), self._go_on)
+                self._world.after(self._world.pace * self._chance.uniform(1e-5, 2e-3), self._go_on)
 
     def _may_be_whole(self) -> bool:
         """Return whether nothing happens in the middle of the next call: most end before anything else does."""
@@ -145,7 +145,7 @@ class SimThread(Executor):
         if self._life.dead:
             self._settle()
         else:
-            self._world.after(self._chance.uniform(1e-5, 1e-3), self._settle)
+            self._world.after(self._world.pace * self._chance.uniform(1e-5, 1e-3), self._settle)
         self._next()
 
     def _settle(self) -> None:

@@ -63,6 +63,8 @@ class World:
         self._numbers = count()
         self._history = hashlib.blake2b(digest_size=8)
         self._order = self.chance("order")
+        # How slow the disks are: with slow ones more goes on at once.
+        self.pace = self.chance("pace").choice((1.0, 1.0, 25.0))
 
     def chance(self, purpose: str) -> random.Random:
         """Return a source of chance for one purpose, so that purposes do not disturb each other."""
