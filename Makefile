@@ -5,7 +5,7 @@ LEO_VENV ?= .venv-leo
 BENCH_VENV := .venv-bench
 BIN      := $(VENV)/bin
 
-.PHONY: help run test check format lint types venv cov bench bench-compare fuzz sim leo man pictures dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench bench-compare fuzz sim crash sweep mutants leo man pictures dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
@@ -74,6 +74,17 @@ RUNS ?= 1000
 
 sim: venv  ## whole histories in a simulated world, from one seed each: make sim SEED=1 RUNS=1000
 	@"$(BIN)/python" -m tests.sim.run --seed $(SEED) --runs $(RUNS) $(ARGS)
+
+N ?= 100
+
+crash: venv  ## kill a real daemon again and again, and check after each kill: make crash N=100 SEED=1
+	@"$(BIN)/python" -m tests.crash.run --kills $(N) --seed $(SEED) $(ARGS)
+
+sweep: venv  ## fail each call of a scenario in turn, with each error that it can give: half an hour
+	@"$(BIN)/python" -m tests.sweep.run $(ARGS)
+
+mutants: venv  ## put faults into the code one at a time, and let the tests find them: half an hour; ARGS="inbox wire"
+	@"$(BIN)/python" -m tests.mutants.run $(ARGS)
 
 bench: venv $(BENCH_VENV)/.made  ## figures beside peers, ten minutes: docs/performance.md; QUICK=1: one minute, no peers
 	@"$(BIN)/python" -m tests.bench $(if $(QUICK),--quick) $(ARGS)

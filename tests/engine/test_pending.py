@@ -120,3 +120,17 @@ def test_pause_doubles_up_to_its_bound():
     pause.failed(5.0)
     assert not pause.over(5.0 + PAUSE_FIRST_S / 2)
     assert pause.over(5.0 + PAUSE_FIRST_S)
+
+
+async def test_a_fault_in_the_work_is_reported_and_tried_again():
+    work, faults = Work(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    work.result = RuntimeError("a bug")
+    running = asyncio.create_task(work.pending.run())
+    work.pending.wake()
+    await until_on_loop(lambda: faults == [work.result] or running.done())
+    work.result = True
+    work.pending.retry()
+    await until_on_loop(lambda: work.attempts == 2 or running.done())
+    assert not running.done()
+    running.cancel()

@@ -1,9 +1,11 @@
 """One connection of the client: whole messages from any thread, without waiting on the reply path."""
 
+import os
+import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from dreamclient.protocol.rpc import Notification, Peer, Reply, Request, packed
 from dreamclient.protocol.session import Session
 
 from tests.helpers.daemons.little import DEADLINE_S
+from tests.helpers.ptrace import fork
 from tests.helpers.waiting import until
 
 
@@ -72,6 +75,40 @@ def ends() -> Iterator[Ends]:
 
 
 # --- the reply path ----------------------------------------------------------------------------------
+
+
+def at_once(work: Callable[[], Any]) -> Any:
+    """Return what `work` returns. Fail soon if it waits, and not by the limit of the suite."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+    thread.start()
+    thread.join(5.0)
+    assert results, "it waits"
+    return results[0]
+
+
+def test_an_offer_waits_for_no_other_thread(ends: Ends) -> None:
+    """P1: the thread that is sending takes the context over."""
+    with ends.link._lock:
+        assert at_once(lambda: ends.link.offer({"prompt": "a"}))
+    ends.link._send_offered()
+    assert ends.prompts(1) == ["a"]
+
+
+def test_an_offer_waits_for_no_room_in_the_socket(ends: Ends) -> None:
+    """P1: a daemon that does not read costs a context, and no time."""
+    assert at_once(ends.stall) > 10
+
+
+def test_a_lost_daemon_signals_nothing(ends: Ends) -> None:
+    """P1: a host may have given SIGPIPE its own meaning back, which is to end the process."""
+    ends.theirs.close()
+
+    def offer() -> None:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        ends.link.offer({"prompt": "a"})
+
+    assert os.waitstatus_to_exitcode(os.waitpid(fork(offer), 0)[1]) == 0
 
 
 def test_sends_a_context_as_one_message(ends: Ends) -> None:

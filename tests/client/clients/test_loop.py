@@ -507,3 +507,28 @@ def test_counts_contexts_and_is_not_connected_when_its_loop_has_ended(path: Path
         "False False the event loop has ended {'not_connected': 1}",
         "True True ",
     ]
+
+
+async def test_an_answer_that_comes_as_its_caller_is_cancelled_is_dropped(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's thread has handed the answer over, and the loop has not looked yet."""
+    answered: list[Callable[[Any], None]] = []
+    faults: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    async with AsyncDreamClient(socket_path=path, timing=QUICK) as client:
+
+        def ask(method: str, params: Any, done: Any, deadline: float) -> Callable[[], None]:
+            answered.append(done)
+            return lambda: None
+
+        monkeypatch.setattr(client, "ask", ask)
+        caller = asyncio.create_task(client.call("why"))
+        await until_on_loop(lambda: bool(answered))
+        await asyncio.sleep(0)  # the caller waits for the answer now
+        caller.cancel()
+        answered[0](None)
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        await asyncio.sleep(0)
+    assert faults == []

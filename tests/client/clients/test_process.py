@@ -133,12 +133,13 @@ def test_a_hook_that_hangs_does_not_hang_a_fork(tmp_path: Path, monkeypatch: pyt
     def hang() -> None:
         with unforked():
             began.set()
-            end.wait(DEADLINE_S)
+            end.wait(DEADLINE_S / 2)
 
     hook = threading.Thread(target=hang)
     hook.start()
     assert began.wait(DEADLINE_S)
     assert found_in_child(lambda: fed_on_a_thread(path)) == "True"
+    assert hook.is_alive()  # the fork did not wait for its end
     end.set()
     hook.join(DEADLINE_S)
     with unforked():  # the parent's is whole

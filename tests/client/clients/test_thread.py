@@ -879,3 +879,15 @@ def test_a_fork_does_not_call_a_client_that_was_dropped(make: Make) -> None:
     client = DreamClient(connect=lambda: socket.socket())
     del client
     assert in_child(lambda: "alive") == "alive"
+
+
+def test_a_stop_takes_no_lock(path: Path, make: Make) -> None:
+    """The garbage collector may run it on the thread that holds one: it would wait for itself."""
+    client = make()
+    client.start()
+    with client._starting, client._session.failures._lock:
+        stopping = threading.Thread(target=client.stop, daemon=True)
+        stopping.start()
+        stopping.join(5.0)
+        assert not stopping.is_alive()
+    assert client.trouble == "closed"

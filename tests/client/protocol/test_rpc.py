@@ -389,3 +389,12 @@ def test_a_value_that_holds_itself_is_a_usage_error() -> None:
     loop.append(loop)
     with pytest.raises(UsageError):
         rpc.packed(loop)
+
+
+def test_nothing_behind_a_broken_message_is_read() -> None:
+    """A stream that broke once has no meaning from there on, whatever follows."""
+    peer = Peer()
+    whole = rpc.packed([0, 1, "why", []])
+    assert list(peer.receive_data(rpc.packed([9]) + whole)) == []
+    assert isinstance(peer.broken, Malformed)
+    assert [*peer.receive_data(whole), *peer.events()] == []
