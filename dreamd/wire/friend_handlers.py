@@ -45,24 +45,29 @@ async def delete_checkpoint(parts: Parts, session: Session, asked: params.NamePa
 def restore_friend(parts: Parts, session: Session, asked: params.RestoreParams) -> Answer:
     before, name = asked.before, asked.name
     if before is not None:
-        return _change_friend(parts, lambda: parts.friend.restore_before(before))
+        return _change_friend(parts, "restore", lambda: parts.friend.restore_before(before))
     assert name is not None
-    return _change_friend(parts, lambda: parts.friend.restore(name))
+    return _change_friend(parts, "restore", lambda: parts.friend.restore(name))
 
 
 def drop_fragments(parts: Parts, session: Session, asked: params.DropParams) -> Answer:
-    return _change_friend(parts, lambda: parts.friend.drop(asked.ids))
+    return _change_friend(parts, "drop", lambda: parts.friend.drop(asked.ids))
 
 
 def import_fragments(parts: Parts, session: Session, asked: params.ImportParams) -> Answer:
     copies = [replace(copy, dialog=None) for copy in asked.fragments]
-    return _change_friend(parts, lambda: parts.friend.take_in(copies))
+    return _change_friend(parts, "import", lambda: parts.friend.take_in(copies))
 
 
 def reseed_friend(parts: Parts, session: Session, asked: params.SeedParams) -> Answer:
-    return _change_friend(parts, lambda: parts.friend.reseed(asked.seed.origin, asked.seed.readme))
+    seed = asked.seed
+    return _change_friend(parts, "reseed", lambda: parts.friend.reseed(seed.origin, seed.readme))
 
 
-async def _change_friend(parts: Parts, change: Callable[[], Answer]) -> dict[str, Any]:
+async def _change_friend(parts: Parts, how: str, change: Callable[[], Answer]) -> dict[str, Any]:
     async with hold_dialogues(parts.engine.dialogues):
-        return await change()
+        answer = await change()
+    told = {key: answer[key] for key in ("fragments", "kept", "added", "left", "undo")}
+    if answer["undo"] or answer["added"]:  # else he is as he was
+        parts.events.publish({"type": "friend.changed", "at": parts.clock.wall(), "how": how, **told})
+    return answer

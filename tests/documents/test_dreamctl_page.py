@@ -168,7 +168,7 @@ def test_each_event_is_as_documented(dreamt: tuple[DaemonProcess, dict[str, str]
     check_events(
         lines_until([*place, "watch"], tmp_path, dream, "inbox.written"),
         timed("watch"),
-        {"lost", "dialog.suspended", "dialog.undone"},
+        {"lost", "dialog.suspended", "dialog.undone", "friend.changed"},
     )
     traced = lines_until([*place, "trace"], tmp_path, dream, "notification")
     check_events(traced, timed("trace"), {"lost", "unreadable"})

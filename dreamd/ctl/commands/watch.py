@@ -55,10 +55,11 @@ class Screen:
             "dialog.resumed": self._resumed,
             "dialog.finished": self._finished,
             "dialog.undone": self._undone,
+            "friend.changed": self._friend_changed,
         }
 
     def show(self, event: Event, now: float) -> str:
-        """Return an event as text, or an empty string if it is none of a dialogue's."""
+        """Return an event as text, or an empty string if it is of neither a dialogue nor the friend."""
         scene = self._scenes.get(event["type"])
         return scene(event, now) if scene else ""
 
@@ -96,6 +97,10 @@ class Screen:
 
     def _undone(self, event: Event, now: float) -> str:
         words = f"dialogue {event['dialog']}: taken back, {count_of_lines(event['lines'])}"
+        return self._told(event, now, words)
+
+    def _friend_changed(self, event: Event, now: float) -> str:
+        words = f"the friend: {event['how']}, {event['added']} came, {event['left']} went"
         return self._told(event, now, words)
 
     def _told(self, event: Event, now: float, words: str) -> str:

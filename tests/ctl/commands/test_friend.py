@@ -48,6 +48,10 @@ def test_fragments_at_80_and_at_40_columns() -> None:
         "with -n 0.",
     ]
     assert "first leo that connects" in show_fragments([], 80, NOW)
+    changed = show_fragments(FRAGMENTS, 80, NOW, changed_at=NOW - 60).splitlines()[-2:]
+    assert " ".join(changed) == (
+        "Last changed by a command: 11:59:00. `dreamctl friend restore previous` takes that back."
+    )
 
 
 def test_checkpoints_as_text() -> None:
@@ -88,7 +92,7 @@ def test_shows_the_fragments_of_the_daemon(daemon: DaemonProcess, kept: list[dic
     assert friend(daemon, "-n", 1) == answer[:1]
     assert friend(daemon, "-n", 0) == answer
     shown = dreamctl("--socket", daemon.socket, "friend", "-n", 1).stdout
-    assert shown.endswith("fragments, 3 of them origin; 3 more with -n 0.\n")
+    assert "fragments, 3 of them origin; 3 more with -n 0.\nLast changed by a command: " in shown
 
 
 def test_keeps_lists_and_restores_a_checkpoint(daemon: DaemonProcess, kept: list[dict]) -> None:

@@ -75,6 +75,31 @@ def test_marks_the_lines_of_two_dialogues_at_once() -> None:
     assert shown(80, empty) == "11:59:53  dialogue 7: empty, 0 lines"
 
 
+def test_shows_what_is_not_dreamt_but_done_by_a_person() -> None:
+    undone = {
+        "type": "dialog.undone",
+        "at": NOW,
+        "dialog": 7,
+        "trace_id": "t-7",
+        "lines": 4,
+        "unknown": [],
+        "missing": 0,
+    }
+    changed = {
+        "type": "friend.changed",
+        "at": NOW,
+        "how": "drop",
+        "fragments": 3,
+        "kept": 3,
+        "added": 0,
+        "left": 1,
+    }
+    assert shown(80, undone, changed).splitlines() == [
+        "12:00:00  dialogue 7: taken back, 4 lines",
+        "12:00:00  the friend: drop, 0 came, 1 went",
+    ]
+
+
 DEADLINE_S = 30.0
 
 

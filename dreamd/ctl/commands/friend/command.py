@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from dreamclient.messages import Method
+from dreamclient.messages import PAGE, Method
 
 from dreamd.ctl.commands.friend.checkpoint import checkpoint
 from dreamd.ctl.commands.friend.diff import diff
@@ -54,11 +54,16 @@ def friend(context: click.Context, count: int | None) -> None:
     target: Target = context.obj
     with target.dreams() as daemon:
         fragments = daemon.call(Method.FRAGMENTS)
+        kept = [] if target.as_json else daemon.call(Method.CHECKPOINTS, PAGE)
     if target.as_json:
         emit_json(fragments[: count or None])
     else:
         most = MOST if count is None else count
-        click.echo(show_fragments(fragments, terminal_width(), time.time(), most=most, plain=is_plain()))
+        changed_at = next((each["at"] for each in kept if each["name"] == "previous"), None)
+        columns, now = terminal_width(), time.time()
+        click.echo(
+            show_fragments(fragments, columns, now, most=most, plain=is_plain(), changed_at=changed_at)
+        )
 
 
 for command in (checkpoint, restore, diff, drop, export, import_, reseed):

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dreamd.ctl.terminal.bars import draw_bar
-from dreamd.ctl.terminal.layout import fold_text, format_number, format_span
+from dreamd.ctl.terminal.layout import fold_text, format_moment, format_number, format_span
+from dreamd.ctl.terminal.output import command_to_copy
 
 NARROW = 60  # columns; with fewer, a fragment is shown without its bar and its age
 
@@ -12,9 +13,16 @@ Row = Mapping[str, Any]
 
 
 def show_fragments(
-    fragments: Sequence[Row], columns: int, now: float, *, most: int = 0, plain: bool = False
+    fragments: Sequence[Row],
+    columns: int,
+    now: float,
+    *,
+    most: int = 0,
+    plain: bool = False,
+    changed_at: float | None = None,
 ) -> str:
-    """Return the first `most` fragments of a `friend.fragments` answer as text, or all if it is 0."""
+    """Return the first `most` fragments of a `friend.fragments` answer as text, or all if it is 0. `changed_at`: when a
+    command changed the friend last."""
     if not fragments:
         return "The friend is empty: the first leo that connects brings his origin."
     shown = fragments[: most or None]
@@ -22,9 +30,13 @@ def show_fragments(
     lines = [_show_fragment(fragment, digits, columns, now, plain) for fragment in shown]
     origin = sum(fragment["origin"] for fragment in fragments)
     rest = f"; {len(fragments) - len(shown)} more with -n 0" if len(shown) < len(fragments) else ""
-    return "\n".join(
-        [*lines, "", fold_text(f"{len(fragments)} fragments, {origin} of them origin{rest}.", columns)]
-    )
+    about = [f"{len(fragments)} fragments, {origin} of them origin{rest}."]
+    if changed_at is not None:
+        undo = command_to_copy("friend restore previous")
+        about.append(
+            f"Last changed by a command: {format_moment(changed_at, now)}. `{undo}` takes that back."
+        )
+    return "\n".join([*lines, "", *(fold_text(words, columns) for words in about)])
 
 
 def source_of(fragment: Row) -> str:
