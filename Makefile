@@ -3,9 +3,10 @@ PYTHON   ?= python3
 VENV     ?= .venv
 LEO_VENV ?= .venv-leo
 BENCH_VENV := .venv-bench
+FUZZ_VENV  := .venv-fuzz
 BIN      := $(VENV)/bin
 
-.PHONY: help run test check format lint types venv cov bench bench-compare fuzz sim crash sweep mutants leo man pictures dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench bench-compare fuzz hunt sim crash sweep mutants leo man pictures dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
@@ -64,7 +65,24 @@ cov: venv  ## the suite with branch coverage of both packages, daemon processes 
 	@"$(BIN)/coverage" combine -q
 	@"$(BIN)/coverage" report
 
-fuzz: venv  ## long hunts: new examples for every property, every fault at every system call
+MINUTES ?= 10
+
+fuzz: $(FUZZ_VENV)/.made  ## coverage-guided fuzzing of wire, settings, inbox, redaction, stored values: make fuzz MINUTES=10
+	@"$(FUZZ_VENV)/bin/python" -m tests.fuzz.run --minutes $(MINUTES) $(ARGS)
+
+# Atheris exists for some Pythons only. It is no part of the locks, which every Python must be able to install.
+$(FUZZ_VENV)/.made: requirements/fuzz.txt requirements/run.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12), (3, 13)))' || \
+	  { echo "make fuzz needs Python 3.11, 3.12 or 3.13, for which atheris exists: make fuzz PYTHON=python3.11" >&2; exit 1; }
+	@echo "preparing $(FUZZ_VENV) (once)..."
+	@"$(PYTHON)" -m venv "$(FUZZ_VENV)"
+	@"$(FUZZ_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/run.lock
+	@"$(FUZZ_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@"$(FUZZ_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt || \
+	  { echo "atheris cannot be installed for this Python: make fuzz PYTHON=python3.11" >&2; exit 1; }
+	@touch $@
+
+hunt: venv  ## long hunts: new examples for every property, every fault at every system call
 	@HYPOTHESIS_PROFILE=hunt HUNT=1 "$(BIN)/python" -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults \
 	  tests/daemon/test_any_values.py tests/daemon/test_lifecycle.py \
 	  tests/promises $(ARGS)
@@ -137,4 +155,4 @@ lock:  ## both locks: names, versions and hashes; run.lock for `make run`, test.
 	  $$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements/run.lock)
 
 clean:  ## removes the environments, caches and dist/; dreams in state/ stay
-	rm -rf "$(VENV)" "$(LEO_VENV)" "$(BENCH_VENV)" .venv-lock dist .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" "$(LEO_VENV)" "$(BENCH_VENV)" "$(FUZZ_VENV)" .venv-lock .fuzz dist .coverage* .mypy_cache .ruff_cache .pytest_cache

@@ -1,5 +1,5 @@
 """The configuration of the suite. Several processes run it, each file in one of them. Properties have fixed examples in
-`make test`, and new ones in `make fuzz`."""
+`make test`, and new ones in `make hunt`."""
 
 import os
 import signal

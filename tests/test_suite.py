@@ -15,7 +15,6 @@ ELSEWHERE = {
     "dreamd/dream/outcomes.py": "dream/test_dialogue.py",
     "dreamd/errors.py": "documents/test_errors_page.py",
     "dreamd/inbox/errors.py": "inbox/document/test_document.py",
-    "dreamd/store/records.py": "store/test_store.py",
     "dreamd/wire/parts.py": "daemon/test_daemon.py",
     # parts of a class that another module shows: they are tested by it
     "client/dreamclient/clients/run.py": "client/clients/test_thread.py",

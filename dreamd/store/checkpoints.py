@@ -13,9 +13,9 @@ from dreamclient.messages import MESSAGE_BYTES, Code
 from msgspec.structs import asdict
 
 from dreamd.dream.fragment_records import FragmentRecord, to_records
-from dreamd.errors import Refusal
+from dreamd.errors import Refusal, Unreadable
 from dreamd.store.reads import load_memory
-from dreamd.store.records import Memory
+from dreamd.store.records import Memory, decode_column
 from dreamd.store.tidying import forget_fragments
 from dreamd.store.writes import retire_fragment
 
@@ -100,7 +100,11 @@ def checkpoint_content(connection: Connection, name: str) -> list[FragmentRecord
     found = connection.execute("SELECT fragments FROM dream_checkpoints WHERE name = ?", (name,)).fetchone()
     if found is None:
         raise _unknown_checkpoint()
-    return _decode_records(found[0])
+    try:
+        return decode_records(found[0])
+    except Unreadable as error:
+        advice = f"delete it: `dreamctl friend checkpoint --delete {name}`"
+        raise Refusal(Code.NOT_FOUND, f"checkpoint {name}: {error}; {advice}") from None
 
 
 def _unknown_checkpoint() -> Refusal:
@@ -223,7 +227,7 @@ def _keep_origin(
 ) -> str:
     """Keep the friend as a checkpoint of its origin, unless that is kept already. Return the checkpoint's name."""
     found = connection.execute("SELECT name, fragments FROM dream_checkpoints WHERE name LIKE 'origin~%'")
-    kept = {name: _origin_texts(_decode_records(fragments)) for name, fragments in found}
+    kept = {name: _kept_origin(fragments) for name, fragments in found}
     for name, known in kept.items():
         if known == origin:
             return str(name)
@@ -263,5 +267,14 @@ def _encode_records(copies: Sequence[FragmentRecord]) -> str:
     return msgspec.json.encode(ordered).decode()
 
 
-def _decode_records(fragments: str) -> list[FragmentRecord]:
-    return msgspec.json.decode(fragments, type=list[FragmentRecord])
+def _kept_origin(fragments: str) -> set[str]:
+    """Return the texts of a checkpoint's origin. One that cannot be read has none."""
+    try:
+        return _origin_texts(decode_records(fragments))
+    except Unreadable:
+        return set()
+
+
+def decode_records(fragments: str) -> list[FragmentRecord]:
+    """Return the fragments of a checkpoint. Raise Unreadable."""
+    return decode_column("checkpoint", fragments, list[FragmentRecord])

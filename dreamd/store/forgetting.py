@@ -13,9 +13,9 @@ import msgspec
 from dreamclient.messages import Code
 from msgspec import Meta, Struct
 
-from dreamd.dream.fragment_records import FragmentRecord
-from dreamd.errors import Refusal
+from dreamd.errors import Refusal, Unreadable
 from dreamd.store import search
+from dreamd.store.checkpoints import decode_records
 from dreamd.store.file.transaction import run_transaction
 from dreamd.store.reads import FORGOTTEN, load_memory
 from dreamd.store.records import Memory
@@ -199,7 +199,11 @@ def _forget_in_checkpoints(
     still hold some."""
     ids, left = {dream.id for dream in dreams}, []
     for name, kept in connection.execute("SELECT name, fragments FROM dream_checkpoints").fetchall():
-        copies = msgspec.json.decode(kept, type=list[FragmentRecord])
+        try:
+            copies = decode_records(kept)
+        except Unreadable:  # it may hold some, so the user is told its name
+            left.append(name)
+            continue
         rest = [copy for copy in copies if copy.origin or not (copy.dialog in ids or copy.text in texts)]
         if len(rest) == len(copies):
             continue

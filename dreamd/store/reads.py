@@ -1,10 +1,10 @@
 """Reading from the database. Each read uses an index or a counter, so it costs no more after a million lines."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from math import isfinite
 from sqlite3 import Connection
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from dreamclient.messages import Code
@@ -17,7 +17,7 @@ from dreamd.dream.model import Context, Fragment, Line
 from dreamd.dream.replay import Script
 from dreamd.dream.signals import RANKED
 from dreamd.errors import Refusal, Unreadable
-from dreamd.store.records import Memory, Pause, StoredDialog
+from dreamd.store.records import Memory, Pause, StoredDialog, decode_column, decode_state
 from dreamd.store.reply_shares import reply_stats
 from dreamd.store.writes import LAST_RUN, OUTCOME, PAUSE
 
@@ -27,7 +27,6 @@ FORGOTTEN: Final = "dream_forgotten"  # dialogues
 
 Row = dict[str, Any]
 Measure = Annotated[float, Meta(ge=0, le=1)]
-T = TypeVar("T")
 
 _DIALOG: Final = (
     "id, trace_id, started_at, finished_at, outcome, episodes_count AS lines, client,"
@@ -89,7 +88,7 @@ def _load_pause(connection: Connection) -> Pause | None:
     """Return the pause of all dreams. One that cannot be read is none."""
     found = connection.execute("SELECT value FROM dream_meta WHERE key = ?", (PAUSE,)).fetchone()
     try:
-        return _decode_column("pause", found[0], Pause) if found else None
+        return decode_column("pause", found[0], Pause) if found else None
     except Unreadable:
         return None
 
@@ -111,7 +110,7 @@ def _load_signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
     found = {}
     for client, recent in connection.execute("SELECT client, recent FROM dream_signals ORDER BY at"):
         with suppress(Unreadable):
-            found[client] = _decode_column("recent", recent, dict[str, list[Measure]], msgspec.msgpack.decode)
+            found[client] = decode_column("recent", recent, dict[str, list[Measure]], msgspec.msgpack.decode)
     return found
 
 
@@ -143,37 +142,27 @@ def load_script(connection: Connection, dialog_id: int) -> Script | None:
     turns = _select_rows(
         connection, f"{_TURN}, candidates, said", "dream_turns WHERE dialog_id = ? ORDER BY turn", dialog_id
     )
-    how = _decode_column("settings", settings, DialogueSettings)
+    how = decode_column("settings", settings, DialogueSettings)
     for turn in turns:
         if turn["candidates"] is None:  # of 0.1.0, which took the hook's text unchanged
             turn["candidates"], how = (turn["said"],), replace(how, candidates=0)
         else:
-            turn["candidates"] = _decode_column("candidates", turn["candidates"], tuple[str, ...])
+            turn["candidates"] = decode_column("candidates", turn["candidates"], tuple[str, ...])
     return Script(
-        context=_decode_column("context", context, Context),
+        context=decode_column("context", context, Context),
         settings=how,
-        rng_seed=_decode_column("rng_seed", rng_seed, int, lambda data, **_: int(data)),
+        rng_seed=decode_column("rng_seed", rng_seed, int, lambda data, **_: int(data)),
         fragments=fragments,
-        recalled=None if recalled is None else _decode_column("recalled", recalled, list[str]),
-        lines=[_decode_column("line", turn, Line, msgspec.convert) for turn in turns],
+        recalled=None if recalled is None else decode_column("recalled", recalled, list[str]),
+        lines=[decode_column("line", turn, Line, msgspec.convert) for turn in turns],
         outcome=outcome,
     )
-
-
-def _decode_column(
-    column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode
-) -> T:
-    """Decode the value of a column. Raise Unreadable, which names the column."""
-    try:
-        return decode(data, type=shape)
-    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
-        raise Unreadable(f"the stored {column} cannot be read") from None
 
 
 def _fragments_of(connection: Connection, state: bytes) -> list[Fragment] | None:
     """Return the fragments of a friend_state, None if one is missing, because it was forgotten. Raise Unreadable."""
     found = []
-    for fragment_id, weight in _decode_state(state):
+    for fragment_id, weight in decode_state(state):
         fragment = _as_it_was(connection, fragment_id, weight)
         if fragment is None:
             return None
@@ -209,15 +198,11 @@ def friend_before(connection: Connection, dialog_id: int) -> list[Fragment]:
             "quoting a forgotten one, or store.diagnostics was false)",
         )
     try:
-        state = _decode_state(found[0])
+        state = decode_state(found[0])
     except Unreadable as error:
         raise Refusal(Code.NOT_FOUND, f"the friend before dialogue {dialog_id}: {error}") from None
     gone = Fragment(id=0, text="", weight=0.0, origin=False, dialog=None, added_at=0.0)
     return [_as_it_was(connection, *of) or replace(gone, id=of[0], weight=of[1]) for of in state]
-
-
-def _decode_state(state: bytes) -> list[tuple[int, float]]:
-    return _decode_column("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)
 
 
 def past_fragments(connection: Connection, n: int) -> list[Row]:
@@ -296,8 +281,8 @@ def decisions(connection: Connection, n: int) -> list[Decision]:
     """Return the last n decisions that were stored, newest first. What cannot be read is left out."""
     found = []
     for (text,) in connection.execute("SELECT decision FROM dream_decisions ORDER BY id DESC LIMIT ?", (n,)):
-        with suppress(msgspec.DecodeError):
-            found.append(msgspec.json.decode(text, type=Decision))
+        with suppress(Unreadable):
+            found.append(decode_column("decision", text, Decision))
     return found
 
 

@@ -1,12 +1,18 @@
-"""The records that go into the store and come out of it. Times are unix seconds. Maps are ready for the wire."""
+"""The records that go into the store and come out of it, and how their columns are read. Times are unix seconds. Maps
+are ready for the wire."""
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from dreamd.dream.friend import Change
 from dreamd.dream.model import Fragment, Line
+from dreamd.errors import Unreadable
+
+T = TypeVar("T")
 
 Observed = Literal["answered", "refused", "failed"]  # "refused": the host kept the line out of its field
 
@@ -112,3 +118,18 @@ class StoredDialog(Struct, frozen=True, kw_only=True):
     finished_at: float
     outcome: str
     turns: list[dict[str, Any]]
+
+
+def decode_column(
+    column: str, data: Any, shape: type[T], decode: Callable[..., T] = msgspec.json.decode
+) -> T:
+    """Decode the value of a column. Raise Unreadable, which names the column."""
+    try:
+        return decode(data, type=shape)
+    except (ValueError, TypeError, RecursionError):  # DecodeError and UnicodeDecodeError are ValueErrors
+        raise Unreadable(f"the stored {column} cannot be read") from None
+
+
+def decode_state(state: Any) -> list[tuple[int, float]]:
+    """Decode a friend_state: the ids and weights of a friend's fragments. Raise Unreadable."""
+    return decode_column("friend_state", state, list[tuple[int, float]], msgspec.msgpack.decode)

@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from dreamd.dream.dream_words import SAID, BroughtLine, WordNumbers
-from dreamd.store.records import ReplyShare
+from dreamd.errors import Unreadable
+from dreamd.store.records import ReplyShare, decode_column
 
 WORDS_KEY: Final = "dream_words_key"
 PAGE_LINES: Final = 512
@@ -54,8 +55,8 @@ def brought_lines(connection: Connection, numbers: WordNumbers, last: int) -> li
 
 def _places(brought: str | None) -> list[int] | None:
     try:
-        return None if brought is None else msgspec.json.decode(brought, type=list[int])
-    except (msgspec.DecodeError, TypeError):
+        return None if brought is None else decode_column("brought", brought, list[int])
+    except Unreadable:
         return None
 
 

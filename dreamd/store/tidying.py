@@ -10,7 +10,9 @@ from typing import Final
 
 import msgspec
 
+from dreamd.errors import Unreadable
 from dreamd.store import search
+from dreamd.store.records import decode_state
 
 REPLAY_EMPTIED: Final = "dream_replay_emptied"
 TEXTS_EMPTIED: Final = "dream_texts_emptied"
@@ -78,8 +80,8 @@ def forget_fragments(connection: Connection, left_before: float, most: int = -1)
     states = """SELECT friend_state FROM dream_dialogs
         WHERE id > ? AND context IS NOT NULL AND friend_state IS NOT NULL"""
     for (state,) in connection.execute(states, (number_of(connection, REPLAY_EMPTIED),)):
-        with suppress(msgspec.DecodeError, TypeError):  # a replay cannot read it either
-            used.update(number for number, _ in msgspec.msgpack.decode(state, type=list[tuple[int, float]]))
+        with suppress(Unreadable):  # a replay cannot read it either
+            used.update(number for number, _ in decode_state(state))
     deleted = connection.execute(
         """DELETE FROM dream_fragments_past WHERE id IN (
             SELECT id FROM dream_fragments_past

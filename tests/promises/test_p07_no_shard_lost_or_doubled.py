@@ -1,7 +1,7 @@
 """P7: no accepted shard is lost or doubled, if a writer is killed before any system call, or if the call fails.
 
 The faults are real: the child's calls are stopped at by ptrace, and it is killed before the call, or the call is
-taken away and answered with an error. HUNT=1 (`make fuzz`) kills the retry at each of its calls too.
+taken away and answered with an error. HUNT=1 (`make hunt`) kills the retry at each of its calls too.
 """
 
 import errno
@@ -58,7 +58,7 @@ SCENES = [
     Scene("a second acknowledgement", half_acknowledged, acknowledge, frozenset({0, 9})),
     Scene("a full file", full, write_on, frozenset({0, 1, 9})),
 ]
-# Each (call, number) of these fails in every run with one of the errors, with all of them in `make fuzz`.
+# Each (call, number) of these fails in every run with one of the errors, with all of them in `make hunt`.
 SHORT = [SCENES[0], SCENES[1], SCENES[2], SCENES[6]]
 
 

@@ -254,3 +254,16 @@ async def test_remembers_the_last_dropped_fragments_though_no_replay_needs_them(
     with closing(sqlite3.connect(path)) as connection:
         past = connection.execute("SELECT text FROM dream_fragments_past ORDER BY id").fetchall()
     assert past == [("thing 1",), ("thing 2",)]
+
+
+async def test_p4_a_damaged_checkpoint_is_named_and_no_origin_is_lost_because_of_it(store: Store, path: Path):
+    """P4: the origin that goes is kept beside the damaged checkpoint of an earlier one."""
+    await friend_of_three(store)
+    await replaced(store, origin="another stone")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE dream_checkpoints SET fragments = CAST('[\"' AS BLOB)")
+        connection.commit()
+    with pytest.raises(Refusal, match=r"checkpoint origin~1: .* cannot be read; delete it: `dreamctl friend"):
+        await store.checkpoint("origin~1")
+    assert (await replaced(store, origin="a third stone"))["origin_kept"] == "origin~2"
+    assert [copy.text for copy in await store.checkpoint("origin~2")] == ["another stone"]

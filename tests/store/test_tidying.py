@@ -266,3 +266,14 @@ async def test_what_was_forgotten_is_scrubbed_at_a_later_tick_if_the_database_wa
     before = os.stat(path)
     await store.tidy()
     assert os.stat(path).st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.parametrize("state", [b"\x91\x92\xa1\xff\x01", b"\x91" * 5000, 5, "x"], ids=range(4))
+async def test_a_damaged_friend_state_does_not_stop_the_tidying(
+    store: Store, path: Path, state: object
+) -> None:
+    await one_dream(store)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE dream_dialogs SET friend_state = ?, context = '{}'", (state,))
+        connection.commit()
+        assert tidying.forget_fragments(connection, STARTED_AT) is not None

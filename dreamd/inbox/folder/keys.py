@@ -68,9 +68,14 @@ def read_keys(folder: Folder, trace_id: str) -> Keys:
         return Keys(trace_id)
     with folder.files.closing(room):
         data = read_bytes(folder.files, trace_id, room, sys.maxsize)
+    return parse_keys(data or b"", trace_id)
+
+
+def parse_keys(data: bytes, trace_id: str) -> Keys:
+    """Return the keys in a keys file of this trace, empty if it is damaged."""
     try:
-        found = msgspec.msgpack.decode(data or b"", type=Keys)
-    except msgspec.DecodeError:
+        found = msgspec.msgpack.decode(data, type=Keys)
+    except (ValueError, RecursionError):  # DecodeError, and UnicodeDecodeError of a text that is no UTF-8
         return Keys(trace_id)
     whole = found.trace_id == trace_id and len(found.records) % _RECORD_BYTES == 0 and found.number > 0
     return found if whole else Keys(trace_id)

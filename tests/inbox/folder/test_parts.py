@@ -273,7 +273,9 @@ def test_a_trace_whose_parts_wait_and_are_retired_keeps_its_numbers(tmp_path: Pa
 # --- the keys file, which is made from the parts -------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [None, b"", b"\0" * 40, b"\xc1", "of another trace"])
+@pytest.mark.parametrize(
+    "data", [None, b"", b"\0" * 40, b"\xc1", b"\x81\xa8trace_id\xa2\xff1", "of another trace"]
+)
 def test_p7_a_keys_file_that_is_missing_or_damaged_is_made_again(data: Any, inbox: Inbox) -> None:
     """P7: without it no shard is lost, doubled or overwritten."""
     write(inbox, *(shard(index, 700_000) for index in range(4)))
