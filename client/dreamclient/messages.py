@@ -17,6 +17,9 @@ MESSAGE_BYTES = 1 << 20  # a context is under 4 KiB, a dream's shard file under 
 NESTING = 32  # levels of a free-form value; deeper is an attack
 CALLS_IN_FLIGHT = 64  # a leo has one
 OPENING_CHARS = 60  # of the first line of a dialogue, in lists
+# Seconds for a whole dialogue, by default: thirteen calls that all take until their deadline are 390.
+DIALOGUE_DEADLINE_S = 420.0
+DIALOGUE_S = DIALOGUE_DEADLINE_S + 30.0  # that a caller of `dream.now` waits, unless it says how long
 DECISIONS = 256  # that the daemon keeps, and `why` answers
 ADDED_BYTES = 32 * 1024  # of the `added` of one line: leo's are under 4 KiB
 PAGE = 1000  # entries that one call answers, of any list: of the largest, dialogues, they take 950 KB at most

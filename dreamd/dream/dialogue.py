@@ -7,6 +7,7 @@ test, a replay. A driver ends it early by throwing Ended into it. The lines so f
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+from dreamclient.messages import DIALOGUE_DEADLINE_S
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
@@ -14,7 +15,7 @@ from dreamd.dream import measures
 from dreamd.dream.candidates import Choice, Length, Usage, choose_sentences
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
-from dreamd.dream.outcomes import DIALOGUE_DEADLINE_S, Outcome
+from dreamd.dream.outcomes import Outcome
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""The words for how a dialogue ended, and how long it may take. Light: dreamctl imports no more of a dream."""
+"""The words for how a dialogue ended. Light: dreamctl imports this without the rest of a dream."""
 
 from typing import Final, Literal, get_args
 
@@ -20,8 +20,5 @@ OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 NOT_OF_THE_CLIENT: Final[frozenset[str]] = frozenset(
     {"store_error", "left", "lost", "shutdown", "interrupted"}
 )
-
-# Seconds for a whole dialogue, by default: thirteen calls that all take until their deadline are 390.
-DIALOGUE_DEADLINE_S: Final = 420.0
 
 SUSPENDED: Final = "suspended"  # stands for the outcome of a dialogue that waits for its client

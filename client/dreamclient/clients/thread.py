@@ -16,7 +16,7 @@ from dreamclient.clients.link import Connect, Link, connected
 from dreamclient.clients.process import call_in_child
 from dreamclient.clients.run import Run, Timing
 from dreamclient.errors import CallTimeout, NotConnected, UsageError
-from dreamclient.messages import Method
+from dreamclient.messages import DIALOGUE_S, Method
 from dreamclient.privacy import Private, is_private, private
 from dreamclient.protocol.contexts import small_context
 from dreamclient.protocol.failures import Failures
@@ -129,7 +129,7 @@ class Client:
             raise NotConnected(self.trouble)
         return link.call(method, params, done, deadline)
 
-    def dream_now(self, ctx: Any = None, timeout_s: float = 330.0) -> Any:
+    def dream_now(self, ctx: Any = None, timeout_s: float = DIALOGUE_S) -> Any:
         """Dream past all gates with this host's hooks; return `{dialog, outcome, lines}` at its end."""
         small = None if ctx is None else small_context(ctx)
         return self.call(Method.NOW, small, None, timeout_s=timeout_s)

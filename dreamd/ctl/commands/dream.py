@@ -3,10 +3,10 @@
 from typing import Any
 
 import click
-from dreamclient.messages import Method
+from dreamclient.messages import DIALOGUE_S, Method
 
 from dreamd.ctl.daemon.completers import complete_sessions
-from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
+from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, ending_in_words, show_line
 from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.numbers import Count

@@ -4,9 +4,9 @@ import time
 from typing import Any
 
 import click
-from dreamclient.messages import Method
+from dreamclient.messages import DIALOGUE_S, Method
 
-from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon, Target
+from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.dialogues import paused_in_words
 from dreamd.ctl.terminal.layout import fold_text, terminal_width

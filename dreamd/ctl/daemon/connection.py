@@ -17,10 +17,8 @@ from dreamclient.protocol.hooks import Hook
 from dreamd.ctl.daemon.source import ANSWER_S, Source, Unreachable, refused_error
 from dreamd.ctl.terminal.output import command_to_copy
 from dreamd.ctl.terminal.signals import signals_deferred
-from dreamd.dream.outcomes import DIALOGUE_DEADLINE_S
 
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
-DIALOGUE_S = DIALOGUE_DEADLINE_S + 30.0  # the longest dialogue that the daemon permits by default, and some
 
 DATABASE_NAME = "dream.sqlite3"  # in the state folder
 START = "service start"  # what to do if no daemon runs: the unit if it is installed, else a process

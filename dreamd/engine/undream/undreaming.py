@@ -6,6 +6,7 @@ meanwhile.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
@@ -29,7 +30,11 @@ from dreamd.store.store import Store
 from dreamd.store.undreaming.candidates import Asked, Candidate
 
 WAIT_S = 60.0  # that a request waits for its end: a dream that runs may take longer, and goes on without it
+LOSSES = (
+    3  # in a row: a host that is lost in each attempt, and may die of them, is asked again only by the user
+)
 NO_LEO, NO_HOOK = "leo is not running", "leo's client cannot take a dream back"
+LOST = f"leo was lost {LOSSES} times while it was taken back"
 
 Field = str
 
@@ -51,6 +56,7 @@ class Undreaming:
         self.working: dict[Field, asyncio.Task[None]] = {}
         self._pauses: dict[Field, Pause] = {}  # after a failure
         self._failed: dict[Field, str] = {}  # the last reason
+        self._lost = Counter[Field]()  # hosts, since a line was taken back
         self._ends: dict[int, list[asyncio.Future[dict[str, Any]]]] = {}  # of requests that wait, by dialogue
         self._engine = engine
         self._store = store
@@ -83,7 +89,8 @@ class Undreaming:
         now_s = self._clock.monotonic()
         for field in dict.fromkeys(field for _, field in self.waiting.values()):
             pause = self._pauses.get(field)
-            if field in self.working or (pause is not None and not pause.over(now_s)):
+            resting = self._lost[field] >= LOSSES or (pause is not None and not pause.over(now_s))
+            if field in self.working or resting:
                 continue
             if (session := self._able(field)) is not None and not self._dreams(field):
                 self._engine.dialogues.undreamt.add(field)
@@ -126,10 +133,14 @@ class Undreaming:
         ends = self._expect([one.id for one in todo])
         for one in todo:  # the user asks, so no pause is kept
             self._pauses.pop(one.field or "", None)
-        self.wake()
-        if any(self._able(one.field or "") for one in todo):
-            await asyncio.wait(ends.values(), timeout=WAIT_S)
-        return {"dialogs": [self._told(one, ends, taken) for one in todo], "left": left}
+            self._lost.pop(one.field or "", None)
+        try:
+            self.wake()
+            if any(self._able(one.field or "") for one in todo):
+                await asyncio.wait(ends.values(), timeout=WAIT_S)
+        finally:
+            self._expect_no_more(ends)
+        return {"dialogs": [self._told(one, ends[one.id], taken) for one in todo], "left": left}
 
     async def _note(self, todo: Sequence[Candidate]) -> dict[int, dict[str, Any]]:
         """Note in the store that these dialogues are to be taken back. Take their waiting files and what the friend
@@ -163,22 +174,25 @@ class Undreaming:
             self._ends.setdefault(number, []).append(end)
         return ends
 
+    def _expect_no_more(self, ends: Mapping[int, asyncio.Future[dict[str, Any]]]) -> None:
+        for number, end in ends.items():
+            others = [other for other in self._ends.pop(number, ()) if other is not end]
+            if others:
+                self._ends[number] = others
+
     def _told(
-        self,
-        one: Candidate,
-        ends: Mapping[int, asyncio.Future[dict[str, Any]]],
-        taken: Mapping[int, dict[str, Any]],
+        self, one: Candidate, end: asyncio.Future[dict[str, Any]], taken: Mapping[int, dict[str, Any]]
     ) -> dict[str, Any]:
-        end = ends[one.id]
         about = {"id": one.id, "state": "done", "why": None}
         result = end.result() if end.done() else {}
         if not result:
             about |= {"state": "waiting", "why": self._why_waiting(one.field or "")}
-            self._ends.get(one.id, [end]).remove(end)
         nothing = {"lines": 0, "unknown": [], "missing": 0, "fragments": 0, "inbox": None}
         return nothing | about | taken.get(one.id, {}) | result
 
     def _why_waiting(self, field: Field) -> str:
+        if self._lost[field] >= LOSSES:
+            return LOST
         if self._able(field) is None:
             return NO_HOOK if self._hosts(field) else NO_LEO
         return "leo is dreaming" if self._dreams(field) else self._failed.get(field, "it takes long")
@@ -252,6 +266,7 @@ class Undreaming:
             removal = await hook.unobserve(what, about | {"turn": line.turn}) if what else Removal(False)
             how: Literal["done", "unknown"] = "done" if removal.undone else "unknown"
             await self._store.line_undone(number, line.turn, how, removal.missing)
+            self._lost.pop(field, None)
         # All is recorded, so the host need not know its lines any more.
         await hook.unobserve(None, about | {"turn": 0})
         at = self._clock.wall()
@@ -267,11 +282,12 @@ class Undreaming:
         """Note how the work in a field ended. After a failure there is a pause, but not after the first lost
         connection: the next session goes on at once."""
         if failed is None:
-            self._pauses.pop(field, None)
-            self._failed.pop(field, None)
+            for known in (self._pauses, self._failed, self._lost):
+                known.pop(field, None)
         else:
             first, pause = field not in self._pauses, self._pauses.setdefault(field, Pause())
             self._failed[field] = failed.reason
+            self._lost[field] += failed.lost
             if not (first and failed.lost):
                 pause.failed(self._clock.monotonic())
         for number, (_, of) in list(self.waiting.items()):

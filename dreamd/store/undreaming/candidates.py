@@ -22,7 +22,10 @@ _CANDIDATE: Final = ", ".join(
     )
 )
 _NAMED: Final = f"{_CANDIDATE} FROM dream_dialogs WHERE id = ?"
-_SINCE: Final = f"{_CANDIDATE} FROM dream_dialogs WHERE started_at >= ? ORDER BY started_at DESC LIMIT {PAGE}"
+_SINCE: Final = (
+    f"{_CANDIDATE} FROM dream_dialogs WHERE started_at >= ? AND undone IS NOT 'done'"
+    f" ORDER BY started_at DESC LIMIT {PAGE}"
+)
 
 
 class Asked(Struct, forbid_unknown_fields=True):
@@ -59,6 +62,8 @@ class Candidate(Struct, frozen=True):
             return "was not dreamt here" if self.trace_id is None else "has not ended; take it back then"
         if self.undone == UNDONE:
             return "is taken back already"
+        if self.undone == WAITING:  # of the lines that are done it is not kept any more what they added
+            return ""
         if not self.fed and not self.unanswered:
             return "was not fed to leo, so there is nothing to take back"
         if self.field is None:
@@ -72,7 +77,8 @@ class Candidate(Struct, frozen=True):
 
 
 def candidates(connection: Connection, asked: Asked) -> list[Candidate]:
-    """Return the dialogues that are asked for, newest first. Raise Refusal if the named one does not exist."""
+    """Return the dialogues that are asked for, newest first. Of all since a time those that are taken back already
+    are left out. Raise Refusal if the named one does not exist."""
     found = _NAMED if asked.since is None else _SINCE
     rows = connection.execute(found, (asked.id if asked.since is None else asked.since,)).fetchall()
     if asked.since is None and not rows:

@@ -1,6 +1,7 @@
 """DreamClient against real sockets: daemons that answer, and daemons that do everything else."""
 
 import gc
+import inspect
 import json
 import os
 import random
@@ -24,9 +25,10 @@ from dreamclient.clients.link import connected
 from dreamclient.clients.run import Run, Timing
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
-from dreamclient.messages import Code, DreamContext, PulseSnapshot
+from dreamclient.messages import DIALOGUE_S, Code, DreamContext, PulseSnapshot
 from dreamclient.protocol.rpc import packed
 
+from dreamd.dream.dialogue import DialogueSettings
 from tests.helpers.daemons.little import DEADLINE_S, Connection, LittleDaemon, fails, welcome
 from tests.helpers.daemons.not_one import full_backlog, not_a_daemon, says
 from tests.helpers.waiting import until
@@ -891,3 +893,8 @@ def test_a_stop_takes_no_lock(path: Path, make: Make) -> None:
         stopping.join(5.0)
         assert not stopping.is_alive()
     assert client.trouble == "closed"
+
+
+def test_waits_for_a_dream_as_long_as_the_daemon_lets_it_last() -> None:
+    waits_s = inspect.signature(DreamClient.dream_now).parameters["timeout_s"].default
+    assert DialogueSettings().deadline_s < waits_s == DIALOGUE_S

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from dreamclient.messages import LINES, PAGE
 
-from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon
-from dreamd.dream.dialogue import DialogueSettings
+from dreamd.ctl.daemon.connection import Daemon
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -77,7 +76,3 @@ def test_goes_on_after_a_page_that_was_cut_at_the_size_of_a_message(method: str)
     assert listing.newest(method, 1000, "the roof") == there
     assert listing.newest(method, 5, "the roof") == there[:5]
     assert listing.calls == 4
-
-
-def test_waits_for_a_dialogue_as_long_as_the_daemon_lets_it_run() -> None:
-    assert DialogueSettings().deadline_s < DIALOGUE_S

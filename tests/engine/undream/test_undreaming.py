@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
+from dreamd.ctl.commands.undream import _LATER
+from dreamd.engine.undream.undreaming import LOSSES, LOST
 from dreamd.errors import StoreUnavailable
 from dreamd.store.undreaming.candidates import Asked
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, Gate, dreams, leo, onlooker, settled
-from tests.helpers.field_host import FieldHost
+from tests.helpers.field_host import FIELD, FieldHost
 from tests.helpers.leo_field import rows_of, talk
 from tests.helpers.peer import PeerError, saying
 from tests.helpers.waiting import until_on_loop
@@ -194,6 +196,56 @@ async def test_a_hook_that_fails_is_counted_and_asked_again_after_a_pause(tmp_pa
         clock.pass_s(10)
         service.undreaming.wake()
         await undone(service)
+
+
+async def test_a_host_that_is_lost_again_and_again_is_asked_again_only_by_the_user(tmp_path, host):
+    """It may die of the call, and a leo that is started again by his supervisor would die for ever."""
+    clock = TestClock()
+    async with serving(tmp_path, clock=clock.clock, **THREE) as service, await onlooker(service) as peer:
+        async with await host.connect(service.socket) as leo:
+            before = rows_of(host.path)
+            await dreams(leo, 1)
+        await peer.call("dialogs.undream", {"id": 1})
+        host.dies_at = "before 3"
+        for lives in range(6):
+            async with await host.connect(service.socket):
+                await until_on_loop(lambda: not service.undreaming.working)
+                assert len(host.asked) == min(lives + 1, LOSSES)
+            clock.pass_s(1000)
+        host.dies_at = None
+        async with await host.connect(service.socket):
+            assert service.undreaming.working == {}
+            assert service.undreaming._why_waiting(FIELD) == LOST
+            assert LOST in _LATER
+            [told] = (await peer.call("dialogs.undream", {"id": 1}))["dialogs"]
+            assert told["state"] == "done"
+        assert rows_of(host.path) == before
+
+
+async def test_one_request_does_not_disturb_another_that_waits_for_the_same_dialogue(tmp_path, host):
+    """Dialogue 1 fails at once, while the first request waits for dialogue 2, which is in another field."""
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as first:
+        await dreams(first, 1)
+        slow, other = Gate(lambda *_: None), FieldHost(tmp_path / "other.sqlite3")
+        async with await other.connect(service.socket, name="other", field="another field") as second:
+            await dreams(second, 1)
+            second.hooks["unobserve"] = slow
+            host.raises = OSError()
+            both = asyncio.create_task(service.undreaming.undream(Asked(since=0.0)))
+            await slow.reached.wait()
+            await until_on_loop(lambda: service.undreaming._failed)
+            host.raises, stuck = None, Gate(lambda *_: None)
+            first.hooks["unobserve"] = stuck
+            one = asyncio.create_task(service.undreaming.undream(Asked(id=1)))
+            await stuck.reached.wait()
+            slow.opened.set()
+            assert [(each["id"], each["state"]) for each in (await both)["dialogs"]] == [
+                (2, "done"),
+                (1, "waiting"),
+            ]
+            stuck.opened.set()
+            assert [each["state"] for each in (await one)["dialogs"]] == ["done"]
+            assert service.undreaming._ends == {}
 
 
 async def test_an_acknowledged_file_stays_and_a_missing_count_is_said(tmp_path, host):

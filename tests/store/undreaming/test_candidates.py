@@ -34,6 +34,22 @@ async def test_finds_all_since_a_time_newest_first(store):
     assert [one.id for one in found] == [numbers[2], numbers[1]]
 
 
+async def test_one_that_waits_may_be_asked_for_again_whatever_is_done_of_it(store):
+    number = await fed_dream(store, "dream-1")
+    await store.ask_undream([number], STARTED_AT)
+    for turn in (3, 2, 1):
+        await store.line_undone(number, turn, "done")
+    assert await hindrance(store, number) == ""
+
+
+async def test_finds_of_all_since_a_time_only_those_that_are_not_taken_back_already(store):
+    numbers = [await fed_dream(store, f"dream-{n}", at=STARTED_AT + 60 * n) for n in range(3)]
+    await store.ask_undream(numbers[1:2], STARTED_AT)
+    await store.finish_undream(numbers[1], STARTED_AT)
+    found = await store.undream_candidates(Asked(since=0.0))
+    assert [one.id for one in found] == [numbers[2], numbers[0]]
+
+
 @pytest.mark.parametrize("wrong", [{}, {"id": 1, "since": 1.0}, {"since": float("nan")}])
 def test_asks_for_one_or_for_all_since(wrong):
     with pytest.raises(ValueError, match=r"expected either|finite"):

@@ -8,13 +8,13 @@ from contextlib import closing
 from typing import Any, TextIO
 
 import click
-from dreamclient.messages import MESSAGE_BYTES, Method
+from dreamclient.messages import DIALOGUE_S, MESSAGE_BYTES, Method
 from dreamclient.protocol.hooks import Hook
 from msgpack import packb, unpackb
 
 from dreamd.ctl.commands.call.hook_commands import Commands
 from dreamd.ctl.daemon.completers import complete_served
-from dreamd.ctl.daemon.connection import DIALOGUE_S, Target
+from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import ANSWER_S
 from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.ctl.terminal.signals import signals_as_exit

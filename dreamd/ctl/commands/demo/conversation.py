@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 from dreamclient.clients.thread import DreamClient
-from dreamclient.messages import DreamContext, Method
+from dreamclient.messages import DIALOGUE_S, DreamContext, Method
 
-from dreamd.ctl.daemon.connection import DIALOGUE_S, Daemon, start_client
+from dreamd.ctl.daemon.connection import Daemon, start_client
 from dreamd.ctl.daemon.source import ANSWER_S, Refused, Unreachable
 from dreamd.ctl.stand_in.field import TrigramField
 from dreamd.ctl.stand_in.leo import StandInLeo
