@@ -47,7 +47,7 @@ class Housekeeping:
         self._state: str | None = None  # as last logged
         self._told = len(parts.store.notes)
         self._looking: asyncio.Task[None] | None = None
-        self._tidying: asyncio.Task[None] | None = None
+        self._tidying: dict[str, asyncio.Task[None]] = {}  # by part
         self._hindered = False
 
     async def run(self, every_s: float) -> None:
@@ -62,9 +62,7 @@ class Housekeeping:
                 if self._looking is None or self._looking.done():
                     self._looking = asyncio.create_task(_try_part(self._look()))
                 await asyncio.wait([self._looking], timeout=patience_s)
-                # Takes minutes for a large database of 0.1.0.
-                if self._tidying is None or self._tidying.done():
-                    self._tidying = asyncio.create_task(self._tidy())
+                self._tidy()
                 self._engine.unanswered = not self._looking.done()
                 self._log_changes()
                 said = self._engine.doing
@@ -75,7 +73,7 @@ class Housekeeping:
                     self._tell(f"STATUS={self._engine.doing}")
         finally:
             self._place.close()
-            for task in (self._looking, self._tidying):
+            for task in (self._looking, *self._tidying.values()):
                 if task is not None:
                     task.cancel()
 
@@ -88,10 +86,18 @@ class Housekeeping:
         await self._store.probe()
         await self._delivery.look()
 
-    async def _tidy(self) -> None:
-        parts = (self._engine.keep_heard, self._store.tidy, self._forgetting.by_age, self._undreaming.load)
-        for part in parts:
-            await _try_part(part())
+    def _tidy(self) -> None:
+        """Start each part as a task of its own, unless it still runs: one takes minutes for a large database of 0.1.0,
+        and an inbox that hangs must not keep the others from their turn."""
+        parts = {
+            "heard": self._engine.keep_heard,
+            "database": self._store.tidy,
+            "age": self._forgetting.by_age,
+            "undreams": self._undreaming.load,
+        }
+        for name, part in parts.items():
+            if name not in self._tidying or self._tidying[name].done():
+                self._tidying[name] = asyncio.create_task(_try_part(part()))
 
     async def _have_pending_done(self) -> None:
         """Wake the task of the pending work, and wait a little for it, so that recovery is reported in the same

@@ -149,3 +149,20 @@ async def test_a_part_of_the_tick_that_fails_keeps_no_other_from_its_turn(tmp_pa
         await until_on_loop(lambda: turns)
         assert service.failures.counts["daemon: ZeroDivisionError"] >= 2
         del service.engine.keep_heard, service.store.tidy
+
+
+async def test_a_part_of_the_tick_that_hangs_keeps_no_other_from_its_turn(tmp_path):
+    async with serving(tmp_path, tick_s=0.005) as service:
+        turns, hanging = [], []
+
+        async def hang():
+            hanging.append(1)
+            await asyncio.Event().wait()
+
+        async def keep():
+            turns.append(1)
+
+        service.forgetting.by_age, service.engine.keep_heard = hang, keep
+        await until_on_loop(lambda: len(turns) > 3)
+        assert hanging == [1]
+        del service.forgetting.by_age, service.engine.keep_heard
