@@ -22,10 +22,13 @@ def hold(promise: str, holds: object, what: str) -> None:
 
 
 class Ledger:
-    """What leo was told and asked, as far as he could note it."""
+    """What leo was told and asked, as far as he could note it.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    `store_fails`: a dialogue whose end could not be stored is told as it ended, and ends as `left` later.
+    """
+
+    def __init__(self, path: Path, *, store_fails: bool = False) -> None:
+        self._path, self._store_fails = path, store_fails
         self._read = 0
         self._temporaries: set[str] = set()
         self.observed: dict[tuple[str, int], str] = {}

@@ -10,6 +10,7 @@ from dreamd.dream.gate import (
     FIXED,
     REASONS,
     Decision,
+    Gate,
     GateSettings,
     Reason,
     decide_to_dream,
@@ -236,3 +237,35 @@ def test_ties_share_their_middle_rank() -> None:
 def test_settings_refuse_unknown_keys(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, GateSettings)
+
+
+def decided_by(gate: Gate, *, is_new: bool = True, has_hooks: bool = True) -> Decision:
+    return gate.decide(
+        Context(prompt="a", reply="b", trauma_level=0.9),
+        "leo",
+        at=1000.0,
+        now_s=1000.0,
+        is_new=is_new,
+        has_hooks=has_hooks,
+        busy=False,
+        degraded=False,
+        draw=lambda: 0.0,
+    )
+
+
+def test_ranks_each_context_once_and_none_of_a_client_that_cannot_dream() -> None:
+    gate = Gate(GateSettings(), lambda _: 0.0)
+    ranked = gate.clients["leo"].signals.recent["trauma"]
+    decided_by(gate, has_hooks=False)
+    assert len(ranked) == 0
+    decided_by(gate)
+    decided_by(gate, is_new=False)  # delivered again
+    assert len(ranked) == 1
+
+
+def test_one_dialogue_of_a_name_whatever_the_number_of_its_sessions() -> None:
+    gate = Gate(GateSettings(cooldown_s=0), lambda _: 0.0)
+    gate.clients["leo"].begin(7, 0.0)
+    assert decided_by(gate).reason == "busy"
+    gate.clients.end("leo", 7)
+    assert decided_by(gate).reason == "dream"

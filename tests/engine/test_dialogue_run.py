@@ -240,3 +240,26 @@ async def test_p13_asks_for_no_line_with_an_answer_that_could_not_be_stored(
     found = rows(tmp_path, "SELECT recalled FROM dream_dialogs")
     assert found == [('["once"]',)]
     assert rows(tmp_path, "SELECT observed FROM dream_turns") == [("answered",)] * lines
+
+
+async def test_a_later_hello_changes_nothing_for_the_dialogue_that_runs(tmp_path):
+    """It is charged and accounted to the name that it began with."""
+    gate = Gate()
+    async with (
+        serving(tmp_path, dialogue__candidates=1) as service,
+        await leo(service, generate=gate) as peer,
+    ):
+        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+        await gate.reached.wait()
+        greeting = asyncio.create_task(peer.hello("someone"))  # answered when the hook has returned
+        await until_on_loop(lambda: [one.name for one in service.sessions.values()] == ["someone"])
+        gate.opened.set()
+        await greeting
+        assert (await dreaming)["outcome"] == "complete"
+        await settled(service)
+        clients = service.engine.clients
+        assert (clients["leo"].running, clients["leo"].reserved) == (set(), {})
+        assert clients["leo"].last_run_s is not None
+        assert clients["someone"].last_run_s is None
+    keys = rows(tmp_path, "SELECT key FROM dream_meta WHERE key LIKE 'dream_last_run%'")
+    assert keys == [("dream_last_run_ts",)]

@@ -333,3 +333,18 @@ async def test_rows_and_memory_change_together_though_the_database_fails_right_a
             patched.setattr(service.store, "load", fail)
             await peer.call("dialogs.forget", {"id": 1, "friend": True})
         assert texts(await peer.call("friend.fragments"), origin=False) == []
+
+
+async def test_stays_as_he_was_if_the_end_of_a_dialogue_cannot_be_stored(tmp_path, monkeypatch):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        before = service.friend.friend
+
+        async def finish(*_):
+            raise StoreUnavailable("disk full", "the disk is full")
+
+        with monkeypatch.context() as failing:
+            failing.setattr(service.store, "finish", finish)
+            await peer.call("dream.now", STIRRED)
+            assert service.failures.counts["store: disk full"] >= 1
+            assert service.friend.friend is before

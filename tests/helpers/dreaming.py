@@ -7,6 +7,8 @@ from typing import Any
 from dreamd.wire.parts import Parts
 from tests.helpers.peer import PlainPeer, hearing, saying
 
+SETTLE_S = 10.0
+
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
 ORIGIN = {
     "origin": ["I am a small organism. I speak from the field."],
@@ -40,8 +42,10 @@ async def onlooker_at(socket: Any) -> PlainPeer:
 
 async def settled(service: Parts) -> None:
     """Wait until no dialogue runs, and until what ended is delivered as far as it can be."""
-    while running := [task for _, task in service.engine.dialogues.running.values()]:
-        await asyncio.wait(running)
+    async with asyncio.timeout(SETTLE_S):
+        while running := [task for _, task in service.engine.dialogues.running.values()]:
+            await asyncio.wait(running)
+            await asyncio.sleep(0)  # or the timeout could not end it
     await service.engine.pending.attempt()
 
 

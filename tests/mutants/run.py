@@ -1,8 +1,8 @@
 """Put faults into copies of the tree, one at a time, and let its tests find them: `make mutants ARGS="inbox wire"`.
 
 The tables beside this file hold the faults, by module: `fault` says what is wrong then, `old` is replaced by `new`,
-`also` names tests besides the module's own file, and `survives` says why no test can find it. "daemon 12" in a fault
-means that dreamd once had it.
+`also` names tests that are run before the module's own file, and `survives` says why no test can find it. "daemon 12"
+in a fault means that dreamd once had it.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def read_mutants(tables: list[Path] = TABLES) -> list[Mutant]:
             one["fault"],
             one["old"],
             one["new"],
-            tuple(dict.fromkeys([_tests_of(module), *one.get("also", ())])),
+            tuple(dict.fromkeys([*one.get("also", ()), _tests_of(module)])),
             one.get("survives", ""),
         )
         for table in tables
@@ -82,11 +82,15 @@ class Copy:
         sound = file.read_text()
         try:
             self._write(file, sound.replace(mutant.old, mutant.new, 1))
-            how, test = self.run(mutant.tests, seconds)
+            until = time.monotonic() + seconds
+            for tests in mutant.tests:
+                how, test = self.run(tests, until - time.monotonic())
+                if how != "survived":
+                    break
         finally:
             self._write(file, sound)
         if how == "caught" and test not in self._sound:
-            if self.run((test,), seconds)[0] != "survived":
+            if self.run(test, seconds)[0] != "survived":
                 return "no answer", f"{test} fails without the fault too"
             self._sound.add(test)
         return how, test
@@ -97,12 +101,13 @@ class Copy:
         self._edits += 1
         os.utime(file, (self._edits, self._edits))
 
-    def run(self, tests: tuple[str, ...], seconds: float) -> tuple[str, str]:
-        """Run test files until one fails. Return "caught", "survived" or "no answer", and the test that failed."""
+    def run(self, tests: str, seconds: float) -> tuple[str, str]:
+        """Run a file of tests, or one test, until one fails. Return "caught", "survived" or "no answer", and the test
+        that failed."""
         paths = f"{self.root}{os.pathsep}{self.root / 'client'}"
         base = self.root.parent / "pytest"
         process = subprocess.Popen(
-            [*PYTEST, f"--basetemp={base}", *(f"tests/{test}" for test in tests)],
+            [*PYTEST, f"--basetemp={base}", f"tests/{tests}"],
             cwd=self.root,
             env=os.environ | {"PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,
@@ -114,7 +119,7 @@ class Copy:
         try:
             said, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            return "no answer", f"in {seconds:g} s"
+            return "no answer", f"{tests} in {seconds:.0f} s"
         finally:
             _end_group(process)
         failed = re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - |$)", said, re.MULTILINE)

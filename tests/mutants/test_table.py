@@ -25,7 +25,7 @@ def test_each_faulty_module_is_still_python() -> None:
 
 
 def test_each_named_test_file_is_there() -> None:
-    named = {test for mutant in read_mutants() for test in mutant.tests}
+    named = {test.partition("::")[0] for mutant in read_mutants() for test in mutant.tests}
     assert [test for test in named if not (run.ROOT / "tests" / test).exists()] == []
 
 

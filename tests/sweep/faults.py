@@ -39,6 +39,7 @@ class Faults:
         self.calls: Counter[str] = Counter()
         self.failed = ""  # the call that failed
         self.over = False  # no call counts any more
+        self.stopping = self.at_stop = False  # the daemon stops; it stopped when the call failed
 
     def look(self, kind: str, what: str = "") -> None:
         """Count a call. Raise the error if it is the one that fails."""
@@ -46,7 +47,7 @@ class Faults:
             return
         self.calls[kind] += 1
         if kind == self._kind and self.calls[kind] == self._nth:
-            self.failed = f"{kind} {what}".strip()
+            self.failed, self.at_stop = f"{kind} {what}".strip(), self.stopping
             if kind == "SQL":
                 raise sqlite_error(self._error)
             number = getattr(errno, self._error)
