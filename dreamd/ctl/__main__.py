@@ -32,7 +32,7 @@ COMMANDS = (
         "resume",
     ),
     *("friend", "drift"),
-    *("report", "stats", "inbox", "trace", "call"),
+    *("report", "stats", "inbox", "trace", "call", "host"),
     *("service", "config", "backup", "restore", "export", "forget", "prune", "leo", "completions", "demo"),
 )
 # The headings of `--help`, each by the command that it stands above.

@@ -48,7 +48,7 @@ def commands(folder: Path) -> str:
     return json.dumps([
         [command, *(word.format(folder=folder) for word in ARGUMENTS.get(command, []))]
         for command in COMMANDS
-        if command not in ("demo", "watch", "trace")  # they go on until they are stopped; `status` reaches as far
+        if command not in ("demo", "watch", "trace", "host")  # they go on until stopped; `status` reaches as far
     ])  # fmt: skip
 
 

@@ -40,9 +40,10 @@ def test_every_command_has_valid_examples(name: str) -> None:
     shown = examples(name)
     assert any(f"{example} ".startswith(f"dreamctl {name} ") for example in shown)
     for example in shown:
-        taken = dreamctl(
-            *shlex.split(example)[1:], "--help"
-        )  # every option is looked at before that is heeded
+        _, *words = shlex.split(example)
+        own = words.index("--") if "--" in words else len(words)  # behind it stands another command
+        # Every option is looked at before --help is heeded.
+        taken = dreamctl(*words[:own], "--help", *words[own:])
         assert (taken.exit_code, taken.stderr) == (0, "")
 
 

@@ -54,6 +54,7 @@ ASKED = [
     ("config check", "config check"),
     ("backup {folder}/copy.sqlite3", "backup"),
     ("call why 1", "call"),
+    ("host --json --check -- sh {broken}", "host"),
     ("inbox ls", "inbox ls"),
     ("inbox show {trace}", "inbox show"),
     ("inbox persist {folder}/shards.json", "inbox persist"),
@@ -92,7 +93,7 @@ def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonPro
         fragment = next(each["id"] for each in client.call("friend.fragments") if not each["origin"])
         named = {
             "folder": str(folder), "trace": waiting["trace_id"], "python": sys.executable,
-            "fragment": str(fragment),
+            "fragment": str(fragment), "broken": str(Path(__file__).parents[1] / "data/hosts/broken.sh"),
         }  # fmt: skip
         yield daemon, named
 

@@ -1,0 +1,73 @@
+"""The conformance test: it passes for a host that keeps the protocol, and names what is wrong with any other."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from dreamd.ctl.commands.host.check import Checked, check_host
+from tests.helpers.dreamctl import dreamctl
+
+BROKEN = Path(__file__).parents[3] / "data/hosts/broken.sh"
+ANSWER_S, LATE_S = 1.0, 1.4
+
+# Each fault of broken.sh: the step at which it is met, and what is said of it.
+FAULTS = {
+    "no_hello": ("hello", "it said no hello in 1 s"),
+    "answer_first": ("hello", "no hello: its first line is another one"),
+    "wrong_id": ("generate", "its answer has the id 1999; the call has 6"),
+    "two_answers": ("observe", "it answered the call 6 (generate) twice"),
+    "text_too_long": ("generate", "line 2: text: expected str of length <= 4000"),
+    "invalid_json": (
+        "generate",
+        "line 2: it is not valid JSON: JSON is malformed: expected ',' or '}' (byte 20)",
+    ),
+    "hangs": ("generate", "no answer in 1 s"),
+    "dies": ("generate", "it ended with exit code 3 before its answer"),
+    "noise": (
+        "generate",
+        "line 2: it is no JSON object: stdout is for the protocol alone, print the rest to stderr",
+    ),
+    "late": ("generate", "no answer in 1 s; it came later"),
+    "closes_input": ("generate", "it closed its input: no call can reach it"),
+    "closes_output": ("generate", "it closed its output before its answer"),
+    "empty": ("generate", "its text is empty: a dialogue ends there"),
+    "error": ("generate", "it answered with an error"),
+    "hello_twice": ("generate", "it said hello twice"),
+    "fails_at_end": ("end", "it ended with exit code 4 when its input ended"),
+    "stays": ("end", "it goes on 1 s after its input has ended"),
+}
+
+
+async def all_checked() -> dict[str, Checked]:
+    words = {fault: ["sh", str(BROKEN), fault, str(LATE_S)] for fault in FAULTS}
+    found = await asyncio.gather(*(check_host(each, 2, ANSWER_S) for each in words.values()))
+    return dict(zip(words, found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def checked() -> dict[str, Checked]:
+    """All broken hosts, checked at once: some are found by waiting."""
+    return asyncio.run(all_checked())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_names_the_fault_of_a_broken_host(checked: dict[str, Checked], fault: str) -> None:
+    assert (checked[fault].at, checked[fault].fault) == FAULTS[fault]
+
+
+def test_a_host_that_keeps_the_protocol_passes() -> None:
+    result = dreamctl("host", "--check", "--", "sh", BROKEN)
+    assert result.exit_code == 0, result.stdout
+    assert [line.split()[:2] for line in result.stdout.splitlines()] == [
+        ["OK", "hello"], ["OK", "generate"], ["OK", "observe"], ["OK", "end"]
+    ]  # fmt: skip
+
+
+def test_a_fault_is_one_line_and_exit_code_1() -> None:
+    result = dreamctl("host", "--check", "sh", BROKEN, "dies")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[1:] == ["FAIL  generate  it ended with exit code 3 before its answer"]
+    found = json.loads(dreamctl("host", "--json", "--check", "sh", BROKEN, "dies").stdout)
+    assert (found["at"], found["fault"]) == FAULTS["dies"]

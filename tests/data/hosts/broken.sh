@@ -1,0 +1,32 @@
+#!/bin/sh
+# A host with one fault, its argument. Without one it answers each call with its own id.
+fault=$1
+hello='{"hello": {"name": "broken", "provides": ["generate", "observe"]}}'
+case $fault in
+no_hello) ;;
+answer_first) echo '{"id": 1, "text": "here"}' ;;
+*) echo "$hello" ;;
+esac
+[ "$fault" != hello_twice ] || echo "$hello"
+[ "$fault" != context ] || printf '%s\n' "$2" # no fault: it reports $2
+[ "$fault" != closes_output ] || exec cat >/dev/null
+[ "$fault" != closes_input ] || exec sleep 20 <&-
+while IFS= read -r line; do
+    id=${line#*'"id":'} id=${id%%[!0-9]*}
+    text="the river of call $id"
+    case $fault in
+    wrong_id) id=1999 ;;
+    two_answers) echo "{\"id\": $id, \"text\": \"$text\"}" ;;
+    text_too_long) text=$(printf '%04001d' 0) ;;
+    invalid_json) text='"' ;;
+    hangs) exec sleep 20 ;;
+    dies) exit 3 ;;
+    noise) echo "thinking about call $id" ;;
+    late) sleep "$2" ;;
+    empty) text= ;;
+    error) echo "{\"id\": $id, \"error\": \"ValueError: private\"}" && continue ;;
+    esac
+    echo "{\"id\": $id, \"text\": \"$text\"}"
+done
+[ "$fault" != fails_at_end ] || exit 4
+[ "$fault" != stays ] || exec sleep 20
