@@ -8,7 +8,6 @@ meanwhile.
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Literal
 
 from dreamclient.messages import Code, Method
@@ -26,6 +25,7 @@ from dreamd.engine.session_hooks import Caller
 from dreamd.engine.undream.unobserve_hook import HookFailed, Removal, UnobserveHook
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
+from dreamd.inbox import InboxError
 from dreamd.store.store import Store
 from dreamd.store.undreaming.candidates import Asked, Candidate
 
@@ -69,12 +69,19 @@ class Undreaming:
         events.subscribe(self._hear)
 
     async def load(self) -> None:
-        """Take up what an earlier daemon left, once. If the store is unavailable, the next tick tries again."""
-        with suppress(StoreUnavailable):
+        """Take up what is noted in the store and was not taken up: by an earlier daemon, or as the inbox could not be
+        changed. If it cannot be now, the next tick tries again."""
+        try:
             if not self._loaded and self._store.unavailable_reason is None:
-                for dialog, trace_id, field in await self._store.waiting_undreams():
-                    self.waiting.setdefault(dialog, (trace_id, field))
                 self._loaded = True
+                await self._take_up(
+                    [one for one in await self._store.waiting_undreams() if one[0] not in self.waiting]
+                )
+        except StoreUnavailable:
+            self._loaded = False
+        except InboxError as error:
+            self._loaded = False
+            self._failures.count("inbox", type(error).__name__, place="undream")
         self.wake()
 
     def _hear(self, event: Event) -> None:
@@ -143,29 +150,36 @@ class Undreaming:
         return {"dialogs": [self._told(one, ends[one.id], taken) for one in todo], "left": left}
 
     async def _note(self, todo: Sequence[Candidate]) -> dict[int, dict[str, Any]]:
-        """Note in the store that these dialogues are to be taken back. Take their waiting files and what the friend
-        has of them. Return what went, by dialogue."""
+        """Note in the store that these dialogues are to be taken back, with what the friend has of them, and take them
+        up. Return what went, by dialogue."""
         new = {one.id: one for one in todo if one.undone is None}
         if not new:
             return {}
-        traces = {one.trace_id: number for number, one in new.items() if one.trace_id}
-        async with self._delivery.paused(new):
-            own = await self._store.shards_of(list(traces))
-            files = await self._delivery.for_a_client(self._delivery.inbox.take_back, own)
-            try:
-                async with hold_dialogues(self._engine.dialogues):
-                    lost = await self._friend.take_back(list(new))
-            except (
-                asyncio.CancelledError
-            ):  # the store notes them all the same: the next tick finds them there
-                self._loaded = False
-                raise
-        for number, one in new.items():
-            self.waiting[number] = one.trace_id or "", one.field or ""
+        try:
+            async with hold_dialogues(self._engine.dialogues):
+                lost = await self._friend.take_back(list(new))
+            files = await self._take_up(
+                [(one.id, one.trace_id or "", one.field or "") for one in new.values()]
+            )
+        except BaseException:  # the store may have noted them all the same: the next tick finds them there
+            self._loaded = False
+            raise
         return {
-            number: {"fragments": lost[number], "inbox": files.get(trace_id)}
-            for trace_id, number in traces.items()
+            number: {"fragments": lost[number], "inbox": files.get(one.trace_id or "")}
+            for number, one in new.items()
         }
+
+    async def _take_up(self, noted: Sequence[tuple[int, str, Field]]) -> dict[str, str]:
+        """Remove the waiting files of dialogues that are noted in the store. From then on they wait for their host.
+        Return what became of each file, by trace id. Raise StoreUnavailable, InboxError."""
+        if not noted:
+            return {}
+        async with self._delivery.paused([number for number, _, _ in noted]):
+            own = await self._store.shards_of([trace_id for _, trace_id, _ in noted])
+            files = await self._delivery.for_a_client(self._delivery.inbox.take_back, own)
+        for number, trace_id, field in noted:
+            self.waiting[number] = trace_id, field
+        return files
 
     def _expect(self, dialogs: Sequence[int]) -> dict[int, asyncio.Future[dict[str, Any]]]:
         loop = asyncio.get_running_loop()

@@ -1,12 +1,15 @@
 """A dream is taken back out of the field that it was fed to, once, whatever ends in the middle of it."""
 
 import asyncio
+import errno
 
 import pytest
 
 from dreamd.ctl.commands.undream import _LATER
+from dreamd.engine import hold
 from dreamd.engine.undream.undreaming import LOSSES, LOST
 from dreamd.errors import StoreUnavailable
+from dreamd.inbox import InboxBusy
 from dreamd.store.undreaming.candidates import Asked
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, Gate, dreams, leo, onlooker, settled
@@ -273,6 +276,45 @@ async def test_a_waiting_dialogue_may_be_forgotten_and_waits_no_longer_than_for_
         assert {meta["dialog"] for what, meta in host.asked if what is not None} == {1}
         assert (await service.store.get(1))["undone"] == "done"
         assert service.failures.counts == {}
+
+
+async def test_a_refused_request_takes_no_file(tmp_path, host, monkeypatch):
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    gate = Gate()
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 1)
+        await settled(service)
+        async with await leo(
+            service, name="other", generate=gate
+        ) as other:  # without a field: not to be suspended
+            dreaming = asyncio.create_task(other.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            assert "cannot be suspended" in await refusal(peer, {"id": 1})
+            gate.opened.set()
+            await dreaming
+        assert (await service.store.get(1))["undone"] is None
+        [waiting, _] = await peer.call("inbox.list")
+        assert waiting["trace_id"] == (await service.store.get(1))["trace_id"]
+
+
+async def test_p5_a_file_that_could_not_be_taken_back_is_taken_by_the_next_daemon(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        before = rows_of(host.path)
+        await dreams(peer, 1)
+        await settled(service)
+
+        def busy(_):
+            raise InboxBusy(errno.EAGAIN, "the inbox is busy")
+
+        service.inbox.take_back = busy
+        assert "the inbox is busy" in await refusal(peer, {"id": 1})
+        await service.undreaming.load()
+        assert service.failures.counts["inbox: InboxBusy"] >= 1
+        assert (service.undreaming.waiting, len(await peer.call("inbox.list"))) == ({}, 1)
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await undone(service)
+        await until_on_loop(lambda: rows_of(host.path) == before)
+        assert await peer.call("inbox.list") == []
 
 
 async def test_tells_its_subscribers(tmp_path, host):
