@@ -6,7 +6,7 @@ BENCH_VENV := .venv-bench
 FUZZ_VENV  := .venv-fuzz
 BIN      := $(VENV)/bin
 
-.PHONY: help run test check format lint types venv cov bench bench-compare fuzz hunt sim crash sweep mutants leo man pictures dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench bench-compare relay fuzz hunt sim crash sweep mutants leo man pictures dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
@@ -106,6 +106,10 @@ mutants: venv  ## put faults into the code one at a time, and let the tests find
 
 bench: venv $(BENCH_VENV)/.made  ## figures beside peers, ten minutes: docs/performance.md; QUICK=1: one minute, no peers
 	@"$(BIN)/python" -m tests.bench $(if $(QUICK),--quick) $(ARGS)
+
+relay: venv  ## the relay on a real NATS server: 10,000 files, 50 kills at random, and its rate beside a bare publisher
+	@RELAY_FILES=9999 RELAY_KILLS=50 "$(BIN)/python" -m pytest -q -s tests/ctl/commands/inbox/relay/test_kills.py $(ARGS)
+	@"$(BIN)/python" -m tests.ctl.commands.inbox.relay.rate
 
 bench-compare: venv $(BENCH_VENV)/.made  ## the figures against those of an earlier run: BASE=FILE, of ARGS="--json FILE"
 	@test -f "$(BASE)" || { echo "make bench-compare BASE=FILE: say which file make bench ARGS='--json FILE' wrote" >&2; exit 2; }

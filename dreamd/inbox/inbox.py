@@ -22,10 +22,11 @@ from dreamd.inbox.document.document import (
 )
 from dreamd.inbox.document.node import check_node
 from dreamd.inbox.errors import CapabilityError, ValidationError
-from dreamd.inbox.folder import reading, removing, writing
+from dreamd.inbox.folder import passing, reading, removing, writing
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.folder.folder import Folder, Modes, check_folder, folder_lock, open_folder, typed_errors
-from dreamd.inbox.folder.parts import asked_part
+from dreamd.inbox.folder.parts import Part, aside_name, asked_part, part_name
+from dreamd.inbox.folder.passing import WaitingFile
 from dreamd.inbox.folder.removing import Own
 from dreamd.inbox.settings import DAY_S, InboxSettings
 
@@ -183,6 +184,27 @@ class Inbox:
         with self._locked("acknowledge in the inbox") as folder:
             path = writing.acknowledge_part(folder, trace_id, saved_ts, self._clock.wall())
             return {"trace_id": trace_id, "path": path}
+
+    def waiting_parts(self) -> Sequence[Part]:
+        """Return the parts that wait, the oldest first, for `read_waiting`."""
+        with self._reading("list the inbox") as rooms:
+            return passing.waiting_parts(self._files, rooms[""]) if "" in rooms else []
+
+    def read_waiting(self, parts: Sequence[Part], most_bytes: int) -> Sequence[WaitingFile]:
+        """Return the first of these parts as bytes, until `most_bytes` are read."""
+        with self._reading("read the inbox") as rooms:
+            found = passing.read_waiting(self._files, rooms[""], parts, most_bytes) if "" in rooms else ()
+            return list(found)
+
+    def ack_files(self, read: Sequence[WaitingFile]) -> int:
+        """Move to done/ each of these files that is still as it was read. Return how many were moved."""
+        with self._locked("acknowledge in the inbox") as folder:
+            return passing.acknowledge_files(folder, read, self._clock.wall())
+
+    def keep_aside(self, trace_id: str, data: bytes, number: int) -> None:
+        """Write bytes that are no document to a set-aside file. Equal arguments give one file."""
+        with self._locked("write to the inbox") as folder:
+            folder.put(aside_name(part_name(trace_id, 1), number, 1), data)
 
     def sweep(self, older_than_s: float = 0.0) -> Sequence[str]:
         """Remove temporary files older than `older_than_s` that killed writers left, and return their names.

@@ -78,8 +78,9 @@ FORGETS = [
 # What is asked of a state folder whose daemon `service start` has started, in this order.
 SERVICE = ["start", "restart", "status", "logs", "stop", "uninstall"]
 EVENTS = ["watch", "trace", "demo"]
-# The first needs a user manager, the second ends the daemon: tests/systemd/test_install.py, test_restore.py.
-ELSEWHERE = ["service install", "restore"]
+# The first needs a user manager, the second ends the daemon: tests/systemd/test_install.py, test_restore.py. The last
+# two need a server: tests/ctl/commands/inbox/relay.
+ELSEWHERE = ["service install", "restore", "inbox relay", "inbox pull"]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from dreamclient.messages import PROTOCOL_VERSION, Method
 from dreamd import __version__
 from dreamd.ctl.daemon.activity import activity_of, activity_rows, is_silent
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.machine.relay_state import read_relay_state
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import (
     format_counts,
@@ -38,6 +40,8 @@ def status(target: Target) -> None:
     with target.daemon() as daemon:
         answer = daemon.call(Method.STATUS)
         answer |= activity_of(daemon, answer, time.time())
+    if relay := read_relay_state(Path(str(answer.get("state_dir"))), time.time()):
+        answer["relay"] = relay
     if target.as_json:
         emit_json(answer)
     else:
@@ -126,6 +130,16 @@ def _feed_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]
         yield "feed", "off: dreams are shown and kept, and do not reach leo (dialogue.feed is false)"
 
 
+def _relay_rows(status: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    relay = status["relay"]
+    words = f"{relay['state']}: {relay['waiting']} waiting, {relay['published']} published to {relay['to']}"
+    if relay["last_at"]:
+        words += f", the last {format_moment(relay['last_at'], now)}"
+    yield "relay", words
+    if relay["last_error"]:
+        yield "error", f"{format_moment(relay['last_error_at'], now)} {relay['last_error']}"
+
+
 _UNSEEDED = "not seeded yet: the first leo that connects brings it"
 
 # In the order of showing. What a daemon of another version lacks is left out.
@@ -143,6 +157,7 @@ _PARTS: dict[str, Callable[[Mapping[str, Any], float], Iterator[tuple[str, str]]
     "hooks": _hook_rows,
     "database": _database_rows,
     "inbox": lambda status, _: iter([("inbox", _inbox_words(status["inbox"]))]),
+    "relay": _relay_rows,
     "failures": _failure_rows,
     "refusals": _refusal_rows,
     "last_errors": _error_rows,

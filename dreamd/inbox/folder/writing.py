@@ -147,7 +147,15 @@ def _is_as_read(files: Files, name: str, trace_id: str, at: int, saved_ts: int |
 
 
 def _move_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> str:
-    """Rename a part into done/, to its own name if that is free there. Return the new name."""
+    """Move a part to done/, and sync both folders. Return the new name."""
+    target = rename_to_done(folder, trace_id, number, wall_s)
+    folder.files.fsync(folder.done)
+    folder.files.fsync(folder.main)
+    return target
+
+
+def rename_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> str:
+    """Rename a part into done/, to its own name if that is free there. Return the new name. The caller syncs."""
     files, free = folder.files, number
     while files.exists(part_name(trace_id, free), folder.done) or (
         free > number and files.exists(part_name(trace_id, free), folder.main)
@@ -156,8 +164,6 @@ def _move_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) -> 
     name, target = part_name(trace_id, number), part_name(trace_id, free)
     files.touch(name, folder.main, wall_s)  # retention counts from now
     files.rename(name, folder.main, target, folder.done)
-    files.fsync(folder.done)
-    files.fsync(folder.main)
     return target
 
 

@@ -16,6 +16,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine import systemd_state
 from dreamd.ctl.machine.places import listener_pid as listener_at
 from dreamd.ctl.machine.places import look_at_socket, look_at_state
+from dreamd.ctl.machine.relay_state import read_relay_state
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
 from dreamd.settings import read_sources
@@ -88,6 +89,7 @@ def examine_all(target: Target) -> Iterator[Finding]:
     yield from findings_of("database", settings.check_kept, reading)
     yield from findings_of("settings", settings.check_settings, reading)
     yield from findings_of("inbox", inbox.check_inbox, box, answers, file.pending)
+    yield from findings_of("inbox", inbox.check_relay, read_relay_state(state, now))
     yield from findings_of("leo", dreaming.check_leo, answers, file, now)
     yield from findings_of("friend", dreaming.check_friend, answers, file)
     yield from findings_of("gates", dreaming.check_gates, answers, now)

@@ -69,6 +69,30 @@ def _blocking_path(folder: Path) -> Path | None:
     return None
 
 
+def check_relay(relay: dict[str, Any] | None) -> Iterator[Finding]:
+    """Check the relay, if one has run here."""
+    if relay is None:
+        return
+    said = f"the relay to {relay['to']} "
+    unit = "`systemctl --user status dreamd-relay` says more"
+    if relay["last_error"]:
+        yield warn(
+            "inbox", f"{said}fails: {relay['last_error']}", f"mend that. What waits stays here; {unit}"
+        )
+    elif relay["state"] == "silent":
+        yield warn("inbox", f"{said}was killed, or is stuck; {relay['waiting']} files wait", unit)
+    else:
+        more = (
+            f"; {relay['skipped']} are no inbox documents, or too large for the server"
+            if relay["skipped"]
+            else ""
+        )
+        yield ok(
+            "inbox",
+            f"{said}({relay['state']}): {relay['waiting']} waiting, {relay['published']} published{more}",
+        )
+
+
 def check_inbox(facts: InboxFacts, answers: Answers, pending: int) -> Iterator[Finding]:
     """Check the settings and the folder. `pending`: the number of dialogues whose shard is not written yet."""
     if not facts.enabled:

@@ -1,6 +1,8 @@
 """`stats`: print sums over all dreams, for people and for scrapers."""
 
+import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +10,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
+from dreamd.ctl.machine.relay_state import read_relay_state
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import (
     format_counts,
@@ -60,6 +63,7 @@ def _print_exposition(target: Target) -> None:
         with target.daemon() as daemon:
             status = daemon.call(Method.STATUS)
             figures = {key: status[key] for key in (*_OF_STATUS, *_EXPOSED_TOO) if key in status}
+            figures["relay"] = read_relay_state(Path(str(status.get("state_dir"))), time.time())
             figures |= _since_the_beginning(daemon)
     except (Unreachable, Refused):
         click.echo(render_metrics(figures), nl=False)

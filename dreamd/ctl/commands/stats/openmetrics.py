@@ -40,7 +40,11 @@ def render_metrics(figures: Figures) -> str:
     """Return the text of the figures of `dreamctl stats`, and of `sessions`, `database` and `inbox` of the status.
     Missing figures are left out. Empty figures mean that the daemon is down."""
     families = [Family("up", "gauge", "1 if the daemon answered.", [Sample("", {}, bool(figures))])]
-    families += [family for family in (*_of_now(figures), *_since_the_beginning(figures)) if family.samples]
+    families += [
+        family
+        for family in (*_of_now(figures), *_of_relay(figures), *_since_the_beginning(figures))
+        if family.samples
+    ]
     return "".join(map(_family_text, families)) + "# EOF\n"
 
 
@@ -93,6 +97,22 @@ def _of_now(figures: Figures) -> Iterator[Family]:
     if inbox.get("dropped") is not None:
         about = "Inbox files of his dreams that were removed to make room (inbox.keep), since the beginning."
         yield Family("inbox_dropped", "counter", about, [Sample("_total", {}, inbox["dropped"])])
+
+
+def _of_relay(figures: Figures) -> Iterator[Family]:
+    relay = figures.get("relay")
+    if not relay:
+        return
+    yield _gauge_family("relay_up", "1 if the relay runs.", relay["state"] == "running")
+    yield _gauge_family("relay_failing", "1 if its last attempt failed.", bool(relay["last_error"]))
+    yield _gauge_family("relay_waiting", "Inbox files that the relay has still to publish.", relay["waiting"])
+    yield _gauge_family("relay_skipped", "Of these, those that it cannot publish.", relay["skipped"])
+    for key in ("published", "acknowledged"):
+        about = f"Inbox files that were {key} since the relay started."
+        yield Family(f"relay_{key}", "counter", about, [Sample("_total", {}, relay[key])])
+    if relay["last_at"]:
+        about = "Time of the last file that it passed on, in unix seconds."
+        yield _gauge_family("relay_last_seconds", about, relay["last_at"], unit="seconds")
 
 
 def _since_the_beginning(figures: Figures) -> Iterator[Family]:

@@ -1,0 +1,138 @@
+"""`inbox pull`: persist the documents of a JetStream stream in an inbox folder, each shard once."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from dreamd import settings
+from dreamd.ctl.commands.inbox.relay.command import creds_option, tls_ca_option
+from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_stopped
+from dreamd.ctl.commands.inbox.relay.message import HASH_DIGITS, ID_HEADER, message_id, read_message
+from dreamd.ctl.commands.inbox.relay.rounds import one_line
+from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.layout import label_rows, terminal_width
+from dreamd.ctl.terminal.output import emit_json, emit_note, json_option
+from dreamd.errors import SettingsError
+from dreamd.inbox import DamagedFile, Inbox, ValidationError
+
+BATCH: Final = 128
+FETCH_S: Final = 2.0
+LAST_FETCH_S: Final = 0.5  # with --once
+REDELIVER_S: Final = 60.0  # a batch of the largest files is on disk long before
+
+
+@click.command(short_help="Persist the files of a NATS stream in a folder.")
+@click.option(
+    "--from", "url", required=True, metavar="URL", callback=check_url, help="The server: nats://HOST."
+)
+@click.option(
+    "--into",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The inbox folder to write.",
+)
+@creds_option
+@tls_ca_option
+@click.option("--subject", default="dreams.>", show_default=True, metavar="TEXT", help="Which messages.")
+@click.option(
+    "--durable",
+    default="dreamd",
+    show_default=True,
+    metavar="NAME",
+    help="The consumer on the server. Each folder needs one of its own.",
+)
+@click.option("--once", is_flag=True, help="End when nothing is left, or at the first failure.")
+@json_option
+@click.pass_obj
+def pull(
+    target: Target,
+    url: str,
+    into: Path,
+    creds: str | None,
+    tls_ca: str | None,
+    subject: str,
+    durable: str,
+    once: bool,
+) -> None:
+    """Persist each document of a JetStream stream in DIR, and acknowledge it to the server when it is on disk.
+
+    A document that comes twice adds nothing. One that is no inbox document is set aside in DIR. Needs
+    `pip install 'dreamd[nats]'`.
+
+    \b
+    dreamctl inbox pull --from nats://memory.example --into /srv/dreams
+    """
+    import_nats()
+    try:
+        box = Inbox(into, settings.load_settings().inbox)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    place = Place(url, creds, tls_ca)
+    counts = {"documents": 0, "shards_written": 0, "set_aside": 0}
+    noted = ""
+
+    def note(problem: Exception, ends: bool) -> None:
+        nonlocal noted
+        if not ends and one_line(problem) != noted:
+            noted = one_line(problem)
+            emit_note(noted)
+
+    async def work(client: Any, on_success: Any) -> None:
+        await _pull_all(client, box, subject, durable, counts, once, on_success)
+
+    run_until_stopped(keep_working(place, work, once, note))
+    if target.as_json:
+        emit_json(counts)
+    else:
+        rows = [(key.replace("_", " "), str(value)) for key, value in counts.items()]
+        click.echo(label_rows(rows, terminal_width()))
+
+
+async def _pull_all(
+    client: Any, box: Inbox, subject: str, durable: str, counts: dict[str, int], once: bool, on_success: Any
+) -> None:
+    from nats.js.api import AckPolicy, ConsumerConfig  # of the extra
+
+    jetstream = client.jetstream()
+    config = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=REDELIVER_S, max_ack_pending=2 * BATCH)
+    source = await jetstream.pull_subscribe(subject, durable=durable, config=config)
+    on_success()
+    while True:
+        try:
+            messages = await source.fetch(BATCH, timeout=LAST_FETCH_S if once else FETCH_S)
+        except TimeoutError:
+            if client.is_closed:
+                raise ConnectionError("the connection was lost") from None
+            if once and not (await source.consumer_info()).num_ack_pending:
+                return
+            continue
+        documents = [(message.data, (message.headers or {}).get(ID_HEADER, "")) for message in messages]
+        await asyncio.to_thread(_persist_all, box, documents, counts)
+        for message in messages:
+            await message.ack()
+        await client.flush()
+
+
+def _persist_all(box: Inbox, documents: Sequence[tuple[bytes, str]], counts: dict[str, int]) -> None:
+    """Persist documents, each whole and on disk. Raise InboxUnavailable: then they all come again."""
+    for data, sent_id in documents:
+        try:
+            trace_id, document = read_message(data, sent_id)
+            report = box.write(
+                document.get("seed"),
+                document["shards"],
+                document["matada_nodes"],
+                trace_id=trace_id,
+                schema_ref=document.get("schema_ref"),
+            )
+            counts["documents"] += 1
+            counts["shards_written"] += report["shards_written"]
+        except (DamagedFile, ValidationError):
+            digest = message_id("x", data)[-HASH_DIGITS:]
+            box.keep_aside("pulled", data, int(digest[:12], 16))
+            counts["set_aside"] += 1

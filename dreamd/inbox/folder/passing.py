@@ -1,0 +1,84 @@
+"""Passing whole files on: read those that wait as bytes, and acknowledge many with one sync of each folder.
+
+A file that was replaced since it was read stays waiting. Every writer replaces a file, so the replacement has another
+inode, size or time.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from dreamd.inbox.document.document import MOST_READ_BYTES
+from dreamd.inbox.errors import ValidationError
+from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.folder import Folder
+from dreamd.inbox.folder.parts import Part, part_name, part_of_name
+from dreamd.inbox.folder.removing import note_consumer
+from dreamd.inbox.folder.writing import rename_to_done
+
+Stamp = tuple[int, int, int, int]
+
+
+class WaitingFile(NamedTuple):
+    """A file as it was read. `data` is None if it is no regular file, or larger than any that is read."""
+
+    part: Part
+    data: bytes | None
+    stamp: Stamp
+
+
+def waiting_parts(files: Files, main: int) -> list[Part]:
+    """Return the parts that wait, the oldest first."""
+    found = []
+    for part in filter(None, map(part_of_name, files.names(main))):
+        try:
+            found.append((files.stat(part_name(*part), main).st_mtime_ns, part))
+        except FileNotFoundError:  # acknowledged meanwhile
+            continue
+    return [part for _, part in sorted(found)]
+
+
+def read_waiting(files: Files, main: int, parts: Sequence[Part], most_bytes: int) -> Iterator[WaitingFile]:
+    """Yield these parts, without those that no longer wait, and end when `most_bytes` are read."""
+    total = 0
+    for part in parts:
+        try:
+            fd = files.open_read(part_name(*part), main)
+        except FileNotFoundError:
+            continue
+        with files.closing(fd):
+            found = files.fstat(fd)
+            fits = stat.S_ISREG(found.st_mode) and found.st_size <= MOST_READ_BYTES
+            data = files.read(fd, found.st_size + 1) if fits else None
+        if (
+            data is not None and len(data) != found.st_size
+        ):  # a read is rarely short, and never of a whole file
+            raise ValidationError("the disk returned less of a file than its size; try again")
+        yield WaitingFile(part, data, _stamp_of(found))
+        total += found.st_size
+        if total >= most_bytes:
+            return
+
+
+def acknowledge_files(folder: Folder, read: Sequence[WaitingFile], wall_s: float) -> int:
+    """Move to done/ each of these files that is still as it was read, and sync each folder once. Return how many."""
+    moved = 0
+    for each in read:
+        try:
+            now = folder.files.stat(part_name(*each.part), folder.main)
+        except FileNotFoundError:
+            continue
+        if _stamp_of(now) == each.stamp:
+            if not moved:
+                note_consumer(folder, wall_s)
+            rename_to_done(folder, *each.part, wall_s)
+            moved += 1
+    if moved:
+        folder.files.fsync(folder.done)
+        folder.files.fsync(folder.main)
+    return moved
+
+
+def _stamp_of(found: os.stat_result) -> Stamp:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
