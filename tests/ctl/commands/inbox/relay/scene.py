@@ -102,11 +102,12 @@ def run_with_kills(base: Path, files: int, kills: int, seed: int) -> None:
                 relays[int(victim)] = machines[int(victim)].relay(server.url)
             grown = chance.choice(machines)  # waiting, on its way, or acknowledged
             grown.write(f"{grown.name}-{chance.randrange(files // 3)}", "one more line")
+        last_s = 60 + files / 20  # a puller syncs each file, and shares the disk
         expected = {trace: held for machine in machines for trace, held in machine.expected.items()}
         until(
             lambda: not any(machine.waiting for machine in machines), f"all are passed on (seed {seed})", 60
         )
-        until(lambda: pulled_all(target, expected), f"all have come, each line once (seed {seed})", 60)
+        until(lambda: pulled_all(target, expected), f"all have come, each line once (seed {seed})", last_s)
     finally:
         for process in (*relays, puller):
             kill(process)
