@@ -92,6 +92,7 @@ class Child:
             if self._process.returncode is None:
                 with suppress(ProcessLookupError):
                     self._process.kill()
+            await asyncio.wait({self._dropping}, timeout=CODE_S)  # longer if another process has its stderr
             self._dropping.cancel()
 
     async def _wait_closed(self) -> None:

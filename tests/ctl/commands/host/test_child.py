@@ -81,3 +81,11 @@ def test_the_journal_gets_nothing() -> None:
     assert stderr_descriptor(f"{ours.st_dev}:{ours.st_ino}") is None
     assert stderr_descriptor("1:1") == 2
     assert stderr_descriptor(None) == 2
+
+
+async def test_counts_the_lines_of_its_standard_error_where_they_are_dropped() -> None:
+    counted = list[None]()
+    child = await Child.start(["sh", "-c", "echo a >&2; echo b >&2"], None, lambda: counted.append(None))
+    assert await child.receive_line() == b""
+    await child.end()
+    assert len(counted) == 2
