@@ -180,7 +180,9 @@ class DialogueRun:
             about = self.about
             brought = self.shares.of_line(about.field or about.client, about.id, line.text)
         added = bytes(heard.added) if heard else b""
-        if 0 < len(added) <= ADDED_BYTES and added != NIL:
+        if len(added) > ADDED_BYTES:
+            self.failures.count(Method.OBSERVE, "too much added", place=f"session {self.session.number}")
+        elif added and added != NIL:
             self.added[line.turn] = added
         kept = self.store.observed(self.about.id, final, how, brought, self.added.get(line.turn))
         await self._note("observe", kept)

@@ -5,6 +5,7 @@ import threading
 
 import msgspec
 import pytest
+from dreamclient.messages import ADDED_BYTES
 
 from dreamd.engine import session_hooks
 from dreamd.errors import StoreUnavailable
@@ -263,3 +264,14 @@ async def test_a_later_hello_changes_nothing_for_the_dialogue_that_runs(tmp_path
         assert clients["someone"].last_run_s is None
     keys = rows(tmp_path, "SELECT key FROM dream_meta WHERE key LIKE 'dream_last_run%'")
     assert keys == [("dream_last_run_ts",)]
+
+
+async def test_counts_what_a_host_says_that_it_added_if_that_is_too_much_to_keep(tmp_path):
+    added = {"keys": ["a word"] * ADDED_BYTES}
+    async with (
+        serving(tmp_path) as service,
+        await leo(service, observe=lambda *_: {"taken": True, "added": added}) as peer,
+    ):
+        lines = (await peer.call("dream.now", STIRRED))["lines"]
+        assert service.failures.counts == {"observe: too much added": lines}
+    assert rows(tmp_path, "SELECT DISTINCT added, observed FROM dream_turns") == [(None, "answered")]

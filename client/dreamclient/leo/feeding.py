@@ -72,9 +72,9 @@ def _changes(connection: sqlite3.Connection) -> dict[str, list[Any]]:
     return {"keys": list(numbers), **found}
 
 
-def undo_line(path: Path, what: Added, meta: Mapping[str, Any]) -> int:
+def undo_line(path: Path, what: Added | None, meta: Mapping[str, Any]) -> int | None:
     """Take what a line added out of leo's tables, unless that was done. Return how many of its counts were not there
-    any more. Raise LookupError if the file is another field's."""
+    any more, None if it was not done and `what` is not known. Raise LookupError if the file is another field's."""
     mark = f"{MARK}:{meta['trace_id']}:{meta['turn']}"
     with opened(path, "rw") as connection:
         connection.execute("PRAGMA synchronous=FULL")  # the daemon records for good that it was done
@@ -82,6 +82,8 @@ def undo_line(path: Path, what: Added, meta: Mapping[str, Any]) -> int:
         _check_field(connection, meta)
         if done := connection.execute("SELECT value FROM meta WHERE key = ?", (mark,)).fetchone():
             return int(done[0])
+        if what is None:
+            return None
         missing = _subtract(connection, what)
         _delete_words(connection, [what["keys"][index] for index in what.get("tokens", ())])
         connection.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (mark, str(missing)))

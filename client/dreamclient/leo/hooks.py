@@ -112,10 +112,9 @@ class FieldHooks:
             drop_marks(path, meta)
             return {"undone": True}
         known = self._fed.get((meta["trace_id"], meta["turn"])) if isinstance(what, str) else what
-        if known is None:
-            return {"undone": False}
         self._known.forget()
-        return {"undone": True, "missing": undo_line(path, known, meta)}
+        missing = undo_line(path, known, meta)  # an earlier process may have done it, and known what it added
+        return {"undone": False} if missing is None else {"undone": True, "missing": missing}
 
     def recall(self, query: str, n: int) -> list[str]:
         """Return up to n of leo's own snapshots that share words with `query`, and are no private replies."""

@@ -1,15 +1,13 @@
 """`search`: find the lines in which words were said."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.dialogues import COLOURS
-from dreamd.ctl.terminal.layout import fold_text, format_moment, terminal_width
+from dreamd.ctl.terminal.dialogues import show_found_line
+from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
@@ -41,10 +39,4 @@ def search(target: Target, words: tuple[str, ...], count: int) -> None:
     else:
         now, columns = time.time(), terminal_width()
         for line in found:
-            click.echo(click.style(_show_found(line, columns, now), fg=COLOURS.get(line["speaker"])))
-
-
-def _show_found(line: Mapping[str, Any], columns: int, now: float) -> str:
-    """Return a line with the dialogue it was said in, and when."""
-    where = f"dialogue {line['dialog']}, {format_moment(line['at'], now)}" if line["dialog"] else "imported"
-    return fold_text(f"{line['text']} ({where})", columns, " " * 8, f"{line['speaker']:>6}: ")
+            click.echo(show_found_line(line, columns, now))

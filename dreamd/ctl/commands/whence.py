@@ -1,15 +1,13 @@
 """`whence`: find the dream lines from which words may have come."""
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.dialogues import COLOURS
-from dreamd.ctl.terminal.layout import fold_text, format_moment, terminal_width
+from dreamd.ctl.terminal.dialogues import show_found_line
+from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 
@@ -38,11 +36,4 @@ def whence(target: Target, words: tuple[str, ...], count: int) -> None:
     else:
         now, columns = time.time(), terminal_width()
         for line in found:
-            click.echo(click.style(_show_source(line, columns, now), fg=COLOURS.get(line["speaker"])))
-
-
-def _show_source(line: Mapping[str, Any], columns: int, now: float) -> str:
-    """Return a line with the words that it holds, its dialogue and its time."""
-    where = f"dialogue {line['dialog']}, {format_moment(line['at'], now)}" if line["dialog"] else "imported"
-    said = f'{line["text"]} ("{line["run"]}", {where})'
-    return fold_text(said, columns, " " * 8, f"{line['speaker']:>6}: ")
+            click.echo(show_found_line(line, columns, now))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import click
+
 from dreamd.ctl.terminal.layout import fold_text, format_moment
 
 COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
@@ -11,6 +13,16 @@ COLOURS = {"leo": "cyan", "friend": "magenta"}  # by speaker
 def show_line(line: Mapping[str, Any], columns: int) -> str:
     """Return one line of a dialogue as text, its speaker in front."""
     return fold_text(line["text"], columns, " " * 8, f"{line['speaker']:>6}: ")
+
+
+def show_found_line(line: Mapping[str, Any], columns: int, now: float) -> str:
+    """Return a line that was found by its words, in the colour of its speaker: with the run of them that it holds if
+    that is known, its dialogue and its time."""
+    where = f"dialogue {line['dialog']}, {format_moment(line['at'], now)}" if line["dialog"] else "imported"
+    run = f'"{line["run"]}", ' if "run" in line else ""
+    said = f"{line['text']} ({run}{where})"
+    shown = fold_text(said, columns, " " * 8, f"{line['speaker']:>6}: ")
+    return click.style(shown, fg=COLOURS.get(line["speaker"]))
 
 
 def ending_in_words(dialogue: Mapping[str, Any]) -> str:

@@ -354,6 +354,14 @@ def test_knows_a_line_whose_answer_the_daemon_never_got_by_its_name(own):
     assert rows("SELECT * FROM trigrams") == before
 
 
+def test_says_after_a_restart_that_a_line_was_taken_out_whose_answer_the_daemon_never_got(own, leo):
+    hooks, meta = own
+    hooks.observe("the rain never came to the door", META)
+    hooks.unobserve("the rain never came to the door", meta)
+    later = hooks_of(leo)  # knows nothing of what lines added
+    assert later.unobserve("the rain never came to the door", meta) == {"undone": True, "missing": 0}
+
+
 def test_a_link_that_was_taken_out_may_be_fed_again(leo):
     hooks = hooks_of(leo, Diet())
     meta = {"trace_id": "t", "turn": 1, "field": hooks.field_id()}
