@@ -54,7 +54,10 @@ def forget(target: Target, asked: str, undream: bool, friend: bool, everywhere: 
 
 
 def _take_back(daemon: Daemon, number: int) -> None:
-    """Take a dialogue back out of leo's field. Raise click.ClickException if it is not done yet."""
+    """Take a dialogue back out of leo's field, unless that is done. Raise click.ClickException if it is not done
+    yet."""
+    if daemon.call(Method.DIALOGS_GET, number).get("undone") == "done":
+        return
     [told] = daemon.call(Method.DIALOGS_UNDREAM, {"id": number}, timeout_s=UNDREAM_S)["dialogs"]
     if told["state"] != "done":
         raise click.ClickException(
