@@ -13,6 +13,7 @@ from dreamd.inbox import (
 from dreamd.inbox.folder.files import Files
 
 DAY_S = 86_400.0
+MOST_PAUSES = 100_000
 # A line as the store hands it to `dream_document`.
 LINE = {
     "speaker": "leo",
@@ -39,10 +40,12 @@ class Waiting(Files):
     """Files whose pauses pass the test's time."""
 
     def __init__(self, now: Now) -> None:
-        self.now = now
+        self.now, self.pauses = now, 0
 
     def pause(self, seconds: float) -> None:
         self.now.s += seconds
+        self.pauses += 1
+        assert self.pauses < MOST_PAUSES, "it waits without an end"
 
 
 @pytest.fixture

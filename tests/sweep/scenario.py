@@ -121,8 +121,8 @@ class Scenario:
                         await asyncio.to_thread(client.start, 3.0)
                         await act(service, client)
                         self._look(service)
-                        await asyncio.to_thread(client.close)
                         self._faults.stopping = True
+                        await asyncio.to_thread(client.close)
                 return
             except StartError as error:
                 hold("P5", attempt < STARTS - 1, f"no start: {error}")

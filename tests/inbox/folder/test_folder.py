@@ -117,6 +117,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.timeout(15)  # a pipe must not block
 @pytest.mark.parametrize("plant", PLANTED)
 def test_a_write_is_refused_and_changes_nothing(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
     plant(inbox)
@@ -126,6 +127,7 @@ def test_a_write_is_refused_and_changes_nothing(plant: Callable[[Inbox], None], 
     assert snapshot(inbox.folder.parent) == before
 
 
+@pytest.mark.timeout(15)  # a pipe must not block
 @pytest.mark.parametrize("plant", [link_at_target, dangling_link_at_target, folder_at_target, pipe_at_target])
 def test_neither_reads_nor_acknowledges_a_planted_file(plant: Callable[[Inbox], None], inbox: Inbox) -> None:
     plant(inbox)

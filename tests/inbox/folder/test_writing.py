@@ -274,25 +274,3 @@ def test_p7_next_write_removes_a_left_over_temporary(inbox: Inbox, now: Now) -> 
     assert inbox.counts()["temporaries"] == 1
     assert write(inbox, shard(1))["shards_written"] == 1
     assert inbox.counts()["temporaries"] == 0
-
-
-def test_writes_all_of_a_file_if_the_system_takes_a_part_at_a_time(tmp_path: Path, now: Now) -> None:
-    """POSIX permits it, and full disks and signals cause it."""
-
-    class Parts(Waiting):
-        def write(self, fd: int, data: memoryview) -> int:
-            return super().write(fd, data[:7])
-
-    inbox = Inbox(tmp_path / "inbox", clock=Clock(now, now), files=Parts(now))
-    write(inbox, shard(1), shard(2))
-    assert [one["index"] for one in inbox.read("t")["shards"]] == [1, 2]
-
-
-def test_no_link_in_a_temporarys_place_leads_a_write_elsewhere(tmp_path: Path, inbox: Inbox) -> None:
-    write(inbox, shard(1), trace_id="other")
-    precious = tmp_path / "precious"
-    precious.write_text("kept")
-    (inbox.folder / ".tmp" / "t.json").symlink_to(precious)
-    with pytest.raises(ValidationError):
-        write(inbox, shard(1))
-    assert precious.read_text() == "kept"
