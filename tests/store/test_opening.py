@@ -282,3 +282,11 @@ async def test_two_stores_wait_for_each_other(path: Path, open_store: OpenStore)
     first, second = await open_store(path), await open_store(path)
     numbers = await asyncio.gather(*(s.begin(new_dialog(f"dream-{id(s)}")) for s in (first, second)))
     assert sorted(numbers) == [1, 2]
+
+
+async def test_a_deleted_text_leaves_no_byte_in_the_file(store: Store):
+    def pragmas(connection: sqlite3.Connection) -> list[int]:
+        names = ("secure_delete", "synchronous", "foreign_keys")
+        return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+
+    assert await store._read(pragmas) == [1, 2, 1]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dreamd.errors import StoreError, StoreUnavailable
 from dreamd.store import watched_database
 from dreamd.store.file.connection import Database
-from dreamd.store.file.health import UNANSWERED
+from dreamd.store.file.health import LOCKED, REPLACED, UNANSWERED
 from dreamd.store.store import Store
 from tests.helpers.store_rows import new_dialog, one_dream
 from tests.helpers.waiting import until_on_loop
@@ -96,3 +97,29 @@ async def test_a_start_does_not_wait_for_a_disk_that_hangs_after_the_opening(
     goes_on.set()
     await until_on_loop(lambda: store.unavailable_reason is None)
     assert await one_dream(store) == 1
+
+
+async def test_p14_a_refusal_of_sqlite_is_named_by_its_code_alone(store: Store):
+    """P14: SQLite's own message may hold a value."""
+
+    def refused(_: sqlite3.Connection) -> None:
+        raise sqlite3.IntegrityError("the river at night")
+
+    with pytest.raises(StoreError) as error:
+        await store._write(refused)
+    assert "river" not in str(error.value)
+
+
+async def test_writes_nothing_to_a_database_that_is_lost(store: Store):
+    """Also if it can be reached again."""
+    store.unavailable_reason = REPLACED
+    with pytest.raises(StoreUnavailable, match=REPLACED):
+        await one_dream(store)
+    store.unavailable_reason = None
+    assert await store.recent(1) == []
+
+
+async def test_is_well_again_when_a_write_works(store: Store):
+    store.unavailable_reason = LOCKED
+    assert await store.probe() is None
+    assert store.unavailable_reason is None

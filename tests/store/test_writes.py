@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from dreamclient.messages import DECISIONS
 from msgspec.structs import replace
 
+from dreamd.dream.clients import ABSENT
+from dreamd.dream.gate import Decision
 from dreamd.errors import StoreError
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
+from dreamd.store.writes import PROBE_BYTES, forget_the_write, keep_decisions, try_a_write
 from tests.helpers.store_rows import (
     SEED,
     STARTED_AT,
@@ -126,3 +130,25 @@ async def test_a_dialogue_takes_the_id_that_it_was_announced_with(store: Store):
     assert await store.begin(new_dialog("dream-2")) == 8
     with pytest.raises(StoreError, match="SQLITE_CONSTRAINT_PRIMARYKEY"):
         await store.begin(new_dialog("dream-3", id=7))
+
+
+async def test_keeps_the_last_decisions_only(store: Store, path: Path):
+    for number in range(4):
+        decisions = [Decision(at=float(number), dream=False, reason="calm")] * 100
+        await store._write(keep_decisions, decisions, {})
+    assert rows(path, "SELECT count(*) FROM dream_decisions") == [(DECISIONS,)]
+
+
+async def test_keeps_the_signals_of_the_last_clients_only(store: Store, path: Path):
+    """P11: clients make up their names."""
+    for number in range(ABSENT + 5):
+        await store.keep_signals({f"client {number}": b"\x80"}, float(number))
+    assert rows(path, "SELECT count(*), min(at) FROM dream_signals") == [(ABSENT, 5.0)]
+
+
+async def test_a_probe_needs_as_much_room_as_a_dream(store: Store, path: Path):
+    await store._write(try_a_write)
+    probe = "SELECT length(value) FROM dream_meta WHERE key = 'dream_probe'"
+    assert rows(path, probe) == [(PROBE_BYTES,)]
+    await store._write(forget_the_write)
+    assert rows(path, probe) == []

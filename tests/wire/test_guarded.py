@@ -8,7 +8,7 @@ from dreamclient.errors import MessageTooLarge
 from dreamclient.messages import CALLS_IN_FLIGHT, NESTING, Code
 
 from dreamd.wire.codec import too_deep
-from dreamd.wire.guarded import SPARE, GuardedPeer
+from dreamd.wire.guarded import LARGE_BYTES, SPARE, GuardedPeer
 from tests.client.protocol.test_rpc import notification_of, singly
 
 # Numbers, ext values and short texts and bytes that stand before the length which is too large.
@@ -108,3 +108,14 @@ def test_p11_peers_share_their_unpackers() -> None:
             assert len(list(peer.receive_data(message[cut:]))) == 1
         assert before <= len(spare) <= SPARE
         del spare[1:]
+
+
+def test_the_buffer_of_a_large_message_is_not_kept() -> None:
+    """P11: an Unpacker never frees its buffer."""
+    spare: list[Any] = []
+    peer = GuardedPeer(spare=spare)
+    for size, kept in ((LARGE_BYTES * 2, 0), (100, 1)):
+        whole = msgpack.packb([2, "a", ["x" * size]])
+        list(peer.receive_data(whole[:50]))
+        list(peer.receive_data(whole[50:]))
+        assert len(spare) == kept

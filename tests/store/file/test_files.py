@@ -49,3 +49,22 @@ def test_sets_aside_the_files_beside_a_database_too(path: Path):
     assert (
         free_name_beside(path, "damaged", 0.0).name == f"{first.name}-2"
     )  # its log is still there: not taken over
+
+
+def test_a_crash_while_it_is_set_aside_leaves_no_log_to_a_new_database(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real, renamed = os.rename, []
+    for part in ("", "-wal"):
+        path.with_name(path.name + part).touch()
+
+    def rename(source: str, target: str) -> None:
+        renamed.append(source)
+        if len(renamed) > 1:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        set_aside(path, "damaged", 0.0)
+    assert (path.exists(), path.with_name(f"{path.name}-wal").exists()) == (True, False)

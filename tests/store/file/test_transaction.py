@@ -37,3 +37,17 @@ def test_a_rollback_of_sqlites_own_is_not_rolled_back_again():
     with pytest.raises(LookupError):
         run_transaction(connection, lost)
     connection.close()
+
+
+def test_a_transaction_has_the_write_lock_from_its_beginning(tmp_path):
+    """Taken later, it may be refused after half of the work was done."""
+    one, other = (sqlite3.connect(tmp_path / "d", isolation_level=None, timeout=0) for _ in range(2))
+    one.execute("PRAGMA journal_mode = WAL")
+
+    def write_elsewhere(_: sqlite3.Connection) -> None:
+        other.execute("CREATE TABLE pairs (number INTEGER)")
+
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        run_transaction(one, write_elsewhere)
+    one.close()
+    other.close()
