@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dreamclient.paths import config_home
 
-NAMES = ("dreamd.socket", "dreamd.service", "dreamd@.socket", "dreamd@.service")
+_OF_RELAYS = ("dreamd-relay.service", "dreamd-relay@.service")  # written, and enabled by their owner alone
+NAMES = ("dreamd.socket", "dreamd.service", "dreamd@.socket", "dreamd@.service", *_OF_RELAYS)
 _MARK = "# Written by `dreamctl service install`; change it with `systemctl --user edit`. "
 
 

@@ -108,7 +108,9 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
         else [path for path in pair.files.values() if os.path.isfile(path) or os.path.islink(path)]
     )
     service_units.refuse_edited(files, force)
-    names = pair.known if instance else (*pair.known, "dreamd@*.socket", "dreamd@*.service")
+    names: tuple[str, ...] = (*pair.known, f"dreamd-relay@{instance}.service*")
+    if not instance:
+        names = (*pair.known, "dreamd@*.socket", "dreamd@*.service", "dreamd-relay*.service")
     files += [link for name in names for link in sorted(pair.file.parent.glob(f"*.wants/{name}"))]
     managed = systemctl.manager_answers()
     before, after = ([("stop", *names)], [("daemon-reload",)]) if managed and files else ([], [])
