@@ -2,9 +2,12 @@
 # A host with one fault, its argument. Without one it answers each call with its own id.
 fault=$1
 hello='{"hello": {"name": "broken", "provides": ["generate", "observe"]}}'
+all='{"hello": {"name": "all", "provides": ["generate", "observe", "recall", "unobserve"], "concurrent": true}}'
 case $fault in
 no_hello) ;;
 answer_first) echo '{"id": 1, "text": "here"}' ;;
+no_observe) echo '{"hello": {"name": "broken", "provides": ["generate"]}}' ;;
+all | wrong_second | many_texts) echo "$all" ;; # the first is no fault
 *) echo "$hello" ;;
 esac
 [ "$fault" != hello_twice ] || echo "$hello"
@@ -24,9 +27,12 @@ while IFS= read -r line; do
     noise) echo "thinking about call $id" ;;
     late) sleep "$2" ;;
     empty) text= ;;
+    wrong_second) case $line in *'"candidate":2}'*) id=1999 ;; esac ;;
+    many_texts) more='"a", "b", "c",' ;;
     error) echo "{\"id\": $id, \"error\": \"ValueError: private\"}" && continue ;;
     esac
-    echo "{\"id\": $id, \"text\": \"$text\"}"
+    echo "{\"id\": $id, \"text\": \"$text\", \"texts\": [$more \"$text\"], \"added\": [1]}"
 done
+[ "$fault" != answers_at_end ] || echo '{"id": 1999}'
 [ "$fault" != fails_at_end ] || exit 4
 [ "$fault" != stays ] || exec sleep 20

@@ -35,6 +35,10 @@ FAULTS = {
     "empty": ("generate", "its text is empty: a dialogue ends there"),
     "error": ("generate", "it answered with an error"),
     "hello_twice": ("generate", "it said hello twice"),
+    "no_observe": ("hello", "it provides no observe: a dream needs both"),
+    "wrong_second": ("generate", "its answer has the id 1999, which was not asked"),
+    "many_texts": ("recall", "line 8: texts: expected a list of at most 3 texts"),
+    "answers_at_end": ("end", "it answered a call that was not made"),
     "fails_at_end": ("end", "it ended with exit code 4 when its input ended"),
     "stays": ("end", "it goes on 1 s after its input has ended"),
 }
@@ -63,6 +67,26 @@ def test_a_host_that_keeps_the_protocol_passes() -> None:
     assert [line.split()[:2] for line in result.stdout.splitlines()] == [
         ["OK", "hello"], ["OK", "generate"], ["OK", "observe"], ["OK", "end"]
     ]  # fmt: skip
+
+
+async def test_calls_each_hook_that_is_provided_and_two_at_once_where_that_is_allowed() -> None:
+    found = await check_host(["sh", str(BROKEN), "all"], 2, 20.0)
+    assert (found.fault, found.ended) == (None, True)
+    assert {hook: timed.calls for hook, timed in found.calls.items()} == {
+        "generate": 5, "observe": 3, "recall": 1, "unobserve": 1
+    }  # fmt: skip
+
+
+async def test_a_context_is_no_answer() -> None:
+    found = await check_host(["sh", str(BROKEN), "context", '{"context": {"reply": "here"}}'], 2, 20.0)
+    assert (found.fault, found.contexts) == (None, 1)
+    found = await check_host(["sh", str(BROKEN), "context", '{"context": {"reply": 5}}'], 2, 20.0)
+    assert found.fault == "line 2: context.reply: expected str, got int"
+
+
+async def test_a_command_that_cannot_be_started_is_a_fault() -> None:
+    found = await check_host(["/"], 2, 20.0)
+    assert (found.at, found.fault) == ("start", "it could not be started: Permission denied")
 
 
 def test_a_fault_is_one_line_and_exit_code_1() -> None:
