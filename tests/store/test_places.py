@@ -1,18 +1,23 @@
 """The places of the database: dreamd's own in the state folder, or a given one. Only a file that is proven to be
 dreamd's is ever renamed or written to."""
 
+import asyncio
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dreamd.errors import StoreError, StoreForeign, StoreTaken
+from dreamd.store import places
+from dreamd.store.file.health import UNANSWERED
 from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.store_rows import one_dream
@@ -237,3 +242,25 @@ async def test_does_not_take_a_file_with_contents_for_a_suspect_mark(path: Path,
     await store.close()
     assert (await open_store(path)).notes == []
     assert mark.read_text() == "mine"
+
+
+async def test_an_opening_that_takes_long_is_made_once(
+    path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    """Each look would begin a thread of its own, on a disk that is slow already."""
+    go, real, opened = threading.Event(), places.open_file, list[Path]()
+
+    def open_file(path: Path, how: Any) -> sqlite3.Connection:
+        opened.append(path)
+        go.wait(20)
+        return real(path, how)
+
+    monkeypatch.setattr(places, "OPEN_S", 0.01)
+    monkeypatch.setattr(places, "open_file", open_file)
+    store = await open_store(path)
+    assert [await store.probe() for _ in range(3)] == [UNANSWERED] * 3
+    go.set()
+    async with asyncio.timeout(20):
+        while await store.probe() is not None:
+            await asyncio.sleep(0.01)
+    assert opened == [path]

@@ -277,3 +277,19 @@ async def test_a_damaged_friend_state_does_not_stop_the_tidying(
         connection.execute("UPDATE dream_dialogs SET friend_state = ?, context = '{}'", (state,))
         connection.commit()
         assert tidying.forget_fragments(connection, STARTED_AT) is not None
+
+
+async def test_keeps_what_a_dialogue_added_to_a_field_while_it_waits_to_be_taken_back(
+    path: Path, open_store: OpenStore
+):
+    store = await open_store(path, undoable=0)
+    for trace_id in ("waits", "stays"):
+        await one_dream(store, trace_id)
+
+    def prepare(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE dream_turns SET added = x'01'")
+        connection.execute("UPDATE dream_dialogs SET undone = 'waiting' WHERE id = 1")
+
+    await store._write(prepare)
+    await store.tidy()
+    assert rows(path, "SELECT DISTINCT dialog_id FROM dream_turns WHERE added IS NOT NULL") == [(1,)]
