@@ -500,3 +500,14 @@ async def test_keeps_its_cooldown_and_its_context_if_its_suspension_cannot_be_st
             await completed(service)
             await settled(service)
         await check(service, tmp_path, heard)
+
+
+async def test_the_end_of_a_dialogue_begins_its_delivery(tmp_path, monkeypatch):
+    """P5: and does not wait for a tick."""
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        begun = []
+        with monkeypatch.context() as noting:
+            noting.setattr(service.engine.pending, "add", lambda: begun.append("delivery"))
+            await peer.call("dream.now", STIRRED)
+        assert begun == ["delivery"]
+        service.engine.pending.add()

@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager
 
 import msgpack
 import pytest
+from dreamclient.errors import CallTimeout
 
 from dreamd.clock import Clock
 from dreamd.dream.dialogue import DialogueSettings, Ended, Generate, Observe
 from dreamd.dream.model import TEXT_CHARS, Answer, Heard, Line
 from dreamd.engine.session_hooks import SAMPLES, Latency, SessionHooks
+from dreamd.failures import Failures
 from tests.helpers.connection import pair
 from tests.helpers.daemons.in_loop import TestClock
 
@@ -227,3 +229,22 @@ async def test_p11_cuts_answers_to_the_size_of_a_seed():
         assert (await leo.answers(leo.hooks.generate(ASK), result="x" * 100_000)).text == "x" * TEXT_CHARS
         snapshots = await leo.answers(leo.hooks.recall("q", 2), result=["y" * 100_000] * 9)
         assert snapshots == ["y" * TEXT_CHARS] * 2
+
+
+async def test_each_call_has_the_deadline_of_a_call_at_most():
+    class Silent:
+        number, name, provides, field = 1, "leo", frozenset(), None
+
+        def call(self, method, params, deadline_s):
+            self.deadline_s = deadline_s
+            answer = asyncio.get_running_loop().create_future()
+            answer.set_exception(CallTimeout("no answer in time"))
+            return answer
+
+    session, clock = Silent(), Clock()
+    settings = DialogueSettings(call_deadline_s=2.0)
+    hooks = SessionHooks(session, 1, "t", settings, clock, Failures(clock), Latency())
+    with pytest.raises(Ended):
+        await hooks.recall("a", 1)
+    assert session.deadline_s == 2.0
+    hooks.close()
