@@ -78,22 +78,26 @@ class Child:
         """End the process: its input ends, then come SIGTERM and SIGKILL, each `grace_s` later."""
         try:
             self.close_input()
-            for stop in (self._process.terminate, self._process.kill):
+            for number in (signal.SIGTERM, signal.SIGKILL):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(grace_s):
                         await self._process.wait()
                         return
-                with suppress(ProcessLookupError):
-                    stop()
+                self._send_signal(number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(END_S):
                     await self._process.wait()
         finally:
-            if self._process.returncode is None:
-                with suppress(ProcessLookupError):
-                    self._process.kill()
+            self._send_signal(signal.SIGKILL)
             await asyncio.wait({self._dropping}, timeout=CODE_S)  # longer if another process has its stderr
             self._dropping.cancel()
+
+    def _send_signal(self, number: int) -> None:
+        """Send a signal if the process runs. Its own `kill` would first take the exit code of one that has ended, and
+        asyncio would find none."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     async def _wait_closed(self) -> None:
         assert self._process.stdin is not None

@@ -63,6 +63,12 @@ async def test_ends_by_a_signal_what_goes_on(script: str, how: str) -> None:
     assert await child.ending() == f"it was ended by {how}"
 
 
+async def test_two_signals_in_a_row_lose_no_exit_code() -> None:
+    for child in [await start("exec sleep 60") for _ in range(50)]:
+        await child.end(0.0)
+        assert (await child.ending()).startswith("it was ended by SIG")
+
+
 async def test_notices_that_its_input_was_closed() -> None:
     child = await start("exec sleep 60 <&-")
     async with asyncio.timeout(20):
