@@ -11,7 +11,7 @@ from numpy.random import default_rng
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Unreadable
 from dreamd.store import reads
-from tests.sim.peers import MARK
+from tests.sim.peers import MARK, Peer
 from tests.sim.said_model import SaidModel
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Model(SaidModel):
 
     def __init__(self, world: "World", folder: Path, settings: Any) -> None:
         super().__init__(world, folder, settings)
-        self.peers: list[Any] = []
+        self.peers: list[Peer] = []
         self.stalled_s = 0.0  # for which the disk may have stalled, altogether
         self._wires = count(1)
         self._rests = 0
@@ -161,12 +161,17 @@ class Model(SaidModel):
     @property
     def is_undreamt(self) -> bool:
         """True if nothing waits to be taken back out of a field whose leo is there."""
+        return not self.waiting_undreams()
+
+    def waiting_undreams(self) -> dict[int, Peer | None]:
+        """Return the dialogues that wait to be taken back, each with the leo that could do it. Without a database,
+        return one that nobody can do."""
         connection = self._world.life.connection
         if connection is None:
-            return False
-        rows = connection.execute("SELECT field FROM dream_dialogs WHERE undone = 'waiting'").fetchall()
-        able = {peer.field for peer in self.peers if peer.greeted and "unobserve" in peer.provides}
-        return not any(field in able for (field,) in rows)
+            return {0: None}
+        rows = connection.execute("SELECT id, field FROM dream_dialogs WHERE undone = 'waiting'").fetchall()
+        able = {peer.field: peer for peer in self.peers if peer.greeted and "unobserve" in peer.provides}
+        return {number: able[field] for number, field in rows if field in able}
 
     @property
     def is_settled(self) -> bool:

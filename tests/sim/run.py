@@ -117,6 +117,10 @@ class Run:
         world.coming.clear()
         world.life.troubles.clear()
         world.run(world.now + CALM_S, lambda: model.is_settled and model.is_undreamt)
+        for number, peer in model.waiting_undreams().items():
+            if peer is not None:  # a leo that was lost three times is asked again only by a person
+                peer.call("dialogs.undream", [{"id": number}])
+        world.run(world.now + CALM_S, lambda: model.is_settled and model.is_undreamt)
         model.hold("what is to be taken back is", model.is_undreamt, "a leo is there, and was not asked")
         for peer in self.peers:
             peer.stays_away = True
