@@ -237,21 +237,34 @@ async def test_a_dream_of_a_host_is_taken_back(tmp_path: Path) -> None:
     assert [each["state"] for each in undone["dialogs"]] == ["done"]
 
 
+async def test_recalls_for_a_dream(tmp_path: Path) -> None:
+    words = ["sh", str(BROKEN), "all"]
+    async with serving(tmp_path / "state", **SETTINGS) as service, hosting(service, words):
+        assert (await dreamt(service))["lines"] >= 1
+        async with await onlooker(service) as peer:
+            hooks = (await peer.call("status"))["hooks"]
+    assert hooks["recall"]["calls"] == 1
+
+
+ADVICE = "; `dreamctl host --check` says more"
+NO_HELLO = [
+    (["true"], f"it ended with exit code 0 before its hello{ADVICE}"),
+    (["sh", str(BROKEN), "answer_first"], f"its first line is no hello{ADVICE}"),
+    (["echo", PRIVATE], f"its first line is no hello: {NOISE}{ADVICE}"),
+    (["cat"], f"it said no hello in 0.2 s{ADVICE}"),
+    (["/"], "it could not be started: Permission denied"),
+]
+
+
 async def test_tells_why_there_is_no_hello(tmp_path: Path) -> None:
-    told: list[str] = []
-    for words in (["true"], ["sh", str(BROKEN), "answer_first"], [str(tmp_path)]):
-        host = Hosting(Wanted(words, tmp_path / "s"), Waits(first_retry_s=60.0), told.append)
-        running = asyncio.create_task(host.run())
-        count = len(told)
-        await until_on_loop(lambda: len(told) > count)  # noqa: B023 - it is awaited in this round
+    for words, said in NO_HELLO:
+        told = list[str]()
+        waits = Waits(hello_s=0.2 if words == ["cat"] else 20.0, first_retry_s=60.0)
+        running = asyncio.create_task(Hosting(Wanted(words, tmp_path / "s"), waits, told.append).run())
+        await until_on_loop(told.copy)
         running.cancel()
         await asyncio.wait({running})
-    advice = "`dreamctl host --check` says more; it starts again in 60 s"
-    assert told == [
-        f"it ended with exit code 0 before its hello; {advice}",
-        f"its first line is no hello; {advice}",
-        "it could not be started: Permission denied; it starts again in 60 s",
-    ]
+        assert told == [f"{said}; it starts again in 60 s"]
 
 
 # As a process of its own.
