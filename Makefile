@@ -107,8 +107,11 @@ mutants: venv  ## put faults into the code one at a time, and let the tests find
 bench: venv $(BENCH_VENV)/.made  ## figures beside peers, ten minutes: docs/performance.md; QUICK=1: one minute, no peers
 	@"$(BIN)/python" -m tests.bench $(if $(QUICK),--quick) $(ARGS)
 
+RELAY_FILES ?= 9999
+RELAY_KILLS ?= 50
+
 relay: venv  ## the relay on a real NATS server: 10,000 files, 50 kills at random, and its rate beside a bare publisher
-	@RELAY_FILES=9999 RELAY_KILLS=50 "$(BIN)/python" -m pytest -q -s tests/ctl/commands/inbox/relay/test_kills.py $(ARGS)
+	@RELAY_FILES=$(RELAY_FILES) RELAY_KILLS=$(RELAY_KILLS) "$(BIN)/python" -m pytest -q -s tests/ctl/commands/inbox/relay/test_kills.py $(ARGS)
 	@"$(BIN)/python" -m tests.ctl.commands.inbox.relay.rate
 
 bench-compare: venv $(BENCH_VENV)/.made  ## the figures against those of an earlier run: BASE=FILE, of ARGS="--json FILE"

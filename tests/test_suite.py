@@ -31,7 +31,6 @@ ELSEWHERE = {
     # parts of the commands, tested as a user has them
     "dreamd/ctl/commands/export.py": "ctl/commands/test_diary.py",
     "dreamd/ctl/commands/inbox/relay/following.py": "ctl/commands/inbox/relay/test_command.py",
-    "dreamd/ctl/commands/inbox/relay/publishing.py": "ctl/commands/inbox/relay/test_command.py",
     "dreamd/ctl/commands/inbox/relay/rounds.py": "ctl/commands/inbox/relay/test_command.py",
     "dreamd/ctl/commands/inbox/relay/server.py": "ctl/commands/inbox/relay/test_command.py",
     "dreamd/ctl/commands/prune.py": "ctl/commands/test_forget.py",

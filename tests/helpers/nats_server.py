@@ -32,9 +32,9 @@ def free_port() -> int:
 class NatsServer:
     """A server on a port of its own, which survives `kill` and `start`. `options`: more of its command line."""
 
-    def __init__(self, folder: Path, *options: str, login: str = "") -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         need_nats()
-        self.folder, self.port, self.options, self.login = folder, free_port(), options, login
+        self.folder, self.port, self.options = folder, free_port(), options
         self.url = f"nats://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -67,16 +67,19 @@ class NatsServer:
             self.process.wait()
 
     def make_stream(self, name: str = "DREAMS", subjects: Sequence[str] = ("dreams.>",), **more: Any) -> None:
+        """Do what `add_stream` does, in a loop of its own."""
+        asyncio.run(self.add_stream(name, subjects, **more))
+
+    async def add_stream(
+        self, name: str = "DREAMS", subjects: Sequence[str] = ("dreams.>",), **more: Any
+    ) -> None:
         """Make a stream, and the consumer of `dreamctl inbox pull`, which redelivers after a second."""
         import nats
         from nats.js.api import ConsumerConfig, DiscardPolicy
 
-        async def make() -> None:
-            client = await nats.connect(self.url.replace("//", f"//{self.login}"))
-            jetstream = client.jetstream()
-            await jetstream.add_stream(name=name, subjects=list(subjects), discard=DiscardPolicy.NEW, **more)
-            consumer = ConsumerConfig(durable_name="dreamd", ack_policy="explicit", ack_wait=1.0)
-            await jetstream.add_consumer(name, consumer)
-            await client.close()
-
-        asyncio.run(make())
+        client = await nats.connect(self.url)
+        jetstream = client.jetstream()
+        await jetstream.add_stream(name=name, subjects=list(subjects), discard=DiscardPolicy.NEW, **more)
+        consumer = ConsumerConfig(durable_name="dreamd", ack_policy="explicit", ack_wait=1.0)
+        await jetstream.add_consumer(name, consumer)
+        await client.close()

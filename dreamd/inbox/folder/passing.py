@@ -18,10 +18,11 @@ from dreamd.inbox.folder.removing import note_consumer
 from dreamd.inbox.folder.writing import rename_to_done
 
 Stamp = tuple[int, int, int, int]
+_NO_STAMP: Stamp = (0, 0, 0, 0)
 
 
 class WaitingFile(NamedTuple):
-    """A file as it was read. `data` is None if it is no regular file, or larger than any that is read."""
+    """A file as it was read. `data` is None if it cannot be read, is no regular file, or is larger than any that is."""
 
     part: Part
     data: bytes | None
@@ -46,6 +47,9 @@ def read_waiting(files: Files, main: int, parts: Sequence[Part], most_bytes: int
         try:
             fd = files.open_read(part_name(*part), main)
         except FileNotFoundError:
+            continue
+        except OSError:  # a link, or another user's file: it must not hold up the others
+            yield WaitingFile(part, None, _NO_STAMP)
             continue
         with files.closing(fd):
             found = files.fstat(fd)

@@ -52,6 +52,8 @@ def test_reads_at_least_one_file_and_then_no_more_than_asked(box):
     assert len(box.read_waiting(box.waiting_parts(), 1)) == 1
     (box.folder / "b.json").unlink()
     assert [each.part[0] for each in box.read_waiting([("b", 1), ("c", 1)], 1 << 20)] == ["c"]
+    (box.folder / "e.json").symlink_to(box.folder / "c.json")
+    assert [each.data is None for each in box.read_waiting([("e", 1), ("c", 1)], 1 << 20)] == [True, False]
     os.mkfifo(box.folder / "d.json")
     assert box.read_waiting([("d", 1)], 1 << 20)[0].data is None
 

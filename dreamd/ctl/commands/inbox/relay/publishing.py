@@ -6,6 +6,7 @@ nats-py 2.16 has `publish_async`, whose future never ends if the server answers 
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import click
@@ -13,7 +14,8 @@ import click
 from dreamd.ctl.commands.inbox.relay.message import ID_HEADER
 from dreamd.ctl.commands.inbox.relay.server import Place, ServerUnreachable, explain_answer, no_stream
 
-ACK_S: Final = 30.0  # for all acknowledgements of a batch
+BATCH_S: Final = 60.0  # for a batch of 4 MB and its acknowledgements
+LOOK_S: Final = 0.5
 
 
 class Message(NamedTuple):
@@ -29,6 +31,7 @@ class Publisher:
         self._client, self._place = client, place
         self._prefix = client.new_inbox()
         self._waiting: dict[str, Message] = {}
+        self._stored: set[str] = set()  # ids; only an acknowledgement adds one
         self._arrived = asyncio.Event()
         self._problem: click.ClickException | None = None
         self._number = 0
@@ -39,33 +42,30 @@ class Publisher:
 
     async def publish(self, messages: Sequence[Message]) -> tuple[set[str], click.ClickException | None]:
         """Return the ids that the server has stored, and what went wrong with the others, if anything did."""
-        self._waiting.clear()
+        self._waiting = {}
+        self._stored = set()
         self._arrived.clear()
         self._problem = None
         try:
-            for message in messages:
-                self._number += 1
-                number = str(self._number)
-                self._waiting[number] = message
-                await self._client.publish(
-                    message.subject,
-                    message.data,
-                    reply=f"{self._prefix}.{number}",
-                    headers={ID_HEADER: message.id},
-                )
-            async with asyncio.timeout(ACK_S):
+            async with asyncio.timeout(BATCH_S):
+                for message in messages:
+                    await self._send(message)
                 while self._waiting and not self._client.is_closed:
-                    try:
-                        await asyncio.wait_for(self._arrived.wait(), 0.5)
-                    except TimeoutError:  # look whether the connection is still there
-                        continue
-                    break
+                    with suppress(TimeoutError):  # look whether the connection is still there
+                        await asyncio.wait_for(self._arrived.wait(), LOOK_S)
+                        break
         except Exception as error:  # noqa: BLE001 - what is acknowledged counts, whatever happened to the connection
             self._problem = self._problem or _lost(self._place, error)
         if self._waiting and self._problem is None:
             self._problem = _lost(self._place)
-        left = {message.id for message in self._waiting.values()}
-        return {message.id for message in messages} - left, self._problem
+        return self._stored, self._problem
+
+    async def _send(self, message: Message) -> None:
+        self._number += 1
+        number = str(self._number)
+        self._waiting[number] = message
+        reply, headers = f"{self._prefix}.{number}", {ID_HEADER: message.id}
+        await self._client.publish(message.subject, message.data, reply=reply, headers=headers)
 
     async def _take_answer(self, answer: Any) -> None:
         number = answer.subject.rpartition(".")[2]
@@ -87,6 +87,7 @@ class Publisher:
             self._refuse(explain_answer(wrong.get("code", "?"), text, self._place))
             return
         del self._waiting[number]
+        self._stored.add(message.id)
         if not self._waiting:
             self._arrived.set()
 
@@ -100,5 +101,5 @@ class Publisher:
 def _lost(place: Place, error: Exception | None = None) -> click.ClickException:
     why = "the connection was lost before it acknowledged"
     if isinstance(error, TimeoutError):
-        why = f"it acknowledged nothing for {ACK_S:.0f} s"
+        why = f"it acknowledged nothing for {BATCH_S:.0f} s"
     return ServerUnreachable(f"{place.shown}: {why}")

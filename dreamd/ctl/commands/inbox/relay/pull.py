@@ -17,7 +17,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_json, emit_note, json_option
 from dreamd.errors import SettingsError
-from dreamd.inbox import DamagedFile, Inbox, ValidationError
+from dreamd.inbox import DamagedFile, Inbox, InboxUnavailable, ValidationError
 
 BATCH: Final = 128
 FETCH_S: Final = 2.0
@@ -112,15 +112,28 @@ async def _pull_all(
                 return
             continue
         documents = [(message.data, (message.headers or {}).get(ID_HEADER, "")) for message in messages]
-        await asyncio.to_thread(_persist_all, box, documents, counts)
-        for message in messages:
-            await message.ack()
+        failures = await asyncio.to_thread(_persist_all, box, documents, counts)
+        for message, failure in zip(messages, failures, strict=True):
+            if failure is None:
+                await message.ack()
         await client.flush()
+        if failed := [failure for failure in failures if failure]:
+            raise failed[0]
+        on_success()
 
 
-def _persist_all(box: Inbox, documents: Sequence[tuple[bytes, str]], counts: dict[str, int]) -> None:
-    """Persist documents, each whole and on disk. Raise InboxUnavailable: then they all come again."""
-    for data, sent_id in documents:
+def _persist_all(
+    box: Inbox, documents: Sequence[tuple[bytes, str]], counts: dict[str, int]
+) -> list[InboxUnavailable | None]:
+    """Persist documents, each whole and on disk. Return for each None, or why it was not: it comes again then, and does
+    not hold up the others."""
+    return [_persist_document(box, data, sent_id, counts) for data, sent_id in documents]
+
+
+def _persist_document(
+    box: Inbox, data: bytes, sent_id: str, counts: dict[str, int]
+) -> InboxUnavailable | None:
+    try:
         try:
             trace_id, document = read_message(data, sent_id)
             report = box.write(
@@ -136,3 +149,6 @@ def _persist_all(box: Inbox, documents: Sequence[tuple[bytes, str]], counts: dic
             digest = message_id("x", data)[-HASH_DIGITS:]
             box.keep_aside("pulled", data, int(digest[:12], 16))
             counts["set_aside"] += 1
+    except InboxUnavailable as failure:
+        return failure
+    return None

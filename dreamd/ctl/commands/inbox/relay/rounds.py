@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,19 +42,17 @@ class Relay:
         publisher = Publisher(client, self.place)
         await publisher.open()
         await client.flush()
-        on_success_once = self.state.published
         while True:
             seen = self._folder_time()
-            await self._pass_round(publisher, client.max_payload)
-            if on_success_once != self.state.published or self.state.waiting == 0:
-                on_success()
+            await self._pass_round(publisher, client.max_payload, on_success)
+            on_success()
             self.state.note_success(time.time())
             self.save(self.state)
             if once:
                 return
             await self._until_changed(client, seen)
 
-    async def _pass_round(self, publisher: Publisher, most: int) -> None:
+    async def _pass_round(self, publisher: Publisher, most: int, on_success: Callable[[], None]) -> None:
         parts = list(await asyncio.to_thread(self.box.waiting_parts))
         self.state.waiting, self.state.skipped = len(parts), 0
         while parts:
@@ -63,9 +61,12 @@ class Relay:
                 parts = parts[BATCH:]
                 continue
             parts = parts[parts.index(batch[-1].part) + 1 :]
-            await self._pass_batch(publisher, batch, most)
+            if await self._pass_batch(publisher, batch, most):
+                on_success()
 
-    async def _pass_batch(self, publisher: Publisher, batch: "list[WaitingFile] | Any", most: int) -> None:
+    async def _pass_batch(self, publisher: Publisher, batch: Sequence[WaitingFile], most: int) -> int:
+        """Publish a batch, and acknowledge what the server has stored. Return how many. Raise ClickException if the
+        server took none, and for the others after that."""
         made = [(each, self._message(each, most)) for each in batch]
         messages = [message for _, message in made if message]
         self.state.skipped += len(made) - len(messages)
@@ -80,6 +81,7 @@ class Relay:
         self.save(self.state)
         if problem:
             raise problem
+        return len(stored)
 
     def _message(self, file: WaitingFile, most: int) -> Message | None:
         """Return the message for a file, or None if it is no inbox document or larger than the server takes."""

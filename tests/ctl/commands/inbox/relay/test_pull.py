@@ -59,3 +59,15 @@ def test_reports_a_missing_stream_and_a_missing_extra(server, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "nats", None)
     result = dreamctl("inbox", "pull", "--from", server.url, "--into", tmp_path / "all")
     assert (result.exit_code, "pip install 'dreamd[nats]'" in result.stderr) == (2, True)
+
+
+def test_goes_on_behind_a_document_that_cannot_be_written(server, tmp_path):
+    machine = Machine(tmp_path / "machine")
+    machine.fill(4)
+    assert ended(machine.relay(server.url, "--once"))[0] == 0
+    target = tmp_path / "all"
+    (target / "machine-1.json").mkdir(parents=True)
+    code, out, err = ended(start_pull(target, server.url, "--once", "--json"))
+    assert (code, err, json.loads(out)) == (0, "", {"documents": 3, "shards_written": 9, "set_aside": 1})
+    (aside,) = target.glob("pulled.json.corrupt-*")
+    assert json.loads(aside.read_bytes())["trace_id"] == "machine-1"
