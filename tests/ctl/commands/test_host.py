@@ -267,6 +267,14 @@ async def test_tells_why_there_is_no_hello(tmp_path: Path) -> None:
         assert told == [f"{said}; it starts again in 60 s"]
 
 
+def test_waits_longer_from_start_to_start_unless_it_ran_well() -> None:
+    waits, found = Waits(), [0.0]
+    for ran_s in (0.1, 0.1, 0.1, 3.9, 4.1, *[0.1] * 8):
+        found.append(waits.next_retry_s(found[-1], ran_s))
+    assert found[1:] == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60, 60]
+    assert waits.next_retry_s(60, 61) == 1
+
+
 # As a process of its own.
 
 

@@ -34,6 +34,12 @@ class Waits:
     first_retry_s: float = 1.0  # doubling, to
     last_retry_s: float = 60.0
 
+    def next_retry_s(self, wait_s: float, ran_s: float) -> float:
+        """Return the wait before the next start, if the last was `wait_s` (0 at first) and the run lasted `ran_s`."""
+        if not wait_s or ran_s > wait_s:  # it ran well
+            return self.first_retry_s
+        return min(2 * wait_s, self.last_retry_s)
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -56,18 +62,16 @@ class Hosting:
 
     async def run(self) -> None:
         """Run the command again and again, until this task is cancelled."""
-        loop, wait_s = asyncio.get_running_loop(), self._waits.first_retry_s
+        loop, wait_s = asyncio.get_running_loop(), 0.0
         while True:
             began = loop.time()
             try:
                 await self._run_once()
             except HostFailed as error:
-                if loop.time() - began > wait_s:  # it ran well
-                    wait_s = self._waits.first_retry_s
+                wait_s = self._waits.next_retry_s(wait_s, loop.time() - began)
                 self._failures.count("process_ended")
                 self._tell(f"{error}; it starts again in {wait_s:g} s")
             await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, self._waits.last_retry_s)
 
     async def _run_once(self) -> None:
         """Run the command until its end. Raise HostFailed then."""
