@@ -6,7 +6,7 @@ BENCH_VENV := .venv-bench
 FUZZ_VENV  := .venv-fuzz
 BIN      := $(VENV)/bin
 
-.PHONY: help run test check format lint types venv cov bench bench-compare relay fuzz hunt sim crash sweep mutants leo man pictures dist install uninstall lock clean
+.PHONY: help run test check format lint types venv cov bench bench-compare relay fuzz hunt load soak sim crash sweep mutants leo man pictures dist install uninstall lock clean
 
 run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real daemon; state in state/
 	@"$(BIN)/dreamctl" --state-dir state demo $(ARGS)
@@ -81,6 +81,12 @@ $(FUZZ_VENV)/.made: requirements/fuzz.txt requirements/run.lock
 	@"$(FUZZ_VENV)/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements/fuzz.txt || \
 	  { echo "atheris cannot be installed for this Python: make fuzz PYTHON=python3.11" >&2; exit 1; }
 	@touch $@
+
+load: venv  ## crowds, floods, invented names and lies at a daemon, beside a healthy leo: two minutes
+	@"$(BIN)/python" -m tests.load.run $(ARGS)
+
+soak: venv  ## a year of a leo in compressed time, with and without a consumer of the inbox: ten minutes
+	@"$(BIN)/python" -m tests.soak.run $(ARGS)
 
 hunt: venv  ## long hunts: new examples for every property, every fault at every system call
 	@HYPOTHESIS_PROFILE=hunt HUNT=1 "$(BIN)/python" -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults \

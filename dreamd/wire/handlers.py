@@ -124,8 +124,9 @@ def list_decisions(parts: Parts, session: Session, asked: params.CountParams) ->
 # --- looking -----------------------------------------------------------------------------------------
 
 
-def list_dialogs(parts: Parts, session: Session, asked: params.PageParams) -> Coroutine[Any, Any, Any]:
-    return parts.store.recent(asked.n, asked.before)
+async def list_dialogs(parts: Parts, session: Session, asked: params.PageParams) -> list[dict[str, Any]]:
+    async with parts.reading:
+        return await parts.store.recent(asked.n, asked.before)
 
 
 async def get_dialog(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
@@ -137,7 +138,8 @@ async def get_dialog(parts: Parts, session: Session, asked: params.DialogParams)
 
 async def replay_dialog(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
     try:
-        found = await parts.store.script(asked.id)
+        async with parts.reading:
+            found = await parts.store.script(asked.id)
     except Unreadable as error:
         lines = (await get_dialog(parts, session, asked))["lines"]
         return {"id": asked.id, "lines": lines, "same": False, "difference": str(error)}

@@ -42,6 +42,8 @@ class Parts:
     stop: Callable[[], None]
     # A search may keep the database for 0.3 s. One at a time waits there, so that all other calls come between.
     searching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # A page of 1,000 dialogues may keep it for 20 ms, and a client may ask for 64: so that lines come between.
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     started_s: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap
 SESSIONS = 1024
 ANSWER_S = 0.1  # seconds that `close` waits for answers that are being made, such as those of ended dreams
 RESERVE = 64  # descriptors kept for the database, the inbox and the listener
+LEAST_SESSIONS = 8  # also if fewer descriptors are left: the daemon itself takes about 30 while it dreams
 
 
 def session_cap() -> int:
@@ -30,7 +31,7 @@ def session_cap() -> int:
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(SESSIONS, soft - RESERVE))
+    return max(LEAST_SESSIONS, min(SESSIONS, soft - RESERVE))
 
 
 def descriptors_left() -> bool:

@@ -27,7 +27,7 @@ UNSENT_BYTES = (
 # How long this session waits for a peer that makes no progress: in reading, in ending its message, in saying hello. The
 # daemon's tick checks it, so it may take a tick longer.
 PATIENCE_S = 30.0
-ROUND_EVENTS = 500  # of one session before another's turn: they take some ms
+ROUND_EVENTS = 100  # of one session before another's turn: they take some ms
 HELD_BYTES = 64 << 10  # of answers that are held while a chunk of requests is read
 EVENT_BYTES = 256 << 10  # if more is unsent, a subscriber loses events
 HELLO_S = 5.0  # after this long without hello a session gives way if there are too many

@@ -52,6 +52,25 @@ def test_p11_bounds_and_returns_the_memory_of_sessions(tmp_path):
         assert len(daemon.call("status")["sessions"]) == 1
 
 
+async def test_p11_pages_of_one_client_hold_up_no_line_of_another(tmp_path, monkeypatch):
+    """Of many pages one at a time is in the queue of the database, so that a dream goes on between them."""
+    async with serving(tmp_path) as service, await leo(service) as other, await onlooker(service) as peer:
+        asked, go_on, read = [], asyncio.Event(), service.store.recent
+
+        async def slow(*page):
+            asked.append(page)
+            await go_on.wait()
+            return await read(*page)
+
+        monkeypatch.setattr(service.store, "recent", slow)
+        pages = [asyncio.create_task(peer.call("dialogs.recent", 1000)) for _ in range(60)]
+        await until_on_loop(lambda: asked != [])
+        assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
+        assert len(asked) == 1
+        go_on.set()
+        assert all(len(page) == 1 for page in await asyncio.gather(*pages))
+
+
 async def test_p11_searches_of_one_client_hold_up_no_other(tmp_path, monkeypatch):
     """Of many searches one at a time is in the queue of the database."""
     asked, go_on = [], asyncio.Event()
