@@ -155,6 +155,8 @@ def _carry_out(
     elif plan.action != "refuse":
         would = "" if done or plan.action == "nothing" else "would " + plan.action + ": "
         click.echo(fold_text(f"{files.folder}: {would}{plan.message}", terminal_width()))
+        if interpreter and not interpreter["problem"]:  # named, since it may be a guess
+            click.echo(f"leo must run with {quote(interpreter['path'])}, which has dreamclient.")
     _print_warnings(plan, interpreter)
     if plan.action == "refuse":
         click.echo(f"refused: {plan.message}", err=True)
