@@ -49,7 +49,7 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     # Seconds from one dream of a client name to the next: the middle of the 120-300 s that leo's author asked for.
     cooldown_s: Annotated[float, Meta(ge=0)] = 180.0
     # Probability of a dream, in [0, 1], even when everything calls for it (leo's own value).
-    chance: float = 0.3
+    chance: Share = 0.3
     # adaptive: a measure calls for a dream if it is high among the last ones of this leo. fixed: only thresholds count.
     mode: Literal["adaptive", "fixed"] = "adaptive"
     trauma_share: Share = 0.2  # Adaptive mode: the gate is open for this share of trauma, the highest.

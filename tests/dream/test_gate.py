@@ -232,7 +232,15 @@ def test_ties_share_their_middle_rank() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cooldown_s": -1}, {"chanse": 1}, {"enabled": "yes"}, {"mode": "off"}, {"trauma_share": 1.1}]
+    "wrong",
+    [
+        {"cooldown_s": -1},
+        {"chanse": 1},
+        {"enabled": "yes"},
+        {"mode": "off"},
+        {"trauma_share": 1.1},
+        {"chance": 30},
+    ],
 )
 def test_settings_refuse_unknown_keys(wrong: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
