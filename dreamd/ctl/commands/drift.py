@@ -43,6 +43,9 @@ def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = 
     if not drift:
         return "No dialogue has spoken yet."
     newest, oldest = drift[0], drift[-1]
+    if len(drift) == 1:
+        alone = f"{format_number(newest['drift'])} after dialogue {newest['id']} ({format_moment(newest['at'], now)})"
+        return fold_text(f"{alone}. A chart needs two.", columns)
     farthest = max(drift, key=lambda each: float(each["drift"]))
     words = (
         f"From dialogue {oldest['id']} ({format_moment(oldest['at'], now)}) to {newest['id']} "

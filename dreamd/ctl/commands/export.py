@@ -11,6 +11,7 @@ from dreamclient.paths import state_dir
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.past import dialogues_since
 from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
+from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.markdown import diary
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
@@ -67,7 +68,7 @@ def export(target: Target, file: Path | None, form: str, since: float | None, fo
         if target.as_json:
             emit_json(about)
         else:
-            click.echo(f"Written: {len(found)} dialogues to {file}")
+            click.echo(f"Written: {count_of(len(found), 'dialogue')} to {file}")
     elif target.as_json:
         emit_json(found)
     else:

@@ -46,11 +46,14 @@ def forget(target: Target, asked: str, undream: bool, friend: bool, everywhere: 
         what = {"id": number, "friend": friend, "everywhere": everywhere}
         if undream:
             _take_back(daemon, number)
+        undone = undream or (
+            not target.as_json and daemon.call(Method.DIALOGS_GET, number)["undone"] == "done"
+        )
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
     if target.as_json:
         emit_json(gone)
     else:
-        click.echo(show_gone(gone, f"dialogue {number}", terminal_width(), undone=undream))
+        click.echo(show_gone(gone, f"dialogue {number}", terminal_width(), undone=undone))
 
 
 def _take_back(daemon: Daemon, number: int) -> None:

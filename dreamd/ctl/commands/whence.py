@@ -32,7 +32,8 @@ def whence(target: Target, words: tuple[str, ...], count: int) -> None:
     if target.as_json:
         emit_json(found)
     elif not found:
-        click.echo(f"No dream line holds two of these words in a row: {' '.join(words)}")
+        what = "two of these words in a row" if len(" ".join(words).split()) > 1 else "this word"
+        click.echo(f"No dream line holds {what}: {' '.join(words)}")
     else:
         now, columns = time.time(), terminal_width()
         for line in found:

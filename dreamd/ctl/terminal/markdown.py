@@ -34,7 +34,8 @@ def _section(dialogue: Mapping[str, Any]) -> Iterator[str]:
         shown = f"*{text}*" if turn["speaker"] == "friend" else text
         yield from ("", f"**{escaped(turn['speaker'])}** · {shown}")
     if (ending := ending_in_words(dialogue)) != "complete":
-        yield from ("", f"({ending} after {count_of_lines(len(dialogue['turns']))})")
+        cut = "" if dialogue["outcome"] == "complete" else f" after {count_of_lines(len(dialogue['turns']))}"
+        yield from ("", f"({ending}{cut})")
 
 
 def escaped(text: str) -> str:

@@ -29,6 +29,7 @@ def test_drift_as_a_chart_with_its_ends_in_words() -> None:
     narrow = show_drift(DRIFT * 50, 40, NOW, plain=True)
     assert max(map(len, narrow.splitlines())) <= 40
     assert narrow.isascii()
+    assert show_drift(DRIFT[:1], 80, NOW) == "0.18 after dialogue 12 (11:59:00). A chart needs two."
     assert show_drift([], 80, NOW) == "No dialogue has spoken yet."
 
 

@@ -69,6 +69,7 @@ def test_takes_back_the_last_dialogue_and_then_says_so_everywhere(daemon: Daemon
         again = dreamctl("--socket", daemon.socket, "undream", "last")
         assert (again.exit_code, again.stdout) == (4, "")
         assert again.stderr == f"Error: dialogue {number} is taken back already (NOT_FOUND, 12)\n"
+        assert "so does leo" not in dreamctl("--socket", daemon.socket, "forget", "last").stdout
 
 
 def test_waits_for_leo_and_takes_all_back_when_he_comes(daemon: DaemonProcess, field: Path) -> None:

@@ -24,6 +24,9 @@ def test_finds_the_dream_that_said_it_with_and_without_a_daemon(tmp_path: Path) 
         assert len(shown.stdout.splitlines()) == 1
         nothing = dreamctl(*place, "whence", "a lighthouse")
         assert nothing.stdout == "No dream line holds two of these words in a row: a lighthouse\n"
+        assert (
+            dreamctl(*place, "whence", "lighthouse").stdout == "No dream line holds this word: lighthouse\n"
+        )
         wrong = dreamctl(*place, "whence", "?!")
         assert (wrong.exit_code, "no word in what is asked for" in wrong.stderr) == (4, True)
     without = dreamctl(*place, "whence", "and who keeps", "The Roof; the rain is", "--json")

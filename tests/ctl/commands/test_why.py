@@ -40,8 +40,8 @@ def test_why_as_text() -> None:
     assert show_why(DECISIONS[:1], 80, NOW, {"calm": 3}).endswith(
         "\n\nOf all 3 since the daemon started: 3 calm."
     )
-    assert show_why([], 80, NOW) == "No reply has reached this daemon yet."
-    private = "No reply has reached this daemon yet, beside 3 private ones."
+    assert show_why([], 80, NOW) == "No reply has reached dreamd yet."
+    private = "No reply has reached dreamd yet, beside 3 private ones."
     assert show_why([], 80, NOW, {"private": 3}) == private
 
 

@@ -20,4 +20,4 @@ def test_marks_dialogues_that_did_not_end_and_lines_that_were_not_kept() -> None
 def test_marks_a_dream_that_was_not_fed() -> None:
     turns = [{"speaker": "leo", "text": "yes"}]
     shown = list(diary([{"started_at": 0.0, "outcome": "complete", "fed": False, "turns": turns}]))
-    assert shown[-1] == "(complete, not fed after 1 line)"
+    assert shown[-1] == "(complete, not fed)"

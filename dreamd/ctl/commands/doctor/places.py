@@ -84,7 +84,8 @@ def _absent_socket(facts: SocketFacts, guarded: bool, holder: int) -> Finding:
             "socket",
             f"there is none at {path}, and a daemon (pid {holder}) has the state folder",
             "the daemon makes a vanished file again within 15 s. If it does not, `dreamctl service restart`. If it "
-            "listens elsewhere, set DREAMD_SOCKET for leo and dreamctl",
+            "listens elsewhere, set DREAMD_SOCKET for leo and dreamctl. One that is embedded in leo has no socket: "
+            "then nothing is wrong, and `dreamctl recent` and `dreamctl show` read its dreams",
         )
     if guarded:
         return fail(
