@@ -32,7 +32,6 @@ ELSEWHERE = {
     "dreamd/ctl/commands/export.py": "ctl/commands/test_diary.py",
     "dreamd/ctl/commands/inbox/relay/following.py": "ctl/commands/inbox/relay/test_command.py",
     "dreamd/ctl/commands/inbox/relay/rounds.py": "ctl/commands/inbox/relay/test_command.py",
-    "dreamd/ctl/commands/inbox/relay/server.py": "ctl/commands/inbox/relay/test_command.py",
     "dreamd/ctl/commands/prune.py": "ctl/commands/test_forget.py",
     "dreamd/ctl/daemon/activity.py": "ctl/commands/test_status.py",
     "dreamd/ctl/daemon/background.py": "ctl/commands/test_service.py",

@@ -4,7 +4,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -85,14 +85,18 @@ async def connect_server(place: Place) -> AsyncIterator[Any]:
         "max_reconnect_attempts": 1,
         "reconnect_time_wait": 0.1,
     }  # counts for the first connection too
+    client = nats.NATS()
     try:
         if place.tls_ca or urlsplit(place.url).scheme in ("tls", "wss"):
             options["tls"] = ssl.create_default_context(cafile=place.tls_ca)
         if place.creds:
             options["user_credentials"] = place.creds
         async with asyncio.timeout(2 * CONNECT_S):
-            client = await nats.connect(place.url, name="dreamd", **options)
-    except Exception as error:  # noqa: BLE001 - whatever nats-py raises, the user reads one line
+            await client.connect(place.url, name="dreamd", **options)
+    except BaseException as error:
+        await _close_client(client)
+        if not isinstance(error, Exception):
+            raise
         gave_up = isinstance(error, TimeoutError | nats.errors.NoServersError)
         raise explain_error(seen[0] if seen and gave_up else error, place) from None
     try:
@@ -102,11 +106,16 @@ async def connect_server(place: Place) -> AsyncIterator[Any]:
     except (OSError, TimeoutError, nats.errors.Error) as error:
         raise explain_error(seen[0] if seen and client.is_closed else error, place) from None
     finally:
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await client.close()
-        except (OSError, TimeoutError, nats.errors.Error):
-            pass
+        await _close_client(client)
+
+
+async def _close_client(client: Any) -> None:
+    """Close a client, also one that has not connected: nats-py leaves its socket open."""
+    with suppress(Exception):  # it is gone, or half made
+        async with asyncio.timeout(CLOSE_S):
+            await client.close()
+    with suppress(AttributeError):
+        client._transport.close()  # noqa: SLF001
 
 
 def _is_encrypted(client: Any) -> bool:
@@ -139,8 +148,10 @@ def explain_error(error: Exception, place: Place) -> click.ClickException:
         return ServerRefused(
             f"{place.shown}: it refuses these credentials ({text}); --creds names a file with others"
         )
-    if isinstance(error, ValueError):  # of a file with credentials or a CA
-        return ServerRefused(f"{place.creds or place.tls_ca}: not what it should be; name another file")
+    if isinstance(error, ValueError | TypeError):  # of a file with credentials or a CA
+        return ServerRefused(
+            f"{place.creds or place.tls_ca}: it does not hold what it should; name another file"
+        )
     code = getattr(error, "err_code", None)
     if code is not None or "Stream" in type(error).__name__ or type(error).__name__ == "NotFoundError":
         return explain_answer(getattr(error, "code", 503), getattr(error, "description", "") or text, place)
