@@ -1,5 +1,6 @@
 """One life of the daemon: a forked process that serves until it is killed, from outside or at a named point."""
 
+import ctypes
 import os
 import signal
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from dreamd.store.file import connection as database
 from dreamd.wire.server import Server
 from tests.helpers.daemons.in_loop import chosen
 
+PR_SET_PDEATHSIG = 1  # prctl(2)
 FILE_CALLS = (
     "open_new", "write", "fsync", "rename", "unlink", "touch", "open_lock", "lock", "mkdir", "open_read", "names",
 )  # fmt: skip
@@ -80,13 +82,14 @@ class Killer:
 
 
 def fork(work: Callable[[], int | None], log: Path) -> int:
-    """Run `work` in a forked process, whose output goes to `log`. Return its pid. This process has no threads."""
+    """Run `work` in a forked process, whose output goes to `log`, and return its pid. It ends with this process, which
+    has no threads."""
     pid = os.fork()
     if pid:
         return pid
     status = 70
     try:
-        os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)

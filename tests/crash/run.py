@@ -188,6 +188,7 @@ def main(arguments: list[str]) -> int:
         else:
             shutil.rmtree(folder)
             number += 1
+            print(f"{figures.kills} kills, every promise held", file=sys.stderr, flush=True)
     print(f"{figures.kills} kills from seed {asked.seed}, {sum(figures.reached.values())} of them at a point")
     print(
         f"  {len(figures.reached)} of {len(POINTS)} points; never: {sorted({*POINTS} - {*figures.reached})}"

@@ -57,8 +57,10 @@ def main(arguments: list[str]) -> int:
         if kind == (asked.only or kind) and nth == (asked.nth or nth) and error == (asked.error or error)
     ][:: asked.every]
     began, fired, broken = time.monotonic(), Counter[str](), 0
-    for kind, nth, error in wanted:
+    for number, (kind, nth, error) in enumerate(wanted, 1):
         outcome = run_one(kind, nth, error)
+        if number % 500 == 0:
+            print(f"{number} of {len(wanted)} faults", file=sys.stderr, flush=True)
         fired[kind] += bool(outcome.failed)
         if outcome.broken:
             broken += 1
