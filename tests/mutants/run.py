@@ -1,7 +1,7 @@
 """Put faults into copies of the tree, one at a time, and let its tests find them: `make mutants ARGS="inbox wire"`.
 
 The tables beside this file hold the faults, by module: `fault` says what is wrong then, `old` is replaced by `new`,
-`also` names tests that are run before the module's own file, and `survives` says why no test can find it. "daemon 12"
+`also` names tests that are run before the module's own file, and `survives` says why no test finds it. "daemon 12"
 in a fault means that dreamd once had it.
 """
 
@@ -173,8 +173,8 @@ def main(arguments: list[str]) -> int:
     began, found = time.monotonic(), Counter[str]()
     unexpected = 0
     for mutant, how, test in find_all(mutants, asked.seconds, asked.at_once):
-        if how == "survived" and mutant.survives:
-            how, test = "survived as expected", mutant.survives
+        if how != "caught" and mutant.survives:
+            how, test = "not caught, as expected", mutant.survives
         found[how] += 1
         unexpected += how in ("survived", "no answer")
         print(f"{how}: {mutant.module}: {mutant.fault}\n    {test}", flush=True)

@@ -58,4 +58,4 @@ def test_a_survivor_without_a_reason_fails_the_run(
     assert run.main([]) == 1
     ends.pop(0)
     assert run.main([]) == 0
-    assert "1 survived as expected" in capsys.readouterr().out
+    assert "1 not caught, as expected" in capsys.readouterr().out

@@ -264,3 +264,8 @@ def test_keeps_what_only_describes_a_secret(key: str) -> None:
 )  # fmt: skip
 def test_keeps_what_only_looks_like_a_secret(text: str) -> None:
     assert masked(text) == (text, Counter())
+
+
+def test_masks_a_private_key_whose_end_was_cut_off() -> None:
+    text = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA7bq0lt and more of it"
+    assert masked(text)[0] == "[private-key]"
