@@ -80,6 +80,8 @@ class Copy:
         """Return how the tests ended with a fault, and the test that found it: one that passes without the fault."""
         file = self.root / mutant.module
         sound = file.read_text()
+        if sound.count(mutant.old) != 1:
+            return "does not fit", "the code has changed: change the fault too, or take it out"
         try:
             self._write(file, sound.replace(mutant.old, mutant.new, 1))
             until = time.monotonic() + seconds
@@ -176,7 +178,7 @@ def main(arguments: list[str]) -> int:
         if how != "caught" and mutant.survives:
             how, test = "not caught, as expected", mutant.survives
         found[how] += 1
-        unexpected += how in ("survived", "no answer")
+        unexpected += how in ("survived", "no answer", "does not fit")
         print(f"{how}: {mutant.module}: {mutant.fault}\n    {test}", flush=True)
     counts = ", ".join(f"{count} {how}" for how, count in sorted(found.items()))
     print(f"{len(mutants)} faults in {time.monotonic() - began:.0f} s: {counts}")
