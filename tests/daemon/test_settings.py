@@ -75,7 +75,7 @@ def test_the_variables_of_the_earlier_inbox_writer():
         ("zzzzzz=1", "--set zzzzzz: there is no such setting; there are: gate.enabled, gate.cooldown_s, "),
         ("gate.chance", "--set gate.chance: expected NAME=VALUE, as in gate.chance=1"),
         ("gate.chance=often", "--set gate.chance: expected a number, not 'often'"),
-        ("gate.chance=nan", "--set gate.chance: expected a finite number, not 'nan'"),
+        ("gate.trauma_above=nan", "--set gate.trauma_above: expected a finite number, not 'nan'"),
         ("gate.cooldown_s=inf", "--set gate.cooldown_s: expected a finite number, not 'inf'"),
         ("gate.cooldown_s=-1", "--set gate.cooldown_s: expected a number >= 0.0, not '-1'"),
         ("gate.enabled=maybe", "--set gate.enabled: expected true or false, not 'maybe'"),

@@ -14,7 +14,7 @@ from tests.sim.history import make_history
 from tests.sim.run import run_history
 from tests.sim.shrink import report, shrink
 
-SEEDS = range(1, 81)  # ten seconds of processor
+SEEDS = range(1, 51)  # six seconds of processor
 LONGEST = 400  # runs in which each of the faults below is found
 
 

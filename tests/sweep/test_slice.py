@@ -7,7 +7,7 @@ import pytest
 
 from tests.sweep import faults, run, scenario
 
-FAULTS = 45  # five seconds
+FAULTS = 20  # three seconds
 SEED = 1
 
 
