@@ -20,6 +20,7 @@ ELSEWHERE = {
     "client/dreamclient/clients/run.py": "client/clients/test_thread.py",
     "client/dreamclient/dropin/process.py": "client/dropin/test_dropin.py",
     "client/dreamclient/protocol/failures.py": "client/protocol/test_session.py",
+    "client/dreamclient/protocol/packing.py": "client/protocol/test_rpc.py",
     "dreamd/app.py": "daemon/test_main.py",
     "dreamd/embedded_waiting.py": "client/test_embedded.py",
     "dreamd/engine/events.py": "wire/test_subscriptions.py",

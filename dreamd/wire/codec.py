@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from dreamclient.errors import Malformed
 from dreamclient.messages import NESTING
+from dreamclient.protocol.packing import packed
 from dreamclient.protocol.rpc import (
     EXPECTED,
     MSGID_MASK,
@@ -23,7 +24,6 @@ from dreamclient.protocol.rpc import (
     Reply,
     Request,
     is_msgid,
-    packed,
     remote_error,
     text_of,
 )

@@ -22,7 +22,7 @@ from dreamclient.leo.modules import Modules, SpokenLine
 from dreamclient.leo.names import given
 from dreamclient.leo.voice import Voice, text_of
 from dreamclient.messages import ADDED_BYTES
-from dreamclient.protocol.rpc import packed
+from dreamclient.protocol.packing import packed
 
 # Seconds. A line takes as long as a reply does, and both share the interpreter: while leo talks the line can wait.
 LINE_WAITS_S = 1.0

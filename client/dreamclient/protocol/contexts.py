@@ -12,7 +12,8 @@ from typing import Any, TypeGuard
 from dreamclient.errors import UsageError
 from dreamclient.messages import Method
 from dreamclient.protocol.failures import as_told
-from dreamclient.protocol.rpc import NOTIFICATION, packed
+from dreamclient.protocol.packing import packed
+from dreamclient.protocol.rpc import NOTIFICATION
 
 WHOLE_BYTES = 32 * 1024  # up to here a send on a Unix socket was seen to be all or nothing
 TEXT_CHARS, TEXT_BYTES = 4000, 12_000  # of the prompt, and of the reply

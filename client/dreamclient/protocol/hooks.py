@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dreamclient.messages import ADDED_BYTES, Code, LineMetrics, Method
 from dreamclient.protocol.contexts import number
-from dreamclient.protocol.rpc import packed
+from dreamclient.protocol.packing import packed
 
 Hook = Callable[..., Any]
 

@@ -7,15 +7,16 @@ Specification: https://github.com/msgpack-rpc/msgpack-rpc/blob/master/spec.md
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from msgpack import Packer, Unpacker, unpackb
+from msgpack import Unpacker, unpackb
 from msgpack.exceptions import OutOfData
 
 from dreamclient.errors import Malformed, MessageTooLarge, ProtocolError, RemoteError, UsageError
-from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext, PulseSnapshot
+from dreamclient.messages import MESSAGE_BYTES, Code
+from dreamclient.protocol.packing import packed
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
@@ -104,32 +105,6 @@ class Codec(NamedTuple):
 
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Message]
-
-
-def plain(value: Any) -> Any:
-    """Convert a value that the packer does not know: a context, a mapping, or an array or scalar of numpy. Raise
-    TypeError for any other, since everything that it refers to would be sent."""
-    if isinstance(value, DreamContext | PulseSnapshot):
-        return value.__dict__
-    if isinstance(value, Mapping):
-        return dict(value)
-    tolist = getattr(value, "tolist", None)
-    if tolist is not None:
-        return tolist()
-    raise TypeError(f"a {type(value).__name__} cannot be sent; send numbers, texts, lists and maps")
-
-
-def packed(value: Any) -> bytes:
-    """Encode `value`. Raise UsageError if it cannot be encoded. Lone surrogates, which UTF-8 cannot hold, become
-    question marks."""
-    try:
-        try:
-            data = Packer(default=plain).pack(value)
-        except UnicodeEncodeError:
-            data = Packer(default=plain, unicode_errors="replace").pack(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"this cannot be sent as MessagePack ({type(error).__name__})") from error
-    return cast(bytes, data)  # None only without autoreset
 
 
 PLAIN = Codec(packed, decode)

@@ -14,7 +14,8 @@ from dreamclient.errors import CallTimeout, NotConnected, UsageError
 from dreamclient.messages import MESSAGE_BYTES
 from dreamclient.protocol.failures import Failures
 from dreamclient.protocol.hooks import Hooks
-from dreamclient.protocol.rpc import Notification, Peer, Reply, Request, packed
+from dreamclient.protocol.packing import packed
+from dreamclient.protocol.rpc import Notification, Peer, Reply, Request
 from dreamclient.protocol.session import Session
 
 from tests.helpers.daemons.little import DEADLINE_S

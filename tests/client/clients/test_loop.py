@@ -15,7 +15,7 @@ from dreamclient.clients.loop import AsyncDreamClient
 from dreamclient.clients.run import Timing
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import MESSAGE_BYTES, Code, DreamContext
-from dreamclient.protocol.rpc import packed
+from dreamclient.protocol.packing import packed
 
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.daemons.little_on_loop import WELCOME, AioDaemon, Answer, Served

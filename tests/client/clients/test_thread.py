@@ -26,7 +26,7 @@ from dreamclient.clients.run import Run, Timing
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
 from dreamclient.messages import DIALOGUE_S, Code, DreamContext, PulseSnapshot
-from dreamclient.protocol.rpc import packed
+from dreamclient.protocol.packing import packed
 
 from dreamd.dream.dialogue import DialogueSettings
 from tests.helpers.daemons.little import DEADLINE_S, Connection, LittleDaemon, fails, welcome
