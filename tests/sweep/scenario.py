@@ -199,7 +199,7 @@ class Scenario:
         self.shown |= {f"degraded: {engine.degraded_reason}"} if engine.degraded_reason else set()
 
     async def _calm(self, service: Parts, client: DreamClient) -> None:
-        """Let all pending work be done, and dream once more."""
+        """Let all pending work be done, also a dialogue that goes on, and dream once more."""
         for _ in range(200):
             if await service.store.probe() is None:
                 break
@@ -207,6 +207,8 @@ class Scenario:
         service.engine.pending.retry()
         await service.engine.pending.attempt()
         hold("P10", not service.engine.degraded_reason, f"still degraded: {service.engine.degraded_reason}")
+        if running := [task for _, task in service.engine.dialogues.running.values()]:
+            await asyncio.wait(running)
         await asyncio.to_thread(self._step, self._dream, client)
         service.engine.pending.retry()
         await service.engine.pending.attempt()
