@@ -642,7 +642,7 @@ def test_dreams_do_not_recall_a_private_reply(leo, client):
     with attachment.private():
         secret = leo.reply(PROMPT)
     recall = client._session.hooks._hooks["recall"]
-    with sqlite3.connect(leo_double.DB_PATH) as database:
+    with closing(sqlite3.connect(leo_double.DB_PATH)) as database, database:
         database.execute("DELETE FROM snapshots")
         for text in (secret, f"{secret} and more"):
             database.execute("INSERT INTO snapshots (text) VALUES (?)", (text,))

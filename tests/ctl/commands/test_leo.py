@@ -61,7 +61,7 @@ def test_dry_runs_and_check_change_nothing_and_say_what_would_be_done(folder):
     for arguments in (("install", folder, "--dry-run", *HERE), ("check", folder, *HERE)):
         said = dreamctl("leo", *arguments)
         assert (said.exit_code, "would install" in said.stdout) == (0, True)
-        assert f"leo must run with {sys.executable}, which has dreamclient." in said.stdout
+        assert f"leo must run with {quote(sys.executable)}, which has dreamclient." in said.stdout
         assert contents(folder) == {"dream.py": OWN}
     dreamctl("leo", "install", folder, *HERE)
     before = contents(folder)
@@ -264,7 +264,7 @@ def test_install_says_what_to_do_next(folder, tmp_path, without_systemd):
     place = ("--state-dir", tmp_path / "state")
     told = dreamctl(*place, "leo", "install", folder, *HERE, HOME=str(tmp_path))
     _, exe, first, then = told.stdout.splitlines()
-    assert exe == f"leo must run with {sys.executable}, which has dreamclient."
+    assert exe == f"leo must run with {quote(sys.executable)}, which has dreamclient."
     assert (
         first
         == f"Next, set up the daemon: `dreamctl --state-dir {quote(str(tmp_path / 'state'))} service start`"
