@@ -133,11 +133,12 @@ def undream(run: "Run", peer: Peer, chance: random.Random) -> None:
 
 
 def pause(run: "Run", peer: Peer, chance: random.Random, seconds: float | None) -> None:
-    model, world = run.world.model, run.world
+    model, asked_s = run.world.model, run.world.now
 
     def told(error: Any, result: Any) -> None:
+        # The answer may wait for a dream that runs: the pause counts from the question.
         if error is None:
-            model.paused_until = world.now + (1e9 if seconds is None else seconds) - PAUSE_SLACK_S
+            model.paused_until = asked_s + (1e9 if seconds is None else seconds) - PAUSE_SLACK_S
 
     model.paused_until = 0.0
     peer.call("dream.pause", [seconds], told)
