@@ -137,15 +137,15 @@ def pause(run: "Run", peer: Peer, chance: random.Random, seconds: float | None) 
 
     def told(error: Any, result: Any) -> None:
         # The answer may wait for a dream that runs: the pause counts from the question.
-        if error is None:
+        if error is None and model.pause_asked_s == asked_s:  # nobody resumed or paused meanwhile
             model.paused_until = asked_s + (1e9 if seconds is None else seconds) - PAUSE_SLACK_S
 
-    model.paused_until = 0.0
+    model.paused_until, model.pause_asked_s = 0.0, asked_s
     peer.call("dream.pause", [seconds], told)
 
 
 def resume(run: "Run", peer: Peer, chance: random.Random) -> None:
-    run.world.model.paused_until = 0.0
+    run.world.model.paused_until, run.world.model.pause_asked_s = 0.0, None
     peer.call("dream.resume", [])
 
 

@@ -26,6 +26,7 @@ class SaidModel(InboxModel):
         self.jumped_back = False
         self.names_flooded = False
         self.paused_until = 0.0  # at least: no dream begins by itself before
+        self.pause_asked_s: float | None = None  # of the last pause; None: it was ended
         self._observed: set[tuple[str, int]] = set()
         self._reasons: dict[int, str] = {}
         self._dreams_of: Counter[str] = Counter()  # by prompt

@@ -81,7 +81,8 @@ def file_stall(run: "Run", chance: random.Random, what: float, left: int, skip: 
 def jump(run: "Run", chance: random.Random, seconds: float) -> None:
     """The wall clock is set."""
     run.world.jumped_s += seconds
-    run.world.model.paused_until = 0.0  # over a restart only the wall clock tells
+    # Over a restart only the wall clock tells.
+    run.world.model.paused_until, run.world.model.pause_asked_s = 0.0, None
     run.world.model.jumped_back = run.world.model.jumped_back or seconds < 0
 
 
