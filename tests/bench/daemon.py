@@ -54,7 +54,7 @@ def connected(address: Path) -> socket.socket:
             sock.close()
             if time.monotonic() > until:
                 raise
-            time.sleep(0.0005)
+            time.sleep(0.0005)  # a socket that is not there yet tells nobody when it comes
         else:
             sock.settimeout(WAIT_S)
             return sock

@@ -1,4 +1,4 @@
-"""What grows with the past: a dialogue, a search, lists, a report, and an inbox that nobody reads."""
+"""Measure what grows with the past: a dialogue, a search, lists, a report, and an inbox without a consumer."""
 
 import os
 import subprocess
@@ -90,7 +90,7 @@ def report(root: Path, _folder: object) -> Figures:
 
 
 def waiting(root: Path, _folder: object) -> Figures:
-    """Measure a daemon whose inbox holds 50,000 files that nobody has read."""
+    """Measure a daemon whose inbox holds 50,000 waiting files."""
     state = _files(root)
     with running(dreamd(state), state / "dreamd.sock") as server:
         found = {"dialogue_busy_ms": _dialogue_ms(server.pid, state)}

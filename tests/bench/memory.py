@@ -43,7 +43,7 @@ def once(dialogues: int) -> Figures:
             dream(address, dialogues - FIRST)
             dialogue_ms = 1000 * (time.perf_counter() - before) / dialogues
             dreamt = resident_mb(server.pid)
-            time.sleep(SETTLE_S)
+            time.sleep(SETTLE_S)  # three ticks, of which nothing outside the daemon tells
             used = busy_ns(server.pid)
             time.sleep(IDLE_S)  # the measurement itself: what is used in so many seconds
             idle_ms = (busy_ns(server.pid) - used) / 1e6

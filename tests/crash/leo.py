@@ -60,7 +60,9 @@ class Leo:
                     (self._dream, self._dream, self._offer, self._persist, self._acknowledge)
                 )()
             except DreamError:
-                time.sleep(0.005)
+                time.sleep(
+                    0.005
+                )  # the daemon was killed: without a pause this loop takes the core of the next
 
     def _dream(self) -> None:
         told = self._client.dream_now({"prompt": self._text(), "reply": self._text()}, timeout_s=10.0)

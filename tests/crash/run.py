@@ -85,7 +85,7 @@ class Round:
         pid = fork_daemon(self._state, point, chance.choice((0, 0, 1, 2, 5)))
         ended: int | None = None
         if how > 0.9:  # while it starts
-            time.sleep(chance.random() * 0.1)
+            time.sleep(chance.random() * 0.1)  # the moment of the kill is drawn
         else:
             ended = self._wait_until_served(pid)
             if ended is None:
@@ -162,7 +162,7 @@ def _wait(pid: int, holds: Callable[[], bool], patience_s: float) -> int | None:
             return os.waitstatus_to_exitcode(status)
         if holds():
             return None
-        time.sleep(0.005)
+        time.sleep(0.005)  # of the end of a process or an answer, whichever comes first, nothing tells
     return None
 
 

@@ -202,7 +202,7 @@ async def test_a_hook_that_fails_is_counted_and_asked_again_after_a_pause(tmp_pa
 
 
 async def test_a_host_that_is_lost_again_and_again_is_asked_again_only_by_the_user(tmp_path, host):
-    """It may die of the call, and a leo that is started again by his supervisor would die for ever."""
+    """The host may die of the call, and a supervisor that restarts leo would let him die without end."""
     clock = TestClock()
     async with serving(tmp_path, clock=clock.clock, **THREE) as service, await onlooker(service) as peer:
         async with await host.connect(service.socket) as leo:

@@ -34,7 +34,7 @@ class Machine:
         held = self.expected.setdefault(trace_id, Counter())
         shards = [shard(len(held) + number, text) for number, text in enumerate(texts)]
         self.box.write({"goal": "dream of leo"}, shards, trace_id=trace_id)
-        held.update((each["index"], str(each["text"])) for each in shards)  # type: ignore[misc]
+        held.update(enumerate(texts, len(held)))
 
     def fill(self, files: int) -> None:
         for number in range(files):
