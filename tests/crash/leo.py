@@ -60,9 +60,8 @@ class Leo:
                     (self._dream, self._dream, self._offer, self._persist, self._acknowledge)
                 )()
             except DreamError:
-                time.sleep(
-                    0.005
-                )  # the daemon was killed: without a pause this loop takes the core of the next
+                # The daemon was killed. Without a pause this loop takes the core of the next one.
+                time.sleep(0.005)
 
     def _dream(self) -> None:
         told = self._client.dream_now({"prompt": self._text(), "reply": self._text()}, timeout_s=10.0)
