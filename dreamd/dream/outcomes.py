@@ -16,6 +16,8 @@ Outcome = Literal[
 # Only 0.1.0 stored these two, and `interrupted`, as outcomes.
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
+INTERRUPTED: Final[frozenset[str]] = frozenset({"lost", "shutdown"})
+
 # An end that does not show whether the client can speak: not its fault.
 NOT_OF_THE_CLIENT: Final[frozenset[str]] = frozenset(
     {"store_error", "left", "lost", "shutdown", "interrupted"}

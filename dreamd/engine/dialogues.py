@@ -15,7 +15,7 @@ from dreamd.clock import Clock
 from dreamd.dream.clients import Clients
 from dreamd.dream.dialogue import Result
 from dreamd.dream.model import Context
-from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED, Outcome
+from dreamd.dream.outcomes import INTERRUPTED, NOT_OF_THE_CLIENT, SUSPENDED, Outcome
 from dreamd.dream.trial import Trial
 from dreamd.engine.dialogue_run import DialogueRun
 from dreamd.engine.events import Events
@@ -230,9 +230,10 @@ class Dialogues:
         end = None
         try:
             result = await run.perform(self._friend.friend)
-            ending = Ending(result.outcome, len(result.lines), run.about.fed)
+            outcome = "left" if result.outcome in INTERRUPTED else result.outcome
+            ending = Ending(outcome, len(result.lines), run.about.fed)
             if run.begun:
-                ending, end = await self._conclude(run, result)
+                ending, end = await self._conclude(run, result, ending)
         except StoreUnavailable as error:
             self._failures.count("store", error.reason, place="finish")
         except Exception as error:  # noqa: BLE001 - a fault of the daemon ends only this dialogue; it is counted and reported
@@ -249,20 +250,20 @@ class Dialogues:
             self.is_over()  # its file, or its end in the store, may be pending
         return ending
 
-    async def _conclude(self, run: DialogueRun, result: Result) -> tuple[Ending, Finish | None]:
+    async def _conclude(
+        self, run: DialogueRun, result: Result, ending: Ending
+    ) -> tuple[Ending, Finish | None]:
         """Suspend an interrupted dialogue if it may go on. Store the end of any other."""
-        outcome: str = result.outcome
-        if outcome in ("lost", "shutdown"):
-            if may_be_suspended(run.about, run.hooks.at, self._clock.wall()):
-                try:
-                    suspend = self._store.suspend(run.about.id, run.hooks.at)
-                    await self._late.answer(run.about.id, suspend, run.settings.dialogue.call_deadline_s)
-                    self._wait_for_client(run.about.interrupted(run.hooks.at))
-                except StoreUnavailable as error:  # it has not ended: `recover` suspends it
-                    self._failures.count("store", error.reason, place="suspend")
-                return Ending(SUSPENDED, len(result.lines), run.about.fed), None
-            outcome = "left"
-        return Ending(outcome, len(result.lines), run.about.fed), await self._finish(run, result, outcome)
+        at = run.hooks.at
+        if result.outcome in INTERRUPTED and may_be_suspended(run.about, at, self._clock.wall()):
+            try:
+                suspend = self._store.suspend(run.about.id, at)
+                await self._late.answer(run.about.id, suspend, run.settings.dialogue.call_deadline_s)
+                self._wait_for_client(run.about.interrupted(at))
+            except StoreUnavailable as error:  # it has not ended: `recover` suspends it
+                self._failures.count("store", error.reason, place="suspend")
+            return ending._replace(outcome=SUSPENDED), None
+        return ending, await self._finish(run, result, ending.outcome)
 
     async def _finish(self, run: DialogueRun, result: Result, outcome: str) -> Finish:
         """Store the end and the next friend in one transaction, which goes on even if this stops waiting."""

@@ -64,15 +64,15 @@ class Forgetting:
         dreams = await self._store.forgettable(asked)
         files, copies, gone, scrubbed = 0, list[str](), Forgotten(), True
         if dreams and not asked.dry_run:
-            async with self._delivery.paused({dream.id for dream in dreams}):
+            ids = {dream.id for dream in dreams}
+            async with self._undreaming.forgetting(ids), self._delivery.paused(ids):
                 copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
                 files = await self._forget_files(dreams)
                 async with hold_dialogues(
                     self._dialogues
                 ):  # not above: a disk that hangs must not stop all dreams
                     gone = await self._friend.forget(dreams, asked)
-                    self._shares.take_back({dream.id for dream in dreams})
-                    self._undreaming.forget([dream.id for dream in dreams])
+                    self._shares.take_back(ids)
             scrubbed = await self._scrub()
         return {
             "dialogs": len(dreams),

@@ -52,6 +52,7 @@ class FriendState:
         self.settings = settings
         self._store = store
         self._clock = clock
+        self._loaded = False
         self._changing = asyncio.Lock()
         self._changes: set[asyncio.Task[Any]] = set()
 
@@ -116,6 +117,7 @@ class FriendState:
     async def reseed(self, origin: Sequence[str], readme: Sequence[str]) -> dict[str, Any]:
         """Replace the origin, and keep what was learned. Return as `take_in` does. Raise Refusal if there is no word in
         it."""
+        await self._load_once()
         at = self._clock.wall()
         born = [
             FragmentRecord(text=text, weight=1.0, origin=True, added_at=at)
@@ -160,6 +162,7 @@ class FriendState:
     async def drop(self, ids: Sequence[int]) -> dict[str, Any]:
         """Remove learned fragments. Return as `take_in` does. Raise Refusal if one is unknown or of the origin, and
         change nothing."""
+        await self._load_once()
         origin = {fragment.id: fragment.origin for fragment in self.friend.fragments}
         for number in ids:
             if number not in origin:
@@ -183,6 +186,7 @@ class FriendState:
         return await self._replace(copies)
 
     async def _replace(self, copies: Sequence[FragmentRecord]) -> dict[str, Any]:
+        await self._load_once()
         origin = () if any(copy.origin for copy in copies) else self._origin
         taken, skipped = merge_records(copies, origin, self.settings)
         return await self._store_buffer(taken, skipped=skipped)
@@ -200,8 +204,14 @@ class FriendState:
             "skipped": skipped,
         }
 
+    async def _load_once(self) -> None:
+        """Load the friend if the start could not: a change of what is not known would drop what is stored (P4)."""
+        if not self._loaded:
+            self._take_up(await self._store.load())
+
     def _take_up(self, memory: Memory) -> None:
         """Set the friend to the fragments in the order of their ids, as after any start (P13)."""
+        self._loaded = True
         self.friend = Friend(tuple(memory.fragments), memory.next_fragment_id)
 
     def _split(self, origin: Sequence[str], readme: Sequence[str]) -> list[str]:

@@ -511,3 +511,20 @@ async def test_the_end_of_a_dialogue_begins_its_delivery(tmp_path, monkeypatch):
             await peer.call("dream.now", STIRRED)
         assert begun == ["delivery"]
         service.engine.pending.add()
+
+
+async def test_tells_an_interrupted_dialogue_as_left_though_its_end_cannot_be_stored(tmp_path, monkeypatch):
+    async with serving(tmp_path, **THREE) as service, await onlooker(service) as watcher:
+
+        async def fails(*_):
+            raise StoreUnavailable("disk full", "the disk is full")
+
+        monkeypatch.setattr(service.store, "finish", fails)
+        host = Host([], "generate 2")
+        peer = await host.connect(service.socket, field=None)
+        asked = asyncio.create_task(watcher.call("dream.now", STIRRED, 2))
+        await host.reached.wait()
+        await peer.close()
+        assert await asked == {"dialog": 1, "outcome": "left", "lines": 1}
+        monkeypatch.undo()
+        await completed(service)

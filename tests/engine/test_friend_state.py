@@ -8,6 +8,7 @@ import pytest
 from dreamclient.messages import Code
 
 from dreamd.errors import StoreUnavailable
+from dreamd.store.store import Store
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, dreams, leo, measured, onlooker, texts
 from tests.helpers.peer import PeerError
@@ -348,3 +349,34 @@ async def test_stays_as_he_was_if_the_end_of_a_dialogue_cannot_be_stored(tmp_pat
             await peer.call("dream.now", STIRRED)
             assert service.failures.counts["store: disk full"] >= 1
             assert service.friend.friend is before
+
+
+@pytest.mark.parametrize("change", ["import", "reseed", "drop"])
+async def test_p4_a_change_keeps_what_the_start_could_not_load(tmp_path, monkeypatch, change):
+    async with serving(tmp_path) as service, await leo(service) as peer:
+        await peer.call("dream.seed", ORIGIN)
+        await dreams(peer, 1)
+        before = await peer.call("friend.fragments")
+        learned = [fragment for fragment in before if not fragment["origin"]]
+
+    async def fails(self):
+        raise StoreUnavailable("locked", "the database is locked")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(Store, "load", fails)
+        service = await (starting := serving(tmp_path)).__aenter__()
+    try:
+        async with await onlooker(service) as peer:
+            assert service.friend.fragments == ()
+            if change == "import":
+                await peer.call("friend.import", learned)
+                assert measured(await peer.call("friend.fragments")) == measured(before)
+            elif change == "reseed":
+                await peer.call("friend.reseed", {"origin": ["A new birth."]})
+                kept = texts(await peer.call("friend.fragments"), origin=False)
+                assert kept == [fragment["text"] for fragment in learned]
+            else:
+                await peer.call("friend.drop", [learned[0]["id"]])
+                assert await peer.call("friend.fragments") == [f for f in before if f["origin"]]
+    finally:
+        await starting.__aexit__(None, None, None)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tests.sim.world import World
 
 GO_ON_TIMES = 2  # of a suspended dialogue: docs/guides/leo.md
+# As docs/reference/protocol.md lists them, without those of dialogues of 0.1.0.
+OUTCOMES = ("complete", "empty", "repeat", "hook_error", "deadline", "store_error", "left")
 MUTE_S = 30.0  # the first pause of a leo whose dialogue came back empty
 
 
@@ -31,7 +33,8 @@ class SaidModel(InboxModel):
         self._reasons: dict[int, str] = {}
         self._dreams_of: Counter[str] = Counter()  # by prompt
         self._resumed: Counter[str] = Counter()
-        self._store_errors: set[int] = set()  # dialogues whose row may say something else later
+        # Dialogues that gave their cooldown back, or whose row may say something else later.
+        self._uncharged: set[int] = set()
         self._mute_until: dict[str, float] = {}
         self._calls_before = 0
         self._undreamt = self._dreamt = False
@@ -131,8 +134,9 @@ class SaidModel(InboxModel):
         elif kind == "dialog.finished":
             self._world.note("dialogue", event["dialog"], "ends", event["outcome"], event["lines"])
             self.checks[f"outcome {event['outcome']}"] += 1
-            if event["outcome"] == "store_error":
-                self._store_errors.add(event["dialog"])
+            self.hold("an outcome is documented", event["outcome"] in OUTCOMES, event["outcome"])
+            if event["outcome"] == "store_error" or not event["lines"]:
+                self._uncharged.add(event["dialog"])
             run = self._world.life.parts.engine.dialogues.running.get(event["dialog"])
             if (
                 run is not None
@@ -171,7 +175,7 @@ class SaidModel(InboxModel):
             AND (finished_at IS NULL OR episodes_count > 0) AND outcome IS NOT 'store_error'""",
             (decision.client, decision.at - cooldown_s + 1e-6, decision.dialog),
         ).fetchall()
-        earlier = [dialog for (dialog,) in earlier if dialog not in self._store_errors]
+        earlier = [dialog for (dialog,) in earlier if dialog not in self._uncharged]
         self.hold("cooldown", not earlier, f"{decision.client} dreams again after {earlier}")
 
     # each callback

@@ -99,6 +99,7 @@ class SimThread(Executor):
         self._reads_only = name in ("dreamd-place", "dreamd-files", "dreamd-sizes")
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._current: tuple[Future[Any], Stretches] | None = None
+        self._begun = False  # the current call has
         self._ended: deque[Callable[[], None]] = deque()  # answers on their way to the loop
         self._life.threads.append(self)
 
@@ -117,14 +118,15 @@ class SimThread(Executor):
             future, call = self._calls.popleft()
             if not future.set_running_or_notify_cancel():
                 continue
-            self._current = future, Stretches(self._world, call, whole=self._may_be_whole())
+            self._current = future, Stretches(self._world, call)
+            self._begun = False
             if self._life.dead:
                 self._go_on()
             else:
                 self._world.after(self._world.pace * self._chance.uniform(1e-5, 2e-3), self._go_on)
 
     def _may_be_whole(self) -> bool:
-        """Return whether nothing happens in the middle of the next call: most end before anything else does."""
+        """Return whether nothing happens in the middle of the call that begins: most end before anything else does."""
         if self._reads_only:
             return True
         quiet = not (self._world.parked or self._life.has_file_trouble or self._world.writer.is_doomed)
@@ -134,6 +136,8 @@ class SimThread(Executor):
         if self._current is None:
             return
         future, call = self._current
+        if not self._begun:  # not earlier: another call may have been parked since, with the lock
+            self._begun, call.whole = True, self._may_be_whole()
         while not call.resume(kill=kill):
             if not self._life.dead:
                 self._world.after(self._world.parked_s, self._go_on)

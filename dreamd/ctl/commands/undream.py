@@ -103,6 +103,7 @@ def _left_words(left: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 _LATER = {
     "leo is not running": "It is done when leo is back.",
     "leo is dreaming": "It is done after that.",
+    "it was forgotten meanwhile": "What it added stays in the field.",
     "leo was lost 3 times while it was taken back": "The daemon tries again when you ask again.",
 }
 _AGAIN = "The daemon tries again."

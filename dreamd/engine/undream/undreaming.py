@@ -7,7 +7,8 @@ meanwhile.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from dreamclient.messages import Code, Method
@@ -19,6 +20,7 @@ from dreamd.engine.dialogues import Dreamer
 from dreamd.engine.engine import Engine
 from dreamd.engine.events import Event, Events
 from dreamd.engine.friend_state import FriendState
+from dreamd.engine.hold import WAIT_S as HOLD_S
 from dreamd.engine.hold import hold_dialogues
 from dreamd.engine.pending import Pause
 from dreamd.engine.session_hooks import Caller
@@ -34,6 +36,7 @@ LOSSES = (
     3  # in a row: a host that is lost in each attempt, and may die of them, is asked again only by the user
 )
 NO_LEO, NO_HOOK = "leo is not running", "leo's client cannot take a dream back"
+FORGOTTEN = {"state": "waiting", "why": "it was forgotten meanwhile"}
 LOST = f"leo was lost {LOSSES} times while it was taken back"
 
 Field = str
@@ -54,6 +57,8 @@ class Undreaming:
     ) -> None:
         self.waiting: dict[int, tuple[str, Field]] = {}  # by dialogue, newest first: trace id and field
         self.working: dict[Field, asyncio.Task[None]] = {}
+        self._in_work = set[int]()  # of `waiting`: those that are being taken back now
+        self._held = set[int]()  # of `waiting`: those that are being forgotten
         self._pauses: dict[Field, Pause] = {}  # after a failure
         self._failed: dict[Field, str] = {}  # the last reason
         self._lost = Counter[Field]()  # hosts, since a line was taken back
@@ -111,10 +116,30 @@ class Undreaming:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def forget(self, dialogs: Iterable[int]) -> None:
-        """Take none of these dialogues back any more: what they added is forgotten."""
-        for number in dialogs:
-            self.waiting.pop(number, None)
+    @asynccontextmanager
+    async def forgetting(self, dialogs: Collection[int]) -> AsyncIterator[None]:
+        """Take none of these dialogues back in the block, nor after it: what they added is forgotten there. Wait for
+        those that are being taken back, since half of one would stay. Raise Refusal if that takes too long."""
+        self._held.update(dialogs)
+        try:
+            await self._wait_for(self._in_work.intersection(dialogs))
+            yield
+            for number in dialogs:
+                self.waiting.pop(number, None)
+                self._end(number, FORGOTTEN)
+        finally:
+            self._held.difference_update(dialogs)
+            self.wake()
+
+    async def _wait_for(self, dialogs: Collection[int]) -> None:
+        ends = self._expect(list(dialogs))
+        try:
+            if ends:
+                await asyncio.wait(ends.values(), timeout=HOLD_S)
+        finally:
+            self._expect_no_more(ends)
+        for number in self._in_work.intersection(dialogs):
+            raise Refusal(Code.BUSY, f"dialogue {number} is being taken back; try again when that is done")
 
     # a request
 
@@ -239,7 +264,7 @@ class Undreaming:
     async def _work(self, session: Caller, field: Field) -> None:
         failed: HookFailed | None = None
         try:
-            while todo := [number for number, (_, of) in self.waiting.items() if of == field]:
+            while todo := self._todo(field):
                 failed = await self._take_back_all(UnobserveHook(session, self._failures), todo)
                 if failed is not None:
                     break
@@ -256,13 +281,17 @@ class Undreaming:
             self._account(field, failed)
         self._engine.resume_all()
 
+    def _todo(self, field: Field) -> list[int]:
+        return [n for n, (_, of) in self.waiting.items() if of == field and n not in self._held]
+
     async def _take_back_all(self, hook: UnobserveHook, todo: Sequence[int]) -> HookFailed | None:
         """Take these dialogues back. Return the failure of one, if there was any. The others are tried all the same, if
         that is of use."""
         failed = None
         for number in todo:
-            if number not in self.waiting:  # forgotten meanwhile
+            if number not in self.waiting or number in self._held:  # forgotten meanwhile
                 continue
+            self._in_work.add(number)
             try:
                 await self._take_back(hook, number)
             except HookFailed as error:
@@ -270,6 +299,8 @@ class Undreaming:
                 self._end(number, {})
                 if error.ends:
                     break
+            finally:
+                self._in_work.discard(number)
         return failed
 
     async def _take_back(self, hook: UnobserveHook, number: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from dreamd.ctl.commands.undream import _LATER
 from dreamd.engine import hold
+from dreamd.engine.undream import undreaming
 from dreamd.engine.undream.undreaming import LOSSES, LOST
 from dreamd.errors import StoreUnavailable
 from dreamd.inbox import InboxBusy
@@ -402,3 +403,43 @@ async def test_what_waits_is_taken_up_later_if_the_database_fails(tmp_path, monk
         assert not service.undreaming._loaded
         await service.undreaming.load()
         assert service.undreaming._loaded
+
+
+async def test_a_dialogue_in_work_is_taken_back_to_its_end_before_it_is_forgotten(tmp_path, host):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 2)
+        await settled(service)
+        taking_back = Gate(lambda *_: {"undone": True, "missing": 0})
+        peer.hooks["unobserve"] = taking_back
+        async with await onlooker(service) as first, await onlooker(service) as second:
+            taking = asyncio.create_task(first.call("dialogs.undream", {"since": 0.0}))
+            await taking_back.reached.wait()
+            forgetting = asyncio.create_task(second.call("dialogs.forget", {"before": 1e11}))
+            await until_on_loop(lambda: service.undreaming._ends.get(2, [])[1:])
+            taking_back.opened.set()
+            assert (await forgetting)["dialogs"] == 2
+            told = {one["id"]: one for one in (await taking)["dialogs"]}
+        assert (told[2]["state"], told[2]["lines"]) == ("done", 3)
+        assert (told[1]["state"], told[1]["why"]) == ("waiting", "it was forgotten meanwhile")
+        assert service.undreaming.waiting == {}
+        assert service.failures.counts == {}
+
+
+async def test_a_dialogue_that_is_taken_back_too_slowly_is_not_forgotten_meanwhile(
+    tmp_path, host, monkeypatch
+):
+    monkeypatch.setattr(undreaming, "HOLD_S", 0.01)
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 1)
+        await settled(service)
+        peer.hooks["unobserve"] = taking_back = Gate(lambda *_: {"undone": True, "missing": 0})
+        async with await onlooker(service) as first, await onlooker(service) as second:
+            asking = asyncio.create_task(first.call("dialogs.undream", {"id": 1}))
+            await taking_back.reached.wait()
+            with pytest.raises(
+                PeerError, match="dialogue 1 is being taken back; try again when that is done"
+            ):
+                await second.call("dialogs.forget", {"id": 1})
+            taking_back.opened.set()
+            assert (await asking)["dialogs"][0]["state"] == "done"
+            assert (await second.call("dialogs.forget", {"id": 1}))["dialogs"] == 1
