@@ -14,7 +14,7 @@ run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real d
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
-test: venv  ## the whole suite, on up to four cores
+test: venv  ## the whole suite in a random order, on up to four cores
 	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 venv: $(VENV)/.test  ## .venv with the project (editable) and the test tools
@@ -66,6 +66,7 @@ cov: venv  ## the suite with branch coverage of both packages, daemon processes 
 	@"$(BIN)/coverage" report
 
 MINUTES ?= 10
+SEED ?= 1
 
 fuzz: $(FUZZ_VENV)/.made  ## coverage-guided fuzzing of wire, settings, inbox, redaction, stored values: make fuzz MINUTES=10
 	@"$(FUZZ_VENV)/bin/python" -m tests.fuzz.run --minutes $(MINUTES) $(ARGS)
@@ -83,17 +84,16 @@ $(FUZZ_VENV)/.made: requirements/fuzz.txt requirements/run.lock
 	@touch $@
 
 load: venv  ## crowds, floods, invented names and lies at a daemon, beside a healthy leo: two minutes
-	@"$(BIN)/python" -m tests.load.run $(ARGS)
+	@"$(BIN)/python" -m tests.load.run --seed $(SEED) $(ARGS)
 
 soak: venv  ## a year of a leo in compressed time, with and without a consumer of the inbox: ten minutes
-	@"$(BIN)/python" -m tests.soak.run $(ARGS)
+	@"$(BIN)/python" -m tests.soak.run --seed $(SEED) $(ARGS)
 
 hunt: venv  ## long hunts: new examples for every property, every fault at every system call
 	@HYPOTHESIS_PROFILE=hunt HUNT=1 "$(BIN)/python" -m pytest -q tests/client tests/dream tests/wire tests/inbox tests/faults \
 	  tests/daemon/test_any_values.py tests/daemon/test_lifecycle.py \
 	  tests/promises $(ARGS)
 
-SEED ?= 1
 RUNS ?= 1000
 
 sim: venv  ## whole histories in a simulated world, from one seed each: make sim SEED=1 RUNS=1000

@@ -1,7 +1,8 @@
-"""The configuration of the suite. Several processes run it, each file in one of them. Properties have fixed examples in
-`make test`, and new ones in `make hunt`."""
+"""The configuration of the suite. Several processes run it, each file in one of them, in a new order each time.
+Properties have fixed examples in `make test`, and new ones in `make hunt`."""
 
 import os
+import random
 import signal
 import traceback
 from itertools import islice
@@ -32,14 +33,48 @@ TESTS = Path(__file__).parent
 FIRST = {"systemd": 0, "test_install.py": 1, "promises": 2, "faults": 3, "ctl": 4, "daemon": 5, "engine": 6}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that repeats an order."""
+    parser.addoption(
+        "--order-seed", type=int, metavar="N", help="run the tests in the order of an earlier run"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose an order. pytest-xdist hands it on to the processes that run the tests."""
+    if config.option.order_seed is None:
+        config.option.order_seed = random.randrange(1_000_000)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say how to repeat this order."""
+    return f"random order: --order-seed {config.option.order_seed}"
+
+
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the groups next
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Group the tests of a file, which share a daemon, and all of tests/systemd, which share the one place of user
-    managers on this machine. The groups that take long begin first, or one would run alone at the end."""
-    items.sort(key=lambda item: FIRST.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
+    managers on this machine. Shuffle the groups, and the tests in each. The groups that take long begin first, or one
+    would run alone at the end."""
+    order = random.Random(config.option.order_seed)
+    order.shuffle(items)
+    groups = sorted({group_of(item) for item in items})
+    order.shuffle(groups)
+    groups.sort(key=lambda group: FIRST.get(group.split("/")[0], len(FIRST)))
+    items.sort(key=lambda item: groups.index(group_of(item)))
     for item in items:
-        shared = TESTS / "systemd" if item.path.is_relative_to(TESTS / "systemd") else item.path
-        item.add_marker(pytest.mark.xdist_group(str(shared.relative_to(TESTS))))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def group_of(item: pytest.Item) -> str:
+    """Return the tests that run with this one in one process: those of its file or folder."""
+    place = item.path.relative_to(TESTS)
+    return "systemd" if place.parts[0] == "systemd" else str(place)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test of a long text by its beginning: half a megabyte is no name."""
+    return f"{val[:40]!a}.." if isinstance(val, str | bytes) and len(val) > 60 else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

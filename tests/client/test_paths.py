@@ -1,5 +1,6 @@
 """The paths of the socket and the state folder: equal for all programs with one environment."""
 
+import os
 import pwd
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def test_relative_paths_and_tildes_are_made_absolute(monkeypatch: pytest.MonkeyP
 
 
 def test_without_a_home_in_the_environment_the_user_database_has_one() -> None:
-    assert state_dir(env={}) == Path.home() / ".local/state/dreamd"
+    assert state_dir(env={}) == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/state/dreamd"
 
 
 @pytest.mark.parametrize("name", ["x", "夢"])

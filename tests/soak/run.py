@@ -193,9 +193,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--dreams", type=int, default=10, help="a day")
+    parser.add_argument("--seed", type=int, default=1, help="of the daemon's chance")
     asked = parser.parse_args(arguments)
     names = [field.name for field in fields(Sample)]
     found = []
+    print(f"seed {asked.seed}")
     for who, consumer in (("with a consumer", True), ("without any consumer", False)):
         began = time.monotonic()
         print(f"a leo {who}\n" + " ".join(f"{name:>12}" for name in names), flush=True)
@@ -206,7 +208,7 @@ def main(arguments: list[str]) -> int:
             def tell(sample: Sample) -> None:
                 print(" ".join(f"{getattr(sample, name):>12}" for name in names), flush=True)
 
-            samples = asyncio.run(live(state, asked.days, asked.dreams, consumer, tell))
+            samples = asyncio.run(live(state, asked.days, asked.dreams, consumer, tell, seed=asked.seed))
         found += [f"{who}: {growth}" for growth in growths(samples)]
         print(
             f"{samples[-1].dreams} dreams of {asked.days} days in {time.monotonic() - began:.0f} s; the origin is whole"

@@ -20,8 +20,9 @@ def installed(manager):
 
 @pytest.fixture(autouse=True)
 def fresh(installed):
-    """systemd starts a unit ten times in a row at most."""
+    """Start the unit, as a test before may have left it. systemd starts a unit ten times in a row at most."""
     installed.systemctl("reset-failed", check=False)
+    installed.systemctl("start", "dreamd.socket", "dreamd.service")
 
 
 def active(manager, name: str) -> str:
@@ -85,7 +86,6 @@ def test_starts_only_the_socket_again_if_only_it_was_active(installed, tmp_path)
 
 
 def test_a_refused_restore_leaves_the_unit_running(installed, tmp_path):
-    installed.systemctl("start", "dreamd.socket", "dreamd.service")
     pid = installed.main_pid()
     (tmp_path / "b").write_text("no database")
     installed.dreamctl("restore", str(tmp_path / "b"), check=False)

@@ -149,14 +149,14 @@ def test_tab_completes_in_a_real_bash(dreamt: DaemonProcess, tmp_path: Path) -> 
         terminal.until("ready> ", times=2)
         terminal.type("dreamctl repl\tla\t\n")
         terminal.until("ready> ", times=3)
-        terminal.type("dreamctl friend rest\tmon\t\n")
+        terminal.type("dreamctl friend di\tmon\ttu\t\n")
         terminal.until("ready> ", times=4)
         terminal.type("exit\n")
         assert terminal.end() == 0
     assert "dreamctl replay last " in terminal.seen
-    assert "dreamctl friend restore monday " in terminal.seen
+    assert "dreamctl friend diff monday tuesday " in terminal.seen
     assert "Dialogue 2, " in terminal.seen
-    assert "Restored: " in terminal.seen
+    assert "1 changed in weight" in terminal.seen
 
 
 @pytest.mark.parametrize(

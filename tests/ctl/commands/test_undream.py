@@ -109,6 +109,7 @@ def test_refuses_a_client_that_cannot_and_says_what_to_do(daemon: DaemonProcess,
     with closing(old):
         assert old.start(10.0)
         result = dreamctl("--socket", daemon.socket, "undream", number)
+    assert dreamctl("--socket", daemon.socket, "forget", number).exit_code == 0  # or `--all-since` finds it
     assert result.exit_code == 4
     assert "has no hook `unobserve`; upgrade dreamd-client where leo runs" in result.stderr
 
