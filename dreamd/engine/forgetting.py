@@ -15,7 +15,7 @@ from dreamd.clock import Clock
 from dreamd.engine.delivery import Delivery
 from dreamd.engine.engine import Engine
 from dreamd.engine.friend_state import FriendState
-from dreamd.engine.hold import hold_dialogues
+from dreamd.engine.hold import hold_dialogues, refuse_if_held_up
 from dreamd.engine.undream.undreaming import Undreaming
 from dreamd.errors import Refusal, StoreUnavailable
 from dreamd.failures import Failures
@@ -26,6 +26,9 @@ from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.store import Store
 
 DAY_S = 86_400.0
+PATIENCE_S = (
+    500.0  # for a dialogue that begins while files are removed: it ends within `dialogue.deadline_s`, 420 s
+)
 LOOK_S = 3600.0  # monotonic: how often it is asked whether a day has gone since the last look
 
 
@@ -65,12 +68,12 @@ class Forgetting:
         files, copies, gone, scrubbed = 0, list[str](), Forgotten(), True
         if dreams and not asked.dry_run:
             ids = {dream.id for dream in dreams}
+            await refuse_if_held_up(self._dialogues)
             async with self._undreaming.forgetting(ids), self._delivery.paused(ids):
                 copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
                 files = await self._forget_files(dreams)
-                async with hold_dialogues(
-                    self._dialogues
-                ):  # not above: a disk that hangs must not stop all dreams
+                # Not above: a disk that hangs must not stop all dreams. With the files gone it is not refused any more.
+                async with hold_dialogues(self._dialogues, PATIENCE_S):
                     gone = await self._friend.forget(dreams, asked)
                     self._shares.take_back(ids)
             scrubbed = await self._scrub()

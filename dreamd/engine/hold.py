@@ -18,28 +18,42 @@ WAIT_S = 10.0
 
 
 @asynccontextmanager
-async def hold_dialogues(dialogues: Dialogues) -> AsyncIterator[None]:
-    """Run no dialogue in the block, and begin none: the gate says `busy`. Wait for those that run, then suspend them:
-    they go on after the block. One block is entered at a time.
+async def hold_dialogues(dialogues: Dialogues, patience_s: float | None = None) -> AsyncIterator[None]:
+    """Run no dialogue in the block, and begin none: the gate says `busy`. Wait for those that run, by default WAIT_S,
+    then suspend them: they go on after the block. One block is entered at a time.
 
     Raise Refusal if a dialogue that still runs cannot be suspended, or if another block takes too long.
     """
+    async with _begin_none(dialogues, WAIT_S if patience_s is None else patience_s):
+        try:
+            await dialogues.interrupt("shutdown")
+            yield
+        finally:
+            await dialogues.friend_changed(WAIT_S)
+
+
+async def refuse_if_held_up(dialogues: Dialogues) -> None:
+    """Raise Refusal if a dialogue that cannot be suspended goes on for WAIT_S. So a change whose first steps need no
+    block is refused before them."""
+    if not dialogues.may_all_be_suspended:
+        async with _begin_none(dialogues, WAIT_S):
+            pass
+
+
+@asynccontextmanager
+async def _begin_none(dialogues: Dialogues, patience_s: float) -> AsyncIterator[None]:
     try:
-        await asyncio.wait_for(dialogues.holding.acquire(), WAIT_S)
+        await asyncio.wait_for(dialogues.holding.acquire(), patience_s)
     except TimeoutError:
         raise Refusal(
             Code.BUSY, "another change of the friend or the past is not done; try again later"
         ) from None
     try:
         if running := [task for _, task in dialogues.running.values()]:
-            await asyncio.wait(running, timeout=WAIT_S)
+            await asyncio.wait(running, timeout=patience_s)
         if not dialogues.may_all_be_suspended:
             raise Refusal(Code.BUSY, "a dialogue runs that cannot be suspended; try again when it has ended")
-        await dialogues.interrupt("shutdown")
         yield
     finally:
-        try:
-            await dialogues.friend_changed(WAIT_S)
-        finally:
-            dialogues.holding.release()
-            dialogues.is_over()
+        dialogues.holding.release()
+        dialogues.is_over()

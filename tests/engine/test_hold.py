@@ -188,6 +188,51 @@ async def test_inbox_that_hangs_while_files_are_forgotten_stops_no_dream(tmp_pat
         assert (await forgetting)["files"] == 1
 
 
+async def test_forgetting_is_refused_before_a_file_is_removed(tmp_path, monkeypatch):
+    """A client of no known field dreams, and its dialogue cannot be suspended."""
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    gate = Gate()
+    async with serving(tmp_path) as service, await onlooker(service) as user:
+        async with await leo(service) as first:
+            await first.call("dream.now", STIRRED)
+        [file] = await user.call("inbox.list")
+        async with await leo(service, generate=gate) as peer:
+            dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            with pytest.raises(PeerError, match=r"14, .*try again when it has ended"):
+                await user.call("dialogs.forget", {"id": 1})
+            assert await user.call("inbox.list") == [file]
+            gate.opened.set()
+            await dreaming
+        assert (await user.call("dialogs.forget", {"id": 1}))["files"] == 1
+
+
+async def test_forgetting_that_removed_files_waits_for_a_dialogue_that_began_meanwhile(tmp_path, monkeypatch):
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    gate = Gate()
+    async with serving(tmp_path) as service, await onlooker(service) as user:
+        async with await leo(service) as first:
+            await first.call("dream.now", STIRRED)
+        async with await leo(service, generate=gate) as peer:
+            begun, going_on, forget = threading.Event(), threading.Event(), service.inbox.forget
+
+            def forget_late(own):
+                begun.set()
+                going_on.wait(20)
+                return forget(own)
+
+            service.inbox.forget = forget_late
+            forgetting = asyncio.create_task(user.call("dialogs.forget", {"id": 1}))
+            await until_on_loop(begun.is_set)
+            dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+            await gate.reached.wait()
+            going_on.set()
+            await until_on_loop(lambda: service.engine.dialogues.holding.locked())
+            gate.opened.set()
+            assert (await dreaming)["outcome"] == "complete"
+            assert (await forgetting)["files"] == 1
+
+
 async def test_dialogues_grow_old_without_waiting_for_one_that_runs(tmp_path):
     """What is older than `store.keep_days` is forgotten at a tick at which no dialogue runs."""
     gate, time = Gate(), TestClock()
