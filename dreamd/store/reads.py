@@ -19,6 +19,7 @@ from dreamd.dream.signals import RANKED
 from dreamd.errors import Refusal, Unreadable
 from dreamd.store.records import Memory, Pause, StoredDialog, decode_column, decode_state
 from dreamd.store.reply_shares import reply_stats
+from dreamd.store.tidying import REPLAY_EMPTIED, number_of
 from dreamd.store.writes import LAST_RUN, OUTCOME, PAUSE
 
 DAYS: Final = 30  # whose decisions `stats` has
@@ -159,6 +160,40 @@ def load_script(connection: Connection, dialog_id: int) -> Script | None:
     )
 
 
+def replayable_script(connection: Connection, dialog_id: int) -> Script:
+    """Return all that a replay needs of a dialogue. Raise Refusal if there is no such dialogue, or with the reason if
+    it cannot be replayed. Raise Unreadable."""
+    script = load_script(connection, dialog_id)
+    if script is None:
+        raise Refusal(
+            Code.NOT_FOUND,
+            f"dialogue {dialog_id} cannot be replayed: {_why_not_kept(connection, dialog_id)}",
+        )
+    return script
+
+
+def _why_not_kept(connection: Connection, dialog_id: int) -> str:
+    """Return why the replay data of a dialogue are missing. Raise Refusal if there is no such dialogue."""
+    found = connection.execute(
+        """SELECT trace_id, finished_at, context, episodes_count, EXISTS
+            (SELECT 1 FROM dream_turns WHERE dialog_id = dream_dialogs.id AND text <> '')
+        FROM dream_dialogs WHERE id = ?""",
+        (dialog_id,),
+    ).fetchone()
+    if found is None:
+        raise Refusal(Code.NOT_FOUND, f"no dialogue {dialog_id}; `dreamctl recent` lists them")
+    trace_id, finished_at, context, lines, has_texts = found
+    if trace_id is None:
+        return "leo's own dream.py ran it, not dreamd"
+    if finished_at is None and context is not None:
+        return "it has not ended"
+    if dialog_id <= number_of(connection, REPLAY_EMPTIED):
+        return "its replay data were emptied, since newer ones take their place (store.replay_dialogues)"
+    if lines and has_texts:
+        return "a text that it quoted was forgotten"
+    return "its texts were emptied, since store.diagnostics was false"
+
+
 def _fragments_of(connection: Connection, state: bytes) -> list[Fragment] | None:
     """Return the fragments of a friend_state, None if one is missing, because it was forgotten. Raise Unreadable."""
     found = []
@@ -189,14 +224,9 @@ def friend_before(connection: Connection, dialog_id: int) -> list[Fragment]:
     """Return the fragments of the friend with which a dialogue began. One that was forgotten since has an empty text.
     Raise Refusal if there is no such dialogue, or if this is not kept or cannot be read."""
     found = connection.execute("SELECT friend_state FROM dream_dialogs WHERE id = ?", (dialog_id,)).fetchone()
-    if found is None:
-        raise Refusal(Code.NOT_FOUND, f"no dialogue {dialog_id}; `dreamctl recent` lists them")
-    if found[0] is None:
-        raise Refusal(
-            Code.NOT_FOUND,
-            f"the friend before dialogue {dialog_id}: not kept (never run here, older than store.replay_dialogues, "
-            "quoting a forgotten one, or store.diagnostics was false)",
-        )
+    if found is None or found[0] is None:
+        why = _why_not_kept(connection, dialog_id)
+        raise Refusal(Code.NOT_FOUND, f"the friend before dialogue {dialog_id} is not known: {why}")
     try:
         state = decode_state(found[0])
     except Unreadable as error:

@@ -205,6 +205,10 @@ class Store(WatchedDatabase):
         """Return all that a replay needs, None if there is no such dialogue or it was not kept. Raise Unreadable."""
         return await self._read(reads.load_script, dialog_id)
 
+    async def replayable_script(self, dialog_id: int) -> Script:
+        """Return all that a replay needs. Raise Refusal with the reason if it cannot be replayed. Raise Unreadable."""
+        return await self._read(reads.replayable_script, dialog_id)
+
     async def search(self, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n lines that contain each of the words, as search.find does. Raise Refusal if there is no
         word, or if texts are not kept."""

@@ -82,9 +82,9 @@ async def test_without_diagnostics_no_file_holds_a_word_of_a_dream_that_has_ende
                 ("dialogs.search", ["zeppelin"], "not kept"),
                 ("dialogs.whence", ["zeppelin sings softly"], "not kept"),
                 ("dialogs.undream", [{"id": number}], "not kept"),
-                ("dialogs.replay", [number], "not kept"),
-                ("friend.restore", [None, number], "not kept"),
-                ("friend.fragments", [None, number], "not kept"),
+                ("dialogs.replay", [number], "store.diagnostics was false"),
+                ("friend.restore", [None, number], "store.diagnostics was false"),
+                ("friend.fragments", [None, number], "store.diagnostics was false"),
             ):
                 with pytest.raises(PeerError, match=why):
                     await user.call(method, *params)

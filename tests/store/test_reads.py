@@ -5,7 +5,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.msgpack import encode
 
+from dreamd.errors import Refusal
 from dreamd.store.store import Store
 from tests.helpers.store_rows import (
     STARTED_AT,
@@ -112,3 +114,39 @@ async def test_a_dialogue_is_unwritten_until_its_shard_is(store: Store):
     assert pending[0].turns == (await store.get(first))["turns"]
     assert [dialog.id for dialog in await store.unwritten([first])] == [third]
     assert [dialog.id for dialog in await store.unwritten(n=1)] == [first]
+
+
+async def why_not_replayable(store: Store, number: int) -> str:
+    with pytest.raises(Refusal) as refused:
+        await store.replayable_script(number)
+    return str(refused.value)
+
+
+async def test_a_dialogue_that_cannot_be_replayed_has_the_reason_that_holds(
+    path: Path, open_store: OpenStore
+):
+    store = await open_store(path, replayable=3)
+    for number in range(1, 5):
+        await one_dream(store, f"dream-{number}")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE dream_dialogs SET friend_state = ?", (encode([(7, 0.5)]),))
+    running = await store.begin(new_dialog("dream-5"))
+    await store.tidy()
+    assert "newer ones take their place" in await why_not_replayable(store, 1)
+    assert "was forgotten" in await why_not_replayable(
+        store, 3
+    )  # its friend had a fragment that is not there
+    assert "has not ended" in await why_not_replayable(store, running)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO dream_dialogs (id, started_at) VALUES (9, 0)")
+    assert "leo's own dream.py" in await why_not_replayable(store, 9)
+    assert "no dialogue 10" in await why_not_replayable(store, 10)
+
+
+async def test_a_dialogue_without_texts_says_that_diagnostics_were_off(path: Path, open_store: OpenStore):
+    store = await open_store(path, diagnostics=False)
+    number = await one_dream(store)
+    await store.shard_written(number, STARTED_AT)
+    assert "store.diagnostics was false" in await why_not_replayable(store, number)
+    with pytest.raises(Refusal, match="the friend before dialogue 1 is not known: its texts were emptied"):
+        await store.friend_before(number)

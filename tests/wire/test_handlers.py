@@ -97,7 +97,7 @@ async def test_reads_dialogues_decisions_and_figures(tmp_path):
         assert caught.value.code == 12
         replayed = await peer.call("dialogs.replay", 1)
         assert replayed == {"id": 1, "lines": ended[0]["lines"], "same": True, "difference": None}
-        with pytest.raises(PeerError, match="dialogue 99: not kept") as caught:
+        with pytest.raises(PeerError, match="no dialogue 99") as caught:
             await peer.call("dialogs.replay", 99)
         assert caught.value.code == 12
 
