@@ -26,7 +26,7 @@ from dreamd.failures import Failures
 from dreamd.housekeeping import Housekeeping
 from dreamd.inbox import Inbox, inbox_folder
 from dreamd.process.exit_codes import ExitCode
-from dreamd.process.state_folder import LOCK_NAME, file_lock, note_end, owns_folder, state_lock
+from dreamd.process.state_folder import LOCK_NAME, file_lock, note_embedded, note_end, owns_folder, state_lock
 from dreamd.process.systemd import Notifier
 from dreamd.settings import Settings
 from dreamd.store.file.late_calls import answer_within
@@ -86,7 +86,9 @@ class Daemon:
             stack.callback(self.notifier.close)
             self.locks = stack.enter_context(state_lock(self.state_dir))
             listener = self._listener()
-            if listener is not None:
+            if listener is None:
+                note_embedded(self.locks[1])
+            else:
                 stack.callback(listener.close)
             stack.callback(self._unlock_databases)
             store = await stack.enter_async_context(await self._open_store())

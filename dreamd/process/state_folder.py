@@ -12,7 +12,8 @@ from pathlib import Path
 from dreamd.errors import StartError
 from dreamd.process.exit_codes import ExitCode
 
-LOCK_NAME = "dreamd.lock"
+LOCK_NAME = "dreamd.lock"  # its lines: the pid, why the daemon ended by itself, whether it is embedded
+_EMBEDDED = b"embedded"
 
 
 def make_private_folder(folder: Path) -> None:
@@ -36,7 +37,7 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             _hold_folder(folder)
         except BlockingIOError:
             written = (state_dir / LOCK_NAME).read_bytes()[:32]  # empty if the disk was full
-            pid = written.decode("ascii", "replace").strip()
+            pid = written.decode("ascii", "replace").partition("\n")[0]
             end = f"end it (`kill {pid}`)" if pid else "end it"
             raise StartError(
                 f"another dreamd (pid {pid or 'unknown'}) serves the state folder {state_dir}; {end}, "
@@ -61,13 +62,28 @@ def note_end(lock: int, why: str) -> None:
         os.pwrite(lock, b"%d\n%s\n" % (os.getpid(), os.fsencode(why)), 0)
 
 
+def note_embedded(lock: int) -> None:
+    """Write into the lock file that this daemon is embedded in its host, so that no one looks for its socket."""
+    with suppress(OSError):
+        os.pwrite(lock, b"%d\n\n%s\n" % (os.getpid(), _EMBEDDED), 0)
+
+
+def is_embedded(state_dir: Path) -> bool:
+    """Return whether the last daemon of this state folder was embedded in its host."""
+    return _noted(state_dir)[2:3] == [_EMBEDDED]
+
+
 def end_noted(state_dir: Path) -> str:
     """Return why the last daemon of this state folder ended by itself, or an empty string."""
-    try:
-        lines = (state_dir / LOCK_NAME).read_bytes().split(b"\n")
-    except OSError:
-        return ""
+    lines = _noted(state_dir)
     return os.fsdecode(lines[1]) if len(lines) > 2 else ""
+
+
+def _noted(state_dir: Path) -> list[bytes]:
+    try:
+        return (state_dir / LOCK_NAME).read_bytes().split(b"\n")
+    except OSError:
+        return []
 
 
 def file_lock(file: Path) -> int:

@@ -95,8 +95,8 @@ def stop_daemon(state: Path, socket: Path, units: Sequence[str]) -> None:
         )
     if facts.holder and not has_listener(socket):
         raise ClickException(
-            f"the daemon of {state} (pid {facts.holder}) does not listen at {socket}, so it cannot be asked to stop: "
-            f"end it, `kill {facts.holder}` (if it is embedded in leo, that ends leo)"
+            f"the daemon of {state} (pid {facts.holder}) does not listen at {socket}, so it cannot be asked to stop. "
+            f"End it: {facts.way_to_end}"
         )
     with connect_daemon(socket) as daemon:
         status = daemon.call("status")

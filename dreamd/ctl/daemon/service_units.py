@@ -144,10 +144,10 @@ def refuse_edited(paths: Iterable[Path], force: bool) -> None:
 def refuse_taken(pair: ServiceUnits, state: Path, socket: Path) -> None:
     """Raise ClickException if a daemon that systemd did not start serves there: both would claim the socket."""
     ours, service = pair.units
-    holder = look_at_state(state).holder
-    if holder and str(holder) != unit_property(service, "MainPID"):
+    facts = look_at_state(state)
+    if facts.holder and str(facts.holder) != unit_property(service, "MainPID"):
         raise ClickException(
-            f"a daemon that is not systemd's (pid {holder}) serves {state}: first `kill {holder}`, which ends it"
+            f"a daemon that is not systemd's (pid {facts.holder}) serves {state}. First end it: {facts.way_to_end}"
         )
     # Connecting to systemd's own socket would start the daemon. Once its unit file is gone, its path is unknown.
     if not (is_active(ours) and listen_path(ours) in (socket, None)) and has_listener(socket):

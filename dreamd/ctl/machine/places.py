@@ -9,7 +9,7 @@ from pathlib import Path
 from struct import Struct
 
 from dreamd.ctl.machine.access import refusal_and_cure
-from dreamd.process.state_folder import end_noted
+from dreamd.process.state_folder import end_noted, is_embedded
 
 _UCRED = Struct("iII")  # pid, uid, gid: unix(7)
 
@@ -41,11 +41,18 @@ class StateFacts:
     file_system: str = ""
     free_bytes: int = 0
     holder: int = 0
+    embedded: bool = False  # the holder's daemon is a thread of it, and has no socket
     stopped: bool = False
     ended: str = ""  # why the last daemon ended by itself, if it did
     error: str = ""
     refused: str = ""
     cure: str = ""
+
+    @property
+    def way_to_end(self) -> str:
+        """What the user does to end the daemon that holds the folder."""
+        kill = f"`kill {self.holder}`"
+        return f"{kill} (that ends the host in which it is embedded)" if self.embedded else kill
 
 
 def look_at_socket(path: Path) -> SocketFacts:
@@ -107,6 +114,7 @@ def look_at_state(path: Path) -> StateFacts:
         file_system=mount_of(path)[1],
         free_bytes=disk.f_bavail * disk.f_frsize,
         holder=holder,
+        embedded=bool(holder) and is_embedded(path),
         stopped=is_stopped(holder),
         ended="" if holder else end_noted(path),
     )

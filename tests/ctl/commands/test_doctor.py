@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from dreamclient import DreamClient
 
+from dreamd.app import embed
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
@@ -47,6 +48,17 @@ class Told:
         of_section = [one for one in self.findings if one["section"] == section]
         one = min(of_section, key=lambda one: ["FAIL", "WARN", "OK"].index(one["level"]))
         return f"{one['level']} {one['text']} -> {one['advice']}"
+
+
+def test_finds_nothing_wrong_with_an_embedded_daemon(state):
+    with closing(embed(state)):
+        told, stopped = Told(state), dreamctl("--state-dir", state, "service", "stop")
+        where = dreamctl("--state-dir", state, "service", "status")
+    assert told.worst("socket").startswith("OK none at ")
+    assert told.worst("daemon").startswith(f"OK embedded in pid {os.getpid()}, which alone can ask it -> ")
+    assert f"`kill {os.getpid()}` (that ends the host in which it is embedded)" in stopped.stderr
+    assert f"runs, embedded in pid {os.getpid()}, without a socket" in where.stdout
+    assert Told(state).worst("daemon").startswith("FAIL does not run -> ")
 
 
 def test_finds_nothing_wrong_with_a_healthy_daemon(daemon, state):

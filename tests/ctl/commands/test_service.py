@@ -240,7 +240,7 @@ def test_names_a_daemon_that_listens_elsewhere(service):
     pid = service.start()
     elsewhere = ("--socket", str(service.home / "other.sock"))
     ran = dreamctl(*elsewhere, "--state-dir", service.state, "service", "stop", HOME=str(service.home))
-    assert (ran.exit_code, f"end it, `kill {pid}`" in ran.stderr) == (1, True)
+    assert (ran.exit_code, f"End it: `kill {pid}`" in ran.stderr) == (1, True)
 
 
 def test_distinguishes_a_daemon_that_does_not_listen_from_none(service):

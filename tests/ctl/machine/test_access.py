@@ -31,7 +31,9 @@ def test_the_runtime_folder_of_another_user_is_named_with_its_owner(tmp_path, mo
     tmp_path.chmod(0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     facts = places.look_at_socket(tmp_path / "dreamd" / "dreamd.sock")
-    [finding] = check_socket(facts, STRANGER, listener=None, deaf=False, guarded=False, holder=0)
+    [finding] = check_socket(
+        facts, STRANGER, listener=None, deaf=False, guarded=False, state=places.StateFacts(tmp_path, "folder")
+    )
     assert finding.level == "FAIL"
     assert access.owner_of(tmp_path) in finding.text
     assert finding.advice.startswith(f"XDG_RUNTIME_DIR names {tmp_path}, which is not yours")

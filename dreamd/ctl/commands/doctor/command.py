@@ -67,7 +67,7 @@ def examine_all(target: Target) -> Iterator[Finding]:
     if not (alive := answers.status is not None):
         answers = replace(answers, decisions=file.decisions)
 
-    held = {"listener": listener, "guarded": installed.guarded, "holder": folder.holder}
+    held = {"listener": listener, "guarded": installed.guarded, "state": folder}
     yield from findings_of(
         "socket", places.check_socket, socket, os.getuid(), deaf=bool(answers.silence), **held
     )

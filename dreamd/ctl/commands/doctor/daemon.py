@@ -109,7 +109,13 @@ def _silent_finding(silence: str, state: StateFacts, units: UnitFacts) -> Findin
     beside = units.shown and (units.state or state.path) == state.path
     if not silence and beside and units.says(SERVICE, "MainPID") != str(pid):
         return fail(
-            "daemon", f"{holds}, and the service cannot start beside it", f"end that one: `kill {pid}`"
+            "daemon", f"{holds}, and the service cannot start beside it", f"end that one: {state.way_to_end}"
+        )
+    if state.embedded:
+        return ok(
+            "daemon",
+            f"embedded in pid {pid}, which alone can ask it",
+            "`dreamctl recent`, `dreamctl show` and `dreamctl stats` read its dreams",
         )
     if not silence:
         return fail("daemon", f"{holds}, and was not asked", "see section socket")

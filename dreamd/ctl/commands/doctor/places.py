@@ -25,11 +25,10 @@ _MOVABLE = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFSOCK})
 
 
 def check_socket(
-    facts: SocketFacts, uid: int, *, listener: int | None, deaf: bool, guarded: bool, holder: int
+    facts: SocketFacts, uid: int, *, listener: int | None, deaf: bool, guarded: bool, state: StateFacts
 ) -> Iterator[Finding]:
     """Check the socket. `listener`: its pid, 0 if unknown, None if no process listens. `deaf`: it does not answer as
-    dreamd does. `guarded`: systemd listens, in place of a daemon. `holder`: the pid of a daemon that has the state
-    folder, or 0."""
+    dreamd does. `guarded`: systemd listens, in place of a daemon. `state`: whose holder is a daemon."""
     length = len(os.fsencode(facts.path))
     if length > SOCKET_PATH_BYTES:
         yield fail(
@@ -42,7 +41,7 @@ def check_socket(
             "socket", f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}, then start dreamd"
         )
     elif facts.kind == "absent":
-        yield _absent_socket(facts, guarded, holder)
+        yield _absent_socket(facts, guarded, state)
     elif facts.uid != uid:
         yield fail(
             "socket",
@@ -55,7 +54,7 @@ def check_socket(
             f"{facts.path} is stale: no process listens",
             "start dreamd, which removes it: `dreamctl service start`",
         )
-    elif deaf and not holder:
+    elif deaf and not state.holder:
         yield fail(
             "socket",
             f"{f'pid {listener}' if listener else 'another program'} listens at {facts.path}, and is no dreamd that "
@@ -75,17 +74,18 @@ def check_socket(
         yield ok("socket", str(facts.path))
 
 
-def _absent_socket(facts: SocketFacts, guarded: bool, holder: int) -> Finding:
+def _absent_socket(facts: SocketFacts, guarded: bool, state: StateFacts) -> Finding:
     path = facts.path
     if facts.refused:
         return fail("socket", f"{path} cannot be reached: {facts.refused}", facts.cure)
-    if holder:
+    if state.embedded:
+        return ok("socket", f"none at {path}: an embedded daemon has none")
+    if state.holder:
         return fail(
             "socket",
-            f"there is none at {path}, and a daemon (pid {holder}) has the state folder",
+            f"there is none at {path}, and a daemon (pid {state.holder}) has the state folder",
             "the daemon makes a vanished file again within 15 s. If it does not, `dreamctl service restart`. If it "
-            "listens elsewhere, set DREAMD_SOCKET for leo and dreamctl. One that is embedded in leo has no socket: "
-            "then nothing is wrong, and `dreamctl recent` and `dreamctl show` read its dreams",
+            "listens elsewhere, set DREAMD_SOCKET for leo and dreamctl",
         )
     if guarded:
         return fail(

@@ -127,7 +127,7 @@ def _end_of_service(units: UnitFacts, state: StateFacts) -> tuple[str, str, str]
         cure = f"make the state folder: `mkdir -p -m 700 {quote(str(state.path))}`"
     other = state.holder and str(state.holder) != units.says(SERVICE, "MainPID")
     if other and (code == "3" or units.retried):  # an attempt has no exit code yet
-        cure = f"end that one: `kill {state.holder}`"
+        cure = f"end that one: {state.way_to_end}"
     return (f", exit code {code}" if code not in ("", "0") else ""), why, cure
 
 
@@ -150,7 +150,7 @@ def _check_state(units: UnitFacts, answers: bool, state: StateFacts) -> Iterator
         yield fail("service", f"crashes and is started again, {restarts} times so far{ended}{changed}", cure)
     elif units.says(SOCKET, "ActiveState") != "active" and units.says(SERVICE, "ActiveState") != "active":
         if answers and state.holder:
-            beside = f"end that one, `kill {state.holder}`, then `dreamctl service start`"
+            beside = f"end that one: {state.way_to_end}, then `dreamctl service start`"
             yield warn("service", "stopped, and its socket too, and a daemon runs without them", beside)
         else:
             yield fail("service", "stopped, and its socket too", "`dreamctl service start`")

@@ -41,7 +41,8 @@ def _daemon_facts(state: Path, socket: Path, waiting: str) -> tuple[dict[str, An
             says = daemon.call("status")["state"]
         return {"answers": True, "state": says}, f"answers, {says}", True
     except (Unreachable, Refused):
-        holder = look_at_state(state).holder
+        facts = look_at_state(state)
+    holder = facts.holder
     told: dict[str, Any] = {"answers": False} | ({"holder": holder} if holder else {})
     doctor = f"`{command_to_copy('doctor')}` says why"
     if not waiting and has_listener(socket):
@@ -50,6 +51,8 @@ def _daemon_facts(state: Path, socket: Path, waiting: str) -> tuple[dict[str, An
         return told, "does not run", True
     if waiting and str(holder) == systemctl.unit_property(waiting, "MainPID"):
         return told, f"starts (pid {holder})", True
+    if facts.embedded:
+        return told, f"runs, embedded in pid {holder}, without a socket", True
     return told, f"runs (pid {holder}), but does not listen at {socket}; {doctor}", False
 
 

@@ -42,6 +42,7 @@ STATUS = {
     "inbox": {"folder": "/s/inbox", "enabled": True, "trouble": None},
 }
 STATE = StateFacts(Path("/s"), "folder", free_bytes=LITTLE_BYTES)
+HELD = StateFacts(Path("/s"), "folder", holder=5)
 
 
 def lines(findings):
@@ -60,7 +61,7 @@ def only(findings):
     ("facts", "seen", "says"),
     [
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"listener": 5}, "OK /r/s"),
-        (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 5, "deaf": True, "holder": 5}, "OK /r/s"),
+        (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 5, "deaf": True, "state": HELD}, "OK /r/s"),
         (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 5, "deaf": True}, "FAIL pid 5 listens at /r/s, and"),
         (SocketFacts(Path("/r/s"), "socket", OURS), {"listener": 0, "deaf": True}, "FAIL another program listens at"),
         (SocketFacts(Path("/r/s"), "socket", OURS, 0o600, 0o700), {"guarded": True}, "OK /r/s"),
@@ -71,18 +72,19 @@ def only(findings):
         (SocketFacts(Path("/r/s"), "other"), {}, "FAIL /r/s is no socket"),
         (SocketFacts(Path("/r/s"), "absent"), {}, "OK none at /r/s"),
         (SocketFacts(Path("/r/s"), "absent"), {"guarded": True}, "FAIL there is none at /r/s, though systemd listens"),
-        (SocketFacts(Path("/r/s"), "absent"), {"holder": 5}, "FAIL there is none at /r/s, and a daemon (pid 5)"),
+        (SocketFacts(Path("/r/s"), "absent"), {"state": HELD}, "FAIL there is none at /r/s, and a daemon (pid 5)"),
+        (SocketFacts(Path("/r/s"), "absent"), {"state": replace(HELD, embedded=True)}, "OK none at /r/s: an embedded"),
         (SocketFacts(Path("/" + "r" * 107), "absent"), {}, f"FAIL /{'r' * 107} has 108 bytes"),
     ],
 )  # fmt: skip
 def test_finding_of_each_kind_of_socket(facts, seen, says):
-    whole = {"listener": None, "deaf": False, "guarded": False, "holder": 0} | seen
+    whole = {"listener": None, "deaf": False, "guarded": False, "state": STATE} | seen
     assert only(places.check_socket(facts, OURS, **whole)).startswith(says)
 
 
 def test_advises_a_command_that_closes_the_socket_to_others():
     facts = SocketFacts(Path("/r/a b"), "socket", OURS, 0o666, 0o700)
-    [finding] = places.check_socket(facts, OURS, listener=5, deaf=False, guarded=False, holder=5)
+    [finding] = places.check_socket(facts, OURS, listener=5, deaf=False, guarded=False, state=HELD)
     assert finding.advice.endswith(" `chmod 600 '/r/a b'`")
 
 
@@ -378,7 +380,7 @@ def test_does_not_fail_for_a_daemon_beside_stopped_units():
     beside = next(units.check_service(UnitFacts(True, True), True, replace(STATE, holder=5)))
     assert (beside.level, beside.advice) == (
         "WARN",
-        "end that one, `kill 5`, then `dreamctl service start`",
+        "end that one: `kill 5`, then `dreamctl service start`",
     )
 
 
