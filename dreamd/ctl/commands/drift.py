@@ -39,7 +39,8 @@ def drift(target: Target, count: int) -> None:
 
 
 def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = False) -> str:
-    """Return the answer of `friend.drift` as a chart, with its ends and its farthest point in words below."""
+    """Return the answer of `friend.drift` as a chart, with its ends and its farthest point in words below. A chart
+    without a height is a sentence."""
     if not drift:
         return "No dialogue has spoken yet."
     newest, oldest = drift[0], drift[-1]
@@ -47,9 +48,14 @@ def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = 
         alone = f"{format_number(newest['drift'])} after dialogue {newest['id']} ({format_moment(newest['at'], now)})"
         return fold_text(f"{alone}. A chart needs two.", columns)
     farthest = max(drift, key=lambda each: float(each["drift"]))
-    words = (
+    span = (
         f"From dialogue {oldest['id']} ({format_moment(oldest['at'], now)}) to {newest['id']} "
-        f"({format_moment(newest['at'], now)}): {format_number(oldest['drift'])} to {format_number(newest['drift'])}, "
+        f"({format_moment(newest['at'], now)})"
+    )
+    if format_number(farthest["drift"]) == format_number(0.0):
+        return fold_text(f"{span} the friend stayed at his origin: the drift is 0.00 after each.", columns)
+    words = (
+        f"{span}: {format_number(oldest['drift'])} to {format_number(newest['drift'])}, "
         f"farthest {format_number(farthest['drift'])} after {farthest['id']}."
     )
     values = [each["drift"] for each in reversed(drift)]

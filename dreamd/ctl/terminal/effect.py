@@ -6,10 +6,16 @@ from typing import Any
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import format_moment, format_span
 from dreamd.ctl.terminal.output import command_to_copy
+from dreamd.dream.trial import FED_S
 
 Figures = Mapping[str, Any]
 
 LEAST_MEAN = 0.01  # of a smaller one a difference is no meaningful percentage
+
+COUNTED = (
+    f"A reply counts if it comes at least {FED_S:.0f} s after one for which chance alone decided: after one in the "
+    "cooldown, or with calm gates, it does not."
+)
 
 HEAD = ("measure", "change", "95 % interval", "after a dream", "without", "p")
 _NAMES = {
@@ -47,6 +53,9 @@ def effect_in_words(effect: Figures) -> str:
 
 def about_the_trial(effect: Figures, now: float) -> Iterator[str]:
     """Yield how many replies were compared, and what a reader must know of them, a sentence each."""
+    hindrance = _hindrance(effect)
+    if not (effect["enough"] or hindrance):
+        yield COUNTED
     if not effect["replies"]:
         return
     replies, dreamt = effect["replies"], effect["dreamt"]
@@ -55,7 +64,6 @@ def about_the_trial(effect: Figures, now: float) -> Iterator[str]:
         f"Compared: replies of {effect['client']}, {dreamt} after a dream and {replies - dreamt} without one,"
         f" {format_moment(since, now)} to {format_moment(until, now)}."
     )
-    hindrance = _hindrance(effect)
     if not (effect["enough"] or hindrance) and until > since:
         left_s = (until - since) / (replies - 1) * (effect["needed"] - replies)
         yield f"If he goes on like this, there are enough in {format_span(left_s)}."

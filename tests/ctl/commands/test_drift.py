@@ -33,6 +33,15 @@ def test_drift_as_a_chart_with_its_ends_in_words() -> None:
     assert show_drift([], 80, NOW) == "No dialogue has spoken yet."
 
 
+def test_drift_that_stays_at_the_origin_is_a_sentence() -> None:
+    still = [each | {"drift": each["drift"] / 50} for each in DRIFT]
+    assert show_drift(still, 200, NOW) == (
+        "From dialogue 9 (2025-03-03 11:00) to 12 (11:59:00) the friend stayed at his origin: the drift is 0.00 after "
+        "each."
+    )
+    assert max(map(len, show_drift(still, 40, NOW).splitlines())) <= 40
+
+
 def test_shows_the_drift_of_a_daemon(socket: Path) -> None:
     with LittleDaemon(socket, {"friend.drift": lambda _, params: DRIFT[: params[0]]}):
         answer = dreamctl("--socket", socket, "drift", "-n", 2, "--json")

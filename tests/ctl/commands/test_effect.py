@@ -121,9 +121,12 @@ def test_says_what_a_reader_must_know() -> None:
     assert "Of the dreams 3 fed nothing in time. They count as dreams." in shown
     assert "Others have replies too: eva 2. `dreamctl effect --client NAME` shows them." in shown
     assert "measure" not in shown
+    assert "after one in the cooldown, or with calm gates, it does not" in shown
+    assert "in the cooldown" in show_effect(few | {"replies": 0}, 40, NOW).replace("\n", " ")
     hindered = show_effect(few | {"chance": 0.0}, 1000, NOW)
     assert "No reply is added now. gate.chance is 0," in hindered
     assert "enough in" not in hindered
+    assert "cooldown" not in hindered + show_effect(FOUND, 1000, NOW)
 
 
 def test_is_a_section_of_the_report() -> None:

@@ -248,28 +248,26 @@ def test_the_ends_of_a_short_time_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "ticks"),
+    ("high", "ticks"),
     [
-        (0.0, 1.0, [0, 0.5, 1]),
-        (0.01, 0.08, [0, 0.05, 0.1]),
-        (0.03, 0.55, [0, 0.2, 0.4, 0.6]),
-        (0.0, 0.0, [0, 0.0005]),
-        (0.9, 0.98, [0.9, 0.95, 1]),
-        (1.0, 1.0, [0.9995, 1]),
-        (0.5, 0.5, [0.4995, 0.5]),
+        (1.0, [0, 0.5, 1]),
+        (0.98, [0, 0.5, 1]),
+        (0.08, [0, 0.05, 0.1]),
+        (0.55, [0, 0.2, 0.4, 0.6]),
+        (0.0, [0, 0.0005]),
     ],
 )
-def test_an_axis_spans_its_values(low: float, high: float, ticks: list[float]) -> None:
-    assert scale(low, high) == ticks
+def test_an_axis_begins_at_0(high: float, ticks: list[float]) -> None:
+    assert scale(high) == ticks
 
 
 def test_any_axis_holds_its_values_between_few_ticks() -> None:
     draw = random.Random(3)
     for _ in range(2000):
-        low, high = sorted(draw.random() ** draw.randint(1, 9) for _ in range(2))
-        ticks = scale(low, high)
-        assert 2 <= len(ticks) <= 6
-        assert 0 <= ticks[0] <= low + 1e-6
+        high = draw.random() ** draw.randint(1, 9)
+        ticks = scale(high)
+        assert 2 <= len(ticks) <= 5
+        assert ticks[0] == 0
         assert high - 1e-6 <= ticks[-1]
 
 

@@ -27,10 +27,10 @@ def draw_lines(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
 ) -> str:
-    """Draw curves over common steps that `labels` name, each value in [0, 1] or None. The axis spans what there is.
-    `head` and `rows`: the table of the numbers."""
-    values = [min(1.0, max(0.0, value)) for of in series.values() for value in of if value is not None]
-    ticks = scale(min(values, default=0.0), max(values, default=1.0))
+    """Draw curves over common steps that `labels` name, each value in [0, 1] or None, on an axis from 0. `head` and
+    `rows`: the table of the numbers."""
+    values = [min(1.0, value) for of in series.values() for value in of if value is not None]
+    ticks = scale(max(values, default=1.0))
     steps = max((len(of) for of in series.values()), default=0)
     curves = "".join(
         f'<polyline class="s{number}" points="{_curve_points(of, steps, ticks)}"/>'
@@ -77,18 +77,13 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], about: str) -
     )
 
 
-def scale(low: float, high: float) -> list[float]:
-    """Return the ticks of an axis for values from `low` to `high`, at even steps of 1, 2 or 5 times a power of ten. It
-    begins at 0, unless the values lie close together far above."""
-    if high - low > low / 2:
-        low = 0.0
-    rough = max(high - low, LEAST_SPAN) / TICKS
+def scale(high: float) -> list[float]:
+    """Return the ticks of an axis from 0 to at least `high`, at even steps of 1, 2 or 5 times a power of ten."""
+    rough = max(high, LEAST_SPAN) / TICKS
     power = 10.0 ** floor(log10(rough))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.999)
-    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
-    if last == first:
-        first, last = (first - 1, last) if first else (first, last + 1)
-    return [round(step * place, 6) for place in range(first, last + 1)]
+    last = max(1, ceil(high / step - 1e-9))
+    return [round(step * place, 6) for place in range(last + 1)]
 
 
 def _draw_figure(
@@ -131,5 +126,4 @@ def _curve_points(values: Sequence[float | None], steps: int, ticks: Sequence[fl
 
 
 def _y_of(value: float, ticks: Sequence[float]) -> float:
-    low, high = ticks[0], ticks[-1]
-    return HEIGHT * (1 - (min(high, max(low, value)) - low) / (high - low))
+    return HEIGHT * (1 - min(1.0, max(0.0, value / ticks[-1])))
