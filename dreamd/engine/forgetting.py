@@ -26,9 +26,7 @@ from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.store import Store
 
 DAY_S = 86_400.0
-PATIENCE_S = (
-    500.0  # for a dialogue that begins while files are removed: it ends within `dialogue.deadline_s`, 420 s
-)
+PATIENCE_S = 500.0  # for a dialogue that began while files were removed: it ends within 420 s
 LOOK_S = 3600.0  # monotonic: how often it is asked whether a day has gone since the last look
 
 
