@@ -1,6 +1,7 @@
 """Running a daemon: `run` in the foreground, with signals and logs, `embed` on a thread of the calling process."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -79,6 +80,8 @@ async def _until_stopped(
     again = asyncio.Event()  # set at SIGHUP; while the daemon starts, the reload waits
     loop.add_signal_handler(signal.SIGHUP, again.set)
     async with daemon.serve():
+        gc.freeze()  # what the start made: `__main__` holds the collector off until here
+        gc.enable()
         reloads = asyncio.create_task(_reload_when(again, partial(daemon.reload, load)))
         await daemon.stopping.wait()
         reloads.cancel()

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, timedelta
 from math import isfinite
+
+from msgspec import Struct
 
 
 def _boottime() -> float:
@@ -16,8 +17,7 @@ LAST_DAY = (date.max - FIRST_DAY).days
 DAY_S = 86_400
 
 
-@dataclass(frozen=True)
-class Clock:
+class Clock(Struct, frozen=True):
     """The clocks. `wall` returns unix seconds, for people and files. `monotonic` returns seconds for intervals, and
     `boottime` does too, with the time that the machine slept."""
 

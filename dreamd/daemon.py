@@ -28,6 +28,7 @@ from dreamd.inbox import Inbox, inbox_folder
 from dreamd.process.exit_codes import ExitCode
 from dreamd.process.state_folder import LOCK_NAME, file_lock, note_embedded, note_end, owns_folder, state_lock
 from dreamd.process.systemd import Notifier
+from dreamd.process.threads import Looker
 from dreamd.settings import Settings
 from dreamd.store.file.late_calls import answer_within
 from dreamd.store.store import Store
@@ -127,16 +128,8 @@ class Daemon:
         gate = Gate(settings.gate, friend.overlap)
         engine = Engine(settings, store, friend, delivery, gate, clock, failures, events, self.chance)
         undreaming = Undreaming(engine, store, friend, delivery, clock, failures, events)
-        forgetting = Forgetting(
-            store,
-            friend,
-            delivery,
-            engine,
-            undreaming,
-            clock,
-            failures,
-            settings.store.keep_days,
-        )
+        days = settings.store.keep_days
+        forgetting = Forgetting(store, friend, delivery, engine, undreaming, clock, failures, days)
         subscriptions = Subscriptions(clock)
         events.subscribe(subscriptions.publish)
         events.subscribe(partial(self._report_status, engine))
@@ -157,6 +150,9 @@ class Daemon:
             socket=address,
             state_dir=self.state_dir,
             stop=self.stopping.set,
+            started_s=clock.monotonic(),
+            sizes=Looker("dreamd-sizes", lambda: store.sizes()),
+            counts=Looker("dreamd-counts", lambda: inbox.counts()),
         )
         stack.callback(parts.close)
         dispatcher = Dispatcher(TABLE, parts)

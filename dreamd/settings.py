@@ -6,16 +6,14 @@ value is an error that names it and the nearest right one. Settings of earlier v
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 from dreamclient.paths import config_home
+from msgspec import Struct, field
 
 from dreamd.dream.dialogue import DialogueSettings
 from dreamd.dream.friend import FriendSettings
@@ -68,10 +66,9 @@ GONE = {
 _OTHER_VARIABLES = ("SOCKET", "STATE_DIR", "CONFIG", "EMBEDDED", "RECALL", "INTO", "DIET")
 _FOR_TESTS = "TEST_RPC"
 # Variables that Kubernetes and Docker's links set in containers for a service whose name begins with "dreamd".
-_OF_A_SERVICE = re.compile(
-    r"(?:\w+_)?(?:SERVICE_HOST=.*|SERVICE_PORT(?:_\w+)?=.*|PORT(?:_\d+_(?:TCP|UDP|SCTP))?=\w+://.*"
-    r"|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)=.*)|NAME=/.*|ENV_\w+=.*",
-    re.DOTALL,
+_OF_A_SERVICE = (
+    r"(?s)(?:\w+_)?(?:SERVICE_HOST=.*|SERVICE_PORT(?:_\w+)?=.*|PORT(?:_\d+_(?:TCP|UDP|SCTP))?=\w+://.*"
+    r"|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)=.*)|NAME=/.*|ENV_\w+=.*"
 )
 # Variables of the earlier inbox writer.
 _INBOX_VARIABLES = {
@@ -98,8 +95,7 @@ class Origin(NamedTuple):
     name: str = ""
 
 
-@dataclass
-class Reading:
+class Reading(Struct):
     """The values of all sources: the `origins` of those that were set, each error, and settings that are gone."""
 
     origins: dict[str, Origin] = field(default_factory=dict)
@@ -220,6 +216,8 @@ def _read_table(path: Path) -> dict[str, Any]:
     if b"\0" in data:  # every key is ASCII, so a UTF-16 file always has null bytes
         raise SettingsError(f"{path}: expected UTF-8, but this is UTF-16 or binary; save it as UTF-8")
     try:
+        import tomllib  # only if there is a file: 2 ms of a start
+
         return tomllib.loads(data.decode("utf-8-sig"))  # some editors write a byte order mark
     except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError
         raise SettingsError(f"{path}: not TOML: {error}") from None
@@ -236,7 +234,7 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[Pair]:
             continue
         if word in variables:
             yield name, variables[word], value
-        elif not _OF_A_SERVICE.fullmatch(f"{word}={value}"):
+        elif not re.fullmatch(_OF_A_SERVICE, f"{word}={value}"):
             known = (*_OTHER_VARIABLES, *(word for word, key in variables.items() if key in KEYS))
             yield SettingsError(f"{name}: there is no such variable{_nearest_name(word, known, 'DREAMD_')}")
 
@@ -294,6 +292,8 @@ def _expected_words(kind: Any, error: msgspec.ValidationError) -> str:
 
 
 def _nearest_name(wrong: str, right: Iterable[str], prefix: str = "") -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(wrong, list(right), n=1, cutoff=0.5)
     told = ", ".join(prefix + name for name in close or right)
     return f"; did you mean {told}?" if close else f"; there are: {told}"

@@ -28,8 +28,8 @@ MOST_SHARED = 1.5
 REPETITION_COST, REPETITION_FREE = 1.5, 0.35
 WORDS_A_POINT = 40
 
-_TOKEN = re.compile(r"[\w']+|[^\w\s]")
-_ENDING = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[”’」』）]*")
+_WORD_OR_MARK = r"[\w']+|[^\w\s]"
+_ENDING = r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[”’」』）]*"
 
 
 class Length(Struct, frozen=True):
@@ -131,7 +131,7 @@ def _split_sentences(text: str) -> list[_Sentence]:
     """Return the sentences in order. Text without a word belongs to the sentence after it."""
     found: list[_Sentence] = []
     start = looked = 0
-    for end, ended in [*((mark.end(), True) for mark in _ENDING.finditer(text)), (len(text), False)]:
+    for end, ended in [*((mark.end(), True) for mark in re.finditer(_ENDING, text)), (len(text), False)]:
         tokens = split_words(text[looked:end])
         if tokens:
             found.append(_Sentence(start, end, tokens, ended))
@@ -143,7 +143,7 @@ def _split_sentences(text: str) -> list[_Sentence]:
 
 
 def _was_cut_off(text: str, max_tokens: int) -> bool:
-    return len(_TOKEN.findall(text)) >= STOPPED_FROM * max_tokens
+    return len(re.findall(_WORD_OR_MARK, text)) >= STOPPED_FROM * max_tokens
 
 
 def _whole_runs(text: str, usage: Usage, length: Length, stopped: bool) -> Iterator[str]:

@@ -5,8 +5,9 @@ clock.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import inf
+
+from msgspec import Struct, field
 
 from dreamd.dream.model import Context
 from dreamd.dream.signals import Signals
@@ -20,8 +21,7 @@ MUTE_MOST_S = 3600.0
 KEPT_S = 86400.0  # a kept context is dropped after a day
 
 
-@dataclass
-class KeptContext:
+class KeptContext(Struct):
     """A context that was not dreamt of, the draw that was made for it, and its time (monotonic s)."""
 
     ctx: Context
@@ -29,8 +29,7 @@ class KeptContext:
     at_s: float
 
 
-@dataclass
-class ClientState:
+class ClientState(Struct):
     """The state of one name. `last_run_s` and `reserved` are unix seconds, which outlive a restart. All other times are
     monotonic."""
 

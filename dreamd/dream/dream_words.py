@@ -8,11 +8,9 @@ the oldest goes.
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from itertools import islice
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from dreamd.dream.measures import split_words
 
@@ -42,6 +40,8 @@ class WordNumbers(dict[str, int]):
 
     def __missing__(self, word: str) -> int:
         """Return the number of a word that is not at hand."""
+        from hashlib import blake2b  # at the first reply: it loads OpenSSL
+
         data = word.encode("utf-8", "surrogatepass")
         digest = blake2b(data, digest_size=8, key=self._key).digest()
         number = int.from_bytes(digest, "little", signed=True)
@@ -58,8 +58,7 @@ class WordNumbers(dict[str, int]):
         return list(map(hash, zip(words, words[1:], words[2:], strict=False)))
 
 
-@dataclass
-class _FieldWords:
+class _FieldWords(Struct):
     """The triples of one field: those that dreams brought with their dialogue, and those of replies; oldest first."""
 
     brought: dict[int, int] = field(default_factory=dict)

@@ -221,8 +221,8 @@ def _crowded_out(kept: dict[int, Fragment], first_new_id: int, buffer: int) -> l
     return [fragment.id for fragment in learned[: max(0, len(learned) - buffer)]]
 
 
-_PARAGRAPHS = re.compile(r"\n\s*\n")
-_SENTENCES = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])")
+_PARAGRAPHS = r"\n\s*\n"
+_SENTENCES = r"(?<=[.!?…])\s+|(?<=[。！？])"
 
 
 def split_origin(origin: list[str], readme: list[str], most: int) -> list[str]:
@@ -241,7 +241,7 @@ def split_origin(origin: list[str], readme: list[str], most: int) -> list[str]:
 
 
 def _split_thoughts(text: str) -> Iterator[str]:
-    for paragraph in _PARAGRAPHS.split(text):
+    for paragraph in re.split(_PARAGRAPHS, text):
         line = " ".join(paragraph.split())
-        for part in [line] if len(line) <= SHORT_PARAGRAPH else _SENTENCES.split(line):
+        for part in [line] if len(line) <= SHORT_PARAGRAPH else re.split(_SENTENCES, line):
             yield clamp_text(part, most_chars=FRAGMENT_CHARS)

@@ -8,10 +8,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import log2, sqrt
+
+from msgspec import Struct
 
 _WORD = re.compile(r"[\w']+")
 # ASCII: a folded letter, a digit, "_" or "'" for itself, and a blank for any other character.
@@ -98,8 +99,7 @@ def measure_entropy(text: str) -> float:
     return min(1.0, max(0.0, bits / log2(total)))
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(Struct, frozen=True, dict=True):
     """The weight of each word pair in a text, or in several weighted texts, and the sum of the squares."""
 
     counts: dict[str, float]
@@ -155,8 +155,7 @@ def measure_overlap(text: str, origin: Profile) -> float:
     return sum(map(origin.pairs.__contains__, pairs)) / max(1, len(tokens) - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """The computed parts of a text by which it is compared."""
 
     words: tuple[str, ...]

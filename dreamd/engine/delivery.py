@@ -9,10 +9,11 @@ import errno
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from dreamd.clock import Clock
 from dreamd.engine.events import Events
@@ -50,8 +51,7 @@ class StoppableFiles(Files):
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
-@dataclass
-class Parked:
+class Parked(Struct):
     """A dialogue whose file could not be written although others can. It is tried again after its pause."""
 
     trace_id: str

@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
 from dreamclient.messages import ADDED_BYTES, SHOWN_MEASURES, Method
+from msgspec import Struct, field
 
 from dreamd.clock import Clock
 from dreamd.dream.clients import Clients
@@ -40,8 +40,7 @@ NIL = b"\xc0"  # of MessagePack
 T = TypeVar("T")
 
 
-@dataclass
-class DialogueRun:
+class DialogueRun(Struct):
     """A dialogue with `session` from `ctx`, or one that goes on. `observed`, `added` and `recalled` are filled as it
     runs. `about.client`: the session's name when it began, which a later hello may change."""
 

@@ -5,10 +5,10 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dreamclient.messages import Method
+from msgspec import Struct, field
 
 import dreamd
 from dreamd.clock import Clock
@@ -35,8 +35,7 @@ WAITING = 64  # suspended dialogues; if there are more, the oldest end
 LOSSES = 3  # in a row: from then on a client that is lost before its first line is paused like a mute one
 
 
-@dataclass
-class Dreamer:
+class Dreamer(Struct):
     """The state of one session that has said hello."""
 
     session: Caller

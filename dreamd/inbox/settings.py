@@ -7,7 +7,6 @@ from typing import Annotated
 import msgspec
 
 from dreamd.inbox.document.node import NodeForm
-from dreamd.inbox.redaction.phones import wrong_regions
 
 _YES = frozenset({"1", "true", "yes", "on"})
 
@@ -37,8 +36,11 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if self.dir and "\0" in self.dir:
             raise ValueError("dir holds a NUL, which no path can")
-        if self.regions and (wrong := wrong_regions(self.regions)):
-            raise ValueError(f"phone_regions {wrong}")
+        if self.regions:
+            from dreamd.inbox.redaction.phones import wrong_regions  # compiles its patterns
+
+            if wrong := wrong_regions(self.regions):
+                raise ValueError(f"phone_regions {wrong}")
         if not 0 <= self.retention_s < float("inf"):
             raise ValueError("retention_s must be a finite number of seconds, 0 or more")
         if self.file_mode & 0o600 != 0o600 or self.file_mode & ~0o660:

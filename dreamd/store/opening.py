@@ -8,9 +8,10 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from dreamd.errors import StoreForeign
 from dreamd.store import schema
@@ -26,8 +27,7 @@ OPEN_BUSY_S: Final = 1.0  # less than a start waits for the opening, so that it 
 _SUSPECT: Final = ".suspect"
 
 
-@dataclass(frozen=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """The options of an opening. `own`: dreamd's place in the state folder, where every file is dreamd's. `lock`:
     called with any other path before it is written, raises StoreTaken."""
 
@@ -81,7 +81,7 @@ def _look_or_make(path: Path, how: Opening) -> Contents:
     own = path == how.own
     if not os.path.exists(path):
         _make_file(path, own, how)
-        return read_contents(path, how.patience_s)
+        return Contents(0, frozenset())
     if not os.path.isfile(path):  # SQLite would report an input/output error, and hang on a pipe
         raise StoreForeign("no file stands in its place, but a folder or the like: move that away")
     empty = not os.path.getsize(path)  # SQLite would delete the -wal of an empty file unread

@@ -213,12 +213,12 @@ def migrate_database(
 def upgrade_in_place(
     connection: sqlite3.Connection, version: int, migrations: Sequence[Sequence[str]] = MIGRATIONS
 ) -> None:
-    """Migrate a database of `version` in place, each version in a transaction of its own."""
+    """Migrate a database of `version` in place, in one transaction: each takes a wait for the disk."""
     add_functions(connection)
-    for number, statements in enumerate(migrations[version:], version + 1):
-        run_transaction(connection, _run_step, (*statements, f"PRAGMA user_version = {number}"))
+    statements = (statement for step in migrations[version:] for statement in step)
+    run_transaction(connection, _run_all, (*statements, f"PRAGMA user_version = {len(migrations)}"))
 
 
-def _run_step(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
+def _run_all(connection: sqlite3.Connection, statements: Sequence[str]) -> None:
     for statement in statements:
         connection.execute(statement)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from dreamd.clock import Clock
 from dreamd.engine.delivery import Delivery
@@ -21,8 +22,7 @@ from dreamd.wire.session import Session
 from dreamd.wire.subscriptions import Subscriptions
 
 
-@dataclass
-class Parts:
+class Parts(Struct):
     """The parts that a handler may use. `sessions`: the server's, by number. Times are monotonic seconds."""
 
     clock: Clock
@@ -40,17 +40,14 @@ class Parts:
     socket: str
     state_dir: Path
     stop: Callable[[], None]
+    started_s: float
+    # The facts of `status` that are read from disks, which may hang.
+    sizes: Looker[dict[str, int]]
+    counts: Looker[dict[str, Any]]
     # A search may keep the database for 0.3 s. One at a time waits there, so that all other calls come between.
     searching: asyncio.Lock = field(default_factory=asyncio.Lock)
     # A page of 1,000 dialogues may keep it for 20 ms, and a client may ask for 64: so that lines come between.
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    started_s: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.started_s = self.clock.monotonic()
-        # The facts of `status` that are read from disks, which may hang.
-        self.sizes: Looker[dict[str, int]] = Looker("dreamd-sizes", lambda: self.store.sizes())
-        self.counts: Looker[dict[str, Any]] = Looker("dreamd-counts", lambda: self.inbox.counts())
 
     def close(self) -> None:
         """End the threads that read them."""

@@ -8,7 +8,7 @@ import pytest
 
 import dreamd
 from dreamd import settings
-from dreamd.__main__ import main
+from dreamd.__main__ import Arguments, main, make_parser, read_arguments
 from tests.helpers.daemons.process import DaemonProcess
 
 
@@ -98,6 +98,79 @@ def test_the_arguments_reach_the_daemon(tmp_path, monkeypatch, arguments, socket
     settings = load()
     assert (settings.gate.chance, settings.gate.cooldown_s) == (0.25, 7.0)
     assert (str(state), str(path)) == (f"{tmp_path}/s", socket.format(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "--state-dir s",
+        "--state-dir s --state-dir t",
+        "--config c --socket x --state-dir s",
+        "--set a.b=1 --state-dir s --set c.d=-2 --set e",
+        "--state-dir=s --set=a.b=1",
+        "--state s --set a.b=1",
+    ],
+)
+def test_arguments_are_read_as_argparse_reads_them(words):
+    read = vars(read_arguments(words.split()))
+    assert read == vars(make_parser().parse_args(words.split()))
+    assert read.keys() == vars(Arguments()).keys()
+
+
+@pytest.mark.parametrize(
+    "words", ["s", "--state-dir", "--state-dir s --set", "--set -x", "--config s t", "-- s"]
+)
+def test_arguments_that_are_no_pairs_are_refused(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        read_arguments(words.split())
+    assert ended.value.code == 2
+    assert "usage: dreamd" in capsys.readouterr().err
+
+
+def test_a_start_imports_nothing_that_it_does_not_need(tmp_path):
+    with DaemonProcess(
+        tmp_path / "s", "--set", "gate.chance=0.25", env={"PYTHONPROFILEIMPORTTIME": "1"}
+    ) as daemon:
+        pass
+    imported = {line.rpartition("|")[2].strip() for line in daemon.said().splitlines()}
+    assert {"dreamd.daemon", "dreamd.engine.engine"} <= imported
+    later = {"argparse", "difflib", "hashlib", "numpy", "shutil", "tempfile", "tomllib"}
+    assert not imported & (later | {"dreamd.inbox.redaction.redact", "dreamd.inbox.redaction.phones"})
+
+
+COLLECTOR = """
+import gc, sys
+from contextlib import asynccontextmanager
+from dreamd import app, settings
+from dreamd.__main__ import main
+
+def load(**_):
+    print("loading:", gc.isenabled())
+    return settings.Settings()
+
+class Daemon(app.Daemon):
+    @asynccontextmanager
+    async def serve(self):
+        async with super().serve() as parts:
+            self.stopping.set()
+            yield parts
+            print("serving:", gc.isenabled(), gc.get_freeze_count() > 10_000)
+
+settings.load_settings, app.Daemon = load, Daemon
+print("ended:", main(["--state-dir", sys.argv[1]]))
+settings.load_settings = None
+try:
+    main(["--state-dir", sys.argv[1]])
+except TypeError:
+    print("failed:", gc.isenabled())
+"""
+
+
+def test_the_collector_waits_until_the_daemon_serves(tmp_path):
+    command = [sys.executable, "-c", COLLECTOR, tmp_path / "s"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    assert said == "loading: False\nserving: True True\nended: 0\nfailed: True\n"
 
 
 def test_python_dash_m_runs_the_daemon(tmp_path):

@@ -117,14 +117,12 @@ def test_a_migration_that_fails_changes_nothing(path: Path):
         contents = read_contents(path)
         with pytest.raises(sqlite3.OperationalError):
             migrate_database(connection, path, contents, 0.0, steps)
-        assert read_contents(path) == Contents(
-            1, frozenset({"dream_meta", "dream_one"})
-        )  # the first step stands
+        assert read_contents(path) == contents == Contents(0, frozenset({"dream_meta"}))
         note = migrate_database(
-            connection, path, read_contents(path), 1.0, (*steps[:1], ("CREATE TABLE dream_two (id)",))
+            connection, path, contents, 1.0, (*steps[:1], ("CREATE TABLE dream_two (id)",))
         )
         assert (
             note
-            == "migrated from version 1 to 2; the old one is kept as dream.sqlite3.version-1-19700101T000001Z"
+            == "migrated from version 0 to 2; the old one is kept as dream.sqlite3.version-0-19700101T000001Z"
         )
         assert read_contents(path) == Contents(2, frozenset({"dream_meta", "dream_one", "dream_two"}))

@@ -6,7 +6,6 @@ replaces an earlier node of that id.
 """
 
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -93,6 +92,8 @@ def _shard_name(shard: Any, trace_id: str) -> list[Any] | None:
 
 
 def _content_digest(value: Any) -> bytes:
+    from hashlib import blake2b
+
     return blake2b(msgspec.json.encode(value, order="sorted"), digest_size=DIGEST_BYTES).digest()
 
 

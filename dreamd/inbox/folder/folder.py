@@ -17,9 +17,10 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from dreamd.clock import Clock
 from dreamd.inbox.document.document import MOST_READ_BYTES, Json, decode_document
@@ -58,8 +59,7 @@ class Modes(NamedTuple):
     of_folders: int
 
 
-@dataclass(frozen=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """An open inbox folder with its two sub-folders."""
 
     path: Path

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Final, Self
 
 import aiosqlite
@@ -145,6 +144,8 @@ def with_quota(folder: Path) -> Iterator[None]:
 
 def _try_a_file(folder: Path) -> None:
     """Write a temporary file, and raise OSError if the disk has no room for it."""
+    from tempfile import TemporaryFile
+
     try:
         with TemporaryFile(dir=folder, buffering=0) as file:
             os.pwrite(file.fileno(), bytes(PROBE_BYTES), 0)
