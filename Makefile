@@ -14,8 +14,8 @@ run: $(VENV)/.run  ## a leo-like organism replies, then dreams, through a real d
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
-test: venv  ## the whole suite in a random order, on up to four cores
-	@"$(BIN)/python" -m pytest -n auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
+test: venv  ## the whole suite in a random order, by four processes
+	@"$(BIN)/python" -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 venv: $(VENV)/.test  ## .venv with the project (editable) and the test tools
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from dreamclient import DreamClient
+from dreamclient.clients.thread import TIMING
 from dreamclient.leo import attach
 
 from dreamd.ctl.machine.places import has_listener, look_at_state
@@ -179,15 +180,17 @@ def test_cures_a_stale_socket(patient: Patient) -> None:
     is_cured(patient.env, "socket", "daemon")
 
 
-def test_cures_a_socket_of_another_program(patient: Patient) -> None:
+def test_cures_a_socket_of_another_program(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     patient.state.mkdir(mode=0o700)
     deaf = "import signal, socket as s, sys; a = s.socket(s.AF_UNIX); a.bind(sys.argv[1]); a.listen(); signal.pause()"
     with subprocess.Popen([sys.executable, "-c", deaf, str(patient.socket)]) as other:
         try:
             until(lambda: has_listener(patient.socket), "it listens")
-            advice = ails(
-                patient.env, "socket", f"pid {other.pid} listens at {patient.socket}, and is no dreamd"
-            )
+            with monkeypatch.context() as impatient:
+                impatient.setitem(vars(TIMING), "hello_s", 0.2)
+                advice = ails(
+                    patient.env, "socket", f"pid {other.pid} listens at {patient.socket}, and is no dreamd"
+                )
             follow(patient.env, advice)
         finally:
             other.kill()

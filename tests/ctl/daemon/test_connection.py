@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dreamclient.clients.thread import TIMING
 from dreamclient.messages import LINES, PAGE
 
 from dreamd.ctl.daemon.connection import Daemon
@@ -14,8 +15,11 @@ from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
 
 
-def test_a_silent_listener_is_not_reported_as_missing(daemon: DaemonProcess) -> None:
+def test_a_silent_listener_is_not_reported_as_missing(
+    daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second daemon beside it would not help."""
+    monkeypatch.setitem(vars(TIMING), "hello_s", 0.2)
     os.kill(daemon.process.pid, signal.SIGSTOP)  # the helper lets it go on at the end
     state = daemon.state_dir
     told = dreamctl("--state-dir", state, "status")

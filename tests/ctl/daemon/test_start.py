@@ -10,6 +10,7 @@ from shlex import quote
 
 import click
 import pytest
+from dreamclient.clients.thread import TIMING
 
 from dreamd.ctl.daemon import start as own
 from dreamd.ctl.daemon.connection import connect_daemon
@@ -148,10 +149,10 @@ def test_a_dead_daemon_needs_no_stop(tmp_path: Path) -> None:
 
 def test_kills_a_daemon_that_does_not_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own, "STOP_S", 0.2)
-    monkeypatch.setattr("dreamd.ctl.daemon.connection.CONNECT_S", 0.2)
     with daemon_for(tmp_path / "state", tmp_path / "s", []) as (socket, _):
         pid = status(socket)["pid"]
         os.kill(pid, signal.SIGSTOP)
+        monkeypatch.setitem(vars(TIMING), "hello_s", 0.2)
     assert gone(pid)
 
 

@@ -14,6 +14,7 @@ import click
 
 CONNECT_S: Final = 10
 CLOSE_S: Final = 5.0
+FAILED_S: Final = 0.2  # nats-py waits for the end of a TLS connection that never came about
 SCHEMES: Final = ("nats", "tls", "ws", "wss")
 
 
@@ -94,7 +95,7 @@ async def connect_server(place: Place) -> AsyncIterator[Any]:
         async with asyncio.timeout(2 * CONNECT_S):
             await client.connect(place.url, name="dreamd", **options)
     except BaseException as error:
-        await _close_client(client)
+        await _close_client(client, FAILED_S)
         if not isinstance(error, Exception):
             raise
         gave_up = isinstance(error, TimeoutError | nats.errors.NoServersError)
@@ -109,10 +110,10 @@ async def connect_server(place: Place) -> AsyncIterator[Any]:
         await _close_client(client)
 
 
-async def _close_client(client: Any) -> None:
+async def _close_client(client: Any, wait_s: float = CLOSE_S) -> None:
     """Close a client, also one that has not connected: nats-py leaves its socket open."""
     with suppress(Exception):  # it is gone, or half made
-        async with asyncio.timeout(CLOSE_S):
+        async with asyncio.timeout(wait_s):
             await client.close()
     with suppress(AttributeError):
         client._transport.close()  # noqa: SLF001
