@@ -28,7 +28,9 @@ class Clock(Struct, frozen=True):
 
 def day_number(at: float) -> int:
     """Return the day since 1970 (UTC) of a moment; the first or the last one if a host's clock is beyond them."""
-    return int(min(LAST_DAY, max(0.0, at // DAY_S))) if isfinite(at) else 0
+    if 0.0 <= at < LAST_DAY * DAY_S:
+        return int(at // DAY_S)
+    return LAST_DAY if isfinite(at) and at > 0.0 else 0
 
 
 def day_name(number: int) -> str:

@@ -125,7 +125,7 @@ class Daemon:
         friend = FriendState(store, clock, settings.friend)
         delivery = Delivery(store, inbox, clock, failures, events)
         stack.callback(delivery.close)
-        gate = Gate(settings.gate, friend.overlap)
+        gate = Gate(settings.gate)
         engine = Engine(settings, store, friend, delivery, gate, clock, failures, events, self.chance)
         undreaming = Undreaming(engine, store, friend, delivery, clock, failures, events)
         days = settings.store.keep_days

@@ -53,10 +53,10 @@ class ClientState(Struct):
             self.last_run_s = now_s
         for dialog, at_s in self.reserved.items():
             self.reserved[dialog] = min(at_s, now_s)
-        last_s = max(
-            (at for at in (self.last_run_s, *self.reserved.values()) if at is not None), default=-inf
-        )
-        return max(0.0, interval_s - (now_s - last_s))
+        starts_s = list(self.reserved.values())
+        if self.last_run_s is not None:
+            starts_s.append(self.last_run_s)
+        return max(0.0, interval_s - (now_s - max(starts_s))) if starts_s else 0.0
 
     def begin(self, dialog: int, at_s: float) -> None:
         """Reserve the cooldown for a dialogue that starts."""

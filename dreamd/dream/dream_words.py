@@ -53,9 +53,13 @@ class WordNumbers(dict[str, int]):
 
     def triples_of(self, text: str) -> list[int]:
         """Return a number for each three neighbouring words of a text."""
-        words = list(map(self.__getitem__, split_words(text)))
+        return self.triples_of_words(split_words(text))
+
+    def triples_of_words(self, words: Sequence[str]) -> list[int]:
+        """Return a number for each three neighbouring words."""
+        numbers = list(map(self.__getitem__, words))
         # Python hashes a tuple of integers alike in each process.
-        return list(map(hash, zip(words, words[1:], words[2:], strict=False)))
+        return list(map(hash, zip(numbers, numbers[1:], numbers[2:], strict=False)))
 
 
 class _FieldWords(Struct):
@@ -77,19 +81,20 @@ class DreamWords:
 
     def __init__(self, numbers: WordNumbers, *, brought: int = BROUGHT, said: int = SAID) -> None:
         self.numbers = numbers
-        self._most = brought, said
+        self._most = self._room = brought, said  # over all fields, and of each
         self._fields: dict[str, _FieldWords] = {}  # in the order of their last use
 
-    def of_reply(self, name: str, reply: str) -> tuple[int, list[int]]:
-        """Return the number of a reply's triples, and for each that a dream brought its dialogue. The reply is an
-        earlier one from now on."""
-        own, triples = self._own(name), self.numbers.triples_of(reply)
+    def of_reply(self, name: str, reply: Sequence[str]) -> tuple[int, list[int]]:
+        """Take in the words of a reply: it is an earlier one from now on. Return the number of its triples, and for
+        each that a dream brought its dialogue."""
+        own, triples = self._own(name), self.numbers.triples_of_words(reply)
         own.said.fromlist(triples)  # in half the time of extend
         own.unsaved += len(triples)
         if len(own.said) > self._room[1] * 5 // 4:  # seldom, since all that is left is moved
             own.trim(*self._room)
         brought = own.brought
-        return len(triples), [brought[triple] for triple in triples if triple in brought]
+        found = [brought[triple] for triple in triples if triple in brought] if brought else []
+        return len(triples), found
 
     def of_line(self, name: str, dialog: int, text: str, origin: AbstractSet[int]) -> list[int]:
         """Take in a line that the field took. Return the places of the triples that it brought."""
@@ -143,11 +148,6 @@ class DreamWords:
             for triple in [triple for triple, dialog in own.brought.items() if dialog in dialogs]:
                 del own.brought[triple]
 
-    @property
-    def _room(self) -> tuple[int, int]:
-        brought, said = self._most
-        return brought // len(self._fields), said // len(self._fields)
-
     def _own(self, name: str) -> _FieldWords:
         own = self._fields.pop(name, None)
         if own is not None:
@@ -156,6 +156,8 @@ class DreamWords:
         if len(self._fields) == FIELDS:
             del self._fields[next(iter(self._fields))]
         self._fields[name] = own = _FieldWords()
+        brought, said = self._most
+        self._room = brought // len(self._fields), said // len(self._fields)
         self._trim()
         return own
 

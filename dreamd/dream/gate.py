@@ -68,8 +68,13 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def is_fixed(self, gate: Signal) -> bool:
         """Return whether a threshold decides, even if enough contexts of the client are known for a rank."""
-        own = [getattr(self, name) for name in THRESHOLDS[gate]]
-        return self.mode == "fixed" or own.count(None) < len(own)
+        if gate == "trauma":
+            has_threshold = self.trauma_above is not None
+        elif gate == "novelty":
+            has_threshold = self.novelty_above is not None
+        else:
+            has_threshold = self.quality_low is not None or self.quality_high is not None
+        return has_threshold or self.mode == "fixed"
 
 
 class Decision(Struct, kw_only=True, omit_defaults=True):
@@ -107,13 +112,13 @@ def decide_to_dream(
     draw: Callable[[], float],
     paused_left_s: float | None = None,
     signals: Signals | None = None,
-    overlap: Callable[[str], float] = lambda _: 0.0,
+    overlap: Callable[[], float] = lambda: 0.0,
 ) -> Decision:
     """Decide whether to dream now. `draw` returns a number in [0, 1), and is called only if nothing else forbids a
     dream.
 
     `paused_left_s`: the rest of a pause, inf if it has no end. `signals`: those of the client's last contexts,
-    including this one. `overlap`: that of a text with the origin.
+    including this one. `overlap`: that of the context with the origin.
     """
     reason: Reason
     wait_s = None
@@ -138,15 +143,11 @@ def decide_to_dream(
 
 
 class Gate:
-    """The gate of one daemon: its settings, and the cooldown, the pause and the last contexts of each client.
+    """The gate of one daemon: its settings, and the cooldown, the pause and the last contexts of each client."""
 
-    `overlap`: that of a text with the friend's current origin.
-    """
-
-    def __init__(self, settings: GateSettings, overlap: Callable[[str], float]) -> None:
+    def __init__(self, settings: GateSettings) -> None:
         self.settings = settings
         self.clients = Clients()
-        self._overlap = overlap
 
     def decide(
         self,
@@ -160,14 +161,15 @@ class Gate:
         busy: bool,
         degraded: bool,
         draw: Callable[[], float],
+        overlap: Callable[[], float],
         paused_left_s: float | None = None,
     ) -> Decision:
         """Decide whether a client dreams now. `at` is in unix seconds, `now_s` in monotonic ones. If a context
         `is_new`, it is ranked among the last ones. If the client has no hooks, it is kept until a client of that name
-        has."""
+        has. `overlap`: that of the context with the origin."""
         known = self.clients[client]
         if is_new and has_hooks:  # contexts of a client that cannot dream are not ranked
-            known.signals.add(ctx, self._overlap)
+            known.signals.add(ctx, overlap)
         decision = decide_to_dream(
             ctx,
             self.settings,
@@ -181,7 +183,7 @@ class Gate:
             draw=draw,
             paused_left_s=paused_left_s,
             signals=known.signals,
-            overlap=self._overlap,
+            overlap=overlap,
         )
         if decision.reason == "no_hooks":
             known.keep(ctx, None, now_s)
@@ -189,7 +191,7 @@ class Gate:
 
 
 def _rank_measures(
-    ctx: Context, settings: GateSettings, signals: Signals | None, overlap: Callable[[str], float]
+    ctx: Context, settings: GateSettings, signals: Signals | None, overlap: Callable[[], float]
 ) -> dict[Signal, Place]:
     """Return by gate the place of the context among the last ones, except for gates that a threshold decides."""
     if signals is None:
@@ -204,10 +206,11 @@ def _rank_measures(
 
 def _is_open(gate: Signal, place: Place, settings: GateSettings) -> bool:
     """Return whether a rank calls for a dream: among the highest, or for quality in the middle."""
-    share: float = getattr(settings, f"{gate}_share")
     if not place.varies:
         return False
-    return abs(place.rank - 0.5) <= share / 2 if gate == "quality" else place.rank >= 1 - share
+    if gate == "quality":
+        return abs(place.rank - 0.5) <= settings.quality_share / 2
+    return place.rank >= 1 - (settings.trauma_share if gate == "trauma" else settings.novelty_share)
 
 
 def _weigh_measures(
@@ -222,19 +225,22 @@ def _weigh_measures(
     trauma, quality = ctx.trauma_level, ctx.quality
     novelty = None if ctx.pulse is None else ctx.pulse.novelty
     limits: dict[str, float] = {}
+    stirred = False
     for gate in GATES:
-        if gate not in places:
+        if (place := places.get(gate)) is not None:
+            stirred = stirred or place.open
+        else:
             limits |= settings.thresholds(gate)
-    stirred = (
-        any(place.open for place in places.values())
-        or ("trauma" not in places and trauma is not None and trauma > limits["trauma_above"])
-        or ("novelty" not in places and novelty is not None and novelty > limits["novelty_above"])
-        or (
-            "quality" not in places
-            and quality is not None
-            and limits["quality_low"] <= quality <= limits["quality_high"]
+    if limits and not stirred:
+        stirred = (
+            ("trauma" not in places and trauma is not None and trauma > limits["trauma_above"])
+            or ("novelty" not in places and novelty is not None and novelty > limits["novelty_above"])
+            or (
+                "quality" not in places
+                and quality is not None
+                and limits["quality_low"] <= quality <= limits["quality_high"]
+            )
         )
-    )
     drawn = draw() if stirred else None
     dream = drawn is not None and drawn < settings.chance
     return Decision(

@@ -93,53 +93,40 @@ class Signals:
     def __init__(self) -> None:
         self.recent: dict[Signal, Recent] = {name: Recent() for name in SIGNALS}
         self.changed = False  # since they were stored
-        # Of the last context whose overlap was asked for, by a hash: a name that is absent must not keep its texts.
-        self._overlap: tuple[int, float] | None = None
 
     def load(self, kept: Mapping[str, Sequence[float]]) -> None:
         """Load the stored values. Values that came meanwhile are newer."""
         for name, recent in self.recent.items():
             self.recent[name] = Recent([*kept.get(name, ()), *recent.values()])
 
-    def add(self, ctx: Context, overlap: Callable[[str], float]) -> None:
+    def add(self, ctx: Context, overlap: Callable[[], float]) -> None:
         """Add the signals of a context. `overlap` is called only if trauma has too few values or does not vary."""
         self.changed = True
         if ctx.trauma_level is not None:
             trauma = self.recent["trauma"]
             trauma.add(ctx.trauma_level)
             if not (trauma.enough and trauma.varies):
-                self.recent["overlap"].add(self._overlap_of(ctx, overlap))
+                self.recent["overlap"].add(overlap())
         for name in ("novelty", "quality", "measured"):
             value = signal_of(ctx, name)
             if value is not None:
                 self.recent[name].add(value)
 
-    def place(self, ctx: Context, name: Signal, overlap: Callable[[str], float]) -> Place | None:
+    def place(self, ctx: Context, name: Signal, overlap: Callable[[], float]) -> Place | None:
         """Return the place of a context's signal among the last ones, or of the one that replaces it. Return None if
         the context lacks it, or if there are too few values."""
         value, recent = signal_of(ctx, name), self.recent[name]
         if value is None or not recent.enough:
             return None
-        other = IN_PLACE_OF.get(name)
-        if (
-            other is not None
-            and not recent.varies
-            and self.recent[other].enough
-            and self.recent[other].varies
-        ):
-            instead = self._overlap_of(ctx, overlap) if other == "overlap" else signal_of(ctx, other)
-            if instead is not None:
-                name, value, recent = other, instead, self.recent[other]
+        if not recent.varies and (other := IN_PLACE_OF.get(name)) is not None:
+            others = self.recent[other]
+            if others.enough and others.varies:
+                instead = overlap() if other == "overlap" else signal_of(ctx, other)
+                if instead is not None:
+                    name, value, recent = other, instead, others
         below, above = recent.beside(value)
         among = len(recent) - 1  # without the context itself
         return Place(signal=name, value=value, below=below, above=above, among=among, varies=recent.varies)
-
-    def _overlap_of(self, ctx: Context, overlap: Callable[[str], float]) -> float:
-        """Return the overlap of a context, which takes longer than all other signals: it is computed once."""
-        said = hash((ctx.prompt, ctx.reply))
-        if self._overlap is None or self._overlap[0] != said:
-            self._overlap = said, overlap(f"{ctx.prompt} {ctx.reply}")
-        return self._overlap[1]
 
     def take(self) -> bytes:
         """Return the values by signal as MessagePack for the store, and mark them as unchanged."""

@@ -5,7 +5,7 @@ Each session has a trial of its own. Nothing here touches a disk or a clock.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -70,10 +70,10 @@ class Trial:
         client: str,
         at: float,
         now_s: float,
-        overlap: Callable[[str], float],
+        overlap: Callable[[Sequence[str]], float],
         from_dreams: float | None,
     ) -> ComparedReply | None:
-        """Return the measures of a reply, None if it is not to be compared. `overlap`: that of a text with the origin.
+        """Return the measures of a reply, None if it is not to be compared. `overlap`: that of words with the origin.
         `from_dreams`: the share of its word triples that dreams brought, None if it is not known."""
         drawn, self._drawn = self._drawn, None
         compared = None
@@ -93,7 +93,7 @@ class Trial:
                 novelty=measure_novelty(ctx.reply, known) if tokens else None,
                 quality=ctx.quality if measured is None else measured,
                 distinct_pairs=len(set(pairs)) / len(pairs) if pairs else None,
-                origin=overlap(ctx.reply) if pairs else None,
+                origin=overlap(tokens) if pairs else None,
                 from_dreams=from_dreams,
             )
         self._lately.append(ctx.reply.encode(errors="replace")[:LATELY_BYTES])

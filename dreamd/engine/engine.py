@@ -15,6 +15,7 @@ from dreamclient.messages import DECISIONS, Code
 
 from dreamd.clock import Clock
 from dreamd.dream.gate import Decision, Gate, Reason
+from dreamd.dream.measures import ContextWords
 from dreamd.dream.model import Context
 from dreamd.engine.decisions import Decisions
 from dreamd.engine.delivery import Delivery
@@ -263,6 +264,7 @@ class Engine:
     def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float], *, is_new: bool) -> Decision:
         session, now = dreamer.session, self._clock.wall()
         dreamer.latest, dreamer.latest_at = ctx, now
+        words = ContextWords(ctx.prompt, ctx.reply, self._friend.overlap)
         decision = self.gate.decide(
             ctx,
             dreamer.name,
@@ -273,12 +275,13 @@ class Engine:
             busy=dreamer.run is not None or self.dialogues.holds(dreamer),
             degraded=self.unavailable_reason is not None,
             draw=draw,
+            overlap=words.overlap,
             paused_left_s=self.pause.left_s,
         )
         decision.session = session.number
         if is_new:
             name = session.field or dreamer.name
-            decision.from_dreams = self.reply_shares.of_reply(name, ctx.reply, now)
+            decision.from_dreams = self.reply_shares.of_reply(name, words.reply, now)
         if decision.dream:
             decision.dialog, _ = self.dialogues.begin(dreamer, ctx, now, self.settings, decision.drawn)
             decision.fed = self.settings.dialogue.feed

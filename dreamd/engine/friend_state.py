@@ -11,7 +11,7 @@ from dreamclient.messages import Code
 from dreamd.clock import Clock
 from dreamd.dream.fragment_records import FragmentRecord, merge_records, to_records
 from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
-from dreamd.dream.measures import measure_overlap
+from dreamd.dream.measures import words_overlap
 from dreamd.dream.model import Fragment
 from dreamd.errors import Refusal
 from dreamd.store.file.late_calls import wait_uncancelled
@@ -66,9 +66,9 @@ class FriendState:
         """The fragments of the friend, in the order of their ids."""
         return self.friend.fragments
 
-    def overlap(self, text: str) -> float:
-        """Return how much a text has in common with the origin."""
-        return measure_overlap(text, self.friend.origin_profile)
+    def overlap(self, words: Sequence[str]) -> float:
+        """Return how much the words of a text have in common with the origin."""
+        return words_overlap(words, self.friend.origin_profile)
 
     @property
     def _origin(self) -> list[Fragment]:

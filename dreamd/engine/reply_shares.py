@@ -1,7 +1,7 @@
 """How much of leo's replies dreams brought: measured at each reply, written at the tick and when the daemon stops."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from dreamd.clock import day_name, day_number
@@ -48,9 +48,9 @@ class ReplyShares:
         words.restore_said(said)
         self._words = words
 
-    def of_reply(self, name: str, reply: str, at: float) -> float | None:
-        """Count a new reply in this field. Return the share of its word triples that dreams brought, None if it has
-        none. No disk is touched."""
+    def of_reply(self, name: str, reply: Sequence[str], at: float) -> float | None:
+        """Count the words of a new reply in this field. Return the share of its word triples that dreams brought,
+        None if it has none. No disk is touched."""
         if self._words is None:
             return None
         triples, brought = self._words.of_reply(name, reply)

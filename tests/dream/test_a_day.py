@@ -29,7 +29,7 @@ def dreams_of_a_day(settings: GateSettings, rng: random.Random) -> tuple[int, fl
     for number in range(ENOUGH + REPLIES):
         now_s = number * EVERY_S
         ctx = Context(trauma_level=1.0, pulse=Pulse(novelty=rng.random()), quality=rng.random())
-        signals.add(ctx, lambda _: 0.0)
+        signals.add(ctx, lambda: 0.0)
         decision = decide_to_dream(
             ctx,
             settings,

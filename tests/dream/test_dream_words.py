@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from dreamd.dream import dream_words
 from dreamd.dream.dream_words import BroughtLine, DreamWords, WordNumbers
+from dreamd.dream.measures import split_words
 
 KEY = b"k" * 16
 
@@ -17,33 +18,37 @@ def triples(text: str) -> list[int]:
     return WordNumbers(KEY).triples_of(text)
 
 
+def reply_of(known: DreamWords, field: str, text: str) -> tuple[int, list[int]]:
+    return known.of_reply(field, split_words(text))
+
+
 def test_a_line_brings_what_neither_origin_nor_reply_nor_line_had() -> None:
     known = words()
     origin = frozenset(triples("the sea is wide"))
-    assert known.of_reply("f", "a cat sat on the mat") == (4, [])
+    assert reply_of(known, "f", "a cat sat on the mat") == (4, [])
     line = "The sea is wide, a cat sat here now"  # tse sii siw iwa wac acs csh shn
     assert known.of_line("f", 7, line, origin) == [2, 3, 5, 6]
     assert known.of_line("f", 8, "is wide a cat; sat here now then", origin) == [5]
-    assert known.of_reply("f", "IS WIDE A and sat here now") == (5, [7, 7])
-    assert known.of_reply("g", "is wide a") == (1, [])
+    assert reply_of(known, "f", "IS WIDE A and sat here now") == (5, [7, 7])
+    assert reply_of(known, "g", "is wide a") == (1, [])
 
 
 def test_what_a_dream_brought_stays_its_own_after_a_reply_said_it() -> None:
     known = words()
     known.of_line("f", 1, "one two three", frozenset())
     for _ in range(3):
-        assert known.of_reply("f", "one two three") == (1, [1])
+        assert reply_of(known, "f", "one two three") == (1, [1])
     assert known.of_line("f", 2, "one two three four", frozenset()) == [1]
 
 
 def test_a_reply_under_three_words_has_no_triples() -> None:
-    assert [words().of_reply("f", text) for text in ("", "?!", "one two")] == [(0, [])] * 3
+    assert [reply_of(words(), "f", text) for text in ("", "?!", "one two")] == [(0, [])] * 3
 
 
 @given(st.text(), st.text())
 def test_takes_any_text(reply: str, line: str) -> None:
     known = words()
-    assert known.of_reply("f", reply)[0] == len(triples(reply))
+    assert reply_of(known, "f", reply)[0] == len(triples(reply))
     places = known.of_line("f", 1, line, frozenset())
     assert {triples(line)[place] for place in places} == {*triples(line)} - {*triples(reply)}
 
@@ -52,11 +57,11 @@ def test_the_oldest_leave_and_fields_share_the_room() -> None:
     known = words(brought=10, said=10)
     for number in range(20):
         known.of_line("f", number, f"{number} a b", frozenset())
-    assert [known.of_reply("f", f"{number} a b")[1] for number in (9, 10, 19)] == [[], [10], [19]]
-    known.of_reply("g", "x y z")
-    assert [known.of_reply("f", f"{number} a b")[1] for number in (14, 15)] == [[], [15]]
+    assert [reply_of(known, "f", f"{number} a b")[1] for number in (9, 10, 19)] == [[], [10], [19]]
+    reply_of(known, "g", "x y z")
+    assert [reply_of(known, "f", f"{number} a b")[1] for number in (14, 15)] == [[], [15]]
     for number in range(40):
-        known.of_reply("f", f"{number} said once")
+        reply_of(known, "f", f"{number} said once")
     assert known.of_line("f", 99, "3 said once", frozenset()) == [0]  # long gone
     assert known.of_line("f", 99, "39 said once", frozenset()) == []
 
@@ -67,7 +72,7 @@ def test_memory_is_bounded_whatever_is_said_and_by_whom(monkeypatch) -> None:
     known = words(brought=64, said=64)
     for number in range(500):
         name, text = f"f{number % 20}", " ".join(f"w{number}x{place}" for place in range(9))
-        known.of_reply(name, text + " " + "y" * 4000)
+        reply_of(known, name, text + " " + "y" * 4000)
         known.of_line(name, number, text + " z", frozenset())
     held = known._fields.values()
     assert len(held) == 8
@@ -82,7 +87,7 @@ def test_takes_back_what_a_dialogue_brought() -> None:
     known.of_line("f", 1, "one two three", frozenset())
     known.of_line("f", 2, "four five six", frozenset())
     known.take_back({1})
-    assert known.of_reply("f", "one two three four five six") == (4, [2])
+    assert reply_of(known, "f", "one two three four five six") == (4, [2])
 
 
 def test_numbers_are_the_same_with_the_same_key_alone() -> None:
@@ -101,15 +106,15 @@ def test_restores_what_was_stored() -> None:
         ],
         origin,
     )
-    assert known.of_reply("f", "the sea is wide open wide") == (4, [1, 2, 3])
+    assert reply_of(known, "f", "the sea is wide open wide") == (4, [1, 2, 3])
     said = words()
-    said.of_reply("f", "one two three")
-    said.of_reply("g", "four five six")
+    reply_of(said, "f", "one two three")
+    reply_of(said, "g", "four five six")
     taken = said.take_said()
     assert taken == [("f", taken[0][1]), ("g", taken[1][1])]
     assert said.take_said() == []
     said.give_back(taken)
-    said.of_reply("f", "seven eight nine")
+    reply_of(said, "f", "seven eight nine")
     taken = said.take_said()
     known.restore_said(taken)
     assert known.of_line("f", 9, "one two three seven eight nine new", origin) == [1, 2, 4]

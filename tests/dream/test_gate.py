@@ -1,6 +1,7 @@
 """The gate: each reason alone, and in order."""
 
 import math
+from collections.abc import Callable
 from typing import Any, get_args
 
 import msgspec
@@ -139,12 +140,12 @@ def test_a_decision_carries_its_numbers_and_bounds() -> None:
 def known(contexts: list[Context]) -> Signals:
     signals = Signals()
     for ctx in contexts:
-        signals.add(ctx, overlap)
+        signals.add(ctx, overlap(ctx))
     return signals
 
 
-def overlap(text: str) -> float:
-    return len(text) / 1000
+def overlap(ctx: Context) -> Callable[[], float]:
+    return lambda: len(ctx.reply) / 1000
 
 
 def spread(n: int) -> Context:
@@ -209,7 +210,7 @@ def test_a_signal_that_does_not_vary_opens_no_gate() -> None:
 def test_the_overlap_with_the_origin_opens_the_gate_of_a_trauma_that_does_not_vary() -> None:
     flat = [Context(trauma_level=0.95, reply="x" * 10 * n) for n in range(50)]
     signals = known(flat)
-    found = [decided(ctx, signals=signals, overlap=overlap) for ctx in flat]
+    found = [decided(ctx, signals=signals, overlap=overlap(ctx)) for ctx in flat]
     assert [decision.reason for decision in found] == ["calm"] * 40 + ["dream"] * 10
     assert {place.signal for decision in found for place in (decision.places or {}).values()} == {"overlap"}
 
@@ -258,11 +259,12 @@ def decided_by(gate: Gate, *, is_new: bool = True, has_hooks: bool = True) -> De
         busy=False,
         degraded=False,
         draw=lambda: 0.0,
+        overlap=lambda: 0.0,
     )
 
 
 def test_ranks_each_context_once_and_none_of_a_client_that_cannot_dream() -> None:
-    gate = Gate(GateSettings(), lambda _: 0.0)
+    gate = Gate(GateSettings())
     ranked = gate.clients["leo"].signals.recent["trauma"]
     decided_by(gate, has_hooks=False)
     assert len(ranked) == 0
@@ -272,7 +274,7 @@ def test_ranks_each_context_once_and_none_of_a_client_that_cannot_dream() -> Non
 
 
 def test_one_dialogue_of_a_name_whatever_the_number_of_its_sessions() -> None:
-    gate = Gate(GateSettings(cooldown_s=0), lambda _: 0.0)
+    gate = Gate(GateSettings(cooldown_s=0))
     gate.clients["leo"].begin(7, 0.0)
     assert decided_by(gate).reason == "busy"
     gate.clients.end("leo", 7)

@@ -143,6 +143,21 @@ def test_overlap_is_the_share_of_word_pairs_that_the_origin_holds() -> None:
     assert pulse.measure_overlap("leo", pulse.bigram_profile("Leo!")) == 1.0
 
 
+@given(TEXT, TEXT)
+def test_a_context_overlaps_as_its_texts_in_one_do(prompt: str, reply: str) -> None:
+    origin = pulse.bigram_profile(f"{prompt[:20]} {reply} leo")
+    words = pulse.ContextWords(prompt, reply, lambda words: pulse.words_overlap(words, origin))
+    assert words.reply == pulse.split_words(reply)
+    assert words.overlap() == words.overlap() == pulse.measure_overlap(f"{prompt} {reply}", origin)
+    assert words.reply == pulse.split_words(reply)
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_split_as_any_text_is(text: str) -> None:
+    with_an_accent = pulse.split_words(f"{text} é")  # so that the pattern splits it
+    assert pulse.split_words(text) == with_an_accent[:-1]
+
+
 @pytest.mark.parametrize("fragments", [1, 4, 64, 256])
 def test_overlap_does_not_depend_on_the_size_of_the_origin(fragments: int) -> None:
     born = [f"stone{n} keeps the river{n} and a light{n}" for n in range(fragments)]

@@ -3,6 +3,7 @@
 import math
 import random
 import sys
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -11,12 +12,12 @@ from dreamd.dream.model import Context, Pulse
 from dreamd.dream.signals import ENOUGH, RANKED, SIGNALS, Place, Recent, Signals
 
 
-def nowhere(text: str) -> float:
+def nowhere() -> float:
     raise AssertionError("the overlap was asked for")
 
 
-def by_length(text: str) -> float:
-    return len(text) / 100
+def by_length(ctx: Context) -> Callable[[], float]:
+    return lambda: len(f"{ctx.prompt} {ctx.reply}") / 100
 
 
 def context(trauma=None, novelty=None, quality=None, measured=None, reply=""):
@@ -26,10 +27,10 @@ def context(trauma=None, novelty=None, quality=None, measured=None, reply=""):
     )
 
 
-def told(*contexts: Context, overlap=nowhere) -> Signals:
+def told(*contexts: Context, overlap=lambda _: nowhere) -> Signals:
     signals = Signals()
     for ctx in contexts:
-        signals.add(ctx, overlap)
+        signals.add(ctx, overlap(ctx))
     return signals
 
 
@@ -99,11 +100,11 @@ def test_a_rank_needs_enough_values() -> None:
 def test_the_overlap_with_the_origin_stands_in_the_place_of_trauma_that_does_not_vary() -> None:
     flat = [context(trauma=0.95, reply="x" * n) for n in range(50)]
     signals = told(*flat, overlap=by_length)
-    assert signals.place(flat[40], "trauma", by_length) == Place(
+    assert signals.place(flat[40], "trauma", by_length(flat[40])) == Place(
         signal="overlap", value=0.41, below=40, above=9, among=49
     )
     same = told(*(context(trauma=0.95, reply="x") for _ in range(50)), overlap=by_length)
-    place = same.place(flat[1], "trauma", by_length)
+    place = same.place(flat[1], "trauma", by_length(flat[1]))
     assert place == Place(signal="trauma", value=0.95, below=0, above=0, among=49, varies=False)
 
 
@@ -162,7 +163,7 @@ def test_stored_values_rank_as_before() -> None:
     assert not again.changed
     for ctx in contexts[::37]:
         for name in ("trauma", "novelty"):
-            assert again.place(ctx, name, by_length) == signals.place(ctx, name, by_length)
+            assert again.place(ctx, name, by_length(ctx)) == signals.place(ctx, name, by_length(ctx))
 
 
 def test_values_before_the_load_are_newer_than_stored_ones() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from dreamd.dream.gate import Decision, GateSettings, Reason
-from dreamd.dream.measures import bigram_profile, measure_overlap
+from dreamd.dream.measures import bigram_profile, words_overlap
 from dreamd.dream.model import Context
 from dreamd.dream.trial import FED_S, LATELY, LATELY_BYTES, ComparedReply, Trial
 
@@ -16,7 +16,7 @@ def drawn(reason: Reason = "dream", chance: float = 0.5) -> Decision:
 
 def told(trial: Trial, reply: str = "a reply", now_s: float = 0.0, **more: object) -> ComparedReply | None:
     ctx = Context(prompt="p", reply=reply, **more)  # type: ignore[arg-type]
-    overlap = lambda text: measure_overlap(text, ORIGIN)  # noqa: E731
+    overlap = lambda words: words_overlap(words, ORIGIN)  # noqa: E731
     return trial.next_reply(ctx, client="leo", at=1e9 + now_s, now_s=now_s, overlap=overlap, from_dreams=0.25)
 
 

@@ -58,7 +58,7 @@ async def test_reads_lines_of_an_older_version_and_spoilt_ones(store: Store, pat
     words = DreamWords(numbers)
     words.restore(found, frozenset())
     words.restore_said(await store.said_triples())
-    assert words.of_reply("leo", "one two three") == (1, [1])
+    assert words.of_reply("leo", ["one", "two", "three"]) == (1, [1])
 
 
 async def test_the_key_is_of_the_database(store: Store, path: Path, open_store: OpenStore, tmp_path: Path):
