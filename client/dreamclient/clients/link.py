@@ -38,8 +38,7 @@ class Link:
         self._session = session
         self._lock = threading.Lock()
         self.is_open = True
-        self._full = False  # a context did not fit: the next one is not made before there is room
-        self._waits_for_room = False  # the thread that sends waits for the daemon to read
+        self._full = False  # a message did not fit: no context is made before there is room
         # Contexts, with the failures that each carries. The thread that is sending may have lost the interpreter's own
         # lock to those that offer: without this queue two of five simultaneous replies were dropped.
         self._offered: deque[tuple[bytes, Counter[str]]] = deque()
@@ -49,36 +48,37 @@ class Link:
     def offer(self, ctx: Any) -> bool:
         """Send a context, or leave it to the thread that is sending now. Return False if it was dropped and counted.
         This never raises and never waits."""
-        if self._is_stalled():
+        if self._full and not self._has_room():
             return self._dropped("stalled", NOTHING)
         taken = self._session.failures.take()
         try:
             data = context_message(ctx, taken)
         except Exception:  # noqa: BLE001 a context may hold anything, and the reply must go on
             return self._dropped("unsendable", taken)
-        self._offered.append((data, taken))
-        return self._send_offered()
+        return self._tell(data, taken)
 
     def tell_private(self) -> None:
         """Tell the daemon how many replies were private, as `offer` does. If it is not sent, a later message tells."""
-        if not self._is_stalled():
+        if not self._full or self._has_room():
             taken = self._session.failures.take()
-            self._offered.append((private_message(taken), taken))
-            self._send_offered()
+            self._tell(private_message(taken), taken)
 
-    def _is_stalled(self) -> bool:
-        """Return whether a context would be dropped, because the daemon does not read."""
-        if self._waits_for_room or len(self._offered) >= OFFERED:
-            return True
-        if self._full:
-            with suppress(OSError, ValueError):  # it is closed, as the send reports
-                self._full = not self._polled(select.POLLOUT, 0.0)
-        return self._full
+    def _has_room(self) -> bool:
+        """Return whether the daemon has read since a message did not fit."""
+        with suppress(OSError, ValueError):  # it is closed, as the send reports
+            self._full = not self._polled(select.POLLOUT, 0.0)
+        return not self._full
+
+    def _tell(self, data: bytes, taken: Counter[str]) -> bool:
+        if len(self._offered) >= OFFERED:
+            return self._dropped("stalled", taken)
+        self._offered.append((data, taken))
+        return self._send_offered()
 
     def _send_offered(self) -> bool:
         """Send the offered contexts, unless another thread is sending: that one calls this when it is done."""
         all_sent = True
-        while self._offered and self._lock.acquire(blocking=False):
+        while self._offered and self._lock.acquire(False):
             dropped, taken = "", NOTHING
             try:
                 if self._offered:  # else another thread was quicker
@@ -168,9 +168,8 @@ class Link:
 
     def _send_rest(self, left: memoryview, deadline: float | None, *, begun: bool) -> None:
         while left:
-            self._waits_for_room = True
+            self._full = True
             room = self._polled(select.POLLOUT, None if deadline is None else deadline - time.monotonic())
-            self._waits_for_room = False
             if not room:
                 if begun:  # what follows half a message could not be read
                     self.shutdown()

@@ -4,10 +4,10 @@ A context comes from the host's own code and may hold anything: a measure that r
 the reply path a fifth of a second. So each part is bounded before it is encoded.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
-from math import isfinite, nan
-from typing import Any, TypeGuard
+from math import inf, isfinite, nan
+from typing import Any
 
 from dreamclient.errors import UsageError
 from dreamclient.messages import Method
@@ -25,13 +25,20 @@ LOOKED_AT = 256  # parts of it, numbers or not
 def small_context(ctx: Any) -> dict[str, Any]:
     """Return the part to send of a `DreamContext`, or of a mapping with its keys. Raise UsageError if it cannot be
     sent."""
-    given = ctx if isinstance(ctx, Mapping) else vars(ctx)
+    given = ctx if type(ctx) is dict or isinstance(ctx, Mapping) else vars(ctx)
     small: dict[str, Any] = {"prompt": "", "reply": "", "themes": []}
     try:
-        for name, cut in _CUTS.items():
+        for name in ("prompt", "reply", "expert", "trauma_level", "quality"):
             value = given.get(name)
-            if value is not None:
-                small[name] = cut(value)
+            if type(value) is float or (type(value) is str and 4 * len(value) <= TEXT_BYTES):  # nearly always
+                small[name] = value
+            elif value is not None:
+                small[name] = _text_or_number(value)
+        for name in ("math_state", "pulse"):
+            if (value := given.get(name)) is not None:
+                small[name] = _numbers(value)
+        if (value := given.get("themes")) is not None:
+            small["themes"] = list(map(int, islice(value, NUMBERS)))
     except (TypeError, ValueError) as error:
         raise UsageError(f"a context that cannot be sent: {error}") from None
     return small
@@ -40,7 +47,9 @@ def small_context(ctx: Any) -> dict[str, Any]:
 def context_message(ctx: Any, untold: Mapping[str, int]) -> bytes:
     """Return the notification of a context, with the failures and private replies that no message has carried. Raise
     UsageError if it cannot be sent."""
-    small = small_context(ctx) | (as_told(untold) if untold else {})
+    small = small_context(ctx)
+    if untold:
+        small |= as_told(untold)
     data = packed([NOTIFICATION, Method.CONTEXT, [small]])
     if len(data) > WHOLE_BYTES:
         raise UsageError(f"a context of {len(data)} bytes; the limit is {WHOLE_BYTES}")
@@ -55,33 +64,21 @@ def private_message(untold: Mapping[str, int]) -> bytes:
 def _text_or_number(value: Any) -> str | float:
     if not isinstance(value, str):
         return value if isinstance(value, int) else float(value)
-    if 4 * len(value) <= TEXT_BYTES:
-        return value
     return value[:TEXT_CHARS].encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
 
 
 def _numbers(value: Any) -> dict[str, float]:
     """Return the finite numbers of a mapping, or of an object's attributes: one level of them."""
-    given = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
-    if _are_plain(given):
-        return given
-    named = ((name, number(each)) for name, each in islice(given.items(), LOOKED_AT) if isinstance(name, str))
-    return dict(islice(((name[:NAME_CHARS], one) for name, one in named if one is not None), NUMBERS))
-
-
-def _are_plain(given: Any) -> TypeGuard[dict[str, float]]:
-    """Return whether these are a few finite floats with short names, as nearly always: checked without a loop."""
-    return (
-        type(given) is dict
-        and 0 < len(given) <= NUMBERS
-        and _FLOAT.issuperset(map(type, given.values()))
-        and _STR.issuperset(map(type, given))
-        and max(map(len, given)) <= NAME_CHARS
-        and isfinite(sum(given.values()))
-    )
-
-
-_FLOAT, _STR = frozenset({float}), frozenset({str})
+    given = value if type(value) is dict or isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    found: dict[str, float] = {}
+    for name, one in islice(given.items(), LOOKED_AT):
+        if type(one) is not float:
+            one = number(one)
+        if one is not None and -inf < one < inf and isinstance(name, str):
+            found[name[:NAME_CHARS]] = one
+            if len(found) == NUMBERS:
+                break
+    return found
 
 
 def number(value: Any) -> float | None:
@@ -91,14 +88,3 @@ def number(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):  # an array of several
         return None
     return found if isfinite(found) else None
-
-
-def _themes(value: Any) -> list[int]:
-    return [int(theme) for theme in islice(value, NUMBERS)]
-
-
-_CUTS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("prompt", "reply", "expert", "trauma_level", "quality"), _text_or_number),
-    **dict.fromkeys(("math_state", "pulse"), _numbers),
-    "themes": _themes,
-}
