@@ -85,8 +85,8 @@ async def test_p13_refuses_to_replay_a_dialogue_without_replay_data(tmp_path):
         async with await PlainPeer.connect(service.socket, **moody(2)) as leo:
             await leo.hello()
             dialog = (await leo.call("dream.now"))["dialog"]
-            for asked in (dialog, 999):
-                with pytest.raises(PeerError, match="not kept"):
+            for asked, why in ((dialog, "its texts were emptied"), (999, "no dialogue 999")):
+                with pytest.raises(PeerError, match=why):
                     await leo.call("dialogs.replay", asked)
 
 

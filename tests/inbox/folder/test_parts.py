@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dreamd.clock import Clock
 from dreamd.inbox import Inbox, InboxSettings, UnknownTrace, ValidationError
 from dreamd.inbox.folder.files import Files
+from dreamd.inbox.folder.keys import parse_keys
 from dreamd.inbox.folder.parts import (
     MOST_NAME_BYTES,
     aside_name,
@@ -274,7 +276,8 @@ def test_a_trace_whose_parts_wait_and_are_retired_keeps_its_numbers(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "data", [None, b"", b"\0" * 40, b"\xc1", b"\x81\xa8trace_id\xa2\xff1", "of another trace"]
+    "data",
+    [None, b"", b"\0" * 40, b"\xc1", b"\x81\xa8trace_id\xa2\xff1", {"trace_id": "u"}, {"number": 0}, "cut"],
 )
 def test_p7_a_keys_file_that_is_missing_or_damaged_is_made_again(data: Any, inbox: Inbox) -> None:
     """P7: without it no shard is lost, doubled or overwritten."""
@@ -283,14 +286,19 @@ def test_p7_a_keys_file_that_is_missing_or_damaged_is_made_again(data: Any, inbo
     keys = inbox.folder / ".keys" / "t"
     if data is None:
         keys.unlink()
+    elif isinstance(data, bytes):
+        keys.write_bytes(data)
     else:
-        keys.write_bytes(keys.read_bytes().replace(b"t", b"u", 2) if data == "of another trace" else data)
+        held = msgspec.msgpack.decode(keys.read_bytes())
+        wrong = {"records": held["records"][1:]} if data == "cut" else data
+        keys.write_bytes(msgspec.msgpack.encode(held | wrong))
     assert inbox.read("t")["shards"][0]["index"] == 0
     before = {path: path.read_bytes() for path in inbox.folder.rglob("*.json")}
     report = write(inbox, *(shard(index, 700_000) for index in range(5)))
     assert (report["shards_written"], report["duplicates"]) == (1, 4)
     assert {path: path.read_bytes() for path in before} == before
     assert sorted(files(inbox.folder)) == ["done/t~2.json", "t.json", "t~3.json", "t~4.json", "t~5.json"]
+    assert parse_keys(keys.read_bytes(), "t").number == 5
 
 
 def test_finds_the_first_waiting_part_without_a_keys_file(inbox: Inbox) -> None:
