@@ -67,12 +67,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     would run alone at the end."""
     order = random.Random(config.option.order_seed)
     order.shuffle(items)
-    groups = sorted({group_of(item) for item in items})
-    order.shuffle(groups)
-    groups.sort(key=lambda group: FIRST.get(group.split("/")[0], len(FIRST)))
-    items.sort(key=lambda item: groups.index(group_of(item)))
+    groups: dict[str, list[pytest.Item]] = {}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+        group = group_of(item)
+        item.add_marker(pytest.mark.xdist_group(group))
+        groups.setdefault(group, []).append(item)
+    begin_early = sorted(groups, key=lambda group: FIRST.get(group.split("/")[0], len(FIRST)))
+    items[:] = [item for group in begin_early for item in groups[group]]
 
 
 def group_of(item: pytest.Item) -> str:

@@ -57,11 +57,13 @@ def test_tick_empties_replay_data_of_an_earlier_version(state: Path, setting: st
             of_lines = "SELECT dialog_id FROM dream_turns WHERE seed <> '' OR said <> ''"
             return {number for (number,) in database.execute(f"{of_dialogues} UNION {of_lines}")}
 
+    def texts() -> tuple[bool, bool]:
+        with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
+            lines = database.execute("SELECT 1 FROM dream_turns WHERE text <> ''").fetchone()
+            past = database.execute("SELECT 1 FROM dream_fragments_past").fetchone()
+            return bool(lines), bool(past)
+
     assert {1, 13, 14, 15} <= held()
     ticks = {"WATCHDOG_USEC": "100000"}
     with DaemonProcess(state, "--config", str(CONFIG), "--set", setting, env=ticks):
-        until(lambda: held() == kept, "emptied")
-    with closing(sqlite3.connect(state / "dream.sqlite3")) as database:
-        lines = database.execute("SELECT count(*) FROM dream_turns WHERE text <> ''").fetchone()
-        past = database.execute("SELECT count(*) FROM dream_fragments_past").fetchone()
-    assert (lines == (0,)) == (past == (0,)) == (not kept)
+        until(lambda: held() == kept and texts() == (bool(kept), bool(kept)), "emptied")

@@ -44,9 +44,10 @@ def said() -> Iterator[str]:
                 yield text.value
 
 
-@pytest.mark.parametrize("text", sorted(set(said())))
-def test_each_line_of_the_log_is_explained(text: str) -> None:
-    assert f"`{re.split('%s|:', text)[0].rstrip()}" in TEXT
+def test_each_line_of_the_log_is_explained() -> None:
+    lines = set(said())
+    assert lines
+    assert [text for text in lines if f"`{re.split('%s|:', text)[0].rstrip()}" not in TEXT] == []
 
 
 @pytest.mark.parametrize(
