@@ -296,16 +296,20 @@ async def test_says_what_was_forgotten_or_dropped_when_it_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "number"), [({"store__replay_dialogues": 2}, 1), ({"store__diagnostics": "false"}, 3)]
+    ("settings", "number", "gone"),
+    [
+        ({"store__replay_dialogues": 2}, 1, "its replay data were emptied"),
+        ({"store__diagnostics": "false"}, 3, "its texts were emptied"),
+    ],
 )
-async def test_refuses_a_friend_before_a_dialogue_that_is_not_kept(tmp_path, settings, number):
+async def test_refuses_a_friend_before_a_dialogue_that_is_not_kept(tmp_path, settings, number, gone):
     async with serving(tmp_path, **settings) as service, await leo(service) as peer:
         await peer.call("dream.seed", ORIGIN)
         await dreams(peer, 4)
         await service.engine.pending.attempt()
         await service.store.tidy()
         before = await peer.call("friend.fragments")
-        for asked, why in ((number, "not kept"), (99, "no dialogue 99")):
+        for asked, why in ((number, gone), (99, "no dialogue 99")):
             for method in ("friend.restore", "friend.fragments"):
                 with pytest.raises(PeerError, match=why) as refused:
                     await peer.call(method, None, asked)
