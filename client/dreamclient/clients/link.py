@@ -132,14 +132,10 @@ class Link:
         """Send the session's messages, and wait for as long as the daemon does not read."""
         self._lock_for(None)
         try:
-            self._send_out()
+            while out := self._session.out:
+                self._send(out.popleft(), None)
         finally:
             self._unlock()
-
-    def _send_out(self) -> None:
-        out = self._session.out
-        while out:
-            self._send(out.popleft(), None)
 
     def _lock_for(self, deadline: float | None) -> None:
         """Take the lock of those that may wait. Raise CallTimeout, or NotConnected if the connection has ended."""
@@ -210,8 +206,7 @@ class Link:
         self._lock.acquire()
         try:
             if self.is_open:
-                self._session.answer(request, value, error)
-                self._send_out()
+                self._send(self._session.answer(request, value, error), None)
         except NotConnected:
             pass
         finally:

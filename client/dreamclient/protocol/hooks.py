@@ -79,12 +79,12 @@ class Hooks:
 
     def settle(self, method: str, params: list[Any], value: Any) -> Any:
         """Return the hook's value in the form that is sent. Raise if the hook may not return it."""
+        if method == Method.GENERATE and (isinstance(value, str) or not isinstance(value, Mapping)):
+            return _text(value)
         if method == Method.RECALL and isinstance(value, Sequence) and not isinstance(value, str):
             return [_text(text) for text in islice(value, params[1])]
         if method in (Method.OBSERVE, Method.UNOBSERVE) and value is None:
             return None
-        if method == Method.GENERATE and not isinstance(value, Mapping):
-            return _text(value)
         if method == Method.RECALL or not isinstance(value, Mapping):
             expected = "a sequence of str" if method == Method.RECALL else "None or a mapping"
             raise _WrongAnswer(f"returned {type(value).__name__}; expected {expected}")

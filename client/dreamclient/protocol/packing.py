@@ -1,7 +1,7 @@
 """Encodes values as MessagePack, those of a host among them, or says why they cannot be sent."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from msgpack import Packer
 
@@ -27,9 +27,9 @@ def packed(value: Any) -> bytes:
     question marks."""
     try:
         try:
-            data = Packer(default=_plain).pack(value)
+            data: bytes = Packer(default=_plain).pack(value)
         except UnicodeEncodeError:
             data = Packer(default=_plain, unicode_errors="replace").pack(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"this cannot be sent as MessagePack ({type(error).__name__})") from error
-    return cast(bytes, data)  # None only without autoreset
+    return data

@@ -131,15 +131,14 @@ class Session(Peer):
             case Notification(Method.ERROR, [_, str(message), *_]):
                 self._last_words = f"the daemon ended the connection: {message}"
 
-    def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
-        """Answer a hook call with `value`. If the hook raised `error` or may not return `value`, answer with a failure,
-        and count it."""
+    def answer(self, request: Request, value: Any, error: BaseException | None = None) -> bytes:
+        """Return the answer to a hook call: `value`, or if the hook raised `error` or may not return `value`, a failure,
+        which is counted."""
         if error is None:
             try:
                 settled = self.hooks.settle(request.method, request.params, value)
-                self.out.append(self.respond(request.msgid, settled))
+                return self.respond(request.msgid, settled)
             except Exception as caught:  # noqa: BLE001 it is answered and counted
                 error = caught
-        if error is not None:
-            self.failures.count(request.method if request.method in self.hooks.provides else "unknown_hook")
-            self.out.append(self.fail(request.msgid, *self.hooks.failure(request.method, error)))
+        self.failures.count(request.method if request.method in self.hooks.provides else "unknown_hook")
+        return self.fail(request.msgid, *self.hooks.failure(request.method, error))

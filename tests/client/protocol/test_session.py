@@ -39,9 +39,9 @@ class Ends:
         try:
             value = self.session.hooks.invoke(request.method, request.params)
         except Exception as error:
-            self.session.answer(request, None, error)
+            self.session.out.append(self.session.answer(request, None, error))
         else:
-            self.session.answer(request, value)
+            self.session.out.append(self.session.answer(request, value))
         (reply,) = self.said()
         return reply
 

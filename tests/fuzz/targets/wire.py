@@ -72,7 +72,7 @@ def end_of_a_host(data: bytes) -> None:
                 value = session.hooks.invoke(request.method, request.params)
             except Exception as error:  # it is answered, as the clients do
                 raised = error
-            session.answer(request, value, raised)
+            session.out.append(session.answer(request, value, raised))
     except NotConnected as error:
         assert str(error)
     for message in session.messages_to_send():
