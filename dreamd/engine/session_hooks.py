@@ -5,7 +5,8 @@ Every failure is counted with its reason, and ends the dialogue with an outcome.
 
 import asyncio
 from collections import deque
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from dreamclient.errors import CallTimeout, NotConnected, RemoteError, UsageError
@@ -24,6 +25,8 @@ _ANSWER = msgspec.msgpack.Decoder(str | Answer)
 _HEARD = msgspec.msgpack.Decoder(Heard | None)
 _SNAPSHOTS = msgspec.msgpack.Decoder(list[str])
 
+T = TypeVar("T")
+
 _ROLES = {"leo": "leo_dream", "friend": "friend"}
 
 
@@ -39,6 +42,12 @@ class Meta(msgspec.Struct):
     expert: str
     max_tokens: int
     candidate: int
+
+
+def _answer(raw: msgspec.Raw) -> Answer:
+    """Return the answer of `generate`, which may be a text alone."""
+    said = _ANSWER.decode(raw)
+    return Answer(text=said) if isinstance(said, str) else said
 
 
 class Caller(Protocol):
@@ -109,31 +118,34 @@ class SessionHooks:
         # Each call has a deadline. This one is for the whole dialogue, whatever happens to a call.
         self._timer = asyncio.get_running_loop().call_later(settings.deadline_s + SLACK_S, self._expire)
         self._ended: Ended | None = None
-        self.at = ""  # the hook and the turn of the last call that was sent
+        self._at: tuple[str, int] | None = None
         self.failed = ""  # the hook and the type that ended the dialogue, shown as its note
 
-    async def generate(self, ask: Generate) -> Answer:
+    def generate(self, ask: Generate) -> Coroutine[Any, Any, Answer]:
         """Return the line that leo says."""
         params = [ask.seed, ask.temperature, ask.semantic_weight, self._meta(ask, ask.candidate)]
-        answer = await self._ask(Method.GENERATE, params, _ANSWER, ask.turn)
-        return answer if isinstance(answer, Answer) else Answer(text=answer)
+        return self._ask(Method.GENERATE, params, _answer, ask.turn)
 
-    async def observe(self, what: Observe) -> Heard | None:
+    def observe(self, what: Observe) -> Coroutine[Any, Any, Heard | None]:
         """Feed a recorded line into leo's field, and return the measures that he reports."""
         params = [what.line.text, self._meta(what.line, what.candidate)]
-        heard: Heard | None = await self._ask(Method.OBSERVE, params, _HEARD, what.line.turn)
-        return heard
+        return self._ask(Method.OBSERVE, params, _HEARD.decode, what.line.turn)
 
     async def recall(self, query: str, n: int) -> list[str]:
         """Return snapshots of leo's past. They only colour a seed, so if the hook raises, the dream goes on without."""
         try:
-            snapshots: list[str] = await self._ask(Method.RECALL, [query, n], _SNAPSHOTS)
+            snapshots = await self._ask(Method.RECALL, [query, n], _SNAPSHOTS.decode)
         except Ended as ended:
             if ended.outcome != "hook_error":
                 raise
             self.failed = ""
             return []
         return [cut_text(snapshot) for snapshot in snapshots[:n]]
+
+    @property
+    def at(self) -> str:
+        """The hook and the turn of the last call that was sent."""
+        return f"{self._at[0]} {self._at[1]}" if self._at else ""
 
     def abandon(self, outcome: Outcome) -> None:
         """End the dialogue without waiting for the current call, and make no further one."""
@@ -156,8 +168,8 @@ class SessionHooks:
         return Meta(*self._about, line.turn, line.speaker, role, line.expert, tokens, candidate)
 
     async def _ask(
-        self, method: str, params: list[Any], decoder: msgspec.msgpack.Decoder[Any], turn: int = 1
-    ) -> Any:
+        self, method: str, params: list[Any], decode: Callable[[msgspec.Raw], T], turn: int = 1
+    ) -> T:
         if self._ended is not None:
             raise self._ended
         started = self._monotonic()
@@ -168,7 +180,7 @@ class SessionHooks:
             self._asked = method
             self._asking = self._session.call(method, params, min(left_s, self.settings.call_deadline_s))
             if not self._asking.done():
-                self.at = f"{method} {turn}"
+                self._at = method, turn
             raw = await self._asking
         except RemoteError as error:
             self._latency.add(method, self._monotonic() - started)
@@ -183,7 +195,7 @@ class SessionHooks:
             raise self._end(method, "too large to ask", "hook_error") from None
         self._latency.add(method, self._monotonic() - started)
         try:
-            return decoder.decode(raw)
+            return decode(raw)
         except Exception:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
             raise self._end(method, "wrong answer", "hook_error") from None
 

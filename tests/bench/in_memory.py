@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -38,17 +39,16 @@ class Wire:
     """Both ends' sockets: what one sends, the other is given. It stands for the kernel, and for uvloop's transport."""
 
     def __init__(self) -> None:
-        self.to_host = self.to_daemon = b""
+        self.to_host = deque[bytes](maxlen=1)
+        self.to_daemon = b""
+        self.write = self.to_host.append  # the daemon's transport
 
     def send(self, data: Any, flags: int = 0) -> int:  # the host's socket
         self.to_daemon = data
         return len(data)
 
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        return self.to_host
-
-    def write(self, data: bytes) -> None:  # the daemon's transport
-        self.to_host = data
+    def recv(self, size: int) -> bytes:
+        return self.to_host[0]
 
 
 def dreamd() -> Callable[[], object]:
@@ -83,18 +83,19 @@ def dreamd() -> Callable[[], object]:
     session = hooks._session
     ask = Generate(1, "leo", "leo_dream", SEED, 0.8, 0.4, "", 1)
 
-    said = SimpleNamespace(text="")
+    async def dialogue() -> None:
+        while True:
+            answer: Any = await hooks.generate(ask)
+            assert answer.text == LINE
+
+    dreams = dialogue()
+    dreams.send(None)
 
     def one() -> None:
-        call = hooks.generate(ask)
-        call.send(None)
         for request in link.receive():
             client._serve_hook(link, request)
         session.data_received(wire.to_daemon)
-        try:
-            call.send(None)
-        except StopIteration as ended:
-            said.text = ended.value.text
+        dreams.send(None)  # the call ends, and the next one begins
 
     return one
 

@@ -59,7 +59,7 @@ def decode(frame: bytes) -> Message:
     """Read one whole message of the daemon's; raise Malformed."""
     problem = EXPECTED
     try:
-        message = unpackb(frame, strict_map_key=True, max_ext_len=0)
+        message = unpackb(frame, max_ext_len=0)
     except Exception as error:  # noqa: BLE001 - no list of what a peer's bytes can raise was ever complete
         message, problem = [None], f"unreadable MessagePack ({type(error).__name__})"
     # Plain comparisons: a `match` takes as long as the unpacking.

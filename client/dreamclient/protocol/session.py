@@ -132,8 +132,8 @@ class Session(Peer):
                 self._last_words = f"the daemon ended the connection: {message}"
 
     def answer(self, request: Request, value: Any, error: BaseException | None = None) -> bytes:
-        """Return the answer to a hook call: `value`, or if the hook raised `error` or may not return `value`, a failure,
-        which is counted."""
+        """Return the answer to a hook call: `value`. If the hook raised `error` or may not return `value`, it is a
+        failure, which is counted."""
         if error is None:
             try:
                 settled = self.hooks.settle(request.method, request.params, value)
