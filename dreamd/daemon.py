@@ -33,7 +33,7 @@ from dreamd.settings import Settings
 from dreamd.store.file.late_calls import answer_within
 from dreamd.store.store import Store
 from dreamd.wire.dispatch import Dispatcher
-from dreamd.wire.handlers import TABLE
+from dreamd.wire.handlers import CODEC, TABLE
 from dreamd.wire.listener import Listener
 from dreamd.wire.parts import Parts
 from dreamd.wire.server import Server, session_cap
@@ -45,6 +45,8 @@ LOAD_S = 0.5  # how long a start waits for the database to be loaded: usually mi
 # How long a stop waits for dialogues to end. Unfinished work is completed at the next start. A session that does not
 # read takes 0.5 s more.
 STOP_S = 1.5
+# The events after which the daemon does something else than before, for systemd's status line.
+CHANGES_OF_DOING = ("dialog.started", "dialog.resumed", "dialog.suspended", "dialog.finished")
 if TYPE_CHECKING:
     from dreamd.wire.session import Session
 
@@ -132,7 +134,7 @@ class Daemon:
         forgetting = Forgetting(store, friend, delivery, engine, undreaming, clock, failures, days)
         subscriptions = Subscriptions(clock)
         events.subscribe(subscriptions.publish)
-        events.subscribe(partial(self._report_status, engine))
+        events.subscribe(partial(self._report_status, engine), *CHANGES_OF_DOING)
         sessions: dict[int, Session] = {}
         parts = Parts(
             clock=clock,
@@ -158,7 +160,7 @@ class Daemon:
         dispatcher = Dispatcher(TABLE, parts)
         cap = self.sessions or session_cap()
         self.server = Server(
-            dispatcher.dispatch, dispatcher.forget, failures, cap, subscriptions.taps, sessions
+            dispatcher.dispatch, dispatcher.forget, failures, cap, subscriptions.taps, sessions, CODEC
         )
         return parts
 
@@ -209,10 +211,9 @@ class Daemon:
             log.warning("%s", note)
         return store
 
-    def _report_status(self, engine: Engine, event: Event) -> None:
+    def _report_status(self, engine: Engine, _: Event) -> None:
         """Report the daemon's activity to systemd after the beginning or the end of a dialogue."""
-        if event["type"].startswith("dialog."):
-            asyncio.get_running_loop().call_soon(lambda: self.notifier.tell(f"STATUS={engine.doing}"))
+        asyncio.get_running_loop().call_soon(lambda: self.notifier.tell(f"STATUS={engine.doing}"))
 
     async def _stop(self, server: Server, engine: Engine) -> None:
         """Stop accepting, interrupt running dialogues (their lines are kept), then close all sessions."""

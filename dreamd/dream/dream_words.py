@@ -87,6 +87,8 @@ class DreamWords:
     def of_reply(self, name: str, reply: Sequence[str]) -> tuple[int, list[int]]:
         """Take in the words of a reply: it is an earlier one from now on. Return the number of its triples, and for
         each that a dream brought its dialogue."""
+        if len(reply) < 3:
+            return 0, []
         own, triples = self._own(name), self.numbers.triples_of_words(reply)
         own.said.fromlist(triples)  # in half the time of extend
         own.unsaved += len(triples)

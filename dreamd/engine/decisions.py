@@ -24,7 +24,9 @@ class Decisions:
         self._store = store
         self._failures = failures
         self._last: deque[Decision] = deque(maxlen=DECISIONS)
-        self._unsaved: deque[Decision] = deque(maxlen=DECISIONS)
+        self._unsaved = (
+            0  # the newest of `_last`, which the store does not have yet; it may count some that have gone
+        )
         self._uncounted: Counter[tuple[int, str]] = Counter()  # by day since 1970 (UTC) and reason
 
     def __len__(self) -> int:
@@ -33,7 +35,7 @@ class Decisions:
     def add(self, decision: Decision) -> None:
         """Take in a new decision. No disk is touched."""
         self._last.append(decision)
-        self._unsaved.append(decision)
+        self._unsaved += 1
         self.reasons[decision.reason] += 1
         self._uncounted[day_number(decision.at), decision.reason] += 1
 
@@ -55,13 +57,12 @@ class Decisions:
         """Store what is new. Without anything new, write nothing. What cannot be stored is stored the next time."""
         if not self._uncounted or self._store.unavailable_reason:
             return
-        unsaved, uncounted = list(self._unsaved), self._uncounted
-        self._unsaved.clear()
-        self._uncounted = Counter()
+        unsaved, uncounted = self.newest(self._unsaved)[::-1], self._uncounted
+        self._unsaved, self._uncounted = 0, Counter()
         try:
             days = {(day_name(day), reason): n for (day, reason), n in uncounted.items()}
             await self._store.keep_decisions(unsaved, days)
         except StoreUnavailable as error:
             self._failures.count("store", error.reason, place="decisions")
-            self._unsaved = deque([*unsaved, *self._unsaved], maxlen=DECISIONS)
+            self._unsaved += len(unsaved)
             self._uncounted += uncounted

@@ -32,6 +32,7 @@ from dreamd.store.store import Store
 GO_ON_TIMES = 2  # how often a dialogue may go on: the third interruption ends it
 GO_ON_S = 86400.0  # from its beginning: an older dialogue does not go on
 WAITING = 64  # suspended dialogues; if there are more, the oldest end
+HOOKS_OF_A_DREAM = frozenset({Method.GENERATE, Method.OBSERVE})
 LOSSES = 3  # in a row: from then on a client that is lost before its first line is paused like a mute one
 
 
@@ -48,7 +49,7 @@ class Dreamer(Struct):
     @property
     def has_hooks(self) -> bool:
         """True if it provides the hooks of a dream."""
-        return self.session.provides >= {Method.GENERATE, Method.OBSERVE}
+        return self.session.provides >= HOOKS_OF_A_DREAM
 
 
 class Ending(NamedTuple):

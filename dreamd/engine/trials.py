@@ -45,7 +45,7 @@ class Trials:
         )
         if compared is not None:
             self._unsaved.append(compared)
-        if feeds:
+        if feeds and decision.drawn is not None:
             running = self._dialogues.running.get(decision.dialog or 0)
             dreamer.trial.draw(decision, now_s, running[0].observed if running else NOTHING)
 

@@ -1,7 +1,8 @@
 """The daemon's codec: msgspec reads frames with their types, and builds only the values that are used.
 
 This opens the envelope. `params` and `result` stay raw bytes until a handler or a pending call, which know their type,
-decode them. The protocol itself is `dreamclient.protocol.rpc`, which both ends share.
+decode them. Only the most frequent notification is read with its params in one step. The protocol itself is
+`dreamclient.protocol.rpc`, which both ends share.
 """
 
 from collections.abc import Callable
@@ -164,3 +165,22 @@ def too_deep(value: Any, levels: int = NESTING) -> bool:
 
 
 CODEC = Codec(encode_message, decode_message)
+
+
+def codec_that_reads(method: str, params: type[msgspec.Struct]) -> Codec:
+    """Return a codec that reads the notifications of one method in one step, with the type of their params. It leaves
+    those with other params to `decode_message`."""
+    fields = [("kind", int), ("method", str), ("params", params)]
+    told: type[Any] = msgspec.defstruct("_Told", fields, array_like=True, gc=False)
+    read = msgspec.msgpack.Decoder(told).decode
+    beginning = bytes([0x93, NOTIFICATION]) + packed(method)
+
+    def decode(frame: bytes) -> Message:
+        if frame.startswith(beginning):
+            with suppress(
+                Exception
+            ):  # of any kind: `decode_message` or the method's handler says what is wrong
+                return Notification(method, read(frame).params)
+        return decode_message(frame)
+
+    return Codec(encode_message, decode)

@@ -60,6 +60,8 @@ class InvalidParams(Refusal):
 
 def _read_params(method: ServedMethod, message: Request | Notification) -> Any:
     """Return the decoded params of a message. Raise InvalidParams for any exception while reading them."""
+    if type(message.params) is method.shape:  # the codec has read them
+        return message.params
     try:
         return params.read_params(message.params, method.params)
     except Exception as error:  # noqa: BLE001 - ValueError, OverflowError and RecursionError are among them

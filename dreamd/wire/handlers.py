@@ -17,7 +17,7 @@ from dreamd.dream.model import Context
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, Unreadable
 from dreamd.wire import friend_handlers, params
-from dreamd.wire.codec import too_deep
+from dreamd.wire.codec import codec_that_reads, too_deep
 from dreamd.wire.dispatch import ServedMethod
 from dreamd.wire.parts import Parts
 from dreamd.wire.session import Session
@@ -275,3 +275,6 @@ TABLE: dict[str, ServedMethod] = {
     Method.INBOX_READ: _serve_with(read_trace, params.TraceParams),
     Method.INBOX_ACK: _serve_with(acknowledge_trace, params.AckParams),
 }
+
+# After each reply of each leo comes a context: no other message is so frequent.
+CODEC = codec_that_reads(Method.CONTEXT, params.ContextParams)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from dreamclient.messages import Code, Method
-from dreamclient.protocol.rpc import Peer
+from dreamclient.protocol.rpc import Codec, Peer
 
 from dreamd.failures import Failures
 from dreamd.wire.codec import CODEC
@@ -69,6 +69,7 @@ class Server:
         cap: int = SESSIONS,
         taps: Mapping[int, Tap] = UNTAPPED,
         sessions: dict[int, Session] | None = None,
+        codec: Codec = CODEC,
     ) -> None:
         self.sessions = {} if sessions is None else sessions
         self._dispatch = dispatch
@@ -76,6 +77,7 @@ class Server:
         self._failures = failures
         self._cap = cap
         self._taps = taps
+        self._codec = codec
         self._some_ended = False
         self._spare: list[Any] = []  # Unpackers that the sessions' peers share
         self._next = 1
@@ -102,7 +104,9 @@ class Server:
 
     def open_session(self) -> Session:
         """Return a new session, which counts from now on."""
-        session = Session(self._next, self._dispatch, self._forget, self._failures, self._taps, self._spare)
+        session = Session(
+            self._next, self._dispatch, self._forget, self._failures, self._taps, self._spare, self._codec
+        )
         self.sessions[self._next] = session
         self._next += 1
         self._all_gone.clear()

@@ -15,10 +15,11 @@ from typing import Any, cast
 import msgspec
 from dreamclient.errors import ProtocolError
 from dreamclient.messages import Code, Method
-from dreamclient.protocol.rpc import Message, Notification, Reply, Request
+from dreamclient.protocol.rpc import Codec, Message, Notification, Reply, Request
 
 from dreamd.failures import Failures
 from dreamd.wire.calls import Calls, lost_call_error
+from dreamd.wire.codec import CODEC
 from dreamd.wire.guarded import GuardedPeer
 
 UNSENT_BYTES = (
@@ -52,6 +53,7 @@ class Session(asyncio.Protocol):
         failures: Failures,
         taps: Mapping[int, Tap] = UNTAPPED,
         spare: list[Any] | None = None,
+        codec: Codec = CODEC,
     ):
         self.number = number
         self.greeted = False
@@ -64,7 +66,7 @@ class Session(asyncio.Protocol):
         self._dispatch = dispatch
         self._on_lost = on_lost
         self._failures = failures
-        self._peer = GuardedPeer(spare=spare)
+        self._peer = GuardedPeer(codec, spare=spare)
         self._calls = Calls(self._peer.pending)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False

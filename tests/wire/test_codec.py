@@ -1,6 +1,7 @@
 """The codec of the daemon: what is decoded, and when. Of both codecs: tests/client/protocol/test_rpc.py."""
 
 import msgpack
+import msgspec
 import pytest
 from dreamclient.errors import Malformed
 from dreamclient.protocol.rpc import Notification, Reply, Request
@@ -21,6 +22,30 @@ def test_reads_a_context_in_its_short_and_longer_forms():
     read = [codec.decode_message(frame) for frame in (short, longer)]
     assert all(isinstance(message, Notification) and message.method == "dream.context" for message in read)
     assert bytes(read[0].params) == bytes(read[1].params) == msgpack.packb([{"prompt": "p"}])
+
+
+class Said(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    text: str
+
+
+def test_reads_the_notifications_of_one_method_with_their_params():
+    decode = codec.codec_that_reads("say", Said).decode
+    assert decode(msgpack.packb([2, "say", ["hi"]])) == Notification("say", Said("hi"))
+    for other in (
+        [2, "say", [1]],
+        [2, "say", ["a", "b"]],
+        [2, "said", ["hi"]],
+        [0, 3, "say", ["hi"]],
+        [2, b"say", []],
+    ):
+        message = decode(msgpack.packb(other))
+        assert (message, bytes(message.params)) == (
+            codec.decode_message(msgpack.packb(other)),
+            msgpack.packb(other[-1]),
+        )
+    for broken in (msgpack.packb([2, "say", ["hi"]])[:-1], msgpack.packb([2, "say", ["hi"]]) + b"\xc0"):
+        with pytest.raises(Malformed):
+            decode(broken)
 
 
 def test_an_answer_keeps_its_result_raw_and_reads_its_error():

@@ -71,7 +71,7 @@ class Undreaming:
         self._failures = failures
         self._events = events
         self._loaded = self._closed = False
-        events.subscribe(self._hear)
+        events.subscribe(self._hear, "dialog.finished", "dialog.suspended")
 
     async def load(self) -> None:
         """Take up what is noted in the store and was not taken up: by an earlier daemon, or as the inbox could not be
@@ -89,8 +89,8 @@ class Undreaming:
             self._failures.count("inbox", type(error).__name__, place="undream")
         self.wake()
 
-    def _hear(self, event: Event) -> None:
-        if self.waiting and event["type"] in ("dialog.finished", "dialog.suspended"):
+    def _hear(self, _: Event) -> None:
+        if self.waiting:
             asyncio.get_running_loop().call_soon(self.wake)  # when the engine has done its part
 
     def wake(self) -> None:
