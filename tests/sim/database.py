@@ -178,6 +178,12 @@ def copy_state(source: Path, target: Path, cut: Callable[[bytes], bytes]) -> Non
 
 def torn(before: bytes, after: bytes, share: float) -> bytes:
     """Return a log of which the last writes are on disk in part: `share` of what is new in `after`."""
-    first = next((at for at, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(before))
+    first, most = 0, len(before)  # the first byte that differs lies between: a log has a million
+    while first < most:
+        middle = (first + most + 1) // 2
+        if before[first:middle] == after[first:middle]:
+            first = middle
+        else:
+            most = middle - 1
     cut = first + round(share * (len(after) - first))
     return after[:cut] + before[cut:]

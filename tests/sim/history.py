@@ -12,7 +12,7 @@ HOOKS = ["generate", "observe"]
 ALL = [*HOOKS, "recall", "unobserve"]
 # What may happen, with its weight.
 KINDS = {
-    "offer": 40, "offers": 2, "now": 5, "call": 10, "persist": 10, "ack": 6, "forget": 2, "friend": 3, "again": 3,
+    "offer": 40, "offers": 6, "now": 5, "call": 10, "persist": 10, "ack": 6, "forget": 2, "friend": 3, "again": 3,
     "undream": 3, "pause": 2, "resume": 2, "private": 1, "rename": 3,
     "cut": 4, "half": 1, "garble": 2, "slow": 1, "mood": 4, "leave": 2,
     "write": 8, "damage": 1, "consume": 4, "kill writer": 2, "names": 1, "large": 1,

@@ -34,8 +34,11 @@ def offer(run: "Run", peer: Peer, chance: random.Random) -> None:
 
 
 def offers(run: "Run", peer: Peer, chance: random.Random, n: int) -> None:
-    for _ in range(n):
-        offer(run, peer, chance)
+    """Offer contexts at once: from this session, or in turn from all of its name."""
+    same = [other for other in run.peers if other.name == peer.name]
+    who = same if chance.random() < 0.5 else [peer]
+    for number in range(n):
+        offer(run, who[number % len(who)], chance)
 
 
 def now(run: "Run", peer: Peer, chance: random.Random) -> None:
@@ -150,15 +153,24 @@ def resume(run: "Run", peer: Peer, chance: random.Random) -> None:
 
 
 def rename(run: "Run", peer: Peer, chance: random.Random, name: str) -> None:
-    """Say hello again, maybe in the middle of a dialogue. Later the old name offers a context from another session."""
+    """Say hello again, often between a decision and its first line. Later the old name offers a context from another
+    session."""
     others = [other for other in run.peers if other is not peer and other.name == peer.name]
     if not others:
         again(run, peer, chance)
         others = run.peers[-1:]
-    peer.name = name
-    peer.hello(name)
+    hello_s = 0.0
+    if chance.random() < 0.5:
+        offer(run, peer, chance)
+        hello_s = chance.uniform(0.05, 0.8)
+
+    def say() -> None:
+        peer.name = name
+        peer.hello(name)
+
+    run.world.after(hello_s, say)
     for other in others:
-        run.world.after(chance.uniform(2.0, 15.0), offer, run, other, chance)
+        run.world.after(chance.uniform(2.0, 30.0), offer, run, other, chance)
 
 
 def private(run: "Run", peer: Peer, chance: random.Random) -> None:

@@ -13,6 +13,7 @@ from dreamd.errors import Unreadable
 from dreamd.store import reads
 from tests.sim.peers import MARK, Peer
 from tests.sim.said_model import SaidModel
+from tests.sim.trial_model import TrialModel
 
 if TYPE_CHECKING:
     from tests.sim.life import Life
@@ -42,6 +43,7 @@ class Model(SaidModel):
     def __init__(self, world: "World", folder: Path, settings: Any) -> None:
         super().__init__(world, folder, settings)
         self.peers: list[Peer] = []
+        self.trial = TrialModel(world, self)
         self.stalled_s = 0.0  # for which the disk may have stalled, altogether
         self._wires = count(1)
         self._rests = 0
@@ -62,6 +64,7 @@ class Model(SaidModel):
         self.hold("a start is quick", took_s <= START_S, f"{took_s:.1f} s")
         life.parts.events.subscribe(self._event)
         self._mute_until.clear()
+        self.trial.began()
         self._resting_checks(life)
 
     def ended(self, life: "Life") -> None:
@@ -201,6 +204,7 @@ class Model(SaidModel):
                 self.hold("P5", shard_at is not None, f"{dialog} ({trace}, {outcome}) has no file")
             self._check_replay(life, dialog)
         self._resting_checks(life)
+        self.trial.check_end(life.connection)
         self.checks["dialogues"] += len(rows)
         self.checks["lines"] += sum(row[4] for row in rows)
 

@@ -11,6 +11,7 @@ from tests.sim.peers import MARK
 
 if TYPE_CHECKING:
     from tests.sim.life import Life
+    from tests.sim.trial_model import TrialModel
     from tests.sim.wires import Wire
     from tests.sim.world import World
 
@@ -22,6 +23,8 @@ MUTE_S = 30.0  # the first pause of a leo whose dialogue came back empty
 
 class SaidModel(InboxModel):
     """The checks of calls, answers, events and transactions."""
+
+    trial: "TrialModel"
 
     def __init__(self, world: "World", folder: Path, settings: Any) -> None:
         super().__init__(world, folder, settings)
@@ -38,6 +41,7 @@ class SaidModel(InboxModel):
         self._mute_until: dict[str, float] = {}
         self._calls_before = 0
         self._undreamt = self._dreamt = False
+        self._begun_at: dict[str, float] = {}  # the last dream of a name (unix s)
 
     def daemon_said(self, wire: "Wire", message: Any) -> None:
         """Check a message at the moment at which the daemon sends it."""
@@ -102,6 +106,8 @@ class SaidModel(InboxModel):
             return
         if name == "shard_written":
             self._look_at_delivered(connection)
+        elif name == "keep_trial":
+            self.trial.check(connection)
         elif name == "begin_dialog":
             dialog, context = connection.execute(
                 "SELECT id, context FROM dream_dialogs ORDER BY id DESC LIMIT 1"
@@ -151,13 +157,18 @@ class SaidModel(InboxModel):
         life = self._world.life
         self._world.note("decision", decision.reason, decision.client, decision.dialog)
         self.checks[f"decision {decision.reason}"] += 1
+        self.trial.decided(life, decision)
         if not decision.dream:
             self._undreamt = True
+            if decision.reason == "cooldown":
+                self._check_cause(life, decision)
             self.hold(
                 "P12", self._calls(life) == self._calls_before, "a decision not to dream touched a disk"
             )
             return
         self._dreamt = True
+        if decision.reason != "resumed":
+            self._begun_at[decision.client] = decision.at
         self._reasons[decision.dialog] = decision.reason
         if decision.reason == "dream":
             mute = self._mute_until.get(decision.client, 0.0)
@@ -177,6 +188,18 @@ class SaidModel(InboxModel):
         ).fetchall()
         earlier = [dialog for (dialog,) in earlier if dialog not in self._uncharged]
         self.hold("cooldown", not earlier, f"{decision.client} dreams again after {earlier}")
+
+    def _check_cause(self, life: "Life", decision: Any) -> None:
+        """Check that a cooldown is that of a dream of this name."""
+        if self.jumped_back or life.connection is None or self.may_be_gone:
+            return
+        since = decision.at - self.settings.gate.cooldown_s - 1e-6
+        row = life.connection.execute(
+            "SELECT 1 FROM dream_dialogs WHERE client = ? AND started_at >= ? LIMIT 1",
+            (decision.client, since),
+        ).fetchone()
+        dreamt = row is not None or self._begun_at.get(decision.client, 0.0) >= since
+        self.hold("a cooldown has a cause", dreamt, f"{decision.client} has not dreamt")
 
     # each callback
 

@@ -75,5 +75,5 @@ def test_finds_a_fault_and_makes_its_history_short(monkeypatch, promise):
     again = run_history(outcome.history)
     assert (again.hash, str(again.failure)) == (outcome.hash, str(outcome.failure))
     short = shrink(outcome.history, promise, run_history)
-    assert len(short.events) <= 5 < len(outcome.history.events)
+    assert len(short.events) <= 8 < len(outcome.history.events)
     assert f"{promise}: " in report(outcome, run_history)
