@@ -108,6 +108,9 @@ def _stop_if_last(socket: Path, state: Path) -> None:
         if status_at(socket)["pid"] == started and not _is_used(socket):
             with connect_daemon(socket) as daemon:
                 daemon.call(Method.SHUTDOWN, timeout_s=STOP_S)
+            deadline = time.monotonic() + STOP_S
+            while has_listener(socket) and time.monotonic() < deadline:  # it has answered, and stops now
+                time.sleep(LOOK_S)
 
 
 def _await_listening(process: "subprocess.Popen[bytes]", wanted: Path, errors: IO[bytes]) -> None:

@@ -16,6 +16,7 @@ from dreamd.ctl.daemon import start as own
 from dreamd.ctl.daemon.connection import connect_daemon
 from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.daemon.start import daemon_for
+from dreamd.ctl.machine.places import has_listener
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import UNSET
 
@@ -137,6 +138,15 @@ def test_a_failed_spawn_needs_no_stop(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no python"))
     with pytest.raises(FileNotFoundError), daemon_for(tmp_path / "state", tmp_path / "s", []):
         pass
+
+
+def test_the_last_block_that_uses_a_daemon_waits_for_its_end(tmp_path: Path) -> None:
+    """A dreamctl that has left started it."""
+    with DaemonProcess(tmp_path / "state") as running:
+        (running.state_dir / own.STARTED).write_text(str(running.process.pid))
+        with daemon_for(running.state_dir, running.socket, []) as (_, ours):
+            assert not ours
+        assert not has_listener(running.socket)
 
 
 def test_a_dead_daemon_needs_no_stop(tmp_path: Path) -> None:
