@@ -205,7 +205,14 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def test_numpy_is_imported_at_the_first_dialogue(tmp_path):
+def test_the_daemon_never_imports_numpy():
+    """It would add 15 MB and 70 ms. `dreamctl effect` alone uses it."""
+    reached = reached_from("dreamd.__main__")
+    assert {"dreamd.daemon", "dreamd.wire.handlers", "dreamd.dream.replay"} <= reached
+    assert "numpy" not in outside(reached)
+
+
+def test_a_decision_imports_neither_numpy_nor_rich(tmp_path):
     env = {key: value for key, value in os.environ.items() if not key.startswith("DREAM")}
     said = subprocess.run(
         [sys.executable, "-c", CHILD, tmp_path], capture_output=True, text=True, check=True, env=env

@@ -5,7 +5,7 @@ test, a replay. A driver ends it early by throwing Ended into it. The lines so f
 """
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from dreamclient.messages import DIALOGUE_DEADLINE_S
 from msgspec import Meta, Struct
@@ -13,12 +13,10 @@ from msgspec.structs import replace
 
 from dreamd.dream import measures
 from dreamd.dream.candidates import Choice, Length, Usage, choose_sentences
+from dreamd.dream.draws import Draws
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import TEXT_CHARS, Answer, Context, Line, LineMetrics, Pulse, Speaker
 from dreamd.dream.outcomes import Outcome
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Role = Literal["leo_dream", "friend"]
 # How many snapshots of the past leo is asked for.
@@ -117,7 +115,7 @@ class Result(Struct):
 def speak_dialogue(
     ctx: Context,
     friend: Friend,
-    rng: "np.random.Generator",
+    draws: Draws,
     settings: DialogueSettings,
     *,
     can_recall: bool,
@@ -125,7 +123,7 @@ def speak_dialogue(
     """Let leo and his friend speak in turn, leo first. Each line is recorded and then observed."""
     lines: list[Line] = []
     try:
-        outcome = yield from _speak_turns(ctx, friend, rng, settings, can_recall, lines)
+        outcome = yield from _speak_turns(ctx, friend, draws, settings, can_recall, lines)
     except Ended as ended:
         outcome = ended.outcome
     return Result(outcome, lines)
@@ -134,14 +132,14 @@ def speak_dialogue(
 def _speak_turns(
     ctx: Context,
     friend: Friend,
-    rng: "np.random.Generator",
+    draws: Draws,
     settings: DialogueSettings,
     can_recall: bool,
     lines: list[Line],
 ) -> Generator[Effect, Any, Outcome]:
     # All random numbers are drawn here, in this order: the length, and the fragments.
-    turns = int(rng.integers(settings.turns_min, settings.turns_max, endpoint=True))
-    seed_origin = [fragment.text for fragment in friend.sample(rng)]
+    turns = draws.whole_number(settings.turns_min, settings.turns_max)
+    seed_origin = [fragment.text for fragment in friend.sample(draws)]
     seed_now = [_cut_part(ctx.prompt), _cut_part(ctx.reply)]
     lately = measures.words_and_pairs(seed_now[0]) | measures.words_and_pairs(seed_now[1])
     if can_recall:

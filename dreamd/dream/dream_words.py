@@ -6,6 +6,7 @@ the oldest goes.
 """
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -15,8 +16,9 @@ from msgspec import Struct, field
 from dreamd.dream.measures import split_words
 
 # Over all fields, which share them equally. Brought: those of about 700 dialogues, 2.5 MB; a dict of more than 21,845
-# takes twice that. Said: those of about 3,000 replies, 1 MB.
+# takes twice that. Said: those of about 3,000 replies, 1 MB, and as much again sorted.
 BROUGHT, SAID = 20_000, 131_072
+BLOCK = 4096  # of said triples, sorted at once in a millisecond
 FIELDS = 1024  # as many as there may be sessions
 KNOWN_WORDS = 4096  # whose numbers are at hand: about as many as leo says
 WORD_CHARS = 32  # of these; longer words are hashed each time
@@ -68,12 +70,28 @@ class _FieldWords(Struct):
     brought: dict[int, int] = field(default_factory=dict)
     said: "array[int]" = field(default_factory=lambda: array("q"))
     unsaved: int = 0  # the newest of `said`, which the store does not have yet
+    blocks: "list[array[int]]" = field(default_factory=list)  # `said` from its oldest on, each sorted
+
+    def said_among(self, triples: Collection[int]) -> set[int]:
+        """Return those of a few triples that replies said. All of `said` are searched in 0.3 ms. numpy takes half of
+        that, and 15 MB."""
+        while len(self.said) >= (sorted_to := len(self.blocks) * BLOCK) + BLOCK:
+            self.blocks.append(array("q", sorted(self.said[sorted_to : sorted_to + BLOCK])))
+        found = set(triples).intersection(self.said[sorted_to:])
+        found.update(triple for triple in triples if any(_holds(block, triple) for block in self.blocks))
+        return found
 
     def trim(self, brought: int, said: int) -> None:
-        """Drop the oldest ones beyond these numbers."""
+        """Drop the oldest ones beyond these numbers, of `said` a whole number of blocks."""
         for triple in list(islice(self.brought, max(0, len(self.brought) - brought))):
             del self.brought[triple]
-        del self.said[: max(0, len(self.said) - said)]
+        gone = max(0, len(self.said) - said)
+        if said < BLOCK:
+            self.blocks.clear()
+        else:
+            gone -= gone % BLOCK
+            del self.blocks[: gone // BLOCK]
+        del self.said[:gone]
 
 
 class DreamWords:
@@ -101,7 +119,7 @@ class DreamWords:
     def of_line(self, name: str, dialog: int, text: str, origin: AbstractSet[int]) -> list[int]:
         """Take in a line that the field took. Return the places of the triples that it brought."""
         own, triples = self._own(name), self.numbers.triples_of(text)
-        said, brought = _among(own.said, triples), own.brought
+        said, brought = own.said_among(triples), own.brought
         places = [
             place
             for place, triple in enumerate(triples)
@@ -168,11 +186,6 @@ class DreamWords:
             own.trim(*self._room)
 
 
-def _among(said: "array[int]", triples: Sequence[int]) -> set[int]:
-    """Return those of a few triples that are among many."""
-    if not said:
-        return set()
-    import numpy as np  # half of all import time; a line is observed only after a dialogue has imported it
-
-    earlier = np.frombuffer(said, dtype=np.int64)
-    return {triple for triple in triples if (earlier == triple).any()}
+def _holds(block: "array[int]", triple: int) -> bool:
+    place = bisect_left(block, triple)
+    return place < len(block) and block[place] == triple

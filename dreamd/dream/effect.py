@@ -1,6 +1,6 @@
 """The effect of dreams on the next reply, with what chance alone would make of it.
 
-docs/background/effect.md has the method. numpy is imported inside the functions, as everywhere in `dream/`.
+docs/background/effect.md has the method. numpy is imported inside the functions.
 """
 
 from collections.abc import Sequence

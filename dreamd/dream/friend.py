@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from dreamd.dream.draws import Draws
 from dreamd.dream.measures import (
     Profile,
     Reading,
@@ -27,9 +28,6 @@ from dreamd.dream.measures import (
 )
 from dreamd.dream.model import Fragment, Line
 from dreamd.dream.signals import Recent
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -84,15 +82,15 @@ class Friend:
     _readings: dict[str, Reading] = field(default_factory=dict, repr=False, compare=False)
     _origin: Profile | None = field(default=None, repr=False, compare=False)
 
-    def sample(self, rng: "np.random.Generator") -> list[Fragment]:
+    def sample(self, draws: Draws) -> list[Fragment]:
         """Draw one to three different fragments, the heavier the likelier. An empty friend gives none."""
-        count = min(int(rng.integers(1, MOST_DRAWN + 1)), len(self.fragments))
+        count = min(draws.whole_number(1, MOST_DRAWN), len(self.fragments))
         if not count:
             return []
         weights = [min(1.0, max(LEAST_WEIGHT, fragment.weight)) for fragment in self.fragments]
         total = sum(weights)
-        drawn = rng.choice(len(weights), size=count, replace=False, p=[weight / total for weight in weights])
-        return [self.fragments[index] for index in drawn]
+        drawn = draws.places([weight / total for weight in weights], count)
+        return [self.fragments[place] for place in drawn]
 
     def after(
         self,

@@ -1,7 +1,7 @@
 """A stored dialogue, run again from its seed with the answers that its hooks gave (P13)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dreamclient.messages import MEASURES
 from msgspec import Struct
@@ -18,12 +18,10 @@ from dreamd.dream.dialogue import (
     Result,
     speak_dialogue,
 )
+from dreamd.dream.draws import Draws
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Answer, Context, Fragment, Line
 from dreamd.dream.outcomes import Outcome
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class Script(Struct, frozen=True, kw_only=True):
@@ -42,14 +40,17 @@ class Differs(Exception):
     """The dialogue differs from the stored one. The message says where, in a line."""
 
 
-def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
+def first_difference(script: Script) -> str | None:
     """Return in a line where the dialogue first differs from the stored one, or None if it does not.
 
-    Compare its length, the speaker of each line, every prompt and parameter, and every line as it was cut. `rng` is
-    made from the script's `rng_seed`.
+    Compare its length, the speaker of each line, every prompt and parameter, and every line as it was cut.
     """
     run = speak_dialogue(
-        script.context, Friend(tuple(script.fragments)), rng, script.settings, can_recall=True
+        script.context,
+        Friend(tuple(script.fragments)),
+        Draws(script.rng_seed),
+        script.settings,
+        can_recall=True,
     )
     try:
         effect = next(run)
@@ -73,14 +74,16 @@ def first_difference(script: Script, rng: "np.random.Generator") -> str | None:
         return _compare_end(script, stop.value.outcome, stop.value.lines)
 
 
-def resume_dialogue(
-    script: Script, rng: "np.random.Generator", *, can_recall: bool
-) -> tuple[Dialogue, Effect | Result]:
+def resume_dialogue(script: Script, *, can_recall: bool) -> tuple[Dialogue, Effect | Result]:
     """Run an interrupted dialogue from its record up to the interruption, and return it with its next effect, or its
     end. `can_recall`: its client provides `recall`, used if it was not called yet. Raise Differs."""
     begun = script.recalled is not None or bool(script.lines)
     run = speak_dialogue(
-        script.context, Friend(tuple(script.fragments)), rng, script.settings, can_recall=begun or can_recall
+        script.context,
+        Friend(tuple(script.fragments)),
+        Draws(script.rng_seed),
+        script.settings,
+        can_recall=begun or can_recall,
     )
     try:
         effect = next(run)

@@ -22,6 +22,7 @@ from dreamd.dream.dialogue import (
     speak_dialogue,
     with_metrics,
 )
+from dreamd.dream.draws import Draws
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Context, Line, LineMetrics
 from dreamd.dream.replay import Differs, resume_dialogue
@@ -98,10 +99,6 @@ class DialogueRun(Struct):
         return None
 
     async def _begin(self, friend: Friend) -> tuple[Dialogue, Effect | Result]:
-        from numpy.random import (
-            default_rng,
-        )  # half of all import time
-
         rng_seed = self.chance.getrandbits(63)  # SQLite's integers are signed
         new = NewDialog(
             id=self.about.id,
@@ -121,15 +118,13 @@ class DialogueRun(Struct):
         self.begun = True
         self.tell("dialog.started", session=self.session.number, client=self.about.client)
         speaking = speak_dialogue(
-            self.ctx, friend, default_rng(rng_seed), self.settings.dialogue, can_recall=self._can_recall
+            self.ctx, friend, Draws(rng_seed), self.settings.dialogue, can_recall=self._can_recall
         )
         return speaking, next(speaking)
 
     async def _resume(self) -> tuple[Dialogue, Effect | Result]:
         """Continue a suspended dialogue from its seed and the recorded answers. If that is not possible, it ends as
         `left`."""
-        from numpy.random import default_rng
-
         try:
             script = await self._kept("resume", self.store.resume(self.about.id, self.session.number))
         except Unreadable:
@@ -142,7 +137,7 @@ class DialogueRun(Struct):
         self.hooks.settings = script.settings
         self.tell("dialog.resumed", session=self.session.number, client=self.about.client)
         try:
-            return resume_dialogue(script, default_rng(script.rng_seed), can_recall=self._can_recall)
+            return resume_dialogue(script, can_recall=self._can_recall)
         except Differs:
             self.failures.count("engine", "suspended dialogue differs")
             raise Ended("left") from None

@@ -143,9 +143,7 @@ async def replay_dialog(parts: Parts, session: Session, asked: params.DialogPara
     except Unreadable as error:
         lines = (await get_dialog(parts, session, asked))["lines"]
         return {"id": asked.id, "lines": lines, "same": False, "difference": str(error)}
-    from numpy.random import default_rng  # imported only if needed, as in dialogue_run.py
-
-    difference = first_difference(found, default_rng(found.rng_seed))
+    difference = first_difference(found)
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
 
 

@@ -18,7 +18,7 @@ WAIT_S = 20.0
 
 
 def bench(quick: bool) -> Bench:
-    """Return the comparison: the first dream of a daemon, which loads numpy, and a later one."""
+    """Return the comparison: the first dream of a daemon, and a later one."""
     return Bench("first line", {"a later dream": partial(once, 2), "first dream": partial(once, 0)})
 
 

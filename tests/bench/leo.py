@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dreamclient import DreamClient
 
-from tests.bench.messages import WORDS
+from tests.bench.messages import WORDS, usual
 
 
 def speaker(seed: int = 1) -> Callable[..., str]:
@@ -15,9 +15,12 @@ def speaker(seed: int = 1) -> Callable[..., str]:
     return lambda *_: " ".join(draw.choices(WORDS, k=14))
 
 
-def dream(address: Path, dialogues: int) -> None:
-    """Let one leo dream so many dialogues, one after the other."""
+def dream(address: Path, dialogues: int, *, replies: bool = False) -> None:
+    """Let one leo dream so many dialogues, one after the other. `replies`: each after a reply of his."""
+    draw = random.Random(2)
     with DreamClient(speaker(), lambda *_: None, socket_path=address, origin=[" ".join(WORDS)]) as client:
         client.start(10)
         for _ in range(dialogues):
+            if replies:
+                client.offer(usual(draw))
             client.dream_now()

@@ -1,4 +1,4 @@
-"""Memory after the start and after many dialogues, and what an idle minute costs afterwards."""
+"""Memory after the start and after many dialogues, each after a reply, and what an idle minute costs afterwards."""
 
 import tempfile
 import time
@@ -34,13 +34,13 @@ def resident_mb(pid: int) -> float:
 def once(dialogues: int) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         address = Path(folder) / "dreamd.sock"
-        with running(dreamd(Path(folder)), address) as server:
+        with running(dreamd(Path(folder), "--set", "gate.chance=0"), address) as server:
             time.sleep(1.0)  # its work after the start is done
             started = resident_mb(server.pid)
             before = time.perf_counter()
-            dream(address, FIRST)
+            dream(address, FIRST, replies=True)
             first = resident_mb(server.pid)
-            dream(address, dialogues - FIRST)
+            dream(address, dialogues - FIRST, replies=True)
             dialogue_ms = 1000 * (time.perf_counter() - before) / dialogues
             dreamt = resident_mb(server.pid)
             time.sleep(SETTLE_S)  # three ticks, of which nothing outside the daemon tells

@@ -4,7 +4,6 @@ from collections.abc import Callable, Generator
 from typing import Any, get_args
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from dreamd.dream.dialogue import (
     Result,
     speak_dialogue,
 )
+from dreamd.dream.draws import Draws
 from dreamd.dream.friend import Friend, FriendSettings
 from dreamd.dream.model import TEXT_CHARS, Answer, Context, Fragment, Line, LineMetrics, Pulse, cut_text
 from dreamd.dream.outcomes import OUTCOMES, Outcome
@@ -72,7 +72,7 @@ def start(
     how: DialogueSettings = FOUR,
     can_recall: bool = False,
 ) -> Generator[Effect, Any, Result]:
-    return speak_dialogue(ctx, friend, np.random.default_rng(seed), how, can_recall=can_recall)
+    return speak_dialogue(ctx, friend, Draws(seed), how, can_recall=can_recall)
 
 
 def drive(

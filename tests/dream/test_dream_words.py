@@ -1,5 +1,6 @@
 """The words that dreams brought: what a line adds to the origin and to earlier replies, and what of it a reply says."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +81,23 @@ def test_memory_is_bounded_whatever_is_said_and_by_whom(monkeypatch) -> None:
     assert sum(len(own.said) for own in held) <= 80  # trimmed when a quarter is too much
     assert len(known.numbers) <= 100
     assert max(map(len, known.numbers)) <= dream_words.WORD_CHARS
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 99)), st.integers(1, 40)), max_size=8))
+def test_knows_each_triple_of_earlier_replies(steps: list[tuple[list[int], int]]) -> None:
+    """Blocks of them are sorted at once, and the oldest leave by blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dream_words, "BLOCK", 8)
+        own, all_said = dream_words._FieldWords(), list[int]()
+        for said, room in steps:
+            own.said.extend(said)
+            all_said += said
+            assert own.said_among(range(100)) == {*own.said}
+            own.trim(0, room)
+            assert own.said_among(range(100)) == {*own.said}
+            assert list(own.said) == all_said[len(all_said) - len(own.said) :]
+            assert min(room, len(all_said)) <= len(own.said) <= room + 7
+            all_said = list(own.said)
 
 
 def test_takes_back_what_a_dialogue_brought() -> None:

@@ -4,12 +4,12 @@ import math
 import random
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamd.dream import measures
+from dreamd.dream.draws import Draws
 from dreamd.dream.friend import LEAST_WEIGHT, Change, Friend, FriendSettings, Ranks, split_origin
 from dreamd.dream.model import Fragment, Line
 
@@ -65,7 +65,7 @@ def weight_of(friend: Friend, text: str) -> float:
 
 def test_one_to_three_fragments_are_drawn_and_none_twice() -> None:
     friend = friend_of(*(fragment(i, f"line {i}", 0.05) for i in range(4, 30)))
-    rng = np.random.default_rng(1)
+    rng = Draws(1)
     draws = [[f.id for f in friend.sample(rng)] for _ in range(300)]
     assert {len(draw) for draw in draws} == {1, 2, 3}
     assert all(len(set(draw)) == len(draw) for draw in draws)
@@ -73,7 +73,7 @@ def test_one_to_three_fragments_are_drawn_and_none_twice() -> None:
 
 def test_the_heavier_is_drawn_the_more_often() -> None:
     friend = friend_of(fragment(2, "faint", 0.1), origin=("loud",))
-    rng = np.random.default_rng(1)
+    rng = Draws(1)
     firsts = [friend.sample(rng)[0].text for _ in range(2000)]
     assert firsts.count("faint") / len(firsts) == pytest.approx(1 / 11, abs=0.03)
 
@@ -81,12 +81,12 @@ def test_the_heavier_is_drawn_the_more_often() -> None:
 def test_the_same_seed_draws_the_same_fragments() -> None:
     """P13: the friend draws only from the generator."""
     friend = friend_of(*(fragment(i, f"line {i}", 0.3) for i in range(4, 30)))
-    one, two = np.random.default_rng(5), np.random.default_rng(5)
+    one, two = Draws(5), Draws(5)
     assert [friend.sample(one) for _ in range(20)] == [friend.sample(two) for _ in range(20)]
 
 
 def test_a_small_friend_returns_all_its_fragments() -> None:
-    rng = np.random.default_rng(1)
+    rng = Draws(1)
     assert Friend().sample(rng) == []
     assert {f.text for _ in range(50) for f in friend_of(origin=("one", "two")).sample(rng)} == {"one", "two"}
 
@@ -94,7 +94,7 @@ def test_a_small_friend_returns_all_its_fragments() -> None:
 def test_no_weight_in_a_database_makes_sampling_fail() -> None:
     weights = [0.0, -1.0, math.nan, math.inf, 1e-320]
     friend = Friend(tuple(fragment(i, f"line {i}", weight) for i, weight in enumerate(weights)), 9)
-    rng = np.random.default_rng(1)
+    rng = Draws(1)
     assert {f.id for _ in range(50) for f in friend.sample(rng)} >= {3}
     weightless = Friend(tuple(fragment(i, f"line {i}", 0.0) for i in range(5)), 9)
     assert {f.id for _ in range(50) for f in weightless.sample(rng)} == set(range(5))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from numpy.random import default_rng
 
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Unreadable
@@ -229,5 +228,5 @@ class Model(SaidModel):
             self._world.fail("P13", f"{dialog}: {error}")
             return
         if script is not None:
-            difference = first_difference(script, default_rng(script.rng_seed))
+            difference = first_difference(script)
             self.hold("P13", difference is None, f"{dialog} ({script.outcome}): {difference}")

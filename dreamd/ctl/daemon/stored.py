@@ -83,14 +83,12 @@ def _get_dialog(dreams: Stored, number: int) -> dict[str, Any]:
 
 
 def _replay_dialog(dreams: Stored, number: int) -> dict[str, Any]:
-    from numpy.random import default_rng
-
     try:
         script = reads.replayable_script(dreams.connection, number)
     except Unreadable as error:
         lines = _get_dialog(dreams, number)["lines"]
         return {"id": number, "lines": lines, "same": False, "difference": str(error)}
-    difference = first_difference(script, default_rng(script.rng_seed))
+    difference = first_difference(script)
     return {"id": number, "lines": len(script.lines), "same": difference is None, "difference": difference}
 
 

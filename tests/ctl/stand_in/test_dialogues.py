@@ -2,12 +2,11 @@
 
 from random import Random
 
-import numpy as np
-
 from dreamd.ctl.commands.demo.command import PROMPTS
 from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
 from dreamd.ctl.stand_in.leo import SENTENCES
 from dreamd.dream.dialogue import DialogueSettings, Generate, Observe, speak_dialogue
+from dreamd.dream.draws import Draws
 from dreamd.dream.friend import Friend, FriendSettings, split_origin
 from dreamd.dream.model import Answer, Context, Fragment, Line, Pulse
 from tests.helpers.dialogue_measures import answers, cut_share
@@ -21,7 +20,7 @@ def dreamt(field: TrigramField, friend: Friend, prompt: str, seed: int) -> list[
     ctx = Context(prompt=prompt, reply=reply, pulse=Pulse(**field.pulse(f"{prompt} {reply}")))
     field.observe(prompt)
     field.observe(reply)
-    run = speak_dialogue(ctx, friend, np.random.default_rng(seed), DialogueSettings(), can_recall=False)
+    run = speak_dialogue(ctx, friend, Draws(seed), DialogueSettings(), can_recall=False)
     answer = None
     try:
         while True:
