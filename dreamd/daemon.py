@@ -60,9 +60,8 @@ class Daemon:
 
     settings: Settings
     state_dir: Path
-    socket_path: (
-        Path | None
-    )  # None if embedded: no listening socket, connections come through `Server.connect`
+    # None if embedded: no listening socket, connections come through `Server.connect`.
+    socket_path: Path | None
     clock: Clock = Clock()
     chance: random.Random = field(default_factory=random.SystemRandom)
     notifier: Notifier = field(default_factory=lambda: Notifier(None))
@@ -71,9 +70,8 @@ class Daemon:
     database: Path | None = None  # by default dream.sqlite3 in the state folder
     sessions: int | None = None  # the most sessions, by default as many as there are descriptors for
     locks: tuple[int, int] = field(init=False)  # the descriptors that lock the state folder
-    database_locks: dict[Path, int] = field(
-        default_factory=dict
-    )  # the descriptors that lock a database elsewhere, by lock file
+    # The descriptors that lock a database elsewhere, by lock file.
+    database_locks: dict[Path, int] = field(default_factory=dict)
     lost: str = ""  # why it ended by itself: its database or folder is gone, replaced or damaged
     exit_code: int = ExitCode.STOPPED
     server: Server = field(init=False)

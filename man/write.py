@@ -45,12 +45,12 @@ def _dreamctl() -> Iterator[str]:
     yield from _prose(cli.help or "")
     yield ".SH OPTIONS"
     yield from _options(cli, context)
-    for name in cli.list_commands(context):
-        if name in HEADINGS:
-            yield f".SH {_text(HEADINGS[name].upper())}"
-        command = cli.get_command(context, name)
-        if command is not None:
-            yield from _command(command, click.Context(command, context, info_name=name))
+    for heading, names in HEADINGS.items():
+        yield f".SH {_text(heading.upper())}"
+        for name in names.split():
+            command = cli.get_command(context, name)
+            if command is not None:
+                yield from _command(command, click.Context(command, context, info_name=name))
     yield from _tail("dreamd(8)")
 
 

@@ -67,9 +67,8 @@ def _given_state_dir(explicit: str | os.PathLike[str] | None, env: Mapping[str, 
 
 def _absolute(chosen: str | os.PathLike[str], env: Mapping[str, str]) -> Path:
     text = os.fspath(chosen)
-    if text == "~" or text.startswith(
-        "~/"
-    ):  # of the environment given, which may not be that of this process
+    # The home of the environment given, which may not be that of this process.
+    if text == "~" or text.startswith("~/"):
         return _home(env) / text[2:]
     return Path(os.path.expanduser(text)).absolute()  # an unknown user's ~name stays as it is
 

@@ -15,34 +15,16 @@ from dreamd.ctl.terminal.layout import terminal_columns
 from dreamd.ctl.terminal.output import fold_error
 from dreamd.ctl.terminal.summaries import Summarized
 
-# Each is a file or a folder of commands/. One that is not asked for is not imported: `status` must answer fast.
-COMMANDS = (
-    *("status", "doctor", "why", "watch"),
-    *(
-        "recent",
-        "show",
-        "diary",
-        "search",
-        "whence",
-        "effect",
-        "replay",
-        "dream",
-        "undream",
-        "pause",
-        "resume",
-    ),
-    *("friend", "drift"),
-    *("report", "stats", "inbox", "trace", "call", "host"),
-    *("service", "config", "backup", "restore", "export", "forget", "prune", "leo", "completions", "demo"),
-)
-# The headings of `--help`, each by the command that it stands above.
+# The commands under their headings of `--help`. Each is a file or a folder of commands/. One that is not asked for is
+# not imported: `status` must answer fast.
 HEADINGS = {
-    "status": "Health and activity",
-    "recent": "Dreams",
-    "friend": "The friend",
-    "report": "Details",
-    "service": "Setup and maintenance",
+    "Health and activity": "status doctor why watch",
+    "Dreams": "recent show diary search whence effect replay dream undream pause resume",
+    "The friend": "friend drift",
+    "Details": "report stats inbox trace call host",
+    "Setup and maintenance": "service config backup restore export forget prune leo completions demo",
 }
+COMMANDS = " ".join(HEADINGS.values()).split()
 
 
 class NoPath(click.ClickException):
@@ -82,7 +64,7 @@ class Commands(Summarized):
         return super().resolve_command(ctx, args)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return COMMANDS
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
@@ -95,13 +77,9 @@ class Commands(Summarized):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their headings."""
-        heading, heads = "", dict[str, list[str]]()
-        for name in COMMANDS:
-            heading = HEADINGS.get(name, heading)
-            heads.setdefault(heading, []).append(name)
-        for heading, names in heads.items():
+        for heading, names in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl(self.summaries(ctx, names))
+                formatter.write_dl(self.summaries(ctx, names.split()))
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

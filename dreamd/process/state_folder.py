@@ -131,7 +131,6 @@ def release_in_child(held: Iterable[tuple[Path, int]]) -> None:
     for path, lock in held:
         if owns_folder(lock, path):  # not released already
             null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            os.dup2(
-                null, lock, inheritable=False
-            )  # the number stays in use, because it may still be closed later
+            # The number stays in use, because it may still be closed later.
+            os.dup2(null, lock, inheritable=False)
             os.close(null)

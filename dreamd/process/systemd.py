@@ -14,9 +14,8 @@ from dreamd.errors import StartError
 from dreamd.process.exit_codes import ExitCode
 
 FIRST_FD = 3  # SD_LISTEN_FDS_START
-_OURS = re.compile(
-    r"dreamd(@.*)?(\.socket)?$"
-)  # a socket has the name of its unit, unless the unit gives another
+# A socket has the name of its unit, unless the unit gives another.
+_OURS = re.compile(r"dreamd(@.*)?(\.socket)?$")
 
 
 class Notifier:

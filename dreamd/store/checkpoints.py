@@ -154,9 +154,8 @@ def _replace_rows(
     """Replace the rows of the buffer, and return those that came and how many went. A known text keeps its id unless
     it becomes part of the origin or ceases to be: what an id stands for never changes. A new one gets an id that was
     never used. Fragments that go are retired, so that a replay still finds them by id."""
-    forget_fragments(
-        connection, at
-    )  # before, so that fragments that leave now stay: a dialogue may be about to begin with them
+    # First, so that fragments that leave now stay: a dialogue may be about to begin with them.
+    forget_fragments(connection, at)
     there: dict[tuple[str, bool], list[int]] = {}
     rows = connection.execute("SELECT id, text, origin FROM dream_bootstrap_fragments ORDER BY id")
     for number, text, origin in rows:

@@ -63,10 +63,8 @@ def open_file(path: Path, how: Opening) -> sqlite3.Connection:
         return _set_up(path, contents, how)
     except (_Damaged, sqlite3.Error) as error:
         trouble = DAMAGED if isinstance(error, _Damaged) else reason_for(error)
-        if not proven and trouble in (
-            DAMAGED,
-            READ_ONLY,
-        ):  # READ_ONLY: its own program has to recover it first
+        # READ_ONLY: its own program has to recover it first.
+        if not proven and trouble in (DAMAGED, READ_ONLY):
             raise StoreForeign("it cannot be read as a database; it was left alone") from None
         if trouble != DAMAGED:
             raise
@@ -136,10 +134,8 @@ def _make_file(path: Path, own: bool, how: Opening) -> None:
 
 def mark_suspect(path: Path) -> None:
     """Mark the database, so that the next start checks it whole. At every start this would take too long."""
-    with (
-        suppress(OSError),
-        open(f"{path}{_SUSPECT}", "xb"),
-    ):  # a disk that takes no file takes no harmful write either
+    # A disk that takes no file takes no harmful write either.
+    with suppress(OSError), open(f"{path}{_SUSPECT}", "xb"):
         pass
 
 

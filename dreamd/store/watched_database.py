@@ -154,9 +154,8 @@ class WatchedDatabase:
         if database is None:
             return await self._connect()
         if still and not self.unavailable_reason and not log_bytes:
-            return (
-                None  # unchanged since the last good check: an idle daemon need not wake the database thread
-            )
+            # Unchanged since the last good check: an idle daemon need not wake the database thread.
+            return None
         with self._noticing():
             changes = await database.read(database.glance)
             if self.unavailable_reason:

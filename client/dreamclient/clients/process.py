@@ -23,9 +23,8 @@ class _Process:
     def __init__(self) -> None:
         self.working = threading.RLock()  # a hook that forks does not wait for itself
         self.in_child: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
-        self.running: set[Any] = (
-            set()
-        )  # the runs that have a thread: `stop` asks it to end, `join` waits for that
+        # The runs that have a thread: `stop` asks it to end, `join` waits for that.
+        self.running: set[Any] = set()
 
     def fork_begins(self) -> None:
         self.working.acquire(timeout=FORK_WAITS_S)
@@ -57,9 +56,8 @@ ended = _process.running.discard  # (part): it has ended, or was abandoned
 def unforked() -> Iterator[None]:
     """Hold forks back during this block, for a second at most. Hooks of several leos take turns."""
     lock = _process.working  # in a child that the block forks, it is another one
-    if not lock.acquire(
-        timeout=FORK_WAITS_S
-    ):  # after an interrupt at a fork, which does not release the lock
+    # An interrupt at a fork leaves the lock held.
+    if not lock.acquire(timeout=FORK_WAITS_S):
         lock = _process.working = threading.RLock()
         lock.acquire()
     try:

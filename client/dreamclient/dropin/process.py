@@ -53,9 +53,8 @@ class Process:
         self.failures = Failures()  # of all clients here
         self._functions: list[Callable[[], Any]] = []  # these return the latest hooks that are no field's
         self._client: DreamClient | None = None  # the client of those hooks
-        self._silent: DreamClient | None = (
-            None  # the client of a field that cannot dream: it tells the daemon why
-        )
+        # The client of a field that cannot dream: it tells the daemon why.
+        self._silent: DreamClient | None = None
         self._fragments: dict[str, Any] = {"origin": [], "readme": []}
         self._daemon: Any = None  # in this process
         self._waiting: Any = None  # for the dreams of a daemon in this process

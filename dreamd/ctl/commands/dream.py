@@ -29,10 +29,8 @@ def dream(target: Target, session: int | None) -> None:
     dreamctl dream
     dreamctl dream --session 3
     """
-    columns, colour = (
-        terminal_width(),
-        click.get_current_context().color,
-    )  # the thread below has no click context
+    # The thread below has no click context.
+    columns, colour = terminal_width(), click.get_current_context().color
 
     def hear(event: dict[str, Any]) -> None:
         """Print a line of the dialogue as it comes. Runs on the client's thread."""

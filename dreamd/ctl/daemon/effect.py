@@ -14,7 +14,7 @@ def read_effect(status: dict[str, Any], client: str | None = None) -> dict[str, 
     """Return the effect of dreams on the replies of one client, by default of the one with most of them. `status`: of
     the daemon, or what is known without one. The daemon stores replies at its tick, so the last 15 s may be missing.
 
-    {client, clients: {name: replies}, chance, feed, replies, dreamt, fed, needed, enough, since, until, measures}
+    {client, clients: {name: replies}, chance, feed, replies, dreamt, fed, needed, enough, since, until, differences}
     """
     from dreamd.dream.effect import compare_replies  # imports numpy
     from dreamd.store.trial import compared_clients, compared_replies

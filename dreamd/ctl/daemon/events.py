@@ -16,9 +16,8 @@ Event = dict[str, Any]
 
 LOOK_S = 0.25  # how soon the end of a connection is noticed
 RETRY_S = 1.0  # between two attempts to connect again
-BACKLOG = (
-    256  # events; if the reader is further behind, the connection waits, and the daemon counts what is lost
-)
+# Events: if the reader is further behind, the connection waits, and the daemon counts what is lost.
+BACKLOG = 256
 
 
 def follow_events(

@@ -169,9 +169,8 @@ def tell_to_run(verb: str, pair: ServiceUnits) -> None:
     try:
         run_systemctl("reset-failed", *pair.known)
         if verb == "restart":
-            run_systemctl(
-                "stop", service
-            )  # this also closes a socket that the daemon made in place of a vanished one
+            # This also closes a socket that the daemon made in place of a vanished one.
+            run_systemctl("stop", service)
         if (place := listen_path(socket)) and not os.path.exists(place):
             run_systemctl("restart", socket)  # systemd does not notice that
         run_systemctl("start", socket, service)

@@ -40,10 +40,8 @@ class Stored(Source):
             answer = msgspec.to_builtins(_ANSWERS[method](self, *params))
         except Refusal as error:
             raise refused_error(error.code, str(error)) from None
-        if self._before not in (
-            None,
-            file_stamp(self.path),
-        ):  # no program had it open, so it is read without a lock
+        # If no program had it open, it is read without a lock, and must have stayed as it was.
+        if self._before not in (None, file_stamp(self.path)):
             raise click.ClickException(f"{self.path} was written to while it was read: try again")
         return answer
 

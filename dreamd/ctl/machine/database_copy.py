@@ -1,6 +1,5 @@
 """Copying a dream database, and explaining its errors."""
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +10,7 @@ import click
 from dreamd.errors import StoreError
 from dreamd.store.file.files import Tell, copy_into, is_alone, read_only
 from dreamd.store.file.health import DAMAGED, FULL, LOCKED, name_of, reason_for
+from dreamd.store.file.open_files import file_stamp
 
 
 @contextmanager
@@ -33,19 +33,13 @@ def errors_explained(
 
 def copy_database(database: Path, part: Path, tell: Tell | None = None) -> None:
     """Copy the database, as it is at one moment, into an empty file. Raise sqlite3.Error, OSError, ClickException."""
-    before = _stamp_of(database) if is_alone(database) else None
+    before = file_stamp(database) if is_alone(database) else None
     with closing(read_only(database)) as source:
         source.execute("BEGIN")  # one moment: a write by another program does not restart the copy
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         copy_into(source, part, tell)
-    if before not in (None, _stamp_of(database)):  # if no program had it open, it was read without a lock
+    if before not in (None, file_stamp(database)):  # if no program had it open, it was read without a lock
         raise click.ClickException(f"{database} was written to while it was copied: try again")
-
-
-def _stamp_of(file: Path) -> tuple[int, ...]:
-    """Return inode, size and modification time: they differ if the file was replaced or written to."""
-    found = os.stat(file)
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def check_copied(connection: sqlite3.Connection) -> dict[str, int]:

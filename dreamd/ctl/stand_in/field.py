@@ -25,10 +25,8 @@ Near = Callable[[str], float]
 Chances = Callable[[str, str], tuple[list[str], list[float]]]
 
 NEAR_WORDS = 5  # words on each side that count as near a word: about a clause
-LEAST_WORDS, MOST_WORDS = (
-    4,
-    26,
-)  # of a line: enough to say something, and below the 50 at which the daemon cuts
+# Of a line: enough to say something, and below the 50 at which the daemon cuts.
+LEAST_WORDS, MOST_WORDS = 4, 26
 LOOSE = 0.03  # weight of what followed one word beside what followed two: without it a small field recites
 PULL = 200.0  # how far the words of the seed draw a walk, at a semantic weight of 1
 THEMES = 24  # the rarest words of the seed, which alone draw: a long seed costs no more than a short one
@@ -117,15 +115,13 @@ class TrigramField:
             return ""
         near = self._nearness(seed if semantic_weight > 0 else "")
         heat, pull = max(temperature, LEAST_TEMPERATURE), PULL * semantic_weight
-        chances = cache(
-            lambda a, b: self._chances(a, b, near, heat, pull)
-        )  # every walk begins with the same words
+        # Every walk begins with the same words.
+        chances = cache(lambda a, b: self._chances(a, b, near, heat, pull))
         walks = [self._walk(chances) for _ in range(WALKS)]
         walks.sort(key=lambda walk: -self._worth(walk, near))
         lines = list(dict.fromkeys(map(self._spelled, walks)))[:count]
-        if (
-            count == 1
-        ):  # of several it is unknown which the daemon chooses: the chosen ones are observed later
+        # Of several it is unknown which the daemon chooses: the chosen ones are observed later.
+        if count == 1:
             self._lately.append(pulse.read_text(lines[0]).trigrams)
         return " ".join(lines)
 

@@ -24,9 +24,8 @@ MOST_DEPTH = 32  # depth of free-form values, as on the wire: deeper is an attac
 MOST_SHARD_BYTES = 768 << 10  # of a shard or a node, so that it fits into a file with a seed
 MOST_SEED_BYTES = 64 << 10
 MOST_FILE_BYTES = (1 << 20) - 1024  # of a file that is written, so that one message of the wire can hold it
-MOST_READ_BYTES = (
-    16 << 20
-)  # of a file that is read: earlier versions and other programs may write larger ones
+# Of a file that is read, since earlier versions and other programs may write larger ones.
+MOST_READ_BYTES = 16 << 20
 
 BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MARKED = "begins with a byte order mark; save it as UTF-8 without one"

@@ -98,15 +98,13 @@ class Folder(Struct, frozen=True):
                 raise ValidationError(
                     "something that is no regular file stands in a temporary's place"
                 ) from None
-        self.files.unlink(
-            name, self.temporary
-        )  # left by a killed writer, because this process holds the lock
+        # Left by a killed writer, because this process holds the lock.
+        self.files.unlink(name, self.temporary)
         return self.files.open_new(name, self.temporary, self.modes.of_files)
 
     def _drop_temporary(self, name: str) -> None:
-        with contextlib.suppress(
-            OSError
-        ):  # if this fails, the next write of this trace or a sweep removes it
+        # If this fails, the next write of this trace or a sweep removes it.
+        with contextlib.suppress(OSError):
             self.files.unlink(name, self.temporary)
 
     def sync(self, name: str) -> None:
@@ -143,9 +141,8 @@ def read_bytes(files: Files, name: str, at: int, most: int) -> bytes | None:
         if found.st_size > most:
             raise ValidationError(f"the file is {found.st_size} bytes, at most {most} are read")
         data = b"".join(iter(lambda: files.read(fd, found.st_size + 1), b""))
-        if (
-            len(data) < found.st_size
-        ):  # the disk returned less than the file's size, which does not prove damage
+        # The disk returned less than the file's size, which does not prove damage.
+        if len(data) < found.st_size:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return data
 
@@ -205,9 +202,8 @@ def folder_lock(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> It
             _wait_for_lock(files, fd, clock, until)
             ours = files.fstat(fd)
             if stat.S_IMODE(ours.st_mode) != folder.modes.of_files:
-                with contextlib.suppress(
-                    PermissionError
-                ):  # another user's file, whose mode that user has set
+                # It fails for another user's file, whose mode that user has set.
+                with contextlib.suppress(PermissionError):
                     files.chmod(fd, folder.modes.of_files)
             if _is_still_there(folder, ours):
                 yield

@@ -13,9 +13,8 @@ SUFFIX = ".json"
 CORRUPT = ".corrupt-"
 MOST_NAME_BYTES = 143  # the limit of eCryptfs, which encrypts home folders
 
-_PART = re.compile(
-    r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})(?:~([2-9]|[1-9]\d{1,8}))?"
-)  # no trace id contains a ~
+# No trace id contains a ~.
+_PART = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})(?:~([2-9]|[1-9]\d{1,8}))?")
 
 Part = tuple[str, int]  # the trace id, the number from 1
 

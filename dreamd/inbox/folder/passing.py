@@ -55,9 +55,8 @@ def read_waiting(files: Files, main: int, parts: Sequence[Part], most_bytes: int
             found = files.fstat(fd)
             fits = stat.S_ISREG(found.st_mode) and found.st_size <= MOST_READ_BYTES
             data = files.read(fd, found.st_size + 1) if fits else None
-        if (
-            data is not None and len(data) != found.st_size
-        ):  # a read is rarely short, and never of a whole file
+        # A read is rarely short, and never of a whole file.
+        if data is not None and len(data) != found.st_size:
             raise ValidationError("the disk returned less of a file than its size; try again")
         yield WaitingFile(part, data, _stamp_of(found))
         total += found.st_size

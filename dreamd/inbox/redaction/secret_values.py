@@ -57,9 +57,8 @@ _BRACKETS = re.compile(r"[\[\]{}]")
 _END_OF_LINE = re.compile(r"[\r\n]")
 _BEHIND = ".,:;!?)]}"  # at the end of a value these belong to the sentence
 
-_MOST_QUOTED = (
-    1 << 13
-)  # a quote that is not closed within this length does not count: the value ends with the line
+# A quote that is not closed within this length does not count: the value ends with the line.
+_MOST_QUOTED = 1 << 13
 _NOTHING = frozenset({"", "false", "nil", "none", "null", "true", "undefined"})
 _TYPES = frozenset({"any", "bool", "bytes", "int", "optional", "required", "str", "string"})
 _NUMBER = re.compile(r'[-+]?\d{1,7}(?:\.\d+)?%?|[\[{](?:[\s\d.,+-]|\\*+"[\w-]*+\\*+"\s*+:)*+[\]}]')

@@ -94,9 +94,8 @@ def read_friend(dreams: Source, asked: str) -> Friend:
         return Friend(fragments=dreams.call(Method.FRAGMENTS))
     if asked in {each["name"] for each in dreams.call(Method.CHECKPOINTS, ALL)}:
         return Friend(checkpoint=asked, fragments=dreams.call(Method.FRAGMENTS, asked))
-    if not (
-        asked.isdecimal() or asked == "last" or asked.startswith("d")
-    ):  # each trace id begins with `dream-`
+    # Each trace id begins with `dream-`.
+    if not (asked.isdecimal() or asked == "last" or asked.startswith("d")):
         what = f"{asked!r} is no checkpoint (`dreamctl friend checkpoint` lists them), no dialogue, and not `now`"
         raise refused_error(Code.NOT_FOUND, what)
     number = resolve_dialogue(dreams, asked)

@@ -66,9 +66,8 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     texts, (socket, daemon) = pair.texts(), pair.units
     before: list[tuple[str, ...]] = []
     if systemctl.is_active(socket) and systemctl.listen_path(socket) != pair.unit_socket:
-        before.append(
-            ("stop", *pair.known)
-        )  # while systemd still knows the socket file that it has to remove
+        # Stop it while systemd still knows the socket file that it has to remove.
+        before.append(("stop", *pair.known))
     after = [("daemon-reload",), ("enable", "--now", socket), ("try-restart", "dreamd@*.service")]
     if systemctl.is_active(daemon):
         after.append(("restart", daemon))

@@ -20,9 +20,8 @@ BATCH: Final = 256
 BATCH_BYTES: Final = 4 << 20
 LOOK_S: Final = 1.0  # between two looks at the folder
 HEARTBEAT_S: Final = 30.0  # between two writes of the state while nothing happens
-_SETTLED_S: Final = (
-    2.0  # a folder that changed later than this may change again in the same tick of its clock
-)
+# A folder that changed later than this may change again in the same tick of its clock.
+_SETTLED_S: Final = 2.0
 
 
 @dataclass

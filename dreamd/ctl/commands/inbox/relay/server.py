@@ -82,10 +82,8 @@ async def connect_server(place: Place) -> AsyncIterator[Any]:
         seen[:] = [error]
 
     options: dict[str, Any] = {"allow_reconnect": False, "connect_timeout": CONNECT_S, "error_cb": keep}
-    options |= {
-        "max_reconnect_attempts": 1,
-        "reconnect_time_wait": 0.1,
-    }  # counts for the first connection too
+    # These count for the first connection too.
+    options |= {"max_reconnect_attempts": 1, "reconnect_time_wait": 0.1}
     client = nats.NATS()
     try:
         if place.tls_ca or urlsplit(place.url).scheme in ("tls", "wss"):
@@ -122,9 +120,8 @@ async def _close_client(client: Any, wait_s: float = CLOSE_S) -> None:
 def _is_encrypted(client: Any) -> bool:
     """Return whether the connection uses TLS. nats-py 2.16 goes on without, if the server does not ask for it."""
     writer = getattr(getattr(client, "_transport", None), "_io_writer", None)
-    return (
-        writer is None or writer.get_extra_info("ssl_object") is not None
-    )  # None: a web socket, which wss encrypts
+    # None belongs to a web socket, which wss encrypts.
+    return writer is None or writer.get_extra_info("ssl_object") is not None
 
 
 def explain_error(error: Exception, place: Place) -> click.ClickException:
