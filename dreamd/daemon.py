@@ -26,7 +26,15 @@ from dreamd.failures import Failures
 from dreamd.housekeeping import Housekeeping
 from dreamd.inbox import Inbox, inbox_folder
 from dreamd.process.exit_codes import ExitCode
-from dreamd.process.state_folder import LOCK_NAME, file_lock, note_embedded, note_end, owns_folder, state_lock
+from dreamd.process.state_folder import (
+    DATABASE_NAME,
+    LOCK_NAME,
+    file_lock,
+    note_embedded,
+    note_end,
+    owns_folder,
+    state_lock,
+)
 from dreamd.process.systemd import Notifier
 from dreamd.process.threads import Looker
 from dreamd.settings import Settings
@@ -39,7 +47,6 @@ from dreamd.wire.parts import Parts
 from dreamd.wire.server import Server, session_cap
 from dreamd.wire.subscriptions import Subscriptions
 
-DATABASE = "dream.sqlite3"
 TICK_S = 15.0  # the interval of everything periodic: dreamd/housekeeping.py
 LOAD_S = 0.5  # how long a start waits for the database to be loaded: usually milliseconds
 # How long a stop waits for dialogues to end. Unfinished work is completed at the next start. A session that does not
@@ -174,7 +181,7 @@ class Daemon:
 
     def _lock_database(self, path: Path) -> None:
         """Lock a database that lies elsewhere than in the state folder. Raise StoreTaken."""
-        file = path.with_name(LOCK_NAME if path.name == DATABASE else f"{path.name}.lock")
+        file = path.with_name(LOCK_NAME if path.name == DATABASE_NAME else f"{path.name}.lock")
         if file not in self.database_locks and file != self.state_dir / LOCK_NAME:
             try:
                 self.database_locks[file] = file_lock(file)
@@ -193,7 +200,7 @@ class Daemon:
     async def _open_store(self) -> Store:
         try:
             store = await Store.open(
-                self.state_dir / DATABASE,
+                self.state_dir / DATABASE_NAME,
                 given=self.database,
                 clock=self.clock,
                 diagnostics=self.settings.store.diagnostics,
@@ -203,7 +210,7 @@ class Daemon:
                 on_lost=self._lose_database,
             )
         except StoreError as error:
-            path = self.database or self.state_dir / DATABASE
+            path = self.database or self.state_dir / DATABASE_NAME
             raise StartError(f"the database {path}: {error}", ExitCode.DATABASE) from None
         for note in store.notes:
             log.warning("%s", note)

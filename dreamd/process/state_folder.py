@@ -12,6 +12,7 @@ from pathlib import Path
 from dreamd.errors import StartError
 from dreamd.process.exit_codes import ExitCode
 
+DATABASE_NAME = "dream.sqlite3"
 LOCK_NAME = "dreamd.lock"  # its lines: the pid, why the daemon ended by itself, whether it is embedded
 _EMBEDDED = b"embedded"
 

@@ -15,6 +15,7 @@ from dreamd.ctl.machine.output_files import check_free, regular_file, replacing_
 from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.ctl.terminal.progress import progress_bar
+from dreamd.process.state_folder import DATABASE_NAME
 from dreamd.store.file.files import Tell, read_contents, read_only
 from dreamd.store.schema import foreign_tables
 
@@ -52,7 +53,7 @@ def _database_path(target: Target) -> Path:
     if target.socket_alone:
         with target.daemon() as daemon:
             return Path(daemon.call(Method.STATUS)["database"]["path"])
-    return state_dir(target.given_state) / "dream.sqlite3"
+    return state_dir(target.given_state) / DATABASE_NAME
 
 
 def _back_up(database: Path, file: Path, tell: Tell | None) -> dict[str, Any]:

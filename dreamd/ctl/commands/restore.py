@@ -24,7 +24,7 @@ from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.ctl.terminal.progress import progress_bar
 from dreamd.ctl.terminal.signals import signals_deferred
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
-from dreamd.process.state_folder import make_private_folder, state_lock
+from dreamd.process.state_folder import DATABASE_NAME, make_private_folder, state_lock
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, free_name_beside, read_contents, read_only
 from dreamd.store.file.health import LOCKED, reason_for
 from dreamd.store.reads import load_memory
@@ -73,7 +73,7 @@ def _places_of(target: Target, pair: service_units.ServiceUnits) -> tuple[Path, 
         with target.daemon() as daemon:
             status = daemon.call(Method.STATUS)
         return Path(status["state_dir"]), Path(status["database"]["path"]).resolve()
-    return pair.state, (pair.state / "dream.sqlite3").resolve()
+    return pair.state, (pair.state / DATABASE_NAME).resolve()
 
 
 def _restore_file(

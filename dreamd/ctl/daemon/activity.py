@@ -28,19 +28,16 @@ def activity_of(daemon: Source, status: Row, now: float) -> dict[str, Any]:
 
 
 def _last_dream(recent: Sequence[Row]) -> dict[str, Any] | None:
-    return next(
-        (
-            {
-                "dialog": dialogue["id"],
-                "at": dialogue["finished_at"] or dialogue["started_at"],
-                "outcome": dialogue["outcome"],
-                "lines": dialogue["lines"],
-                "fed": dialogue.get("fed", True),
-            }
-            for dialogue in recent
-        ),
-        None,
-    )
+    if not recent:
+        return None
+    last = recent[0]
+    return {
+        "dialog": last["id"],
+        "at": last["finished_at"] or last["started_at"],
+        "outcome": last["outcome"],
+        "lines": last["lines"],
+        "fed": last.get("fed", True),
+    }
 
 
 def _spoken_counts(recent: Sequence[Row]) -> dict[str, int]:
@@ -85,7 +82,7 @@ _NEXT = {
 
 
 def activity_rows(found: Row, now: float) -> Iterator[tuple[str, str]]:
-    """Yield the result of `activity` as labelled text."""
+    """Yield the result of `activity_of` as labelled text."""
     if found["dreams"] is None:
         yield "last", "not known: the database does not answer"
     elif found["last"] is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from click import ClickException
+from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import connect_daemon
 from dreamd.ctl.daemon.source import Unreachable
@@ -99,11 +100,11 @@ def stop_daemon(state: Path, socket: Path, units: Sequence[str]) -> None:
             f"End it: {facts.way_to_end}"
         )
     with connect_daemon(socket) as daemon:
-        status = daemon.call("status")
+        status = daemon.call(Method.STATUS)
         folder = Path(status.get("state_dir", state))
         pid = int(status["pid"])
         holds = look_at_state(folder).holder == pid  # False if its folder was replaced
-        daemon.call("shutdown")
+        daemon.call(Method.SHUTDOWN)
 
     def runs() -> bool:
         return (look_at_state(folder).holder if holds else listener_pid(socket)) == pid

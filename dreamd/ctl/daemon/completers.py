@@ -13,8 +13,9 @@ from click.shell_completion import CompletionItem
 from dreamclient.errors import HomeUnknown
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import DATABASE_NAME, Target, connect_daemon
+from dreamd.ctl.daemon.connection import Target, connect_daemon
 from dreamd.ctl.terminal.layout import beginning_of
+from dreamd.process.state_folder import DATABASE_NAME
 
 WAIT_S = 0.5  # for the daemon, twice at most: the user has pressed Tab and waits
 RECENT = 20  # dialogues that are offered by number

@@ -17,10 +17,10 @@ from dreamclient.protocol.hooks import Hook
 from dreamd.ctl.daemon.source import ANSWER_S, Source, Unreachable, refused_error
 from dreamd.ctl.terminal.output import command_to_copy
 from dreamd.ctl.terminal.signals import signals_deferred
+from dreamd.process.state_folder import DATABASE_NAME
 
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
 
-DATABASE_NAME = "dream.sqlite3"  # in the state folder
 START = "service start"  # what to do if no daemon runs: the unit if it is installed, else a process
 
 OnEvent = Callable[[dict[str, Any]], object]
@@ -63,9 +63,8 @@ class Target:
     def dreams(self) -> Iterator["Source"]:
         """Yield a source of past dreams: the daemon, or its database if no daemon answers."""
         with self.daemon() as daemon:
-            path = (
-                None if daemon.session or self.socket_alone else state_dir(self.given_state) / DATABASE_NAME
-            )
+            alone = not (daemon.session or self.socket_alone)
+            path = state_dir(self.given_state) / DATABASE_NAME if alone else None
             if path is None or not os.path.isfile(path):
                 yield daemon
                 return

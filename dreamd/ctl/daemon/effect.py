@@ -6,8 +6,8 @@ from typing import Any
 import click
 import msgspec
 
-from dreamd.ctl.daemon.connection import DATABASE_NAME
 from dreamd.ctl.daemon.stored import open_stored
+from dreamd.process.state_folder import DATABASE_NAME
 
 
 def read_effect(status: dict[str, Any], client: str | None = None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import click
 from dreamclient.paths import state_dir
 
-from dreamd.ctl.daemon.connection import DATABASE_NAME, Daemon, Target, connect_daemon
+from dreamd.ctl.daemon.connection import Daemon, Target, connect_daemon
+from dreamd.process.state_folder import DATABASE_NAME
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def text_of(path: Path) -> str:
 
 
 def start_words(unit: str, instance: str = "") -> list[str]:
-    """Return the words of ExecStart, quoted as `filled` does, or an empty list if its owner quoted otherwise."""
+    """Return the words of ExecStart, quoted as `fill_unit` does, or an empty list if its owner quoted otherwise."""
     line = next((line for line in unit.splitlines() if line.startswith("ExecStart=")), "")
     meant = {"%%": "%", "$$": "$", "%i": instance}
     try:

@@ -2,14 +2,13 @@
 
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 import click
 from dreamclient.paths import socket_path, state_dir
@@ -22,6 +21,7 @@ from dreamd.ctl.machine.places import has_listener
 from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
 from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.output import emit_line, json_option
+from dreamd.ctl.terminal.signals import signals_as_exit
 from dreamd.process.state_folder import make_private_folder
 
 # Novelty is never below 0, so no reply is too calm for a dream.
@@ -63,8 +63,7 @@ def demo(target: Target, corpus: Path | None, fresh: bool) -> None:
     dreamctl demo --corpus poems.txt
     echo "Do you remember me?" | dreamctl demo
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise_exit)
+    click.get_current_context().with_resource(signals_as_exit())  # so that the daemon is stopped
     text = read_story() if corpus is None else read_corpus(corpus)
     typed = _is_terminal(sys.stdin) and _is_terminal(sys.stdout) and not target.as_json
     field = TrigramField(Random(None if typed or corpus else OPENING))
@@ -157,8 +156,3 @@ def _choose_stage(typed: bool) -> Show:
     plain = Console(width=terminal_width(), height=100, highlight=False, color_system=None)
     coloured = Console(width=terminal_width(), height=100, highlight=False)
     return Stage(plain if os.environ.get("NO_COLOR") else coloured, typed=typed).show
-
-
-def _raise_exit(number: int, _: object) -> NoReturn:
-    """Raise SystemExit for a signal, so that the daemon is stopped."""
-    sys.exit(128 + number)

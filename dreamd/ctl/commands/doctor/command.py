@@ -19,6 +19,7 @@ from dreamd.ctl.machine.places import look_at_socket, look_at_state
 from dreamd.ctl.machine.relay_state import read_relay_state
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
+from dreamd.process.state_folder import DATABASE_NAME
 from dreamd.settings import read_sources
 
 COLOURS: dict[Level, str] = {"FAIL": "red", "WARN": "yellow", "OK": "green"}  # the worst first
@@ -61,7 +62,7 @@ def examine_all(target: Target) -> Iterator[Finding]:
     listener = None if installed.guarded else listener_at(target.socket)
     asked = listener is not None and not folder.stopped
     answers = daemon.ask_daemon(target.socket) if asked else daemon.Answers()
-    file = database.look_at_database(state / "dream.sqlite3")
+    file = database.look_at_database(state / DATABASE_NAME)
     box = inbox.look_at_inbox(state, answers)
     socket = look_at_socket(target.socket)
     if not (alive := answers.status is not None):
@@ -80,9 +81,7 @@ def examine_all(target: Target) -> Iterator[Finding]:
     told = (answers.status or {}).get("database", {})
     trouble, lost = told.get("trouble"), {"served": told.get("path"), "ended": folder.ended}
     yield from findings_of("database", database.check_database, file, trouble, **lost)
-    yield from findings_of(
-        "database", database.check_damaged, database.damaged_files(state / "dream.sqlite3")
-    )
+    yield from findings_of("database", database.check_damaged, database.damaged_files(state / DATABASE_NAME))
     yield from findings_of("database", places.check_state, folder, trouble)
     yield from findings_of("database", database.check_sqlite, sqlite3.sqlite_version_info)
     reading = read_sources(env=os.environ)

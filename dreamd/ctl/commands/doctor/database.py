@@ -49,9 +49,8 @@ class Database:
     origin: int = 0
     fragments: int = 0
     pending: int = 0  # dialogues whose shard has not been written
-    latest: tuple[
-        dict[str, Any], ...
-    ] = ()  # {outcome, lines, note, started_at, trace_id, client}, newest first
+    # {outcome, lines, note, started_at, trace_id, client}, newest first.
+    latest: tuple[dict[str, Any], ...] = ()
     decisions: tuple[dict[str, Any], ...] = ()  # as of `why`, newest first
 
     @property
@@ -225,4 +224,4 @@ def check_sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(read_facts(Path(sys.argv[1])))))  # noqa: T201 - for `look`
+    print(json.dumps(asdict(read_facts(Path(sys.argv[1])))))  # noqa: T201 - for `look_at_database`

@@ -126,7 +126,7 @@ def _check_mute(answers: Answers, database: Database, now: float) -> Iterator[Fi
         )
         return
     ran = [dialog for dialog in database.latest if dialog["outcome"] not in (NOT_OF_THE_CLIENT | {SUSPENDED})]
-    silent, newest = list(_until_spoken(ran)), database.latest[:LATEST]
+    silent, newest = list(takewhile(lambda dialog: not dialog["lines"], ran)), database.latest[:LATEST]
     if silent:
         why, cure = _cause_of(answers, silent[0]["note"])
         count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
@@ -157,13 +157,6 @@ def _check_mute(answers: Answers, database: Database, now: float) -> Iterator[Fi
 def _cut_short(latest: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the dialogues that did not end by themselves, since their client or the daemon went away."""
     return [dialog for dialog in latest if dialog["outcome"] in NOT_OF_THE_CLIENT - {"store_error"}]
-
-
-def _until_spoken(ran: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for dialog in ran:
-        if dialog["lines"]:
-            return
-        yield dialog
 
 
 def _cause_of(answers: Answers, note: str | None) -> tuple[str, str]:

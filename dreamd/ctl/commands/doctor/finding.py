@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 Level = Literal["OK", "WARN", "FAIL"]
 Section = Literal[
     "socket", "daemon", "versions", "service", "database", "settings", "inbox", "leo", "friend", "gates", "host",
 ]  # fmt: skip
-
-F = TypeVar("F")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from typing import Any
 import click
 from dreamclient.messages import DECISIONS, Method
 
-from dreamd.ctl.daemon.connection import DATABASE_NAME, Target
+from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Source
 from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import format_size
 from dreamd.ctl.terminal.numbers import Count
 from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.process.state_folder import DATABASE_NAME
 
 MOST = 2000  # dialogues on one page
 SLOW = 200  # with this many dialogues or more, progress is shown
