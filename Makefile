@@ -168,4 +168,4 @@ lock:  ## both locks: names, versions and hashes; run.lock for `make run`, test.
 	  $$(sed -n 's/^\([a-z0-9._-]*\).*==.*/--no-emit-package \1/p' requirements/run.lock)
 
 clean:  ## removes the environments, caches and dist/; dreams in state/ stay
-	rm -rf "$(VENV)" "$(LEO_VENV)" "$(BENCH_VENV)" "$(FUZZ_VENV)" .venv-lock .fuzz dist .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(VENV)" "$(LEO_VENV)" "$(BENCH_VENV)" "$(FUZZ_VENV)" .venv-lock .fuzz dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis

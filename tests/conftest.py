@@ -88,7 +88,11 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Write the figures that tests have recorded into the closing lines."""
+    """Write the figures that tests have recorded into the closing lines, and the order if a test has failed."""
     for report in terminalreporter.getreports("passed"):
         for name, figure in report.user_properties:
             terminalreporter.write_line(f"{name}: {figure}")
+    if terminalreporter.getreports("failed") or terminalreporter.getreports("error"):
+        terminalreporter.write_line(
+            pytest_report_header(terminalreporter.config)
+        )  # `-q` leaves out the first lines
