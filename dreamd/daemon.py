@@ -165,7 +165,7 @@ class Daemon:
         dispatcher = Dispatcher(TABLE, parts)
         cap = self.sessions or session_cap()
         self.server = Server(
-            dispatcher.dispatch, dispatcher.forget, failures, cap, subscriptions.taps, sessions, CODEC
+            dispatcher.dispatch, dispatcher.forget, failures, cap, subscriptions.taps, sessions, CODEC, clock
         )
         return parts
 

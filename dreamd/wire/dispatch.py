@@ -94,7 +94,9 @@ class Dispatcher:
             if isinstance(message, Notification):
                 return
             if isinstance(result, Coroutine):
-                session.own(self._later(session, message, result))
+                task = session.own(self._later(session, message, result))
+                # It never began if the session was lost at once.
+                task.add_done_callback(lambda _: result.close())
             else:
                 session.respond(message.msgid, result)
         except Exception as error:  # noqa: BLE001 - every error is counted and answered

@@ -67,10 +67,10 @@ class GuardedPeer(Peer):
 
     @property
     def unfinished(self) -> bool:
-        """True if a part of a message has arrived."""
-        return bool(self._partial)
+        """True if a part of a message has arrived, and nothing else that is not served yet."""
+        return bool(self._partial) and not (self._frames or self._uncut)
 
-    def _cut(self, data: bytes) -> list[bytes]:
+    def _cut(self, data: bytes | memoryview) -> list[bytes]:
         frames = super()._cut(data)
         self._looked = self._looked and not frames
         if self._breach is None and not self._looked:

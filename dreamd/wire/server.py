@@ -14,9 +14,11 @@ from typing import Any, cast
 from dreamclient.messages import Code, Method
 from dreamclient.protocol.rpc import Codec, Peer
 
+from dreamd.clock import Clock
 from dreamd.failures import Failures
 from dreamd.wire.codec import CODEC
 from dreamd.wire.session import UNTAPPED, Dispatch, Session, Tap
+from dreamd.wire.turns import Turns
 
 SESSIONS = 1024
 ANSWER_S = 0.1  # seconds that `close` waits for answers that are being made, such as those of ended dreams
@@ -70,6 +72,7 @@ class Server:
         taps: Mapping[int, Tap] = UNTAPPED,
         sessions: dict[int, Session] | None = None,
         codec: Codec = CODEC,
+        clock: Clock = Clock(),
     ) -> None:
         self.sessions = {} if sessions is None else sessions
         self._dispatch = dispatch
@@ -79,6 +82,7 @@ class Server:
         self._taps = taps
         self._codec = codec
         self._some_ended = False
+        self._turns = Turns(clock)
         self._spare: list[Any] = []  # Unpackers that the sessions' peers share
         self._next = 1
         self._listening: asyncio.Server | None = None
@@ -105,7 +109,14 @@ class Server:
     def open_session(self) -> Session:
         """Return a new session, which counts from now on."""
         session = Session(
-            self._next, self._dispatch, self._forget, self._failures, self._taps, self._spare, self._codec
+            self._next,
+            self._dispatch,
+            self._forget,
+            self._failures,
+            self._taps,
+            self._spare,
+            self._codec,
+            self._turns,
         )
         self.sessions[self._next] = session
         self._next += 1

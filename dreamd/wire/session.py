@@ -21,6 +21,7 @@ from dreamd.failures import Failures
 from dreamd.wire.calls import Calls, lost_call_error
 from dreamd.wire.codec import CODEC
 from dreamd.wire.guarded import GuardedPeer
+from dreamd.wire.turns import Turns
 
 UNSENT_BYTES = (
     4 << 20
@@ -28,7 +29,6 @@ UNSENT_BYTES = (
 # How long this session waits for a peer that makes no progress: in reading, in ending its message, in saying hello. The
 # daemon's tick checks it, so it may take a tick longer.
 PATIENCE_S = 30.0
-ROUND_EVENTS = 100  # of one session before another's turn: they take some ms
 HELD_BYTES = 64 << 10  # of answers that are held while a chunk of requests is read
 EVENT_BYTES = 256 << 10  # if more is unsent, a subscriber loses events
 HELLO_S = 5.0  # after this long without hello a session gives way if there are too many
@@ -54,6 +54,7 @@ class Session(asyncio.Protocol):
         taps: Mapping[int, Tap] = UNTAPPED,
         spare: list[Any] | None = None,
         codec: Codec = CODEC,
+        turns: Turns | None = None,
     ):
         self.number = number
         self.greeted = False
@@ -67,6 +68,7 @@ class Session(asyncio.Protocol):
         self._on_lost = on_lost
         self._failures = failures
         self._peer = GuardedPeer(codec, spare=spare)
+        self._turns = Turns() if turns is None else turns
         self._calls = Calls(self._peer.pending)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading = False
@@ -90,27 +92,28 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._peer.tap = self._show_taps if self.taps else None
-        self._take(self._peer.receive_data(data))
+        events = self._peer.receive_data(data)
+        if isinstance(events, tuple):  # one message, as nearly always
+            self._take(events)
+        else:
+            self._wait_for_turn()
 
-    def _take(self, events: Iterable[Message]) -> None:
-        """Route events until there are no more, too much is unsent, or it is another session's turn. The other events
-        stay in the peer."""
+    def _take(self, events: Iterable[Message | None], turns: Turns | None = None) -> None:
+        """Route events until there are no more, too much is unsent, or the turn is over. The rest stays in the peer."""
         peer = self._peer
         self._reading = True
-        for number, event in enumerate(events, 1):
+        for event in events:
             if isinstance(event, Reply):
                 self._calls.settle(event)
-            else:
+            elif event is not None:
                 self._dispatch(self, event)
             if not self._caught_up.is_set():
                 break
-            if number == ROUND_EVENTS:
-                self._stop_reading()
-                self._loop.call_soon(self._resume)
+            if turns is not None and turns.is_over():
+                self._wait_for_turn()
                 break
         if peer.out:
-            for answer in peer.messages_to_send():
-                self.send(answer)
+            self._send_out()
         self._reading = False
         if self._held:
             self._flush()
@@ -118,6 +121,10 @@ class Session(asyncio.Protocol):
             self._count_misuse()
         if peer.broken is not None:
             self._end_broken(peer.broken)
+
+    def _send_out(self) -> None:
+        for answer in self._peer.messages_to_send():
+            self.send(answer)
 
     def eof_received(self) -> bool:
         """Answer the requests of a peer that has closed its sending half, then close. Its own calls fail, because it
@@ -138,22 +145,27 @@ class Session(asyncio.Protocol):
         self._stop_reading()
 
     def resume_writing(self) -> None:
-        """Go on reading in the next round of the loop."""
+        """Go on reading with the next turn."""
         self._caught_up.set()
-        self._loop.call_soon(self._resume)
+        self._turns.wait(self)
 
     def _stop_reading(self) -> None:
         transport = self._transport
         if transport is not None and transport.is_reading() and not transport.is_closing():
             transport.pause_reading()
 
-    def _resume(self) -> None:
+    def _wait_for_turn(self) -> None:
+        self._stop_reading()
+        self._turns.wait(self)
+
+    def take_turn(self) -> None:
+        """Serve what has come, for a time, then go on reading."""
         transport = self._transport
         if transport is None or not self._caught_up.is_set():
             return
         if not self._half_closed:
             transport.resume_reading()  # first, because the events below may stop it again
-        self._take(self._peer.events())
+        self._take(self._peer.events(), self._turns)
 
     async def caught_up(self) -> None:
         """Wait until there is room for an answer."""
@@ -254,11 +266,13 @@ class Session(asyncio.Protocol):
         """True if the peer is connected and reads too slowly for events."""
         return self._transport is not None and self._transport.get_write_buffer_size() > EVENT_BYTES
 
-    def own(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` as a task that ends with this session."""
+    def own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a task that ends with this session, and return the task."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
+        self._turns.end()
         task.add_done_callback(self._disown)
+        return task
 
     def _disown(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

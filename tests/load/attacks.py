@@ -6,8 +6,12 @@ Each attack is bounded by its `size` (1.0 in `make load`), reads what it must kn
 import asyncio
 import random
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -17,6 +21,7 @@ from tests.fuzz.mutations import mutate_stream
 from tests.fuzz.sessions import SESSIONS
 from tests.helpers.dreaming import STIRRED
 from tests.helpers.peer import HELLO, PlainPeer
+from tests.helpers.waiting import until_on_loop
 
 Attack = Callable[[str, float, random.Random], Awaitable[str]]  # socket, size, chance -> what was done
 STATUS_MESSAGE = msgpack.packb([0, 1, "status", []])
@@ -143,6 +148,19 @@ async def floods(path: str, size: float, chance: random.Random) -> str:
     return f"{sent[0] >> 20} MiB in {seconds:.1f} s"
 
 
+async def floods_elsewhere(path: str, size: float, chance: random.Random) -> str:
+    """Flood a bare server, and not the daemon. What its witness notices then comes from the machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / "bare.sock"
+        command = [sys.executable, "-m", "tests.bench.counter", str(bare)]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+            try:
+                await until_on_loop(bare.exists)
+                return await floods(str(bare), size, chance)
+            finally:
+                server.kill()
+
+
 async def invented_names(path: str, size: float, chance: random.Random) -> str:
     """Invent names of clients, methods, hooks, failures, traces and fields."""
     count = max(300, int(200_000 * size))
@@ -246,6 +264,7 @@ ATTACKS: dict[str, Attack] = {
     "1,000 sessions": thousand_sessions,
     "slow readers": slow_readers,
     "half-open": half_open,
+    "floods elsewhere": floods_elsewhere,
     "floods": floods,
     "invented names": invented_names,
     "largest contexts": largest_contexts,

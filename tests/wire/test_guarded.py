@@ -62,7 +62,9 @@ def test_calls_beyond_the_cap_are_answered_too_many() -> None:
     """P11: calls in flight are bounded, and every one of them is answered."""
     peer = GuardedPeer()
     calls = b"".join(msgpack.packb([0, msgid, "why", []]) for msgid in range(CALLS_IN_FLIGHT + 2))
-    assert [event.msgid for event in peer.receive_data(calls)] == list(range(CALLS_IN_FLIGHT))
+    events = list(peer.receive_data(calls))
+    assert [event.msgid for event in events[:-2]] == list(range(CALLS_IN_FLIGHT))
+    assert events[-2:] == [None, None]  # so that a session may stop between them
     said = [msgpack.unpackb(message) for message in peer.messages_to_send()]
     assert [(answer[1], answer[2][0]) for answer in said] == [
         (CALLS_IN_FLIGHT, Code.TOO_MANY),
@@ -72,7 +74,7 @@ def test_calls_beyond_the_cap_are_answered_too_many() -> None:
     peer.respond(0, [])
     peer.fail(1, Code.INTERNAL, "no")
     more = b"".join(msgpack.packb([0, msgid, "why", []]) for msgid in range(100, 103))
-    assert [event.msgid for event in peer.receive_data(more)] == [100, 101]
+    assert [event and event.msgid for event in peer.receive_data(more)] == [100, 101, None]
 
 
 def test_reports_the_progress_of_a_peer() -> None:
@@ -83,6 +85,14 @@ def test_reports_the_progress_of_a_peer() -> None:
     assert (peer.messages, peer.unfinished) == (2, True)
     assert len(list(peer.receive_data(message[3:]))) == 1
     assert (peer.messages, peer.unfinished) == (3, False)
+    events = iter(peer.receive_data(message * 2 + message[:3]))
+    assert next(events) is not None
+    assert (peer.messages, peer.unfinished) == (
+        5,
+        False,
+    )  # the peer waits for its turn, and not the session for it
+    assert len(list(events)) == 1
+    assert peer.unfinished
 
 
 def test_free_values_nest_to_the_limit_and_no_deeper() -> None:

@@ -21,6 +21,7 @@ from dreamclient.protocol.packing import packed
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
+CUT_BYTES = 16 * 1024  # are cut into messages at a time, in 0.5 ms if they are as small as they can be
 TEXT = (str, bytes)  # the types of a method's name: pynvim sends `bin`
 EXPECTED = "expected [0, msgid, method, params], [1, msgid, error, result] or [2, method, params]"
 
@@ -128,6 +129,7 @@ class Peer:
         self._unpacker: Unpacker | None = None
         self._end = 0  # where, in the Unpacker's count, the last whole message ended
         self._partial = bytearray()  # of the next one; it grows in place, so many small reads cost no copies
+        self._uncut: bytes | memoryview = b""  # what came last, and is not cut into messages yet
         self._frames: deque[bytes] = deque()  # whole messages that are not read yet
         self._breach: ProtocolError | None = None  # what broke the stream behind them
         self._ids = count()
@@ -140,11 +142,14 @@ class Peer:
 
     # what the peer sent
 
-    def receive_data(self, data: bytes) -> Iterable[Message]:
+    def receive_data(self, data: bytes) -> Iterable[Message | None]:
         """Take the next bytes of the stream, and return `events`."""
         if self.broken is None and self._breach is None:
             # Nearly always they are one message, and need not be cut.
-            if not (self._partial or self._frames or self.tap) and len(data) <= self._message_bytes:
+            if (
+                not (self._partial or self._frames or self._uncut or self.tap)
+                and len(data) <= self._message_bytes
+            ):
                 try:
                     message = self._decode(data)
                 except Malformed:  # several, a part, or none: `_cut` finds out
@@ -153,10 +158,10 @@ class Peer:
                     self.messages += 1
                     event = self._event(message)
                     return () if event is None else (event,)
-            self._frames += self._cut(data)
+            self._uncut = b"".join((self._uncut, data)) if self._uncut else data
         return self.events()
 
-    def _cut(self, data: bytes) -> list[bytes]:
+    def _cut(self, data: bytes | memoryview) -> list[bytes]:
         """Return the messages that `data` completes. If the stream is broken after them, set `_breach` to the error.
 
         `Unpacker.skip` walks over a message without building it, so a hostile one costs its bytes and no more.
@@ -170,7 +175,7 @@ class Peer:
         unpacker.feed(data)
         if partial:
             partial += data
-        whole: bytes | bytearray = partial or data
+        whole: bytes | bytearray | memoryview = partial or data
         base, start, limit = self._end, 0, self._message_bytes
         try:
             while True:
@@ -200,6 +205,14 @@ class Peer:
             self.tap(frames)
         return frames
 
+    def _cut_more(self) -> bool:
+        """Cut what has come until there is a whole message. Return whether there is one."""
+        while self._uncut and not self._frames and self._breach is None:
+            data = memoryview(self._uncut) if len(self._uncut) > CUT_BYTES else self._uncut
+            self._uncut = data[CUT_BYTES:] or b""  # an empty view would hold all of the data
+            self._frames += self._cut(data[:CUT_BYTES])
+        return bool(self._frames)
+
     def _begun(self) -> Unpacker:
         return Unpacker(read_size=4096, max_buffer_size=0)
 
@@ -211,19 +224,20 @@ class Peer:
             text = f"a message of {size} bytes or more; the limit is {self._message_bytes}"
             self._breach = MessageTooLarge(text)
 
-    def events(self) -> Iterator[Message]:
+    def events(self) -> Iterator[Message | None]:
         """Yield the messages that have come, in order, until the stream is `broken`. Each is decoded only when its
-        event is asked for: until then the call that a Reply ends stays in `pending`."""
-        while self._frames:
+        event is asked for: until then the call that a Reply ends stays in `pending`. None stands for a message that
+        needs nothing more, so that a reader may stop between any two messages."""
+        while self._frames or self._cut_more():
             try:
                 message = self._decode(self._frames.popleft())
             except Malformed as error:
+                # Their frames would hold this peer and its buffers.
+                error.__traceback__ = error.__context__ = None
                 self._frames.clear()
                 self._breach = error
                 break
-            event = self._event(message)
-            if event is not None:
-                yield event
+            yield self._event(message)
         if self._breach is not None and self.broken is None:
             self._break(self._breach)
 
@@ -242,7 +256,7 @@ class Peer:
         return request
 
     def _break(self, error: ProtocolError) -> None:
-        self.broken = error
+        self.broken, self._uncut = error, b""
         body = [Code.TOO_LARGE if isinstance(error, MessageTooLarge) else Code.MALFORMED, str(error)]
         if not isinstance(error, Malformed) or not (error.is_answer or error.msgid is not None):
             self.out.append(self._encode([NOTIFICATION, "error", body]))

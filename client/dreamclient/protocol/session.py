@@ -115,7 +115,7 @@ class Session(Peer):
                 requests.append(event)
             elif isinstance(event, Reply):
                 event.token(event)
-            else:
+            elif event is not None:
                 self._notified(event)
         if self.broken is not None:
             raise NotConnected(f"the peer broke the protocol: {self.broken}")

@@ -1,6 +1,8 @@
 """The protocol with no I/O: both ends of a connection run these tests, each with its codec."""
 
+import gc
 import json
+import weakref
 from collections import UserDict
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -52,7 +54,7 @@ def seen(event: rpc.Message) -> list[Any]:
 
 
 def heard(peer: Peer, *pieces: bytes) -> list[list[Any]]:
-    return [seen(event) for piece in pieces for event in peer.receive_data(piece)]
+    return [seen(event) for piece in pieces for event in peer.receive_data(piece) if event is not None]
 
 
 def waiting_peer(end: type[Peer]) -> Peer:
@@ -183,7 +185,7 @@ def test_any_bytes_give_events_or_one_documented_error(end: type[Peer], data: by
     peer = waiting_peer(end)
     for piece in pieces_of(data, cuts):
         for event in peer.receive_data(piece):
-            assert isinstance(event, Request | Notification | Reply)
+            assert isinstance(event, Request | Notification | Reply | None)
     assert peer.broken is None or isinstance(peer.broken, Malformed | MessageTooLarge)
     unaddressed = getattr(peer.broken, "is_answer", False)
     assert bool(peer.messages_to_send()) is (peer.broken is not None and not unaddressed)
@@ -254,13 +256,32 @@ def test_a_message_without_end_is_refused_at_the_limit(end: type[Peer]) -> None:
 def test_the_buffer_of_a_large_message_is_given_back() -> None:
     """P11: an Unpacker keeps the largest buffer that it ever had, so it is dropped while no message is begun."""
     peer = GuardedPeer()
-    peer.receive_data(notification_of(1000)[:999])
-    peer.receive_data(notification_of(1000)[999:])
+    list(peer.receive_data(notification_of(1000)[:999]))
+    list(peer.receive_data(notification_of(1000)[999:]))
     [first] = peer._spare
-    peer.receive_data(notification_of(guarded.LARGE_BYTES) + b"\x93")
+    list(peer.receive_data(notification_of(guarded.LARGE_BYTES + 9) + b"\x93"))
     assert (peer._unpacker, peer._spare) == (first, [])
-    peer.receive_data(b"\x02\xa1x\x90")
+    list(peer.receive_data(b"\x02\xa1x\x90"))
     assert (peer._unpacker, peer._spare) == (None, [])
+
+
+@both_ends
+@pytest.mark.parametrize(
+    "broken", [b"\xc1", msgpack.packb([9]) * 2, b"\x94\x00\x01\xa1x\x01" * 2], ids=bytes.hex
+)
+def test_a_broken_peer_is_freed_with_its_buffers(end: type[Peer], broken: bytes) -> None:
+    """P11: without a collection of cycles. After a flood of noise, they would keep 8 MB until the next one."""
+    peer = end()
+    assert list(peer.receive_data(broken)) == []
+    assert isinstance(peer.broken, Malformed)
+    freed = weakref.ref(peer)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        del peer
+        assert freed() is None
+    finally:
+        gc.enable() if was_enabled else None
 
 
 @pytest.mark.usefixtures("unpacker")
@@ -294,6 +315,20 @@ def test_a_call_is_pending_until_its_reply_is_taken(end: type[Peer]) -> None:
     assert (peer.pending, peer.broken) == ({second: "second"}, None)
     assert [seen(event)[1] for event in peer.events()] == ["second"]  # by any reader
     assert isinstance(peer.broken, Malformed)
+
+
+@both_ends
+def test_a_reader_may_stop_after_any_message(end: type[Peer]) -> None:
+    """P11: also after one that needs nothing more, and no more than CUT_BYTES are cut before the next event."""
+    peer = end()
+    data = msgpack.packb([1, 77, None, None]) + msgpack.packb([2, "x", []])
+    pairs = 3 * rpc.CUT_BYTES // len(data)
+    for chunk in data * pairs, data * 2:
+        peer.receive_data(chunk)
+    assert next(iter(peer.events())) is None
+    assert (peer.messages, peer.unknown_answers) == (pytest.approx(2 * rpc.CUT_BYTES / len(data), abs=2), 1)
+    taken = [event for event in peer.events() if event is not None]
+    assert (peer.broken, peer.unknown_answers, len(taken)) == (None, pairs + 2, pairs + 2)
 
 
 def test_message_ids_go_round_and_pass_over_those_still_out() -> None:

@@ -115,7 +115,8 @@ def _events(end: type[Peer], message_bytes: int, pieces: list[bytes]) -> tuple[l
     found: list[Any] = []
     for piece in pieces:
         for event in peer.receive_data(piece):
-            found.append((type(event).__name__, *map(_plain, event)))
+            if event is not None:
+                found.append((type(event).__name__, *map(_plain, event)))
             if isinstance(event, Request):
                 peer.respond(event.msgid, None)
     for message in peer.messages_to_send():
