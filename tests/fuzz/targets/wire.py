@@ -44,7 +44,7 @@ def read_frame(data: bytes) -> None:
         return
     assert type(daemon) is type(client), "one end reads what the other does not"
     assert daemon is not None
-    assert daemon[:2] == client[:2] if isinstance(client, Request) else _name(daemon) == _name(client)
+    assert _name(daemon) == _name(client)
 
 
 def serve_params(data: bytes) -> None:
@@ -97,6 +97,8 @@ def _recall(query: Any, n: Any, *_: Any) -> list[str]:
 
 def _name(message: rpc.Message | None) -> Any:
     match message:
+        case Request(msgid, method, _):
+            return msgid, method
         case Notification(method, _):
             return method
         case Reply(token, error, _):
@@ -116,7 +118,9 @@ def _events(end: type[Peer], message_bytes: int, pieces: list[bytes]) -> tuple[l
     for piece in pieces:
         for event in peer.receive_data(piece):
             if event is not None:
-                found.append((type(event).__name__, *map(_plain, event)))
+                found.append(
+                    (type(event).__name__, *(_plain(getattr(event, name)) for name in event.__slots__))
+                )
             if isinstance(event, Request):
                 peer.respond(event.msgid, None)
     for message in peer.messages_to_send():
