@@ -2,7 +2,7 @@
 PYTHON   ?= python3
 VENV     ?= .venv
 LEO_VENV ?= .venv-leo
-BENCH_VENV := .venv-bench
+BENCH_VENV := $(VENV)-bench
 FUZZ_VENV  := .venv-fuzz
 BIN      := $(VENV)/bin
 
@@ -110,7 +110,7 @@ sweep: venv  ## fail each call of a scenario in turn, with each error that it ca
 mutants: venv  ## put faults into the code one at a time, and let the tests find them: half an hour; ARGS="inbox wire"
 	@"$(BIN)/python" -m tests.mutants.run $(ARGS)
 
-bench: venv $(BENCH_VENV)/.made  ## figures beside peers, ten minutes: docs/performance.md; QUICK=1: one minute, no peers
+bench: venv $(BENCH_VENV)/.made  ## figures beside peers, ten minutes: docs/performance.md; QUICK=1: one minute, no peers; of another Python: VENV=.venv-3.13 PYTHON=python3.13
 	@"$(BIN)/python" -m tests.bench $(if $(QUICK),--quick) $(ARGS)
 
 RELAY_FILES ?= 9999

@@ -1,17 +1,20 @@
-"""Run the benches: `python -m tests.bench [--quick] [--only NAME] [--json FILE] [--compare FILE]`."""
+"""Run the benches: `python -m tests.bench [--quick] [--only NAME] [--json FILE] [--compare FILE]`.
+
+`--table FILE...` runs nothing: it prints the table of bounds, with a column for each of those files of `--json`.
+"""
 
 import argparse
 import importlib
-import json
 import os
 import sys
 
-from tests.bench.harness import compare, machine, run, table, write_json
+from tests.bench.bounds import bounds_table
+from tests.bench.harness import compare, machine, read_json, run, table, write_json
 
 # In this order. `quick` runs those that fit into a minute.
 BENCHES = (
-    "hook_call", "in_memory", "contexts", "offer", "start", "shell", "first_line", "growth", "crowd", "redact",
-    "memory",
+    "hook_call", "in_memory", "contexts", "offer", "start", "shell", "first_line", "growth", "crowd",
+    "carried", "redact", "memory",
 )  # fmt: skip
 QUICK_ROUNDS = 5
 QUICK = ("hook_call", "in_memory", "contexts", "offer", "start")
@@ -24,7 +27,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="rounds of each bench")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file too")
     parser.add_argument("--compare", metavar="FILE", help="compare with the figures of an earlier run")
+    parser.add_argument(
+        "--table", metavar="FILE", nargs="+", help="print the bounds of earlier runs, and run nothing"
+    )
     asked = parser.parse_args()
+    if asked.table:
+        print("\n".join(bounds_table([read_json(path) for path in asked.table])))
+        return 0
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile all of it
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
     results = []
@@ -33,11 +42,13 @@ def main() -> int:
         bench.rounds = asked.rounds or (min(bench.rounds, QUICK_ROUNDS) if asked.quick else bench.rounds)
         results.append(run(bench))
         print("\n".join(table(results[-1])), flush=True)
+    measured = {"machine": machine(), "benches": results}
     if asked.json:
-        write_json(asked.json, results)
+        write_json(asked.json, measured)
     if asked.compare:
-        with open(asked.compare) as file:
-            print("\n".join(compare(json.load(file)["benches"], results)))
+        print("\n".join(compare(read_json(asked.compare)["benches"], results)))
+    else:
+        print("\n".join(bounds_table([measured])))
     return 0
 
 

@@ -40,7 +40,11 @@ def running(command: list[str], address: Path) -> Iterator[subprocess.Popen[byte
         yield process
     finally:
         process.terminate()
-        process.wait(WAIT_S)
+        try:
+            process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:  # it is stopped, because a bench failed
+            process.kill()
+            process.wait()
 
 
 def connected(address: Path) -> socket.socket:

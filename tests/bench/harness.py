@@ -11,11 +11,14 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.bench.bounds import short
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300.0  # of one program
@@ -25,13 +28,14 @@ Once = Callable[[], Figures]
 
 class Bound(NamedTuple):
     """A bound: a figure of a system, or its ratio to the figure of another system (`over`), is at most `most`. With
-    `least`, it is at least that."""
+    `least`, it is at least that. `what`: its row in the table of bounds."""
 
     system: str
     figure: str
     most: float | None = None
     over: str | None = None
     least: float | None = None
+    what: str = ""
 
 
 @dataclass
@@ -59,7 +63,7 @@ def spread(values: list[float]) -> Spread:
 
 def run(bench: Bench) -> dict[str, Any]:
     """Measure all rounds of a bench, and return its result, which can be written as JSON."""
-    rounds: list[dict[str, Figures]] = []
+    began, rounds = time.monotonic(), list[dict[str, Figures]]()
     for number in range(bench.rounds):
         say(f"{bench.name}: round {number + 1} of {bench.rounds}")
         rounds.append({name: once() for name, once in bench.systems.items()})
@@ -69,7 +73,7 @@ def run(bench: Bench) -> dict[str, Any]:
     bounds = [_held(bound, rounds) for bound in bench.bounds if bound.system in bench.systems]
     return {
         "name": bench.name, "rounds": bench.rounds, "base": base, "systems": systems, "bounds": bounds,
-        "absent": bench.absent,
+        "absent": bench.absent, "seconds": round(time.monotonic() - began),
     }  # fmt: skip
 
 
@@ -131,7 +135,7 @@ def say(text: str) -> None:
 
 def table(result: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of a result: a row a system, a column a figure, `median (low-high)` and the ratio to the base."""
-    yield f"\n## {result['name']} ({result['rounds']} rounds; × {result['base']})"
+    yield f"\n## {result['name']} ({result['rounds']} rounds, {result['seconds']} s; × {result['base']})"
     columns = list(dict.fromkeys(figure for one in result["systems"].values() for figure in one))
     rows = [["", *columns]]
     for name, figures in result["systems"].items():
@@ -148,12 +152,8 @@ def table(result: dict[str, Any]) -> Iterator[str]:
 def _cell(found: dict[str, Any] | None) -> str:
     if found is None:
         return "-"
-    text = f"{_short(found['median'])} ({_short(found['low'])}-{_short(found['high'])})"
+    text = f"{short(found['median'])} ({short(found['low'])}-{short(found['high'])})"
     return f"{text} {found['ratio']['median']:.2f}×" if "ratio" in found else text
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _verdict(bound: dict[str, Any]) -> str:
@@ -161,7 +161,7 @@ def _verdict(bound: dict[str, Any]) -> str:
     what = f"{bound['system']}, {bound['figure']}" + (f" × {bound['over']}" if bound["over"] else "")
     if bound["measured"] is None:
         return f"not measured: {what} {limit}"
-    return f"{'kept' if bound['kept'] else 'MISSED'}: {what} {_short(bound['measured']['median'])} {limit}"
+    return f"{'kept' if bound['kept'] else 'MISSED'}: {what} {short(bound['measured']['median'])} {limit}"
 
 
 def compare(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> Iterator[str]:
@@ -178,10 +178,17 @@ def compare(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> Iterator[st
                     is_ratio = "ratio" in known and "ratio" in found
                     was, now = ((one["ratio"] if is_ratio else one)["median"] for one in (known, found))
                     unit = f"× {result['base']}" if is_ratio else ""
-                    yield f"{name}, {figure}: {_short(now)} / {_short(was)} {unit} = {now / was if was else 0:.2f}"
+                    yield f"{name}, {figure}: {short(now)} / {short(was)} {unit} = {now / was if was else 0:.2f}"
 
 
-def write_json(path: str, results: list[dict[str, Any]]) -> None:
+def write_json(path: str, run: dict[str, Any]) -> None:
     """Write the results of a run to a file."""
     with open(path, "w") as file:
-        json.dump({"machine": machine(), "benches": results}, file, indent=1)
+        json.dump(run, file, indent=1)
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Return the results of an earlier run."""
+    with open(path) as file:
+        run: dict[str, Any] = json.load(file)
+    return run

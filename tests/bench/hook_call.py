@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.bench.harness import Bench, Bound, Figures
 
 ROOT = Path(__file__).parents[2]
-PEERS = ROOT / ".venv-bench" / "bin" / "python"
+PEERS = Path(f"{sys.prefix}-bench") / "bin" / "python"  # `.venv-bench`, beside `.venv`
 OWN = ("raw", "raw_msgpack", "bare_uvloop", "multiprocessing_connection", "dreamd_hook")
 # Their distribution, which only the environment of the bench has.
 OTHERS = {"pyzmq_pair": "zmq", "pynvim_session": "pynvim", "rpyc_service": "rpyc", "grpcio_generic": "grpc"}
@@ -27,18 +27,24 @@ def bench(quick: bool) -> Bench:
     names += [] if quick else [name for name in OTHERS if name not in absent]
     systems = {name: partial(once, name, calls) for name in names}
     bounds = [
-        Bound("dreamd_hook", "busy_us", most=1.3, over="bare_uvloop"),
-        Bound("dreamd_hook", "busy_us", most=1.0, over="pyzmq_pair"),
-        Bound("dreamd_hook", "busy_us", most=1.0, over="pynvim_session"),
+        Bound(
+            "dreamd_hook",
+            "busy_us",
+            most=1.3,
+            over="bare_uvloop",
+            what="hook call, busy of both ends, everything included",
+        ),
+        Bound("dreamd_hook", "busy_us", most=1.0, over="pyzmq_pair", what="hook call beside pyzmq"),
+        Bound("dreamd_hook", "busy_us", most=1.0, over="pynvim_session", what="hook call beside pynvim"),
     ]
     return Bench("hook call", systems, bounds, absent=absent)
 
 
 def _why_absent(name: str) -> str:
     if not PEERS.exists():
-        return "no .venv-bench; `make bench` makes it"
+        return "they have no environment; `make bench` makes it"
     found = subprocess.run([str(PEERS), "-c", f"import {OTHERS[name]}"], capture_output=True, check=False)
-    return "" if found.returncode == 0 else f"{OTHERS[name]} is not installed in .venv-bench"
+    return "" if found.returncode == 0 else f"{OTHERS[name]} is not installed beside the other peers"
 
 
 def once(name: str, calls: int) -> Figures:

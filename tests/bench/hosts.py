@@ -1,8 +1,8 @@
-"""Many leos in one program, each on a connection of its own: `hosts SOCKET LEOS DIALOGUES DELAY_MS SECONDS`.
+"""Many leos in one program, each on a connection of its own: `hosts SOCKET LEOS DIALOGUES DELAY_MS SECONDS [PACE]`.
 
 So many dialogues run at once, each asked for as soon as the last one has ended. With 0 dialogues each leo sends a
-context every 10 s and dreams every 3 min instead. A hook answers after the delay. It prints the latencies of hooks as
-the daemon counts them, without the delay.
+context every 10 s and dreams every 3 min instead, or PACE times as often. A hook answers after the delay. It prints
+the latencies of hooks as the daemon counts them, without the delay.
 """
 
 import asyncio
@@ -50,18 +50,19 @@ class Leo(asyncio.Protocol):
         self.transport.write(self.pack([0, self.number, method, list(params)]))
         return await self.pending[self.number]
 
-    async def live(self, until: float) -> None:
-        """Send contexts and dream at the usual rate, from a random moment on."""
-        context_at = self.loop.time() + CONTEXT_S * self.draw.random()
-        dream_at = self.loop.time() + DREAM_S * self.draw.random()
+    async def live(self, until: float, pace: float) -> None:
+        """Send contexts and dream at the usual rate, or `pace` times that, from a random moment on."""
+        context_s, dream_s = CONTEXT_S / pace, DREAM_S / pace
+        context_at = self.loop.time() + context_s * self.draw.random()
+        dream_at = self.loop.time() + dream_s * self.draw.random()
         while (next_at := min(context_at, dream_at)) < until:
             await asyncio.sleep(next_at - self.loop.time())
             if next_at == context_at:
                 self.transport.write(packed([usual(self.draw)]))
-                context_at += CONTEXT_S
+                context_at += context_s
             else:
                 await self.ask("dream.now")
-                dream_at += DREAM_S
+                dream_at += dream_s
 
     async def dream(self, until: float) -> None:
         await asyncio.sleep(self.draw.random() * self.delay_s)  # they do not go in step
@@ -69,7 +70,9 @@ class Leo(asyncio.Protocol):
             await self.ask("dream.now")
 
 
-async def main(address: str, leos: int, dialogues: int, delay_ms: float, seconds: float) -> None:
+async def main(
+    address: str, leos: int, dialogues: int, delay_ms: float, seconds: float, pace: float = 1.0
+) -> None:
     loop = asyncio.get_running_loop()
     connected = []
     for number in range(leos):
@@ -84,7 +87,7 @@ async def main(address: str, leos: int, dialogues: int, delay_ms: float, seconds
     if dialogues:
         await asyncio.gather(*(leo.dream(until) for leo in connected[:dialogues]))
     else:
-        await asyncio.gather(*(leo.live(until) for leo in connected))
+        await asyncio.gather(*(leo.live(until, pace) for leo in connected))
     hooks = (await connected[0].ask("status"))["hooks"]
     count = sum(one["calls"] for one in hooks.values()) - sum(one["calls"] for one in before.values())
     tell(
@@ -100,4 +103,4 @@ async def main(address: str, leos: int, dialogues: int, delay_ms: float, seconds
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], *map(int, sys.argv[2:4]), *map(float, sys.argv[4:6])))
+    uvloop.run(main(sys.argv[1], *map(int, sys.argv[2:4]), *map(float, sys.argv[4:])))

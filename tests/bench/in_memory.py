@@ -21,7 +21,11 @@ def bench(quick: bool) -> Bench:
     """Return the comparison: processor time a call, of both ends together."""
     calls = str(QUICK_CALLS if quick else CALLS)
     systems = {name: partial(fresh, __name__, name, calls) for name in ("pack_unpack", "dreamd")}
-    return Bench("hook call in memory", systems, [Bound("dreamd", "busy_us", most=4.0, over="pack_unpack")])
+    return Bench(
+        "hook call in memory",
+        systems,
+        [Bound("dreamd", "busy_us", most=4.0, over="pack_unpack", what="hook call in memory, both ends")],
+    )
 
 
 def pack_unpack() -> Callable[[], object]:

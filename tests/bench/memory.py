@@ -18,9 +18,9 @@ SETTLE_S, IDLE_S = 35.0, 60.0  # three ticks empty the log; then nothing is due
 def bench(quick: bool) -> Bench:
     """Return the one measurement, in one round, since it takes minutes."""
     bounds = [
-        Bound("dreamd", "started_mb", most=30),
-        Bound("dreamd", "dreamt_more_mb", most=18),
-        Bound("dreamd", "idle_ms", most=5),
+        Bound("dreamd", "started_mb", most=30, what="memory after the start"),
+        Bound("dreamd", "dreamt_more_mb", most=18, what="memory after 10,000 dialogues, more"),
+        Bound("dreamd", "idle_ms", most=5, what="idle, 60 s"),
     ]
     return Bench("memory and idle", {"dreamd": partial(once, DIALOGUES)}, bounds, rounds=1)
 

@@ -27,9 +27,9 @@ def bench(quick: bool) -> Bench:
     offers = str(QUICK_OFFERS if quick else OFFERS)
     names = ("raw send", "running", "stopped", "absent")
     bounds = [
-        Bound("running", "p50_us", most=1.5, over="raw send"),
-        Bound("stopped", "p50_us", most=1.0, over="raw send"),
-        Bound("absent", "p50_us", most=1.0, over="raw send"),
+        Bound("running", "p50_us", most=1.5, over="raw send", what="`offer`, one a millisecond"),
+        Bound("stopped", "p50_us", most=1.0, over="raw send", what="`offer`, the daemon stopped"),
+        Bound("absent", "p50_us", most=1.0, over="raw send", what="`offer`, no daemon"),
     ]
     return Bench("offer", {name: partial(once, name, offers) for name in names}, bounds)
 

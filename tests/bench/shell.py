@@ -28,9 +28,15 @@ def bench(quick: bool) -> Bench:
         "dreamctl recent": [script, "recent"],
     }
     bounds = [
-        Bound("dreamctl status", "elapsed_ms", most=2.5, over="import click"),
-        Bound("dreamctl show", "elapsed_ms", most=150),
-        Bound("dreamctl recent", "elapsed_ms", most=150),
+        Bound(
+            "dreamctl status",
+            "elapsed_ms",
+            most=2.5,
+            over="import click",
+            what="`dreamctl status` from the shell",
+        ),
+        Bound("dreamctl show", "elapsed_ms", most=150, what="`dreamctl show` from the shell"),
+        Bound("dreamctl recent", "elapsed_ms", most=150, what="`dreamctl recent` from the shell"),
     ]
     runs = {name: partial(once, command) for name, command in systems.items()}
     return Bench("shell", runs, bounds, rounds=LEAST_ROUNDS)

@@ -23,7 +23,7 @@ def bench(quick: bool) -> Bench:
         "dreamd, second start": again,
         "dreamd, socket activated": activated,
     }
-    bounds = [Bound("dreamd", "elapsed_ms", most=2.0, over="counter")]
+    bounds = [Bound("dreamd", "elapsed_ms", most=2.0, over="counter", what="spawn to the first `status`")]
     return Bench("start", systems, bounds, rounds=9)
 
 
