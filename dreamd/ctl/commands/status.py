@@ -9,7 +9,7 @@ import click
 from dreamclient.messages import PROTOCOL_VERSION, Method
 
 from dreamd import __version__
-from dreamd.ctl.daemon.activity import activity_of, activity_rows, is_silent
+from dreamd.ctl.daemon.activity import activity_of, activity_rows, can_dream, hook_rows, is_silent
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.relay_state import read_relay_state
 from dreamd.ctl.terminal.dialogues import count_of
@@ -80,18 +80,12 @@ def _session_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, st
             yield "session", _session_words(session)
     if looking > 1:  # besides the one that asks
         yield "session", f"{looking - 1} more of dreamctl"
-    if not any(
-        {Method.GENERATE, Method.OBSERVE} <= set(session["provides"]) for session in status["sessions"]
-    ):
+    if not any(map(can_dream, status["sessions"])):
         yield "session", "none that could dream"
 
 
 def _hook_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:
-    for name, hook in status["hooks"].items():
-        yield (
-            name,
-            f"{count_of(hook['calls'], 'call')}, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms",
-        )
+    yield from hook_rows(status["hooks"])
 
 
 def _database_rows(status: Mapping[str, Any], _: float) -> Iterator[tuple[str, str]]:

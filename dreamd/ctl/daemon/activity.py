@@ -6,7 +6,7 @@ from typing import Any
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
-from dreamd.ctl.terminal.dialogues import ending_in_words, paused_in_words
+from dreamd.ctl.terminal.dialogues import count_of, ending_in_words, paused_in_words
 from dreamd.ctl.terminal.layout import format_moment, format_span
 from dreamd.ctl.terminal.output import command_to_copy
 
@@ -45,6 +45,18 @@ def _spoken_counts(recent: Sequence[Row]) -> dict[str, int]:
     return {"spoke": sum(ended), "of": len(ended)}
 
 
+def can_dream(session: Row) -> bool:
+    """Return whether a session provides the hooks that a dialogue needs."""
+    return {Method.GENERATE, Method.OBSERVE} <= set(session["provides"])
+
+
+def hook_rows(hooks: Row) -> Iterator[tuple[str, str]]:
+    """Yield the latencies of the hooks as labelled text."""
+    for name, hook in hooks.items():
+        calls = count_of(hook["calls"], "call")
+        yield name, f"{calls}, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms"
+
+
 def is_silent(dreams: Row | None) -> bool:
     """Return whether dialogues ended, and none of them spoke."""
     return bool(dreams and dreams["of"] and not dreams["spoke"])
@@ -52,8 +64,7 @@ def is_silent(dreams: Row | None) -> bool:
 
 def _next_dream(status: Row, now: float) -> dict[str, Any]:
     """Return what prevents the next dream, in the order in which the gate decides."""
-    hooks = {Method.GENERATE, Method.OBSERVE}
-    able = [one for one in status.get("sessions", ()) if hooks <= set(one["provides"])]
+    able = [one for one in status.get("sessions", ()) if can_dream(one)]
     idle = [one for one in able if one.get("dreaming") is None]
     waits = [max((one.get("mute_s", 0.0), "mute"), (one.get("cooldown_s", 0.0), "cooldown")) for one in idle]
     wait_s, reason = min(waits, default=(0.0, "busy"))

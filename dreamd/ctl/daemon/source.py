@@ -7,9 +7,7 @@ import click
 from dreamclient.messages import LINES, PAGE, Code, Method
 
 ANSWER_S = 10.0  # a daemon answers in milliseconds; one that is stopped, never
-
-
-_CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
+CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
 
 
 class Unreachable(click.ClickException):
@@ -26,7 +24,7 @@ class Refused(click.ClickException):
 
 def refused_error(code: int, message: str) -> Refused:
     """Return an error of the daemon's: what it said, then the code."""
-    return Refused(f"{message} ({_CODES.get(code, 'error')}, {code})")
+    return Refused(f"{message} ({CODES.get(code, 'error')}, {code})")
 
 
 class Source(ABC):

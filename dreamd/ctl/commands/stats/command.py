@@ -8,6 +8,7 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
+from dreamd.ctl.daemon.activity import hook_rows
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Refused, Source, Unreachable
 from dreamd.ctl.machine.relay_state import read_relay_state
@@ -47,7 +48,8 @@ def stats(target: Target, openmetrics: bool) -> None:
         return
     with target.dreams() as daemon:
         ever = _since_the_beginning(daemon)  # first: a daemon of another protocol answers `status` alone
-        figures = _of_now(daemon.call(Method.STATUS)) | ever
+        status = daemon.call(Method.STATUS)
+        figures = {key: status[key] for key in _OF_STATUS} | ever
     if target.as_json:
         emit_json(figures)
     else:
@@ -71,17 +73,10 @@ def _print_exposition(target: Target) -> None:
     click.echo(render_metrics(figures), nl=False)
 
 
-def _of_now(status: Figures) -> dict[str, Any]:
-    return {key: status[key] for key in _OF_STATUS}
-
-
 def _since_the_beginning(daemon: Source) -> dict[str, Any]:
     """Return the sums of the database. Raise Refused if the daemon cannot read it."""
-    stats, drift, recent = (
-        daemon.call(Method.STATS),
-        daemon.call(Method.DRIFT, 1),
-        daemon.call(Method.DIALOGS_RECENT, 1),
-    )
+    stats = daemon.call(Method.STATS)
+    drift, recent = daemon.call(Method.DRIFT, 1), daemon.call(Method.DIALOGS_RECENT, 1)
     last_at = recent[0]["finished_at"] or recent[0]["started_at"] if recent else None
     return {**stats, "drift": drift[0]["drift"] if drift else None, "last_at": last_at}
 
@@ -118,10 +113,6 @@ def _stats_rows(figures: Figures) -> Iterator[tuple[str, str]]:
         return
     yield "up", format_span(figures["uptime_s"])
     yield "decisions", format_counts(figures["decisions"])
-    for name, hook in figures["hooks"].items():
-        yield (
-            name,
-            f"{count_of(hook['calls'], 'call')}, p50 {hook['p50_ms']:.1f} ms, p99 {hook['p99_ms']:.1f} ms",
-        )
+    yield from hook_rows(figures["hooks"])
     yield "failures", str(sum(figures["failures"].values()))
     yield "refused", str(sum(figures.get("refusals", {}).values()))

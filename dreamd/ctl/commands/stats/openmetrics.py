@@ -6,6 +6,8 @@ Only counters, gauges and summaries: readers of the older Prometheus format, suc
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from dreamd.ctl.daemon.activity import can_dream
+
 Figures = Mapping[str, Any]
 Labels = Mapping[str, str]
 
@@ -59,7 +61,7 @@ def _of_now(figures: Figures) -> Iterator[Family]:
     if "database" not in figures:  # of another protocol: it says no more
         return
     inbox, database = figures["inbox"], figures["database"]
-    leos = [session for session in figures["sessions"] if {"generate", "observe"} <= set(session["provides"])]
+    leos = [session for session in figures["sessions"] if can_dream(session)]
     yield _gauge_family("leos", "Connected leos who can dream.", len(leos))
     mute = sum(leo["mute_s"] > 0 for leo in leos)
     yield _gauge_family("mute_leos", "Of these, those whose last dream said nothing.", mute)

@@ -5,9 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamclient.messages import Code, Method
+from dreamclient.messages import Method
 
 from dreamd.ctl.commands.trace.message_view import CUT
+from dreamd.ctl.daemon.source import CODES
 
 LONGEST, SHOWN = 8, 3  # entries of a list that is shown whole, and of a longer one
 # The names of the params of each method that has any, but for those whose one param is a map.
@@ -35,7 +36,6 @@ PARAMS: Mapping[str, Sequence[str]] = {
     Method.UNOBSERVE: ("what", "meta"),
     Method.ERROR: ("code", "message"),
 }
-_CODES = {code: name for name, code in vars(Code).items() if name.isupper()}
 _HIDDEN = re.compile(r"<\d+ (chars|bytes)>( #\d+)?")
 
 
@@ -60,7 +60,7 @@ def error_in_words(error: Any) -> str:
     if not isinstance(error, list) or not error:
         return _in_words(error)
     code, *rest = error
-    name = _CODES.get(code) if isinstance(code, int) else None
+    name = CODES.get(code) if isinstance(code, int) else None
     head = f"{name} ({code})" if name else _in_words(code)
     return ", ".join([head, *map(result_in_words, rest)])
 

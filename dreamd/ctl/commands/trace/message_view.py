@@ -9,11 +9,12 @@ from dreamclient.protocol.rpc import NOTIFICATION, REQUEST, RESPONSE
 from msgpack import Unpacker
 from msgpack.exceptions import OutOfData
 
+from dreamd.ctl.daemon.completers import METHODS
+
 CUT = "…"  # shown if the data ends here, or nests too deep
 
 TYPES = {(4, REQUEST): "call", (4, RESPONSE): "answer", (3, NOTIFICATION): "notification"}
 
-METHODS = frozenset(name for word, name in vars(Method).items() if word.isupper())
 # The known keys of a host, which may send others. docs/reference/protocol.md describes them.
 KEYS = frozenset({
     "added", "added_at", "arousal", "cap_token", "dialog", "entropy", "expert", "failures", "field", "math_state",
