@@ -27,7 +27,6 @@ from dreamd.daemon import Daemon
 from dreamd.errors import DreamdError, SettingsError, StartError
 from dreamd.process.exit_codes import ExitCode
 from dreamd.process.state_folder import LOCK_NAME, release_in_child
-from dreamd.process.threads import OneThread as OneThread  # other programs import it from here
 from dreamd.settings import Settings
 
 if TYPE_CHECKING:

@@ -163,7 +163,7 @@ def load_settings(
 def read_sources(
     *, file: Path | None = None, env: Mapping[str, str] = os.environ, assignments: Iterable[str] = ()
 ) -> Reading:
-    """Read the sources of `load`, and return their values and errors."""
+    """Read the sources of `load_settings`, and return their values and errors."""
     reading = Reading()
     for kind, found in (
         ("file", _from_file(file, env)),

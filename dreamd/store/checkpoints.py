@@ -23,9 +23,8 @@ UNDOS: Final = ("previous", "previous~2", "previous~3", "previous~4", "previous~
 ORIGIN: Final = "origin"  # then ~ and a number
 MOST_NAMED: Final = 32
 MOST_ORIGINS: Final = 16  # enough for a user who changes the origin by hand
-MOST_BYTES: Final = (
-    MESSAGE_BYTES  # of a checkpoint that a client names: one answer of `friend.fragments` must hold it
-)
+# Of a checkpoint that a client names: one answer of `friend.fragments` must hold it.
+MOST_BYTES: Final = MESSAGE_BYTES
 
 _NAMED: Final = "name <> 'previous' AND instr(name, '~') = 0"
 

@@ -134,6 +134,10 @@ class Store(WatchedDatabase):
         """Note that the dialogue's inbox file is on disk. Without diagnostics also empty the dialogue's texts."""
         await self._write(writes.shard_written, dialog_id, at, self._keep_texts)
 
+    async def count_dropped(self, files: int) -> None:
+        """Count inbox files that were removed to make room."""
+        await self._write(writes.add_to_counter, DROPPED, files)
+
     async def open_dialogs(self) -> list[OpenDialog]:
         """Return the dialogues that have not ended, by id."""
         return await self._read(suspension.open_dialogs)
@@ -210,8 +214,8 @@ class Store(WatchedDatabase):
         return await self._read(reads.replayable_script, dialog_id)
 
     async def search(self, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
-        """Return the last n lines that contain each of the words, as search.find does. Raise Refusal if there is no
-        word, or if texts are not kept."""
+        """Return the last n lines that contain each of the words, as search.find_lines does. Raise Refusal if there is
+        no word, or if texts are not kept."""
         self._check_kept()
         return await self._read(search.find_lines, asked, n, before)
 
@@ -273,10 +277,6 @@ class Store(WatchedDatabase):
     async def finish_undream(self, dialog_id: int, at: float) -> dict[str, Any]:
         """Note that a dialogue is taken back, and return {lines, unknown, missing}."""
         return await self._write(steps.finish_undream, dialog_id, at)
-
-    async def count_dropped(self, files: int) -> None:
-        """Count inbox files that were removed to make room."""
-        await self._write(writes.add_to_counter, DROPPED, files)
 
     # The past.
 

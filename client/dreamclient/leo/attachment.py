@@ -192,10 +192,8 @@ class Call:
         self._text = args[0] if args else more.get("prompt", more.get("text"))
         self._before = self._here.get()
         # Calls of a copy, calls within another call, and calls after `detach` are not looked at.
-        outer, of_this = (
-            self._before(),
-            field is not None and attachment.field() is field and attachment.stands,
-        )
+        outer = self._before()
+        of_this = field is not None and attachment.field() is field and attachment.stands
         self._heard = of_this and (outer is None or outer.attachment is not attachment)
 
     @classmethod

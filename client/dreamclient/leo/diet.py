@@ -131,9 +131,8 @@ class Diet:
         return told
 
     def _widens(self, first: str, second: str, third: str, known: KnownToLeo) -> bool:
-        def common(
-            ways: Ways,
-        ) -> float:  # how common the word is, over the mean of those that `ways` leads to
+        def common(ways: Ways) -> float:
+            """Return how common the word is, over the mean of those that `ways` leads to."""
             usual = sum(times * known.count(word) for word, times in ways.items()) / sum(ways.values())
             return known.count(third) / max(usual, 1.0)
 

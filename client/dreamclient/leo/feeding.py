@@ -102,10 +102,8 @@ def drop_marks(path: Path, meta: Mapping[str, Any]) -> None:
 
 
 def _check_field(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
-    if (
-        connection.execute("SELECT value FROM meta WHERE key = ?", (FIELD_KEY,)).fetchone()[0]
-        != meta["field"]
-    ):
+    (field,) = connection.execute("SELECT value FROM meta WHERE key = ?", (FIELD_KEY,)).fetchone()
+    if field != meta["field"]:
         raise LookupError("the dream was fed to another field")
 
 

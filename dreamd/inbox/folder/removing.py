@@ -1,7 +1,7 @@
 """Remove shards: those that the user forgets or takes back, and the oldest of our own files over the cap.
 
 A file is ours alone if all its shards are lines of one dialogue. `own` has the lines of each dialogue, by trace id,
-index and timestamp (ms). Call both functions under the lock.
+index and timestamp (ms). Call these functions under the lock.
 """
 
 import contextlib

@@ -154,10 +154,8 @@ def check(target: Target, file: Path | None) -> None:
     sources = _read_sources(target)
     path = file or sources.file
     reading = sources.read(file)
-    errors, gone = (
-        reading.errors,
-        [f"ignored, since this version has no such setting: {each}" for each in reading.gone],
-    )
+    errors = reading.errors
+    gone = [f"ignored, since this version has no such setting: {each}" for each in reading.gone]
     if target.as_json:
         emit_json({"path": str(path), "errors": errors, "ignored": gone})
     else:
