@@ -1,6 +1,7 @@
 """Each reason of the gate in words, from the gate's own decisions."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import pytest
@@ -27,12 +28,12 @@ def decided(
     ranked: Sequence[Context] = (),
     **changes: object,
 ) -> dict:
-    def overlap(text: str) -> float:
-        return len(text) / 100
+    def overlap(of: Context = ctx) -> float:
+        return len(f"{of.prompt} {of.reply}") / 100
 
     signals = Signals()
     for other in [*ranked, ctx] if ranked else ():
-        signals.add(other, overlap)
+        signals.add(other, partial(overlap, other))
     said = {
         "at": 1.0,
         "client": "leo",
