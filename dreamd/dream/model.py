@@ -22,6 +22,8 @@ THEMES = 64
 STATE_NUMBERS, STATE_NAME_CHARS = 32, 40  # leo's own state has 18 numbers, with names of up to 20
 STATE_LOOKED_AT = 64  # entries of a state, for its numbers
 
+MOST = 1.7976931348623157e308  # the largest finite number
+
 Speaker = Literal["leo", "friend"]
 Count = Annotated[int, Meta(ge=0)]
 
@@ -87,6 +89,41 @@ class Context(Struct):
             self.themes = self.themes[:THEMES]
         if self.math_state:
             self.math_state = _numbers_of(self.math_state)
+
+
+Measure = Annotated[float, Meta(ge=0, le=1)] | None
+ShortText = Annotated[str, Meta(max_length=TEXT_BYTES // 4)]  # even if every character takes the most bytes
+Number = bool | int | Annotated[float, Meta(ge=-MOST, le=MOST)]
+Numbers = Annotated[
+    dict[Annotated[str, Meta(max_length=STATE_NAME_CHARS)], Number], Meta(max_length=STATE_NUMBERS)
+]
+
+
+class UsualPulse(Pulse):
+    """A pulse that needs no change, as its types say."""
+
+    novelty: Measure = None
+    arousal: Measure = None
+    entropy: Measure = None
+
+    def __post_init__(self) -> None:
+        """Do nothing."""
+
+
+class UsualContext(Context):
+    """A context that needs no change, as its types say: of nearly all that come nothing else has to be looked at."""
+
+    prompt: ShortText = ""
+    reply: ShortText = ""
+    math_state: Numbers | None = None
+    pulse: UsualPulse | None = None
+    trauma_level: Measure = None
+    themes: Annotated[list[int], Meta(max_length=THEMES)] = []
+    expert: Annotated[str, Meta(max_length=EXPERT_CHARS)] = ""
+    quality: Measure = None
+
+    def __post_init__(self) -> None:
+        """Do nothing."""
 
 
 class LineMetrics(Struct):
@@ -164,12 +201,7 @@ class Fragment(Struct, frozen=True, kw_only=True):
 
 def _numbers_of(state: dict[str, Any]) -> dict[str, Any]:
     """Return the first numbers of a state. Raise ValueError if it nests too deep or holds values that JSON lacks."""
-    if _NUMBERS.issuperset(map(type, state.values())):
-        # Nearly always a few finite numbers: checked without a loop, because there are many contexts.
-        few = len(state) <= STATE_NUMBERS and max(map(len, state)) <= STATE_NAME_CHARS
-        if few and isfinite(sum(state.values())):
-            return state
-    elif not _PLAIN.issuperset(map(type, state.values())):
+    if not _PLAIN.issuperset(map(type, state.values())):
         _check_free_form(state)
     numbers = {
         name: value

@@ -143,4 +143,4 @@ def signal_of(ctx: Context, name: Signal) -> float | None:
     if name == "quality":
         return ctx.quality
     measured = ctx.math_state.get("quality") if ctx.math_state else None
-    return min(1.0, max(0.0, float(measured))) if isinstance(measured, int | float) else None
+    return None if measured is None else min(1.0, max(0.0, float(measured)))

@@ -275,4 +275,4 @@ TABLE: dict[str, ServedMethod] = {
 }
 
 # After each reply of each leo comes a context: no other message is so frequent.
-CODEC = codec_that_reads(Method.CONTEXT, params.ContextParams)
+CODEC = codec_that_reads(Method.CONTEXT, params.UsualContextParams)

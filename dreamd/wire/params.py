@@ -11,7 +11,7 @@ from dreamclient.messages import PAGE, Method
 from msgspec import Meta, Struct
 
 from dreamd.dream.fragment_records import FragmentRecord
-from dreamd.dream.model import Context, Count
+from dreamd.dream.model import Context, Count, UsualContext
 from dreamd.store.forgetting import Asked
 from dreamd.store.undreaming import candidates
 
@@ -71,6 +71,10 @@ class HelloParams(Params):
 
 class ContextParams(Params):
     context: Context
+
+
+class UsualContextParams(ContextParams):
+    context: UsualContext
 
 
 class CountedParams(Params):

@@ -19,6 +19,7 @@ from dreamd.dream.model import (
     Context,
     LineMetrics,
     Pulse,
+    UsualContext,
     cut_text,
 )
 
@@ -152,6 +153,48 @@ def test_of_a_math_state_the_numbers_of_its_first_level_are_kept(state: dict[str
 
 
 WIDE = "\U0001f30a"
+AT_A_BOUND: list[tuple[dict[str, Any], dict[str, Any]]] = [  # usual, and one more than that
+    ({"prompt": WIDE * 3000}, {"prompt": WIDE * 3001}),
+    ({"reply": "x" * 3000}, {"reply": "x" * 3001}),
+    ({"themes": [1] * THEMES}, {"themes": [1] * (THEMES + 1)}),
+    ({"expert": "x" * 64}, {"expert": "x" * 65}),
+    ({"quality": 1.0}, {"quality": 1.1}),
+    ({"trauma_level": 0}, {"trauma_level": -1}),
+    ({"pulse": {"novelty": 0.5}}, {"pulse": {"novelty": math.nan}}),
+    ({"math_state": {"n" * 40: True}}, {"math_state": {"n" * 41: True}}),
+    ({"math_state": {str(n): n for n in range(32)}}, {"math_state": {str(n): n for n in range(33)}}),
+    ({"math_state": {"a": 1e308, "b": 1e308}}, {"math_state": {"a": math.inf}}),
+    ({"math_state": {"a": -3}}, {"math_state": {"a": "text"}}),
+]
+
+
+@pytest.mark.parametrize(("usual", "other"), AT_A_BOUND)
+def test_a_usual_context_is_one_that_is_kept_as_it_came(usual: dict[str, Any], other: dict[str, Any]) -> None:
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(usual), type=UsualContext)
+    assert msgspec.to_builtins(read) == msgspec.to_builtins(msgspec.convert(usual, Context))
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.msgpack.decode(msgspec.msgpack.encode(other), type=UsualContext)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "prompt": st.text(max_size=5),
+            "quality": st.none() | st.integers(-1, 2) | st.floats(),
+            "pulse": st.none() | st.fixed_dictionaries({"arousal": st.none() | st.floats(-0.5, 1.5)}),
+            "math_state": st.none() | st.dictionaries(st.text(max_size=3), JSON_LIKE, max_size=3),
+            "themes": st.lists(st.integers(0, 9), max_size=70),
+        },
+    )
+)
+def test_what_is_read_as_usual_would_not_have_been_changed(sent: dict[str, Any]) -> None:
+    data = msgspec.msgpack.encode(sent)
+    try:
+        usual = msgspec.msgpack.decode(data, type=UsualContext)
+    except msgspec.ValidationError:
+        return
+    assert msgspec.to_builtins(usual) == msgspec.to_builtins(msgspec.msgpack.decode(data, type=Context))
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "夢", WIDE])
