@@ -19,6 +19,7 @@ from dreamd.dream.gate import Decision
 from dreamd.dream.model import Line
 from dreamd.errors import StoreError
 from dreamd.store import search
+from dreamd.store.file.files import PROBE_BYTES
 from dreamd.store.records import Charge, Finish, NewDialog, Observed, Pause
 from dreamd.store.tidying import empty_texts, first_open
 
@@ -27,9 +28,6 @@ OUTCOME: Final = "dream_outcome:"
 PAUSE: Final = "dream_pause"  # JSON: [at, until]; no row without a pause
 
 COUNTED_DAYS: Final = 400  # on which decisions are counted: more than a year
-
-# As much as one dream may need: the disk must have room for it before it counts as not full.
-PROBE_BYTES: Final = 64 * 1024
 
 
 # A dialogue, from its beginning to its shard.

@@ -9,9 +9,10 @@ from msgspec.structs import replace
 from dreamd.dream.clients import ABSENT
 from dreamd.dream.gate import Decision
 from dreamd.errors import StoreError
+from dreamd.store.file.files import PROBE_BYTES
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
-from dreamd.store.writes import PROBE_BYTES, forget_the_write, keep_decisions, try_a_write
+from dreamd.store.writes import forget_the_write, keep_decisions, try_a_write
 from tests.helpers.store_rows import (
     SEED,
     STARTED_AT,

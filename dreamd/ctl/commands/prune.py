@@ -6,8 +6,9 @@ from typing import Any
 import click
 from dreamclient.messages import Method
 
-from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.daemon.own import daemon_or_own
+from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.forgotten import (
     FORGET_S,
     confirm_forgetting,
@@ -46,19 +47,16 @@ def prune(target: Target, before: float, friend: bool, everywhere: bool, yes: bo
     """
     what = {"before": before, "friend": friend, "everywhere": everywhere}
     with daemon_or_own(target) as daemon:
-        confirm_forgetting(
-            yes, lambda: dialogues_in_words(daemon.call(Method.DIALOGS_FORGET, {**what, "dry_run": True}))
-        )
+        confirm_forgetting(yes, lambda: _count_asked(daemon, what))
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
     if target.as_json:
         emit_json(gone)
     elif not gone["dialogs"]:
         click.echo("No dialogue is that old.")
     else:
-        click.echo(show_gone(gone, dialogues_in_words(gone), terminal_width()))
+        click.echo(show_gone(gone, count_of(gone["dialogs"], "dialogue"), terminal_width()))
 
 
-def dialogues_in_words(answer: Mapping[str, Any]) -> str:
-    """Return how many dialogues an answer of `dialogs.forget` is about, in words."""
-    count = answer["dialogs"]
-    return f"{count} dialogue{'s' * (count != 1)}"
+def _count_asked(daemon: Daemon, what: Mapping[str, Any]) -> str:
+    found = daemon.call(Method.DIALOGS_FORGET, {**what, "dry_run": True})
+    return count_of(found["dialogs"], "dialogue")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dreamd.ctl.terminal.dialogues import count_of_lines
+from dreamd.ctl.terminal.dialogues import count_of, count_of_lines
 from dreamd.ctl.terminal.layout import fold_text
 
 FORGET_S = 600.0  # a large database is rewritten
@@ -33,8 +33,8 @@ def confirm_for_good(yes: bool, does: Callable[[], str]) -> None:
 
 def show_gone(gone: Mapping[str, Any], what: str, columns: int, *, undone: bool = False) -> str:
     """Return the answer of `dialogs.forget` as text. `undone`: it was taken back out of leo's field before."""
-    files = f"{gone['files']} inbox file{'s' * (gone['files'] != 1)}"
-    fragments = f", {count} fragment{'s' * (count != 1)}" if (count := gone["fragments"]) else ""
+    files = count_of(gone["files"], "inbox file")
+    fragments = f", {count_of(count, 'fragment')}" if (count := gone["fragments"]) else ""
     first = f"Forgot {what}: {count_of_lines(gone['lines'])}, {files}{fragments}."
     elsewhere = f"{ELSEWHERE}{'' if undone else ', and so does leo what he learned of it'}."
     lines = [first, *_left_words(gone), elsewhere]

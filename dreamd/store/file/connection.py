@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import aiosqlite
 
+from dreamd.store.file.files import PROBE_BYTES
 from dreamd.store.file.health import FAILING, FULL, reason_for
 from dreamd.store.file.open_files import OpenFiles
 from dreamd.store.file.transaction import OnConnection, P, T, run_transaction
-
-PROBE_BYTES: Final = 64 * 1024
 
 
 class Database(aiosqlite.Connection):

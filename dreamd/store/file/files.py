@@ -18,6 +18,9 @@ PARTS: Final = ("", "-wal", "-shm", "-journal")
 # than a hook's deadline.
 BUSY_TIMEOUT_S: Final = 2.0
 
+# As much as one dream may need: the disk must have room for it before it counts as not full.
+PROBE_BYTES: Final = 64 * 1024
+
 STEP_PAGES: Final = 256  # a MiB: copied in a few milliseconds
 
 Tell = Callable[[int, int], object]  # after each step: pages left, of how many

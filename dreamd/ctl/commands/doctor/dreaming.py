@@ -12,7 +12,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.doctor.daemon import Answers
 from dreamd.ctl.commands.doctor.database import Database
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
-from dreamd.ctl.terminal.dialogues import paused_in_words
+from dreamd.ctl.terminal.dialogues import count_of, paused_in_words
 from dreamd.ctl.terminal.layout import format_counts, format_moment, format_span
 from dreamd.dream.outcomes import NOT_OF_THE_CLIENT, SUSPENDED
 
@@ -129,7 +129,7 @@ def _check_mute(answers: Answers, database: Database, now: float) -> Iterator[Fi
     silent, newest = list(takewhile(lambda dialog: not dialog["lines"], ran)), database.latest[:LATEST]
     if silent:
         why, cure = _cause_of(answers, silent[0]["note"])
-        count = f"{len(silent)} dialogue{'s' * (len(silent) > 1)} ran"
+        count = f"{count_of(len(silent), 'dialogue')} ran"
         since = format_moment(silent[-1]["started_at"], now)
         pause_s = max((each["mute_s"] for each in (answers.status or {}).get("sessions", [])), default=0.0)
         again = f". Otherwise he is asked again in {format_span(pause_s)}" if pause_s else ""
