@@ -100,7 +100,7 @@ def test_daemon_ends_and_reports_why(state: Path, backup: Path, lose: Callable[.
         if not often:
             assert dreaming.dream_now(STIRRED)["outcome"] == "store_error"
         assert daemon.wait() == ExitCode.LOST
-        [line] = daemon.said().splitlines()
+        line = daemon.said().splitlines()[-1]  # on a busy machine the database may also have been late
         assert line.startswith(f"dreamd: {trouble} ({state / 'dream.sqlite3'})")
         until(lambda: trouble in dreaming.trouble, "the client says why")
         told = doctor(state)

@@ -150,16 +150,15 @@ async def test_p11_caps_a_flood_of_calls_and_of_notifications(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as other, await onlooker(service) as flooder:
         tasks = []
         service_tasks = service.sessions[2]._tasks
-        flooder.send(b"".join(msgpack.packb([2, "inbox.list", []]) for _ in range(5000)))
-        answers = [asyncio.create_task(flooder.call("stats")) for _ in range(1000)]
-        while not all(answer.done() for answer in answers):
+        flooder.send(b"".join(msgpack.packb([2, "inbox.list", []]) for _ in range(1000)))
+        answers = asyncio.gather(*(flooder.call("stats") for _ in range(300)), return_exceptions=True)
+        while not answers.done():
             tasks.append(len(service_tasks))
             await asyncio.sleep(0)
         assert max(tasks) <= 64
-        codes = {answer.exception().code for answer in answers if answer.exception()}
-        assert codes <= {4}
+        assert {error.code for error in answers.result() if isinstance(error, Exception)} <= {4}
         assert (await other.call("dream.now", STIRRED))["outcome"] == "complete"
-        assert service.failures.counts["inbox.list: INVALID_PARAMS"] == 5000
+        assert service.failures.counts["inbox.list: INVALID_PARAMS"] == 1000
 
 
 async def test_p11_a_subscriber_that_does_not_read_loses_events_and_is_told_how_many(tmp_path):
