@@ -238,7 +238,7 @@ def friend_before(connection: Connection, dialog_id: int) -> list[Fragment]:
 def past_fragments(connection: Connection, n: int) -> list[Row]:
     """Return the fragments that left the friend last, at most n, the last one first."""
     columns = "id, text, weight, origin, dialog_id AS dialog, added_at, left_at"
-    newest = "SELECT * FROM dream_fragments_past ORDER BY id DESC LIMIT 1000"  # a friend has 256 at most
+    newest = "SELECT * FROM dream_fragments_past ORDER BY id DESC LIMIT 1000"  # a friend has 512 at most
     return _select_rows(connection, columns, f"({newest}) ORDER BY left_at DESC, id DESC LIMIT ?", n)
 
 
