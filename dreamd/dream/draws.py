@@ -31,14 +31,18 @@ class Draws:
         self._half: int | None = None  # the upper half of the last 64 bits, if only the lower one was used
 
     def whole_number(self, least: int, most: int) -> int:
-        """Return one of the numbers from `least` to `most`, at most 2**32 - 1 of them, each as likely (Lemire 2019)."""
+        """Return one of the numbers from `least` to `most`, each as likely (Lemire 2019). Raise ValueError if there are
+        none, or more than 2**64."""
         count = most - least + 1
+        if not 0 < count <= 1 << 64:
+            raise ValueError(f"no number from {least} to {most} can be drawn")
         if count == 1:
             return least
-        product = self._bits_32() * count
-        while (product & _32) < (1 << 32) % count:
-            product = self._bits_32() * count
-        return least + (product >> 32)
+        bits, draw = (32, self._bits_32) if count <= 1 << 32 else (64, self._bits_64)
+        product = draw() * count
+        while product % (1 << bits) < (1 << bits) % count:
+            product = draw() * count
+        return least + (product >> bits)
 
     def places(self, weights: Sequence[float], count: int) -> list[int]:
         """Return the places of so many weights that are above zero, each place once, the heavier the likelier."""

@@ -28,10 +28,13 @@ def test_the_draws_of_a_seed_never_change(seed: int, numbers: list[int], places:
     assert draws.places([0.1, 0.2, 0.3, 0.4], 3) == places
 
 
-@example(0, [(1, 1), (1, 3 << 30), (0, (1 << 32) - 2)], [1.0], 1)
+@example(0, [(1, 1), (1, 3 << 30), (0, (1 << 32) - 1), (0, 1 << 32)], [1.0], 1)
 @given(
     SEEDS,
-    st.lists(st.tuples(st.integers(-5, 5), st.integers(0, (1 << 32) - 2)), max_size=5),
+    st.lists(
+        st.tuples(st.integers(-5, 5), st.integers(0, 9) | st.integers(0, 1 << 33) | st.integers(0, 1 << 62)),
+        max_size=5,
+    ),
     WEIGHTS,
     st.integers(1, 6),
 )
@@ -55,6 +58,13 @@ def test_each_number_and_place_is_as_likely_as_it_should_be() -> None:
     firsts = [draws.places([0.5, 0.0, 0.5e-9, 0.25, 0.25], 2)[0] for _ in range(tries)]
     assert abs(firsts.count(0) / tries - 0.5) < 0.03
     assert 1 not in firsts
+
+
+@pytest.mark.parametrize(("least", "most"), [(2, 1), (0, 1 << 64)])
+def test_ranges_that_cannot_be_drawn_from_are_refused(least: int, most: int) -> None:
+    """A setting may be any number, and the loop must not be held."""
+    with pytest.raises(ValueError, match="can be drawn"):
+        Draws(1).whole_number(least, most)
 
 
 def test_weights_of_zero_alone_are_refused() -> None:
