@@ -27,7 +27,7 @@ def _text(dialogues: Dialogues) -> Iterator[str]:
 
 
 def _json_lines(dialogues: Dialogues) -> Iterator[str]:
-    yield from (msgspec.json.encode(dialogue).decode() for dialogue in dialogues)
+    return (msgspec.json.encode(dialogue).decode() for dialogue in dialogues)
 
 
 FORMATS: dict[str, Callable[[Dialogues], Iterator[str]]] = {"md": diary, "txt": _text, "jsonl": _json_lines}

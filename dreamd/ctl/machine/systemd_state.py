@@ -103,7 +103,7 @@ def look_at_units(env: Mapping[str, str]) -> UnitFacts:
         edited=tuple(path for path, text in texts.items() if is_edited(text)),
         interpreter=interpreter,
         runs=not interpreter or os.access(interpreter, os.X_OK),
-        running=_program_of(shown[SERVICE].get("MainPID", "0")),
+        running=read_proc(f"{shown[SERVICE].get('MainPID', '0')}/cmdline").partition("\0")[0],
         state=served_state(texts.get(service, "")),
         lingers=os.path.exists(_LINGER / (user_name(os.getuid()) or "?")),
         shown=shown if service in texts else {},
@@ -131,8 +131,3 @@ def _show_unit(unit: str) -> dict[str, str]:
         name, _, value = line.partition("=")
         shown[name] = f"{shown[name]}\n{value}" if name in shown else value  # one ExecStartPre a line
     return shown
-
-
-def _program_of(pid: str) -> str:
-    """Return the first word of a process's command line, empty if there is none, as of pid 0."""
-    return read_proc(f"{pid}/cmdline").partition("\0")[0]

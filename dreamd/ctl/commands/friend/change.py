@@ -11,8 +11,8 @@ from dreamd.ctl.terminal.output import command_to_copy, emit_json
 
 CHANGE_S = 60.0  # a dialogue that runs is waited for, or suspended
 
-
-SAID = {  # keys of an answer, of newer daemons -> what they count
+# Keys of an answer of newer daemons -> what they count.
+SAID = {
     "added_dropped": "Dropped earlier, and back now",
     "added_forgotten": "Of forgotten dialogues, and back now",
     "missing": "Forgotten since, and not back",
@@ -28,7 +28,7 @@ def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
         f"{done}: {answer['fragments']} fragments, {answer['origin']} of them origin, drift "
         f"{format_number(answer['drift'])}; {answer['kept']} stayed, {answer['added']} came, {answer['left']} went."
     )
-    words += _came_back_words(answer)
+    words += "".join(f" {what}: {answer[key]}." for key, what in SAID.items() if answer.get(key))
     if undo := answer.get("undo", "previous"):  # a daemon of 0.1.0 does not name it
         words += f" `{command_to_copy(f'friend restore {undo}')}` takes this back."
         words += f" `{command_to_copy(f'friend diff {undo}')}` shows what changed."
@@ -40,7 +40,3 @@ def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
     if skipped := answer["skipped"]:
         why = "they say the same words twice, or are more than the buffer holds"
         click.echo(f"{skipped} had no place: {why}.", err=True)
-
-
-def _came_back_words(answer: Mapping[str, Any]) -> str:
-    return "".join(f" {what}: {answer[key]}." for key, what in SAID.items() if answer.get(key))

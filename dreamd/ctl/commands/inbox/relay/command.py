@@ -10,7 +10,7 @@ from dreamclient.paths import state_dir
 
 from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_stopped
 from dreamd.ctl.commands.inbox.relay.message import SUBJECT, check_subject
-from dreamd.ctl.commands.inbox.relay.rounds import Relay, one_line
+from dreamd.ctl.commands.inbox.relay.rounds import Relay, message_of
 from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import open_inbox
@@ -87,7 +87,7 @@ def _run(target: Target, place: Place, subject: str, machine: str, once: bool) -
 
     def note(problem: Exception, ends: bool) -> None:
         nonlocal noted
-        state.note_error(one_line(problem))
+        state.note_error(message_of(problem))
         save(state)
         if not ends and state.last_error != noted:
             emit_note(state.last_error)

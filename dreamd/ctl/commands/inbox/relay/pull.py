@@ -11,7 +11,7 @@ from dreamd import settings
 from dreamd.ctl.commands.inbox.relay.command import creds_option, tls_ca_option
 from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_stopped
 from dreamd.ctl.commands.inbox.relay.message import HASH_DIGITS, ID_HEADER, message_id, read_message
-from dreamd.ctl.commands.inbox.relay.rounds import one_line
+from dreamd.ctl.commands.inbox.relay.rounds import message_of
 from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
@@ -78,8 +78,8 @@ def pull(
 
     def note(problem: Exception, ends: bool) -> None:
         nonlocal noted
-        if not ends and one_line(problem) != noted:
-            noted = one_line(problem)
+        if not ends and message_of(problem) != noted:
+            noted = message_of(problem)
             emit_note(noted)
 
     async def work(client: Any, on_success: Any) -> None:

@@ -117,6 +117,6 @@ class Relay:
                 self.save(self.state)
 
 
-def one_line(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """Return the message of an error."""
     return error.format_message() if isinstance(error, click.ClickException) else str(error)
