@@ -82,7 +82,7 @@ class Server:
         self._taps = taps
         self._codec = codec
         self._some_ended = False
-        self._turns = Turns(clock)
+        self._turns = Turns(clock, self.sessions)
         self._spare: list[Any] = []  # Unpackers that the sessions' peers share
         self._next = 1
         self._listening: asyncio.Server | None = None

@@ -2,20 +2,22 @@
 of the loop, and all of them together for a part of the time.
 
 A message that comes alone, as the answer of a hook does, is served when it is read. From there to the next hook call a
-dialogue takes about eight rounds of the loop and two transactions. Between two turns the loop rests, so that a flood
-delays one or two of these rounds, and not each of them.
+dialogue takes about eight rounds of the loop and two transactions. Between two turns of a flood the loop rests, so that
+it delays one or two of these rounds, and not each of them. It does not rest if all that are connected wait for turns.
 """
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Sized
 from math import inf
 from typing import Protocol
 
 from dreamd.clock import Clock
 
-ROUND_S = 0.0005  # in one round of the loop, which itself takes 0.007 ms
+ROUND_S = 0.0003  # in one round of the loop, which itself takes 0.007 ms
 ROUND_EVENTS = 100  # in one round, also if the clock stands still, as in a simulation
-SHARE = 1 / 3  # of the time, after BURST_S: then a flood leaves the most of a core to dialogues
+SHARE = 1 / 5  # of the time, after BURST_S, while another session is connected
+TASK_S = 0.0005  # what the task of a call takes, of which a round begins one at most
 BURST_S = 0.01  # in which many calls that a client makes at once are answered without a rest
 REST_S = 0.005  # a rest is at most this long, so that a round in which the machine stood still costs no more
 
@@ -27,13 +29,15 @@ class Takes(Protocol):
 
 
 class Turns:
-    """The sessions of one server that wait for a turn, in their order."""
+    """Those of the sessions of a server that wait for a turn, in their order."""
 
-    def __init__(self, clock: Clock = Clock()) -> None:
+    def __init__(self, clock: Clock = Clock(), sessions: Sized = ()) -> None:
         self._now = clock.monotonic
+        self._sessions = sessions
         self._waiting: OrderedDict[Takes, None] = OrderedDict()
         self._until = -inf  # the end of the round
         self._events = 0  # of the round
+        self._task_s = 0.0  # what a task takes that began in the round
         self._rest_until = -inf  # it lies in the past as long as less than SHARE was used
         self._is_due = False  # `_serve` will be called
 
@@ -46,21 +50,22 @@ class Turns:
 
     def _call_later(self) -> None:
         loop, rest_s = asyncio.get_running_loop(), self._rest_until - self._now()
-        if rest_s > 0:
+        if rest_s > 0 and len(self._sessions) > len(self._waiting):
             loop.call_later(rest_s, self._serve)
         else:
             loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         began = self._now()
-        self._until, self._events = began + ROUND_S, 0
+        self._until, self._events, self._task_s = began + ROUND_S, 0, 0.0
+        self._rest_until = max(self._rest_until, began - BURST_S / SHARE)
         while self._waiting:
             session, _ = self._waiting.popitem(last=False)
             session.take_turn()
             if self.is_over():
                 break
         now = self._now()
-        self._rest_until = max(self._rest_until, began - BURST_S / SHARE) + (now - began) / SHARE
+        self._rest_until += (now - began + self._task_s) / SHARE
         self._rest_until = min(self._rest_until, now + REST_S)
         self._is_due = bool(self._waiting)
         if self._is_due:
@@ -73,4 +78,4 @@ class Turns:
 
     def end(self) -> None:
         """End the round, because the task that makes an answer takes its time in the next one."""
-        self._until = -inf
+        self._until, self._task_s = -inf, TASK_S

@@ -2,12 +2,14 @@
 
 So many dialogues run at once, each asked for as soon as the last one has ended. With 0 dialogues each leo sends a
 context every 10 s and dreams every 3 min instead, or PACE times as often. A hook answers after the delay. It prints
-the latencies of hooks as the daemon counts them, without the delay.
+the latencies of hooks as the daemon counts them, without the delay, and for each leo that dreams all the time when each
+call of `generate` was read and answered (`held`).
 """
 
 import asyncio
 import random
 import sys
+import time
 from typing import Any
 
 import uvloop
@@ -26,6 +28,7 @@ class Leo(asyncio.Protocol):
         self.unpacker, self.pack, self.draw = Unpacker(), Packer().pack, random.Random(seed)
         self.delay_s, self.number = delay_s, 0
         self.pending: dict[int, asyncio.Future[Any]] = {}
+        self.held: list[tuple[float, float]] = []
         self.loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: Any) -> None:
@@ -33,16 +36,22 @@ class Leo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.unpacker.feed(data)
+        read = time.monotonic()
         for message in self.unpacker:
             if message[0] == 0:
-                line = " ".join(self.draw.choices(WORDS, k=14)) if message[2] == "generate" else None
-                answer = self.pack([1, message[1], None, line])
                 if self.delay_s:
-                    self.loop.call_later(self.delay_s, self.transport.write, answer)
+                    self.loop.call_later(self.delay_s, self.answer, message, read)
                 else:
-                    self.transport.write(answer)
+                    self.answer(message, read)
             elif message[0] == 1:
                 self.pending.pop(message[1]).set_result(message[3])
+
+    def answer(self, call: Any, read: float) -> None:
+        """Answer a call that was read at that moment."""
+        line = " ".join(self.draw.choices(WORDS, k=14)) if call[2] == "generate" else None
+        self.transport.write(self.pack([1, call[1], None, line]))
+        if line:
+            self.held.append((read, time.monotonic()))
 
     async def ask(self, method: str, *params: Any) -> Any:
         self.number += 1
@@ -98,6 +107,11 @@ async def main(
                 for name in ("p50_ms", "p99_ms")
                 if "generate" in hooks
             },
+            **(
+                {"held": {f"leo {n}": leo.held for n, leo in enumerate(connected[:dialogues])}}
+                if dialogues
+                else {}
+            ),
         }
     )
 

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import random
 import subprocess
 import sys
@@ -155,6 +156,7 @@ def _one(
 
 
 async def _attack(name: str, path: str, size: float, chance: random.Random) -> str:
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # the daemon and the witness keep theirs
     did = await ATTACKS[name](path, size, chance)
     await asyncio.sleep(0.05)  # the transports close
     return did
@@ -175,8 +177,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=float, default=1.0, help="of each attack")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--real-time", action="store_true", help="let daemon and witness wait for no core (as root): sched(7)"
+    )
     parser.add_argument("attack", nargs="*", choices=[*ATTACKS, []], help="all if none is named")
     asked = parser.parse_args(arguments)
+    if asked.real_time:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     print(f"seed {asked.seed}")
     print(
         "attack            s     MiB: before, highest, after  witness: dreams  trips  p50 ms  p99 ms   x quiet"

@@ -59,8 +59,8 @@ def loop(monkeypatch):
     return made
 
 
-def flooded(loop, count, **more):
-    turns, served = Turns(Clock(monotonic=lambda: loop.now)), []
+def flooded(loop, count, others=1, **more):
+    turns, served = Turns(Clock(monotonic=lambda: loop.now), range(count + others)), []
     for name in range(count):
         turns.wait(Flooder(name, turns, loop, served, **more))
     return turns, served
@@ -76,6 +76,28 @@ def test_p11_floods_have_equal_shares_in_short_rounds_of_a_part_of_the_time(loop
     rests = [b - a - EVENT_S for a, b in pairwise(late)]
     assert len(late) / len([rest for rest in rests if rest > ROUND_S]) <= ROUND_S / EVENT_S + 1
     assert max(rests) <= REST_S
+
+
+def test_those_that_are_alone_have_all_of_the_time(loop):
+    _, served = flooded(loop, 2, others=0)
+    loop.run(1.0)
+    assert len(served) * EVENT_S == pytest.approx(1.0, rel=0.01)
+
+
+def test_p11_a_task_counts_as_long_as_it_takes(loop):
+    turns, served = flooded(loop, 0, others=2)
+
+    class Asks(Flooder):
+        def take_turn(self):
+            self.loop.now += EVENT_S
+            self.served.append((self.loop.now, self.name))
+            self.turns.end()
+            assert self.turns.is_over()
+            self.turns.wait(self)
+
+    turns.wait(Asks("asks", turns, loop, served))
+    loop.run(10.0)
+    assert len(served) * (EVENT_S + module.TASK_S) == pytest.approx(10.0 * SHARE + BURST_S, rel=0.01)
 
 
 def test_a_burst_of_calls_is_answered_without_a_rest(loop):
@@ -105,11 +127,9 @@ def test_a_session_has_one_turn_however_often_it_waits(loop):
 
 
 def test_a_task_ends_the_round(loop):
-    turns, served = flooded(loop, 1)
-    first = turns._waiting
+    _, served = flooded(loop, 1)
     loop.due.pop(0)[1]()
-    assert len(served) == ROUND_S / EVENT_S
-    assert first
+    assert len(served) == pytest.approx(ROUND_S / EVENT_S)
 
     class Asks(Flooder):
         def take_turn(self):
