@@ -37,9 +37,8 @@ def state_lock(state_dir: Path) -> Iterator[tuple[int, int]]:
             held.callback(os.close, lock)
             _hold_folder(folder)
         except BlockingIOError:
-            written = (state_dir / LOCK_NAME).read_bytes()[:32]  # empty if the disk was full
-            pid = written.decode("ascii", "replace").partition("\n")[0]
-            end = f"end it (`kill {pid}`)" if pid else "end it"
+            pid = _noted(state_dir)[0][:32].decode("ascii", "replace")  # empty if the disk was full
+            end = f"end {'its host' if is_embedded(state_dir) else 'it'}{f' (`kill {pid}`)' if pid else ''}"
             raise StartError(
                 f"another dreamd (pid {pid or 'unknown'}) serves the state folder {state_dir}; {end}, "
                 "or name another with --state-dir",
@@ -84,7 +83,7 @@ def _noted(state_dir: Path) -> list[bytes]:
     try:
         return (state_dir / LOCK_NAME).read_bytes().split(b"\n")
     except OSError:
-        return []
+        return [b""]
 
 
 def file_lock(file: Path) -> int:

@@ -10,7 +10,9 @@ from dreamd.errors import StartError
 from dreamd.process.state_folder import (
     end_noted,
     file_lock,
+    is_embedded,
     make_private_folder,
+    note_embedded,
     note_end,
     release_in_child,
     state_lock,
@@ -48,6 +50,23 @@ def test_p8_locks_an_old_lock_file(tmp_path):
     (tmp_path / "dreamd.lock").write_text("1\nand more than that\n")  # a process that lives
     with state_lock(tmp_path):
         assert (tmp_path / "dreamd.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_notes_that_the_daemon_is_embedded_until_it_ends_by_itself(tmp_path):
+    assert not is_embedded(tmp_path)
+    with state_lock(tmp_path) as (_, lock):
+        assert not is_embedded(tmp_path)
+        note_embedded(lock)
+        assert (is_embedded(tmp_path), end_noted(tmp_path)) == (True, "")
+        with (
+            pytest.raises(StartError, match=f"; end its host \\(`kill {os.getpid()}`\\), or"),
+            state_lock(tmp_path),
+        ):
+            pass
+        note_end(lock, "the database was deleted")
+        assert end_noted(tmp_path) == "the database was deleted"
+    with state_lock(tmp_path):
+        assert (is_embedded(tmp_path), end_noted(tmp_path)) == (False, "")
 
 
 def held(state):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 from dreamclient.clients.thread import DreamClient
-from dreamclient.errors import CallTimeout, NotConnected, RemoteError, SocketPathError, UsageError
+from dreamclient.errors import (
+    CallTimeout,
+    HomeUnknown,
+    NotConnected,
+    RemoteError,
+    SocketPathError,
+    UsageError,
+)
 from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
@@ -114,6 +121,11 @@ class Daemon(Source):
         elif look_at_socket(self._socket).kind == "other":
             what = f"{self._socket} is no socket, so no daemon listens there"
             cure = f"`{command_to_copy('doctor')}` says what to do."
+        elif pid := _embedded_pid():
+            cure = (
+                f"The daemon is embedded in pid {pid}, which alone can ask it. `{command_to_copy('recent')}`, "
+                f"`{command_to_copy('show')}` and `{command_to_copy('why')}` read its dreams."
+            )
         else:
             given = command_to_copy(START)
             which = "" if "--" in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
@@ -138,6 +150,18 @@ def connect_daemon(
         client.serve(**hooks or {})
         start_client(client, wait_s)
         yield Daemon(client, socket)
+
+
+def _embedded_pid() -> int:
+    """Return the pid in which a daemon of the state folder that the user named is embedded, or 0."""
+    from dreamd.ctl.machine.places import look_at_state  # needed after a failure alone
+
+    context = click.get_current_context(silent=True)
+    target = context.find_object(Target) if context else None
+    with suppress(HomeUnknown):
+        facts = look_at_state(state_dir(target.given_state if target else None))
+        return facts.holder if facts.embedded else 0
+    return 0
 
 
 def start_client(client: DreamClient, wait_s: float | None = None) -> None:

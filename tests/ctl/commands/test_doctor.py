@@ -54,10 +54,16 @@ def test_finds_nothing_wrong_with_an_embedded_daemon(state):
     with closing(embed(state)):
         told, stopped = Told(state), dreamctl("--state-dir", state, "service", "stop")
         where = dreamctl("--state-dir", state, "service", "status")
+        asked, started = (
+            dreamctl("--state-dir", state, "status"),
+            dreamctl("--state-dir", state, "service", "start"),
+        )
     assert told.worst("socket").startswith("OK none at ")
     assert told.worst("daemon").startswith(f"OK embedded in pid {os.getpid()}, which alone can ask it -> ")
     assert f"`kill {os.getpid()}` (that ends the host in which it is embedded)" in stopped.stderr
     assert f"runs, embedded in pid {os.getpid()}, without a socket" in where.stdout
+    assert f"The daemon is embedded in pid {os.getpid()}, which alone can ask it." in asked.stderr
+    assert f"end its host (`kill {os.getpid()}`)" in started.stderr
     assert Told(state).worst("daemon").startswith("FAIL does not run -> ")
 
 
