@@ -73,7 +73,7 @@ class Finish(Struct, frozen=True, kw_only=True):
     """The end of a dialogue."""
 
     at: float
-    outcome: str  # a word of dialogue.OUTCOMES
+    outcome: str  # a word of outcomes.OUTCOMES
     ended_by: str | None = None  # type and place of what ended it early, shown as the dialogue's note
     lines: list[Line] = []  # with their final measures
     observed: dict[int, Observed] = {}  # by turn; a missing turn stays "sent"

@@ -94,7 +94,7 @@ _FROM_LEOS_TABLES: Final = (
 )
 
 _CHECKPOINTS: Final = (
-    # The friend as it was, by name; a later one has a higher rowid. fragments: JSON, a list of dream.copies.Copy.
+    # The friend as it was, by name; a later one has a higher rowid. fragments: JSON, a list of FragmentRecord.
     """CREATE TABLE dream_checkpoints (
         name TEXT PRIMARY KEY, at REAL NOT NULL, learned INTEGER NOT NULL, origin INTEGER NOT NULL,
         fragments TEXT NOT NULL

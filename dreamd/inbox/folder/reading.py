@@ -42,7 +42,7 @@ def open_rooms(path: Path, files: Files) -> Iterator[Rooms]:
 
 
 def list_waiting(rooms: Rooms, files: Files, most: int | None = None, after: str | None = None) -> list[Json]:
-    """Return `{trace_id, bytes, written_at}` (unix seconds) of at most `n` waiting files, the oldest first, and only
+    """Return `{trace_id, bytes, written_at}` (unix seconds) of `most` waiting files at most, the oldest first, and only
     those after the one named `after`, if that still waits.
 
     A growing file keeps its place. The first waiting part of a trace is named by the trace id.

@@ -3,7 +3,7 @@
 By key: the whole value of a key that names a secret (`secret_names.py`). By shape: everything that
 `secret_patterns.py`, `secret_values.py` and `phones.py` find in other texts.
 Mappings stay mappings and lists stay lists. Booleans, nil, numbers of other keys, and all keys stay unchanged.
-`document.plain` has bounded the depth.
+`document.plain_copy` has bounded the depth.
 """
 
 from collections import Counter
