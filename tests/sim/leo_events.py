@@ -1,6 +1,7 @@
 """What the leos and the other clients of a history do."""
 
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.sim.peers import Peer
@@ -152,25 +153,29 @@ def resume(run: "Run", peer: Peer, chance: random.Random) -> None:
     peer.call("dream.resume", [])
 
 
-def rename(run: "Run", peer: Peer, chance: random.Random, name: str) -> None:
-    """Say hello again, often between a decision and its first line. Later the old name offers a context from another
-    session."""
+def _begin_and(run: "Run", peer: Peer, chance: random.Random, act: Callable[[], None]) -> None:
+    """Act, often between a decision and its first line. Later another session of the old name offers contexts."""
     others = [other for other in run.peers if other is not peer and other.name == peer.name]
     if not others:
         again(run, peer, chance)
         others = run.peers[-1:]
-    hello_s = 0.0
+    act_s = 0.0
     if chance.random() < 0.5:
         offer(run, peer, chance)
-        hello_s = chance.uniform(0.05, 0.8)
+        act_s = chance.uniform(0.05, 0.8)
+    run.world.after(act_s, act)
+    for other in others:
+        run.world.after(act_s + chance.choice((chance.uniform(0.1, 3.0), 30.0)), offer, run, other, chance)
+
+
+def rename(run: "Run", peer: Peer, chance: random.Random, name: str) -> None:
+    """Say hello again, under this name."""
 
     def say() -> None:
         peer.name = name
         peer.hello(name)
 
-    run.world.after(hello_s, say)
-    for other in others:
-        run.world.after(chance.uniform(2.0, 30.0), offer, run, other, chance)
+    _begin_and(run, peer, chance, say)
 
 
 def private(run: "Run", peer: Peer, chance: random.Random) -> None:
@@ -207,14 +212,15 @@ def friend(run: "Run", peer: Peer, chance: random.Random, how: str) -> None:
 
 
 def again(run: "Run", peer: Peer, chance: random.Random) -> None:
-    """Another process of the same name."""
-    about = {"name": peer.name, "field": peer.field, "provides": peer.provides, "mood": peer.mood}
+    """Another process of the same name, with the same field or another one."""
+    field = chance.choice((peer.field, peer.field, "f3"))
+    about = {"name": peer.name, "field": field, "provides": peer.provides, "mood": peer.mood}
     if len(run.peers) < 12:
         run.peers.append(Peer(run.world, len(run.peers), about))
 
 
 def cut(run: "Run", peer: Peer, chance: random.Random) -> None:
-    peer.cut()
+    _begin_and(run, peer, chance, peer.cut)
 
 
 def half(run: "Run", peer: Peer, chance: random.Random) -> None:

@@ -43,7 +43,6 @@ class Model(SaidModel):
         super().__init__(world, folder, settings)
         self.peers: list[Peer] = []
         self.trial = TrialModel(world, self)
-        self.stalled_s = 0.0  # for which the disk may have stalled, altogether
         self._wires = count(1)
         self._rests = 0
         self._origin: set[str] | None = None
@@ -63,6 +62,8 @@ class Model(SaidModel):
         self.hold("a start is quick", took_s <= START_S, f"{took_s:.1f} s")
         life.parts.events.subscribe(self._event)
         self._mute_until.clear()
+        self._begun.clear()
+        self._uncharged.clear()
         self.trial.began()
         self._resting_checks(life)
 

@@ -41,7 +41,10 @@ class SaidModel(InboxModel):
         self._mute_until: dict[str, float] = {}
         self._calls_before = 0
         self._undreamt = self._dreamt = False
-        self._begun_at: dict[str, float] = {}  # the last dream of a name (unix s)
+        self.stalled_s = 0.0  # for which the disk may have stalled, altogether
+        self._begun: dict[
+            int, tuple[str, float]
+        ] = {}  # dialogues of this life: their names and times (unix s)
 
     def daemon_said(self, wire: "Wire", message: Any) -> None:
         """Check a message at the moment at which the daemon sends it."""
@@ -167,8 +170,6 @@ class SaidModel(InboxModel):
             )
             return
         self._dreamt = True
-        if decision.reason != "resumed":
-            self._begun_at[decision.client] = decision.at
         self._reasons[decision.dialog] = decision.reason
         if decision.reason == "dream":
             mute = self._mute_until.get(decision.client, 0.0)
@@ -176,6 +177,9 @@ class SaidModel(InboxModel):
             self.hold("a mute leo is paused", paused, decision.client)
             self._check_cooldown(life, decision)
             self.hold("a pause is kept", self._world.now >= self.paused_until, decision.client)
+        run, _ = life.parts.engine.dialogues.running[decision.dialog]
+        self._begun[decision.dialog] = decision.client, run.about.started_at
+        self._uncharged.discard(decision.dialog)
 
     def _check_cooldown(self, life: "Life", decision: Any) -> None:
         cooldown_s = self.settings.gate.cooldown_s
@@ -186,19 +190,29 @@ class SaidModel(InboxModel):
             AND (finished_at IS NULL OR episodes_count > 0) AND outcome IS NOT 'store_error'""",
             (decision.client, decision.at - cooldown_s + 1e-6, decision.dialog),
         ).fetchall()
-        earlier = [dialog for (dialog,) in earlier if dialog not in self._uncharged]
+        stored = {dialog for (dialog,) in earlier} - self._uncharged
+        begun = self._begun_since(decision.client, decision.at - cooldown_s + 1e-6)
+        earlier = sorted(stored.union(begun) - {decision.dialog})
         self.hold("cooldown", not earlier, f"{decision.client} dreams again after {earlier}")
 
+    def _begun_since(self, client: str, at: float) -> list[int]:
+        """Return the dialogues of a name that began in this life since `at`, and hold its cooldown."""
+        found = [
+            number for number, (name, began_at) in self._begun.items() if name == client and began_at >= at
+        ]
+        return [number for number in found if number not in self._uncharged]
+
     def _check_cause(self, life: "Life", decision: Any) -> None:
-        """Check that a cooldown is that of a dream of this name."""
+        """Check that a cooldown is that of a dream of this name that has spoken, or runs, or has ended just now."""
         if self.jumped_back or life.connection is None or self.may_be_gone:
             return
         since = decision.at - self.settings.gate.cooldown_s - 1e-6
         row = life.connection.execute(
-            "SELECT 1 FROM dream_dialogs WHERE client = ? AND started_at >= ? LIMIT 1",
-            (decision.client, since),
+            """SELECT 1 FROM dream_dialogs WHERE client = ? AND started_at >= ?
+            AND (finished_at IS NULL OR episodes_count > 0 OR finished_at >= ?) LIMIT 1""",
+            (decision.client, since, decision.at - 1.0 - self.stalled_s),
         ).fetchone()
-        dreamt = row is not None or self._begun_at.get(decision.client, 0.0) >= since
+        dreamt = row is not None or bool(self._begun_since(decision.client, since))
         self.hold("a cooldown has a cause", dreamt, f"{decision.client} has not dreamt")
 
     # each callback
