@@ -42,6 +42,7 @@ def main() -> int:
         bench.rounds = asked.rounds or (min(bench.rounds, QUICK_ROUNDS) if asked.quick else bench.rounds)
         results.append(run(bench))
         print("\n".join(table(results[-1])), flush=True)
+    print(f"\nall benches took {sum(result['seconds'] for result in results)} s")
     measured = {"machine": machine(), "benches": results}
     if asked.json:
         write_json(asked.json, measured)

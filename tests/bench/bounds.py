@@ -60,4 +60,4 @@ def short(value: float) -> str:
     """Return a figure with three digits, as people read it."""
     if abs(value) >= 1000:
         return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}"
+    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else f"{value:.3g}" if value >= 10 else f"{value:.2g}"

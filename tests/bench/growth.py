@@ -90,7 +90,7 @@ def report(root: Path, _folder: object) -> Figures:
     out = ["--out", str(root / "report.html"), "--force"]
     subprocess.run(
         [script, "--state-dir", str(state), "report", *out], check=True, stdout=subprocess.DEVNULL,
-        env={**os.environ, "BROWSER": "true"},
+        stderr=subprocess.DEVNULL, env={**os.environ, "BROWSER": "true"},
     )  # fmt: skip
     return {"report_s": time.perf_counter() - before}
 

@@ -15,7 +15,7 @@ PEERS = Path(f"{sys.prefix}-bench") / "bin" / "python"  # `.venv-bench`, beside 
 OWN = ("raw", "raw_msgpack", "bare_uvloop", "multiprocessing_connection", "dreamd_hook")
 # Their distribution, which only the environment of the bench has.
 OTHERS = {"pyzmq_pair": "zmq", "pynvim_session": "pynvim", "rpyc_service": "rpyc", "grpcio_generic": "grpc"}
-WARM, CALLS, QUICK_CALLS = 500, 8_000, 3_000
+WARM, CALLS, QUICK_CALLS = 500, 6_000, 3_000
 DEADLINE_S = 120.0
 
 

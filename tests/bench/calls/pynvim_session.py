@@ -1,5 +1,6 @@
 """pynvim: its MessagePack-RPC session at both ends. It cannot listen, so the answering end is handed its connection."""
 
+import os
 import socket
 from contextlib import suppress
 
@@ -35,6 +36,7 @@ def call(address: str, measure: Measure) -> None:
         session.stop()
 
     session.run(lambda *_: None, lambda *_: None, calls)
+    os._exit(0)  # its loop complains at the end of the interpreter
 
 
 if __name__ == "__main__":
