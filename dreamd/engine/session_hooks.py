@@ -4,7 +4,7 @@ Every failure is counted with its reason, and ends the dialogue with an outcome.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -65,13 +65,11 @@ class Latency:
     """The latencies of hooks, including the host's work."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, int] = {}
-        self._recent_ms: dict[str, deque[float]] = {}
+        self._calls = Counter[str]()
+        self._recent_ms: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=SAMPLES))
 
     def add(self, method: str, seconds: float) -> None:
         """Count one call that was answered or timed out, with its duration."""
-        if method not in self._calls:
-            self._calls[method], self._recent_ms[method] = 0, deque(maxlen=SAMPLES)
         self._calls[method] += 1
         self._recent_ms[method].append(seconds * 1000)
 
