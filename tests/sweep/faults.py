@@ -1,4 +1,5 @@
-"""One fault at the nth call of a scenario: of the inbox's files, of the database's statements, or of leo's socket."""
+"""One fault at the nth call of a scenario: of the inbox's files, of the database's statements, of leo's socket, or of
+the daemon's sockets. Those are called by asyncio's own loop, in Python; uvloop makes such calls in C."""
 
 import errno
 import os
@@ -7,10 +8,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from dreamd.engine.delivery import StoppableFiles
+from dreamd.wire import listener
 from tests.sim.database import sqlite_error
 
 _ROOM = ("ENOSPC", "EDQUOT")
@@ -27,8 +30,11 @@ ERRORS: dict[str, tuple[str, ...]] = {
     ),
     "connect": ("ECONNREFUSED", "ENOENT", "EAGAIN", "EMFILE"),
     "send": ("ECONNRESET", "EPIPE", "EAGAIN", "ENOBUFS"), "recv": ("ECONNRESET", "ETIMEDOUT"),
+    "daemon accept": ("EMFILE", "ENFILE", "ENOMEM", "ECONNABORTED", "EINTR", "EPERM"),
+    "daemon send": ("ECONNRESET", "EPIPE", "EAGAIN", "ENOBUFS"), "daemon recv": ("ECONNRESET", "ETIMEDOUT", "EINTR"),
 }  # fmt: skip
-FILE_CALLS = tuple(name for name in ERRORS if name not in ("SQL", "connect", "send", "recv"))
+SOCKET_CALLS = ("connect", "send", "recv", "daemon accept", "daemon send", "daemon recv")
+FILE_CALLS = tuple(name for name in ERRORS if name not in ("SQL", *SOCKET_CALLS))
 
 
 class Faults:
@@ -74,9 +80,33 @@ class Faults:
 
         with ExitStack() as stack:
             stack.enter_context(patch("sqlite3.connect", connect))
+            stack.enter_context(
+                patch.object(listener, "_bind_socket", self._listening(listener._bind_socket))
+            )
             for name in FILE_CALLS:
                 stack.enter_context(patch.object(StoppableFiles, name, self._looked(name)))
             yield
+
+    def _listening(self, bind: Callable[[Path], socket.socket]) -> Callable[[Path], socket.socket]:
+        """Return a function that binds the daemon's socket, and looks at its calls and those of its connections."""
+        faults = self
+
+        class Connection(socket.socket):
+            def send(self, *args: Any) -> int:
+                faults.look("daemon send")
+                return super().send(*args)
+
+            def recv(self, *args: Any) -> bytes:
+                faults.look("daemon recv")
+                return super().recv(*args)
+
+        class Listening(socket.socket):
+            def accept(self) -> tuple[socket.socket, Any]:
+                faults.look("daemon accept")
+                made, address = super().accept()
+                return Connection(fileno=made.detach()), address
+
+        return lambda path: Listening(fileno=bind(path).detach())
 
     def _looked(self, name: str) -> Callable[..., Any]:
         real = getattr(StoppableFiles, name)

@@ -38,6 +38,9 @@ SILENT = {
     "recv": "the host connects again, and tells of it with its next message",
     "send": "the host connects again, and tells of it with its next message",
     "connect": "the host connects again, and tells of it with its next message",
+    "daemon send": "the host connects again, and tells of it with its next message",
+    "daemon recv": "the host connects again, and tells of it with its next message",
+    "daemon accept": "it is tried again, with the connection waiting meanwhile",
     "open_lock": "the mark of a consumer alone",
     "write 1": "the mark of a consumer alone",
 }
