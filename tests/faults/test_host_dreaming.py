@@ -39,7 +39,9 @@ def test_leo_talks_on_if_the_daemon_is_killed_between_two_lines(tmp_path, daemon
         (broken,) = [d for d in reader.call("dialogs.recent", 100) if d["outcome"] == "suspended"]
         assert broken["lines"] == turn
         with HostProcess(tmp_path / "host", daemon.socket, replies=0) as host:
-            until(lambda: reader.call("dialogs.get", broken["id"])["outcome"] == "complete", "its end")
+            until(lambda: reader.call("dialogs.get", broken["id"])["outcome"] != "suspended", "it goes on")
+            until(lambda: reader.call("dialogs.get", broken["id"])["finished_at"], "its end")
+            assert reader.call("dialogs.get", broken["id"])["outcome"] == "complete"
             host.go_on()
             host.finish()
         # What is left to do is done when the daemon serves already.

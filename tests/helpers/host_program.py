@@ -115,14 +115,13 @@ def hang(attachment) -> None:
 
 
 def hold(attachment, line: int) -> threading.Event:
-    """Make the observe hook report a line and wait for the returned event."""
-    hooks, lines, may_go_on = attachment.client._session.hooks._hooks, [], threading.Event()
+    """Make the observe hook report a line of a dialogue and wait for the returned event."""
+    hooks, may_go_on = attachment.client._session.hooks._hooks, threading.Event()
     observe = hooks["observe"]
 
     @functools.wraps(observe)
     def held(*arguments):
-        lines.append(arguments)
-        if len(lines) == line:
+        if arguments[-1]["turn"] == line and not may_go_on.is_set():
             report(holds=line)
             sys.stdin.readline()
             may_go_on.set()
