@@ -5,6 +5,13 @@ from typing import Any
 
 UNITS = {"us": "µs", "ms": "ms", "s": "s", "mb": "MB"}
 
+# The systems that others are compared with, as people call them.
+OVER = {
+    "bare_uvloop": "bare uvloop", "pyzmq_pair": "pyzmq", "pynvim_session": "pynvim", "raw send": "one raw send",
+    "pack_unpack": "packing and unpacking", "counter": "a bare uvloop server", "counter empty": "a bare counter",
+    "import click": "`import click`", "10^3 lines": "that at 10³", "one leo": "one leo's at that load",
+}  # fmt: skip
+
 Run = dict[str, Any]  # what `harness.write_json` writes
 
 
@@ -36,7 +43,9 @@ def _name(bound: Run) -> str:
 def _limit(bound: Run) -> str:
     limit = f"≤ {bound['most']:,g}" if bound["most"] is not None else f"≥ {bound['least']:,g}"
     return (
-        f"{limit} × {bound['over'].replace('_', ' ')}" if bound["over"] else f"{limit} {_unit(bound)}".strip()
+        f"{limit} × {OVER.get(bound['over'], bound['over'])}"
+        if bound["over"]
+        else f"{limit} {_unit(bound)}".strip()
     )
 
 

@@ -65,8 +65,10 @@ class Link:
 
     def _has_room(self) -> bool:
         """Return whether the daemon has read since a message did not fit."""
-        with suppress(OSError, ValueError):  # it is closed, as the send reports
+        try:
             self._full = not self._polled(select.POLLOUT, 0.0)
+        except (OSError, ValueError):  # it is closed
+            return False
         return not self._full
 
     def _tell(self, data: bytes, taken: Counter[str]) -> bool:
