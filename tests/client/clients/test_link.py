@@ -143,6 +143,19 @@ def test_does_not_make_a_context_while_there_is_no_room(ends: Ends) -> None:
     assert "unsendable" not in ends.failures
 
 
+def test_drops_a_context_while_a_call_waits_for_room(ends: Ends) -> None:
+    """P1, P11: what waits behind a daemon that does not read would only grow."""
+    caller = threading.Thread(target=ends.call, args=("x" * 900_000,))
+    caller.start()
+    until(lambda: ends.link._full)
+    assert not ends.link.offer({"prompt": "dropped"})
+    assert ends.failures == {"stalled": 1}
+    ends.reads(1)
+    caller.join(DEADLINE_S)
+    assert ends.link.offer({"prompt": "a"})
+    assert ends.prompts(1) == ["a"]
+
+
 @pytest.fixture
 def narrow(ends: Ends) -> Ends:
     """Ends whose kernel takes a few KiB at once, so that messages go out in part."""
