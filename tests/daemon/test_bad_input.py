@@ -14,7 +14,7 @@ from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.wire import session
 from dreamd.wire.handlers import TABLE
 from tests.helpers.daemons.in_loop import serving
-from tests.helpers.dreaming import ORIGIN, STIRRED, leo
+from tests.helpers.dreaming import STIRRED, leo
 from tests.helpers.peer import PeerError, PlainPeer, hearing, saying
 from tests.helpers.waiting import until_on_loop
 
@@ -321,7 +321,9 @@ async def test_p11_cuts_off_a_client_that_never_reads_without_effect_on_others(t
         await PlainPeer.connect(service.socket) as asker,
     ):
         await asker.hello("asker")
-        await asker.call("dream.seed", ORIGIN)
+        await asker.call(
+            "dream.seed", {"origin": [f"{n} is a fragment of a long origin, " * 10 for n in range(200)]}
+        )
         with socket.socket(socket.AF_UNIX) as deaf:
             deaf.setblocking(False)
             deaf.connect(service.socket)
