@@ -17,7 +17,7 @@ from dreamd.dream.model import Context
 from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, Unreadable
 from dreamd.wire import friend_handlers, params
-from dreamd.wire.codec import codec_that_reads, too_deep
+from dreamd.wire.codec import codec_that_reads, encode_message, too_deep
 from dreamd.wire.dispatch import ServedMethod
 from dreamd.wire.parts import Parts
 from dreamd.wire.session import Session
@@ -124,9 +124,15 @@ def list_decisions(parts: Parts, session: Session, asked: params.CountParams) ->
 # --- looking -----------------------------------------------------------------------------------------
 
 
-async def list_dialogs(parts: Parts, session: Session, asked: params.PageParams) -> list[dict[str, Any]]:
+def _packed(page: Any) -> msgspec.Raw:
+    """Return an encoded page: 64 pages that wait for a slow reader are 50 MB of rows, most of which Python would keep
+    for good."""
+    return msgspec.Raw(encode_message(page))
+
+
+async def list_dialogs(parts: Parts, session: Session, asked: params.PageParams) -> msgspec.Raw:
     async with parts.reading:
-        return await parts.store.recent(asked.n, asked.before)
+        return _packed(await parts.store.recent(asked.n, asked.before))
 
 
 async def get_dialog(parts: Parts, session: Session, asked: params.DialogParams) -> dict[str, Any]:
@@ -147,14 +153,14 @@ async def replay_dialog(parts: Parts, session: Session, asked: params.DialogPara
     return {"id": asked.id, "lines": len(found.lines), "same": difference is None, "difference": difference}
 
 
-async def search_lines(parts: Parts, session: Session, asked: params.SearchParams) -> list[dict[str, Any]]:
+async def search_lines(parts: Parts, session: Session, asked: params.SearchParams) -> msgspec.Raw:
     async with parts.searching:
-        return await parts.store.search(asked.words, asked.n, asked.before)
+        return _packed(await parts.store.search(asked.words, asked.n, asked.before))
 
 
-async def find_sources(parts: Parts, session: Session, asked: params.WhenceParams) -> list[dict[str, Any]]:
+async def find_sources(parts: Parts, session: Session, asked: params.WhenceParams) -> msgspec.Raw:
     async with parts.searching:
-        return await parts.store.whence(asked.words, asked.n, asked.skip)
+        return _packed(await parts.store.whence(asked.words, asked.n, asked.skip))
 
 
 def forget_dialogs(

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import weakref
 
 import pytest
 from dreamclient.messages import Method
@@ -16,6 +17,7 @@ from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled
 from tests.helpers.peer import PeerError, PlainPeer
 from tests.helpers.state_folder import rows
 from tests.helpers.trouble import Locked, impatient
+from tests.helpers.waiting import until_on_loop
 
 SERVED = {value for name, value in vars(Method).items() if name.isupper()} - {
     Method.GENERATE, Method.OBSERVE, Method.RECALL, Method.UNOBSERVE, Method.EVENT, Method.ERROR,
@@ -199,3 +201,36 @@ async def test_bounds_the_private_replies_that_are_told_at_once(tmp_path):
     async with serving(tmp_path) as service, await leo(service) as peer:
         assert await peer.call("dream.private", {"private": (1 << 64) - 1}) is None
         assert service.engine.reasons["private"] == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "source"),
+    [
+        ("dialogs.recent", [9], "recent"),
+        ("dialogs.search", ["sea"], "search"),
+        ("dialogs.whence", ["the sea"], "whence"),
+    ],
+)
+async def test_p11_a_page_waits_encoded_for_a_slow_reader(tmp_path, monkeypatch, method, asked, source):
+    """Rows of 64 pages would take 50 MB, most of which Python would keep for good."""
+
+    class Page(list):
+        pass
+
+    made = []
+
+    async def read(*_):
+        page = Page([{"id": 1}])
+        made.append(weakref.ref(page))
+        return page
+
+    async with serving(tmp_path) as service, await onlooker(service) as peer:
+        monkeypatch.setattr(service.store, source, read)
+        [session] = service.sessions.values()
+        session._caught_up.clear()
+        answer = asyncio.create_task(peer.call(method, *asked))
+        await until_on_loop(lambda: session._caught_up._waiters)
+        kept = made[0]()
+        session._caught_up.set()
+        assert kept is None
+        assert await answer == [{"id": 1}]
