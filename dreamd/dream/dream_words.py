@@ -74,9 +74,11 @@ class _FieldWords(Struct):
 
     def said_among(self, triples: Collection[int]) -> set[int]:
         """Return those of a few triples that replies said. All of `said` are searched in 0.3 ms. numpy takes half of
-        that, and 15 MB."""
-        while len(self.said) >= (sorted_to := len(self.blocks) * BLOCK) + BLOCK:
+        that, and 15 MB. At most one block is sorted at a time, since the loop waits: after a restart all are unsorted.
+        """
+        if len(self.said) >= (sorted_to := len(self.blocks) * BLOCK) + BLOCK:
             self.blocks.append(array("q", sorted(self.said[sorted_to : sorted_to + BLOCK])))
+            sorted_to += BLOCK
         found = set(triples).intersection(self.said[sorted_to:])
         found.update(triple for triple in triples if any(_holds(block, triple) for block in self.blocks))
         return found
