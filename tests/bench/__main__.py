@@ -6,6 +6,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 
 from tests.bench.bounds import bounds_table
@@ -34,6 +35,7 @@ def main() -> int:
     if asked.table:
         print("\n".join(bounds_table([read_json(path) for path in asked.table])))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # servers and folders of a bench end with it
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start would compile all of it
     print(", ".join(f"{name} {value}" for name, value in machine().items()))
     results = []
