@@ -12,6 +12,7 @@ from dreamclient.clients.thread import DreamClient
 
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED
+from tests.helpers.waiting import until
 
 PERMITTED = {"scopes": ["memory.inbox.dreams.write"]}
 MONTH_S = 30 * 86400
@@ -39,19 +40,24 @@ def waiting(client: DreamClient) -> list[str]:
     return [each["trace_id"] for each in client.call("inbox.list")]
 
 
+def are_waiting(client: DreamClient, traces: list[str]) -> None:
+    """Expect these files in the inbox. On a busy machine `dream.now` is answered before the last one is written."""
+    until(lambda: waiting(client) == traces, f"waiting: {traces}")
+
+
 def test_the_oldest_go_first_and_are_counted(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with leo(state, "inbox.keep=2") as (_, client):
         traces = dream(client, 5)
-        assert waiting(client) == traces[3:]
-        assert client.call("status")["inbox"]["dropped"] == 3
+        are_waiting(client, traces[3:])
+        until(lambda: client.call("status")["inbox"]["dropped"] == 3, "three were dropped")
         assert len(client.call("dialogs.recent", 9)) == 5  # only the file goes
     with leo(state, "inbox.keep=2") as (_, client):  # nor does a start write it again
         assert client.call("status")["inbox"]["dropped"] == 3
-        assert waiting(client) == traces[3:]
+        are_waiting(client, traces[3:])
     with leo(state, "inbox.keep=0") as (_, client):
         assert len(dream(client, 4)) == 4
-        assert len(waiting(client)) == 6
+        until(lambda: len(waiting(client)) == 6, "six files wait")
 
 
 def test_p7_files_of_others_neither_go_nor_count(tmp_path: Path) -> None:
@@ -64,7 +70,7 @@ def test_p7_files_of_others_neither_go_nor_count(tmp_path: Path) -> None:
         result = {"trace_id": mixed, "shards": [shard | {"index": 1}]}
         client.call("inbox.persist", {"seed": {}, "result": result, "cap_token": PERMITTED})
         traces = dream(client, 4)
-        assert waiting(client) == [*(f"dream-1-{number}-0a1b2c3d" for number in range(3)), mixed, *traces[2:]]
+        are_waiting(client, [*(f"dream-1-{number}-0a1b2c3d" for number in range(3)), mixed, *traces[2:]])
 
 
 @pytest.mark.parametrize("retention", ["inbox.retention_s=2592000", "inbox.retention_s=0"])
@@ -74,21 +80,22 @@ def test_a_consumer_that_was_seen_lately_keeps_all(tmp_path: Path, retention: st
         first, second = dream(client, 2)
         client.call("inbox.ack", first)
         traces = dream(client, 4)
-        assert waiting(client) == [second, *traces]
+        are_waiting(client, [second, *traces])
     inbox = state / "inbox/dreams"
     for path in (inbox / ".lock", inbox / f"done/{first}.json"):
         if path.exists():
             os.utime(path, (time.time() - MONTH_S - 60,) * 2)
     with leo(state, "inbox.keep=2", retention) as (_, client):
         traces = dream(client, 2)
-        assert waiting(client) == traces
+        are_waiting(client, traces)
 
 
 def test_a_damaged_file_holds_up_nothing(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with leo(state, "inbox.keep=1") as (_, client):
         (first,) = dream(client, 1)
+        are_waiting(client, [first])
         (state / f"inbox/dreams/{first}.json").write_text("{")
         traces = dream(client, 3)
-        assert waiting(client) == [first, traces[-1]]
+        are_waiting(client, [first, traces[-1]])
         assert "inbox" not in json.dumps(client.call("status")["failures"])
