@@ -181,7 +181,6 @@ def in_the_way(folder):
     return observe
 
 
-@pytest.mark.timeout(10)  # without what it tests it would hang
 async def test_p5_keeps_the_acknowledged_file_of_a_pending_dialogue(tmp_path):
     """Only the acknowledged file shows the acknowledgement: without it the dialogue would come back."""
     time = TestClock()

@@ -153,7 +153,6 @@ async def test_a_dialogue_ends_at_its_deadline_even_if_its_call_hangs(tmp_path, 
         assert service.engine.dialogues.running == {}
 
 
-@pytest.mark.timeout(10)  # without what it tests it would hang
 async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
     """The database may finish later. Then it ends the dialogue, which is counted once."""
     hold = threading.Event()

@@ -119,7 +119,6 @@ async def test_no_dialogue_begins_or_goes_on_in_the_block(tmp_path):
         await settled(service)
 
 
-@pytest.mark.timeout(10)  # without what it tests it would hang
 async def test_blocks_are_entered_one_at_a_time_and_left_when_cancelled(tmp_path, monkeypatch):
     monkeypatch.setattr(hold, "WAIT_S", 0.01)
     async with serving(tmp_path) as service:

@@ -41,7 +41,6 @@ def test_in_strict_mode_an_invalid_node_fails_the_write(tmp_path: Path, now: Now
     assert not inbox.folder.exists()
 
 
-@pytest.mark.timeout(10)  # without what it tests it would hang
 @pytest.mark.parametrize(
     ("what", "of"),
     [

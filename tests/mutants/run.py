@@ -27,7 +27,10 @@ from tests.test_suite import ELSEWHERE, ROOT, files_of
 
 TABLES = sorted(Path(__file__).parent.glob("*.toml"))
 SECONDS = 20.0  # that the tests of one fault may take
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "--tb=no", "-rfE", "-p", "no:cacheprovider")
+HANGS_S = 10  # a test that takes longer fails
+PYTEST = (
+    sys.executable, "-m", "pytest", "-q", "-x", "--tb=no", "-rfE", "-p", "no:cacheprovider", f"--timeout={HANGS_S}",
+)  # fmt: skip
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "state", "node_modules")
 
 

@@ -87,7 +87,6 @@ async def test_the_timer_also_removes_cancelled_calls():
         assert made.session._peer.pending == {}
 
 
-@pytest.mark.timeout(10)  # without what it tests it would hang
 async def test_a_lost_connection_fails_every_call_and_ends_every_task():
     async with pair() as (made, sock):
         waiting = made.session.call("generate", [], 5.0)
