@@ -101,9 +101,15 @@ async def test_out_of_descriptors_is_told_and_over_as_soon_as_it_is(tmp_path, mo
 async def test_a_database_that_does_not_answer_starves_no_watchdog_and_refuses_dreams(tmp_path, monkeypatch):
     """The check of a whole database may take minutes, and a disk may hang."""
     monkeypatch.setattr(housekeeping, "LOOK_LEAST_S", 0.01)
-    answers = asyncio.Event()
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def hang():
+        asked.set()
+        await answers.wait()
+
     async with serving(tmp_path, tick_s=0.005) as service, await leo(service) as peer:
-        service.store.probe = answers.wait
+        service.store.probe = hang
+        await asked.wait()  # an earlier probe, which answers, may be late too
         await until_on_loop(lambda: service.engine.unanswered)
         assert (await peer.call("dream.context", STIRRED))["reason"] == "degraded"
         assert (await peer.call("status"))["state"] == "degraded: database does not answer"
