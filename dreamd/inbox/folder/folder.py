@@ -206,6 +206,9 @@ def folder_lock(folder: Folder, clock: Clock, wait_s: float = LOCK_WAIT_S) -> It
                 with contextlib.suppress(PermissionError):
                     files.chmod(fd, folder.modes.of_files)
             if _is_still_there(folder, ours):
+                # Whoever moved a file to done/ may have failed before it was synced. Once the main folder is synced
+                # without that file, a power cut would leave it in neither.
+                files.fsync(folder.done)
                 yield
                 return
 

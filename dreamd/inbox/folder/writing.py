@@ -129,8 +129,7 @@ def acknowledge_part(folder: Folder, handle: str, saved_ts: int | None, wall_s: 
     done = acknowledged_part(files, folder.done, trace_id, asked)
     name = part_name(trace_id, done or 1)
     if done and (not waiting or _is_as_read(files, name, trace_id, folder.done, saved_ts)):
-        files.fsync(folder.done)  # the process that moved it may have crashed before this
-        files.fsync(folder.main)
+        files.fsync(folder.main)  # the process that moved it may have crashed before this
         return _path_of(folder, name, folder.done)
     if waiting:
         raise ValidationError("the file has grown since it was read; read it again, then acknowledge it")

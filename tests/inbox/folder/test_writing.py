@@ -256,10 +256,11 @@ def test_p6_survives_short_writes_and_races_for_folders(
 
 
 class Failing(Waiting):
-    """A disk that refuses the first sync of a file, and then to remove it."""
+    """A disk that refuses to sync a file, and then to remove it."""
 
     def fsync(self, fd: int) -> None:
-        raise OSError(errno.EIO, "sync")
+        if stat.S_ISREG(self.fstat(fd).st_mode):
+            raise OSError(errno.EIO, "sync")
 
     def unlink(self, name: str, at: int) -> None:
         raise OSError(errno.EIO, "unlink")
