@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def group_of(item: pytest.Item) -> str:
-    """Return the tests that run with this one in one process: those of its file or folder."""
+    """Return the name of the group that one process runs: its file, or `systemd`."""
     place = item.path.relative_to(TESTS)
     return "systemd" if place.parts[0] == "systemd" else str(place)
 

@@ -1,9 +1,9 @@
-"""Many leos in one program, each on a connection of its own: `hosts SOCKET LEOS DIALOGUES DELAY_MS SECONDS [PACE]`.
+"""Many leos in one program, each on a connection of its own: `hosts SOCKET LEOS DIALOGUES DELAY_MS SECONDS [PACE PID]`.
 
 So many dialogues run at once, each asked for as soon as the last one has ended. With 0 dialogues each leo sends a
 context every 10 s and dreams every 3 min instead, or PACE times as often. A hook answers after the delay. It prints
 the latencies of hooks as the daemon counts them, without the delay, and for each leo that dreams all the time when each
-call of `generate` was read and answered (`held`).
+call of `generate` was read and answered (`held`). `core_share`: that of a core which the daemon, PID, used.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 from msgpack import Packer, Unpacker
 
+from tests.bench.calls.program import busy_ns
 from tests.bench.harness import tell
 from tests.bench.messages import WORDS, packed, usual
 
@@ -80,7 +81,13 @@ class Leo(asyncio.Protocol):
 
 
 async def main(
-    address: str, leos: int, dialogues: int, delay_ms: float, seconds: float, pace: float = 1.0
+    address: str,
+    leos: int,
+    dialogues: int,
+    delay_ms: float,
+    seconds: float,
+    pace: float = 1.0,
+    pid: float = 0,
 ) -> None:
     loop = asyncio.get_running_loop()
     connected = []
@@ -91,17 +98,19 @@ async def main(
         connected.append(leo)
     await connected[0].ask("dream.seed", {"origin": [" ".join(WORDS)]})
     before = (await connected[0].ask("status"))["hooks"]
-    began = loop.time()
+    began, busy = loop.time(), busy_ns(int(pid)) if pid else 0
     until = began + seconds
     if dialogues:
         await asyncio.gather(*(leo.dream(until) for leo in connected[:dialogues]))
     else:
         await asyncio.gather(*(leo.live(until, pace) for leo in connected))
+    took_s, busy = loop.time() - began, busy_ns(int(pid)) - busy if pid else 0
     hooks = (await connected[0].ask("status"))["hooks"]
     count = sum(one["calls"] for one in hooks.values()) - sum(one["calls"] for one in before.values())
     tell(
         {
-            "hooks_a_second": count / (loop.time() - began),
+            "hooks_a_second": count / took_s,
+            **({"core_share": busy / took_s / 1e9} if pid else {}),
             **{
                 name: hooks["generate"][name] - delay_ms
                 for name in ("p50_ms", "p99_ms")

@@ -11,7 +11,7 @@ from tests.bench.harness import Bench, Bound, Figures
 from tests.bench.leo import dream
 
 DIALOGUES = 10_000
-FIRST = 1_000  # from here on it is flat
+FIRST = 1_000  # a figure in between
 SETTLE_S, IDLE_S = 35.0, 60.0  # three ticks empty the log; then nothing is due
 
 

@@ -178,6 +178,7 @@ class Link:
                 pass
             except OSError as error:
                 raise _ended(error) from None
+        self._full = False
 
     def _polled(self, what: int, wait_s: float | None) -> bool:
         poll = select.poll()

@@ -158,6 +158,8 @@ def _embedded_pid() -> int:
 
     context = click.get_current_context(silent=True)
     target = context.find_object(Target) if context else None
+    if target is not None and target.socket_alone:  # of its daemon no state folder is known
+        return 0
     with suppress(HomeUnknown):
         facts = look_at_state(state_dir(target.given_state if target else None))
         return facts.holder if facts.embedded else 0

@@ -54,7 +54,7 @@ def check_socket(
             f"{facts.path} is stale: no process listens",
             "start dreamd, which removes it: `dreamctl service start`",
         )
-    elif deaf and not state.holder:
+    elif deaf and (state.embedded or not state.holder):
         yield fail(
             "socket",
             f"{f'pid {listener}' if listener else 'another program'} listens at {facts.path}, and is no dreamd that "

@@ -51,7 +51,7 @@ def _daemon_facts(state: Path, socket: Path, waiting: str) -> tuple[dict[str, An
         return told, "does not run", True
     if waiting and str(holder) == systemctl.unit_property(waiting, "MainPID"):
         return told, f"starts (pid {holder})", True
-    if facts.embedded:
+    if facts.embedded and not waiting:
         return told, f"runs, embedded in pid {holder}, without a socket", True
     return told, f"runs (pid {holder}), but does not listen at {socket}; {doctor}", False
 
