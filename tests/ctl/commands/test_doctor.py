@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -65,6 +66,18 @@ def test_finds_nothing_wrong_with_an_embedded_daemon(state):
     assert f"The daemon is embedded in pid {os.getpid()}, which alone can ask it." in asked.stderr
     assert f"end its host (`kill {os.getpid()}`)" in started.stderr
     assert Told(state).worst("daemon").startswith("FAIL does not run -> ")
+
+
+def test_an_embedded_daemon_has_no_part_in_other_sockets(tmp_path):
+    state = tmp_path / "dreamd"
+    with closing(embed(state)), closing(socket.socket(socket.AF_UNIX)) as deaf:
+        elsewhere = dreamctl("--socket", tmp_path / "other.sock", "status", XDG_STATE_HOME=str(tmp_path))
+        deaf.bind(str(state / "dreamd.sock"))
+        deaf.listen()
+        told = Told(state)
+    assert "embedded" not in elsewhere.stderr
+    assert "Start one with " in elsewhere.stderr
+    assert "is no dreamd that answers" in told.worst("socket")
 
 
 def test_finds_nothing_wrong_with_a_healthy_daemon(daemon, state):
