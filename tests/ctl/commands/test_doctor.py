@@ -75,7 +75,7 @@ def test_an_embedded_daemon_has_no_part_in_other_sockets(tmp_path):
         deaf.bind(str(state / "dreamd.sock"))
         deaf.listen()
         told = Told(state)
-    assert "embedded" not in elsewhere.stderr
+    assert "embedded in pid" not in elsewhere.stderr
     assert "Start one with " in elsewhere.stderr
     assert "is no dreamd that answers" in told.worst("socket")
 
