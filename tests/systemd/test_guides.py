@@ -17,7 +17,6 @@ from tests.helpers.waiting import until
 from tests.systemd.conftest import CHECKOUT, UserManager
 
 GUIDES = CHECKOUT / "docs/guides"
-TOOLS = str(Path(sys.executable).parent)
 UNIT = re.compile(r"^`~/.config/systemd/user/(\S+)`:\n\n```ini\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -39,16 +38,23 @@ def dream(socket: Path) -> None:
 
 
 @pytest.fixture
+def tools(tmp_path: Path) -> str:
+    """The folder of dreamctl, under a name without a blank: a unit would be split there."""
+    (tmp_path / "tools").symlink_to(Path(sys.executable).parent)
+    return str(tmp_path / "tools")
+
+
+@pytest.fixture
 def service(manager: UserManager) -> Iterator[UserManager]:
     manager.dreamctl("service", "install")
     yield manager
     manager.dreamctl("service", "uninstall")
 
 
-def test_a_dream_writes_a_page_of_the_diary(service):
+def test_a_dream_writes_a_page_of_the_diary(service, tools):
     home = service.base / "home"
     box = service.state / "dreamd" / "inbox" / "dreams"
-    places = {"%h/.local/state/dreamd/inbox/dreams": str(box), "%h/.local/bin": TOOLS, "$HOME": str(home)}
+    places = {"%h/.local/state/dreamd/inbox/dreams": str(box), "%h/.local/bin": tools, "$HOME": str(home)}
     write_units(service, "diary.md", places)
     service.systemctl("enable", "--now", "dreamd-diary.path")
     dream(service.socket)
@@ -60,11 +66,11 @@ def test_a_dream_writes_a_page_of_the_diary(service):
     service.systemctl("disable", "--now", "dreamd-diary.path")
 
 
-def test_a_timer_writes_the_figures_of_an_instance(manager):
+def test_a_timer_writes_the_figures_of_an_instance(manager, tools, tmp_path):
     manager.dreamctl("service", "install", "--instance", "ada")
-    figures = manager.base / "figures"
+    figures = tmp_path / "figures"
     figures.mkdir()
-    places = {"/var/lib/node_exporter/dreamd": str(figures), "'dreamctl": f"'{TOOLS}/dreamctl"}
+    places = {"/var/lib/node_exporter/dreamd": str(figures), "'dreamctl": f"'{tools}/dreamctl"}
     write_units(manager, "many-leos.md", places)
     soon = manager.config / "systemd/user/dreamd-figures@.timer.d/soon.conf"
     soon.parent.mkdir()
@@ -79,7 +85,7 @@ def test_a_timer_writes_the_figures_of_an_instance(manager):
     manager.dreamctl("service", "uninstall", "--instance", "ada")
 
 
-def test_the_unit_of_the_puller_fills_its_folder(manager, tmp_path):
+def test_the_unit_of_the_puller_fills_its_folder(manager, tools, tmp_path):
     server = NatsServer(tmp_path / "jetstream")
     try:
         server.make_stream()
@@ -87,9 +93,9 @@ def test_the_unit_of_the_puller_fills_its_folder(manager, tmp_path):
         sender.write({}, [{"index": 1, "timestamp": 1}], trace_id="one")
         relay = ("inbox", "relay", "--to", server.url, "--machine", "one", "--once")
         manager.dreamctl("--state-dir", str(tmp_path / "state"), *relay)
-        into = manager.base / "memory"
+        into = tmp_path / "memory"
         places = {
-            "%h/.local/bin": TOOLS, "tls://memory.example": server.url, "/srv/dreams": str(into),
+            "%h/.local/bin": tools, "tls://memory.example": server.url, "/srv/dreams": str(into),
             " --creds %E/dreamd/pull.creds": "",
         }  # fmt: skip
         write_units(manager, "many-leos.md", places)
