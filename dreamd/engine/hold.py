@@ -19,10 +19,11 @@ WAIT_S = 10.0
 
 @asynccontextmanager
 async def hold_dialogues(dialogues: Dialogues, patience_s: float | None = None) -> AsyncIterator[None]:
-    """Run no dialogue in the block, and begin none: the gate says `busy`. Wait for those that run, by default WAIT_S,
-    then suspend them: they go on after the block. One block is entered at a time.
+    """Run no dialogue in the block, and begin none: the gate says `busy`. Wait WAIT_S for those that run, then suspend
+    them: they go on after the block. One block is entered at a time.
 
-    Raise Refusal if a dialogue that still runs cannot be suspended, or if another block takes too long.
+    `patience_s`: how long to wait for another block, and for dialogues that cannot be suspended, by default WAIT_S.
+    Then raise Refusal.
     """
     async with _begin_none(dialogues, WAIT_S if patience_s is None else patience_s):
         try:
@@ -49,11 +50,17 @@ async def _begin_none(dialogues: Dialogues, patience_s: float) -> AsyncIterator[
             Code.BUSY, "another change of the friend or the past is not done; try again later"
         ) from None
     try:
-        if running := [task for _, task in dialogues.running.values()]:
-            await asyncio.wait(running, timeout=patience_s)
+        await _wait_for_those_that_run(dialogues, min(patience_s, WAIT_S))
+        if patience_s > WAIT_S and not dialogues.may_all_be_suspended:
+            await _wait_for_those_that_run(dialogues, patience_s - WAIT_S)
         if not dialogues.may_all_be_suspended:
             raise Refusal(Code.BUSY, "a dialogue runs that cannot be suspended; try again when it has ended")
         yield
     finally:
         dialogues.holding.release()
         dialogues.is_over()
+
+
+async def _wait_for_those_that_run(dialogues: Dialogues, patience_s: float) -> None:
+    if running := [task for _, task in dialogues.running.values()]:
+        await asyncio.wait(running, timeout=patience_s)

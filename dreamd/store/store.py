@@ -264,8 +264,9 @@ class Store(WatchedDatabase):
         """Return (id, trace id, field) of the dialogues that are to be taken back, newest first."""
         return await self._read(steps.waiting_undreams)
 
-    async def lines_to_undo(self, dialog_id: int) -> list[FedLine]:
-        """Return the lines of a dialogue that may still be in the field, the last one first."""
+    async def lines_to_undo(self, dialog_id: int) -> list[FedLine] | None:
+        """Return the lines of a dialogue that may still be in the field, the last one first. None if it is not to be
+        taken back, as after it was forgotten."""
         return await self._read(steps.lines_to_undo, dialog_id)
 
     async def line_undone(

@@ -165,6 +165,7 @@ class Session(asyncio.Protocol):
             return
         if not self._half_closed:
             transport.resume_reading()  # first, because the events below may stop it again
+        self._peer.tap = self._show_taps if self.taps else None
         self._take(self._peer.events(), self._turns)
 
     async def caught_up(self) -> None:

@@ -27,6 +27,8 @@ class Takes(Protocol):
 
     def take_turn(self) -> None: ...
 
+    def abort(self) -> None: ...
+
 
 class Turns:
     """Those of the sessions of a server that wait for a turn, in their order."""
@@ -59,17 +61,26 @@ class Turns:
         began = self._now()
         self._until, self._events, self._task_s = began + ROUND_S, 0, 0.0
         self._rest_until = max(self._rest_until, began - BURST_S / SHARE)
+        try:
+            self._serve_round()
+        finally:
+            now = self._now()
+            self._rest_until += (now - began + self._task_s) / SHARE
+            self._rest_until = min(self._rest_until, now + REST_S)
+            self._is_due = bool(self._waiting)
+            if self._is_due:
+                self._call_later()
+
+    def _serve_round(self) -> None:
         while self._waiting:
             session, _ = self._waiting.popitem(last=False)
-            session.take_turn()
+            try:
+                session.take_turn()
+            except BaseException:
+                session.abort()  # as its transport does after an error in `data_received`; the loop reports it
+                raise
             if self.is_over():
                 break
-        now = self._now()
-        self._rest_until += (now - began + self._task_s) / SHARE
-        self._rest_until = min(self._rest_until, now + REST_S)
-        self._is_due = bool(self._waiting)
-        if self._is_due:
-            self._call_later()
 
     def is_over(self) -> bool:
         """Count an event that was served, and return whether the round is over."""

@@ -207,6 +207,24 @@ async def test_forgetting_is_refused_before_a_file_is_removed(tmp_path, monkeypa
         assert (await user.call("dialogs.forget", {"id": 1}))["files"] == 1
 
 
+async def test_forgetting_suspends_a_dialogue_that_takes_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    async with (
+        serving(tmp_path, gate__chance=1, gate__cooldown_s=0, **THREE) as service,
+        await onlooker(service) as user,
+    ):
+        async with await leo(service) as first:
+            await first.call("dream.now", STIRRED)
+        host = SlowHost([], "generate 2")
+        async with await host.connect(service.socket) as peer:
+            peer.send([2, "dream.context", [STIRRED]])
+            await host.reached.wait()
+            assert (await user.call("dialogs.forget", {"id": 1}))["dialogs"] == 1
+            host.going_on.set()
+            await settled(service)
+        assert service.engine.why(1)[0].reason == "resumed"
+
+
 async def test_forgetting_that_removed_files_waits_for_a_dialogue_that_began_meanwhile(tmp_path, monkeypatch):
     monkeypatch.setattr(hold, "WAIT_S", 0.01)
     gate = Gate()

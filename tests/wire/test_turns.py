@@ -126,6 +126,24 @@ def test_a_session_has_one_turn_however_often_it_waits(loop):
     assert len(served) == 3
 
 
+def test_a_session_whose_turn_fails_ends_and_holds_up_no_other(loop):
+    turns, ended, served = Turns(Clock(monotonic=lambda: loop.now)), [], []
+
+    class Fails(Flooder):
+        def take_turn(self):
+            raise MemoryError
+
+        def abort(self):
+            ended.append(self.name)
+
+    turns.wait(Fails("fails", turns, loop, served))
+    turns.wait(Flooder("other", turns, loop, served, events=3))
+    with pytest.raises(MemoryError):
+        loop.run(1.0)
+    loop.run(1.0)
+    assert (ended, len(served)) == (["fails"], 3)
+
+
 def test_a_task_ends_the_round(loop):
     _, served = flooded(loop, 1)
     loop.due.pop(0)[1]()

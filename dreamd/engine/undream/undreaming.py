@@ -58,7 +58,7 @@ class Undreaming:
         self.waiting: dict[int, tuple[str, Field]] = {}  # by dialogue, newest first: trace id and field
         self.working: dict[Field, asyncio.Task[None]] = {}
         self._in_work = set[int]()  # of `waiting`: those that are being taken back now
-        self._held = set[int]()  # of `waiting`: those that are being forgotten
+        self._held = Counter[int]()  # of `waiting`: those that are being forgotten, by how many requests
         self._pauses: dict[Field, Pause] = {}  # after a failure
         self._failed: dict[Field, str] = {}  # the last reason
         self._lost = Counter[Field]()  # hosts, since a line was taken back
@@ -99,7 +99,7 @@ class Undreaming:
         if self._closed:
             return
         now_s = self._clock.monotonic()
-        for field in dict.fromkeys(field for _, field in self.waiting.values()):
+        for field in dict.fromkeys(field for n, (_, field) in self.waiting.items() if n not in self._held):
             pause = self._pauses.get(field)
             resting = self._lost[field] >= LOSSES or (pause is not None and not pause.over(now_s))
             if field in self.working or resting:
@@ -128,7 +128,7 @@ class Undreaming:
                 self.waiting.pop(number, None)
                 self._end(number, FORGOTTEN)
         finally:
-            self._held.difference_update(dialogs)
+            self._held -= Counter(dialogs)
             self.wake()
 
     async def _wait_for(self, dialogs: Collection[int]) -> None:
@@ -305,8 +305,13 @@ class Undreaming:
 
     async def _take_back(self, hook: UnobserveHook, number: int) -> None:
         trace_id, field = self.waiting[number]
+        lines = await self._store.lines_to_undo(number)
+        if lines is None:  # forgotten before it was taken up, or by a request that was cut short
+            self.waiting.pop(number, None)
+            self._end(number, FORGOTTEN)
+            return
         about = {"kind": "undream", "dialog": number, "trace_id": trace_id, "field": field}
-        for line in await self._store.lines_to_undo(number):
+        for line in lines:
             what = Raw(line.added) if line.added else line.text
             removal = await hook.unobserve(what, about | {"turn": line.turn}) if what else Removal(False)
             how: Literal["done", "unknown"] = "done" if removal.undone else "unknown"

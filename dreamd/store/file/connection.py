@@ -143,9 +143,9 @@ def with_quota(folder: Path) -> Iterator[None]:
 
 def _try_a_file(folder: Path) -> None:
     """Write a temporary file, and raise OSError if the disk has no room for it."""
-    from tempfile import TemporaryFile
-
     try:
+        from tempfile import TemporaryFile
+
         with TemporaryFile(dir=folder, buffering=0) as file:
             os.pwrite(file.fileno(), bytes(PROBE_BYTES), 0)
             os.fsync(file.fileno())

@@ -56,8 +56,12 @@ def waiting_undreams(connection: Connection) -> list[tuple[int, str, str]]:
     ).fetchall()
 
 
-def lines_to_undo(connection: Connection, dialog: int) -> list[FedLine]:
-    """Return the lines of a dialogue that may be in the field, the last one first."""
+def lines_to_undo(connection: Connection, dialog: int) -> list[FedLine] | None:
+    """Return the lines of a dialogue that may be in the field, the last one first. None if it is not to be taken
+    back."""
+    waits = "SELECT 1 FROM dream_dialogs WHERE id = ? AND undone = 'waiting'"
+    if connection.execute(waits, (dialog,)).fetchone() is None:
+        return None
     rows = connection.execute(
         """SELECT turn, added, CASE observed WHEN 'answered' THEN '' ELSE text END FROM dream_turns
         WHERE dialog_id = ? AND undone IS NULL AND observed IN ('answered', 'sent', 'failed')

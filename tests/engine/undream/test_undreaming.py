@@ -390,6 +390,25 @@ async def test_a_dialogue_that_waits_and_is_forgotten_is_not_taken_back_any_more
         assert service.failures.counts == {}
 
 
+async def test_a_dialogue_that_was_forgotten_before_it_was_taken_up_is_not_taken_back(tmp_path, host):
+    """As if `forget` had ended between the note in the store and the list in memory."""
+    async with serving(tmp_path, **THREE) as service:
+        service.undreaming.waiting[7] = "dream-7", FIELD
+        async with await host.connect(service.socket):
+            await undone(service)
+        assert host.asked == []
+        assert service.failures.counts == {}
+
+
+async def test_a_dialogue_is_held_until_each_request_that_forgets_it_has_ended(tmp_path):
+    async with serving(tmp_path) as service, service.undreaming.forgetting([1]):
+        with pytest.raises(StoreUnavailable):
+            async with service.undreaming.forgetting([1]):
+                raise StoreUnavailable("locked", "the database is locked")
+        assert 1 in service.undreaming._held
+    assert service.undreaming._held == {}
+
+
 async def test_what_waits_is_taken_up_later_if_the_database_fails(tmp_path, monkeypatch):
     async with serving(tmp_path) as service:
         service.undreaming._loaded = False
