@@ -124,13 +124,12 @@ class SimDatabase(Database):
             fault = life.database_fault("open")
             if fault is not None:
                 raise sqlite_error(fault[0])
-            connection = connector()
-            return connection, OpenFiles(path, name or path)
+            life.connection = connector()  # at once, since the process may end before it is answered
+            return life.connection, OpenFiles(path, name or path)
 
         connection, files = await life.database.do("open", connect)
         database = cls(lambda: None, iter_chunk_size=64)  # type: ignore[arg-type, return-value]
         database._connection, database.files, database.life = connection, files, life
-        life.connection = connection
         return database
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -445,7 +445,7 @@ def test_p1_leo_waits_for_a_dream_within_his_reply_and_his_database_is_not_ours(
     double = Double(monkeypatch, tmp_path)
     double.field.reply("what does the river say")
     (dream,) = get_recent_dreams(leo_double.DB_PATH)
-    assert dream["episodes"] >= 3
+    assert dream["episodes"] >= 1  # he draws from chance, and a line that repeats another ends the dream
     assert rows(tmp_path / "dream.sqlite3", "SELECT COUNT(*) FROM dream_dialogs") == [(1,)]
     tables = rows(leo_double.DB_PATH, "SELECT name FROM sqlite_schema WHERE name LIKE 'dream%'")
     assert tables == []
