@@ -20,12 +20,12 @@ async def answer_within(
     late: "Callable[[asyncio.Task[T]], object]" = lambda _: None,
 ) -> T:
     """Return the store's answer. Raise StoreUnavailable if it takes too long. The store then goes on without its
-    caller, and `late` is called with the task."""
+    caller, and `late` is called with the task. It also goes on if the caller is cancelled."""
     task = asyncio.get_running_loop().create_task(work)
     try:
-        return await asyncio.wait_for(asyncio.shield(task), patience_s)
+        async with asyncio.timeout(patience_s):
+            return await wait_uncancelled(task)
     except TimeoutError:
-        task.add_done_callback(report_fault)
         late(task)
         raise StoreUnavailable(UNANSWERED, "the database does not answer") from None
 

@@ -51,6 +51,25 @@ async def test_reports_a_fault_of_a_late_call_but_not_that_the_store_is_unavaila
     assert told == ["a late call"]
 
 
+async def test_fails_silently_for_a_caller_that_was_cancelled_as_the_daemon_stops():
+    told, opened = [], asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+
+    async def fails():
+        await opened.wait()
+        raise StoreUnavailable("locked", "the database is locked")
+
+    caller = asyncio.create_task(answer_within(fails(), 5))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    opened.set()
+    await until_on_loop(lambda: len(asyncio.all_tasks()) == 1)
+    gc.collect()
+    assert told == []
+
+
 @pytest.mark.parametrize("call", ["begin", "finish"])
 async def test_a_dialogue_whose_call_is_late_is_neither_suspended_nor_ended_twice(
     tmp_path, monkeypatch, call
