@@ -58,7 +58,7 @@ def connected(address: Path) -> socket.socket:
             sock.close()
             if time.monotonic() > until:
                 raise
-            time.sleep(0.0005)  # a socket that is not there yet tells nobody when it comes
+            time.sleep(0.0005)  # a start is measured from outside, and a missing socket cannot be awaited
         else:
             sock.settimeout(WAIT_S)
             return sock

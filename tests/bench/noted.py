@@ -23,7 +23,7 @@ def serve(file: Path, arguments: list[str]) -> int:
         calls[hooks._session.name].append([began, time.monotonic()])
         return answer
 
-    SessionHooks.generate = generate  # type: ignore[method-assign]
+    SessionHooks.generate = generate  # type: ignore[method-assign] # the daemon has no hook for a measurement
     try:
         return main(arguments)
     finally:

@@ -1,5 +1,7 @@
 """The trial: which next replies are compared, and how they are measured."""
 
+from functools import partial
+
 import pytest
 
 from dreamd.dream.gate import Decision, GateSettings, Reason
@@ -16,7 +18,7 @@ def drawn(reason: Reason = "dream", chance: float = 0.5) -> Decision:
 
 def told(trial: Trial, reply: str = "a reply", now_s: float = 0.0, **more: object) -> ComparedReply | None:
     ctx = Context(prompt="p", reply=reply, **more)  # type: ignore[arg-type]
-    overlap = lambda words: words_overlap(words, ORIGIN)  # noqa: E731
+    overlap = partial(words_overlap, origin=ORIGIN)
     return trial.next_reply(ctx, client="leo", at=1e9 + now_s, now_s=now_s, overlap=overlap, from_dreams=0.25)
 
 

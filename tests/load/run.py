@@ -115,9 +115,9 @@ def attacked(
     with daemon:
         witness = Watched(daemon.socket)
         try:
-            time.sleep(warm_s)
+            time.sleep(warm_s)  # the witness dreams until its memory is warm: a length of time, and no event
             witness.report()
-            time.sleep(warm_s)
+            time.sleep(warm_s)  # the quiet time itself, with which the attacks are compared
             memory = resident_kib(daemon.process.pid)
             yield Seen("quiet", "dreams alone", warm_s, memory, memory, memory, witness.report())
             for name in names:
@@ -145,12 +145,12 @@ def _one(
     while (
         not saw["complete"] and time.monotonic() < began + took + BACK_S
     ):  # the attack may be shorter than a dream
-        time.sleep(0.2)
+        time.sleep(0.2)  # the witness is a process that is asked, and does not call
         later = witness.report()
         saw |= {"complete": later["complete"], "wrong": saw["wrong"] + later["wrong"]}
     end = time.monotonic() + back_s
     while (after := resident_kib(pid)) > before + BACK_KIB and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(0.1)  # of memory that a process gives back the kernel tells nothing
     until(lambda: len(daemon.call("status")["sessions"]) <= 2, "the attack's sessions have gone", BACK_S)
     return Seen(name, did, took, before, most[0], after, saw)
 

@@ -141,7 +141,9 @@ def pause(run: "Run", peer: Peer, chance: random.Random, seconds: float | None) 
 
     def told(error: Any, result: Any) -> None:
         # The answer may wait for a dream that runs: the pause counts from the question.
-        if error is None and model.pause_asked_s == asked_s:  # nobody resumed or paused meanwhile
+        if (
+            error is None and model.pause_asked_s == asked_s
+        ):  # no other peer has resumed or paused dreams since it asked
             model.paused_until = asked_s + (1e9 if seconds is None else seconds) - PAUSE_SLACK_S
 
     model.paused_until, model.pause_asked_s = 0.0, asked_s

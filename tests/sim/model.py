@@ -168,7 +168,7 @@ class Model(SaidModel):
 
     def waiting_undreams(self) -> dict[int, Peer | None]:
         """Return the dialogues that wait to be taken back, each with the leo that could do it. Without a database,
-        return one that nobody can do."""
+        return dialogue 0 without a leo."""
         connection = self._world.life.connection
         if connection is None:
             return {0: None}

@@ -1,4 +1,4 @@
-"""What must hold of the trial of dreaming: which replies are compared, worked out anew from the decisions."""
+"""What must hold of the trial of dreaming: which replies are compared, computed from the decisions alone."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple

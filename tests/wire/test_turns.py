@@ -1,4 +1,4 @@
-"""Turns: nobody waits for a flood, each that floods has its share, and a burst is served without a rest."""
+"""Turns: no session waits for a flood, each that floods has an equal share, and a burst is served without a rest."""
 
 import asyncio
 from collections import Counter
@@ -104,7 +104,7 @@ def test_a_burst_of_calls_is_answered_without_a_rest(loop):
     _, served = flooded(loop, 2, events=80)
     loop.run(10.0)
     assert served[-1][0] == pytest.approx(2 * 80 * EVENT_S)
-    assert not loop.due  # nothing is due when nobody waits
+    assert not loop.due  # no session waits, so no round is due
 
 
 def test_a_round_in_which_the_machine_stood_still_costs_one_short_rest(loop):
