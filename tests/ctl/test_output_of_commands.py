@@ -157,6 +157,21 @@ def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, 
     assert json.loads(dumb) == json.loads(usual)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "report --out {folder}/written --force",
+        "export {folder}/written --force --format md",
+        "export {folder}/written --force --format txt",
+    ],
+)
+def test_what_a_file_holds_does_not_depend_on_the_terminal(
+    dreamt: dict[str, str], person: Callable[..., tuple[int, str]], command: str
+) -> None:
+    assert person(command, 80, "dumb")[0] == 0
+    assert "keeps the café" in Path(dreamt["folder"], "written").read_text(encoding="utf-8")
+
+
 COUNTED = ("why", "recent", "show", "search old", "whence old", "friend", "drift")
 
 

@@ -9,11 +9,12 @@ import msgspec
 from dreamclient.paths import state_dir
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.past import dialogues_since
+from dreamd.ctl.daemon.past import numbers_since, read_dialogues
 from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
 from dreamd.ctl.terminal.dialogues import count_of
+from dreamd.ctl.terminal.layout import clean_text
 from dreamd.ctl.terminal.markdown import diary
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_json, escape_steering, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
 Dialogues = Iterable[Mapping[str, Any]]
@@ -23,11 +24,12 @@ def _text(dialogues: Dialogues) -> Iterator[str]:
     """Yield each line behind its speaker, and an empty line between two dialogues."""
     for number, dialogue in enumerate(dialogues):
         yield from [""] * (number > 0)
-        yield from (f"{turn['speaker']}: {' '.join(turn['text'].split())}" for turn in dialogue["turns"])
+        for turn in dialogue["turns"]:
+            yield " ".join(clean_text(f"{turn['speaker']}: {turn['text']}").split())
 
 
 def _json_lines(dialogues: Dialogues) -> Iterator[str]:
-    return (msgspec.json.encode(dialogue).decode() for dialogue in dialogues)
+    return (escape_steering(msgspec.json.encode(dialogue).decode()) for dialogue in dialogues)
 
 
 FORMATS: dict[str, Callable[[Dialogues], Iterator[str]]] = {"md": diary, "txt": _text, "jsonl": _json_lines}
@@ -61,16 +63,16 @@ def export(target: Target, file: Path | None, form: str, since: float | None, fo
     if file is not None:
         check_free(file, state_dir(target.given_state), force=force)
     with target.dreams() as dreams:
-        found = list(dialogues_since(dreams, since or 0.0))
-    if file is not None:
-        write_private(file, "".join(f"{line}\n" for line in FORMATS[form](found)).encode())
-        about = {"path": str(file), "dialogues": len(found)}
-        if target.as_json:
-            emit_json(about)
+        numbers = numbers_since(dreams, since or 0.0)
+        found = read_dialogues(dreams, numbers)  # one by one: all of them together may fill the memory
+        if file is not None:
+            write_private(file, (f"{line}\n".encode() for line in FORMATS[form](found)))
+        elif target.as_json:
+            emit_json(list(found))
         else:
-            click.echo(f"Written: {count_of(len(found), 'dialogue')} to {file}")
-    elif target.as_json:
-        emit_json(found)
-    else:
-        for line in FORMATS[form](found):
-            click.echo(line)
+            for line in FORMATS[form](found):
+                click.echo(line)
+    if file is not None and target.as_json:
+        emit_json({"path": str(file), "dialogues": len(numbers)})
+    elif file is not None:
+        click.echo(f"Written: {count_of(len(numbers), 'dialogue')} to {file}")

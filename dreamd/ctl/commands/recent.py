@@ -8,6 +8,7 @@ import click
 from dreamclient.messages import OPENING_CHARS, Method
 
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.terminal.ascii import as_shown
 from dreamd.ctl.terminal.dialogues import ending_in_words
 from dreamd.ctl.terminal.layout import GAP, beginning_of, fold_text, format_moment, terminal_width, text_table
 from dreamd.ctl.terminal.numbers import Count
@@ -69,4 +70,5 @@ def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float
 def _opening_words(dialogue: Mapping[str, Any], columns: int) -> str:
     """Return as many of the first words as there is room for. The daemon sends at most OPENING_CHARS characters."""
     opening = dialogue.get("opening") or "-"
-    return beginning_of(opening + "." * (len(opening) == OPENING_CHARS), min(columns, OPENING_CHARS))
+    more = "." * (len(opening) == OPENING_CHARS)
+    return beginning_of(as_shown(opening) + more, min(columns, OPENING_CHARS))

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.dialogue_argument import ID, resolve_dialogue
-from dreamd.ctl.daemon.past import dialogues_since
+from dreamd.ctl.daemon.past import ALL, dialogues_since
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import draw_measures
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, ending_in_words, show_line
@@ -55,7 +55,7 @@ def show(context: click.Context, asked: str, count: int | None, since: float | N
         if context.get_parameter_source("asked") is not ParameterSource.DEFAULT:
             raise click.UsageError("name one dialogue, or say how many with -n and --since")
         with target.dreams() as daemon:
-            found = list(dialogues_since(daemon, since or 0.0, count or MOST))
+            found = list(dialogues_since(daemon, since or 0.0, count or ALL))
     else:
         with target.dreams() as daemon:
             found = [daemon.call(Method.DIALOGS_GET, resolve_dialogue(daemon, asked))]

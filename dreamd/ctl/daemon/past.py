@@ -1,6 +1,6 @@
 """The dialogues of a time, whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dreamclient.messages import PAGE, Method
@@ -12,8 +12,17 @@ ALL = 1 << 31
 
 def dialogues_since(source: Source, since: float, most: int = ALL) -> Iterator[dict[str, Any]]:
     """Yield the last `most` dialogues that began since a moment (unix s), with their lines, oldest first."""
-    for number in reversed(list(_since(source, since, most))):
-        yield source.call(Method.DIALOGS_GET, number)
+    return read_dialogues(source, numbers_since(source, since, most))
+
+
+def read_dialogues(source: Source, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Yield these dialogues with their lines."""
+    return (source.call(Method.DIALOGS_GET, number) for number in numbers)
+
+
+def numbers_since(source: Source, since: float, most: int = ALL) -> list[int]:
+    """Return the numbers of the last `most` dialogues that began since a moment (unix s), oldest first."""
+    return list(_since(source, since, most))[::-1]
 
 
 def _since(source: Source, since: float, most: int) -> Iterator[int]:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,11 +32,11 @@ def check_free(file: Path, state: Path, *, force: bool) -> None:
         raise click.ClickException(f"{file} is there already; --force overwrites it")
 
 
-def write_private(file: Path, data: bytes) -> None:
-    """Write `data` to a file that only its owner can read. Raise ClickException."""
+def write_private(file: Path, parts: Iterable[bytes]) -> None:
+    """Write `parts` to a file that only its owner can read. Raise ClickException."""
     try:
-        with replacing_file(file) as (part, _):
-            part.write_bytes(data)
+        with replacing_file(file) as (temporary, _), temporary.open("wb") as opened:
+            opened.writelines(parts)
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from None
 

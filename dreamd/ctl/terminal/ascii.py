@@ -48,6 +48,11 @@ def is_plain() -> bool:
     return isinstance(sys.stdout, Plain)
 
 
+def as_shown(text: str) -> str:
+    """Return a text as standard output shows it, so that its length is known."""
+    return in_ascii(text) if is_plain() else text
+
+
 def in_ascii(text: str) -> str:
     """Return the nearest ASCII text."""
     if text.isascii():

@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Sequence
 
-from dreamd.ctl.terminal.ascii import in_ascii, is_plain
+from dreamd.ctl.terminal.ascii import as_shown
 
 NARROWEST, WIDEST = 30, 100  # columns; a longer line of prose is hard to read
 GAP = "  "
@@ -39,11 +39,10 @@ def terminal_width() -> int:
 
 
 def clean_text(text: str) -> str:
-    """Return a foreign text as one line that is safe for the terminal, in ASCII if it shows no more."""
-    shown = text
-    if not text.isprintable():
-        shown = "".join(char if char.isprintable() or char in _IN_WORDS else " " for char in text)
-    return in_ascii(shown) if is_plain() else shown
+    """Return a foreign text as one line that is safe for a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in _IN_WORDS else " " for char in text)
 
 
 def _in_cells(text: str) -> str:
@@ -59,11 +58,11 @@ def fold_text(text: str, columns: int, indent: str = "", first: str | None = Non
     """Fold a text into lines of `columns`, each behind `indent`, the first behind `first` if that is given.
 
     A path, and a command between backticks, stay whole, or they could not be copied."""
-    cells = _WHOLE.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(clean_text(text)))
+    cells = _WHOLE.sub(lambda found: found[0].replace(" ", BLANK), _in_cells(as_shown(clean_text(text))))
     folded = textwrap.fill(
         cells,
         columns - (FILLER in cells),  # a line may end between a character and its filler
-        initial_indent=indent if first is None else first,
+        initial_indent=indent if first is None else clean_text(first),
         subsequent_indent=indent,
         break_on_hyphens=False,
         break_long_words="/" not in text and BLANK not in cells,
@@ -83,7 +82,7 @@ def label_rows(rows: Iterable[tuple[str, str]], columns: int) -> str:
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], columns: int) -> str:
     """Return rows under their heads. If there is no room for all columns, the last ones are left out."""
-    cells = [head, *([_in_cells(clean_text(cell)) for cell in row] for row in rows)]
+    cells = [head, *([_in_cells(as_shown(clean_text(cell))) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     fitting = len(widths)
     while fitting > 1 and sum(widths[:fitting]) + len(GAP) * (fitting - 1) > columns:

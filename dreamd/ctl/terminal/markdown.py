@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from dreamd.ctl.terminal.dialogues import count_of_lines, ending_in_words
+from dreamd.ctl.terminal.layout import clean_text
 
 # What Markdown, or HTML in it, would take for something else than text.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -39,5 +40,5 @@ def _section(dialogue: Mapping[str, Any]) -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text on one line, with no mark of Markdown in it."""
-    return _MARKS.sub(r"\\\1", " ".join(text.split()))
+    """Return a text on one line, with no mark of Markdown and nothing that steers a terminal in it."""
+    return _MARKS.sub(r"\\\1", " ".join(clean_text(text).split()))

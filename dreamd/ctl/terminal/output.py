@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from typing import Any
@@ -11,15 +12,24 @@ import click
 from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.layout import fold_text, terminal_columns
 
+# What JSON leaves as it is, and a terminal may obey: DEL, the controls of 8 bits, and marks that turn the direction.
+_STEERING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
-def emit_json(answer: Any) -> None:
+
+def emit_json(answer: Any, indent: int | None = 2) -> None:
     """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
-    click.echo(json.dumps(answer, ensure_ascii=is_plain(), indent=2, default=bytes.hex))
+    text = json.dumps(answer, ensure_ascii=is_plain(), indent=indent, default=bytes.hex)
+    click.echo(escape_steering(text))
 
 
 def emit_line(answer: Any) -> None:
     """Print an answer as JSON on one line, for commands that run until Ctrl-C."""
-    click.echo(json.dumps(answer, ensure_ascii=is_plain(), default=bytes.hex))
+    emit_json(answer, indent=None)
+
+
+def escape_steering(text: str) -> str:
+    """Return a JSON text of the same meaning that is safe for the terminal."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def emit_note(text: str) -> None:

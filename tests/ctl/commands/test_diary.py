@@ -8,13 +8,18 @@ import sqlite3
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dreamclient.clients.thread import DreamClient
+from dreamclient.messages import Method
 
+from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.source import Source
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -82,6 +87,39 @@ def test_each_format_has_every_line(state: Path, tmp_path: Path) -> None:
     assert (again.exit_code, "--force" in again.stderr) == (1, True)
     own = dreamctl("--state-dir", state, "export", state / "dream.sqlite3", "--force")
     assert own.exit_code == 2
+
+
+STEERING = "a\x1b[2J \x9b2J \x7f \u202e \u2028 \x07 雨"
+
+
+class Long(Source):
+    """A hundred dialogues of 200 kB each."""
+
+    def call(self, method: str, *params: Any, timeout_s: float = 0.0) -> Any:
+        if method == Method.DIALOGS_RECENT:
+            return [{"id": number, "started_at": 1.0} for number in range(100, 0, -1)]
+        said = [{"speaker": "leo", "text": f"{STEERING} {'x' * 200_000}"}]
+        return {"id": params[0], "started_at": 1.0, "outcome": "complete", "turns": said}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "txt", "md"])
+def test_exports_any_number_of_dialogues_and_holds_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(Target, "dreams", lambda _: nullcontext(Long()))
+    tracemalloc.start()
+    try:
+        written = dreamctl("export", tmp_path / "all", "--format", form)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert written.exit_code == 0
+    assert most < 10_000_000
+    text = (tmp_path / "all").read_text(encoding="utf-8")
+    assert len(text) > 20_000_000
+    assert not {"\x1b", "\x9b", "\x7f", "\u202e", "\u2028", "\x07"} & set(text[:400])
+    if form == "jsonl":
+        assert json.loads(text.partition("\n")[0])["turns"][0]["text"].startswith(STEERING)
 
 
 def test_the_units_of_the_guide_write_a_page(state: Path, tmp_path: Path) -> None:

@@ -50,6 +50,16 @@ def test_lists_shows_and_acknowledges_a_trace(run, tmp_path):
     assert run("sweep").output == "1 temporaries removed\n"
 
 
+def test_a_name_of_another_program_steers_no_terminal(run, tmp_path):
+    """Names are printed as labels: who spoke, and a file that is damaged."""
+    shard = {"index": 0, "timestamp": 1, "speaker": "s\x1b[2J\nim", "text": "hello"}
+    run("persist", "-", said=request(result={"trace_id": "sim-1", "shards": [shard]}))
+    shown = run("show", "sim-1").output.splitlines()
+    assert shown[-1] == "s [2J im  hello"
+    (tmp_path / "inbox/dreams/a\x9b2J.json").write_text("x")
+    assert run("verify").output.startswith("a 2J.json  ")
+
+
 def own_trace(number: int) -> dict[str, str]:
     return {
         "trace_id": f"dream-1700000000-{number}-0a1b2c3{number}",

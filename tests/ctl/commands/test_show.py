@@ -133,6 +133,16 @@ def test_show_has_several_the_newest_last(socket: Path, asked: str, found: list[
     assert ("No dialogue since then" in shown) == (not found)
 
 
+def test_shows_all_of_a_time_without_a_limit(socket: Path) -> None:
+    def recent(_: object, page: list[int]) -> list[dict[str, object]]:
+        n, before = (*page, 1202)[:2]
+        return [DIALOGUE | {"id": number} for number in range(before - 1, max(0, before - 1 - n), -1)]
+
+    with LittleDaemon(socket, {"dialogs.recent": recent, "dialogs.get": lambda _, params: {"id": params[0]}}):
+        shown = dreamctl("--socket", socket, "show", "--since", "2001-02-03", "--json").stdout
+    assert [each["id"] for each in json.loads(shown)] == list(range(1, 1202))
+
+
 @pytest.mark.parametrize("asked", ["7 -n 2", "last --since 1d", "--since soon", "--since 99999999d", "-n 0"])
 def test_one_dialogue_or_several(socket: Path, asked: str) -> None:
     with LittleDaemon(socket, {}):

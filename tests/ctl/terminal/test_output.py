@@ -1,5 +1,6 @@
 """The output of dreamctl: commands to copy, and failed writes to stdout."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from dreamd.ctl.__main__ import cli
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.output import command_to_copy
 from tests.helpers.daemons.little import LittleDaemon
-from tests.helpers.dreamctl import spawn_dreamctl
+from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,15 @@ def test_reports_a_failed_write_to_stdout_in_one_line(socket: Path, tmp_path: Pa
         _, said = process.communicate(timeout=30)
     assert process.returncode == 1
     assert said == "dreamctl: what it prints cannot be written: No space left on device\n"
+
+
+def test_json_steers_no_terminal_and_loses_nothing(socket: Path) -> None:
+    said = "a\x1b[2J \x9b2J \x7f \x85 \u2028 \u202e \u2067 雨 \u200d \U0001f442"
+    with LittleDaemon(socket, {"say": lambda *_: {said: said}}):
+        told = dreamctl("--socket", socket, "call", "say").stdout
+    assert [char for char in told if not (char.isprintable() or char in "\n\u200d")] == []
+    assert json.loads(told) == {said: said}
+    assert "雨" in told
 
 
 def test_a_closed_pipe_raises_no_error(socket: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
         fragments = daemon.call(Method.FRAGMENTS, *([] if name is None else [name]))
     kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]
     text = json.dumps({"kind": KIND, "version": VERSION, "fragments": kept}, ensure_ascii=False, indent=1)
-    write_private(file, f"{text}\n".encode())
+    write_private(file, [f"{text}\n".encode()])
     if target.as_json:
         emit_json({"path": str(file), "fragments": len(kept)})
     else:

@@ -69,7 +69,7 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
             _effect(status),
         )
     data = text.encode("utf-8", "replace")
-    write_private(out, data)
+    write_private(out, [data])
     if target.as_json:
         emit_json({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
     else:
