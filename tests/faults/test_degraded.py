@@ -26,7 +26,7 @@ from tests.helpers.dreamctl import dreamctl
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.mounts import Mounts, fill, mounts
 from tests.helpers.peer import saying
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until, until_listened
 
 TICK_S = 0.1
 
@@ -210,7 +210,7 @@ def test_serves_with_few_descriptors(tmp_path: Path, stack: ExitStack):
     process = stack.enter_context(subprocess.Popen(limited, stdin=subprocess.DEVNULL))
     stack.callback(process.send_signal, signal.SIGTERM)
     path = tmp_path / "s" / "dreamd.sock"
-    until(path.exists, "it listens")
+    until_listened(path)
     watcher = stack.enter_context(DreamClient(socket_path=path, name="dreamctl"))
     assert watcher.start(20)
     with ExitStack() as flood:

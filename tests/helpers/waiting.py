@@ -3,6 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+from dreamd.ctl.machine.places import has_listener
 
 DEADLINE_S = 30.0
 
@@ -21,6 +24,11 @@ def until(
         now = time.monotonic()
         assert now < end, f"not in {deadline_s} s: {what}"
         time.sleep(max(0.01, 2 * (now - began)))
+
+
+def until_listened(path: Path) -> None:
+    """Wait until a process listens at `path`. The file alone is there as soon as the socket is bound."""
+    until(lambda: has_listener(path), "a process listens")
 
 
 async def until_on_loop(holds: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import msgpack
 from dreamclient.messages import CALLS_IN_FLIGHT, MESSAGE_BYTES, Code
 
+from dreamd.ctl.machine.places import has_listener
 from tests.fuzz.mutations import mutate_stream
 from tests.fuzz.sessions import SESSIONS
 from tests.helpers.dreaming import STIRRED
@@ -155,7 +156,7 @@ async def floods_elsewhere(path: str, size: float, chance: random.Random) -> str
         command = [sys.executable, "-m", "tests.bench.counter", str(bare)]
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
             try:
-                await until_on_loop(bare.exists)
+                await until_on_loop(lambda: has_listener(bare))
                 return await floods(str(bare), size, chance)
             finally:
                 server.kill()

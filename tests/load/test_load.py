@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import HELLO, answered
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until, until_listened
 from tests.load.attacks import ATTACKS
 from tests.load.run import FIRST_KIB, Seen, Watched, attacked, problems
 
@@ -44,7 +44,7 @@ def test_p11_64_descriptors_are_enough_to_serve_to_refuse_and_to_dream(tmp_path:
     daemon = DaemonProcess(tmp_path / "s")
     process = subprocess.Popen([sys.executable, "-c", command, daemon.state_dir], env=daemon.env)
     try:
-        until(daemon.socket.exists, "a socket")
+        until_listened(daemon.socket)
         with ExitStack() as crowd:
             for _ in range(100):
                 one = crowd.enter_context(socket.socket(socket.AF_UNIX))

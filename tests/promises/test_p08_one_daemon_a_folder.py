@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until, until_listened
 
 
 def test_p8_second_daemon_on_a_folder_exits_3(tmp_path):
@@ -29,7 +29,7 @@ def test_p8_of_some_daemons_started_at_once_one_serves(tmp_path):
     until(lambda: sum(d.process.poll() is None for d in daemons) == 1, "all but one have ended")
     [serving] = [d for d in daemons if d.process.poll() is None]
     assert sorted(d.process.returncode for d in daemons if d is not serving) == [3] * 3
-    until(serving.socket.exists, "a socket")
+    until_listened(serving.socket)
     assert serving.call("status")["pid"] == serving.process.pid
     assert serving.stop() == 0
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import STATUS, answered
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until, until_listened
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -135,7 +135,7 @@ def test_p9_a_daemon_accepts_its_own_user_and_root(open_folder):
     process = subprocess.Popen([sys.executable, "-c", command, state], env=env)
     try:
         sock = state / "dreamd.sock"
-        until(sock.exists, "a socket")
+        until_listened(sock)
 
         def ask():
             with socket.socket(socket.AF_UNIX) as client:

@@ -13,7 +13,7 @@ from tests.helpers.daemons.in_loop import serving
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED, leo, onlooker
 from tests.helpers.peer import HELLO, STATUS, answered
-from tests.helpers.waiting import until, until_on_loop
+from tests.helpers.waiting import until, until_listened, until_on_loop
 
 
 def resident_kib(process):
@@ -105,7 +105,7 @@ def test_p11_caps_sessions_by_the_free_descriptors_and_recovers(tmp_path):
     daemon = DaemonProcess(tmp_path / "s")
     process = subprocess.Popen([sys.executable, "-c", command, daemon.state_dir], env=daemon.env)
     try:
-        until(daemon.socket.exists, "a socket")
+        until_listened(daemon.socket)
         crowd = []
         for _ in range(200):
             crowd.append(socket.socket(socket.AF_UNIX))

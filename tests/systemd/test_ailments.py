@@ -22,14 +22,14 @@ from dreamclient import DreamClient
 from dreamclient.clients.thread import TIMING
 from dreamclient.leo import attach
 
-from dreamd.ctl.machine.places import has_listener, look_at_state
+from dreamd.ctl.machine.places import look_at_state
 from tests.helpers import leo_double
 from tests.helpers.daemons.old import old_daemon
 from tests.helpers.dreamctl import dreamctl_in
 from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.mounts import Mounts, fill, mounts
 from tests.helpers.peer import saying
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until, until_listened
 
 TICK_S = 0.2
 
@@ -106,7 +106,7 @@ class Patient:
         process = subprocess.Popen([sys.executable, "-m", "dreamd"], env=ticking)
         self.stack.callback(process.wait)
         self.stack.callback(process.kill)
-        until(lambda: has_listener(self.socket), "it listens")
+        until_listened(self.socket)
 
     @property
     def pid(self) -> int:
@@ -185,7 +185,7 @@ def test_cures_a_socket_of_another_program(patient: Patient, monkeypatch: pytest
     deaf = "import signal, socket as s, sys; a = s.socket(s.AF_UNIX); a.bind(sys.argv[1]); a.listen(); signal.pause()"
     with subprocess.Popen([sys.executable, "-c", deaf, str(patient.socket)]) as other:
         try:
-            until(lambda: has_listener(patient.socket), "it listens")
+            until_listened(patient.socket)
             with monkeypatch.context() as impatient:
                 impatient.setitem(vars(TIMING), "hello_s", 0.2)
                 advice = ails(

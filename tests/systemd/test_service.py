@@ -13,8 +13,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from dreamd.ctl.machine.places import has_listener
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until, until_listened
 
 LINES = (
     "the sea is quiet tonight",
@@ -232,7 +231,7 @@ def test_makes_a_vanished_socket_again(installed):
     installed.systemctl("stop", "dreamd.service")
     before = status(installed)["pid"]
     installed.socket.unlink()
-    until(installed.socket.exists, "bound again")
+    until_listened(installed.socket)
     healed = status(installed)
     assert (healed["pid"], healed["state"]) == (before, "ok")
     assert healed["failures"] == {"listener: socket vanished": 1}
@@ -240,7 +239,7 @@ def test_makes_a_vanished_socket_again(installed):
     # What it leaves is stale, and systemd's own has no file: the next one heals that, too.
     os.kill(before, signal.SIGKILL)
     until(lambda: installed.main_pid() not in (0, before), "restarted")
-    until(lambda: has_listener(installed.socket), "bound again by the next one")
+    until_listened(installed.socket)  # bound again by the next one
 
     installed.systemctl("stop", "dreamd.service")
     assert not installed.socket.exists()

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dreamd.ctl.machine.places import has_listener
-from tests.helpers.waiting import until
+from tests.helpers.waiting import until_listened
 
 PROGRAM = Path(__file__).parents[2] / "data" / "old_daemon.py"
 
@@ -17,7 +16,7 @@ def old_daemon(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run it at `path`; it is killed when the block ends."""
     with subprocess.Popen([sys.executable, PROGRAM, path]) as process:
         try:
-            until(lambda: has_listener(path), "the old daemon listens")
+            until_listened(path)
             yield process
         finally:
             process.kill()
