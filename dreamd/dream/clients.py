@@ -34,9 +34,7 @@ class ClientState(Struct):
     monotonic."""
 
     last_run_s: float | None = None
-    reserved: dict[int, float] = field(
-        default_factory=dict
-    )  # by dialogue: the start of the cooldown that it holds
+    reserved: dict[int, float] = field(default_factory=dict)  # by dialogue: the start of its cooldown
     signals: Signals = field(default_factory=Signals)  # of its last contexts
     sessions: int = 0
     running: set[int] = field(default_factory=set)  # dialogues whose client is connected

@@ -24,9 +24,8 @@ class Decisions:
         self._store = store
         self._failures = failures
         self._last: deque[Decision] = deque(maxlen=DECISIONS)
-        self._unsaved = (
-            0  # the newest of `_last`, which the store does not have yet; it may count some that have gone
-        )
+        # The newest of `_last`, which the store does not have yet. It may count some that have gone.
+        self._unsaved = 0
         self._uncounted: Counter[tuple[int, str]] = Counter()  # by day since 1970 (UTC) and reason
 
     def __len__(self) -> int:

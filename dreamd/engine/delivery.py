@@ -64,9 +64,8 @@ class Delivery:
 
     def __init__(self, store: Store, inbox: Inbox, clock: Clock, failures: Failures, events: Events) -> None:
         self.inbox = inbox
-        self._failed: str | None = (
-            None  # why the last file could not be written, if it concerns the whole inbox
-        )
+        # Why the last file could not be written, if it concerns the whole inbox.
+        self._failed: str | None = None
         self.unwritable_reason: str | None = None  # why no file could be written now, as the last check found
         self._parked: dict[int, Parked] = {}  # by dialogue
         self._store = store
@@ -116,9 +115,11 @@ class Delivery:
     async def paused(self, dialogs: Iterable[int]) -> AsyncIterator[None]:
         """Write no file in the block. These dialogues are to have none afterwards."""
         async with self._delivering:
-            yield
-            for dialog in dialogs:
-                self._parked.pop(dialog, None)
+            try:
+                yield
+            finally:  # one that is to have a file after all is tried again at once
+                for dialog in dialogs:
+                    self._parked.pop(dialog, None)
 
     async def _drop_oldest(self) -> None:
         """Remove the oldest files of our own beyond `inbox.keep`, and count them. After that look at them again only
@@ -135,9 +136,8 @@ class Delivery:
                 if dropped:
                     self.dropped += dropped
                     await self._store.count_dropped(dropped)
-            more = (
-                0 if dropped else keep // MORE_DROPPED
-            )  # none: a consumer reads them, or others wrote to them
+            # If none was dropped, a consumer reads them, or others wrote to them.
+            more = 0 if dropped else keep // MORE_DROPPED
             self._room = max(dropped - excess, more if excess > 0 else 0)
         except InboxError as error:
             self._failures.count("inbox", type(error).__name__, place="keep")

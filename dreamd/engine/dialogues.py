@@ -42,7 +42,7 @@ class Dreamer(Struct):
     session: Caller
     name: str  # of its last hello
     latest: Context | None = None
-    latest_at: float = 0.0  # unix s
+    latest_at_s: float = 0.0  # monotonic
     run: DialogueRun | None = None
     trial: Trial = field(default_factory=Trial)
 
@@ -62,8 +62,8 @@ class Ending(NamedTuple):
 
 def may_go_on(dialog: OpenDialog, now_s: float) -> bool:
     """Return whether a suspended dialogue may go on: it began less than a day ago with this version, and its field is
-    known."""
-    young = now_s - dialog.started_at < GO_ON_S
+    known. If the clock was wrong when it began, that is not known."""
+    young = abs(now_s - dialog.started_at) < GO_ON_S
     return young and dialog.field is not None and dialog.version == dreamd.__version__
 
 
@@ -189,7 +189,8 @@ class Dialogues:
         """Cancel the pending hook calls, and wait for the end of their dialogues."""
         for run, _ in self.running.values():
             run.hooks.abandon(outcome)
-        await asyncio.gather(*[task for _, task in self.running.values()], return_exceptions=True)
+        if running := [task for _, task in self.running.values()]:
+            await asyncio.wait(running)  # it cancels no dialogue if the caller is cancelled
 
     # one dialogue
 

@@ -262,14 +262,14 @@ class Engine:
         return decision
 
     def _decide(self, dreamer: Dreamer, ctx: Context, draw: Callable[[], float], *, is_new: bool) -> Decision:
-        session, now = dreamer.session, self._clock.wall()
-        dreamer.latest, dreamer.latest_at = ctx, now
+        session, now, now_s = dreamer.session, self._clock.wall(), self._clock.monotonic()
+        dreamer.latest, dreamer.latest_at_s = ctx, now_s
         words = ContextWords(ctx.prompt, ctx.reply, self._friend.overlap)
         decision = self.gate.decide(
             ctx,
             dreamer.name,
             at=now,
-            now_s=self._clock.monotonic(),
+            now_s=now_s,
             is_new=is_new,
             has_hooks=dreamer.has_hooks,
             busy=dreamer.run is not None or self.dialogues.holds(dreamer),
@@ -342,4 +342,4 @@ class Engine:
         able = [own] if own.has_hooks else [d for d in self.dreamers.values() if d.has_hooks]
         if not able:
             raise Refusal(Code.NO_HOOKS, "leo is not running: no session provides generate and observe")
-        return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at))
+        return max(able, key=lambda dreamer: (dreamer.run is None, dreamer.latest_at_s))

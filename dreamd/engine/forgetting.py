@@ -3,6 +3,7 @@
 The rows go last: if anything fails before that, the user asks again.
 """
 
+import asyncio
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -22,6 +23,7 @@ from dreamd.failures import Failures
 from dreamd.inbox import InboxError
 from dreamd.store import forgetting
 from dreamd.store.file.copies import copies_of, forget_in
+from dreamd.store.file.late_calls import wait_uncancelled
 from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.store import Store
 
@@ -72,8 +74,8 @@ class Forgetting:
                 files = await self._forget_files(dreams)
                 # Not above: a disk that hangs must not stop all dreams. With the files gone it is not refused any more.
                 async with hold_dialogues(self._dialogues, PATIENCE_S):
-                    gone = await self._friend.forget(dreams, asked)
-                    self._shares.take_back(ids)
+                    forgetting_rows = asyncio.create_task(self._forget_rows(dreams, asked))
+                    gone = await wait_uncancelled(forgetting_rows)
             scrubbed = await self._scrub()
         return {
             "dialogs": len(dreams),
@@ -82,6 +84,11 @@ class Forgetting:
             "copies_left": copies,
             "scrubbed": scrubbed,
         }
+
+    async def _forget_rows(self, dreams: list[Dream], asked: Asked) -> Forgotten:
+        gone = await self._friend.forget(dreams, asked)
+        self._shares.take_back({dream.id for dream in dreams})
+        return gone
 
     async def _forget_files(self, dreams: list[Dream]) -> int:
         traces = [dream.trace_id for dream in dreams if dream.trace_id is not None]

@@ -72,7 +72,6 @@ class DreamPause:
         """End the pause. Return {at}: since when it was, None if there was none. Raise Refusal."""
         before = self.report()
         await self._change(None)
-        self._ended()
         return {"at": before["at"] if before else None}
 
     async def note_end(self) -> None:
@@ -100,3 +99,5 @@ class DreamPause:
             except StoreUnavailable as error:
                 self._pause, self._ends_s = before
                 raise Refusal(Code.UNAVAILABLE, f"this cannot be kept now: {error.reason}") from None
+            if pause is None:
+                self._ended()

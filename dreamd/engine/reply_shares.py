@@ -27,6 +27,7 @@ class ReplyShares:
         self._friend = friend
         self._failures = failures
         self._words: DreamWords | None = None
+        self._taken_back: set[int] = set()  # dialogues, before `load` has ended
         self._days: dict[int, list[int]] = {}  # replies, triples, those from dreams; by day since 1970 (UTC)
         self._spoken: Counter[int] = Counter()  # triples by dialogue
         self._origin: tuple[Profile | None, frozenset[int]] = (None, frozenset())
@@ -46,6 +47,7 @@ class ReplyShares:
         words = DreamWords(numbers)
         words.restore(lines, self._origin_triples(numbers))
         words.restore_said(said)
+        words.take_back(self._taken_back)
         self._words = words
 
     def of_reply(self, name: str, reply: Sequence[str], at: float) -> float | None:
@@ -74,7 +76,9 @@ class ReplyShares:
     def take_back(self, dialogs: Collection[int]) -> None:
         """Count no words for these dialogues any more, because they were forgotten, or taken out of the field. For the
         next start the store has to know it too: `take_back_words` of store/reply_shares.py."""
-        if self._words is not None:
+        if self._words is None:
+            self._taken_back.update(dialogs)
+        else:
             self._words.take_back(dialogs)
 
     async def save(self) -> None:

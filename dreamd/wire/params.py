@@ -36,9 +36,8 @@ class Hello(Struct):
     version: Annotated[str, Meta(max_length=NAME_CHARS)] = ""
     pid: Count = 0
     provides: Annotated[list[str], Meta(max_length=64)] = []
-    field: Annotated[str, Meta(max_length=FIELD_CHARS)] | None = (
-        None  # an opaque id of the field that the client feeds
-    )
+    # An opaque id of the field that the client feeds.
+    field: Annotated[str, Meta(max_length=FIELD_CHARS)] | None = None
     failures: dict[str, Count] | None = None
     private: Count | None = None
 

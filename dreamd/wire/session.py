@@ -23,9 +23,8 @@ from dreamd.wire.codec import CODEC
 from dreamd.wire.guarded import GuardedPeer
 from dreamd.wire.turns import Turns
 
-UNSENT_BYTES = (
-    4 << 20
-)  # if more is unsent, the peer reads more slowly than it asks, and nothing is read from it
+# If more is unsent, the peer reads more slowly than it asks, and nothing is read from it.
+UNSENT_BYTES = 4 << 20
 # How long this session waits for a peer that makes no progress: in reading, in ending its message, in saying hello. The
 # daemon's tick checks it, so it may take a tick longer.
 PATIENCE_S = 30.0

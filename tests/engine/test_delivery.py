@@ -12,6 +12,7 @@ import pytest
 
 from dreamd.engine.delivery import TIDY_S, StoppableFiles
 from dreamd.inbox import InboxBusy
+from dreamd.store.forgetting import Asked
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
 from tests.helpers.state_folder import inbox_files, pending
@@ -168,6 +169,36 @@ async def test_a_file_in_trouble_is_retried_with_growing_pauses_and_delays_no_ot
         time.pass_s(300)
         await service.engine.pending.attempt()
         assert [file.is_file() for file in inbox_files(tmp_path)] == [True]
+        assert service.engine.degraded_reason is None
+
+
+async def test_a_file_in_trouble_is_forgotten_with_its_dialogue_though_the_one_who_asked_has_gone(
+    tmp_path, monkeypatch
+):
+    async with (
+        serving(tmp_path) as service,
+        await leo(service, observe=in_the_way(tmp_path / "inbox" / "dreams")) as peer,
+    ):
+        await peer.call("dream.now", STIRRED)
+        await settled(service)
+        [blocked] = inbox_files(tmp_path)
+        blocked.rmdir()
+        assert service.engine.degraded_reason == "ValidationError"
+        reached, going_on, forget = asyncio.Event(), asyncio.Event(), service.store.forget
+
+        async def slowly(*arguments):
+            reached.set()
+            await going_on.wait()
+            return await forget(*arguments)
+
+        monkeypatch.setattr(service.store, "forget", slowly)
+        forgetting = asyncio.create_task(service.forgetting.forget(Asked(id=1)))
+        await reached.wait()
+        forgetting.cancel()
+        going_on.set()
+        await asyncio.wait([forgetting])
+        await completed(service)
+        assert (await service.store.recent(9), inbox_files(tmp_path)) == ([], [])
         assert service.engine.degraded_reason is None
 
 

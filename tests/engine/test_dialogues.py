@@ -225,6 +225,18 @@ async def test_goes_on_only_within_a_day(tmp_path):
         assert await whole(service, heard) == []
 
 
+@pytest.mark.parametrize("ahead_s", [10 * 365 * 86400.0, -10 * 365 * 86400.0])
+async def test_ends_a_dialogue_that_began_by_a_wrong_clock(tmp_path, ahead_s):
+    heard, time = [], TestClock()
+    time.now += ahead_s
+    async with serving(tmp_path, clock=time.clock, gate__chance=1, **THREE) as service:
+        await interrupted(service, heard, "generate 2")
+        time.now -= ahead_s
+        service.engine.pending.wake()
+        await completed(service)
+        await check(service, tmp_path, heard, outcome="left", lines=1)
+
+
 async def test_ends_a_dialogue_of_another_version(tmp_path, monkeypatch):
     heard = []
     async with serving(tmp_path, gate__chance=1, **THREE) as service:

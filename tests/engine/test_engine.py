@@ -93,11 +93,14 @@ async def test_the_last_256_decisions_are_kept(tmp_path):
 
 
 async def test_dream_now_uses_the_hooks_of_the_caller_or_of_another_session(tmp_path):
-    async with serving(tmp_path) as service, await onlooker(service) as asker:
+    time = TestClock()
+    async with serving(tmp_path, clock=time.clock) as service, await onlooker(service) as asker:
         with pytest.raises(PeerError, match="leo is not running: no session provides") as caught:
             await asker.call("dream.now")
         assert caught.value.code == 13
         async with await leo(service, "first") as first, await leo(service, "second") as second:
+            await second.call("dream.context", {"prompt": "an earlier one", "reply": ""})
+            time.ticks, time.now = time.ticks + 1, time.now - 3600  # the clock is set back
             await first.call("dream.context", {"prompt": "the latest of all", "reply": ""})
             await asker.call("dream.now")  # the one who spoke last, on his latest context
             assert first.asked[0][1][0].startswith("the latest of all")

@@ -109,6 +109,38 @@ async def test_change_is_refused_while_a_dialogue_runs_that_cannot_be_suspended(
             assert (await dreaming)["outcome"] == "complete"
 
 
+async def test_cuts_no_dialogue_though_the_one_who_asked_has_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(hold, "WAIT_S", 0.01)
+    async with serving(tmp_path, gate__chance=1, **THREE) as service:
+        heard, reached, going_on, suspend = [], asyncio.Event(), asyncio.Event(), service.store.suspend
+
+        async def slowly(*arguments):
+            reached.set()
+            await going_on.wait()
+            await suspend(*arguments)
+
+        monkeypatch.setattr(service.store, "suspend", slowly)
+        host = SlowHost(heard, "generate 2")
+        async with await host.connect(service.socket) as peer:
+            peer.send([2, "dream.context", [STIRRED]])
+            await host.reached.wait()
+            [(_, dreaming)] = service.engine.dialogues.running.values()
+            changing = asyncio.create_task(held(service))
+            await reached.wait()
+            changing.cancel()
+            await asyncio.wait([changing])
+            going_on.set()
+            host.going_on.set()
+            assert (await dreaming).outcome == "suspended"
+            await settled(service)
+            await check(service, tmp_path, heard)
+
+
+async def held(service):
+    async with hold_dialogues(service.engine.dialogues):
+        pass
+
+
 async def test_no_dialogue_begins_or_goes_on_in_the_block(tmp_path):
     async with serving(tmp_path, gate__chance=1) as service, await leo(service) as peer:
         async with hold_dialogues(service.engine.dialogues):

@@ -141,7 +141,7 @@ async def leave_suspended(service):
     await until_on_loop(lambda: service.engine.dialogues.suspended)
 
 
-@pytest.mark.parametrize("how", ["resume", "time"])
+@pytest.mark.parametrize("how", ["resume", "gone", "time"])
 async def test_a_suspended_dialogue_goes_on_after_the_pause_and_not_in_it(tmp_path, how):
     time = TestClock()
     async with serving(tmp_path, clock=time.clock, **EAGER) as service:
@@ -154,6 +154,10 @@ async def test_a_suspended_dialogue_goes_on_after_the_pause_and_not_in_it(tmp_pa
         assert list(service.engine.dialogues.suspended) == [1]
         if how == "resume":
             await peer.call("dream.resume")
+        elif how == "gone":  # the one who asked, before he was answered
+            resuming = asyncio.create_task(service.engine.pause.end())
+            await asyncio.sleep(0)
+            resuming.cancel()
         else:
             time.pass_s(HOUR)
             service.engine.pending.wake()  # as the tick does

@@ -1,5 +1,6 @@
 """How much of the replies dreams brought: as an independent script counts it, over restarts and forgetting."""
 
+import asyncio
 import re
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ import pytest
 from dreamd.ctl.commands.demo.command import PROMPTS
 from dreamd.ctl.stand_in.field import TrigramField, read_story, split_sentences
 from dreamd.ctl.stand_in.leo import SENTENCES
+from dreamd.store.forgetting import Asked
 from dreamd.wire.parts import Parts
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import leo, onlooker, settled
@@ -122,6 +124,46 @@ async def test_a_forgotten_dialogue_speaks_no_more(tmp_path: Path) -> None:
         assert stats["speakers"] == []
     async with serving(tmp_path, gate__enabled="false") as service, await leo(service) as peer:
         assert (await peer.call("dream.context", ALL))["from_dreams"] == 0.0
+
+
+async def test_a_forgotten_dialogue_speaks_no_more_though_the_one_who_asked_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, gate__enabled="false", dialogue__candidates=1) as service:
+        reached, going_on, forget = asyncio.Event(), asyncio.Event(), service.store.forget
+
+        async def slowly(*arguments: Any) -> Any:
+            reached.set()
+            await going_on.wait()
+            return await forget(*arguments)
+
+        monkeypatch.setattr(service.store, "forget", slowly)
+        async with await leo(service) as peer:
+            forgetting = asyncio.create_task(service.forgetting.forget(Asked(id=await dreamt(service, peer))))
+            await reached.wait()
+            forgetting.cancel()
+            going_on.set()
+            await asyncio.wait([forgetting])
+            assert await service.store.recent(9) == []
+            assert (await peer.call("dream.context", ALL))["from_dreams"] == 0.0
+
+
+async def test_a_dialogue_that_is_forgotten_while_it_is_loaded_speaks_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, gate__enabled="false", dialogue__candidates=1) as service:
+        async with await leo(service) as peer:
+            dialog = await dreamt(service, peer)
+            shares, said_triples = service.engine.reply_shares, service.store.said_triples
+
+            async def beside_a_forget() -> Any:
+                await peer.call("dialogs.forget", {"id": dialog})
+                return await said_triples()
+
+            monkeypatch.setattr(service.store, "said_triples", beside_a_forget)
+            shares._words = None
+            await shares.load()
+            assert (await peer.call("dream.context", ALL))["from_dreams"] == 0.0
 
 
 async def test_what_was_taken_back_speaks_no_more(tmp_path: Path) -> None:

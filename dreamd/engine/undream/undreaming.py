@@ -32,9 +32,8 @@ from dreamd.store.store import Store
 from dreamd.store.undreaming.candidates import Asked, Candidate
 
 WAIT_S = 60.0  # that a request waits for its end: a dream that runs may take longer, and goes on without it
-LOSSES = (
-    3  # in a row: a host that is lost in each attempt, and may die of them, is asked again only by the user
-)
+# In a row: a host that is lost in each attempt, and may die of them, is asked again only by the user.
+LOSSES = 3
 NO_LEO, NO_HOOK = "leo is not running", "leo's client cannot take a dream back"
 FORGOTTEN = {"state": "waiting", "why": "it was forgotten meanwhile"}
 LOST = f"leo was lost {LOSSES} times while it was taken back"
