@@ -1,7 +1,7 @@
 """The draws of a dialogue from its seed: those of `numpy.random.default_rng`, number for number.
 
 A stored dialogue is run again from its seed, so these numbers must never change. numpy may change its own with a
-version, and to load it costs a daemon 15 MB and its first dream 70 ms. A dialogue draws five numbers at most.
+version, and to load it costs a daemon 15 MB and its first dream 50 ms. A dialogue draws five numbers at most.
 
 The generator is PCG64 (O'Neill 2014, pcg-random.org) with the output XSL-RR, seeded by a SeedSequence, which is
 described in numpy's documentation. tests/dream/test_draws.py compares it with numpy.

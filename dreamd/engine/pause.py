@@ -1,7 +1,7 @@
 """The pause: no dream begins by itself until its end. It is kept in the database, so it outlives the daemon.
 
 It is a length of time, measured by a clock that counts the sleep of the machine and never jumps. Over a restart only
-the wall clock is left: one that jumped back makes a pause last once more as long, and no longer.
+the wall clock is left: if it was set back, the pause lasts at most twice as long.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """One connection on a thread of its own, which runs whole functions.
 
-aiosqlite has no public way to run a function on its thread. Run statement by statement, a cancelled task would leave
+aiosqlite has no public way to run a function on its thread. If statements ran one by one, a cancelled task would leave
 half a transaction open. So this uses `_execute`, `_conn` and `_thread` of aiosqlite 0.22, which is pinned below 0.23.
 A contract test fails if they change.
 """

@@ -10,17 +10,15 @@ import stat
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from dreamclient import DreamClient
 
 from dreamd.ctl.daemon.background import LOG_BYTES, START_S, log_file, spawn_daemon
 from dreamd.ctl.machine.places import is_stopped
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import UNSET, dreamctl, dreamctl_in, spawn_dreamctl
-from tests.helpers.dreaming import ORIGIN, STIRRED
 from tests.helpers.waiting import DEADLINE_S, until
 
 
@@ -190,25 +188,32 @@ def test_distinguishes_a_slow_start_from_a_failed_one(service):
     assert service("start") == (0, f"nothing: it runs already (pid {slow[1]})\n")
 
 
+HOLDS_ITS_END = """
+import os, signal
+from dreamd import __main__, daemon
+stop = daemon.Daemon._stop
+def held(*parts):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return stop(*parts)
+daemon.Daemon._stop = held
+__main__.main()
+"""
+
+
+class HeldAtItsEnd(DaemonProcess):
+    """A daemon that is held (SIGSTOP) as soon as it is asked to stop."""
+
+    program = ("-c", HOLDS_ITS_END)
+
+
 def test_reports_a_daemon_that_does_not_stop(service):
-    """The daemon waits 1.5 s for the hook of a leo."""
-    pid, asked, speak = service.start(), threading.Event(), threading.Event()
-
-    def generate(*_):
-        asked.set()
-        speak.wait(DEADLINE_S)
-        return "the sea is quiet"
-
-    leo = DreamClient(generate, lambda _: None, socket_path=service.state / "dreamd.sock", **ORIGIN)
-    with leo, ThreadPoolExecutor(1) as pool:
-        assert leo.start(DEADLINE_S)
-        dream = pool.submit(leo.dream_now, STIRRED)
-        assert asked.wait(DEADLINE_S)
+    with HeldAtItsEnd(service.state) as daemon:
+        pid = daemon.process.pid
         ran = hasty(service, "stop")
-        speak.set()
-        dream.exception(DEADLINE_S)
-    assert (ran.returncode, ran.stderr) == (1, f"Error: it was asked to stop, and still runs (pid {pid})\n")
-    until(lambda: not is_running(pid), "it has ended")
+        said = f"Error: it was asked to stop, and still runs (pid {pid})\n"
+        assert (ran.returncode, ran.stderr) == (1, said)
+        os.kill(pid, signal.SIGCONT)
+        assert daemon.wait() == 0
 
 
 def test_refuses_a_daemon_of_another_folder(service):

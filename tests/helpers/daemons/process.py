@@ -18,6 +18,8 @@ DEADLINE_S = 20.0
 class DaemonProcess:
     """`python -m dreamd` on a state folder. At the end of the block it is stopped, and its end checked."""
 
+    program: tuple[str, ...] = ("-m", "dreamd")
+
     def __init__(self, state_dir: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.state_dir = state_dir
         self.socket = state_dir / "dreamd.sock"
@@ -27,7 +29,7 @@ class DaemonProcess:
 
     def spawn(self) -> Self:
         """Start it, without waiting."""
-        command = [sys.executable, "-m", "dreamd", "--state-dir", str(self.state_dir), *self.arguments]
+        command = [sys.executable, *self.program, "--state-dir", str(self.state_dir), *self.arguments]
         with self.stderr.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env
