@@ -32,7 +32,6 @@ ELSEWHERE = {
     # parts of the commands, tested as a user has them
     "dreamd/ctl/commands/export.py": "ctl/commands/test_diary.py",
     "dreamd/ctl/commands/inbox/relay/following.py": "ctl/commands/inbox/relay/test_command.py",
-    "dreamd/ctl/commands/inbox/relay/rounds.py": "ctl/commands/inbox/relay/test_command.py",
     "dreamd/ctl/commands/prune.py": "ctl/commands/test_forget.py",
     "dreamd/ctl/daemon/activity.py": "ctl/commands/test_status.py",
     "dreamd/ctl/daemon/background.py": "ctl/commands/test_service.py",
@@ -58,7 +57,6 @@ ELSEWHERE = {
     "dreamd/ctl/terminal/summaries.py": "ctl/test_main.py",
     "dreamd/engine/forgetting.py": "ctl/commands/test_forget.py",
     "dreamd/engine/undream/unobserve_hook.py": "engine/undream/test_undreaming.py",
-    "dreamd/store/file/copies.py": "ctl/commands/test_forget.py",
     "dreamd/store/forgetting.py": "ctl/commands/test_forget.py",
 }
 

@@ -161,11 +161,14 @@ class Delivery:
             return
         self._tidy_again = self._clock.monotonic() + min(TIDY_S, self.inbox.settings.retention_s)
         unsure = frozenset(parked.trace_id for parked in self._parked.values())
-        try:
-            await self.on_thread(self.inbox.sweep, TIDY_S)
-            await self.on_thread(self.inbox.retire, unsure)
-        except InboxError as error:
-            self._failures.count("inbox", type(error).__name__, place="tidy")
+        failed = set()
+        for work in (partial(self.inbox.sweep, TIDY_S), partial(self.inbox.retire, unsure)):
+            try:
+                await self.on_thread(work)
+            except InboxError as error:  # the other one may succeed
+                failed.add(type(error).__name__)
+        for failure in failed:
+            self._failures.count("inbox", failure, place="tidy")
 
     async def on_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Run one writing call of the inbox on its thread."""

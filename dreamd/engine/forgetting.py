@@ -4,6 +4,7 @@ The rows go last: if anything fails before that, the user asks again.
 """
 
 import asyncio
+import sqlite3
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -130,6 +131,10 @@ def _forget_in_copies(database: Path, dreams: list[Dream], asked: Asked) -> list
         try:
             if forget_in(copy, partial(forgetting.holds, dreams=dreams), forget):
                 left.append(str(copy))
-        except OSError as error:
-            raise Refusal(Code.UNAVAILABLE, f"{copy}: {error.strerror}; nothing was forgotten yet") from None
+        except (OSError, sqlite3.Error) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            message = (
+                f"{copy} cannot be changed ({why}); mend or delete it, and ask again to forget all of it"
+            )
+            raise Refusal(Code.UNAVAILABLE, message) from None
     return left

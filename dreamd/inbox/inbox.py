@@ -234,7 +234,7 @@ class Inbox:
 
     def forget(self, own: Own) -> Sequence[str]:
         """Remove all files of these dreams, and return their names. `own` are their lines, as of removing.Own."""
-        if not own or not self.folder.exists():
+        if not own or self._is_missing():
             return []
         with self._locked("forget in the inbox") as folder:
             return removing.forget(folder, own)
@@ -242,7 +242,7 @@ class Inbox:
     def take_back(self, own: Own) -> dict[str, str]:
         """Remove the waiting files of these dreams. Return by trace id "removed" or, for one that a consumer has
         acknowledged, "acknowledged": that one stays. `own` are their lines, as of removing.Own."""
-        if not own or not self.folder.exists():
+        if not own or self._is_missing():
             return {}
         with self._locked("take back from the inbox") as folder:
             return removing.take_back(folder, own)
@@ -263,6 +263,10 @@ class Inbox:
         """Raise if a write would fail now. This changes nothing."""
         with typed_errors("look at the inbox"):
             check_folder(self.folder, self._files)
+
+    def _is_missing(self) -> bool:
+        with typed_errors("look for the inbox"):
+            return not self.folder.exists()
 
     @contextmanager
     def _locked(self, doing: str) -> Iterator[Folder]:

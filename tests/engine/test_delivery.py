@@ -1,17 +1,19 @@
 """P5: every dialogue with a recorded line leaves exactly one inbox file with all its lines, after any trouble."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import sqlite3
 import threading
 from contextlib import closing
+from math import inf
 from time import time as wall_s
 
 import pytest
 
 from dreamd.engine.delivery import TIDY_S, StoppableFiles
-from dreamd.inbox import InboxBusy
+from dreamd.inbox import InboxBusy, InboxUnavailable
 from dreamd.store.forgetting import Asked
 from tests.helpers.daemons.in_loop import TestClock, serving
 from tests.helpers.dreaming import STIRRED, completed, leo, onlooker, settled
@@ -105,6 +107,21 @@ async def test_the_inbox_is_tidied_once_an_hour_or_as_often_as_files_are_to_go(
             await delivery.tidy()
         assert len(tidied) == 3
         assert not done.exists()
+
+
+async def test_a_temporary_that_cannot_be_removed_does_not_keep_acknowledged_files(tmp_path, monkeypatch):
+    async with serving(tmp_path) as service:
+        retired = []
+
+        def refuse(_: float) -> None:
+            raise InboxUnavailable(errno.EPERM, "it is immutable")
+
+        monkeypatch.setattr(service.delivery.inbox, "sweep", refuse)
+        monkeypatch.setattr(service.delivery.inbox, "retire", retired.append)
+        service.delivery._tidy_again = -inf
+        await service.delivery.tidy()
+        assert retired == [frozenset()]
+        assert service.failures.counts == {"inbox: InboxUnavailable": 1}
 
 
 async def test_p10_a_folder_that_cannot_be_tidied_is_counted(tmp_path):

@@ -97,9 +97,9 @@ def units_for(target: Target, instance: str) -> ServiceUnits:
         return ServiceUnits("", folder, target.socket, socket_path(target.given_socket))
     # DREAMD_STATE_DIR may already name the folder of this instance.
     folder = Path(str(folder).removesuffix(f"@{instance}"))
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     beside = Path(f"{folder}@{instance}") / SOCKET_NAME
-    socket = Path(runtime) / "dreamd" / f"{instance}.sock" if runtime else beside
+    socket = Path(runtime) / "dreamd" / f"{instance}.sock" if os.path.isabs(runtime) else beside
     return ServiceUnits(instance, folder, socket, socket)
 
 

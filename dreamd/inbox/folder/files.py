@@ -63,12 +63,15 @@ class Files:
     def stat(self, name: str, at: int) -> os.stat_result:
         return os.stat(name, dir_fd=at, follow_symlinks=False)
 
-    def exists(self, name: str, at: int) -> bool:
+    def stat_if_there(self, name: str, at: int) -> os.stat_result | None:
+        """Return None if there is no file of that name: another program may take any file at any moment."""
         try:
-            self.stat(name, at)
+            return self.stat(name, at)
         except FileNotFoundError:
-            return False
-        return True
+            return None
+
+    def exists(self, name: str, at: int) -> bool:
+        return self.stat_if_there(name, at) is not None
 
     def fstat(self, fd: int) -> os.stat_result:
         return os.fstat(fd)

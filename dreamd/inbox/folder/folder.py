@@ -122,9 +122,9 @@ class Folder(Struct, frozen=True):
         return free
 
 
-def read_document(files: Files, name: str, at: int, most: int = MOST_READ_BYTES) -> Json | None:
+def read_document(files: Files, name: str, at: int) -> Json | None:
     """Return the document of that name, or None if there is none. Raise DamagedFile if it cannot be read."""
-    data = read_bytes(files, name, at, most)
+    data = read_bytes(files, name, at, MOST_READ_BYTES)
     return None if data is None else decode_document(data)
 
 
@@ -225,8 +225,5 @@ def _wait_for_lock(files: Files, fd: int, clock: Clock, until: float) -> None:
 
 def _is_still_there(folder: Folder, ours: os.stat_result) -> bool:
     """Return whether the lock file is still in the folder. If it was removed, another process would lock a new one."""
-    try:
-        theirs = folder.files.stat(LOCK, folder.main)
-    except FileNotFoundError:
-        return False
-    return (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)
+    theirs = folder.files.stat_if_there(LOCK, folder.main)
+    return theirs is not None and (ours.st_dev, ours.st_ino) == (theirs.st_dev, theirs.st_ino)

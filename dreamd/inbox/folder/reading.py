@@ -49,11 +49,8 @@ def list_waiting(rooms: Rooms, files: Files, most: int | None = None, after: str
     """
     found: list[tuple[int, Part, Any]] = []
     for part in filter(None, map(part_of_name, files.names(rooms[""]) if "" in rooms else ())):
-        try:
-            about = files.stat(part_name(*part), rooms[""])
-        except FileNotFoundError:  # acknowledged meanwhile
-            continue
-        if stat.S_ISREG(about.st_mode):
+        about = files.stat_if_there(part_name(*part), rooms[""])
+        if about and stat.S_ISREG(about.st_mode):
             found.append((about.st_mtime_ns, part, about))
     found.sort(key=lambda one: one[:2])
     called = handles_of(part for _, part, _ in found)

@@ -5,6 +5,7 @@ index and timestamp (ms). Call these functions under the lock.
 """
 
 import contextlib
+import stat
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -30,8 +31,7 @@ def forget(folder: Folder, own: Own) -> list[str]:
                 if SUFFIX + CORRUPT in name:
                     folder.files.unlink(name, at)
                     removed.append(name)
-            elif part is not None and part[0] in own:
-                _forget_in(folder, name, at, own[part[0]])
+            elif part is not None and part[0] in own and _forget_in(folder, name, at, own[part[0]]):
                 removed.append(name)
         folder.files.fsync(at)
     for name in folder.files.names(folder.temporary):  # left by a killed writer, since we hold the lock
@@ -49,8 +49,7 @@ def take_back(folder: Folder, own: Own) -> dict[str, str]:
     found = {}
     for name in folder.files.names(folder.main):
         part = part_of_name(name)
-        if part is not None and part[0] in own:
-            _forget_in(folder, name, folder.main, own[part[0]])
+        if part is not None and part[0] in own and _forget_in(folder, name, folder.main, own[part[0]]):
             found[part[0]] = "removed"
     folder.files.fsync(folder.main)
     for name in folder.files.names(folder.done):
@@ -63,7 +62,12 @@ def take_back(folder: Folder, own: Own) -> dict[str, str]:
     return found
 
 
-def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, int]]) -> None:
+def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, int]]) -> bool:
+    """Remove these lines from a file, or the whole file if nothing else is in it. Return False if there is no such
+    regular file."""
+    found = folder.files.stat_if_there(name, at)
+    if not (found and stat.S_ISREG(found.st_mode)):  # what is no file holds no line
+        return False
     try:
         document = read_document(folder.files, name, at) or {}
     except (DamagedFile, ValidationError):
@@ -72,7 +76,8 @@ def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, 
     if rest is None:
         folder.files.unlink(name, at)
     else:
-        folder.put(name, encode_document(rest), into=at, written_s=folder.files.stat(name, at).st_mtime)
+        folder.put(name, encode_document(rest), into=at, written_s=found.st_mtime)
+    return True
 
 
 def drop_oldest(folder: Folder, own: Own, waiting: Sequence[str], keep: int) -> list[str]:
@@ -98,20 +103,24 @@ def drop_oldest(folder: Folder, own: Own, waiting: Sequence[str], keep: int) -> 
 
 
 def _of_others(document: Json, lines: Collection[tuple[int, int]]) -> Json | None:
-    """Return a document without the shards and nodes of these lines, None if nothing is left."""
-    orders = {f"#N{index + 1}" for index, _ in lines}
+    """Return a document without the shards and nodes of these lines, None if nothing is left. Another program may have
+    written odd ones."""
+    ids = [f"{document.get('trace_id')}#N{index + 1}" for index, _ in lines]
     shards = [shard for shard in document.get("shards", ()) if not _is_ours(shard, lines)]
-    trace_id = document.get("trace_id")
     nodes = [
         node
         for node in document.get("matada_nodes", ())
-        if str(node.get("id")).removeprefix(str(trace_id)) not in orders
+        if not (isinstance(node, dict) and node.get("id") in ids)
     ]
     return document | {"shards": shards, "matada_nodes": nodes} if shards or nodes else None
 
 
-def _is_ours(shard: Json, lines: Collection[tuple[int, int]]) -> bool:
-    return shard.get("type") == OURS and (shard.get("index"), shard.get("timestamp")) in lines
+def _is_ours(shard: object, lines: Collection[tuple[int, int]]) -> bool:
+    if not isinstance(shard, dict) or shard.get("type") != OURS:
+        return False
+    return (shard.get("index"), shard.get("timestamp")) in list(
+        lines
+    )  # a list compares what has no hash, too
 
 
 def note_consumer(folder: Folder, wall_s: float) -> None:
@@ -125,6 +134,6 @@ def note_consumer(folder: Folder, wall_s: float) -> None:
 
 def last_consumed(folder: Folder) -> float:
     """Return when a consumer last acknowledged a file, in unix seconds, 0 if none is known."""
-    times = [folder.files.stat(name, folder.done).st_mtime for name in folder.files.names(folder.done)]
+    done = (folder.files.stat_if_there(name, folder.done) for name in folder.files.names(folder.done))
     lock = folder.files.stat(LOCK, folder.main)
-    return max([*times, lock.st_mtime if lock.st_size else 0.0])
+    return max([lock.st_mtime if lock.st_size else 0.0, *(found.st_mtime for found in done if found)])

@@ -1,7 +1,6 @@
 """Changing the inbox: writing, acknowledging, sweeping, retiring. The caller holds the folder's lock."""
 
 import stat
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, takewhile
@@ -9,6 +8,7 @@ from typing import Any
 
 from dreamd.inbox.document.document import (
     MOST_FILE_BYTES,
+    MOST_READ_BYTES,
     SCHEMA_REF,
     Json,
     check_trace,
@@ -18,7 +18,7 @@ from dreamd.inbox.document.document import (
 from dreamd.inbox.document.merge import Held, put_nodes
 from dreamd.inbox.errors import DamagedFile, ForeignFile, UnknownTrace, ValidationError
 from dreamd.inbox.folder.files import Files
-from dreamd.inbox.folder.folder import DONE, Folder, read_document
+from dreamd.inbox.folder.folder import DONE, Folder, read_bytes, read_document
 from dreamd.inbox.folder.keys import drop_keys
 from dreamd.inbox.folder.parts import Part, asked_part, part_name, part_of_name
 from dreamd.inbox.folder.removing import note_consumer
@@ -137,8 +137,10 @@ def acknowledge_part(folder: Folder, handle: str, saved_ts: int | None, wall_s: 
 
 
 def _is_as_read(files: Files, name: str, trace_id: str, at: int, saved_ts: int | None) -> bool:
+    if files.stat(name, at).st_size > MOST_READ_BYTES:  # larger than the memory, perhaps; no reader takes it
+        return saved_ts is None
     try:
-        document = read_document(files, name, at, sys.maxsize) or {}
+        document = read_document(files, name, at) or {}
     except DamagedFile:
         document = {}
     check_trace(document, trace_id)
@@ -161,7 +163,11 @@ def rename_to_done(folder: Folder, trace_id: str, number: int, wall_s: float) ->
     ):
         free += 1
     name, target = part_name(trace_id, number), part_name(trace_id, free)
-    files.touch(name, folder.main, wall_s)  # retention counts from now
+    try:
+        files.touch(name, folder.main, wall_s)  # retention counts from now
+    except PermissionError:  # another user's file that we may only read: put a copy of our own in its place
+        if (data := read_bytes(files, name, folder.main, MOST_READ_BYTES)) is not None:
+            folder.put(name, data, written_s=wall_s)
     files.rename(name, folder.main, target, folder.done)
     return target
 
@@ -174,9 +180,9 @@ def sweep_temporaries(folder: Folder, older_than_s: float, wall_s: float) -> lis
     """Remove temporary files older than `older_than_s`. No writer needs one while this process holds the lock."""
     swept = []
     for name in sorted(folder.files.names(folder.temporary)):
-        found = folder.files.stat(name, folder.temporary)
+        found = folder.files.stat_if_there(name, folder.temporary)
         # A time in the future comes from a clock that jumped.
-        if not stat.S_ISDIR(found.st_mode) and abs(wall_s - found.st_mtime) >= older_than_s:
+        if found and not stat.S_ISDIR(found.st_mode) and abs(wall_s - found.st_mtime) >= older_than_s:
             folder.files.unlink(name, folder.temporary)
             swept.append(name)
     return swept
@@ -212,8 +218,8 @@ def _parts_in(folder: Folder, at: int) -> Iterator[Part]:
 
 
 def _is_old(folder: Folder, trace_id: str, number: int, before_s: float) -> bool:
-    found = folder.files.stat(part_name(trace_id, number), folder.done)
-    return stat.S_ISREG(found.st_mode) and found.st_mtime < before_s
+    found = folder.files.stat_if_there(part_name(trace_id, number), folder.done)
+    return found is not None and stat.S_ISREG(found.st_mode) and found.st_mtime < before_s
 
 
 def _retire_trace(folder: Folder, trace_id: str, old: list[int], goes_on: bool) -> Iterator[str]:

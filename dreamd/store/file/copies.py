@@ -11,6 +11,9 @@ from dreamd.store.file.files import PARTS, read_only
 
 _NO_COPIES: Final = (".suspect", ".part")
 
+# What shows that a copy is no whole database. Any other error may pass: a full disk, a program that has it open.
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
 
 def copies_of(database: Path) -> list[Path]:
     """Return the copies, a lone log too, by name."""
@@ -31,7 +34,7 @@ def forget_in(
     forget: Callable[[sqlite3.Connection], object] | None,
 ) -> bool:
     """Return whether a copy may still hold what is to be forgotten. `forget` removes it from the copy; then a copy that
-    cannot be read is deleted."""
+    is damaged is deleted. Raise OSError or sqlite3.Error if it cannot be changed now."""
     try:
         with closing(read_only(copy)) as connection:
             if not holds(connection):
@@ -41,11 +44,14 @@ def forget_in(
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             forget(connection)
         return False
-    except sqlite3.Error:
-        if forget is not None:
-            for part in _parts(copy):
-                part.unlink()
-        return forget is None
+    except sqlite3.Error as error:
+        if forget is None:
+            return True
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGED:
+            raise
+        for part in _parts(copy):
+            part.unlink()
+        return False
 
 
 def _parts(copy: Path) -> Iterator[Path]:

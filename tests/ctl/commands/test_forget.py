@@ -190,6 +190,30 @@ def test_everywhere_leaves_no_copy(daemon: DaemonProcess, tmp_path: Path, name: 
         assert {"I am small.", "I listen to water."} <= {each["text"] for each in fragments}
 
 
+def test_a_copy_that_cannot_be_changed_is_named_and_all_can_be_asked_again(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    dream(daemon)
+    state = daemon.state_dir
+    copies = [state / f"dream.sqlite3.{name}-20260101T000000Z" for name in ("before-restore", "version-3")]
+    for copy in copies:
+        assert dreamctl("--state-dir", state, "backup", tmp_path / "b").exit_code == 0
+        (tmp_path / "b").rename(copy)
+    (state / f"{copies[1].name}-journal").mkdir()  # SQLite cannot write the copy
+    ran = dreamctl("--state-dir", state, "forget", "2", "--friend", "--everywhere", "--yes")
+    assert (ran.exit_code, f"{copies[1]} cannot be changed" in ran.stderr) == (4, True)
+
+    def ids(database: Path) -> list[int]:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+            return [number for (number,) in connection.execute("SELECT id FROM dream_dialogs ORDER BY id")]
+
+    assert [ids(path) for path in (copies[0], state / "dream.sqlite3")] == [[1, 3], [1, 2, 3]]
+    (state / f"{copies[1].name}-journal").rmdir()
+    ctl(daemon, "forget", "2", "--friend", "--everywhere")
+    assert [ids(path) for path in (*copies, state / "dream.sqlite3")] == [[1, 3]] * 3
+    assert held(state) == {}
+
+
 def test_p7_keeps_shards_of_another_program_in_the_trace(daemon: DaemonProcess) -> None:
     dream(daemon)
     with leo(daemon) as (_, client):

@@ -284,6 +284,11 @@ def test_names_a_state_folder_that_cannot_be_made(service):
     assert service("start") == (1, f"Error: {service.state}: File exists\n")
 
 
+def test_the_socket_of_an_instance_lies_in_no_relative_runtime_folder(service):
+    _, said = service("status", "--instance", "bob", "--json", XDG_RUNTIME_DIR="run")
+    assert json.loads(said)["socket"] == f"{service.state}@bob/dreamd.sock"
+
+
 def test_an_instance_has_a_process_of_its_own(service):
     pid = service.start()
     code, said = service("start", "--instance", "bob", "--json")

@@ -1,11 +1,12 @@
 """Passing whole files on: read as bytes, acknowledged together."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from dreamd.inbox import Inbox, UnknownTrace
+from dreamd.inbox import Inbox, InboxUnavailable, UnknownTrace
 from dreamd.inbox.folder.files import Files
 
 
@@ -70,3 +71,36 @@ def test_keeps_equal_bytes_aside_once(box):
         box.keep_aside("pulled", b"{", 7)
     assert (box.folder / "pulled.json.corrupt-7").read_bytes() == b"{"
     assert box.counts()["set_aside"] == 1
+
+
+class OddDisk(Files):
+    """A disk with a bad block in one file, a file that grows while it is read, and one that must not be moved."""
+
+    def open_read(self, name: str, at: int) -> int:
+        self.name = name
+        return super().open_read(name, at)
+
+    def read(self, fd: int, size: int) -> bytes:
+        if self.name == "a.json":
+            raise OSError(errno.EIO, "bad block")
+        return super().read(fd, size) + (b"more" if self.name == "b.json" else b"")
+
+    def rename(self, name: str, at: int, new_name: str, new_at: int) -> None:
+        if name == "a.json" and at != new_at:
+            raise PermissionError(errno.EPERM, "immutable")
+        super().rename(name, at, new_name, new_at)
+
+
+def test_a_file_that_cannot_be_read_now_holds_up_no_other(box):
+    odd = Inbox(box.folder, files=OddDisk())
+    read = odd.read_waiting(odd.waiting_parts(), 1 << 20)
+    assert [(each.part[0], each.data is None) for each in read] == [("a", True), ("b", True), ("c", False)]
+
+
+def test_a_file_that_cannot_be_moved_holds_up_no_other(box):
+    read = box.read_waiting(box.waiting_parts(), 1 << 20)
+    odd = Inbox(box.folder, files=OddDisk())
+    with pytest.raises(InboxUnavailable):
+        odd.ack_files(read)
+    assert box.waiting_parts() == [("a", 1)]
+    assert box.counts()["done"] == 2

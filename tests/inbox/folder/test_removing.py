@@ -2,7 +2,10 @@
 
 import errno
 import json
+import os
 from pathlib import Path
+
+import pytest
 
 from dreamd.clock import Clock
 from dreamd.inbox import Inbox, InboxSettings
@@ -83,3 +86,60 @@ def test_an_acknowledgement_on_a_full_disk_is_one_of_a_consumer(tmp_path: Path) 
     inbox.ack("dream-0")
     own = {f"dream-{number}": {(0, 5)} for number in range(3)}
     assert inbox.drop_oldest(own, ["dream-1", "dream-2"]) == []
+
+
+ODD = ("text", 5, None, {"type": "dream_line", "index": [1], "timestamp": {}})
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_shards_and_nodes_of_another_program_stay_and_hold_up_nothing(
+    tmp_path: Path, odd: object
+) -> None:
+    inbox = make(tmp_path)
+    inbox.write({}, [OURS], trace_id="dream-2")
+    document = inbox.read("dream-2") | {"trace_id": "dream-1"}
+    document["shards"].append(odd)
+    document["matada_nodes"] += [odd, {"id": [1]}]
+    own = {f"dream-{number}": {(0, 5)} for number in (1, 2, 3)}
+    for remove in (inbox.forget, inbox.take_back, lambda own: inbox.drop_oldest(own, list(own))):
+        inbox.write({}, [OURS], trace_id="dream-2")
+        (tmp_path / "dream-1.json").write_text(json.dumps(document))
+        assert remove(own)
+        left = json.loads((tmp_path / "dream-1.json").read_text())
+        assert (left["shards"][-1], left["matada_nodes"]) == (odd, [odd, {"id": [1]}])
+        assert not (tmp_path / "dream-2.json").exists()
+
+
+def test_what_is_no_file_stays_and_holds_up_nothing(tmp_path: Path) -> None:
+    inbox = make(tmp_path)
+    own = {f"dream-{number}": {(0, 5)} for number in range(1, 5)}
+    for remove in (inbox.forget, inbox.take_back):
+        inbox.write({}, [OURS], trace_id="dream-4")
+        for folder in (tmp_path, tmp_path / "done"):
+            (folder / "dream-1.json").mkdir(exist_ok=True)
+            (folder / "dream-2.json").unlink(missing_ok=True)
+            (folder / "dream-2.json").symlink_to(folder)
+            if not (folder / "dream-3.json").exists():
+                os.mkfifo(folder / "dream-3.json")
+        assert "dream-4" in str(remove(own))
+        assert not (tmp_path / "dream-4.json").exists()
+        assert (tmp_path / "dream-2.json").is_symlink()
+
+
+class Gone(Files):
+    """Another program takes each file between the listing and the look at it."""
+
+    def stat(self, name: str, at: int) -> os.stat_result:
+        if name.startswith("dream-"):
+            raise FileNotFoundError(name)
+        return super().stat(name, at)
+
+
+def test_files_that_another_program_takes_meanwhile_are_no_error(tmp_path: Path) -> None:
+    for trace_id in ("dream-1", "dream-2"):
+        make(tmp_path).write({}, [OURS], trace_id=trace_id)
+    make(tmp_path).ack("dream-2")
+    (tmp_path / ".tmp" / "dream-3.json").write_text("")
+    inbox = make(tmp_path, files=Gone())
+    assert (inbox.forget(OWN), inbox.take_back(OWN), inbox.retire(), inbox.sweep()) == ([], {}, [], [])
+    assert inbox.drop_oldest({"dream-1": {(0, 5)}, "x": {(0, 5)}}, ["x", "dream-1"]) == []

@@ -275,3 +275,36 @@ def test_p7_next_write_removes_a_left_over_temporary(inbox: Inbox, now: Now) -> 
     assert inbox.counts()["temporaries"] == 1
     assert write(inbox, shard(1))["shards_written"] == 1
     assert inbox.counts()["temporaries"] == 0
+
+
+class OfAnotherUser(Waiting):
+    """One file belongs to another user and is read-only for the group, so that its time cannot be set."""
+
+    def touch(self, name: str, at: int, time_s: float) -> None:
+        if stat.S_IMODE(self.stat(name, at).st_mode) == 0o644:
+            raise PermissionError(errno.EPERM, "not the owner")
+        super().touch(name, at, time_s)
+
+
+def test_acknowledges_another_users_file_that_it_may_only_read(inbox: Inbox, now: Now) -> None:
+    write(inbox, shard(0))
+    (inbox.folder / "t.json").chmod(0o644)
+    data = (inbox.folder / "t.json").read_bytes()
+    ours = Inbox(inbox.folder, files=OfAnotherUser(now), clock=Clock(now, now))
+    now.s += DAY_S
+    done = Path(ours.ack("t")["path"])
+    assert (done.read_bytes(), done.stat().st_mtime) == (data, now.s)  # retention counts from now
+
+
+def test_a_huge_file_is_acknowledged_unread(inbox: Inbox, now: Now) -> None:
+    class Unread(Waiting):
+        def read(self, fd: int, size: int) -> bytes:
+            raise AssertionError("it may be larger than the memory")
+
+    write(inbox, shard(0), trace_id="other")
+    with (inbox.folder / "t.json").open("wb") as file:
+        file.truncate(1 << 40)
+    box = Inbox(inbox.folder, files=Unread(now), clock=Clock(now, now))
+    with pytest.raises(ValidationError, match="has grown"):
+        box.ack("t", 5)
+    assert Path(box.ack("t")["path"]).stat().st_size == 1 << 40

@@ -17,7 +17,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_json, emit_note, json_option
 from dreamd.errors import SettingsError
-from dreamd.inbox import DamagedFile, Inbox, InboxUnavailable, ValidationError
+from dreamd.inbox import DamagedFile, Inbox, InboxBusy, InboxUnavailable, ValidationError
 
 BATCH: Final = 128
 FETCH_S: Final = 2.0
@@ -126,8 +126,12 @@ def _persist_all(
     box: Inbox, documents: Sequence[tuple[bytes, str]], counts: dict[str, int]
 ) -> list[InboxUnavailable | None]:
     """Persist documents, each whole and on disk. Return for each None, or why it was not: it comes again then, and does
-    not hold up the others."""
-    return [_persist_document(box, data, sent_id, counts) for data, sent_id in documents]
+    not hold up the others. If another process holds the folder's lock for too long, none of the others is tried."""
+    found: list[InboxUnavailable | None] = []
+    for data, sent_id in documents:
+        busy = found and isinstance(found[-1], InboxBusy)
+        found.append(found[-1] if busy else _persist_document(box, data, sent_id, counts))
+    return found
 
 
 def _persist_document(

@@ -1,6 +1,7 @@
 """`dreamctl inbox pull` against a real NATS server."""
 
 import asyncio
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dreamd.inbox import Inbox
+from dreamd.ctl.commands.inbox.relay.pull import _persist_all
+from dreamd.inbox import Inbox, InboxBusy
+from dreamd.inbox.folder import folder
 from tests.ctl.commands.inbox.relay.scene import Machine, ended, pulled, start_pull
 from tests.helpers.dreamctl import dreamctl
 from tests.helpers.nats_server import NatsServer
@@ -71,3 +74,17 @@ def test_goes_on_behind_a_document_that_cannot_be_written(server, tmp_path):
     assert (code, err, json.loads(out)) == (0, "", {"documents": 3, "shards_written": 9, "set_aside": 1})
     (aside,) = target.glob("pulled.json.corrupt-*")
     assert json.loads(aside.read_bytes())["trace_id"] == "machine-1"
+
+
+def test_waits_once_for_a_lock_that_another_process_holds(tmp_path, monkeypatch):
+    box, waits = Inbox(tmp_path), []
+
+    def wait(*_: object) -> None:
+        waits.append(1)
+        raise InboxBusy(errno.ETIMEDOUT, "others hold the inbox's lock for too long")
+
+    monkeypatch.setattr(folder, "_wait_for_lock", wait)
+    documents = [(b'{"trace_id": "t%d", "shards": [{}]}' % number, "") for number in range(128)]
+    counts = {"documents": 0, "shards_written": 0, "set_aside": 0}
+    failures = _persist_all(box, documents, counts)
+    assert ([type(failure) for failure in failures], len(waits)) == ([InboxBusy] * 128, 1)
