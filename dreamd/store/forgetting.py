@@ -4,8 +4,9 @@ No fragment of the origin is touched (P4). SQLite overwrites deleted rows (`secu
 file, because an earlier version may have left some in free pages.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from math import isfinite
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from math import inf, isfinite
 from sqlite3 import Connection
 from typing import Annotated, Final
 
@@ -28,13 +29,6 @@ _LOOKED: Final = "dream_age_looked_at"
 
 _THEIRS: Final = """NOT origin AND
     (dialog_id IN (SELECT value FROM json_each(?)) OR text IN (SELECT value FROM json_each(?)))"""
-
-_LEFT: Final = """WITH kept (dialog, at) AS (
-    SELECT dialog_id, added_at FROM dream_bootstrap_fragments WHERE ? AND NOT origin
-    UNION ALL SELECT json_extract(value, '$.dialog'), json_extract(value, '$.added_at')
-    FROM dream_checkpoints, json_each(fragments) WHERE ? AND NOT json_extract(value, '$.origin'))
-    SELECT dialog, min(at) FROM kept WHERE dialog NOT IN (SELECT id FROM dream_dialogs) GROUP BY dialog
-    HAVING dialog = ? OR min(at) < ?"""
 
 Shard = tuple[int, int]  # index and timestamp (ms) of a line in its inbox file
 
@@ -92,8 +86,32 @@ def chosen(connection: Connection, asked: Asked) -> list[Dream]:
 def _left_of_forgotten(connection: Connection, asked: Asked) -> list[Dream]:
     """Return the requested dialogues that are gone already, and of which the friend (with `friend`) or a checkpoint
     (with `everywhere`) still has a fragment. They began when their first fragment was made, as far as is known."""
-    found = connection.execute(_LEFT, (asked.friend, asked.everywhere, asked.id, asked.before))
-    return [Dream(number, first_at, None) for number, first_at in found]
+    began: dict[int, float] = {}
+    for dialog, at in _fragments_kept(connection, asked):
+        began[dialog] = min(at, began.get(dialog, at))
+    there = "SELECT id FROM dream_dialogs WHERE id IN (SELECT value FROM json_each(?))"
+    for (number,) in connection.execute(there, (_json(list(began)),)).fetchall():
+        del began[number]
+    before = -inf if asked.before is None else asked.before
+    return [
+        Dream(number, at, None) for number, at in sorted(began.items()) if number == asked.id or at < before
+    ]
+
+
+def _fragments_kept(connection: Connection, asked: Asked) -> Iterator[tuple[int, float]]:
+    """Yield the dialogue and the time of each fragment of the friend (with `friend`) and of the checkpoints (with
+    `everywhere`) that came from a dialogue. A checkpoint that cannot be read has none."""
+    if asked.friend:
+        yield from connection.execute(
+            """SELECT dialog_id, added_at FROM dream_bootstrap_fragments
+            WHERE NOT origin AND dialog_id IS NOT NULL"""
+        )
+    if asked.everywhere:
+        for (kept,) in connection.execute("SELECT fragments FROM dream_checkpoints"):
+            with suppress(Unreadable):
+                for copy in decode_records(kept):
+                    if copy.dialog is not None and not copy.origin:
+                        yield copy.dialog, copy.added_at
 
 
 def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Shard]]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from dreamd.errors import StoreForeign
 from dreamd.store import schema
-from dreamd.store.file.files import PARTS, Contents, create_private_file, read_contents, set_aside
+from dreamd.store.file.files import PARTS, Contents, create_private_file, read_contents, read_text, set_aside
 from dreamd.store.file.health import DAMAGED, READ_ONLY, reason_for
 from dreamd.store.reads import load_memory
 
@@ -97,6 +97,7 @@ def _look_or_make(path: Path, how: Opening) -> Contents:
 def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=how.patience_s, isolation_level=None, check_same_thread=False)
     try:
+        connection.text_factory = read_text
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -4,6 +4,7 @@ The first migration starts from nothing, or from the four tables of leo's own dr
 columns. So one list of statements makes both a new database and an old one.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -202,7 +203,12 @@ def migrate_database(
     copy = free_name_beside(path, f"version-{version}", at) if contents.tables else None
     if copy:
         back_up(connection, copy)
-    upgrade_in_place(connection, version, migrations)
+    try:
+        upgrade_in_place(connection, version, migrations)
+    except BaseException:  # it is tried again, and each time another copy would be left
+        if copy and connection.execute("PRAGMA user_version").fetchone() == (version,):
+            os.unlink(copy)
+        raise
     return (
         f"migrated from version {version} to {len(migrations)}; the old one is kept as {copy.name}"
         if copy

@@ -15,6 +15,7 @@ from dreamclient.messages import LINE_CHARS, MESSAGE_BYTES, Code
 
 from dreamd.dream.measures import split_words
 from dreamd.errors import Refusal
+from dreamd.store.file.files import read_text
 
 # Every character but a blank is part of a word.
 TABLE: Final = """CREATE VIRTUAL TABLE dream_search USING fts5 (
@@ -25,7 +26,7 @@ REBUILD: Final = (
     "DROP TABLE IF EXISTS dream_search",
     TABLE,
     """INSERT INTO dream_search (rowid, words)
-    SELECT id, dream_words(text) FROM dream_turns WHERE text <> ''""",
+    SELECT id, dream_words(CAST(text AS BLOB)) FROM dream_turns WHERE text <> ''""",
 )
 
 NOT_KEPT: Final = "not kept: store.diagnostics is false"
@@ -50,8 +51,8 @@ _ASKED: Final = re.compile(r'"([^"]*)"(\*?)|([^\s"*]+)(\*?)')
 
 
 def add_functions(connection: Connection) -> None:
-    """Add the SQL function `dream_words` to a connection."""
-    connection.create_function("dream_words", 1, words_of, deterministic=True)
+    """Add the SQL function `dream_words`, which takes the bytes of a text, to a connection."""
+    connection.create_function("dream_words", 1, lambda text: words_of(read_text(text)), deterministic=True)
 
 
 def words_of(text: str) -> str:

@@ -146,7 +146,8 @@ def finish_dialog(connection: Connection, dialog_id: int, end: Finish, keep_text
 def keep_decisions(
     connection: Connection, decisions: Sequence[Decision], counts: Mapping[tuple[str, str], int]
 ) -> None:
-    """Store decisions, of which the last 256 stay, and how many there were by day and reason: of the last 400 days."""
+    """Store decisions, of which the last 256 stay, and how many there were by day and reason: of the last 400 days that
+    had any, so that a clock that was wrong for a time deletes none."""
     connection.executemany(
         "INSERT INTO dream_decisions (decision) VALUES (?)",
         [(msgspec.json.encode(decision).decode(),) for decision in decisions],
@@ -160,9 +161,9 @@ def keep_decisions(
         [(day, reason, count) for (day, reason), count in counts.items()],
     )
     connection.execute(
-        """DELETE FROM dream_decision_counts
-        WHERE day < date((SELECT max(day) FROM dream_decision_counts), ?)""",
-        (f"-{COUNTED_DAYS} days",),
+        """DELETE FROM dream_decision_counts WHERE day NOT IN
+        (SELECT DISTINCT day FROM dream_decision_counts ORDER BY day DESC LIMIT ?)""",
+        (COUNTED_DAYS,),
     )
 
 

@@ -61,8 +61,7 @@ _USUAL: dict[bytes, Callable[[bytes], _Request | _Result | _Notification]] = {
     bytes([0x93, NOTIFICATION]): msgspec.msgpack.Decoder(_Notification).decode,
 }
 _ENVELOPE = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_UNSIGNED = msgspec.msgpack.Decoder(int)
-_ANY = msgspec.msgpack.Decoder(Any)
+_ANY: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder()
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -94,27 +93,36 @@ def decode_message(frame: bytes) -> Message:
     return _decode_parts(frame)
 
 
+class _Wrong(Exception):
+    """A part of a message is not what it must be: the text says which, and of what kind it is."""
+
+
 def _decode_parts(frame: bytes) -> Message:
     """Decode a message in an unusual form, or say what is wrong with it."""
     try:
-        parts = _ENVELOPE.decode(frame)
-        kind = _UNSIGNED.decode(parts[0]) if parts else -1
-        match kind, parts[1:]:
-            case 0, [msgid, method, params]:
-                number = _read_msgid(msgid)
-                if number is not None and _is_array(params):
-                    return Request(number, _read_name(method), params)
-            case 1, [msgid, error, result]:
-                number = _read_msgid(msgid)
-                if number is not None:
-                    said = None if bytes(error) == _NIL else remote_error(_ANY.decode(error))
-                    return Reply(number, said, result)
-            case 2, [method, params]:
-                if _is_array(params):
-                    return Notification(_read_name(method), params)
+        if not _is_array(frame):
+            raise _Wrong("the message is no array")
+        return _read_parts(_ENVELOPE.decode(frame))
+    except _Wrong as wrong:
+        raise _malformed_error(frame, f"{wrong}: {EXPECTED}") from None
     except Exception as error:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
         raise _malformed_error(frame, f"unreadable message ({type(error).__name__})") from None
-    raise _malformed_error(frame, EXPECTED)
+
+
+def _read_parts(parts: list[msgspec.Raw]) -> Message:
+    kind = _ANY.decode(parts[0]) if parts else None
+    match kind if type(kind) is int else None, parts[1:]:
+        case 0, [msgid, method, params]:
+            return Request(_read_msgid(msgid), _read_name(method), _read_params(params))
+        case 1, [msgid, error, result]:
+            number = _read_msgid(msgid)
+            said = None if bytes(error) == _NIL else remote_error(_ANY.decode(error))
+            return Reply(number, said, result)
+        case 2, [method, params]:
+            return Notification(_read_name(method), _read_params(params))
+        case 0 | 1 | 2, _:
+            raise _Wrong(f"the message has {len(parts)} elements")
+    raise _Wrong("the first element is no 0, 1 or 2")
 
 
 def _malformed_error(frame: bytes, message: str) -> Malformed:
@@ -132,19 +140,29 @@ def _malformed_error(frame: bytes, message: str) -> Malformed:
     return Malformed(message, msgid if known else None, is_answer=kind == RESPONSE)
 
 
-def _read_msgid(raw: msgspec.Raw) -> int | None:
-    number = _UNSIGNED.decode(raw)
-    return number if 0 <= number <= MSGID_MASK else None
+def _read_msgid(raw: msgspec.Raw) -> int:
+    number: Any = _ANY.decode(raw)
+    if not is_msgid(number):
+        raise _Wrong(f"msgid is no integer from 0 to {MSGID_MASK}")
+    return number  # type: ignore[no-any-return]
 
 
 def _read_name(raw: msgspec.Raw) -> str:
-    name = _ANY.decode(raw)
+    name = None
+    with suppress(UnicodeDecodeError):
+        name = _ANY.decode(raw)
     if not isinstance(name, str | bytes):
-        raise TypeError("a method is named by a text")
+        raise _Wrong("method is no text")
     return text_of(name)
 
 
-def _is_array(raw: msgspec.Raw) -> bool:
+def _read_params(raw: msgspec.Raw) -> msgspec.Raw:
+    if not _is_array(raw):
+        raise _Wrong("params are no array")
+    return raw
+
+
+def _is_array(raw: msgspec.Raw | bytes) -> bool:
     first = memoryview(raw)[0]
     return 0x90 <= first <= 0x9F or first in (0xDC, 0xDD)
 

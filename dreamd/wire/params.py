@@ -8,18 +8,21 @@ from typing import Annotated, Any
 
 import msgspec
 from dreamclient.messages import PAGE, Method
+from dreamclient.protocol.rpc import NOTIFICATION
 from msgspec import Meta, Struct
 
 from dreamd.dream.fragment_records import FragmentRecord
 from dreamd.dream.model import Context, Count, UsualContext
 from dreamd.store.forgetting import Asked
 from dreamd.store.undreaming import candidates
+from dreamd.wire.codec import encode_message
 
 NAME_CHARS = 64
 FIELD_CHARS = 256
 SEARCH_CHARS = 1024
 PAUSE_MOST_S = 366 * 86_400  # longer is a slip, or has no end
 SEED_TEXTS = 4096  # of these texts 256 fragments are kept
+WRONG_CHARS = 500  # of what is wrong: it may name an unknown field, which may be as long as its message
 MOST_DROPPED = 256  # as many as a friend learns at most
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
@@ -220,9 +223,11 @@ def explain_error(error: Exception, shape: type[Struct]) -> str:
     """Return what is wrong with the params: the field, the type that it has, and the expected one."""
     names = shape.__struct_fields__
     wanted = f"expected [{', '.join(names)}]"
+    if isinstance(error, UnicodeDecodeError):
+        return f"a text is no UTF-8; {wanted}"
     if not isinstance(error, msgspec.ValidationError):
         return f"unreadable ({type(error).__name__}); {wanted}"
-    text = str(error)
+    text = str(error)[:WRONG_CHARS]
     for index, name in enumerate(names):
         text = text.replace(f"$[{index}]", name).replace("$.", f"{name}.")
     return f"{text}; {wanted}, see docs/reference/protocol.md"
@@ -230,4 +235,4 @@ def explain_error(error: Exception, shape: type[Struct]) -> str:
 
 def encode_event(event: dict[str, Any]) -> bytes:
     """Return an encoded `event` notification, which any number of sessions can be sent."""
-    return msgspec.msgpack.encode([2, Method.EVENT, [event]])
+    return encode_message([NOTIFICATION, Method.EVENT, [event]])

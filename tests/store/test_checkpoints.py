@@ -13,8 +13,9 @@ from dreamd.dream.fragment_records import FragmentRecord, to_records
 from dreamd.errors import Refusal, StoreError
 from dreamd.store import tidying
 from dreamd.store.checkpoints import UNDOS
+from dreamd.store.forgetting import Asked
 from dreamd.store.store import Store
-from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
+from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog, one_dream
 
 SEA = FragmentRecord(text="the sea", weight=0.4, dialog=7, added_at=STARTED_AT)
 
@@ -267,3 +268,16 @@ async def test_p4_a_damaged_checkpoint_is_named_and_no_origin_is_lost_because_of
         await store.checkpoint("origin~1")
     assert (await replaced(store, origin="a third stone"))["origin_kept"] == "origin~2"
     assert [copy.text for copy in await store.checkpoint("origin~2")] == ["another stone"]
+
+
+@pytest.mark.parametrize("fragments", ["[", '["a"]', "[1]", "{}"])
+async def test_a_damaged_checkpoint_is_named_and_hinders_no_forgetting(
+    store: Store, path: Path, fragments: str
+) -> None:
+    number = await one_dream(store)
+    await store.keep("tuesday", 1.0, again=False)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE dream_checkpoints SET fragments = ?", (fragments,))
+    asked = Asked(id=number, everywhere=True)
+    gone, _ = await store.forget(await store.forgettable(asked), asked)
+    assert (gone.lines, gone.checkpoints_left) == (3, ["tuesday"])

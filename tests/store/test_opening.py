@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from dreamd.clock import Clock
+from dreamd.dream.gate import Decision
 from dreamd.errors import StoreError, StoreForeign, StoreTooNew, StoreUnavailable
+from dreamd.store.forgetting import Asked
 from dreamd.store.schema import MIGRATIONS
 from dreamd.store.store import Store
 from tests.helpers import leo_database
@@ -264,6 +266,53 @@ async def test_the_log_beside_an_emptied_database_is_set_aside_with_it(path: Pat
     assert "the database was damaged: it is kept as " in note
     [aside] = path.parent.glob("dream.sqlite3.damaged-*Z-wal")
     assert aside.read_bytes() == log
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "dream_bootstrap_fragments SET text",
+        "dream_signals SET client",
+        "dream_meta SET value",
+        "dream_decisions SET decision",
+        "dream_decision_counts SET reason",
+        "dream_checkpoints SET fragments",
+        "dream_dialogs SET client",
+        "dream_dialogs SET outcome",
+        "dream_turns SET text",
+        "dream_turns SET seed",
+    ],
+)
+async def test_one_text_that_is_no_utf_8_hides_no_other(path: Path, open_store: OpenStore, broken: str):
+    """As after a bit that flipped: the daemon starts, and each list is answered."""
+    store = await open_store(path)
+    number = await one_dream(store)
+    await store.seed(["the sea is quiet", "the river runs"], 1.0)
+    await store.keep("tuesday", 1.0, again=False)
+    await store.keep_signals({"leo": b"\x80"}, 1.0)
+    await store.keep_decisions(
+        [Decision(at=1.0, dream=False, reason="calm")] * 2, {("2026-01-01", "calm"): 2}
+    )
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        table = broken.partition(" ")[0]
+        key = f"UPDATE {broken} = CAST(x'61FF62' AS TEXT) WHERE ROWID = (SELECT min(ROWID) FROM {table})"
+        key = key if table != "dream_decision_counts" else key.partition(" WHERE")[0]
+        assert connection.execute(key).rowcount == 1
+    store = await open_store(path)
+    assert store.unavailable_reason is None
+    assert len((await store.load()).fragments) == 2
+    assert [each["id"] for each in await store.recent(9)] == [number]
+    assert len((await store.get(number))["turns"]) == 3
+    assert [each.reason for each in await store.decisions(9)] == ["calm"] * (
+        1 if table == "dream_decisions" else 2
+    )
+    assert sum(sum(each.values()) for each in (await store.stats())["days"].values()) == 2
+    assert [each["name"] for each in await store.checkpoints(9)] == ["tuesday"]
+    everything = Asked(before=1e12, friend=True, everywhere=True)
+    gone, memory = await store.forget(await store.forgettable(everything), everything)
+    assert (gone.lines, [fragment.origin for fragment in memory.fragments]) == (3, [True, True])
+    assert await store.scrub()
 
 
 async def test_a_symlinked_database_is_set_aside_where_it_lies(path: Path, open_store: OpenStore):

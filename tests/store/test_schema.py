@@ -101,6 +101,31 @@ async def test_version_4_is_migrated_and_keeps_each_row(path: Path, open_store: 
     assert [decision.reason for decision in await store.decisions(99)].count("chance") == 20
 
 
+async def test_waits_for_a_lock_without_a_copy_at_each_attempt(path: Path, open_store: OpenStore):
+    file = unpack(path.parent, "state_schema_4") / "dream.sqlite3"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        store = await open_store(file, busy_timeout_s=0.05)
+        for _ in range(3):
+            assert await store.probe() == "locked"
+        assert list(file.parent.glob("dream.sqlite3.*")) == []
+        other.execute("ROLLBACK")
+    assert await store.probe() is None
+    assert len(list(file.parent.glob("dream.sqlite3.*"))) == 1
+
+
+@pytest.mark.parametrize("name", ["state_0_1", "state_schema_3"])
+async def test_migrates_a_database_with_a_line_that_is_no_utf_8(path: Path, open_store: OpenStore, name: str):
+    """The search index is made of all lines."""
+    file = unpack(path.parent, name) / "dream.sqlite3"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE dream_turns SET text = CAST(x'7175FF67' AS TEXT) WHERE id = 1")
+    store = await open_store(file)
+    assert store.unavailable_reason is None
+    assert [line["text"] for line in await store.search("qu", 9)] == ["qu\ufffdg"]
+
+
 def rows(connection: sqlite3.Connection) -> dict[str, list[tuple[object, ...]]]:
     tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'dream%'"
     return {
@@ -118,6 +143,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path):
         with pytest.raises(sqlite3.OperationalError):
             migrate_database(connection, path, contents, 0.0, steps)
         assert read_contents(path) == contents == Contents(0, frozenset({"dream_meta"}))
+        assert list(folder(path)) == [path.name]  # no copy: it is tried again at each tick, or start
         note = migrate_database(
             connection, path, contents, 1.0, (*steps[:1], ("CREATE TABLE dream_two (id)",))
         )

@@ -12,7 +12,7 @@ from dreamd.errors import StoreError
 from dreamd.store.file.files import PROBE_BYTES
 from dreamd.store.records import Charge
 from dreamd.store.store import Store
-from dreamd.store.writes import forget_the_write, keep_decisions, try_a_write
+from dreamd.store.writes import COUNTED_DAYS, forget_the_write, keep_decisions, try_a_write
 from tests.helpers.store_rows import (
     SEED,
     STARTED_AT,
@@ -138,6 +138,18 @@ async def test_keeps_the_last_decisions_only(store: Store, path: Path):
         decisions = [Decision(at=float(number), dream=False, reason="calm")] * 100
         await store._write(keep_decisions, decisions, {})
     assert rows(path, "SELECT count(*) FROM dream_decisions") == [(DECISIONS,)]
+
+
+async def test_a_clock_that_was_wrong_once_deletes_no_counts(store: Store, path: Path):
+    for day in ("2026-01-01", "2099-01-01", "2026-01-02"):
+        await store.keep_decisions([], {(day, "calm"): 2})
+    assert (await store.stats())["days"] == {
+        day: {"calm": 2} for day in ("2026-01-01", "2026-01-02", "2099-01-01")
+    }
+    await store.keep_decisions([], {(f"{year}-01-01", "calm"): 1 for year in range(1000, 1500)})
+    assert rows(path, "SELECT count(*), max(day) FROM dream_decision_counts") == [
+        (COUNTED_DAYS, "2099-01-01")
+    ]
 
 
 async def test_keeps_the_signals_of_the_last_clients_only(store: Store, path: Path):

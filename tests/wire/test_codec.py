@@ -80,3 +80,32 @@ def test_a_malformed_frame_has_its_msgid_if_it_can_be_read(frame, msgid, is_answ
     with pytest.raises(Malformed) as caught:
         codec.decode_message(frame)
     assert (caught.value.msgid, caught.value.is_answer) == (msgid, is_answer)
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (
+            msgpack.packb([0, 1.0, "why", []]),
+            "msgid is no integer from 0 to 4294967295: expected [0, msgid, method",
+        ),
+        (msgpack.packb([0, "a", "why", []]), "msgid is no integer from 0 to 4294967295: expected"),
+        (msgpack.packb([0, -1, "why", []]), "msgid is no integer from 0 to 4294967295: expected"),
+        (msgpack.packb([0, True, "why", []]), "msgid is no integer from 0 to 4294967295: expected"),
+        (msgpack.packb([0, 1, None, []]), "method is no text: expected"),
+        (b"\x94\x00\x01\xa2\xff\xff\x90", "method is no text: expected"),
+        (msgpack.packb([0, 1, "why", {"n": 1}]), "params are no array: expected"),
+        (msgpack.packb([2, "why", None]), "params are no array: expected"),
+        (msgpack.packb([0, 1, "why"]), "the message has 3 elements: expected"),
+        (msgpack.packb([2, 1, "why", []]), "the message has 4 elements: expected"),
+        (msgpack.packb([0.0, 1, "why", []]), "the first element is no 0, 1 or 2: expected"),
+        (msgpack.packb([3, 1, "why", []]), "the first element is no 0, 1 or 2: expected"),
+        (msgpack.packb([]), "the first element is no 0, 1 or 2: expected"),
+        (msgpack.packb({"jsonrpc": "2.0", "method": "why", "id": 1}), "the message is no array: expected"),
+        (b"GET / HTTP/1.1\r\n", "the message is no array: expected"),
+    ],
+)
+def test_says_what_is_wrong_with_a_message(frame, says):
+    with pytest.raises(Malformed) as caught:
+        codec.decode_message(frame)
+    assert str(caught.value).startswith(says)

@@ -1,5 +1,7 @@
 """Errors of params name the field."""
 
+import os
+
 import msgpack
 import msgspec
 import pytest
@@ -72,7 +74,7 @@ def refused(shape, value):
             [{"seed": 1, "result": 2, "cap_token": 3, "base_dir": "/"}],
             "unknown field `base_dir`",
         ),
-        (params.TraceParams, b"\x91\xa1\xff", "unreadable (UnicodeDecodeError); expected [trace_id]"),
+        (params.TraceParams, b"\x91\xa1\xff", "a text is no UTF-8; expected [trace_id]"),
         (params.PersistParams, b"\x91\x81\xa4seed" + b"\x91" * 3000, "unreadable ("),
         (params.PersistParams, b"\x91\x81\xa4seed\x81\x81\x01\x02\x03", "unreadable (DecodeError)"),
     ],
@@ -124,6 +126,20 @@ def test_an_event_is_one_notification():
         "event",
         [{"type": "line", "turn": 1}],
     ]
+
+
+def test_an_event_names_a_path_that_is_no_utf_8():
+    """As an answer does: else no dialogue is delivered while a client subscribes to events."""
+    path = os.fsdecode(b"/home/\xff/t.json")
+    [_, _, [event]] = msgpack.unpackb(params.encode_event({"type": "inbox.written", "path": path}))
+    assert event == {"type": "inbox.written", "path": "/home/?/t.json"}
+
+
+def test_a_long_name_of_an_unknown_field_is_cut_in_the_answer():
+    """P11: it may be as long as its message, and the answer would be longer."""
+    said = refused(params.ForgetParams, [{"k" * (1 << 20): 1}])
+    assert said.startswith("Object contains unknown field `kkk")
+    assert len(said) < 1000
 
 
 def test_every_method_has_a_shape_that_refuses_surplus_params():

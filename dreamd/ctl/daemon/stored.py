@@ -17,7 +17,7 @@ from dreamd.dream.replay import first_difference
 from dreamd.errors import Refusal, SettingsError, StoreError, Unreadable
 from dreamd.settings import load_settings
 from dreamd.store import checkpoints, reads, search
-from dreamd.store.file.files import is_alone, read_contents, read_only
+from dreamd.store.file.files import is_alone, read_contents, read_only, read_text
 from dreamd.store.file.health import name_of, reason_for
 from dreamd.store.file.open_files import file_stamp
 from dreamd.store.schema import MIGRATIONS, check_contents, upgrade_in_place
@@ -70,7 +70,9 @@ def open_stored(path: Path) -> Iterator[Stored]:
 
 def _temporary_database() -> sqlite3.Connection:
     """Return a database that SQLite deletes when it is closed."""
-    return sqlite3.connect("", isolation_level=None)
+    connection = sqlite3.connect("", isolation_level=None)
+    connection.text_factory = read_text
+    return connection
 
 
 def _get_dialog(dreams: Stored, number: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The copies of the database that lie beside it: of an earlier version, damaged, replaced, or from before a restore."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import Final
 
 from dreamd.store.file.files import PARTS, read_only
 
+_STAMP: Final = re.compile(r"-\d{8}T\d{6}Z")  # of a name that `free_name_beside` gave
 _NO_COPIES: Final = (".suspect", ".part")
 
 # What shows that a copy is no whole database. Any other error may pass: a full disk, a program that has it open.
@@ -34,7 +36,8 @@ def forget_in(
     forget: Callable[[sqlite3.Connection], object] | None,
 ) -> bool:
     """Return whether a copy may still hold what is to be forgotten. `forget` removes it from the copy; then a copy that
-    is damaged is deleted. Raise OSError or sqlite3.Error if it cannot be changed now."""
+    is damaged is deleted, if its name shows that dreamd made it. Raise OSError or sqlite3.Error if it cannot be changed
+    now."""
     try:
         with closing(read_only(copy)) as connection:
             if not holds(connection):
@@ -49,6 +52,8 @@ def forget_in(
             return True
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGED:
             raise
+        if not _STAMP.search(copy.name):
+            return True
         for part in _parts(copy):
             part.unlink()
         return False

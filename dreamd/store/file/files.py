@@ -49,7 +49,15 @@ def read_only(path: Path, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Con
     """
     query = "mode=ro&immutable=1" if is_alone(path) else "mode=ro"
     uri = f"{path.resolve().as_uri()}?{query}"
-    return sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout_s, isolation_level=None)
+    connection.text_factory = read_text
+    return connection
+
+
+def read_text(data: bytes) -> str:
+    """Decode a text of the database. What is no UTF-8, as after a bit that flipped, becomes U+FFFD: else one broken
+    text would hide all others, and the daemon could not start."""
+    return data.decode(errors="replace")
 
 
 def is_alone(path: Path) -> bool:

@@ -25,3 +25,13 @@ def test_a_copy_that_cannot_be_changed_now_is_not_deleted(tmp_path: Path) -> Non
     copy.write_bytes(b"no database" * 100)
     assert not forget_in(copy, lambda of: bool(of.execute("SELECT * FROM dreams")), forget_on_full_disk)
     assert copies_of(tmp_path / "dream.sqlite3") == []
+
+
+@pytest.mark.parametrize("name", ["dream.sqlite3.gz", "dream.sqlite3.old", "dream.sqlite3.2026.sql"])
+def test_a_file_of_the_user_that_is_no_database_stays(tmp_path: Path, name: str) -> None:
+    """It may hold all that he has."""
+    copy = tmp_path / name
+    copy.write_bytes(b"no database" * 100)
+    assert copies_of(tmp_path / "dream.sqlite3") == [copy]
+    assert forget_in(copy, lambda of: bool(of.execute("SELECT * FROM dreams")), lambda _: None)
+    assert copy.exists()

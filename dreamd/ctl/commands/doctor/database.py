@@ -25,7 +25,7 @@ from dreamd.ctl.commands.doctor.places import set_aside
 from dreamd.ctl.machine.access import refusal_and_cure
 from dreamd.ctl.terminal.layout import format_size
 from dreamd.store import reads
-from dreamd.store.file.files import PARTS
+from dreamd.store.file.files import PARTS, read_text
 from dreamd.store.file.health import LOST
 from dreamd.store.schema import MIGRATIONS, foreign_tables
 
@@ -100,7 +100,9 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
     logged = os.path.exists(f"{path}-wal") and os.path.exists(f"{path}-shm")
     how = "readonly_shm=1" if logged else "immutable=1"
     uri = f"{path.resolve().as_uri()}?mode=ro&{how}"
-    return sqlite3.connect(uri, uri=True, timeout=2.0, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=2.0, isolation_level=None)
+    connection.text_factory = read_text
+    return connection
 
 
 def _read_database(path: Path, connection: sqlite3.Connection) -> Database:
