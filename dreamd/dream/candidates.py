@@ -151,13 +151,14 @@ def _whole_runs(text: str, usage: Usage, length: Length, stopped: bool) -> Itera
     if stopped and len(sentences) > 1:
         sentences.pop()
     for first in range(len(sentences)):
-        count = 0
+        count, said = 0, list[list[str]]()
         for sentence in sentences[first:]:
             run = text[sentences[first].start : sentence.end].strip()
             count += len(sentence.tokens)
-            whole = sentence.ended and usage.may_end(sentence.tokens[-1])
+            whole = sentence.ended and usage.may_end(sentence.tokens[-1]) and sentence.tokens not in said
             if not whole or count > length.most_words or len(run) > length.most_chars:
                 break
+            said.append(sentence.tokens)
             yield run
 
 

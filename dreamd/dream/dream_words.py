@@ -22,7 +22,6 @@ BLOCK = 4096  # of said triples, sorted at once in a millisecond
 FIELDS = 1024  # as many as there may be sessions
 KNOWN_WORDS = 4096  # whose numbers are at hand: about as many as leo says
 WORD_CHARS = 32  # of these; longer words are hashed each time
-KEY_BYTES = 16
 
 
 class BroughtLine(Struct, frozen=True):

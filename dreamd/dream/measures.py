@@ -135,11 +135,6 @@ def _normalized_profile(counts: dict[str, float] | Counter[str]) -> Profile:
     return Profile(dict(counts), sum(count * count for count in counts.values()))
 
 
-def profile_cosine(a: Profile, b: Profile) -> float:
-    """Return the cosine of two profiles: 1 if they are equal, 0 if they have nothing in common or one is empty."""
-    return cosine_of_products(dot_product(a, b), a.square, b.square)
-
-
 def dot_product(a: Profile, b: Profile) -> float:
     """Return the dot product of two profiles."""
     few, many = sorted((a.counts, b.counts), key=len)
@@ -147,7 +142,8 @@ def dot_product(a: Profile, b: Profile) -> float:
 
 
 def cosine_of_products(product: float, square_a: float, square_b: float) -> float:
-    """Return the cosine in [0, 1] of two profiles from their dot product and their squares."""
+    """Return the cosine in [0, 1] of two profiles from their dot product and their squares: 1 if they are equal, 0 if
+    they have nothing in common or one is empty."""
     length = sqrt(max(0.0, square_a * square_b))  # one root, so that a profile gives exactly 1 with itself
     return min(1.0, max(0.0, product / length)) if length else 0.0
 

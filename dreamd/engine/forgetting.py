@@ -13,7 +13,7 @@ from typing import Any
 from dreamclient.messages import Code
 from msgspec.structs import asdict
 
-from dreamd.clock import Clock
+from dreamd.clock import DAY_S, Clock
 from dreamd.engine.delivery import Delivery
 from dreamd.engine.engine import Engine
 from dreamd.engine.friend_state import FriendState
@@ -28,7 +28,6 @@ from dreamd.store.file.late_calls import wait_uncancelled
 from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.store import Store
 
-DAY_S = 86_400.0
 PATIENCE_S = 500.0  # for a dialogue that began while files were removed: it ends within 420 s
 LOOK_S = 3600.0  # monotonic: how often it is asked whether a day has gone since the last look
 

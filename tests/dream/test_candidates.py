@@ -85,6 +85,11 @@ def test_prefers_a_run_that_repeats_less() -> None:
     assert chosen(*said, before="a river") == said[0]
 
 
+def test_no_run_says_a_sentence_twice() -> None:
+    said = "The old child waits. The Old Child waits! Some rain falls. The old child waits."
+    assert chosen(said) == "The Old Child waits! Some rain falls."
+
+
 def test_a_run_that_repeats_a_line_is_never_chosen() -> None:
     assert chosen("The sea was here.", "A boat came.", earlier=("the SEA was here",)) == "A boat came."
     assert chosen("The sea was here.", earlier=("the SEA was here",)) is None

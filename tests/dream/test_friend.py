@@ -282,7 +282,8 @@ def naive_drift(friend: Friend) -> float:
     born = measures.blend_profiles(
         (measures.bigram_profile(f.text), 1.0) for f in friend.fragments if f.origin
     )
-    return 1.0 - measures.profile_cosine(now, born) if born.counts else 0.0
+    product = measures.dot_product(now, born)
+    return 1.0 - measures.cosine_of_products(product, now.square, born.square) if born.counts else 0.0
 
 
 def test_a_friend_just_born_has_not_drifted() -> None:

@@ -8,6 +8,7 @@ from dreamclient.messages import PAGE, Code
 from msgspec import Meta, Struct
 
 from dreamd.errors import Refusal
+from dreamd.store.tidying import ADDED_EMPTIED, number_of
 
 WAITING: Final = "waiting"
 UNDONE: Final = "done"
@@ -19,6 +20,7 @@ _CANDIDATE: Final = ", ".join(
         _LINES.format("observed = 'answered'"),
         _LINES.format("observed = 'answered' AND added IS NOT NULL"),
         _LINES.format("observed IN ('sent', 'failed') AND text <> ''"),
+        _LINES.format("text <> ''"),
     )
 )
 _NAMED: Final = f"{_CANDIDATE} FROM dream_dialogs WHERE id = ?"
@@ -44,16 +46,19 @@ class Asked(Struct, forbid_unknown_fields=True):
 
 class Candidate(Struct, frozen=True):
     """A dialogue that may be asked for, with the counts of its lines: those that were fed, those of which it is known
-    what they added, and those whose `observe` was never answered."""
+    what they added, those whose `observe` was never answered, and those whose text is kept. `old`: what it added was
+    emptied, if it was kept."""
 
     id: int
     trace_id: str | None
     field: str | None
     has_ended: bool
+    old: bool
     undone: str | None
     fed: int
     known: int
     unanswered: int
+    texts: int
 
     @property
     def hindrance(self) -> str:
@@ -69,11 +74,16 @@ class Candidate(Struct, frozen=True):
         if self.field is None:
             return "was fed to a field without an id, so it is not known from where to take it back"
         if not self.known and not self.unanswered:
-            return (
-                "cannot be taken back: what it added to leo was not kept (an older client, store.diagnostics is false, "
-                "or not one of the newest store.undo_dialogues)"
-            )
+            return f"cannot be taken back: what it added to leo was not kept, {self._why_unkept}"
         return ""
+
+    @property
+    def _why_unkept(self) -> str:
+        if not self.texts:
+            return "since store.diagnostics was false"
+        if self.old:
+            return "since newer ones take its place (store.undo_dialogues)"
+        return "since leo's client did not say it; upgrade dreamd-client where leo runs"
 
 
 def candidates(connection: Connection, asked: Asked) -> list[Candidate]:
@@ -83,7 +93,8 @@ def candidates(connection: Connection, asked: Asked) -> list[Candidate]:
     rows = connection.execute(found, (asked.id if asked.since is None else asked.since,)).fetchall()
     if asked.since is None and not rows:
         raise Refusal(Code.NOT_FOUND, f"no dialogue {asked.id}; `dreamctl recent` lists them")
+    emptied = number_of(connection, ADDED_EMPTIED)
     return [
-        Candidate(number, trace_id, field, bool(ended), *rest)
+        Candidate(number, trace_id, field, bool(ended), number <= emptied, *rest)
         for number, trace_id, field, ended, *rest in rows
     ]

@@ -139,7 +139,7 @@ async def test_refuses_what_cannot_be_taken_back_and_says_why(tmp_path, host):
         async with await host.connect(service.socket) as leo:
             await dreams(leo, 1)
         assert "not fed to leo" in await refusal(peer, {"id": 1})
-        assert "was not kept" in await refusal(peer, {"id": 2})
+        assert "was not kept, since leo's client did not say it" in await refusal(peer, {"id": 2})
         async with await host.connect(service.socket, **hooks) as leo:
             assert "has no hook `unobserve`" in await refusal(peer, {"id": 3})
             told = await peer.call("dialogs.undream", {"since": 0.0})

@@ -51,18 +51,24 @@ async def test_dialogue_without_a_file_gets_none_any_more(store):
 async def test_tick_keeps_what_the_newest_added_and_what_is_to_be_taken_back(open_store, path):
     store = await open_store(path, undoable=1)
     numbers = [await fed_dream(store, f"dream-{n}") for n in range(3)]
+    for number in numbers:
+        await store.observed(number, line(3), "answered", added=ADDED)
     await store.ask_undream([numbers[0]], STARTED_AT)
     await store.tidy()
-    kept = "SELECT dialog_id FROM dream_turns WHERE added IS NOT NULL ORDER BY 1"
+    kept = "SELECT DISTINCT dialog_id FROM dream_turns WHERE added IS NOT NULL ORDER BY 1"
     assert rows(path, kept) == [(numbers[0],), (numbers[2],)]
-    assert "was not kept" not in await hindrance(store, numbers[2])
+    told = [await hindrance(store, number) for number in numbers]
+    assert (told[0], told[2]) == ("", "")
+    assert told[1].endswith("was not kept, since newer ones take its place (store.undo_dialogues)")
 
 
 async def test_without_diagnostics_nothing_is_kept_and_it_says_so(open_store, path):
     store = await open_store(path, diagnostics=False)
     number = await fed_dream(store)
     assert rows(path, "SELECT count(*) FROM dream_turns WHERE added IS NOT NULL") == [(0,)]
-    assert "was not kept" in await hindrance(store, number)
+    await store.tidy()
+    told = await hindrance(store, number)
+    assert told.endswith("what it added to leo was not kept, since store.diagnostics was false")
 
 
 async def test_forgetting_deletes_it(store, path):
