@@ -12,7 +12,7 @@ from dreamd import __version__
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.ascii import prepare_streams
 from dreamd.ctl.terminal.layout import terminal_columns
-from dreamd.ctl.terminal.output import fold_error
+from dreamd.ctl.terminal.output import prepare_error
 from dreamd.ctl.terminal.summaries import Summarized
 
 # The commands under their headings of `--help`. Each is a file or a folder of commands/. One that is not asked for is
@@ -49,7 +49,7 @@ class Commands(Summarized):
         except HomeUnknown as error:
             raise NoPath(str(error)) from None
         except click.ClickException as error:
-            fold_error(error)
+            prepare_error(error)
             raise
 
     def resolve_command(

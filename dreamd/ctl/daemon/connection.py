@@ -115,16 +115,16 @@ class Daemon(Source):
         what = str(error) if str(self._socket) in str(error) else f"{self._socket}: {error}"
         why, cure = access.refusal_and_cure(self._socket.parent)
         if has_listener(self._socket):
-            cure = f"A program listens there; `{command_to_copy('doctor')}` says what is wrong."
+            cure = "A program listens there; `dreamctl doctor` says what is wrong."
         elif why:
             cure = f"{why}. {cure}"
         elif look_at_socket(self._socket).kind == "other":
             what = f"{self._socket} is no socket, so no daemon listens there"
-            cure = f"`{command_to_copy('doctor')}` says what to do."
+            cure = "`dreamctl doctor` says what to do."
         elif pid := _embedded_pid():
             cure = (
-                f"The daemon is embedded in pid {pid}, which alone can ask it. `{command_to_copy('recent')}`, "
-                f"`{command_to_copy('show')}` and `{command_to_copy('why')}` read its dreams."
+                f"The daemon is embedded in pid {pid}, which alone can ask it. "
+                "`dreamctl recent`, `dreamctl show` and `dreamctl why` read its dreams."
             )
         else:
             given = command_to_copy(START)

@@ -6,7 +6,6 @@ from dreamclient.messages import Code, Method
 from dreamd.ctl.daemon.completers import complete_dialogues
 from dreamd.ctl.daemon.source import Source, refused_error
 from dreamd.ctl.daemon.trace_ids import DIGITS, number_in_trace, only_trace
-from dreamd.ctl.terminal.output import command_to_copy
 
 LOOKED_THROUGH = 2000  # dialogues, newest first
 
@@ -15,7 +14,7 @@ def resolve_dialogue(daemon: Source, asked: str) -> int:
     """Return the dialogue's number. Raise Refused if there is none, click.UsageError if there are several."""
     if asked.isdecimal():
         if len(asked) > DIGITS or not int(asked):
-            raise click.UsageError(f"no dialogue has such a number; `{command_to_copy('recent')}` lists them")
+            raise click.UsageError("no dialogue has such a number; `dreamctl recent` lists them")
         return int(asked)
     if asked == "last":
         found = daemon.call(Method.DIALOGS_RECENT, 1)
@@ -27,7 +26,7 @@ def resolve_dialogue(daemon: Source, asked: str) -> int:
         meant = only_trace(asked, (each["trace_id"] or "" for each in recent))
         found = [each for each in recent if each["trace_id"] == meant]
     if not found:
-        what = f"no trace id of the last dialogues begins with {asked!r}; `{command_to_copy('recent')}` lists them"
+        what = f"no trace id of the last dialogues begins with {asked!r}; `dreamctl recent` lists them"
         raise refused_error(Code.NOT_FOUND, "no dialogue yet" if asked == "last" else what)
     return int(found[0]["id"])
 

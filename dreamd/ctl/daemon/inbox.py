@@ -13,7 +13,6 @@ from dreamd import settings
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import Refused
 from dreamd.ctl.daemon.trace_ids import number_in_trace, only_trace
-from dreamd.ctl.terminal.output import command_to_copy
 from dreamd.errors import SettingsError
 from dreamd.inbox import CapabilityError, Inbox, InboxError, UnknownTrace, ValidationError, inbox_folder
 
@@ -66,6 +65,6 @@ def with_trace(box: Inbox, asked: str, act: Callable[[str], Answer]) -> Answer:
         if meant is None and asked == "last":
             raise UnknownTrace("nothing waits") from None
         if meant is None:
-            listed = f"`{command_to_copy('inbox ls')}` lists those that wait"
+            listed = "`dreamctl inbox ls` lists those that wait"
             raise UnknownTrace(f"no file of that trace id is waiting or was acknowledged; {listed}") from None
     return act(meant)

@@ -26,7 +26,6 @@ from dreamd.ctl.machine.unit_files import (
     text_of,
     unit_folder,
 )
-from dreamd.ctl.terminal.output import command_to_copy
 from dreamd.errors import SettingsError
 
 
@@ -113,7 +112,7 @@ def check_units(pair: ServiceUnits, force: bool) -> None:
     if not manager_answers():
         raise ClickException(
             "no user manager of systemd answers here (su, sudo and containers start none), so nothing was written; "
-            f"log in properly, or `{command_to_copy('service start')}` runs dreamd as a plain background process"
+            "log in properly, or `dreamctl service start` runs dreamd as a plain background process"
         )
     try:
         check_socket_path(pair.unit_socket)
@@ -177,8 +176,7 @@ def tell_to_run(verb: str, pair: ServiceUnits) -> None:
     except ClickException as error:
         code = _exit_code(service)
         why = (code == "2" and _wrong_setting()) or EXIT_CAUSES.get(code, error.message)
-        advice = f"`{command_to_copy('doctor')}` says what to do"
-        raise ClickException(f"{service} did not start: {why}\n{advice}") from None
+        raise ClickException(f"{service} did not start: {why}\n`dreamctl doctor` says what to do") from None
 
 
 def _exit_code(service: str) -> str:

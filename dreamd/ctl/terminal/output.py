@@ -15,6 +15,8 @@ from dreamd.ctl.terminal.layout import fold_text, terminal_columns
 # What JSON leaves as it is, and a terminal may obey: DEL, the controls of 8 bits, and marks that turn the direction.
 _STEERING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
+_COMMAND = re.compile("`dreamctl (?!--)")  # one that names no daemon yet
+
 
 def emit_json(answer: Any, indent: int | None = 2) -> None:
     """Print an answer as JSON. Bytes, which JSON lacks, become hexadecimal text."""
@@ -37,23 +39,28 @@ def emit_note(text: str) -> None:
     click.echo(fold_text(text, terminal_columns()) if sys.stderr.isatty() else text, err=True)
 
 
-def fold_error(error: click.ClickException) -> None:
-    """Fold the message of an error, which click prints, if that goes to a terminal."""
-    if not sys.stderr.isatty():
-        return
-    head = "Error: "
-    lines = error.format_message().splitlines() or [""]
-    folded = [fold_text(lines[0], terminal_columns(), "", head)]
-    folded += [fold_text(line, terminal_columns()) for line in lines[1:]]
-    text = "\n".join(folded).removeprefix(head)
+def prepare_error(error: click.ClickException) -> None:
+    """Complete the commands in the message of an error, which click prints, and fold it if that goes to a terminal."""
+    text = with_given(error.format_message())
+    if sys.stderr.isatty():
+        head = "Error: "
+        first, *others = text.splitlines() or [""]
+        folded = [fold_text(first, terminal_columns(), "", head)]
+        folded += [fold_text(line, terminal_columns()) for line in others]
+        text = "\n".join(folded).removeprefix(head)
     setattr(error, "format_message", lambda: text)  # noqa: B010 - mypy refuses to assign a method
 
 
-def command_to_copy(words: str, program: str = "dreamctl") -> str:
+def command_to_copy(words: str) -> str:
     """Return a command to copy, with the --socket and --state-dir that this dreamctl was given."""
     context = click.get_current_context(silent=True)
     given: list[str] = getattr(context.obj, "given", []) if context else []
-    return " ".join(filter(None, [program, *given, words]))
+    return " ".join(["dreamctl", *given, words])
+
+
+def with_given(text: str) -> str:
+    """Return a text whose commands between backticks are commands to copy."""
+    return _COMMAND.sub(lambda _: f"`{command_to_copy('')}", text)
 
 
 def _set_json(context: click.Context, _: click.Parameter, value: bool) -> None:

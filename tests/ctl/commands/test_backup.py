@@ -195,7 +195,11 @@ def test_damaged_database_is_reported_and_leaves_no_backup(state: Path, place: P
     content[at : at + 4000] = b"\xa5" * 4000
     database.write_bytes(content)
     (place / "b").write_text("an older one")
-    refused(dreamctl("--state-dir", state, "backup", "--force", place / "b"), "damaged", "dreamctl doctor")
+    refused(
+        dreamctl("--state-dir", state, "backup", "--force", place / "b"),
+        "damaged",
+        f"`dreamctl --state-dir {state} doctor`",
+    )
     assert names(place) == ["b"]
     assert (place / "b").read_text() == "an older one"
 

@@ -166,7 +166,10 @@ def test_filters_by_session_and_method(
     ]
     refused = dreamctl("--socket", daemon.socket, "trace", "--session", 9999)
     assert (refused.exit_code, refused.stdout) == (4, "")
-    assert "no session 9999; `dreamctl status` lists them (NOT_FOUND, 12)" in refused.stderr
+    assert (
+        f"no session 9999; `dreamctl --socket {daemon.socket} status` lists them (NOT_FOUND, 12)"
+        in refused.stderr
+    )
 
 
 def test_shows_what_a_watch_is_sent_only_if_it_is_asked_for(

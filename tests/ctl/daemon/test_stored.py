@@ -128,7 +128,10 @@ def test_names_a_file_that_is_no_database(tmp_path: Path, content: bytes, why: s
     file.write_bytes(content)
     told = dreamctl("--state-dir", tmp_path, "recent")
     assert told.exit_code == (1 if why else 0)
-    assert f"{file}: {why}; `dreamctl doctor` says what to do" in told.stderr or why is None
+    assert (
+        f"{file}: {why}; `dreamctl --state-dir {tmp_path} doctor` says what to do" in told.stderr
+        or why is None
+    )
     assert file.read_bytes() == content
 
 

@@ -26,7 +26,18 @@ def test_a_command_to_copy_names_the_daemon_that_was_asked(target: Target, words
     with click.Context(cli, obj=target) as outer, click.Context(cli, parent=outer):
         assert command_to_copy("why") == words
     assert command_to_copy("why") == "dreamctl why"
-    assert command_to_copy("", "dreamd") == "dreamd"
+
+
+def test_an_error_names_the_daemon_that_was_asked_in_its_commands(state: Path) -> None:
+    """They are in messages of the daemon, of the inbox and of dreamctl."""
+    for words, command in (
+        ("show 99", "recent"),
+        ("inbox ack x", "inbox ls"),
+        ("friend diff x", "friend checkpoint"),
+    ):
+        told = dreamctl("--state-dir", state, *words.split())
+        assert f"`dreamctl --state-dir {state} {command}`" in told.stderr
+        assert "--state-dir" not in dreamctl(*words.split(), DREAMD_STATE_DIR=str(state)).stderr
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from dreamd.ctl.machine.places import listener_pid as listener_at
 from dreamd.ctl.machine.places import look_at_socket, look_at_state
 from dreamd.ctl.machine.relay_state import read_relay_state
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
+from dreamd.ctl.terminal.output import emit_json, json_option, with_given
 from dreamd.process.state_folder import DATABASE_NAME
 from dreamd.settings import read_sources
 
@@ -38,10 +38,8 @@ def doctor(target: Target, strict: bool) -> None:
     dreamctl doctor
     dreamctl doctor --strict --json | jq .verdict
     """
-    ours = f"`{command_to_copy('')} "  # with the options that this one was given
     findings = [
-        replace(one, text=one.text.replace("`dreamctl ", ours), advice=one.advice.replace("`dreamctl ", ours))
-        for one in examine_all(target)
+        replace(one, text=with_given(one.text), advice=with_given(one.advice)) for one in examine_all(target)
     ]
     counts = Counter(finding.level for finding in findings)
     verdict = next(level for level in COLOURS if counts[level])
