@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from dreamclient.clients.thread import DreamClient
@@ -25,6 +25,9 @@ from dreamd.ctl.daemon.source import ANSWER_S, Source, Unreachable, refused_erro
 from dreamd.ctl.terminal.output import command_to_copy
 from dreamd.ctl.terminal.signals import signals_deferred
 from dreamd.process.state_folder import DATABASE_NAME
+
+if TYPE_CHECKING:
+    from dreamd.ctl.machine.places import StateFacts
 
 CONNECT_S = 6.0  # the client gives up on a daemon that does not answer hello after 5
 
@@ -121,11 +124,13 @@ class Daemon(Source):
         elif look_at_socket(self._socket).kind == "other":
             what = f"{self._socket} is no socket, so no daemon listens there"
             cure = "`dreamctl doctor` says what to do."
-        elif pid := _embedded_pid():
+        elif (held := _state_held()) and held.embedded:
             cure = (
-                f"The daemon is embedded in pid {pid}, which alone can ask it. "
+                f"The daemon is embedded in pid {held.holder}, which alone can ask it. "
                 "`dreamctl recent`, `dreamctl show` and `dreamctl why` read its dreams."
             )
+        elif held:
+            cure = f"The daemon of {held.path} (pid {held.holder}) does not listen there; `dreamctl doctor` says why."
         else:
             given = command_to_copy(START)
             which = "" if "--" in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
@@ -152,18 +157,18 @@ def connect_daemon(
         yield Daemon(client, socket)
 
 
-def _embedded_pid() -> int:
-    """Return the pid in which a daemon of the state folder that the user named is embedded, or 0."""
+def _state_held() -> "StateFacts | None":
+    """Return the facts of the state folder that the user named, if a daemon serves it."""
     from dreamd.ctl.machine.places import look_at_state  # needed after a failure alone
 
     context = click.get_current_context(silent=True)
     target = context.find_object(Target) if context else None
     if target is not None and target.socket_alone:  # of its daemon no state folder is known
-        return 0
+        return None
     with suppress(HomeUnknown):
         facts = look_at_state(state_dir(target.given_state if target else None))
-        return facts.holder if facts.embedded else 0
-    return 0
+        return facts if facts.holder else None
+    return None
 
 
 def start_client(client: DreamClient, wait_s: float | None = None) -> None:

@@ -315,6 +315,8 @@ def test_a_folder_that_is_held_by_a_daemon_that_does_not_answer(daemon: DaemonPr
     result = dreamctl("--state-dir", daemon.state_dir, "forget", "1")
     assert result.exit_code in (3, 4)  # its socket may be back
     assert "Error: " in result.stderr
+    if result.exit_code == 3:
+        assert f"(pid {daemon.process.pid}) does not listen there; `dreamctl --state-dir" in result.stderr
 
 
 def test_keep_days_forgets_by_itself_at_the_tick(tmp_path: Path) -> None:

@@ -22,12 +22,13 @@ def test_a_silent_listener_is_not_reported_as_missing(
     monkeypatch.setitem(vars(TIMING), "hello_s", 0.2)
     os.kill(daemon.process.pid, signal.SIGSTOP)  # the helper lets it go on at the end
     state = daemon.state_dir
-    told = dreamctl("--state-dir", state, "status")
-    assert (told.exit_code, told.stdout) == (3, "")
-    assert (
-        f"A program listens there; `dreamctl --state-dir {state} doctor` says what is wrong." in told.stderr
-    )
-    assert "Start one" not in told.stderr
+    (state / "dream.sqlite3").touch()  # what `pause` would start a daemon of its own for
+    for command in ("status", "pause"):
+        told = dreamctl("--state-dir", state, command)
+        assert (told.exit_code, told.stdout) == (3, "")
+        assert told.stderr.endswith(
+            f"A program listens there; `dreamctl --state-dir {state} doctor` says what is wrong.\n"
+        )
     told = dreamctl("--state-dir", state, "service", "status", HOME=str(state))
     assert f"does not answer; `dreamctl --state-dir {state} doctor` says why" in " ".join(told.stdout.split())
 
