@@ -21,7 +21,7 @@ class RelayState:
     waiting: int = 0
     published: int = 0
     acknowledged: int = 0
-    skipped: int = 0  # files that are no inbox documents, or too large for the server
+    skipped: int = 0  # files that are no inbox documents, unreadable, or too large for the server
     last_error: str = ""  # empty after a success
     last_error_at: float = 0.0
     last_at: float = 0.0  # of the last file that was passed on

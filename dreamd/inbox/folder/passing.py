@@ -76,6 +76,8 @@ def acknowledge_files(folder: Folder, read: Sequence[WaitingFile], wall_s: float
                     note_consumer(folder, wall_s)
                 rename_to_done(folder, *each.part, wall_s)
                 moved += 1
+        except FileNotFoundError:  # another consumer took it
+            continue
         except OSError as failure:
             failures.append(failure)
     if moved:

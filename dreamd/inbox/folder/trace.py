@@ -32,6 +32,10 @@ def _part_numbers(files: Files, at: int, trace_id: str) -> Iterator[int]:
             yield part[1]
 
 
+class TakenMeanwhile(Exception):
+    """A consumer moved the part to done/ without the lock while more was added to it."""
+
+
 class Trace:
     """A trace that is written to. The caller holds the folder's lock."""
 
@@ -73,7 +77,10 @@ class Trace:
         return document
 
     def put(self, document: Json, wall_s: float) -> None:
-        """Write the current part. Its `saved_ts` always increases, so that it shows each change."""
+        """Write the current part. Its `saved_ts` always increases, so that it shows each change.
+
+        Raise TakenMeanwhile, with the part as it was moved: what it held must not come back.
+        """
         if self._keys.number > self._saved_number:
             self._save_keys()
         self._last_ts = max(int(wall_s * 1000), self._last_ts + 1)
@@ -83,6 +90,9 @@ class Trace:
         self._folder.put(
             self.name, encode_document(document | {"saved_ts": self._last_ts}), written_s=written_s
         )
+        if waits and self._files.exists(self.name, self._folder.done):
+            self._files.unlink(self.name, self._folder.main)
+            raise TakenMeanwhile
 
     def begin_next(self, full: Json) -> None:
         """Go on in the next part."""

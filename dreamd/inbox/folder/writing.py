@@ -22,7 +22,7 @@ from dreamd.inbox.folder.folder import DONE, Folder, read_bytes, read_document
 from dreamd.inbox.folder.keys import drop_keys
 from dreamd.inbox.folder.parts import Part, asked_part, part_name, part_of_name
 from dreamd.inbox.folder.removing import note_consumer
-from dreamd.inbox.folder.trace import Trace, acknowledged_part, waiting_part
+from dreamd.inbox.folder.trace import TakenMeanwhile, Trace, acknowledged_part, waiting_part
 
 
 def write_trace(
@@ -54,7 +54,11 @@ def write_trace(
             aside = folder.set_aside(trace.name, wall_s)
         fresh = empty_document(trace_id) | {"seed": seed, "schema_ref": schema_ref or SCHEMA_REF}
         document = fresh if existing is None else _continue_document(existing, fresh, schema_ref)
-        _write_parts(trace, document, fresh, [*new, *changed.values()], len(new), wall_s)
+        try:
+            _write_parts(trace, document, fresh, [*new, *changed.values()], len(new), wall_s)
+        except TakenMeanwhile:  # go on in the next part
+            write_trace(folder, trace_id, seed, new, list(changed.values()), schema_ref, wall_s)
+            trace = Trace(folder, trace_id)
     elif existing is not None:
         folder.sync(trace.name)
     where, at = trace.latest() or (trace.name, folder.main)

@@ -308,3 +308,36 @@ def test_a_huge_file_is_acknowledged_unread(inbox: Inbox, now: Now) -> None:
     with pytest.raises(ValidationError, match="has grown"):
         box.ack("t", 5)
     assert Path(box.ack("t")["path"]).stat().st_size == 1 << 40
+
+
+class Consumer(Waiting):
+    """A consumer without the lock moves the file to done/ while more is added to it."""
+
+    def __init__(self, now: Now, folder: Path) -> None:
+        super().__init__(now)
+        self.file, self.moved = folder / "t.json", False
+
+    def rename(self, name: str, at: int, new_name: str, new_at: int) -> None:
+        if name == "t.json" and self.file.exists() and not self.moved:
+            self.moved = True
+            self.file.rename(self.file.parent / "done" / "t.json")
+        super().rename(name, at, new_name, new_at)
+
+
+@pytest.mark.parametrize("size", [1, 600_000])  # the second does not fit into one part
+def test_p5_what_a_consumer_moves_while_a_trace_grows_does_not_come_back(
+    inbox: Inbox, now: Now, size: int
+) -> None:
+    write(inbox, shard(0), nodes=[node(1)])
+    files = Consumer(now, inbox.folder)
+    late = Inbox(inbox.folder, files=files, clock=Clock(now, now))
+    more = [shard(number, text="x" * size) for number in (1, 2)]
+    report = write(late, shard(0), *more, nodes=[node(1), node(2)])
+    assert files.moved
+    found = [json.loads(path.read_text()) for path in inbox.folder.glob("t*.json")]
+    assert sorted(each["index"] for document in found for each in document["shards"]) == [1, 2]
+    assert [each["id"] for document in found for each in document["matada_nodes"]] == [node(2)["id"]]
+    assert not (inbox.folder / "t.json").exists()
+    assert (report["shards_written"], report["duplicates"], report["nodes_written"]) == (2, 1, 1)
+    assert Path(report["path"]).stat().st_size == report["bytes"]
+    assert write(inbox, shard(0), *more)["duplicates"] == 3

@@ -83,7 +83,7 @@ def check_relay(relay: dict[str, Any] | None) -> Iterator[Finding]:
         yield warn("inbox", f"{said}was killed, or is stuck; {relay['waiting']} files wait", unit)
     else:
         more = (
-            f"; {relay['skipped']} are no inbox documents, or too large for the server"
+            f"; {relay['skipped']} are no inbox documents, or cannot be read, or are too large for the server"
             if relay["skipped"]
             else ""
         )
