@@ -57,7 +57,6 @@ ELSEWHERE = {
     "dreamd/ctl/terminal/summaries.py": "ctl/test_main.py",
     "dreamd/engine/forgetting.py": "ctl/commands/test_forget.py",
     "dreamd/engine/undream/unobserve_hook.py": "engine/undream/test_undreaming.py",
-    "dreamd/store/forgetting.py": "ctl/commands/test_forget.py",
 }
 
 

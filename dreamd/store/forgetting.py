@@ -30,6 +30,13 @@ _LOOKED: Final = "dream_age_looked_at"
 _THEIRS: Final = """NOT origin AND
     (dialog_id IN (SELECT value FROM json_each(?)) OR text IN (SELECT value FROM json_each(?)))"""
 
+# In a copy of version 0: leo's own dream.py keeps a line as a fragment, and not from where it came.
+_THEIRS_OF_LEO: Final = "? <> '' AND text IN (SELECT value FROM json_each(?))"
+_REPLAY_OF_0_1: Final = (
+    REPLAY[0],
+    "UPDATE dream_turns SET seed = '', said = NULL WHERE dialog_id BETWEEN ? AND ?",
+)
+
 Shard = tuple[int, int]  # index and timestamp (ms) of a line in its inbox file
 
 
@@ -139,8 +146,10 @@ def forget_dreams(
     )
     texts = {text for (text,) in found if text}
     gone = Forgotten()
-    removed = _forget_fragments(connection, ids, texts, friend, gone)
-    gone.replays = _forget_quotes(connection, set(msgspec.json.decode(ids)), removed)
+    has_past = "dream_fragments_past" in tables
+    removed = _forget_fragments(connection, ids, texts, friend, has_past, gone)
+    if has_past:
+        gone.replays = _forget_quotes(connection, {dream.id for dream in dreams}, removed)
     if "dream_checkpoints" in tables:
         gone.checkpoints_left = _forget_in_checkpoints(connection, dreams, texts, everywhere)
     if "dream_search" in tables:
@@ -177,17 +186,18 @@ def look_at_age(connection: Connection, at: float, every_s: float) -> float | No
 
 
 def _forget_fragments(
-    connection: Connection, ids: str, texts: Collection[str], friend: bool, gone: Forgotten
+    connection: Connection, ids: str, texts: Collection[str], friend: bool, has_past: bool, gone: Forgotten
 ) -> set[str]:
     """Delete the fragments that came from these dialogues or repeat a line of theirs. Return their texts."""
     theirs = ids, _json(list(texts))
+    which = _THEIRS if has_past else _THEIRS_OF_LEO
     removed: set[str] = set()
-    for table in ("dream_fragments_past", *(["dream_bootstrap_fragments"] if friend else [])):
-        statement = f"DELETE FROM {table} WHERE {_THEIRS} RETURNING text"  # noqa: S608 - constants
+    for table in ["dream_fragments_past"] * has_past + ["dream_bootstrap_fragments"] * friend:
+        statement = f"DELETE FROM {table} WHERE {which} RETURNING text"  # noqa: S608 - constants
         deleted = connection.execute(statement, theirs).fetchall()
         removed |= {text for (text,) in deleted}
         gone.fragments += len(deleted)
-    counted = f"SELECT count(*) FROM dream_bootstrap_fragments WHERE {_THEIRS}"  # noqa: S608 - constants
+    counted = f"SELECT count(*) FROM dream_bootstrap_fragments WHERE {which}"  # noqa: S608 - constants
     (gone.fragments_left,) = connection.execute(counted, theirs).fetchone()
     return removed
 
@@ -201,12 +211,9 @@ def _forget_quotes(connection: Connection, own: Collection[int], texts: Collecti
     quoting = {
         dialog for dialog, seed in prompts if dialog not in own and any(text in seed for text in texts)
     }
-    older = "candidates" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(dream_turns)")}
-    for dialog in quoting:
-        for statement in REPLAY:
-            connection.execute(
-                statement.replace(", candidates", "") if older else statement, (dialog, dialog)
-            )
+    columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(dream_turns)")}
+    for statement in REPLAY if "candidates" in columns else _REPLAY_OF_0_1:
+        connection.executemany(statement, [(dialog, dialog) for dialog in quoting])
     return len(quoting)
 
 

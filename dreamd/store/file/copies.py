@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from dreamd.store.file.files import PARTS, read_only
+from dreamd.store.file.files import PARTS, read_only, read_text
 
 _STAMP: Final = re.compile(r"-\d{8}T\d{6}Z")  # of a name that `free_name_beside` gave
 _NO_COPIES: Final = (".suspect", ".part")
@@ -45,6 +45,7 @@ def forget_in(
         if forget is None:
             return True
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+            connection.text_factory = read_text
             forget(connection)
         return False
     except sqlite3.Error as error:

@@ -1,0 +1,51 @@
+"""Forgetting in copies of each earlier version. The rest: `tests/ctl/commands/test_forget.py`."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dreamd.store.file.copies import forget_in
+from dreamd.store.forgetting import Dream, forget_in_copy, holds
+from tests.helpers import leo_database
+from tests.helpers.frozen import unpack
+
+
+def copy_of_version(folder: Path, name: str) -> Path:
+    copy = folder / "dream.sqlite3.version-0-20260101T000000Z"
+    found = unpack(folder, name) / "dream.sqlite3" if name else leo_database.BARE
+    return Path(shutil.copy(found, copy))
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("name", ["", "state_0_1", "state_schema_3", "state_schema_4"])
+def test_a_copy_of_an_earlier_version_loses_the_dialogue_and_keeps_the_others(
+    tmp_path: Path, name: str, broken: bool
+) -> None:
+    copy = copy_of_version(tmp_path, name)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        [(number, at), *others] = connection.execute("SELECT id, started_at FROM dream_dialogs").fetchall()
+        connection.execute("UPDATE dream_turns SET text = 'quokka ' || id WHERE dialog_id = ?", (number,))
+        lines = connection.execute("SELECT text FROM dream_turns WHERE dialog_id = ?", (number,)).fetchall()
+        # As leo's own dream.py and the friend keep a line, and as another dialogue quotes it.
+        connection.execute("INSERT INTO dream_bootstrap_fragments (text) VALUES (?)", lines[0])
+        if name:
+            past = "INSERT INTO dream_fragments_past (text, weight, origin, added_at, left_at) VALUES (?, 1, 0, 1, 1)"
+            connection.execute(past, lines[1])
+            connection.execute("UPDATE dream_turns SET seed = ? WHERE dialog_id > ?", (lines[1][0], number))
+        if broken:
+            connection.execute(
+                "UPDATE dream_turns SET text = CAST(x'FF' AS TEXT) WHERE dialog_id = ? AND text = ?",
+                (number, lines[2][0]),
+            )
+    dreams = [Dream(number, at, None)]
+    assert not forget_in(
+        copy, partial(holds, dreams=dreams), partial(forget_in_copy, dreams=dreams, friend=True)
+    )
+    assert b"quokka" not in copy.read_bytes()
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT id, started_at FROM dream_dialogs").fetchall() == others
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
