@@ -56,19 +56,21 @@ def words_and_pairs(text: str) -> set[str]:
 def clamp_text(text: str, *, most_chars: int, most_words: int | None = None) -> str:
     """Return the text without blanks around it, cut at a word boundary to the given characters and words.
 
-    If the first word is too long, it is cut within.
+    If the first word is too long, it is cut within. Of a longer text nothing beyond the cut is looked at: a text may
+    have a megabyte.
     """
     text = text.strip()
     cut = 0
-    for count, word in enumerate(_WORD.finditer(text)):
+    for count, word in enumerate(_WORD.finditer(text, 0, most_chars + 1)):
         if count == most_words or word.end() > most_chars:
             break
-        closing = _CLOSING.match(text, word.end())
+        closing = _CLOSING.match(text, word.end(), most_chars)
         assert closing is not None  # the pattern also matches an empty text
         cut = closing.end()
     else:
-        return text[:most_chars].rstrip()
-    return text[: min(cut or most_chars, most_chars)].rstrip()
+        if len(text) <= most_chars:
+            return text
+    return text[: cut or most_chars].rstrip()
 
 
 def measure_novelty(text: str, lately: AbstractSet[str]) -> float:

@@ -4,28 +4,30 @@ A measure that others send is nil, or finite and clamped to [0, 1]. Of other val
 kept, cut to their bounds, because a context is kept with its session and its dialogue.
 """
 
-from collections.abc import Iterable
 from itertools import islice
 from math import inf, isfinite
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
+from msgspec.msgpack import decode
 
 from dreamd.dream import measures as pulse
 
-# The depth of every free-form value. Deeper is an attack.
-MOST_LEVELS = 32
 # Of a prompt, a reply, a hook's line: leo never says so much, and a seed of several still fits into a message.
 TEXT_CHARS, TEXT_BYTES = 4_000, 12_000
 EXPERT_CHARS = 64
 THEMES = 64
 STATE_NUMBERS, STATE_NAME_CHARS = 32, 40  # leo's own state has 18 numbers, with names of up to 20
 STATE_LOOKED_AT = 64  # entries of a state, for its numbers
+NUMBER_BYTES = 9  # of the longest number in MessagePack
+MOST_ENTRIES = 1024  # of a list or map that is sent, since all of them are read in one step
 
 MOST = 1.7976931348623157e308  # the largest finite number
 
 Speaker = Literal["leo", "friend"]
 Count = Annotated[int, Meta(ge=0)]
+# What a host swallowed, by kind: dreamclient knows some twenty kinds, and the daemon keeps 32.
+Kinds = Annotated[dict[str, Count], Meta(max_length=256)]
 
 
 def cut_text(text: str) -> str:
@@ -75,7 +77,7 @@ class Context(Struct):
     expert: str = ""
     quality: float | None = None
     # The failures that the host swallowed since its last message, by kind.
-    failures: dict[str, Count] | None = None
+    failures: Kinds | None = None
     private: Count | None = None  # how many replies were private since its last message
 
     def __post_init__(self) -> None:
@@ -124,6 +126,19 @@ class UsualContext(Context):
 
     def __post_init__(self) -> None:
         """Do nothing."""
+
+
+class SentContext(Context):
+    """A context as MessagePack. Values of `math_state` that are no numbers stay unread, however large they are."""
+
+    math_state: Annotated[dict[str, Raw], Meta(max_length=MOST_ENTRIES)] | None = None
+    themes: Annotated[list[int], Meta(max_length=MOST_ENTRIES)] = []
+
+    def __post_init__(self) -> None:
+        if self.math_state:
+            first = islice(self.math_state.items(), STATE_LOOKED_AT)
+            self.math_state = {n: decode(raw) for n, raw in first if len(memoryview(raw)) <= NUMBER_BYTES}
+        Context.__post_init__(self)
 
 
 class LineMetrics(Struct):
@@ -200,9 +215,7 @@ class Fragment(Struct, frozen=True, kw_only=True):
 
 
 def _numbers_of(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the first numbers of a state. Raise ValueError if it nests too deep or holds values that JSON lacks."""
-    if not _PLAIN.issuperset(map(type, state.values())):
-        _check_free_form(state)
+    """Return the first numbers of a state."""
     numbers = {
         name: value
         for name, value in islice(state.items(), STATE_LOOKED_AT)
@@ -212,27 +225,3 @@ def _numbers_of(state: dict[str, Any]) -> dict[str, Any]:
 
 
 _NUMBERS = frozenset({int, float, bool})
-_PLAIN = _NUMBERS | {str, type(None)}
-
-
-def _check_free_form(value: dict[str, Any]) -> None:
-    """Check that a value has only maps with plain keys, lists and plain values, level by level without recursion."""
-    level: list[Any] = [value]
-    for _ in range(MOST_LEVELS):
-        level = [
-            part for container in level for part in _nested_values(container) if type(part) not in _PLAIN
-        ]
-        if not level:
-            return
-    raise ValueError(f"`math_state` is nested deeper than {MOST_LEVELS} levels, send it flatter")
-
-
-def _nested_values(container: Any) -> Iterable[Any]:
-    if isinstance(container, list):
-        return container
-    if not isinstance(container, dict):
-        kind = type(container).__name__
-        raise ValueError(f"`math_state` holds a {kind}, send numbers, strings, lists and maps")
-    if not {str, int}.issuperset(map(type, container)):
-        raise ValueError("`math_state` holds a map whose keys are neither strings nor integers")
-    return container.values()

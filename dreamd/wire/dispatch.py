@@ -60,7 +60,7 @@ class InvalidParams(Refusal):
 
 def _read_params(method: ServedMethod, message: Request | Notification) -> Any:
     """Return the decoded params of a message. Raise InvalidParams for any exception while reading them."""
-    if isinstance(message.params, method.shape):  # the codec has read them
+    if isinstance(message.params, params.Params):  # the codec has read them
         return message.params
     try:
         return params.read_params(message.params, method.params)

@@ -77,7 +77,9 @@ def trace_messages(parts: Parts, session: Session, asked: params.TraceSubscribeP
 # --- dreaming ----------------------------------------------------------------------------------------
 
 
-def offer_context(parts: Parts, session: Session, asked: params.ContextParams) -> Any:
+def offer_context(
+    parts: Parts, session: Session, asked: params.ContextParams | params.UsualContextParams
+) -> Any:
     return parts.engine.offer(session, _take_counts(parts, asked.context))
 
 

@@ -12,7 +12,7 @@ from dreamclient.protocol.rpc import NOTIFICATION
 from msgspec import Meta, Struct
 
 from dreamd.dream.fragment_records import FragmentRecord
-from dreamd.dream.model import Context, Count, UsualContext
+from dreamd.dream.model import Count, Kinds, SentContext, UsualContext
 from dreamd.store.forgetting import Asked
 from dreamd.store.undreaming import candidates
 from dreamd.wire.codec import encode_message
@@ -23,6 +23,8 @@ SEARCH_CHARS = 1024
 PAUSE_MOST_S = 366 * 86_400  # longer is a slip, or has no end
 SEED_TEXTS = 4096  # of these texts 256 fragments are kept
 WRONG_CHARS = 500  # of what is wrong: it may name an unknown field, which may be as long as its message
+# Params whose doubles may stand for integers: dreamclient's contexts are as large at most.
+DOUBLES_BYTES = 32 << 10
 MOST_DROPPED = 256  # as many as a friend learns at most
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS)]
@@ -41,14 +43,14 @@ class Hello(Struct):
     provides: Annotated[list[str], Meta(max_length=64)] = []
     # An opaque id of the field that the client feeds.
     field: Annotated[str, Meta(max_length=FIELD_CHARS)] | None = None
-    failures: dict[str, Count] | None = None
+    failures: Kinds | None = None
     private: Count | None = None
 
 
 class Counted(Struct):
     """What a client counted since its last message: failures by kind, and private replies."""
 
-    failures: dict[str, Count] | None = None
+    failures: Kinds | None = None
     private: Count | None = None
 
 
@@ -72,10 +74,10 @@ class HelloParams(Params):
 
 
 class ContextParams(Params):
-    context: Context
+    context: SentContext
 
 
-class UsualContextParams(ContextParams):
+class UsualContextParams(Params):
     context: UsualContext
 
 
@@ -84,7 +86,7 @@ class CountedParams(Params):
 
 
 class NowParams(Params):
-    context: Context | None = None
+    context: SentContext | None = None
     session: int | None = None
 
 
@@ -200,12 +202,15 @@ class AckParams(Params):
 
 
 def read_params(data: msgspec.Raw, decoder: msgspec.msgpack.Decoder[Any]) -> Any:
-    """Decode the params of one method. Some peers have only doubles and send 3.0: it counts as 3 if an int is expected.
-    Any exception means that the params are wrong."""
+    """Decode the params of one method. Some peers have only doubles and send 3.0: it counts as 3 if an int is expected,
+    unless the params are so large that a look at each of their values would take long. Any exception means that the
+    params are wrong."""
     try:
         return decoder.decode(data)
     except msgspec.ValidationError:
-        return msgspec.convert(_with_integers(msgspec.msgpack.decode(data)), decoder.type)
+        if len(memoryview(data)) > DOUBLES_BYTES:
+            raise
+        return decoder.decode(msgspec.msgpack.encode(_with_integers(msgspec.msgpack.decode(data))))
 
 
 def _with_integers(value: Any) -> Any:

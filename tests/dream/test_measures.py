@@ -1,5 +1,8 @@
 """The measures of a text: what they say of plain ones, and their range for any."""
 
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,6 +68,7 @@ def test_ngrams_are_neighbours_in_order() -> None:
         ("one two three", 13, 50, "one two three"),
         ("one two!!!!", 8, 50, "one two!"),
         ("one two!!!! three", 8, 50, "one two!"),
+        ("one two ! ! ! ! ! !", 10, 50, "one two"),
         ("abcdefgh ij", 5, 50, "abcde"),
         ("...!!!...", 4, 50, "...!"),
         ("... abcdefgh", 5, 50, "... a"),
@@ -90,6 +94,29 @@ def test_clamps_hold_at_a_word_boundary(text: str, most_chars: int, most_words: 
     first = pulse.split_words(kept)[:1]
     if first and first == pulse.split_words(whole)[:1]:  # else the first word was itself too long
         assert pulse.split_words(whole)[: len(pulse.split_words(kept))] == pulse.split_words(kept)
+
+
+@pytest.mark.parametrize("text", ["x" * 10**6, "." * 10**6, "x" + "!" * 10**6, "x " * 10**6])
+def test_p11_of_a_text_only_as_much_as_is_kept_is_looked_at(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    class Looks:
+        def __init__(self, pattern: re.Pattern[str]) -> None:
+            self._pattern = pattern
+
+        def __getattr__(self, method: str) -> Any:
+            def look(text: str, pos: int = 0, endpos: int = 10**9) -> Any:
+                looked.append(min(endpos, len(text)) - pos)
+                return getattr(self._pattern, method)(text, pos, endpos)
+
+            return look
+
+    monkeypatch.setattr(pulse, "_WORD", Looks(pulse._WORD))
+    monkeypatch.setattr(pulse, "_CLOSING", Looks(pulse._CLOSING))
+    assert len(pulse.clamp_text(text, most_chars=400)) <= 400
+    assert max(looked) <= 401
 
 
 def test_novelty_is_the_share_of_phrases_not_said_lately() -> None:

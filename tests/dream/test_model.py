@@ -1,6 +1,8 @@
 """The bounds of what others send: measures are clamped or refused, and what is kept has a size."""
 
 import math
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from dreamd.dream.measures import clamp_text
 from dreamd.dream.model import (
-    MOST_LEVELS,
+    MOST_ENTRIES,
     STATE_NUMBERS,
     TEXT_BYTES,
     TEXT_CHARS,
@@ -19,6 +21,7 @@ from dreamd.dream.model import (
     Context,
     LineMetrics,
     Pulse,
+    SentContext,
     UsualContext,
     cut_text,
 )
@@ -92,44 +95,6 @@ def test_a_kept_context_comes_back_as_it_was(
     assert all(number is None or 0.0 <= number <= 1.0 for number in numbers)
 
 
-def nested(levels: int, leaf: Any = 1, *, as_map: bool = False) -> dict[str, Any]:
-    inner = leaf
-    for _ in range(levels - 1):
-        inner = {"a": inner} if as_map else [inner]
-    return {"a": inner}
-
-
-@pytest.mark.parametrize("as_map", [True, False])
-def test_math_state_has_a_deepest_level(as_map: bool) -> None:
-    Context(math_state=nested(MOST_LEVELS, as_map=as_map))
-    with pytest.raises(ValueError, match="`math_state` is nested deeper than 32 levels"):
-        Context(math_state=nested(MOST_LEVELS + 1, as_map=as_map))
-
-
-def test_an_endlessly_deep_math_state_does_not_exhaust_the_stack() -> None:
-    with pytest.raises(ValueError, match="deeper than 32"):
-        Context(math_state=nested(100_000))
-
-
-@pytest.mark.parametrize(
-    ("state", "complaint"),
-    [
-        ({"a": b"secret"}, "holds a bytes, send"),
-        ({"a": [msgspec.msgpack.Ext(5, b"secret")]}, "holds a Ext, send"),
-        ({"a": {("secret", 1): 1}}, "keys are neither strings nor integers"),
-        ({"a": [{None: "secret"}]}, "keys are neither strings nor integers"),
-        ({"seen": {True: "secret"}}, "keys are neither strings nor integers"),
-        ({"seen": {1.0: "secret"}}, "keys are neither strings nor integers"),
-        ({"seen": {b"secret": 1}}, "keys are neither strings nor integers"),
-    ],
-)
-def test_math_state_holds_what_json_holds(state: dict[str, Any], complaint: str) -> None:
-    """P14: the error names the type of a value, never its text."""
-    with pytest.raises(ValueError, match=complaint) as error:
-        Context(math_state=state)
-    assert "secret" not in str(error.value)
-
-
 JSON_LIKE = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9),
     lambda inner: (
@@ -150,6 +115,44 @@ def test_of_a_math_state_the_numbers_of_its_first_level_are_kept(state: dict[str
         if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     }
     msgspec.json.encode(kept)
+
+
+@settings(derandomize=True, print_blob=True)
+@given(state=st.dictionaries(st.text(max_size=3), JSON_LIKE, max_size=3))
+def test_a_sent_state_gives_the_same_numbers(state: dict[str, Any]) -> None:
+    sent = msgspec.msgpack.encode({"math_state": state})
+    assert msgspec.msgpack.decode(sent, type=SentContext).math_state == Context(math_state=state).math_state
+
+
+@pytest.mark.parametrize("value", [[[]] * 200_000, {"a": [1.5] * 50_000}, "x" * 900_000, b"x" * 900_000])
+def test_p11_values_of_a_state_that_are_no_numbers_are_never_built(value: Any) -> None:
+    """They would be a million objects, and take 0.3 s of the loop."""
+    sent = msgspec.msgpack.encode({"math_state": {"first": 1, "large": value, "last": -2.5}})
+    tracemalloc.start()
+    try:
+        ctx = msgspec.msgpack.decode(sent, type=SentContext)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert ctx.math_state == {"first": 1, "last": -2.5}
+    assert most < 100_000
+
+
+@pytest.mark.parametrize(
+    ("key", "sent", "most"),
+    [
+        ("themes", lambda count: [1] * count, MOST_ENTRIES),
+        ("math_state", lambda count: dict.fromkeys(map(str, range(count)), 1), MOST_ENTRIES),
+        ("failures", lambda count: dict.fromkeys(map(str, range(count)), 1), 256),
+    ],
+)
+def test_p11_a_list_or_map_that_is_too_long_is_refused_before_it_is_read(
+    key: str, sent: Callable[[int], Any], most: int
+) -> None:
+    msgspec.msgpack.decode(msgspec.msgpack.encode({key: sent(most)}), type=SentContext)
+    beginning = msgspec.msgpack.encode({key: sent(most + 1)})[:100]
+    with pytest.raises(msgspec.ValidationError, match=f"of length <= {most} - at `\\$.{key}`"):
+        msgspec.msgpack.decode(beginning, type=SentContext)
 
 
 WIDE = "\U0001f30a"

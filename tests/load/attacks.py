@@ -185,12 +185,12 @@ async def invented_names(path: str, size: float, chance: random.Random) -> str:
 async def largest_contexts(path: str, size: float, chance: random.Random) -> str:
     """Send contexts of nearly a MiB, under one name each."""
     count = max(3, int(200 * size))
-    texts = {"prompt": "x" * 400_000, "reply": "y" * 400_000}
-    numbers = {f"{n:030}": n / 7 for n in range(4000)}
+    texts = {"prompt": "x" * 480_000, "reply": "y" * 480_000}
+    numbers = {f"{n:030}": n / 7 for n in range(1000)}
     for number in range(count):
         async with await peer_at(path) as peer:
             await peer.hello(f"large {number}")
-            context = texts | {"math_state": numbers, "themes": list(range(20_000))}
+            context = texts | {"math_state": numbers, "themes": list(range(1000))}
             assert (await peer.call("dream.context", context))["dream"] is False
     return f"{count} contexts of {len(msgpack.packb(context)) >> 10} KiB"
 

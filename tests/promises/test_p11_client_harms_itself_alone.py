@@ -23,8 +23,8 @@ def resident_kib(process):
 
 
 LARGEST = {
-    "prompt": "x" * 200_000, "reply": "y" * 200_000, "expert": "z" * 50_000, "themes": list(range(60_000)),
-    "math_state": {f"{n:030}": n / 7 for n in range(4000)}, "failures": {f"kind{n}": 1 for n in range(4000)},
+    "prompt": "x" * 200_000, "reply": "y" * 200_000, "expert": "z" * 50_000, "themes": list(range(1000)),
+    "math_state": {f"{n:030}": n / 7 for n in range(1000)}, "failures": {f"kind{n}": 1 for n in range(250)},
 }  # fmt: skip
 
 
@@ -198,8 +198,8 @@ async def test_p11_bounds_the_kinds_of_failures_of_a_host_and_answers_status(tmp
         await onlooker(service) as liar,
         await onlooker(service) as other,
     ):
-        for batch in range(20):
-            kinds = {f"kind_{batch}_{n}": (1 << 64) - 1 for n in range(500)}
+        for batch in range(40):
+            kinds = {f"kind_{batch}_{n}": (1 << 64) - 1 for n in range(250)}
             await liar.call("dream.context", {"failures": kinds})
         status = await other.call("status")
         assert len(status["failures"]) <= 33

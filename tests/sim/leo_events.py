@@ -276,8 +276,8 @@ def names(run: "Run", peer: Peer, chance: random.Random) -> None:
 
 def large(run: "Run", peer: Peer, chance: random.Random) -> None:
     big = context(peer, chance) | {
-        "math_state": {f"k{n}": "v" * 200 for n in range(1500)},
-        "themes": [1 << 40] * 9000,
+        "math_state": {f"k{n}": "v" * 200 for n in range(1000)},
+        "themes": [1 << 40] * 1000,
     }
     peer.send([2, "dream.context", [big | {"prompt": peer.text() + "p" * 200_000, "expert": "e" * 90_000}]])
 

@@ -175,7 +175,7 @@ class Peer:
         unpacker.feed(data)
         if partial:
             partial += data
-        whole: bytes | bytearray | memoryview = partial or data
+        whole = memoryview(partial or data)  # so that a message is copied once
         base, start, limit = self._end, 0, self._message_bytes
         try:
             while True:
@@ -188,10 +188,11 @@ class Peer:
                 start = end
         except OutOfData:
             self._end = base + start
-            if whole is data:
-                partial += data[start:]
-            else:
+            if partial:
+                whole.release()
                 del partial[:start]
+            else:
+                partial += data[start:]
             self._limit(len(partial))
             if not partial:
                 self._ended(unpacker)
@@ -205,13 +206,11 @@ class Peer:
             self.tap(frames)
         return frames
 
-    def _cut_more(self) -> bool:
-        """Cut what has come until there is a whole message. Return whether there is one."""
-        while self._uncut and not self._frames and self._breach is None:
-            data = memoryview(self._uncut) if len(self._uncut) > CUT_BYTES else self._uncut
-            self._uncut = data[CUT_BYTES:] or b""  # an empty view would hold all of the data
-            self._frames += self._cut(data[:CUT_BYTES])
-        return bool(self._frames)
+    def _cut_piece(self) -> None:
+        """Cut the next CUT_BYTES of what has come into messages."""
+        data = memoryview(self._uncut) if len(self._uncut) > CUT_BYTES else self._uncut
+        self._uncut = data[CUT_BYTES:] or b""  # an empty view would hold all of the data
+        self._frames += self._cut(data[:CUT_BYTES])
 
     def _begun(self) -> Unpacker:
         return Unpacker(read_size=4096, max_buffer_size=0)
@@ -227,8 +226,13 @@ class Peer:
     def events(self) -> Iterator[Message | None]:
         """Yield the messages that have come, in order, until the stream is `broken`. Each is decoded only when its
         event is asked for: until then the call that a Reply ends stays in `pending`. None stands for a message that
-        needs nothing more, so that a reader may stop between any two messages."""
-        while self._frames or self._cut_more():
+        needs nothing more, or for a piece of a large one, so that a reader may stop after each of them."""
+        while self._frames or (self._uncut and self._breach is None):
+            if not self._frames:
+                self._cut_piece()
+                if len(self._frames[0]) > CUT_BYTES if self._frames else self._uncut:
+                    yield None
+                continue
             try:
                 message = self._decode(self._frames.popleft())
             except Malformed as error:
