@@ -97,7 +97,13 @@ def test_plain_process_works_beside_installed_units_without_a_manager(manager, d
 
 
 def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, dreamctl, folder):
-    for option, path in (("--socket", "/run/x "), ("--socket", "/run/x\\"), ("--state-dir", "/x\ny")):
+    odd = (
+        ("--socket", "/run/x "),
+        ("--socket", "/run/x\\"),
+        ("--state-dir", "/x\ny"),
+        ("--state-dir", "/x\udcff"),
+    )
+    for option, path in odd:
         told = dreamctl(option, path, "service", "install")
         assert (told.code, option in told.said, units_in(folder)) == (2, True, [])
     told = dreamctl("--socket", manager.base / ("x" * 100), "service", "install")
@@ -111,6 +117,28 @@ def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, 
     assert units_in(folder) == ["dreamd.service"]
     manager.systemctl("unmask", "dreamd.service")
     dreamctl("service", "install").well()
+
+
+def test_an_interpreter_that_systemd_would_not_start_is_refused_first(manager, folder):
+    (quoted := manager.base / "ada's").symlink_to(sys.prefix)
+    ran = subprocess.run(
+        [quoted / "bin" / "python", "-m", "dreamd.ctl", "service", "install"],
+        env=manager.env, cwd=manager.base, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, "with a quote or a backslash in its path" in ran.stderr) == (1, True)
+    assert units_in(folder) == []
+
+
+def test_folders_above_are_resolved_since_systemd_refuses_them(manager, dreamctl):
+    (manager.base / "there").mkdir()
+    places = ("--state-dir", "there/../up", "--socket", manager.runtime / ".." / "up.sock")
+    dreamctl(*places, "service", "install").well()
+    dreamctl(*places, "service", "start").well()
+    status = json.loads(dreamctl(*places, "status", "--json").well())
+    assert (status["state_dir"], status["socket"]) == (
+        str(manager.base / "up"),
+        str(manager.base / "up.sock"),
+    )
 
 
 @pytest.mark.parametrize("beside", [(), ("--socket", "elsewhere")])

@@ -91,9 +91,10 @@ class ServiceUnits:
 
 def units_for(target: Target, instance: str) -> ServiceUnits:
     """Return the units that the options and the environment name."""
-    folder = state_dir(target.given_state)
+    folder = _without_parents(state_dir(target.given_state))
     if not instance:
-        return ServiceUnits("", folder, target.socket, socket_path(target.given_socket))
+        unit_socket = _without_parents(socket_path(target.given_socket))
+        return ServiceUnits("", folder, _without_parents(target.socket), unit_socket)
     # DREAMD_STATE_DIR may already name the folder of this instance.
     folder = Path(str(folder).removesuffix(f"@{instance}"))
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
@@ -102,12 +103,22 @@ def units_for(target: Target, instance: str) -> ServiceUnits:
     return ServiceUnits(instance, folder, socket, socket)
 
 
+def _without_parents(path: Path) -> Path:
+    """Return the path without `..`, which systemd refuses."""
+    return Path(os.path.realpath(path)) if ".." in path.parts else path
+
+
 def check_units(pair: ServiceUnits, force: bool) -> None:
     """Raise UsageError or ClickException if the units could not work. Called before anything is written."""
-    if str(pair.unit_socket).endswith((" ", "\\")) or re.search(r"[\n\r]", f"{pair.unit_socket}{pair.state}"):
+    wrong = re.compile("[\n\r\ud800-\udfff]")
+    if str(pair.unit_socket).endswith((" ", "\\")) or wrong.search(f"{pair.unit_socket}{pair.state}"):
         raise UsageError(
             "a unit cannot hold a --socket that ends with a space or a backslash, nor a --socket or --state-dir with a "
-            "line break in it"
+            "line break in it, or with bytes that are no UTF-8"
+        )
+    if wrong.search(sys.executable) or re.search(r"""["'\\]""", sys.executable):
+        raise ClickException(
+            f"systemd starts no program with a quote or a backslash in its path: move it elsewhere: {sys.executable}"
         )
     if not manager_answers():
         raise ClickException(
