@@ -138,6 +138,7 @@ class Reading(Struct):
 
 # The names that msgspec gives to types.
 _TYPE = re.compile(r"Expected `(\w+)(?: \| null)?`")
+MOST = (1 << 63) - 1  # the largest whole number of SQLite; MessagePack's is not much larger
 _TYPES = {"float": "a number", "int": "a whole number", "str": "a text in quotes"}
 
 
@@ -277,6 +278,8 @@ def _convert_value(name: str, kind: Any, value: Any, *, strict: bool) -> Any:
         raise SettingsError(f"{name}: {_expected_words(kind, error)}, not {value!r}") from None
     if isinstance(converted, float) and not isfinite(converted):
         raise SettingsError(f"{name}: expected a finite number, not {value!r}")
+    if isinstance(converted, int) and converted > MOST:
+        raise SettingsError(f"{name}: expected at most {MOST}, not {value!r}")
     return converted
 
 

@@ -83,6 +83,7 @@ def test_the_variables_of_the_earlier_inbox_writer():
             "log.level=loud",
             "--set log.level: expected one of off, error, warning, info, debug, not 'loud'",
         ),
+        (f"dialogue.turns_max={1 << 63}", f"--set dialogue.turns_max: expected at most {(1 << 63) - 1}, not"),
         ("friend.buffer=2.5", "--set friend.buffer: expected a whole number, not '2.5'"),
         ("dialogue.turns_min=9", "--set dialogue.turns_min: turns_min 9 is above turns_max 4"),
         ("inbox.mode=0644", '--set inbox.mode: mode must be "0600", "0640" or "0660"'),
