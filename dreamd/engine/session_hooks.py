@@ -50,6 +50,11 @@ def _answer(raw: msgspec.Raw) -> Answer:
     return Answer(text=said) if isinstance(said, str) else said
 
 
+def explain_wrong_answer(error: Exception) -> str:
+    """Return the field of an answer that is wrong, its type and the expected one, and no text of it (P14)."""
+    return str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+
+
 class Caller(Protocol):
     """The part of a session that dialogues need: see `wire.session.Session`."""
 
@@ -194,8 +199,8 @@ class SessionHooks:
         self._latency.add(method, self._monotonic() - started)
         try:
             return decode(raw)
-        except Exception:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
-            raise self._end(method, "wrong answer", "hook_error") from None
+        except Exception as error:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
+            raise self._end(method, "wrong answer", "hook_error", explain_wrong_answer(error)) from None
 
     def _end(self, method: str, reason: str, outcome: Outcome, place: str = "") -> Ended:
         self.failed = f"{method}: {reason}"

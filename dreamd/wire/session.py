@@ -190,7 +190,7 @@ class Session(asyncio.Protocol):
     def _end_broken(self, error: ProtocolError) -> None:
         what = type(error).__name__
         if self.greeted:
-            self._failures.count("peer", what)
+            self._failures.count("peer", what, place=str(error).partition(":")[0])
         else:  # an experiment, or a program that meant another socket: it is told, and nothing else is lost
             self._failures.refusals.add("peer", what)
         self.close()

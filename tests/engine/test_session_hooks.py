@@ -96,6 +96,23 @@ async def test_p10_a_wrong_answer_ends_the_dialogue_and_is_counted(result):
         assert leo.made.failures.counts == {"generate: wrong answer": 1}
 
 
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ({"text": 5}, "Expected `str`, got `int` - at `$.text`"),
+        ({"novelty": 0.5}, "Object missing required field `text`"),
+        ({"text": "secret", "novelty": "words"}, "Expected `float | null`, got `str` - at `$.novelty`"),
+        ({"text": "secret", "trauma": float("nan")}, "`trauma` is nan, send a finite number or nil"),
+        (b"\xa2\xff\xff", "UnicodeDecodeError"),
+    ],
+)
+async def test_p10_p14_says_what_is_wrong_with_an_answer_and_no_text_of_it(result, says):
+    async with host() as leo:
+        with pytest.raises(Ended):
+            await leo.answers(leo.hooks.generate(ASK), result=result)
+        assert leo.made.failures.last[-1]["where"] == f"generate (session 1, {says})"
+
+
 async def test_p10_an_exception_is_counted_by_its_type_and_place():
     async with host() as leo:
         error = [11, "generate raised TypeError", {"type": "TypeError", "where": "leo.py:42 in reply"}]

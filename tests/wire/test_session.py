@@ -453,6 +453,17 @@ async def test_p11_a_breach_is_told_counted_and_ends_this_connection_alone(data,
     assert (counted, other) == (({f"peer: {kind}": 1}, {}) if greeted else ({}, {f"peer: {kind}": 1}))
 
 
+async def test_p10_status_says_what_was_wrong_with_an_answer_that_ends_the_connection():
+    """The peer cannot be told: an answer is never answered."""
+    async with talking() as (made, peer):
+        made.session.greeted = True
+        peer.send([1, 0.0, None, "secret words"])
+        await peer.closed()
+        assert peer.told.empty()
+    [failure] = made.failures.last
+    assert failure["where"] == "peer (msgid is no integer from 0 to 4294967295)"
+
+
 async def test_half_a_frame_waits_for_its_end():
     async with pair() as (made, sock):
         frame = msgpack.packb([0, 1, "echo", []])

@@ -7,7 +7,7 @@ from dreamclient.errors import CallTimeout, NotConnected, RemoteError
 from dreamclient.messages import Method
 from msgspec import Meta, Struct
 
-from dreamd.engine.session_hooks import Caller
+from dreamd.engine.session_hooks import Caller, explain_wrong_answer
 from dreamd.failures import Failures, hook_failure
 
 CALL_S = 30.0  # for one call, as in a dream
@@ -51,8 +51,8 @@ class UnobserveHook:
             raise self._fault("connection lost", ends=True, lost=True) from None
         try:
             return _REMOVAL.decode(raw) or Removal()
-        except Exception:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
-            raise self._fault("wrong answer") from None
+        except Exception as error:  # noqa: BLE001 - a peer's bytes can raise exceptions that no list foresees
+            raise self._fault("wrong answer", explain_wrong_answer(error)) from None
 
     def _fault(self, kind: str, place: str = "", *, ends: bool = False, lost: bool = False) -> HookFailed:
         where = f"session {self._session.number}"
