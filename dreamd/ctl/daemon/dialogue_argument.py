@@ -12,6 +12,8 @@ LOOKED_THROUGH = 2000  # dialogues, newest first
 
 def resolve_dialogue(daemon: Source, asked: str) -> int:
     """Return the dialogue's number. Raise Refused if there is none, click.UsageError if there are several."""
+    if not asked:  # a variable that was not set must not mean a dialogue
+        raise click.UsageError("expected a number, a trace id or `last`, not an empty text")
     if asked.isdecimal():
         if len(asked) > DIGITS or not int(asked):
             raise click.UsageError("no dialogue has such a number; `dreamctl recent` lists them")

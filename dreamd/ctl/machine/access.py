@@ -5,6 +5,8 @@ import pwd
 from pathlib import Path
 from shlex import quote
 
+ELSEWHERE = "name another place: --state-dir or DREAMD_STATE_DIR, and DREAMD_SOCKET"
+
 
 def user_name(uid: int) -> str:
     """Return the name of a user, empty if the user database has none, as in many containers."""
@@ -37,6 +39,8 @@ def refusal_and_cure(path: Path) -> tuple[str, str]:
     blocked = blocking_folder(path)
     if blocked is None:
         return "", ""
+    if not os.path.isdir(blocked):
+        return f"{blocked} is no folder", ELSEWHERE
     what = f"{blocked} belongs to {owner_of(blocked)}"
     for name, least in (("XDG_RUNTIME_DIR", f"unset it, or set it to /run/user/{os.getuid()}"), ("HOME", "")):
         named = Path(os.environ.get(name) or "/nowhere")
@@ -51,7 +55,7 @@ def refusal_and_cure(path: Path) -> tuple[str, str]:
         )
     if blocked.is_relative_to(os.environ.get("HOME") or "/nowhere") or blocked == path:
         return what, f"`sudo chown -R {user_name(os.getuid()) or os.getuid()} {quote(str(blocked))}`"
-    return what, "name another place: --state-dir or DREAMD_STATE_DIR, and DREAMD_SOCKET"
+    return what, ELSEWHERE
 
 
 def _is_anothers(folder: Path) -> bool:

@@ -1,4 +1,6 @@
-"""The type of the whole numbers that options take."""
+"""The types of the numbers that options take."""
+
+from typing import Any
 
 import click
 
@@ -12,3 +14,25 @@ class Count(click.IntRange):
         """Return the range in words, as click puts it behind `in the range`."""
         least, most = self.min or 0, self.max
         return f"{least} or more" if most is None else f"{least} to {most}"
+
+
+class Seconds(click.FloatRange):
+    """Seconds, above 0 and at most `most`."""
+
+    name = "seconds"
+
+    def __init__(self, most: float) -> None:
+        super().__init__(0, most, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the seconds that were typed. click's own ranges contain NaN."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= (self.max or 0):
+            self.fail(f"expected seconds {self._describe_range()}", param, ctx)
+        return seconds
+
+    def _describe_range(self) -> str:
+        return f"above 0, at most {self.max:g}"

@@ -164,6 +164,9 @@ def test_refuses_an_unknown_or_ambiguous_dialogue(
         several = dreamctl("--socket", daemon.socket, command, "dream-")
         assert (several.exit_code, several.stdout) == (2, "")
         assert "trace ids: dream-" in several.stderr
+    for command in ("show", "replay", "forget", "undream", "friend restore --before"):
+        unset = dreamctl("--socket", daemon.socket, *command.split(), "")
+        assert (unset.exit_code, "not an empty text" in unset.stderr) == (2, True)
     with LittleDaemon(socket, {"dialogs.recent": lambda *_: []}):
         assert dreamctl("--socket", socket, "show").stderr == "Error: no dialogue yet (NOT_FOUND, 12)\n"
 

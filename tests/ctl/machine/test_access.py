@@ -68,6 +68,12 @@ def test_names_an_owner_by_number_if_he_has_no_name(monkeypatch: pytest.MonkeyPa
     assert access.user_name(STRANGER) == ""
 
 
+def test_a_file_in_place_of_a_folder_is_not_made_executable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "state"):
+        assert access.refusal_and_cure(place) == (f"{tmp_path}/file is no folder", access.ELSEWHERE)
+
+
 def test_accepts_a_folder_that_exists_or_can_be_made(tmp_path: Path) -> None:
     assert access.refusal_and_cure(tmp_path) == access.refusal_and_cure(tmp_path / "a" / "b") == ("", "")
     assert stat.S_ISDIR(tmp_path.stat().st_mode)

@@ -16,6 +16,7 @@ from dreamd.ctl.commands.call.hook_commands import Commands
 from dreamd.ctl.daemon.completers import complete_served
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.source import ANSWER_S
+from dreamd.ctl.terminal.numbers import Seconds
 from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.ctl.terminal.signals import signals_as_exit
 
@@ -38,19 +39,13 @@ def _command_words(_: click.Context, __: click.Parameter, value: str | None) -> 
     return words
 
 
-def _positive_seconds(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
-    if value is None or 0 < value <= LONGEST_S:  # False for NaN
-        return value
-    raise click.BadParameter(f"expected seconds above 0, at most {LONGEST_S:g}")
-
-
 @click.command(
     context_settings={"ignore_unknown_options": True},  # -1 is a number here
     short_help="Call a method of the daemon.",
 )
 @click.argument("method", shell_complete=complete_served)
 @click.argument("params", metavar="[JSON]...", nargs=-1)
-@click.option("--timeout", "timeout_s", type=float, callback=_positive_seconds, help="Seconds to wait.")
+@click.option("--timeout", "timeout_s", type=Seconds(LONGEST_S), help="How long to wait.")
 @click.option(
     "--msgpack", "as_msgpack", is_flag=True, help="Print the answer as MessagePack. With -, also read it."
 )
@@ -69,11 +64,10 @@ def _positive_seconds(_: click.Context, __: click.Parameter, value: float | None
 @click.option(
     "--cmd-timeout",
     "command_s",
-    type=float,
-    callback=_positive_seconds,
+    type=Seconds(LONGEST_S),
     default=COMMAND_S,
     show_default=True,
-    help="Seconds that one run may take.",
+    help="How long one run may take.",
 )
 @click.option(
     "--field",

@@ -16,6 +16,7 @@ from dreamd.ctl.commands.host.child import stderr_descriptor
 from dreamd.ctl.commands.host.hosting import ANSWER_S, Hosting, Waits, Wanted
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
+from dreamd.ctl.terminal.numbers import Seconds
 from dreamd.ctl.terminal.output import emit_json, emit_note, json_option
 from dreamd.ctl.terminal.signals import SIGNALS
 
@@ -55,10 +56,10 @@ def _origin_text(_: click.Context, __: click.Parameter, file: Path | None) -> st
 @click.option(
     "--timeout",
     "answer_s",
-    type=click.FloatRange(0, LONGEST_S, min_open=True),
+    type=Seconds(LONGEST_S),
     default=ANSWER_S,
     show_default=True,
-    help="Seconds for each answer, and for the hello.",
+    help="For each answer, and for the hello.",
 )
 @click.option(
     "--stderr",
