@@ -95,9 +95,10 @@ async def _reload_when(again: asyncio.Event, reload: Callable[[], None]) -> None
 
 
 def _tick_s(env: Mapping[str, str]) -> float:
-    """Return the interval of ticks: half of the watchdog's time, at most 15 s."""
+    """Return the interval of ticks: half of the watchdog's time if there is one, at most 15 s."""
     watchdog_us = env.get("WATCHDOG_USEC", "")
-    return min(TICK_S, int(watchdog_us) / 2e6) if watchdog_us.isdecimal() else TICK_S
+    half_s = int(watchdog_us) / 2e6 if watchdog_us.isdecimal() else 0.0
+    return min(TICK_S, half_s or TICK_S)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -73,6 +73,7 @@ class Delivery:
         self._failures = failures
         self._events = events
         self.dropped = 0  # files, since the beginning: removed to make room
+        self._uncounted = 0  # of these, those that the store has not counted yet
         self._room = 0  # for so many more files, the oldest of our own need not be looked at
         self._delivering = asyncio.Lock()
         self._tidy_again = -inf  # monotonic s
@@ -133,9 +134,11 @@ class Delivery:
             excess, dropped = len(own or waiting) - keep, 0
             if own and excess > 0:
                 dropped = len(await self.on_thread(self.inbox.drop_oldest, own, waiting))
-                if dropped:
-                    self.dropped += dropped
-                    await self._store.count_dropped(dropped)
+                self.dropped += dropped
+                self._uncounted += dropped
+            if self._uncounted:
+                await self._store.count_dropped(self._uncounted)
+                self._uncounted = 0
             # If none was dropped, a consumer reads them, or others wrote to them.
             more = 0 if dropped else keep // MORE_DROPPED
             self._room = max(dropped - excess, more if excess > 0 else 0)

@@ -364,7 +364,7 @@ def test_handles_a_sighup_that_comes_during_the_start(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("watchdog_us", "seconds"), [(None, 15.0), ("60000000", 15.0), ("4000000", 2.0), ("x", 15.0)]
+    ("watchdog_us", "seconds"), [(None, 15.0), ("60000000", 15.0), ("4000000", 2.0), ("x", 15.0), ("0", 15.0)]
 )
 def test_the_tick_is_twice_as_fast_as_the_watchdog_waits(watchdog_us, seconds):
     assert app._tick_s({} if watchdog_us is None else {"WATCHDOG_USEC": watchdog_us}) == seconds

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from dreamclient.clients.thread import DreamClient
 
+from dreamd.errors import StoreUnavailable
+from tests.helpers.daemons.in_loop import serving
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import STIRRED
+from tests.helpers.dreaming import STIRRED, completed, settled
+from tests.helpers.dreaming import leo as host
+from tests.helpers.state_folder import inbox_files
 from tests.helpers.waiting import until
 
 PERMITTED = {"scopes": ["memory.inbox.dreams.write"]}
@@ -58,6 +62,27 @@ def test_the_oldest_go_first_and_are_counted(tmp_path: Path) -> None:
     with leo(state, "inbox.keep=0") as (_, client):
         assert len(dream(client, 4)) == 4
         until(lambda: len(waiting(client)) == 6, "six files wait")
+
+
+async def test_counts_those_that_went_while_the_store_was_in_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, inbox__keep=2) as service, await host(service) as peer:
+        count, fails = service.store.count_dropped, True
+
+        async def count_dropped(files: int) -> None:
+            if fails:
+                raise StoreUnavailable("locked", "in trouble")
+            await count(files)
+
+        monkeypatch.setattr(service.store, "count_dropped", count_dropped)
+        for _ in range(3):
+            await peer.call("dream.now", STIRRED)
+            await settled(service)
+        fails = False
+        await completed(service)
+        assert (await service.store.load()).dropped == len(await service.store.recent(9)) - 2
+        assert len(inbox_files(tmp_path)) == 2
 
 
 def test_p7_files_of_others_neither_go_nor_count(tmp_path: Path) -> None:
