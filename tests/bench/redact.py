@@ -33,7 +33,15 @@ PIECES = [
         "91 123 45 67, ",
     ),
     *("sk-", "sk-aaaaaaaaaaaaaaaaaaa ", "AKIA", "AIza", "ghp_", "ghp_a ", "12345678:AA ", "SG.", "hvs."),
-    *("eyJaaaaaaaa.", "eyJaaaaaaaa.eyJaaaaaaaa.!", "bearer ", "bearer aaaaaaaa ", "authorization: basic "),
+    *(
+        "eyJ",
+        "-eyJ",
+        "eyJaaaaaaaa.",
+        "eyJaaaaaaaa.eyJaaaaaaaa.!",
+        "bearer ",
+        "bearer aaaaaaaa ",
+        "authorization: basic ",
+    ),
     *(
         "cookie:",
         "cookie: a",

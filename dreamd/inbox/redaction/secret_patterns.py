@@ -62,7 +62,7 @@ def _one_of(patterns: str) -> str:
 _FORMATS = re.compile(
     rf"(?P<key>{_one_of(_ANYWHERE)}|{_BEGINS}(?:{_one_of(_AT_BEGINNING)})"
     r"|(?<!\d)\d{8,10}(?::|%3[aA])AA[\w-]{30,}+)"  # Telegram
-    r"|(?P<jwt>eyJ[\w-]{8,}+\.(?:eyJ[\w-]*+|[\w-]{8,}+\.|\.[\w-]{8,}+)(?:\.?[\w-]++){0,3}+)"
+    r"|(?P<jwt>eyJ(?:(?!eyJ)[\w-]){8,}+\.(?:eyJ[\w-]*+|[\w-]{8,}+\.|\.[\w-]{8,}+)(?:\.?[\w-]++){0,3}+)"
     r"|(?P<bearer>(?i:bearer)(?:[ \t]++|%20|\+)(?P<bearer_value>[\w.~+/=-]{8,}+))"
     r"|(?P<basic>(?i:basic)(?:[ \t]++|%20|\+)(?P<basic_value>[A-Za-z0-9+/]{8,}+={0,2}))"
     r"|(?P<login>:\\*+/\\*+/(?P<login_value>[^\s/\"'<>`\\]*)@)"

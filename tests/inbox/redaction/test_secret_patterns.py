@@ -269,3 +269,13 @@ def test_keeps_what_only_looks_like_a_secret(text: str) -> None:
 def test_masks_a_private_key_whose_end_was_cut_off() -> None:
     text = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA7bq0lt and more of it"
     assert masked(text)[0] == "[private-key]"
+
+
+def test_beginnings_of_a_format_over_and_over_are_read_once() -> None:
+    """It takes minutes if each beginning is tried to the end of the text."""
+    text, masked = JSON64 * (1 << 18), Counter[str]()
+    assert redact_parts([{"note": text}], masked) == [{"note": text}]
+    assert not masked
+    token = f"{text[:3000]}hbGciOiJIUzI1NiJ9.{JSON64}zdWIiOiIxIn0.{MIXED[:40]}"
+    [found] = redact_parts([{"note": token}], masked)
+    assert MIXED[:8] not in found["note"]
