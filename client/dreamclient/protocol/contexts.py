@@ -25,22 +25,25 @@ LOOKED_AT = 256  # parts of it, numbers or not
 def small_context(ctx: Any) -> dict[str, Any]:
     """Return the part to send of a `DreamContext`, or of a mapping with its keys. Raise UsageError if it cannot be
     sent."""
-    given = ctx if type(ctx) is dict or isinstance(ctx, Mapping) else vars(ctx)
+    given = ctx if type(ctx) is dict or isinstance(ctx, Mapping) else getattr(ctx, "__dict__", None)
+    if given is None:
+        raise _refused("it", ctx, "a DreamContext or a mapping")
     small: dict[str, Any] = {"prompt": "", "reply": "", "themes": []}
-    try:
-        for name in ("prompt", "reply", "expert", "trauma_level", "quality"):
-            value = given.get(name)
-            if type(value) is float or (type(value) is str and 4 * len(value) <= TEXT_BYTES):  # nearly always
-                small[name] = value
-            elif value is not None:
-                small[name] = _text_or_number(value)
-        for name in ("math_state", "pulse"):
-            if (value := given.get(name)) is not None:
-                small[name] = _numbers(value)
-        if (value := given.get("themes")) is not None:
-            small["themes"] = list(map(int, islice(value, NUMBERS)))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"a context that cannot be sent: {error}") from None
+    for name in ("prompt", "reply", "expert"):
+        value = given.get(name)
+        if type(value) is str and 4 * len(value) <= TEXT_BYTES:  # nearly always
+            small[name] = value
+        elif value is not None:
+            small[name] = _cut_text(name, value)
+    for name in ("trauma_level", "quality"):
+        value = given.get(name)
+        if value is not None and (measure := _measure(name, value)) is not None:
+            small[name] = measure
+    for name in ("math_state", "pulse"):
+        if (value := given.get(name)) is not None:
+            small[name] = _numbers(value)
+    if (value := given.get("themes")) is not None:
+        small["themes"] = _whole_numbers("themes", value)
     return small
 
 
@@ -61,10 +64,31 @@ def private_message(untold: Mapping[str, int]) -> bytes:
     return packed([NOTIFICATION, Method.PRIVATE, [as_told(untold)]])
 
 
-def _text_or_number(value: Any) -> str | float:
+def _cut_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        return value if isinstance(value, int) else float(value)
+        raise _refused(name, value, "a text")
     return value[:TEXT_CHARS].encode(errors="replace")[:TEXT_BYTES].decode(errors="ignore")
+
+
+def _measure(name: str, value: Any) -> float | None:
+    """Return a measure, or None if it is not finite: sent, it would cost the whole context."""
+    if not hasattr(value, "__float__"):
+        raise _refused(name, value, "a number")
+    return number(value)
+
+
+def _whole_numbers(name: str, value: Any) -> list[int]:
+    try:
+        return list(map(int, islice(value, NUMBERS)))
+    except (TypeError, ValueError, OverflowError):
+        raise _refused(name, value, "a sequence of whole numbers") from None
+
+
+def _refused(name: str, value: Any, expected: str) -> UsageError:
+    """Return the error of a context that cannot be sent. It names no value, which may be what was said (P14)."""
+    return UsageError(
+        f"a context that cannot be sent: {name} is a {type(value).__name__}; expected {expected}"
+    )
 
 
 def _numbers(value: Any) -> dict[str, float]:
@@ -85,6 +109,6 @@ def number(value: Any) -> float | None:
     """Return `value` as a finite float, or None."""
     try:
         found = float(value) if hasattr(value, "__float__") else nan
-    except (TypeError, ValueError, OverflowError):  # an array of several
+    except Exception:  # noqa: BLE001 an array of several, or whatever the host's own type raises
         return None
     return found if isfinite(found) else None

@@ -58,10 +58,12 @@ class Session(Peer):
         self.out.append(self.call(Method.HELLO, [hello], lambda reply: self._greeted(taken, reply))[1])
 
     def _greeted(self, told: Counter[str], reply: Reply | None) -> None:
-        if reply is None:
-            self.failures.put_back(told)
-            return
-        self.ready, self.answered = self._is_welcome(reply), True
+        try:
+            if reply is not None:
+                self.ready, self.answered = self._is_welcome(reply), True
+        finally:
+            if not self.ready:  # a daemon that refuses hello counts nothing of it
+                self.failures.put_back(told)
         if self.ready and any(self.fragments.values()) and self.daemon.get("seeded") is False:
             try:
                 self.out.append(self.call(Method.SEED, [self.fragments], self._seeded)[1])
@@ -126,7 +128,7 @@ class Session(Peer):
             case Notification(Method.EVENT, [event, *_]) if self.on_event is not None:
                 try:
                     self.on_event(event)
-                except Exception:  # noqa: BLE001 the host's own code must not end the connection
+                except BaseException:  # noqa: BLE001 the host's own code must not end the connection
                     self.failures.count("on_event")
             case Notification(Method.ERROR, [_, str(message), *_]):
                 self._last_words = f"the daemon ended the connection: {message}"

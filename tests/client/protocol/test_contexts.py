@@ -87,15 +87,42 @@ class Bare:
         {1, 2},
         {"prompt": ["x"]},
         {"trauma_level": object()},
-        {"quality": 2**70},
+        {"prompt": b"what was said"},
+        {"expert": 7},
+        {"quality": "what was said"},
         {"themes": 7},
-        {"themes": ["one"]},
+        {"themes": "what was said"},
+        {"themes": [float("inf")]},
     ],
     ids=lambda ctx: type(ctx).__name__,
 )
 def test_refuses_a_value_that_is_no_context(ctx: Any) -> None:
-    with pytest.raises((UsageError, TypeError, ValueError)):
+    with pytest.raises(
+        UsageError, match=r"^a context that cannot be sent: \w+ is a \w+; expected "
+    ) as raised:
         context_message(ctx, {})
+    assert "said" not in str(raised.value)  # P14
+    assert raised.value.__cause__ is None
+
+
+class Raises:
+    def __float__(self) -> float:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), np.float32("nan"), 10**400, np.arange(3), Raises()]
+)
+def test_a_measure_without_a_finite_value_was_not_measured(value: Any) -> None:
+    """Sent, it would cost the context, with the failures that it carries."""
+    ctx = {"prompt": "p", "trauma_level": value, "quality": 0.5, "pulse": {"novelty": value, "arousal": 0.5}}
+    assert small_context(ctx) == {
+        "prompt": "p",
+        "reply": "",
+        "themes": [],
+        "quality": 0.5,
+        "pulse": {"arousal": 0.5},
+    }
 
 
 def test_more_failures_than_fit_are_refused() -> None:

@@ -1,6 +1,8 @@
 """A host's side of its connections: the bytes to send for the bytes received, without a socket and a clock."""
 
+import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -175,6 +177,23 @@ def test_any_other_answer_to_hello_is_refused(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": (Code.REFUSED, "the daemon is full")},
+        {"error": (Code.WRONG_PROTOCOL, "this daemon speaks 2")},
+        {"welcome": {}},
+    ],
+)
+def test_p10_failures_that_a_refused_hello_carried_are_told_by_the_next(answer: Any) -> None:
+    ends = Ends()
+    ends.session.failures.count("listen")
+    with suppress(NotConnected):
+        ends.greeted(**answer)
+    ends.session.begin()
+    assert ends.said()[0].params[0]["failures"] == {"listen": 1}
+
+
+@pytest.mark.parametrize(
     ("fragments", "seeded", "sent"),
     [
         ({"origin": ["a"], "readme": ["b"]}, False, [{"origin": ["a"], "readme": ["b"]}]),
@@ -235,7 +254,9 @@ def test_events_reach_the_host_and_its_failure_is_counted() -> None:
     ):
         ends.session.receive(ends.daemon.notify(method, params))
     assert seen == ["line"]
-    assert ends.session.failures.counts == {"on_event": 1}
+    ends.session.on_event = lambda _: sys.exit()
+    ends.session.receive(ends.daemon.notify("event", [{}]))
+    assert ends.session.failures.counts == {"on_event": 2}
 
 
 def test_the_daemons_last_words_are_the_trouble() -> None:
