@@ -181,9 +181,14 @@ class Link:
         self._full = False
 
     def _polled(self, what: int, wait_s: float | None) -> bool:
+        wait_s = None if wait_s is None else max(0.0, wait_s)
+        if not hasattr(select, "poll"):  # eventlet removes it
+            ends = [self._sock]
+            reads, writes = (ends, []) if what == select.POLLIN else ([], ends)
+            return any(select.select(reads, writes, [], wait_s))
         poll = select.poll()
         poll.register(self._sock, what)
-        return bool(poll.poll(None if wait_s is None else max(0.0, wait_s) * 1000))
+        return bool(poll.poll(None if wait_s is None else wait_s * 1000))
 
     # the client's own thread
 
@@ -242,7 +247,7 @@ def connected(to: str | os.PathLike[str] | None = None) -> socket.socket:
     """Return a connected, non-blocking socket. Raise NotConnected, SocketPathError."""
     path = str(socket_path(to))
     check_socket_path(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = _new_socket()
     try:
         # Blocking, it would wait for as long as the daemon is stopped and its backlog full.
         sock.setblocking(False)
@@ -255,6 +260,18 @@ def connected(to: str | os.PathLike[str] | None = None) -> socket.socket:
             ) from None
         raise NotConnected(f"no daemon at {path}: {os.strerror(error.errno or 0)}") from None
     return sock
+
+
+def _new_socket() -> socket.socket:
+    """Return a socket. It never takes the number of a standard stream that the host has closed, since what the host or
+    its libraries write there would be sent to the daemon."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if sock.fileno() > 2:
+        return sock
+    import fcntl  # seldom needed, and not in leo's start
+
+    with sock:
+        return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, 3))
 
 
 def _ended(error: OSError) -> NotConnected:

@@ -2,16 +2,20 @@
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Self
+from contextvars import copy_context
+from typing import Any, Self, TypeVar
 
 from dreamclient.clients.link import Link
 from dreamclient.clients.run import Run
-from dreamclient.clients.thread import Client, result_of
-from dreamclient.errors import CallTimeout
+from dreamclient.clients.thread import LONGEST_S, Client, deadline_in, result_of
+from dreamclient.errors import CallTimeout, NotConnected
 from dreamclient.protocol.rpc import Reply, Request
+
+T = TypeVar("T")
 
 
 class AsyncDreamClient(Client):
@@ -33,14 +37,14 @@ class AsyncDreamClient(Client):
         """Start connecting, wait up to `wait_s` for the first attempt to end, and return whether it is connected. A
         second start does nothing. After `close` a start connects again."""
         if (run := self._began()) and wait_s:
-            await asyncio.to_thread(run.tried.wait, wait_s)
+            await _on_a_thread(run.tried.wait, min(wait_s, LONGEST_S))
         return self.connected
 
     async def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
         """Call a method of the daemon (docs/reference/protocol.md) and return its result.
 
         Raise NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
-        loop, deadline = asyncio.get_running_loop(), time.monotonic() + timeout_s
+        loop, deadline = asyncio.get_running_loop(), deadline_in(timeout_s)
         answered: asyncio.Future[Reply | None] = loop.create_future()
 
         def end(reply: Reply | None) -> None:
@@ -51,7 +55,7 @@ class AsyncDreamClient(Client):
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(end, reply)
 
-        forget = await asyncio.to_thread(self.ask, method, list(params), done, deadline)
+        forget = await _on_a_thread(self.ask, method, list(params), done, deadline)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return result_of(await answered)
@@ -70,7 +74,7 @@ class AsyncDreamClient(Client):
         if hooks:
             await asyncio.wait(hooks, timeout=self._timing.close_s)
         if run is not None:
-            await asyncio.to_thread(run.join, self._timing.close_s)
+            await _on_a_thread(run.join, self._timing.close_s)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -122,9 +126,38 @@ class AsyncDreamClient(Client):
             value = self._session.hooks.invoke(request.method, request.params)
             value = await value if inspect.isawaitable(value) else value
         except BaseException as error:
+            answered = _on_a_thread(link.answer, request, None, error)
             if not isinstance(error, Exception):  # a cancellation is answered, and never swallowed
-                link.answer(request, None, error)
                 raise
-            await asyncio.to_thread(link.answer, request, None, error)
+            await answered
         else:
-            await asyncio.to_thread(link.answer, request, value)
+            await _on_a_thread(link.answer, request, value)
+
+
+def _on_a_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+    """Begin a call on a thread of its own, and return its result to await. The end of the loop and the exit of the host
+    wait for each thread of `asyncio.to_thread`, and this one may wait for a daemon that is stopped."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+
+    def end(result: Any, error: Exception | None) -> None:
+        if not ended.done():  # it was cancelled
+            if error is None:
+                ended.set_result(result)
+            else:
+                ended.set_exception(error)
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function(*arguments)
+        except Exception as caught:  # noqa: BLE001 the one that awaits it gets it
+            error = caught
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(end, result, error)
+
+    try:
+        threading.Thread(target=copy_context().run, args=(run,), name="dreamd-waits", daemon=True).start()
+    except RuntimeError:
+        ended.set_exception(NotConnected("the system has no thread left"))
+    return ended

@@ -46,15 +46,14 @@ class Run:
     def begin(self) -> None:
         """Start the thread. Raise RuntimeError if the system has no thread left."""
         self.thread.start()
-        process.started(self)
 
     def stop(self) -> None:
         """Ask the thread to end, and wake it."""
         self.over = True
         with suppress(RuntimeError):  # released already
             self._wake.release()
-        if self.link is not None:
-            self.link.shutdown()
+        if (link := self.link) is not None:  # the thread may take it off at any time
+            link.shutdown()
 
     def join(self, timeout_s: float) -> None:
         """Wait for the end of the thread, unless this is called on it."""
@@ -68,6 +67,7 @@ class Run:
             self.link.abandon()
 
     def _work(self) -> None:
+        process.started(self)
         while not self.over:
             try:
                 self._connection()

@@ -27,8 +27,8 @@ from dreamclient.protocol.session import CLOSED, CONNECTING, NOT_STARTED, Done, 
 # Served by any daemon, whatever protocol it speaks, so that an old one can be seen and stopped.
 FROZEN = frozenset({Method.HELLO, Method.STATUS, Method.SHUTDOWN})
 
-
 TIMING = Timing()
+LONGEST_S = 7 * 86400.0  # of a wait: the system's own calls take no infinity
 
 
 class Client:
@@ -190,9 +190,11 @@ class Client:
         self._wanted = True
         if self._run is None and self._starting.acquire(blocking=False):
             try:  # else another thread starts it, or a signal came meanwhile
-                self._session.trouble = CONNECTING
-                self._run = Run(copy(self._session), self._connect, self._timing, self._serve_hook)
-                self._run.begin()
+                if self._run is None:  # else another thread has started it before the lock was taken
+                    self._session.trouble = CONNECTING
+                    run = Run(copy(self._session), self._connect, self._timing, self._serve_hook)
+                    self._run = run
+                    run.begin()  # `stop` may have taken it off meanwhile: then its thread ends at once
             except RuntimeError as error:  # no thread is left, or the interpreter is at its end
                 self._run = None
                 self._session.lost(error, was_ready=False)
@@ -224,7 +226,7 @@ class DreamClient(Client):
         """Start connecting, wait up to `wait_s` for the first attempt to end, and return whether it is connected. A
         second start does nothing. After `close` a start connects again."""
         if run := self._began():
-            run.tried.wait(wait_s)
+            run.tried.wait(min(wait_s, LONGEST_S))
         return self.connected
 
     def call(self, method: str, *params: Any, timeout_s: float = 10.0) -> Any:
@@ -233,7 +235,7 @@ class DreamClient(Client):
         Raise NotConnected, CallTimeout, RemoteError (the daemon answered with an error), UsageError."""
         if self._run is not None and threading.current_thread() is self._run.thread:
             raise UsageError("a hook cannot call the daemon: the answer would come to the thread that waits")
-        deadline = time.monotonic() + timeout_s
+        deadline = deadline_in(timeout_s)
         ended, replies = threading.Event(), list[Reply | None]()
 
         def done(reply: Reply | None) -> None:
@@ -259,6 +261,11 @@ class DreamClient(Client):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def deadline_in(timeout_s: float) -> float:
+    """Return the time (monotonic seconds) at which a call is given up: in a week at most."""
+    return time.monotonic() + min(timeout_s, LONGEST_S)
 
 
 def result_of(reply: Reply | None) -> Any:

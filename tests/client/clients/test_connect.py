@@ -1,6 +1,8 @@
 """Connecting to the daemon: without waiting, and with a reason if it fails."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,21 @@ def test_raises_not_connected_at_once_if_the_backlog_is_full(path: Path) -> None
 def test_raises_an_error_for_a_path_that_no_socket_can_have(tmp_path: Path) -> None:
     with pytest.raises(SocketPathError):
         connected(tmp_path / ("x" * 108))
+
+
+def test_never_takes_the_place_of_a_closed_standard_stream(path: Path) -> None:
+    """A host without a standard error would send its warnings to the daemon."""
+    program = """
+import os, sys
+from dreamclient.clients.link import connected
+
+os.close(2)
+with connected(sys.argv[1]) as sock:
+    print(sock.fileno() > 2, sock.get_inheritable(), sock.getpeername())
+"""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        command = [sys.executable, "-c", program, str(path)]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert told == f"True False {path}\n"

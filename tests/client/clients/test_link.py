@@ -393,3 +393,17 @@ def test_abandon_closes_the_forked_copy_only(ends: Ends) -> None:
     ends.theirs.sendall(b"still there")
     assert sock.recv(100) == b"still there"
     sock.close()
+
+
+def test_waits_without_poll_which_eventlet_removes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.poll")
+    ends = Ends()
+    assert ends.link.receive(0.0) == []
+    ends.theirs.sendall(ends.peer.call("recall", ["q", 1], 1)[1])
+    assert [request.method for request in ends.receive()] == ["recall"]
+    ends.stall()
+    assert not ends.link.offer({})
+    with pytest.raises(CallTimeout):
+        ends.call(deadline=0.0)
+    ends.link.end()
+    ends.theirs.close()

@@ -1,6 +1,7 @@
 """AsyncDreamClient against real sockets: the promises of the blocking client, on one loop."""
 
 import asyncio
+import math
 import socket
 import subprocess
 import sys
@@ -507,6 +508,110 @@ def test_counts_contexts_and_is_not_connected_when_its_loop_has_ended(path: Path
         "False False the event loop has ended {'not_connected': 1}",
         "True True ",
     ]
+
+
+LEFT = """
+import asyncio, socket, sys, threading
+from dreamclient import AsyncDreamClient
+from dreamclient.protocol.rpc import Peer
+
+path = sys.argv[1]
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen()
+kept = []
+
+
+def serve(answers_hello):
+    sock, _ = listener.accept()
+    kept.append(sock)
+    if answers_hello:
+        peer = Peer()
+        (hello,) = peer.receive_data(sock.recv(1 << 16))
+        sock.sendall(peer.respond(hello.msgid, {"protocol": 1, "seeded": True}))
+        sock.sendall(peer.call("generate", ["a seed", 0.5, 0.5], 1)[1])
+
+
+def fill(client):
+    while client.offer({"prompt": "x" * 2000}):
+        pass
+
+
+async def main(case):
+    in_hook = asyncio.Event()
+
+    async def generate(*_):
+        fill(client)
+        in_hook.set()
+        if case == "cancelled":
+            await asyncio.sleep(600)
+        return "a line"
+
+    threading.Thread(target=serve, args=(case != "start",), daemon=True).start()
+    client = AsyncDreamClient(generate, socket_path=path)
+    if case == "start":
+        try:
+            await asyncio.wait_for(client.start(600), 0.1)
+        except TimeoutError:
+            return
+    await client.start(600)
+    await in_hook.wait()
+    if case == "call":
+        asyncio.ensure_future(client.call("status", timeout_s=600))
+    await asyncio.sleep(0.05)  # so that what waits for the daemon has begun to
+
+
+for case in ("answered", "cancelled", "call", "start"):
+    asyncio.run(main(case))
+    print(case, "ended")
+"""
+
+
+def test_p1_a_loop_ends_though_its_daemon_is_stopped(path: Path) -> None:
+    """The owner's loop ends without `close`, while a hook, its answer, a call or the start waits for that daemon."""
+    command = [sys.executable, "-X", "dev", "-c", LEFT, str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split("\n") == ["answered ended", "cancelled ended", "call ended", "start ended", ""]
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_call_has_its_deadline_whatever_keeps_the_threads_of_the_loop(
+    daemon: Serve, make: Make
+) -> None:
+    await daemon()
+    client = make()
+    assert await client.start(DEADLINE_S)
+    free = threading.Event()
+    loop = asyncio.get_running_loop()
+    busy = [loop.run_in_executor(None, free.wait, DEADLINE_S) for _ in range(64)]
+    try:
+        assert await client.call("status") is True
+        assert not any(one.done() for one in busy)
+    finally:
+        free.set()
+        await asyncio.gather(*busy)
+
+
+async def test_a_system_without_a_thread_left_fails_the_call(
+    daemon: Serve, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    await daemon()
+    client = make()
+    assert await client.start(DEADLINE_S)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(NotConnected, match="no thread left"):
+            await client.call("status")
+
+
+async def test_waits_for_ever_if_it_is_asked_to(daemon: Serve, make: Make) -> None:
+    await daemon()
+    client = make()
+    assert await client.start(math.inf)
+    assert await client.call("status", timeout_s=math.inf) is True
 
 
 async def test_an_answer_that_comes_as_its_caller_is_cancelled_is_dropped(

@@ -3,6 +3,7 @@
 import gc
 import inspect
 import json
+import math
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from dreamclient.clients import process
@@ -660,6 +662,78 @@ def test_a_closed_client_is_collected(path: Path) -> None:
     del client
     gc.collect()
     assert gone() is None
+
+
+class Yields:
+    """A lock that lets another thread do `work` before it is taken."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work, self._lock, self.release = work, threading.Lock(), self.free
+
+    def acquire(self, blocking: bool = True) -> bool:
+        self._work, work = (lambda: None), self._work
+        work()
+        return self._lock.acquire(blocking)
+
+    def free(self) -> None:
+        self._lock.release()
+
+
+def test_two_threads_that_start_a_client_at_one_time_make_one_connection(path: Path, make: Make) -> None:
+    with LittleDaemon(path) as daemon:
+        client = make()
+        client._starting = Yields(client.start)  # the other thread is quicker
+        assert client.start(DEADLINE_S)
+        run = client._run
+        client.close()
+        assert daemon.arrival().ended.wait(DEADLINE_S)
+        assert daemon._arrived.empty()
+        assert run not in process._process.running
+
+
+def test_a_client_may_be_stopped_while_it_starts(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = make()
+    begin = Run.begin
+    runs = []
+
+    def stopped(run: Run) -> None:
+        client.stop()
+        begin(run)
+        runs.append(run)
+
+    monkeypatch.setattr(Run, "begin", stopped)
+    assert not client.start(DEADLINE_S)
+    assert not client.offer(CONTEXT)
+    runs[0].thread.join(DEADLINE_S)
+    assert (runs[0].thread.is_alive(), runs[0] in process._process.running) == (False, False)
+
+
+def test_a_connection_may_end_while_it_is_stopped(make: Make) -> None:
+    class Ending(Run):
+        """Its connection is gone when it is looked at a second time."""
+
+        looks = 0
+
+        @property
+        def link(self) -> Any:
+            self.looks += 1
+            return mock.Mock() if self.looks == 1 else None
+
+        @link.setter
+        def link(self, _: Any) -> None:
+            pass
+
+    client = make()
+    client._run = Ending(client._session, lambda: None, QUICK, lambda *_: None)
+    client.stop()
+    assert client.trouble == "closed"
+
+
+def test_waits_for_ever_if_it_is_asked_to(path: Path, make: Make) -> None:
+    with LittleDaemon(path):
+        client = make()
+        assert client.start(math.inf)
+        assert client.call("status", timeout_s=math.inf) is True
 
 
 def test_stop_takes_no_lock_and_waits_for_nothing(path: Path, make: Make) -> None:
