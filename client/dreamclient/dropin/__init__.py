@@ -72,7 +72,7 @@ class DreamContext(WireContext):
         pulse: PulseSnapshot | None = None,
     ) -> None:
         pulse = pulse or PulseSnapshot(pulse_novelty, pulse_arousal, pulse_entropy)
-        super().__init__(prompt, reply, math_state, pulse, trauma_level, list(themes), expert, quality)
+        super().__init__(prompt, reply, math_state, pulse, trauma_level, themes, expert, quality)
 
     def __getattr__(self, name: str) -> float | None:
         if name not in ("pulse_novelty", "pulse_arousal", "pulse_entropy"):
@@ -177,12 +177,13 @@ def _guard_first_start(db_path: Path) -> None:
         return
     import sqlite3
     from contextlib import closing
+    from pathlib import PurePath
 
     try:
-        uri = f"file:{os.fspath(db_path)}?mode=ro"
+        uri = f"{PurePath(os.path.abspath(db_path)).as_uri()}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as leo:
             fed = leo.execute("SELECT 1 FROM meta WHERE key = 'module_bootstrap_hash'").fetchone()
-    except (sqlite3.Error, TypeError):
+    except Exception:  # noqa: BLE001 leo must not break over it
         return
     if fed is None:
         module.__doc__ = ""

@@ -3,7 +3,7 @@
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import FrameType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,15 +23,13 @@ FIGURES_S = 1.0  # that a question for figures may take: a daemon answers in a m
 def leo_near(functions: Sequence[Callable[..., Any]], frame: FrameType | None) -> Any:
     """Return the field that `functions` are methods of, or the field that is `self` in `frame` or in a frame that
     called it. Return None if there is no such field."""
-    from dreamclient.errors import UsageError
     from dreamclient.leo.names import names_of
 
     for candidate in _candidates(functions, frame):
-        try:
+        # Any object of the host's: a proxy may raise what it likes when it is asked for an attribute.
+        with suppress(Exception):
             names_of(candidate)
-        except UsageError:
-            continue
-        return candidate
+            return candidate
     return None
 
 
@@ -82,11 +80,13 @@ class Process:
         try:
             return attach(field, client=client)
         except Exception:  # noqa: BLE001 counted
-            leave_alone(field)  # the next reply would fail again
-            self.failures.count("init")
-            self._silent = client
-            client.start()
-            return None
+            if (attachment := attachment_of(field)) is None:  # otherwise another thread was quicker
+                leave_alone(field)  # the next reply would fail again
+                self.failures.count("init")
+                if self._silent is None:  # one is enough, however many fields there are
+                    self._silent = client
+                    client.start()
+            return attachment
 
     def replied(
         self,
@@ -151,13 +151,16 @@ class Process:
         """Return the daemon in this process, or None if the service is to be used."""
         from dreamclient.embedded import EmbeddedDaemon
 
-        self._daemon = self._daemon or EmbeddedDaemon()
+        made = EmbeddedDaemon()
+        self._daemon = self._daemon or made  # another thread may have made one meanwhile
         return self._daemon if self._mode else None
 
     def _waits(self) -> Any:
         from dreamclient.embedded import from_dreamd
 
-        self._waiting = self._waiting or from_dreamd("embedded_waiting").Waiting()
+        if self._waiting is None:
+            made = from_dreamd("embedded_waiting").Waiting()
+            self._waiting = self._waiting or made  # another thread may have made one meanwhile
         return self._waiting
 
     def _new_client(self) -> "DreamClient":
@@ -177,8 +180,8 @@ class Process:
             run = getattr(client, "on_the_waiting_thread", lambda hook: hook)
             hooks = (lambda *line: self._functions[0]()(*line[:3])), (lambda text: self._functions[1]()(text))
             client.serve(*map(run, hooks))
-            client.start()
-            self._client = client
+            self._client = self._client or client  # another thread may have made one meanwhile
+            self._client.start()
         return self._client
 
 

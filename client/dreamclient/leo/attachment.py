@@ -58,8 +58,7 @@ def attach(
 
     Raise UsageError if `field` is no field of leo's, is attached already, or cannot speak a line: the message says why.
     """
-    if attachment_of(field) is not None:
-        raise UsageError("this field is attached already; detach() it first")
+    _check_not_attached(field)
     names = names_of(field)
     if client is None:
         if origin is None:
@@ -83,6 +82,11 @@ def attachment_of(field: Any) -> "Attachment | None":
     """Return the attachment of this object, or None. A copy of an attached object has none."""
     found: Attachment | None = getattr(type(field), _MARK, None)
     return found if found is not None and found.field() is field else None
+
+
+def _check_not_attached(field: Any) -> None:
+    if attachment_of(field) is not None:
+        raise UsageError("this field is attached already; detach() it first")
 
 
 def leave_alone(field: Any) -> None:
@@ -109,6 +113,7 @@ class Attachment:
         hooks.talks = lambda: len(self.replies) > 0
         self.database.look(field)
         self._class, self._bond = type(field), _class_for(self, type(field))
+        _check_not_attached(field)  # again: another thread may have done it meanwhile
         try:
             field.__class__ = self._bond
         except TypeError as error:

@@ -15,7 +15,8 @@ from typing import Any
 from dreamclient.clients.process import call_in_child, unforked
 
 _METHODS = (MethodType, BuiltinFunctionType)
-_SHARED: random.Random = random.random.__self__  # type: ignore[attr-defined]
+# Of the module, whose functions a host may have replaced.
+_SHARED: random.Random = random._inst  # noqa: SLF001
 
 
 def own_random() -> ModuleType:

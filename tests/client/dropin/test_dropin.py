@@ -13,9 +13,10 @@ import weakref
 from contextlib import closing
 from dataclasses import replace
 from types import ModuleType
+from unittest import mock
 
 import pytest
-from dreamclient import dropin
+from dreamclient import dropin, embedded
 from dreamclient.dropin import (
     BOOTSTRAP_TEXT,
     DreamConfig,
@@ -28,6 +29,7 @@ from dreamclient.dropin import (
 from dreamclient.dropin import process as dropin_host
 from dreamclient.dropin.process import Process
 from dreamclient.leo.attachment import attachment_of
+from dreamclient.leo.voice import Voice
 from dreamclient.messages import PulseSnapshot
 from dreamclient.privacy import private
 from dreamclient.protocol.contexts import small_context
@@ -135,7 +137,7 @@ def test_has_leos_signatures():
 
 
 def test_sends_both_forms_of_the_context_alike():
-    nested = DreamContext("hello", "I am here", pulse=PulseSnapshot(0.8, 0.6, 0.5), trauma_level=0.7, themes=(1, 2),
+    nested = DreamContext("hello", "I am here", pulse=PulseSnapshot(0.8, 0.6, 0.5), trauma_level=0.7, themes=[1, 2],
                           expert="wounded", quality=0.5)  # fmt: skip
     assert nested == STIRRED
     assert small_context(STIRRED) == small_context(nested) == {
@@ -145,6 +147,11 @@ def test_sends_both_forms_of_the_context_alike():
     assert (nested.pulse_novelty, nested.pulse_arousal, nested.pulse_entropy) == (0.8, 0.6, 0.5)
     nothing = replace(nested, pulse=None)
     assert (nothing.pulse_novelty, nothing.prompt) == (None, "hello")
+
+
+@pytest.mark.parametrize("themes", [None, 7])
+def test_p1_a_context_is_made_of_whatever_leo_gives(themes):
+    assert DreamContext("hello", "I am here", themes=themes).themes is themes
 
 
 def test_bootstrap_feeds_the_text_and_never_raises(leo):
@@ -483,6 +490,73 @@ def test_the_latest_functions_are_asked(service, database, leo):
     assert leo.said
 
 
+class Quicker:
+    """In the place of `function`: another thread's call of `work` ends before the first call of it does."""
+
+    def __init__(self, function, work):
+        self._function, self._work, self.others = function, work, []
+
+    def __call__(self, *arguments):
+        if not self.others:
+            self.others.append(None)
+            self.others[0] = self._work()
+        return self._function(*arguments)
+
+
+def test_first_replies_of_functions_on_two_threads_have_one_client(monkeypatch, host, leo):
+    functions = (leo.generate, leo.observe)
+    quicker = Quicker(host._new_client, lambda: host._plain(functions))
+    monkeypatch.setattr(host, "_new_client", quicker)
+    assert host._plain(functions) is quicker.others[0] is host._client
+
+
+def test_first_replies_on_two_threads_wait_for_one_daemon(monkeypatch, host):
+    quicker = Quicker(embedded.from_dreamd, host._waits)
+    monkeypatch.setattr(embedded, "from_dreamd", quicker)
+    assert host._waits() is quicker.others[0] is host._waiting
+
+
+def test_first_replies_on_two_threads_share_the_embedded_daemon(monkeypatch, host):
+    monkeypatch.setenv("DREAMD_EMBEDDED", "1")
+    quicker = Quicker(embedded.EmbeddedDaemon, host._embedded)
+    monkeypatch.setattr(embedded, "EmbeddedDaemon", quicker)
+    assert host._embedded() is quicker.others[0] is host._daemon
+
+
+def test_attaches_a_field_once_whose_first_replies_are_on_two_threads(monkeypatch, tmp_path, host):
+    with closing(leo_double.settle(tmp_path)) as connection:
+        field = leo_double.LeoField(connection)
+        quicker = Quicker(Voice.examine, lambda: host._attach(field))
+        monkeypatch.setattr(Voice, "examine", lambda voice: quicker(voice))
+        assert host._attach(field) is quicker.others[0] is attachment_of(field)
+        assert host.failures.counts["init"] == 0
+        attachment_of(field).detach()
+
+
+def test_fields_that_cannot_dream_have_one_client_together(monkeypatch, tmp_path, host):
+    monkeypatch.setattr("dreamclient.leo.attachment.attach", mock.Mock(side_effect=AttributeError))
+    first = Double(monkeypatch, tmp_path).field
+    silent = host._silent
+    assert host._attach(leo_double.LeoField(first.conn)) is None
+    assert host._silent is silent
+    assert host.failures.counts["init"] == 2
+    first.conn.close()
+
+
+def test_p1_asks_any_object_of_a_host_if_it_is_a_leo(host, leo):
+    class Proxy:
+        """As those of web frameworks, outside of a request."""
+
+        def __getattr__(self, name):
+            raise RuntimeError("working outside of request context")
+
+        def talk(self):
+            maybe_run_dream(STIRRED, leo.generate, leo.observe)
+
+    Proxy().talk()
+    assert host.failures.counts == {"not_connected": 1}
+
+
 def test_a_field_is_attached_as_it_is_made(service, tmp_path, monkeypatch):
     double = Double(monkeypatch, tmp_path / "service")
     attached = attachment_of(double.field)
@@ -705,6 +779,19 @@ def test_changes_neither_a_docstring_nor_another_dream_module(monkeypatch, field
     for path in (tmp_path / "no such file", None):
         init_dream(path)
         assert module.__doc__ is None
+
+
+@pytest.mark.parametrize("name", ["what?", "100%25", "a#b", "an emoji 🌧", "\udcff"])
+def test_finds_leos_first_database_whatever_its_folder_is_called(monkeypatch, tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    with closing(sqlite3.connect(os.fsencode(folder / "leo.sqlite3"))) as leo:
+        leo.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT)")
+    before = os.listdir(tmp_path)
+    module = by_hand(monkeypatch, None)
+    init_dream(folder / "leo.sqlite3")
+    assert module.__doc__ == ""
+    assert os.listdir(tmp_path) == before
 
 
 def test_waiting_takes_the_real_time_if_none_is_given(waits, database, leo):

@@ -378,6 +378,23 @@ def test_attach_does_not_wait(leo, client):
     assert client.waited == [0.0]
 
 
+def test_refuses_a_field_that_another_thread_attaches_meanwhile(leo, client, monkeypatch):
+    examine = attachment_module.Voice.examine
+    others = []
+
+    def meanwhile(voice):
+        monkeypatch.setattr(attachment_module.Voice, "examine", examine)
+        others.append(attach(leo, client=client))
+        examine(voice)
+
+    monkeypatch.setattr(attachment_module.Voice, "examine", meanwhile)
+    with pytest.raises(UsageError, match="attached already"):
+        attach(leo, client=DreamClient(socket_path=ABSENT))
+    assert attachment_of(leo) is others[0]
+    others[0].detach()
+    assert type(leo) is leo_double.LeoField
+
+
 def test_refuses_a_field_that_is_attached_is_no_leo_or_cannot_speak(leo, client, monkeypatch):
     attachment = attach(leo, client=client)
     with pytest.raises(UsageError, match="attached already"):

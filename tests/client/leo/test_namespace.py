@@ -1,5 +1,6 @@
 """A namespace of leo's module, with a chance of its own."""
 
+import importlib.util
 import random
 import sys
 import threading
@@ -111,3 +112,16 @@ def test_his_module_is_not_changed_and_nothing_of_it_is_imported(leo):
     Voice(NAMES, pytest.fail).say(leo, SEED, 0.8, 0.3, 50)
     assert dict(NAMES) == before
     assert set(sys.modules) == loaded
+
+
+def test_a_host_may_have_replaced_functions_of_random(monkeypatch):
+    """As tests do, and only then make their first leo."""
+    monkeypatch.setattr(random, "random", lambda: 0.5)
+    spec = importlib.util.spec_from_file_location("loaded_again", namespace.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    own = again.own_random()
+    before = random.getstate()
+    assert own.random() == 0.5
+    assert own.choice([7]) == 7
+    assert random.getstate() == before
