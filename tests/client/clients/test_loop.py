@@ -607,7 +607,7 @@ async def test_a_system_without_a_thread_left_fails_the_call(
             await client.call("status")
 
 
-async def test_waits_for_ever_if_it_is_asked_to(daemon: Serve, make: Make) -> None:
+async def test_takes_a_wait_without_end(daemon: Serve, make: Make) -> None:
     await daemon()
     client = make()
     assert await client.start(math.inf)

@@ -729,7 +729,7 @@ def test_a_connection_may_end_while_it_is_stopped(make: Make) -> None:
     assert client.trouble == "closed"
 
 
-def test_waits_for_ever_if_it_is_asked_to(path: Path, make: Make) -> None:
+def test_takes_a_wait_without_end(path: Path, make: Make) -> None:
     with LittleDaemon(path):
         client = make()
         assert client.start(math.inf)
