@@ -117,9 +117,16 @@ def _load_signals(connection: Connection) -> dict[str, dict[str, list[float]]]:
 
 def recent_dialogs(connection: Connection, n: int, before: int | None = None) -> list[Row]:
     """Return the last n dialogues, newest first, without their lines. `before`: only those before this dialogue."""
-    place = "WHERE (started_at, id) < (SELECT started_at, id FROM dream_dialogs WHERE id = ?)"
-    found = f"dream_dialogs {place if before else ''} ORDER BY started_at DESC, id DESC LIMIT ?"
-    return _select_dialogs(connection, found, *([before] if before else []), n)
+    if before is None:
+        return _select_dialogs(connection, "dream_dialogs ORDER BY started_at DESC, id DESC LIMIT ?", n)
+    place = connection.execute("SELECT started_at, id FROM dream_dialogs WHERE id = ?", (before,)).fetchone()
+    return earlier_dialogs(connection, n, place) if place else []
+
+
+def earlier_dialogs(connection: Connection, n: int, place: tuple[float, int]) -> list[Row]:
+    """Return the last n dialogues before a place, which is the start and the id of a dialogue that may be gone."""
+    found = "dream_dialogs WHERE (started_at, id) < (?, ?) ORDER BY started_at DESC, id DESC LIMIT ?"
+    return _select_dialogs(connection, found, *place, n)
 
 
 def get_dialog(connection: Connection, dialog_id: int) -> Row | None:
@@ -279,7 +286,7 @@ def total_stats(connection: Connection) -> Row:
     }
 
 
-def _select_dialogs(connection: Connection, found: str, *arguments: int) -> list[Row]:
+def _select_dialogs(connection: Connection, found: str, *arguments: float) -> list[Row]:
     return [row | {"fed": bool(row["fed"])} for row in _select_rows(connection, _DIALOG, found, *arguments)]
 
 
@@ -301,7 +308,7 @@ def _meta_numbers(connection: Connection) -> dict[str, float]:
     return numbers
 
 
-def _select_rows(connection: Connection, columns: str, found: str, *arguments: int | str) -> list[Row]:
+def _select_rows(connection: Connection, columns: str, found: str, *arguments: float | str) -> list[Row]:
     cursor = connection.execute(f"SELECT {columns} FROM {found}", arguments)  # noqa: S608 - constants of this file
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]

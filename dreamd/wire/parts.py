@@ -46,7 +46,7 @@ class Parts(Struct):
     counts: Looker[dict[str, Any]]
     # A search may keep the database for 0.3 s. One at a time waits there, so that all other calls come between.
     searching: asyncio.Lock = field(default_factory=asyncio.Lock)
-    # A page of 1,000 dialogues may keep it for 20 ms, and a client may ask for 64: so that lines come between.
+    # A page of 1,000 dialogues takes some milliseconds, and a client may ask for 64. One at a time is read.
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def close(self) -> None:

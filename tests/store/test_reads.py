@@ -1,5 +1,6 @@
 """Reading the database: dialogues, running ones too, and the memory of the store."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from msgspec.msgpack import encode
 
 from dreamd.errors import Refusal
-from dreamd.store.store import Store
+from dreamd.store.store import PART, Store
 from tests.helpers.store_rows import (
     STARTED_AT,
     finish,
@@ -150,3 +151,27 @@ async def test_a_dialogue_without_texts_says_that_diagnostics_were_off(path: Pat
     assert "store.diagnostics was false" in await why_not_replayable(store, number)
     with pytest.raises(Refusal, match="the friend before dialogue 1 is not known: its texts were emptied"):
         await store.friend_before(number)
+
+
+async def test_p11_a_write_waits_for_a_part_of_a_page(store: Store):
+    """The page goes on behind it, and misses none, although the last dialogue of its first part is forgotten then."""
+    count, statements = 3 * PART + 5, list[str]()
+    number = await store.begin(new_dialog())
+
+    def prepare(connection: sqlite3.Connection) -> None:
+        rows = ((n, STARTED_AT + n) for n in range(number + 1, number + count))
+        connection.executemany("INSERT INTO dream_dialogs (id, started_at) VALUES (?, ?)", rows)
+        connection.set_trace_callback(statements.append)
+
+    await store._read(prepare)
+    forgotten = "DELETE FROM dream_dialogs WHERE id = ?"  # the last one of the first part
+    page, _ = await asyncio.gather(
+        store.recent(1000), store._write(sqlite3.Connection.execute, forgotten, (count - PART + 1,))
+    )
+    assert [dialog["id"] for dialog in page] == list(range(count, 0, -1))
+    steps = [
+        said.partition(" LIMIT ")[2] or "write"
+        for said in statements
+        if said.startswith("BEGIN") or f" LIMIT {PART}" in said
+    ]
+    assert steps == [str(PART), "write", *[str(PART)] * 4]
