@@ -120,8 +120,12 @@ _BY_TEXT = ("empty", "repeat")
 
 
 def _recorded_answer(line: Line, candidate: int) -> Answer:
-    """Return a candidate as the hook's answer. The chosen one has the measures of the line."""
-    return Answer(text=line.candidates[candidate - 1], **{name: getattr(line, name) for name in MEASURES})
+    """Return a candidate as the hook's answer. The chosen one has the measures of the line. Raise Differs."""
+    measures = {name: getattr(line, name) for name in MEASURES}
+    try:
+        return Answer(text=line.candidates[candidate - 1], **measures)
+    except ValueError:
+        raise Differs(f"line {line.turn}: a measure that is not finite") from None
 
 
 def _compare_fields(made: Generate | Line, stored: Line, names: Sequence[str]) -> None:

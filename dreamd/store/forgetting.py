@@ -129,8 +129,13 @@ def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Sh
     for trace_id in traces:
         times = connection.execute(lines, (trace_id,)).fetchall()
         if times:
-            found[trace_id] = {(index, round((at or 0.0) * 1000)) for index, (at,) in enumerate(times)}
+            found[trace_id] = {(index, _milliseconds(at)) for index, (at,) in enumerate(times)}
     return found
+
+
+def _milliseconds(at: object) -> int:
+    """Return the time of a line as its inbox file has it, 0 if another program spoilt it."""
+    return round(at * 1000) if isinstance(at, int | float) and isfinite(at) else 0
 
 
 def forget_dreams(

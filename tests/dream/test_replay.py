@@ -1,5 +1,7 @@
 """P13: a stored dialogue, run again with the same answers, goes the same way; one that was changed does not."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from dreamd.dream.draws import Draws
 from dreamd.dream.friend import Friend
 from dreamd.dream.model import Answer, Context, Fragment, LineMetrics, Pulse
 from dreamd.dream.outcomes import OUTCOMES
-from dreamd.dream.replay import Script, first_difference
+from dreamd.dream.replay import Differs, Script, first_difference, resume_dialogue
 
 FRIEND = Friend(
     tuple(
@@ -99,6 +101,16 @@ def test_names_a_changed_byte(field, value):
         Script(**{name: getattr(script, name) for name in script.__struct_fields__} | {"lines": changed})
     )
     assert found == f"line 1: another {'text' if field == 'candidates' else field}"
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_names_a_measure_that_another_program_spoilt(value):
+    script = spoken(7)
+    fields = {name: getattr(script, name) for name in script.__struct_fields__}
+    changed = Script(**fields | {"lines": [replace(script.lines[0], trauma=value), *script.lines[1:]]})
+    assert difference(changed) == "line 1: a measure that is not finite"
+    with pytest.raises(Differs, match="line 1: a measure"):
+        resume_dialogue(changed, can_recall=False)
 
 
 def test_names_another_length_or_end():

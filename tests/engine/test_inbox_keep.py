@@ -2,9 +2,10 @@
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,24 @@ async def test_counts_those_that_went_while_the_store_was_in_trouble(
         await completed(service)
         assert (await service.store.load()).dropped == len(await service.store.recent(9)) - 2
         assert len(inbox_files(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("at", ["'x'", "x'00ff'", "9e999", "NULL"])
+async def test_a_line_whose_time_another_program_spoilt_holds_up_no_other(tmp_path: Path, at: str) -> None:
+    async with serving(tmp_path, inbox__keep=1) as service, await host(service) as peer:
+        await peer.call("dream.now", STIRRED)
+        await settled(service)
+        with closing(sqlite3.connect(tmp_path / "dream.sqlite3", isolation_level=None)) as database:
+            database.execute(f"UPDATE dream_turns SET at = {at} WHERE turn = 2")
+        for _ in range(3):
+            await peer.call("dream.now", STIRRED)
+            await settled(service)
+        await completed(service)
+        assert (service.engine.pending.left, service.failures.counts) == (False, {})
+        assert (
+            len(inbox_files(tmp_path)) == 2
+        )  # its own, which cannot be told from another program's, and the last
+        assert (await peer.call("dialogs.forget", {"id": 1}))["dialogs"] == 1
 
 
 def test_p7_files_of_others_neither_go_nor_count(tmp_path: Path) -> None:
