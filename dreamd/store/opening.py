@@ -15,7 +15,15 @@ from msgspec import Struct
 
 from dreamd.errors import StoreForeign
 from dreamd.store import schema
-from dreamd.store.file.files import PARTS, Contents, create_private_file, read_contents, read_text, set_aside
+from dreamd.store.file.files import (
+    PARTS,
+    Contents,
+    create_private_file,
+    read_contents,
+    read_text,
+    roll_back_journal,
+    set_aside,
+)
 from dreamd.store.file.health import DAMAGED, READ_ONLY, reason_for
 from dreamd.store.reads import load_memory
 
@@ -77,9 +85,11 @@ def open_file(path: Path, how: Opening) -> sqlite3.Connection:
 def _look_or_make(path: Path, how: Opening) -> Contents:
     """Return the contents of the file, and make it if there is none. Raise StoreForeign or StoreTooNew."""
     own = path == how.own
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         _make_file(path, own, how)
         return Contents(0, frozenset())
+    if os.path.islink(path):  # with all links resolved
+        raise StoreForeign("a link stands in its place that leads to itself: remove it")
     if not os.path.isfile(path):  # SQLite would report an input/output error, and hang on a pipe
         raise StoreForeign("no file stands in its place, but a folder or the like: move that away")
     empty = not os.path.getsize(path)  # SQLite would delete the -wal of an empty file unread
@@ -87,6 +97,8 @@ def _look_or_make(path: Path, how: Opening) -> Contents:
         raise _Damaged
     if not own and (empty or not os.access(path, os.R_OK)):
         raise StoreForeign(f"it {'is empty' if empty else 'may not be read'}; it was left alone")
+    if own and os.path.exists(f"{path}-journal"):
+        roll_back_journal(path, how.patience_s)
     contents = read_contents(path, how.patience_s)
     schema.check_contents(contents)
     if not own and not schema.is_dreamds(contents):

@@ -2,6 +2,7 @@
 disk hangs."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,13 +34,13 @@ class Places:
     ) -> None:
         beside = [given, given.with_name(own.name)] if given else []
         self.name, *self._others = dict.fromkeys([*beside, own])
-        self.path = self.name.resolve()
+        self.path = _resolve_links(self.name)
         self.notes: list[str] = []  # what opening did: left alone, set aside, migrated
         self._clock = clock
         self._opening: asyncio.Task[Database] | None = None
         self._how = partial(
             Opening,
-            own=own.resolve(),
+            own=_resolve_links(own),
             keep_texts=keep_texts,
             busy_timeout_s=busy_timeout_s,
             notes=self.notes,
@@ -78,5 +79,10 @@ class Places:
                 if not self._others:
                     raise
                 left, self.name = self.name, self._others.pop(0)
-                self.path = self.name.resolve()
+                self.path = _resolve_links(self.name)
                 self.notes.append(f"not dreamd's: {left}: {error}; dreams are kept in {self.path}")
+
+
+def _resolve_links(path: Path) -> Path:
+    """Return the path with links resolved, also if one of them leads to itself, for which `Path.resolve` raises."""
+    return Path(os.path.realpath(path))

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from math import isfinite
 from sqlite3 import Connection
 from typing import Annotated, Any, Final
 
@@ -25,6 +24,9 @@ from dreamd.store.writes import LAST_RUN, OUTCOME, PAUSE
 DAYS: Final = 30  # whose decisions `stats` has
 DROPPED: Final = "dream_inbox_dropped"  # files
 FORGOTTEN: Final = "dream_forgotten"  # dialogues
+MOST_COUNTED: Final = (
+    2.0**53
+)  # of a number in dream_meta: up to it each integer is a float, and fits into a message
 
 Row = dict[str, Any]
 Measure = Annotated[float, Meta(ge=0, le=1)]
@@ -303,7 +305,7 @@ def _meta_numbers(connection: Connection) -> dict[str, float]:
             number = float(value)
         except (TypeError, ValueError):
             continue
-        if isfinite(number):
+        if abs(number) < MOST_COUNTED:
             numbers[key] = number
     return numbers
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from dreamd.errors import StoreForeign, StoreTooNew
+from dreamd.errors import StoreError, StoreForeign, StoreTooNew
 from dreamd.store import reply_shares
 from dreamd.store.file.files import Contents, back_up, free_name_beside
+from dreamd.store.file.health import reason_for
 from dreamd.store.file.transaction import run_transaction
 from dreamd.store.search import REBUILD, add_functions
 
@@ -195,7 +196,8 @@ def migrate_database(
 ) -> str | None:
     """Migrate the database to the newest version, and back it up first if it holds anything.
 
-    Return a note on what was done, or None if there was nothing to keep or to do.
+    Return a note on what was done, or None if there was nothing to keep or to do. Raise StoreError if the tables are
+    not those of its version.
     """
     version = contents.version
     if version == len(migrations):
@@ -205,9 +207,14 @@ def migrate_database(
         back_up(connection, copy)
     try:
         upgrade_in_place(connection, version, migrations)
-    except BaseException:  # it is tried again, and each time another copy would be left
+    except BaseException as error:  # it is tried again, and each time another copy would be left
         if copy and connection.execute("PRAGMA user_version").fetchone() == (version,):
             os.unlink(copy)
+        if isinstance(error, sqlite3.OperationalError) and reason_for(error) is None:
+            raise StoreError(
+                f"its tables are not those of its version, {version}; does it come from a dump, which loses"
+                " `PRAGMA user_version`? Its rows are as they were"
+            ) from None
         raise
     return (
         f"migrated from version {version} to {len(migrations)}; the old one is kept as {copy.name}"

@@ -197,6 +197,38 @@ async def test_a_damaged_file_is_set_aside_whole(
     assert again.unavailable_reason is None
 
 
+async def test_a_link_that_leads_to_itself_is_named(path: Path, open_store: OpenStore):
+    path.symlink_to(path.name)
+    with pytest.raises(StoreForeign, match="a link stands in its place that leads to itself: remove it"):
+        await open_store(path)
+
+
+KILLED_WITHOUT_A_LOG = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+connection.execute("PRAGMA cache_size = 2")
+connection.execute("BEGIN")
+for number in range(300):
+    connection.execute("INSERT INTO dream_meta VALUES (?, zeroblob(1000))", (f"dream_{number}",))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+async def test_rolls_back_what_a_killed_program_left_half_written(path: Path, open_store: OpenStore):
+    """As one that was killed while a backup that was put in place got its log."""
+    store = await open_store(path)
+    number = await one_dream(store)
+    await store.close()
+    killed = subprocess.run([sys.executable, "-c", KILLED_WITHOUT_A_LOG, str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert path.with_name("dream.sqlite3-journal").stat().st_size
+    store = await open_store(path)
+    assert (store.unavailable_reason, store.notes) == (None, [])
+    assert [each["id"] for each in await store.recent(9)] == [number]
+    assert not path.with_name("dream.sqlite3-journal").exists()
+
+
 async def test_a_log_without_its_database_is_kept(path: Path, open_store: OpenStore):
     """SQLite would delete it unread, with all that was committed to it."""
     path.with_name("dream.sqlite3-wal").write_bytes(b"committed")

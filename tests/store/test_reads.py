@@ -96,10 +96,11 @@ async def test_ignores_foreign_values_in_meta(store: Store, path: Path, open_sto
     await store.close()
     with closing(sqlite3.connect(path)) as connection:
         junk = [("dream_last_run_ts:nan", "nan"), ("dream_last_run_ts", None), ("dream_outcome:odd", "much")]
+        junk += [("dream_outcome:vast", "1e300"), ("dream_inbox_dropped", str(1 << 62))]
         connection.executemany("INSERT INTO dream_meta VALUES (?, ?)", junk)
         connection.commit()
     memory = await (await open_store(path)).load()
-    assert (memory.last_run, memory.outcomes) == ({}, {})
+    assert (memory.last_run, memory.outcomes, memory.dropped) == ({}, {}, 0)
 
 
 async def test_a_dialogue_is_unwritten_until_its_shard_is(store: Store):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamd.errors import StoreError
 from dreamd.store.file.files import Contents, read_contents
 from dreamd.store.reply_shares import WORDS_KEY
 from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate_database
@@ -140,7 +141,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path):
         connection.execute("CREATE TABLE dream_meta (key, value)")
         steps = (("CREATE TABLE dream_one (id)",), ("CREATE TABLE dream_two (id)", "NOT SQL"))
         contents = read_contents(path)
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(StoreError, match="not those of its version, 0; does it come from a dump"):
             migrate_database(connection, path, contents, 0.0, steps)
         assert read_contents(path) == contents == Contents(0, frozenset({"dream_meta"}))
         assert list(folder(path)) == [path.name]  # no copy: it is tried again at each tick, or start

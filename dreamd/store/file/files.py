@@ -60,6 +60,13 @@ def read_text(data: bytes) -> str:
     return data.decode(errors="replace")
 
 
+def roll_back_journal(path: Path, busy_timeout_s: float) -> None:
+    """Let SQLite undo what a program that was killed left half written, without a -wal: a connection that only reads
+    cannot do that, and could not read."""
+    with closing(sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None)) as connection:
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+
+
 def is_alone(path: Path) -> bool:
     """Return whether no file of SQLite's lies beside it: then no process has it open, or crashed with it open."""
     return not any(os.path.exists(f"{path}{part}") for part in PARTS[1:])
