@@ -10,10 +10,12 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import pytest
 
+import dreamd.ctl
 from dreamd.ctl.__main__ import main
 from tests.ctl.conftest import SHARDS, at_home
 from tests.ctl.test_main import ALL
@@ -215,6 +217,18 @@ def test_ctrl_c_prints_no_traceback(socket: Path, tmp_path: Path) -> None:
         out, said = process.communicate(timeout=30)
         go_on.set()
     assert (process.returncode, out, said) == (1, "", "")
+
+
+def test_ctrl_c_while_modules_are_imported_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(MetaPathFinder):
+        def find_spec(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "dreamd.ctl.__main__")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted()])
+    with pytest.raises(SystemExit) as ended:
+        dreamd.ctl.main()
+    assert ended.value.code == 1
 
 
 def test_reports_a_removed_working_folder(tmp_path: Path) -> None:
