@@ -114,8 +114,7 @@ def main() -> None:
         try:
             cli(prog_name="dreamctl")
         finally:
-            if sys.stdout:  # None if it is closed
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
             raise SystemExit(f"dreamctl: {error.filename}: {error.strerror}") from None

@@ -203,6 +203,21 @@ def test_a_closed_pipe_prints_no_traceback(dreamt: dict[str, str], tmp_path: Pat
     assert (process.returncode, said) == (1, "")
 
 
+@pytest.mark.parametrize(
+    ("command", "closed", "code"),
+    [("recent", ">&-", 0), ("forget 99", "<&-", 4), ("call why -", "<&-", 2), ("show 99", "2>&-", 4)],
+)
+def test_a_closed_standard_stream_is_no_error(
+    dreamt: dict[str, str], tmp_path: Path, command: str, closed: str, code: int
+) -> None:
+    words = [sys.executable, "-m", "dreamd.ctl", "--state-dir", dreamt["state"], *command.split()]
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *words],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
+
+
 def test_ctrl_c_prints_no_traceback(socket: Path, tmp_path: Path) -> None:
     asked, go_on = threading.Event(), threading.Event()
 

@@ -27,8 +27,12 @@ class Plain(TextIOWrapper):
 
 
 def prepare_streams() -> None:
-    """Make the standard streams accept any text. A pipe gets UTF-8 whatever TERM says."""
-    if isinstance(sys.stdin, TextIOWrapper):  # None if it is closed
+    """Make the standard streams accept any text. A pipe gets UTF-8 whatever TERM says. A closed stream becomes
+    /dev/null."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # its descriptor is the lowest free one
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     sys.stdout, sys.stderr = _fit_stream(sys.stdout), _fit_stream(sys.stderr)
 

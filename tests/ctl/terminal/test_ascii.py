@@ -44,10 +44,3 @@ def test_converts_a_stream_to_what_its_terminal_shows(
     assert print("3 × \ud800", end="") is None
     sys.stdout.flush()
     assert written.getvalue() == (b"3 x ?" if plain else "3 × ?".encode())
-
-
-def test_leaves_a_closed_stream_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("stdin", "stdout", "stderr"):
-        monkeypatch.setattr(sys, name, None)
-    prepare_streams()
-    assert (sys.stdout, is_plain()) == (None, False)

@@ -131,7 +131,7 @@ def _from_words(params: tuple[str, ...]) -> list[Any]:
 
 
 def _from_stdin(as_msgpack: bool) -> list[Any]:
-    data = sys.stdin.buffer.read(STDIN_BYTES + 1) if sys.stdin else b""  # None if it is closed
+    data = sys.stdin.buffer.read(STDIN_BYTES + 1)
     if len(data) > STDIN_BYTES:
         raise click.UsageError(
             f"stdin holds more than {STDIN_BYTES} bytes; a message has {MESSAGE_BYTES} at most"

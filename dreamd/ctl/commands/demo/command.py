@@ -65,7 +65,7 @@ def demo(target: Target, corpus: Path | None, fresh: bool) -> None:
     """
     click.get_current_context().with_resource(signals_as_exit())  # so that the daemon is stopped
     text = read_story() if corpus is None else read_corpus(corpus)
-    typed = _is_terminal(sys.stdin) and _is_terminal(sys.stdout) and not target.as_json
+    typed = sys.stdin.isatty() and sys.stdout.isatty() and not target.as_json
     field = TrigramField(Random(None if typed or corpus else OPENING))
     field.observe(text)
     if not field.vocabulary:
@@ -115,13 +115,13 @@ def make_fresh_folder(state: Path) -> Path:
             return folder
 
 
-def _read_prompts(stdin: TextIO | None, typed: bool) -> Iterator[str]:
+def _read_prompts(stdin: TextIO, typed: bool) -> Iterator[str]:
     """Yield what the user types, or else the lines of a pipe, or else the demo's own prompts."""
     if typed:
         yield from _typed_prompts()
         return
     silent = True
-    if stdin is not None and not stdin.isatty() and select.select([stdin], [], [], FIRST_LINE_S)[0]:
+    if not stdin.isatty() and select.select([stdin], [], [], FIRST_LINE_S)[0]:
         for line in stdin:
             if line.strip():
                 silent = False
@@ -141,10 +141,6 @@ def _typed_prompts() -> Iterator[str]:
             return
         if line:
             yield line[:PROMPT_CHARS]
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()
 
 
 def _choose_stage(typed: bool) -> Show:
