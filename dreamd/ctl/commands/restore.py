@@ -13,7 +13,7 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon import background as plain
 from dreamd.ctl.daemon import service_units
-from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.connection import Target, state_here
 from dreamd.ctl.daemon.service_units import instance_option
 from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.database_copy import check_copied, copy_database, errors_explained
@@ -72,7 +72,7 @@ def _places_of(target: Target, pair: service_units.ServiceUnits) -> tuple[Path, 
     if target.socket_alone:
         with target.daemon() as daemon:
             status = daemon.call(Method.STATUS)
-        return Path(status["state_dir"]), Path(status["database"]["path"]).resolve()
+        return state_here(status), Path(status["database"]["path"]).resolve()
     return pair.state, (pair.state / DATABASE_NAME).resolve()
 
 

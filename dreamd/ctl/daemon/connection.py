@@ -21,7 +21,7 @@ from dreamclient.errors import (
 from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
-from dreamd.ctl.daemon.source import ANSWER_S, Source, Unreachable, refused_error
+from dreamd.ctl.daemon.source import ANSWER_S, Refused, Source, Unreachable, refused_error
 from dreamd.ctl.terminal.output import command_to_copy
 from dreamd.ctl.terminal.signals import signals_deferred
 from dreamd.process.state_folder import DATABASE_NAME
@@ -136,6 +136,16 @@ class Daemon(Source):
             which = "" if "--" in given else ", or say which: dreamctl --socket PATH, or --state-dir DIR"
             cure = f"Start one with `{given}`{which}."
         return Unreachable(f"{what}.\n{cure}")
+
+
+def state_here(status: Mapping[str, Any]) -> Path:
+    """Return the state folder that a daemon names. Raise Refused if there is none: nothing may be written beside it."""
+    state = Path(status["state_dir"])
+    if not state.is_dir():
+        raise Refused(
+            f"the daemon serves {state}, and there is no such folder here; name its folder with --state-dir"
+        )
+    return state
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dreamclient.messages import Method
 from dreamclient.paths import state_dir
 
 from dreamd import settings
-from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.connection import Target, state_here
 from dreamd.ctl.daemon.source import Refused
 from dreamd.ctl.daemon.trace_ids import number_in_trace, only_trace
 from dreamd.errors import SettingsError
@@ -35,7 +35,7 @@ def open_inbox(target: Target) -> Iterator[Inbox]:
     if target.socket_alone:
         with target.daemon() as daemon:
             status = daemon.call(Method.STATUS)
-        state, told = Path(status["state_dir"]), Path(status["inbox"]["folder"])
+        state, told = state_here(status), Path(status["inbox"]["folder"])
     try:
         chosen = settings.load_settings().inbox
     except SettingsError as error:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from dreamd.ctl.__main__ import cli
+from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
@@ -162,6 +163,21 @@ def test_with_a_socket_alone_uses_the_inbox_of_its_daemon(daemon, leo, tmp_path)
     acked = dreamctl("--socket", daemon.socket, "inbox", "ack", waiting["trace_id"], HOME=str(tmp_path))
     assert acked.stdout.startswith(str(daemon.state_dir / "inbox/dreams/done"))
     assert dreamctl("--socket", tmp_path / "s", "inbox", "ls", HOME=str(tmp_path)).exit_code == 3
+
+
+def test_writes_nothing_beside_a_daemon_whose_folder_is_not_here(tmp_path):
+    """Its state folder lies in another container, or its name is no UTF-8, and the daemon cannot name it so."""
+    written = tmp_path / "shards.json"
+    written.write_text(request())
+    with DaemonProcess(tmp_path / "s\udcff") as daemon:
+        assert dreamctl("--state-dir", daemon.state_dir, "backup", tmp_path / "b").exit_code == 0
+        for words in (("inbox", "persist", written), ("restore", tmp_path / "b")):
+            ran = dreamctl("--socket", daemon.socket, *words, HOME=str(tmp_path))
+            assert (ran.exit_code, "there is no such folder here" in " ".join(ran.stderr.split())) == (
+                4,
+                True,
+            )
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["s\udcff"]
 
 
 def test_reports_what_was_written(run, tmp_path):
