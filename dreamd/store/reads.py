@@ -38,9 +38,13 @@ _DIALOG: Final = (
     " WHERE dialog_id = dream_dialogs.id AND turn = 1) AS opening"
 )
 _TURN: Final = (
-    "turn, speaker, text, pulse_novelty AS novelty, pulse_arousal AS arousal, pulse_entropy AS entropy,"
-    " trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight, expert, observed, at,"
-    " undone, missing"
+    "turn, speaker, CAST(text AS TEXT) AS text, pulse_novelty AS novelty, pulse_arousal AS arousal,"
+    " pulse_entropy AS entropy, trauma_level AS trauma, overlap, quality, seed, temperature, semantic_weight,"
+    " expert, observed, at, undone, missing"
+)
+# Cast, since another program may have stored bytes, or a text in place of a number.
+_FRAGMENT: Final = (
+    "CAST(text AS TEXT) AS text, origin, dialog_id AS dialog, CAST(added_at AS REAL) AS added_at"
 )
 _UNWRITTEN: Final = (
     "dream_dialogs INDEXED BY dream_dialogs_unwritten WHERE shard_at IS NULL AND finished_at IS NOT NULL"
@@ -63,7 +67,7 @@ def load_memory(connection: Connection) -> Memory:
         Fragment(**row | {"origin": bool(row["origin"])})
         for row in _select_rows(
             connection,
-            "id, text, weight, origin, dialog_id AS dialog, added_at",
+            f"id, CAST(weight AS REAL) AS weight, {_FRAGMENT}",
             "dream_bootstrap_fragments ORDER BY id",
         )
     ]
@@ -217,8 +221,8 @@ def _fragments_of(connection: Connection, state: bytes) -> list[Fragment] | None
 def _as_it_was(connection: Connection, fragment_id: int, weight: float) -> Fragment | None:
     """Return a fragment at its former weight, from the buffer or from those that have left it."""
     found = connection.execute(
-        """SELECT text, origin, dialog_id, added_at FROM dream_bootstrap_fragments WHERE id = :id
-        UNION ALL SELECT text, origin, dialog_id, added_at FROM dream_fragments_past WHERE id = :id LIMIT 1""",
+        f"""SELECT {_FRAGMENT} FROM dream_bootstrap_fragments WHERE id = :id
+        UNION ALL SELECT {_FRAGMENT} FROM dream_fragments_past WHERE id = :id LIMIT 1""",  # noqa: S608 - a constant
         {"id": fragment_id},
     ).fetchone()
     if found is None:

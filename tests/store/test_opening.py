@@ -371,3 +371,21 @@ async def test_a_deleted_text_leaves_no_byte_in_the_file(store: Store):
         return [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
 
     assert await store._read(pragmas) == [1, 2, 1]
+
+
+async def test_a_value_of_another_type_keeps_nothing_from_being_read(path: Path, open_store: OpenStore):
+    """As another program may store it: a friend with one such fragment dreams, and the line is delivered."""
+    store = await open_store(path)
+    number = await one_dream(store)
+    await store.seed(["the sea is quiet", "the river runs"], 1.0)
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE dream_bootstrap_fragments SET text = x'61FF62', weight = 'x', added_at = 'y' WHERE id = 1"
+        )
+        connection.execute("UPDATE dream_turns SET text = x'61FF62' WHERE turn = 1")
+    store = await open_store(path)
+    first, second = (await store.load()).fragments
+    assert (first.text, first.weight, first.added_at) == ("a\ufffdb", 0.0, 0.0)
+    assert (second.text, second.weight) == ("the river runs", 1.0)
+    assert (await store.get(number))["turns"][0]["text"] == "a\ufffdb"
