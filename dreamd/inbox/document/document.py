@@ -60,7 +60,7 @@ class Document(msgspec.Struct):
 def check_trace_id(trace_id: object) -> str:
     """Return the trace id. Raise ValidationError if it cannot be the name of a file."""
     if isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id):
-        return trace_id
+        return str.__str__(trace_id)  # of a member of an enumeration, `str` returns its name
     raise ValidationError(
         "trace_id must be 1 to 128 of the characters A-Z a-z 0-9 . _ - and begin with a letter or a digit"
     )
@@ -103,7 +103,7 @@ def _plain_scalar(value: object, what: str) -> Any:
         case None | bool():
             return value
         case str() if value.isascii() or not _SURROGATE.search(value):
-            return str(value)
+            return str.__str__(value)
         case str():
             raise ValidationError(f"{what} holds text with a lone surrogate, which is no Unicode")
         case int() if _LEAST <= value <= _MOST:

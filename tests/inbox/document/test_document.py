@@ -73,6 +73,10 @@ class Colour(enum.IntEnum):
     RED = 1
 
 
+class Speaker(str, enum.Enum):  # noqa: UP042 - what other programs have, since a StrEnum is well anyway
+    LEO = "leo"
+
+
 class Word(str):
     """A subclass of str."""
 
@@ -92,6 +96,11 @@ def test_relatives_of_json_types_become_those() -> None:
     got = plain_copy({Word("k"): (Colour.RED, Word("w"), MappingProxyType({"a": 1}), Items())}, "x")
     assert got == {"k": [1, "w", {"a": 1}, {"a": 1}]}
     assert [type(part) for part in (*got, *got["k"])] == [str, int, str, dict, dict]
+
+
+def test_a_member_of_an_enumeration_of_texts_is_its_text_as_in_pythons_json() -> None:
+    assert plain_copy({Speaker.LEO: [Speaker.LEO]}, "x") == {"leo": ["leo"]}
+    assert f"{check_trace_id(Speaker.LEO)}.json" == "leo.json"
 
 
 BAD_VALUES = {
