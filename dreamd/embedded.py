@@ -69,7 +69,7 @@ class Embedded:
         )
         started: Future[tuple[asyncio.AbstractEventLoop, Parts]] = Future()
         thread = threading.Thread(target=_run_daemon, args=(daemon, started), name="dreamd", daemon=True)
-        thread.start()
+        process.start_thread(thread)
         self._loop, self._parts = started.result()
         self._daemon, self._thread = daemon, thread
         process.started(self)

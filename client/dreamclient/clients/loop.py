@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any, Self, TypeVar
 
 from dreamclient.clients.link import Link
+from dreamclient.clients.process import start_thread
 from dreamclient.clients.run import Run
 from dreamclient.clients.thread import LONGEST_S, Client, deadline_in, result_of
 from dreamclient.errors import CallTimeout, NotConnected
@@ -157,7 +158,9 @@ def _on_a_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[
             loop.call_soon_threadsafe(end, result, error)
 
     try:
-        threading.Thread(target=copy_context().run, args=(run,), name="dreamd-waits", daemon=True).start()
+        start_thread(
+            threading.Thread(target=copy_context().run, args=(run,), name="dreamd-waits", daemon=True)
+        )
     except RuntimeError:
         ended.set_exception(NotConnected("the system has no thread left"))
     return ended

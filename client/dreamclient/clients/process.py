@@ -1,4 +1,4 @@
-"""The handlers for a fork and for the exit of the process, shared by all its clients.
+"""What the threads of the clients owe the process: its forks, its exit and its signals.
 
 A forked child has only the thread that forked. If a hook's thread was in SQLite at that moment, SQLite's own locks
 stay held in the child, and its first query hangs. So a fork waits until no hook is in an `unforked` block.
@@ -6,17 +6,24 @@ stay held in the child, and its first query hangs. So a fork waits until no hook
 
 import atexit
 import os
+import signal
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import MethodType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # Seconds. A hook's work takes milliseconds; one that hangs must not hang a host that forks.
 FORK_WAITS_S = 1.0
 EXIT_WAITS_S = 0.5  # that the exit of a host waits at most, for all threads of clients together
+# Signals that the kernel gives to any thread. The others are faults of the thread that makes them.
+_TO_ANY_THREAD = signal.valid_signals() - {
+    getattr(signal, f"SIG{name}") for name in ("ABRT", "BUS", "FPE", "ILL", "SEGV", "SYS", "TRAP")
+}
 
 
 class _Process:
@@ -25,6 +32,8 @@ class _Process:
         self.in_child: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
         # The runs that have a thread: `stop` asks it to end, `join` waits for that.
         self.running: set[Any] = set()
+        # The signals that the host blocked when it started each of our threads.
+        self.blocked: weakref.WeakKeyDictionary[threading.Thread, set[int]] = weakref.WeakKeyDictionary()
 
     def fork_begins(self) -> None:
         self.working.acquire(timeout=FORK_WAITS_S)
@@ -50,6 +59,33 @@ class _Process:
 _process = _Process()
 started = _process.running.add  # (part): stop it at the exit of this process
 ended = _process.running.discard  # (part): it has ended, or was abandoned
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread that gets no signal of the process. A host that blocks a signal while it saves would get it
+    through that thread: Python runs the handler, or the process ends. Raise RuntimeError if no thread is left."""
+    theirs = signal.pthread_sigmask(
+        signal.SIG_BLOCK, ()
+    )  # without a change: a handler may raise within each call
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_ANY_THREAD)  # the thread inherits it
+        _process.blocked[thread] = theirs
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, theirs)
+
+
+def call_host(function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function of the host's on a thread of `start_thread`. A process that it starts inherits the signals that
+    the host blocks, not ours."""
+    theirs = _process.blocked.get(threading.current_thread())
+    if theirs is None:
+        return function(*arguments)
+    ours = signal.pthread_sigmask(signal.SIG_SETMASK, theirs)
+    try:
+        return function(*arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ours)
 
 
 @contextmanager

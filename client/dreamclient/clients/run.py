@@ -45,7 +45,7 @@ class Run:
 
     def begin(self) -> None:
         """Start the thread. Raise RuntimeError if the system has no thread left."""
-        self.thread.start()
+        process.start_thread(self.thread)
 
     def stop(self) -> None:
         """Ask the thread to end, and wake it."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Self
 
 from dreamclient.clients.link import Connect, Link, connected
-from dreamclient.clients.process import call_in_child
+from dreamclient.clients.process import call_host, call_in_child
 from dreamclient.clients.run import Run, Timing
 from dreamclient.errors import CallTimeout, NotConnected, UsageError
 from dreamclient.messages import DIALOGUE_S, Method
@@ -65,7 +65,7 @@ class Client:
         fragments = {"origin": list(origin), "readme": list(readme)}
         hooks = Hooks(generate, observe, recall, unobserve)
         self._session = Session(hooks, name, fragments, failures or Failures())
-        self._session.on_event = on_event
+        self._session.on_event = on_event and partial(call_host, on_event)
         self._connect = connect or partial(connected, socket_path)
         self._timing = timing
         self._run: Run | None = None
@@ -169,7 +169,7 @@ class Client:
     def _serve_hook(self, link: Link, request: Request) -> None:
         """Run the hook that the daemon calls, and answer, even if the hook raises SystemExit."""
         try:
-            value = self._session.hooks.invoke(request.method, request.params)
+            value = call_host(self._session.hooks.invoke, request.method, request.params)
         except BaseException as error:  # noqa: BLE001
             link.answer(request, None, error)
         else:

@@ -1,7 +1,10 @@
-"""A host that forks while a hook is at work: real forks of this process."""
+"""A host that forks while a hook is at work: real forks of this process. And one that blocks signals."""
 
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -11,8 +14,11 @@ from pathlib import Path
 import pytest
 from dreamclient.clients import process as forks
 from dreamclient.clients.process import unforked
+from dreamclient.clients.thread import DreamClient
 from dreamclient.leo.feeding import ingest
 from dreamclient.leo.namespace import SharedChance
+
+from tests.helpers.daemons.little import LittleDaemon
 
 DEADLINE_S = 20.0
 
@@ -203,3 +209,54 @@ def test_a_fork_gets_its_turn_between_the_hooks_of_a_busy_leo(
     finally:
         over.set()
         hook.join(DEADLINE_S)
+
+
+HOLDS_BACK = """
+import os, signal, subprocess, sys, tempfile
+from dreamclient import DreamClient
+from dreamclient.embedded import EmbeddedDaemon
+
+with tempfile.TemporaryDirectory() as state:
+    daemon = EmbeddedDaemon(state)
+    client = DreamClient(name="a host", connect=daemon)
+    assert client.start(60), client.trouble
+    signals = {signal.SIGINT, signal.SIGTERM}
+    assert not signals & signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    for one in signals:
+        os.kill(os.getpid(), one)
+    print(signals == signal.sigpending())
+    client.close()
+    daemon.close()
+    os._exit(0)
+"""
+
+
+def test_p1_a_host_that_blocks_signals_gets_none_through_our_threads() -> None:
+    """Neither through the client's nor through those of a daemon in its process."""
+    told = subprocess.run(
+        [sys.executable, "-c", HOLDS_BACK], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (0, "True\n", "")
+
+
+def test_a_process_that_a_hook_starts_inherits_the_signals_of_the_host(tmp_path: Path) -> None:
+    def blocked(*_: object) -> dict[str, str]:
+        return {"text": " ".join(sorted(str(one) for one in signal.pthread_sigmask(signal.SIG_BLOCK, ())))}
+
+    events: list[dict[str, str]] = []
+    path = tmp_path / "dreamd.sock"
+    theirs = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        with (
+            LittleDaemon(path) as daemon,
+            DreamClient(blocked, socket_path=path, on_event=lambda _: events.append(blocked())) as client,
+        ):
+            assert client.start(DEADLINE_S)
+            connection = daemon.arrival()
+            connection.notify("event", {})
+            answer = connection.call("generate", "a seed", 0.5, 0.5).result
+            assert answer == events[0] == blocked()
+            assert str(signal.SIGUSR2) in answer["text"].split()
+            assert str(signal.SIGTERM) not in answer["text"].split()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, theirs)
