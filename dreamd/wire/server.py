@@ -84,6 +84,7 @@ class Server:
         self._some_ended = False
         self._turns = Turns(clock, self.sessions)
         self._spare: list[Any] = []  # Unpackers that the sessions' peers share
+        self.closed = False
         self._next = 1
         self._listening: asyncio.Server | None = None
         self._all_gone = asyncio.Event()
@@ -100,11 +101,9 @@ class Server:
     def _admit(self) -> "Admission":
         return Admission(self)
 
-    async def connect(self, sock: socket.socket) -> Session:
+    async def connect(self, sock: socket.socket) -> None:
         """Serve one connected socket (the embedded form)."""
-        loop = asyncio.get_running_loop()
-        _, admission = await loop.connect_accepted_socket(self._admit, sock)
-        return admission.session
+        await asyncio.get_running_loop().connect_accepted_socket(self._admit, sock)
 
     def open_session(self) -> Session:
         """Return a new session, which counts from now on."""
@@ -168,6 +167,7 @@ class Server:
 
     async def close(self, why: str = "") -> None:
         """Stop listening, send every session `why` if given, and close it."""
+        self.closed = True
         await self.stop_listening()
         if answers := set[asyncio.Task[None]]().union(*(one.answering for one in self.sessions.values())):
             await asyncio.wait(answers, timeout=ANSWER_S)
@@ -182,20 +182,21 @@ class Server:
 class Admission(asyncio.Protocol):
     """The beginning of a connection: it becomes a session or is refused."""
 
-    session: Session
-
     def __init__(self, server: Server) -> None:
         self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         wire = cast(asyncio.Transport, transport)
+        if self._server.closed:  # accepted by the loop before: `close` would await its end, and not end it
+            wire.abort()
+            return
         reason = self._server.refusal(wire)
         if reason:
             self._server.refuse(wire, reason)
             return
-        self.session = self._server.open_session()
-        wire.set_protocol(self.session)
-        self.session.connection_made(wire)
+        session = self._server.open_session()
+        wire.set_protocol(session)
+        session.connection_made(wire)
 
 
 def _takes_cleanup(loop: asyncio.AbstractEventLoop) -> bool:

@@ -143,12 +143,28 @@ async def test_listening_on_a_new_socket_keeps_the_sessions(made, tmp_path):
 
 async def test_serves_a_connected_socket(made):
     ours, theirs = socket.socketpair()
-    session = await made.connect(ours)
-    assert made.sessions == {1: session}
+    await made.connect(ours)
+    assert list(made.sessions) == [1]
     async with PlainPeer(*await asyncio.open_unix_connection(sock=theirs), {}) as peer:
         assert await peer.call("x") == "x"
         await made.close()
         await peer.closed()
+
+
+async def test_closes_what_was_accepted_before_its_end_and_is_made_after_it(made):
+    """The daemon's stop used to wait for ever for such a session."""
+    ours, theirs = socket.socketpair()
+    first, served = socket.socketpair()
+    await made.connect(served)
+    async with asyncio.timeout(10):
+        closing = asyncio.create_task(made.close())
+        await asyncio.sleep(0)  # it has closed the open session, whose end it awaits
+        await asyncio.gather(made.connect(theirs), closing)
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        assert await reader.read() == b""
+        writer.close()
+    first.close()
+    assert made.sessions == {}
 
 
 def test_close_keeps_the_socket_file_on_uvloop(tmp_path):
