@@ -119,6 +119,12 @@ def test_a_socket_that_is_too_long_and_a_masked_unit_are_refused_first(manager, 
     dreamctl("service", "install").well()
 
 
+def test_a_configuration_that_systemd_does_not_read_gets_no_units(manager, dreamctl):
+    elsewhere = manager.base / "elsewhere"
+    told = dreamctl("service", "install", XDG_CONFIG_HOME=str(elsewhere))
+    assert (told.code, "env -u XDG_CONFIG_HOME" in told.said, elsewhere.exists()) == (1, True, False)
+
+
 def test_an_interpreter_that_systemd_would_not_start_is_refused_first(manager, folder):
     (quoted := manager.base / "ada's").symlink_to(sys.prefix)
     ran = subprocess.run(
@@ -304,17 +310,20 @@ def test_stop_reports_if_systemd_would_start_it_again(manager, dreamctl, tmp_pat
     assert (manager.main_pid(), manager.socket.exists()) == (0, False)
 
 
-def test_names_a_file_that_cannot_be_written_or_read(manager, dreamctl, folder, tmp_path):
+def test_names_a_file_that_cannot_be_written_or_read(manager, dreamctl, folder):
     file = manager.base / "file"
     file.touch()
     told = dreamctl("--state-dir", file, "service", "install")
     assert (told.code, told.said) == (1, f"Error: {file}: File exists\n")
     told = dreamctl("--state-dir", "/proc/nope", "service", "install")
     assert (told.code, told.said) == (1, "Error: /proc/nope: No such file or directory\n")
-    (tmp_path / "systemd").touch()
-    told = dreamctl("service", "install", XDG_CONFIG_HOME=str(tmp_path))
-    assert (told.code, f"Error: {tmp_path}/systemd" in told.said) == (1, True)
     folder.mkdir(parents=True, exist_ok=True)
+    aside = folder.parent.rename(manager.config / "aside")
+    folder.parent.touch()
+    told = dreamctl("service", "install")
+    assert (told.code, f"Error: {folder.parent}" in told.said) == (1, True)
+    folder.parent.unlink()
+    aside.rename(folder.parent)
     (folder / "dreamd.service").write_bytes(b"\xff\xfe")
     assert "edited by hand" in dreamctl("service", "install").said
     assert warned(dreamctl, "edited by hand")

@@ -15,7 +15,14 @@ from dreamclient.paths import SOCKET_NAME, check_socket_path, socket_path, state
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.places import has_listener, look_at_state
-from dreamd.ctl.machine.systemctl import is_active, listen_path, manager_answers, run_systemctl, unit_property
+from dreamd.ctl.machine.systemctl import (
+    is_active,
+    listen_path,
+    manager_answers,
+    reads_units_in,
+    run_systemctl,
+    unit_property,
+)
 from dreamd.ctl.machine.systemd_state import EXIT_CAUSES, UNMASK, failed_before
 from dreamd.ctl.machine.unit_files import (
     NAMES,
@@ -124,6 +131,11 @@ def check_units(pair: ServiceUnits, force: bool) -> None:
         raise ClickException(
             "no user manager of systemd answers here (su, sudo and containers start none), so nothing was written; "
             "log in properly, or `dreamctl service start` runs dreamd as a plain background process"
+        )
+    if not reads_units_in(pair.file.parent):
+        raise ClickException(
+            f"the user manager of systemd does not look for units in {pair.file.parent}, since its XDG_CONFIG_HOME is "
+            "another one, so nothing was written; say it again without yours: `env -u XDG_CONFIG_HOME dreamctl ..`"
         )
     try:
         check_socket_path(pair.unit_socket)

@@ -1,5 +1,7 @@
 """systemctl for the user manager: its questions and its commands."""
 
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -13,6 +15,14 @@ from dreamd.ctl.machine.systemd_state import MANAGER_HANGS, MANAGER_S
 def manager_answers() -> bool:
     """Return whether a user manager of systemd answers."""
     return shutil.which("systemctl") is not None and _query("show", "--property=Version").returncode == 0
+
+
+def reads_units_in(folder: Path) -> bool:
+    """Return whether the user manager looks for units in this folder, as far as it says so."""
+    looked = _query("show", "-P", "UnitPath").stdout
+    if not looked.strip() or re.search(r"[^\w./@+-]", str(folder)):  # it would be printed with escapes
+        return True
+    return os.path.realpath(folder) in map(os.path.realpath, looked.split())
 
 
 def run_systemctl(*arguments: str) -> None:
