@@ -219,6 +219,9 @@ def _crowded_out(kept: dict[int, Fragment], first_new_id: int, buffer: int) -> l
     return [fragment.id for fragment in learned[: max(0, len(learned) - buffer)]]
 
 
+# 256 fragments of 400 characters are 100,000. To split a MiB would hold up all sessions for half a second.
+ORIGIN_CHARS = 128 * 1024
+
 _PARAGRAPHS = r"\n\s*\n"
 _SENTENCES = r"(?<=[.!?…])\s+|(?<=[。！？])"
 
@@ -226,15 +229,18 @@ _SENTENCES = r"(?<=[.!?…])\s+|(?<=[。！？])"
 def split_origin(origin: list[str], readme: list[str], most: int) -> list[str]:
     """Return the fragments that leo is born with: short paragraphs and sentences, each once, his own text first.
 
-    Blank ones are dropped, those over 400 characters are cut at a word, and the first `most` are kept.
+    Blank ones are dropped, those over 400 characters are cut at a word, and the first `most` are kept. Of all texts
+    together ORIGIN_CHARS are read.
     """
     found: dict[tuple[str, ...], str] = {}
+    left = ORIGIN_CHARS
     for text in [*origin, *readme]:
-        for thought in _split_thoughts(text):
+        for thought in _split_thoughts(text[:left]):
             if len(found) == most:
                 return list(found.values())
             if said := tuple(split_words(thought)):
                 found.setdefault(said, thought)
+        left -= min(left, len(text))
     return list(found.values())
 
 

@@ -212,8 +212,8 @@ def migrate_database(
             os.unlink(copy)
         if isinstance(error, sqlite3.OperationalError) and reason_for(error) is None:
             raise StoreError(
-                f"its tables are not those of its version, {version}; does it come from a dump, which loses"
-                " `PRAGMA user_version`? Its rows are as they were"
+                f"its tables are not those of its version, {version}; does it come from a dump? Then give it the"
+                " `PRAGMA user_version` of the old one, which a dump loses. Its rows are as they were"
             ) from None
         raise
     return (

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from dreamd.dream import measures
 from dreamd.dream.draws import Draws
-from dreamd.dream.friend import LEAST_WEIGHT, Change, Friend, FriendSettings, Ranks, split_origin
+from dreamd.dream.friend import (
+    LEAST_WEIGHT,
+    ORIGIN_CHARS,
+    Change,
+    Friend,
+    FriendSettings,
+    Ranks,
+    split_origin,
+)
 from dreamd.dream.model import Fragment, Line
 
 PLAIN = FriendSettings()
@@ -401,6 +409,15 @@ def test_the_origin_has_each_fragment_once_and_none_blank() -> None:
 def test_his_own_text_comes_before_the_readme_up_to_the_most() -> None:
     assert split_origin(["one\n\ntwo"], ["three\n\nfour"], 3) == ["one", "two", "three"]
     assert split_origin(["one"], [], 0) == []
+
+
+def test_p11_reads_no_more_of_an_origin_than_its_fragments_can_need() -> None:
+    """Else a MiB of one-word sentences holds up all sessions for half a second."""
+    short = "Stop. " * (ORIGIN_CHARS // 6 - 10)
+    assert split_origin([short, "The last word."], ["Nothing of this. "], 256) == [
+        "Stop.", "The last word.", "Nothing of this."
+    ]  # fmt: skip
+    assert split_origin([short + short, "The last word."], [], 256) == ["Stop."]
 
 
 def test_a_sentence_without_end_is_cut_at_a_word() -> None:

@@ -447,8 +447,9 @@ async def test_p11_a_breach_is_told_counted_and_ends_this_connection_alone(data,
         made.session.greeted = greeted
         peer.send(data)
         await peer.closed()
-        method, [told, _text] = peer.told.get_nowait()
+        method, [told, text] = peer.told.get_nowait()
     assert (method, told) == ("error", code)
+    assert ("nests too deep" in text) == data.startswith(b"\x91")
     counted, other = made.failures.counts, made.failures.refusals
     assert (counted, other) == (({f"peer: {kind}": 1}, {}) if greeted else ({}, {f"peer: {kind}": 1}))
 

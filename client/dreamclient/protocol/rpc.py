@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from msgpack import Unpacker, unpackb
-from msgpack.exceptions import OutOfData
+from msgpack.exceptions import OutOfData, StackError
 
 from dreamclient.errors import Malformed, MessageTooLarge, ProtocolError, RemoteError, UsageError
 from dreamclient.messages import MESSAGE_BYTES, Code
@@ -23,6 +23,10 @@ REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 MSGID_MASK = 0xFFFF_FFFF  # the specification: a 32-bit unsigned number
 CUT_BYTES = 16 * 1024  # are cut into messages at a time, in 0.5 ms if they are as small as they can be
 TEXT = (str, bytes)  # the types of a method's name: pynvim sends `bin`
+_UNREADABLE = (
+    "no MessagePack: expected a MessagePack-RPC message, see docs/reference/protocol.md",
+    "the message nests too deep: values of no fixed shape may have 32 levels, see docs/reference/protocol.md",
+)
 EXPECTED = "expected [0, msgid, method, params], [1, msgid, error, result] or [2, method, params]"
 
 
@@ -197,10 +201,10 @@ class Peer:
             if not partial:
                 self._ended(unpacker)
                 self._unpacker = None
-        except ValueError:  # FormatError, StackError: there is no telling where the next message starts
-            self._breach = Malformed(
-                "no MessagePack: expected a MessagePack-RPC message, see docs/reference/protocol.md"
-            )
+        except (
+            ValueError
+        ) as error:  # FormatError, StackError: there is no telling where the next message starts
+            self._breach = Malformed(_UNREADABLE[type(error) is StackError])
         self.messages += len(frames)
         if self.tap is not None:
             self.tap(frames)

@@ -27,6 +27,13 @@ def test_a_copy_that_cannot_be_changed_now_is_not_deleted(tmp_path: Path) -> Non
     assert copies_of(tmp_path / "dream.sqlite3") == []
 
 
+def test_what_a_killed_restore_left_is_a_copy(tmp_path: Path) -> None:
+    (tmp_path / "dream.sqlite3").touch()
+    left = tmp_path / ".dreamd-abcd.part"
+    left.touch()
+    assert copies_of(tmp_path / "dream.sqlite3") == [left]
+
+
 @pytest.mark.parametrize("name", ["dream.sqlite3.gz", "dream.sqlite3.old", "dream.sqlite3.2026.sql"])
 def test_a_file_of_the_user_that_is_no_database_stays(tmp_path: Path, name: str) -> None:
     """It may hold all that he has."""
