@@ -201,9 +201,7 @@ class Peer:
             if not partial:
                 self._ended(unpacker)
                 self._unpacker = None
-        except (
-            ValueError
-        ) as error:  # FormatError, StackError: there is no telling where the next message starts
+        except ValueError as error:  # FormatError, StackError: the next message may start anywhere
             self._breach = Malformed(_UNREADABLE[type(error) is StackError])
         self.messages += len(frames)
         if self.tap is not None:
