@@ -235,7 +235,7 @@ def split_origin(origin: list[str], readme: list[str], most: int) -> list[str]:
     found: dict[tuple[str, ...], str] = {}
     left = ORIGIN_CHARS
     for text in [*origin, *readme]:
-        read = text if len(text) <= left else text[:left].rpartition(" ")[0]
+        read = text if len(text) <= left else text[:left].rpartition(" ")[0] or text[:left]
         for thought in _split_thoughts(read):
             if len(found) == most:
                 return list(found.values())

@@ -418,6 +418,7 @@ def test_p11_reads_no_more_of_an_origin_than_its_fragments_can_need() -> None:
         "Stop.", "The last word.", "Nothing of this."
     ]  # fmt: skip
     assert split_origin([short + short, "The last word."], [], 256) == ["Stop."]
+    assert split_origin(["日本語。" * ORIGIN_CHARS], [], 256) == ["日本語。"]
 
 
 def test_a_sentence_without_end_is_cut_at_a_word() -> None:
