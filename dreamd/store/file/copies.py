@@ -1,5 +1,6 @@
 """The copies of the database that lie beside it: of an earlier version, damaged, replaced, or from before a restore."""
 
+import glob
 import os
 import re
 import sqlite3
@@ -20,7 +21,7 @@ _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE
 def copies_of(database: Path) -> list[Path]:
     """Return the copies, a lone log too, by name. What a killed `dreamctl restore` left is one too."""
     found = {path for path in database.parent.glob(".dreamd-*.part") if path.is_file()}
-    for path in database.parent.glob(f"{database.name}.*"):
+    for path in database.parent.glob(f"{glob.escape(database.name)}.*"):
         whole = next(
             (path.with_name(path.name.removesuffix(part)) for part in PARTS[1:] if path.name.endswith(part)),
             path,

@@ -42,3 +42,9 @@ def test_a_file_of_the_user_that_is_no_database_stays(tmp_path: Path, name: str)
     assert copies_of(tmp_path / "dream.sqlite3") == [copy]
     assert forget_in(copy, lambda of: bool(of.execute("SELECT * FROM dreams")), lambda _: None)
     assert copy.exists()
+
+
+def test_finds_the_copies_of_a_database_with_any_name(tmp_path: Path) -> None:
+    (copy := tmp_path / "leo[1]*.db.damaged-20260101T000000Z").touch()
+    (tmp_path / "leo1.db.damaged-20260101T000000Z").touch()
+    assert copies_of(tmp_path / "leo[1]*.db") == [copy]
