@@ -190,13 +190,18 @@ def config_file(env: Mapping[str, str]) -> Path:
 Pair = tuple[str, str, Any] | SettingsError
 
 
+_SHORT_NAME = "below [gate] it says `chance = 1`, and not `gate.chance = 1`"
+
+
 def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[Pair]:
     named = file is not None or env.get("DREAMD_CONFIG")
     path = file or config_file(env)
     try:
         table = _read_table(path)
     except OSError as error:
-        if named or not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+        # It counts as absent in a folder that this user cannot look into, such as another user's home.
+        hidden = isinstance(error, PermissionError) and not os.path.exists(path.parent)
+        if named or not (hidden or isinstance(error, FileNotFoundError | NotADirectoryError)):
             yield SettingsError(f"{path}: the settings cannot be read: {error.strerror}")
         return
     except SettingsError as error:
@@ -208,7 +213,11 @@ def _from_file(file: Path | None, env: Mapping[str, str]) -> Iterator[Pair]:
             yield SettingsError(f"{path}: {group}: expected a table like [gate], not a value{nearest}")
             continue
         for key, value in pairs.items():
-            yield f"{path}: {group}.{key}", f"{group}.{key}", value
+            name = f"{path}: {group}.{key}"
+            if isinstance(value, dict):
+                yield SettingsError(f"{name}: expected a value, not a table; {_SHORT_NAME}")
+            else:
+                yield name, f"{group}.{key}", value
 
 
 def _read_table(path: Path) -> dict[str, Any]:

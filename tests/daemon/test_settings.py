@@ -121,6 +121,14 @@ def test_a_wrong_variable_is_one_clear_line(name, says):
         ("[gates]\nchance = 1", "gates.chance: there is no such setting; did you mean gate.chance?"),
         ("gaet = 1", "gaet: expected a table like [gate], not a value; did you mean gate?"),
         (
+            "[gate]\ngate.chance = 1",
+            "gate.gate: expected a value, not a table; below [gate] it says `chance = 1`",
+        ),
+        (
+            "[store]\ngate.chance = 1",
+            "store.gate: expected a value, not a table; below [gate] it says `chance",
+        ),
+        (
             "[gate]\nchance = '0.5'",
             "gate.chance: expected a number, not '0.5'; in the file it stands without quotes",
         ),
@@ -246,6 +254,16 @@ def test_a_named_file_must_exist(tmp_path):
     (tmp_path / "dreamd" / "config.toml").mkdir(parents=True)
     with pytest.raises(SettingsError, match="the settings cannot be read: Is a directory"):
         load_settings(env={"XDG_CONFIG_HOME": str(tmp_path)})
+
+
+def test_a_usual_file_that_cannot_be_read_is_no_missing_one(tmp_path, monkeypatch):
+    """Defaults in its place would keep texts that its user does not want to be kept."""
+    file, env = tmp_path / "dreamd" / "config.toml", {"XDG_CONFIG_HOME": str(tmp_path)}
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    assert load_settings(env=env) == Settings()  # as in the home of another user: its folder is out of sight
+    file.parent.mkdir()
+    with pytest.raises(SettingsError, match=rf"{file}: the settings cannot be read: denied"):
+        load_settings(env=env)
 
 
 def test_every_key_can_be_set_by_each_source():

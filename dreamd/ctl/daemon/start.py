@@ -56,7 +56,9 @@ def daemon_for(
         started = status_at(wanted)
         if not serves_state(started, state):
             raise Unreachable(f"{wanted} was taken by another daemon meanwhile; try again")
-        (state / STARTED).write_text(str(started["pid"]), encoding="ascii")
+        note = state / STARTED
+        note.touch(mode=0o600)  # as all files there
+        note.write_text(str(started["pid"]), encoding="ascii")
         yield wanted, True
 
 

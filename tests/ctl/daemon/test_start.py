@@ -53,6 +53,7 @@ def test_starts_a_daemon_with_its_settings_and_stops_it(
         assert os.getsid(answer["pid"]) == answer["pid"]  # Ctrl-C does not reach it
     assert gone(answer["pid"])
     assert not wanted.exists()
+    assert {stat.S_IMODE(file.stat().st_mode) for file in state.iterdir() if file.is_file()} == {0o600}
     with supervisor, pytest.raises(BlockingIOError):  # it was told nothing: it supervises us
         supervisor.recv(100)
 
