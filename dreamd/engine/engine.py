@@ -219,6 +219,7 @@ class Engine:
         may_dream = dreamer.has_hooks and not held
         kept = self.clients[session.name].take(self._clock.monotonic()) if may_dream else None
         if kept is not None:
+            # If its dialogue is lost too, that is at least the second loss: the context is not kept again.
             self.clients[session.name].lost = max(1, self.clients[session.name].lost)
             drawn = kept.drawn
             draw = self._chance.random if drawn is None else lambda: drawn

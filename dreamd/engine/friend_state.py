@@ -180,8 +180,7 @@ class FriendState:
 
         Return {fragments, origin, drift} of the new friend, the counts {kept, added, left, skipped}, of the added ones
         {added_dropped, added_forgotten}, those that the user had dropped and those of forgotten dialogues, and {undo,
-        origin_kept},
-        the checkpoints of the old friend and of the old origin, nil if there are none. Raise Refusal.
+        origin_kept}, the checkpoints of the old friend and of the old origin, nil if there are none. Raise Refusal.
         """
         return await self._replace(copies)
 
