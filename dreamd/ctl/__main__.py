@@ -117,7 +117,9 @@ def main() -> None:
             sys.stdout.flush()
     except OSError as error:
         if error.filename is not None:
-            raise SystemExit(f"dreamctl: {error.filename}: {error.strerror}") from None
+            from dreamd.ctl.machine.access import explain_os_error  # needed after a failure alone
+
+            raise SystemExit(f"dreamctl: {explain_os_error(error)}") from None
         if isinstance(error, FileNotFoundError):  # of os.getcwd; no write fails so
             raise SystemExit(
                 "dreamctl: the current folder is not there any more; go to one that is"

@@ -140,5 +140,17 @@ def test_a_file_that_may_not_be_read_is_one_line(tmp_path, monkeypatch) -> None:
     assert caught.value.code == f"dreamctl: {tmp_path}: Permission denied"
 
 
+@pytest.mark.parametrize("command", ["backup", "recent"])
+def test_a_database_out_of_reach_is_not_called_missing(command, tmp_path, monkeypatch) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    file = [str(tmp_path / "copy")] if command == "backup" else []
+    ran = dreamctl("--state-dir", str(tmp_path), command, *file)
+    assert isinstance(ran.exception, PermissionError)
+    assert ran.exception.filename == str(tmp_path / "dream.sqlite3")
+
+
 def test_tab_offers_nothing_without_a_home(monkeypatch) -> None:
     assert dreamctl("completions", "bash").exit_code == 0

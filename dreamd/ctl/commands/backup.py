@@ -36,7 +36,7 @@ def backup(target: Target, file: Path, force: bool) -> None:
     dreamctl backup --force /media/stick/dreams.sqlite3
     """
     database = _database_path(target)
-    if not os.path.isfile(database):
+    if not database.is_file():
         raise click.ClickException(f"there is no database at {database}; name its folder with --state-dir")
     check_free(file, database.parent, force=force)
     with progress_bar("backup") as tell:

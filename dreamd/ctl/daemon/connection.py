@@ -75,7 +75,7 @@ class Target:
         with self.daemon() as daemon:
             alone = not (daemon.session or self.socket_alone)
             path = state_dir(self.given_state) / DATABASE_NAME if alone else None
-            if path is None or not os.path.isfile(path):
+            if path is None or not path.is_file():
                 yield daemon
                 return
             from dreamd.ctl.daemon.stored import open_stored  # not needed if a daemon answers

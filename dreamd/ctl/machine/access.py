@@ -58,6 +58,16 @@ def refusal_and_cure(path: Path) -> tuple[str, str]:
     return what, ELSEWHERE
 
 
+def explain_os_error(error: OSError) -> str:
+    """Return the file and the reason of a failed call. If a folder keeps this user from the file, add what to do."""
+    text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, PermissionError) and isinstance(error.filename, str):
+        why, cure = refusal_and_cure(Path(os.path.abspath(error.filename)).parent)
+        if why:
+            return f"{text}.\n{why}. {cure}"
+    return text
+
+
 def _is_anothers(folder: Path) -> bool:
     """Return whether a folder belongs to another user, or is missing and this user cannot make it."""
     try:

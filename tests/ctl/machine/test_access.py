@@ -41,6 +41,18 @@ def test_the_runtime_folder_of_another_user_is_named_with_its_owner(tmp_path, mo
 
 
 @pytest.mark.usefixtures("_of_another")
+def test_a_call_that_a_folder_refused_says_whose_it_is_and_what_to_do(tmp_path, monkeypatch) -> None:
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "dream.sqlite3"
+    first, second = access.explain_os_error(PermissionError(13, "Permission denied", str(file))).split("\n")
+    assert first == f"{file}: Permission denied."
+    assert access.owner_of(tmp_path) in second
+    assert f"HOME names {tmp_path}, which is not yours" in second
+    assert access.explain_os_error(FileNotFoundError(2, "No such file", str(file))) == f"{file}: No such file"
+
+
+@pytest.mark.usefixtures("_of_another")
 def test_names_the_home_of_another_user_and_does_not_advise_to_change_its_owner(
     tmp_path, monkeypatch
 ) -> None:

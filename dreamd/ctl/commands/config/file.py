@@ -8,6 +8,8 @@ import click
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from dreamd.ctl.machine.access import explain_os_error
+
 UTF8_BOM = "\ufeff"
 
 
@@ -18,7 +20,7 @@ def text_of(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}") from None
+        raise click.ClickException(explain_os_error(error)) from None
     except UnicodeDecodeError:
         raise click.ClickException(f"{path}: not UTF-8; `dreamctl config check` says more") from None
 

@@ -14,6 +14,7 @@ from dreamd.ctl.daemon import service_units
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.service_units import instance_option
 from dreamd.ctl.machine import systemctl
+from dreamd.ctl.machine.access import explain_os_error
 from dreamd.ctl.machine.places import has_listener, look_at_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.numbers import Count
@@ -32,7 +33,7 @@ def _files_named() -> Iterator[None]:
     except OSError as error:
         if error.filename is None:  # writing to standard output failed
             raise
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+        raise click.ClickException(explain_os_error(error)) from None
 
 
 @click.group(cls=Summarized)
