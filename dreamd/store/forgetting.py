@@ -154,7 +154,7 @@ def forget_dreams(
     has_past = "dream_fragments_past" in tables
     removed = _forget_fragments(connection, ids, texts, friend, has_past, gone)
     if has_past:
-        gone.replays = _forget_quotes(connection, {dream.id for dream in dreams}, removed)
+        gone.replays = _forget_quotes(connection, {dream.id for dream in dreams}, removed, texts)
     if "dream_checkpoints" in tables:
         gone.checkpoints_left = _forget_in_checkpoints(connection, dreams, texts, everywhere)
     if "dream_search" in tables:
@@ -207,14 +207,19 @@ def _forget_fragments(
     return removed
 
 
-def _forget_quotes(connection: Connection, own: Collection[int], texts: Collection[str]) -> int:
-    """Empty the replay data of other dialogues whose prompts hold one of these texts. Return how many did."""
-    prompts = connection.execute(
-        "SELECT dialog_id, seed FROM dream_turns WHERE dialog_id > ? AND seed <> ''",
-        (number_of(connection, REPLAY_EMPTIED),),
-    )
+def _forget_quotes(
+    connection: Connection, own: Collection[int], fragments: Collection[str], lines: Collection[str]
+) -> int:
+    """Empty the replay data of other dialogues whose prompts hold one of these fragments, or whose host recalled one of
+    these lines. Return how many did."""
+    emptied = number_of(connection, REPLAY_EMPTIED)
+    prompts = "SELECT dialog_id, seed FROM dream_turns WHERE dialog_id > ? AND seed <> ''"
+    recalled = "SELECT id, recalled FROM dream_dialogs WHERE id > ? AND recalled <> '[]'"
     quoting = {
-        dialog for dialog, seed in prompts if dialog not in own and any(text in seed for text in texts)
+        dialog
+        for quoted, kept in ((fragments, prompts), ({_json(line)[1:-1] for line in lines}, recalled))
+        for dialog, text in connection.execute(kept, (emptied,))
+        if dialog not in own and any(quote in text for quote in quoted)
     }
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(dream_turns)")}
     for statement in REPLAY if "candidates" in columns else _REPLAY_OF_0_1:

@@ -7,11 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dreamd.store.file.copies import forget_in
-from dreamd.store.forgetting import Dream, forget_in_copy, holds
+from dreamd.store.forgetting import Asked, Dream, forget_in_copy, holds
+from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.frozen import unpack
+from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog
+from tests.store.conftest import rows
 
 
 def copy_of_version(folder: Path, name: str) -> Path:
@@ -49,3 +53,22 @@ def test_a_copy_of_an_earlier_version_loses_the_dialogue_and_keeps_the_others(
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT id, started_at FROM dream_dialogs").fetchall() == others
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+async def test_what_a_host_recalled_of_a_forgotten_line_goes_too(store: Store, path: Path) -> None:
+    """A line that is no fragment of the friend, as leo's memory gives it back in a later dialogue."""
+    forgotten, other, quoting = [await store.begin(new_dialog(f"dream-{number}")) for number in range(3)]
+    said = 'a "quokka" \\ sails'
+    await store.record(forgotten, replace(line(1), text=said), STARTED_AT)
+    await store.recalled(other, ["a boat sails"])
+    await store.recalled(quoting, ["at noon", f"once {said} by"])
+    await store.record(quoting, replace(line(1), seed=f"at noon {said}"), STARTED_AT)
+    for number in (forgotten, other, quoting):
+        await store.finish(number, finish())
+    asked = Asked(id=forgotten)
+    gone, _ = await store.forget(await store.forgettable(asked), asked)
+    assert gone.replays == 1
+    assert await store.scrub()
+    await store.close()
+    assert b"quokka" not in path.read_bytes()
+    assert rows(path, "SELECT recalled FROM dream_dialogs ORDER BY id") == [('["a boat sails"]',), (None,)]
