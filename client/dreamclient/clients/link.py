@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -80,7 +80,7 @@ class Link:
     def _send_offered(self) -> bool:
         """Send the offered contexts, unless another thread is sending: that one calls this when it is done."""
         all_sent = True
-        while self._offered and self._lock.acquire(False):
+        for _ in self._held(False) if self._offered else ():
             dropped, taken = "", NOTHING
             try:
                 if self._offered:  # else another thread was quicker
@@ -89,7 +89,17 @@ class Link:
             finally:
                 self._lock.release()
             all_sent = (not dropped or self._dropped(dropped, taken)) and all_sent
+            if not self._offered:
+                break
         return all_sent
+
+    def _held(self, blocking: bool, timeout_s: float = -1) -> Iterator[bool]:
+        """Yield True each time that the lock was taken, until it is not to be had.
+
+        An alarm of the host's may raise after any call that it makes, also between an `acquire` that has returned and
+        the `try` that releases: one of 90 that hit an offer did, and no thread could send again. The step of a `for`
+        loop, and of this iterator, is no such place."""
+        return iter(partial(self._lock.acquire, blocking, timeout_s), False)
 
     def _sent(self, data: bytes) -> str:
         """Send a context. Return the reason if it was dropped, or an empty string."""
@@ -117,42 +127,40 @@ class Link:
         up.
 
         Raise NotConnected, CallTimeout (it was not sent), UsageError (it cannot be sent)."""
-        self._lock_for(deadline)
         try:
-            msgid, data = self._session.call(method, params, done)
-            forget = partial(self._session.pending.pop, msgid, None)  # of this connection, not of a later one
-            try:
-                self._send(data, deadline)
-            except DreamError:
-                forget()
-                raise
+            for _ in self._held(True, max(0.0, deadline - time.monotonic())):
+                try:
+                    return self._called(method, params, done, deadline)
+                finally:
+                    self._lock.release()
+            raise CallTimeout("another message could not be sent in all that time")
         finally:
-            self._unlock()
+            self._send_offered()
+
+    def _called(self, method: str, params: list[Any], done: Done, deadline: float) -> Callable[[], None]:
+        self._check_open()
+        msgid, data = self._session.call(method, params, done)
+        forget = partial(self._session.pending.pop, msgid, None)  # of this connection, not of a later one
+        try:
+            self._send(data, deadline)
+        except DreamError:
+            forget()
+            raise
         return forget
 
     def flush(self) -> None:
         """Send the session's messages, and wait for as long as the daemon does not read."""
-        self._lock_for(None)
         try:
-            while out := self._session.out:
-                self._send(out.popleft(), None)
+            with self._lock:
+                self._check_open()
+                while out := self._session.out:
+                    self._send(out.popleft(), None)
         finally:
-            self._unlock()
-
-    def _lock_for(self, deadline: float | None) -> None:
-        """Take the lock of those that may wait. Raise CallTimeout, or NotConnected if the connection has ended."""
-        if deadline is None:
-            self._lock.acquire()
-        elif not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise CallTimeout("another message could not be sent in all that time")
-        if not self.is_open:
-            self._unlock()
-            raise NotConnected("the connection has ended")
-
-    def _unlock(self) -> None:
-        self._lock.release()
-        if self._offered:
             self._send_offered()
+
+    def _check_open(self) -> None:
+        if not self.is_open:
+            raise NotConnected("the connection has ended")
 
     def _send(self, data: bytes, deadline: float | None) -> None:
         try:
@@ -211,14 +219,12 @@ class Link:
 
     def answer(self, request: Request, value: Any, error: BaseException | None = None) -> None:
         """Answer a hook call with what the hook returned or raised, if the connection is still open."""
-        self._lock.acquire()
         try:
-            if self.is_open:
-                self._send(self._session.answer(request, value, error), None)
-        except NotConnected:
-            pass
+            with suppress(NotConnected), self._lock:
+                if self.is_open:
+                    self._send(self._session.answer(request, value, error), None)
         finally:
-            self._unlock()
+            self._send_offered()
 
     def shutdown(self) -> None:
         """End the connection, and wake the threads that read or send. This takes no lock, so any thread, a signal

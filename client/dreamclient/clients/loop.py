@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Self, TypeVar
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 class AsyncDreamClient(Client):
     """A client that connects a host to dreamd, keeps it connected, and serves its hooks. The hooks and `on_event` run
-    on the loop that started the client. Hooks may be async functions, and those may call the daemon themselves.
+    on the loop that started the client. They may be async functions, and those may call the daemon themselves.
 
     The arguments are those of `dreamclient.clients.thread.Client`.
     """
@@ -30,9 +30,9 @@ class AsyncDreamClient(Client):
 
     def __init__(self, *hooks: Any, **more: Any) -> None:
         super().__init__(*hooks, **more)
-        self._hooks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         if (on_event := self._session.on_event) is not None:
-            self._session.on_event = lambda event: self._on_the_loop(self._tell, on_event, event)
+            self._session.on_event = lambda event: self._on_the_loop(self._begin, self._tell, on_event, event)
 
     async def start(self, wait_s: float = 0.0) -> bool:
         """Start connecting, wait up to `wait_s` for the first attempt to end, and return whether it is connected. A
@@ -69,7 +69,7 @@ class AsyncDreamClient(Client):
         """End the connection, and cancel the hooks that still run. Wait for them for half a second at most."""
         run = self._run
         self.stop()
-        hooks = {hook for hook in self._hooks if hook is not asyncio.current_task()}
+        hooks = {hook for hook in self._tasks if hook is not asyncio.current_task()}
         for hook in hooks:
             hook.cancel()
         if hooks:
@@ -108,19 +108,21 @@ class AsyncDreamClient(Client):
         except RuntimeError:  # it has ended
             self.stop()
 
-    def _tell(self, on_event: Callable[[Any], object], event: Any) -> None:
+    def _begin(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        task = asyncio.create_task(work(*arguments))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell(self, on_event: Callable[[Any], object], event: Any) -> None:
         try:
-            on_event(event)
+            heard = on_event(event)
+            if inspect.isawaitable(heard):
+                await heard
         except Exception:  # noqa: BLE001 the host's own code must not end the connection
             self.count("on_event")
 
     def _serve_hook(self, link: Link, request: Request) -> None:
-        self._on_the_loop(self._begin_hook, link, request)
-
-    def _begin_hook(self, link: Link, request: Request) -> None:
-        task = asyncio.create_task(self._run_hook(link, request))
-        self._hooks.add(task)
-        task.add_done_callback(self._hooks.discard)
+        self._on_the_loop(self._begin, self._run_hook, link, request)
 
     async def _run_hook(self, link: Link, request: Request) -> None:
         try:

@@ -58,6 +58,8 @@ def attach(
 
     Raise UsageError if `field` is no field of leo's, is attached already, or cannot speak a line: the message says why.
     """
+    if client is not None and not isinstance(client, DreamClient):
+        raise UsageError("attach takes a DreamClient, for an AsyncLeoField too")
     _check_not_attached(field)
     names = names_of(field)
     if client is None:

@@ -1,11 +1,13 @@
 """One connection of the client: whole messages from any thread, without waiting on the reply path."""
 
 import os
+import random
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -46,7 +48,8 @@ class Ends:
         """Return the next `count` messages."""
         events: list[Any] = []
         while len(events) < count:
-            events += self.peer.receive_data(self.theirs.recv(1 << 20))
+            read = self.peer.receive_data(self.theirs.recv(1 << 20))
+            events += [event for event in read if event is not None]
             assert self.peer.broken is None
         assert len(events) == count
         return events
@@ -176,12 +179,43 @@ def test_ends_the_connection_and_counts_if_a_context_went_out_in_part(narrow: En
 
 def test_leaves_a_context_to_the_thread_that_is_sending(ends: Ends) -> None:
     """P1: neither a thread nor a signal handler in the middle of an offer waits. P10: no context is dropped."""
-    ends.link._lock_for(None)
-    assert ends.link.offer({"prompt": "while it was held"})
-    assert ends.link.offer({"prompt": "then"})
-    ends.link._unlock()
+    with ends.link._lock:
+        assert ends.link.offer({"prompt": "while it was held"})
+        assert ends.link.offer({"prompt": "then"})
+    ends.link.flush()
     assert ends.prompts(2) == ["while it was held", "then"]
     assert ends.failures == {}
+
+
+def test_an_alarm_of_the_host_leaves_no_lock_held(ends: Ends) -> None:
+    """P1: a host may put a time limit on a reply by a signal whose handler raises. Whatever call it comes after, later
+    contexts are sent."""
+
+    class Alarm(BaseException):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    before, limit = signal.signal(signal.SIGALRM, ring), signal.getitimer(signal.ITIMER_REAL)
+    draw, stuck = random.Random(6), 0
+    read = threading.Thread(target=lambda: [None for _ in iter(lambda: ends.theirs.recv(1 << 20), b"")])
+    read.start()
+    try:
+        for _ in range(2000):
+            with suppress(Alarm):
+                signal.setitimer(signal.ITIMER_REAL, draw.uniform(20e-6, 60e-6))
+                while True:
+                    ends.link.offer({})
+            if ends.link._lock.locked():
+                stuck += 1
+                ends.link._lock.release()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *limit)  # that of the suite
+        ends.link.shutdown()
+        read.join(DEADLINE_S)
+    assert stuck == 0
 
 
 def test_bounds_the_contexts_that_wait_and_counts_them_at_the_end(ends: Ends) -> None:

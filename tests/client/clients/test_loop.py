@@ -211,10 +211,11 @@ async def test_counts_a_seed_that_is_too_large_and_stays_connected(daemon: Serve
     assert client.failures == {"seed": 1}
 
 
-async def test_passes_events_to_the_host(daemon: Serve, make: Make) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_passes_events_to_the_host(daemon: Serve, make: Make, is_async: bool) -> None:
     events: asyncio.Queue[Any] = asyncio.Queue()
     serving = await daemon()
-    client = make(on_event=events.put_nowait)
+    client = make(on_event=events.put if is_async else events.put_nowait)
     assert await client.start(DEADLINE_S)
     served = await serving.arrival()
     served.writer.write(served.peer.notify("event", [{"type": "line"}]))
@@ -409,7 +410,7 @@ async def test_close_ends_the_connection_and_the_hooks_that_run(daemon: Serve, m
         served = await serving.arrival()
         served.call("generate", "a seed", 0.7, 0.3)
         await running.wait()
-        link, (hook,) = client._run.link, client._hooks
+        link, (hook,) = client._run.link, client._tasks
         assert link is not None
     assert hook.cancelled()
     assert ended == ["ended"]
@@ -458,6 +459,20 @@ async def test_a_bug_ends_an_attempt_and_not_the_client(make: Make) -> None:
         await times.acquire()
     assert client.failures["internal"] >= 1
     assert client.trouble == "a bug in dreamclient: ZeroDivisionError"
+
+
+async def test_counts_an_async_event_handler_that_fails(daemon: Serve, make: Make) -> None:
+    async def broken(event: Any) -> None:
+        await asyncio.sleep(0)
+        raise KeyError(event)
+
+    serving = await daemon()
+    client = make(on_event=broken)
+    assert await client.start(DEADLINE_S)
+    served = await serving.arrival()
+    served.writer.write(served.peer.notify("event", [{}]))
+    await until_on_loop(lambda: client.failures == {"on_event": 1})
+    assert client.connected
 
 
 async def test_events_and_sync_hooks_run_on_the_loop(daemon: Serve, make: Make) -> None:

@@ -13,7 +13,7 @@ from contextlib import closing
 from unittest import mock
 
 import pytest
-from dreamclient import DreamClient, DreamContext, UsageError
+from dreamclient import AsyncDreamClient, DreamClient, DreamContext, UsageError
 from dreamclient.leo import attach
 from dreamclient.leo import attachment as attachment_module
 from dreamclient.leo.attachment import attachment_of
@@ -402,6 +402,8 @@ def test_refuses_a_field_that_is_attached_is_no_leo_or_cannot_speak(leo, client,
     attachment.detach()
     with pytest.raises(UsageError, match="no field"):
         attach(object())
+    with pytest.raises(UsageError, match="attach takes a DreamClient"):
+        attach(leo, client=AsyncDreamClient(socket_path=ABSENT))
     with pytest.raises(UsageError, match="hooks are set once"):
         attach(leo, client=client)
     monkeypatch.setattr(leo_double, "generate_reply", lambda prompt, soul: prompt)
