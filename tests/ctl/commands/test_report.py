@@ -90,6 +90,12 @@ def test_an_empty_page_says_that_there_is_nothing() -> None:
         assert words in text
 
 
+def test_says_how_many_of_the_counted_dreams_are_forgotten() -> None:
+    assert "<p>2 dreams with 8 lines. " in render_page(STATUS, STATS, [], [DIALOG], [])
+    text = render_page(STATUS, STATS | {"forgotten": 1}, [], [DIALOG], [])
+    assert "<p>2 dreams with 8 lines, 1 of them forgotten. " in text
+
+
 def test_escapes_every_text_of_a_dream() -> None:
     hostile = DIALOG | {"note": HOSTILE, "outcome": HOSTILE, "turns": [{"speaker": HOSTILE, "text": HOSTILE}]}
     decision = {"at": STARTED_AT, "reason": HOSTILE}

@@ -12,8 +12,9 @@ from tests.helpers.places import STRANGER
 
 
 @pytest.fixture
-def _of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Act as another user in what the doctor asks: what is there belongs to a third."""
+def _of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Act as another user in what the doctor asks: what is there belongs to a third. `tmp_path` comes first, because
+    pytest looks at the user too when it makes the first folder."""
     monkeypatch.setattr(os, "getuid", lambda: STRANGER)
     real = os.access
 

@@ -124,7 +124,8 @@ def _dreamer(dialogs: Sequence[Row]) -> str:
 
 
 def _render_summary(status: Row, stats: Row, now: float) -> str:
-    said = f"{count_of(stats['dialogs'], 'dream')} with {count_of(stats['lines'], 'line')}. "
+    said = f"{count_of(stats['dialogs'], 'dream')} with {count_of(stats['lines'], 'line')}"
+    said += f", {stats['forgotten']} of them forgotten. " if stats.get("forgotten") else ". "
     if status["uptime_s"] is None:
         said += "No daemon answered, so they were read from the database. "
     else:
