@@ -58,11 +58,11 @@ class Trace:
         """Return whether an earlier part holds a key that begins with these bytes."""
         return self._keys.hold(key, self._still_there)
 
-    def latest(self) -> tuple[str, int] | None:
-        """Return the last part's name and its folder, or None if there is no part."""
+    def latest(self) -> tuple[str, int, int] | None:
+        """Return the last part's name, its folder and its size, or None if there is no part."""
         for number in range(self._keys.number, 0, -1):
-            if (at := self._where(number)) is not None:
-                return part_name(self.trace_id, number), at
+            if found := self._where(number):
+                return part_name(self.trace_id, number), *found
         return None
 
     def read(self) -> Json | None:
@@ -85,13 +85,14 @@ class Trace:
             self._save_keys()
         self._last_ts = max(int(wall_s * 1000), self._last_ts + 1)
         # Readers page by a file's time, so a growing file keeps its time.
-        waits = self._files.exists(self.name, self._folder.main)
-        written_s = self._files.stat(self.name, self._folder.main).st_mtime if waits else None
-        self._folder.put(
-            self.name, encode_document(document | {"saved_ts": self._last_ts}), written_s=written_s
-        )
-        if waits and self._files.exists(self.name, self._folder.done):
-            self._files.unlink(self.name, self._folder.main)
+        waits = self._files.stat_if_there(self.name, self._folder.main)
+        data = encode_document(document | {"saved_ts": self._last_ts})
+        self._folder.put(self.name, data, written_s=waits.st_mtime if waits else None)
+        if self._files.exists(self.name, self._folder.done):
+            try:
+                self._files.unlink(self.name, self._folder.main)
+            except FileNotFoundError:  # it was moved as it is now
+                return
             raise TakenMeanwhile
 
     def begin_next(self, full: Json) -> None:
@@ -137,8 +138,13 @@ class Trace:
     def _is_there(self, number: int) -> bool:
         return self._where(number) is not None
 
-    def _where(self, number: int) -> int | None:
-        """Return the folder that a part is in, or None if it is gone."""
+    def _where(self, number: int) -> tuple[int, int] | None:
+        """Return the folder that a part is in, and its size, or None if it is gone."""
         name = part_name(self.trace_id, number)
-        folders = (self._folder.main, self._folder.done)
-        return next((at for at in folders if self._files.exists(name, at)), None)
+        for at in (
+            self._folder.main,
+            self._folder.done,
+        ):  # a consumer may move it meanwhile, in this direction
+            if found := self._files.stat_if_there(name, at):
+                return at, found.st_size
+        return None

@@ -1,5 +1,6 @@
 """Changing the inbox: writing, acknowledging, sweeping, retiring. The caller holds the folder's lock."""
 
+import contextlib
 import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -56,15 +57,15 @@ def write_trace(
         document = fresh if existing is None else _continue_document(existing, fresh, schema_ref)
         try:
             _write_parts(trace, document, fresh, [*new, *changed.values()], len(new), wall_s)
-        except TakenMeanwhile:  # go on in the next part
-            write_trace(folder, trace_id, seed, new, list(changed.values()), schema_ref, wall_s)
-            trace = Trace(folder, trace_id)
+        except TakenMeanwhile:  # nothing was written; the next part is next
+            return write_trace(folder, trace_id, seed, shards, nodes, schema_ref, wall_s, nodes_of_new_shards)
     elif existing is not None:
-        folder.sync(trace.name)
-    where, at = trace.latest() or (trace.name, folder.main)
+        with contextlib.suppress(FileNotFoundError):  # a consumer has just taken it
+            folder.sync(trace.name)
+    where, at, size = trace.latest() or (trace.name, folder.main, 0)
     return {
         "path": _path_of(folder, where, at),
-        "bytes": folder.files.stat(where, at).st_size,
+        "bytes": size,
         "shards_written": len(new),
         "duplicates": len(shards) - len(new),
         "conflicts": conflicts,

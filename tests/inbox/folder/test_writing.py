@@ -324,6 +324,29 @@ class Consumer(Waiting):
         super().rename(name, at, new_name, new_at)
 
 
+class EarlyConsumer(Consumer):
+    """This one moves the file before it is read, but after it was looked for in done/."""
+
+    def open_read(self, name: str, at: int) -> int:
+        if name == "t.json" and not self.moved:
+            self.moved = True
+            self.file.rename(self.file.parent / "done" / "t.json")
+        return super().open_read(name, at)
+
+
+def test_p5_what_a_consumer_moves_before_it_is_read_does_not_come_back(inbox: Inbox, now: Now) -> None:
+    for more in ([], [shard(1)]):
+        write(inbox, shard(0))
+        files = EarlyConsumer(now, inbox.folder)
+        report = write(Inbox(inbox.folder, files=files, clock=Clock(now, now)), shard(0), *more)
+        assert files.moved
+        assert (report["shards_written"], report["duplicates"]) == (len(more), 1)
+        assert Path(report["path"]).stat().st_size == report["bytes"]
+        assert not (inbox.folder / "t.json").exists()
+        for path in inbox.folder.rglob("t*"):
+            path.unlink()
+
+
 @pytest.mark.parametrize("size", [1, 600_000])  # the second does not fit into one part
 def test_p5_what_a_consumer_moves_while_a_trace_grows_does_not_come_back(
     inbox: Inbox, now: Now, size: int
