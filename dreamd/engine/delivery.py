@@ -116,11 +116,9 @@ class Delivery:
     async def paused(self, dialogs: Iterable[int]) -> AsyncIterator[None]:
         """Write no file in the block. These dialogues are to have none afterwards."""
         async with self._delivering:
-            try:
-                yield
-            finally:  # one that is to have a file after all is tried again at once
-                for dialog in dialogs:
-                    self._parked.pop(dialog, None)
+            yield
+            for dialog in dialogs:
+                self._parked.pop(dialog, None)
 
     async def _drop_oldest(self) -> None:
         """Remove the oldest files of our own beyond `inbox.keep`, and count them. After that look at them again only

@@ -67,15 +67,10 @@ class Forgetting:
         dreams = await self._store.forgettable(asked)
         files, copies, gone, scrubbed = 0, list[str](), Forgotten(), True
         if dreams and not asked.dry_run:
-            ids = {dream.id for dream in dreams}
             await refuse_if_held_up(self._dialogues)
-            async with self._undreaming.forgetting(ids), self._delivery.paused(ids):
-                copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
-                files = await self._forget_files(dreams)
-                # Not above: a disk that hangs must not stop all dreams. With the files gone it is not refused any more.
-                async with hold_dialogues(self._dialogues, PATIENCE_S):
-                    forgetting_rows = asyncio.create_task(self._forget_rows(dreams, asked))
-                    gone = await wait_uncancelled(forgetting_rows)
+            # To its end even if the caller is cancelled, so that no half of it stays.
+            whole = asyncio.create_task(self._forget(dreams, asked))
+            files, copies, gone = await wait_uncancelled(whole)
             scrubbed = await self._scrub()
         return {
             "dialogs": len(dreams),
@@ -85,10 +80,17 @@ class Forgetting:
             "scrubbed": scrubbed,
         }
 
-    async def _forget_rows(self, dreams: list[Dream], asked: Asked) -> Forgotten:
-        gone = await self._friend.forget(dreams, asked)
-        self._shares.take_back({dream.id for dream in dreams})
-        return gone
+    async def _forget(self, dreams: list[Dream], asked: Asked) -> tuple[int, list[str], Forgotten]:
+        """Return the count of inbox files that went, the copies that are left, and what else went."""
+        ids = {dream.id for dream in dreams}
+        async with self._undreaming.forgetting(ids), self._delivery.paused(ids):
+            copies = await self._delivery.on_thread(_forget_in_copies, self._store.path, dreams, asked)
+            files = await self._forget_files(dreams)
+            # Not above: a disk that hangs must not stop all dreams. With the files gone it is not refused any more.
+            async with hold_dialogues(self._dialogues, PATIENCE_S):
+                gone = await self._friend.forget(dreams, asked)
+                self._shares.take_back(ids)
+        return files, copies, gone
 
     async def _forget_files(self, dreams: list[Dream]) -> int:
         traces = [dream.trace_id for dream in dreams if dream.trace_id is not None]

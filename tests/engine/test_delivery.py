@@ -189,8 +189,9 @@ async def test_a_file_in_trouble_is_retried_with_growing_pauses_and_delays_no_ot
         assert service.engine.degraded_reason is None
 
 
+@pytest.mark.parametrize("step", ["shards_of", "forget"])
 async def test_a_file_in_trouble_is_forgotten_with_its_dialogue_though_the_one_who_asked_has_gone(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, step
 ):
     async with (
         serving(tmp_path) as service,
@@ -201,19 +202,21 @@ async def test_a_file_in_trouble_is_forgotten_with_its_dialogue_though_the_one_w
         [blocked] = inbox_files(tmp_path)
         blocked.rmdir()
         assert service.engine.degraded_reason == "ValidationError"
-        reached, going_on, forget = asyncio.Event(), asyncio.Event(), service.store.forget
+        reached, going_on, real = asyncio.Event(), asyncio.Event(), getattr(service.store, step)
 
         async def slowly(*arguments):
             reached.set()
             await going_on.wait()
-            return await forget(*arguments)
+            return await real(*arguments)
 
-        monkeypatch.setattr(service.store, "forget", slowly)
+        monkeypatch.setattr(service.store, step, slowly)
         forgetting = asyncio.create_task(service.forgetting.forget(Asked(id=1)))
         await reached.wait()
         forgetting.cancel()
-        going_on.set()
         await asyncio.wait([forgetting])
+        going_on.set()
+        async with service.delivery.paused([]):  # once all of it is forgotten
+            pass
         await completed(service)
         assert (await service.store.recent(9), inbox_files(tmp_path)) == ([], [])
         assert service.engine.degraded_reason is None

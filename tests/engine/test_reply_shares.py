@@ -142,8 +142,10 @@ async def test_a_forgotten_dialogue_speaks_no_more_though_the_one_who_asked_has_
             forgetting = asyncio.create_task(service.forgetting.forget(Asked(id=await dreamt(service, peer))))
             await reached.wait()
             forgetting.cancel()
-            going_on.set()
             await asyncio.wait([forgetting])
+            going_on.set()
+            async with service.delivery.paused([]):  # once all of it is forgotten
+                pass
             assert await service.store.recent(9) == []
             assert (await peer.call("dream.context", ALL))["from_dreams"] == 0.0
 

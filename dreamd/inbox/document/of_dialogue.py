@@ -13,36 +13,32 @@ from dreamd.inbox.document.node import NodeForm
 
 def dream_document(
     trace_id: str,
-    lines: Sequence[Mapping[str, Any] | object],
+    lines: Sequence[Mapping[str, Any]],
     *,
     goal: str = "",
     tags: Sequence[str] = (),
-    at: float = 0.0,
     node_form: NodeForm = "simulation",
 ) -> tuple[Json, list[Json], list[Json]]:
     """Return seed, shards and nodes for the recorded lines of a dialogue: one shard and one node for each line.
 
-    A line is a mapping or an object with `speaker`, `text`, the four measures, and `at` (unix seconds, by default the
-    argument `at`). Equal rows give equal documents, so a write that a crash interrupted can be repeated.
+    A line has `speaker`, `text`, the four measures, and `at` (unix seconds or None). Equal lines give equal documents,
+    so a write that a crash interrupted can be repeated.
     """
     seed: Json = {"goal": goal, "ul_tags": list(tags), "constraints": {"flags": {}}}
-    shards = [_make_shard(trace_id, index, line, at) for index, line in enumerate(lines)]
+    shards = [_make_shard(trace_id, index, line) for index, line in enumerate(lines)]
     make_node = _published_node if node_form == "published" else _simulation_node
     return seed, shards, [make_node(shard, f"{trace_id}#N{shard['index'] + 1}") for shard in shards]
 
 
-def _make_shard(trace_id: str, index: int, line: Mapping[str, Any] | object, at: float) -> Json:
-    def part(name: str, default: Any = None) -> Any:
-        return line.get(name, default) if isinstance(line, Mapping) else getattr(line, name, default)
-
+def _make_shard(trace_id: str, index: int, line: Mapping[str, Any]) -> Json:
     return {
         "trace_id": trace_id,
         "index": index,
-        "timestamp": round(part("at", at) * 1000),
+        "timestamp": round((line["at"] or 0.0) * 1000),
         "type": "dream_line",
-        "speaker": part("speaker"),
-        "text": part("text"),
-        **{name: part(name) for name in SHOWN_MEASURES},
+        "speaker": line["speaker"],
+        "text": line["text"],
+        **{name: line[name] for name in SHOWN_MEASURES},
     }
 
 

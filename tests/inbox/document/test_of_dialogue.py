@@ -7,25 +7,25 @@ from dreamd.inbox.document.node import check_node, meant_form
 from dreamd.inbox.document.of_dialogue import dream_document
 from tests.inbox.conftest import LINE
 
-
-class Row:
-    speaker, text, novelty, arousal, entropy, trauma = "friend", "yes", 0.5, 0.6, 0.7, 0.8
+ANSWER = {
+    "speaker": "friend", "text": "yes", "novelty": 0.5, "arousal": 0.6, "entropy": 0.7, "trauma": 0.8, "at": None,
+}  # fmt: skip
 
 
 def test_p5_a_dialogue_gives_one_shard_and_one_node_for_each_line(validator: Draft202012Validator) -> None:
-    """P5: one shard and one valid node a line, from mappings and from objects."""
+    """P5: one shard and one valid node a line, also of a line whose time is not known."""
     line = LINE | {"at": 12.3456}
-    seed, shards, nodes = dream_document("t", [line, Row()], goal="dream", tags=["x"], at=99.0)
+    seed, shards, nodes = dream_document("t", [line, ANSWER], goal="dream", tags=["x"])
     assert seed == {"goal": "dream", "ul_tags": ["x"], "constraints": {"flags": {}}}
     assert shards[0] == {
         "trace_id": "t", "index": 0, "timestamp": 12346, "type": "dream_line", "speaker": "leo", "text": "so",
         "novelty": 0.1, "arousal": 0.2, "entropy": 0.3, "trauma": 0.4,
     }  # fmt: skip
-    assert (shards[1]["index"], shards[1]["timestamp"], shards[1]["speaker"]) == (1, 99000, "friend")
+    assert (shards[1]["index"], shards[1]["timestamp"], shards[1]["speaker"]) == (1, 0, "friend")
     assert [one["id"] for one in nodes] == ["t#N1", "t#N2"]
     assert [one["trace"] for one in nodes] == [{"trace_id": "t", "order": 1}, {"trace_id": "t", "order": 2}]
     assert all(validator.is_valid(one) and one["version"] == "1.0.0" for one in nodes)
-    assert dream_document("t", [line, Row()], goal="dream", tags=["x"], at=99.0) == (seed, shards, nodes)
+    assert dream_document("t", [line, ANSWER], goal="dream", tags=["x"]) == (seed, shards, nodes)
 
 
 def test_p5_a_dialogue_in_the_published_form_is_valid(validator: Draft202012Validator) -> None:
@@ -39,8 +39,8 @@ def test_p5_a_dialogue_in_the_published_form_is_valid(validator: Draft202012Vali
         "trauma": None,
         "at": 12.3,
     }
-    seed, shards, nodes = dream_document("t", [line, Row()], node_form="published")
-    assert (seed, shards) == dream_document("t", [line, Row()])[:2]
+    seed, shards, nodes = dream_document("t", [line, ANSWER], node_form="published")
+    assert (seed, shards) == dream_document("t", [line, ANSWER])[:2]
     assert nodes[0] == {
         "version": 1,
         "id": "t#N1",
