@@ -124,6 +124,13 @@ def acknowledge_part(folder: Folder, handle: str, saved_ts: int | None, wall_s: 
 
     `saved_ts`: the one in the file when it was read. Raise ValidationError if the file has grown since.
     """
+    try:
+        return _acknowledge(folder, handle, saved_ts, wall_s)
+    except FileNotFoundError:  # another consumer has just moved it
+        return _acknowledge(folder, handle, saved_ts, wall_s)
+
+
+def _acknowledge(folder: Folder, handle: str, saved_ts: int | None, wall_s: float) -> str:
     files = folder.files
     trace_id, asked = asked_part(handle)
     waiting = waiting_part(files, folder.main, trace_id, asked)

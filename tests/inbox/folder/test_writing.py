@@ -364,3 +364,15 @@ def test_p5_what_a_consumer_moves_while_a_trace_grows_does_not_come_back(
     assert (report["shards_written"], report["duplicates"], report["nodes_written"]) == (2, 1, 1)
     assert Path(report["path"]).stat().st_size == report["bytes"]
     assert write(inbox, shard(0), *more)["duplicates"] == 3
+
+
+def test_an_acknowledgement_at_the_moment_of_another_consumers_is_no_error(inbox: Inbox, now: Now) -> None:
+    class Later(Waiting):
+        def touch(self, name: str, at: int, time_s: float) -> None:
+            if (file := inbox.folder / name).exists() and name != ".lock":
+                file.rename(inbox.folder / "done" / name)
+            super().touch(name, at, time_s)
+
+    write(inbox, shard(0))
+    done = Inbox(inbox.folder, files=Later(now), clock=Clock(now, now)).ack("t")["path"]
+    assert done == str(inbox.folder / "done" / "t.json")
