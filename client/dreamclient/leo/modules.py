@@ -1,7 +1,7 @@
 """Tell leo's other modules of dream lines, if he has them and the owner asks for it: `attach(into=...)`.
 
 The lines must do no harm: they are marked as dreams, and nothing of leo's is deleted or overwritten. A failure is
-counted as `into: <module>`, and not raised.
+counted as `into.<module>`, and not raised.
 The measured effects of each are in docs/background/diet-and-measurements.md.
 """
 
@@ -61,7 +61,7 @@ class Modules:
         for unknown in sorted(wanted.difference(table)):
             if into is not None:
                 raise UsageError(f"no module [{unknown!r}] of leo's; there are {list(table)}")
-            count(f"into: {unknown}")  # an error would only keep him from dreaming
+            count(f"into.{unknown}")  # an error would only keep him from dreaming
         self._tellers = {name: table[name] for name in table if name in wanted}
         self._names = names
         self._count = count
@@ -85,7 +85,7 @@ class Modules:
                 if on_his is on_his_thread and (module := find(leo)) is not None:
                     tell(module, leo, line)
             except Exception:  # noqa: BLE001 a module that fails costs this line there, and nothing else
-                self._count(f"into: {name}")
+                self._count(f"into.{name}")
 
     def _state(self, leo: Any, line: SpokenLine, *, weight: float = 1.0) -> Any:
         """Return the line as a MathState of leo's."""

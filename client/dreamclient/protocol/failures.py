@@ -9,7 +9,8 @@ unknown_hook                           calls of a hook that this host does not p
 seed, field, on_event, internal        the daemon took no seed; the field's id could not be read; the host's callback
                                        raised; a bug of ours
 listen, offer, chance, no_database,    `leo.attach`: a prompt not measured; a context not made; a line drawn from the
-into: <module>                         process's own `random`; no file to feed; a module of leo's not told of a line
+into.<module>                          process's own `random`; no file to feed; a module of leo's not told of a line
+other                                  a host's own kind that is no text of 64 characters, or one of too many
 """
 
 import threading
@@ -17,6 +18,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+KINDS, KIND_CHARS = 64, 64  # as many as one message carries easily; the daemon keeps 32
+OTHER = "other"
 PRIVATE = "private"  # replies in private conversations: they travel with the failures, and are none
 
 NOTHING: Counter[str] = Counter()  # taken by a message that has nothing to tell; never changed
@@ -31,8 +34,12 @@ class Failures:
         self._lock = threading.RLock()
 
     def count(self, kind: str) -> None:
-        """Count one failure of this kind."""
+        """Count one failure of this kind. A kind that no message could carry, or one of too many, counts as `other`:
+        it would keep every later message back."""
         with self._lock:
+            carried = isinstance(kind, str) and len(kind) <= KIND_CHARS
+            if not carried or (kind not in self.counts and len(self.counts) >= KINDS):
+                kind = OTHER
             self.counts[kind] += 1
             self.pending[kind] += 1
 

@@ -585,7 +585,7 @@ def test_settings_of_a_leo_who_cannot_pass_any(leo, monkeypatch):
     attachment = attach(leo, socket_path=ABSENT)
     hooks = attachment.client._session.hooks
     attachment.detach()
-    assert attachment.client.failures["into: gmae"] == 1  # he dreams all the same
+    assert attachment.client.failures["into.gmae"] == 1  # he dreams all the same
     assert hooks.provides == ["generate", "observe", "recall", "unobserve"]
     assert set(hooks._hooks["generate"].__self__.modules._tellers) == {"episodes", "game"}
 

@@ -139,7 +139,7 @@ def test_a_leo_without_trauma_is_told_nothing(leo):
 @pytest.mark.parametrize("into", ["episodes", "game", "mathbrain", "santa", "trauma"])
 def test_a_module_that_fails_is_counted_and_goes_no_further(leo, into):
     broken = {"tokenize": leo_double.tokenize, "run_trauma": leo_double.run_trauma}
-    assert tell(leo, into, LINE, names=broken) == {f"into: {into}": 1}
+    assert tell(leo, into, LINE, names=broken) == {f"into.{into}": 1}
 
 
 def test_changes_leos_memory_only_on_his_own_thread(leo):

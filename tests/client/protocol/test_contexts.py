@@ -127,4 +127,4 @@ def test_a_measure_without_a_finite_value_was_not_measured(value: Any) -> None:
 
 def test_more_failures_than_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="the limit is"):
-        context_message({}, {f"into: {n}": 1 for n in range(10_000)})
+        context_message({}, {f"into.{n}": 1 for n in range(10_000)})

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from dreamclient.errors import NotConnected
 from dreamclient.messages import PROTOCOL_VERSION, Code
-from dreamclient.protocol.failures import Failures
+from dreamclient.protocol.failures import KINDS, Failures, as_told
 from dreamclient.protocol.hooks import Hooks
+from dreamclient.protocol.packing import packed
 from dreamclient.protocol.rpc import Peer, Reply, Request
 from dreamclient.protocol.session import Session
 
@@ -81,6 +82,18 @@ def test_no_failure_is_lost_between_threads() -> None:
     for thread in threads:
         thread.join()
     assert failures.counts == failures.pending == {"stalled": 8000}
+
+
+def test_no_kind_of_a_hosts_own_keeps_messages_back() -> None:
+    """P10: what a message cannot carry, or too much of it, would stay for each later message."""
+    failures = Failures()
+    odd: list[Any] = [ValueError("x"), ["x"], None, 7, "x" * 65]
+    for kind in (*odd, *(f"kind_{n}" for n in range(100)), "kind_1", "x" * 64):
+        failures.count(kind)
+    assert len(failures.counts) == KINDS
+    assert failures.counts["kind_1"] == 2
+    assert failures.counts.total() == failures.pending.total() == 107
+    assert len(packed(as_told(failures.pending))) < 8000
 
 
 def test_a_forked_child_counts_on_though_its_parent_held_the_lock() -> None:
