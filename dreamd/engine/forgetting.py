@@ -62,7 +62,8 @@ class Forgetting:
         checkpoints_left: names, copies_left: paths; scrubbed}. Raise Refusal, StoreUnavailable, InboxError.
 
         `replays` are other dialogues whose replay data quoted them, `..left` is what still holds something. If another
-        program keeps the log of the database from being emptied, `scrubbed` is false, and the tick empties it later.
+        program keeps the log of the database from being emptied, or the disk has no room to rewrite it, `scrubbed` is
+        false, and the tick does it later.
         """
         dreams = await self._store.forgettable(asked)
         files, copies, gone, scrubbed = 0, list[str](), Forgotten(), True

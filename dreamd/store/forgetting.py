@@ -4,10 +4,13 @@ No fragment of the origin is touched (P4). SQLite overwrites deleted rows (`secu
 file, because an earlier version may have left some in free pages.
 """
 
+import errno
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import inf, isfinite
-from sqlite3 import Connection
+from shutil import disk_usage
+from sqlite3 import Connection, OperationalError
 from typing import Annotated, Final
 
 import msgspec
@@ -17,11 +20,15 @@ from msgspec import Meta, Struct
 from dreamd.errors import Refusal, Unreadable
 from dreamd.store import search
 from dreamd.store.checkpoints import decode_records
+from dreamd.store.file.files import PROBE_BYTES
+from dreamd.store.file.health import FAILING, FULL, reason_for
 from dreamd.store.file.transaction import run_transaction
 from dreamd.store.reads import FORGOTTEN, load_memory
 from dreamd.store.records import Memory
 from dreamd.store.tidying import REPLAY, REPLAY_EMPTIED, number_of
 from dreamd.store.writes import add_to_counter
+
+_FRAME_BYTES: Final = 24  # that the log keeps with each page (sqlite.org/fileformat.html)
 
 _UNSCRUBBED: Final = "dream_unscrubbed"
 
@@ -263,21 +270,44 @@ def holds(connection: Connection, dreams: Sequence[Dream]) -> bool:
 
 
 def forget_in_copy(connection: Connection, dreams: Sequence[Dream], friend: bool) -> None:
-    """Delete dialogues from a copy of the database, which may be older, and rewrite it. Raise sqlite3.Error."""
+    """Delete dialogues from a copy of the database, which may be older, and rewrite it. Raise sqlite3.Error, or OSError
+    if the disk has no room for that."""
     connection.execute("PRAGMA secure_delete = ON").fetchone()
     run_transaction(connection, forget_dreams, dreams, friend, True)
-    scrub(connection)
+    if not scrub(connection):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def scrub(connection: Connection) -> bool:
     """Rewrite the database and empty its log if something was forgotten since the last time, so that no byte of it is
-    left. Return whether the log is empty. Another program that reads it may delay that."""
+    left. Return whether that is done. Another program that reads it may delay that, and so may a disk without room for
+    a second one: to fill it would end all dreams."""
     if not connection.execute("SELECT 1 FROM dream_meta WHERE key = ?", (_UNSCRUBBED,)).fetchone():
         return True
-    connection.execute("VACUUM")
-    connection.execute("DELETE FROM dream_meta WHERE key = ?", (_UNSCRUBBED,))
+    rewritten = _has_room(connection) and _rewrite(connection)
+    if rewritten:
+        connection.execute("DELETE FROM dream_meta WHERE key = ?", (_UNSCRUBBED,))
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return not busy
+    return rewritten and not busy
+
+
+def _has_room(connection: Connection) -> bool:
+    """Return whether the disk has room for the database a second time."""
+    (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    return bool(disk_usage(os.path.dirname(path)).free > pages * (page + _FRAME_BYTES) + PROBE_BYTES)
+
+
+def _rewrite(connection: Connection) -> bool:
+    """Return whether it could be rewritten. A quota may allow less than the disk has."""
+    try:
+        connection.execute("VACUUM")
+    except OperationalError as error:
+        if reason_for(error) not in (FULL, FAILING):
+            raise
+        return False
+    return True
 
 
 def _json(value: object) -> str:

@@ -16,7 +16,7 @@ from dreamd.errors import StoreUnavailable
 from dreamd.store import tidying
 from dreamd.store.forgetting import Asked
 from dreamd.store.store import Store
-from dreamd.store.writes import begin_dialog
+from dreamd.store.writes import begin_dialog, truncate_wal
 from tests.helpers.store_rows import STARTED_AT, change, end_open, finish, line, new_dialog, one_dream
 from tests.helpers.trouble import Locked, impatient
 from tests.store.conftest import rows
@@ -266,6 +266,29 @@ async def test_what_was_forgotten_is_scrubbed_at_a_later_tick_if_the_database_wa
     before = os.stat(path)
     await store.tidy()
     assert os.stat(path).st_mtime_ns == before.st_mtime_ns
+
+
+async def test_what_was_forgotten_is_scrubbed_when_the_disk_has_room_and_fills_no_disk(
+    small_disk: Path, open_store: OpenStore
+):
+    path = small_disk / "dream.sqlite3"
+    store = await open_store(path)
+    number = await private(store, "dream-1")
+    await store._read(truncate_wal)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 160 * 1024))
+    asked = Asked(id=number)
+    await store.forget(await store.forgettable(asked), asked)
+    assert not await store.scrub()
+    assert (store.unavailable_reason, store.sizes()["wal_bytes"]) == (None, 0)
+    assert b"private" not in path.read_bytes()
+    await one_dream(store, "dream-2")
+    await store.tidy()
+    mark = "SELECT value FROM dream_meta WHERE key = 'dream_unscrubbed'"
+    assert rows(path, mark) == [("1",)]
+    filler.unlink()
+    await store.tidy()
+    assert (rows(path, mark), store.unavailable_reason) == ([], None)
 
 
 @pytest.mark.parametrize("state", [b"\x91\x92\xa1\xff\x01", b"\x91" * 5000, 5, "x"], ids=range(4))

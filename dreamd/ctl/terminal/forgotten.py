@@ -51,4 +51,7 @@ def _left_words(gone: Mapping[str, Any]) -> Iterator[str]:
     if held := ", ".join(gone["copies_left"]):
         yield f"Copies of the database that may hold some of it, for you to delete: {held}."
     if not gone["scrubbed"]:
-        yield "Another program has the database open. The daemon overwrites the rest when that ends."
+        yield (
+            "Another program has the database open, or the disk has no room to rewrite it. "
+            "The daemon overwrites the rest when it can."
+        )
