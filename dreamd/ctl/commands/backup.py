@@ -13,7 +13,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.database_copy import check_copied, copy_database, errors_explained
 from dreamd.ctl.machine.output_files import check_free, regular_file, replacing_file
 from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.ctl.terminal.progress import progress_bar
 from dreamd.process.state_folder import DATABASE_NAME
 from dreamd.store.file.files import Tell, read_contents, read_only
@@ -41,11 +41,9 @@ def backup(target: Target, file: Path, force: bool) -> None:
     check_free(file, database.parent, force=force)
     with progress_bar("backup") as tell:
         about = {"path": str(file), "database": str(database), **_back_up(database, file, tell)}
-    if target.as_json:
-        emit_json(about)
-    else:
-        rows = [("backup", str(file)), ("of", str(database)), ("dialogues", str(about["dialogues"]))]
-        click.echo(label_rows([*rows, ("size", format_size(about["bytes"]))], terminal_width()))
+    rows = [("backup", str(file)), ("of", str(database)), ("dialogues", str(about["dialogues"]))]
+    rows.append(("size", format_size(about["bytes"])))
+    emit_answer(about, lambda: label_rows(rows, terminal_width()))
 
 
 def _database_path(target: Target) -> Path:

@@ -6,9 +6,8 @@ import click
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.past import dialogues_since
-from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.markdown import diary as as_diary
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_json, emit_text, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
 DAY_S = 86_400
@@ -32,4 +31,4 @@ def diary(target: Target, since: float | None) -> None:
         emit_json(found)
         return
     for line in list(as_diary(found)) or ["No dream in this time."]:
-        click.echo(fold_text(line, terminal_width()))
+        emit_text(line)

@@ -10,7 +10,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.dialogues import COLOURS, count_of_lines, ending_in_words, show_line
 from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 
 @click.command(short_help="Have leo dream now, past all gates.")
@@ -42,9 +42,9 @@ def dream(target: Target, session: int | None) -> None:
         daemon.call(Method.SUBSCRIBE)
         ended = daemon.call(Method.NOW, None, session, timeout_s=DIALOGUE_S)
         dialogue = daemon.call(Method.DIALOGS_GET, ended["dialog"])
-    if target.as_json:
-        emit_json({**ended, "turns": dialogue["turns"]})
-    else:
-        click.echo(f"Dialogue {ended['dialog']}: {ending_in_words(ended)}, {count_of_lines(ended['lines'])}.")
+    emit_answer(
+        {**ended, "turns": dialogue["turns"]},
+        lambda: f"Dialogue {ended['dialog']}: {ending_in_words(ended)}, {count_of_lines(ended['lines'])}.",
+    )
     if not ended["lines"]:
         raise SystemExit(1)

@@ -12,7 +12,7 @@ from dreamd.ctl.terminal.ascii import is_plain
 from dreamd.ctl.terminal.bars import draw_chart
 from dreamd.ctl.terminal.layout import fold_text, format_moment, format_number, terminal_width
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, json_option, utc_option
 
 ROWS = 8  # of the chart
 
@@ -32,10 +32,7 @@ def drift(target: Target, count: int) -> None:
     """
     with target.dreams() as daemon:
         answer = daemon.newest(Method.DRIFT, count)
-    if target.as_json:
-        emit_json(answer)
-    else:
-        click.echo(show_drift(answer, terminal_width(), time.time(), plain=is_plain()))
+    emit_answer(answer, lambda: show_drift(answer, terminal_width(), time.time(), plain=is_plain()))
 
 
 def show_drift(drift: Sequence[Row], columns: int, now: float, *, plain: bool = False) -> str:

@@ -11,7 +11,7 @@ from dreamd.ctl.daemon.completers import complete_compared
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.effect import HEAD, about_the_trial, effect_in_words, effect_rows
 from dreamd.ctl.terminal.layout import fold_text, terminal_width, text_table
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, json_option, utc_option
 
 
 @click.command(short_help="Show whether his dreams change his next reply.")
@@ -37,10 +37,10 @@ def effect(target: Target, client: str | None) -> None:
 
     with target.dreams() as dreams:
         found = read_effect(dreams.call(Method.STATUS), client)
-    if target.as_json:
-        emit_json({**found, "summary": effect_in_words(found)})
-    else:
-        click.echo(show_effect(found, terminal_width(), time.time()))
+    emit_answer(
+        {**found, "summary": effect_in_words(found)},
+        lambda: show_effect(found, terminal_width(), time.time()),
+    )
 
 
 def show_effect(found: Mapping[str, Any], columns: int, now: float) -> str:

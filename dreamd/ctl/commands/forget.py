@@ -17,7 +17,7 @@ from dreamd.ctl.terminal.forgotten import (
     yes_option,
 )
 from dreamd.ctl.terminal.layout import terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 
 @click.command(short_help="Delete a dialogue, and what was kept of it.")
@@ -50,10 +50,7 @@ def forget(target: Target, asked: str, undream: bool, friend: bool, everywhere: 
             not target.as_json and daemon.call(Method.DIALOGS_GET, number)["undone"] == "done"
         )
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
-    if target.as_json:
-        emit_json(gone)
-    else:
-        click.echo(show_gone(gone, f"dialogue {number}", terminal_width(), undone=undone))
+    emit_answer(gone, lambda: show_gone(gone, f"dialogue {number}", terminal_width(), undone=undone))
 
 
 def _take_back(daemon: Daemon, number: int) -> None:

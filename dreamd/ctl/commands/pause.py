@@ -10,7 +10,7 @@ from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.dialogues import paused_in_words
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_answer, json_option, utc_option
 from dreamd.ctl.terminal.since import parse_length_option
 
 
@@ -32,10 +32,7 @@ def pause(target: Target, length: float | None) -> None:
     with daemon_or_own(target) as daemon:
         _tell_if_one_runs(daemon)
         paused = daemon.call(Method.PAUSE, length, timeout_s=DIALOGUE_S)
-    if target.as_json:
-        emit_json(paused)
-    else:
-        click.echo(fold_text(_told(paused), terminal_width()))
+    emit_answer(paused, lambda: fold_text(_told(paused), terminal_width()))
 
 
 def _tell_if_one_runs(daemon: Daemon) -> None:

@@ -18,7 +18,7 @@ from dreamd.ctl.terminal.forgotten import (
     yes_option,
 )
 from dreamd.ctl.terminal.layout import terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.ctl.terminal.since import parse_since_option
 
 
@@ -49,12 +49,9 @@ def prune(target: Target, before: float, friend: bool, everywhere: bool, yes: bo
     with daemon_or_own(target) as daemon:
         confirm_forgetting(yes, lambda: _count_asked(daemon, what))
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
-    if target.as_json:
-        emit_json(gone)
-    elif not gone["dialogs"]:
-        click.echo("No dialogue is that old.")
-    else:
-        click.echo(show_gone(gone, count_of(gone["dialogs"], "dialogue"), terminal_width()))
+    what_went = count_of(gone["dialogs"], "dialogue")
+    none = "No dialogue is that old."
+    emit_answer(gone, lambda: show_gone(gone, what_went, terminal_width()) if gone["dialogs"] else none)
 
 
 def _count_asked(daemon: Daemon, what: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from dreamd.ctl.terminal.ascii import as_shown
 from dreamd.ctl.terminal.dialogues import ending_in_words
 from dreamd.ctl.terminal.layout import GAP, beginning_of, fold_text, format_moment, terminal_width, text_table
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_answer, json_option, utc_option
 
 LEAST = 16  # columns for the first words; if there are fewer, other columns are left out
 LEAST_SHOWN = 2  # columns of the table, beside the words
@@ -32,10 +32,7 @@ def recent(target: Target, count: int) -> None:
     """
     with target.dreams() as daemon:
         answer = daemon.call(Method.DIALOGS_RECENT, count)
-    if target.as_json:
-        emit_json(answer)
-    else:
-        click.echo(show_recent(answer, terminal_width(), time.time()))
+    emit_answer(answer, lambda: show_recent(answer, terminal_width(), time.time()))
 
 
 def show_recent(dialogues: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:

@@ -6,7 +6,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.dialogue_argument import ID, resolve_dialogue
 from dreamd.ctl.terminal.dialogues import count_of_lines
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 
 @click.command(short_help="Run a dialogue again, and compare.")
@@ -25,10 +25,7 @@ def replay(target: Target, asked: str) -> None:
     """
     with target.dreams() as daemon:
         answer = daemon.call(Method.DIALOGS_REPLAY, resolve_dialogue(daemon, asked))
-    if target.as_json:
-        emit_json(answer)
-    else:
-        about = f"Dialogue {answer['id']}, {count_of_lines(answer['lines'])}"
-        click.echo(f"{about}: {'the same' if answer['same'] else answer['difference']}.")
+    result = "the same" if answer["same"] else answer["difference"]
+    emit_answer(answer, lambda: f"Dialogue {answer['id']}, {count_of_lines(answer['lines'])}: {result}.")
     if not answer["same"]:
         raise SystemExit(1)

@@ -20,7 +20,7 @@ from dreamd.ctl.machine.database_copy import check_copied, copy_database, errors
 from dreamd.ctl.machine.output_files import put_in_place, regular_file, sync_folder, temporary_beside
 from dreamd.ctl.machine.places import look_at_state
 from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.ctl.terminal.progress import progress_bar
 from dreamd.ctl.terminal.signals import signals_deferred
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
@@ -56,15 +56,13 @@ def restore(target: Target, file: Path, instance: str) -> None:
         _restore_file(file, state, database, pair, about)
     except OSError as error:
         raise click.ClickException(f"{error.filename or database}: {error.strerror}") from None
-    if target.as_json:
-        emit_json(about)
-        return
     rows = [("restored", str(file)), ("as", str(database)), ("dialogues", str(about["dialogues"]))]
     rows += [
         ("size", format_size(about["bytes"])),
         ("kept", about["kept"] or "nothing: there was no database"),
     ]
-    click.echo(label_rows([*rows, *(("daemon", done) for done in about["done"])], terminal_width()))
+    rows += [("daemon", done) for done in about["done"]]
+    emit_answer(about, lambda: label_rows(rows, terminal_width()))
 
 
 def _places_of(target: Target, pair: service_units.ServiceUnits) -> tuple[Path, Path]:

@@ -7,8 +7,8 @@ from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.own import daemon_or_own
-from dreamd.ctl.terminal.layout import fold_text, format_span, terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.layout import format_span
+from dreamd.ctl.terminal.output import emit_json, emit_text, json_option
 
 
 @click.command(short_help="End the pause of all dreams.")
@@ -28,4 +28,4 @@ def resume(target: Target) -> None:
         click.echo("Dreams were not paused.")
     else:
         lasted = format_span(max(0.0, time.time() - ended["at"]))
-        click.echo(fold_text(f"Dreams begin again. They were paused for {lasted}.", terminal_width()))
+        emit_text(f"Dreams begin again. They were paused for {lasted}.")

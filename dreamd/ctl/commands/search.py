@@ -6,10 +6,10 @@ import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.dialogues import show_found_line
+from dreamd.ctl.terminal.dialogues import show_found
 from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, json_option, utc_option
 
 
 @click.command(short_help="Show the last lines in which all words were said.")
@@ -32,11 +32,5 @@ def search(target: Target, words: tuple[str, ...], count: int) -> None:
     asked = " ".join(f'"{word}"' if " " in word else word for word in words)
     with target.dreams() as dreams:
         found = dreams.newest(Method.DIALOGS_SEARCH, count, asked)
-    if target.as_json:
-        emit_json(found)
-    elif not found:
-        click.echo(f"No line has all of it: {' '.join(words)}")
-    else:
-        now, columns = time.time(), terminal_width()
-        for line in found:
-            click.echo(show_found_line(line, columns, now))
+    none = f"No line has all of it: {' '.join(words)}"
+    emit_answer(found, lambda: show_found(found, none, terminal_width(), time.time()))

@@ -21,7 +21,7 @@ from dreamd.ctl.terminal.layout import (
     label_rows,
     terminal_width,
 )
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, json_option, utc_option
 
 
 @click.command(short_help="Show health and activity.")
@@ -42,10 +42,7 @@ def status(target: Target) -> None:
         answer |= activity_of(daemon, answer, time.time())
     if relay := read_relay_state(Path(str(answer.get("state_dir"))), time.time()):
         answer["relay"] = relay
-    if target.as_json:
-        emit_json(answer)
-    else:
-        click.echo(show_status(answer, terminal_width(), time.time()))
+    emit_answer(answer, lambda: show_status(answer, terminal_width(), time.time()))
     if answer.get("state") != "ok" or is_silent(answer["dreams"]):
         raise SystemExit(1)
 

@@ -13,7 +13,7 @@ from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.dialogues import count_of, count_of_lines
 from dreamd.ctl.terminal.forgotten import UNDREAM_S, confirm_for_good, yes_option
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.ctl.terminal.since import parse_since_option
 
 
@@ -46,10 +46,7 @@ def undream(target: Target, asked: str | None, since: float | None, yes: bool) -
         what: dict[str, Any] = {"since": since} if asked is None else {"id": resolve_dialogue(daemon, asked)}
         confirm_for_good(yes, lambda: f"takes back {_asked_words(what, daemon)}")
         told = daemon.call(Method.DIALOGS_UNDREAM, what, timeout_s=UNDREAM_S)
-    if target.as_json:
-        emit_json(told)
-    else:
-        click.echo(show_undone(told, terminal_width()))
+    emit_answer(told, lambda: show_undone(told, terminal_width()))
     if any(one["state"] != "done" for one in told["dialogs"]):
         raise SystemExit(1)
 

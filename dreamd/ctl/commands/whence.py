@@ -6,10 +6,10 @@ import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.dialogues import show_found_line
+from dreamd.ctl.terminal.dialogues import show_found
 from dreamd.ctl.terminal.layout import terminal_width
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, json_option, utc_option
 
 
 @click.command(short_help="Show the dream lines that hold the longest runs of words.")
@@ -29,12 +29,6 @@ def whence(target: Target, words: tuple[str, ...], count: int) -> None:
     """
     with target.dreams() as dreams:
         found = dreams.newest(Method.DIALOGS_WHENCE, count, " ".join(words))
-    if target.as_json:
-        emit_json(found)
-    elif not found:
-        what = "two of these words in a row" if len(" ".join(words).split()) > 1 else "this word"
-        click.echo(f"No dream line holds {what}: {' '.join(words)}")
-    else:
-        now, columns = time.time(), terminal_width()
-        for line in found:
-            click.echo(show_found_line(line, columns, now))
+    what = "two of these words in a row" if len(" ".join(words).split()) > 1 else "this word"
+    none = f"No dream line holds {what}: {' '.join(words)}"
+    emit_answer(found, lambda: show_found(found, none, terminal_width(), time.time()))

@@ -11,7 +11,7 @@ from dreamclient.messages import DECISIONS, Method
 from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.terminal.layout import fold_text, format_counts, format_moment, terminal_width
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_json, emit_line, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, emit_line, json_option, utc_option
 
 
 @click.command(short_help="Show whether he dreamt after the last replies, or why not.")
@@ -33,10 +33,7 @@ def why(target: Target, count: int, watch: bool) -> None:
     with target.dreams() as daemon:
         answer = daemon.call(Method.WHY, count)
         ever = {} if target.as_json else daemon.call(Method.STATUS)["decisions"]
-    if target.as_json:
-        emit_json(answer)
-    else:
-        click.echo(show_why(answer, terminal_width(), time.time(), ever))
+    emit_answer(answer, lambda: show_why(answer, terminal_width(), time.time(), ever))
 
 
 def _watch_decisions(target: Target, count: int) -> None:

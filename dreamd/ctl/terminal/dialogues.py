@@ -1,6 +1,6 @@
 """The lines of a dialogue as text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,7 +15,12 @@ def show_line(line: Mapping[str, Any], columns: int) -> str:
     return fold_text(line["text"], columns, " " * 8, f"{line['speaker']:>6}: ")
 
 
-def show_found_line(line: Mapping[str, Any], columns: int, now: float) -> str:
+def show_found(lines: Sequence[Mapping[str, Any]], none: str, columns: int, now: float) -> str:
+    """Return the lines that were found by their words, or `none` if there are none."""
+    return "\n".join(_show_found_line(line, columns, now) for line in lines) or none
+
+
+def _show_found_line(line: Mapping[str, Any], columns: int, now: float) -> str:
     """Return a line that was found by its words, in the colour of its speaker: with the run of them that it holds if
     that is known, its dialogue and its time."""
     where = f"dialogue {line['dialog']}, {format_moment(line['at'], now)}" if line["dialog"] else "imported"

@@ -5,17 +5,31 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from dreamd.ctl.terminal.ascii import is_plain
-from dreamd.ctl.terminal.layout import fold_text, terminal_columns
+from dreamd.ctl.terminal.layout import fold_text, terminal_columns, terminal_width
 
 # What JSON leaves as it is, and a terminal may obey: DEL, the controls of 8 bits, and marks that turn the direction.
 _STEERING = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 _COMMAND = re.compile("`dreamctl (?!--)")  # one that names no daemon yet
+
+
+def emit_answer(answer: Any, as_text: Callable[[], str]) -> None:
+    """Print an answer as JSON if the user asked for that, or else as text."""
+    if click.get_current_context().obj.as_json:
+        emit_json(answer)
+    else:
+        click.echo(as_text())
+
+
+def emit_text(text: str) -> None:
+    """Print a text, folded if that goes to a terminal."""
+    click.echo(fold_text(text, terminal_width()))
 
 
 def emit_json(answer: Any, indent: int | None = 2) -> None:

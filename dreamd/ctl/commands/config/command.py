@@ -15,7 +15,7 @@ from dreamd.ctl.commands.config.sources import Sources, of_daemon
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.output_files import replacing_file
 from dreamd.ctl.terminal.layout import fold_text, label_rows, terminal_width, text_table
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_answer, emit_json, emit_text, json_option
 from dreamd.ctl.terminal.summaries import Summarized
 
 DEFAULTS = settings.Settings()
@@ -49,10 +49,7 @@ def config(context: click.Context) -> None:
         "errors": reading.errors,
         "settings": rows,
     }
-    if target.as_json:
-        emit_json(about)
-    else:
-        click.echo(_show_setting(about, terminal_width()))
+    emit_answer(about, lambda: _show_setting(about, terminal_width()))
     sys.exit(1 if reading.errors else 0)
 
 
@@ -163,11 +160,7 @@ def check(target: Target, file: Path | None) -> None:
             click.echo(fold_text(each, terminal_width(), "  ", ""))
         if not errors:
             named = "" if path.exists() else ", which is not there"
-            click.echo(
-                fold_text(
-                    f"No mistake in {path}{named}: {_count_words(len(reading.origins))}.", terminal_width()
-                )
-            )
+            emit_text(f"No mistake in {path}{named}: {_count_words(len(reading.origins))}.")
     sys.exit(1 if errors else 0)
 
 
@@ -189,10 +182,7 @@ def init(target: Target) -> None:
     if os.path.lexists(file):
         raise click.ClickException(f"{file} exists already, and stays as it is")
     _put_file(file, sample_file())
-    if target.as_json:
-        emit_json({"path": str(file)})
-    else:
-        click.echo(fold_text(f"Written: {file}", terminal_width()))
+    emit_answer({"path": str(file)}, lambda: fold_text(f"Written: {file}", terminal_width()))
 
 
 def _change_setting(target: Target, sources: Sources, key: str, text: str) -> None:
@@ -203,19 +193,11 @@ def _change_setting(target: Target, sources: Sources, key: str, text: str) -> No
     if target.as_json:
         emit_json({"path": str(sources.file), **row})
         return
-    click.echo(
-        fold_text(
-            f"{key} is {as_toml(row['value']) or 'not set'}, from: {_source_words(row)}.", terminal_width()
-        )
-    )
+    emit_text(f"{key} is {as_toml(row['value']) or 'not set'}, from: {_source_words(row)}.")
     if row["source"] in ("environment", "--set"):
-        click.echo(fold_text(f"{row['called']} decides: it comes after {sources.file}.", terminal_width()))
+        emit_text(f"{row['called']} decides: it comes after {sources.file}.")
     elif sources.pid:
-        click.echo(
-            fold_text(
-                f"A daemon runs; `{command_to_copy('service restart')}` makes it take that.", terminal_width()
-            )
-        )
+        emit_text(f"A daemon runs; `{command_to_copy('service restart')}` makes it take that.")
 
 
 def _put_file(file: Path, text: str, known: Sequence[str] = ()) -> None:

@@ -18,7 +18,7 @@ from dreamd.ctl.machine.places import listener_pid as listener_at
 from dreamd.ctl.machine.places import look_at_socket, look_at_state
 from dreamd.ctl.machine.relay_state import read_relay_state
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option, with_given
+from dreamd.ctl.terminal.output import emit_answer, json_option, with_given
 from dreamd.process.state_folder import DATABASE_NAME
 from dreamd.settings import read_sources
 
@@ -43,10 +43,10 @@ def doctor(target: Target, strict: bool) -> None:
     ]
     counts = Counter(finding.level for finding in findings)
     verdict = next(level for level in COLOURS if counts[level])
-    if target.as_json:
-        emit_json({"verdict": verdict, "counts": dict(counts), "findings": [asdict(one) for one in findings]})
-    else:
-        click.echo(show_findings(findings, terminal_width()))
+    emit_answer(
+        {"verdict": verdict, "counts": dict(counts), "findings": [asdict(one) for one in findings]},
+        lambda: show_findings(findings, terminal_width()),
+    )
     if verdict == "FAIL" or (strict and verdict == "WARN"):
         raise SystemExit(1)
 

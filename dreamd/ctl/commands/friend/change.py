@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.terminal.layout import fold_text, format_number, terminal_width
-from dreamd.ctl.terminal.output import command_to_copy, emit_json
+from dreamd.ctl.terminal.layout import format_number
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_text
 
 CHANGE_S = 60.0  # a dialogue that runs is waited for, or suspended
 
@@ -36,7 +36,7 @@ def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
         words += " Nothing changed."
     if kept := answer.get("origin_kept"):
         words += f" The origin that went is kept as {kept}."
-    click.echo(fold_text(words, terminal_width()))
+    emit_text(words)
     if skipped := answer["skipped"]:
         why = "they say the same words twice, or are more than the buffer holds"
         click.echo(f"{skipped} had no place: {why}.", err=True)

@@ -10,7 +10,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.daemon.completers import complete_checkpoints
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import fold_text, format_moment, terminal_width, text_table
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_text, json_option, utc_option
 
 
 @click.command
@@ -47,7 +47,7 @@ def checkpoint(target: Target, name: str | None, again: bool, delete: bool) -> N
         click.echo(f"Deleted the checkpoint {name}.")
     else:
         kept = f"Kept as {name}: {answer['fragments']} fragments, {answer['origin']} of them origin."
-        click.echo(fold_text(kept, terminal_width()))
+        emit_text(kept)
 
 
 def show_checkpoints(checkpoints: Sequence[Mapping[str, Any]], columns: int, now: float) -> str:

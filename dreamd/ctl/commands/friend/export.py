@@ -10,7 +10,7 @@ from dreamd.ctl.commands.friend.exported import KIND, VERSION
 from dreamd.ctl.daemon.completers import complete_checkpoints
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 _EXPORTED = ("text", "weight", "origin", "dialog", "added_at")
 
@@ -39,7 +39,4 @@ def export(target: Target, file: Path, name: str | None, force: bool) -> None:
     kept = [{key: fragment[key] for key in _EXPORTED} for fragment in fragments]
     text = json.dumps({"kind": KIND, "version": VERSION, "fragments": kept}, ensure_ascii=False, indent=1)
     write_private(file, [f"{text}\n".encode()])
-    if target.as_json:
-        emit_json({"path": str(file), "fragments": len(kept)})
-    else:
-        click.echo(f"{file}: {len(kept)} fragments")
+    emit_answer({"path": str(file), "fragments": len(kept)}, lambda: f"{file}: {len(kept)} fragments")

@@ -17,7 +17,7 @@ from dreamd.ctl.commands.host.hosting import ANSWER_S, Hosting, Waits, Wanted
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.numbers import Seconds
-from dreamd.ctl.terminal.output import emit_json, emit_note, json_option
+from dreamd.ctl.terminal.output import emit_answer, emit_note, json_option
 from dreamd.ctl.terminal.signals import SIGNALS
 
 LONGEST_S = 3600.0
@@ -93,10 +93,7 @@ def host(
     stderr = _open_stderr(stderr_file)
     if check:
         found = asyncio.run(check_host(words, stderr, answer_s))
-        if target.as_json:
-            emit_json(msgspec.to_builtins(found))
-        else:
-            click.echo(_in_words(found))
+        emit_answer(msgspec.to_builtins(found), lambda: _in_words(found))
         raise SystemExit(found.fault is not None)
     socket = target.socket
     check_socket_path(socket)

@@ -7,7 +7,7 @@ import click
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import open_inbox
 from dreamd.ctl.terminal.layout import format_moment, format_size, terminal_width, text_table
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 
 @click.command()
@@ -22,11 +22,7 @@ def ls(target: Target) -> None:
     """
     with open_inbox(target) as box:
         found = box.list()
-    if target.as_json:
-        emit_json(found)
-    elif not found:
-        click.echo(f"Nothing waits in {box.folder}")
-    else:
-        now = time.time()
-        rows = [(f["trace_id"], format_moment(f["written_at"], now), format_size(f["bytes"])) for f in found]
-        click.echo(text_table(("trace id", "written", "size"), rows, terminal_width()))
+    now = time.time()
+    rows = [(f["trace_id"], format_moment(f["written_at"], now), format_size(f["bytes"])) for f in found]
+    table = text_table(("trace id", "written", "size"), rows, terminal_width())
+    emit_answer(found, lambda: table if rows else f"Nothing waits in {box.folder}")

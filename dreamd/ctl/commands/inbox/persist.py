@@ -9,7 +9,7 @@ import click
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import open_inbox
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.inbox.capability import WRITE_SCOPE
 from dreamd.inbox.document.document import BYTE_ORDER_MARKS, MARKED, MOST_READ_BYTES
 
@@ -43,10 +43,7 @@ def persist(target: Target, file: Any) -> None:
         ) from None
     with open_inbox(target) as box:
         report = box.persist(seed, result, token)
-    if target.as_json:
-        emit_json(report)
-    else:
-        click.echo(label_rows(_report_rows(report), terminal_width()))
+    emit_answer(report, lambda: label_rows(_report_rows(report), terminal_width()))
 
 
 def _report_rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ import click
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import open_inbox
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 
 @click.command()
@@ -18,7 +18,4 @@ def sweep(target: Target) -> None:
     """
     with open_inbox(target) as box:
         removed = box.sweep()
-    if target.as_json:
-        emit_json(removed)
-    else:
-        click.echo(f"{len(removed)} temporaries removed")
+    emit_answer(removed, lambda: f"{len(removed)} temporaries removed")

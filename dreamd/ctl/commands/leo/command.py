@@ -16,8 +16,7 @@ from dreamd.ctl.commands.leo.files import LeoFiles, Plan
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.places import awaits_knock
 from dreamd.ctl.machine.systemctl import manager_answers
-from dreamd.ctl.terminal.layout import fold_text, terminal_width
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_note, json_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_note, emit_text, json_option
 from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.settings import read_sources
 
@@ -154,7 +153,7 @@ def _carry_out(
         )
     elif plan.action != "refuse":
         would = "" if done or plan.action == "nothing" else "would " + plan.action + ": "
-        click.echo(fold_text(f"{files.folder}: {would}{plan.message}", terminal_width()))
+        emit_text(f"{files.folder}: {would}{plan.message}")
         if interpreter and not interpreter["problem"]:  # named, since it may be a guess
             click.echo(f"leo must run with {quote(interpreter['path'])}, which has dreamclient.")
     _print_warnings(plan, interpreter)
@@ -178,7 +177,7 @@ def _keep_dreams_out(context: click.Context, target: Target) -> None:
     if not target.as_json:
         later = f"`{command_to_copy('config unset dialogue.feed')}` feeds his later dreams to him"
         said = f"His dreams are shown and kept, and he learns nothing from them. {later}."
-        click.echo(fold_text(said, terminal_width()))
+        emit_text(said)
 
 
 def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
@@ -192,14 +191,10 @@ def _go_on(context: click.Context, target: Target, *, yes: bool) -> None:
             more = {"dry_run": False, "force": False} if verb == "install" else {}
             _run_command(context, "service", verb, instance="", **more)
         else:
-            click.echo(
-                fold_text(
-                    f"Next, set up the daemon: `{command_to_copy(f'service {verb}')}`", terminal_width()
-                )
-            )
+            emit_text(f"Next, set up the daemon: `{command_to_copy(f'service {verb}')}`")
     why, show = command_to_copy("why"), command_to_copy("show")
     then = f"Then start leo and talk with him: `{why}` says whether he dreamt, `{show}` what he said."
-    click.echo(fold_text(then, terminal_width()))
+    emit_text(then)
 
 
 def _run_command(context: click.Context, *names: str, **more: Any) -> None:

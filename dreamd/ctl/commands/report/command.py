@@ -14,7 +14,7 @@ from dreamd.ctl.machine.output_files import check_free, regular_file, write_priv
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import format_size
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, json_option, utc_option
 from dreamd.process.state_folder import DATABASE_NAME
 
 MOST = 2000  # dialogues on one page
@@ -70,10 +70,10 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
         )
     data = text.encode("utf-8", "replace")
     write_private(out, [data])
-    if target.as_json:
-        emit_json({"path": str(out), "bytes": len(data), "dialogues": len(dialogs)})
-    else:
-        click.echo(f"{out}: {count_of(len(dialogs), 'dialogue')}, {format_size(len(data))}")
+    emit_answer(
+        {"path": str(out), "bytes": len(data), "dialogues": len(dialogs)},
+        lambda: f"{out}: {count_of(len(dialogs), 'dialogue')}, {format_size(len(data))}",
+    )
     if look and not webbrowser.open(out.absolute().as_uri()):
         click.echo(f"No browser could be opened; the page is {out.absolute()}", err=True)
 

@@ -18,7 +18,7 @@ from dreamd.ctl.machine.access import explain_os_error
 from dreamd.ctl.machine.places import has_listener, look_at_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, emit_json, json_option
 from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.process.state_folder import make_private_folder
 
@@ -83,7 +83,7 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
             part.replace(path)
         systemctl.run_all_systemctl(after)
     done = [*_call_words(before), *folders, *(f"write {path}" for path in texts), *_call_words(after)]
-    _print_done(target, done, dry_run)
+    _print_done(done, dry_run)
 
 
 @service.command(short_help="Stop and disable the service, and remove the units.")
@@ -122,7 +122,7 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
     done = [*_call_words(before), *(f"remove {path}" for path in files), *_call_words(after)]
     if files and not managed:
         done.append("stop nothing: no user manager of systemd answers")
-    _print_done(target, done or ["nothing: it is not installed"], dry_run)
+    _print_done(done or ["nothing: it is not installed"], dry_run)
 
 
 @service.command(short_help="Start the service, or a process without systemd.")
@@ -137,15 +137,15 @@ def start(target: Target, instance: str) -> None:
     dreamctl service start
     """
     pair = service_units.units_for(target, instance)
-    if _by_its_unit(target, pair, "start"):
+    if _by_its_unit(pair, "start"):
         return
     pid = None if has_listener(pair.socket) else plain.spawn_daemon(pair.state, pair.socket)
     if pid is None:
-        _print_done(target, [f"nothing: it runs already (pid {plain.serving_pid(pair.state, pair.socket)})"])
+        _print_done([f"nothing: it runs already (pid {plain.serving_pid(pair.state, pair.socket)})"])
         return
     log = plain.log_file(pair.state)
     why = "no user manager answers" if os.path.exists(pair.file) else "no unit is installed"
-    _print_done(target, [f"{why}: started a process of its own (pid {pid}), its log is {log}"])
+    _print_done([f"{why}: started a process of its own (pid {pid}), its log is {log}"])
 
 
 @service.command(short_help="Stop the service and its socket.")
@@ -165,7 +165,7 @@ def stop(target: Target, instance: str) -> None:
     if not done or _is_running(pair):
         plain.stop_daemon(pair.state, pair.socket, pair.units)
         done.append("the daemon has stopped")
-    _print_done(target, done)
+    _print_done(done)
 
 
 @service.command()
@@ -180,7 +180,7 @@ def restart(context: click.Context, instance: str) -> None:
     """
     target: Target = context.obj
     pair = service_units.units_for(target, instance)
-    if _by_its_unit(target, pair, "restart"):
+    if _by_its_unit(pair, "restart"):
         return
     if has_listener(pair.socket) and not look_at_state(pair.state).stopped:
         plain.serving_pid(pair.state, pair.socket)  # or it is not ours to stop
@@ -202,10 +202,7 @@ def status(target: Target, instance: str) -> None:
     dreamctl service status
     """
     found, said, is_well = look_at_service(service_units.units_for(target, instance))
-    if target.as_json:
-        emit_json(found)
-    else:
-        click.echo(label_rows(service_rows(found, said), terminal_width()))
+    emit_answer(found, lambda: label_rows(service_rows(found, said), terminal_width()))
     if not is_well:
         raise SystemExit(1)
 
@@ -243,13 +240,13 @@ def logs(target: Target, count: int, instance: str) -> None:
         click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
-def _by_its_unit(target: Target, pair: service_units.ServiceUnits, verb: str) -> bool:
+def _by_its_unit(pair: service_units.ServiceUnits, verb: str) -> bool:
     """Start or restart the unit if it is installed, and report that. Return whether it is installed."""
     if not pair.managed:
         return False
     service_units.refuse_taken_from_installed(pair)
     service_units.tell_to_run(verb, pair)
-    _print_done(target, [f"{verb}ed the unit {pair.units[1]}"])
+    _print_done([f"{verb}ed the unit {pair.units[1]}"])
     return True
 
 
@@ -262,8 +259,8 @@ def _call_words(calls: Sequence[tuple[str, ...]]) -> list[str]:
     return [f"systemctl --user {' '.join(call)}" for call in calls]
 
 
-def _print_done(target: Target, done: list[str], dry_run: bool = False) -> None:
-    if target.as_json:
-        emit_json({"done": [] if dry_run else done, "would": done if dry_run else []})
-    else:
-        click.echo("\n".join(f"would {line}" if dry_run else line for line in done))
+def _print_done(done: list[str], dry_run: bool = False) -> None:
+    emit_answer(
+        {"done": [] if dry_run else done, "would": done if dry_run else []},
+        lambda: "\n".join(f"would {line}" if dry_run else line for line in done),
+    )

@@ -21,7 +21,7 @@ from dreamd.ctl.terminal.layout import (
     label_rows,
     terminal_width,
 )
-from dreamd.ctl.terminal.output import emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 Figures = Mapping[str, Any]
 SPEAKERS = 2  # dialogues that are named
@@ -50,10 +50,7 @@ def stats(target: Target, openmetrics: bool) -> None:
         ever = _since_the_beginning(daemon)  # first: a daemon of another protocol answers `status` alone
         status = daemon.call(Method.STATUS)
         figures = {key: status[key] for key in _OF_STATUS} | ever
-    if target.as_json:
-        emit_json(figures)
-    else:
-        click.echo(show_stats(figures, terminal_width()))
+    emit_answer(figures, lambda: show_stats(figures, terminal_width()))
 
 
 def _print_exposition(target: Target) -> None:

@@ -16,7 +16,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import open_inbox
 from dreamd.ctl.machine.relay_state import RelayState, write_relay_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
-from dreamd.ctl.terminal.output import emit_json, emit_note, json_option
+from dreamd.ctl.terminal.output import emit_answer, emit_note, json_option
 
 readable_file = click.Path(exists=True, dir_okay=False, readable=True)
 creds_option = click.option("--creds", type=readable_file, metavar="FILE", help="Credentials for the server.")
@@ -70,10 +70,9 @@ def relay(
     import_nats()
     state = _run(target, Place(url, creds, tls_ca), subject, machine or socket.gethostname(), once)
     figures = {"published": state.published, "acknowledged": state.acknowledged, "skipped": state.skipped}
-    if target.as_json:
-        emit_json(figures)
-    else:
-        click.echo(label_rows([(key, str(value)) for key, value in figures.items()], terminal_width()))
+    emit_answer(
+        figures, lambda: label_rows([(key, str(value)) for key, value in figures.items()], terminal_width())
+    )
 
 
 def _run(target: Target, place: Place, subject: str, machine: str, once: bool) -> RelayState:

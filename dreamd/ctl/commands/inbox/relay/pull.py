@@ -13,9 +13,8 @@ from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_st
 from dreamd.ctl.commands.inbox.relay.message import HASH_DIGITS, ID_HEADER, message_id, read_message
 from dreamd.ctl.commands.inbox.relay.rounds import message_of
 from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
-from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
-from dreamd.ctl.terminal.output import emit_json, emit_note, json_option
+from dreamd.ctl.terminal.output import emit_answer, emit_note, json_option
 from dreamd.errors import SettingsError
 from dreamd.inbox import DamagedFile, Inbox, InboxBusy, InboxUnavailable, ValidationError
 
@@ -48,9 +47,7 @@ REDELIVER_S: Final = 60.0  # a batch of the largest files is on disk long before
 )
 @click.option("--once", is_flag=True, help="End when nothing is left, or at the first failure.")
 @json_option
-@click.pass_obj
 def pull(
-    target: Target,
     url: str,
     into: Path,
     creds: str | None,
@@ -86,11 +83,8 @@ def pull(
         await _pull_all(client, box, subject, durable, counts, once, on_success)
 
     run_until_stopped(keep_working(place, work, once, note))
-    if target.as_json:
-        emit_json(counts)
-    else:
-        rows = [(key.replace("_", " "), str(value)) for key, value in counts.items()]
-        click.echo(label_rows(rows, terminal_width()))
+    rows = [(key.replace("_", " "), str(value)) for key, value in counts.items()]
+    emit_answer(counts, lambda: label_rows(rows, terminal_width()))
 
 
 async def _pull_all(
