@@ -3,7 +3,7 @@
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import click
 from dreamclient.errors import HomeUnknown
@@ -46,11 +46,12 @@ class Commands(Summarized):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise SystemExit(1) from None
-        except HomeUnknown as error:
-            raise NoPath(str(error)) from None
-        except click.ClickException as error:
-            prepare_error(error)
-            raise
+        except (click.ClickException, HomeUnknown, OSError) as error:
+            if isinstance(error, OSError) and error.filename is None:  # writing to standard output failed
+                raise
+            told = _as_click_error(error)
+            prepare_error(told)
+            raise told from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -80,6 +81,14 @@ class Commands(Summarized):
         for heading, names in HEADINGS.items():
             with formatter.section(heading):
                 formatter.write_dl(self.summaries(ctx, names.split()))
+
+
+def _as_click_error(error: Exception) -> click.ClickException:
+    if isinstance(error, OSError):
+        from dreamd.ctl.machine.access import explain_os_error  # needed after a failure alone
+
+        return click.ClickException(explain_os_error(error))
+    return NoPath(str(error)) if isinstance(error, HomeUnknown) else cast(click.ClickException, error)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

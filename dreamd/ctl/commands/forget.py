@@ -10,7 +10,7 @@ from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.forgotten import (
     FORGET_S,
     UNDREAM_S,
-    confirm_forgetting,
+    confirm_for_good,
     everywhere_option,
     friend_option,
     show_gone,
@@ -42,7 +42,7 @@ def forget(target: Target, asked: str, undream: bool, friend: bool, everywhere: 
     """
     with daemon_or_own(target) as daemon:
         number = resolve_dialogue(daemon, asked)
-        confirm_forgetting(yes, lambda: f"dialogue {number}")
+        confirm_for_good(yes, lambda: f"forgets dialogue {number}")
         what = {"id": number, "friend": friend, "everywhere": everywhere}
         if undream:
             _take_back(daemon, number)

@@ -11,7 +11,7 @@ from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.forgotten import (
     FORGET_S,
-    confirm_forgetting,
+    confirm_for_good,
     everywhere_option,
     friend_option,
     show_gone,
@@ -47,7 +47,7 @@ def prune(target: Target, before: float, friend: bool, everywhere: bool, yes: bo
     """
     what = {"before": before, "friend": friend, "everywhere": everywhere}
     with daemon_or_own(target) as daemon:
-        confirm_forgetting(yes, lambda: _count_asked(daemon, what))
+        confirm_for_good(yes, lambda: f"forgets {_count_asked(daemon, what)}")
         gone = daemon.call(Method.DIALOGS_FORGET, what, timeout_s=FORGET_S)
     what_went = count_of(gone["dialogs"], "dialogue")
     none = "No dialogue is that old."

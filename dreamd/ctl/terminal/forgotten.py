@@ -20,11 +20,6 @@ everywhere_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Do not ask, if this is a terminal.")
 
 
-def confirm_forgetting(yes: bool, what: Callable[[], str]) -> None:
-    """Ask whether to forget, on a terminal and without --yes. Raise click.Abort if not."""
-    confirm_for_good(yes, lambda: f"forgets {what()}")
-
-
 def confirm_for_good(yes: bool, does: Callable[[], str]) -> None:
     """Ask whether to do what cannot be undone, on a terminal and without --yes. Raise click.Abort if not."""
     if not yes and sys.stdin.isatty():

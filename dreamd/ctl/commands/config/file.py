@@ -8,19 +8,15 @@ import click
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from dreamd.ctl.machine.access import explain_os_error
-
 UTF8_BOM = "\ufeff"
 
 
 def text_of(path: Path) -> str:
-    """Return the text of the file, empty if there is none. Raise click.ClickException."""
+    """Return the text of the file, empty if there is none. Raise click.ClickException, OSError."""
     try:
         return path.read_bytes().decode()
     except FileNotFoundError:
         return ""
-    except OSError as error:
-        raise click.ClickException(explain_os_error(error)) from None
     except UnicodeDecodeError:
         raise click.ClickException(f"{path}: not UTF-8; `dreamctl config check` says more") from None
 

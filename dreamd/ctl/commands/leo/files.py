@@ -50,8 +50,6 @@ class LeoFiles:
         """Return what `install` has to do."""
         found = self._look()
         match found.state:
-            case "leo's own":
-                return found
             case "installed":
                 return _with_action(found, "nothing", "dreamd is installed already")
             case "hand-made":

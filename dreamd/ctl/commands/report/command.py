@@ -9,6 +9,7 @@ import click
 from dreamclient.messages import DECISIONS, Method
 
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.past import numbers_since, read_dialogues
 from dreamd.ctl.daemon.source import Source
 from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
 from dreamd.ctl.terminal.dialogues import count_of
@@ -111,7 +112,7 @@ def _effect(status: dict[str, Any]) -> dict[str, Any] | None:
 
 def _last_dialogs(daemon: Source, most: int) -> list[dict[str, Any]]:
     """Return the last dialogues with their lines, newest first."""
-    recent = daemon.newest(Method.DIALOGS_RECENT, most)
-    hidden = len(recent) < SLOW or not sys.stderr.isatty()
-    with click.progressbar(recent, label="dialogues", file=sys.stderr, hidden=hidden) as dialogs:
-        return [daemon.call(Method.DIALOGS_GET, dialog["id"]) for dialog in dialogs]
+    numbers = numbers_since(daemon, 0.0, most)[::-1]
+    hidden = len(numbers) < SLOW or not sys.stderr.isatty()
+    with click.progressbar(numbers, label="dialogues", file=sys.stderr, hidden=hidden) as shown:
+        return list(read_dialogues(daemon, shown))

@@ -3,8 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
 
@@ -14,7 +13,6 @@ from dreamd.ctl.daemon import service_units
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.service_units import instance_option
 from dreamd.ctl.machine import systemctl
-from dreamd.ctl.machine.access import explain_os_error
 from dreamd.ctl.machine.places import has_listener, look_at_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.numbers import Count
@@ -23,17 +21,6 @@ from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.process.state_folder import make_private_folder
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
-
-
-@contextmanager
-def _files_named() -> Iterator[None]:
-    """Turn an OSError into a ClickException that names the file."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:  # writing to standard output failed
-            raise
-        raise click.ClickException(explain_os_error(error)) from None
 
 
 @click.group(cls=Summarized)
@@ -54,7 +41,6 @@ def service() -> None:
 @instance_option
 @json_option
 @click.pass_obj
-@_files_named()
 def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     """Write the units for this interpreter, and enable the socket. A running daemon is restarted.
 
@@ -92,7 +78,6 @@ def install(target: Target, dry_run: bool, force: bool, instance: str) -> None:
 @instance_option
 @json_option
 @click.pass_obj
-@_files_named()
 def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None:
     """Stop and disable the service, with those of all further leos, and remove the units. Dreams and settings stay.
 
@@ -129,7 +114,6 @@ def uninstall(target: Target, dry_run: bool, force: bool, instance: str) -> None
 @instance_option
 @json_option
 @click.pass_obj
-@_files_named()
 def start(target: Target, instance: str) -> None:
     """Start the service: the unit if it is installed, or else a process in the background.
 
@@ -212,7 +196,6 @@ def status(target: Target, instance: str) -> None:
 @instance_option
 @json_option
 @click.pass_obj
-@_files_named()
 def logs(target: Target, count: int, instance: str) -> None:
     """Print the last lines of the log: the journal, or the file in the state folder.
 

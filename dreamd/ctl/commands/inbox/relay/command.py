@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -10,13 +11,13 @@ from dreamclient.paths import state_dir
 
 from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_stopped
 from dreamd.ctl.commands.inbox.relay.message import SUBJECT, check_subject
-from dreamd.ctl.commands.inbox.relay.rounds import Relay, message_of
+from dreamd.ctl.commands.inbox.relay.rounds import Relay
 from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import open_inbox
 from dreamd.ctl.machine.relay_state import RelayState, write_relay_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
-from dreamd.ctl.terminal.output import emit_answer, emit_note, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 
 readable_file = click.Path(exists=True, dir_okay=False, readable=True)
 creds_option = click.option("--creds", type=readable_file, metavar="FILE", help="Credentials for the server.")
@@ -70,27 +71,17 @@ def relay(
     import_nats()
     state = _run(target, Place(url, creds, tls_ca), subject, machine or socket.gethostname(), once)
     figures = {"published": state.published, "acknowledged": state.acknowledged, "skipped": state.skipped}
-    emit_answer(
-        figures, lambda: label_rows([(key, str(value)) for key, value in figures.items()], terminal_width())
-    )
+    rows = [(key, str(value)) for key, value in figures.items()]
+    emit_answer(figures, lambda: label_rows(rows, terminal_width()))
 
 
 def _run(target: Target, place: Place, subject: str, machine: str, once: bool) -> RelayState:
     folder = state_dir(target.given_state)
-    state = RelayState(pid=os.getpid(), to=place.shown)
+    state, save = RelayState(pid=os.getpid(), to=place.shown), partial(write_relay_state, folder)
 
-    def save(now: RelayState) -> None:
-        write_relay_state(folder, now)
-
-    noted = ""
-
-    def note(problem: Exception, ends: bool) -> None:
-        nonlocal noted
-        state.note_error(message_of(problem))
+    def note(message: str) -> None:
+        state.note_error(message)
         save(state)
-        if not ends and state.last_error != noted:
-            emit_note(state.last_error)
-        noted = state.last_error
 
     with open_inbox(target) as box:
         relayed = Relay(box, place, subject, machine, state, save)

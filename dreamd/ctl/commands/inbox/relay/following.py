@@ -16,27 +16,28 @@ from dreamd.ctl.commands.inbox.relay.server import (
     ServerUnreachable,
     connect_server,
 )
+from dreamd.ctl.terminal.output import emit_note
 from dreamd.inbox import InboxError
 
 FIRST_WAIT_S: Final = 0.5
 MOST_WAIT_S: Final = 60.0
 
-Note = Callable[[Exception, bool], None]
+Note = Callable[[str], None]
 Work = Callable[[Any, Callable[[], None]], Awaitable[None]]
 
 
-async def keep_working(place: Place, work: Work, once: bool, note: Note) -> None:
-    """Run `work(client, on_success)` until it returns. After an error `note` it, wait and start again. If `once`,
-    raise it.
+async def keep_working(place: Place, work: Work, once: bool, note: Note = lambda _: None) -> None:
+    """Run `work(client, on_success)` until it returns. After an error `note` its message, tell it if it is another than
+    before, wait and start again. If `once`, raise it.
 
     A refusal before the first success is raised too: it is most likely a mistake in the command. Later it may be a
     server that is starting, or a stream that is full for a while.
     """
-    worked, wait_s = False, FIRST_WAIT_S
+    worked, wait_s, told = False, FIRST_WAIT_S, ""
 
     def on_success() -> None:
-        nonlocal worked, wait_s
-        worked, wait_s = True, FIRST_WAIT_S
+        nonlocal worked, wait_s, told
+        worked, wait_s, told = True, FIRST_WAIT_S, ""
 
     while True:
         try:
@@ -46,10 +47,13 @@ async def keep_working(place: Place, work: Work, once: bool, note: Note) -> None
         except Missing:
             raise
         except (ServerRefused, ServerUnreachable, InboxError) as problem:
-            ends = once or (isinstance(problem, ServerRefused) and not worked)
-            note(problem, ends)
-            if ends:
+            message = problem.format_message() if isinstance(problem, click.ClickException) else str(problem)
+            note(message)
+            if once or (isinstance(problem, ServerRefused) and not worked):
                 raise
+            if message != told:
+                emit_note(message)
+            told = message
         await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
         wait_s = min(MOST_WAIT_S, 2 * wait_s)
 

@@ -11,10 +11,9 @@ from dreamd import settings
 from dreamd.ctl.commands.inbox.relay.command import creds_option, tls_ca_option
 from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_stopped
 from dreamd.ctl.commands.inbox.relay.message import HASH_DIGITS, ID_HEADER, message_id, read_message
-from dreamd.ctl.commands.inbox.relay.rounds import message_of
 from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
-from dreamd.ctl.terminal.output import emit_answer, emit_note, json_option
+from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.errors import SettingsError
 from dreamd.inbox import DamagedFile, Inbox, InboxBusy, InboxUnavailable, ValidationError
 
@@ -71,18 +70,11 @@ def pull(
         raise click.UsageError(str(error)) from None
     place = Place(url, creds, tls_ca)
     counts = {"documents": 0, "shards_written": 0, "set_aside": 0}
-    noted = ""
-
-    def note(problem: Exception, ends: bool) -> None:
-        nonlocal noted
-        if not ends and message_of(problem) != noted:
-            noted = message_of(problem)
-            emit_note(noted)
 
     async def work(client: Any, on_success: Any) -> None:
         await _pull_all(client, box, subject, durable, counts, once, on_success)
 
-    run_until_stopped(keep_working(place, work, once, note))
+    run_until_stopped(keep_working(place, work, once))
     rows = [(key.replace("_", " "), str(value)) for key, value in counts.items()]
     emit_answer(counts, lambda: label_rows(rows, terminal_width()))
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import click
-
 from dreamd.ctl.commands.inbox.relay.message import fill_subject, message_id, read_file
 from dreamd.ctl.commands.inbox.relay.publishing import Message, Publisher
 from dreamd.ctl.commands.inbox.relay.server import Place, ServerUnreachable
@@ -117,8 +115,3 @@ class Relay:
                 saved = time.monotonic()
                 self.state.at = time.time()
                 self.save(self.state)
-
-
-def message_of(error: Exception) -> str:
-    """Return the message of an error."""
-    return error.format_message() if isinstance(error, click.ClickException) else str(error)
