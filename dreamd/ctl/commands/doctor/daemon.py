@@ -74,27 +74,25 @@ def check_daemon(
             yield _silent_finding(answers.silence, state, units)
         elif state.ended:
             yield fail(
-                "daemon",
                 f"does not run; the last one ended by itself: {state.ended}",
                 "`dreamctl service start`: it serves what is there then. See section database",
             )
         elif answers.silence or refused:
-            yield fail("daemon", "does not run", f"see section {refused or 'socket'}")
+            yield fail("does not run", f"see section {refused or 'socket'}")
         elif units.waits:
-            yield ok("daemon", "does not run; leo's first connection starts it")
+            yield ok("does not run; leo's first connection starts it")
         elif units.installed:
-            yield fail("daemon", "does not run", "see section service")
+            yield fail("does not run", "see section service")
         else:
-            yield fail("daemon", "does not run", f"`dreamctl {START}`")
+            yield fail("does not run", f"`dreamctl {START}`")
         return
     trouble = status["state"].partition("degraded: ")[2]
     if status["state"] == "ok":
-        yield ok("daemon", f"well, pid {status['pid']}, up {format_span(status['uptime_s'])}")
+        yield ok(f"well, pid {status['pid']}, up {format_span(status['uptime_s'])}")
     else:
-        yield fail("daemon", status["state"], CURES.get(trouble, "see docs/guides/troubleshooting.md"))
+        yield fail(status["state"], CURES.get(trouble, "see docs/guides/troubleshooting.md"))
     if status["state_dir"] != str(state.path):
         yield warn(
-            "daemon",
             f"the one at {socket} serves {status['state_dir']}, not {state.path}",
             "name the folder (--state-dir, DREAMD_STATE_DIR), or another socket",
         )
@@ -105,22 +103,18 @@ def _silent_finding(silence: str, state: StateFacts, units: UnitFacts) -> Findin
     """Report a process that holds the state folder and does not answer, and what to do about it."""
     pid, holds = state.holder, f"pid {state.holder} holds {state.path}"
     if state.stopped:
-        return fail("daemon", f"{holds}, and is stopped (SIGSTOP)", f"let it go on: `kill -CONT {pid}`")
+        return fail(f"{holds}, and is stopped (SIGSTOP)", f"let it go on: `kill -CONT {pid}`")
     beside = units.shown and (units.state or state.path) == state.path
     if not silence and beside and units.says(SERVICE, "MainPID") != str(pid):
-        return fail(
-            "daemon", f"{holds}, and the service cannot start beside it", f"end that one: {state.way_to_end}"
-        )
+        return fail(f"{holds}, and the service cannot start beside it", f"end that one: {state.way_to_end}")
     if state.embedded:
         return ok(
-            "daemon",
             f"embedded in pid {pid}, which alone can ask it",
             "`dreamctl recent`, `dreamctl show` and `dreamctl stats` read its dreams",
         )
     if not silence:
-        return fail("daemon", f"{holds}, and was not asked", "see section socket")
+        return fail(f"{holds}, and was not asked", "see section socket")
     return fail(
-        "daemon",
         f"{holds}, and does not answer: {silence}",
         f"end it, nothing that was said is lost: `kill -KILL {pid}`, then `dreamctl service start`",
     )
@@ -129,7 +123,7 @@ def _silent_finding(silence: str, state: StateFacts, units: UnitFacts) -> Findin
 def _check_counts(status: Mapping[str, Any]) -> Iterator[Finding]:
     for kind, times in status["failures"].items():
         if not kind.startswith(("host: ", *_ELSEWHERE)):
-            yield warn("daemon", f"{times} × {kind}", "`dreamctl status` says when and where")
+            yield warn(f"{times} × {kind}", "`dreamctl status` says when and where")
 
 
 # Failures that another section reports.
@@ -140,28 +134,25 @@ def check_versions(answers: Answers) -> Iterator[Finding]:
     """Compare the versions of the daemon and the hosts with dreamctl's."""
     status = answers.status
     if status is None:
-        yield ok("versions", f"dreamctl {__version__}; no daemon to compare it with")
+        yield ok(f"dreamctl {__version__}; no daemon to compare it with")
         return
     theirs = f"dreamd {status['version']}"
     if status["protocol"] != PROTOCOL_VERSION:
         yield fail(
-            "versions",
             f"{theirs} speaks protocol {status['protocol']}, dreamctl {__version__} speaks {PROTOCOL_VERSION}",
             "upgrade the older of the two, then `dreamctl service restart`",
         )
         return
     if status["version"] != __version__:
         yield warn(
-            "versions",
             f"{theirs} runs, {__version__} is installed",
             "`dreamctl service restart`. If that does not help, `dreamctl service install`",
         )
     else:
-        yield ok("versions", f"{theirs}, protocol {status['protocol']}")
+        yield ok(f"{theirs}, protocol {status['protocol']}")
     for session in status["sessions"]:
         if session["version"] not in (CLIENT_VERSION, ""):
             yield warn(
-                "versions",
                 f"{session['name']} (pid {session['pid']}) has dreamd-client {session['version']}, "
                 f"{CLIENT_VERSION} is installed",
                 "upgrade dreamd-client in its environment, and restart it",
@@ -173,7 +164,6 @@ def check_installed() -> Iterator[Finding]:
     if client_is_doubled():
         pip = f"{quote(sys.executable)} -m pip"
         yield warn(
-            "versions",
             f"dreamd and {CLIENT} are both installed in {sys.prefix}: both put dreamclient there, so removing or "
             "upgrading one breaks the other",
             f"`{pip} uninstall -y {CLIENT}`, then "
@@ -191,9 +181,9 @@ def check_host(answers: Answers) -> Iterator[Finding]:
         if kind.startswith("host: ")
     }
     for kind, times in told.items():
-        yield warn("host", f"{times} × {_TOLD.get(kind, (kind, ''))[0]}", _TOLD.get(kind, ("", _LOOK))[1])
+        yield warn(f"{times} × {_TOLD.get(kind, (kind, ''))[0]}", _TOLD.get(kind, ("", _LOOK))[1])
     if not told:
-        yield ok("host", "no failures reported")
+        yield ok("no failures reported")
 
 
 _LOOK = "client.failures in the host has the same count. docs/guides/leo.md says what each means"

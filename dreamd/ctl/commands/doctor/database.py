@@ -149,31 +149,26 @@ def check_database(
     if not facts.exists and (trouble or ended or served == facts.path):
         notices = "" if trouble or ended else ", and a daemon serves it: that notices within 15 s, and ends"
         yield fail(
-            "database",
             f"{facts.path} is gone{notices}",
             "`dreamctl restore FILE` puts a backup in its place. Otherwise the next start begins a fresh one",
         )
     elif trouble in LOST:
-        yield fail("database", f"{trouble}: {facts.path}", "see section daemon")
+        yield fail(f"{trouble}: {facts.path}", "see section daemon")
     elif not facts.exists:
-        yield ok("database", f"{facts.path} is not there yet; the first start makes it")
+        yield ok(f"{facts.path} is not there yet; the first start makes it")
     elif facts.error == NO_FILE:
         yield fail(
-            "database",
-            f"{facts.path} is no file, but a folder or the like",
-            set_aside(Path(facts.path), "--state-dir"),
+            f"{facts.path} is no file, but a folder or the like", set_aside(Path(facts.path), "--state-dir")
         )
     elif facts.error in ("SQLITE_CORRUPT", "SQLITE_NOTADB") or facts.complaints:
         what = facts.complaints[0] if facts.complaints else facts.error
         yield fail(
-            "database",
             f"{facts.path} is damaged: {what}",
             "`dreamctl restore FILE` puts a backup in its place. Or `dreamctl service restart`: the file is set "
             "aside, never deleted, and a fresh one is begun",
         )
     elif facts.error:
         yield warn(
-            "database",
             f"{facts.path} cannot be looked at: {facts.error}",
             refusal_and_cure(Path(facts.path).parent)[1]
             or "SQLITE_BUSY means that another program holds it, SQLITE_CANTOPEN that its permissions are wrong",
@@ -186,29 +181,24 @@ def _check_version(facts: Database) -> Finding:
     """Check whose tables a database that can be read holds, and of which version they are."""
     if facts.foreign:
         return fail(
-            "database",
             f"{facts.path} holds tables of others ({', '.join(facts.foreign[:4])})",
             f"dreamd does not write to it. For a fresh one, {set_aside(Path(facts.path), '--state-dir', 'foreign')}",
         )
     if facts.newer:
         return fail(
-            "database",
             f"{facts.path} is of version {facts.version}, this dreamd knows {len(MIGRATIONS)}",
             "upgrade dreamd, or begin a fresh one and "
             f"{set_aside(Path(facts.path), '--state-dir', f'version-{facts.version}')}",
         )
     if facts.version < len(MIGRATIONS):
-        return ok(
-            "database", f"{facts.path} is of version {facts.version}; the next start migrates a copy of it"
-        )
-    return ok("database", f"{facts.path}, {format_size(facts.bytes)}, quick_check ok")
+        return ok(f"{facts.path} is of version {facts.version}; the next start migrates a copy of it")
+    return ok(f"{facts.path}, {format_size(facts.bytes)}, quick_check ok")
 
 
 def check_damaged(files: list[str]) -> Iterator[Finding]:
     """Report the `files` that were set aside as damaged, with their logs."""
     if databases := [file for file in files if not file.endswith(PARTS[1:])]:
         yield warn(
-            "database",
             f"{' and '.join(databases)}: damaged, set aside, and a new one was begun",
             "look at the disk. If its dreams matter, `dreamctl restore FILE` puts a backup in the place of the new "
             f"one. Then remove what was set aside: `rm {' '.join(map(quote, files))}`",
@@ -220,9 +210,9 @@ def check_sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
     text = ".".join(map(str, version))
     if version < OLDEST_SQLITE:
         least = ".".join(map(str, OLDEST_SQLITE))
-        yield fail("database", f"SQLite {text}, dreamd needs {least}", "take a Python with a newer SQLite")
+        yield fail(f"SQLite {text}, dreamd needs {least}", "take a Python with a newer SQLite")
     else:
-        yield ok("database", f"SQLite {text}")
+        yield ok(f"SQLite {text}")
 
 
 if __name__ == "__main__":

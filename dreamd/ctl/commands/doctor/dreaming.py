@@ -34,7 +34,7 @@ def check_leo(answers: Answers, database: Database, now: float) -> Iterator[Find
             unset = (
                 "to feed later ones: `dreamctl config unset dialogue.feed`, then `dreamctl service restart`"
             )
-            yield ok("leo", "what he dreams does not reach him: dialogue.feed is false", unset)
+            yield ok("what he dreams does not reach him: dialogue.feed is false", unset)
     yield from _check_shared(answers.status or {}, database, now)
     yield from _check_mute(answers, database, now)
     yield from _dreamless(answers.decisions, database, now)
@@ -49,7 +49,6 @@ def _dreamless(decisions: Sequence[Mapping[str, Any]], database: Database, now: 
     dreamt += [dialog["started_at"] for dialog in database.latest[:1]]
     ago = f"for {format_span(now - max(dreamt))} and" if dreamt else "in"
     yield warn(
-        "leo",
         f"no dream {ago} {len(since)} replies: {format_counts(Counter(decision['reason'] for decision in since))}",
         "`dreamctl why` says what each of them lacked. Change gate.chance, gate.cooldown_s or the shares of the gates",
     )
@@ -61,24 +60,20 @@ def _check_connected(status: Mapping[str, Any]) -> Iterator[Finding]:
     for session in hosts:
         who, lacks = f"{session['name']} (pid {session['pid']}) is connected", _missing_hooks(session)
         if not lacks:
-            yield ok("leo", f"{who}, provides {', '.join(session['provides'])}")
+            yield ok(f"{who}, provides {', '.join(session['provides'])}")
         elif not able or len(lacks) == 1:  # if one leo can dream, other clients may only look
             yield (warn if able else fail)(
-                "leo",
                 f"{who}, and provides no {' and no '.join(lacks)}",
                 "give DreamClient both hooks, or call dreamclient.leo.attach(field)",
             )
     if not hosts and (refused := status.get("refusals", {}).get("hello: WRONG_PROTOCOL")):
         yield warn(
-            "leo",
             f"none is connected, and a client of another protocol was refused {refused} times",
             "upgrade the older one, dreamd or the client in leo's environment, and restart it",
         )
     elif not hosts:
         yield warn(
-            "leo",
-            "none is connected",
-            "start leo. `dreamctl leo check PATH` says whether he knows of dreamd",
+            "none is connected", "start leo. `dreamctl leo check PATH` says whether he knows of dreamd"
         )
 
 
@@ -97,7 +92,6 @@ def _check_shared(status: Mapping[str, Any], database: Database, now: float) -> 
         return
     second = next((name for name in names[1:] if _INSTANCE.fullmatch(name)), "NAME")
     yield warn(
-        "leo",
         f"{who} dream with one friend: what one says there comes back in the dreams of the other",
         "if they are two leos, give each a daemon of his own: "
         f"`dreamctl service install --instance {second}`, or without systemd `dreamd --state-dir DIR`, and for him "
@@ -119,7 +113,6 @@ def _check_mute(answers: Answers, database: Database, now: float) -> Iterator[Fi
     )
     if len(lost) >= LOSSES:
         yield fail(
-            "leo",
             f"in each of the last {len(lost)} dialogues he was gone before his first line, since "
             f"{format_moment(lost[-1]['started_at'], now)}",
             "does a hook end his process (a crash, too little memory)? Look at how that ended",
@@ -134,24 +127,19 @@ def _check_mute(answers: Answers, database: Database, now: float) -> Iterator[Fi
         pause_s = max((each["mute_s"] for each in (answers.status or {}).get("sessions", [])), default=0.0)
         again = f". Otherwise he is asked again in {format_span(pause_s)}" if pause_s else ""
         yield fail(
-            "leo",
-            f"mute: {count}, 0 spoke: {why}; since {since}",
-            f"{cure}. `dreamctl dream` tries at once{again}",
+            f"mute: {count}, 0 spoke: {why}; since {since}", f"{cure}. `dreamctl dream` tries at once{again}"
         )
     elif ran and ran[0]["outcome"] in ("hook_error", "deadline"):
-        yield warn(
-            "leo", f"his last dialogue was cut short by {ran[0]['note']}", "`dreamctl status` says where"
-        )
+        yield warn(f"his last dialogue was cut short by {ran[0]['note']}", "`dreamctl status` says where")
     elif len(cut := _cut_short(newest)) > len(newest) / 2 and len(newest) >= SOME:
         yield fail(
-            "leo",
             f"{len(cut)} of the last {len(newest)} dialogues were cut short: leo went away before they ended",
             "keep leo running, for example in his REPL. If he only ever answers one prompt and exits, set "
             "`DREAMD_EMBEDDED=wait` for him: then he waits for the end of his dream",
         )
     elif ran:
         spoke = sum(dialog["lines"] > 0 for dialog in ran)
-        yield ok("leo", f"{spoke} of the last {len(ran)} dialogues spoke")
+        yield ok(f"{spoke} of the last {len(ran)} dialogues spoke")
 
 
 def _cut_short(latest: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -185,12 +173,11 @@ def check_friend(answers: Answers, database: Database) -> Iterator[Finding]:
     if database.error or database.foreign or database.complaints or database.newer:
         return
     if database.origin:
-        yield ok("friend", f"{database.origin} origin fragments of {database.fragments}")
+        yield ok(f"{database.origin} origin fragments of {database.fragments}")
     elif answers.status is not None and answers.status["seeded"]:
-        yield ok("friend", "seeded")
+        yield ok("seeded")
     else:
         yield warn(
-            "friend",
             "no origin fragments",
             "the first leo that connects with origin or readme brings them (`dreamclient.leo.attach` does)",
         )
@@ -203,25 +190,21 @@ def check_gates(answers: Answers, now: float) -> Iterator[Finding]:
     newest, status = answers.decisions[0] if answers.decisions else {}, answers.status or {}
     chance = status.get("chance", (newest.get("gate") or {}).get("chance", 1.0))
     if not status.get("enabled", newest.get("reason") != "disabled"):
-        yield warn("gates", "shut: gate.enabled is false", _set("enabled true"))
+        yield warn("shut: gate.enabled is false", _set("enabled true"))
     elif paused := status.get("paused"):
-        yield warn(
-            "gates", f"shut: {paused_in_words(paused['until'], now)}", "`dreamctl resume` ends the pause"
-        )
+        yield warn(f"shut: {paused_in_words(paused['until'], now)}", "`dreamctl resume` ends the pause")
     elif chance <= 0.0:
-        yield warn("gates", "shut: gate.chance is 0, he never dreams", _set("chance 0.3"))
+        yield warn("shut: gate.chance is 0, he never dreams", _set("chance 0.3"))
     elif len(reached) < ENOUGH:
-        yield ok("gates", f"replies that came to them: {len(reached)}; too few to judge")
+        yield ok(f"replies that came to them: {len(reached)}; too few to judge")
     elif len(calm) == len(reached):
         advice = _between_words(calm, "shut")
-        yield warn("gates", f"shut at each of the last {len(reached)} replies: {_range_words(calm)}", advice)
+        yield warn(f"shut at each of the last {len(reached)} replies: {_range_words(calm)}", advice)
     elif not calm:
         advice = _between_words(reached, "open")
-        yield warn(
-            "gates", f"open at each of the last {len(reached)} replies: {_range_words(reached)}", advice
-        )
+        yield warn(f"open at each of the last {len(reached)} replies: {_range_words(reached)}", advice)
     else:
-        yield ok("gates", f"open at {len(reached) - len(calm)} of the last {len(reached)} replies")
+        yield ok(f"open at {len(reached) - len(calm)} of the last {len(reached)} replies")
 
 
 def _set(*settings: str) -> str:

@@ -1,7 +1,7 @@
 """A finding of the doctor, and the functions that make one."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Level = Literal["OK", "WARN", "FAIL"]
@@ -14,36 +14,35 @@ Section = Literal[
 class Finding:
     """A fact, how bad it is, and what to do next unless all is well."""
 
-    section: Section
     level: Level
     text: str
     advice: str = ""
+    section: str = ""  # a Section, once the caller of the check has added it
 
 
-def ok(section: Section, text: str, advice: str = "") -> Finding:
+def ok(text: str, advice: str = "") -> Finding:
     """Return a finding that all is well."""
-    return Finding(section, "OK", text, advice)
+    return Finding("OK", text, advice)
 
 
-def warn(section: Section, text: str, advice: str) -> Finding:
+def warn(text: str, advice: str) -> Finding:
     """Return a finding of something that works but that the user should look at."""
-    return Finding(section, "WARN", text, advice)
+    return Finding("WARN", text, advice)
 
 
-def fail(section: Section, text: str, advice: str) -> Finding:
+def fail(text: str, advice: str) -> Finding:
     """Return a finding that prevents dreams, or keeps them from being stored, until the user acts."""
-    return Finding(section, "FAIL", text, advice)
+    return Finding("FAIL", text, advice)
 
 
 def findings_of(
     section: Section, check: Callable[..., Iterable[Finding]], *facts: Any, **more: Any
 ) -> Iterator[Finding]:
-    """Yield the findings of `check`. If a daemon of another version answers in an unknown shape, report that."""
+    """Yield the findings of `check` in their section. If a daemon of another version answers in an unknown shape,
+    report that."""
     try:
-        yield from check(*facts, **more)
+        for finding in check(*facts, **more):
+            yield replace(finding, section=section)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        yield warn(
-            section,
-            f"not as this dreamctl knows it ({type(error).__name__})",
-            "bring dreamctl and the daemon to one version",
-        )
+        what = f"not as this dreamctl knows it ({type(error).__name__})"
+        yield Finding("WARN", what, "bring dreamctl and the daemon to one version", section)

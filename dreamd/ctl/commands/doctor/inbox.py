@@ -76,11 +76,9 @@ def check_relay(relay: dict[str, Any] | None) -> Iterator[Finding]:
     said = f"the relay to {relay['to']} "
     unit = "`systemctl --user status dreamd-relay` says more"
     if relay["last_error"]:
-        yield warn(
-            "inbox", f"{said}fails: {relay['last_error']}", f"mend that. What waits stays here; {unit}"
-        )
+        yield warn(f"{said}fails: {relay['last_error']}", f"mend that. What waits stays here; {unit}")
     elif relay["state"] == "silent":
-        yield warn("inbox", f"{said}was killed, or is stuck; {relay['waiting']} files wait", unit)
+        yield warn(f"{said}was killed, or is stuck; {relay['waiting']} files wait", unit)
     else:
         more = (
             f"; {relay['skipped']} are no inbox documents, or cannot be read, or are too large for the server"
@@ -88,20 +86,18 @@ def check_relay(relay: dict[str, Any] | None) -> Iterator[Finding]:
             else ""
         )
         yield ok(
-            "inbox",
-            f"{said}({relay['state']}): {relay['waiting']} waiting, {relay['published']} published{more}",
+            f"{said}({relay['state']}): {relay['waiting']} waiting, {relay['published']} published{more}"
         )
 
 
 def check_inbox(facts: InboxFacts, answers: Answers, pending: int) -> Iterator[Finding]:
     """Check the settings and the folder. `pending`: the number of dialogues whose shard is not written yet."""
     if not facts.enabled:
-        yield ok("inbox", "disabled (inbox.enabled)")
+        yield ok("disabled (inbox.enabled)")
         return
     trouble = (answers.status or {}).get("inbox", {}).get("trouble")
     if facts.error or trouble:
         yield fail(
-            "inbox",
             f"{facts.folder}: {facts.error or trouble}"
             + (f"; {pending} shards are pending" if pending else ""),
             facts.cure or CURES.get(str(trouble), "`dreamctl inbox verify` says more"),
@@ -110,14 +106,11 @@ def check_inbox(facts: InboxFacts, answers: Answers, pending: int) -> Iterator[F
     counts = facts.counts
     if counts["set_aside"]:
         yield warn(
-            "inbox",
             f"{counts['set_aside']} damaged files were set aside in {facts.folder}",
             "`dreamctl inbox verify` names them. Remove them when you have looked at them",
         )
     if pending and answers.status is None:
-        yield ok("inbox", f"{pending} shards are pending; the next start writes them")
+        yield ok(f"{pending} shards are pending; the next start writes them")
     dropped = (answers.status or {}).get("inbox", {}).get("dropped")
     made_room = f"; the {dropped} oldest were removed (inbox.keep)" if dropped else ""
-    yield ok(
-        "inbox", f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}{made_room}"
-    )
+    yield ok(f"{counts['waiting']} waiting, {counts['done']} acknowledged in {facts.folder}{made_room}")

@@ -32,31 +32,25 @@ def check_socket(
     length = len(os.fsencode(facts.path))
     if length > SOCKET_PATH_BYTES:
         yield fail(
-            "socket",
             f"{facts.path} has {length} bytes, and the kernel takes {SOCKET_PATH_BYTES}",
             "name a shorter one in DREAMD_SOCKET, for leo and the daemon",
         )
     elif facts.kind == "other":
-        yield fail(
-            "socket", f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}, then start dreamd"
-        )
+        yield fail(f"{facts.path} is no socket", f"{set_aside(facts.path, '--socket')}, then start dreamd")
     elif facts.kind == "absent":
         yield _absent_socket(facts, guarded, state)
     elif facts.uid != uid:
         yield fail(
-            "socket",
             f"{facts.path} belongs to uid {facts.uid}, you are {uid}",
             "run dreamctl and leo as the user of the daemon, or set DREAMD_SOCKET to one of your own",
         )
     elif listener is None and not guarded:
         yield fail(
-            "socket",
             f"{facts.path} is stale: no process listens",
             "start dreamd, which removes it: `dreamctl service start`",
         )
     elif deaf and (state.embedded or not state.holder):
         yield fail(
-            "socket",
             f"{f'pid {listener}' if listener else 'another program'} listens at {facts.path}, and is no dreamd that "
             "answers",
             f"end it: {f'`kill {listener}`' if listener else '`ss -xlp` may name it'}, then `dreamctl service start`. "
@@ -65,74 +59,68 @@ def check_socket(
     elif facts.mode & 0o077 or facts.folder_mode & 0o022:
         ours = f"`chmod 600 {quote(str(facts.path))}`"
         yield warn(
-            "socket",
             f"{facts.path} has mode {facts.mode:04o}, its folder {facts.folder_mode:04o}",
             "other users are refused by their credentials all the same. To keep them from the file too, "
             f"{ours if facts.mode & 0o077 else 'name a folder in DREAMD_SOCKET that only you can write'}",
         )
     else:
-        yield ok("socket", str(facts.path))
+        yield ok(str(facts.path))
 
 
 def _absent_socket(facts: SocketFacts, guarded: bool, state: StateFacts) -> Finding:
     path = facts.path
     if facts.refused:
-        return fail("socket", f"{path} cannot be reached: {facts.refused}", facts.cure)
+        return fail(f"{path} cannot be reached: {facts.refused}", facts.cure)
     if state.embedded:
-        return ok("socket", f"none at {path}: an embedded daemon has none")
+        return ok(f"none at {path}: an embedded daemon has none")
     if state.holder:
         return fail(
-            "socket",
             f"there is none at {path}, and a daemon (pid {state.holder}) has the state folder",
             "the daemon makes a vanished file again within 15 s. If it does not, `dreamctl service restart`. If it "
             "listens elsewhere, set DREAMD_SOCKET for leo and dreamctl",
         )
     if guarded:
         return fail(
-            "socket",
             f"there is none at {path}, though systemd listens: its file has vanished",
             "`dreamctl service restart`. If dreamd.socket listens elsewhere, set DREAMD_SOCKET for leo and dreamctl",
         )
-    return ok("socket", f"none at {path}, as no daemon runs")
+    return ok(f"none at {path}, as no daemon runs")
 
 
 def check_state(facts: StateFacts, trouble: str | None = None) -> Iterator[Finding]:
     """Check the state folder. `trouble`: the trouble that a running daemon reports of its database."""
     if facts.kind == "other":
-        yield fail("database", f"{facts.path} is no folder", set_aside(facts.path, "--state-dir"))
+        yield fail(f"{facts.path} is no folder", set_aside(facts.path, "--state-dir"))
     elif facts.read_only:
-        yield fail("database", f"{facts.path} cannot be written", remount_advice(facts.path))
+        yield fail(f"{facts.path} cannot be written", remount_advice(facts.path))
     elif facts.refused:
-        yield fail("database", f"{facts.path} cannot be used: {facts.refused}", facts.cure)
+        yield fail(f"{facts.path} cannot be used: {facts.refused}", facts.cure)
     elif facts.kind == "unknown":
         advice = "name another: --state-dir, or DREAMD_STATE_DIR"
-        yield fail("database", f"{facts.path}: {facts.error}", advice)
+        yield fail(f"{facts.path}: {facts.error}", advice)
     elif not facts.writable:
         cure = f"make it writable: `chmod u+rwx {quote(str(facts.path))}`"
-        yield fail("database", f"{facts.path} cannot be written", cure)
+        yield fail(f"{facts.path} cannot be written", cure)
     if facts.kind != "folder":
         return
     if facts.file_system in NETWORK:
         yield warn(
-            "database",
             f"{facts.path} lies on {facts.file_system}, where SQLite's locks cannot be relied on",
             "move the state folder to a local disk: --state-dir, or DREAMD_STATE_DIR",
         )
     if trouble == "disk full" and facts.free_bytes >= LITTLE_BYTES:
         yield fail(
-            "database",
             f"nothing more can be written where {facts.path} is, though {format_size(facts.free_bytes)} are free",
             "is a quota used up? `quota -s` tells: raise it, or make room. The daemon goes on by itself",
         )
     elif facts.free_bytes < LITTLE_BYTES:
         full = facts.free_bytes < PAGE_BYTES or trouble == "disk full"
         yield (fail if full else warn)(
-            "database",
             f"the disk is {'' if full else 'nearly '}full: {format_size(facts.free_bytes)} left where {facts.path} is",
             "make room. The daemon goes on by itself",
         )
     else:
-        yield ok("database", f"{facts.path} lies on {facts.file_system or 'a file system of unknown type'}")
+        yield ok(f"{facts.path} lies on {facts.file_system or 'a file system of unknown type'}")
 
 
 def set_aside(path: Path, option: str, label: str = "aside") -> str:

@@ -37,36 +37,32 @@ def check_service(units: UnitFacts, answers: bool, state: StateFacts) -> Iterato
         yield unfit
         return
     if not units.runs:
-        yield fail("service", f"its interpreter {units.interpreter} is gone", "`dreamctl service install`")
+        yield fail(f"its interpreter {units.interpreter} is gone", "`dreamctl service install`")
     elif units.says(SERVICE, "ActiveState") == "active" and units.running not in ("", units.interpreter):
         yield warn(
-            "service",
-            f"{units.running} runs, and the unit names {units.interpreter}",
-            "`dreamctl service restart`",
+            f"{units.running} runs, and the unit names {units.interpreter}", "`dreamctl service restart`"
         )
     if units.edited:
         yield warn(
-            "service",
             f"edited by hand: {', '.join(map(str, units.edited))}",
             "`systemctl --user edit dreamd.service` for your changes, then `dreamctl service install --force`",
         )
     if units.unknown:
         missing = f"systemd has no {' and no '.join(units.unknown)}"
-        yield (warn if answers else fail)("service", missing, "`dreamctl service install`")
+        yield (warn if answers else fail)(missing, "`dreamctl service install`")
         return
     yield from _check_state(units, answers, state)
     if units.says(SOCKET, "UnitFileState") == "enabled":
-        yield ok("service", f"{SOCKET} is enabled")
+        yield ok(f"{SOCKET} is enabled")
     else:
         yield warn(
-            "service",
             f"{SOCKET} is not enabled: after the next login no process listens",
             f"`systemctl --user enable --now {SOCKET}`",
         )
     if units.lingers:
-        yield ok("service", "lingers: it is there from boot on")
+        yield ok("lingers: it is there from boot on")
     else:
-        yield ok("service", "ends with your last session", "`loginctl enable-linger` keeps it from boot on")
+        yield ok("ends with your last session", "`loginctl enable-linger` keeps it from boot on")
 
 
 def check_places(units: UnitFacts, state: Path, socket: Path) -> Iterator[Finding]:
@@ -74,17 +70,15 @@ def check_places(units: UnitFacts, state: Path, socket: Path) -> Iterator[Findin
     address, ours = units.says(SOCKET, "Listen").removesuffix(" (Stream)"), units.state or state
     if state.name.endswith(f"@{socket.stem}"):
         advice = f"`dreamctl service status --instance {socket.stem}` shows the one that you look at"
-        yield ok("service", f"{SERVICE} is another leo's", advice)
+        yield ok(f"{SERVICE} is another leo's", advice)
         return
     if address and address != str(socket):
         yield warn(
-            "service",
             f"{SOCKET} listens at {address}, and leo connects to {socket}",
             f"set DREAMD_SOCKET={quote(address)} for leo and dreamctl, or `dreamctl service install`",
         )
     if ours != state:
         yield warn(
-            "service",
             f"{SERVICE} serves {ours}, and dreamctl looks into {state}",
             f"set DREAMD_STATE_DIR={quote(str(ours))} and DREAMD_SOCKET={quote(address or str(socket))} for dreamctl",
         )
@@ -94,22 +88,21 @@ def _unfit_finding(units: UnitFacts, answers: bool) -> Finding | None:
     """Return the finding if systemd cannot run the service at all, or None."""
     if units.hangs:
         advice = "if `ps -o pid,stat,args -C systemd` shows it with a T, `kill -CONT` its pid. If not, log in again"
-        return (warn if answers else fail)("service", MANAGER_HANGS, advice)
+        return (warn if answers else fail)(MANAGER_HANGS, advice)
     if not units.installed and not units.manager:
-        return ok("service", "no user manager of systemd here; `dreamctl service start` runs it without")
+        return ok("no user manager of systemd here; `dreamctl service start` runs it without")
     if not units.installed:
         advice = (
             "`dreamctl service install`: then leo's first connection starts it, after a crash or a boot too"
         )
-        return (ok if answers else warn)("service", "no units are installed", advice)
+        return (ok if answers else warn)("no units are installed", advice)
     if not units.manager:
         return warn(
-            "service",
             "the units are installed, and no user manager answers",
             "log in properly (su and sudo start none), or `dreamctl service start`",
         )
     if units.masked:
-        return fail("service", f"masked: {', '.join(units.masked)}", f"`{UNMASK} {' '.join(units.masked)}`")
+        return fail(f"masked: {', '.join(units.masked)}", f"`{UNMASK} {' '.join(units.masked)}`")
     return None
 
 
@@ -141,19 +134,15 @@ def _check_state(units: UnitFacts, answers: bool, state: StateFacts) -> Iterator
     changed = f"; changed by {drop_ins}" if drop_ins else ""
     if failed:
         times = f" after {restarts} restarts" if restarts not in ("", "0") else ""
-        yield fail(
-            "service",
-            f"systemd has given up{times} ({result}){ended}{changed}",
-            f"{cure}, {AGAIN}",
-        )
+        yield fail(f"systemd has given up{times} ({result}){ended}{changed}", f"{cure}, {AGAIN}")
     elif units.says(SERVICE, "SubState") == "auto-restart" or (units.retried and not answers):
-        yield fail("service", f"crashes and is started again, {restarts} times so far{ended}{changed}", cure)
+        yield fail(f"crashes and is started again, {restarts} times so far{ended}{changed}", cure)
     elif units.says(SOCKET, "ActiveState") != "active" and units.says(SERVICE, "ActiveState") != "active":
         if answers and state.holder:
             beside = f"end that one: {state.way_to_end}, then `dreamctl service start`"
-            yield warn("service", "stopped, and its socket too, and a daemon runs without them", beside)
+            yield warn("stopped, and its socket too, and a daemon runs without them", beside)
         else:
-            yield fail("service", "stopped, and its socket too", "`dreamctl service start`")
+            yield fail("stopped, and its socket too", "`dreamctl service start`")
     else:
         said = units.says(SERVICE, "StatusText") or units.says(SERVICE, "ActiveState")
-        yield ok("service", f"{said}{changed}")
+        yield ok(f"{said}{changed}")
