@@ -11,7 +11,7 @@ from dreamclient.paths import state_dir
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.machine.database_copy import check_copied, copy_database, errors_explained
-from dreamd.ctl.machine.output_files import check_free, regular_file, replacing_file
+from dreamd.ctl.machine.output_files import RegularFile, check_free, replacing_file
 from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.ctl.terminal.progress import progress_bar
@@ -21,7 +21,7 @@ from dreamd.store.schema import foreign_tables
 
 
 @click.command(short_help="Copy the dream database to a file.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular_file)
+@click.argument("file", type=RegularFile())
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
 @json_option
 @click.pass_obj

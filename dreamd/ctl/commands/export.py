@@ -10,7 +10,7 @@ from dreamclient.paths import state_dir
 
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.past import numbers_since, read_dialogues
-from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
+from dreamd.ctl.machine.output_files import RegularFile, check_free, write_private
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import clean_text
 from dreamd.ctl.terminal.markdown import diary
@@ -36,12 +36,7 @@ FORMATS: dict[str, Callable[[Dialogues], Iterator[str]]] = {"md": diary, "txt": 
 
 
 @click.command(short_help="Write all dialogues to a file.")
-@click.argument(
-    "file",
-    required=False,
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=lambda *of: of[2] and regular_file(*of),
-)
+@click.argument("file", required=False, type=RegularFile())
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="jsonl", show_default=True, help="How."
 )

@@ -17,7 +17,7 @@ from dreamd.ctl.daemon.connection import Target, state_here
 from dreamd.ctl.daemon.service_units import instance_option
 from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.database_copy import check_copied, copy_database, errors_explained
-from dreamd.ctl.machine.output_files import put_in_place, regular_file, sync_folder, temporary_beside
+from dreamd.ctl.machine.output_files import RegularFile, put_in_place, sync_folder, temporary_beside
 from dreamd.ctl.machine.places import look_at_state
 from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_answer, json_option
@@ -34,7 +34,7 @@ UNDONE = "nothing was restored"
 
 
 @click.command(short_help="Put a backup in the place of the database.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular_file)
+@click.argument("file", type=RegularFile(exists=True))
 @instance_option
 @json_option
 @click.pass_obj

@@ -16,20 +16,12 @@ from dreamd.ctl.daemon.trace_ids import number_in_trace, only_trace
 from dreamd.errors import SettingsError
 from dreamd.inbox import CapabilityError, Inbox, InboxError, UnknownTrace, ValidationError, inbox_folder
 
-PROBLEM = 1
-
 Answer = TypeVar("Answer")
-
-
-class Wrong(click.ClickException):
-    """An error of the inbox, with exit code 1."""
-
-    exit_code = PROBLEM
 
 
 @contextmanager
 def open_inbox(target: Target) -> Iterator[Inbox]:
-    """Open the inbox that the daemon of this target writes to. Raise Wrong, Refused, Unreachable, click.UsageError."""
+    """Open the inbox that the daemon of this target writes to. Raise click.ClickException."""
     state = state_dir(target.given_state)
     told = None
     if target.socket_alone:
@@ -46,7 +38,7 @@ def open_inbox(target: Target) -> Iterator[Inbox]:
     except (CapabilityError, ValidationError) as error:
         raise Refused(str(error)) from None
     except InboxError as error:
-        raise Wrong(f"{folder}: {error}") from None
+        raise click.ClickException(f"{folder}: {error}") from None
 
 
 def with_trace(box: Inbox, asked: str, act: Callable[[str], Answer]) -> Answer:

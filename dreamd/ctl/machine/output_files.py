@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,12 +17,19 @@ OWN = ("dream.sqlite3", "dreamd.", "inbox/")
 _BEGINS, _ENDS = ".dreamd-", ".part"
 
 
-def regular_file(_: click.Context, __: click.Parameter, value: Path) -> Path:
-    """Check that a parameter names a regular file, or no file yet. A FIFO would block the command, and a device would
-    be replaced or filled. Raise BadParameter."""
-    if os.path.exists(value) and not os.path.isfile(value):
-        raise click.BadParameter(f"{value} is no regular file")
-    return value
+class RegularFile(click.Path):
+    """The path of a regular file, or of no file yet. A FIFO would block the command, and a device would be replaced or
+    filled."""
+
+    def __init__(self, *, exists: bool = False) -> None:
+        super().__init__(exists=exists, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path that was typed."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if os.path.exists(path) and not os.path.isfile(path):
+            self.fail(f"{path} is no regular file", param, ctx)
+        return path
 
 
 def check_free(file: Path, state: Path, *, force: bool) -> None:

@@ -9,14 +9,14 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.friend.exported import KIND, VERSION
 from dreamd.ctl.daemon.completers import complete_checkpoints
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
+from dreamd.ctl.machine.output_files import RegularFile, check_free, write_private
 from dreamd.ctl.terminal.output import emit_answer, json_option
 
 _EXPORTED = ("text", "weight", "origin", "dialog", "added_at")
 
 
 @click.command(short_help="Write the friend to a file, as JSON.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), callback=regular_file)
+@click.argument("file", type=RegularFile())
 @click.option(
     "--checkpoint",
     "name",

@@ -8,12 +8,12 @@ from dreamclient.messages import Method
 from dreamd.ctl.commands.friend.change import CHANGE_S, print_change
 from dreamd.ctl.commands.friend.exported import parse_exported, read_text_file
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.machine.output_files import regular_file
+from dreamd.ctl.machine.output_files import RegularFile
 from dreamd.ctl.terminal.output import json_option
 
 
 @click.command("import", short_help="Replace the friend by one that was exported.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=regular_file)
+@click.argument("file", type=RegularFile(exists=True))
 @json_option
 @click.pass_obj
 def import_(target: Target, file: Path) -> None:

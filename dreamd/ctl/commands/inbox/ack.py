@@ -4,7 +4,7 @@ import click
 
 from dreamd.ctl.daemon.completers import complete_traces
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.inbox import Wrong, open_inbox, with_trace
+from dreamd.ctl.daemon.inbox import open_inbox, with_trace
 from dreamd.ctl.terminal.output import emit_json, json_option
 from dreamd.inbox import InboxError
 
@@ -43,4 +43,4 @@ def ack(target: Target, trace_ids: tuple[str, ...], saved_ts: int | None) -> Non
         for each in done:
             click.echo(each["path"])
     if problems:
-        raise Wrong("\n".join(problems))
+        raise click.ClickException("\n".join(problems))

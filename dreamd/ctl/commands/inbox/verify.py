@@ -5,7 +5,7 @@ import sys
 import click
 
 from dreamd.ctl.daemon.connection import Target
-from dreamd.ctl.daemon.inbox import PROBLEM, open_inbox
+from dreamd.ctl.daemon.inbox import open_inbox
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_json, json_option
 
@@ -28,4 +28,4 @@ def verify(target: Target) -> None:
         for entry in wrong:
             click.echo(label_rows([(entry["file"], "; ".join(entry["problems"]))], terminal_width()))
         click.echo(f"{len(found)} files, {len(wrong)} with problems")
-    sys.exit(PROBLEM if wrong else 0)
+    sys.exit(bool(wrong))

@@ -11,7 +11,7 @@ from dreamclient.messages import DECISIONS, Method
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.past import numbers_since, read_dialogues
 from dreamd.ctl.daemon.source import Source
-from dreamd.ctl.machine.output_files import check_free, regular_file, write_private
+from dreamd.ctl.machine.output_files import RegularFile, check_free, write_private
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import format_size
 from dreamd.ctl.terminal.numbers import Count
@@ -24,20 +24,10 @@ SLOW = 200  # with this many dialogues or more, progress is shown
 
 @click.command(short_help="Write a page with dreams, decisions and drift.")
 @click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=regular_file,
-    default="dreams.html",
-    show_default=True,
-    help="The file to write.",
+    "--out", type=RegularFile(), default="dreams.html", show_default=True, help="The file to write."
 )
 @click.option(
-    "-n",
-    "most",
-    type=Count(0, MOST),
-    default=MOST,
-    show_default=True,
-    help="The most dialogues to show.",
+    "-n", "most", type=Count(0, MOST), default=MOST, show_default=True, help="The most dialogues to show."
 )
 @click.option("--force", is_flag=True, help="Overwrite a file that is no report.")
 @click.option("--open", "look", is_flag=True, help="Show it in the browser.")
