@@ -148,8 +148,8 @@ def test_a_database_out_of_reach_is_not_called_missing(command, tmp_path, monkey
     monkeypatch.setattr(Path, "is_file", refuse)
     file = [str(tmp_path / "copy")] if command == "backup" else []
     ran = dreamctl("--state-dir", str(tmp_path), command, *file)
-    assert isinstance(ran.exception, PermissionError)
-    assert ran.exception.filename == str(tmp_path / "dream.sqlite3")
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr == f"Error: {tmp_path / 'dream.sqlite3'}: Permission denied\n"
 
 
 def test_tab_offers_nothing_without_a_home(monkeypatch) -> None:
