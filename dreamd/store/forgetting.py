@@ -9,7 +9,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import inf, isfinite
-from shutil import disk_usage
 from sqlite3 import Connection, OperationalError
 from typing import Annotated, Final
 
@@ -20,15 +19,13 @@ from msgspec import Meta, Struct
 from dreamd.errors import Refusal, Unreadable
 from dreamd.store import search
 from dreamd.store.checkpoints import decode_records
-from dreamd.store.file.files import PROBE_BYTES
+from dreamd.store.file.files import has_room
 from dreamd.store.file.health import FAILING, FULL, reason_for
 from dreamd.store.file.transaction import run_transaction
 from dreamd.store.reads import FORGOTTEN, load_memory
 from dreamd.store.records import Memory
 from dreamd.store.tidying import REPLAY, REPLAY_EMPTIED, number_of
 from dreamd.store.writes import add_to_counter
-
-_FRAME_BYTES: Final = 24  # that the log keeps with each page (sqlite.org/fileformat.html)
 
 _UNSCRUBBED: Final = "dream_unscrubbed"
 
@@ -284,19 +281,11 @@ def scrub(connection: Connection) -> bool:
     a second one: to fill it would end all dreams."""
     if not connection.execute("SELECT 1 FROM dream_meta WHERE key = ?", (_UNSCRUBBED,)).fetchone():
         return True
-    rewritten = _has_room(connection) and _rewrite(connection)
+    rewritten = has_room(connection) and _rewrite(connection)
     if rewritten:
         connection.execute("DELETE FROM dream_meta WHERE key = ?", (_UNSCRUBBED,))
     (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return rewritten and not busy
-
-
-def _has_room(connection: Connection) -> bool:
-    """Return whether the disk has room for the database a second time."""
-    (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (page,) = connection.execute("PRAGMA page_size").fetchone()
-    return bool(disk_usage(os.path.dirname(path)).free > pages * (page + _FRAME_BYTES) + PROBE_BYTES)
 
 
 def _rewrite(connection: Connection) -> bool:

@@ -4,6 +4,7 @@ The first migration starts from nothing, or from the four tables of leo's own dr
 columns. So one list of statements makes both a new database and an old one.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 
 from dreamd.errors import StoreError, StoreForeign, StoreTooNew
 from dreamd.store import reply_shares
-from dreamd.store.file.files import Contents, back_up, free_name_beside
+from dreamd.store.file.files import Contents, back_up, free_name_beside, has_room
 from dreamd.store.file.health import reason_for
 from dreamd.store.file.transaction import run_transaction
 from dreamd.store.search import REBUILD, add_functions
@@ -197,13 +198,15 @@ def migrate_database(
     """Migrate the database to the newest version, and back it up first if it holds anything.
 
     Return a note on what was done, or None if there was nothing to keep or to do. Raise StoreError if the tables are
-    not those of its version.
+    not those of its version, OSError if the disk has no room for the backup.
     """
     version = contents.version
     if version == len(migrations):
         return None
     copy = free_name_beside(path, f"version-{version}", at) if contents.tables else None
     if copy:
+        if not has_room(connection):  # it is tried again at each tick, which would fill the disk each time
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         back_up(connection, copy)
     try:
         upgrade_in_place(connection, version, migrations)

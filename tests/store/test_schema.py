@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dreamd.errors import StoreError
+from dreamd.store import schema
 from dreamd.store.file.files import Contents, read_contents
 from dreamd.store.reply_shares import WORDS_KEY
 from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate_database
@@ -114,6 +115,23 @@ async def test_waits_for_a_lock_without_a_copy_at_each_attempt(path: Path, open_
         other.execute("ROLLBACK")
     assert await store.probe() is None
     assert len(list(file.parent.glob("dream.sqlite3.*"))) == 1
+
+
+async def test_begins_no_backup_for_which_the_disk_has_no_room(
+    small_disk: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    path = Path(shutil.copy(unpack(small_disk.parent, "state_schema_4") / "dream.sqlite3", small_disk))
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    filler.write_bytes(bytes(free - path.stat().st_size - 32 * 1024))
+    monkeypatch.setattr(schema, "back_up", pytest.fail)
+    store = await open_store(path)
+    assert store.unavailable_reason == "disk full"
+    assert await store.probe() == "disk full"
+    monkeypatch.undo()
+    filler.unlink()
+    assert await store.probe() is None
+    assert "migrated from version 4" in store.notes[0]
 
 
 @pytest.mark.parametrize("name", ["state_0_1", "state_schema_3"])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import disk_usage
 from typing import Final, NamedTuple
 
 # The endings of the database's own name and of the files that SQLite keeps beside it.
@@ -20,6 +21,8 @@ BUSY_TIMEOUT_S: Final = 2.0
 
 # As much as one dream may need: the disk must have room for it before it counts as not full.
 PROBE_BYTES: Final = 64 * 1024
+
+FRAME_BYTES: Final = 24  # that the log keeps with each page (sqlite.org/fileformat.html)
 
 STEP_PAGES: Final = 256  # a MiB: copied in a few milliseconds
 
@@ -97,6 +100,14 @@ def set_aside(path: Path, label: str, at: float, parts: Sequence[str] = PARTS) -
         if os.path.lexists(f"{path}{part}"):
             os.rename(f"{path}{part}", f"{target}{part}")
     return target
+
+
+def has_room(connection: sqlite3.Connection) -> bool:
+    """Return whether the disk has room for the database a second time. What fills a disk ends all dreams."""
+    (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    return bool(disk_usage(os.path.dirname(path)).free > pages * (page + FRAME_BYTES) + PROBE_BYTES)
 
 
 def back_up(connection: sqlite3.Connection, target: Path) -> None:
