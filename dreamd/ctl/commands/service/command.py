@@ -146,10 +146,10 @@ def stop(target: Target, instance: str) -> None:
     if pair.managed:
         systemctl.run_systemctl("stop", *pair.units)
         done.append(f"stopped the unit {pair.units[1]} and its socket")
-    if not done or _is_running(pair):
+    if _is_running(pair) or look_at_state(pair.state).error:
         plain.stop_daemon(pair.state, pair.socket, pair.units)
         done.append("the daemon has stopped")
-    _print_done(done)
+    _print_done(done or ["nothing: no daemon runs"])
 
 
 @service.command()
