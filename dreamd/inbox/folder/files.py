@@ -24,6 +24,11 @@ class Files:
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
+    def check_usable(self, name: str, at: int) -> None:
+        """Raise PermissionError if a file or folder is there that this process may not read or write."""
+        if not os.access(name, os.R_OK | os.W_OK, dir_fd=at, effective_ids=True) and self.exists(name, at):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
     def open_read(self, name: str, at: int) -> int:
         # O_NONBLOCK: a FIFO in a file's place must not block
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)

@@ -49,7 +49,8 @@ def typed_errors(doing: str) -> Iterator[None]:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
             message = f"{doing}: a symbolic link or another kind of file stands in a place of the inbox"
             raise ValidationError(message) from None
-        raise InboxUnavailable(error.errno, f"{doing}: {os.strerror(error.errno or 0)}") from error
+        place = f"{error.filename}: " if error.filename in (LOCK, TEMPORARY, DONE) else ""
+        raise InboxUnavailable(error.errno, f"{doing}: {place}{os.strerror(error.errno or 0)}") from error
 
 
 class Modes(NamedTuple):
@@ -188,9 +189,16 @@ def check_folder(path: Path, files: Files) -> None:
         missing = path
         while not missing.parent.exists():
             missing = missing.parent
-        fd = files.open_dir(f"{missing.parent}/.")
+        with files.closing(files.open_dir(f"{missing.parent}/.")) as fd:
+            files.check_writable(fd)
+        return
     with files.closing(fd):
         files.check_writable(fd)
+        for name in (TEMPORARY, DONE):
+            with contextlib.suppress(FileNotFoundError):
+                files.close(files.open_dir(name, fd))
+        for name in (TEMPORARY, LOCK):
+            files.check_usable(name, fd)
 
 
 @contextlib.contextmanager

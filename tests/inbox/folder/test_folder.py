@@ -4,6 +4,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -200,5 +202,32 @@ def test_a_group_member_writes_and_acknowledges_with_mode_0660() -> None:
         assert indexes(inbox.folder, "t") == {0: 1, 1: 1, 2: 1}
         inbox.write({}, [{"index": 3}], trace_id="t")
         inbox.ack("t")
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("name", [".lock", ".tmp", "done"])
+def test_what_sudo_left_inside_is_found_and_named(name: str) -> None:
+    place = Path(tempfile.mkdtemp())
+    try:
+        place.chmod(0o755)
+        inbox = Inbox(place / "inbox")
+        inbox.write({}, [SHARD], trace_id="t")
+        for path in (inbox.folder, *inbox.folder.iterdir()):
+            os.chown(path, 1234, 1234)
+
+        def as_its_owner(finds: bool) -> None:
+            os.setgid(1234)
+            os.setuid(1234)
+            for act in (inbox.check, lambda: inbox.write({}, [SHARD], trace_id="u")):
+                with (
+                    pytest.raises(InboxUnavailable, match=f": {name}: Permission") if finds else nullcontext()
+                ):
+                    act()
+
+        assert os.waitpid(fork(partial(as_its_owner, False)), 0)[1] == 0
+        os.chown(inbox.folder / name, 0, 0)
+        assert os.waitpid(fork(partial(as_its_owner, True)), 0)[1] == 0
     finally:
         shutil.rmtree(place)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from dreamd import settings
@@ -12,10 +13,10 @@ from dreamd.clock import Clock
 from dreamd.ctl.commands.doctor.daemon import CURES, Answers
 from dreamd.ctl.commands.doctor.finding import Finding, fail, ok, warn
 from dreamd.ctl.commands.doctor.places import remount_advice, set_aside
-from dreamd.ctl.machine.access import refusal_and_cure
+from dreamd.ctl.machine.access import refusal_and_cure, user_name
 from dreamd.errors import SettingsError
 from dreamd.inbox import Inbox, InboxError, InboxSettings, ValidationError, inbox_folder
-from dreamd.inbox.folder.folder import DONE, TEMPORARY
+from dreamd.inbox.folder.folder import DONE, LOCK, TEMPORARY
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ def _cure_of(error: InboxError, folder: Path) -> str:
     if getattr(error, "errno", None) == errno.EROFS:
         there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
         return f"{remount_advice(there)}. {follows}"
-    if cure := refusal_and_cure(folder)[1]:
-        return f"{cure}. {follows}"
+    for place in (folder, folder / TEMPORARY, folder / DONE):
+        if cure := refusal_and_cure(place)[1]:
+            return f"{cure}. {follows}"
+    if os.path.exists(lock := folder / LOCK) and not os.access(lock, os.R_OK | os.W_OK):
+        user = user_name(os.getuid()) or os.getuid()
+        return f"`sudo chown {user} {quote(str(lock))}`, and `chmod u+rw` if it is yours. {follows}"
     return CURES.get(type(error).__name__, f"mend that. {follows}")
 
 

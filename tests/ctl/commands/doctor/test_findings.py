@@ -560,6 +560,17 @@ def test_advice_for_each_error_of_the_inbox(error, advice, monkeypatch):
     assert inbox._cure_of(error, Path("/usr/not there/inbox")).startswith(advice)
 
 
+@pytest.mark.parametrize("name", [".lock", ".tmp"])
+def test_advice_for_what_sudo_left_inside_an_inbox(tmp_path, monkeypatch, name):
+    (tmp_path / ".tmp").mkdir()
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / name)
+    monkeypatch.setattr(os, "getuid", lambda: OURS + 1234)
+    monkeypatch.setenv("HOME", "/nowhere")
+    advice = inbox._cure_of(InboxUnavailable(errno.EACCES, "Permission denied"), tmp_path)
+    assert re.match(rf"`sudo chown (-R )?\S+ {tmp_path / name}`", advice), advice
+
+
 def test_advice_for_a_busy_inbox():
     theirs = STATUS | {"inbox": STATUS["inbox"] | {"trouble": "InboxBusy"}}
     [finding] = inbox.check_inbox(InboxFacts(Path("/s/inbox")), Answers(theirs), 0)
