@@ -3,7 +3,8 @@ of the loop, and all of them together for a part of the time.
 
 A message that comes alone, as the answer of a hook does, is served when it is read. From there to the next hook call a
 dialogue takes about eight rounds of the loop and two transactions. Between two turns of a flood the loop rests, so that
-it delays one or two of these rounds, and not each of them. It does not rest if all that are connected wait for turns.
+it delays one or two of these rounds, and not each of them. Each round is followed by a rest, also the first ones of
+many short floods. The loop does not rest if all that are connected wait for turns.
 """
 
 import asyncio
@@ -16,9 +17,8 @@ from dreamd.clock import Clock
 
 ROUND_S = 0.0003  # in one round of the loop, which itself takes 0.007 ms
 ROUND_EVENTS = 100  # in one round, also if the clock stands still, as in a simulation
-SHARE = 1 / 5  # of the time, after BURST_S, while another session is connected
+SHARE = 1 / 5  # of the time, while another session is connected
 TASK_S = 0.0005  # what the task of a call takes, of which a round begins one at most
-BURST_S = 0.01  # in which many calls that a client makes at once are answered without a rest
 REST_S = 0.005  # a rest is at most this long, so that a round in which the machine stood still costs no more
 
 
@@ -40,7 +40,7 @@ class Turns:
         self._until = -inf  # the end of the round
         self._events = 0  # of the round
         self._task_s = 0.0  # what a task takes that began in the round
-        self._rest_until = -inf  # it lies in the past as long as less than SHARE was used
+        self._rest_until = -inf
         self._is_due = False  # `_serve` will be called
 
     def wait(self, session: Takes) -> None:
@@ -60,13 +60,11 @@ class Turns:
     def _serve(self) -> None:
         began = self._now()
         self._until, self._events, self._task_s = began + ROUND_S, 0, 0.0
-        self._rest_until = max(self._rest_until, began - BURST_S / SHARE)
         try:
             self._serve_round()
         finally:
             now = self._now()
-            self._rest_until += (now - began + self._task_s) / SHARE
-            self._rest_until = min(self._rest_until, now + REST_S)
+            self._rest_until = min(began + (now - began + self._task_s) / SHARE, now + REST_S)
             self._is_due = bool(self._waiting)
             if self._is_due:
                 self._call_later()
