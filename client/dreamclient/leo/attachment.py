@@ -114,11 +114,14 @@ class Attachment:
         self.replies: weakref.WeakSet[Call] = weakref.WeakSet()  # under way
         hooks.talks = lambda: len(self.replies) > 0
         self.database.look(field)
-        self._class, self._bond = type(field), _class_for(self, type(field))
-        _check_not_attached(field)  # again: another thread may have done it meanwhile
+        self._class = type(field)
         try:
+            self._bond = _class_for(self, self._class)
+            _check_not_attached(field)  # again: another thread may have done it meanwhile
             field.__class__ = self._bond
-        except TypeError as error:
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001 his class may have its own idea of subclasses
             raise UsageError(f"this field cannot be attached: {error}") from None
         # What the owner has set on the object itself hides its class.
         own = getattr(field, "__dict__", {})

@@ -66,12 +66,13 @@ class SharedChance:
     caller counts such lines."""
 
     def __init__(self) -> None:
-        self._state = random.Random().getstate()
         self._renew()
         call_in_child(self._renew)
 
     def _renew(self) -> None:
-        """Take another lock in a forked child, since a thread of the parent may have held this one."""
+        """In a forked child, draw other numbers than the parent, and take another lock: a thread of the parent may have
+        held this one."""
+        self._state = random.Random().getstate()
         self._lock = threading.Lock()
 
     @contextmanager

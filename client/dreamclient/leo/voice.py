@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from dreamclient.clients.process import call_in_child
 from dreamclient.errors import UsageError
 from dreamclient.leo.namespace import SHARED_CHANCE, own_random, private_namespace, random_is_left_alone
 
@@ -47,10 +48,15 @@ class Voice:
     def __init__(self, names: Mapping[str, Any], count: Callable[[str], None]) -> None:
         self._names = names
         self._count = count
-        self._random = own_random()
+        self._renew()
+        call_in_child(self._renew)
         self._examined: Any = None  # the `generate_reply` that the next two describe
         self._accepted = _KNOWN  # the arguments of ours that it accepts
         self._apart = True  # it does not draw from the process's `random`
+
+    def _renew(self) -> None:
+        """Draw other numbers than the parent in a forked child, as the process's `random` does."""
+        self._random = own_random()
 
     def examine(self) -> None:
         """Speak a line over two words, unless that was done with this `generate_reply`. If leo cannot, raise

@@ -7,6 +7,7 @@ the Reply, or None if the connection ends first. The client reads, sends, runs h
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from dreamclient.errors import NotConnected, UsageError
@@ -99,7 +100,8 @@ class Session(Peer):
         self.ready = False
         pending, self.pending = self.pending, {}
         for done in pending.values():
-            done(None)
+            with suppress(NotConnected):  # it has ended already
+                self._end_call(done, None)
 
     def lost(self, error: Exception, *, was_ready: bool) -> None:
         """Count that an attempt to connect has failed, or that a connection has ended."""
@@ -116,12 +118,20 @@ class Session(Peer):
             if isinstance(event, Request):
                 requests.append(event)
             elif isinstance(event, Reply):
-                event.token(event)
+                self._end_call(event.token, event)
             elif event is not None:
                 self._notified(event)
         if self.broken is not None:
             raise NotConnected(f"the peer broke the protocol: {self.broken}")
         return requests
+
+    def _end_call(self, done: Done, reply: Reply | None) -> None:
+        try:
+            done(reply)
+        except NotConnected:  # of the answer to hello
+            raise
+        except BaseException:  # noqa: BLE001 the host's own code must not end the connection
+            self.failures.count("on_event")
 
     def _notified(self, notification: Notification) -> None:
         match notification:

@@ -17,7 +17,9 @@ from dreamclient.clients.process import unforked
 from dreamclient.clients.thread import DreamClient
 from dreamclient.leo.feeding import ingest
 from dreamclient.leo.namespace import SharedChance
+from dreamclient.leo.voice import Voice
 
+from tests.helpers import leo_double
 from tests.helpers.daemons.little import LittleDaemon
 
 DEADLINE_S = 20.0
@@ -128,6 +130,13 @@ def test_a_hook_goes_on_within_its_work_while_a_fork_waits_for_its_end(
     assert found_in_child(lambda: hook.inside) == "False"
     assert time.monotonic() - started < DEADLINE_S
     hook.join(DEADLINE_S)
+
+
+def test_forked_leos_dream_by_other_numbers() -> None:
+    """The workers of a web server would all have the same dream."""
+    voice, shared = Voice(vars(leo_double), pytest.fail), SharedChance()
+    drawn = {found_in_child(lambda: (voice._random.random(), hash(shared._state))) for _ in range(2)}
+    assert len(drawn | {str((voice._random.random(), hash(shared._state)))}) == 3
 
 
 def test_a_hook_that_hangs_does_not_hang_a_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -378,6 +378,17 @@ def test_attach_does_not_wait(leo, client):
     assert client.waited == [0.0]
 
 
+def test_refuses_a_field_whose_class_refuses_a_subclass(connection):
+    class Final(leo_double.LeoField):
+        def __init_subclass__(cls):
+            raise RuntimeError("it is final")
+
+    leo = Final(connection)
+    with pytest.raises(UsageError, match="cannot be attached: it is final"):
+        attach(leo)
+    assert type(leo) is Final
+
+
 def test_refuses_a_field_that_another_thread_attaches_meanwhile(leo, client, monkeypatch):
     examine = attachment_module.Voice.examine
     others = []

@@ -254,6 +254,19 @@ def test_calls_end_by_their_reply() -> None:
     assert [(reply.error, reply.result) for reply in replies] == [(None, [])]
 
 
+def test_a_callback_of_a_call_that_fails_ends_no_connection_and_no_other_call() -> None:
+    ends, told = Ends(), list[Any]()
+    ends.greeted()
+    for done in (lambda reply: sys.exit(), told.append, lambda reply: reply.nothing, told.append):
+        ends.session.out.append(ends.session.call("why", [], done)[1])
+    for request in ends.said()[:2]:
+        ends.session.receive(ends.daemon.respond(request.msgid, 7))
+    assert [reply.result for reply in told] == [7]
+    ends.session.end()
+    assert told[1:] == [None]
+    assert ends.session.failures.counts == {"on_event": 2}
+
+
 def test_events_reach_the_host_and_its_failure_is_counted() -> None:
     seen: list[Any] = []
     ends = Ends()
