@@ -44,6 +44,15 @@ def told(file: Path, *words: object, **env: str) -> dict[str, Any]:
     }
 
 
+def test_a_value_below_zero_is_no_option(file: Path) -> None:
+    assert (
+        config(file, "set", "gate.novelty_above", "-1").stdout == "gate.novelty_above is -1.0, from: file.\n"
+    )
+    assert config(file, "set", "gate.novelty_above", "-1", "--json").exit_code == 0
+    wrong = config(file, "set", "gate.chance", "-1")
+    assert (wrong.exit_code, "gate.chance" in wrong.stderr) == (2, True)
+
+
 def test_each_value_is_shown_with_its_source(file: Path) -> None:
     found = told(file, DREAMD_GATE__CHANCE="1", DREAM_INBOX_REDACT="1")
     assert list(found) == list(KEYS)

@@ -96,7 +96,7 @@ KEY = click.argument(
 )
 
 
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})  # -1 is a value here
 @KEY
 @click.argument("value")
 @json_option
