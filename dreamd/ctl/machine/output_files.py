@@ -1,4 +1,4 @@
-"""The files that users name: regular ones, none of dreamd's own. They are written atomically."""
+"""The files and folders that users name: regular files, none of dreamd's own. They are written atomically."""
 
 import fcntl
 import os
@@ -15,6 +15,13 @@ OWN = ("dream.sqlite3", "dreamd.", "inbox/")
 # The beginning and the end of the names of temporary files. They are short: some file systems allow only 143 bytes, and
 # SQLite makes files with longer names beside them.
 _BEGINS, _ENDS = ".dreamd-", ".part"
+
+
+def named_folder(_: click.Context, __: click.Parameter, value: str) -> Path:
+    """Return the folder that a parameter names. A variable that was not set must not mean the current folder."""
+    if not value:
+        raise click.BadParameter("expected a path, not an empty text")
+    return Path(value)
 
 
 class RegularFile(click.Path):

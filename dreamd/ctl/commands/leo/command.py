@@ -14,6 +14,7 @@ import click
 
 from dreamd.ctl.commands.leo.files import LeoFiles, Plan
 from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.machine.output_files import named_folder
 from dreamd.ctl.machine.places import awaits_knock
 from dreamd.ctl.machine.systemctl import manager_answers
 from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_note, emit_text, json_option
@@ -34,13 +35,7 @@ print(json.dumps([sys.version.split()[0], problem]))
 """
 
 
-def _leo_folder(_: click.Context, __: click.Parameter, value: str) -> Path:
-    if not value:  # a variable that was not set must not mean the current folder
-        raise click.BadParameter("expected a path, not an empty text")
-    return Path(value)
-
-
-_path = click.argument("path", type=click.Path(), callback=_leo_folder)
+_path = click.argument("path", type=click.Path(), callback=named_folder)
 _python = click.option("--python", "python", metavar="EXE", help="The interpreter that leo runs with.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Change nothing. Print what would be done.")
 

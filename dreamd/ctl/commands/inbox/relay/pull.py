@@ -12,6 +12,7 @@ from dreamd.ctl.commands.inbox.relay.command import creds_option, tls_ca_option
 from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_stopped
 from dreamd.ctl.commands.inbox.relay.message import HASH_DIGITS, ID_HEADER, message_id, read_message
 from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
+from dreamd.ctl.machine.output_files import named_folder
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.errors import SettingsError
@@ -30,7 +31,8 @@ REDELIVER_S: Final = 60.0  # a batch of the largest files is on disk long before
 @click.option(
     "--into",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False),
+    callback=named_folder,
     metavar="DIR",
     help="The inbox folder to write.",
 )

@@ -88,3 +88,9 @@ def test_waits_once_for_a_lock_that_another_process_holds(tmp_path, monkeypatch)
     counts = {"documents": 0, "shards_written": 0, "set_aside": 0}
     failures = _persist_all(box, documents, counts)
     assert ([type(failure) for failure in failures], len(waits)) == ([InboxBusy] * 128, 1)
+
+
+def test_an_empty_text_does_not_mean_the_current_folder() -> None:
+    told = dreamctl("inbox", "pull", "--from", "nats://memory.example", "--into", "")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "'--into': expected a path, not an empty text" in told.stderr
