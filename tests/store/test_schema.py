@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dreamd.errors import StoreError
-from dreamd.store import schema
+from dreamd.store import places, schema
 from dreamd.store.file.files import Contents, read_contents
 from dreamd.store.reply_shares import WORDS_KEY
 from dreamd.store.schema import LEOS_TABLES, MIGRATIONS, migrate_database
@@ -103,7 +103,10 @@ async def test_version_4_is_migrated_and_keeps_each_row(path: Path, open_store: 
     assert [decision.reason for decision in await store.decisions(99)].count("chance") == 20
 
 
-async def test_waits_for_a_lock_without_a_copy_at_each_attempt(path: Path, open_store: OpenStore):
+async def test_waits_for_a_lock_without_a_copy_at_each_attempt(
+    path: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(places, "OPEN_S", 20.0)  # a machine may be busy
     file = unpack(path.parent, "state_schema_4") / "dream.sqlite3"
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = WAL")
@@ -124,11 +127,11 @@ async def test_begins_no_backup_for_which_the_disk_has_no_room(
     filler = small_disk / "filler"
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     filler.write_bytes(bytes(free - path.stat().st_size - 32 * 1024))
-    monkeypatch.setattr(schema, "back_up", pytest.fail)
-    store = await open_store(path)
-    assert store.unavailable_reason == "disk full"
-    assert await store.probe() == "disk full"
-    monkeypatch.undo()
+    monkeypatch.setattr(places, "OPEN_S", 20.0)  # a machine may be busy
+    with monkeypatch.context() as patched:
+        patched.setattr(schema, "back_up", pytest.fail)
+        store = await open_store(path)
+        assert await store.probe() == "disk full"
     filler.unlink()
     assert await store.probe() is None
     assert "migrated from version 4" in store.notes[0]
