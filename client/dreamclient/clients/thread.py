@@ -62,7 +62,7 @@ class Client:
         timing: Timing = TIMING,
         failures: Failures | None = None,
     ) -> None:
-        fragments = {"origin": list(origin), "readme": list(readme)}
+        fragments = {"origin": _as_list(origin), "readme": _as_list(readme)}
         hooks = Hooks(generate, observe, recall, unobserve)
         self._session = Session(hooks, name, fragments, failures or Failures())
         self._session.on_event = on_event and partial(call_host, on_event)
@@ -266,6 +266,11 @@ class DreamClient(Client):
 def deadline_in(timeout_s: float) -> float:
     """Return the time (monotonic seconds) at which a call is given up: in a week at most."""
     return time.monotonic() + min(timeout_s, LONGEST_S)
+
+
+def _as_list(texts: Sequence[str]) -> list[str]:
+    """Return the texts as a list. A text alone is one of them: its letters would be the origin for good."""
+    return [texts] if isinstance(texts, str) else list(texts)
 
 
 def result_of(reply: Reply | None) -> Any:

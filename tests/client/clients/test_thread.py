@@ -126,7 +126,7 @@ def test_sends_the_seed_to_a_daemon_that_has_none(
 ) -> None:
     answers = {"hello": lambda *them: welcome(*them) | {"seeded": False}, "dream.seed": seed_answer}
     with LittleDaemon(path, answers) as daemon:
-        client = make(origin=["a field am I"], readme=("read me",))
+        client = make(origin="a field am I", readme=("read me",))  # one text, and several
         assert client.start(DEADLINE_S)
         connection = daemon.arrival()
         connection.hears("hello")
