@@ -13,7 +13,7 @@ from typing import Any
 from dreamclient.clients.process import call_in_child
 from dreamclient.clients.run import Timing
 from dreamclient.clients.thread import DreamClient, result_of
-from dreamclient.errors import CallTimeout, DreamError, NotConnected
+from dreamclient.errors import CallTimeout, DreamError, NotConnected, UsageError
 from dreamclient.messages import Method
 from dreamclient.privacy import is_private
 from dreamclient.protocol.contexts import small_context
@@ -122,7 +122,7 @@ class WaitingClient(DreamClient):
         is counted, and the next connection tells the number."""
         if is_private():
             return self._keep_private()
-        self._why = ""
+        self._why, kind = "", "not_connected"
         try:
             if super().start(ANSWER_S):
                 self._dream(ctx)
@@ -130,11 +130,12 @@ class WaitingClient(DreamClient):
                 self._why = super().trouble
         except DreamError as error:
             self._why = str(error)
+            kind = "unsendable" if isinstance(error, UsageError) else kind
         finally:
             self.close()
             self._things = SimpleQueue()  # no thread waits for the rest
         if self._why:
-            self.count("not_connected")
+            self.count(kind)
         return not self._why
 
     def on_the_waiting_thread(self, hook: Hook) -> Hook:

@@ -173,6 +173,9 @@ def test_p10_counts_a_failure_while_waiting_and_tells_it(make):
     assert leo.offer(STIRRED)
     assert leo.trouble == ""
     assert asked(daemon, "status")["failures"]["host: not_connected"] == 1
+    assert leo.offer({"prompt": b"what was said"}) is False
+    assert (leo.failures["unsendable"], leo.failures["not_connected"]) == (1, 1)
+    assert leo.trouble == "a context that cannot be sent: prompt is a bytes; expected a text"
 
 
 def test_asks_for_the_end_of_a_dream_if_it_is_not_told(make, monkeypatch):

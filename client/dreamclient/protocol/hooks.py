@@ -9,13 +9,12 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from dreamclient.messages import ADDED_BYTES, Code, LineMetrics, Method
+from dreamclient.messages import ADDED_BYTES, MEASURES, Code, Method
 from dreamclient.protocol.contexts import number
 from dreamclient.protocol.packing import packed
 
 Hook = Callable[..., Any]
 
-_MEASURES = tuple(LineMetrics.__annotations__)
 # A line has 400 characters at most. A far longer text is a bug in the hook, and no reason to
 # send a message that the daemon would close the connection for.
 TEXT_CHARS = 64 * 1024
@@ -90,7 +89,7 @@ class Hooks:
             raise _WrongAnswer(f"returned {type(value).__name__}; expected {expected}")
         if method == Method.UNOBSERVE:
             return {"undone": bool(value.get("undone", True)), "missing": int(value.get("missing") or 0)}
-        measures = {name: _measure(name, one) for name in _MEASURES if (one := value.get(name)) is not None}
+        measures = {name: _measure(name, one) for name in MEASURES if (one := value.get(name)) is not None}
         if method == Method.GENERATE:
             return {"text": _text(value.get("text")), **measures}
         taken = value.get("taken")  # whether the host's field got the line
