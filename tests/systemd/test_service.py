@@ -273,6 +273,24 @@ def test_reports_and_cures_a_socket_that_cannot_be_made_again(installed, verb):
     assert status(installed)["state"] == "ok"
 
 
+def test_shares_an_inbox_with_a_group_from_its_sandbox(installed):
+    installed.drop_in("[Service]\nEnvironment=DREAMD_INBOX__MODE=0660 DREAMD_INBOX__DIR=shared\n")
+    installed.systemctl("stop", "dreamd.service")
+    asked = {
+        "seed": {},
+        "result": {"trace_id": "t", "shards": [{}]},
+        "cap_token": {"scopes": ["memory.inbox.dreams.write"]},
+    }
+    with PlainClient(installed.socket) as client:
+        client.hello()
+        assert client.call("inbox.persist", asked)["shards_written"] == 1
+    shared = installed.state / "dreamd" / "shared"
+    modes = [path.stat().st_mode & 0o777 for path in (shared, shared / "done", shared / "t.json")]
+    assert modes == [0o770, 0o770, 0o660]
+    installed.drop_in("")
+    installed.systemctl("stop", "dreamd.service")
+
+
 def test_makes_a_missing_state_folder(installed):
     """Without the folder the sandbox could not be set up."""
     installed.drop_in("")

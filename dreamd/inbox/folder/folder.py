@@ -176,7 +176,10 @@ def open_inside(files: Files, name: str, at: int, mode: int) -> int:
     with contextlib.suppress(FileExistsError):  # another writer has just made it
         files.mkdir(name, at, 0o700)
     fd = files.open_dir(name, at)
-    files.chmod(fd, mode)
+    try:
+        files.chmod(fd, mode)
+    except PermissionError:  # the sandbox of systemd permits no setgid bit
+        files.chmod(fd, mode & 0o777)
     files.fsync(at)  # if its name is not on disk, a power cut loses the folder and all in it
     return fd
 

@@ -12,6 +12,7 @@ import pytest
 from dreamd.clock import Clock
 from dreamd.inbox import (
     Inbox,
+    InboxSettings,
     InboxUnavailable,
     UnknownTrace,
     ValidationError,
@@ -376,3 +377,16 @@ def test_an_acknowledgement_at_the_moment_of_another_consumers_is_no_error(inbox
     write(inbox, shard(0))
     done = Inbox(inbox.folder, files=Later(now), clock=Clock(now, now)).ack("t")["path"]
     assert done == str(inbox.folder / "done" / "t.json")
+
+
+def test_a_sandbox_without_setgid_gets_folders_that_the_group_may_enter(tmp_path: Path, now: Now) -> None:
+    class Sandboxed(Waiting):
+        def chmod(self, fd: int, mode: int) -> None:
+            if mode & stat.S_ISGID:
+                raise PermissionError(errno.EPERM, "RestrictSUIDSGID=")
+            super().chmod(fd, mode)
+
+    inbox = Inbox(tmp_path / "inbox", InboxSettings(mode="0660"), files=Sandboxed(now), clock=Clock(now, now))
+    write(inbox, shard(0))
+    folders = (inbox.folder, inbox.folder / ".tmp", inbox.folder / "done")
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o770] * 3
