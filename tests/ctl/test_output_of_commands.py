@@ -152,6 +152,30 @@ def test_output_of_each_command_on_each_terminal(
         assert copied(text, dreamt) == copied(piped, dreamt)
 
 
+EMPTY = ("recent", "why", "show -n 2", "friend", "friend checkpoint", "friend diff now now", "drift", "diary",
+         "stats", "effect", "search x", "whence x y")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", EMPTY)
+def test_says_in_narrow_columns_that_there_is_nothing(
+    dreamt: dict[str, str], person: Callable[..., tuple[int, str]], command: str
+) -> None:
+    state = Path(dreamt["folder"], "empty")
+    state.mkdir(exist_ok=True)
+    (state / "dream.sqlite3").touch()
+    code, shown = person(f"--state-dir {{folder}}/empty {command}", 40, "xterm")
+    assert (code, bool(shown.strip())) == (0, True)
+    assert [line for line in plain(shown).splitlines() if len(line) > 40 and not whole(line)] == []
+
+
+def test_folds_a_note(dreamt: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "dream.sqlite3").touch()
+    command = [sys.executable, "-m", "dreamd.ctl", "--state-dir", tmp_path, "recent"]
+    with Terminal(command, tmp_path, columns=40, TERM="dumb") as terminal:
+        assert terminal.end() == 0
+    assert terminal.seen.startswith("No daemon answers; this is read from\r\n/")
+
+
 def test_json_loses_nothing_on_a_dumb_terminal(person: Callable[..., tuple[int, str]]) -> None:
     (_, dumb), (_, usual) = person("show --json", 80, "dumb"), person("show --json", 80, "xterm")
     assert dumb.isascii()

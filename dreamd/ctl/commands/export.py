@@ -14,7 +14,7 @@ from dreamd.ctl.machine.output_files import RegularFile, check_free, write_priva
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import clean_text
 from dreamd.ctl.terminal.markdown import diary
-from dreamd.ctl.terminal.output import emit_json, escape_steering, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_json, emit_text, escape_steering, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
 Dialogues = Iterable[Mapping[str, Any]]
@@ -70,4 +70,4 @@ def export(target: Target, file: Path | None, form: str, since: float | None, fo
     if file is not None and target.as_json:
         emit_json({"path": str(file), "dialogues": len(numbers)})
     elif file is not None:
-        click.echo(f"Written: {count_of(len(numbers), 'dialogue')} to {file}")
+        emit_text(f"Written: {count_of(len(numbers), 'dialogue')} to {file}")

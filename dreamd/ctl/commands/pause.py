@@ -10,7 +10,7 @@ from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.daemon.own import daemon_or_own
 from dreamd.ctl.terminal.dialogues import paused_in_words
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
-from dreamd.ctl.terminal.output import command_to_copy, emit_answer, json_option, utc_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_answer, emit_note, json_option, utc_option
 from dreamd.ctl.terminal.since import parse_length_option
 
 
@@ -40,7 +40,7 @@ def _tell_if_one_runs(daemon: Daemon) -> None:
     running = [str(one["dreaming"]) for one in status["sessions"] if one.get("dreaming") is not None]
     if running:
         words = f"dialogue {', '.join(running)} is spoken to its end; Ctrl-C ends the waiting, not the pause"
-        click.echo(f"Paused: {words}", err=True)
+        emit_note(f"Paused: {words}")
 
 
 def _told(paused: dict[str, Any] | None) -> str:

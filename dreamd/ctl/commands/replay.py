@@ -6,6 +6,7 @@ from dreamclient.messages import Method
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.dialogue_argument import ID, resolve_dialogue
 from dreamd.ctl.terminal.dialogues import count_of_lines
+from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.output import emit_answer, json_option
 
 
@@ -26,6 +27,7 @@ def replay(target: Target, asked: str) -> None:
     with target.dreams() as daemon:
         answer = daemon.call(Method.DIALOGS_REPLAY, resolve_dialogue(daemon, asked))
     result = "the same" if answer["same"] else answer["difference"]
-    emit_answer(answer, lambda: f"Dialogue {answer['id']}, {count_of_lines(answer['lines'])}: {result}.")
+    words = f"Dialogue {answer['id']}, {count_of_lines(answer['lines'])}: {result}."
+    emit_answer(answer, lambda: fold_text(words, terminal_width()))
     if not answer["same"]:
         raise SystemExit(1)

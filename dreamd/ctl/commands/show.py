@@ -23,7 +23,7 @@ from dreamd.ctl.terminal.layout import (
     terminal_width,
 )
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, json_option, utc_option
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_text, json_option, utc_option
 from dreamd.ctl.terminal.since import since_option
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def show(context: click.Context, asked: str, count: int | None, since: float | N
         ]
         click.echo("\n\n".join(shown))
     else:
-        click.echo(f"No dialogue since then; `{command_to_copy('recent')}` lists the last ones.")
+        emit_text(f"No dialogue since then; `{command_to_copy('recent')}` lists the last ones.")
 
 
 def show_dialogue(

@@ -69,7 +69,8 @@ def show_why(
     """Return the answer of `why` as text, with counts by reason below. `ever`: the counts since the daemon started."""
     if not decisions:
         private = (ever or {}).get("private", 0)
-        return f"No reply has reached dreamd yet{f', beside {private} private ones' if private else ''}."
+        beside = f", beside {private} private ones" if private else ""
+        return fold_text(f"No reply has reached dreamd yet{beside}.", columns)
     lines = [show_decision(decision, columns, now) for decision in decisions]
     reasons, sums = Counter(decision["reason"] for decision in decisions), list[str]()
     if len(decisions) > 1:

@@ -22,7 +22,7 @@ from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
 from dreamd.ctl.daemon.source import ANSWER_S, Refused, Source, Unreachable, refused_error
-from dreamd.ctl.terminal.output import command_to_copy
+from dreamd.ctl.terminal.output import command_to_copy, emit_note
 from dreamd.ctl.terminal.signals import signals_deferred
 from dreamd.process.state_folder import DATABASE_NAME
 
@@ -81,7 +81,7 @@ class Target:
             from dreamd.ctl.daemon.stored import open_stored  # not needed if a daemon answers
 
             with open_stored(path) as dreams:
-                click.echo(f"No daemon answers; this is read from {path}", err=True)
+                emit_note(f"No daemon answers; this is read from {path}")
                 yield dreams
 
 

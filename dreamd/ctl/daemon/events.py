@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import click
 from dreamclient.messages import Method
 
 from dreamd.ctl.daemon.connection import Daemon, Target
 from dreamd.ctl.daemon.source import Unreachable
+from dreamd.ctl.terminal.output import emit_note
 
 Event = dict[str, Any]
 
@@ -33,11 +33,11 @@ def follow_events(
                 session = daemon.session
                 daemon.call(subscribe, *params)
                 if met:
-                    click.echo("The daemon is back.", err=True)
+                    emit_note("The daemon is back.")
                 met = True
                 begun(daemon)
                 yield from _until_lost(daemon, session, events)
-            click.echo("The daemon went away; waiting for it. Ctrl-C ends.", err=True)
+            emit_note("The daemon went away; waiting for it. Ctrl-C ends.")
         except Unreachable:
             if not met:
                 raise
@@ -55,7 +55,7 @@ def _until_lost(daemon: Daemon, session: object, events: "queue.Queue[Event]") -
 
 def tell_lost(event: Event, what: str = "events") -> None:
     """Print how many events were lost."""
-    click.echo(f"{event['count']} {what} were lost: they came faster than they were read.", err=True)
+    emit_note(f"{event['count']} {what} were lost: they came faster than they were read.")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def show_line(line: Mapping[str, Any], columns: int) -> str:
 
 def show_found(lines: Sequence[Mapping[str, Any]], none: str, columns: int, now: float) -> str:
     """Return the lines that were found by their words, or `none` if there are none."""
-    return "\n".join(_show_found_line(line, columns, now) for line in lines) or none
+    return "\n".join(_show_found_line(line, columns, now) for line in lines) or fold_text(none, columns)
 
 
 def _show_found_line(line: Mapping[str, Any], columns: int, now: float) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from subprocess import PIPE, Popen
 from typing import Any
 
-import click
 from dreamclient.messages import Method
 from dreamclient.protocol.hooks import Hook
+
+from dreamd.ctl.terminal.output import emit_note
 
 OUTPUT_BYTES = 64 << 10  # far beyond any line, or any map of measures
 
@@ -71,7 +72,7 @@ class Commands:
             return said, _parse_map(hook, said)
         except (CommandFailed, CommandTimeout, CommandMute) as error:
             if not self._closed:
-                click.echo(f"{hook}: the command {error}", err=True)
+                emit_note(f"{hook}: the command {error}")
             raise
 
     def _run(self, words: Words, params: list[Any]) -> str:

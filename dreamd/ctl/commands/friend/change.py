@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import format_number
-from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_text
+from dreamd.ctl.terminal.output import command_to_copy, emit_json, emit_note, emit_text
 
 CHANGE_S = 60.0  # a dialogue that runs is waited for, or suspended
 
@@ -39,4 +37,4 @@ def print_change(target: Target, done: str, answer: Mapping[str, Any]) -> None:
     emit_text(words)
     if skipped := answer["skipped"]:
         why = "they say the same words twice, or are more than the buffer holds"
-        click.echo(f"{skipped} had no place: {why}.", err=True)
+        emit_note(f"{skipped} had no place: {why}.")

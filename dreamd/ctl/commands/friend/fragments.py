@@ -24,7 +24,7 @@ def show_fragments(
     """Return the first `most` fragments of a `friend.fragments` answer as text, or all if it is 0. `changed_at`: when a
     command changed the friend last."""
     if not fragments:
-        return "The friend is empty: the first leo that connects brings his origin."
+        return fold_text("The friend is empty: the first leo that connects brings his origin.", columns)
     shown = fragments[: most or None]
     digits = max(len(str(fragment["id"])) for fragment in shown)
     lines = [_show_fragment(fragment, digits, columns, now, plain) for fragment in shown]

@@ -150,10 +150,10 @@ def _carry_out(
         would = "" if done or plan.action == "nothing" else "would " + plan.action + ": "
         emit_text(f"{files.folder}: {would}{plan.message}")
         if interpreter and not interpreter["problem"]:  # named, since it may be a guess
-            click.echo(f"leo must run with {quote(interpreter['path'])}, which has dreamclient.")
+            emit_text(f"leo must run with {quote(interpreter['path'])}, which has dreamclient.")
     _print_warnings(plan, interpreter)
     if plan.action == "refuse":
-        click.echo(f"refused: {plan.message}", err=True)
+        emit_note(f"refused: {plan.message}")
         raise SystemExit(1)
 
 

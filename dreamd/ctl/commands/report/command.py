@@ -15,7 +15,7 @@ from dreamd.ctl.machine.output_files import RegularFile, check_free, write_priva
 from dreamd.ctl.terminal.dialogues import count_of
 from dreamd.ctl.terminal.layout import format_size
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_answer, json_option, utc_option
+from dreamd.ctl.terminal.output import emit_answer, emit_note, json_option, utc_option
 from dreamd.process.state_folder import DATABASE_NAME
 
 MOST = 2000  # dialogues on one page
@@ -66,7 +66,7 @@ def report(target: Target, out: Path, most: int, force: bool, look: bool) -> Non
         lambda: f"{out}: {count_of(len(dialogs), 'dialogue')}, {format_size(len(data))}",
     )
     if look and not webbrowser.open(out.absolute().as_uri()):
-        click.echo(f"No browser could be opened; the page is {out.absolute()}", err=True)
+        emit_note(f"No browser could be opened; the page is {out.absolute()}")
 
 
 def _begins_with(file: Path, text: str) -> bool:

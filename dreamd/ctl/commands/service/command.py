@@ -16,7 +16,7 @@ from dreamd.ctl.machine import systemctl
 from dreamd.ctl.machine.places import has_listener, look_at_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
 from dreamd.ctl.terminal.numbers import Count
-from dreamd.ctl.terminal.output import emit_answer, emit_json, json_option
+from dreamd.ctl.terminal.output import emit_answer, emit_json, emit_note, json_option
 from dreamd.ctl.terminal.summaries import Summarized
 from dreamd.process.state_folder import make_private_folder
 
@@ -210,7 +210,7 @@ def logs(target: Target, count: int, instance: str) -> None:
         said = subprocess.run(asked, stdout=subprocess.PIPE, check=False).stdout
         if not said:
             why = "the setting log.level may be off, or this system keeps no journal"
-            click.echo(f"the journal has no line of {unit}: {why}", err=True)
+            emit_note(f"the journal has no line of {unit}: {why}")
     elif os.path.exists(log):
         plain.check_log(log)
         source, said = str(log), log.read_bytes()
