@@ -23,6 +23,7 @@ from dreamd.inbox import Inbox, InboxBusy, InboxError, InboxUnavailable, Validat
 from dreamd.inbox.folder.files import Files
 from dreamd.inbox.inbox import MORE_DROPPED
 from dreamd.process.threads import Looker, OneThread
+from dreamd.store.file.late_calls import OneByOne
 from dreamd.store.records import StoredDialog
 from dreamd.store.store import Store
 
@@ -79,7 +80,7 @@ class Delivery:
         self._tidy_again = -inf  # monotonic s
         # fsync blocks, so the inbox has a thread of its own, as the database has. Another one only reads.
         self._thread = OneThread("dreamd-inbox")
-        self._turn = asyncio.Lock()
+        self._for_clients = OneByOne()
         self._reader = OneThread("dreamd-inbox-read")
         self._looker = Looker("dreamd-inbox-look", self._check)
 
@@ -176,10 +177,8 @@ class Delivery:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args))
 
     async def for_a_client(self, function: Callable[..., T], *args: Any) -> T:
-        """Run one call for a client on the inbox's thread. Such calls take turns, so that the daemon's own files wait
-        for only one of them."""
-        async with self._turn:
-            return await self.on_thread(function, *args)
+        """Run one call for a client on the inbox's thread. The daemon's own files wait for only one of them."""
+        return await self._for_clients.run(partial(self.on_thread, function, *args))
 
     async def reading(self, function: Callable[..., T], *args: Any) -> T:
         """Run one reading call of the inbox, which does not wait for the writing ones."""

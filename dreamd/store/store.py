@@ -1,6 +1,7 @@
 """The front of the dream database: the calls that the daemon makes."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 from dreamclient.messages import Code
@@ -22,6 +23,7 @@ from dreamd.store import (
     trial,
     writes,
 )
+from dreamd.store.file.transaction import OnConnection, P, T
 from dreamd.store.forgetting import Asked, Dream, Forgotten, Shard
 from dreamd.store.reads import DROPPED
 from dreamd.store.records import (
@@ -170,24 +172,24 @@ class Store(WatchedDatabase):
 
     async def keep(self, name: str, at: float, *, again: bool) -> dict[str, Any]:
         """Keep the friend as a checkpoint, and return {name, fragments: count, origin: count}. Raise Refusal."""
-        return await self._write(checkpoints.keep_checkpoint, name, at, again)
+        return await self._write_in_turn(checkpoints.keep_checkpoint, name, at, again)
 
     async def delete_checkpoint(self, name: str) -> None:
         """Delete a checkpoint. Raise Refusal if there is none of that name."""
-        await self._write(checkpoints.delete_checkpoint, name)
+        await self._write_in_turn(checkpoints.delete_checkpoint, name)
 
     async def checkpoints(self, n: int) -> list[dict[str, Any]]:
         """Return {name, at, learned: count, origin: count} of the last n checkpoints, newest first."""
-        return await self._read(checkpoints.latest_checkpoints, n)
+        return await self._read_in_turn(checkpoints.latest_checkpoints, n)
 
     async def checkpoint(self, name: str) -> list[FragmentRecord]:
         """Return the friend as it was then. Raise Refusal if there is no checkpoint of that name."""
-        return await self._read(checkpoints.checkpoint_content, name)
+        return await self._read_in_turn(checkpoints.checkpoint_content, name)
 
     async def friend_before(self, dialog_id: int) -> list[Fragment]:
         """Return the friend with which a dialogue began. A fragment that was forgotten since has an empty text. Raise
         Refusal if it is not kept."""
-        return await self._read(reads.friend_before, dialog_id)
+        return await self._read_in_turn(reads.friend_before, dialog_id)
 
     async def replace_friend(
         self, copies: Sequence[FragmentRecord], at: float, dropped: Collection[int] = ()
@@ -201,16 +203,16 @@ class Store(WatchedDatabase):
         """Return the last n dialogues (of those before a dialogue), newest first: {id, trace_id, started_at,
         finished_at, outcome, lines: count, client, avg_trauma, avg_arousal, drift, note, fed, opening: the
         first words, None if they were not kept}."""
-        part = found = await self._read(reads.recent_dialogs, min(n, PART), before)
+        part = found = await self._read_in_turn(reads.recent_dialogs, min(n, PART), before)
         while part and len(found) < n:
             place = part[-1]["started_at"], part[-1]["id"]
-            part = await self._read(reads.earlier_dialogs, min(n - len(found), PART), place)
+            part = await self._read_in_turn(reads.earlier_dialogs, min(n - len(found), PART), place)
             found = found + part
         return found
 
     async def get(self, dialog_id: int) -> dict[str, Any] | None:
         """Return a dialogue as in `recent`, with `turns`, a map for each line. None if there is no such dialogue."""
-        return await self._read(reads.get_dialog, dialog_id)
+        return await self._read_in_turn(reads.get_dialog, dialog_id)
 
     async def script(self, dialog_id: int) -> Script | None:
         """Return all that a replay needs, None if there is no such dialogue or it was not kept. Raise Unreadable."""
@@ -218,19 +220,19 @@ class Store(WatchedDatabase):
 
     async def replayable_script(self, dialog_id: int) -> Script:
         """Return all that a replay needs. Raise Refusal with the reason if it cannot be replayed. Raise Unreadable."""
-        return await self._read(reads.replayable_script, dialog_id)
+        return await self._read_in_turn(reads.replayable_script, dialog_id)
 
     async def search(self, asked: str, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return the last n lines that contain each of the words, as search.find_lines does. Raise Refusal if there is
         no word, or if texts are not kept."""
         self._check_kept()
-        return await self._read(search.find_lines, asked, n, before)
+        return await self._search_in_turn(search.find_lines, asked, n, before)
 
     async def whence(self, asked: str, n: int, skip: int = 0) -> list[dict[str, Any]]:
         """Return n lines that hold the longest runs of the words, as search.find_sources does. Raise Refusal as
         `search` does."""
         self._check_kept()
-        return await self._read(search.find_sources, asked, n, self._clock.monotonic, skip)
+        return await self._search_in_turn(search.find_sources, asked, n, self._clock.monotonic, skip)
 
     def _check_kept(self) -> None:
         if not self._keep_texts:
@@ -240,7 +242,7 @@ class Store(WatchedDatabase):
 
     async def forgettable(self, asked: Asked) -> list[Dream]:
         """Return the dialogues that are to be forgotten. Raise Refusal if one that is named cannot be."""
-        return await self._read(forgetting.chosen, asked)
+        return await self._read_in_turn(forgetting.chosen, asked)
 
     async def shards_of(self, traces: Sequence[str]) -> dict[str, set[Shard]]:
         """Return what the dialogues of these trace ids have in the inbox: index and timestamp (ms) of each line."""
@@ -260,7 +262,7 @@ class Store(WatchedDatabase):
 
     async def undream_candidates(self, asked: candidates.Asked) -> list[Candidate]:
         """Return the dialogues that are asked to be taken back. Raise Refusal."""
-        return await self._read(candidates.candidates, asked)
+        return await self._read_in_turn(candidates.candidates, asked)
 
     async def ask_undream(self, dialogs: Sequence[int], at: float) -> tuple[dict[int, int], Memory]:
         """Note that dialogues are to be taken back, and take from the friend what they brought. Return how many
@@ -290,8 +292,20 @@ class Store(WatchedDatabase):
 
     async def drift(self, n: int, before: int | None = None) -> list[dict[str, Any]]:
         """Return {id, at, drift} of the last n dialogues that spoke (before a dialogue), newest first."""
-        return await self._read(reads.drift_of_dialogs, n, before)
+        return await self._read_in_turn(reads.drift_of_dialogs, n, before)
 
     async def stats(self) -> dict[str, Any]:
         """Return {dialogs, lines, fragments, origin_fragments, avg_trauma, avg_arousal, outcomes}."""
-        return await self._read(reads.total_stats)
+        return await self._read_in_turn(reads.total_stats)
+
+    # Calls of clients, one at a time, so that the daemon's own calls come between. A search may take 0.3 s, and has a
+    # turn of its own.
+
+    async def _read_in_turn(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._reading.run(partial(self._read, function, *args, **kwargs))
+
+    async def _write_in_turn(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._reading.run(partial(self._write, function, *args, **kwargs))
+
+    async def _search_in_turn(self, function: "OnConnection[P, T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._searching.run(partial(self._read, function, *args, **kwargs))

@@ -16,7 +16,7 @@ from dreamd.store import forgetting, tidying, writes
 from dreamd.store.file.connection import Database
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, set_aside
 from dreamd.store.file.health import CLOSED, DAMAGED, LOST, READ_ONLY, UNREACHABLE, name_of, reason_for
-from dreamd.store.file.late_calls import answer_within
+from dreamd.store.file.late_calls import OneByOne, answer_within
 from dreamd.store.file.open_files import Stamp, file_stamp, size_of
 from dreamd.store.file.transaction import OnConnection, P, T
 from dreamd.store.opening import mark_suspect
@@ -57,6 +57,7 @@ class WatchedDatabase:
         self._unscrubbed = True  # something was forgotten since the last `scrub`, maybe by an earlier daemon
         self._on_lost = on_lost
         self._database: Database | None = None
+        self._reading, self._searching = OneByOne(), OneByOne()  # calls of clients
         self._closed = False
         self._changes_seen = 0
         self._looked: tuple[Stamp | None, Stamp | None] | None = None

@@ -44,8 +44,6 @@ class Parts(Struct):
     # The facts of `status` that are read from disks, which may hang.
     sizes: Looker[dict[str, int]]
     counts: Looker[dict[str, Any]]
-    # A search may keep the database for 0.3 s. One at a time waits there, so that all other calls come between.
-    searching: asyncio.Lock = field(default_factory=asyncio.Lock)
     # A page of 1,000 dialogues takes some milliseconds, and a client may ask for 64. One at a time is read.
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 

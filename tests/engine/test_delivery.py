@@ -309,6 +309,30 @@ async def test_p11_a_dialogues_file_waits_for_one_write_of_a_client_at_most(tmp_
     assert steps.count("ends") == 20
 
 
+async def test_p11_a_client_that_comes_back_again_and_again_fills_no_queue(tmp_path, monkeypatch):
+    async with serving(tmp_path) as service:
+        begun, go_on, done = threading.Event(), threading.Event(), []
+
+        def slow(seed, result, token):
+            begun.set()
+            assert go_on.wait(timeout=20)
+            done.append(result["trace_id"])
+            raise InboxBusy(11, "the lock is held")
+
+        monkeypatch.setattr(service.inbox, "persist", slow)
+        for number in range(9):
+            async with await onlooker(service) as client:
+                result = {"trace_id": f"t{number}", "shards": [{"index": 0}]}
+                sent = {"seed": None, "result": result, "cap_token": {}}
+                client.send([0, 7, "inbox.persist", [sent]])
+                await client.call("why", 0)  # it has been read
+            await until_on_loop(lambda: begun.is_set() and not service.sessions)
+        assert service.delivery._thread._calls.qsize() == 0
+        go_on.set()
+        await service.delivery.for_a_client(done.append, "the next one")
+        assert done == ["t0", "the next one"]
+
+
 async def test_the_first_sweep_removes_the_temporaries_of_a_killed_writer(tmp_path):
     litter = tmp_path / "inbox" / "dreams" / ".tmp"
     litter.mkdir(parents=True)

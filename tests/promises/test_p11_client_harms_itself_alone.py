@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgpack
 
+from dreamd.store import search
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreaming import STIRRED, leo, onlooker
@@ -75,18 +76,21 @@ async def test_p11_searches_of_one_client_hold_up_no_other(tmp_path, monkeypatch
     """Of many searches one at a time is in the queue of the database."""
     asked, go_on = [], asyncio.Event()
 
-    async def slow(words, *_):
-        asked.append(words)
-        await go_on.wait()
-        return []
-
     async with (
         serving(tmp_path) as service,
         await onlooker(service) as peer,
         await onlooker(service) as other,
     ):
-        monkeypatch.setattr(service.store, "search", slow)
-        monkeypatch.setattr(service.store, "whence", slow)
+        read = service.store._read
+
+        async def slow(function, *arguments):
+            if function not in (search.find_lines, search.find_sources):
+                return await read(function, *arguments)
+            asked.append(arguments[0])
+            await go_on.wait()
+            return []
+
+        monkeypatch.setattr(service.store, "_read", slow)
         methods = ("dialogs.search", "dialogs.whence") * 20
         calls = [asyncio.create_task(peer.call(method, f"w{n}")) for n, method in enumerate(methods)]
         await until_on_loop(lambda: asked != [])
@@ -153,7 +157,7 @@ async def test_p11_caps_a_flood_of_calls_and_of_notifications(tmp_path):
         flooder.send(b"".join(msgpack.packb([2, "inbox.list", []]) for _ in range(1000)))
         answers = asyncio.gather(*(flooder.call("stats") for _ in range(300)), return_exceptions=True)
         while not answers.done():
-            tasks.append(len(service_tasks))
+            tasks.append(sum(not task.done() for task in service_tasks))
             await asyncio.sleep(0)
         assert max(tasks) <= 64
         assert {error.code for error in answers.result() if isinstance(error, Exception)} <= {4}

@@ -4,13 +4,17 @@ import asyncio
 import fcntl
 import json
 import os
+import threading
 import weakref
 
 import pytest
-from dreamclient.messages import Method
+from dreamclient.messages import Code, Method
 
 import dreamd
+from dreamd.errors import Refusal
 from dreamd.inbox.capability import WRITE_SCOPE
+from dreamd.store import checkpoints, forgetting, reads, search
+from dreamd.store.undreaming import candidates
 from dreamd.wire.handlers import TABLE
 from tests.helpers.daemons.in_loop import serving
 from tests.helpers.dreaming import ORIGIN, STIRRED, leo, onlooker, settled
@@ -234,3 +238,43 @@ async def test_p11_a_page_waits_encoded_for_a_slow_reader(tmp_path, monkeypatch,
         session._caught_up.set()
         assert kept is None
         assert await answer == [{"id": 1}]
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "method", "params"),
+    [
+        (search, "find_lines", "dialogs.search", ["line"]),
+        (search, "find_sources", "dialogs.whence", ["a line of it"]),
+        (reads, "recent_dialogs", "dialogs.recent", [5]),
+        (reads, "get_dialog", "dialogs.get", [1]),
+        (reads, "total_stats", "stats", []),
+        (checkpoints, "keep_checkpoint", "friend.checkpoint", ["kept"]),
+        (forgetting, "chosen", "dialogs.forget", [{"id": 9}]),
+        (candidates, "candidates", "dialogs.undream", [{"id": 9}]),
+    ],
+)
+async def test_p11_a_client_that_comes_back_again_and_again_fills_no_queue(
+    tmp_path, monkeypatch, module, function, method, params
+):
+    """P11: of its calls only the one that has begun is made to its end, and then others are served."""
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def slow(*arguments):
+        begun.set()
+        assert go_on.wait(timeout=20)
+        done.append(method)
+        raise Refusal(Code.NOT_FOUND, "nothing")
+
+    monkeypatch.setattr(module, function, slow)
+    async with serving(tmp_path) as service:
+        for _ in range(9):
+            async with await onlooker(service) as client:
+                client.send([0, 7, method, params])
+                await client.call("why", 0)  # it has been read
+            await until_on_loop(lambda: begun.is_set() and not service.sessions)
+        go_on.set()
+        assert await service.store.open_dialogs() == []
+        async with await onlooker(service) as client:
+            with pytest.raises(PeerError, match="nothing"):
+                await client.call(method, *params)
+    assert done == [method] * 2

@@ -47,6 +47,21 @@ def report_fault(task: "asyncio.Task[Any]") -> None:
         task.get_loop().call_exception_handler({"message": "a late call", "exception": error})
 
 
+class OneByOne:
+    """Calls for clients, one after the other. One that has begun goes on to its end if its client leaves, and only then
+    the next one begins: a client that comes back again and again must not fill the queue of a thread."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Wait for the turn, do the work, and return its result."""
+        await self._turn.acquire()
+        task = asyncio.get_running_loop().create_task(work())
+        task.add_done_callback(lambda _: self._turn.release())
+        return await wait_uncancelled(task)
+
+
 class LateCalls:
     """The calls of dialogues that go on without their caller. `is_done`: called when one of them has ended."""
 
