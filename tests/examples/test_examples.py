@@ -57,6 +57,14 @@ def test_the_written_shard_is_read_once(tmp_path: Path) -> None:
     assert run("write_inbox.py", folder) == [f"0 written, 1 there already: {folder / 'visitor-1.json'}"]
     assert run("read_inbox.py", folder) == ["visitor: I dreamt of a lighthouse."]
     assert run("read_inbox.py", folder) == []
+    (folder / "damaged.json").write_text("{")
+    (folder / "odd.json").write_text('{"shards": [5, {"text": "no speaker"}]}')
+    assert run("read_inbox.py", folder) == [
+        "damaged stays: the file is no JSON",
+        "5",
+        "{'text': 'no speaker'}",
+    ]
+    assert [path.name for path in folder.glob("*.json")] == ["damaged.json"]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
