@@ -19,6 +19,7 @@ from dreamd.store.file.files import (
     PARTS,
     Contents,
     create_private_file,
+    make_log_writable,
     read_contents,
     read_text,
     roll_back_journal,
@@ -107,6 +108,7 @@ def _look_or_make(path: Path, how: Opening) -> Contents:
 
 
 def _set_up(path: Path, contents: Contents, how: Opening) -> sqlite3.Connection:
+    make_log_writable(path)
     connection = sqlite3.connect(path, timeout=how.patience_s, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = read_text

@@ -197,6 +197,21 @@ async def test_a_damaged_file_is_set_aside_whole(
     assert again.unavailable_reason is None
 
 
+async def test_makes_the_log_of_a_database_that_was_read_only_for_a_time_writable(
+    path: Path, open_store: OpenStore
+):
+    """SQLite gives the files beside a read-only database its mode, and they stay when it is writable again."""
+    store = await open_store(path)
+    await one_dream(store)
+    copy = path.with_name("copy") / path.name
+    copy.parent.mkdir()
+    for part in ("", "-wal", "-shm"):
+        shutil.copy(f"{path}{part}", f"{copy}{part}")
+    os.chmod(f"{copy}-shm", 0o444)
+    again = await open_store(copy)
+    assert (again.unavailable_reason, stat.S_IMODE(os.stat(f"{copy}-shm").st_mode)) == (None, 0o644)
+
+
 async def test_a_link_that_leads_to_itself_is_named(path: Path, open_store: OpenStore):
     path.symlink_to(path.name)
     with pytest.raises(StoreForeign, match="a link stands in its place that leads to itself: remove it"):

@@ -5,8 +5,9 @@ Only SQLite opens it: a plain open and close in this process would drop SQLite's
 
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import disk_usage
@@ -78,6 +79,16 @@ def is_alone(path: Path) -> bool:
 def create_private_file(path: Path) -> None:
     """Make an empty file that only its owner can read. SQLite gives -wal and -shm its mode."""
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def make_log_writable(path: Path) -> None:
+    """Let the owner write the files of SQLite beside a database that he may write. SQLite made them with the mode that
+    the database had, and could not write it as long as they stay read-only."""
+    for part in PARTS[1:]:
+        with suppress(OSError):  # there is none, or it is another user's
+            mode = os.stat(f"{path}{part}").st_mode
+            if os.stat(path).st_mode & stat.S_IWUSR and not mode & stat.S_IWUSR:
+                os.chmod(f"{path}{part}", stat.S_IMODE(mode) | stat.S_IWUSR)
 
 
 def free_name_beside(path: Path, label: str, at: float) -> Path:
