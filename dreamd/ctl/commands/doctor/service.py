@@ -1,5 +1,6 @@
 """The units of systemd: whether they are installed, enabled and lingering, and whether systemd has given up."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,12 +73,12 @@ def check_places(units: UnitFacts, state: Path, socket: Path) -> Iterator[Findin
         advice = f"`dreamctl service status --instance {socket.stem}` shows the one that you look at"
         yield ok(f"{SERVICE} is another leo's", advice)
         return
-    if address and address != str(socket):
+    if address and os.path.realpath(address) != os.path.realpath(socket):  # the unit has no `..`
         yield warn(
             f"{SOCKET} listens at {address}, and leo connects to {socket}",
             f"set DREAMD_SOCKET={quote(address)} for leo and dreamctl, or `dreamctl service install`",
         )
-    if ours != state:
+    if os.path.realpath(ours) != os.path.realpath(state):
         yield warn(
             f"{SERVICE} serves {ours}, and dreamctl looks into {state}",
             f"set DREAMD_STATE_DIR={quote(str(ours))} and DREAMD_SOCKET={quote(address or str(socket))} for dreamctl",

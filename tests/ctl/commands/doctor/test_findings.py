@@ -405,6 +405,7 @@ def test_reports_different_paths_of_leo_and_the_service():
     assert "set DREAMD_SOCKET=/r/a for leo" in apart[0].advice
     assert "set DREAMD_STATE_DIR=/moved and DREAMD_SOCKET=/r/a " in apart[1].advice
     assert lines(units.check_places(facts, Path("/moved"), Path("/r/a"))) == []
+    assert lines(units.check_places(facts, Path("/usr/../moved"), Path("/usr/../r/a"))) == []
     assert lines(units.check_places(UnitFacts(), Path("/s"), Path("/r/b"))) == []
     [second] = units.check_places(facts, Path("/s@bob"), Path("/r/bob.sock"))
     assert (second.level, second.text) == ("OK", "dreamd.service is another leo's")
