@@ -22,7 +22,7 @@ from dreamd.ctl.machine.places import look_at_state
 from dreamd.ctl.terminal.layout import format_size, label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_answer, json_option
 from dreamd.ctl.terminal.progress import progress_bar
-from dreamd.ctl.terminal.signals import signals_deferred
+from dreamd.ctl.terminal.signals import signals_as_exit, signals_deferred
 from dreamd.errors import StartError, StoreForeign, StoreTooNew
 from dreamd.process.state_folder import DATABASE_NAME, make_private_folder, state_lock
 from dreamd.store.file.files import BUSY_TIMEOUT_S, PARTS, free_name_beside, read_contents, read_only
@@ -120,7 +120,7 @@ def _daemon_stopped(state: Path, pair: service_units.ServiceUnits, done: list[st
 
     Until the block ends no daemon can serve the folder, even if systemd starts one when leo connects.
     """
-    with ExitStack() as afterwards:
+    with signals_as_exit(), ExitStack() as afterwards:  # a signal too lets it start again
         if pair.managed and os.path.realpath(pair.served) == os.path.realpath(state):
             _stop_units(pair, done, afterwards)
         if look_at_state(state).holder:

@@ -18,7 +18,7 @@ from dreamclient.paths import SOCKET_NAME, check_socket_path
 from dreamd.ctl.daemon.connection import connect_daemon
 from dreamd.ctl.daemon.source import Unreachable
 from dreamd.ctl.machine.places import has_listener
-from dreamd.ctl.terminal.signals import signals_deferred
+from dreamd.ctl.terminal.signals import signals_as_exit, signals_deferred
 
 START_S = 20.0  # usually a tenth of a second, several on a busy machine with a cold disk
 STOP_S = 5.0  # the daemon itself promises two
@@ -72,11 +72,11 @@ def private_daemon(state: Path) -> Iterator[Path]:
 
 @contextmanager
 def _own_daemon(state: Path, wanted: Path, settings: Sequence[str]) -> Iterator[None]:
-    """Start a daemon, wait until it listens, and stop it at the end of the block, even after an error."""
+    """Start a daemon, wait until it listens, and stop it at the end of the block, even after an error or a signal."""
     command = [sys.executable, "-m", "dreamd", "--state-dir", str(state), "--socket", str(wanted)]
     command += [word for setting in settings for word in ("--set", setting)]
     process = None
-    with tempfile.TemporaryFile() as errors:
+    with signals_as_exit(), tempfile.TemporaryFile() as errors:
         try:
             with signals_deferred():
                 process = subprocess.Popen(

@@ -1,6 +1,8 @@
 """`forget` and `prune`: no file keeps a forgotten text, and every other place that does is named."""
 
 import json
+import os
+import signal
 import sqlite3
 import sys
 import time
@@ -13,6 +15,7 @@ import pytest
 from dreamclient.clients.thread import DreamClient
 from dreamclient.errors import RemoteError
 
+from dreamd.ctl.machine.places import look_at_state
 from tests.ctl.conftest import Speaker
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
@@ -302,6 +305,22 @@ def test_a_terminal_is_asked_first(daemon: DaemonProcess, tmp_path: Path) -> Non
     with Terminal([*command, "forget", "last", "--yes"], tmp_path) as terminal:
         assert terminal.end() == 0
     assert len(ctl(daemon, "recent")) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_leaves_no_daemon_behind(state: Path, number: signal.Signals) -> None:
+    """The one that `forget` starts would hold the state folder for ever."""
+    command = [sys.executable, "-m", "dreamd.ctl", "--state-dir", state, "forget", "1"]
+    with Terminal(command, state) as terminal:
+        terminal.until("Go on? [y/N]")
+        terminal.until_it_waits()
+        assert look_at_state(state).holder
+        terminal.process.send_signal(number)
+        assert terminal.end() != 0
+    left = look_at_state(state).holder
+    if left:
+        os.kill(left, signal.SIGKILL)
+    assert not left
 
 
 def test_creates_nothing_without_a_database(tmp_path: Path) -> None:
