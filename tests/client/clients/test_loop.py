@@ -527,7 +527,7 @@ def test_counts_contexts_and_is_not_connected_when_its_loop_has_ended(path: Path
 
 LEFT = """
 import asyncio, socket, sys, threading
-from dreamclient import AsyncDreamClient
+from dreamclient import AsyncDreamClient, Timing
 from dreamclient.protocol.rpc import Peer
 
 path = sys.argv[1]
@@ -563,7 +563,7 @@ async def main(case):
         return "a line"
 
     threading.Thread(target=serve, args=(case != "start",), daemon=True).start()
-    client = AsyncDreamClient(generate, socket_path=path)
+    client = AsyncDreamClient(generate, socket_path=path, timing=Timing(hello_s=60))
     if case == "start":
         try:
             await asyncio.wait_for(client.start(600), 0.1)

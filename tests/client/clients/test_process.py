@@ -222,12 +222,12 @@ def test_a_fork_gets_its_turn_between_the_hooks_of_a_busy_leo(
 
 HOLDS_BACK = """
 import os, signal, subprocess, sys, tempfile
-from dreamclient import DreamClient
+from dreamclient import DreamClient, Timing
 from dreamclient.embedded import EmbeddedDaemon
 
 with tempfile.TemporaryDirectory() as state:
     daemon = EmbeddedDaemon(state)
-    client = DreamClient(name="a host", connect=daemon)
+    client = DreamClient(name="a host", connect=daemon, timing=Timing(hello_s=60))
     assert client.start(60), client.trouble
     signals = {signal.SIGINT, signal.SIGTERM}
     assert not signals & signal.pthread_sigmask(signal.SIG_BLOCK, signals)
