@@ -123,9 +123,9 @@ class Forgetting:
 
 
 def _forget_in_copies(database: Path, dreams: list[Dream], asked: Asked) -> list[str]:
-    """Return the copies of the database that may still hold one of these dialogues. With `everywhere` only a file
-    that is no database and that dreamd did not make is left.
-    Raise Refusal if one cannot be changed."""
+    """Return the copies of the database that may still hold one of these dialogues. With `everywhere` a file
+    is left that is no database and that dreamd did not make, or for whose rewriting the disk has no room. Raise Refusal
+    if one cannot be changed."""
     forget = (
         partial(forgetting.forget_in_copy, dreams=dreams, friend=asked.friend) if asked.everywhere else None
     )

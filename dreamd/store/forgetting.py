@@ -4,8 +4,6 @@ No fragment of the origin is touched (P4). SQLite overwrites deleted rows (`secu
 file, because an earlier version may have left some in free pages.
 """
 
-import errno
-import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from math import inf, isfinite
@@ -266,13 +264,12 @@ def holds(connection: Connection, dreams: Sequence[Dream]) -> bool:
     return found.fetchone() is not None
 
 
-def forget_in_copy(connection: Connection, dreams: Sequence[Dream], friend: bool) -> None:
-    """Delete dialogues from a copy of the database, which may be older, and rewrite it. Raise sqlite3.Error, or OSError
-    if the disk has no room for that."""
+def forget_in_copy(connection: Connection, dreams: Sequence[Dream], friend: bool) -> bool:
+    """Delete dialogues from a copy of the database, which may be older, and rewrite it. Return False if the disk has no
+    room for that. Raise sqlite3.Error."""
     connection.execute("PRAGMA secure_delete = ON").fetchone()
     run_transaction(connection, forget_dreams, dreams, friend, True)
-    if not scrub(connection):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return scrub(connection)
 
 
 def scrub(connection: Connection) -> bool:

@@ -1,5 +1,6 @@
 """Forgetting in copies of each earlier version. The rest: `tests/ctl/commands/test_forget.py`."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -72,3 +73,15 @@ async def test_what_a_host_recalled_of_a_forgotten_line_goes_too(store: Store, p
     await store.close()
     assert b"quokka" not in path.read_bytes()
     assert rows(path, "SELECT recalled FROM dream_dialogs ORDER BY id") == [('["a boat sails"]',), (None,)]
+
+
+def test_a_copy_for_whose_rewriting_there_is_no_room_is_named(small_disk: Path) -> None:
+    copy = Path(shutil.copy(leo_database.BARE, small_disk / "dream.sqlite3.version-0-20260101T000000Z"))
+    disk = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - 48 * 1024))
+    with closing(sqlite3.connect(copy)) as connection:
+        (number, at) = connection.execute("SELECT id, started_at FROM dream_dialogs").fetchone()
+    dreams = [Dream(number, at, None)]
+    assert forget_in(copy, partial(holds, dreams=dreams), partial(forget_in_copy, dreams=dreams, friend=True))
+    with closing(sqlite3.connect(copy)) as connection:
+        assert not holds(connection, dreams)

@@ -34,11 +34,11 @@ def copies_of(database: Path) -> list[Path]:
 def forget_in(
     copy: Path,
     holds: Callable[[sqlite3.Connection], bool],
-    forget: Callable[[sqlite3.Connection], object] | None,
+    forget: Callable[[sqlite3.Connection], bool] | None,
 ) -> bool:
-    """Return whether a copy may still hold what is to be forgotten. `forget` removes it from the copy; then a copy that
-    is damaged is deleted, if its name shows that dreamd made it. Raise OSError or sqlite3.Error if it cannot be changed
-    now."""
+    """Return whether a copy may still hold what is to be forgotten. `forget` removes it from the copy, and returns
+    whether all of it is gone; then a copy that is damaged is deleted, if its name shows that dreamd made it. Raise
+    OSError or sqlite3.Error if it cannot be changed now."""
     try:
         with closing(read_only(copy)) as connection:
             if not holds(connection):
@@ -47,8 +47,7 @@ def forget_in(
             return True
         with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
             connection.text_factory = read_text
-            forget(connection)
-        return False
+            return not forget(connection)
     except sqlite3.Error as error:
         if forget is None:
             return True
