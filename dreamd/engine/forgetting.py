@@ -3,7 +3,6 @@
 The rows go last: if anything fails before that, the user asks again.
 """
 
-import asyncio
 import sqlite3
 from functools import partial
 from math import inf
@@ -24,7 +23,7 @@ from dreamd.failures import Failures
 from dreamd.inbox import InboxError
 from dreamd.store import forgetting
 from dreamd.store.file.copies import copies_of, forget_in
-from dreamd.store.file.late_calls import wait_uncancelled
+from dreamd.store.file.late_calls import OneByOne
 from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.store import Store
 
@@ -55,6 +54,7 @@ class Forgetting:
         self._clock = clock
         self._failures = failures
         self._keep_days = keep_days
+        self._turn = OneByOne()
         self._again_s = -inf  # monotonic: when what is too old is looked for
 
     async def forget(self, asked: Asked) -> dict[str, Any]:
@@ -70,8 +70,7 @@ class Forgetting:
         if dreams and not asked.dry_run:
             await refuse_if_held_up(self._dialogues)
             # To its end even if the caller is cancelled, so that no half of it stays.
-            whole = asyncio.create_task(self._forget(dreams, asked))
-            files, copies, gone = await wait_uncancelled(whole)
+            files, copies, gone = await self._turn.run(partial(self._forget, dreams, asked))
             scrubbed = await self._scrub()
         return {
             "dialogs": len(dreams),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
@@ -14,7 +14,7 @@ from dreamd.dream.friend import Friend, FriendSettings, Ranks, split_origin
 from dreamd.dream.measures import words_overlap
 from dreamd.dream.model import Fragment
 from dreamd.errors import Refusal
-from dreamd.store.file.late_calls import wait_uncancelled
+from dreamd.store.file.late_calls import OneByOne, wait_uncancelled
 from dreamd.store.forgetting import Asked, Dream, Forgotten
 from dreamd.store.records import Finish, Memory
 from dreamd.store.store import Store
@@ -55,6 +55,7 @@ class FriendState:
         self._loaded = False
         self._changing = asyncio.Lock()
         self._changes: set[asyncio.Task[Any]] = set()
+        self._seeding = OneByOne()  # each client may ask for it
 
     @property
     def seeded(self) -> bool:
@@ -104,9 +105,12 @@ class FriendState:
 
     # The origin.
 
-    @_run_uncancelled
     async def seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         """Make the first non-empty seed the origin, and return how many fragments were stored."""
+        return await self._seeding.run(partial(self._seed, origin, readme))
+
+    @_run_uncancelled
+    async def _seed(self, origin: Sequence[str], readme: Sequence[str]) -> int:
         if self.seeded:
             return 0
         stored, memory = await self._store.seed(self._split(origin, readme), self._clock.wall())

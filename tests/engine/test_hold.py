@@ -319,3 +319,34 @@ async def test_nothing_grows_old_by_a_clock_that_is_wrong_at_one_start(tmp_path)
     async with serving(tmp_path, clock=time.clock, store__keep_days=1) as service:
         await service.forgetting.by_age()
         assert await service.store.recent(9) == []
+
+
+async def test_p11_of_a_client_that_asks_to_forget_and_leaves_again_and_again_one_request_goes_on(
+    tmp_path, monkeypatch
+):
+    async with serving(tmp_path) as service:
+        async with await leo(service) as peer:
+            await peer.call("dream.now", STIRRED)
+            await settled(service)
+        reached, going_on, asked, real = asyncio.Event(), asyncio.Event(), [], service.store.shards_of
+
+        async def slowly(traces):
+            asked.append(traces)
+            reached.set()
+            await going_on.wait()
+            return await real(traces)
+
+        monkeypatch.setattr(service.store, "shards_of", slowly)
+        for _ in range(9):
+            async with await onlooker(service) as client:
+                client.send([0, 7, "dialogs.forget", [{"id": 1}]])
+                await reached.wait()
+                await client.call("dialogs.get", 1)  # the request before it has been read
+            await until_on_loop(lambda: not service.sessions)
+        going_on.set()
+        async with service.delivery.paused([]):  # once all of it is forgotten
+            pass
+        async with await onlooker(service) as client:
+            with pytest.raises(PeerError, match="no dialogue 1"):
+                await client.call("dialogs.forget", {"id": 1})
+        assert len(asked) == 1
