@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def embed(
-    state_dir: Path, *, db_path: Path | None = None, settings: Settings | None = None, clock: Clock = Clock()
+    state_dir: str | os.PathLike[str],
+    *,
+    db_path: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
+    clock: Clock = Clock(),
 ) -> "Embedded":
     """Start a daemon on a thread of this process, without a socket in the file system. Clients connect by
     `Embedded.connect`. It ends with the process, by `close`, or if its database is replaced or removed. Raise

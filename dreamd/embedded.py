@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Place = str | os.PathLike[str]
 
 START_S = 10.0  # usually a tenth of a second
 CONNECT_S = 5.0  # usually a millisecond; a loop that does not answer has ended
@@ -48,10 +49,11 @@ class Embedded:
     """
 
     def __init__(
-        self, state_dir: Path, *, db_path: Path | None, settings: Settings | None, clock: Clock
+        self, state_dir: Place, *, db_path: Place | None, settings: Settings | None, clock: Clock
     ) -> None:
         """Start the daemon, and return when it serves. Raise StartError or SettingsError."""
-        self._state_dir, self._db_path, self._clock = state_dir, db_path, clock
+        self._state_dir, self._clock = _fixed_path(state_dir), clock
+        self._db_path = None if db_path is None else _fixed_path(db_path)
         self._settings = settings or sources.load_settings()
         self._starting = threading.Lock()
         self._closed = False
@@ -153,6 +155,15 @@ class Embedded:
         release_in_child([*held, *daemon.database_locks.items()])
 
 
+def _fixed_path(place: Place) -> Path:
+    """Return the path that this place has now: the host may change its working folder later."""
+    with suppress(
+        FileNotFoundError
+    ):  # there is no working folder: the start says that the place cannot be used
+        return Path(place).absolute()
+    return Path(place)
+
+
 def _run_daemon(daemon: Daemon, started: "Future[tuple[asyncio.AbstractEventLoop, Parts]]") -> None:
     """Serve on this thread until the daemon stops. `started` gets its loop and parts, or the exception of the start."""
 
@@ -176,8 +187,8 @@ class Shared:
 
     def __init__(
         self,
-        state: str | os.PathLike[str] | None,
-        database: str | os.PathLike[str] | None,
+        state: Place | None,
+        database: Place | None,
         now: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._state = state

@@ -23,7 +23,7 @@ from dreamd.store import places
 from dreamd.wire.server import Server
 from tests.helpers.daemons.in_loop import chosen, serving
 from tests.helpers.daemons.process import DaemonProcess
-from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker
+from tests.helpers.dreaming import STIRRED, Gate, leo, leo_at, onlooker, settled
 from tests.helpers.peer import PlainPeer
 from tests.helpers.trouble import Trouble
 from tests.helpers.waiting import until, until_on_loop
@@ -278,6 +278,7 @@ async def test_end_does_not_wait_for_a_hanging_dialogue(tmp_path, monkeypatch, c
         async with serving(tmp_path) as service:
             peer = await leo(service)
             await peer.call("dream.now", STIRRED)
+            await settled(service)
             held = lock.enter_context((tmp_path / "inbox" / "dreams" / ".lock").open("r+"))
             fcntl.flock(held, fcntl.LOCK_EX)
             peer.send([0, 99, "dream.now", [STIRRED]])

@@ -27,6 +27,7 @@ from tests.helpers.daemons.in_loop import chosen
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import hearing, saying
 from tests.helpers.ptrace import fork
+from tests.helpers.state_folder import inbox_files
 from tests.helpers.waiting import until
 
 DEADLINE_S = 20.0
@@ -54,6 +55,13 @@ def status(embedded):
         return onlooker.call("status")
 
 
+def end(embedded):
+    """Close it, and wait until it has ended: `close` waits half a second at most."""
+    embedded.close()
+    embedded.join(DEADLINE_S)
+    assert not embedded.alive
+
+
 def test_a_leo_dreams_with_the_daemon_in_his_process(start, tmp_path):
     embedded = start()
     with DreamClient(saying, hearing, connect=embedded.connect) as leo:
@@ -62,8 +70,22 @@ def test_a_leo_dreams_with_the_daemon_in_his_process(start, tmp_path):
     found = status(embedded)
     assert (found["state"], found["socket"], found["pid"]) == ("ok", "", os.getpid())
     assert {path.name for path in (tmp_path / "state").iterdir()} >= {"dream.sqlite3", LOCK_NAME}
-    assert len(list((tmp_path / "state/inbox/dreams").glob("dream-*.json"))) == 1
+    until(lambda: len(inbox_files(tmp_path / "state")) == 1, "its file is written")
     assert not [path for path in (tmp_path / "state").iterdir() if path.is_socket()]
+
+
+def test_a_host_that_changes_its_folder_keeps_its_daemon(start, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    embedded = start("state", "own.sqlite3")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with DreamClient(saying, hearing, connect=embedded.connect) as leo:
+        assert leo.start(DEADLINE_S)
+        assert leo.dream_now(STIRRED)["outcome"] == "complete"
+    found = status(embedded)
+    assert found["state_dir"] == str(tmp_path / "state")
+    assert found["database"]["path"] == str((tmp_path / "own.sqlite3").resolve())
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_p8_the_state_folder_is_held_until_the_end(start, tmp_path):
@@ -72,7 +94,7 @@ def test_p8_the_state_folder_is_held_until_the_end(start, tmp_path):
         start()
     assert refused.value.exit_code == 3
     assert DaemonProcess(tmp_path / "state").spawn().wait() == 3
-    embedded.close()
+    end(embedded)
     with DaemonProcess(tmp_path / "state") as service:
         assert service.call("status")["state"] == "ok"
 
@@ -106,16 +128,16 @@ def test_p14_its_log_stays_silent(start, caplog, tmp_path):
     (tmp_path / "state/dream.sqlite3").write_bytes(b"no database at all" * 100)
     embedded = start()
     assert status(embedded)["database"]["notes"]  # of which the service's log would tell
-    embedded.close()
+    end(embedded)
     assert caplog.records == []
     assert logging.getLogger("dreamd").propagate
 
 
 def test_log_stays_silent_until_the_last_of_several_daemons_ends(start, tmp_path):
     first, second = start(), start(tmp_path / "second")
-    first.close()
+    end(first)
     assert not logging.getLogger("dreamd").propagate
-    second.close()
+    end(second)
     assert logging.getLogger("dreamd").propagate
     assert logging.getLogger("dreamd").handlers == []
 
@@ -192,9 +214,8 @@ def test_runs_without_uvloop(start, monkeypatch):
 
 def test_connect_fails_after_close_and_close_may_be_repeated(start):
     embedded = start()
+    end(embedded)
     embedded.close()
-    embedded.close()
-    assert not embedded.alive
     with pytest.raises(NotConnected, match="has ended"):
         embedded.connect()
     with pytest.raises(NotConnected, match="has ended"):
@@ -226,9 +247,7 @@ def test_p1_a_fault_at_its_end_does_not_reach_the_host(start, monkeypatch):
     said = []
     monkeypatch.setattr(threading, "excepthook", said.append)
     monkeypatch.setattr(Daemon, "_stop", fault)
-    embedded = start()
-    embedded.close()
-    assert not embedded.alive
+    end(start())
     assert said == []
 
 
@@ -269,6 +288,7 @@ if os.fork() == 0:
 os.close(ours)
 os.read(forked, 1)
 embedded.close()
+embedded.join(20)
 again = embed(Path(sys.argv[1]), settings=chosen())
 assert again.alive
 os.close(child_side)
@@ -295,12 +315,13 @@ def test_p1_a_host_that_exits_within_a_line_is_not_kept_waiting(tmp_path):
     ended = host(tmp_path / "state", EXITS_IN_A_LINE)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     assert free(tmp_path / "state")
+    with closing(embed(tmp_path / "state")):  # completes what the host's half a second was too short for
+        until(lambda: len(inbox_files(tmp_path / "state")) == 1, "its file is written")  # P5
     with sqlite3.connect(tmp_path / "state/dream.sqlite3") as database:
         ((outcome, lines),) = database.execute("SELECT outcome, episodes_count FROM dream_dialogs")
     database.close()
     assert outcome == "left"
     assert lines == 1
-    assert len(list((tmp_path / "state/inbox/dreams").glob("dream-*.json"))) == 1  # P5
 
 
 def test_p1_the_exit_code_of_a_host_is_his_own(tmp_path):
@@ -326,7 +347,7 @@ def test_p8_a_forked_child_does_not_hold_the_folder(tmp_path):
 def test_a_fork_after_its_end_touches_nothing(start):
     embedded = start()
     numbers = embedded._daemon.locks
-    embedded.close()
+    end(embedded)
     with socket.socket() as other:
         for number in numbers:
             os.dup2(other.fileno(), number)
@@ -350,7 +371,7 @@ def test_p8_refuses_a_database_that_another_daemon_has_open(start, tmp_path):
         assert leo.start(DEADLINE_S)
         assert leo.dream_now()["outcome"] == "complete"
         assert leo.dream_now(STIRRED)["outcome"] == "complete"
-    first.close()
+    end(first)
     second = start(tmp_path / "b", shared)
     assert status(second)["dialogues"] == {"complete": 2}
 
@@ -366,8 +387,15 @@ def test_p8_a_forked_child_does_not_hold_a_database_that_was_given(start, tmp_pa
     shared = tmp_path / "shared.sqlite3"
     first = start(tmp_path / "a", shared)
     ours, theirs = socket.socketpair()
-    child = fork(lambda: ours.close() or len(theirs.recv(1)))
-    first.close()
+
+    def waits():
+        ours.close()
+        theirs.send(b".")  # what is done in a child is done
+        return len(theirs.recv(1))
+
+    child = fork(waits)
+    assert ours.recv(1) == b"."
+    end(first)
     assert status(start(tmp_path / "b", shared))["state"] == "ok"
     ours.close()
     theirs.close()
