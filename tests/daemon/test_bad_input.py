@@ -27,7 +27,7 @@ for _ in range(900):
 @asynccontextmanager
 async def besides(tmp_path, **settings):
     """Run a daemon and a leo that dreams all the time. Yield the service, and check that the dreams went on."""
-    settings = {"dialogue__call_deadline_s": 5, **settings}
+    settings = {"dialogue__call_deadline_s": 60, **settings}
     async with serving(tmp_path, **settings) as service, await leo(service, "besides") as other:
         outcomes = []
 
@@ -46,6 +46,15 @@ async def besides(tmp_path, **settings):
         finally:
             dreaming.cancel()
             await asyncio.gather(dreaming, return_exceptions=True)
+
+
+def hurry(service, name, hook):
+    """Give each call of this hook of this client 0.2 s. The other dialogues have a deadline that never passes."""
+    [session] = [session for session in service.sessions.values() if session.name == name]
+    call = session.call
+    session.call = lambda method, params, deadline_s: call(
+        method, params, 0.2 if method == hook else deadline_s
+    )
 
 
 async def counted(service):
@@ -374,9 +383,7 @@ ALONE = {
     + [" ".join(key) for key in ALONE],
 )
 async def test_p10_a_bad_hook_ends_its_own_dialogue_and_is_counted(tmp_path, hook, does, outcome, reason):
-    # The dialogue of "besides" is under the same deadline: it is short only where it has to pass.
-    deadline_s = 2.0 if outcome == "deadline" else 60.0
-    async with besides(tmp_path, dialogue__call_deadline_s=deadline_s) as service:
+    async with besides(tmp_path) as service:
         hooks = {"generate": saying, "observe": hearing, hook: does}
         async with (
             await PlainPeer.connect(service.socket, **hooks) as bad,
@@ -384,6 +391,8 @@ async def test_p10_a_bad_hook_ends_its_own_dialogue_and_is_counted(tmp_path, hoo
         ):
             await bad.hello("bad")
             await asker.hello("asker")
+            if outcome == "deadline":
+                hurry(service, "bad", hook)
             [number] = [s["session"] for s in (await asker.call("status"))["sessions"] if s["name"] == "bad"]
             ended = await asker.call("dream.now", STIRRED, number)
             assert ended["outcome"] == outcome
@@ -405,8 +414,10 @@ async def test_a_recall_of_any_kind_never_ends_a_dream(tmp_path, recalled):
 
 async def test_a_slow_hook_delays_only_its_dialogue(tmp_path):
     """Two bad leos and a good one are connected together."""
-    async with besides(tmp_path, dialogue__call_deadline_s=2.0) as service:
+    async with besides(tmp_path) as service:
         bad = [await leo(service, f"bad{n}", generate=never) for n in range(2)]
+        for number in range(2):
+            hurry(service, f"bad{number}", "generate")
         async with await PlainPeer.connect(service.socket) as asker:
             await asker.hello("asker")
             numbers = [

@@ -31,7 +31,7 @@ async def test_persist_list_read_ack_and_the_event(tmp_path):
         await peer.call("events.subscribe")
         report = await peer.call("inbox.persist", request())
         assert (report["shards_written"], report["duplicates"], report["conflicts"]) == (1, 0, 0)
-        method, [event] = await asyncio.wait_for(peer.told.get(), 5)
+        method, [event] = await peer.told.get()
         assert (method, event["type"], event["trace_id"], event["shards"]) == (
             "event",
             "inbox.written",

@@ -41,7 +41,8 @@ def test_leo_talks_on_if_the_daemon_is_killed_between_two_lines(tmp_path, daemon
         with HostProcess(tmp_path / "host", daemon.socket, replies=0) as host:
             until(lambda: reader.call("dialogs.get", broken["id"])["outcome"] != "suspended", "it goes on")
             until(lambda: reader.call("dialogs.get", broken["id"])["finished_at"], "its end")
-            assert reader.call("dialogs.get", broken["id"])["outcome"] == "complete"
+            ending = reader.call("dialogs.get", broken["id"])["outcome"]
+            assert ending in ("complete", "repeat")  # his words are drawn by chance
             host.go_on()
             host.finish()
         # What is left to do is done when the daemon serves already.

@@ -41,7 +41,7 @@ def main(folder: str, socket: str, replies: str, step: str = "") -> None:
         attach(leo, socket_path=socket)
     attachment = getattr(leo, "_dreamd_attachment", None)
     if attachment:
-        attachment.client.start(0.2 if step == "silent" else 2.0)
+        attachment.client.start(0.2 if step == "silent" else 20.0)
     report(connected=bool(attachment and attachment.client.connected))
     sys.stdin.readline()
     if step == "hang":

@@ -86,7 +86,7 @@ def at_once(work: Callable[[], Any]) -> Any:
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
     thread.start()
-    thread.join(5.0)
+    thread.join(DEADLINE_S)
     assert results, "it waits"
     return results[0]
 

@@ -191,7 +191,7 @@ def test_a_fork_gets_its_turn_between_the_hooks_of_a_busy_leo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A waiting fork gets the lock before the hook's next turn, even if that comes at once."""
-    monkeypatch.setattr(forks, "FORK_WAITS_S", 4.0)
+    monkeypatch.setattr(forks, "FORK_WAITS_S", DEADLINE_S)
     path = tmp_path / "leo.sqlite3"
     sqlite3.connect(path).execute("CREATE TABLE fed (text)").connection.close()
     over = threading.Event()

@@ -346,7 +346,7 @@ def test_asking_for_figures_of_another_database_ends_no_dream(waits, tmp_path, l
     maybe_run_dream(STIRRED, generate, leo.observe, one, ALWAYS)
     assert rows(one, "SELECT outcome FROM dream_dialogs") == [("complete",)]
     assert other == [{}] * len(other)
-    monkeypatch.setattr(dropin_host, "FIGURES_S", 5.0)
+    monkeypatch.setattr(dropin_host, "FIGURES_S", DEADLINE_S)
     assert get_dream_stats(two)["total_dialogs"] == 0
     assert get_dream_stats(one)["total_dialogs"] == 1
 

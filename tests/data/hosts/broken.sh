@@ -13,7 +13,7 @@ esac
 [ "$fault" != hello_twice ] || echo "$hello"
 [ "$fault" != context ] || printf '%s\n' "$2" # no fault: it reports $2
 [ "$fault" != closes_output ] || exec cat >/dev/null
-[ "$fault" != closes_input ] || exec sleep 20 <&-
+[ "$fault" != closes_input ] || exec sleep 60 <&-
 while IFS= read -r line; do
     id=${line#*'"id":'} id=${id%%[!0-9]*}
     text="the river of call $id"
@@ -22,7 +22,7 @@ while IFS= read -r line; do
     two_answers) echo "{\"id\": $id, \"text\": \"$text\"}" ;;
     text_too_long) text=$(printf '%04001d' 0) ;;
     invalid_json) text='"' ;;
-    hangs) exec sleep 20 ;;
+    hangs) exec sleep 60 ;;
     dies) exit 3 ;;
     noise) echo "thinking about call $id" ;;
     late) sleep "$2" ;;
@@ -35,4 +35,4 @@ while IFS= read -r line; do
 done
 [ "$fault" != answers_at_end ] || echo '{"id": 1999}'
 [ "$fault" != fails_at_end ] || exit 4
-[ "$fault" != stays ] || exec sleep 20
+[ "$fault" != stays ] || exec sleep 60

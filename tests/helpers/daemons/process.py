@@ -76,8 +76,13 @@ class DaemonProcess:
         return "".join(line for line in lines if not line.startswith("INFO dreamd: serving at "))
 
     def wait(self) -> int:
-        """Wait for its end, and return the exit code."""
-        return self.process.wait(DEADLINE_S)
+        """Wait for its end, and return the exit code. Kill it if it does not end, so that no test leaves one."""
+        try:
+            return self.process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def stop(self) -> int:
         """Send SIGTERM, and return the exit code."""

@@ -39,7 +39,7 @@ async def test_aiosqlite_has_the_internals_that_are_used(tmp_path: Path):
         assert isinstance(plain._conn, sqlite3.Connection)
         assert isinstance(plain._thread, threading.Thread)
         assert await plain._execute(threading.current_thread) is plain._thread
-    plain._thread.join(5)
+    plain._thread.join(20)
     assert not plain._thread.is_alive()
 
 
@@ -51,7 +51,7 @@ async def test_fifty_tasks_cancelled_in_mid_transaction_leave_whole_rows(tmp_pat
     def two_halves(connection: sqlite3.Connection, number: int, between: asyncio.Event, go: threading.Event):
         connection.execute("INSERT INTO pairs VALUES (?, 'first')", (number,))
         loop.call_soon_threadsafe(between.set)
-        assert go.wait(5)
+        assert go.wait(20)
         connection.execute("INSERT INTO pairs VALUES (?, 'second')", (number,))
 
     for number in range(50):
@@ -114,7 +114,7 @@ async def test_a_cancelled_opening_closes_the_file(tmp_path: Path):
 
     def slow() -> sqlite3.Connection:
         loop.call_soon_threadsafe(reached.set)
-        assert go.wait(5)
+        assert go.wait(20)
         made.append(connector(path)())
         return made[0]
 
@@ -125,7 +125,7 @@ async def test_a_cancelled_opening_closes_the_file(tmp_path: Path):
         await task
     [thread] = [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
     go.set()
-    thread.join(5)
+    thread.join(20)
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         made[0].execute("SELECT 1")
 
