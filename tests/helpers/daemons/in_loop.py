@@ -1,18 +1,22 @@
 """Use for the daemon from inside: in the test's loop, on a real socket, with the test's clock."""
 
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dreamd import settings
 from dreamd.clock import Clock
 from dreamd.daemon import Daemon
+from dreamd.store import places, watched_database
 from dreamd.wire.parts import Parts
 
 START = 1_800_000_000.0  # unix s
+OPEN_S = places.OPEN_S
 
 
 @dataclass
@@ -53,6 +57,18 @@ async def serving(
         chance=random.Random(seed),
         tick_s=tick_s,
     )
-    async with daemon.serve() as service:
+    async with AsyncExitStack() as stack:
+        with _patient_start():
+            service = await stack.enter_async_context(daemon.serve())
         await service.engine.pending.attempt()  # what an earlier daemon left
         yield service
+
+
+@contextmanager
+def _patient_start() -> Iterator[None]:
+    """Let a start wait for its database on a busy machine, unless the test says how long it waits."""
+    with pytest.MonkeyPatch.context() as patched:
+        if places.OPEN_S == OPEN_S:
+            patched.setattr(places, "OPEN_S", 60.0)
+            patched.setattr(watched_database, "START_S", 60.0)
+        yield

@@ -37,22 +37,22 @@ class DaemonProcess:
         return self
 
     def start(self) -> Self:
-        """Start it and wait until it answers."""
+        """Start it, and wait until it answers and has opened its database."""
         self.spawn()
         try:
-            until(self._answers_or_ended, "the daemon answers")
+            until(self._serves_or_ended, "the daemon serves")
             assert self.process.poll() is None, f"no daemon: {self.said()}"
         except AssertionError:
             self.kill()
             raise
         return self
 
-    def _answers_or_ended(self) -> bool:
+    def _serves_or_ended(self) -> bool:
         try:
-            self.call("status")
+            state: str = self.call("status")["state"]
         except OSError:
             return self.process.poll() is not None
-        return True
+        return state not in ("degraded: starting", "degraded: database does not answer")
 
     def call(self, method: str, *params: Any) -> Any:
         """Send one request on a connection of its own, and return the answer."""
