@@ -276,7 +276,7 @@ async def test_lists_an_inbox_of_others_only_when_own_files_may_be_too_many(tmp_
 
 async def test_p11_a_dialogues_file_waits_for_one_write_of_a_client_at_most(tmp_path):
     async with (
-        serving(tmp_path) as service,
+        serving(tmp_path, delivery_s=0.05) as service,
         await leo(service) as peer,
         await onlooker(service) as client,
     ):
@@ -345,7 +345,7 @@ async def test_the_first_sweep_removes_the_temporaries_of_a_killed_writer(tmp_pa
 
 
 async def test_a_dialogue_asked_for_is_answered_when_it_has_ended_not_when_its_file_is_written(tmp_path):
-    async with serving(tmp_path) as service, await leo(service) as peer:
+    async with serving(tmp_path, delivery_s=0.05) as service, await leo(service) as peer:
         with (tmp_path / "inbox" / "dreams" / ".lock").open("r+") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"

@@ -215,9 +215,11 @@ async def test_inbox_that_hangs_while_files_are_forgotten_stops_no_dream(tmp_pat
         service.inbox.forget = hang
         forgetting = asyncio.create_task(user.call("dialogs.forget", {"id": 1}))
         await until_on_loop(reached.is_set)
-        assert (await peer.call("dream.now", STIRRED))["outcome"] == "complete"
+        dreaming = asyncio.create_task(peer.call("dream.now", STIRRED))
+        await until_on_loop(lambda: service.engine.dialogues.outcomes["complete"] == 2)
         going_on.set()
         assert (await forgetting)["files"] == 1
+        assert (await dreaming)["outcome"] == "complete"
 
 
 async def test_forgetting_is_refused_before_a_file_is_removed(tmp_path, monkeypatch):

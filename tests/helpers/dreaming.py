@@ -7,7 +7,7 @@ from typing import Any
 from dreamd.wire.parts import Parts
 from tests.helpers.peer import PlainPeer, hearing, saying
 
-SETTLE_S = 10.0
+SETTLE_S = 30.0
 
 STIRRED = {"prompt": "hello", "reply": "I am here", "trauma_level": 0.9}
 ORIGIN = {

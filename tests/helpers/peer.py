@@ -38,7 +38,7 @@ class PlainPeer:
         msgid, self._next = self._next, self._next + 1
         answer = self._waiting[msgid] = asyncio.get_running_loop().create_future()
         self.send([0, msgid, method, list(params)])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await answer
 
     def send(self, message: Any) -> None:
@@ -80,7 +80,7 @@ class PlainPeer:
 
     async def closed(self) -> None:
         """Wait until the other side has closed."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.shield(self.reading)
 
     async def close(self) -> None:

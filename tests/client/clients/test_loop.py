@@ -23,7 +23,7 @@ from tests.helpers.daemons.little_on_loop import WELCOME, AioDaemon, Answer, Ser
 from tests.helpers.daemons.not_one import not_a_daemon, says
 from tests.helpers.waiting import until_on_loop
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 QUICK = Timing(hello_s=DEADLINE_S, first_retry_s=0.01, last_retry_s=0.02)
 HASTY = replace(QUICK, hello_s=0.2)  # for a daemon that does not answer
 CONTEXT = DreamContext("who are you", "a field")

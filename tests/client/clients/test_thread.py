@@ -546,9 +546,9 @@ def generate(seed, temperature, weight):
     entered.set()
     threading.Event().wait(30)
 client = DreamClient(generate, socket_path=sys.argv[1])
-client.start(10)
+client.start(30)
 print("ready", flush=True)
-assert entered.wait(10)
+assert entered.wait(30)
 """
 
 

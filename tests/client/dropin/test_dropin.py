@@ -418,11 +418,11 @@ def test_p1_a_forked_child_is_not_blocked_by_a_dream_of_its_parent(waits, host):
         with waits_for._one_at_a_time:
             waits_for._dreaming = True
             dreaming.set()
-            free.wait(10)
+            free.wait(DEADLINE_S)
 
     thread = threading.Thread(target=dream)
     thread.start()
-    assert dreaming.wait(10)
+    assert dreaming.wait(DEADLINE_S)
     child = os.fork()
     if not child:
         os._exit(0 if waits_for._one_at_a_time.acquire(blocking=False) and not waits_for._dreaming else 1)
@@ -717,7 +717,7 @@ def test_embedded_dreams_in_the_usual_state_folder_without_waiting(
     free = threading.Event()
 
     def generate(*asked):
-        free.wait(10)
+        free.wait(DEADLINE_S)
         return leo.generate(*asked)
 
     init_dream(database, "I am small.")

@@ -12,6 +12,7 @@ import pytest
 from dreamd import settings
 from dreamd.clock import Clock
 from dreamd.daemon import Daemon
+from dreamd.engine import engine
 from dreamd.store import places, watched_database
 from dreamd.wire.parts import Parts
 
@@ -46,9 +47,15 @@ def chosen(**values: Any) -> settings.Settings:
 
 @asynccontextmanager
 async def serving(
-    state_dir: Path, *, clock: Clock | None = None, seed: int = 1, tick_s: float = 15.0, **values: Any
+    state_dir: Path,
+    *,
+    clock: Clock | None = None,
+    seed: int = 1,
+    tick_s: float = 15.0,
+    delivery_s: float = 30.0,
+    **values: Any,
 ) -> AsyncIterator[Parts]:
-    """Serve from `state_dir`, with the socket in it."""
+    """Serve from `state_dir`, with the socket in it. `dream.now` waits `delivery_s` at most for the inbox file."""
     daemon = Daemon(
         chosen(**values),
         state_dir,
@@ -58,6 +65,8 @@ async def serving(
         tick_s=tick_s,
     )
     async with AsyncExitStack() as stack:
+        patched = stack.enter_context(pytest.MonkeyPatch.context())
+        patched.setattr(engine, "DELIVERY_S", delivery_s)
         with _patient_start():
             service = await stack.enter_async_context(daemon.serve())
         await service.engine.pending.attempt()  # what an earlier daemon left

@@ -11,7 +11,7 @@ from typing import Any, Self
 from dreamclient.messages import PROTOCOL_VERSION
 from dreamclient.protocol.rpc import Message, Notification, Peer, Reply, Request
 
-DEADLINE_S = 10.0  # after which a test that waits has failed
+DEADLINE_S = 30.0  # after which a test that waits has failed
 
 Answer = Callable[["Connection", list[Any]], Any]  # params -> result
 
