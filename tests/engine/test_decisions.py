@@ -100,15 +100,6 @@ async def test_writes_refused_decisions_later_and_none_twice(tmp_path: Path) -> 
         assert said == []
 
 
-async def test_days_go_after_more_than_a_year(tmp_path: Path) -> None:
-    async with await Store.open(tmp_path / "dream.sqlite3", clock=Clock()) as store:
-        kept = Decisions(store, Failures(Clock()))
-        for day in (0, 10, 405):
-            kept.add(Decision(at=day * 86_400.0, dream=False, reason="calm"))
-            await kept.save()
-        assert list((await store.stats())["days"]) == ["1970-01-11", "1971-02-10"]
-
-
 @pytest.mark.parametrize("earlier", [0, 10, 300])
 async def test_those_of_before_come_first(tmp_path: Path, earlier: int) -> None:
     async with await Store.open(tmp_path / "dream.sqlite3", clock=Clock()) as store:

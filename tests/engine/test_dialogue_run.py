@@ -157,7 +157,7 @@ async def test_a_dialogue_ends_though_the_database_does_not_answer(tmp_path):
     """The database may finish later. Then it ends the dialogue, which is counted once."""
     hold = threading.Event()
     async with (
-        serving(tmp_path, dialogue__call_deadline_s=0.05) as service,
+        serving(tmp_path, delivery_s=0.05, dialogue__call_deadline_s=0.05) as service,
         await leo(service) as peer,
     ):
         hung = asyncio.create_task(service.store._read(lambda _: hold.wait(20)))

@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from dreamclient.clients import process
 from dreamclient.clients.link import connected
 from dreamclient.clients.run import Run, Timing
 from dreamclient.clients.thread import DreamClient
