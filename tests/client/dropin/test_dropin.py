@@ -34,6 +34,7 @@ from dreamclient.messages import PulseSnapshot
 from dreamclient.privacy import private
 from dreamclient.protocol.contexts import small_context
 
+from dreamd.store import places, watched_database
 from tests.helpers import leo_double
 from tests.helpers.daemons.little import DEADLINE_S, LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
@@ -53,6 +54,9 @@ def host(monkeypatch, tmp_path):
         if name.startswith(("DREAM", "XDG_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(dropin_host, "FIGURES_S", DEADLINE_S)  # however busy the machine is
+    monkeypatch.setattr(places, "OPEN_S", DEADLINE_S)
+    monkeypatch.setattr(watched_database, "START_S", DEADLINE_S)
     host = Process()
     monkeypatch.setattr(dropin, "_process", host)
     yield host
@@ -69,7 +73,6 @@ def waits(monkeypatch):
 @pytest.fixture
 def service(monkeypatch, tmp_path):
     monkeypatch.setenv("DREAMD_STATE_DIR", str(tmp_path / "service"))
-    monkeypatch.setattr(dropin_host, "FIGURES_S", DEADLINE_S)  # this one answers, however busy
     with DaemonProcess(
         tmp_path / "service", "--set", "gate.chance=1", "--set", "gate.cooldown_s=0"
     ) as service:
