@@ -15,6 +15,7 @@ from dreamd import embedded as module
 from dreamd import embedded_waiting as waiting
 from dreamd.embedded_waiting import WaitingClient
 from tests.helpers import leo_double
+from tests.helpers.daemons.in_loop import wait_for_database
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import hearing, saying
 
@@ -29,6 +30,7 @@ def nothing_set(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    wait_for_database(monkeypatch)
 
 
 @pytest.fixture

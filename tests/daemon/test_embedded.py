@@ -20,10 +20,11 @@ from dreamclient.errors import DreamError, NotConnected
 from dreamd import embedded as embedded_host
 from dreamd.app import embed
 from dreamd.daemon import Daemon
+from dreamd.engine import engine
 from dreamd.errors import StartError
 from dreamd.process.state_folder import LOCK_NAME, state_lock
 from dreamd.store.schema import MIGRATIONS
-from tests.helpers.daemons.in_loop import chosen
+from tests.helpers.daemons.in_loop import chosen, wait_for_database
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.peer import hearing, saying
 from tests.helpers.ptrace import fork
@@ -36,8 +37,10 @@ EAGER = {"gate__chance": 1, "gate__cooldown_s": 0}
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path, monkeypatch):
     """Starts an embedded daemon with these settings; all are closed in the end."""
+    wait_for_database(monkeypatch)
+    monkeypatch.setattr(engine, "DELIVERY_S", DEADLINE_S)
     begun = []
 
     def start(folder: Path = tmp_path / "state", db_path: Path | None = None, **settings):

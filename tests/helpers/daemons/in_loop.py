@@ -1,8 +1,8 @@
 """Use for the daemon from inside: in the test's loop, on a real socket, with the test's clock."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,20 +64,17 @@ async def serving(
         chance=random.Random(seed),
         tick_s=tick_s,
     )
-    async with AsyncExitStack() as stack:
-        patched = stack.enter_context(pytest.MonkeyPatch.context())
-        patched.setattr(engine, "DELIVERY_S", delivery_s)
-        with _patient_start():
-            service = await stack.enter_async_context(daemon.serve())
-        await service.engine.pending.attempt()  # what an earlier daemon left
-        yield service
-
-
-@contextmanager
-def _patient_start() -> Iterator[None]:
-    """Let a start wait for its database on a busy machine, unless the test says how long it waits."""
     with pytest.MonkeyPatch.context() as patched:
-        if places.OPEN_S == OPEN_S:
-            patched.setattr(places, "OPEN_S", 60.0)
-            patched.setattr(watched_database, "START_S", 60.0)
-        yield
+        wait_for_database(patched)
+        patched.setattr(engine, "DELIVERY_S", delivery_s)
+        async with daemon.serve() as service:
+            await service.engine.pending.attempt()  # what an earlier daemon left
+            yield service
+
+
+def wait_for_database(patched: pytest.MonkeyPatch) -> None:
+    """Let each daemon of this process wait at its start until its database is open, as on a busy machine it has to. A
+    test that has said how long it waits is left alone."""
+    if places.OPEN_S == OPEN_S:
+        patched.setattr(places, "OPEN_S", 60.0)
+        patched.setattr(watched_database, "START_S", 60.0)
