@@ -69,7 +69,11 @@ class AsyncDreamClient(Client):
         """End the connection, and cancel the hooks that still run. Wait for them for half a second at most."""
         run = self._run
         self.stop()
-        hooks = {hook for hook in self._tasks if hook is not asyncio.current_task()}
+        ours, loop = (
+            asyncio.current_task(),
+            asyncio.get_running_loop(),
+        )  # a hook of another loop ended with that
+        hooks = {hook for hook in self._tasks if hook is not ours and hook.get_loop() is loop}
         for hook in hooks:
             hook.cancel()
         if hooks:

@@ -6,6 +6,7 @@ The measured effects of each are in docs/background/diet-and-measurements.md.
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ SNAPSHOT_ABOVE = 0.6  # quality; leo's own bound for a snapshot
 # dialogue counts, for a tenth of a wound, and his level is left to what he lives through.
 TRAUMA_ABOVE = 1.0
 TRAUMA_WEIGHT = 0.1
-WAITING = 64  # lines that wait for leo's next call
+WAITING = 64  # lines that wait for leo's next call; if there are more, the oldest go
+# Seconds at the end of a call of leo's. A step of his MathBrain takes up to 50 ms, so all that waits after a night of
+# dreams would keep his reply back for three seconds.
+TELLING_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -71,13 +75,20 @@ class Modules:
     def tell(self, leo: Any, line: SpokenLine) -> None:
         """Tell the modules that write to leo's database, and keep the line for the others. The client's thread calls
         this."""
-        self._waiting.append(line)
+        if any(on_his_thread for on_his_thread, _, _ in self._tellers.values()):
+            if len(self._waiting) == WAITING:
+                self._count("into.late")
+            self._waiting.append(line)
         self._tell(leo, line, on_his_thread=False)
 
     def tell_waiting(self, leo: Any) -> None:
-        """Tell the other modules of the lines that wait. Leo's thread calls this, between two of his calls."""
+        """Tell the other modules of a line that waits, and of more until TELLING_S have passed. Leo's thread calls
+        this, between two of his calls."""
+        end = time.monotonic() + TELLING_S
         while self._waiting:
             self._tell(leo, self._waiting.popleft(), on_his_thread=True)
+            if time.monotonic() >= end:
+                break
 
     def _tell(self, leo: Any, line: SpokenLine, *, on_his_thread: bool) -> None:
         for name, (on_his, find, tell) in self._tellers.items():

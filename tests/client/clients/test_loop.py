@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import queue
 import socket
 import subprocess
 import sys
@@ -422,6 +423,34 @@ async def test_close_ends_the_connection_and_the_hooks_that_run(daemon: Serve, m
     await client.close()
     assert await client.start(DEADLINE_S)
     assert client.offer(CONTEXT)
+
+
+def test_closes_on_another_loop_than_that_of_a_hook_that_runs(path: Path) -> None:
+    """As the fixtures of a test may have loops of their own."""
+    running = asyncio.Event()
+
+    async def generate(*_: Any) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    client = AsyncDreamClient(generate, socket_path=path, timing=QUICK)
+
+    async def begin() -> None:
+        assert await client.start(DEADLINE_S)
+        connection = daemon.arrival()
+        connection.sock.sendall(connection.peer.call("generate", ["a seed", 0.5, 0.5], queue.Queue())[1])
+        await running.wait()
+
+    with LittleDaemon(path) as daemon:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(begin())
+        asyncio.run(client.close())
+        assert client.trouble == "closed"
+        for task in asyncio.all_tasks(loop):
+            assert not task.cancelling()  # it may be closed: then it raises
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
 
 
 async def test_a_client_that_was_not_started_closes_too(make: Make) -> None:

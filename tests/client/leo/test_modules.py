@@ -142,7 +142,22 @@ def test_a_module_that_fails_is_counted_and_goes_no_further(leo, into):
     assert tell(leo, into, LINE, names=broken) == {f"into.{into}": 1}
 
 
-def test_changes_leos_memory_only_on_his_own_thread(leo):
+@pytest.mark.parametrize("into", ["episodes", "santa"])
+def test_p1_tells_no_more_after_a_call_of_leos_than_a_moment_takes(leo, into, monkeypatch):
+    """After a night of dreams his first reply would be late by seconds."""
+    monkeypatch.setattr("dreamclient.leo.modules.TELLING_S", 0.0)
+    failed = Counter()
+    modules = Modules([into], vars(leo_double), lambda kind: failed.update([kind]))
+    for _ in range(WAITING + 3):
+        modules.tell(leo, replace(LINE, path=leo_double.DB_PATH))
+    assert failed == ({"into.late": 3} if into == "episodes" else {})  # P10
+    for told in range(1, 4):
+        modules.tell_waiting(leo)
+        assert len(leo.rag.episodes) == (told if into == "episodes" else 0)
+
+
+def test_changes_leos_memory_only_on_his_own_thread(leo, monkeypatch):
+    monkeypatch.setattr("dreamclient.leo.modules.TELLING_S", 60.0)
     modules = Modules(["episodes", "santa"], vars(leo_double), str)
     for _ in range(WAITING + 8):
         modules.tell(leo, replace(LINE, path=leo_double.DB_PATH))
