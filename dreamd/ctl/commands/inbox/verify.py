@@ -28,4 +28,4 @@ def verify(target: Target) -> None:
         for entry in wrong:
             click.echo(label_rows([(entry["file"], "; ".join(entry["problems"]))], terminal_width()))
         click.echo(f"{len(found)} files, {len(wrong)} with problems")
-    sys.exit(bool(wrong))
+    sys.exit(1 if wrong else 0)
