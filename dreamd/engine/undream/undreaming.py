@@ -314,7 +314,7 @@ class Undreaming:
             what = Raw(line.added) if line.added else line.text
             removal = await hook.unobserve(what, about | {"turn": line.turn}) if what else Removal(False)
             how: Literal["done", "unknown"] = "done" if removal.undone else "unknown"
-            await self._store.line_undone(number, line.turn, how, removal.missing)
+            await self._store.line_undone(number, line.turn, how, int(removal.missing))
             self._lost.pop(field, None)
         # All is recorded, so the host need not know its lines any more.
         await hook.unobserve(None, about | {"turn": 0})

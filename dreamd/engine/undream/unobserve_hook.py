@@ -13,11 +13,17 @@ from dreamd.failures import Failures, hook_failure
 CALL_S = 30.0  # for one call, as in a dream
 
 
+MOST_MISSING = (
+    1_000_000_000  # of a line; more fits neither into the database nor, with others, into a message
+)
+
+
 class Removal(Struct):
-    """The answer of `unobserve`. `missing`: the counts that were not in the field any more."""
+    """The answer of `unobserve`. `missing`: the counts that were not in the field any more, a whole number, which some
+    peers send as a double."""
 
     undone: bool = True
-    missing: Annotated[int, Meta(ge=0)] = 0
+    missing: Annotated[float, Meta(ge=0, le=MOST_MISSING, multiple_of=1)] = 0
 
 
 _REMOVAL = msgspec.msgpack.Decoder(Removal | None)

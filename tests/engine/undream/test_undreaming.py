@@ -462,3 +462,21 @@ async def test_a_dialogue_that_is_taken_back_too_slowly_is_not_forgotten_meanwhi
             taking_back.opened.set()
             assert (await asking)["dialogs"][0]["state"] == "done"
             assert (await second.call("dialogs.forget", {"id": 1}))["dialogs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("missing", "state", "counted"),
+    [(2.0, "done", 6), (1.5, "waiting", 0), ((1 << 63) - 1, "waiting", 0), ((1 << 64) - 1, "waiting", 0)],
+)
+async def test_a_count_of_what_was_missing_is_whole_and_fits_into_the_database(
+    tmp_path, host, missing, state, counted
+):
+    async with serving(tmp_path, **THREE) as service, await host.connect(service.socket) as peer:
+        await dreams(peer, 1)
+        await settled(service)
+        peer.hooks["unobserve"] = lambda *_: {"missing": missing}
+        async with await onlooker(service) as other:
+            [told] = (await other.call("dialogs.undream", {"id": 1}))["dialogs"]
+        assert (told["state"], told["missing"]) == (state, counted)
+        reasons = {"unobserve: wrong answer"} if state == "waiting" else set()
+        assert service.failures.counts.keys() == reasons
