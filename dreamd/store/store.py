@@ -42,7 +42,7 @@ from dreamd.store.undreaming.candidates import Candidate
 from dreamd.store.undreaming.steps import FedLine
 from dreamd.store.watched_database import WatchedDatabase
 
-PART = 25  # dialogues of a page that are read at once, in 0.1 ms: a write waits no longer for them
+PART = 25  # dialogues that are read at once, in 0.1 ms: a write waits no longer for them
 
 
 class Store(WatchedDatabase):
@@ -246,7 +246,10 @@ class Store(WatchedDatabase):
 
     async def shards_of(self, traces: Sequence[str]) -> dict[str, set[Shard]]:
         """Return what the dialogues of these trace ids have in the inbox: index and timestamp (ms) of each line."""
-        return await self._read(forgetting.shards_of, traces)
+        found: dict[str, set[Shard]] = {}
+        for start in range(0, len(traces), PART):
+            found |= await self._read(forgetting.shards_of, traces[start : start + PART])
+        return found
 
     async def forget(self, dreams: Sequence[Dream], asked: Asked) -> tuple[Forgotten, Memory]:
         """Delete dialogues, and what is made of them. Return what went, and the new state for the memory. `scrub` comes

@@ -176,3 +176,14 @@ async def test_p11_a_write_waits_for_a_part_of_a_page(store: Store):
         if said.startswith("BEGIN") or f" LIMIT {PART}" in said
     ]
     assert steps == [str(PART), "write", *[str(PART)] * 4]
+
+
+async def test_p11_a_write_waits_for_a_part_of_what_is_looked_up_for_the_inbox(store: Store):
+    """After a dialogue all waiting files may be looked up, which may be thousands."""
+    await one_dream(store, "dream-1")
+    statements = list[str]()
+    await store._read(lambda connection: connection.set_trace_callback(statements.append))
+    found, _ = await asyncio.gather(store.shards_of(["another"] * 1000 + ["dream-1"]), store.count_dropped(1))
+    assert list(found) == ["dream-1"]
+    looked_up_before = statements[: statements.index("BEGIN IMMEDIATE")]
+    assert (len(looked_up_before), len(statements) > 1000) == (PART, True)
