@@ -26,8 +26,8 @@ from tests.helpers.waiting import until_on_loop
 
 Attack = Callable[[str, float, random.Random], Awaitable[str]]  # socket, size, chance -> what was done
 STATUS_MESSAGE = msgpack.packb([0, 1, "status", []])
-# What the owner may do to every leo: end or suspend dialogues, or have one dream. It stays out of mutated sessions. So does
-# an acknowledgement: after it a consumer is expected, and the thousands of files of the witness would be kept for it.
+# What the owner may do to every leo: end or suspend dialogues, or have one dream. It stays out of mutated sessions.
+# So does an acknowledgement: after it a consumer is expected, and the thousands of files of the witness are all kept.
 OWNERS = (
     "friend.",
     "dialogs.forget",
