@@ -19,7 +19,7 @@ from dreamd.dream.dialogue import DialogueSettings
 from dreamd.dream.friend import FriendSettings
 from dreamd.dream.gate import GateSettings
 from dreamd.errors import SettingsError
-from dreamd.inbox.settings import InboxSettings
+from dreamd.inbox.settings import VARIABLES, InboxSettings
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,11 +71,7 @@ _OF_A_SERVICE = (
     r"|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR)=.*)|NAME=/.*|ENV_\w+=.*"
 )
 # Variables of the earlier inbox writer.
-_INBOX_VARIABLES = {
-    "DREAM_INBOX_DIR": "inbox.dir",
-    "DREAM_INBOX_REDACT": "inbox.redact",
-    "DREAM_INBOX_VALIDATE": "inbox.validate",
-}
+_INBOX_VARIABLES = {name: f"inbox.{key}" for name, key in VARIABLES.items()}
 _WORDS = {
     "yes": True,
     "on": True,

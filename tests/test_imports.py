@@ -234,8 +234,9 @@ def test_the_inbox_writer_is_light():
 # module's begins with is its part.
 PARTS = (
     "dreamd.errors", "dreamd.clock", "dreamd.process.exit_codes", "dreamd.failures", "dreamd.process", "dreamd.dream",
-    "dreamd.inbox", "dreamd.settings", "dreamd.store.file", "dreamd.store", "dreamd.engine", "dreamd.wire",
-    "dreamd.housekeeping", "dreamd.daemon", "dreamd.embedded", "dreamd.embedded_waiting", "dreamd.app",
+    "dreamd.inbox.errors", "dreamd.inbox.capability", "dreamd.inbox.document", "dreamd.inbox.redaction",
+    "dreamd.inbox.settings", "dreamd.settings", "dreamd.inbox", "dreamd.store.file", "dreamd.store", "dreamd.engine",
+    "dreamd.wire", "dreamd.housekeeping", "dreamd.daemon", "dreamd.embedded", "dreamd.embedded_waiting", "dreamd.app",
     "dreamd.__main__", "dreamd.ctl.stand_in", "dreamd.ctl.terminal", "dreamd.ctl.machine", "dreamd.ctl.daemon",
     "dreamd.ctl.commands", "dreamd.ctl",
 )  # fmt: skip

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from dreamd.inbox.errors import InboxUnavailable, ValidationError
 from dreamd.inbox.inbox import Inbox
-from dreamd.inbox.settings import inbox_folder, settings_from_env
+from dreamd.inbox.settings import VARIABLES, InboxSettings, inbox_folder, settings_from_env
 
 
 def persist_dream_shards(
@@ -20,15 +22,16 @@ def persist_dream_shards(
 ) -> dict[str, Any]:
     """Write `result["shards"]` and `result["matada_nodes"]` to the trace `result["trace_id"]`, each of them once.
 
-    The folder is `base_dir`, or else `DREAM_INBOX_DIR` (a relative one lies in the state folder), or else the one in
-    the daemon's state folder.
+    The folder is `base_dir`, or else that of the daemon's settings. Masking, modes and the other `inbox.*` are those of
+    the settings too. `DREAM_INBOX_DIR`, `.._REDACT` and `.._VALIDATE` come before them. A relative folder of the
+    settings lies in the state folder.
     Return `{path, bytes, shards_written, duplicates, conflicts, nodes_written, nodes_skipped, redacted, set_aside}`
     after all is on disk. Raise CapabilityError, ValidationError or InboxUnavailable if nothing was accepted.
     """
     from dreamclient.errors import HomeUnknown  # imported here, because this module must be cheap to import
     from dreamclient.paths import state_dir
 
-    settings = settings_from_env(os.environ)
+    settings = _settings(os.environ)
     if base_dir is not None:
         folder = _check_folder(base_dir)
     elif settings.dir and os.path.isabs(settings.dir):
@@ -39,6 +42,20 @@ def persist_dream_shards(
         except HomeUnknown as unknown:
             raise InboxUnavailable(errno.ENOENT, str(unknown)) from None
     return Inbox(folder, settings).persist(seed, result, cap_token)
+
+
+def _settings(env: Mapping[str, str]) -> InboxSettings:
+    """Return the settings that the daemon would have, with those of the earlier writer's variables."""
+    from dreamd.errors import SettingsError
+    from dreamd.settings import load_settings
+
+    try:
+        chosen = load_settings(env={name: text for name, text in env.items() if name not in VARIABLES}).inbox
+    except SettingsError as error:  # they may say that private texts are to be masked
+        raise InboxUnavailable(errno.EINVAL, f"the settings cannot be read: {error}") from None
+    from_env = settings_from_env(env)
+    given = {key: getattr(from_env, key) for name, key in VARIABLES.items() if env.get(name)}
+    return structs.replace(chosen, **given)
 
 
 def _check_folder(base_dir: object) -> Path:

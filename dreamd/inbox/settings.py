@@ -8,6 +8,8 @@ import msgspec
 
 from dreamd.inbox.document.node import NodeForm
 
+# The variables of the earlier writer, and the settings that they are.
+VARIABLES = {"DREAM_INBOX_DIR": "dir", "DREAM_INBOX_REDACT": "redact", "DREAM_INBOX_VALIDATE": "validate"}
 _YES = frozenset({"1", "true", "yes", "on"})
 
 DAY_S = 86_400.0

@@ -42,6 +42,23 @@ def test_imports_no_heavy_module() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_takes_the_settings_that_the_daemon_has(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = home / ".config/dreamd/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[inbox]\ndir = "shared"\nmode = "0660"\nredact = true\n')
+    report = persist([{"password": "hunter2"}])
+    file = Path(report["path"])
+    assert file == home / ".local/state/dreamd/shared/t.json"
+    assert (report["redacted"], file.stat().st_mode & 0o777) == ({"key": 1}, 0o660)
+    monkeypatch.setenv("DREAM_INBOX_REDACT", "0")  # the variables come first
+    monkeypatch.setenv("DREAM_INBOX_DIR", str(home / "mine"))
+    report = persist([{"password": "hunter2"}])
+    assert (report["redacted"], report["path"]) == ({}, str(home / "mine/t.json"))
+    config.write_text("[inbox]\nredakt = true\n")
+    with pytest.raises(InboxUnavailable, match=r"the settings cannot be read: .*redakt"):
+        persist([{"password": "hunter2"}])
+
+
 def test_folder_is_the_argument_the_variable_or_the_daemons(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
