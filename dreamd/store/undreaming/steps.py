@@ -8,6 +8,8 @@ from sqlite3 import Connection
 from typing import Literal
 
 import msgspec
+from msgpack import Unpacker
+from msgpack.exceptions import OutOfData
 from msgspec import Struct
 
 from dreamd.store.reads import load_memory
@@ -68,7 +70,21 @@ def lines_to_undo(connection: Connection, dialog: int) -> list[FedLine] | None:
         ORDER BY turn DESC""",
         (dialog,),
     )
-    return [FedLine(*row) for row in rows]
+    return [FedLine(turn, added if _is_one_value(added) else None, text) for turn, added, text in rows]
+
+
+def _is_one_value(added: object) -> bool:
+    """Return whether it is one value of MessagePack: anything else, as after a bit that flipped, would break the
+    message in which it is sent."""
+    if not isinstance(added, bytes):
+        return False
+    reader = Unpacker()
+    reader.feed(added)
+    try:
+        reader.skip()
+    except (ValueError, OutOfData):
+        return False
+    return bool(reader.tell() == len(added))
 
 
 def line_undone(

@@ -1,5 +1,10 @@
 """What is kept for taking a dialogue back, for how long, and each step of it."""
 
+import sqlite3
+from contextlib import closing
+
+import pytest
+
 from dreamd.store import forgetting
 from dreamd.store.store import Store
 from dreamd.store.undreaming.candidates import Asked
@@ -78,3 +83,13 @@ async def test_forgetting_deletes_it(store, path):
     await store.forget(dreams, forgetting.Asked(id=number))
     assert rows(path, "SELECT count(*) FROM dream_turns") == [(0,)]
     assert await store.waiting_undreams() == []
+
+
+@pytest.mark.parametrize("added", [b"\x91", b"\xc1", ADDED + b"\xc0", b"\x91" * 2000, "text", 5])
+async def test_what_is_no_whole_value_is_not_sent(store, path, added):
+    """It would break the connection to leo, each time that it is tried."""
+    number = await fed_dream(store)
+    await store.ask_undream([number], STARTED_AT)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE dream_turns SET added = ? WHERE added IS NOT NULL", (added,))
+    assert (await store.lines_to_undo(number))[1] == FedLine(1, None, "")
