@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from shutil import disk_usage
 from typing import Final, NamedTuple
 
 # The endings of the database's own name and of the files that SQLite keeps beside it.
@@ -118,7 +117,8 @@ def has_room(connection: sqlite3.Connection) -> bool:
     (_, _, path) = connection.execute("PRAGMA database_list").fetchone()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (page,) = connection.execute("PRAGMA page_size").fetchone()
-    return bool(disk_usage(os.path.dirname(path)).free > pages * (page + FRAME_BYTES) + PROBE_BYTES)
+    disk = os.statvfs(os.path.dirname(path))
+    return bool(disk.f_bavail * disk.f_frsize > pages * (page + FRAME_BYTES) + PROBE_BYTES)
 
 
 def back_up(connection: sqlite3.Connection, target: Path) -> None:
