@@ -1,11 +1,17 @@
 """Signals while a command runs: deferred, or ending it as an exception does."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heeded_signals(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Return these signals, without SIGHUP if `nohup` has this process ignore it."""
+    kept = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [number for number in numbers if kept or number != signal.SIGHUP]
 
 
 @contextmanager
@@ -32,7 +38,7 @@ def signals_as_exit() -> Iterator[None]:
     def leave(number: int, _: object) -> NoReturn:
         raise SystemExit(128 + number)
 
-    before = [(number, signal.signal(number, leave)) for number in ENDING]
+    before = [(number, signal.signal(number, leave)) for number in heeded_signals(ENDING)]
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -290,6 +291,23 @@ def test_runs_until_a_signal_and_ends_its_command(tmp_path: Path) -> None:
         assert process.communicate(timeout=20) == ("", "")
         assert process.returncode == 0
         until(lambda: not os.path.exists(f"/proc/{children[0]}"))  # noqa: B023
+
+
+def test_goes_on_under_nohup_when_the_terminal_is_closed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dreamd.ctl", "--state-dir", tmp_path, "host", "--", *numbered(tmp_path)]
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *map(str, command)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stderr is not None
+        assert "numbered waits for a daemon: " in process.stderr.readline()
+        (ignored,) = re.findall(
+            r"^SigIgn:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert int(ignored, 16) & 1  # SIGHUP: proc(5)
 
 
 def test_standard_error_goes_to_the_terminal_or_to_a_file(tmp_path: Path) -> None:

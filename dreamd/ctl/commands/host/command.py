@@ -18,7 +18,7 @@ from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.terminal.layout import fold_text, terminal_width
 from dreamd.ctl.terminal.numbers import Seconds
 from dreamd.ctl.terminal.output import emit_answer, emit_note, json_option
-from dreamd.ctl.terminal.signals import SIGNALS
+from dreamd.ctl.terminal.signals import SIGNALS, heeded_signals
 
 LONGEST_S = 3600.0
 ORIGIN_BYTES = 512 << 10  # half of a message; of it 256 fragments are kept
@@ -117,7 +117,7 @@ def _tell(words: str) -> None:
 async def _until_signal(running: Coroutine[Any, Any, None]) -> None:
     """Run until a signal, and end what runs in an orderly way."""
     loop, task = asyncio.get_running_loop(), asyncio.create_task(running)
-    for number in SIGNALS:
+    for number in heeded_signals(SIGNALS):
         loop.add_signal_handler(number, task.cancel)
     await asyncio.wait({task})
     if not task.cancelled():
