@@ -18,6 +18,7 @@ from dreamclient.errors import (
     SocketPathError,
     UsageError,
 )
+from dreamclient.messages import Method
 from dreamclient.paths import check_socket_path, socket_path, state_dir
 from dreamclient.protocol.hooks import Hook
 
@@ -146,6 +147,14 @@ def state_here(status: Mapping[str, Any]) -> Path:
             f"the daemon serves {state}, and there is no such folder here; name its folder with --state-dir"
         )
     return state
+
+
+def state_of(target: Target) -> Path:
+    """Return the state folder of a target. If only --socket was given, ask the daemon there."""
+    if not target.socket_alone:
+        return state_dir(target.given_state)
+    with target.daemon() as daemon:
+        return state_here(daemon.call(Method.STATUS))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from dreamclient.clients.thread import TIMING
 from dreamclient.messages import LINES, PAGE
 
-from dreamd.ctl.daemon.connection import Daemon
+from dreamd.ctl.daemon.connection import Daemon, Target, state_of
 from tests.helpers.daemons.little import LittleDaemon
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl
@@ -81,3 +81,12 @@ def test_goes_on_after_a_page_that_was_cut_at_the_size_of_a_message(method: str)
     assert listing.newest(method, 1000, "the roof") == there
     assert listing.newest(method, 5, "the roof") == there[:5]
     assert listing.calls == 4
+
+
+def test_the_state_folder_behind_a_socket_is_that_of_its_daemon(
+    daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay writes its figures there, where `status` looks for them."""
+    monkeypatch.delenv("DREAMD_STATE_DIR", raising=False)
+    assert state_of(Target(str(daemon.socket), None, as_json=False)) == daemon.state_dir
+    assert state_of(Target(str(daemon.socket), "/other", as_json=False)) == Path("/other")

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any
 
 import click
-from dreamclient.paths import state_dir
 
 from dreamd.ctl.commands.inbox.relay.following import keep_working, run_until_stopped
 from dreamd.ctl.commands.inbox.relay.message import SUBJECT, check_subject
 from dreamd.ctl.commands.inbox.relay.rounds import Relay
 from dreamd.ctl.commands.inbox.relay.server import Place, check_url, import_nats
-from dreamd.ctl.daemon.connection import Target
+from dreamd.ctl.daemon.connection import Target, state_of
 from dreamd.ctl.daemon.inbox import open_inbox
 from dreamd.ctl.machine.relay_state import RelayState, write_relay_state
 from dreamd.ctl.terminal.layout import label_rows, terminal_width
@@ -76,7 +75,7 @@ def relay(
 
 
 def _run(target: Target, place: Place, subject: str, machine: str, once: bool) -> RelayState:
-    folder = state_dir(target.given_state)
+    folder = state_of(target)
     state, save = RelayState(pid=os.getpid(), to=place.shown), partial(write_relay_state, folder)
 
     def note(message: str) -> None:
