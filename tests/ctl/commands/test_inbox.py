@@ -57,6 +57,9 @@ def test_a_name_of_another_program_steers_no_terminal(run, tmp_path):
     run("persist", "-", said=request(result={"trace_id": "sim-1", "shards": [shard]}))
     shown = run("show", "sim-1").output.splitlines()
     assert shown[-1] == "s [2J im  hello"
+    shard["speaker"] = "a name that is as long as a line of a text may be"
+    run("persist", "-", said=request(result={"trace_id": "sim-2", "shards": [shard]}))
+    assert run("show", "sim-2").output.splitlines()[-1] == "a name that ..  hello"
     (tmp_path / "inbox/dreams/a\x9b2J.json").write_text("x")
     assert run("verify").output.startswith("a 2J.json  ")
 

@@ -7,8 +7,10 @@ import click
 from dreamd.ctl.daemon.completers import complete_traces
 from dreamd.ctl.daemon.connection import Target
 from dreamd.ctl.daemon.inbox import open_inbox, with_trace
-from dreamd.ctl.terminal.layout import label_rows, terminal_width
+from dreamd.ctl.terminal.layout import beginning_of, label_rows, terminal_width
 from dreamd.ctl.terminal.output import emit_json, json_option
+
+LABEL_CHARS = 16  # of a speaker's name: the text stands beside it
 
 
 @click.command(short_help="Print a trace.")
@@ -44,4 +46,6 @@ def _shard_row(shard: object) -> tuple[str, str]:
     if not isinstance(shard, dict):
         return "?", json.dumps(shard)
     label = str(shard.get("speaker") or shard.get("type") or "shard")
-    return label, str(shard["text"]) if "text" in shard else json.dumps(shard, ensure_ascii=False)
+    return beginning_of(label, LABEL_CHARS), str(shard["text"]) if "text" in shard else json.dumps(
+        shard, ensure_ascii=False
+    )
