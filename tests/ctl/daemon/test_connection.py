@@ -84,9 +84,10 @@ def test_goes_on_after_a_page_that_was_cut_at_the_size_of_a_message(method: str)
 
 
 def test_the_state_folder_behind_a_socket_is_that_of_its_daemon(
-    daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch
+    socket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The relay writes its figures there, where `status` looks for them."""
     monkeypatch.delenv("DREAMD_STATE_DIR", raising=False)
-    assert state_of(Target(str(daemon.socket), None, as_json=False)) == daemon.state_dir
-    assert state_of(Target(str(daemon.socket), "/other", as_json=False)) == Path("/other")
+    with LittleDaemon(socket, {"status": lambda *_: {"state_dir": str(tmp_path)}}):
+        assert state_of(Target(str(socket), None, as_json=False)) == tmp_path
+        assert state_of(Target(str(socket), "/other", as_json=False)) == Path("/other")
