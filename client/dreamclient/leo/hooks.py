@@ -82,6 +82,7 @@ class FieldHooks:
         """Feed leo the parts of a line that his diet takes, and return `{taken, added}`. His next `observe` reads
         them."""
         leo = self._leo()
+        _wait_while(self.talks, LINE_WAITS_S)  # both write to his database, and one of them would wait
         tokenize = self.names["tokenize"]
         known = self._known.now(leo)
         portions = self.diet.portions(tokenize(text), known)

@@ -146,13 +146,17 @@ def test_replies_are_the_same_while_lines_are_made_and_not_fed(tmp_path, while_h
 
 def test_a_line_waits_a_little_for_a_reply_to_end_and_nothing_waits_for_it(leo, monkeypatch):
     hooks, looked = hooks_of(leo), []
-    hooks.talks = lambda: looked.append(1) or len(looked) < 4
     monkeypatch.setattr(module, "LOOKS_AGAIN_S", 0.001)
-    assert hooks.generate(SEED, 0.8, 0.3, META)["text"]
-    assert len(looked) == 4
+    calls = (lambda: hooks.generate(SEED, 0.8, 0.3, META)["text"], lambda: hooks.observe("x y z", META))
+    for call in calls:
+        looked.clear()
+        hooks.talks = lambda: looked.append(1) or len(looked) < 4
+        assert call()
+        assert len(looked) == 4
     monkeypatch.setattr(module, "LINE_WAITS_S", 0.01)
     hooks.talks = lambda: True
-    assert hooks.generate(SEED, 0.8, 0.3, META)["text"]
+    for call in calls:
+        assert call()
 
 
 def test_a_line_waits_for_a_field_that_is_being_loaded(leo, monkeypatch):
