@@ -54,6 +54,6 @@ def counted() -> set[str]:
 
 
 def test_each_kind_of_failure_is_explained() -> None:
-    explained = set(re.findall(r"`([\w: ]+)`", section("Failures in the host's process")))
+    explained = set(re.findall(r"`([\w:. ]+)`", section("Failures in the host's process")))
     assert len(counted()) > 8
     assert counted() - explained == set()
