@@ -112,7 +112,7 @@ def _fragments_kept(connection: Connection, asked: Asked) -> Iterator[tuple[int,
     `everywhere`) that came from a dialogue. A checkpoint that cannot be read has none."""
     if asked.friend:
         yield from connection.execute(
-            """SELECT dialog_id, added_at FROM dream_bootstrap_fragments
+            """SELECT CAST(dialog_id AS INTEGER), CAST(added_at AS REAL) FROM dream_bootstrap_fragments
             WHERE NOT origin AND dialog_id IS NOT NULL"""
         )
     if asked.everywhere:
@@ -149,7 +149,8 @@ def forget_dreams(
     ids = _json([dream.id for dream in dreams])
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     found = connection.execute(
-        "SELECT text FROM dream_turns WHERE dialog_id IN (SELECT value FROM json_each(?))", (ids,)
+        "SELECT CAST(text AS TEXT) FROM dream_turns WHERE dialog_id IN (SELECT value FROM json_each(?))",
+        (ids,),
     )
     texts = {text for (text,) in found if text}
     gone = Forgotten()
@@ -200,7 +201,7 @@ def _forget_fragments(
     which = _THEIRS if has_past else _THEIRS_OF_LEO
     removed: set[str] = set()
     for table in ["dream_fragments_past"] * has_past + ["dream_bootstrap_fragments"] * friend:
-        statement = f"DELETE FROM {table} WHERE {which} RETURNING text"  # noqa: S608 - constants
+        statement = f"DELETE FROM {table} WHERE {which} RETURNING CAST(text AS TEXT)"  # noqa: S608 - constants
         deleted = connection.execute(statement, theirs).fetchall()
         removed |= {text for (text,) in deleted}
         gone.fragments += len(deleted)
@@ -215,8 +216,8 @@ def _forget_quotes(
     """Empty the replay data of other dialogues whose prompts hold one of these fragments, or whose host recalled one of
     these lines. Return how many did."""
     emptied = number_of(connection, REPLAY_EMPTIED)
-    prompts = "SELECT dialog_id, seed FROM dream_turns WHERE dialog_id > ? AND seed <> ''"
-    recalled = "SELECT id, recalled FROM dream_dialogs WHERE id > ? AND recalled <> '[]'"
+    prompts = "SELECT dialog_id, CAST(seed AS TEXT) FROM dream_turns WHERE dialog_id > ? AND seed <> ''"
+    recalled = "SELECT id, CAST(recalled AS TEXT) FROM dream_dialogs WHERE id > ? AND recalled <> '[]'"
     quoting = {
         dialog
         for quoted, kept in ((fragments, prompts), ({_json(line)[1:-1] for line in lines}, recalled))

@@ -15,7 +15,7 @@ from dreamd.store.forgetting import Asked, Dream, forget_in_copy, holds
 from dreamd.store.store import Store
 from tests.helpers import leo_database
 from tests.helpers.frozen import unpack
-from tests.helpers.store_rows import STARTED_AT, finish, line, new_dialog
+from tests.helpers.store_rows import STARTED_AT, change, finish, fragment, line, new_dialog
 from tests.store.conftest import rows
 
 
@@ -85,3 +85,30 @@ def test_a_copy_for_whose_rewriting_there_is_no_room_is_named(small_disk: Path) 
     assert forget_in(copy, partial(holds, dreams=dreams), partial(forget_in_copy, dreams=dreams, friend=True))
     with closing(sqlite3.connect(copy)) as connection:
         assert not holds(connection, dreams)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "dream_dialogs SET recalled = x'91FF'",
+        "dream_turns SET seed = x'91FF'",
+        "dream_turns SET text = x'91FF'",
+        "dream_bootstrap_fragments SET text = x'91FF'",
+        "dream_bootstrap_fragments SET added_at = ''",
+        "dream_bootstrap_fragments SET dialog_id = 'x'",
+    ],
+)
+async def test_a_value_of_another_type_hinders_no_forgetting(store: Store, path: Path, odd: str) -> None:
+    first, second = [await store.begin(new_dialog(f"dream-{number}")) for number in range(2)]
+    for number in (first, second):
+        await store.record(number, line(1), STARTED_AT)
+        await store.recalled(number, ["a boat"])
+    learned = [fragment(number, f"thing {number}", dialog=first) for number in (1, 2)]
+    await store.finish(first, finish(change=change(added=tuple(learned))))
+    await store.finish(second, finish())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {odd}")
+    asked = Asked(id=first, friend=True, everywhere=True)
+    gone, _ = await store.forget(await store.forgettable(asked), asked)
+    assert gone.lines == 1
+    assert await store.scrub()
