@@ -13,6 +13,7 @@ import pytest
 
 from dreamd.clock import Clock
 from dreamd.store.store import Store
+from tests.helpers.daemons.in_loop import wait_for_database
 
 NOON = 1_767_366_000.0  # 2026-01-02T15:00:00Z
 
@@ -30,8 +31,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def open_store(clock: Clock) -> AsyncIterator[OpenStore]:
+async def open_store(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenStore]:
     """`await open_store(path, ...)`; what is left open is closed at the end."""
+    wait_for_database(monkeypatch)
     async with AsyncExitStack() as stack:
 
         async def opened(path: Path, **options: Any) -> Store:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -157,18 +158,29 @@ async def test_a_dialogue_without_texts_says_that_diagnostics_were_off(path: Pat
 async def test_p11_a_write_waits_for_a_part_of_a_page(store: Store):
     """The page goes on behind it, and misses none, although the last dialogue of its first part is forgotten then."""
     count, statements = 3 * PART + 5, list[str]()
-    number = await store.begin(new_dialog())
+    number, loop = await store.begin(new_dialog()), asyncio.get_running_loop()
+    begun, go_on = asyncio.Event(), threading.Event()
+
+    def trace(said: str) -> None:
+        """Hold the first part of the page until the write waits for it."""
+        statements.append(said)
+        if f" LIMIT {PART}" in said and not go_on.is_set():
+            loop.call_soon_threadsafe(begun.set)
+            assert go_on.wait(20)
 
     def prepare(connection: sqlite3.Connection) -> None:
         rows = ((n, STARTED_AT + n) for n in range(number + 1, number + count))
         connection.executemany("INSERT INTO dream_dialogs (id, started_at) VALUES (?, ?)", rows)
-        connection.set_trace_callback(statements.append)
+        connection.set_trace_callback(trace)
 
     await store._read(prepare)
     forgotten = "DELETE FROM dream_dialogs WHERE id = ?"  # the last one of the first part
-    page, _ = await asyncio.gather(
-        store.recent(1000), store._write(sqlite3.Connection.execute, forgotten, (count - PART + 1,))
-    )
+    reading = asyncio.create_task(store.recent(1000))
+    await begun.wait()
+    writing = asyncio.create_task(store._write(sqlite3.Connection.execute, forgotten, (count - PART + 1,)))
+    await asyncio.sleep(0)  # now it is in the queue
+    go_on.set()
+    page, _ = await asyncio.gather(reading, writing)
     assert [dialog["id"] for dialog in page] == list(range(count, 0, -1))
     steps = [
         said.partition(" LIMIT ")[2] or "write"
