@@ -13,6 +13,7 @@ from dreamclient.clients.thread import DreamClient
 
 from dreamd.clock import Clock
 from dreamd.store.store import Store
+from tests.helpers.daemons.in_loop import wait_for_database
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.store_rows import one_dream
 
@@ -82,7 +83,10 @@ def at_home(folder: Path, words: tuple[str, ...], origin: str) -> Iterator[tuple
 
 
 async def _dreamt(state: Path) -> None:
-    async with await Store.open(state / "dream.sqlite3", clock=Clock()) as store:
+    with pytest.MonkeyPatch.context() as patched:
+        wait_for_database(patched)
+        store = await Store.open(state / "dream.sqlite3", clock=Clock())
+    async with store:
         await one_dream(store)
 
 

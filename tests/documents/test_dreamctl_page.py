@@ -16,6 +16,7 @@ from tests.ctl.conftest import LINES, at_home
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
 from tests.helpers.shapes import TEXT, differences, events_of, parsed, shape_of
+from tests.helpers.waiting import until
 
 # What is asked in this order of a daemon in which leo has dreamt once, and the beginning of its row, or the section, in
 # the document.
@@ -90,6 +91,7 @@ def dreamt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonPro
     folder = tmp_path_factory.mktemp("document")
     with at_home(folder, LINES, "I am small.") as (daemon, client):
         client.dream_now()
+        until(lambda: client.call("inbox.list"), "its file is written")
         (waiting,) = client.call("inbox.list")
         (daemon.state_dir / "inbox/dreams/.tmp/sim-9.json").write_text("half")
         fragment = next(each["id"] for each in client.call("friend.fragments") if not each["origin"])

@@ -62,6 +62,7 @@ def dream(daemon: DaemonProcess) -> None:
         say(speaker, client, OTHERS)
         say(speaker, client, SECRET, prompt=CONTEXT["prompt"], reply=CONTEXT["reply"])
         say(speaker, client, tuple(reversed(OTHERS)))
+        until(lambda: len(client.call("inbox.list")) == 3, "their files are written")
 
 
 def held(state: Path) -> dict[str, set[str]]:
@@ -120,7 +121,7 @@ def test_p5_a_forgotten_dream_does_not_come_back_and_its_number_is_not_used_agai
     with leo(daemon) as (speaker, client):
         say(speaker, client, OTHERS)
         assert [each["id"] for each in client.call("dialogs.recent", 9)] == [4, 2, 1]
-        assert len(client.call("inbox.list")) == 3
+        until(lambda: len(client.call("inbox.list")) == 3, "its file is written")
 
 
 def test_the_friend_and_checkpoints_are_named_and_stay(daemon: DaemonProcess) -> None:

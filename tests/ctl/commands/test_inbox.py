@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from dreamd.ctl.__main__ import cli
 from tests.helpers.daemons.process import DaemonProcess
 from tests.helpers.dreamctl import dreamctl, spawn_dreamctl
+from tests.helpers.waiting import until
 
 TOKEN = {"scopes": ["memory.inbox.dreams.write"]}
 
@@ -159,6 +160,7 @@ def test_refuses_an_endless_file(run):
 def test_with_a_socket_alone_uses_the_inbox_of_its_daemon(daemon, leo, tmp_path):
     """The inbox of the default state folder is not used, since it may be another leo's."""
     leo[1].dream_now()
+    until(lambda: leo[1].call("inbox.list"), "its file is written")
     (waiting,) = leo[1].call("inbox.list")
     for socket, env in ((["--socket", daemon.socket], {}), ([], {"DREAMD_SOCKET": str(daemon.socket)})):
         result = dreamctl(*socket, "inbox", "ls", "--json", HOME=str(tmp_path), **env)
