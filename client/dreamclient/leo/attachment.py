@@ -109,7 +109,7 @@ class Attachment:
         self.client = client
         self.field, self.database, self.modules = hooks.field, hooks.database, hooks.modules
         self.senses = Senses(hooks.names)
-        self._private_replies = hooks.private_replies
+        self._hooks = hooks
         self.after_reply = after_reply
         self.replies: weakref.WeakSet[Call] = weakref.WeakSet()  # under way
         hooks.talks = lambda: len(self.replies) > 0
@@ -160,7 +160,7 @@ class Attachment:
     def keep_private(self, reply: Any, *, told: bool) -> None:
         """Keep a private reply out of what dreams recall, and count it unless it was."""
         if isinstance(reply, str):
-            self._private_replies.append(hash(reply))
+            self._hooks.keep_private(reply)
         if self.after_reply and not told:
             self.client.offer(None)
 

@@ -7,15 +7,13 @@ he talks changes nothing of his.
 
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dreamclient.leo.database import SNAPSHOTS, FieldDatabase, recall
+from dreamclient.leo.database import FieldDatabase, recall
 from dreamclient.leo.diet import Chooses, KnownToLeo
 from dreamclient.leo.feeding import Added, drop_marks, ingest, undo_line
 from dreamclient.leo.modules import Modules, SpokenLine
@@ -28,6 +26,8 @@ from dreamclient.protocol.packing import packed
 LINE_WAITS_S = 1.0
 LOADING_WAITS_S = 25.0  # within his constructor leo has no words yet; the daemon gives a hook 30
 LOOKS_AGAIN_S = 0.02
+# Replies, 1 MB. leo keeps 512 snapshots, but makes one of a good reply only, and keeps those that he uses for long.
+PRIVATE_REPLIES = 10_000
 FED = 64  # lines whose additions are kept in memory, for a daemon that did not get the answer
 
 
@@ -44,8 +44,8 @@ class FieldHooks:
     count: Callable[[str], None]
     modules: Modules
     talks: Callable[[], bool] = lambda: False
-    # Hashes of the last private replies, as many as leo keeps snapshots. They are gone with the process.
-    private_replies: deque[int] = dataclass_field(default_factory=partial(deque, maxlen=SNAPSHOTS))
+    # Hashes of the last private replies. They are gone with the process.
+    private_replies: dict[int, None] = dataclass_field(default_factory=dict)
     _known: KnownToLeo = dataclass_field(init=False)
     # Of the candidates for a line, by number.
     _measures: dict[int, Mapping[str, float]] = dataclass_field(default_factory=dict)
@@ -121,6 +121,12 @@ class FieldHooks:
         """Return up to n of leo's own snapshots that share words with `query`, and are no private replies."""
         path = self._path(self._leo())
         return [] if path is None else recall(path, query, n, self.names["tokenize"], self.private_replies)
+
+    def keep_private(self, reply: str) -> None:
+        """Keep a reply out of what `recall` returns."""
+        self.private_replies[hash(reply)] = None
+        if len(self.private_replies) > PRIVATE_REPLIES:
+            self.private_replies.pop(next(iter(self.private_replies)), None)
 
     def field_id(self) -> str | None:
         """Return the id of the field, or None if it has none."""

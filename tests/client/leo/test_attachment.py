@@ -671,6 +671,8 @@ def test_dreams_do_not_recall_a_private_reply(leo, client):
     attachment = attach(leo, client=client, recall=True)
     with attachment.private():
         secret = leo.reply(PROMPT)
+    for number in range(2000):  # of which he kept no snapshot
+        attachment.keep_private(f"another {number}", told=True)
     recall = client._session.hooks._hooks["recall"]
     with closing(sqlite3.connect(leo_double.DB_PATH)) as database, database:
         database.execute("DELETE FROM snapshots")
