@@ -137,7 +137,7 @@ def shards_of(connection: Connection, traces: Iterable[str]) -> dict[str, set[Sh
 
 def _milliseconds(at: object) -> int:
     """Return the time of a line as its inbox file has it, 0 if another program spoilt it."""
-    return round(at * 1000) if isinstance(at, int | float) and isfinite(at) else 0
+    return round(at * 1000) if isinstance(at, int | float) and isfinite(at * 1000) else 0
 
 
 def forget_dreams(

@@ -96,6 +96,7 @@ def test_a_copy_for_whose_rewriting_there_is_no_room_is_named(small_disk: Path) 
         "dream_bootstrap_fragments SET text = x'91FF'",
         "dream_bootstrap_fragments SET added_at = ''",
         "dream_bootstrap_fragments SET dialog_id = 'x'",
+        "dream_turns SET at = 1e308",
     ],
 )
 async def test_a_value_of_another_type_hinders_no_forgetting(store: Store, path: Path, odd: str) -> None:
@@ -109,6 +110,7 @@ async def test_a_value_of_another_type_hinders_no_forgetting(store: Store, path:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"UPDATE {odd}")
     asked = Asked(id=first, friend=True, everywhere=True)
+    assert len(await store.shards_of(["dream-0", "dream-1"])) == 2
     gone, _ = await store.forget(await store.forgettable(asked), asked)
     assert gone.lines == 1
     assert await store.scrub()
