@@ -109,7 +109,7 @@ class Attachment:
         self.client = client
         self.field, self.database, self.modules = hooks.field, hooks.database, hooks.modules
         self.senses = Senses(hooks.names)
-        self._hooks = hooks
+        self.hooks = hooks
         self.after_reply = after_reply
         self.replies: weakref.WeakSet[Call] = weakref.WeakSet()  # under way
         hooks.talks = lambda: len(self.replies) > 0
@@ -160,7 +160,7 @@ class Attachment:
     def keep_private(self, reply: Any, *, told: bool) -> None:
         """Keep a private reply out of what dreams recall, and count it unless it was."""
         if isinstance(reply, str):
-            self._hooks.keep_private(reply)
+            self.hooks.keep_private(reply)
         if self.after_reply and not told:
             self.client.offer(None)
 
@@ -220,7 +220,9 @@ class Call:
             bond.database.look(self._field)
             if isinstance(self._text, str):
                 self.prompt = self._text if self._is_reply else None
-                if not is_private():
+                if is_private():
+                    bond.hooks.keep_private(self._text)  # some leos keep snapshots of prompts too
+                else:
                     bond.senses.prompt(self._field, self._text)
         except Exception:  # noqa: BLE001 leo must get the text in any case
             bond.client.count("listen")

@@ -26,8 +26,8 @@ from dreamclient.protocol.packing import packed
 LINE_WAITS_S = 1.0
 LOADING_WAITS_S = 25.0  # within his constructor leo has no words yet; the daemon gives a hook 30
 LOOKS_AGAIN_S = 0.02
-# Replies, 1 MB. leo keeps 512 snapshots, but makes one of a good reply only, and keeps those that he uses for long.
-PRIVATE_REPLIES = 10_000
+# Texts, 1 MB. leo keeps 512 snapshots, but makes one of a good reply only, and keeps those that he uses for long.
+PRIVATE_TEXTS = 10_000
 FED = 64  # lines whose additions are kept in memory, for a daemon that did not get the answer
 
 
@@ -44,8 +44,8 @@ class FieldHooks:
     count: Callable[[str], None]
     modules: Modules
     talks: Callable[[], bool] = lambda: False
-    # Hashes of the last private replies. They are gone with the process.
-    private_replies: dict[int, None] = dataclass_field(default_factory=dict)
+    # Hashes of what was last said in private. They are gone with the process.
+    private_texts: dict[int, None] = dataclass_field(default_factory=dict)
     _known: KnownToLeo = dataclass_field(init=False)
     # Of the candidates for a line, by number.
     _measures: dict[int, Mapping[str, float]] = dataclass_field(default_factory=dict)
@@ -118,15 +118,15 @@ class FieldHooks:
         return {"undone": False} if missing is None else {"undone": True, "missing": missing}
 
     def recall(self, query: str, n: int) -> list[str]:
-        """Return up to n of leo's own snapshots that share words with `query`, and are no private replies."""
+        """Return up to n of leo's own snapshots that share words with `query`, and were not said in private."""
         path = self._path(self._leo())
-        return [] if path is None else recall(path, query, n, self.names["tokenize"], self.private_replies)
+        return [] if path is None else recall(path, query, n, self.names["tokenize"], self.private_texts)
 
-    def keep_private(self, reply: str) -> None:
-        """Keep a reply out of what `recall` returns."""
-        self.private_replies[hash(reply)] = None
-        if len(self.private_replies) > PRIVATE_REPLIES:
-            self.private_replies.pop(next(iter(self.private_replies)), None)
+    def keep_private(self, text: str) -> None:
+        """Keep a text out of what `recall` returns."""
+        self.private_texts[hash(text)] = None
+        if len(self.private_texts) > PRIVATE_TEXTS:
+            self.private_texts.pop(next(iter(self.private_texts)), None)
 
     def field_id(self) -> str | None:
         """Return the id of the field, or None if it has none."""

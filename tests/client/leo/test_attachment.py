@@ -667,18 +667,19 @@ async def test_a_private_task_beside_a_public_one(connection, client):
     attachment.detach()
 
 
-def test_dreams_do_not_recall_a_private_reply(leo, client):
+def test_dreams_do_not_recall_what_was_said_in_private(leo, client):
     attachment = attach(leo, client=client, recall=True)
     with attachment.private():
+        leo.observe("rain on the old roof")
         secret = leo.reply(PROMPT)
     for number in range(2000):  # of which he kept no snapshot
         attachment.keep_private(f"another {number}", told=True)
     recall = client._session.hooks._hooks["recall"]
     with closing(sqlite3.connect(leo_double.DB_PATH)) as database, database:
         database.execute("DELETE FROM snapshots")
-        for text in (secret, f"{secret} and more"):
+        for text in (secret, PROMPT, "rain on the old roof", f"{secret} and more"):
             database.execute("INSERT INTO snapshots (text) VALUES (?)", (text,))
-    assert recall(secret, 5) == [f"{secret} and more"]
+    assert recall(f"{secret} {PROMPT} roof", 5) == [f"{secret} and more"]
     attachment.detach()
 
 

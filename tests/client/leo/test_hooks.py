@@ -292,12 +292,12 @@ def test_recall_finds_snapshots_that_have_to_do_with_it_and_writes_nothing(leo):
 # whose field, and where
 
 
-def test_keeps_the_last_private_replies_only(leo, monkeypatch):
-    monkeypatch.setattr(module, "PRIVATE_REPLIES", 3)
+def test_remembers_the_last_private_texts_only(leo, monkeypatch):
+    monkeypatch.setattr(module, "PRIVATE_TEXTS", 3)
     hooks = hooks_of(leo)
-    for reply in "abcde":
-        hooks.keep_private(reply)
-    assert list(hooks.private_replies) == [hash(reply) for reply in "cde"]
+    for text in "abcde":
+        hooks.keep_private(text)
+    assert list(hooks.private_texts) == [hash(text) for text in "cde"]
 
 
 def test_the_id_of_a_field_goes_with_its_file(leo, tmp_path):
