@@ -164,13 +164,19 @@ class Link:
 
     def _send(self, data: bytes, deadline: float | None) -> None:
         try:
-            sent = self._sock.send(data, FLAGS)
-        except BlockingIOError:
-            sent = 0
+            try:
+                sent = self._sock.send(data, FLAGS)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(data):
+                self._send_rest(memoryview(data)[sent:], deadline, begun=sent > 0)
         except OSError as error:
             raise _ended(error) from None
-        if sent < len(data):
-            self._send_rest(memoryview(data)[sent:], deadline, begun=sent > 0)
+        except DreamError:
+            raise
+        except BaseException:  # Ctrl-C, for instance: it is not known how much went out
+            self.shutdown()
+            raise
 
     def _send_rest(self, left: memoryview, deadline: float | None, *, begun: bool) -> None:
         while left:
@@ -180,12 +186,8 @@ class Link:
                 if begun:  # what follows half a message could not be read
                     self.shutdown()
                 raise CallTimeout("the daemon does not read")
-            try:
+            with suppress(BlockingIOError):
                 left, begun = left[self._sock.send(left, FLAGS) :], True
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise _ended(error) from None
         self._full = False
 
     def _polled(self, what: int, wait_s: float | None) -> bool:

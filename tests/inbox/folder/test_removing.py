@@ -143,3 +143,22 @@ def test_files_that_another_program_takes_meanwhile_are_no_error(tmp_path: Path)
     inbox = make(tmp_path, files=Gone())
     assert (inbox.forget(OWN), inbox.take_back(OWN), inbox.retire(), inbox.sweep()) == ([], {}, [], [])
     assert inbox.drop_oldest({"dream-1": {(0, 5)}, "x": {(0, 5)}}, ["x", "dream-1"]) == []
+
+
+def test_p7_what_a_consumer_moves_while_lines_are_removed_does_not_come_back(tmp_path: Path) -> None:
+    class Consumer(Files):
+        def fsync(
+            self, fd: int
+        ) -> None:  # of the temporary: the old file is moved before it would be replaced
+            if (file := tmp_path / "dream-1.json").exists() and (tmp_path / ".tmp" / file.name).exists():
+                file.rename(tmp_path / "done" / file.name)
+            super().fsync(fd)
+
+    for name in ("take_back", "forget"):
+        make(tmp_path).write({}, [OURS, {"text": "of another"}], trace_id="dream-1")
+        getattr(make(tmp_path, files=Consumer()), name)(OWN)
+        [file] = tmp_path.rglob("dream-1*.json")
+        assert file.parent.name == "done"
+        texts = [shard["text"] for shard in json.loads(file.read_text())["shards"]]
+        assert texts == ([OURS["text"]] if name == "take_back" else []) + ["of another"]
+        file.unlink()
