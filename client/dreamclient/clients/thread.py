@@ -127,7 +127,7 @@ class Client:
         link = self._link(method)
         if link is None or not link.is_open:
             raise NotConnected(self.trouble)
-        return link.call(method, params, done, deadline)
+        return link.call(method, params, done, min(deadline, deadline_in(LONGEST_S)))
 
     def dream_now(self, ctx: Any = None, timeout_s: float = DIALOGUE_S) -> Any:
         """Dream past all gates with this host's hooks; return `{dialog, outcome, lines}` at its end."""

@@ -737,6 +737,9 @@ def test_takes_a_wait_without_end(path: Path, make: Make) -> None:
         client = make()
         assert client.start(math.inf)
         assert client.call("status", timeout_s=math.inf) is True
+        answered = threading.Event()
+        client.ask("status", [], lambda _: answered.set(), math.inf)
+        assert answered.wait(DEADLINE_S)
 
 
 def test_stop_takes_no_lock_and_waits_for_nothing(path: Path, make: Make) -> None:
