@@ -77,6 +77,8 @@ def _forget_in(folder: Folder, name: str, at: int, lines: Collection[tuple[int, 
         folder.files.unlink(name, at)
     else:
         folder.put(name, encode_document(rest), into=at, written_s=found.st_mtime)
+        if at == folder.main and folder.files.exists(name, folder.done):  # a consumer has moved it meanwhile
+            folder.files.unlink(name, at)
     return True
 
 

@@ -331,6 +331,20 @@ def test_ends_the_connection_if_a_call_went_out_in_part_by_its_deadline(narrow: 
     assert narrow.replies == []  # its caller knows already
 
 
+def test_ends_the_connection_if_an_interrupt_comes_while_a_call_goes_out(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon would take what follows for the rest of that call."""
+
+    def interrupt(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ends.link, "_polled", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ends.call("x" * 900_000)
+    assert 0 < sum(map(len, iter(lambda: ends.theirs.recv(1 << 20), b""))) < 900_000
+
+
 def test_call_waits_for_the_lock_until_its_deadline(ends: Ends) -> None:
     with ends.link._lock, pytest.raises(CallTimeout):
         ends.call(deadline=0.02)
