@@ -126,7 +126,10 @@ def recent_dialogs(connection: Connection, n: int, before: int | None = None) ->
     if before is None:
         return _select_dialogs(connection, "dream_dialogs ORDER BY started_at DESC, id DESC LIMIT ?", n)
     place = connection.execute("SELECT started_at, id FROM dream_dialogs WHERE id = ?", (before,)).fetchone()
-    return earlier_dialogs(connection, n, place) if place else []
+    if place is None:  # forgotten since it was asked for: else its reader would take that for the end
+        found = "dream_dialogs WHERE id < ? ORDER BY started_at DESC, id DESC LIMIT ?"
+        return _select_dialogs(connection, found, before, n)
+    return earlier_dialogs(connection, n, place)
 
 
 def earlier_dialogs(connection: Connection, n: int, place: tuple[float, int]) -> list[Row]:

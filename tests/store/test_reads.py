@@ -10,6 +10,7 @@ import pytest
 from msgspec.msgpack import encode
 
 from dreamd.errors import Refusal
+from dreamd.store.forgetting import Asked
 from dreamd.store.store import PART, Store
 from tests.helpers.store_rows import (
     STARTED_AT,
@@ -89,8 +90,12 @@ async def test_recent_is_newest_first(store: Store):
     for number, at in enumerate((10.0, 30.0, 20.0, 30.0)):
         await one_dream(store, f"dream-{number}", at=at)
     assert [dialog["id"] for dialog in await store.recent(3)] == [4, 2, 3]
-    for before, page in ((4, [2, 3]), (2, [3, 1]), (1, []), (99, [])):
+    for before, page in ((4, [2, 3]), (2, [3, 1]), (1, []), (99, [4, 2])):
         assert [dialog["id"] for dialog in await store.recent(2, before)] == page
+    asked = Asked(id=2)
+    await store.forget(await store.forgettable(asked), asked)
+    assert [dialog["id"] for dialog in await store.recent(2, 2)] == [1]
+    assert [dialog["id"] for dialog in await store.recent(2, 3)] == [1]
 
 
 async def test_ignores_foreign_values_in_meta(store: Store, path: Path, open_store: OpenStore):
